@@ -1,0 +1,228 @@
+"""The one door to Azure: a few verbs over the SDKs' aio clients, JSON in and JSON out.
+
+Nothing here waits for Azure: a long-running operation is started and looked at again later, and no
+call is retried (`retry_total=0`), because the orchestrator's durable timers do all the waiting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.rest import HttpRequest
+from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
+from azure.mgmt.authorization.aio import AuthorizationManagementClient
+from azure.mgmt.compute.aio import ComputeManagementClient
+from azure.mgmt.core.exceptions import ARMErrorFormat
+from azure.mgmt.network.aio import NetworkManagementClient
+
+from fleet import names
+from fleet.bodies import Body
+from fleet.records import Order
+from fleet.settings import Settings
+
+RESOURCE_GROUPS_API = "2025-04-01"
+_PUBLIC_AUTHORITIES = (
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.chinacloudapi.cn",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What ARM said: the resource as JSON, and how long it asked us to wait (seconds)."""
+
+    body: Body
+    retry_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A role assignment that stands: its scope and its name (a GUID)."""
+
+    scope: str
+    name: str
+    principal_id: str
+
+
+class Azure:
+    """ARM for one resource group. Cheap to share: one per process and account (see `connect`)."""
+
+    def __init__(
+        self, credential: AsyncTokenCredential, endpoint: str, subscription_id: str, group: str
+    ) -> None:
+        options: dict[str, Any] = {
+            "base_url": endpoint,
+            "credential_scopes": [f"{endpoint}/.default"],
+            "retry_total": 0,
+        }
+        self._group, self._subscription = group, subscription_id
+        self._compute = ComputeManagementClient(credential, subscription_id, **options)
+        self._network = NetworkManagementClient(credential, subscription_id, **options)
+        self._roles = AuthorizationManagementClient(credential, subscription_id, **options)
+
+    async def resource_group(self) -> Body:
+        """The resource group. Raises HttpResponseError (404 when there is none)."""
+        group = names.resource_group_id(self._subscription, self._group)
+        path = group.replace("/resourceGroups/", "/resourcegroups/")
+        response = await self._compute.send_request(
+            HttpRequest("GET", path, params={"api-version": RESOURCE_GROUPS_API})
+        )
+        if response.status_code != 200:
+            await response.read()
+            raise _error(response)
+        return dict(response.json())
+
+    async def get_vnet(self, name: str) -> Answer | None:
+        operation = self._network.virtual_networks.get(self._group, name, cls=_answer)
+        return await _or_none(operation)
+
+    async def put_vnet(self, name: str, body: Body) -> Answer:
+        return await _begun(
+            self._network.virtual_networks.begin_create_or_update, self._group, name, body
+        )
+
+    async def put_subnet(self, vnet: str, name: str, body: Body) -> Answer:
+        return await _begun(
+            self._network.subnets.begin_create_or_update, self._group, vnet, name, body
+        )
+
+    async def put_nic(self, name: str, body: Body) -> Answer:
+        return await _begun(
+            self._network.network_interfaces.begin_create_or_update, self._group, name, body
+        )
+
+    async def delete_nic(self, name: str) -> None:
+        await _begun(self._network.network_interfaces.begin_delete, self._group, name)
+
+    async def put_machine(self, name: str, body: Body) -> Answer:
+        return await _begun(
+            self._compute.virtual_machines.begin_create_or_update, self._group, name, body
+        )
+
+    async def get_machine(self, name: str) -> Answer | None:
+        return await _or_none(self._compute.virtual_machines.get(self._group, name, cls=_answer))
+
+    async def delete_machine(self, name: str) -> None:
+        """Start the deletion; NIC and disk go with the VM. An absent VM is fine (204)."""
+        await _begun(
+            self._compute.virtual_machines.begin_delete, self._group, name, force_deletion=True
+        )
+
+    async def delete_disk(self, name: str) -> None:
+        await _begun(self._compute.disks.begin_delete, self._group, name)
+
+    async def list_machines(self, batch_id: int) -> list[Body]:
+        return await _tagged(self._compute.virtual_machines.list(self._group), batch_id)
+
+    async def list_nics(self, batch_id: int) -> list[Body]:
+        return await _tagged(self._network.network_interfaces.list(self._group), batch_id)
+
+    async def list_disks(self, batch_id: int) -> list[Body]:
+        """The batch's OS disks, by name too: Azure need not copy a VM's tags to its disk."""
+        return [
+            dict(disk)
+            async for disk in self._compute.disks.list_by_resource_group(self._group)
+            if _is_tagged(disk, batch_id)
+            or names.ordinal_of(disk["name"].removesuffix("_osdisk"), batch_id) is not None
+        ]
+
+    async def put_assignment(self, scope: str, name: str, body: Body) -> None:
+        await self._roles.role_assignments.create(scope.lstrip("/"), name, body)
+
+    async def delete_assignment(self, scope: str, name: str) -> None:
+        """Take a role back. One that is not there any more is fine (204)."""
+        await self._roles.role_assignments.delete(scope.lstrip("/"), name)
+
+    async def list_assignments(self, scope: str | None = None) -> list[Assignment]:
+        """Role assignments at and below a scope (default: the resource group)."""
+        place = (scope or names.resource_group_id(self._subscription, self._group)).lstrip("/")
+        pages = self._roles.role_assignments.list_for_scope(place)
+        return [Assignment(item.scope, item.name, item.principal_id) async for item in pages]
+
+
+_connections: dict[tuple[str, ...], Azure] = {}
+
+
+def connect(order: Order, settings: Settings, client_secret: str | None) -> Azure:
+    """The process's client for an order's account; made once, so that tokens and sockets are shared.
+
+    Never closed: it lives as long as the process, as Functions' guidance for clients has it.
+    """
+    secret_digest = hashlib.sha256((client_secret or "").encode()).hexdigest()
+    key = (
+        settings.resource_manager_endpoint,
+        order["subscription_id"],
+        order["resource_group"],
+        order["tenant_id"] or "",
+        order["client_id"] or "",
+        secret_digest,
+    )
+    if key not in _connections:
+        _connections[key] = Azure(
+            _credential(order, settings, client_secret),
+            settings.resource_manager_endpoint,
+            order["subscription_id"],
+            order["resource_group"],
+        )
+    return _connections[key]
+
+
+def _credential(
+    order: Order, settings: Settings, client_secret: str | None
+) -> AsyncTokenCredential:
+    # Instance discovery asks the public cloud about an authority that it cannot know.
+    options: dict[str, Any] = {}
+    if settings.authority and not any(host in settings.authority for host in _PUBLIC_AUTHORITIES):
+        options = {"disable_instance_discovery": True}
+    if client_secret:
+        tenant, client = order["tenant_id"] or "", order["client_id"] or ""
+        if settings.authority:
+            options["authority"] = settings.authority
+        return ClientSecretCredential(tenant, client, client_secret, **options)
+    return DefaultAzureCredential(**options)
+
+
+def _answer(response: Any, _body: Any, _headers: Any) -> Answer:
+    """The SDKs' `cls` hook: the resource as it came, with the header that models do not hold."""
+    http = response.http_response
+    text = http.text()
+    try:
+        wait = float(http.headers["Retry-After"])
+    except (KeyError, ValueError):
+        wait = None
+    return Answer(http.json() if text else {}, wait)
+
+
+async def _begun(begin: Any, *arguments: Any, **options: Any) -> Answer:
+    poller = await begin(*arguments, polling=False, cls=_answer, **options)
+    answer = await poller.result()
+    return answer if isinstance(answer, Answer) else Answer({}, None)
+
+
+async def _or_none(operation: Any) -> Answer | None:
+    try:
+        answer: Answer = await operation
+    except ResourceNotFoundError as error:
+        if getattr(error.error, "code", None) in ("ResourceNotFound", "NotFound"):
+            return None
+        raise
+    return answer
+
+
+async def _tagged(items: AsyncIterator[Any], batch_id: int) -> list[Body]:
+    return [dict(item) async for item in items if _is_tagged(item, batch_id)]
+
+
+def _is_tagged(item: Any, batch_id: int) -> bool:
+    return bool((item.get("tags") or {}).get(names.BATCH_TAG) == str(batch_id))
+
+
+def _error(response: Any) -> HttpResponseError:
+
+    return HttpResponseError(response=response, error_format=ARMErrorFormat)

@@ -1,0 +1,102 @@
+"""Names, tags and identifiers: functions of (batch, ordinal), so that every call can be repeated."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+
+ADMIN_USER = "azureuser"
+CONTRIBUTOR = "b24988ac-6180-42a0-ab88-20f7382dd24c"
+ORDINALS = 10_000
+"""Ordinals of one batch: four digits in a name, and the low part of a runner id."""
+
+BATCH_TAG = "powerlift-batch"
+EXPERIMENT_TAG = "powerlift-experiment"
+RUNNER_TAG = "powerlift-runner"
+DEADLINE_TAG = "powerlift-deadline"
+
+_INSTANCE = re.compile(r"fleet-(0|[1-9][0-9]{0,18})")
+_MACHINE = re.compile(r"powerlift-vm-(\d+)-(\d{4})", re.IGNORECASE)
+
+
+def instance_id(batch_id: int) -> str:
+    """The durable instance id of a fleet, which is also its id in the API."""
+    return f"fleet-{batch_id}"
+
+
+def batch_of(instance: str) -> int | None:
+    """The batch of a fleet's id, or None for any other text (a sub-orchestration's id, say)."""
+    match = _INSTANCE.fullmatch(instance)
+    return int(match[1]) if match else None
+
+
+def vnet(location: str) -> str:
+    return f"powerlift-vnet-{location}"
+
+
+def subnet(location: str) -> str:
+    return f"powerlift-subnet-{location}"
+
+
+def machine(batch_id: int, ordinal: int) -> str:
+    return f"powerlift-vm-{batch_id}-{ordinal:04}"
+
+
+def nic(batch_id: int, ordinal: int) -> str:
+    return f"powerlift-nic-{batch_id}-{ordinal:04}"
+
+
+def os_disk(machine_name: str) -> str:
+    return f"{machine_name}_osdisk"
+
+
+def ordinal_of(machine_name: str, batch_id: int) -> int | None:
+    """The ordinal in a VM's name, or None when the VM is not of this batch."""
+    match = _MACHINE.fullmatch(machine_name)
+    return int(match[2]) if match and int(match[1]) == batch_id else None
+
+
+def runner_id(batch_id: int, ordinal: int) -> int:
+    """Powerlift's runner id: unique per experiment across batches, below 2**31.
+
+    Equal to the ordinal for batch 0, and never negative: -1 and -2 mean "ready" and "ended" in
+    Powerlift's trial table.
+    """
+    return (batch_id % 214_000) * ORDINALS + ordinal
+
+
+def resource_group_id(subscription_id: str, resource_group: str) -> str:
+    return f"/subscriptions/{subscription_id}/resourceGroups/{resource_group}"
+
+
+def resource_id(subscription_id: str, resource_group: str, kind: str, name: str) -> str:
+    """The ARM id of a resource; `kind` is a provider and type ("Microsoft.Compute/disks")."""
+    return f"{resource_group_id(subscription_id, resource_group)}/providers/{kind}/{name}"
+
+
+def role_definition_id(subscription_id: str, role: str = CONTRIBUTOR) -> str:
+    return (
+        f"/subscriptions/{subscription_id}/providers/Microsoft.Authorization/roleDefinitions/{role}"
+    )
+
+
+def role_assignment(scope: str, principal_id: str, role: str = CONTRIBUTOR) -> str:
+    """The name (a GUID) of a role assignment.
+
+    It depends on the principal: names are global, and one reused for another principal is refused
+    (RoleAssignmentUpdateNotPermitted). ARM ids ignore case, so the scope is folded.
+    """
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{scope.lower()}|{role}|{principal_id.lower()}"))
+
+
+def tags(
+    batch_id: int, experiment_id: int, deadline: str, extra: Mapping[str, str]
+) -> dict[str, str]:
+    """Tags of every resource of a batch; ours win over the user's."""
+    return {
+        **extra,
+        BATCH_TAG: str(batch_id),
+        EXPERIMENT_TAG: str(experiment_id),
+        DEADLINE_TAG: deadline,
+    }

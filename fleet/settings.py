@@ -1,0 +1,76 @@
+"""What the deployment says: the app's settings, read from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PUBLIC_CLOUD = "https://management.azure.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The app's settings. Names are the environment's; azure-identity reads the AZURE_* ones too.
+
+    Secrets are kept out of `repr`, so that no traceback or log shows them.
+    """
+
+    subscription_id: str | None
+    resource_group: str | None
+    tenant_id: str | None
+    authority: str | None
+    resource_manager_endpoint: str
+    database_uri: str | None = field(repr=False)
+    sealing_keys: tuple[str, ...] = field(repr=False)
+    observe_seconds: float
+    watch_seconds: float
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings. Raises SettingsError naming every setting that cannot be used."""
+        faults: list[str] = []
+
+        def seconds(name: str, default: float) -> float:
+            text = environment.get(name) or str(default)
+            try:
+                value = float(text)
+            except ValueError:
+                value = 0.0
+            if not value > 0:
+                faults.append(f"{name} is {text!r}; it must be a number of seconds above 0.")
+            return value
+
+        endpoint = environment.get("AZURE_RESOURCE_MANAGER_ENDPOINT") or PUBLIC_CLOUD
+        if not endpoint.startswith("https://"):
+            faults.append("AZURE_RESOURCE_MANAGER_ENDPOINT must start with https://.")
+        keys = tuple(
+            filter(None, environment.get("FLEET_SEALING_KEY", "").replace(" ", "").split(","))
+        )
+        if not keys:
+            faults.append(
+                "FLEET_SEALING_KEY is not set. Make one: python -c 'from cryptography.fernet "
+                "import Fernet; print(Fernet.generate_key().decode())'"
+            )
+        settings = cls(
+            subscription_id=environment.get("AZURE_SUBSCRIPTION_ID") or None,
+            resource_group=environment.get("AZURE_RESOURCE_GROUP") or None,
+            tenant_id=environment.get("AZURE_TENANT_ID") or None,
+            authority=environment.get("AZURE_AUTHORITY_HOST") or None,
+            resource_manager_endpoint=endpoint.rstrip("/"),
+            database_uri=environment.get("POWERLIFT_DB_URI") or None,
+            sealing_keys=keys,
+            observe_seconds=seconds("FLEET_OBSERVE_SECONDS", 10),
+            watch_seconds=seconds("FLEET_WATCH_SECONDS", 30),
+        )
+        if faults:
+            raise SettingsError(faults)
+        return settings
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the message lists every one of them."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__(" ".join(faults))
+        self.faults = faults

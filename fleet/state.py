@@ -1,0 +1,139 @@
+"""A fleet while it runs: what its orchestrator knows, carried from one durable history to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+from fleet.records import Failure, Machine, Order, Trials
+
+SHOWN_FAILURES = 8
+SHOWN_CHARACTERS = 240
+"""Together they keep the custom status, counters and failures, well below its limit of 16 KB."""
+
+TERMINAL = frozenset({"done", "cancelled", "failed"})
+
+
+@dataclass
+class FleetState:
+    """Everything that decides what comes next. Pure: no clock, no I/O; times are handed in."""
+
+    order: Order
+    phase: str = "plan"
+    next_ordinal: int = 0
+    machines: dict[int, Machine] = field(default_factory=dict)
+    failures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By code: count, message, advice, and what we did."""
+    trials: Trials | None = None
+    provisioned_at: str | None = None
+    trials_ended_at: str | None = None
+    reason: Failure | None = None
+    missing: list[int] = field(default_factory=list)
+    """Ordinals that the last look did not show: gone when the next does not show them either."""
+    unreleased: list[int] = field(default_factory=list)
+    """Ordinals that are gone, whose roles are not yet taken back."""
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> FleetState:
+        """From an orchestration's input: an order alone at first, then what `write` made."""
+        if "order" not in document:
+            return cls(cast(Order, dict(document)))
+        machines = {machine["ordinal"]: machine for machine in document["machines"]}
+        return cls(**{**document, "machines": machines})
+
+    def write(self) -> dict[str, Any]:
+        """As JSON, for `continue_as_new`."""
+        return {**vars(self), "machines": list(self.machines.values())}
+
+    def count(self, *states: str) -> int:
+        return sum(machine["state"] in states for machine in self.machines.values())
+
+    def permitted(self) -> int:
+        """VMs that can delete themselves: their first grant stands."""
+        return sum(0 in machine["assigned"] for machine in self.machines.values())
+
+    def living(self) -> list[Machine]:
+        return [m for m in self.machines.values() if m["state"] in ("creating", "running")]
+
+    def undead(self) -> list[Machine]:
+        """Living VMs that still lack a role."""
+        return [machine for machine in self.living() if not machine["settled"]]
+
+    def unknown(self) -> list[int]:
+        """Ordinals of VMs whose identity Azure has not told us yet."""
+        return [m["ordinal"] for m in self.living() if m["principal_id"] is None]
+
+    def add(self, machine: Machine) -> None:
+        self.machines[machine["ordinal"]] = machine
+
+    def note(self, failure: Failure, did: str) -> None:
+        """Count a failure under its code, with the latest words and what we did about it."""
+        group = self.failures.setdefault(failure["code"], {"count": 0})
+        group |= {
+            "count": group["count"] + 1,
+            "message": failure["message"][:SHOWN_CHARACTERS],
+            "action": did,
+            "advice": failure["advice"],
+        }
+
+    def see(self, states: Mapping[str, Iterable[int]], identities: Mapping[str, Any]) -> list[int]:
+        """Take in one LIST. Returns the ordinals that it shows to have failed.
+
+        A VM counts as gone when two looks in a row do not show it: a list may lag behind a PUT.
+        """
+        shown = {ordinal: state for state, some in states.items() for ordinal in some}
+        for key, (principal_id, created_at) in identities.items():
+            if int(key) in self.machines:
+                machine = self.machines[int(key)]
+                machine["principal_id"], machine["created_at"] = principal_id, created_at
+        failed, missing = [], []
+        for machine in self.living():
+            ordinal = machine["ordinal"]
+            match shown.get(ordinal):
+                case "Succeeded" | "Updating" | "Deleting":
+                    machine["state"] = "running"
+                case "Failed":
+                    failed.append(ordinal)
+                case None if ordinal in self.missing:
+                    machine["state"] = "gone"
+                    self.unreleased.append(ordinal)
+                case None:
+                    missing.append(ordinal)
+        self.missing = missing
+        return failed
+
+    def lost(self, ordinals: Iterable[int]) -> None:
+        """These VMs are given up; their deletion has been asked for."""
+        for ordinal in ordinals:
+            self.machines[ordinal]["state"] = "failed"
+            self.unreleased.append(ordinal)
+
+    def trials_left(self) -> bool:
+        """Whether a trial is open, as far as we know; without an answer we must assume so."""
+        return self.trials is None or self.trials["ready"] + self.trials["running"] > 0
+
+    def past_deadline(self, now: datetime) -> bool:
+        return "deadline" in self.order and now >= datetime.fromisoformat(self.order["deadline"])
+
+    def status(self) -> dict[str, Any]:
+        """The custom status: counters, and the most frequent failures in words."""
+        often = sorted(self.failures.items(), key=lambda item: -item[1]["count"])[:SHOWN_FAILURES]
+        return {
+            "phase": self.phase,
+            "machines": {
+                "wanted": self.order["n_instances"],
+                "accepted": len(self.machines),
+                "permitted": self.permitted(),
+                "running": self.count("running"),
+                "failed": self.count("failed"),
+                "gone": self.count("gone"),
+            },
+            "trials": self.trials,
+            "failures": [{"code": code, **group} for code, group in often],
+            "created_at": self.order.get("created_at"),
+            "provisioned_at": self.provisioned_at,
+            "deadline": self.order.get("deadline"),
+            "reason": self.reason,
+        }
