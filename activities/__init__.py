@@ -1,0 +1,1 @@
+"""One side effect each: idempotent, a small dict in, a small dict out."""

@@ -1,0 +1,64 @@
+"""Role assignments of one VM: given once it has an identity, taken back once it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import azure.durable_functions as df
+
+from activities.recorded import Json, opened, recorded
+from fleet import bodies, grants, names
+from fleet.azure import Azure
+from fleet.failures import describe
+from fleet.grants import Grant
+from fleet.records import Failure, Machine, Order
+
+bp = df.Blueprint()
+
+
+@bp.activity_trigger(input_name="task")
+@recorded
+async def assign_permissions(task: Json) -> Json:
+    """`{order, machine}` -> `{assigned, failures}`: what stands now, and why the rest does not.
+
+    Only what is not in the machine's `assigned` yet is sent. Grants depend on nothing in each other,
+    so they are sent at once.
+    """
+    order: Order = task["order"]
+    machine: Machine = task["machine"]
+    connection, _ = opened(order)
+    wanted = grants.of_machine(order, machine["name"], machine["principal_id"] or "")
+    todo = [place for place in range(len(wanted)) if place not in machine["assigned"]]
+    role = names.role_definition_id(order["subscription_id"])
+    failures = await asyncio.gather(*(_assign(connection, wanted[place], role) for place in todo))
+    done = [place for place, failed in zip(todo, failures, strict=True) if failed is None]
+    return {
+        "assigned": sorted([*machine["assigned"], *done]),
+        "failures": [failed for failed in failures if failed is not None],
+    }
+
+
+@bp.activity_trigger(input_name="task")
+@recorded
+async def revoke_permissions(task: Json) -> Json:
+    """`{order, machines}` -> `{}`: take back what was assigned for VMs that are gone.
+
+    Azure keeps role assignments of deleted principals, and allows 4,000 in a subscription.
+    """
+    order: Order = task["order"]
+    connection, _ = opened(order)
+    for machine in task["machines"]:
+        wanted = grants.of_machine(order, machine["name"], machine["principal_id"])
+        standing = [wanted[place] for place in machine["assigned"]]
+        await asyncio.gather(*(connection.delete_assignment(g.scope, g.name) for g in standing))
+    return {}
+
+
+async def _assign(connection: Azure, grant: Grant, role: str) -> Failure | None:
+    body = bodies.role_assignment(role, grant.principal_id, grant.principal_type)
+    try:
+        await connection.put_assignment(grant.scope, grant.name, body)
+    except Exception as error:  # each grant has its own outcome: one refusal hides no other
+        failure = describe(error)
+        return None if failure["action"] == "succeed" else failure
+    return None

@@ -1,0 +1,78 @@
+"""How every activity fails: as a record in a fan-out, by raising where a durable retry follows."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fleet import azure
+from fleet.failures import describe
+from fleet.records import Order
+from fleet.secrets import Seal
+from fleet.settings import Settings
+
+# The Functions worker takes a plain class as an activity's annotation, and no `dict[str, Any]`.
+Json = dict
+
+Work = Callable[[Any], Awaitable[dict[str, Any]]]
+
+_log = logging.getLogger("powerlift.fleet")
+
+MARK = "failure="
+
+
+class ActivityFailed(Exception):
+    """Raised for the orchestrator to retry. Its one line holds the failure record as JSON."""
+
+
+def recorded(work: Work) -> Work:
+    """For fan-outs: any error becomes `{"ok": false, "failure": …}`, because an exception there
+    would leave siblings behind (task_all fails at the first, the host waits for all).
+    """
+
+    @functools.wraps(work)
+    async def activity(task: Json) -> Json:
+        try:
+            return {"ok": True, **await work(task)}
+        except Exception as error:
+            return {"ok": False, "failure": _told(work.__name__, task, error)}
+
+    return activity
+
+
+def retried(work: Work) -> Work:
+    """For single calls: what may pass is raised, for `call_activity_with_retry`; the rest recorded."""
+
+    @functools.wraps(work)
+    async def activity(task: Json) -> Json:
+        try:
+            return {"ok": True, **await work(task)}
+        except Exception as error:
+            failure = _told(work.__name__, task, error)
+        if failure["action"] in ("wait", "retry"):
+            raise ActivityFailed(MARK + json.dumps(failure))
+        return {"ok": False, "failure": failure}
+
+    return activity
+
+
+def opened(order: Order) -> tuple[azure.Azure, str]:
+    """Azure for this order's account, and the database's URI: the one place that opens a seal."""
+    settings = Settings.read()
+    secrets = Seal(settings.sealing_keys).open(order["sealed"])
+    connection = azure.connect(order, settings, secrets.get("client_secret"))
+    return connection, secrets.get("uri") or settings.database_uri or ""
+
+
+def _told(name: str, task: dict[str, Any], error: Exception) -> Any:
+    failure = describe(error)
+    batch = task.get("order", {}).get("batch_id")
+    about = (name, batch, task.get("ordinal", "-"), failure["code"])
+    _log.warning("%s of batch %s, VM %s: %s: %s", *about, failure["message"])
+    if failure["code"] == type(error).__name__:
+        # Not of Azure's making: the traceback is for the log alone, its text may hold anything.
+        _log.debug("%s failed", name, exc_info=error)
+    return failure

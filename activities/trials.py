@@ -1,0 +1,33 @@
+"""Powerlift's trials: how far they are, and giving back those of VMs that are gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import azure.durable_functions as df
+
+from activities.recorded import Json, opened, recorded
+from fleet import names, trials
+from fleet.records import Order
+
+bp = df.Blueprint()
+
+
+@bp.activity_trigger(input_name="task")
+@recorded
+async def count_trials(task: Json) -> Json:
+    """`{order}` -> `{trials}`: counts by state, or null when the experiment is gone."""
+    order: Order = task["order"]
+    _, uri = opened(order)
+    return {"trials": await asyncio.to_thread(trials.count, uri, order["experiment_id"])}
+
+
+@bp.activity_trigger(input_name="task")
+@recorded
+async def release_trials(task: Json) -> Json:
+    """`{order, ordinals}` -> `{released}`: open trials of VMs that are gone go back to the queue."""
+    order: Order = task["order"]
+    _, uri = opened(order)
+    runners = [names.runner_id(order["batch_id"], ordinal) for ordinal in task["ordinals"]]
+    released = await asyncio.to_thread(trials.release, uri, order["experiment_id"], runners)
+    return {"released": released}

@@ -1,0 +1,1 @@
+"""Durable control flow: pure generators, with no I/O, clock, random or environment."""

@@ -1,0 +1,150 @@
+"""The few safe ways to call activities from an orchestrator.
+
+In azure-functions-durable 1.x an exception that leaves a child of `task_all` while siblings are
+pending gives wrong results or hangs (azure-functions-durable-python#603, won't fix). So a fan-out
+has no durable retry: its activities return records, and what can be tried again is tried in rounds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import azure.durable_functions as df
+
+from activities.recorded import MARK
+from fleet.failures import failure
+from fleet.records import Failure
+from fleet.state import FleetState
+
+ROUNDS = 5
+CHUNK = 50
+"""Activities in one fan-out: each completion replays the whole history, so cost grows as its square."""
+
+FIRST_DELAY, LONGEST_DELAY = 2.0, 60.0
+
+Steps = Generator[Any, Any, Any]
+
+
+class Context(Protocol):
+    """What we use of `df.DurableOrchestrationContext`, which ships no types."""
+
+    instance_id: str
+    current_utc_datetime: datetime
+
+    def get_input(self) -> Any: ...
+    def call_activity(self, name: Any, input_: Any) -> Any: ...
+    def call_activity_with_retry(self, name: Any, retry_options: Any, input_: Any) -> Any: ...
+    def call_sub_orchestrator(self, name: Any, input_: Any, instance_id: str) -> Any: ...
+    def create_timer(self, fire_at: datetime) -> Any: ...
+    def wait_for_external_event(self, name: str) -> Any: ...
+    def task_all(self, tasks: list[Any]) -> Any: ...
+    def task_any(self, tasks: list[Any]) -> Any: ...
+    def set_custom_status(self, status: Any) -> None: ...
+    def continue_as_new(self, input_: Any) -> None: ...
+
+
+class Backoff(df.RetryOptions):  # type: ignore[misc]
+    """Retry with exponential backoff: the host reads two members that the SDK does not know.
+
+    Never `retryTimeoutInMilliseconds`: the host then stops without the timer that the SDK awaits.
+    """
+
+    def __init__(self, first_seconds: float = FIRST_DELAY, attempts: int = ROUNDS) -> None:
+        super().__init__(int(first_seconds * 1000), attempts)
+
+    def to_json(self) -> dict[str, Any]:
+        longest = int(LONGEST_DELAY * 1000)
+        mine = {"backoffCoefficient": 2.0, "maxRetryIntervalInMilliseconds": longest}
+        return {**super().to_json(), **mine}
+
+
+def attempt(context: Context, activity: Any, task: dict[str, Any]) -> Steps:
+    """One activity with durable retry; returns its record, also when every attempt failed."""
+    try:
+        return (yield context.call_activity_with_retry(activity, Backoff(), task))
+    except Exception as error:
+        return {"ok": False, "failure": told(error)}
+
+
+def settle(
+    context: Context, activity: Any, tasks: Sequence[dict[str, Any]], rounds: int = ROUNDS
+) -> Steps:
+    """Fan an activity out over tasks; returns one record per task, in order.
+
+    What may pass is tried again, all of it together, after one durable timer: the longest wait that
+    Azure asked for, else a backoff. The activity must be idempotent and return records.
+    """
+    results: list[dict[str, Any]] = [{}] * len(tasks)
+    todo = list(range(len(tasks)))
+    for turn in range(rounds):
+        for start in range(0, len(todo), CHUNK):
+            places = todo[start : start + CHUNK]
+            answers = yield from _fan_out(context, activity, [tasks[place] for place in places])
+            for place, answer in zip(places, answers, strict=True):
+                results[place] = answer
+        todo = [place for place in todo if _may_pass(results[place])]
+        if not todo or turn == rounds - 1:
+            break
+        waits = [results[place]["failure"]["retry_after"] or 0.0 for place in todo]
+        yield from sleep(context, max(*waits, delay(turn), 0.0))
+    return results
+
+
+def show(context: Context, fleet: FleetState, phase: str) -> None:
+    """Enter (or stay in) a phase, and let the world see how far the fleet is."""
+    fleet.phase = phase
+    context.set_custom_status(fleet.status())
+
+
+def sleep(context: Context, seconds: float) -> Steps:
+    """Wait on a durable timer."""
+    yield context.create_timer(context.current_utc_datetime + timedelta(seconds=seconds))
+
+
+def sleep_unless(context: Context, event: Any, seconds: float) -> Steps:
+    """Wait on a durable timer, or until the event is there. Returns whether it is."""
+    if not event.is_completed:
+        timer = context.create_timer(context.current_utc_datetime + timedelta(seconds=seconds))
+        yield context.task_any([event, timer])
+        if not timer.is_completed:
+            timer.cancel()  # a pending timer would hold back whatever is scheduled after it
+    return bool(event.is_completed)
+
+
+def delay(turn: int) -> float:
+    """Seconds of backoff after the turn (0, 1, …) that failed."""
+    return min(FIRST_DELAY * 2.0**turn, LONGEST_DELAY)
+
+
+def is_passing(reason: Failure) -> bool:
+    """Whether the same call may succeed later."""
+    return reason["action"] in ("wait", "retry")
+
+
+def told(error: BaseException) -> Failure:
+    """The failure record inside an exception that crossed from an activity, or one made of it."""
+    text = str(error)
+    try:
+        record: Failure = json.JSONDecoder().raw_decode(text, text.index(MARK) + len(MARK))[0]
+    except ValueError:
+        # The activity was ended from outside: a timeout, or its worker died.
+        advice = "The app's log has the details."
+        return failure("ActivityFailed", text.partition("\n")[0], "retry", advice)
+    return record
+
+
+def _may_pass(result: dict[str, Any]) -> bool:
+    return not result["ok"] and is_passing(result["failure"])
+
+
+def _fan_out(context: Context, activity: Any, tasks: Sequence[dict[str, Any]]) -> Steps:
+    calls = [context.call_activity(activity, task) for task in tasks]
+    try:
+        return (yield context.task_all(calls))
+    except Exception as error:
+        # Only from outside (see `told`). Plain calls take no further ids, so going on is safe; the
+        # siblings' results are lost to us, and they are idempotent: all are tried again.
+        return [{"ok": False, "failure": told(error)} for _ in tasks]

@@ -1,0 +1,105 @@
+"""What the real Python worker refuses is not in the app.
+
+One function that it refuses and no function loads at all, so its rules are checked here, as they
+were seen by running azure-functions-python-worker 4.34 on Python 3.11.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import typing
+
+import azure.durable_functions as df
+import pytest
+
+import activities
+import function_app
+import orchestrators
+import triggers
+
+# HOST src/WebJobs.Script/Utility.cs: the host's own rule for names.
+NAME = re.compile(r"^[a-z][a-z0-9_\-]{0,127}$", re.IGNORECASE)
+FUNCTIONS = function_app.app.get_functions()
+ACTIVITIES = [f for f in FUNCTIONS if f.get_trigger().type == "activityTrigger"]
+ORCHESTRATORS = [f for f in FUNCTIONS if f.get_trigger().type == "orchestrationTrigger"]
+CLIENTS = [f for f in FUNCTIONS if any(b.type == "durableClient" for b in f.get_bindings())]
+
+
+def name_of(function: typing.Any) -> str:
+    return str(function.get_function_name())
+
+
+def test_one_dfapp():
+    found = [value for value in vars(function_app).values() if isinstance(value, df.DFApp)]
+    assert found == [function_app.app]
+
+
+def test_no_room_but_function_app_holds_a_dfapp():
+    rooms = [
+        importlib.import_module(f"{package.__name__}.{module.name}")
+        for package in (triggers, orchestrators, activities)
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
+    assert not [r for r in rooms if any(isinstance(v, df.DFApp) for v in vars(r).values())]
+
+
+def test_every_blueprint_is_registered():
+    declared = {
+        builder._function._name
+        for package in (triggers, orchestrators, activities)
+        for module in pkgutil.iter_modules(package.__path__)
+        for blueprint in [getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "bp", None)]
+        if blueprint is not None
+        for builder in blueprint._function_builders
+    }
+    assert declared == {name_of(function) for function in FUNCTIONS}
+
+
+def test_names_are_legal_and_unique_ignoring_case():
+    names = [name_of(function) for function in FUNCTIONS]
+    assert all(NAME.match(name) for name in names)
+    assert len({name.lower() for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("function", ORCHESTRATORS, ids=name_of)
+def test_an_orchestrators_context_is_named_context(function: typing.Any):
+    assert function.get_trigger().name == "context"
+
+
+@pytest.mark.parametrize("function", ORCHESTRATORS, ids=name_of)
+def test_an_orchestrator_is_a_generator(function: typing.Any):
+    assert inspect.isgeneratorfunction(function.get_user_function().orchestrator_function)
+
+
+@pytest.mark.parametrize("function", ACTIVITIES, ids=name_of)
+def test_an_activity_takes_its_input_and_nothing_else(function: typing.Any):
+    parameters = inspect.signature(function.get_user_function()).parameters
+    assert set(parameters) == {function.get_trigger().name}
+
+
+@pytest.mark.parametrize("function", ACTIVITIES, ids=name_of)
+def test_an_activitys_input_is_annotated_with_a_plain_class(function: typing.Any):
+    hints = typing.get_type_hints(function.get_user_function())
+    annotation = hints[function.get_trigger().name]
+    assert isinstance(annotation, type)
+    assert typing.get_origin(annotation) is None
+
+
+@pytest.mark.parametrize("function", ACTIVITIES, ids=name_of)
+def test_an_activity_is_async(function: typing.Any):
+    assert inspect.iscoroutinefunction(function.get_user_function())
+
+
+@pytest.mark.parametrize("function", CLIENTS, ids=name_of)
+def test_a_durable_client_function_is_async(function: typing.Any):
+    assert inspect.iscoroutinefunction(function.get_user_function().client_function)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=name_of)
+def test_annotations_can_be_evaluated(function: typing.Any):
+    user = function.get_user_function()
+    user = getattr(user, "client_function", getattr(user, "orchestrator_function", user))
+    assert typing.get_type_hints(user) is not None

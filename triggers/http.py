@@ -1,0 +1,116 @@
+"""The HTTP API. Errors are problem details (RFC 9457), every fault with its JSON pointer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from fleet import names, status
+from fleet.request import Fault, RequestRefused
+from fleet.secrets import SealBroken
+from fleet.settings import Settings, SettingsError
+from triggers import intake
+
+bp = df.Blueprint()
+
+_log = logging.getLogger("powerlift.fleet")
+
+
+@bp.function_name("submit_fleet")
+@bp.route(route="fleets", methods=["POST"])
+@bp.durable_client_input(client_name="client")
+async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """202 with Location for a new fleet; 200 for a repeat of the same batch; 400, 409."""
+    try:
+        accepted = await intake.submit(client, _json(req), req.headers.get("Idempotency-Key"))
+    except RequestRefused as refused:
+        return _problem(400, "The request cannot be a fleet", str(refused), refused.faults)
+    except intake.BatchTaken as taken:
+        return _problem(409, "The batch id is taken", str(taken))
+    except (SettingsError, SealBroken) as error:
+        _log.error("The app's settings cannot be used: %s", error)
+        return _problem(503, "The app is not set up", str(error))
+    url = f"{req.url.partition('?')[0].rstrip('/')}/{accepted.id}"
+    body = {"id": accepted.id, "batch_id": accepted.batch_id, "links": {"self": url, "cancel": url}}
+    return _answer(202 if accepted.created else 200, body, {"Location": url})
+
+
+@bp.function_name("list_fleets")
+@bp.route(route="fleets", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+async def list_fleets(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """Every fleet that the app still knows, the newest first."""
+    fleets = [status.answer(instance) for instance in await intake.find_all(client)]
+    fleets.sort(key=lambda fleet: str(fleet["created_at"]), reverse=True)
+    return _answer(200, {"fleets": fleets})
+
+
+@bp.function_name("get_fleet")
+@bp.route(route="fleets/{id}", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """One fleet: phase, VMs and trials by state, failures grouped by code."""
+    fleet_id = req.route_params["id"]
+    instance = await intake.find(client, fleet_id) if _is_fleet(fleet_id) else None
+    return _unknown(fleet_id) if instance is None else _answer(200, status.answer(instance))
+
+
+@bp.function_name("cancel_fleet")
+@bp.route(route="fleets/{id}", methods=["DELETE"])
+@bp.durable_client_input(client_name="client")
+async def cancel_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """202: the fleet is cancelled and torn down; a finished one loses what it left standing."""
+    fleet_id = req.route_params["id"]
+    if not _is_fleet(fleet_id) or not await intake.cancel(client, fleet_id):
+        return _unknown(fleet_id)
+    url = req.url.partition("?")[0]
+    return _answer(202, {"id": fleet_id, "links": {"self": url}}, {"Location": url})
+
+
+@bp.function_name("health")
+@bp.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def health(req: func.HttpRequest) -> func.HttpResponse:
+    """200 when the app can take a request; 503 with every setting that is missing or wrong."""
+    try:
+        _ = Settings.read()
+    except SettingsError as error:
+        return _problem(503, "The app is not set up", " ".join(error.faults))
+    return _answer(200, {"status": "ok"})
+
+
+def _is_fleet(fleet_id: str) -> bool:
+    """Other instances (waves, teardowns) are none of the caller's business."""
+    return names.batch_of(fleet_id) is not None
+
+
+def _json(req: func.HttpRequest) -> Any:
+    try:
+        return req.get_json()
+    except ValueError:
+        raise RequestRefused([Fault("", "The body is no JSON.")]) from None
+
+
+def _unknown(fleet_id: str) -> func.HttpResponse:
+    return _problem(404, "No such fleet", f"There is no fleet {fleet_id[:100]!r}.")
+
+
+def _problem(
+    code: int, title: str, detail: str, faults: list[Fault] | None = None
+) -> func.HttpResponse:
+    problem: dict[str, Any] = {"type": "about:blank", "title": title, "status": code}
+    problem["detail"] = detail
+    if faults is not None:
+        problem["errors"] = faults
+    return _answer(code, problem, {"Content-Type": "application/problem+json"})
+
+
+def _answer(code: int, body: Any, headers: dict[str, str] | None = None) -> func.HttpResponse:
+    return func.HttpResponse(
+        json.dumps(body),
+        status_code=code,
+        headers={"Content-Type": "application/json", **(headers or {})},
+    )

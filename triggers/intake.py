@@ -1,0 +1,156 @@
+"""What both doors share: one request becomes one fleet, however often it is delivered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleet import names
+from fleet.records import order_of
+from fleet.request import Fault, FleetRequest, RequestRefused, chosen_batch, parse
+from fleet.secrets import Seal
+from fleet.settings import Settings
+
+RUN_FLEET = "run_fleet"
+TEARDOWN_FLEET = "teardown_fleet"
+CANCEL = "cancel"
+ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
+
+
+class BatchTaken(Exception):
+    """The batch id already names a fleet that was asked for in other words."""
+
+    def __init__(self, batch_id: int) -> None:
+        super().__init__(
+            f"Batch {batch_id} is another request's. Repeat that request as it was, or leave "
+            "batch_id out to get a new one."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A fleet that exists now; `created` says whether this very call made it."""
+
+    id: str
+    batch_id: int
+    created: bool
+
+
+async def submit(client: Any, document: Any, idempotency_key: str | None) -> Accepted:
+    """Start the fleet that a request asks for, unless it is there already.
+
+    Raises RequestRefused (with every fault), BatchTaken, SettingsError.
+    """
+    request = parse(document)
+    settings = Settings.read()
+    _complete(request, settings)
+    batch_id = chosen_batch(request, idempotency_key)
+    instance = names.instance_id(batch_id)
+    seal = Seal(settings.sealing_keys)
+    fingerprints = seal.fingerprints(_plain(request, batch_id))
+    if await _repeats(client, instance, batch_id, fingerprints):
+        return Accepted(instance, batch_id, created=False)
+    order = order_of(request, settings, batch_id)
+    order |= {"sealed": seal.close(_secrets(request)), "fingerprint": fingerprints[0]}
+    try:
+        await client.start_new(RUN_FLEET, instance, order)
+    except Exception:
+        # Somebody else may have started it between our look and our start: the host refuses two.
+        if await _repeats(client, instance, batch_id, fingerprints):
+            return Accepted(instance, batch_id, created=False)
+        raise
+    return Accepted(instance, batch_id, created=True)
+
+
+async def cancel(client: Any, instance: str) -> bool:
+    """Cancel a fleet, or tear down what a finished one has left. False when there is no such fleet."""
+    status = await find(client, instance)
+    if status is None:
+        return False
+    if status["runtimeStatus"] in ALIVE:
+        await client.raise_event(instance, CANCEL, {})
+        return True
+    teardown = f"{instance}-teardown"
+    under_way = await find(client, teardown)
+    if under_way is None or under_way["runtimeStatus"] not in ALIVE:
+        task = {"order": _order(status["input"]), "principals": _principals(status["input"])}
+        await client.start_new(TEARDOWN_FLEET, teardown, task)
+    return True
+
+
+async def find(client: Any, instance: str) -> dict[str, Any] | None:
+    """An instance's status as JSON, or None."""
+    status = await client.get_status(instance)
+    return as_json(status) if status else None
+
+
+async def find_all(client: Any) -> list[dict[str, Any]]:
+    """The status of every fleet that the task hub knows, without waves and teardowns."""
+    every = [as_json(status) for status in await client.get_status_all()]
+    return [one for one in every if names.batch_of(one["instanceId"]) is not None]
+
+
+def as_json(status: Any) -> dict[str, Any]:
+    """A `DurableOrchestrationStatus` as JSON. The input may come as text that holds JSON."""
+    document: dict[str, Any] = status.to_json()
+    if isinstance(document.get("input"), str):
+        document["input"] = json.loads(document["input"])
+    return document
+
+
+async def _repeats(client: Any, instance: str, batch_id: int, fingerprints: list[str]) -> bool:
+    """Whether the fleet is there already. Raises BatchTaken when it is another request's."""
+    status = await find(client, instance)
+    if status is None:
+        return False
+    if _order(status["input"])["fingerprint"] not in fingerprints:
+        raise BatchTaken(batch_id)
+    return True
+
+
+def _order(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The order in an orchestration's input: alone at first, later part of the fleet's state."""
+    order: Mapping[str, Any] = document.get("order", document)
+    return order
+
+
+def _principals(document: Mapping[str, Any]) -> list[str]:
+    machines = document.get("machines", [])
+    return [machine["principal_id"] for machine in machines if machine["principal_id"]]
+
+
+def _complete(request: FleetRequest, settings: Settings) -> None:
+    """Refuse what neither the request nor the settings say."""
+    account = request.azure_json
+    needed = [
+        ("/uri", request.uri or settings.database_uri, "POWERLIFT_DB_URI"),
+        (
+            "/azure_json/subscription_id",
+            account.subscription_id or settings.subscription_id,
+            "AZURE_SUBSCRIPTION_ID",
+        ),
+        (
+            "/azure_json/resource_group",
+            account.resource_group or settings.resource_group,
+            "AZURE_RESOURCE_GROUP",
+        ),
+    ]
+    faults = [
+        Fault(pointer, f"Neither the request nor the setting {setting} says this.")
+        for pointer, value, setting in needed
+        if not value
+    ]
+    if faults:
+        raise RequestRefused(faults)
+
+
+def _secrets(request: FleetRequest) -> dict[str, str]:
+    secrets = {"uri": request.uri, "client_secret": request.azure_json.client_secret}
+    return {name: value.get_secret_value() for name, value in secrets.items() if value}
+
+
+def _plain(request: FleetRequest, batch_id: int) -> dict[str, Any]:
+    """The whole request, secrets included, for its fingerprint alone."""
+    return {**request.model_dump(mode="json"), **_secrets(request), "batch_id": batch_id}

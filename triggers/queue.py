@@ -1,0 +1,51 @@
+"""The storage queue: the same request as over HTTP, one message a fleet."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from fleet.request import Fault, RequestRefused
+from triggers import intake
+
+bp = df.Blueprint()
+
+# Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
+QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
+
+_log = logging.getLogger("powerlift.fleet")
+
+
+@bp.function_name("submit_fleet_from_queue")
+@bp.queue_trigger(arg_name="message", queue_name=QUEUE, connection="AzureWebJobsStorage")
+@bp.queue_output(arg_name="poison", queue_name=f"{QUEUE}-poison", connection="AzureWebJobsStorage")
+@bp.durable_client_input(client_name="client")
+async def submit_fleet_from_queue(
+    message: func.QueueMessage, poison: func.Out[str], client: Any
+) -> None:
+    """A message delivered twice is one fleet: without batch_id, the message's id is the key.
+
+    What can never be a fleet goes to the poison queue at once; any other error is the host's to
+    retry (a setting that is missing may be there in a minute).
+    """
+    text = message.get_body().decode("utf-8", errors="replace")
+    try:
+        accepted = await intake.submit(client, _json(text), message.id)
+    except (RequestRefused, intake.BatchTaken) as refused:
+        _log.error("Message %s is refused and goes to %s-poison: %s", message.id, QUEUE, refused)
+        poison.set(text)
+    else:
+        known = "" if accepted.created else " (it was there already)"
+        _log.info("Message %s is %s%s", message.id, accepted.id, known)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise RequestRefused([Fault("", "The message is no JSON.")]) from None
