@@ -153,7 +153,10 @@ def chosen_batch(request: FleetRequest, idempotency_key: str | None) -> int:
 
 def scopes_of(request: FleetRequest) -> list[str]:
     """The resource_uris, each once, in the order given; ARM ids ignore case."""
-    return list({uri.lower(): uri for uri in request.resource_uris}.values())
+    first: dict[str, str] = {}
+    for uri in request.resource_uris:
+        first.setdefault(uri.lower(), uri)
+    return list(first.values())
 
 
 def _disagreements(asked: Mapping[str, Any]) -> list[tuple[bool, str, str]]:
