@@ -1,0 +1,354 @@
+#!/bin/bash
+# Runs trials of one Powerlift experiment on this VM until there are none left, then deletes the VM.
+#
+# cloud-init runs it once, as root, on Ubuntu. fleet/startup.py puts the values of the VM in at the
+# marked line. However it ends, it passes through `finish`, which writes the reason to the console
+# log and deletes the VM (unless DELETE_ON_COMPLETE is false). `main`, at the end, is the summary.
+
+# shellcheck disable=SC2329  # `retry`, `attend` and `trap` call functions by their names
+set -u -o pipefail
+exec </dev/null # no child can eat what a loop reads
+export DEBIAN_FRONTEND=noninteractive HOME=${HOME:-/root} # cloud-init may set no HOME
+
+# VALUES OF THIS VM
+
+readonly HOME_DIR=${POWERLIFT_HOME:-$HOME/powerlift}
+readonly IDENTITY=${AZURE_POD_IDENTITY_AUTHORITY_HOST:-http://169.254.169.254}
+readonly PYTHON=$HOME_DIR/venv/bin/python
+
+# Seconds that a kind of trouble is waited out. A VM that waits costs money, so these are minutes; a
+# role assignment may take ten of them to act, and until then Azure refuses the deletion.
+readonly DATABASE_PATIENCE=${POWERLIFT_DATABASE_PATIENCE:-600}
+readonly INSTALL_PATIENCE=${POWERLIFT_INSTALL_PATIENCE:-300}
+readonly DELETE_PATIENCE=${POWERLIFT_DELETE_PATIENCE:-900}
+readonly FRUITLESS_TURNS=5 # in a row: as many bad trials are bad luck, more is a broken experiment
+
+reason="startup.sh itself failed"
+child=       # the process group that `attend` waits for
+az_fetch=    # the process group that installs the Azure CLI
+installer=() # uv or pip, up to the packages
+
+say() { printf 'powerlift %(%F %T)T: %s\n' -1 "$*"; }
+
+# Ends the script. Not for subshells: there `exit` ends only them.
+fail() {
+    reason=$1
+    exit 1
+}
+
+# Runs a command in a process group of its own. Unlike for a command in the foreground, bash acts on
+# a signal at once, and `finish` can stop the command with all it started.
+attend() {
+    local status
+    set -m
+    "$@" &
+    child=$!
+    set +m
+    wait "$child"
+    status=$?
+    child=
+    return "$status"
+}
+
+# retry SECONDS COMMAND...: until it succeeds, or SECONDS have passed. Pauses double up to 30 s.
+retry() {
+    local end=$((SECONDS + $1)) pause=1
+    shift
+    until "$@"; do
+        if ((SECONDS + pause > end)); then
+            say "$1 failed; giving up"
+            return 1
+        fi
+        say "$1 failed; again in $pause s"
+        attend sleep "$pause"
+        pause=$((pause < 16 ? pause * 2 : 30))
+    done
+}
+
+# Asks a process group to end, and ends it after 10 s.
+stop_group() {
+    [[ -n $1 ]] && kill -TERM -- "-$1" 2>/dev/null || return 0
+    local _
+    for _ in {1..100}; do
+        kill -0 -- "-$1" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL -- "-$1" 2>/dev/null
+}
+
+# --- the end ---------------------------------------------------------------------------------------
+
+finish() {
+    local status=$?
+    trap - EXIT
+    trap : TERM INT # whatever comes now, the VM must still be deleted
+    say "ending ($status): $reason"
+    stop_group "$child"
+    give_back
+    stop_group "$az_fetch"
+    if [[ $DELETE_ON_COMPLETE == true ]]; then
+        delete_machine
+    else
+        say "the VM stays, as it was asked to"
+    fi
+    exit "$status"
+}
+
+# The CLI goes first where it is there: it costs seconds, and is the way that operators know. The
+# HTTPS call is the same request and needs nothing installed, so it is the one that is repeated.
+delete_machine() {
+    if delete_by_az || retry "$DELETE_PATIENCE" delete_by_arm; then
+        say "Azure accepted the deletion of $VM_NAME"
+        return
+    fi
+    # A VM that is off still costs, until the fleet's sweep deletes it; but it does no harm.
+    say "$VM_NAME could not be deleted: turning it off"
+    shutdown -h now
+}
+
+delete_by_az() {
+    command -v az >/dev/null || return 1
+    timeout -k 5 60 az login --identity --output none &&
+        timeout -k 5 120 az vm delete --yes --no-wait --subscription "$SUBSCRIPTION_ID" \
+            --resource-group "$RESOURCE_GROUP" --name "$VM_NAME"
+}
+
+# In Python, since the token then stays inside one process; cloud-init needs Python, so it is there.
+delete_by_arm() {
+    python3 - "$IDENTITY" "$RESOURCE_MANAGER" "$SUBSCRIPTION_ID" "$RESOURCE_GROUP" "$VM_NAME" <<'PYTHON'
+import json
+import sys
+from urllib import error, parse, request
+
+identity, manager, *names = sys.argv[1:]
+subscription, group, machine = map(parse.quote, names)
+query = parse.urlencode({"api-version": "2018-02-01", "resource": manager})
+vm = (
+    f"{manager}/subscriptions/{subscription}/resourceGroups/{group}"
+    f"/providers/Microsoft.Compute/virtualMachines/{machine}"
+)
+try:
+    ask = request.Request(f"{identity}/metadata/identity/oauth2/token?{query}")
+    ask.add_header("Metadata", "true")
+    direct = request.build_opener(request.ProxyHandler({}))  # the address is on this host
+    with direct.open(ask, timeout=30) as answer:
+        token = json.load(answer)["access_token"]
+    delete = request.Request(f"{vm}?api-version=2024-11-01&forceDeletion=true", method="DELETE")
+    delete.add_header("Authorization", f"Bearer {token}")
+    with request.urlopen(delete, timeout=30):
+        pass
+except error.HTTPError as answer:
+    if answer.code != 404:  # a VM that Azure no longer knows is as good as deleted
+        sys.exit(f"{answer.url.partition('?')[0]}: {answer.code} {answer.read(500)!r}")
+except (OSError, ValueError, KeyError) as problem:
+    sys.exit(f"no answer from Azure: {problem!r}")
+PYTHON
+}
+
+# --- the database ----------------------------------------------------------------------------------
+
+# query FILE SQL: writes the answer's rows to FILE. psql finds the server and the password in files:
+# its arguments can be read by every user of the VM, its environment by every program of ours.
+query() {
+    PGSERVICEFILE=$HOME_DIR/pg_service.conf PGPASSFILE=$HOME_DIR/pgpass PGCONNECT_TIMEOUT=15 \
+        attend timeout -k 5 300 psql -XqtAw -v ON_ERROR_STOP=1 "service=powerlift" -c "$2" >"$1"
+}
+
+# column NAME FILE: writes a text of the experiment to FILE, byte for byte (base64 on the way, since
+# psql ends every value with a line break of its own).
+column() {
+    query answer "SELECT encode(convert_to($1, 'UTF8'), 'base64') FROM experiment
+                  WHERE id = $EXPERIMENT_ID" &&
+        base64 -d answer >"$2"
+}
+
+read_experiment() {
+    query found "SELECT count(*) FROM experiment WHERE id = $EXPERIMENT_ID" &&
+        column shell_install shell_install && column pip_install pip_install &&
+        column script startup.py &&
+        query wheels.list "SELECT replace(encode(convert_to(name, 'UTF8'), 'base64'), E'\n', '')
+                           FROM wheel WHERE experiment_id = $EXPERIMENT_ID ORDER BY name"
+}
+
+# Wheels arrive one by one, each under the last part of its name: a name is data, not a path.
+read_wheels() {
+    local code name
+    local -a codes
+    mapfile -t codes <wheels.list
+    for code in "${codes[@]}"; do
+        name=$(base64 -d <<<"$code")
+        query answer "SELECT encode(embedded, 'base64') FROM wheel WHERE experiment_id = $EXPERIMENT_ID
+                      AND name = convert_from(decode('$code', 'base64'), 'UTF8')" &&
+            base64 -d answer >"wheels/${name##*/}" || return 1
+    done
+}
+
+readonly MINE="experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID AND end_time IS NULL"
+
+# Assigns the next trial to this runner, as Powerlift's Store.pick_trial would; the script will pick
+# the same one. Powerlift does not record who ended a trial, so this is how a turn proves progress.
+claim_trial() {
+    query claimed "UPDATE trial SET runner_id = $RUNNER_ID, start_time = CURRENT_TIMESTAMP
+                   WHERE id = (SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID
+                                 AND runner_id IN ($RUNNER_ID, -1)
+                               ORDER BY runner_id DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+                   RETURNING id"
+}
+
+look_at_claim() {
+    local trial
+    trial=$(<claimed)
+    query ended "SELECT count(*) FROM trial WHERE id = ${trial:--1} AND end_time IS NOT NULL"
+}
+
+# mark_trial STATUS: ends the trial that was running when the script did, in Powerlift's way (-2).
+mark_trial() {
+    query answer "UPDATE trial SET runner_id = -2, end_time = CURRENT_TIMESTAMP,
+                    errmsg = 'The runner ended with exit code $1 while it ran this trial.'
+                  WHERE $MINE"
+}
+
+# Returns an unfinished trial to the queue, without what it has measured: it will be measured anew.
+give_back() {
+    [[ -e claimed ]] || return 0
+    query answer "WITH given AS (UPDATE trial SET runner_id = -1, start_time = NULL
+                                 WHERE $MINE RETURNING id)
+                  DELETE FROM measure_outcome WHERE trial_id IN (SELECT id FROM given)" ||
+        say "an unfinished trial could not be given back; the fleet will do so"
+}
+
+# --- what has to be installed ----------------------------------------------------------------------
+
+apt_install() {
+    local -a apt=(timeout -k 5 900 apt-get -q -y -o DPkg::Lock::Timeout=300)
+    attend "${apt[@]}" update && attend "${apt[@]}" install "$@"
+}
+
+install_system() {
+    local -a missing=()
+    command -v psql >/dev/null || missing+=(postgresql-client)
+    command -v curl >/dev/null || missing+=(curl ca-certificates)
+    python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
+    ((${#missing[@]} == 0)) || apt_install "${missing[@]}"
+}
+
+# split_words FILE: the words of FILE as a shell would take them apart (`"numpy<2"` is numpy<2), each ended
+# by a NUL, in FILE.words. Nothing is expanded, redirected or run.
+split_words() {
+    python3 -c 'import shlex, sys
+for word in shlex.split(sys.stdin.read()):
+    print(word, end="\0")' <"$1" >"$1.words"
+}
+
+# As in Powerlift, `shell_install` holds the arguments of apt-get install.
+install_shell() {
+    local -a words
+    split_words shell_install || fail "shell_install cannot be split into words: a quote is not closed"
+    mapfile -d '' -t words <shell_install.words
+    ((${#words[@]} == 0)) || retry "$INSTALL_PATIENCE" apt_install "${words[@]}" ||
+        fail "apt-get could not install the experiment's shell_install"
+}
+
+make_venv() {
+    if command -v uv >/dev/null; then
+        attend python3 -m venv --clear --without-pip venv || return 1
+        installer=(uv pip install --python "$PYTHON")
+    else
+        attend python3 -m venv --clear venv || return 1
+        if attend timeout -k 5 120 "$PYTHON" -m pip install -q uv; then
+            installer=(venv/bin/uv pip install --python "$PYTHON")
+        else
+            installer=("$PYTHON" -m pip install)
+        fi
+    fi
+    export UV_INDEX_STRATEGY=unsafe-best-match # as pip: the best version that any index has
+}
+
+# All in one go, so that every pin holds for every package, or the conflict is an error. psycopg in
+# both versions: which of them `postgresql://` means depends on SQLAlchemy's version. setuptools for
+# Powerlift's dependency stopit, which imports pkg_resources; setuptools 82 has dropped that.
+install_packages() {
+    local -a wheels=(wheels/*) words
+    [[ -e ${wheels[0]} ]] || wheels=()
+    mapfile -d '' -t words <pip_install.words
+    attend timeout -k 5 1800 "${installer[@]}" powerlift 'setuptools<82' psycopg2-binary \
+        'psycopg[binary]' "${wheels[@]}" "${words[@]}"
+}
+
+# The Azure CLI for the end, meanwhile and at the lowest priority: trials are being timed.
+fetch_az() {
+    curl -fsSL --retry 3 --max-time 120 -o az_install.sh https://aka.ms/InstallAzureCLIDeb &&
+        nice -n 19 bash az_install.sh
+}
+
+begin_fetch_az() {
+    [[ $DELETE_ON_COMPLETE == true ]] && ! command -v az >/dev/null || return 0
+    set -m
+    fetch_az >az_install.log 2>&1 &
+    az_fetch=$!
+    set +m
+}
+
+# --- the trials ------------------------------------------------------------------------------------
+
+# The experiment's script, in the way that Powerlift runs it. No other program is told the URI.
+run_script() {
+    DB_URL=$(<db_url)
+    export EXPERIMENT_ID RUNNER_ID TIMEOUT DB_URL
+    export VIRTUAL_ENV=$HOME_DIR/venv PATH=$HOME_DIR/venv/bin:$PATH
+    exec "$PYTHON" startup.py
+}
+
+# Exit codes, as in Powerlift: 0 no more work, 1 more work, others a failure. Python itself ends with
+# 1 as well when the script is broken, so a turn counts only when its trial has ended.
+run_trials() {
+    local status fruitless=0
+    while ((fruitless < FRUITLESS_TURNS)); do
+        retry "$DATABASE_PATIENCE" claim_trial || fail "the database cannot be reached any more"
+        attend run_script
+        status=$?
+        say "the experiment's script ended with exit code $status"
+        ((status != 0)) || return 0
+        retry "$DATABASE_PATIENCE" look_at_claim || fail "the database cannot be reached any more"
+        fruitless=$(($(<ended) == 1 ? 0 : fruitless + 1))
+        ((status == 1)) || retry "$DATABASE_PATIENCE" mark_trial "$status" ||
+            fail "the database cannot be reached any more"
+    done
+    fail "the experiment's script ended $fruitless times in a row without ending a trial"
+}
+
+# The working directory: root's alone, since it holds the database's password. In a subshell, as what
+# packages install later is for everyone.
+make_home() {
+    umask 077
+    mkdir -p "$HOME_DIR/wheels" && chmod 700 "$HOME_DIR" && cd "$HOME_DIR" &&
+        base64 -d <<<"$DB_URL_BASE64" >db_url &&
+        base64 -d <<<"$PG_SERVICE_BASE64" >pg_service.conf &&
+        base64 -d <<<"$PG_PASSWORD_BASE64" >pgpass
+}
+
+main() {
+    say "experiment $EXPERIMENT_ID, runner $RUNNER_ID, VM $VM_NAME"
+    if ! (make_home) || ! cd "$HOME_DIR"; then
+        fail "$HOME_DIR cannot be written to"
+    fi
+    retry "$INSTALL_PATIENCE" install_system || fail "apt-get could not install what Powerlift needs"
+    retry "$DATABASE_PATIENCE" read_experiment || fail "the experiment cannot be read from the database"
+    (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID is not in the database"
+    grep -q '[^[:space:]]' startup.py || fail "the script of experiment $EXPERIMENT_ID is empty"
+    retry "$DATABASE_PATIENCE" read_wheels || fail "the experiment's wheels cannot be read"
+
+    install_shell
+    begin_fetch_az
+    split_words pip_install || fail "pip_install cannot be split into words: a quote is not closed"
+    retry "$INSTALL_PATIENCE" make_venv || fail "python3 could not make a virtual environment"
+    retry "$INSTALL_PATIENCE" install_packages || fail "the experiment's packages cannot be installed"
+
+    run_trials
+    reason="no more work"
+}
+
+trap finish EXIT
+trap 'fail "told to stop by a signal"' TERM INT
+main
+exit 0

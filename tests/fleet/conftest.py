@@ -1,0 +1,244 @@
+"""A database with Powerlift's tables, and a directory that passes for a VM at its first boot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from fleet.startup import Startup, render
+from local.postgres import Postgres
+
+_RECORD = r"""printf '%s\x1f' "$@" >>"$ROOT/${0##*/}.calls"; echo >>"$ROOT/${0##*/}.calls" """
+NOTHING = "def trial(trial):\n    pass\n"
+
+
+class Benchmark:
+    """Powerlift's tables in a real database."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        from powerlift.bench.store import Store
+
+        self.postgres = postgres
+        self.uri = postgres.uri()
+        self.store = Store(self.uri.replace("://", "+psycopg2://", 1))
+        self.task = self.sql(
+            "INSERT INTO task (name, problem, origin, n_samples, n_features, n_classes,"
+            " max_unique_continuous, max_categories, total_categories, percent_categorical,"
+            " percent_special_values, meta, x, y)"
+            " VALUES ('t', 'binary', 'test', 1, 1, 2, 1, 1, 1, 0, 0, '{}', '', '') RETURNING id"
+        )[0][0]
+        self.experiments = 0
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        database = psycopg2.connect(self.uri)
+        try:
+            with database, database.cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            database.close()
+
+    def experiment(
+        self,
+        script: str,
+        *,
+        trials: int = 0,
+        trial_fn: str = NOTHING,
+        pip_install: str | None = None,
+        shell_install: str | None = None,
+        wheels: dict[str, bytes] | None = None,
+    ) -> int:
+        from powerlift.db import schema
+
+        self.experiments += 1
+        rows = [schema.Wheel(name=name, embedded=body) for name, body in (wheels or {}).items()]
+        name = f"experiment {self.experiments}"
+        experiment = self.store.create_experiment(
+            name, "", shell_install, pip_install, script, trial_fn, rows
+        )
+        new = {"experiment_id": experiment, "task_id": self.task, "method": "m", "meta": {}}
+        self.store.create_trials([{**new, "replicate_num": n} for n in range(trials)])
+        return int(experiment)
+
+    def trials(self, experiment: int) -> list[dict[str, Any]]:
+        names = ("id", "runner_id", "start_time", "end_time", "errmsg")
+        statement = f"SELECT {', '.join(names)} FROM trial WHERE experiment_id = %s ORDER BY id"
+        return [dict(zip(names, row, strict=True)) for row in self.sql(statement, experiment)]
+
+
+@pytest.fixture(scope="session")
+def benchmark_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benchmark]:
+    with Postgres(tmp_path_factory.mktemp("postgres")) as postgres:
+        yield Benchmark(postgres)
+
+
+class Azure:
+    """A VM's identity endpoint and ARM, in one HTTP server: enough to be deleted by."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.answers: list[int] = []
+        """Statuses of the next DELETEs; then 202."""
+        azure = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(200, {"access_token": "a-token"})
+
+            def do_DELETE(self) -> None:
+                self._answer(azure.answers.pop(0) if azure.answers else 202, {})
+
+            def _answer(self, status: int, body: dict[str, str]) -> None:
+                azure.requests.append((self.command, self.path, dict(self.headers)))
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def deletes(self) -> list[str]:
+        return [path for method, path, _ in self.requests if method == "DELETE"]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@dataclass
+class Machine:
+    """A directory with a clean environment, programs that pass for a VM's, and Azure around it."""
+
+    root: Path
+    azure: Azure
+    psql: Path
+    env: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    without_packages: bool = False
+
+    @property
+    def home(self) -> Path:
+        return self.root / "powerlift"
+
+    @property
+    def log(self) -> str:
+        file = self.root / "console.log"
+        return file.read_text() if file.exists() else ""
+
+    def program(self, name: str, text: str = "") -> None:
+        """Put a program on the VM's PATH: it records its arguments, then does `text` (bash).
+
+        It finds the machine's directory in $ROOT.
+        """
+        file = self.root / "bin" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"#!/bin/bash\n{_RECORD}\n{text}\n")
+        file.chmod(0o755)
+
+    def calls(self, name: str) -> list[list[str]]:
+        """The arguments of each call of a program of ours."""
+        file = self.root / f"{name}.calls"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [line.split("\x1f")[:-1] for line in lines]
+
+    def start(self, startup: Startup) -> None:
+        script = self.root / "script.sh"
+        script.write_text(render(startup))
+        environment = {**self.environment(), **self.env}
+        if self.without_packages:
+            del environment["PYTHONPATH"]
+        with (self.root / "console.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                ["bash", str(script)], cwd=self.root, env=environment, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        python = Path(getattr(sys, "_base_executable", sys.executable)).parent
+        path = [self.root / "bin", self.psql, python, "/usr/bin", "/bin"]
+        return {
+            "PATH": ":".join(map(str, path)),
+            "HOME": str(self.root),
+            "ROOT": str(self.root),
+            "POWERLIFT_HOME": str(self.home),
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST": self.azure.url,
+            "PYTHONPATH": sysconfig.get_path("purelib"),  # what the `uv` here does not install
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+
+    def run(self, startup: Startup, timeout: float = 60) -> int:
+        self.start(startup)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = 60) -> int:
+        assert self.process is not None
+        return self.process.wait(timeout)
+
+    def await_log(self, text: str, timeout: float = 30) -> None:
+        self.until(lambda: text in self.log, timeout)
+
+    def until(self, condition: Callable[[], object], timeout: float = 30) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(30)
+
+
+@pytest.fixture(scope="class")
+def vm(
+    tmp_path_factory: pytest.TempPathFactory, benchmark_database: Benchmark
+) -> Iterator[Machine]:
+    """A VM with psql, a `uv` that installs nothing, no Azure CLI, and no internet.
+
+    A new one for each function, and one for all tests of a class.
+    """
+    azure = Azure()
+    machine = Machine(tmp_path_factory.mktemp("vm"), azure, benchmark_database.postgres.bin)
+    for name in ("uv", "apt-get", "shutdown"):
+        machine.program(name)
+    machine.program("curl", "exit 6")  # could not resolve host
+    yield machine
+    machine.close()
+    azure.close()
+
+
+@pytest.fixture(scope="class")
+def startup(vm: Machine, benchmark_database: Benchmark) -> Callable[..., Startup]:
+    """A VM's values for an experiment; keywords replace what is usual."""
+
+    def make(experiment: int, **changes: Any) -> Startup:
+        values: dict[str, Any] = {
+            "experiment_id": experiment, "runner_id": 7, "uri": benchmark_database.uri.replace("://", "+psycopg2://"),
+            "timeout": 60.0, "delete_on_complete": True, "subscription_id": "sub",
+            "resource_group": "group one", "vm_name": "powerlift-vm-1-0007",
+            "resource_manager_endpoint": vm.azure.url,
+        }  # fmt: skip
+        return Startup(**{**values, **changes})
+
+    return make
