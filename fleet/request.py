@@ -115,7 +115,7 @@ class FleetRequest(BaseModel):
     max_price: float | None = Field(None, gt=0, description="Spot: US dollars an hour at most.")
     ephemeral_os_disk: bool = False
     max_lifetime: float = Field(
-        WEEK, ge=60, le=31 * 24 * 3600, description="Seconds to the deadline."
+        WEEK, ge=1, le=31 * 24 * 3600, description="Seconds to the deadline."
     )
     min_instances: int = Field(1, ge=1, description="With fewer VMs than this the fleet fails.")
     tags: dict[Text, Annotated[str, StringConstraints(max_length=256)]] = Field({}, max_length=40)

@@ -60,7 +60,7 @@ class Settings:
             resource_manager_endpoint=endpoint.rstrip("/"),
             database_uri=environment.get("POWERLIFT_DB_URI") or None,
             sealing_keys=keys,
-            observe_seconds=seconds("FLEET_OBSERVE_SECONDS", 10),
+            observe_seconds=seconds("FLEET_OBSERVE_SECONDS", 5),
             watch_seconds=seconds("FLEET_WATCH_SECONDS", 30),
         )
         if faults:

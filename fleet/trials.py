@@ -66,15 +66,23 @@ def count(uri: str, experiment_id: int) -> Trials | None:
 def release(uri: str, experiment_id: int, runner_ids: Sequence[int]) -> int:
     """Put the open trials of runners that are gone back to the queue. Returns how many.
 
+    What they had measured is deleted, or the trial's results would mix two machines' timings.
     Raises DatabaseUnreachable. Only for runners whose VM no longer exists: another would write on.
     """
     statement = """
-        UPDATE trial SET runner_id = -1, start_time = NULL
-        WHERE experiment_id = %s AND runner_id = ANY(%s) AND end_time IS NULL
+        WITH released AS (
+            UPDATE trial SET runner_id = -1, start_time = NULL
+            WHERE experiment_id = %s AND runner_id = ANY(%s) AND end_time IS NULL
+            RETURNING id
+        ), forgotten AS (
+            DELETE FROM measure_outcome WHERE trial_id IN (SELECT id FROM released)
+        )
+        SELECT count(*) FROM released
     """
     with _connected(uri) as database, database.cursor() as cursor:
         cursor.execute(statement, (experiment_id, list(runner_ids)))
-        return cursor.rowcount
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from fleet.state import FleetState
 from orchestrators.patterns import (
     CHUNK,
     Context,
+    Ended,
     Steps,
     attempt,
     is_passing,
@@ -41,14 +42,6 @@ BOOT_PATIENCE = timedelta(minutes=30)
 """Azure itself gives up on a guest after 20 to 40 minutes (OSProvisioningTimedOut)."""
 
 
-class Ended(Exception):
-    """The fleet is over before its work is: `phase` says how, `reason` why."""
-
-    def __init__(self, phase: str, reason: Failure | None = None) -> None:
-        super().__init__(phase)
-        self.phase, self.reason = phase, reason
-
-
 @bp.orchestration_trigger(context_name="context")
 def run_fleet(context: Context) -> Steps:
     """An order (`fleet.records.Order`), or the state of one that goes on -> its summary.
@@ -66,7 +59,7 @@ def run_fleet(context: Context) -> Steps:
         if verdict is None:
             context.continue_as_new(fleet.write())
             return None
-        phase, reason = ("cancelled" if verdict == "cancelled" else "done"), None
+        phase, reason = verdict, None
     except Ended as ended:
         phase, reason = ended.phase, ended.reason
     except Exception as error:
@@ -91,7 +84,7 @@ def plan(context: Context, fleet: FleetState) -> Steps:
     """Resolve what was left open; end the fleet, with every reason, when it cannot work."""
     now = context.current_utc_datetime
     order = fleet.order
-    order["created_at"] = _utc(now)
+    order["created_at"] = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     order["deadline"] = _utc(now + timedelta(seconds=order["max_lifetime"]))
     show(context, fleet, "plan")
     result = yield from attempt(context, plan_fleet, {"order": order})

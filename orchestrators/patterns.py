@@ -46,6 +46,14 @@ class Context(Protocol):
     def continue_as_new(self, input_: Any) -> None: ...
 
 
+class Ended(Exception):
+    """The fleet is over before its work is: `phase` says how, `reason` why."""
+
+    def __init__(self, phase: str, reason: Failure | None = None) -> None:
+        super().__init__(phase)
+        self.phase, self.reason = phase, reason
+
+
 class Backoff(df.RetryOptions):  # type: ignore[misc]
     """Retry with exponential backoff: the host reads two members that the SDK does not know.
 

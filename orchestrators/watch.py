@@ -8,8 +8,9 @@ from typing import Any
 from activities.machines import list_machines
 from activities.permissions import revoke_permissions
 from activities.trials import count_trials, release_trials
+from fleet.failures import failure
 from fleet.state import FleetState
-from orchestrators.patterns import Context, Steps, attempt, settle, show, sleep_unless
+from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
 
 TICKS = 60
 """Looks per history: each adds a dozen events, and every event is replayed at each step."""
@@ -19,7 +20,10 @@ REVOKED_AT_ONCE = 25
 
 
 def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
-    """Returns how the fleet ends ("done", "cancelled", "expired"), or None to go on in a new history."""
+    """Returns how the fleet ends ("done", "cancelled"), or None to go on in a new history.
+
+    Raises Ended when the deadline passes with trials still open.
+    """
     show(context, fleet, "watch")
     for _ in range(TICKS):
         yield from look(context, fleet)
@@ -69,7 +73,11 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
 def verdict(fleet: FleetState, now: datetime) -> str | None:
     """Whether it is over: nothing lives, the work is done, or the deadline has passed."""
     if fleet.past_deadline(now):
-        return "expired"
+        if not fleet.trials_left():
+            return "done"
+        text = f"The deadline {fleet.order['deadline']} passed with trials still open."
+        advice = "Submit the rest as a new batch, with more VMs or a longer max_lifetime."
+        raise Ended("failed", failure("DeadlineReached", text, "fail_fleet", advice))
     if not fleet.living():
         return "done"
     if fleet.trials_ended_at is None:

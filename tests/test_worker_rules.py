@@ -51,7 +51,9 @@ def test_every_blueprint_is_registered():
         builder._function._name
         for package in (triggers, orchestrators, activities)
         for module in pkgutil.iter_modules(package.__path__)
-        for blueprint in [getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "bp", None)]
+        for blueprint in [
+            getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "bp", None)
+        ]
         if blueprint is not None
         for builder in blueprint._function_builders
     }

@@ -72,7 +72,7 @@ def test_five_faults_are_told_at_once():
         ({"ssh_public_key": "ecdsa-sha2-nistp256 AAA"}, "/ssh_public_key"),
         ({"uri": "postgresql:///name"}, "/uri"),
         ({"uri": "postgresql://host:notaport/name"}, "/uri"),
-        ({"max_lifetime": 1}, "/max_lifetime"),
+        ({"max_lifetime": 0.5}, "/max_lifetime"),
         ({"a/b~c": 1}, "/a~1b~0c"),
     ],
 )

@@ -1,0 +1,146 @@
+"""What tests need to talk to a running stack as its users do: HTTP, the queue, SQL, the wire log."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg2
+import requests
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.queue import QueueClient
+from powerlift.bench.store import Store
+
+from local.demo.census import census
+from local.stack import Stack
+
+T = TypeVar("T")
+
+PATIENCE = 60.0
+"""Seconds that a test waits for anything."""
+
+TERMINAL = ("done", "cancelled", "failed")
+
+
+@dataclass(frozen=True)
+class Api:
+    """The app's HTTP API."""
+
+    stack: Stack
+
+    def post(self, document: Any, **headers: str) -> requests.Response:
+        return self._call("POST", "/api/fleets", data=json.dumps(document), headers=headers)
+
+    def get(self, fleet_id: str) -> requests.Response:
+        return self._call("GET", f"/api/fleets/{fleet_id}")
+
+    def list(self) -> requests.Response:
+        return self._call("GET", "/api/fleets")
+
+    def delete(self, fleet_id: str) -> requests.Response:
+        return self._call("DELETE", f"/api/fleets/{fleet_id}")
+
+    def start(self, **document: Any) -> str:
+        """Post a fleet that must be taken; returns its id."""
+        answer = self.post(document)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def wait(self, fleet_id: str, *phases: str, patience: float = PATIENCE) -> dict[str, Any]:
+        """Wait until the fleet is in one of the phases (default: any of its ends)."""
+        wanted = phases or TERMINAL
+
+        def look() -> dict[str, Any] | None:
+            shown: dict[str, Any] = self.get(fleet_id).json()
+            assert shown["phase"] in wanted or shown["phase"] not in TERMINAL, shown
+            return shown if shown["phase"] in wanted else None
+
+        return eventually(look, patience)
+
+    def end(self, fleet_id: str) -> dict[str, Any]:
+        """Cancel a fleet and wait for its end."""
+        assert self.delete(fleet_id).status_code == 202
+        return self.wait(fleet_id)
+
+    def _call(self, method: str, path: str, **options: Any) -> requests.Response:
+        headers = {"x-functions-key": self.stack.key, **options.pop("headers", {})}
+        url = f"{self.stack.url}{path}"
+        return requests.request(method, url, headers=headers, timeout=30, **options)
+
+
+def eventually(look: Callable[[], T | None], patience: float = PATIENCE) -> T:
+    """Look until there is something (not None); fails after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while (found := look()) is None:
+        assert time.monotonic() < deadline, f"nothing came of {look} in {patience} s"
+        time.sleep(0.05)
+    return found
+
+
+def send(stack: Stack, text: str, queue: str = "powerlift-fleets") -> str:
+    """Put a message on a queue, in base64 as the host reads it; returns its id."""
+    with QueueClient.from_connection_string(stack.queue_connection_string, queue) as client:
+        return str(client.send_message(base64.b64encode(text.encode()).decode()).id)
+
+
+def received(stack: Stack, queue: str) -> list[str]:
+    """The messages on a queue that one can see now; none while there is no such queue."""
+    with QueueClient.from_connection_string(stack.queue_connection_string, queue) as client:
+        try:
+            return [base64.b64decode(m.content).decode() for m in client.peek_messages(32)]
+        except ResourceNotFoundError:
+            return []
+
+
+def experiment(stack: Stack, trials: int = 4) -> int:
+    """An experiment with open trials, in tables that Powerlift itself made."""
+    _ = Store(stack.db_uri.replace("postgresql://", "postgresql+psycopg2://", 1))
+    with psycopg2.connect(stack.db_uri) as database, database.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO experiment (name, script, trial_fn)"
+            " VALUES (gen_random_uuid()::text, 'print()', '') RETURNING id"
+        )
+        (number,) = cursor.fetchone() or (0,)
+        cursor.execute(
+            "INSERT INTO task (name, problem, origin, n_samples, n_features, n_classes,"
+            " max_unique_continuous, max_categories, total_categories, percent_categorical,"
+            " percent_special_values, meta, x, y)"
+            " VALUES (gen_random_uuid()::text, 'binary', 'test', 1, 1, 2, 1, 0, 0, 0, 0, '{}', '', '')"
+            " RETURNING id"
+        )
+        (task,) = cursor.fetchone() or (0,)
+        for replicate in range(trials):
+            cursor.execute(
+                "INSERT INTO trial (experiment_id, task_id, method, meta, replicate_num)"
+                " VALUES (%s, %s, 'm', '{}', %s)",
+                (number, task, replicate),
+            )
+    return int(number)
+
+
+def sql(stack: Stack, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Run one statement in the Powerlift database; returns its rows, if it has any."""
+    with psycopg2.connect(stack.db_uri) as database, database.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def wire(stack: Stack, *, batch: int | None = None) -> list[dict[str, Any]]:
+    """What the simulator was asked, in order; of one batch's VMs and NICs where it is named."""
+    calls = stack.wire()
+    return calls if batch is None else [call for call in calls if f"-{batch}-" in call["path"]]
+
+
+def standing(stack: Stack, batch: int) -> list[str]:
+    """The ids of everything of a batch that stands in the simulator, role assignments included."""
+    return [identity for identity in everything(stack) if f"-{batch}-" in identity]
+
+
+def everything(stack: Stack) -> Iterator[str]:
+    """The ids of all VMs, NICs, disks and role assignments."""
+    for ids in census(stack.arm).values():
+        yield from ids

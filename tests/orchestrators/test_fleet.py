@@ -1,0 +1,174 @@
+"""The life of a fleet, judged by what the simulator was asked and what it is left with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from fleet.names import runner_id
+from local.stack import Stack
+from tests.harness import Api, eventually, experiment, sql, standing, wire
+
+VM = "/Microsoft.Compute/virtualMachines/"
+ROLE = "/Microsoft.Authorization/roleAssignments/"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Twenty VMs with at most five undead: the calls until all ran, and the fleet at the end."""
+
+    batch: int
+    calls: list[dict[str, Any]]
+    fleet: dict[str, Any]
+    left: list[str]
+
+    def puts(self, kind: str) -> list[dict[str, Any]]:
+        return [
+            call
+            for call in self.calls
+            if call["method"] == "PUT"
+            and kind in call["path"]
+            and f"-{self.batch}-" in call["path"]
+        ]
+
+    def vm_puts(self) -> list[dict[str, Any]]:
+        return [call for call in self.puts(VM) if ROLE not in call["path"]]
+
+    def role_puts(self) -> list[dict[str, Any]]:
+        return [call for call in self.puts(ROLE) if call["status"] < 300]
+
+
+def vm_of(call: dict[str, Any]) -> str:
+    return str(call["path"].partition(VM)[2].partition("/")[0])
+
+
+@pytest.fixture(scope="module")
+def run(stack: Stack, api: Api) -> Run:
+    begin = len(wire(stack))
+    fleet_id = api.start(
+        experiment_id=experiment(stack), n_instances=20, max_undead=5, batch_id=4001
+    )
+    api.wait(fleet_id, "provisioned", "watch")
+    calls = wire(stack)[begin:]
+    api.end(fleet_id)
+    return Run(4001, calls, api.get(fleet_id).json(), standing(stack, 4001))
+
+
+def test_never_more_than_five_vms_lack_their_role(run: Run):
+    events = [(call["at"], 1) for call in run.vm_puts()]
+    events += [(call["answered"], -1) for call in run.role_puts()]
+    undead = most = 0
+    for _, change in sorted(events):
+        undead += change
+        most = max(most, undead)
+    assert most <= 5
+
+
+def test_roles_are_assigned_in_order_of_creation(run: Run):
+    """By wave: within one, sockets may overtake each other by milliseconds."""
+    created = [vm_of(call) for call in sorted(run.vm_puts(), key=lambda call: call["answered"])]
+    assigned = [vm_of(call) for call in sorted(run.role_puts(), key=lambda call: call["at"])]
+    assert [set(created[n : n + 5]) for n in (0, 5, 10, 15)] == [
+        set(assigned[n : n + 5]) for n in (0, 5, 10, 15)
+    ]
+
+
+def test_every_resource_is_put_once(run: Run):
+    puts = Counter(
+        call["path"] for call in run.calls if call["method"] == "PUT" and call["status"] < 300
+    )
+    assert max(puts.values()) == 1
+
+
+def test_no_vm_is_looked_at_alone(run: Run):
+    assert [call for call in run.calls if call["method"] == "GET" and VM in call["path"]] == []
+
+
+def test_a_vm_costs_at_most_five_requests(run: Run):
+    per_vm = Counter(
+        call["path"].lower().partition(f"-{run.batch}-")[2][:4]
+        for call in run.calls
+        if f"-{run.batch}-" in call["path"]
+    )
+    assert max(per_vm.values()) <= 5
+
+
+def test_all_twenty_came_to_run(run: Run):
+    assert run.fleet["machines"]["accepted"] == run.fleet["machines"]["permitted"] == 20
+
+
+def test_a_cancelled_fleet_leaves_nothing(run: Run):
+    assert (run.fleet["phase"], run.left) == ("cancelled", [])
+
+
+def test_without_delete_on_complete_the_vms_stay_until_the_fleet_is_deleted(stack: Stack, api: Api):
+    number = experiment(stack)
+    fleet_id = api.start(
+        experiment_id=number, n_instances=2, batch_id=4002, delete_on_complete=False
+    )
+    api.wait(fleet_id, "watch")
+    sql(
+        stack,
+        "UPDATE trial SET start_time = now(), end_time = now() WHERE experiment_id = %s",
+        number,
+    )
+    api.wait(fleet_id, "done")
+    kept = [identity for identity in standing(stack, 4002) if "/virtualmachines/" in identity]
+    api.delete(fleet_id)
+    eventually(lambda: True if not standing(stack, 4002) else None)
+    assert len([identity for identity in kept if "roleassignments" not in identity]) == 2
+
+
+def test_a_fleet_that_cannot_work_fails_in_its_plan_with_nothing_made(stack: Stack, api: Api):
+    fleet_id = api.start(experiment_id=2**31 - 1, n_instances=2, batch_id=4003)
+    fleet = api.wait(fleet_id, "failed")
+    assert (fleet["reason"]["code"], fleet["machines"]["accepted"], wire(stack, batch=4003)) == (
+        "ExperimentNotFound",
+        0,
+        [],
+    )
+
+
+def test_a_wrong_secret_is_told_in_words(stack: Stack, api: Api):
+    fleet_id = api.start(
+        experiment_id=experiment(stack),
+        n_instances=1,
+        batch_id=4004,
+        azure_json={
+            "tenant_id": stack.arm["tenant_id"],
+            "client_id": stack.arm["client_id"],
+            "client_secret": "wrong-s3cr3t",
+        },
+    )
+    fleet = api.wait(fleet_id, "failed")
+    assert (fleet["reason"]["code"], "wrong-s3cr3t" in str(fleet)) == (
+        "AuthenticationFailed",
+        False,
+    )
+
+
+def test_the_deadline_ends_a_fleet(stack: Stack, api: Api):
+    fleet_id = api.start(
+        experiment_id=experiment(stack), n_instances=1, batch_id=4005, max_lifetime=4
+    )
+    fleet = api.wait(fleet_id)
+    assert (fleet["reason"]["code"], standing(stack, 4005)) == ("DeadlineReached", [])
+
+
+def test_the_trials_of_lost_vms_go_back_to_the_queue(stack: Stack, api: Api):
+    number = experiment(stack, trials=1)
+    fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=4006)
+    api.wait(fleet_id, "watch")
+    sql(
+        stack,
+        "UPDATE trial SET start_time = now(), runner_id = %s WHERE experiment_id = %s",
+        runner_id(4006, 0),
+        number,
+    )
+    api.end(fleet_id)
+    assert sql(
+        stack, "SELECT runner_id, start_time FROM trial WHERE experiment_id = %s", number
+    ) == [(-1, None)]
