@@ -1,0 +1,88 @@
+"""`python -m local.functions`: host the app of a folder until told to end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from local.functions import logs
+from local.functions.host import FunctionsHost
+from local.functions.indexing import IndexingError, index, load_app
+from local.functions.settings import SettingsError, load_host_settings, load_values
+from local.process import announce
+
+_log = logging.getLogger("local.functions")
+_LONGEST_END = 4.5  # seconds
+
+
+def main() -> int:
+    """Run the host. Returns 0 after a signal, 1 when the app cannot be hosted."""
+    arguments = _parser().parse_args()
+    state_dir, host_root = arguments.state.resolve(), arguments.host_root.resolve()
+    settings_file = host_root / arguments.settings
+    logs.configure()
+    try:
+        load_values(settings_file)
+        settings = load_host_settings(host_root / "host.json", os.environ)
+        os.chdir(host_root)  # as the Functions worker does
+        functions = index(load_app(host_root), os.environ)
+        host = FunctionsHost(
+            functions, settings, state_dir, host_root=host_root, port=arguments.port
+        )
+        asyncio.run(_serve(host, state_dir / "ready.json"))
+    except (SettingsError, IndexingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(host: FunctionsHost, ready: Path) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    await host.start()
+    try:
+        announce(ready, {"pid": os.getpid(), "url": host.url, "keys": host.keys})
+        _log.info("Listening on %s", host.url)
+        await ended.wait()
+        _log.info("Ending")
+    finally:
+        _end_within(_LONGEST_END)
+        ready.unlink(missing_ok=True)
+        await host.stop()
+
+
+def _end_within(seconds: float) -> None:
+    """End the process after `seconds` even if a function does not take its cancellation."""
+    watchdog = threading.Timer(seconds, os._exit, [0])
+    watchdog.daemon = True
+    watchdog.start()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local.functions", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="folder for all state")
+    parser.add_argument("--port", type=int, default=7071, help="0 for a free one")
+    parser.add_argument("--host-root", type=Path, default=Path(), help="the app's folder")
+    parser.add_argument(
+        "--settings", type=Path, default=Path("local.settings.json"),
+        help="file with Values, relative to the app's folder",
+    )  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    status = main()
+    logging.shutdown()
+    if any(not t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
+        # A synchronous function cannot be stopped, and Python would wait for its thread.
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -1,0 +1,111 @@
+"""Running activities: at least once each, a bounded number at a time, oldest first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from azure.functions import meta
+from azure.functions.durable_functions import ActivityTriggerConverter
+
+from local.functions.durable.history import Event, EventType, event, failure_details
+from local.functions.durable.tables import ActivityTask
+from local.functions.indexing import Function
+from local.functions.invoke import FunctionTimeout, Invoker
+
+_log = logging.getLogger(__name__)
+
+
+class ActivityWorker:
+    """Takes activity tasks and hands each one's result event to `report`."""
+
+    def __init__(
+        self,
+        functions: Mapping[str, Function],
+        invoker: Invoker,
+        limit: int,
+        report: Callable[[ActivityTask, Event], None],
+    ) -> None:
+        self._functions, self._invoker, self._limit = functions, invoker, limit
+        self._report = report
+        self._queue: deque[ActivityTask] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    def add(self, tasks: Iterable[ActivityTask]) -> None:
+        """Run `tasks` as soon as there is room."""
+        self._queue.extend(tasks)
+        self._fill()
+
+    async def stop(self, grace: float) -> None:
+        """Start nothing more, and give what runs `grace` seconds.
+
+        What is cut off has not reported, and so runs again after the next start.
+        """
+        self._stopped = True
+        if self._running:
+            _, late = await asyncio.wait(set(self._running), timeout=grace)
+            for task in late:
+                task.cancel()
+
+    def _fill(self) -> None:
+        while self._queue and len(self._running) < self._limit and not self._stopped:
+            task = asyncio.create_task(self._run(self._queue.popleft()))
+            self._running.add(task)
+            task.add_done_callback(self._leave)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("The result of an activity could not be kept", exc_info=error)
+        self._fill()
+
+    async def _run(self, task: ActivityTask) -> None:
+        function = self._functions.get(task.name)
+        if function is None:  # it was there when the orchestrator called it
+            result = _failed(task, f"The function '{task.name}' does not exist in this app.", "")
+        else:
+            result = await self._result(function, task)
+        self._report(task, result)
+
+    async def _result(self, function: Function, task: ActivityTask) -> Event:
+        try:
+            argument = _decode(task.input)
+            value = await self._invoker.call(function, **{function.argument: argument})
+            result = _encode(value)
+        except FunctionTimeout as error:
+            _log.error("Activity '%s' failed: %s", task.name, error)
+            return _failed(task, str(error), "")
+        except Exception as error:
+            _log.error("Activity '%s' of %s failed", task.name, task.instance_id, exc_info=error)
+            stack = "".join(traceback.format_exception(error))
+            return _failed(task, f" {type(error).__name__}: {error}", stack)
+        return event(EventType.TASK_COMPLETED, TaskScheduledId=task.task_id, Result=result)
+
+
+def _failed(task: ActivityTask, message: str, stack: str) -> Event:
+    """The failure as it reaches the orchestrator.
+
+    The worker sends "Type: text" between "\\nException:" and "\\nStack:"; the extension cuts that
+    part out by text, so a user's own "\\nStack:" ends it early and the space before it stays.
+    """
+    reason = f"Activity function '{task.name}' failed: {message.partition(chr(10) + 'Stack:')[0]}"
+    return event(
+        EventType.TASK_FAILED,
+        TaskScheduledId=task.task_id,
+        Reason=reason,
+        Details=failure_details(reason, stack),
+    )
+
+
+def _decode(input_json: str | None) -> Any:
+    datum = meta.Datum("null" if input_json is None else input_json, "json")
+    return ActivityTriggerConverter.decode(datum, trigger_metadata=None)
+
+
+def _encode(value: Any) -> str:
+    return str(ActivityTriggerConverter.encode(value, expected_type=None).value)

@@ -1,0 +1,62 @@
+"""The URLs of the management API, as the client binding and its answers spell them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from urllib.parse import quote
+
+WEBHOOKS = "/runtime/webhooks/durabletask"
+_PLACEHOLDER = "INSTANCEID"
+
+
+@dataclass(frozen=True)
+class Links:
+    """Makes URLs for the host at `origin` (no slash at its end).
+
+    `system_key` opens the webhooks. `rpc_token` is part of the path that the app's own client uses,
+    so that nobody else finds it.
+    """
+
+    origin: str
+    hub: str
+    system_key: str
+    rpc_token: str
+
+    @property
+    def rpc_path(self) -> str:
+        """The path of the client's endpoints, without a slash at its end."""
+        return f"/durabletask/{self.rpc_token}"
+
+    def management(self, instance_id: str) -> dict[str, str]:
+        """The payload that a start is answered with: one URL for each thing to do."""
+        base = f"{self.origin}{WEBHOOKS}/instances/{instance_id}"
+        query = f"taskHub={quote(self.hub)}&connection=Storage&code={quote(self.system_key)}"
+        return {
+            "id": instance_id,
+            "statusQueryGetUri": f"{base}?{query}",
+            "sendEventPostUri": f"{base}/raiseEvent/{{eventName}}?{query}",
+            "terminatePostUri": f"{base}/terminate?reason={{text}}&{query}",
+            "rewindPostUri": f"{base}/rewind?reason={{text}}&{query}",
+            "purgeHistoryDeleteUri": f"{base}?{query}",
+            "restartPostUri": f"{base}/restart?{query}",
+            "suspendPostUri": f"{base}/suspend?reason={{text}}&{query}",
+            "resumePostUri": f"{base}/resume?reason={{text}}&{query}",
+        }
+
+    def client_binding(self) -> str:
+        """The JSON text that a durableClient parameter is made from."""
+        code = f"code={quote(self.system_key)}"
+        start = f"{self.origin}{WEBHOOKS}/orchestrators/{{functionName}}[/{{instanceId}}]?{code}"
+        return json.dumps(
+            {
+                "taskHubName": self.hub,
+                "connectionName": None,
+                "creationUrls": {"createNewInstancePostUri": start},
+                "managementUrls": self.management(_PLACEHOLDER),
+                "baseUrl": f"{self.origin}{WEBHOOKS}",
+                "requiredQueryStringParameters": code,
+                "rpcBaseUrl": f"{self.origin}{self.rpc_path}/",
+                "httpBaseUrl": None,
+            }
+        )

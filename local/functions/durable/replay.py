@@ -1,0 +1,93 @@
+"""One replay of an orchestrator's code by the SDK's own executor."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from local.functions.durable.history import Event, EventType
+from local.functions.durable.walk import Action
+
+Handler = Callable[[str], str]
+"""What the SDK makes of an orchestrator: context JSON in, state JSON out."""
+
+_STATE_LABEL = "\n\n$OutOfProcData$:"
+
+# The only events the SDK looks at (sending all of them doubles the cost of a replay).
+_READ_BY_SDK = frozenset(
+    {
+        EventType.EXECUTION_STARTED,
+        EventType.TASK_COMPLETED,
+        EventType.TASK_FAILED,
+        EventType.SUB_ORCHESTRATION_COMPLETED,
+        EventType.SUB_ORCHESTRATION_FAILED,
+        EventType.TIMER_FIRED,
+        EventType.ORCHESTRATOR_STARTED,
+        EventType.EVENT_RAISED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the code has done so far. `error` is its exception's text, None without one."""
+
+    actions: list[Action] = field(default_factory=list)
+    done: bool = False
+    output: Any = None
+    error: str | None = None
+    custom_status: Any = None
+
+
+def replay(
+    handler: Handler,
+    instance_id: str,
+    parent_id: str | None,
+    input_json: str | None,
+    history: Sequence[Event],
+) -> State:
+    """Run `handler` over `history`, which ends with the current episode's events.
+
+    No maximum timer length is sent, as with the Durable Task Scheduler, so timers of any length are
+    one timer each. An exception of the executor itself (say, an event payload that is not JSON)
+    comes back as `error` like one of the user's code.
+    """
+    body = {
+        "history": [e for e in history if e["EventType"] in _READ_BY_SDK],
+        "input": None if input_json is None else json.loads(input_json),
+        "instanceId": instance_id,
+        "isReplaying": False,
+        "parentInstanceId": parent_id,
+        "upperSchemaVersion": 1,
+        "upperSchemaVersionNew": 2,
+        "defaultHttpAsyncRequestSleepTimeMillseconds": 30000,
+    }
+    try:
+        state = json.loads(handler(json.dumps(body)))
+    except Exception as error:
+        message, _, data = str(error).partition(_STATE_LABEL)
+        state = json.loads(data) if data else {}
+        state["error"] = state.get("error") or message or type(error).__name__
+    return State(
+        actions=[action for group in state.get("actions", []) for action in group],
+        done=state.get("isDone", False),
+        output=state.get("output"),
+        error=state.get("error"),
+        custom_status=state.get("customStatus"),
+    )
+
+
+def read_times_fast() -> None:
+    """Let the SDK parse event times with `datetime.fromisoformat`.
+
+    Its `dateutil` parser guesses the format of every timestamp of every replay, which is 80 % of a
+    replay's time; all timestamps it sees here are written by `history.timestamp`. Where a later SDK
+    has no such name, nothing changes.
+    """
+    module = sys.modules.get("azure.durable_functions.models.history.HistoryEvent")
+    if module is not None and hasattr(module, "dt_parse"):
+        setattr(module, "dt_parse", datetime.fromisoformat)  # noqa: B010

@@ -1,0 +1,257 @@
+"""The task hub's SQLite file: its tables and what is done to single rows of them.
+
+`synchronous=NORMAL` in WAL mode survives the death of the process; only the loss of power can cost
+the last commits (never consistency), and a sync per episode would cost far more than a stand-in
+gains by it. The connection belongs to one thread: the event loop's.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.functions.durable.episode import Instance
+from local.functions.durable.history import Event, Status, execution_started, timestamp
+
+_SCHEMA = """
+pragma journal_mode = wal;
+pragma synchronous = normal;
+pragma busy_timeout = 5000;
+create table if not exists instances(
+  id text primary key, execution_id text not null, name text not null, status text not null,
+  parent_id text, parent_execution_id text, parent_task_id integer,
+  input text, output text, custom_status text, open_waits text not null default '{}',
+  created text not null, updated text not null);
+create table if not exists history(
+  instance_id text, seq integer, event text not null, primary key(instance_id, seq)) without rowid;
+create table if not exists messages(
+  n integer primary key autoincrement, instance_id text not null, execution_id text,
+  due real not null, timer_id integer, event text not null);
+create index if not exists messages_by_instance on messages(instance_id, due);
+create table if not exists activities(
+  n integer primary key autoincrement, instance_id text not null, execution_id text not null,
+  task_id integer not null, name text not null, input text);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message for an instance: `number` is its key, `due` the Unix time from which it counts."""
+
+    number: int
+    due: float
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityTask:
+    """An activity to run, or running. `input` is JSON text."""
+
+    number: int
+    instance_id: str
+    execution_id: str
+    task_id: int
+    name: str
+    input: str | None
+
+
+class Tables:
+    """The file `path`, created when absent."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.executescript(_SCHEMA)
+        self._db.row_factory = sqlite3.Row
+
+    def close(self) -> None:
+        """Close the file. The object is of no use afterwards."""
+        self._db.close()
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """The instance as an episode needs it, or None."""
+        row = self._db.execute("select * from instances where id=?", (instance_id,)).fetchone()
+        if row is None:
+            return None
+        return Instance(
+            id=row["id"], execution_id=row["execution_id"], name=row["name"], status=row["status"],
+            input=row["input"], parent_id=row["parent_id"],
+            parent_execution_id=row["parent_execution_id"], parent_task_id=row["parent_task_id"],
+            open_waits=json.loads(row["open_waits"]),
+        )  # fmt: skip
+
+    def history(self, instance_id: str) -> list[Event]:
+        """All events of the current execution, oldest first."""
+        rows = self._db.execute(
+            "select event from history where instance_id=? order by seq", (instance_id,)
+        )
+        return [json.loads(row["event"]) for row in rows]
+
+    def messages(self, instance: Instance) -> list[Message]:
+        """What waits for `instance`, future timers included, in the order of its time."""
+        rows = self._db.execute(
+            "select n, due, event from messages where instance_id=?"
+            " and (execution_id is null or execution_id=?) order by due, n",
+            (instance.id, instance.execution_id),
+        )
+        return [Message(row["n"], row["due"], json.loads(row["event"])) for row in rows]
+
+    def waiting(self) -> list[tuple[str, float]]:
+        """Every instance with messages, and the time of the earliest."""
+        rows = self._db.execute("select instance_id, min(due) from messages group by instance_id")
+        return [(row[0], row[1]) for row in rows]
+
+    def activities(self) -> list[ActivityTask]:
+        """Every activity that has not reported, oldest first."""
+        rows = self._db.execute("select * from activities order by n")
+        return [ActivityTask(*row) for row in rows]
+
+    def record(self, instance_id: str) -> sqlite3.Row | None:
+        """The instance's whole row, for a status."""
+        row = self._db.execute("select * from instances where id=?", (instance_id,)).fetchone()
+        return row if isinstance(row, sqlite3.Row) else None
+
+    def records(
+        self,
+        *,
+        prefix: str = "",
+        created_from: str | None = None,
+        created_to: str | None = None,
+        statuses: Sequence[str] = (),
+        after: str = "",
+        top: int = 100,
+    ) -> list[sqlite3.Row]:
+        """Up to `top` rows by id, those after id `after`. Times as `history.timestamp` writes them."""
+        wanted = [json.dumps(list(statuses))] * 2
+        rows = self._db.execute(
+            "select * from instances where id > ? and substr(id, 1, length(?)) = ?"
+            " and created >= ? and created <= ?"
+            " and (? = '[]' or status in (select value from json_each(?))) order by id limit ?",
+            (after, prefix, prefix, created_from or "", created_to or "~", *wanted, top),
+        )
+        return rows.fetchall()
+
+    def history_length(self, instance_id: str) -> int:
+        """The number of events of the current execution."""
+        query = "select count(*) from history where instance_id=?"
+        return int(self._db.execute(query, (instance_id,)).fetchone()[0])
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the block's writes, or none."""
+        self._db.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
+
+    def create(
+        self,
+        name: str,
+        instance_id: str,
+        input_json: str | None,
+        parent: Instance | None = None,
+        task_id: int | None = None,
+    ) -> None:
+        """Make an unstarted instance in the place of whatever had its id, and its first message."""
+        self.forget(instance_id)
+        execution_id, now = uuid.uuid4().hex, timestamp()
+        self._db.execute(
+            "insert or replace into instances(id, execution_id, name, status, parent_id,"
+            " parent_execution_id, parent_task_id, input, created, updated)"
+            " values(?,?,?,?,?,?,?,?,?,?)",
+            (
+                instance_id, execution_id, name, Status.PENDING, parent and parent.id,
+                parent and parent.execution_id, task_id, input_json, now, now,
+            ),
+        )  # fmt: skip
+        self.post(instance_id, execution_id, execution_started(name, input_json))
+
+    def forget(self, instance_id: str) -> None:
+        """Delete the history and the messages of an instance."""
+        self._db.execute("delete from history where instance_id=?", (instance_id,))
+        self.drop_messages(instance_id)
+
+    def forget_execution(self, instance: Instance) -> None:
+        """Delete the history, and the messages that were for this execution alone."""
+        self._db.execute("delete from history where instance_id=?", (instance.id,))
+        self._db.execute(
+            "delete from messages where instance_id=? and execution_id=?",
+            (instance.id, instance.execution_id),
+        )
+
+    def drop_messages(self, instance_id: str) -> None:
+        """Delete all messages for an instance."""
+        self._db.execute("delete from messages where instance_id=?", (instance_id,))
+
+    def drop_timers(self, instance: Instance, timer_ids: Sequence[int]) -> None:
+        """Delete timers that have not fired."""
+        self._db.executemany(
+            "delete from messages where instance_id=? and execution_id=? and timer_id=?",
+            [(instance.id, instance.execution_id, timer_id) for timer_id in timer_ids],
+        )
+
+    def delete(self, instance_id: str) -> None:
+        """Delete an instance and all that belongs to it."""
+        self.forget(instance_id)
+        self._db.execute("delete from instances where id=?", (instance_id,))
+
+    def add_activity(
+        self, instance: Instance, task_id: int, name: str, input_json: str | None
+    ) -> ActivityTask:
+        """Put an activity on the list."""
+        row = (instance.id, instance.execution_id, task_id, name, input_json)
+        number = self._db.execute(
+            "insert into activities(instance_id, execution_id, task_id, name, input)"
+            " values(?,?,?,?,?)",
+            row,
+        ).lastrowid
+        assert number is not None, "SQLite gives every inserted row a number"
+        return ActivityTask(number, *row)
+
+    def drop_activity(self, task: ActivityTask) -> None:
+        """Take an activity off the list."""
+        self._db.execute("delete from activities where n=?", (task.number,))
+
+    def post(
+        self,
+        instance_id: str,
+        execution_id: str | None,
+        message: Event,
+        due: float | None = None,
+    ) -> None:
+        """Send a message: to one execution, or with None to whichever there is; from `due` on."""
+        due = time.time() if due is None else due
+        self._db.execute(
+            "insert into messages(instance_id, execution_id, due, timer_id, event)"
+            " values(?,?,?,?,?)",
+            (instance_id, execution_id, due, message.get("TimerId"), json.dumps(message)),
+        )
+
+    def consume(self, messages: Sequence[Message]) -> None:
+        """Delete messages that have been dealt with."""
+        self._db.executemany("delete from messages where n=?", [(m.number,) for m in messages])
+
+    def append(self, instance_id: str, past: int, events: Sequence[Event]) -> None:
+        """Add `events` to a history that has `past` of them."""
+        self._db.executemany(
+            "insert into history values(?,?,?)",
+            [(instance_id, past + i, json.dumps(e)) for i, e in enumerate(events)],
+        )
+
+    def update(self, instance: Instance, **columns: Any) -> None:
+        """Set columns of an instance, and the time of its last update."""
+        columns["updated"] = timestamp()
+        assignments = ", ".join(f"{name}=?" for name in columns)
+        self._db.execute(
+            f"update instances set {assignments} where id=?",  # noqa: S608
+            (*columns.values(), instance.id),
+        )

@@ -1,0 +1,164 @@
+"""The host: an app's functions, and everything that calls them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from local.functions.durable.api import ManagementApi
+from local.functions.durable.engine import Engine
+from local.functions.durable.links import Links
+from local.functions.durable.tables import Tables
+from local.functions.http import FunctionsHandler, make_application
+from local.functions.indexing import Function
+from local.functions.invoke import Invoker
+from local.functions.keys import DEFAULT, DURABLE, MASTER, Keys
+from local.functions.outputs import QueueOutputs
+from local.functions.queues import QueueListener
+from local.functions.routing import Router
+from local.functions.settings import HostSettings, SettingsError, storage_connection
+from local.functions.timers import Timer
+
+_log = logging.getLogger(__name__)
+
+_GRACE = 2.0  # seconds that running functions get at the end; the whole end must be below 5
+
+
+class FunctionsHost:
+    """Hosts `functions` with all state in `state_dir`. To be used on one event loop, once.
+
+    With port 0 a free one is chosen. From `start` on, `url` is where the host listens (this machine
+    alone) and `keys` are what opens its functions.
+    """
+
+    def __init__(
+        self,
+        functions: Sequence[Function],
+        settings: HostSettings,
+        state_dir: Path,
+        *,
+        host_root: Path,
+        port: int = 0,
+    ) -> None:
+        self._functions, self._settings = functions, settings
+        self._state_dir, self._host_root, self._port = state_dir, host_root, port
+        self._router = Router(functions, settings.route_prefix)
+        self._resources = contextlib.ExitStack()
+        self._stoppable: list[Engine | QueueListener | Timer] = []
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+        self.keys: dict[str, str] = {}
+
+    async def start(self) -> None:
+        """Begin to serve. Raises SettingsError when the state or the port is in use, or a trigger
+        makes no sense."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End: no new work, a short time for what runs, then everything is closed."""
+        ends = [part.stop(_GRACE) for part in self._stoppable]
+        if self._runner is not None:
+            ends.append(self._runner.cleanup())
+        for failure in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                _log.error("A part of the host did not end well", exc_info=failure)
+        await _close_client_session()
+        self._resources.close()
+
+    async def _start(self) -> None:
+        keep = self._resources
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        keep.enter_context(_sole_user(self._state_dir / "host.lock"))
+        keys = Keys.load(self._state_dir / "keys.json")
+        self.keys = {name: keys[name] for name in (MASTER, DEFAULT)}
+        listening = keep.enter_context(_listen(self._port))
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        outputs = QueueOutputs(os.environ, encoded=self._settings.queues.base64)
+        invoker = Invoker(self._host_root, self._settings.function_timeout, outputs=outputs)
+        keep.callback(invoker.close)
+        tables = Tables(self._state_dir / "durable.sqlite")
+        keep.callback(tables.close)
+
+        durable = self._settings.durable
+        links = Links(self.url, durable.hub_name, keys[DURABLE], secrets.token_urlsafe(24))
+        engine = Engine(tables, self._functions, invoker, durable)
+        triggers = self._triggers(invoker, links.client_binding())
+
+        def check_system_key(request: web.Request) -> None:
+            if not keys.allow("SYSTEM", request):
+                raise web.HTTPUnauthorized
+
+        api = ManagementApi(
+            engine, tables, links, check_system_key, replace_running=durable.replace_running
+        )
+        handler = FunctionsHandler(self._router, keys, invoker, links.client_binding())
+        application = make_application(handler, api.add_routes)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_GRACE)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listening).start()
+        self._stoppable = [engine, *triggers]
+        engine.start()
+        for trigger in triggers:
+            trigger.start()
+
+    def _triggers(self, invoker: Invoker, client_binding: str) -> list[QueueListener | Timer]:
+        found: list[QueueListener | Timer] = []
+        for function in self._functions:
+            if function.kind == "timerTrigger":
+                kept = self._state_dir / "timers" / f"{function.name}.json"
+                found.append(Timer(function, kept, invoker, client_binding))
+            elif function.kind == "queueTrigger":
+                name = str(function.trigger.get("connection") or "AzureWebJobsStorage")
+                connection = storage_connection(name, os.environ)
+                if connection is None:
+                    _log.warning(
+                        "Function '%s' is off: its connection %s is not set", function.name, name
+                    )
+                    continue
+                queues = self._settings.queues
+                found.append(QueueListener(function, connection, queues, invoker, client_binding))
+        return found
+
+
+@contextlib.contextmanager
+def _sole_user(lock: Path) -> Iterator[None]:
+    """Hold `lock`. Raises SettingsError when another host has it."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SettingsError(f"another host is using {lock.parent}") from error
+        yield
+
+
+def _listen(port: int) -> socket.socket:
+    """A socket on 127.0.0.1:`port`. Raises SettingsError when the port is taken."""
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+    except OSError as error:
+        listening.close()
+        raise SettingsError(f"port {port} cannot be used: {error.strerror}") from error
+    return listening
+
+
+async def _close_client_session() -> None:
+    """Close the HTTP session that the durable client keeps for the process, and never closes."""
+    module = sys.modules.get("azure.durable_functions.models.utils.http_utils")
+    if module is not None and hasattr(module, "_close_session"):
+        await module._close_session()

