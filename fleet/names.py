@@ -16,13 +16,25 @@ EXPERIMENT_TAG = "powerlift-experiment"
 RUNNER_TAG = "powerlift-runner"
 DEADLINE_TAG = "powerlift-deadline"
 
+FLEET_PREFIX = "fleet-"
+
 _INSTANCE = re.compile(r"fleet-(0|[1-9][0-9]{0,18})")
 _MACHINE = re.compile(r"powerlift-vm-(\d+)-(\d{4})", re.IGNORECASE)
 
 
 def instance_id(batch_id: int) -> str:
     """The durable instance id of a fleet, which is also its id in the API."""
-    return f"fleet-{batch_id}"
+    return f"{FLEET_PREFIX}{batch_id}"
+
+
+def wave_id(batch_id: int, number: int) -> str:
+    """A wave's instance id; outside the fleets' prefix, so that a list of fleets holds no waves."""
+    return f"wave-{batch_id}-{number}"
+
+
+def teardown_id(batch_id: int) -> str:
+    """The instance id of a fleet's teardown: one at a time."""
+    return f"teardown-{batch_id}"
 
 
 def batch_of(instance: str) -> int | None:

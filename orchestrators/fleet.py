@@ -11,6 +11,7 @@ from activities.machines import delete_vm, list_machines
 from activities.network import ensure_network
 from activities.plan import plan_fleet
 from activities.trials import release_trials
+from fleet import names
 from fleet.failures import failure
 from fleet.records import Failure
 from fleet.state import FleetState
@@ -144,7 +145,7 @@ def run_wave(
     what it makes must be known before it can be deleted.
     """
     task = {"order": fleet.order, "ordinals": ordinals, "pending": fleet.undead()}
-    name = f"{context.instance_id}-wave-{number}"
+    name = names.wave_id(fleet.order["batch_id"], number)
     wave = context.call_sub_orchestrator(create_wave, task, name)
     yield context.task_any([wave] if cancel.is_completed else [cancel, wave])
     if not wave.is_completed:
@@ -252,7 +253,7 @@ def tear_down(context: Context, fleet: FleetState) -> Steps:
     """Run `teardown_fleet`; returns None, or a failure where something was left."""
     principals = [machine["principal_id"] for machine in fleet.machines.values()]
     task = {"order": fleet.order, "principals": [one for one in principals if one]}
-    name = f"{context.instance_id}-teardown"
+    name = names.teardown_id(fleet.order["batch_id"])
     try:
         result = yield context.call_sub_orchestrator(teardown_fleet, task, name)
     except Exception as error:

@@ -72,7 +72,7 @@ async def cancel(client: Any, instance: str) -> bool:
     if status["runtimeStatus"] in ALIVE:
         await client.raise_event(instance, CANCEL, {})
         return True
-    teardown = f"{instance}-teardown"
+    teardown = names.teardown_id(_order(status["input"])["batch_id"])
     under_way = await find(client, teardown)
     if under_way is None or under_way["runtimeStatus"] not in ALIVE:
         task = {"order": _order(status["input"]), "principals": _principals(status["input"])}
@@ -87,8 +87,12 @@ async def find(client: Any, instance: str) -> dict[str, Any] | None:
 
 
 async def find_all(client: Any) -> list[dict[str, Any]]:
-    """The status of every fleet that the task hub knows, without waves and teardowns."""
-    every = [as_json(status) for status in await client.get_status_all()]
+    """The status of the fleets that the task hub knows, without waves and teardowns.
+
+    The SDK's client reads one page, of 100 instances on most hosts: an older fleet may be missing.
+    """
+    found = await client.get_status_by(instance_id_prefix=names.FLEET_PREFIX)
+    every = [as_json(status) for status in found]
     return [one for one in every if names.batch_of(one["instanceId"]) is not None]
 
 
