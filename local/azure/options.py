@@ -1,0 +1,72 @@
+"""What a simulator can be told: the dataclass, and its command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the simulated cloud behaves. Times are simulated seconds unless said otherwise."""
+
+    state: Path
+    """Directory for identity, certificates, the wire log and the machines."""
+    port: int = 0
+    """TCP port on 127.0.0.1; 0 takes a free one."""
+    time_scale: float = 1.0
+    """Wall seconds per simulated second: 0.01 makes a 70 s boot take 0.7 s."""
+    seed: int = 0
+    """The same seed gives the same ids and the same latencies for the same names."""
+    machines: str = "process"
+    """`process` runs each VM's custom data as a process; `none` only pretends that it runs."""
+    resource_group: str = "powerlift"
+    """The resource group that stands at the start."""
+    location: str = "eastus"
+    """The region of that resource group."""
+    machine_path: Sequence[Path] = ()
+    """Directories on every machine's PATH, after our own stand-ins and before the system's."""
+    machine_env: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of every machine."""
+    page_size: int = 50
+    """Items per page of a list."""
+
+
+def parse(argv: Sequence[str] | None = None) -> Options:
+    """Read the command line. Ends the program with a usage message on a bad one."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local.azure",
+        description="Azure Resource Manager, Entra ID and VMs on this machine.",
+    )
+    add = parser.add_argument
+    add("--state", type=Path, required=True, help="directory for ready.json, wire.jsonl, machines/")
+    add("--port", type=int, default=0, help="0 = a free port")
+    add("--time-scale", type=_positive, default=1.0, help="wall seconds per simulated second")
+    add("--seed", type=int, default=0, help="of ids and latencies")
+    add("--machines", choices=("process", "none"), default="process", help="what a VM is")
+    add("--resource-group", default="powerlift", help="stands at the start")
+    add("--location", default="eastus", help="region of the resource group")
+    add("--machine-path", type=Path, action="append", default=[], metavar="DIR")
+    add("--machine-env", type=_pair, action="append", default=[], metavar="KEY=VALUE")
+    add("--page-size", type=int, default=50, help="items per page of a list")
+    values = vars(parser.parse_args(argv))
+    values["machine_env"] = dict(values["machine_env"])
+    values["machine_path"] = tuple(path.resolve() for path in values["machine_path"])
+    values["state"] = values["state"].resolve()
+    return Options(**values)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not greater than 0")
+    return value
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value

@@ -1,0 +1,82 @@
+"""HTTPS on the loopback address: reads requests, asks Entra or ARM, logs, answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from local.azure.arm import Arm
+from local.azure.calls import Reply, Request
+from local.azure.clock import Clock
+from local.azure.entra import Entra
+from local.azure.tls import Certificates
+from local.azure.wire import WireLog
+
+_MAX_BODY = 4 * 1024**2  # ARM's own limit
+_CLOSE_TIMEOUT = 1.0
+
+
+class Server:
+    """The one port that clients talk to."""
+
+    def __init__(self, clock: Clock, entra: Entra, arm: Arm, log: WireLog) -> None:
+        self._clock, self._entra, self._arm, self._log = clock, entra, arm, log
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """`https://127.0.0.1:{port}`, once it listens."""
+        return f"https://127.0.0.1:{self._port}"
+
+    async def start(self, port: int, certificates: Certificates) -> None:
+        """Listen; port 0 takes a free one."""
+        app = web.Application(client_max_size=_MAX_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT)
+        await self._runner.setup()
+        context = certificates.server_context()
+        await web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=context).start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening, and drop what is open."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, http: web.Request) -> web.Response:
+        number, at = self._log.number(), self._clock.now()
+        request = await _read(http)
+        reply = self._entra.answer(request) or await self._arm.answer(request)
+        self._log.write(number, request, reply, at=at, answered=self._clock.now())
+        return _response(reply)
+
+
+async def _read(http: web.Request) -> Request:
+    text = await http.read()
+    body: Any = None
+    malformed = None
+    if http.content_type == "application/x-www-form-urlencoded":
+        body = dict(await http.post())
+    elif text:
+        try:
+            body = json.loads(text)
+        except ValueError as error:
+            malformed = str(error)
+    return Request(
+        method=http.method,
+        path=http.path,
+        query=dict(http.query),
+        headers={name.lower(): value for name, value in http.headers.items()},
+        body=body,
+        malformed=malformed,
+        base=f"https://{http.host}",
+    )
+
+
+def _response(reply: Reply) -> web.Response:
+    if reply.body is None:
+        return web.Response(status=reply.status, headers=reply.headers)
+    return web.json_response(reply.body, status=reply.status, headers=reply.headers)

@@ -1,0 +1,114 @@
+"""Puts the simulated cloud together, and starts and ends it."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, Self
+
+from local.azure.arm import Arm
+from local.azure.authorization import Authorization
+from local.azure.catalog import Catalog
+from local.azure.clock import Clock
+from local.azure.cloud import Cloud, Gate, open_gate
+from local.azure.compute import Compute
+from local.azure.directory import Directory, load_identity
+from local.azure.disks import Disks
+from local.azure.entra import Entra
+from local.azure.interfaces import Interfaces
+from local.azure.latency import Latencies
+from local.azure.machines import Machines, NoMachines, ProcessMachines
+from local.azure.network_parts import NetworkParts
+from local.azure.operations import Operations
+from local.azure.options import Options
+from local.azure.resources import Store
+from local.azure.role_definitions import RoleDefinitions
+from local.azure.server import Server
+from local.azure.tls import prepare
+from local.azure.virtual_networks import VirtualNetworks
+from local.azure.wire import WireLog
+
+
+class AzureSimulator:
+    """A simulated Azure: `async with AzureSimulator(Options(state=...)) as azure: azure.ready()`.
+
+    `gate` sees every operation pass and can refuse it or let it fail (see `cloud.Gate`). Resources
+    live in memory; identity and certificates are kept in `options.state` for the next start.
+    """
+
+    def __init__(self, options: Options, *, gate: Gate = open_gate) -> None:
+        self._options = options
+        options.state.mkdir(parents=True, exist_ok=True)
+        self._certificates = prepare(options.state / "tls")
+        identity = load_identity(options.state, options.seed)
+        directory = Directory(identity)
+        clock, latencies = Clock(options.time_scale), Latencies(options.seed)
+        self.cloud = Cloud(options, clock, latencies, Store(), identity, directory, gate)
+        self._operations = Operations(self.cloud)
+        authorization = Authorization(self.cloud)
+        interfaces = Interfaces(self.cloud, self._operations)
+        disks = Disks(self.cloud, self._operations)
+        self._machines = self._make_machines()
+        compute = Compute(self.cloud, self._operations, interfaces, disks, self._machines)
+        rooms = (
+            self._operations,
+            authorization,
+            RoleDefinitions(self.cloud),
+            Catalog(self.cloud, authorization),
+            VirtualNetworks(self.cloud, self._operations),
+            interfaces,
+            NetworkParts(self.cloud, self._operations),
+            disks,
+            compute,
+        )
+        arm = Arm(self.cloud, authorization, (route for room in rooms for route in room.routes()))
+        self._log = WireLog(options.state / "wire.jsonl")
+        self._server = Server(clock, Entra(directory), arm, self._log)
+
+    def _make_machines(self) -> Machines:
+        if self._options.machines == "none":
+            return NoMachines()
+        return ProcessMachines(self.cloud, self._certificates.bundle, lambda: self._server.url)
+
+    async def __aenter__(self) -> Self:
+        await self._server.start(self._options.port, self._certificates)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._operations.stop()
+        await self._machines.close()
+        await self._server.stop()
+        self._log.close()
+
+    def ready(self) -> dict[str, Any]:
+        """What a client must know. `env` makes the Azure SDKs use this cloud; it holds a secret."""
+        identity, options, url = self.cloud.identity, self._options, self._server.url
+        bundle = str(self._certificates.bundle)
+        return {
+            "pid": os.getpid(),
+            "arm": url,
+            "ca_bundle": bundle,
+            "subscription_id": identity.subscription_id,
+            "tenant_id": identity.tenant_id,
+            "client_id": identity.client_id,
+            "client_secret": identity.client_secret,
+            "client_object_id": identity.client_object_id,
+            "resource_group": options.resource_group,
+            "location": options.location,
+            "env": {
+                "AZURE_SUBSCRIPTION_ID": identity.subscription_id,
+                "AZURE_RESOURCE_GROUP": options.resource_group,
+                "AZURE_TENANT_ID": identity.tenant_id,
+                "AZURE_CLIENT_ID": identity.client_id,
+                "AZURE_CLIENT_SECRET": identity.client_secret,
+                "AZURE_AUTHORITY_HOST": url,
+                "AZURE_RESOURCE_MANAGER_ENDPOINT": url,
+                "SSL_CERT_FILE": bundle,
+                "REQUESTS_CA_BUNDLE": bundle,
+            },
+        }

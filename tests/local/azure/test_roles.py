@@ -1,0 +1,140 @@
+"""Role assignments, and what they allow."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from local.azure.latency import Latencies
+from tests.local.azure.driver import CONTRIBUTOR, ROLE_API, Driver, code, unique, until
+
+USER = "5d1b1a7e-0c8e-4f57-9d5a-3f6f3e0a4a11"
+READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
+
+
+def _name_with_replication(*, slow: bool) -> str:
+    """A VM name whose identity takes long to be known, or no time at all (seed 0)."""
+    latencies = Latencies(0)
+    while True:
+        name = unique("vm")
+        if (latencies.draw("identity.replication", name) > 0) == slow:
+            return name
+
+
+def test_sdk_assigns_a_role_synchronously(azure: Driver) -> None:
+    vm = azure.make_vm(_name_with_replication(slow=False))
+    definition = (
+        f"{azure.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
+    )
+
+    made = azure.authorization().role_assignments.create(
+        vm["id"],
+        str(uuid.uuid4()),
+        {"role_definition_id": definition, "principal_id": vm["identity"]["principalId"],
+         "principal_type": "ServicePrincipal"},
+    )  # fmt: skip
+
+    assert made.scope == vm["id"]
+
+
+def test_identity_is_not_known_at_once_without_its_type(azure: Driver) -> None:
+    vm = azure.make_vm()
+
+    answer = azure.put_role(vm["id"], vm["identity"]["principalId"], type_=None)
+
+    assert (answer.status_code, code(answer)) == (400, "PrincipalNotFound")
+
+
+def test_few_identities_are_late_even_with_their_type(azure: Driver) -> None:
+    vm = azure.make_vm(_name_with_replication(slow=True))
+
+    answer = azure.put_role(vm["id"], vm["identity"]["principalId"])
+
+    assert code(answer) == "PrincipalNotFound"
+    until(lambda: azure.put_role(vm["id"], vm["identity"]["principalId"]).status_code == 201)
+
+
+def test_same_assignment_again(azure: Driver) -> None:
+    guid = str(uuid.uuid4())
+    azure.put_role(azure.group, USER, guid=guid, type_="User")
+
+    assert azure.put_role(azure.group, USER, guid=guid, type_="User").status_code == 200
+
+
+def test_same_content_under_another_guid(azure: Driver) -> None:
+    azure.put_role(azure.group, USER, type_="User", role=READER)
+
+    answer = azure.put_role(azure.group, USER, type_="User", role=READER)
+
+    assert (answer.status_code, code(answer)) == (409, "RoleAssignmentExists")
+
+
+def test_same_guid_for_another_principal(azure: Driver) -> None:
+    guid = str(uuid.uuid4())
+    azure.put_role(azure.group, str(uuid.uuid4()), guid=guid, type_="User")
+
+    answer = azure.put_role(azure.group, str(uuid.uuid4()), guid=guid, type_="User")
+
+    assert (answer.status_code, code(answer)) == (400, "RoleAssignmentUpdateNotPermitted")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"principal": "{client}", "type_": "User"}, "UnmatchedPrincipalType"),
+        ({"principal": str(uuid.uuid4())}, "PrincipalNotFound"),
+        ({"principal": USER, "type_": "User", "role": str(uuid.uuid4())}, "RoleDefinitionDoesNotExist"),
+        ({"principal": USER, "type_": "User", "guid": "not-a-guid"}, "InvalidRoleAssignmentId"),
+        ({"principal": USER, "type_": "Robot"}, "InvalidParameter"),
+    ],
+)  # fmt: skip
+def test_assignment_is_refused(azure: Driver, changes: dict[str, str], expected: str) -> None:
+    principal = changes["principal"].format(client=azure.ready["client_object_id"])
+    given = {k: v for k, v in changes.items() if k != "principal"}
+
+    answer = azure.put_role(azure.group, principal, **given)
+
+    assert code(answer) == expected
+
+
+def test_scope_must_exist(azure: Driver) -> None:
+    assert code(azure.put_role(azure.vm_path("absent"), USER, type_="User")) == "ResourceNotFound"
+
+
+def test_lists_by_principal_and_by_scope(azure: Driver) -> None:
+    user = str(uuid.uuid4())
+    nic = azure.make_nic()
+    azure.put_role(nic, user, type_="User")
+    roles = azure.authorization().role_assignments
+
+    by_principal = list(
+        roles.list_for_resource_group("powerlift", filter=f"principalId eq '{user}'")
+    )
+    below = {a.principal_id for a in roles.list_for_scope(azure.group)}
+    at_scope = {a.principal_id for a in roles.list_for_scope(azure.group, filter="atScope()")}
+
+    assert len(by_principal) == 1
+    assert user in below
+    assert user not in at_scope
+    assert azure.ready["client_object_id"] in at_scope
+
+
+def test_assignment_outlives_the_vm(azure: Driver) -> None:
+    vm = azure.make_vm(_name_with_replication(slow=False))
+    made = azure.put_role(vm["id"], vm["identity"]["principalId"]).json()
+    azure.send("DELETE", vm["id"])
+    azure.gone(vm["id"])
+
+    deleted = azure.send("DELETE", made["id"], api=ROLE_API)
+
+    assert deleted.status_code == 200
+    assert azure.send("DELETE", made["id"], api=ROLE_API).status_code == 204
+
+
+def test_role_definition_is_found_by_name(azure: Driver) -> None:
+    found = azure.authorization().role_definitions.list(
+        azure.subscription, filter="roleName eq 'Contributor'"
+    )
+
+    assert [role.name for role in found] == [CONTRIBUTOR]
