@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import azure.durable_functions as df
@@ -20,19 +21,36 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @recorded
 async def create_vm(task: Json) -> Json:
-    """`{order, ordinal}` -> `{machine}`, as soon as Azure has accepted the VM.
+    """`{order, ordinal, has_nic}` -> `{machine}`, as soon as Azure has accepted the VM.
 
-    Two PUTs, the NIC's and the VM's, both repeatable: names and bodies depend on the input alone.
+    Two PUTs, the NIC's (unless `prepare_nics` has made it) and the VM's, both repeatable: names and
+    bodies depend on the input alone.
     """
     order: Order = task["order"]
     ordinal: int = task["ordinal"]
     connection, uri = opened(order)
     endpoint = Settings.read().resource_manager_endpoint
     body = machines.body(order, ordinal, uri, endpoint)
-    nic = bodies.nic(order, ordinal, machines.subnet_id(order))
-    await connection.put_nic(names.nic(order["batch_id"], ordinal), nic)
+    if not task["has_nic"]:
+        await _put_nic(connection, order, ordinal)
     name = names.machine(order["batch_id"], ordinal)
     return {"machine": machines.record(ordinal, await _put(connection, name, body))}
+
+
+@bp.activity_trigger(input_name="task")
+@recorded
+async def prepare_nics(task: Json) -> Json:
+    """`{order, ordinals}` -> `{prepared}`: NICs ahead of their VMs; which of them there are now.
+
+    A refusal is not told: `create_vm` makes the NIC that is missing, and meets the answer itself.
+    """
+    order: Order = task["order"]
+    connection, _ = opened(order)
+    ordinals: list[int] = task["ordinals"]
+    puts = (_put_nic(connection, order, ordinal) for ordinal in ordinals)
+    outcomes = await asyncio.gather(*puts, return_exceptions=True)
+    made = zip(ordinals, outcomes, strict=True)
+    return {"prepared": [ordinal for ordinal, error in made if error is None]}
 
 
 @bp.activity_trigger(input_name="task")
@@ -67,6 +85,11 @@ async def delete_vm(task: Json) -> Json:
     connection, _ = opened(order)
     await connection.delete_machine(names.machine(order["batch_id"], task["ordinal"]))
     return {}
+
+
+async def _put_nic(connection: Azure, order: Order, ordinal: int) -> None:
+    body = bodies.nic(order, ordinal, machines.subnet_id(order))
+    await connection.put_nic(names.nic(order["batch_id"], ordinal), body)
 
 
 async def _put(connection: Azure, name: str, body: Body) -> Body:

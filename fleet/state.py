@@ -23,6 +23,8 @@ class FleetState:
     order: Order
     phase: str = "plan"
     next_ordinal: int = 0
+    prepared: list[int] = field(default_factory=list)
+    """Ordinals that have a NIC and not yet a VM."""
     machines: dict[int, Machine] = field(default_factory=dict)
     failures: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By code: count, message, advice, and what we did."""
@@ -46,6 +48,19 @@ class FleetState:
     def write(self) -> dict[str, Any]:
         """As JSON, for `continue_as_new`."""
         return {**vars(self), "machines": list(self.machines.values())}
+
+    def take(self, room: int) -> list[int]:
+        """The next ordinals to create, `room` at most; they are taken for good."""
+        ordinals = list(self._next(room))
+        self.next_ordinal += len(ordinals)
+        return ordinals
+
+    def to_prepare(self, window: int) -> list[int]:
+        """Of the ordinals that come next, `window` at most, those that have no NIC yet."""
+        return [ordinal for ordinal in self._next(window) if ordinal not in self.prepared]
+
+    def _next(self, count: int) -> range:
+        return range(self.next_ordinal, min(self.next_ordinal + count, self.order["n_instances"]))
 
     def count(self, *states: str) -> int:
         return sum(machine["state"] in states for machine in self.machines.values())

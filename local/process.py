@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+# Loaded here: between fork and exec another thread's lock on the loader would block for ever.
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class ServiceError(RuntimeError):
@@ -25,7 +27,8 @@ class Service:
     """A child process that writes `ready` (JSON) once it serves, and ends on SIGTERM.
 
     The child has a session of its own, so that Ctrl-C in a terminal reaches only the parent, which
-    then stops its children in order. On Linux it is also told to end when the parent dies.
+    then stops its children in order. On Linux it is also told to end when the parent dies; the
+    kernel means the *thread* that started it, which must therefore live as long.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class Service:
 
 
 def announce(ready: Path, content: Mapping[str, Any]) -> None:
-    """Write `ready` in one step, so that a reader never sees half of it. Owner-only: it may hold keys."""
+    """Write `ready` in one step: a reader never sees half of it. Owner-only, as it may hold keys."""
     ready.parent.mkdir(parents=True, exist_ok=True)
     draft = ready.with_suffix(".tmp")
     draft.touch(mode=0o600)
@@ -104,5 +107,5 @@ def announce(ready: Path, content: Mapping[str, Any]) -> None:
 
 
 def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -117,19 +117,24 @@ def network(context: Context, fleet: FleetState, cancel: Any) -> Steps:
 def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     """Waves, until every VM was asked for; at most `max_undead` VMs ever lack a role."""
     show(context, fleet, "create")
-    order, wave_number = fleet.order, 0
-    while fleet.next_ordinal < order["n_instances"]:
-        room = min(order["max_undead"], CHUNK) - len(fleet.undead())
+    window, wave_number = min(fleet.order["max_undead"], CHUNK), 0
+    while fleet.next_ordinal < fleet.order["n_instances"]:
+        room = window - len(fleet.undead())
         if room <= 0:
             cancelled = yield from sleep_unless(context, cancel, ROLE_WAIT)
             yield from look(context, fleet)
         else:
-            last = min(fleet.next_ordinal + room, order["n_instances"])
-            ordinals = list(range(fleet.next_ordinal, last))
-            fleet.next_ordinal = last
-            made = yield from run_wave(context, fleet, cancel, wave_number, ordinals)
+            ordinals = fleet.take(room)
+            task = {
+                "order": fleet.order,
+                "ordinals": ordinals,
+                "prepared": fleet.prepared,
+                "following": fleet.to_prepare(window),
+                "pending": fleet.undead(),
+            }
+            failures = yield from run_wave(context, fleet, cancel, wave_number, task)
             wave_number += 1
-            if not made:
+            if failures == len(ordinals):
                 break  # Azure refused a whole wave: asking on would only be refused again
             cancelled = cancel.is_completed
         yield from give_up_roles(context, fleet)
@@ -139,12 +144,11 @@ def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
 
 
 def run_wave(
-    context: Context, fleet: FleetState, cancel: Any, number: int, ordinals: list[int]
+    context: Context, fleet: FleetState, cancel: Any, number: int, task: dict[str, Any]
 ) -> Steps:
-    """One `create_wave`; returns how many VMs it made. A cancel is seen, but the wave is awaited:
-    what it makes must be known before it can be deleted.
+    """One `create_wave`; returns how many VMs it could not make. A cancel is seen, but the wave is
+    awaited: what it makes must be known before it can be deleted.
     """
-    task = {"order": fleet.order, "ordinals": ordinals, "pending": fleet.undead()}
     name = names.wave_id(fleet.order["batch_id"], number)
     wave = context.call_sub_orchestrator(create_wave, task, name)
     yield context.task_any([wave] if cancel.is_completed else [cancel, wave])
@@ -156,7 +160,9 @@ def run_wave(
         fleet.add(machine)
     for reason in wave.result["failures"]:
         fleet.note(reason, "gave this VM up")
-    return len(ordinals) - len(wave.result["failures"])
+    unused = [ordinal for ordinal in fleet.prepared if ordinal not in task["ordinals"]]
+    fleet.prepared = [*unused, *wave.result["prepared"]]
+    return len(wave.result["failures"])
 
 
 def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
@@ -224,8 +230,8 @@ def give_up_boots(context: Context, fleet: FleetState) -> Steps:
 def give_up(context: Context, fleet: FleetState, ordinals: list[int], reason: Failure) -> Steps:
     """Delete VMs and say why. What the deletion misses is found by the teardown at the end."""
     if ordinals:
-        tasks = [{"order": fleet.order, "ordinal": ordinal} for ordinal in ordinals]
-        yield from settle(context, delete_vm, tasks)
+        calls = [(delete_vm, {"order": fleet.order, "ordinal": ordinal}) for ordinal in ordinals]
+        yield from settle(context, calls)
         fleet.lost(ordinals)
         for _ in ordinals:
             fleet.note(reason, "deleted the VM")

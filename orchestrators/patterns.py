@@ -26,6 +26,8 @@ CHUNK = 50
 FIRST_DELAY, LONGEST_DELAY = 2.0, 60.0
 
 Steps = Generator[Any, Any, Any]
+Call = tuple[Any, dict[str, Any]]
+"""An activity, and the task that it is given."""
 
 
 class Context(Protocol):
@@ -77,20 +79,18 @@ def attempt(context: Context, activity: Any, task: dict[str, Any]) -> Steps:
         return {"ok": False, "failure": told(error)}
 
 
-def settle(
-    context: Context, activity: Any, tasks: Sequence[dict[str, Any]], rounds: int = ROUNDS
-) -> Steps:
-    """Fan an activity out over tasks; returns one record per task, in order.
+def settle(context: Context, calls: Sequence[Call], rounds: int = ROUNDS) -> Steps:
+    """Fan out over (activity, task) pairs, dispatched in order; returns one record each, in order.
 
     What may pass is tried again, all of it together, after one durable timer: the longest wait that
-    Azure asked for, else a backoff. The activity must be idempotent and return records.
+    Azure asked for, else a backoff. The activities must be idempotent and return records.
     """
-    results: list[dict[str, Any]] = [{}] * len(tasks)
-    todo = list(range(len(tasks)))
+    results: list[dict[str, Any]] = [{}] * len(calls)
+    todo = list(range(len(calls)))
     for turn in range(rounds):
         for start in range(0, len(todo), CHUNK):
             places = todo[start : start + CHUNK]
-            answers = yield from _fan_out(context, activity, [tasks[place] for place in places])
+            answers = yield from _fan_out(context, [calls[place] for place in places])
             for place, answer in zip(places, answers, strict=True):
                 results[place] = answer
         todo = [place for place in todo if _may_pass(results[place])]
@@ -148,10 +148,10 @@ def _may_pass(result: dict[str, Any]) -> bool:
     return not result["ok"] and is_passing(result["failure"])
 
 
-def _fan_out(context: Context, activity: Any, tasks: Sequence[dict[str, Any]]) -> Steps:
-    calls = [context.call_activity(activity, task) for task in tasks]
+def _fan_out(context: Context, calls: Sequence[Call]) -> Steps:
+    tasks = [context.call_activity(activity, task) for activity, task in calls]
     try:
-        return (yield context.task_all(calls))
+        return (yield context.task_all(tasks))
     except Exception as error:
         # Only from outside (see `told`). Plain calls take no further ids, so going on is safe; the
         # siblings' results are lost to us, and they are idempotent: all are tried again.

@@ -41,6 +41,6 @@ def teardown_fleet(context: Context) -> Steps:
 
 def _delete(context: Context, order: Order, resources: list[dict[str, Any]]) -> Steps:
     """One try each: what is refused now is found again by the next look. Returns how many it took."""
-    tasks = [{"order": order, "resource": resource} for resource in resources]
-    results = yield from settle(context, delete_leftover, tasks, rounds=1)
+    calls = [(delete_leftover, {"order": order, "resource": resource}) for resource in resources]
+    results = yield from settle(context, calls, rounds=1)
     return sum(result["ok"] for result in results)

@@ -59,11 +59,14 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
     gone = list(fleet.unreleased)
     machines = [fleet.machines[ordinal] for ordinal in gone]
     known = [machine for machine in machines if machine["principal_id"]]
-    tasks = [
-        {"order": fleet.order, "machines": known[start : start + REVOKED_AT_ONCE]}
+    calls = [
+        (
+            revoke_permissions,
+            {"order": fleet.order, "machines": known[start : start + REVOKED_AT_ONCE]},
+        )
         for start in range(0, len(known), REVOKED_AT_ONCE)
     ]
-    revoked = yield from settle(context, revoke_permissions, tasks)
+    revoked = yield from settle(context, calls)
     task = {"order": fleet.order, "ordinals": gone}
     released = yield from attempt(context, release_trials, task)
     if released["ok"] and all(result["ok"] for result in revoked):

@@ -3,57 +3,66 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import azure.durable_functions as df
 
-from activities.machines import create_vm
+from activities.machines import create_vm, prepare_nics
 from activities.permissions import assign_permissions
 from fleet.records import Machine, Order
-from orchestrators.patterns import Context, Steps, settle
+from orchestrators.patterns import Call, Context, Steps, settle
 
 bp = df.Blueprint()
 
 
 @bp.orchestration_trigger(context_name="context")
 def create_wave(context: Context) -> Steps:
-    """`{order, ordinals, pending}` -> `{machines, failures}`.
+    """`{order, ordinals, prepared, following, pending}` -> `{machines, failures, prepared}`.
 
-    `pending` are VMs of earlier waves that lack a role: they take their place in the order. Never
-    raises for what an activity met, so the parent may run it beside its wait for a cancel.
+    `ordinals` are the VMs to create; those in `prepared` have their NIC already. `following` get
+    theirs beside this wave's roles, which takes the next wave's time for them out of its way.
+    `pending` are VMs of earlier waves that lack a role: they take their place in the order.
     """
     task: dict[str, Any] = context.get_input()
     order: Order = task["order"]
-    created = yield from settle(
-        context, create_vm, [{"order": order, "ordinal": n} for n in task["ordinals"]]
-    )
+    prepared = set(task["prepared"])
+    calls = [
+        (create_vm, {"order": order, "ordinal": ordinal, "has_nic": ordinal in prepared})
+        for ordinal in task["ordinals"]
+    ]
+    created = yield from settle(context, calls)
     failures = [
         {"ordinal": ordinal, **result["failure"]}
         for ordinal, result in zip(task["ordinals"], created, strict=True)
         if not result["ok"]
     ]
     machines = [*task["pending"], *(result["machine"] for result in created if result["ok"])]
-    yield from assign(context, order, machines)
-    return {"machines": machines, "failures": failures}
+    ahead = [(prepare_nics, {"order": order, "ordinals": task["following"]})]
+    beside = yield from assign(context, order, machines, ahead if task["following"] else [])
+    ready = [ordinal for result in beside if result["ok"] for ordinal in result["prepared"]]
+    return {"machines": machines, "failures": failures, "prepared": ready}
 
 
-def assign(context: Context, order: Order, machines: Iterable[Machine]) -> Steps:
+def assign(
+    context: Context, order: Order, machines: Iterable[Machine], beside: Sequence[Call] = ()
+) -> Steps:
     """One try at the missing roles of each VM, dispatched in order of creation time.
 
     What Azure refuses is left for the next wave or tick, so that one slow identity delays no other
     VM; `refusal` keeps why. VMs whose identity is not known yet are passed over. Updates the
-    machines in place.
+    machines in place. Returns the results of the calls `beside`, dispatched in the same fan-out.
     """
     ready = in_order_of_creation(machine for machine in machines if machine["principal_id"])
-    tasks = [{"order": order, "machine": machine} for machine in ready]
-    results = yield from settle(context, assign_permissions, tasks, rounds=1)
-    for machine, result in zip(ready, results, strict=True):
+    calls = [(assign_permissions, {"order": order, "machine": machine}) for machine in ready]
+    results = yield from settle(context, [*calls, *beside], rounds=1)
+    for machine, result in zip(ready, results[: len(ready)], strict=True):
         refusals = result["failures"] if result["ok"] else [result["failure"]]
         machine["assigned"] = result.get("assigned", machine["assigned"])
         machine["settled"] = not refusals
         machine["refusal"] = refusals[0] if refusals else None
+    return results[len(ready) :]
 
 
 def in_order_of_creation(machines: Iterable[Machine]) -> list[Machine]:

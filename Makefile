@@ -1,0 +1,56 @@
+# Everything for development and the demo. A fresh machine needs GNU make and Python 3.11 or 3.12.
+
+VMS     ?= 4
+TRIALS  ?= 24
+TRIGGER ?= http
+SCALE   ?= 0.05
+SEED    ?= 0
+ARGS    ?=
+
+VENV   := .venv
+PYTHON_IN := $(VENV)/bin/python
+STAMP  := $(VENV)/.complete
+
+# Without bytecode caches each of our processes would compile pandas and SQLAlchemy anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# One recipe line, and `exec`: Ctrl-C and `kill` reach the program itself, which then cleans up.
+.PHONY: help
+help:
+	@echo 'make run     one experiment on a fleet of simulated VMs, from request to teardown'
+	@echo '             VMS=$(VMS) TRIALS=$(TRIALS) TRIGGER=http|queue SEED=$(SEED)'
+	@echo '             SCALE=$(SCALE)   wall seconds per simulated second'
+	@echo 'make start   the app on simulated Azure, until Ctrl-C; prints how to talk to it'
+	@echo 'make test    all tests; ARGS="tests/fleet -k names" for some'
+	@echo 'make check   lint, formatting, types and shell scripts'
+	@echo 'make bench   the measured claims'
+	@echo 'make clean   removes what the others made, the virtual environment included'
+	@echo 'PYTHON=...   the Python 3.11 or 3.12 to make the virtual environment with'
+
+.PHONY: run
+run: $(STAMP)
+	@exec $(PYTHON_IN) -m local.demo run --vms '$(VMS)' --trials '$(TRIALS)' --trigger '$(TRIGGER)' --time-scale '$(SCALE)' --seed '$(SEED)' $(ARGS)
+
+.PHONY: start
+start: $(STAMP)
+	@exec $(PYTHON_IN) -m local.demo start --time-scale '$(SCALE)' --seed '$(SEED)' $(ARGS)
+
+.PHONY: test
+test: $(STAMP)
+	@exec $(PYTHON_IN) -m pytest $(ARGS)
+
+.PHONY: check
+check: $(STAMP)
+	@exec $(PYTHON_IN) -m pytest -q tests/test_checks.py
+
+.PHONY: bench
+bench: $(STAMP)
+	@exec $(PYTHON_IN) -m benchmarks.makespan $(ARGS)
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@exec sh local/bootstrap.sh '$(PYTHON)' $(VENV) $(STAMP)

@@ -1,0 +1,1 @@
+"""The demo: one Powerlift experiment, run by a fleet of simulated VMs, from request to teardown."""

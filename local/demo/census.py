@@ -1,0 +1,69 @@
+"""What stands in Azure, by ARM's own account: proof that a fleet leaves nothing that costs."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_API_VERSIONS = {
+    "VMs": ("Microsoft.Compute/virtualMachines", "2024-11-01"),
+    "NICs": ("Microsoft.Network/networkInterfaces", "2024-05-01"),
+    "disks": ("Microsoft.Compute/disks", "2024-03-02"),
+    "role assignments": ("Microsoft.Authorization/roleAssignments", "2022-04-01"),
+}
+"""Kind: ARM type and API version. Virtual networks are not here: they are shared, and free."""
+
+
+def census(arm: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The ids of every VM, NIC, disk and role assignment of the subscription, by kind.
+
+    `arm` is what the Azure simulator announced. Speaks plain HTTPS, as any ARM client does.
+    """
+    client = _Arm(arm)
+    subscription = f"/subscriptions/{arm['subscription_id']}"
+    return {
+        kind: set(client.ids(f"{subscription}/providers/{path}?api-version={version}"))
+        for kind, (path, version) in _API_VERSIONS.items()
+    }
+
+
+class _Arm:
+    def __init__(self, arm: Mapping[str, Any]) -> None:
+        self._endpoint = arm["arm"]
+        trust = ssl.create_default_context(cafile=arm["ca_bundle"])
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
+        )
+        self._token = self._log_in(arm)
+
+    def ids(self, path: str) -> Iterator[str]:
+        """The ids of a list, all pages."""
+        page: str | None = self._endpoint + path
+        while page:
+            content = self._json(page, headers={"Authorization": f"Bearer {self._token}"})
+            yield from (item["id"].lower() for item in content["value"])
+            page = content.get("nextLink")
+
+    def _log_in(self, arm: Mapping[str, Any]) -> str:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": arm["client_id"],
+            "client_secret": arm["client_secret"],
+            "scope": f"{self._endpoint}/.default",
+        }
+        authority = arm["env"]["AZURE_AUTHORITY_HOST"].rstrip("/")
+        if "://" not in authority:
+            authority = f"https://{authority}"
+        address = f"{authority}/{arm['tenant_id']}/oauth2/v2.0/token"
+        return str(self._json(address, urllib.parse.urlencode(form).encode())["access_token"])
+
+    def _json(
+        self, url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        request = urllib.request.Request(url, data, dict(headers or {}))  # noqa: S310
+        with self._opener.open(request, timeout=30) as answer:
+            return dict(json.load(answer))

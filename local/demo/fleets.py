@@ -1,0 +1,64 @@
+"""The app's two doors, HTTP and the queue, and its status, as a client sees them."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+
+QUEUE = "powerlift-fleets"
+_TIMEOUT = 30.0  # seconds for one answer
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback: no proxy
+
+
+class ApiError(RuntimeError):
+    """The app refused, or did not answer; `status` is the HTTP status, None without an answer."""
+
+    def __init__(self, message: str, status: int | None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def post(url: str, key: str, request: Mapping[str, Any]) -> str:
+    """POST a fleet. Returns its id. Raises ApiError with the app's own words when it is refused."""
+    return str(_call(f"{url}/api/fleets", key, request)["id"])
+
+
+def enqueue(connection_string: str, request: Mapping[str, Any]) -> str:
+    """Put a fleet on the queue; `request` names its batch_id. Returns the id that it will have."""
+    with QueueClient.from_connection_string(
+        connection_string, QUEUE, message_encode_policy=TextBase64EncodePolicy()
+    ) as queue:
+        queue.send_message(json.dumps(request))
+    return f"fleet-{request['batch_id']}"
+
+
+def status(url: str, key: str, fleet_id: str) -> dict[str, Any] | None:
+    """The fleet's status, or None while the app knows no such fleet. Raises ApiError."""
+    try:
+        return _call(f"{url}/api/fleets/{fleet_id}", key)
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def _call(url: str, key: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    request = urllib.request.Request(  # noqa: S310  (our own http://127.0.0.1 address)
+        url,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"x-functions-key": key, "Content-Type": "application/json"},
+    )
+    try:
+        with _direct.open(request, timeout=_TIMEOUT) as answer:
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        said = error.read(4096).decode(errors="replace")
+        raise ApiError(f"{url} answered {error.code}: {said}", error.code) from None
+    except OSError as error:
+        raise ApiError(f"{url} does not answer: {error}", None) from None

@@ -1,0 +1,119 @@
+"""Progress of a fleet: live bars on a terminal, one line per change elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+Status = Mapping[str, Any]
+
+
+class Bar(NamedTuple):
+    """One bar: `done` of `total`, and what stands beside it."""
+
+    done: int
+    total: int
+    detail: str
+
+
+def machines(status: Status) -> Bar:
+    """The VMs: those that came up (running, or gone again) of those wanted."""
+    count = status["machines"]
+    up = count["running"] + count["gone"]
+    told = ["accepted", "running", "failed", "gone"]
+    return Bar(up, count["wanted"], ", ".join(f"{count[it]} {it}" for it in told if count[it]))
+
+
+def trials(status: Status) -> Bar:
+    """The trials: those that ended of all. Nothing of nothing until the app has looked."""
+    count = status["trials"]
+    if count is None:
+        return Bar(0, 0, "")
+    told = ["ready", "running", "error"]
+    done = count["complete"] + count["error"]
+    return Bar(done, count["total"], ", ".join(f"{count[it]} {it}" for it in told if count[it]))
+
+
+def line(status: Status) -> str:
+    """The whole status in one line of plain text."""
+    parts = [f"{status['phase']:<12}"]
+    for name, bar in (("VMs", machines(status)), ("trials", trials(status))):
+        detail = f" ({bar.detail})" if bar.detail else ""
+        parts.append(f"{name} {bar.done}/{bar.total or '?'}{detail}")
+    return "  ".join(parts)
+
+
+class Display(Protocol):
+    """Shows a fleet's status each time that it is told."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+    def show(self, status: Status) -> None: ...
+
+
+def display(console: Console) -> Display:
+    """Bars when the console is a terminal, else lines."""
+    return _Bars(console) if console.is_terminal else _Lines(console)
+
+
+class _Lines:
+    def __init__(self, console: Console) -> None:
+        self._console, self._begin, self._last = console, time.monotonic(), ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def show(self, status: Status) -> None:
+        now = line(status)
+        if now != self._last:
+            elapsed = time.monotonic() - self._begin
+            self._console.print(f"{elapsed:6.1f} s  {now}", soft_wrap=True, highlight=False)
+            self._last = now
+
+
+class _Bars:
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._rows: dict[str, TaskID] = {
+            name: self._progress.add_task(name, total=None, detail="") for name in ("VMs", "trials")
+        }
+        self._phase = ""
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, status: Status) -> None:
+        if status["phase"] != self._phase:
+            self._phase = status["phase"]
+            self._progress.console.print(f"phase: {self._phase}")
+        for name, bar in (("VMs", machines(status)), ("trials", trials(status))):
+            share = f"{bar.done}/{bar.total}" if bar.total else ""
+            self._progress.update(
+                self._rows[name],
+                completed=bar.done,
+                total=bar.total or None,
+                detail=", ".join(filter(None, [share, bar.detail])),
+            )

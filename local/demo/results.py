@@ -1,0 +1,45 @@
+"""What the trials measured, read back from Powerlift's store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from powerlift.bench.store import Store
+from rich.table import Table
+
+from local.demo.experiment import METHODS, NAME
+
+_CAPTION = "score: accuracy, or R² for diabetes"
+
+
+def trials_by_status(store: Store, name: str = NAME) -> Mapping[str, int]:
+    """How many trials are READY, RUNNING, COMPLETE and ERROR (Powerlift's words)."""
+    return Counter(store.get_status(name)["status"])
+
+
+def errors(store: Store, name: str = NAME) -> list[str]:
+    """The distinct error messages of trials: the last line of each, where Python says what it was."""
+    messages = store.get_status(name)["errmsg"].dropna()
+    return sorted({str(text).strip().splitlines()[-1] for text in messages if str(text).strip()})
+
+
+def table(store: Store, name: str = NAME) -> Table:
+    """Mean score of each method on each task, over its replicates, and the mean time to fit."""
+    measured = store.get_results(name)
+    cells = measured.groupby(["task", "method", "name"])["num_val"].agg(["mean", "size"])
+    shown = Table(title="Mean score, replicates, time to fit", caption=_CAPTION)
+    shown.add_column("task")
+    for method in METHODS:
+        shown.add_column(method, justify="right")
+    for task in sorted(set(measured["task"])):
+        row = []
+        for method in METHODS:
+            if (task, method, "score") not in cells.index:
+                row.append("-")
+                continue
+            score, n = cells.loc[(task, method, "score")]
+            seconds = cells.loc[(task, method, "fit_seconds"), "mean"]
+            row.append(f"{score:.3f}  n={int(n)}  {seconds * 1000:4.0f} ms")
+        shown.add_row(task, *row)
+    return shown

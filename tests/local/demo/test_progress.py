@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from local.demo.progress import Bar, display, line, machines, trials
+
+
+def status(phase: str = "watch", **parts: Any) -> dict[str, Any]:
+    counts = {"wanted": 4, "accepted": 4, "permitted": 4, "running": 3, "failed": 0, "gone": 1}
+    done = {"total": 24, "ready": 10, "running": 3, "complete": 10, "error": 1}
+    return {"phase": phase, "machines": counts, "trials": done, **parts}
+
+
+def test_a_vm_counts_once_it_runs_or_is_gone_again() -> None:
+    assert machines(status()) == Bar(4, 4, "4 accepted, 3 running, 1 gone")
+
+
+def test_a_trial_counts_once_it_ended_well_or_not() -> None:
+    assert trials(status()) == Bar(11, 24, "10 ready, 3 running, 1 error")
+
+
+def test_trials_are_unknown_before_the_app_has_looked() -> None:
+    assert "trials 0/?" in line(status("plan", trials=None))
+
+
+def test_a_line_names_the_phase_and_both_counts() -> None:
+    assert line(status()) == (
+        "watch         VMs 4/4 (4 accepted, 3 running, 1 gone)"
+        "  trials 11/24 (10 ready, 3 running, 1 error)"
+    )
+
+
+def test_a_file_gets_one_line_per_change() -> None:
+    out = io.StringIO()
+
+    with display(Console(file=out)) as shown:
+        for phase in ("create", "create", "watch", "watch"):
+            shown.show(status(phase))
+
+    assert len(out.getvalue().splitlines()) == 2
+
+
+def test_a_terminal_gets_bars() -> None:
+    out = io.StringIO()
+
+    with display(Console(file=out, force_terminal=True, width=120)) as shown:
+        shown.show(status())
+
+    assert "━" in out.getvalue()

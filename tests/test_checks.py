@@ -1,0 +1,53 @@
+"""Lint, formatting, types and shell scripts: what a reviewer would otherwise have to look for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TYPED = ["fleet", "activities", "orchestrators", "triggers", "local", "client"]
+NOT_OURS = {".venv", ".local", ".git"}
+
+
+def test_the_code_is_free_of_lint() -> None:
+    assert_clean(sys.executable, "-m", "ruff", "check", "--quiet", ".")
+
+
+def test_the_code_is_formatted() -> None:
+    assert_clean(sys.executable, "-m", "ruff", "format", "--check", "--quiet", ".")
+
+
+def test_the_types_agree() -> None:
+    assert_clean(sys.executable, "-m", "mypy", *TYPED)
+
+
+def test_the_shell_scripts_are_free_of_lint() -> None:
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    assert_clean(str(shellcheck), "--external-sources", *map(str, shell_scripts(REPOSITORY)))
+
+
+def assert_clean(*argv: str) -> None:
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.fail(done.stdout + done.stderr, pytrace=False)
+
+
+def shell_scripts(directory: Path) -> Iterator[Path]:
+    """Every file that a shell runs: by its suffix, or by its first line."""
+    for path in sorted(directory.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            if path.name not in NOT_OURS:
+                yield from shell_scripts(path)
+        elif path.suffix == ".sh" or (not path.suffix and _is_run_by_a_shell(path)):
+            yield path
+
+
+def _is_run_by_a_shell(path: Path) -> bool:
+    with path.open("rb") as file:
+        first = file.readline(80).strip()
+    return first.startswith(b"#!") and first.endswith((b"/sh", b"/bash", b" sh", b" bash"))

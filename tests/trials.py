@@ -1,0 +1,91 @@
+"""Experiments that VMs really run, from packages that they need not fetch again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from local.environment import machine_environment
+from local.stack import CACHE, REPOSITORY, Stack
+from tests.harness import experiment, sql
+
+RUNNER = (REPOSITORY / "client" / "powerlift_fleet" / "runner.py").read_text(encoding="utf-8")
+"""The runner that users have: it starts in seconds, for pandas and SQLAlchemy are compiled anew."""
+
+SMALL_RUNNER = '''
+"""Takes trials as Powerlift does, measures a constant, and starts in no time."""
+
+import os
+import time
+
+import psycopg2
+
+mine = {"experiment": os.environ["EXPERIMENT_ID"], "runner": os.environ["RUNNER_ID"]}
+database = psycopg2.connect(os.environ["DB_URL"].replace("+psycopg2", ""))
+database.autocommit = True
+cursor = database.cursor()
+while True:
+    cursor.execute(
+        """UPDATE trial SET runner_id = %(runner)s, start_time = CURRENT_TIMESTAMP
+        WHERE id = (SELECT id FROM trial WHERE experiment_id = %(experiment)s
+                      AND runner_id IN (%(runner)s, -1)
+                    ORDER BY runner_id DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING id""",
+        mine,
+    )
+    trial = cursor.fetchone()
+    if trial is None:
+        break
+    print("measures trial", trial[0], flush=True)
+    cursor.execute(
+        "INSERT INTO measure_outcome (trial_id, name, type, seq_num, val)"
+        " VALUES (%s, 'score', 0, 0, '1')",
+        trial,
+    )
+    time.sleep(0.5)
+    cursor.execute(
+        "UPDATE trial SET end_time = CURRENT_TIMESTAMP, runner_id = -2 WHERE id = %s", trial
+    )
+'''
+
+_PACKAGES = ("powerlift", "setuptools<82", "psycopg2-binary", "psycopg[binary]")
+"""What startup.sh installs."""
+
+
+def real_experiment(stack: Stack, trials: int, runner: str, trial_fn: str = "") -> int:
+    """An experiment whose open trials `runner` takes; returns its id."""
+    number = experiment(stack, trials)
+    sql(
+        stack,
+        "UPDATE experiment SET script = %s, trial_fn = %s WHERE id = %s",
+        runner,
+        trial_fn,
+        number,
+    )
+    return number
+
+
+@contextmanager
+def packages_at_hand(scratch: Path) -> Iterator[None]:
+    """Have all that a VM installs in uv's cache; the VMs of stacks made meanwhile ask no index.
+
+    Else a test's time is that of ten VMs asking an index whether its pages are still the same.
+    """
+    environment = {**os.environ, **machine_environment(CACHE, scratch / "netrc")}
+    environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as startup.sh: part of the cache's key
+    uv = str(Path(sys.executable).with_name("uv"))
+    install = [uv, "pip", "install", "--quiet", "--python", sys.executable]
+    install += ["--target", str(scratch / "packages"), *_PACKAGES]
+    cached = subprocess.run([*install, "--offline"], env=environment, capture_output=True)
+    if cached.returncode != 0:
+        subprocess.run(install, env=environment, check=True, timeout=300)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UV_OFFLINE", "1")
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # each restart would compile anew
+        yield
