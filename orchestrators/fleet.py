@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import azure.durable_functions as df
@@ -77,7 +77,7 @@ def provision(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     yield from observe(context, fleet, cancel)
     if fleet.count("running", "gone") < fleet.order["min_instances"]:
         raise Ended("failed", too_few(fleet))
-    fleet.provisioned_at = context.current_utc_datetime.isoformat()
+    fleet.provisioned_at = _utc(context.current_utc_datetime, "microseconds")
     show(context, fleet, "provisioned")
 
 
@@ -85,8 +85,8 @@ def plan(context: Context, fleet: FleetState) -> Steps:
     """Resolve what was left open; end the fleet, with every reason, when it cannot work."""
     now = context.current_utc_datetime
     order = fleet.order
-    order["created_at"] = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    order["deadline"] = _utc(now + timedelta(seconds=order["max_lifetime"]))
+    order["created_at"] = _utc(now, "microseconds")
+    order["deadline"] = _utc(now + timedelta(seconds=order["max_lifetime"]), "seconds")
     show(context, fleet, "plan")
     result = yield from attempt(context, plan_fleet, {"order": order})
     reasons = result["faults"] if result["ok"] else [result["failure"]]
@@ -288,5 +288,6 @@ def _older(patience: timedelta, now: datetime, machines: list[Any]) -> list[int]
     ]
 
 
-def _utc(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _utc(moment: datetime, to_the: str) -> str:
+    """ISO 8601 with a Z, as Azure writes times."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=to_the) + "Z"

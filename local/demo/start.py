@@ -36,9 +36,10 @@ Ready to copy, in another terminal:
   {python} -m local.demo experiment --trials 8
 
   # A fleet of two VMs for experiment 1; then how all fleets are.
-  curl -s -H 'x-functions-key: {key}' -H 'Content-Type: application/json' \\
-    -d '{{"experiment_id": 1, "n_instances": 2, "timeout": 300}}' {url}/api/fleets
-  curl -s -H 'x-functions-key: {key}' {url}/api/fleets
+  export FLEET_URL={url} FLEET_KEY={key}
+  curl -s -H "x-functions-key: $FLEET_KEY" -H 'Content-Type: application/json' \\
+    -d '{{"experiment_id": 1, "n_instances": 2, "timeout": 300}}' "$FLEET_URL/api/fleets"
+  curl -s -H "x-functions-key: $FLEET_KEY" "$FLEET_URL/api/fleets"
 
   # The Azure CLI, with a configuration of its own.
   export AZURE_CONFIG_DIR={state}/az REQUESTS_CA_BUNDLE={ca} AZURE_CORE_INSTANCE_DISCOVERY=false
