@@ -62,6 +62,8 @@ def record(ordinal: int, vm: Body) -> Machine:
         "assigned": [],
         "settled": False,
         "refusal": None,
+        "tries": 0,
+        "next_try": None,
         "state": "creating",
     }
 

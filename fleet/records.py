@@ -70,6 +70,9 @@ class Machine(TypedDict):
     """Whether nothing is left to assign: every role stands, or was given up."""
     refusal: Failure | None
     """Why the last try left a role unassigned."""
+    tries: int
+    next_try: str | None
+    """When its missing roles are to be sent again, ISO 8601; None: at once."""
     state: Literal["creating", "running", "failed", "gone"]
 
 

@@ -73,7 +73,11 @@ class FleetState:
         return [m for m in self.machines.values() if m["state"] in ("creating", "running")]
 
     def undead(self) -> list[Machine]:
-        """Living VMs that still lack a role."""
+        """Living VMs that cannot delete themselves yet: these, and no others, fill the window."""
+        return [machine for machine in self.living() if 0 not in machine["assigned"]]
+
+    def unsettled(self) -> list[Machine]:
+        """Living VMs that still lack a role, be it another's at the VM or their own elsewhere."""
         return [machine for machine in self.living() if not machine["settled"]]
 
     def unknown(self) -> list[int]:

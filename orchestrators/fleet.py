@@ -130,7 +130,7 @@ def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
                 "ordinals": ordinals,
                 "prepared": fleet.prepared,
                 "following": fleet.to_prepare(window),
-                "pending": fleet.undead(),
+                "pending": fleet.unsettled(),
             }
             failures = yield from run_wave(context, fleet, cancel, wave_number, task)
             wave_number += 1
@@ -168,7 +168,7 @@ def run_wave(
 def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     """One LIST per tick, until every VM runs with its roles, or has failed."""
     show(context, fleet, "observe")
-    while fleet.count("creating") or fleet.undead():
+    while fleet.count("creating") or fleet.unsettled():
         if (yield from sleep_unless(context, cancel, fleet.order["observe_seconds"])):
             raise Ended("cancelled")
         yield from look(context, fleet)
@@ -192,8 +192,8 @@ def look(context: Context, fleet: FleetState) -> Steps:
         yield from give_up(context, fleet, failed, reason)
     else:
         fleet.note(seen["failure"], "looked again at the next tick")
-    if fleet.undead():
-        yield from assign(context, fleet.order, fleet.undead())
+    if fleet.unsettled():
+        yield from assign(context, fleet.order, fleet.unsettled())
 
 
 def give_up_roles(context: Context, fleet: FleetState) -> Steps:
@@ -201,8 +201,8 @@ def give_up_roles(context: Context, fleet: FleetState) -> Steps:
 
     Given up is what Azure will never allow, and what it has refused for ROLE_PATIENCE.
     """
-    late = _older(ROLE_PATIENCE, context.current_utc_datetime, fleet.undead())
-    for machine in fleet.undead():
+    late = _older(ROLE_PATIENCE, context.current_utc_datetime, fleet.unsettled())
+    for machine in fleet.unsettled():
         refusal = machine["refusal"]
         if machine["ordinal"] not in late and (refusal is None or is_passing(refusal)):
             continue

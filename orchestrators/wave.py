@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import azure.durable_functions as df
@@ -12,7 +12,7 @@ import azure.durable_functions as df
 from activities.machines import create_vm, prepare_nics
 from activities.permissions import assign_permissions
 from fleet.records import Machine, Order
-from orchestrators.patterns import Call, Context, Steps, settle
+from orchestrators.patterns import Call, Context, Steps, delay, settle
 
 bp = df.Blueprint()
 
@@ -50,11 +50,13 @@ def assign(
 ) -> Steps:
     """One try at the missing roles of each VM, dispatched in order of creation time.
 
-    What Azure refuses is left for the next wave or tick, so that one slow identity delays no other
-    VM; `refusal` keeps why. VMs whose identity is not known yet are passed over. Updates the
-    machines in place. Returns the results of the calls `beside`, dispatched in the same fan-out.
+    What Azure refuses is left for a later wave or tick, after a backoff, so that one slow identity
+    delays no other VM; `refusal` keeps why. VMs whose identity is not known yet are passed over.
+    Updates the machines in place. Returns the results of the calls `beside`, which are dispatched
+    in the same fan-out.
     """
-    ready = in_order_of_creation(machine for machine in machines if machine["principal_id"])
+    now = context.current_utc_datetime
+    ready = in_order_of_creation(machine for machine in machines if _is_due(machine, now))
     calls = [(assign_permissions, {"order": order, "machine": machine}) for machine in ready]
     results = yield from settle(context, [*calls, *beside], rounds=1)
     for machine, result in zip(ready, results[: len(ready)], strict=True):
@@ -62,7 +64,17 @@ def assign(
         machine["assigned"] = result.get("assigned", machine["assigned"])
         machine["settled"] = not refusals
         machine["refusal"] = refusals[0] if refusals else None
+        if refusals:
+            wait = max(refusals[0]["retry_after"] or 0.0, delay(machine["tries"]))
+            machine["next_try"] = (now + timedelta(seconds=wait)).isoformat()
+            machine["tries"] += 1
     return results[len(ready) :]
+
+
+def _is_due(machine: Machine, now: datetime) -> bool:
+    if machine["principal_id"] is None:
+        return False
+    return machine["next_try"] is None or now >= datetime.fromisoformat(machine["next_try"])
 
 
 def in_order_of_creation(machines: Iterable[Machine]) -> list[Machine]:

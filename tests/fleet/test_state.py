@@ -32,6 +32,8 @@ def fleet_of(*states: str, **order: Any) -> FleetState:
                 "assigned": [0],
                 "settled": True,
                 "refusal": None,
+                "tries": 0,
+                "next_try": None,
                 "state": state,  # type: ignore[typeddict-item]
             }
         )
