@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from local.environment import machine_environment
@@ -19,7 +20,7 @@ RUNNER = (REPOSITORY / "client" / "powerlift_fleet" / "runner.py").read_text(enc
 """The runner that users have: it starts in seconds, for pandas and SQLAlchemy are compiled anew."""
 
 SMALL_RUNNER = '''
-"""Takes trials as Powerlift does, measures a constant, and starts in no time."""
+"""Takes trials as Powerlift does, once it may, and measures a constant; starts in no time."""
 
 import os
 import time
@@ -30,6 +31,7 @@ mine = {"experiment": os.environ["EXPERIMENT_ID"], "runner": os.environ["RUNNER_
 database = psycopg2.connect(os.environ["DB_URL"].replace("+psycopg2", ""))
 database.autocommit = True
 cursor = database.cursor()
+cursor.execute("SELECT pg_advisory_lock_shared(%(experiment)s)", mine)
 while True:
     cursor.execute(
         """UPDATE trial SET runner_id = %(runner)s, start_time = CURRENT_TIMESTAMP
@@ -69,6 +71,18 @@ def real_experiment(stack: Stack, trials: int, runner: str, trial_fn: str = "") 
         number,
     )
     return number
+
+
+@contextmanager
+def trials_held(stack: Stack, number: int) -> Iterator[None]:
+    """Have the experiment's small runners wait: no VM can end before we want it to."""
+    database = psycopg2.connect(stack.db_uri)
+    try:
+        with database.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", (number,))
+        yield
+    finally:
+        database.close()
 
 
 @contextmanager
