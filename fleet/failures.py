@@ -54,6 +54,8 @@ def _row(
     )
 
 
+_AUTHENTICATION = "AuthenticationFailed InvalidAuthenticationToken ExpiredAuthenticationToken"
+
 TABLE: tuple[Row, ...] = (
     # By status first: at 429 OperationNotAllowed is throttling, at 409 it is quota.
     _row("wait", status="429", advice="Azure asks us to go slower; we wait as long as it says."),
@@ -115,7 +117,7 @@ TABLE: tuple[Row, ...] = (
     ),
     _row(
         "fail_fleet",
-        "AuthenticationFailed InvalidAuthenticationToken ExpiredAuthenticationToken",
+        _AUTHENTICATION,
         advice="Check tenant_id, client_id and client_secret, or the app's identity.",
     ),
     _row(
@@ -134,9 +136,9 @@ def describe(error: BaseException) -> Failure:
     """Any error as a failure record. Never raises; never holds a secret or more than a few lines."""
     match error:
         case ClientAuthenticationError():
-            code, status = _code(error) or "AuthenticationFailed", 401
-            if code not in TABLE[-3].codes:
-                code = "AuthenticationFailed"
+            # Entra's own errors have no code, or one of many; to us they are all the same.
+            code, status = _code(error) or "", 401
+            code = code if code in _AUTHENTICATION.split() else "AuthenticationFailed"
         case HttpResponseError():
             code, status = _code(error) or f"Http{error.status_code}", error.status_code or 0
         case ServiceRequestError() | ServiceResponseError() | TimeoutError():

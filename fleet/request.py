@@ -134,7 +134,7 @@ def parse(document: Any) -> FleetRequest:
         for item in error.errors(include_url=False, include_context=False, include_input=False):
             pointer = "".join(f"/{_escape(part)}" for part in item["loc"])
             faults.append(Fault(pointer, _sentence(item["type"], item["msg"])))
-    faults += _uri_faults(document.get("uri"))
+    faults += uri_faults(document.get("uri"))
     faults += [Fault(pointer, text) for wrong, pointer, text in _disagreements(document) if wrong]
     if faults or request is None:
         raise RequestRefused(faults)
@@ -199,7 +199,8 @@ def _disagreements(asked: Mapping[str, Any]) -> list[tuple[bool, str, str]]:
     ]
 
 
-def _uri_faults(uri: Any) -> list[Fault]:
+def uri_faults(uri: Any) -> list[Fault]:
+    """What keeps a database URI from serving the VMs; what is no text is another check's fault."""
     if not isinstance(uri, str):
         return []
     try:

@@ -247,10 +247,11 @@ def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None)
         if left is not None:
             fleet.note(left, "left it to the next DELETE of this fleet")
             phase, fleet.reason = "failed", reason or left
-        for machine in fleet.living():
-            machine["state"] = "gone"
-        task = {"order": fleet.order, "ordinals": sorted(fleet.machines)}
-        yield from attempt(context, release_trials, task)
+        else:  # only now is it sure that no VM writes on
+            for machine in fleet.living():
+                machine["state"] = "gone"
+            task = {"order": fleet.order, "ordinals": sorted(fleet.machines)}
+            yield from attempt(context, release_trials, task)
     show(context, fleet, phase)
     return fleet.status()
 

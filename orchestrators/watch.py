@@ -9,6 +9,7 @@ from activities.machines import list_machines
 from activities.permissions import revoke_permissions
 from activities.trials import count_trials, release_trials
 from fleet.failures import failure
+from fleet.records import Failure
 from fleet.state import FleetState
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
 
@@ -22,7 +23,7 @@ REVOKED_AT_ONCE = 25
 def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     """Returns how the fleet ends ("done", "cancelled"), or None to go on in a new history.
 
-    Raises Ended when the deadline passes with trials still open.
+    Raises Ended when it is over with trials still open.
     """
     show(context, fleet, "watch")
     for _ in range(TICKS):
@@ -74,16 +75,27 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
 
 
 def verdict(fleet: FleetState, now: datetime) -> str | None:
-    """Whether it is over: nothing lives, the work is done, or the deadline has passed."""
+    """Whether it is over: nothing lives, the work is done, or the deadline has passed.
+
+    Raises Ended where that leaves trials open.
+    """
     if fleet.past_deadline(now):
-        if not fleet.trials_left():
-            return "done"
         text = f"The deadline {fleet.order['deadline']} passed with trials still open."
         advice = "Submit the rest as a new batch, with more VMs or a longer max_lifetime."
-        raise Ended("failed", failure("DeadlineReached", text, "fail_fleet", advice))
+        return _complete(fleet, failure("DeadlineReached", text, "fail_fleet", advice))
     if not fleet.living():
-        return "done"
+        text = "Every VM has ended, and trials are still open."
+        advice = (
+            "Look at the experiment's script and packages, then submit the rest as a new batch."
+        )
+        return _complete(fleet, failure("TrialsLeft", text, "fail_fleet", advice))
     if fleet.trials_ended_at is None:
         return None
     lingering = now - datetime.fromisoformat(fleet.trials_ended_at) > GRACE
     return "done" if lingering or not fleet.order["delete_on_complete"] else None
+
+
+def _complete(fleet: FleetState, otherwise: Failure) -> str:
+    if fleet.trials_left():
+        raise Ended("failed", otherwise)
+    return "done"

@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 import psycopg2
 import requests
 from azure.core.exceptions import ResourceNotFoundError
+from azure.identity import ClientSecretCredential
+from azure.mgmt.compute import ComputeManagementClient
 from azure.storage.queue import QueueClient
 from powerlift.bench.store import Store
 
+from fleet import names
 from local.demo.census import census
 from local.stack import Stack
 
@@ -138,6 +141,29 @@ def wire(stack: Stack, *, batch: int | None = None) -> list[dict[str, Any]]:
 def standing(stack: Stack, batch: int) -> list[str]:
     """The ids of everything of a batch that stands in the simulator, role assignments included."""
     return [identity for identity in everything(stack) if f"-{batch}-" in identity]
+
+
+def lose_vm(stack: Stack, batch: int, ordinal: int) -> None:
+    """Delete a VM behind the app's back, as an eviction does."""
+    arm = stack.arm
+    options = {"connection_verify": arm["ca_bundle"]}
+    credential = ClientSecretCredential(
+        arm["tenant_id"],
+        arm["client_id"],
+        arm["client_secret"],
+        authority=arm["env"]["AZURE_AUTHORITY_HOST"],
+        disable_instance_discovery=True,
+        **options,
+    )
+    client = ComputeManagementClient(
+        credential,
+        arm["subscription_id"],
+        base_url=arm["arm"],
+        credential_scopes=[f"{arm['arm']}/.default"],
+        **options,
+    )
+    name = names.machine(batch, ordinal)
+    client.virtual_machines.begin_delete(arm["resource_group"], name, polling=False)
 
 
 def everything(stack: Stack) -> Iterator[str]:

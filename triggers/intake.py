@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet import names
 from fleet.records import order_of
-from fleet.request import Fault, FleetRequest, RequestRefused, chosen_batch, parse
+from fleet.request import Fault, FleetRequest, RequestRefused, chosen_batch, parse, uri_faults
 from fleet.secrets import Seal
 from fleet.settings import Settings
 
@@ -146,6 +146,8 @@ def _complete(request: FleetRequest, settings: Settings) -> None:
         for pointer, value, setting in needed
         if not value
     ]
+    if not request.uri:
+        faults += uri_faults(settings.database_uri)
     if faults:
         raise RequestRefused(faults)
 

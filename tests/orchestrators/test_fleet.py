@@ -10,7 +10,7 @@ import pytest
 
 from fleet.names import runner_id
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, sql, standing, wire
+from tests.harness import Api, eventually, experiment, lose_vm, sql, standing, wire
 
 VM = "/Microsoft.Compute/virtualMachines/"
 ROLE = "/Microsoft.Authorization/roleAssignments/"
@@ -172,3 +172,16 @@ def test_the_trials_of_lost_vms_go_back_to_the_queue(stack: Stack, api: Api):
     assert sql(
         stack, "SELECT runner_id, start_time FROM trial WHERE experiment_id = %s", number
     ) == [(-1, None)]
+
+
+def test_a_fleet_whose_vms_are_lost_says_that_trials_are_left(stack: Stack, api: Api):
+    fleet_id = api.start(experiment_id=experiment(stack), n_instances=2, batch_id=4007)
+    api.wait(fleet_id, "watch")
+    for ordinal in range(2):
+        lose_vm(stack, 4007, ordinal)
+    fleet = api.wait(fleet_id, "failed")
+    assert (fleet["reason"]["code"], fleet["machines"]["gone"], standing(stack, 4007)) == (
+        "TrialsLeft",
+        2,
+        [],
+    )
