@@ -20,10 +20,11 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @retried
 async def find_leftovers(task: Json) -> Json:
-    """`{order, principals}` -> `{delete, waiting}`.
+    """`{order, principals, keep_machines}` -> `{delete, waiting}`.
 
     `delete` lists `{kind, name, scope?}` that can be deleted now; `waiting` counts what goes by
-    itself or must wait for a VM: VMs being deleted, NICs and disks of a VM that still is there.
+    itself or must wait for a VM: VMs being deleted, NICs and disks of a VM that still is there. With
+    `keep_machines` only NICs and disks without a VM are looked for.
     """
     order: Order = task["order"]
     connection, _ = opened(order)
@@ -34,9 +35,12 @@ async def find_leftovers(task: Json) -> Json:
         connection.list_disks(batch),
         _assignments(connection, order, set(task["principals"])),
     )
+    orphans = [_entry("nic", nic) for nic in nics if not nic["properties"].get("virtualMachine")]
+    orphans += [_entry("disk", disk) for disk in disks if not disk.get("managedBy")]
+    if task["keep_machines"]:
+        return {"delete": orphans, "waiting": 0}
     delete = [_entry("machine", vm) for vm in vms if provisioning_state(vm) != "Deleting"]
-    delete += [_entry("nic", nic) for nic in nics if not nic["properties"].get("virtualMachine")]
-    delete += [_entry("disk", disk) for disk in disks if not disk.get("managedBy")]
+    delete += orphans
     delete += [{"kind": "assignment", "name": a.name, "scope": a.scope} for a in assignments]
     everything = len(vms) + len(nics) + len(disks) + len(assignments)
     return {"delete": delete, "waiting": everything - len(delete)}
@@ -64,11 +68,13 @@ async def _assignments(connection: Azure, order: Order, principals: set[str]) ->
     """Those at the batch's VMs, and its identities' at resource_uris (with no VM in their name)."""
     scopes = [None, *order["resource_uris"]]
     found = await asyncio.gather(*(connection.list_assignments(scope) for scope in scopes))
+    kind = "Microsoft.Compute/virtualMachines"
+    vms = names.resource_id(order["subscription_id"], order["resource_group"], kind, "")[:-1]
     mine: dict[tuple[str, str], Assignment] = {}
     for assignment in (item for page in found for item in page):
-        vm = assignment.scope.rsplit("/", 1)[-1]
-        at_our_vm = names.ordinal_of(vm, order["batch_id"]) is not None
-        if at_our_vm or assignment.principal_id in principals:
+        place, _, vm = assignment.scope.rpartition("/")
+        is_ours = names.ordinal_of(vm, order["batch_id"]) is not None
+        if (is_ours and place.lower() == vms.lower()) or assignment.principal_id in principals:
             mine[assignment.scope.lower(), assignment.name] = assignment
     return list(mine.values())
 

@@ -100,6 +100,7 @@ async def _put(connection: Azure, name: str, body: Body) -> Body:
             raise
         # Made by an earlier run of this very activity, in other words (a key was rotated, say).
         standing = await connection.get_machine(name)
-        if standing is None or standing.body.get("tags") != body["tags"]:
+        tags = {} if standing is None else standing.body.get("tags") or {}
+        if standing is None or tags.get(names.BATCH_TAG) != body["tags"][names.BATCH_TAG]:
             raise
         return standing.body

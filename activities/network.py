@@ -42,6 +42,6 @@ async def _ensured(connection: Azure, location: str) -> Answer:
     if provisioning_state(standing.body) != "Succeeded":
         return standing
     for found in standing.body["properties"].get("subnets", []):
-        if found["name"].lower() == subnet.lower():
+        if found["name"].lower() == subnet.lower() and provisioning_state(found) != "Failed":
             return Answer(found, standing.retry_after)
     return await connection.put_subnet(vnet, subnet, bodies.subnet())

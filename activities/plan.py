@@ -9,13 +9,13 @@ import azure.durable_functions as df
 from azure.core.exceptions import AzureError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from fleet.startup import CustomDataTooLarge
 
 from activities.recorded import Json, opened, retried
 from fleet import machines, trials
 from fleet.azure import Azure
 from fleet.failures import describe, failure
 from fleet.records import Failure, Order
+from fleet.startup import CustomDataTooLarge
 
 bp = df.Blueprint()
 
@@ -55,8 +55,7 @@ def _trials(uri: str, order: Order) -> tuple[Any, list[Failure]]:
     try:
         counts = trials.count(uri, order["experiment_id"])
     except trials.DatabaseUnreachable as error:
-        advice = "Check the request's uri, or the setting POWERLIFT_DB_URI."
-        return None, [failure("DatabaseUnreachable", str(error), "fail_fleet", advice)]
+        return None, [{**describe(error), "action": "fail_fleet"}]
     if counts is None:
         text = f"The database has no experiment {order['experiment_id']}."
         advice = "Create the experiment and its trials first."

@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from traceback import format_tb
 from typing import Any
 
 from fleet import azure
@@ -73,6 +74,6 @@ def _told(name: str, task: dict[str, Any], error: Exception) -> Any:
     about = (name, batch, task.get("ordinal", "-"), failure["code"])
     _log.warning("%s of batch %s, VM %s: %s: %s", *about, failure["message"])
     if failure["code"] == type(error).__name__:
-        # Not of Azure's making: the traceback is for the log alone, its text may hold anything.
-        _log.debug("%s failed", name, exc_info=error)
+        # Not of Azure's making. The frames alone: the text of an unknown error may hold anything.
+        _log.warning("Where %s failed:\n%s", name, "".join(format_tb(error.__traceback__)))
     return failure

@@ -6,7 +6,7 @@ import asyncio
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, recorded
+from activities.recorded import Json, opened, retried
 from fleet import names, trials
 from fleet.records import Order
 
@@ -14,7 +14,7 @@ bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
+@retried
 async def count_trials(task: Json) -> Json:
     """`{order}` -> `{trials}`: counts by state, or null when the experiment is gone."""
     order: Order = task["order"]
@@ -23,7 +23,7 @@ async def count_trials(task: Json) -> Json:
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
+@retried
 async def release_trials(task: Json) -> Json:
     """`{order, ordinals}` -> `{released}`: open trials of VMs that are gone go back to the queue."""
     order: Order = task["order"]

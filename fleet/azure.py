@@ -6,7 +6,9 @@ call is retried (`retry_total=0`), because the orchestrator's durable timers do 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +30,9 @@ from fleet.settings import Settings
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
 NETWORK_API = "2026-03-01"
 """Of what we ask for without the SDKs' operations: the versions that they send themselves."""
+
+# The SDKs log each request and its headers at INFO: a thousand lines for a fleet of a hundred.
+logging.getLogger("azure").setLevel(logging.WARNING)
 
 _PUBLIC_AUTHORITIES = (
     "login.microsoftonline.com",
@@ -134,8 +139,9 @@ class Azure:
         await self._roles.role_assignments.create(scope.lstrip("/"), name, body)
 
     async def delete_assignment(self, scope: str, name: str) -> None:
-        """Take a role back. One that is not there any more is fine (204)."""
-        await self._roles.role_assignments.delete(scope.lstrip("/"), name)
+        """Take a role back. One that is not there any more is fine (204, or 404 with its scope)."""
+        with contextlib.suppress(ResourceNotFoundError):
+            await self._roles.role_assignments.delete(scope.lstrip("/"), name)
 
     async def list_assignments(self, scope: str | None = None) -> list[Assignment]:
         """Role assignments at and below a scope (default: the resource group)."""

@@ -19,6 +19,7 @@ from azure.core.exceptions import (
 
 from fleet.records import Action, Failure
 from fleet.secrets import SealBroken
+from fleet.trials import DatabaseUnreachable
 
 MESSAGE_LIMIT = 400
 """Characters of Azure's words that we keep: a durable history holds one per attempt."""
@@ -145,6 +146,9 @@ def describe(error: BaseException) -> Failure:
             code, status = "ConnectionFailed", 503
         case SealBroken():
             return failure("SealBroken", str(error), "fail_fleet", "See the message.")
+        case DatabaseUnreachable():
+            advice = "Check the request's uri or the setting POWERLIFT_DB_URI, and the firewall."
+            return failure("DatabaseUnreachable", str(error), "retry", advice)
         case AzureError():
             code, status = type(error).__name__, 0
         case _:

@@ -27,9 +27,12 @@ def instance_id(batch_id: int) -> str:
     return f"{FLEET_PREFIX}{batch_id}"
 
 
-def wave_id(batch_id: int, number: int) -> str:
-    """A wave's instance id; outside the fleets' prefix, so that a list of fleets holds no waves."""
-    return f"wave-{batch_id}-{number}"
+def wave_id(batch_id: int, first: int) -> str:
+    """The instance id of the wave whose first ordinal this is.
+
+    Outside the fleets' prefix, so that a list of fleets holds no waves.
+    """
+    return f"wave-{batch_id}-{first}"
 
 
 def teardown_id(batch_id: int) -> str:

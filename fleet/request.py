@@ -82,7 +82,9 @@ class FleetRequest(BaseModel):
     resource_uris: list[ResourceId] = Field(
         [], max_length=20, description="ARM ids at which every VM gets the Contributor role."
     )
-    timeout: float | None = Field(None, gt=0, description="Seconds per trial; null: no limit.")
+    timeout: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Seconds per trial; null: no limit."
+    )
     azure_json: AzureJson = AzureJson.model_construct()
     location: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}$")] | None = Field(
         None, description="Azure region; default: the resource group's."
@@ -112,7 +114,9 @@ class FleetRequest(BaseModel):
     subnet_id: SubnetId | None = None
     zones: list[Literal["1", "2", "3"]] = Field([], description="VMs are dealt to these in turn.")
     priority: Literal["Regular", "Spot"] = "Regular"
-    max_price: float | None = Field(None, gt=0, description="Spot: US dollars an hour at most.")
+    max_price: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Spot: US dollars an hour at most."
+    )
     ephemeral_os_disk: bool = False
     max_lifetime: float = Field(
         WEEK, ge=1, le=31 * 24 * 3600, description="Seconds to the deadline."
@@ -195,6 +199,11 @@ def _disagreements(asked: Mapping[str, Any]) -> list[tuple[bool, str, str]]:
             isinstance(tags, Mapping) and any(re.search(r"[<>%&\\?/]", key) for key in tags),
             "/tags",
             "A key may hold none of < > % & \\ ? / (Azure's rule).",
+        ),
+        (
+            isinstance(tags, Mapping) and any(key.lower().startswith("powerlift-") for key in tags),
+            "/tags",
+            "Keys that start with powerlift- are ours; Azure ignores their case.",
         ),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, cast
 
@@ -12,6 +12,8 @@ from fleet.records import Failure, Machine, Order, Trials
 SHOWN_FAILURES = 8
 SHOWN_CHARACTERS = 240
 """Together they keep the custom status, counters and failures, well below its limit of 16 KB."""
+
+_NEW_MACHINE = {"assigned": [], "settled": False, "refusal": None, "tries": 0, "next_try": None}
 
 TERMINAL = frozenset({"done", "cancelled", "failed"})
 
@@ -34,16 +36,23 @@ class FleetState:
     reason: Failure | None = None
     missing: list[int] = field(default_factory=list)
     """Ordinals that the last look did not show: gone when the next does not show them either."""
+    doomed: list[int] = field(default_factory=list)
+    """Ordinals that were given up, and may still be there."""
     unreleased: list[int] = field(default_factory=list)
     """Ordinals that are gone, whose roles are not yet taken back."""
+    refused: int = 0
+    """VMs in a row that Azure has refused."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> FleetState:
         """From an orchestration's input: an order alone at first, then what `write` made."""
         if "order" not in document:
             return cls(cast(Order, dict(document)))
-        machines = {machine["ordinal"]: machine for machine in document["machines"]}
-        return cls(**{**document, "machines": machines})
+        # Tolerant: the state may have been written by the release before, or the one after.
+        known = {field.name for field in fields(cls)}
+        state = {name: value for name, value in document.items() if name in known}
+        machines = {one["ordinal"]: {**_NEW_MACHINE, **one} for one in document["machines"]}
+        return cls(**{**state, "machines": machines})
 
     def write(self) -> dict[str, Any]:
         """As JSON, for `continue_as_new`."""
@@ -97,8 +106,10 @@ class FleetState:
             "advice": failure["advice"],
         }
 
-    def see(self, states: Mapping[str, Iterable[int]], identities: Mapping[str, Any]) -> list[int]:
-        """Take in one LIST. Returns the ordinals that it shows to have failed.
+    def see(
+        self, states: Mapping[str, Iterable[int]], identities: Mapping[str, Any]
+    ) -> tuple[list[int], list[int]]:
+        """Take in one LIST. Returns the ordinals that have failed, and those we did not know of.
 
         A VM counts as gone when two looks in a row do not show it: a list may lag behind a PUT.
         """
@@ -107,27 +118,35 @@ class FleetState:
             if int(key) in self.machines:
                 machine = self.machines[int(key)]
                 machine["principal_id"], machine["created_at"] = principal_id, created_at
-        failed, missing = [], []
+        failed = [m["ordinal"] for m in self.living() if shown.get(m["ordinal"]) == "Failed"]
         for machine in self.living():
-            ordinal = machine["ordinal"]
-            match shown.get(ordinal):
-                case "Succeeded" | "Updating" | "Deleting":
-                    machine["state"] = "running"
-                case "Failed":
-                    failed.append(ordinal)
-                case None if ordinal in self.missing:
-                    machine["state"] = "gone"
-                    self.unreleased.append(ordinal)
-                case None:
-                    missing.append(ordinal)
-        self.missing = missing
-        return failed
+            if shown.get(machine["ordinal"]) in ("Succeeded", "Updating", "Deleting"):
+                machine["state"] = "running"
+        self._see_absent(set(shown))
+        strangers = [
+            ordinal
+            for ordinal, state in shown.items()
+            if ordinal not in self.machines and state != "Deleting"
+        ]
+        return failed, strangers
 
-    def lost(self, ordinals: Iterable[int]) -> None:
+    def _see_absent(self, shown: set[int]) -> None:
+        watched = [*(machine["ordinal"] for machine in self.living()), *self.doomed]
+        absent = [ordinal for ordinal in watched if ordinal not in shown]
+        for ordinal in absent:
+            if ordinal in self.missing:
+                if ordinal in self.doomed:
+                    self.doomed.remove(ordinal)
+                else:
+                    self.machines[ordinal]["state"] = "gone"
+                self.unreleased.append(ordinal)
+        self.missing = [ordinal for ordinal in absent if ordinal not in self.unreleased]
+
+    def doom(self, ordinals: Iterable[int]) -> None:
         """These VMs are given up; their deletion has been asked for."""
         for ordinal in ordinals:
             self.machines[ordinal]["state"] = "failed"
-            self.unreleased.append(ordinal)
+            self.doomed.append(ordinal)
 
     def trials_left(self) -> bool:
         """Whether a trial is open, as far as we know; without an answer we must assume so."""

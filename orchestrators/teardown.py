@@ -19,7 +19,7 @@ PATIENCE = timedelta(minutes=30)
 
 @bp.orchestration_trigger(context_name="context")
 def teardown_fleet(context: Context) -> Steps:
-    """`{order, principals}` -> `{ok, deleted, left}`: `left` is what stood after PATIENCE."""
+    """`{order, principals, keep_machines}` -> `{ok, deleted, left}`: what stood after PATIENCE."""
     task: dict[str, Any] = context.get_input()
     order: Order = task["order"]
     give_up = context.current_utc_datetime + PATIENCE

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from activities.machines import list_machines
 from activities.permissions import revoke_permissions
 from activities.trials import count_trials, release_trials
 from fleet.failures import failure
-from fleet.records import Failure
 from fleet.state import FleetState
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
+from orchestrators.reconcile import check_deadline, look
 
 TICKS = 60
 """Looks per history: each adds a dozen events, and every event is replayed at each step."""
@@ -21,29 +20,25 @@ REVOKED_AT_ONCE = 25
 
 
 def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
-    """Returns how the fleet ends ("done", "cancelled"), or None to go on in a new history.
+    """Returns whether the fleet is done; if not, it goes on in a new history, or is cancelled.
 
     Raises Ended when it is over with trials still open.
     """
     show(context, fleet, "watch")
     for _ in range(TICKS):
-        yield from look(context, fleet)
+        yield from look_around(context, fleet)
         show(context, fleet, "watch")
-        ended = verdict(fleet, context.current_utc_datetime)
-        if ended:
-            return ended
+        check_deadline(context, fleet)
+        if is_over(fleet, context.current_utc_datetime):
+            return True
         if (yield from sleep_unless(context, cancel, fleet.order["watch_seconds"])):
-            return "cancelled"
-    return None
+            break
+    return False
 
 
-def look(context: Context, fleet: FleetState) -> Steps:
+def look_around(context: Context, fleet: FleetState) -> Steps:
     """One LIST and one count; then clean up after the VMs that are gone."""
-    seen = yield from attempt(context, list_machines, {"order": fleet.order, "unknown": []})
-    if seen["ok"]:
-        fleet.lost(fleet.see(seen["states"], seen["identities"]))
-    else:
-        fleet.note(seen["failure"], "looked again at the next tick")
+    yield from look(context, fleet)
     counted = yield from attempt(context, count_trials, {"order": fleet.order})
     if counted["ok"]:
         fleet.trials = counted["trials"]
@@ -67,35 +62,30 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
         )
         for start in range(0, len(known), REVOKED_AT_ONCE)
     ]
-    revoked = yield from settle(context, calls)
+    results = yield from settle(context, calls)
     task = {"order": fleet.order, "ordinals": gone}
-    released = yield from attempt(context, release_trials, task)
-    if released["ok"] and all(result["ok"] for result in revoked):
+    results.append((yield from attempt(context, release_trials, task)))
+    for result in results:
+        if not result["ok"]:
+            fleet.note(result["failure"], "tried again at the next tick")
+    if all(result["ok"] for result in results):
         fleet.unreleased = [ordinal for ordinal in fleet.unreleased if ordinal not in gone]
 
 
-def verdict(fleet: FleetState, now: datetime) -> str | None:
-    """Whether it is over: nothing lives, the work is done, or the deadline has passed.
+def is_over(fleet: FleetState, now: datetime) -> bool:
+    """Whether the work is done, or nothing lives that could do it.
 
     Raises Ended where that leaves trials open.
     """
-    if fleet.past_deadline(now):
-        text = f"The deadline {fleet.order['deadline']} passed with trials still open."
-        advice = "Submit the rest as a new batch, with more VMs or a longer max_lifetime."
-        return _complete(fleet, failure("DeadlineReached", text, "fail_fleet", advice))
     if not fleet.living():
-        text = "Every VM has ended, and trials are still open."
-        advice = (
-            "Look at the experiment's script and packages, then submit the rest as a new batch."
-        )
-        return _complete(fleet, failure("TrialsLeft", text, "fail_fleet", advice))
-    if fleet.trials_ended_at is None:
-        return None
+        if fleet.trials_left():
+            text = "Every VM has ended, and trials are still open."
+            advice = "Look at the experiment's script and packages; submit the rest as a new batch."
+            raise Ended("failed", failure("TrialsLeft", text, "fail_fleet", advice))
+        return True
+    if fleet.past_deadline(now):
+        return True
+    if fleet.trials_ended_at is None or fleet.doomed or fleet.unreleased:
+        return False
     lingering = now - datetime.fromisoformat(fleet.trials_ended_at) > GRACE
-    return "done" if lingering or not fleet.order["delete_on_complete"] else None
-
-
-def _complete(fleet: FleetState, otherwise: Failure) -> str:
-    if fleet.trials_left():
-        raise Ended("failed", otherwise)
-    return "done"
+    return lingering or not fleet.order["delete_on_complete"]

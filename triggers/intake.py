@@ -75,7 +75,11 @@ async def cancel(client: Any, instance: str) -> bool:
     teardown = names.teardown_id(_order(status["input"])["batch_id"])
     under_way = await find(client, teardown)
     if under_way is None or under_way["runtimeStatus"] not in ALIVE:
-        task = {"order": _order(status["input"]), "principals": _principals(status["input"])}
+        task = {
+            "order": _order(status["input"]),
+            "principals": _principals(status["input"]),
+            "keep_machines": False,
+        }
         await client.start_new(TEARDOWN_FLEET, teardown, task)
     return True
 

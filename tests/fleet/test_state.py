@@ -72,7 +72,29 @@ def test_a_vm_that_a_list_shows_again_was_never_gone():
 
 
 def test_failed_vms_are_told():
-    assert fleet_of("creating", "running").see({"Failed": [0], "Succeeded": [1]}, {}) == [0]
+    failed, _ = fleet_of("creating", "running").see({"Failed": [0], "Succeeded": [1]}, {})
+    assert failed == [0]
+
+
+def test_a_vm_that_we_did_not_know_of_is_told():
+    _, strangers = fleet_of("running").see({"Succeeded": [0, 1], "Deleting": [2]}, {})
+    assert strangers == [1]
+
+
+def test_a_vm_that_was_given_up_holds_its_trial_until_it_is_gone():
+    fleet = fleet_of("creating")
+    fleet.doom([0])
+    fleet.see({"Deleting": [0]}, {})
+    fleet.see({}, {})
+    still = list(fleet.unreleased)
+    fleet.see({}, {})
+    assert (still, fleet.unreleased, fleet.doomed) == ([], [0], [])
+
+
+def test_a_state_of_another_release_is_read():
+    document = {**fleet_of("running").write(), "of_tomorrow": 1}
+    del document["machines"][0]["tries"]
+    assert FleetState.read(document).machines[0]["tries"] == 0
 
 
 def test_an_identity_is_learned():
