@@ -8,9 +8,30 @@ from typing import Any
 from fleet import names
 from fleet.state import TERMINAL
 
+ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
+"""Runtime statuses of an instance that has not ended."""
 
-def answer(instance: Mapping[str, Any]) -> dict[str, Any]:
-    """A fleet as `GET /fleets/{id}` shows it. Takes only named members: the input holds sealed ones."""
+
+def answer(
+    instance: Mapping[str, Any], teardown: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A fleet as `GET /fleets/{id}` shows it. Takes only named members: the input holds sealed ones.
+
+    `teardown` is the latest of the fleet, where there was one: a DELETE after the end starts another.
+    """
+    shown = _shown(instance)
+    if teardown is None or teardown["input"]["keep_machines"] or shown["phase"] not in TERMINAL:
+        return shown
+    if teardown["runtimeStatus"] in ALIVE:
+        return {**shown, "phase": "teardown"}
+    counts = shown["machines"]
+    return {
+        **shown,
+        "machines": {**counts, "gone": counts["gone"] + counts["running"], "running": 0},
+    }
+
+
+def _shown(instance: Mapping[str, Any]) -> dict[str, Any]:
     order = instance["input"].get("order", instance["input"])
     shown = instance.get("customStatus") or {}
     phase = shown.get("phase", "plan")

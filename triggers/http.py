@@ -55,8 +55,12 @@ async def list_fleets(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """One fleet: phase, VMs and trials by state, failures grouped by code."""
     fleet_id = req.route_params["id"]
-    instance = await intake.find(client, fleet_id) if _is_fleet(fleet_id) else None
-    return _unknown(fleet_id) if instance is None else _answer(200, status.answer(instance))
+    batch_id = names.batch_of(fleet_id)
+    instance = await intake.find(client, fleet_id) if batch_id is not None else None
+    if batch_id is None or instance is None:
+        return _unknown(fleet_id)
+    teardown = await intake.find(client, names.teardown_id(batch_id))
+    return _answer(200, status.answer(instance, teardown))
 
 
 @bp.function_name("cancel_fleet")
@@ -65,7 +69,7 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 async def cancel_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202: the fleet is cancelled and torn down; a finished one loses what it left standing."""
     fleet_id = req.route_params["id"]
-    if not _is_fleet(fleet_id) or not await intake.cancel(client, fleet_id):
+    if names.batch_of(fleet_id) is None or not await intake.cancel(client, fleet_id):
         return _unknown(fleet_id)
     url = req.url.partition("?")[0]
     return _answer(202, {"id": fleet_id, "links": {"self": url}}, {"Location": url})
@@ -80,11 +84,6 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
     except SettingsError as error:
         return _problem(503, "The app is not set up", " ".join(error.faults))
     return _answer(200, {"status": "ok"})
-
-
-def _is_fleet(fleet_id: str) -> bool:
-    """Other instances (waves, teardowns) are none of the caller's business."""
-    return names.batch_of(fleet_id) is not None
 
 
 def _json(req: func.HttpRequest) -> Any:

@@ -12,11 +12,11 @@ from fleet.records import order_of
 from fleet.request import Fault, FleetRequest, RequestRefused, chosen_batch, parse, uri_faults
 from fleet.secrets import Seal
 from fleet.settings import Settings
+from fleet.status import ALIVE
 
 RUN_FLEET = "run_fleet"
 TEARDOWN_FLEET = "teardown_fleet"
 CANCEL = "cancel"
-ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 
 
 class BatchTaken(Exception):

@@ -118,8 +118,11 @@ def test_without_delete_on_complete_the_vms_stay_until_the_fleet_is_deleted(stac
     api.wait(fleet_id, "done")
     kept = [identity for identity in standing(stack, 4002) if "/virtualmachines/" in identity]
     api.delete(fleet_id)
+    at_once = api.get(fleet_id).json()["phase"]
     eventually(lambda: True if not standing(stack, 4002) else None)
+    after = api.wait(fleet_id, "done")
     assert len([identity for identity in kept if "roleassignments" not in identity]) == 2
+    assert (at_once, after["machines"]["running"]) == ("teardown", 0)
 
 
 def test_a_fleet_that_cannot_work_fails_in_its_plan_with_nothing_made(stack: Stack, api: Api):
