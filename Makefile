@@ -37,7 +37,7 @@ start: $(STAMP)
 
 .PHONY: test
 test: $(STAMP)
-	@exec $(PYTHON_IN) -m pytest $(ARGS)
+	@exec $(PYTHON_IN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(STAMP)

@@ -47,10 +47,11 @@ async def revoke_permissions(task: Json) -> Json:
     """
     order: Order = task["order"]
     connection, _ = opened(order)
+    standing: list[Grant] = []
     for machine in task["machines"]:
         wanted = grants.of_machine(order, machine["name"], machine["principal_id"])
-        standing = [wanted[place] for place in machine["assigned"]]
-        await asyncio.gather(*(connection.delete_assignment(g.scope, g.name) for g in standing))
+        standing += [wanted[place] for place in machine["assigned"]]
+    await asyncio.gather(*(connection.delete_assignment(g.scope, g.name) for g in standing))
     return {}
 
 
@@ -60,5 +61,8 @@ async def _assign(connection: Azure, grant: Grant, role: str) -> Failure | None:
         await connection.put_assignment(grant.scope, grant.name, body)
     except Exception as error:  # each grant has its own outcome: one refusal hides no other
         failure = describe(error)
+        if failure["code"] == "ResourceNotFound" and "/virtualMachines/" in grant.scope:
+            # The VM has ended while nobody looked: whether it is gone is for the next LIST to say.
+            failure["action"] = "retry"
         return None if failure["action"] == "succeed" else failure
     return None

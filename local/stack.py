@@ -127,8 +127,9 @@ class Stack:
 
     def wire(self) -> list[dict[str, Any]]:
         """What the Azure simulator was asked so far, in order: the lines of its wire log."""
-        lines = (self.state_dir / "azure" / "wire.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        log = (self.state_dir / "azure" / "wire.jsonl").read_text()
+        whole, _, _ = log.rpartition("\n")  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
 
     def stop(self) -> None:
         """Stop everything that was started, last first; also while it starts, and twice."""

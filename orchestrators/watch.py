@@ -16,7 +16,8 @@ TICKS = 60
 """Looks per history: each adds a dozen events, and every event is replayed at each step."""
 GRACE = timedelta(minutes=10)
 """How long a VM may stay after the last trial: its role can take ten minutes to act."""
-REVOKED_AT_ONCE = 25
+REVOKED_AT_ONCE = 10
+"""VMs per activity; their roles are taken back side by side."""
 
 
 def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:

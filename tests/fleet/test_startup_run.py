@@ -305,8 +305,10 @@ class TestSigterm:
         assert (running, len(vm.azure.deletes)) == (False, 1), vm.log
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("with_uv", [True, False])
+@pytest.mark.parametrize(
+    "with_uv",
+    [pytest.param(True, marks=pytest.mark.slow), pytest.param(False, marks=pytest.mark.long)],
+)
 def test_installs_powerlift_and_runs_on_it(vm, benchmark_database, startup, with_uv):
     """With the real package index: whichever driver SQLAlchemy then wants is there."""
     (vm.root / "bin" / "uv").unlink()

@@ -19,8 +19,13 @@ DONE = {"phase": "done", "failures": []}
 NOTHING: dict[str, set[str]] = {"VMs": set(), "disks": set()}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("trigger", ["http", "queue"])
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        pytest.param("http", marks=pytest.mark.slow),
+        pytest.param("queue", marks=pytest.mark.long),
+    ],
+)
 def test_a_run_completes_every_trial_and_leaves_nothing(tmp_path: Path, trigger: str) -> None:
     done = subprocess.run(
         command(tmp_path, "--vms", "2", "--trials", "4", "--trigger", trigger),
