@@ -1,10 +1,11 @@
-"""How long until a fleet runs, beside the longest chain of waits that no runner could avoid.
+"""How long until a fleet runs, beside the critical path of the same draws.
 
     python -m benchmarks.makespan [--sizes 1 10 100] [--max-undead 20] [--time-scale 0.5] [--seed 0]
 
 For each size a new stack with the simulator's recorded latencies; VMs pretend to run. The bound is
 worked out from the very draws that the simulator makes: the network, then the slowest VM's NIC,
-acceptance, role and boot, one after the other.
+acceptance, role and boot, one after the other. A VM boots while its role is assigned, so a small
+fleet can be a little quicker.
 """
 
 from __future__ import annotations
