@@ -17,6 +17,8 @@ RUNNER_TAG = "powerlift-runner"
 DEADLINE_TAG = "powerlift-deadline"
 
 FLEET_PREFIX = "fleet-"
+CANCEL_EVENT = "cancel"
+"""The external event that a fleet's orchestrator takes for a DELETE."""
 
 _INSTANCE = re.compile(r"fleet-(0|[1-9][0-9]{0,18})")
 _MACHINE = re.compile(r"powerlift-vm-(\d+)-(\d{4})", re.IGNORECASE)

@@ -76,13 +76,6 @@ class Machine(TypedDict):
     state: Literal["creating", "running", "failed", "gone"]
 
 
-class Result(TypedDict, total=False):
-    """What every activity returns: `ok` and its values, or `ok: false` and a failure."""
-
-    ok: bool
-    failure: Failure
-
-
 class Trials(TypedDict):
     """How many of an experiment's trials are where."""
 

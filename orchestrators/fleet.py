@@ -21,7 +21,6 @@ from orchestrators.watch import watch
 
 bp = df.Blueprint()
 
-CANCEL = "cancel"
 NETWORK_LOOKS = 60
 
 
@@ -32,7 +31,7 @@ def run_fleet(context: Context) -> Steps:
     One history after the other (`continue_as_new`), so that none grows with the fleet's life.
     """
     fleet = FleetState.read(context.get_input())
-    cancel = context.wait_for_external_event(CANCEL)
+    cancel = context.wait_for_external_event(names.CANCEL_EVENT)
     try:
         # The SDK sees an event only once its wait was yielded, and a cancel may be there already.
         yield from sleep_unless(context, cancel, 0.0)

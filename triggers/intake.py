@@ -16,7 +16,6 @@ from fleet.status import ALIVE
 
 RUN_FLEET = "run_fleet"
 TEARDOWN_FLEET = "teardown_fleet"
-CANCEL = "cancel"
 
 
 class BatchTaken(Exception):
@@ -70,7 +69,7 @@ async def cancel(client: Any, instance: str) -> bool:
     if status is None:
         return False
     if status["runtimeStatus"] in ALIVE:
-        await client.raise_event(instance, CANCEL, {})
+        await client.raise_event(instance, names.CANCEL_EVENT, {})
         return True
     teardown = names.teardown_id(_order(status["input"])["batch_id"])
     under_way = await find(client, teardown)
