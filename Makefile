@@ -5,6 +5,7 @@ TRIALS  ?= 24
 TRIGGER ?= http
 SCALE   ?= 0.05
 SEED    ?= 0
+FAULTS  ?=
 ARGS    ?=
 
 VENV   := .venv
@@ -20,6 +21,7 @@ help:
 	@echo 'make run     one experiment on a fleet of simulated VMs, from request to teardown'
 	@echo '             VMS=$(VMS) TRIALS=$(TRIALS) TRIGGER=http|queue SEED=$(SEED)'
 	@echo '             SCALE=$(SCALE)   wall seconds per simulated second'
+	@echo '             FAULTS=FILE  what goes wrong in Azure (docs/weather.md)'
 	@echo 'make start   the app on simulated Azure, until Ctrl-C; prints how to talk to it'
 	@echo 'make test    all tests; ARGS="tests/fleet -k names" for some'
 	@echo 'make check   lint, formatting, types and shell scripts'
@@ -29,11 +31,11 @@ help:
 
 .PHONY: run
 run: $(STAMP)
-	@exec $(PYTHON_IN) -m local.demo run --vms '$(VMS)' --trials '$(TRIALS)' --trigger '$(TRIGGER)' --time-scale '$(SCALE)' --seed '$(SEED)' $(ARGS)
+	@exec $(PYTHON_IN) -m local.demo run --vms '$(VMS)' --trials '$(TRIALS)' --trigger '$(TRIGGER)' --time-scale '$(SCALE)' --seed '$(SEED)' --faults '$(FAULTS)' $(ARGS)
 
 .PHONY: start
 start: $(STAMP)
-	@exec $(PYTHON_IN) -m local.demo start --time-scale '$(SCALE)' --seed '$(SEED)' $(ARGS)
+	@exec $(PYTHON_IN) -m local.demo start --time-scale '$(SCALE)' --seed '$(SEED)' --faults '$(FAULTS)' $(ARGS)
 
 .PHONY: test
 test: $(STAMP)

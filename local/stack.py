@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, Self
 
 from cryptography.fernet import Fernet
 
+from local.azure.weather.document import load
 from local.azurite import Azurite
 from local.environment import machine_environment, outer_environment
 from local.postgres import Postgres
@@ -23,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = REPOSITORY / ".local" / "cache"
 
 _OBSERVE_SECONDS, _WATCH_SECONDS = 10.0, 30.0  # the app's defaults, in simulated seconds
+_WRITES_PER_SECOND = 10.0  # Azure's refill of a principal's bucket, in simulated seconds
 _SHORTEST_TICK = 0.5  # seconds; below this the host would be busy with timers alone
 
 
@@ -40,7 +42,8 @@ class Stack:
 
     `time_scale` is wall seconds per simulated second, and `seed` draws Azure's latencies. With
     `machines` "none" the VMs only pretend to run. `app_settings` are the app's settings that differ
-    from what the stack gives it.
+    from what the stack gives it. `faults` is a weather plan for Azure (docs/weather.md), as a file or
+    as its parsed JSON; one that is not right raises `local.azure.weather.document.PlanRefused`.
     """
 
     url: str
@@ -58,6 +61,7 @@ class Stack:
         seed: int = 0,
         machines: Literal["process", "none"] = "process",
         app_settings: Mapping[str, str] | None = None,
+        faults: Mapping[str, Any] | Path | None = None,
     ) -> None:
         self.state_dir = state_dir.resolve()
         self.logs = self.state_dir / "logs"
@@ -66,6 +70,7 @@ class Stack:
         self.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._postgres = Postgres(self.state_dir / "postgres")
         self._azurite = Azurite(self.state_dir / "azurite", CACHE)
+        self._faults = self._plan_file(faults)
         self._azure = self._service("azure", self._azure_options())
         self._starts: dict[_Part, Future[object]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -189,7 +194,17 @@ class Stack:
             options += ["--machine-path", str(directory)]
         for name, value in machine_environment(CACHE, self.state_dir / "netrc").items():
             options += ["--machine-env", f"{name}={value}"]
-        return options
+        return options + (["--faults", str(self._faults)] if self._faults else [])
+
+    def _plan_file(self, faults: Mapping[str, Any] | Path | None) -> Path | None:
+        """Where Azure finds its weather plan. Read here already: a refusal reaches who asked for it."""
+        if faults is None:
+            return None
+        file = faults if isinstance(faults, Path) else self.state_dir / "faults.json"
+        if not isinstance(faults, Path):
+            file.write_text(json.dumps(faults))
+        load(file)
+        return file.resolve()
 
     def _tools(self) -> Path:
         """A directory with uv alone, for the PATH of the VMs: the rest of our .venv is not theirs."""
@@ -212,6 +227,7 @@ class Stack:
             "FLEET_SEALING_KEY": self._sealing_key(),
             "FLEET_OBSERVE_SECONDS": str(max(_OBSERVE_SECONDS * self.time_scale, _SHORTEST_TICK)),
             "FLEET_WATCH_SECONDS": str(max(_WATCH_SECONDS * self.time_scale, _SHORTEST_TICK)),
+            "FLEET_WRITES_PER_SECOND": str(_WRITES_PER_SECOND / self.time_scale),
             **self.app_settings,
         }
 

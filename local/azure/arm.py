@@ -53,19 +53,25 @@ class Arm:
             reply = await self._dispatch(request, principal)
         except ArmError as error:
             headers = {**error.headers, "x-ms-failure-cause": error.cause}
-            reply = Reply(error.status, {"error": error.error()}, headers)
+            body = {"error": error.error()} if error.wrapped else error.error()
+            reply = Reply(error.status, body, headers)
         except Exception:
             logger.exception("%s %s broke", request.method, request.path)
             broken = gateway(500, "InternalServerError", "The simulator broke; see its log.")
             reply = Reply(500, {"error": broken.error()})
         reply.principal = principal.object_id if principal else None
-        reply.headers = {**self._standard_headers(request), **reply.headers}
+        reply.headers = {
+            **self._standard_headers(request),
+            **reply.headers,
+            **request.marks.headers,
+        }
         return reply
 
     async def _dispatch(self, request: Request, principal: Principal) -> Reply:
         _check_api_version(request)
         target = parse_id(request.path)
         route = self._route(request, target)
+        await self._cloud.gate(Passage("arrive", Call(request, target, principal)))
         if request.method in ("GET", "HEAD"):
             await self._cloud.wait("read", request.path)
         if not route.open:

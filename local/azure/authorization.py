@@ -17,6 +17,7 @@ from local.azure.roles import OWNER, Role, find_role
 from local.azure.schema import ROLE_ASSIGNMENT
 
 _TYPE = "Microsoft.Authorization/roleAssignments"
+_PERMISSIONS_TYPE = "Microsoft.Authorization/permissions"
 _KNOWN_PROVIDERS = ("microsoft.compute/", "microsoft.network/")
 
 ASSIGNMENT_LIMIT = 4000
@@ -60,35 +61,39 @@ class Authorization:
         )
 
     def routes(self) -> list[Route]:
-        """Role assignments, at any scope."""
+        """Role assignments and the caller's permissions, at any scope."""
         return [
             Route("PUT", _TYPE, self._put),
             Route("GET", _TYPE, self._get),
             Route("DELETE", _TYPE, self._delete),
             Route("GET", _TYPE, self._list, collection=True),
+            Route("GET", _PERMISSIONS_TYPE, self._permissions, collection=True),
         ]
 
     def require(self, principal: Principal, action: str, path: str) -> None:
         """Raise ArmError 403 unless an assignment in effect allows `action` on `path`."""
-        now = self._cloud.clock.now()
-        for assignment in self._of(principal):
-            if (
-                assignment.effective_at <= now
-                and assignment.covers(path)
-                and assignment.role.allows(action)
-            ):
-                return
-        raise authorization_failed(principal.client_id, principal.object_id, action, path)
+        if not any(role.allows(action) for role in self._roles_at(principal, path)):
+            raise authorization_failed(principal.client_id, principal.object_id, action, path)
 
     def sees_subscription(self, principal: Principal) -> bool:
         """Whether any assignment in effect, at any scope, makes the subscription visible."""
-        now = self._cloud.clock.now()
-        return any(assignment.effective_at <= now for assignment in self._of(principal))
+        return bool(self._in_effect(principal))
 
-    def _of(self, principal: Principal) -> list[Assignment]:
+    def _roles_at(self, principal: Principal, path: str) -> list[Role]:
+        return [a.role for a in self._in_effect(principal) if a.covers(path)]
+
+    def _in_effect(self, principal: Principal) -> list[Assignment]:
+        now, object_id = self._cloud.clock.now(), principal.object_id.lower()
         return [
-            a for a in self._assignments.values() if a.principal_id == principal.object_id.lower()
+            assignment
+            for assignment in self._assignments.values()
+            if assignment.principal_id == object_id and assignment.effective_at <= now
         ]
+
+    async def _permissions(self, call: Call) -> Reply:
+        """What the caller may do at the scope: one entry for each of its roles there."""
+        roles = self._roles_at(call.principal, call.target.scope)
+        return Reply(200, {"value": [role.permissions for role in roles]})
 
     async def _put(self, call: Call) -> Reply:
         name, scope = call.target.name.lower(), call.target.scope

@@ -10,6 +10,17 @@ from local.azure.directory import Principal
 from local.azure.resources import Target
 
 
+@dataclass
+class Marks:
+    """What the gate wants of the answer to a request, whether that is a reply or an error."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    lost: bool = False
+    """The connection ends in place of the answer."""
+    fault: int | None = None
+    """Index of the fault of the weather plan that struck last, for the wire log."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One HTTP request, read whole."""
@@ -25,6 +36,7 @@ class Request:
     """Why the body could not be parsed."""
     base: str
     """`https://host:port` as the client addressed us; links must lead back the same way."""
+    marks: Marks = field(default_factory=Marks)
 
 
 @dataclass

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
 
 from local.azure.authorization import Authorization
 from local.azure.bodies import check
@@ -16,11 +14,6 @@ from local.azure.schema import RESOURCE_GROUP
 from local.azure.sizes import SIZES, ZONES, Size
 
 _GROUP = "subscriptions/resourceGroups"
-_VMS = "microsoft.compute/virtualmachines"
-
-CORE_LIMIT = 100_000
-"""vCPUs a region, and a family; high enough never to be met. Quotas are counted, not enforced."""
-_VM_LIMIT = 25_000
 
 
 class Catalog:
@@ -124,24 +117,21 @@ class Catalog:
         wanted = re.search(r"location eq '([^']*)'", call.request.query.get("$filter", ""))
         locations = [wanted[1].lower()] if wanted else list(ZONES)
         items = [
-            (f"{location}/{size.name}", _sku(size, location))
+            _sku(size, location, self._cloud.supply.restrictions(size, location))
             for location in locations
             if location in ZONES
             for size in SIZES.values()
         ]
         # The real list is one page for a location.
-        return Reply(200, {"value": [body for _, body in items]})
+        return Reply(200, {"value": items})
 
     async def _usages(self, call: Call) -> Reply:
         location = call.target.names[0].lower()
         if location not in ZONES:
             message = f"The provided location '{location}' is not available."
             raise gateway(400, "NoRegisteredProviderFound", message)
-        used: Counter[str] = Counter()
-        for size, spot in self._running(location):
-            used["virtualMachines"] += 1
-            used.update({"lowPriorityCores" if spot else "cores": size.vcpus})
-            used.update({} if spot else {size.family: size.vcpus})
+        supply = self._cloud.supply
+        limits, used = supply.limits(location), supply.used(location)
         families = {size.family: f"{size.family} vCPUs" for size in SIZES.values()}
         names = {
             "cores": "Total Regional vCPUs",
@@ -151,7 +141,7 @@ class Catalog:
         }
         items = [
             {
-                "limit": _VM_LIMIT if value == "virtualMachines" else CORE_LIMIT,
+                "limit": limits[value],
                 "unit": "Count",
                 "currentValue": used[value],
                 "name": {"value": value, "localizedValue": text},
@@ -159,12 +149,6 @@ class Catalog:
             for value, text in names.items()
         ]
         return Reply(200, {"value": items})
-
-    def _running(self, location: str) -> Iterator[tuple[Size, bool]]:
-        for resource in self._cloud.store:
-            if resource.target.kind == _VMS and resource.location == location:
-                size = SIZES[resource.properties["hardwareProfile"]["vmSize"].lower()]
-                yield size, resource.properties.get("priority") == "Spot"
 
     def _page(self, call: Call, items: list[tuple[str, Json]]) -> Reply:
         url = f"{call.request.base}{call.request.path}"
@@ -176,7 +160,7 @@ def _key(item: tuple[str, Json]) -> str:
     return item[0]
 
 
-def _sku(size: Size, location: str) -> Json:
+def _sku(size: Size, location: str, restrictions: list[Json]) -> Json:
     facts = {
         "vCPUs": str(size.vcpus),
         "MemoryGB": f"{size.memory_gb:g}",
@@ -196,5 +180,5 @@ def _sku(size: Size, location: str) -> Json:
         "locations": [location],
         "locationInfo": [{"location": location, "zones": list(ZONES[location]), "zoneDetails": []}],
         "capabilities": [{"name": name, "value": value} for name, value in facts.items()],
-        "restrictions": [],
+        "restrictions": restrictions,
     }

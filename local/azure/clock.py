@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 class Clock:
@@ -22,6 +22,10 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         """Wait for so many simulated seconds."""
         await asyncio.sleep(max(0.0, seconds) * self._scale)
+
+    def ahead(self, seconds: float) -> datetime:
+        """The wall-clock time (UTC) after so many simulated seconds."""
+        return datetime.now(UTC) + timedelta(seconds=seconds * self._scale)
 
     def retry_after(self, seconds: float) -> str:
         """The Retry-After header for a simulated wait, in wall seconds.

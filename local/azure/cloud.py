@@ -13,19 +13,24 @@ from local.azure.errors import ArmError
 from local.azure.latency import Latencies
 from local.azure.options import Options
 from local.azure.resources import Store
+from local.azure.weather.supply import Supply
 
 
 @dataclass(frozen=True)
 class Passage:
-    """An operation at the gate: `accept` before it is answered, `finish` before it has succeeded."""
+    """An operation at the gate.
 
-    phase: Literal["accept", "finish"]
+    `arrive`: its caller is known, and nothing else; `accept`: it may be asked for, and is worked on
+    next; `finish`: a long-running one is about to succeed.
+    """
+
+    phase: Literal["arrive", "accept", "finish"]
     call: Call
 
 
 Gate = Callable[[Passage], Awaitable[None]]
 """Every operation passes here, when it is asked for and (if it is long-running) when it is about to
-succeed. To let it fail, raise ArmError; to slow it down, wait."""
+succeed. To let it fail, raise ArmError; to slow it down, wait; for more, see `Request.marks`."""
 
 
 async def open_gate(passage: Passage) -> None:
@@ -42,6 +47,7 @@ class Cloud:
     store: Store
     identity: Identity
     directory: Directory
+    supply: Supply
     gate: Gate = open_gate
 
     async def wait(self, kind: str, name: str) -> None:

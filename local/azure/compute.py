@@ -11,6 +11,7 @@ from local.azure.cloud import Cloud
 from local.azure.directory import Principal, seeded_guid
 from local.azure.disks import Disks
 from local.azure.errors import ArmError, invalid_parameter, marked_for_deletion
+from local.azure.evictor import Evictor
 from local.azure.interfaces import Interfaces
 from local.azure.machines import Machines
 from local.azure.operations import VM_DELETE, VM_PUT, Operations
@@ -36,6 +37,7 @@ class Compute:
     ) -> None:
         self._cloud, self._operations = cloud, operations
         self._interfaces, self._disks, self._machines = interfaces, disks, machines
+        self.evictor = Evictor(cloud, machines, self._let_go)
         self._incarnations: dict[str, int] = {}
 
     def routes(self) -> list[Route]:
@@ -58,6 +60,7 @@ class Compute:
         check_conditions(call.request.headers, existing)
         if existing is not None:
             return await self._update(call, existing, body)
+        self._cloud.supply.admit(body)
         nic_ids = [nic["id"] for nic in body["properties"]["networkProfile"]["networkInterfaces"]]
         nics = self._interfaces.claim(nic_ids, call.target.path, body["location"])
         vm = new_machine(call.target, body)
@@ -125,12 +128,15 @@ class Compute:
             await self._cloud.wait("vm.boot", vm.name)
 
         async def finish() -> None:
+            self._cloud.supply.place(vm)
             outbound = any(self._interfaces.has_outbound(nic) for nic in vm.interfaces)
             await self._machines.start(vm, outbound=outbound, stopped=lambda: _stopped(vm))
             vm.state, vm.power = "Succeeded", "running"
             vm.touch()
+            self.evictor.watch(vm)
 
         def failed(error: ArmError) -> None:
+            self._cloud.supply.free(vm)
             vm.state, vm.failure = "Failed", error
             for nic in vm.interfaces:
                 self._interfaces.reserve(nic, vm.id)
@@ -208,6 +214,7 @@ class Compute:
             self._disks.release(id_, delete=goes)
         if vm.principal is not None:
             self._cloud.directory.remove(vm.principal.object_id)
+        self._cloud.supply.free(vm)
         self._cloud.store.remove(vm)
 
     # Reading

@@ -6,21 +6,25 @@ import hmac
 import uuid
 from typing import Any
 
-from local.azure.calls import Reply, Request
+from local.azure.calls import Call, Reply, Request
 from local.azure.clock import timestamp
+from local.azure.cloud import Gate, Passage
 from local.azure.directory import TOKEN_LIFETIME, Directory
+from local.azure.errors import ArmError
+from local.azure.resources import Target
 
 _ANY_TENANT = ("common", "organizations")
+_TOKEN = Target("/token", "/", "token", (), collection=True, subscription=None, group=None)
 
 
 class Entra:
     """Answers what azure-identity, MSAL and the Azure CLI ask before they have a token."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    def __init__(self, directory: Directory, gate: Gate) -> None:
+        self._directory, self._gate = directory, gate
         self._tenant = directory.identity.tenant_id
 
-    def answer(self, request: Request) -> Reply | None:
+    async def answer(self, request: Request) -> Reply | None:
         """The reply, or None when the path is not one of ours."""
         parts = [part.lower() for part in request.path.split("/") if part]
         match parts:
@@ -35,7 +39,7 @@ class Entra:
             case [_, "discovery", "v2.0", "keys"] | [_, "discovery", "keys"]:
                 return Reply(200, self._directory.public_keys())
             case [tenant, "oauth2", "token"] | [tenant, "oauth2", "v2.0", "token"]:
-                return self._token(tenant, request)
+                return await self._token(tenant, request)
         return None
 
     def _instances(self, base: str) -> dict[str, Any]:
@@ -66,7 +70,7 @@ class Entra:
             },
         )
 
-    def _token(self, tenant: str, request: Request) -> Reply:
+    async def _token(self, tenant: str, request: Request) -> Reply:
         identity = self._directory.identity
         form = request.body if isinstance(request.body, dict) else {}
         client = str(form.get("client_id", ""))
@@ -90,6 +94,11 @@ class Entra:
             return _refusal(401, "invalid_client", 7000215, text)
         principal = self._directory.find(identity.client_object_id)
         assert principal is not None
+        try:
+            await self._gate(Passage("accept", Call(request, _TOKEN, principal)))
+        except ArmError as error:
+            body = {"error": error.code, "error_description": error.message}
+            return Reply(error.status, body, error.headers)
         scope = str(form.get("scope") or form.get("resource") or "")
         token = self._directory.issue(principal, scope.removesuffix("/.default"))
         lifetime = {"expires_in": TOKEN_LIFETIME, "ext_expires_in": TOKEN_LIFETIME}

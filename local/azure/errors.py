@@ -27,6 +27,8 @@ class ArmError(Exception):
         self.details, self.headers = list(details), dict(headers or {})
         self.cause = cause
         """Who failed: `gateway` is ARM itself, `service` a resource provider."""
+        self.wrapped = True
+        """Whether an answer holds it under `error`; Compute's throttling comes bare."""
 
     def error(self) -> Detail:
         """The object under `error`, of an answer or of a failed operation."""

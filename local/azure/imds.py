@@ -64,7 +64,8 @@ class Imds:
         )
 
     async def _events(self, request: web.Request) -> web.Response:
-        return web.json_response({"DocumentIncarnation": 1, "Events": []})
+        events = self._vm.scheduled_events
+        return web.json_response({"DocumentIncarnation": 1 + len(events), "Events": events})
 
     async def _instance(self, request: web.Request) -> web.Response:
         """The document, or a part of it: `/compute/name?format=text`."""

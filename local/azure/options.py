@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local.azure.weather.document import Plan, PlanRefused, load
+
 
 @dataclass(frozen=True)
 class Options:
@@ -32,6 +34,8 @@ class Options:
     """Environment variables of every machine."""
     page_size: int = 50
     """Items per page of a list."""
+    weather: Plan = field(default_factory=Plan)
+    """What goes wrong, and when (docs/weather.md)."""
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
@@ -51,6 +55,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     add("--machine-path", type=Path, action="append", default=[], metavar="DIR")
     add("--machine-env", type=_pair, action="append", default=[], metavar="KEY=VALUE")
     add("--page-size", type=int, default=50, help="items per page of a list")
+    add("--faults", type=_plan, default=Plan(), dest="weather", metavar="FILE", help="weather plan")
     values = vars(parser.parse_args(argv))
     values["machine_env"] = dict(values["machine_env"])
     values["machine_path"] = tuple(path.resolve() for path in values["machine_path"])
@@ -63,6 +68,13 @@ def _positive(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not greater than 0")
     return value
+
+
+def _plan(file: str) -> Plan:
+    try:
+        return load(Path(file))
+    except PlanRefused as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -31,6 +31,16 @@ class Role:
         """Its resource id in a subscription."""
         return f"{subscription_scope}/providers/{DEFINITION_TYPE}/{self.guid}"
 
+    @property
+    def permissions(self) -> Json:
+        """What it allows and leaves out, as ARM writes it."""
+        return {
+            "actions": list(self.actions),
+            "notActions": list(self.not_actions),
+            "dataActions": [],
+            "notDataActions": [],
+        }
+
     def body(self, subscription_scope: str) -> Json:
         """What a GET of the role definition answers."""
         return {
@@ -39,14 +49,7 @@ class Role:
                 "type": "BuiltInRole",
                 "description": "",
                 "assignableScopes": ["/"],
-                "permissions": [
-                    {
-                        "actions": list(self.actions),
-                        "notActions": list(self.not_actions),
-                        "dataActions": [],
-                        "notDataActions": [],
-                    }
-                ],
+                "permissions": [self.permissions],
             },
             "id": self.id(subscription_scope),
             "type": DEFINITION_TYPE,

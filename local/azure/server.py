@@ -49,8 +49,10 @@ class Server:
     async def _handle(self, http: web.Request) -> web.Response:
         number, at = self._log.number(), self._clock.now()
         request = await _read(http)
-        reply = self._entra.answer(request) or await self._arm.answer(request)
+        reply = await self._entra.answer(request) or await self._arm.answer(request)
         self._log.write(number, request, reply, at=at, answered=self._clock.now())
+        if request.marks.lost and http.transport is not None:
+            http.transport.abort()
         return _response(reply)
 
 

@@ -26,6 +26,8 @@ from local.azure.role_definitions import RoleDefinitions
 from local.azure.server import Server
 from local.azure.tls import prepare
 from local.azure.virtual_networks import VirtualNetworks
+from local.azure.weather.gate import weathered
+from local.azure.weather.supply import Supply
 from local.azure.wire import WireLog
 
 
@@ -43,13 +45,16 @@ class AzureSimulator:
         identity = load_identity(options.state, options.seed)
         directory = Directory(identity)
         clock, latencies = Clock(options.time_scale), Latencies(options.seed)
-        self.cloud = Cloud(options, clock, latencies, Store(), identity, directory, gate)
+        store = Store()
+        supply = Supply(options.weather, store)
+        gate = weathered(gate, options, clock, store, identity.tenant_id)
+        self.cloud = Cloud(options, clock, latencies, store, identity, directory, supply, gate)
         self._operations = Operations(self.cloud)
         authorization = Authorization(self.cloud)
         interfaces = Interfaces(self.cloud, self._operations)
         disks = Disks(self.cloud, self._operations)
         self._machines = self._make_machines()
-        compute = Compute(self.cloud, self._operations, interfaces, disks, self._machines)
+        self._compute = Compute(self.cloud, self._operations, interfaces, disks, self._machines)
         rooms = (
             self._operations,
             authorization,
@@ -59,11 +64,11 @@ class AzureSimulator:
             interfaces,
             NetworkParts(self.cloud, self._operations),
             disks,
-            compute,
+            self._compute,
         )
         arm = Arm(self.cloud, authorization, (route for room in rooms for route in room.routes()))
         self._log = WireLog(options.state / "wire.jsonl")
-        self._server = Server(clock, Entra(directory), arm, self._log)
+        self._server = Server(clock, Entra(directory, gate), arm, self._log)
 
     def _make_machines(self) -> Machines:
         if self._options.machines == "none":
@@ -81,6 +86,7 @@ class AzureSimulator:
         trace: TracebackType | None,
     ) -> None:
         await self._operations.stop()
+        await self._compute.evictor.stop()
         await self._machines.close()
         await self._server.stop()
         self._log.close()

@@ -33,7 +33,7 @@ class VirtualMachine(Resource):
     user_data: str | None = None
     state: str = "Creating"
     power: str | None = None
-    """`running`, `stopped`, or None before the first boot."""
+    """`running`, `stopped`, `deallocated`, or None before the first boot."""
     failure: ArmError | None = None
     principal: Principal | None = None
     interfaces: list[Interface] = field(default_factory=list)
@@ -41,12 +41,24 @@ class VirtualMachine(Resource):
     """The operation that last changed it."""
     disk_ids: list[tuple[str, bool]] = field(default_factory=list)
     """(id, whether it is deleted with the VM)."""
+    scheduled_events: list[Json] = field(default_factory=list)
+    """What its metadata service announces."""
 
     @property
     def custom_data(self) -> str | None:
         """Base64, as sent."""
         data: str | None = self.secrets.get("customData")
         return data
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether Azure may take it back."""
+        return str(self.properties.get("priority") or "").lower() in ("spot", "low")
+
+    @property
+    def eviction_policy(self) -> str:
+        """What its eviction does: `deallocate`, which is the default, or `delete`."""
+        return str(self.properties.get("evictionPolicy") or "Deallocate").lower()
 
     def disks(self) -> Iterator[Json]:
         """The OS disk, then the data disks, of the storage profile."""

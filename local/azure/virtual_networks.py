@@ -15,6 +15,7 @@ from local.azure.schema import SUBNET, VIRTUAL_NETWORK
 
 _TYPE = "Microsoft.Network/virtualNetworks"
 _SUBNET_TYPE = f"{_TYPE}/subnets"
+_USAGES_TYPE = f"{_TYPE}/usages"
 
 PRIVATE_SINCE = "2025-07-01"
 """The first api-version whose new subnets have no outbound internet (azure-networking-blog 4513778)."""
@@ -39,6 +40,19 @@ class Subnet(Resource):
         """Whether there is no default outbound access."""
         return self.properties.get("defaultOutboundAccess") is False
 
+    @property
+    def usage(self) -> Json:
+        """How many of its addresses are in use. The limit leaves out those that Azure keeps: 251
+        for a /24 (the example of Get-AzVirtualNetworkUsageList).
+        """
+        return {
+            "currentValue": float(len(self.leases)),
+            "id": self.id,
+            "limit": float(self.network.num_addresses - _RESERVED_FIRST - _RESERVED_LAST),
+            "name": {"localizedValue": "Subnet size and usage", "value": "SubnetSpace"},
+            "unit": "Count",
+        }
+
     def lease(self, holder: str) -> ipaddress.IPv4Address:
         """The lowest free address, from .4 on. Raises ArmError 400 SubnetIsFull."""
         if holder in self.leases:
@@ -60,7 +74,7 @@ class VirtualNetworks(NetworkProvider):
     """Microsoft.Network/virtualNetworks and their subnets."""
 
     def routes(self) -> list[Route]:
-        """GET, PUT, DELETE and list of both types."""
+        """GET, PUT, DELETE and list of both types, and the usage of a network's subnets."""
         return [
             Route("PUT", _TYPE, self._put),
             Route("GET", _TYPE, self.get),
@@ -70,6 +84,7 @@ class VirtualNetworks(NetworkProvider):
             Route("GET", _SUBNET_TYPE, self.get),
             Route("DELETE", _SUBNET_TYPE, self._delete_subnet),
             Route("GET", _SUBNET_TYPE, self.list, collection=True),
+            Route("GET", _USAGES_TYPE, self._usages, collection=True),
         ]
 
     def render(self, resource: Resource) -> Json:
@@ -89,6 +104,10 @@ class VirtualNetworks(NetworkProvider):
         for resource in self.cloud.store:
             if isinstance(resource, Subnet) and resource.target.key.startswith(prefix):
                 yield resource
+
+    async def _usages(self, call: Call) -> Reply:
+        network = self.cloud.store.get(parse_id(call.target.path.rpartition("/")[0]))
+        return Reply(200, {"value": [subnet.usage for subnet in self._subnets(network)]})
 
     async def _put(self, call: Call) -> Reply:
         body = check(call.request.body, VIRTUAL_NETWORK)

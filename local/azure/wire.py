@@ -30,6 +30,7 @@ class WireLog:
         self, number: int, request: Request, reply: Reply, *, at: float, answered: float
     ) -> None:
         """Record an exchange; times are simulated seconds since the start."""
+        marks = request.marks
         line = {
             "n": number,
             "at": round(at, 4),
@@ -46,6 +47,8 @@ class WireLog:
                 if name in reply.headers
             },
             "principal": reply.principal,
+            **({} if marks.fault is None else {"fault": marks.fault}),
+            **({"lost": True} if marks.lost else {}),
         }
         self._file.write(json.dumps(line) + "\n")
 

@@ -31,6 +31,7 @@ def main() -> int:
 
 def _obey(asked: argparse.Namespace) -> int:
     # Imported here: pandas and scikit-learn take seconds, and Ctrl-C must end these well too.
+    from local.azure.weather.document import PlanRefused
     from local.demo.processes import adopt_orphans
     from local.demo.run import DemoFailed, Options, run
     from local.demo.start import NotRunning, add_experiment, start
@@ -40,7 +41,7 @@ def _obey(asked: argparse.Namespace) -> int:
     try:
         match asked.command:
             case "start":
-                start(asked.state / "start", asked.time_scale, asked.seed)
+                start(asked.state / "start", asked.time_scale, asked.seed, asked.faults)
             case "experiment":
                 print(add_experiment(asked.state / "start", asked.trials))
             case _:
@@ -51,12 +52,13 @@ def _obey(asked: argparse.Namespace) -> int:
                         trigger=asked.trigger,
                         time_scale=asked.time_scale,
                         seed=asked.seed,
+                        faults=asked.faults,
                         deadline=asked.deadline,
                         keep=asked.keep,
                         state_root=asked.state,
                     )
                 )
-    except (DemoFailed, NotRunning, ServiceError) as error:
+    except (DemoFailed, NotRunning, PlanRefused, ServiceError) as error:
         print(f"FAILED: {error}", file=sys.stderr, flush=True)
         return 1
     return 0
@@ -80,6 +82,7 @@ def _arguments() -> argparse.Namespace:
         "--time-scale", type=_positive, default=0.05, help="wall seconds per simulated second"
     )
     stack.add_argument("--seed", type=_natural, default=0, help="draws Azure's latencies")
+    stack.add_argument("--faults", type=_file, metavar="FILE", help="Azure's weather plan (JSON)")
     work = argparse.ArgumentParser(add_help=False)
     work.add_argument("--trials", type=_count, default=24)
 
@@ -93,6 +96,11 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--deadline", type=_positive, default=600, help="seconds for the fleet")
     run.add_argument("--keep", action="store_true", help="keep the state and logs of the run")
     return parser.parse_args()
+
+
+def _file(text: str) -> Path | None:
+    """An empty name is none: `make` passes its variable on whether it is set or not."""
+    return Path(text) if text else None
 
 
 def _natural(text: str) -> int:

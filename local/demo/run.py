@@ -39,6 +39,7 @@ class Options:
     trigger: str
     time_scale: float
     seed: int
+    faults: Path | None
     deadline: float
     keep: bool
     state_root: Path
@@ -52,7 +53,12 @@ def run(options: Options) -> None:
     begin = time.monotonic()
     with _state(options) as state_dir:
         try:
-            stack = Stack(state_dir, time_scale=options.time_scale, seed=options.seed)
+            stack = Stack(
+                state_dir,
+                time_scale=options.time_scale,
+                seed=options.seed,
+                faults=options.faults,
+            )
             with stack:
                 _say(f"Stack is up ({time.monotonic() - begin:.1f} s): {stack.url}")
                 _demonstrate(stack, options)

@@ -55,7 +55,7 @@ class NotRunning(RuntimeError):
     """There is no stack that `make start` keeps up."""
 
 
-def start(state_dir: Path, time_scale: float, seed: int) -> None:
+def start(state_dir: Path, time_scale: float, seed: int, faults: Path | None) -> None:
     """Keep the stack up until a signal ends this program.
 
     It begins empty each time, since the Azure simulator keeps nothing: a fleet of the last time
@@ -66,7 +66,7 @@ def start(state_dir: Path, time_scale: float, seed: int) -> None:
     with _alone(state_dir):
         shutil.rmtree(state_dir, ignore_errors=True)
         try:
-            with Stack(state_dir, time_scale=time_scale, seed=seed) as stack:
+            with Stack(state_dir, time_scale=time_scale, seed=seed, faults=faults) as stack:
                 experiment.open_store(stack.db_uri)  # makes Powerlift's tables
                 announce(ready, _facts(stack))
                 print(_tour(stack, ready), flush=True)

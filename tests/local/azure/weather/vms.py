@@ -1,0 +1,45 @@
+"""VMs of a given kind, for the tests of this folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from tests.local.azure.driver import Driver, unique, with_change
+
+
+def body(
+    azure: Driver, *, size: str = "Standard_D2s_v5", zone: str | None = None, **properties: Any
+) -> dict[str, Any]:
+    """A VM with a network interface of its own."""
+    vm = with_change(azure.vm_body(azure.make_nic()), "properties.hardwareProfile.vmSize", size)
+    if zone is not None:
+        vm["zones"] = [zone]
+    vm["properties"] |= properties
+    return vm
+
+
+def put(azure: Driver, name: str | None = None, **kind: Any) -> requests.Response:
+    """Ask for a VM."""
+    return azure.send("PUT", azure.vm_path(name or unique("vm")), body(azure, **kind))
+
+
+def boot(azure: Driver, name: str | None = None, **kind: Any) -> dict[str, Any]:
+    """Ask for a VM that is accepted, and wait until it runs or has failed."""
+    path = azure.vm_path(name or unique("vm"))
+    answer = azure.send("PUT", path, body(azure, **kind))
+    assert answer.status_code == 201, answer.text
+    return azure.settled(path)
+
+
+def delete(azure: Driver, path: str) -> None:
+    """Delete a VM, and wait until it is gone."""
+    assert azure.send("DELETE", path, query={"forceDeletion": "true"}).status_code == 202
+    azure.gone(path)
+
+
+def failure(azure: Driver, vm: dict[str, Any]) -> str:
+    """What the instance view says first."""
+    view = azure.send("GET", f"{vm['id']}/instanceView").json()
+    return str(view["statuses"][0]["code"])
