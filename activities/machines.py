@@ -12,7 +12,8 @@ from activities.recorded import Json, opened, recorded, retried
 from fleet import bodies, machines, names
 from fleet.azure import Azure
 from fleet.bodies import Body
-from fleet.records import Order
+from fleet.failures import explain
+from fleet.records import Assignment, Order
 from fleet.settings import Settings
 
 bp = df.Blueprint()
@@ -21,36 +22,71 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @recorded
 async def create_vm(task: Json) -> Json:
-    """`{order, ordinal, has_nic}` -> `{machine}`, as soon as Azure has accepted the VM.
+    """`{order, assignment, has_nic}` -> `{machine}`, as soon as Azure has accepted the VM.
 
     Two PUTs, the NIC's (unless `prepare_nics` has made it) and the VM's, both repeatable: names and
     bodies depend on the input alone.
     """
     order: Order = task["order"]
-    ordinal: int = task["ordinal"]
+    assignment: Assignment = task["assignment"]
+    ordinal, place = assignment["ordinal"], assignment["place"]
     connection, uri = opened(order)
     endpoint = Settings.read().resource_manager_endpoint
-    body = machines.body(order, ordinal, uri, endpoint)
+    body = machines.body(order, ordinal, place, uri, endpoint)
     if not task["has_nic"]:
-        await _put_nic(connection, order, ordinal)
-    name = names.machine(order["batch_id"], ordinal)
-    return {"machine": machines.record(ordinal, await _put(connection, name, body))}
+        await _put_nic(connection, order, ordinal, place["location"])
+    asked = machines.asked(order, assignment)
+    return {"machine": machines.accepted(asked, await _put(connection, asked["name"], body))}
 
 
 @bp.activity_trigger(input_name="task")
 @recorded
 async def prepare_nics(task: Json) -> Json:
-    """`{order, ordinals}` -> `{prepared}`: NICs ahead of their VMs; which of them there are now.
+    """`{order, nics: [{ordinal, location}]}` -> `{prepared}`: NICs ahead of their VMs; the ordinals
+    of those there are now.
 
     A refusal is not told: `create_vm` makes the NIC that is missing, and meets the answer itself.
     """
     order: Order = task["order"]
     connection, _ = opened(order)
-    ordinals: list[int] = task["ordinals"]
-    puts = (_put_nic(connection, order, ordinal) for ordinal in ordinals)
+    nics: list[dict[str, Any]] = task["nics"]
+    puts = (_put_nic(connection, order, nic["ordinal"], nic["location"]) for nic in nics)
     outcomes = await asyncio.gather(*puts, return_exceptions=True)
-    made = zip(ordinals, outcomes, strict=True)
-    return {"prepared": [ordinal for ordinal, error in made if error is None]}
+    made = zip(nics, outcomes, strict=True)
+    return {"prepared": [nic["ordinal"] for nic, error in made if error is None]}
+
+
+@bp.activity_trigger(input_name="task")
+@recorded
+async def delete_nics(task: Json) -> Json:
+    """`{order, ordinals}` -> `{}`: one try at the NICs of VMs that Azure has refused.
+
+    A NIC may be reserved for 180 s, or belong to a VM that was made after all: those are left to
+    the teardown and the sweep.
+    """
+    order: Order = task["order"]
+    connection, _ = opened(order)
+    names_ = [names.nic(order["batch_id"], ordinal) for ordinal in task["ordinals"]]
+    await asyncio.gather(*map(connection.delete_nic, names_), return_exceptions=True)
+    return {}
+
+
+@bp.activity_trigger(input_name="task")
+@recorded
+async def inspect_vms(task: Json) -> Json:
+    """`{order, ordinals}` -> `{failures}`: why Azure could not bring these VMs up, by ordinal.
+
+    One GET of an instance view each, for VMs that have failed alone: Azure allows 12 a minute for
+    one VM, and no list tells.
+    """
+    order: Order = task["order"]
+    connection, _ = opened(order)
+    ordinals: list[int] = task["ordinals"]
+    views = await asyncio.gather(
+        *(connection.instance_view(names.machine(order["batch_id"], one)) for one in ordinals)
+    )
+    found = zip(ordinals, map(machines.failure_in, views), strict=True)
+    return {"failures": {str(ordinal): explain(*told) for ordinal, told in found if told}}
 
 
 @bp.activity_trigger(input_name="task")
@@ -72,8 +108,7 @@ async def list_machines(task: Json) -> Json:
             continue
         states.setdefault(machines.provisioning_state(vm), []).append(ordinal)
         if ordinal in wanted:
-            record = machines.record(ordinal, vm)
-            identities[str(ordinal)] = [record["principal_id"], record["created_at"]]
+            identities[str(ordinal)] = [machines.principal_id(vm), machines.created_at(vm)]
     return {"states": states, "identities": identities}
 
 
@@ -87,8 +122,8 @@ async def delete_vm(task: Json) -> Json:
     return {}
 
 
-async def _put_nic(connection: Azure, order: Order, ordinal: int) -> None:
-    body = bodies.nic(order, ordinal, machines.subnet_id(order))
+async def _put_nic(connection: Azure, order: Order, ordinal: int, location: str) -> None:
+    body = bodies.nic(order, ordinal, location, machines.subnet_id(order, location))
     await connection.put_nic(names.nic(order["batch_id"], ordinal), body)
 
 

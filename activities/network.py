@@ -19,7 +19,7 @@ RETRY_AFTER = 3.0
 @bp.activity_trigger(input_name="task")
 @retried
 async def ensure_network(task: Json) -> Json:
-    """`{order}` -> `{ready, retry_after}`: GET first, PUT only what is absent, shrink nothing.
+    """`{order, location}` -> `{ready, retry_after}`: GET first, PUT only what is absent, shrink nothing.
 
     Called again until ready; each call looks at what is there, so it may run any number of times.
     """
@@ -27,7 +27,7 @@ async def ensure_network(task: Json) -> Json:
     if order["subnet_id"]:
         return {"ready": True, "retry_after": 0.0}
     connection, _ = opened(order)
-    answer = await _ensured(connection, order["location"] or "")
+    answer = await _ensured(connection, task["location"])
     state = provisioning_state(answer.body)
     if state == "Failed":
         raise TimeoutError(f"the network {answer.body['name']} failed to provision; put again")

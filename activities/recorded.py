@@ -10,7 +10,7 @@ from traceback import format_tb
 from typing import Any
 
 from fleet import azure
-from fleet.failures import describe
+from fleet.failures import TOKENS, describe
 from fleet.records import Order
 from fleet.secrets import Seal
 from fleet.settings import Settings
@@ -45,7 +45,10 @@ def recorded(work: Work) -> Work:
 
 
 def retried(work: Work) -> Work:
-    """For single calls: what may pass is raised, for `call_activity_with_retry`; the rest recorded."""
+    """For single calls: what may pass is raised, for `call_activity_with_retry`; the rest recorded.
+
+    Throttling too: a retry policy knows no Retry-After, `patterns.attempt` does.
+    """
 
     @functools.wraps(work)
     async def activity(task: Json) -> Json:
@@ -53,7 +56,7 @@ def retried(work: Work) -> Work:
             return {"ok": True, **await work(task)}
         except Exception as error:
             failure = _told(work.__name__, task, error)
-        if failure["action"] in ("wait", "retry"):
+        if failure["action"] == "retry":
             raise ActivityFailed(MARK + json.dumps(failure))
         return {"ok": False, "failure": failure}
 
@@ -71,8 +74,11 @@ def opened(order: Order) -> tuple[azure.Azure, str]:
 def _told(name: str, task: dict[str, Any], error: Exception) -> Any:
     failure = describe(error)
     batch = task.get("order", {}).get("batch_id")
-    about = (name, batch, task.get("ordinal", "-"), failure["code"])
+    ordinal = {**task, **task.get("assignment", {}), **task.get("machine", {})}.get("ordinal", "-")
+    about = (name, batch, ordinal, failure["code"])
     _log.warning("%s of batch %s, VM %s: %s: %s", *about, failure["message"])
+    if failure["code"] in TOKENS:
+        azure.reconnect()
     if failure["code"] == type(error).__name__:
         # Not of Azure's making. The frames alone: the text of an unknown error may hold anything.
         _log.warning("Where %s failed:\n%s", name, "".join(format_tb(error.__traceback__)))

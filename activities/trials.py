@@ -25,9 +25,12 @@ async def count_trials(task: Json) -> Json:
 @bp.activity_trigger(input_name="task")
 @retried
 async def release_trials(task: Json) -> Json:
-    """`{order, ordinals}` -> `{released}`: open trials of VMs that are gone go back to the queue."""
+    """`{order, ordinals}` -> `{held}`: open trials of VMs that are gone go back to the queue.
+
+    `held` are the ordinals of the VMs that had one.
+    """
     order: Order = task["order"]
     _, uri = opened(order)
     runners = [names.runner_id(order["batch_id"], ordinal) for ordinal in task["ordinals"]]
-    released = await asyncio.to_thread(trials.release, uri, order["experiment_id"], runners)
-    return {"released": released}
+    held = await asyncio.to_thread(trials.release, uri, order["experiment_id"], runners)
+    return {"held": [runner % names.ORDINALS for runner in held]}

@@ -28,12 +28,13 @@ from fleet.records import Order
 from fleet.settings import Settings
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
-NETWORK_API = "2026-03-01"
+NETWORK_API, AUTHORIZATION_API, SKUS_API = "2026-03-01", "2022-04-01", "2021-07-01"
 """Of what we ask for without the SDKs' operations: the versions that they send themselves."""
 
 # The SDKs log each request and its headers at INFO: a thousand lines for a fleet of a hundred.
 logging.getLogger("azure").setLevel(logging.WARNING)
 
+_AUTHORIZATION = "Microsoft.Authorization"
 _PUBLIC_AUTHORITIES = (
     "login.microsoftonline.com",
     "login.microsoftonline.us",
@@ -70,6 +71,7 @@ class Azure:
             "retry_total": 0,
         }
         self._group, self._scope = group, names.resource_group_id(subscription_id, group)
+        self._subscription = f"/subscriptions/{subscription_id}"
         self._compute = ComputeManagementClient(credential, subscription_id, **options)
         self._network = NetworkManagementClient(credential, subscription_id, **options)
         self._roles = AuthorizationManagementClient(credential, subscription_id, **options)
@@ -108,6 +110,12 @@ class Azure:
 
     async def get_machine(self, name: str) -> Answer | None:
         return await _or_none(self._compute.virtual_machines.get(self._group, name, cls=_answer))
+
+    async def instance_view(self, name: str) -> Body:
+        """The run-time status of a VM; empty when there is none any more."""
+        operation = self._compute.virtual_machines.instance_view(self._group, name, cls=_answer)
+        found = await _or_none(operation)
+        return {} if found is None else found.body
 
     async def delete_machine(self, name: str) -> None:
         """Start the deletion; NIC and disk go with the VM. An absent VM is fine (204)."""
@@ -149,13 +157,59 @@ class Azure:
         pages = self._roles.role_assignments.list_for_scope(place)
         return [Assignment(item.scope, item.name, item.principal_id) async for item in pages]
 
+    async def count_assignments(self) -> int:
+        """How many role assignments the subscription holds, at whatever scope in it.
+
+        The list shows those of the management groups above it too; they have a limit of their own.
+        """
+        url = f"{self._subscription}/providers/{_AUTHORIZATION}/roleAssignments"
+        pages = self._paged(f"{url}?api-version={AUTHORIZATION_API}")
+        scopes = [f"{item['properties']['scope']}/".lower() async for item in pages]
+        return len([one for one in scopes if one.startswith(f"{self._subscription}/".lower())])
+
+    async def list_permissions(self, scope: str) -> list[Body]:
+        """What the caller may do at a scope: `{actions, notActions, …}` for each of its roles."""
+        url = f"{scope}/providers/{_AUTHORIZATION}/permissions?api-version={AUTHORIZATION_API}"
+        return [item async for item in self._paged(url)]
+
+    async def list_skus(self, location: str) -> list[Body]:
+        """The VM sizes that a region offers, with their capabilities and restrictions."""
+        query = f"api-version={SKUS_API}&$filter=location%20eq%20%27{location}%27"
+        url = f"{self._subscription}/providers/Microsoft.Compute/skus?{query}"
+        skus = self._paged(url)
+        return [sku async for sku in skus if sku["resourceType"] == "virtualMachines"]
+
+    async def list_usages(self, location: str) -> list[Body]:
+        """A region's compute quotas: `{name: {value}, currentValue, limit}`, in vCPUs or VMs."""
+        url = f"{self._subscription}/providers/Microsoft.Compute/locations/{location}/usages"
+        return [item async for item in self._paged(f"{url}?api-version={COMPUTE_API}")]
+
+    async def get_network(self, network_id: str) -> Body | None:
+        """A virtual network of any resource group, with its subnets; None where there is none."""
+        try:
+            return await _get(self._compute, f"{network_id}?api-version={NETWORK_API}")
+        except HttpResponseError as error:
+            if error.status_code == 404:
+                return None
+            raise
+
+    async def list_network_usages(self, network_id: str) -> list[Body]:
+        """The addresses of a virtual network's subnets: `{id, currentValue, limit}`."""
+        url = f"{network_id}/usages?api-version={NETWORK_API}"
+        return [item async for item in self._paged(url)]
+
     async def _all(self, kind: str, api_version: str) -> AsyncIterator[Body]:
         """Every resource of a kind in the group, all pages, as JSON.
 
         Not by the SDKs' pagers: they make a model of each item, which took 40 ms of CPU for a page
         of 50 VMs, the largest part of what a fleet cost its host.
         """
-        url: str | None = f"{self._scope}/providers/{kind}?api-version={api_version}"
+        async for item in self._paged(f"{self._scope}/providers/{kind}?api-version={api_version}"):
+            yield item
+
+    async def _paged(self, first: str) -> AsyncIterator[Body]:
+        """The items of a list, page after page."""
+        url: str | None = first
         while url:
             page = await _get(self._compute, url)
             for item in page["value"]:
@@ -188,6 +242,11 @@ def connect(order: Order, settings: Settings, client_secret: str | None) -> Azur
             order["resource_group"],
         )
     return _connections[key]
+
+
+def reconnect() -> None:
+    """Let the next call ask for a new token: Azure has refused one that we held for good."""
+    _connections.clear()
 
 
 def _credential(

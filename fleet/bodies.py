@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleet import names
-from fleet.records import Order
+from fleet.records import Order, Place
 
 VNET_RANGE = "10.0.0.0/16"
 SUBNET_RANGE = "10.0.0.0/17"
@@ -34,9 +34,9 @@ def vnet(location: str) -> Body:
     }
 
 
-def nic(order: Order, ordinal: int, subnet_id: str) -> Body:
+def nic(order: Order, ordinal: int, location: str, subnet_id: str) -> Body:
     return {
-        "location": order["location"],
+        "location": location,
         "tags": _tags(order, ordinal),
         "properties": {
             "ipConfigurations": [
@@ -46,15 +46,15 @@ def nic(order: Order, ordinal: int, subnet_id: str) -> Body:
     }
 
 
-def machine(order: Order, ordinal: int, nic_id: str, custom_data: str) -> Body:
+def machine(order: Order, ordinal: int, place: Place, nic_id: str, custom_data: str) -> Body:
     """A VM that takes its NIC and disk with it when it goes (deleteOption Delete on both)."""
     vm, name = order["vm"], names.machine(order["batch_id"], ordinal)
     body: Body = {
-        "location": order["location"],
+        "location": place["location"],
         "tags": _tags(order, ordinal),
         "identity": {"type": "SystemAssigned"},
         "properties": {
-            "hardwareProfile": {"vmSize": vm["size"]},
+            "hardwareProfile": {"vmSize": place["vm_size"]},
             "storageProfile": {
                 "imageReference": dict(vm["image"]),
                 "osDisk": _os_disk(vm, name),
@@ -83,9 +83,9 @@ def machine(order: Order, ordinal: int, nic_id: str, custom_data: str) -> Body:
             "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
         },
     }
-    if vm["zones"]:
-        body["zones"] = [vm["zones"][ordinal % len(vm["zones"])]]
-    if vm["priority"] == "Spot":
+    if place["zone"]:
+        body["zones"] = [place["zone"]]
+    if place["priority"] == "Spot":
         # An evicted VM is deleted: deallocated ones would keep their disks, and be paid for.
         price = -1 if vm["max_price"] is None else vm["max_price"]
         body["properties"] |= {
@@ -121,6 +121,12 @@ def _os_disk(vm: dict[str, Any], machine_name: str) -> Body:
 
 
 def _tags(order: Order, ordinal: int) -> dict[str, str]:
-    runner = names.runner_id(order["batch_id"], ordinal)
-    tags = names.tags(order["batch_id"], order["experiment_id"], order["deadline"], order["tags"])
-    return {**tags, names.RUNNER_TAG: str(runner)}
+    tags = names.tags(
+        order["batch_id"],
+        order["experiment_id"],
+        order["deadline"],
+        order["owner"],
+        order["tags"],
+    )
+    tags[names.RUNNER_TAG] = str(names.runner_id(order["batch_id"], ordinal))
+    return tags if order["delete_on_complete"] else {**tags, names.KEEP_TAG: "true"}

@@ -7,13 +7,14 @@ from typing import Any
 
 from fleet import bodies, names
 from fleet.bodies import Body
-from fleet.records import Machine, Order
+from fleet.records import Assignment, Machine, Order, Place
 from fleet.startup import Startup, custom_data, render
 
+NO_WORDS = "Azure accepted the VM and then could not start it."
 
-def subnet_id(order: Order) -> str:
-    """The ARM id of the fleet's subnet: the user's own, or the region's shared one."""
-    location = order["location"] or ""
+
+def subnet_id(order: Order, location: str) -> str:
+    """The ARM id of the fleet's subnet there: the user's own, or the region's shared one."""
     network = names.resource_id(
         order["subscription_id"],
         order["resource_group"],
@@ -45,27 +46,59 @@ def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
     return custom_data(render(startup))
 
 
-def body(order: Order, ordinal: int, uri: str, endpoint: str) -> Body:
+def body(order: Order, ordinal: int, place: Place, uri: str, endpoint: str) -> Body:
     """The VM's PUT body. The same for the same arguments, so that the PUT can be repeated."""
-    return bodies.machine(
-        order, ordinal, nic_id(order, ordinal), startup_data(order, ordinal, uri, endpoint)
-    )
+    data = startup_data(order, ordinal, uri, endpoint)
+    return bodies.machine(order, ordinal, place, nic_id(order, ordinal), data)
 
 
-def record(ordinal: int, vm: Body) -> Machine:
-    """A VM's JSON as a record. Its principal id is None where Azure has not said it yet."""
+def asked(order: Order, assignment: Assignment) -> Machine:
+    """The record of a VM that Azure has not accepted yet."""
     return {
-        "ordinal": ordinal,
-        "name": vm["name"],
-        "created_at": vm["properties"].get("timeCreated") or datetime.now(UTC).isoformat(),
-        "principal_id": (vm.get("identity") or {}).get("principalId"),
+        **assignment,
+        "name": names.machine(order["batch_id"], assignment["ordinal"]),
+        "created_at": "",
+        "principal_id": None,
         "assigned": [],
         "settled": False,
         "refusal": None,
         "tries": 0,
         "next_try": None,
+        "state": "refused",
+        "ended": None,
+    }
+
+
+def accepted(asked: Machine, vm: Body) -> Machine:
+    """The record once Azure has the VM, from its JSON. Its principal id is None where Azure has not
+    said it yet.
+    """
+    return {
+        **asked,
+        "created_at": created_at(vm),
+        "principal_id": principal_id(vm),
         "state": "creating",
     }
+
+
+def principal_id(vm: Body) -> str | None:
+    found: str | None = (vm.get("identity") or {}).get("principalId")
+    return found
+
+
+def created_at(vm: Body) -> str:
+    """When Azure accepted the VM, ISO 8601; now, where it does not say."""
+    return vm["properties"].get("timeCreated") or datetime.now(UTC).isoformat()
+
+
+def failure_in(instance_view: Body) -> tuple[str, str] | None:
+    """Azure's code and words in the instance view of a VM that has failed; None in any other."""
+    for status in instance_view.get("statuses", []):
+        kind, _, rest = status["code"].partition("/")
+        state, _, code = rest.partition("/")
+        if (kind, state.lower()) == ("ProvisioningState", "failed"):
+            return code or "ProvisioningFailed", status.get("message") or NO_WORDS
+    return None
 
 
 def provisioning_state(resource: Any) -> str:

@@ -15,6 +15,10 @@ BATCH_TAG = "powerlift-batch"
 EXPERIMENT_TAG = "powerlift-experiment"
 RUNNER_TAG = "powerlift-runner"
 DEADLINE_TAG = "powerlift-deadline"
+OWNER_TAG = "powerlift-owner"
+"""The deployment that looks after it (`Settings.owner`)."""
+KEEP_TAG = "powerlift-keep"
+"""On what its user wants to keep after the last trial; the deadline holds for it too."""
 
 FLEET_PREFIX = "fleet-"
 CANCEL_EVENT = "cancel"
@@ -29,12 +33,12 @@ def instance_id(batch_id: int) -> str:
     return f"{FLEET_PREFIX}{batch_id}"
 
 
-def wave_id(batch_id: int, first: int) -> str:
-    """The instance id of the wave whose first ordinal this is.
+def wave_id(batch_id: int, number: int) -> str:
+    """The instance id of a fleet's wave, counted from 1.
 
     Outside the fleets' prefix, so that a list of fleets holds no waves.
     """
-    return f"wave-{batch_id}-{first}"
+    return f"wave-{batch_id}-{number}"
 
 
 def teardown_id(batch_id: int) -> str:
@@ -108,7 +112,7 @@ def role_assignment(scope: str, principal_id: str, role: str = CONTRIBUTOR) -> s
 
 
 def tags(
-    batch_id: int, experiment_id: int, deadline: str, extra: Mapping[str, str]
+    batch_id: int, experiment_id: int, deadline: str, owner: str, extra: Mapping[str, str]
 ) -> dict[str, str]:
     """Tags of every resource of a batch; ours win over the user's."""
     return {
@@ -116,4 +120,5 @@ def tags(
         BATCH_TAG: str(batch_id),
         EXPERIMENT_TAG: str(experiment_id),
         DEADLINE_TAG: deadline,
+        OWNER_TAG: owner,
     }

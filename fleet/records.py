@@ -10,7 +10,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 from fleet.request import FleetRequest, scopes_of
 from fleet.settings import Settings
 
-Action = Literal["succeed", "wait", "retry", "fail_machine", "fail_fleet"]
+Action = Literal["succeed", "wait", "retry", "replace", "move", "fail_machine", "fail_fleet"]
+"""What follows a failure: nothing (it was done already), the same call later (told when, or not),
+another VM in the same place, or elsewhere, one VM less, or no fleet."""
 
 
 class Failure(TypedDict):
@@ -22,6 +24,29 @@ class Failure(TypedDict):
     advice: str
     retry_after: float | None
     """Seconds that Azure asked us to wait, when it said so."""
+    scope: str
+    """For `move`: the members of a place, space-separated, in which it holds ("location family")."""
+    cool_down: float
+    """For `move`: seconds for which VMs go elsewhere."""
+    passing: bool
+    """For `move`: whether one VM at a time may try the same place when no other is open."""
+
+
+class Place(TypedDict):
+    """Where a VM can be: what Azure's capacity and quotas depend on."""
+
+    location: str
+    zone: str | None
+    vm_size: str
+    priority: str
+
+
+class Size(TypedDict):
+    """What the plan learned of a VM size."""
+
+    family: str
+    """As the quotas name it."""
+    vcpus: int
 
 
 class Order(TypedDict):
@@ -42,6 +67,13 @@ class Order(TypedDict):
     client_principal_id: str | None
     client_principal_type: str
     location: str | None
+    zones: list[str]
+    vm_size: str
+    priority: str
+    fallbacks: list[dict[str, Any]]
+    """In the order of preference: the members of `Place` in which each differs from the above."""
+    sizes: dict[str, Size]
+    """By VM size; empty until planned, and for sizes that the plan could not look up."""
     vm: dict[str, Any]
     outbound: str
     subnet_id: str | None
@@ -50,16 +82,51 @@ class Order(TypedDict):
     max_lifetime: float
     observe_seconds: float
     watch_seconds: float
+    writes_per_second: float
+    owner: str
+    """The deployment that looks after the fleet: `Settings.owner`."""
     sealed: str
     fingerprint: str
     created_at: NotRequired[str]
     deadline: NotRequired[str]
 
 
-class Machine(TypedDict):
-    """One VM as the orchestrator knows it."""
+class Assignment(TypedDict):
+    """A VM to ask for, and where. An ordinal is asked for in one place only: no PUT is ever repeated
+    with another body.
+    """
 
     ordinal: int
+    place: Place
+    replaces: int | None
+    """The ordinal of the VM in whose stead this one is asked for."""
+    attempt: int
+    """1 for the first VM of a line of replacements."""
+
+
+class Opening(TypedDict):
+    """A VM that failed, and that another is to stand in for."""
+
+    replaces: int
+    attempt: int
+    """Of the VM to come."""
+    code: str
+    """Of the failure."""
+
+
+class Prepared(TypedDict):
+    """An ordinal whose NIC was asked for, and its VM not yet."""
+
+    ordinal: int
+    location: str
+    """Of the NIC."""
+    made: bool
+    """Whether it is known to be there."""
+
+
+class Machine(Assignment):
+    """One VM as the orchestrator knows it."""
+
     name: str
     created_at: str
     """When Azure accepted the VM (`properties.timeCreated`), ISO 8601."""
@@ -73,7 +140,10 @@ class Machine(TypedDict):
     tries: int
     next_try: str | None
     """When its missing roles are to be sent again, ISO 8601; None: at once."""
-    state: Literal["creating", "running", "failed", "gone"]
+    state: Literal["refused", "creating", "running", "failed", "gone"]
+    """`refused`: Azure never accepted it. `gone`: it ended, by itself or by Azure's hand."""
+    ended: dict[str, str] | None
+    """Why it failed or was refused: `code`, `message`, and `next`, what was done then."""
 
 
 class Trials(TypedDict):
@@ -109,8 +179,12 @@ def order_of(request: FleetRequest, settings: Settings, batch_id: int) -> dict[s
         "client_principal_id": request.client_principal_id or account.client_id,
         "client_principal_type": request.client_principal_type,
         "location": request.location,
+        "zones": list(dict.fromkeys(request.zones)),
+        "vm_size": request.vm_size,
+        "priority": request.priority,
+        "fallbacks": [one.model_dump(exclude_none=True) for one in request.fallbacks],
+        "sizes": {},
         "vm": {
-            "size": request.vm_size,
             "image": {
                 "publisher": request.image_publisher,
                 "offer": request.image_offer,
@@ -118,8 +192,6 @@ def order_of(request: FleetRequest, settings: Settings, batch_id: int) -> dict[s
                 "version": request.image_version,
             },
             "disk_type": request.disk_type,
-            "zones": list(request.zones),
-            "priority": request.priority,
             "max_price": request.max_price,
             "ephemeral_os_disk": request.ephemeral_os_disk,
         },
@@ -129,6 +201,8 @@ def order_of(request: FleetRequest, settings: Settings, batch_id: int) -> dict[s
         "tags": dict(request.tags),
         "max_lifetime": request.max_lifetime,
         "observe_seconds": settings.observe_seconds,
+        "writes_per_second": settings.writes_per_second,
+        "owner": settings.owner,
         "watch_seconds": settings.watch_seconds,
         "sealed": "",
         "fingerprint": "",

@@ -41,6 +41,11 @@ Guid = Annotated[
 ]
 
 
+Location = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}$")]
+Zone = Literal["1", "2", "3"]
+Priority = Literal["Regular", "Spot"]
+
+
 class Fault(dict[str, str]):
     """One thing wrong with a request: `pointer` (a JSON pointer, RFC 6901) and `detail`."""
 
@@ -71,6 +76,17 @@ class AzureJson(BaseModel):
     resource_group: ResourceGroup | None = None
 
 
+class Fallback(BaseModel):
+    """Where to go when Azure has no room in the places before: what differs from the request."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    location: Location | None = None
+    vm_size: Text | None = None
+    zone: Zone | None = None
+    priority: Priority | None = None
+
+
 class FleetRequest(BaseModel):
     """Everything that a user can ask of a fleet. Names and defaults are `AzureVMInstance`'s."""
 
@@ -86,7 +102,7 @@ class FleetRequest(BaseModel):
         None, gt=0, allow_inf_nan=False, description="Seconds per trial; null: no limit."
     )
     azure_json: AzureJson = AzureJson.model_construct()
-    location: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}$")] | None = Field(
+    location: Location | None = Field(
         None, description="Azure region; default: the resource group's."
     )
     vm_size: Text = "Standard_B16s_v2"
@@ -112,8 +128,11 @@ class FleetRequest(BaseModel):
         "default", description="The way out of a new subnet; existing: subnet_id has its own."
     )
     subnet_id: SubnetId | None = None
-    zones: list[Literal["1", "2", "3"]] = Field([], description="VMs are dealt to these in turn.")
-    priority: Literal["Regular", "Spot"] = "Regular"
+    zones: list[Zone] = Field([], description="VMs are dealt to these in turn.")
+    priority: Priority = "Regular"
+    fallbacks: list[Fallback] = Field(
+        [], max_length=20, description="Where to go, in this order, when Azure has no room."
+    )
     max_price: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Spot: US dollars an hour at most."
     )
@@ -168,6 +187,9 @@ def _disagreements(asked: Mapping[str, Any]) -> list[tuple[bool, str, str]]:
     account = asked.get("azure_json")
     account = account if isinstance(account, Mapping) else {}
     least, wanted, tags = asked.get("min_instances"), asked.get("n_instances"), asked.get("tags")
+    listed = asked.get("fallbacks")
+    fallbacks = listed if isinstance(listed, list) else []
+    fallbacks = [fallback for fallback in fallbacks if isinstance(fallback, Mapping)]
     return [
         (
             "client_secret" in account
@@ -181,9 +203,22 @@ def _disagreements(asked: Mapping[str, Any]) -> list[tuple[bool, str, str]]:
             "This is above n_instances.",
         ),
         (
-            asked.get("max_price") is not None and asked.get("priority") != "Spot",
+            asked.get("max_price") is not None
+            and asked.get("priority") != "Spot"
+            and not any(fallback.get("priority") == "Spot" for fallback in fallbacks),
             "/max_price",
             "A price limit is for priority Spot only.",
+        ),
+        (
+            any(not fallback for fallback in fallbacks),
+            "/fallbacks",
+            "A fallback must differ in something: location, vm_size, zone or priority.",
+        ),
+        (
+            bool(asked.get("subnet_id"))
+            and any(fallback.get("location") for fallback in fallbacks),
+            "/fallbacks",
+            "With a subnet of yours (subnet_id) every VM must be in that subnet's region.",
         ),
         (
             asked.get("outbound") == "existing" and not asked.get("subnet_id"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,14 @@ class Settings:
     sealing_keys: tuple[str, ...] = field(repr=False)
     observe_seconds: float
     watch_seconds: float
+    writes_per_second: float
+    """Azure's refill of a principal's bucket of writes (10): how fast a fleet may create."""
+    owner: str
+    """Which deployment made a resource: one app's sweep leaves alone what another looks after.
+
+    FLEET_OWNER, else the site's name in Azure, else a digest of the sealing key: no two
+    deployments share it by accident.
+    """
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -62,10 +71,18 @@ class Settings:
             sealing_keys=keys,
             observe_seconds=seconds("FLEET_OBSERVE_SECONDS", 5),
             watch_seconds=seconds("FLEET_WATCH_SECONDS", 30),
+            writes_per_second=seconds("FLEET_WRITES_PER_SECOND", 10),
+            owner=_owner(environment, keys),
         )
         if faults:
             raise SettingsError(faults)
         return settings
+
+
+def _owner(environment: Mapping[str, str], keys: tuple[str, ...]) -> str:
+    named = environment.get("FLEET_OWNER") or environment.get("WEBSITE_SITE_NAME")
+    # The oldest key: it is the last to change when keys are rotated.
+    return named or "key-" + hashlib.sha256("".join(keys[-1:]).encode()).hexdigest()[:12]
 
 
 class SettingsError(ValueError):

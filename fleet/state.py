@@ -4,32 +4,78 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
-from typing import Any, cast
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, cast
 
-from fleet.records import Failure, Machine, Order, Trials
+from fleet import names
+from fleet.machines import asked
+from fleet.places import Block, block, label, lifted, remember
+from fleet.records import Assignment, Failure, Machine, Opening, Order, Place, Prepared, Trials
 
-SHOWN_FAILURES = 8
 SHOWN_CHARACTERS = 240
-"""Together they keep the custom status, counters and failures, well below its limit of 16 KB."""
-
-_NEW_MACHINE = {"assigned": [], "settled": False, "refusal": None, "tries": 0, "next_try": None}
+"""Of a failure's message: the custom status holds some of them, and must stay below 16 KB."""
 
 TERMINAL = frozenset({"done", "cancelled", "failed"})
+
+ATTEMPTS = 8
+"""VMs asked for in the stead of one, itself included."""
+BURST = 180
+"""Writes that Azure takes at once: of its bucket of 200 the rest is left to others."""
+THRICE = 3
+"""VMs lost to the same fault that another VM would meet as well: then no more are asked for."""
+
+
+_NEW_MACHINE = {"assigned": [], "settled": False, "refusal": None, "tries": 0, "next_try": None,
+                "replaces": None, "attempt": 1, "ended": None}  # fmt: skip
+_UP = ("Succeeded", "Updating", "Deleting")
+
+
+class Seen(NamedTuple):
+    """What one look tells, as ordinals."""
+
+    failed: list[int]
+    """Accepted, and then not brought up."""
+    vanished: list[int]
+    """Gone before they ran."""
+    unwanted: list[int]
+    """There, though we know nothing of them or have given them up."""
 
 
 @dataclass
 class FleetState:
-    """Everything that decides what comes next. Pure: no clock, no I/O; times are handed in."""
+    """Everything that decides what comes next. Pure: no clock, no I/O; times are handed in.
+
+    Each of the `n_instances` VMs asked for is a living VM, one that has ended, an opening, one given
+    up, or one that was never asked for (`fresh`).
+    """
 
     order: Order
     phase: str = "plan"
+    fresh: int = 0
+    openings: list[Opening] = field(default_factory=list)
+    given_up: dict[str, int] = field(default_factory=dict)
+    """VMs that nothing stands in for, by the code of their last failure."""
     next_ordinal: int = 0
-    prepared: list[int] = field(default_factory=list)
-    """Ordinals that have a NIC and not yet a VM."""
+    waves: int = 0
+    prepared: list[Prepared] = field(default_factory=list)
     machines: dict[int, Machine] = field(default_factory=dict)
+    networks: list[str] = field(default_factory=list)
+    """Locations whose network is there."""
+    blocks: list[Block] = field(default_factory=list)
+    tried: list[Place] = field(default_factory=list)
+    """Where Azure has taken or refused a VM of the fleet."""
+    tallies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By place: VMs accepted, and failures by code."""
+    stopped: Failure | None = None
+    """Why no more VMs are asked for."""
+    not_before: str | None = None
+    """Until then Azure wants no more writes, ISO 8601."""
+    spent: float = 0.0
+    spent_at: str | None = None
+    """Writes that Azure still counts, and when that was."""
     failures: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By code: count, message, advice, and what we did."""
+    warnings: list[str] = field(default_factory=list)
     trials: Trials | None = None
     provisioned_at: str | None = None
     trials_ended_at: str | None = None
@@ -40,14 +86,13 @@ class FleetState:
     """Ordinals that were given up, and may still be there."""
     unreleased: list[int] = field(default_factory=list)
     """Ordinals that are gone, whose roles are not yet taken back."""
-    refused: int = 0
-    """VMs in a row that Azure has refused."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> FleetState:
         """From an orchestration's input: an order alone at first, then what `write` made."""
         if "order" not in document:
-            return cls(cast(Order, dict(document)))
+            order = cast(Order, dict(document))
+            return cls(order, fresh=order["n_instances"])
         # Tolerant: the state may have been written by the release before, or the one after.
         known = {field.name for field in fields(cls)}
         state = {name: value for name, value in document.items() if name in known}
@@ -58,18 +103,170 @@ class FleetState:
         """As JSON, for `continue_as_new`."""
         return {**vars(self), "machines": list(self.machines.values())}
 
-    def take(self, room: int) -> list[int]:
-        """The next ordinals to create, `room` at most; they are taken for good."""
-        ordinals = list(self._next(room))
-        self.next_ordinal += len(ordinals)
-        return ordinals
+    # Asking for VMs
 
-    def to_prepare(self, window: int) -> list[int]:
-        """Of the ordinals that come next, `window` at most, those that have no NIC yet."""
-        return [ordinal for ordinal in self._next(window) if ordinal not in self.prepared]
+    def deficit(self) -> int:
+        """VMs that are wanted and neither live nor have lived; none for whom no trial would be left."""
+        wanted = len(self.openings) + self.fresh
+        if self.trials is None:
+            return wanted
+        open_trials = self.trials["ready"] + self.trials["running"]
+        return max(0, min(wanted, open_trials - len(self.living())))
 
-    def _next(self, count: int) -> range:
-        return range(self.next_ordinal, min(self.next_ordinal + count, self.order["n_instances"]))
+    def budget(self) -> int:
+        """How many more VMs may be asked for at all, whatever happens to them."""
+        return min(2 * self.order["n_instances"] + 10, names.ORDINALS) - self.next_ordinal
+
+    def assign(self, places: Iterable[Place]) -> list[Assignment]:
+        """One VM for each place: openings first. Their ordinals are taken for good."""
+        assignments: list[Assignment] = []
+        for place in places:
+            opening = self.openings.pop(0) if self.openings else None
+            if opening is None:
+                self.fresh -= 1
+            assignments.append(
+                {
+                    "ordinal": self._ordinal(place["location"]),
+                    "place": place,
+                    "replaces": opening and opening["replaces"],
+                    "attempt": opening["attempt"] if opening else 1,
+                }
+            )
+        return assignments
+
+    def _ordinal(self, location: str) -> int:
+        for one in self.prepared:
+            if one["location"] == location:
+                self.prepared.remove(one)
+                return one["ordinal"]
+        self.next_ordinal += 1
+        return self.next_ordinal - 1
+
+    def take_back(self, assignment: Assignment, *, has_nic: bool) -> None:
+        """An assignment that was not sent: its VM is asked for again, in whatever place."""
+        self._reopen(assignment)
+        location = assignment["place"]["location"]
+        self.prepared.append(
+            {"ordinal": assignment["ordinal"], "location": location, "made": has_nic}
+        )
+
+    def _reopen(self, assignment: Assignment) -> None:
+        replaced = assignment["replaces"]
+        if replaced is None:
+            self.fresh += 1
+        else:
+            code = (self.machines[replaced]["ended"] or {}).get("code", "")
+            self.openings.append(
+                {"replaces": replaced, "attempt": assignment["attempt"], "code": code}
+            )
+
+    def with_nic(self) -> set[int]:
+        """Ordinals whose NIC is there, and whose VM was not asked for."""
+        return {one["ordinal"] for one in self.prepared if one["made"]}
+
+    def to_prepare(self, location: str, count: int) -> list[Prepared]:
+        """New ordinals for the VMs that come next in a location; taken, as if they had no NIC yet."""
+        there = sum(one["location"] == location for one in self.prepared)
+        count = max(0, min(count - there, self.deficit() - there, self.budget()))
+        first, self.next_ordinal = self.next_ordinal, self.next_ordinal + count
+        new: list[Prepared] = [
+            {"ordinal": ordinal, "location": location, "made": False}
+            for ordinal in range(first, first + count)
+        ]
+        self.prepared += new
+        return new
+
+    def accept(self, machine: Machine) -> None:
+        """Azure has a VM, or has told something new of it."""
+        if machine["ordinal"] not in self.machines:
+            self._tally(machine["place"])["accepted"] += 1
+            self._try(machine["place"])
+        self.machines[machine["ordinal"]] = machine
+
+    def refuse(self, assignment: Assignment, failure: Failure, now: datetime) -> None:
+        """Azure did not accept a VM. Throttling is no failure of the VM: it is asked for again."""
+        if failure["action"] == "wait":
+            self.hold(now, failure["retry_after"] or 0.0)
+            self.note(failure, "waited as long as Azure said")
+            self._reopen(assignment)
+            return
+        self._try(assignment["place"])
+        self.machines[assignment["ordinal"]] = asked(self.order, assignment)
+        self.fail(assignment["ordinal"], failure, now)
+
+    def _try(self, place: Place) -> None:
+        if place not in self.tried:
+            self.tried.append(place)
+
+    def fail(self, ordinal: int, failure: Failure, now: datetime) -> None:
+        """A VM has failed: remember why and what follows, and open its place in the fleet again where
+        another may do better.
+        """
+        machine = self.machines[ordinal]
+        code = failure["code"]
+        codes = self._tally(machine["place"])["failed"]
+        codes[code] = codes.get(code, 0) + 1
+        if failure["scope"]:
+            new = block(machine["place"], failure, self.order["sizes"], now)
+            self.blocks = remember(self.blocks, new)
+        count = self.failures.get(code, {"count": 0})["count"] + 1
+        if failure["action"] == "fail_fleet" or (count >= THRICE and self._is_everybodys(failure)):
+            self.stopped = self.stopped or failure
+        if self.stopped or self._is_hopeless(machine, failure):
+            self.given_up[code] = self.given_up.get(code, 0) + 1
+            did = "gave this VM up"
+        else:
+            self.openings.append(
+                {"replaces": ordinal, "attempt": machine["attempt"] + 1, "code": code}
+            )
+            did = "asked for another VM" if failure["action"] == "replace" else "looked elsewhere"
+        machine["ended"] = {"code": code, "message": failure["message"], "next": did}
+        self.note(failure, did)
+
+    def _is_everybodys(self, failure: Failure) -> bool:
+        """Whether the next VM would meet the same: an answer that we do not know, or an image and a
+        size that no VM has come to run with.
+        """
+        if failure["action"] == "replace":
+            return self.count("running", "gone") == 0
+        return failure["action"] == "fail_machine"
+
+    def _is_hopeless(self, machine: Machine, failure: Failure) -> bool:
+        """Whether another VM would fare no better: the fault is not the place's, or it comes back."""
+        if machine["attempt"] >= ATTEMPTS or failure["action"] == "fail_machine":
+            return True
+        before = self.machines.get(-1 if machine["replaces"] is None else machine["replaces"])
+        ended = before and before["ended"]
+        return bool(failure["action"] == "replace" and ended and ended["code"] == failure["code"])
+
+    def _tally(self, place: Place) -> dict[str, Any]:
+        return self.tallies.setdefault(label(place), {"accepted": 0, "failed": {}})
+
+    # Azure's pace
+
+    def hold(self, now: datetime, seconds: float) -> None:
+        """Azure asked the fleet to wait."""
+        until = now + timedelta(seconds=seconds)
+        if self.not_before is None or until > datetime.fromisoformat(self.not_before):
+            self.not_before = until.isoformat()
+
+    def spend(self, writes: int, now: datetime) -> float:
+        """Count writes; returns the seconds to wait before they fit into Azure's bucket."""
+        rate, at = self.order["writes_per_second"], self.spent_at
+        passed = (now - datetime.fromisoformat(at)).total_seconds() if at else 0.0
+        self.spent = max(0.0, self.spent - passed * rate) + writes
+        self.spent_at = now.isoformat()
+        wait = max(0.0, (self.spent - BURST) / rate)
+        if self.not_before is None:
+            return wait
+        return max(wait, (datetime.fromisoformat(self.not_before) - now).total_seconds())
+
+    def writes_per_vm(self) -> int:
+        """NIC, VM, and its role assignments."""
+        clients = 1 if self.order["client_principal_id"] else 0
+        return 3 + len(self.order["resource_uris"]) + clients
+
+    # What there is
 
     def count(self, *states: str) -> int:
         return sum(machine["state"] in states for machine in self.machines.values())
@@ -93,9 +290,6 @@ class FleetState:
         """Ordinals of VMs whose identity Azure has not told us yet."""
         return [m["ordinal"] for m in self.living() if m["principal_id"] is None]
 
-    def add(self, machine: Machine) -> None:
-        self.machines[machine["ordinal"]] = machine
-
     def note(self, failure: Failure, did: str) -> None:
         """Count a failure under its code, with the latest words and what we did about it."""
         group = self.failures.setdefault(failure["code"], {"count": 0})
@@ -106,10 +300,8 @@ class FleetState:
             "advice": failure["advice"],
         }
 
-    def see(
-        self, states: Mapping[str, Iterable[int]], identities: Mapping[str, Any]
-    ) -> tuple[list[int], list[int]]:
-        """Take in one LIST. Returns the ordinals that have failed, and those we did not know of.
+    def see(self, states: Mapping[str, Iterable[int]], identities: Mapping[str, Any]) -> Seen:
+        """Take in one LIST.
 
         A VM counts as gone when two looks in a row do not show it: a list may lag behind a PUT.
         """
@@ -119,28 +311,44 @@ class FleetState:
                 machine = self.machines[int(key)]
                 machine["principal_id"], machine["created_at"] = principal_id, created_at
         failed = [m["ordinal"] for m in self.living() if shown.get(m["ordinal"]) == "Failed"]
-        for machine in self.living():
-            if shown.get(machine["ordinal"]) in ("Succeeded", "Updating", "Deleting"):
-                machine["state"] = "running"
-        self._see_absent(set(shown))
-        strangers = [
+        up = [
+            machine
+            for machine in self.living()
+            if machine["state"] == "creating" and shown.get(machine["ordinal"]) in _UP
+        ]
+        for machine in up:
+            machine["state"] = "running"
+        self.blocks = lifted(self.blocks, up, self.order["sizes"])
+        vanished = self._see_absent(set(shown))
+        unwanted = [
             ordinal
             for ordinal, state in shown.items()
-            if ordinal not in self.machines and state != "Deleting"
+            if state != "Deleting" and not self._is_wanted(ordinal)
         ]
-        return failed, strangers
+        return Seen(failed, vanished, unwanted)
 
-    def _see_absent(self, shown: set[int]) -> None:
+    def _is_wanted(self, ordinal: int) -> bool:
+        """Not so: a VM whose PUT was answered by nobody, or by a refusal, and which is there yet."""
+        machine = self.machines.get(ordinal)
+        return machine is not None and machine["state"] in ("creating", "running")
+
+    def _see_absent(self, shown: set[int]) -> list[int]:
+        """Returns those that are gone now and never ran."""
         watched = [*(machine["ordinal"] for machine in self.living()), *self.doomed]
         absent = [ordinal for ordinal in watched if ordinal not in shown]
+        vanished = []
         for ordinal in absent:
-            if ordinal in self.missing:
-                if ordinal in self.doomed:
-                    self.doomed.remove(ordinal)
-                else:
-                    self.machines[ordinal]["state"] = "gone"
-                self.unreleased.append(ordinal)
+            if ordinal not in self.missing:
+                continue
+            if ordinal in self.doomed:
+                self.doomed.remove(ordinal)
+            else:
+                if self.machines[ordinal]["state"] == "creating":
+                    vanished.append(ordinal)
+                self.machines[ordinal]["state"] = "gone"
+            self.unreleased.append(ordinal)
         self.missing = [ordinal for ordinal in absent if ordinal not in self.unreleased]
+        return vanished
 
     def doom(self, ordinals: Iterable[int]) -> None:
         """These VMs are given up; their deletion has been asked for."""
@@ -154,24 +362,3 @@ class FleetState:
 
     def past_deadline(self, now: datetime) -> bool:
         return "deadline" in self.order and now >= datetime.fromisoformat(self.order["deadline"])
-
-    def status(self) -> dict[str, Any]:
-        """The custom status: counters, and the most frequent failures in words."""
-        often = sorted(self.failures.items(), key=lambda item: -item[1]["count"])[:SHOWN_FAILURES]
-        return {
-            "phase": self.phase,
-            "machines": {
-                "wanted": self.order["n_instances"],
-                "accepted": len(self.machines),
-                "permitted": self.permitted(),
-                "running": self.count("running"),
-                "failed": self.count("failed"),
-                "gone": self.count("gone"),
-            },
-            "trials": self.trials,
-            "failures": [{"code": code, **group} for code, group in often],
-            "created_at": self.order.get("created_at"),
-            "provisioned_at": self.provisioned_at,
-            "deadline": self.order.get("deadline"),
-            "reason": self.reason,
-        }

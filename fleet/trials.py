@@ -63,26 +63,29 @@ def count(uri: str, experiment_id: int) -> Trials | None:
     }
 
 
-def release(uri: str, experiment_id: int, runner_ids: Sequence[int]) -> int:
-    """Put the open trials of runners that are gone back to the queue. Returns how many.
+def release(uri: str, experiment_id: int, runner_ids: Sequence[int]) -> list[int]:
+    """Put the open trials of runners that are gone back to the queue. Returns the runners that held
+    some.
 
     What they had measured is deleted, or the trial's results would mix two machines' timings.
     Raises DatabaseUnreachable. Only for runners whose VM no longer exists: another would write on.
     """
     statement = """
-        WITH released AS (
-            UPDATE trial SET runner_id = -1, start_time = NULL
+        WITH held AS (
+            SELECT id, runner_id FROM trial
             WHERE experiment_id = %s AND runner_id = ANY(%s) AND end_time IS NULL
-            RETURNING id
+            FOR UPDATE
+        ), released AS (
+            UPDATE trial SET runner_id = -1, start_time = NULL
+            FROM held WHERE trial.id = held.id
         ), forgotten AS (
-            DELETE FROM measure_outcome WHERE trial_id IN (SELECT id FROM released)
+            DELETE FROM measure_outcome WHERE trial_id IN (SELECT id FROM held)
         )
-        SELECT count(*) FROM released
+        SELECT DISTINCT runner_id FROM held
     """
     with _connected(uri) as database, database.cursor() as cursor:
         cursor.execute(statement, (experiment_id, list(runner_ids)))
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
+        return sorted(int(runner) for (runner,) in cursor.fetchall())
 
 
 @contextmanager

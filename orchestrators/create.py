@@ -6,16 +6,16 @@ from typing import Any
 
 from fleet import names
 from fleet.failures import failure
-from fleet.records import Failure
-from fleet.state import FleetState
+from fleet.places import block, choose, remember
+from fleet.records import Failure, Place
+from fleet.state import BURST, FleetState
+from orchestrators import network
 from orchestrators.patterns import CHUNK, Context, Ended, Steps, show, sleep_unless, told
-from orchestrators.reconcile import check_deadline, give_up_boots, give_up_roles, look
+from orchestrators.reconcile import check_deadline, give_up_roles, look, reconcile
 from orchestrators.wave import create_wave
 
 TURNS = 40
 """Waves or ticks per history: at each step all of its events are replayed."""
-REFUSALS = 3
-"""VMs in a row that Azure refuses before we stop asking: the next would be refused as well."""
 ROLE_WAIT = 5.0
 """Seconds between two tries while every place of the window is taken."""
 
@@ -23,15 +23,14 @@ ROLE_WAIT = 5.0
 def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     """Waves, until every VM was asked for; at most `max_undead` VMs ever lack their role.
 
-    Returns whether it is over; if not, it goes on in a new history.
+    Returns whether it is over; if not, it goes on in a new history. What Azure has no place for now
+    is left to `observe`.
     """
-    window = min(fleet.order["max_undead"], CHUNK)
     for _ in range(TURNS):
-        if fleet.next_ordinal >= fleet.order["n_instances"] or fleet.refused >= REFUSALS:
+        if not places_for_more(context, fleet):
             return True
-        room = window - len(fleet.undead())
-        if room > 0:
-            yield from run_wave(context, fleet, cancel, room, window)
+        if window_of(fleet) > len(fleet.undead()):
+            yield from fill(context, fleet, cancel)
         else:
             yield from sleep_unless(context, cancel, ROLE_WAIT)
             yield from look(context, fleet)
@@ -43,65 +42,115 @@ def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     return False
 
 
-def run_wave(context: Context, fleet: FleetState, cancel: Any, room: int, window: int) -> Steps:
-    """One `create_wave` of at most `room` VMs. A cancel is seen, but the wave is awaited: what it
-    makes must be known before it can be deleted.
+def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+    """One LIST per tick, until every VM runs with its roles, or has failed and nothing can stand in
+    for it.
+
+    Returns whether it is over. Raises Ended when fewer than `min_instances` have come to run.
     """
-    ordinals = fleet.take(room)
+    for _ in range(TURNS):
+        waiting = fleet.count("creating") or fleet.unsettled()
+        if not waiting and not places_for_more(context, fleet):
+            if fleet.count("running", "gone") < fleet.order["min_instances"]:
+                raise Ended("failed", too_few(fleet))
+            return True
+        if (yield from sleep_unless(context, cancel, fleet.order["observe_seconds"])):
+            raise Ended("cancelled")
+        yield from reconcile(context, fleet)
+        yield from fill(context, fleet, cancel)
+        show(context, fleet, "observe")
+        check_deadline(context, fleet)
+    return False
+
+
+def fill(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+    """One wave, as large as the window, the places and Azure's pace have room for."""
+    room = window_of(fleet) - len(fleet.undead())
+    places = places_for_more(context, fleet)[: max(0, room)]
+    for location in dict.fromkeys(place["location"] for place in places):
+        reason = yield from network.ensure(context, fleet, cancel, location)
+        if reason is not None:
+            places = [place for place in places if place["location"] != location]
+            _close(context, fleet, location, reason)
+    if not places:
+        return
+    wait = fleet.spend(len(places) * fleet.writes_per_vm(), context.current_utc_datetime)
+    if wait > 0 and (yield from sleep_unless(context, cancel, wait)):
+        raise Ended("cancelled")
+    yield from run_wave(context, fleet, cancel, places)
+
+
+def window_of(fleet: FleetState) -> int:
+    """How many VMs may lack their role at once."""
+    return max(1, min(fleet.order["max_undead"], CHUNK, BURST // fleet.writes_per_vm()))
+
+
+def places_for_more(context: Context, fleet: FleetState) -> list[Place]:
+    """Where the VMs that are wanted could be asked for now; empty when none is to be asked for."""
+    count = min(fleet.deficit(), fleet.budget(), CHUNK)
+    if fleet.stopped or count <= 0:
+        return []
+    now = context.current_utc_datetime
+    return choose(fleet.order, fleet.blocks, fleet.living(), count, now)
+
+
+def run_wave(context: Context, fleet: FleetState, cancel: Any, places: list[Place]) -> Steps:
+    """One `create_wave`, a VM in each of the places. A cancel is seen, but the wave is awaited: what
+    it makes must be known before it can be deleted.
+    """
+    ready = fleet.with_nic()
+    assignments = fleet.assign(places)
     task = {
         "order": fleet.order,
-        "ordinals": ordinals,
-        "prepared": fleet.prepared,
-        "following": fleet.to_prepare(window),
+        "assignments": assignments,
+        "tried": fleet.tried,
+        "prepared": [one["ordinal"] for one in assignments if one["ordinal"] in ready],
+        "following": fleet.to_prepare(places[0]["location"], window_of(fleet)),
         "pending": fleet.undead(),
     }
-    name = names.wave_id(fleet.order["batch_id"], ordinals[0])
+    fleet.waves += 1
+    name = names.wave_id(fleet.order["batch_id"], fleet.waves)
     wave = context.call_sub_orchestrator(create_wave, task, name)
     yield context.task_any([wave] if cancel.is_completed else [cancel, wave])
     if not wave.is_completed:
         yield context.task_any([wave])
     if isinstance(wave.result, Exception):
         raise Ended("failed", told(wave.result))
-    _take_in(fleet, ordinals, wave.result)
-
-
-def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
-    """One LIST per tick, until every VM runs with its roles, or has failed.
-
-    Returns whether it is over. Raises Ended when fewer than `min_instances` have come to run.
-    """
-    for _ in range(TURNS):
-        if not fleet.count("creating") and not fleet.unsettled():
-            if fleet.count("running", "gone") < fleet.order["min_instances"]:
-                raise Ended("failed", too_few(fleet))
-            return True
-        if (yield from sleep_unless(context, cancel, fleet.order["observe_seconds"])):
-            raise Ended("cancelled")
-        yield from look(context, fleet)
-        yield from give_up_roles(context, fleet)
-        yield from give_up_boots(context, fleet)
-        show(context, fleet, "observe")
-        check_deadline(context, fleet)
-    return False
+    _take_in(context, fleet, wave.result)
 
 
 def too_few(fleet: FleetState) -> Failure:
-    """Why there are fewer VMs than `min_instances`: the most frequent failure, in its own words."""
-    often = max(fleet.failures.items(), key=lambda item: item[1]["count"], default=None)
+    """Why there are fewer VMs than `min_instances`: what stopped us, or the most frequent failure."""
     text = f"{fleet.count('running', 'gone')} of {fleet.order['n_instances']} VMs came to run."
+    often: tuple[str, Any] | None
+    often = max(fleet.failures.items(), key=lambda item: item[1]["count"], default=None)
+    if fleet.stopped is not None:
+        often = fleet.stopped["code"], {**fleet.stopped}
     if often is None:
         return failure("TooFewMachines", text, "fail_fleet", "See the app's log.")
     code, group = often
     return failure(code, f"{text} {group['message']}", "fail_fleet", group["advice"])
 
 
-def _take_in(fleet: FleetState, ordinals: list[int], result: dict[str, Any]) -> None:
+def _take_in(context: Context, fleet: FleetState, result: dict[str, Any]) -> None:
+    now = context.current_utc_datetime
     for machine in result["machines"]:
-        fleet.add(machine)
-    for reason in result["failures"]:
-        fleet.note(reason, "gave this VM up")
-    hopeless = any(reason["action"] == "fail_fleet" for reason in result["failures"])
-    made = len(ordinals) - len(result["failures"])
-    fleet.refused = REFUSALS if hopeless else 0 if made else fleet.refused + len(ordinals)
-    unused = [ordinal for ordinal in fleet.prepared if ordinal not in ordinals]
-    fleet.prepared = [*unused, *result["prepared"]]
+        fleet.accept(machine)
+        refusal = machine["refusal"]
+        if refusal is not None and refusal["action"] == "wait":
+            fleet.hold(now, refusal["retry_after"] or 0.0)
+    for one in result["refusals"]:
+        fleet.refuse(one["assignment"], one["failure"], now)
+    for one in result["unsent"]:
+        fleet.take_back(one["assignment"], has_nic=one["has_nic"])
+    for following in fleet.prepared:
+        following["made"] = following["made"] or following["ordinal"] in result["prepared"]
+
+
+def _close(context: Context, fleet: FleetState, location: str, reason: Failure) -> None:
+    """No VM goes to a location whose network cannot be had, for as long as a quota would be held."""
+    fleet.note(reason, f"left {location} out")
+    reason = {**reason, "scope": "location", "cool_down": 600.0}
+    place = Place(location=location, zone=None, vm_size="", priority="")
+    now = context.current_utc_datetime
+    fleet.blocks = remember(fleet.blocks, block(place, reason, {}, now))

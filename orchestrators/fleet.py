@@ -7,13 +7,14 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.network import ensure_network
 from activities.plan import plan_fleet
 from activities.trials import release_trials
 from fleet import names
 from fleet.failures import failure
 from fleet.records import Failure
 from fleet.state import FleetState
+from fleet.status import custom_status
+from orchestrators import network
 from orchestrators.create import create, observe
 from orchestrators.patterns import Context, Ended, Steps, attempt, show, sleep_unless, told
 from orchestrators.teardown import teardown_fleet
@@ -21,12 +22,10 @@ from orchestrators.watch import watch
 
 bp = df.Blueprint()
 
-NETWORK_LOOKS = 60
-
 
 @bp.orchestration_trigger(context_name="context")
 def run_fleet(context: Context) -> Steps:
-    """An order (`fleet.records.Order`), or the state of one that goes on -> its summary.
+    """An order (`fleet.records.Order`), or the state of one that goes on -> `{summary, machines}`.
 
     One history after the other (`continue_as_new`), so that none grows with the fleet's life.
     """
@@ -58,7 +57,7 @@ def go_on(context: Context, fleet: FleetState, cancel: Any) -> Steps:
         raise Ended("cancelled")
     if fleet.phase == "plan":
         yield from plan(context, fleet)
-        yield from network(context, fleet, cancel)
+        yield from home_network(context, fleet, cancel)
         show(context, fleet, "create")
     if fleet.phase == "create":
         if not (yield from create(context, fleet, cancel)):
@@ -85,24 +84,26 @@ def plan(context: Context, fleet: FleetState) -> Steps:
         fleet.note(reason, "refused the fleet; nothing was created")
     if reasons:
         raise Ended("failed", reasons[0])
-    order["location"] = result["resolved"]["location"]
-    order["ssh_public_key"] = result["resolved"]["ssh_public_key"]
+    resolved = result["resolved"]
+    order["location"] = resolved["location"]
+    order["ssh_public_key"] = resolved["ssh_public_key"]
+    order["sizes"] = resolved["sizes"]
+    order["n_instances"] = fleet.fresh = resolved["n_instances"]
+    order["min_instances"] = min(order["min_instances"], order["n_instances"])
     fleet.trials = result["trials"]
+    fleet.warnings = [
+        f"{check['name']}: {check['detail']} {check['advice']}".strip()
+        for check in result["checks"]
+        if check["status"] in ("warning", "unknown")
+    ]
 
 
-def network(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+def home_network(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     show(context, fleet, "network")
-    for _ in range(NETWORK_LOOKS):
-        result = yield from attempt(context, ensure_network, {"order": fleet.order})
-        if not result["ok"]:
-            fleet.note(result["failure"], "gave the fleet up")
-            raise Ended("failed", result["failure"])
-        if result["ready"]:
-            return
-        if (yield from sleep_unless(context, cancel, result["retry_after"])):
-            raise Ended("cancelled")
-    text = f"The virtual network was not ready after {NETWORK_LOOKS} looks."
-    raise Ended("failed", failure("NetworkNotReady", text, "fail_fleet", "See its activity log."))
+    reason = yield from network.ensure(context, fleet, cancel, fleet.order["location"] or "")
+    if reason is not None:
+        fleet.note(reason, "gave the fleet up")
+        raise Ended("failed", reason)
 
 
 def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None) -> Steps:
@@ -123,7 +124,7 @@ def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None)
             if not released["ok"]:
                 fleet.note(released["failure"], "left trials marked as running")
     show(context, fleet, phase)
-    return fleet.status()
+    return {"summary": custom_status(fleet), "machines": list(fleet.machines.values())}
 
 
 def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps:

@@ -18,12 +18,15 @@ from activities.recorded import MARK
 from fleet.failures import failure
 from fleet.records import Failure
 from fleet.state import FleetState
+from fleet.status import custom_status
 
 ROUNDS = 5
 CHUNK = 50
 """Activities in one fan-out: each completion replays the whole history, so cost grows as its square."""
 
 FIRST_DELAY, LONGEST_DELAY = 2.0, 60.0
+THROTTLE_PATIENCE = timedelta(minutes=30)
+"""Waits of 20 minutes have been seen; a budget of attempts would be spent in one."""
 
 Steps = Generator[Any, Any, Any]
 Call = tuple[Any, dict[str, Any]]
@@ -72,18 +75,28 @@ class Backoff(df.RetryOptions):  # type: ignore[misc]
 
 
 def attempt(context: Context, activity: Any, task: dict[str, Any]) -> Steps:
-    """One activity with durable retry; returns its record, also when every attempt failed."""
-    try:
-        return (yield context.call_activity_with_retry(activity, Backoff(), task))
-    except Exception as error:
-        return {"ok": False, "failure": told(error)}
+    """One activity with durable retry; returns its record, also when every attempt failed.
+
+    Where Azure throttles it, it is tried again when Azure said, and no sooner; that is no failure,
+    and has its own budget.
+    """
+    give_up = context.current_utc_datetime + THROTTLE_PATIENCE
+    while True:
+        try:
+            result = yield context.call_activity_with_retry(activity, Backoff(), task)
+        except Exception as error:
+            return {"ok": False, "failure": told(error)}
+        if not is_throttled(result) or context.current_utc_datetime >= give_up:
+            return result
+        yield from sleep(context, _wait(result, 0))
 
 
 def settle(context: Context, calls: Sequence[Call], rounds: int = ROUNDS) -> Steps:
     """Fan out over (activity, task) pairs, dispatched in order; returns one record each, in order.
 
     What may pass is tried again, all of it together, after one durable timer: the longest wait that
-    Azure asked for, else a backoff. The activities must be idempotent and return records.
+    Azure asked for, else a backoff. A wait above LONGEST_DELAY is left to the caller, who can be
+    cancelled meanwhile. The activities must be idempotent and return records.
     """
     results: list[dict[str, Any]] = [{}] * len(calls)
     todo = list(range(len(calls)))
@@ -94,17 +107,17 @@ def settle(context: Context, calls: Sequence[Call], rounds: int = ROUNDS) -> Ste
             for place, answer in zip(places, answers, strict=True):
                 results[place] = answer
         todo = [place for place in todo if _may_pass(results[place])]
-        if not todo or turn == rounds - 1:
+        wait = max((_wait(results[place], turn) for place in todo), default=0.0)
+        if not todo or turn == rounds - 1 or wait > LONGEST_DELAY:
             break
-        waits = [results[place]["failure"]["retry_after"] or 0.0 for place in todo]
-        yield from sleep(context, max(*waits, delay(turn), 0.0))
+        yield from sleep(context, wait)
     return results
 
 
 def show(context: Context, fleet: FleetState, phase: str) -> None:
     """Enter (or stay in) a phase, and let the world see how far the fleet is."""
     fleet.phase = phase
-    context.set_custom_status(fleet.status())
+    context.set_custom_status(custom_status(fleet))
 
 
 def sleep(context: Context, seconds: float) -> Steps:
@@ -132,6 +145,11 @@ def is_passing(reason: Failure) -> bool:
     return reason["action"] in ("wait", "retry")
 
 
+def is_throttled(result: dict[str, Any]) -> bool:
+    """Whether Azure asked us to go slower."""
+    return not result["ok"] and result["failure"]["action"] == "wait"
+
+
 def told(error: BaseException) -> Failure:
     """The failure record inside an exception that crossed from an activity, or one made of it."""
     text = str(error)
@@ -142,6 +160,11 @@ def told(error: BaseException) -> Failure:
         advice = "The app's log has the details."
         return failure("ActivityFailed", text.partition("\n")[0], "retry", advice)
     return record
+
+
+def _wait(result: dict[str, Any], turn: int) -> float:
+    """Seconds to the next try of a call that has failed: as Azure said, else a backoff."""
+    return float(result["failure"]["retry_after"] or delay(turn))
 
 
 def _may_pass(result: dict[str, Any]) -> bool:

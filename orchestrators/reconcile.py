@@ -5,41 +5,68 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from activities.machines import delete_vm, list_machines
-from fleet.failures import failure
+from activities.machines import delete_vm, inspect_vms, list_machines
+from fleet.failures import explain, failure
+from fleet.machines import NO_WORDS
 from fleet.records import Failure
 from fleet.state import FleetState
 from orchestrators.patterns import Context, Ended, Steps, attempt, is_passing, settle
 from orchestrators.wave import assign
 
+INSPECTED_AT_ONCE = 10
 ROLE_PATIENCE = timedelta(minutes=5)
 """How long an identity may stay unknown: mostly seconds; peers wait 2 to 5 minutes."""
 BOOT_PATIENCE = timedelta(minutes=30)
 """Azure itself gives up on a guest after 20 to 40 minutes (OSProvisioningTimedOut)."""
 
 
+def reconcile(context: Context, fleet: FleetState) -> Steps:
+    """One look, and what follows from it; VMs that cannot come to work are given up."""
+    yield from look(context, fleet)
+    yield from give_up_roles(context, fleet)
+    yield from give_up_boots(context, fleet)
+
+
 def look(context: Context, fleet: FleetState) -> Steps:
     """One LIST; then whatever it allows or asks for: missing roles, and deleting VMs.
 
-    VMs that failed are deleted, and so are those that we did not know of: Azure had accepted them,
-    and its answer was lost. Both have been counted as failures.
+    VMs that failed are deleted before others stand in for them, and so are those that we do not
+    want: Azure had accepted them, and its answer was lost, or their deletion was.
     """
     task = {"order": fleet.order, "unknown": fleet.unknown()}
-    seen = yield from attempt(context, list_machines, task)
-    if seen["ok"]:
-        failed, strangers = fleet.see(seen["states"], seen["identities"])
-        reason = failure(
-            "ProvisioningFailed",
-            "Azure accepted the VM and then could not start it.",
-            "fail_machine",
-            "Look at the resource group's activity log; often there is no capacity.",
-        )
-        yield from give_up(context, fleet, failed, reason)
-        yield from delete(context, fleet, strangers)
+    shown = yield from attempt(context, list_machines, task)
+    if shown["ok"]:
+        seen = fleet.see(shown["states"], shown["identities"])
+        yield from replace_failed(context, fleet, seen.failed)
+        note_lost(context, fleet, seen.vanished)
+        yield from delete(context, fleet, seen.unwanted)
     else:
-        fleet.note(seen["failure"], "looked again at the next tick")
+        fleet.note(shown["failure"], "looked again at the next tick")
     if fleet.unsettled():
         yield from assign(context, fleet.order, fleet.unsettled())
+
+
+def replace_failed(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:
+    """Learn why Azure could not bring VMs up, and delete them."""
+    reasons: dict[str, Failure] = {}
+    for start in range(0, len(ordinals), INSPECTED_AT_ONCE):
+        task = {"order": fleet.order, "ordinals": ordinals[start : start + INSPECTED_AT_ONCE]}
+        result = yield from attempt(context, inspect_vms, task)
+        reasons |= result["failures"] if result["ok"] else {}
+    yield from delete(context, fleet, ordinals)
+    for ordinal in ordinals:
+        reason = reasons.get(str(ordinal)) or explain("ProvisioningFailed", NO_WORDS)
+        fleet.doom([ordinal])
+        fleet.fail(ordinal, reason, context.current_utc_datetime)
+
+
+def note_lost(context: Context, fleet: FleetState, ordinals: list[int]) -> None:
+    """VMs that went away before their work was done, by no hand of ours."""
+    for ordinal in ordinals:
+        machine = fleet.machines[ordinal]
+        code = "SpotEvicted" if machine["place"]["priority"] == "Spot" else "VmLost"
+        text = f"The VM {machine['name']} was there, and went before its work was done."
+        fleet.fail(ordinal, explain(code, text), context.current_utc_datetime)
 
 
 def give_up_roles(context: Context, fleet: FleetState) -> Steps:
@@ -69,16 +96,17 @@ def give_up_boots(context: Context, fleet: FleetState) -> Steps:
     creating = [machine for machine in fleet.living() if machine["state"] == "creating"]
     late = _older(BOOT_PATIENCE, context.current_utc_datetime, creating)
     text = f"The VM did not run after {BOOT_PATIENCE}."
-    reason = failure("BootTimedOut", text, "fail_machine", "Check that the image fits the size.")
-    yield from give_up(context, fleet, late, reason)
+    yield from give_up(context, fleet, late, explain("BootTimedOut", text))
 
 
 def give_up(context: Context, fleet: FleetState, ordinals: list[int], reason: Failure) -> Steps:
-    """Delete VMs and say why. What the deletion misses is found by the teardown at the end."""
+    """Delete VMs and say why. What the deletion misses is found by the next look, or by the teardown
+    at the end.
+    """
     yield from delete(context, fleet, ordinals)
     fleet.doom(ordinals)
-    for _ in ordinals:
-        fleet.note(reason, "deleted the VM")
+    for ordinal in ordinals:
+        fleet.fail(ordinal, reason, context.current_utc_datetime)
 
 
 def delete(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:

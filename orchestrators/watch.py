@@ -9,11 +9,13 @@ from activities.permissions import revoke_permissions
 from activities.trials import count_trials, release_trials
 from fleet.failures import failure
 from fleet.state import FleetState
+from orchestrators.create import fill
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
-from orchestrators.reconcile import check_deadline, look
+from orchestrators.reconcile import check_deadline, note_lost, reconcile
 
-TICKS = 60
-"""Looks per history: each adds a dozen events, and every event is replayed at each step."""
+TICKS = 20
+"""Looks per history: each adds a dozen events, and every event is replayed at each step. A new
+history also shows the VMs' records to the world as they are now."""
 GRACE = timedelta(minutes=10)
 """How long a VM may stay after the last trial: its role can take ten minutes to act."""
 REVOKED_AT_ONCE = 10
@@ -27,7 +29,10 @@ def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     """
     show(context, fleet, "watch")
     for _ in range(TICKS):
-        yield from look_around(context, fleet)
+        yield from reconcile(context, fleet)
+        yield from take_stock(context, fleet)
+        if not cancel.is_completed:
+            yield from fill(context, fleet, cancel)
         show(context, fleet, "watch")
         check_deadline(context, fleet)
         if is_over(fleet, context.current_utc_datetime):
@@ -37,9 +42,8 @@ def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     return False
 
 
-def look_around(context: Context, fleet: FleetState) -> Steps:
-    """One LIST and one count; then clean up after the VMs that are gone."""
-    yield from look(context, fleet)
+def take_stock(context: Context, fleet: FleetState) -> Steps:
+    """Count the trials, and clean up after the VMs that are gone."""
     counted = yield from attempt(context, count_trials, {"order": fleet.order})
     if counted["ok"]:
         fleet.trials = counted["trials"]
@@ -65,12 +69,25 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
     ]
     results = yield from settle(context, calls)
     task = {"order": fleet.order, "ordinals": gone}
-    results.append((yield from attempt(context, release_trials, task)))
-    for result in results:
+    released = yield from attempt(context, release_trials, task)
+    if released["ok"]:
+        note_lost(context, fleet, [o for o in gone if _was_lost(fleet, o, released["held"])])
+    for result in (*results, released):
         if not result["ok"]:
             fleet.note(result["failure"], "tried again at the next tick")
-    if all(result["ok"] for result in results):
+    if released["ok"] and all(result["ok"] for result in results):
         fleet.unreleased = [ordinal for ordinal in fleet.unreleased if ordinal not in gone]
+
+
+def _was_lost(fleet: FleetState, ordinal: int, held: list[int]) -> bool:
+    """Whether a VM that is gone did not end by itself: it held a trial, or is a Spot VM and went while
+    trials were to be had.
+    """
+    machine = fleet.machines[ordinal]
+    if machine["ended"] is not None:
+        return False  # we know already why
+    left = fleet.trials is not None and fleet.trials["ready"] > 0
+    return ordinal in held or (machine["place"]["priority"] == "Spot" and left)
 
 
 def is_over(fleet: FleetState, now: datetime) -> bool:

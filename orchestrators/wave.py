@@ -9,9 +9,10 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.machines import create_vm, prepare_nics
+from activities.machines import create_vm, delete_nics, prepare_nics
 from activities.permissions import assign_permissions
-from fleet.records import Machine, Order
+from fleet.places import label
+from fleet.records import Assignment, Machine, Order, Place
 from orchestrators.patterns import Call, Context, Steps, delay, settle
 
 bp = df.Blueprint()
@@ -19,30 +20,91 @@ bp = df.Blueprint()
 
 @bp.orchestration_trigger(context_name="context")
 def create_wave(context: Context) -> Steps:
-    """`{order, ordinals, prepared, following, pending}` -> `{machines, failures, prepared}`.
+    """`{order, assignments, tried, prepared, following, pending}` -> `{machines, refusals, unsent,
+    prepared}`.
 
-    `ordinals` are the VMs to create; those in `prepared` have their NIC already. `following` get
-    theirs beside this wave's roles, which takes the next wave's time for them out of its way.
-    `pending` are VMs of earlier waves that lack a role: they take their place in the order.
+    `assignments` are the VMs to create; those in `prepared` have their NIC already. A place that is
+    not among those `tried` gets one VM first: if Azure refuses it, the others are returned `unsent`
+    (with their NICs). `following` get their NICs beside this wave's roles, which takes the next
+    wave's time for them out of its way. `pending` are VMs of earlier waves that lack a role: they
+    take their place in the order.
     """
     task: dict[str, Any] = context.get_input()
     order: Order = task["order"]
-    prepared = set(task["prepared"])
-    calls = [
-        (create_vm, {"order": order, "ordinal": ordinal, "has_nic": ordinal in prepared})
-        for ordinal in task["ordinals"]
+    ready: set[int] = set(task["prepared"])
+    pilots, rest = _pilots(task["assignments"], task["tried"])
+    first = yield from _create(context, order, pilots, ready, ahead=rest)
+    ready |= first["prepared"]
+    closed = [label(one["place"]) for one in pilots if one["ordinal"] in first["refusals"]]
+    unsent = [one for one in rest if label(one["place"]) in closed]
+    sent = [one for one in rest if one not in unsent]
+    second = yield from _create(context, order, sent, ready)
+    refusals = {**first["refusals"], **second["refusals"]}
+    machines = [*task["pending"], *first["machines"], *second["machines"]]
+    beside = _preparations(order, task["following"])
+    if refusals:
+        beside.append((delete_nics, {"order": order, "ordinals": list(refusals)}))
+    results = yield from assign(context, order, machines, beside)
+    return {
+        "machines": machines,
+        "refusals": [
+            {"assignment": one, "failure": refusals[one["ordinal"]]}
+            for one in task["assignments"]
+            if one["ordinal"] in refusals
+        ],
+        "unsent": [{"assignment": one, "has_nic": one["ordinal"] in ready} for one in unsent],
+        "prepared": sorted(_prepared(results)),
+    }
+
+
+def _pilots(
+    assignments: Sequence[Assignment], tried: Sequence[Place]
+) -> tuple[list[Assignment], list[Assignment]]:
+    """The first VM of each place that was never tried, and all others."""
+    known = {label(place) for place in tried}
+    pilots = []
+    for one in assignments:
+        if label(one["place"]) not in known:
+            known.add(label(one["place"]))
+            pilots.append(one)
+    return pilots, [one for one in assignments if one not in pilots]
+
+
+def _create(
+    context: Context,
+    order: Order,
+    assignments: Sequence[Assignment],
+    ready: set[int],
+    ahead: Sequence[Assignment] = (),
+) -> Steps:
+    """Ask for VMs, and beside it for the NICs of those `ahead`."""
+    calls: list[Call] = [
+        (create_vm, {"order": order, "assignment": one, "has_nic": one["ordinal"] in ready})
+        for one in assignments
     ]
-    created = yield from settle(context, calls)
-    failures = [
-        {"ordinal": ordinal, **result["failure"]}
-        for ordinal, result in zip(task["ordinals"], created, strict=True)
-        if not result["ok"]
+    nics = [
+        {"ordinal": one["ordinal"], "location": one["place"]["location"]}
+        for one in ahead
+        if one["ordinal"] not in ready
     ]
-    machines = [*task["pending"], *(result["machine"] for result in created if result["ok"])]
-    ahead = [(prepare_nics, {"order": order, "ordinals": task["following"]})]
-    beside = yield from assign(context, order, machines, ahead if task["following"] else [])
-    ready = [ordinal for result in beside if result["ok"] for ordinal in result["prepared"]]
-    return {"machines": machines, "failures": failures, "prepared": ready}
+    results = yield from settle(context, [*calls, *_preparations(order, nics)])
+    pairs = list(zip(assignments, results, strict=False))
+    return {
+        "machines": [result["machine"] for _, result in pairs if result["ok"]],
+        "refusals": {
+            one["ordinal"]: result["failure"] for one, result in pairs if not result["ok"]
+        },
+        "prepared": _prepared(results[len(pairs) :]),
+    }
+
+
+def _preparations(order: Order, nics: Sequence[Any]) -> list[Call]:
+    return [(prepare_nics, {"order": order, "nics": list(nics)})] if nics else []
+
+
+def _prepared(results: Iterable[dict[str, Any]]) -> set[int]:
+    """The ordinals that `prepare_nics` has made NICs for."""
+    return {ordinal for result in results if result["ok"] for ordinal in result.get("prepared", [])}
 
 
 def assign(

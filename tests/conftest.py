@@ -15,7 +15,9 @@ from tests.harness import Api
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack on which a simulated minute takes 0.6 s, and no VM runs a process."""
     state: Path = tmp_path_factory.mktemp("stack")
-    with Stack(state, time_scale=0.01, machines="none") as running:
+    with Stack(
+        state, time_scale=0.01, machines="none", app_settings={"FLEET_OWNER": "tests"}
+    ) as running:
         yield running
 
 

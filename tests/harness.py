@@ -44,6 +44,12 @@ class Api:
     def list(self) -> requests.Response:
         return self._call("GET", "/api/fleets")
 
+    def machines(self, fleet_id: str) -> list[dict[str, Any]]:
+        """The records of a fleet's VMs, as its last history began or ended."""
+        answer = self._call("GET", f"/api/fleets/{fleet_id}/machines")
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["machines"])
+
     def delete(self, fleet_id: str) -> requests.Response:
         return self._call("DELETE", f"/api/fleets/{fleet_id}")
 

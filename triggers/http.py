@@ -19,6 +19,9 @@ bp = df.Blueprint()
 
 _log = logging.getLogger("powerlift.fleet")
 
+REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
+"""What the intake raises for a request that it does not take."""
+
 
 @bp.function_name("submit_fleet")
 @bp.route(route="fleets", methods=["POST"])
@@ -27,16 +30,21 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet; 200 for a repeat of the same batch; 400, 409."""
     try:
         accepted = await intake.submit(client, _json(req), req.headers.get("Idempotency-Key"))
-    except RequestRefused as refused:
-        return _problem(400, "The request cannot be a fleet", str(refused), refused.faults)
-    except intake.BatchTaken as taken:
-        return _problem(409, "The batch id is taken", str(taken))
-    except (SettingsError, SealBroken) as error:
-        _log.error("The app's settings cannot be used: %s", error)
-        return _problem(503, "The app is not set up", str(error))
+    except REFUSALS as error:
+        return _refused(error)
     url = f"{req.url.partition('?')[0].rstrip('/')}/{accepted.id}"
     body = {"id": accepted.id, "batch_id": accepted.batch_id, "links": {"self": url, "cancel": url}}
     return _answer(202 if accepted.created else 200, body, {"Location": url})
+
+
+@bp.function_name("plan")
+@bp.route(route="plan", methods=["POST"])
+async def plan(req: func.HttpRequest) -> func.HttpResponse:
+    """What a fleet of this request would meet; creates nothing. 200 with faults and all; 400."""
+    try:
+        return _answer(200, await intake.plan(_json(req)))
+    except REFUSALS as error:
+        return _refused(error)
 
 
 @bp.function_name("list_fleets")
@@ -61,6 +69,20 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
         return _unknown(fleet_id)
     teardown = await intake.find(client, names.teardown_id(batch_id))
     return _answer(200, status.answer(instance, teardown))
+
+
+@bp.function_name("list_machines_of_fleet")
+@bp.route(route="fleets/{id}/machines", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """A record per VM, those that failed included. While a fleet runs they are some minutes old."""
+    fleet_id = req.route_params["id"]
+    instance = None
+    if names.batch_of(fleet_id) is not None:
+        instance = await intake.find(client, fleet_id)
+    if instance is None:
+        return _unknown(fleet_id)
+    return _answer(200, {"id": fleet_id, "machines": status.machines(instance)})
 
 
 @bp.function_name("cancel_fleet")
@@ -91,6 +113,16 @@ def _json(req: func.HttpRequest) -> Any:
         return req.get_json()
     except ValueError:
         raise RequestRefused([Fault("", "The body is no JSON.")]) from None
+
+
+def _refused(error: Exception) -> func.HttpResponse:
+    match error:
+        case RequestRefused():
+            return _problem(400, "The request cannot be a fleet", str(error), error.faults)
+        case intake.BatchTaken():
+            return _problem(409, "The batch id is taken", str(error))
+    _log.error("The app's settings cannot be used: %s", error)
+    return _problem(503, "The app is not set up", str(error))
 
 
 def _unknown(fleet_id: str) -> func.HttpResponse:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet import names
+from fleet.azure import connect
+from fleet.plan import preview
 from fleet.records import order_of
 from fleet.request import Fault, FleetRequest, RequestRefused, chosen_batch, parse, uri_faults
 from fleet.secrets import Seal
@@ -61,6 +63,21 @@ async def submit(client: Any, document: Any, idempotency_key: str | None) -> Acc
             return Accepted(instance, batch_id, created=False)
         raise
     return Accepted(instance, batch_id, created=True)
+
+
+async def plan(document: Any) -> dict[str, Any]:
+    """What a fleet of this request would meet: `fleet.plan.preview`. Starts and stores nothing.
+
+    Raises RequestRefused (with every fault), SettingsError.
+    """
+    request = parse(document)
+    settings = Settings.read()
+    _complete(request, settings)
+    order: Any = order_of(request, settings, chosen_batch(request, None))
+    secrets = _secrets(request)
+    connection = connect(order, settings, secrets.get("client_secret"))
+    uri = secrets.get("uri") or settings.database_uri or ""
+    return await preview(connection, uri, order)
 
 
 async def cancel(client: Any, instance: str) -> bool:

@@ -65,5 +65,5 @@ def test_a_scope_is_the_same_in_any_case():
 
 
 def test_our_tags_win_over_the_users():
-    tags = names.tags(7, 1, "2026-01-01T00:00:00Z", {names.BATCH_TAG: "8", "owner": "me"})
+    tags = names.tags(7, 1, "2026-01-01T00:00:00Z", "us", {names.BATCH_TAG: "8", "owner": "me"})
     assert (tags[names.BATCH_TAG], tags["owner"]) == ("7", "me")

@@ -8,35 +8,32 @@ from typing import Any
 
 import pytest
 
-from fleet.failures import failure
-from fleet.state import FleetState
+from fleet.failures import explain, failure
+from fleet.places import choose
+from fleet.records import Failure
+from fleet.state import ATTEMPTS, BURST, FleetState
+from fleet.status import custom_status, missing
+from tests.fleets import NOW, fleet_of, later, machine, order, place
+
+NO_ANSWER = failure("ConnectionFailed", "no answer", "retry", "")
+NO_ROOM = explain("AllocationFailed", "Allocation failed.")
+UNKNOWN = explain("NeverSeen", "?")
+SLOW = explain("OSProvisioningTimedOut", "late")
+FORBIDDEN = failure("AuthorizationFailed", "no", "fail_fleet", "ask")
 
 
-def fleet_of(*states: str, **order: Any) -> FleetState:
-    """A fleet with one VM in each of the given states."""
-    fleet = FleetState.read(
-        {
-            "n_instances": len(states),
-            "delete_on_complete": True,
-            "deadline": "2026-01-02T00:00:00Z",
-            **order,
-        }
-    )
-    for ordinal, state in enumerate(states):
-        fleet.add(
-            {
-                "ordinal": ordinal,
-                "name": f"vm-{ordinal}",
-                "created_at": "2026-01-01T00:00:00Z",
-                "principal_id": "p",
-                "assigned": [0],
-                "settled": True,
-                "refusal": None,
-                "tries": 0,
-                "next_try": None,
-                "state": state,  # type: ignore[typeddict-item]
-            }
-        )
+def wanting(count: int, **changes: Any) -> FleetState:
+    """A fleet that has asked for none of its VMs yet."""
+    return FleetState.read(dict(order(n_instances=count, **changes)))
+
+
+def failing(fleet: FleetState, *reasons: Failure) -> FleetState:
+    """One VM after the other is accepted and fails; each stands in for the one before."""
+    for reason in reasons:
+        (assignment,) = fleet.assign([place()])
+        fleet.accept({**machine(assignment["ordinal"]), **assignment})
+        fleet.doom([assignment["ordinal"]])
+        fleet.fail(assignment["ordinal"], reason, NOW)
     return fleet
 
 
@@ -72,13 +69,27 @@ def test_a_vm_that_a_list_shows_again_was_never_gone():
 
 
 def test_failed_vms_are_told():
-    failed, _ = fleet_of("creating", "running").see({"Failed": [0], "Succeeded": [1]}, {})
-    assert failed == [0]
+    seen = fleet_of("creating", "running").see({"Failed": [0], "Succeeded": [1]}, {})
+    assert seen.failed == [0]
 
 
 def test_a_vm_that_we_did_not_know_of_is_told():
-    _, strangers = fleet_of("running").see({"Succeeded": [0, 1], "Deleting": [2]}, {})
-    assert strangers == [1]
+    seen = fleet_of("running").see({"Succeeded": [0, 1], "Deleting": [2]}, {})
+    assert seen.unwanted == [1]
+
+
+def test_a_vm_that_was_refused_and_is_there_all_the_same_is_unwanted():
+    fleet = fleet_of()
+    fleet.fresh = 1
+    (assignment,) = fleet.assign([place()])
+    fleet.refuse(assignment, NO_ANSWER, NOW)
+    assert fleet.see({"Creating": [0]}, {}).unwanted == [0]
+
+
+def test_a_vm_that_went_before_it_ran_has_vanished():
+    fleet = fleet_of("creating", "running")
+    fleet.see({}, {})
+    assert fleet.see({}, {}).vanished == [0]
 
 
 def test_a_vm_that_was_given_up_holds_its_trial_until_it_is_gone():
@@ -115,14 +126,14 @@ def test_the_status_stays_small_however_large_the_fleet():
     fleet = fleet_of(*["running"] * 2000)
     for code in range(100):
         fleet.note(failure(f"Code{code}", "m" * 400, "fail_machine", "a" * 100), "gave it up")
-    assert len(json.dumps(fleet.status())) < 8000  # UTF-16 doubles it; the limit is 16 KB
+    assert len(json.dumps(custom_status(fleet))) < 8000  # UTF-16 doubles it; the limit is 16 KB
 
 
 def test_failures_are_counted_by_code():
     fleet = fleet_of("running")
     for _ in range(3):
         fleet.note(failure("SkuNotAvailable", "text", "fail_machine", "advice"), "gave it up")
-    assert fleet.status()["failures"][0]["count"] == 3
+    assert custom_status(fleet)["failures"][0]["count"] == 3
 
 
 @pytest.mark.parametrize(("hour", "past"), [(23, False), (24, True)])
@@ -133,3 +144,153 @@ def test_the_deadline_is_kept(hour: int, past: bool):
 
 def test_without_an_answer_trials_are_assumed_to_be_left():
     assert fleet_of("running").trials_left()
+
+
+# What follows a failure
+
+
+def test_a_vm_stands_in_for_one_that_found_no_room():
+    fleet = failing(wanting(1), NO_ROOM)
+    (assignment,) = fleet.assign([place("2")])
+    assert (assignment["ordinal"], assignment["replaces"], assignment["attempt"]) == (1, 0, 2)
+
+
+def test_what_was_done_is_kept_in_the_record():
+    fleet = failing(wanting(1), NO_ROOM)
+    assert fleet.machines[0]["ended"] == {
+        "code": "AllocationFailed",
+        "message": "Allocation failed.",
+        "next": "looked elsewhere",
+    }
+
+
+def test_a_line_of_replacements_has_an_end():
+    fleet = failing(wanting(10), *[NO_ROOM] * ATTEMPTS)
+    assert (fleet.openings, fleet.given_up) == ([], {"AllocationFailed": 1})
+
+
+def test_a_fleet_has_a_budget():
+    fleet = wanting(3)
+    fleet.next_ordinal = 16
+    assert fleet.budget() == 0
+
+
+def test_the_same_fault_of_the_vm_twice_in_a_line_is_its_end():
+    fleet = failing(wanting(5), SLOW, SLOW)
+    assert (fleet.openings, fleet.given_up, fleet.stopped) == (
+        [],
+        {"OSProvisioningTimedOut": 1},
+        None,
+    )
+
+
+def test_an_unknown_fault_is_the_end_of_one_vm():
+    fleet = failing(wanting(5), UNKNOWN)
+    assert (fleet.openings, fleet.given_up, fleet.stopped) == ([], {"NeverSeen": 1}, None)
+
+
+def test_an_unknown_fault_for_the_third_time_stops_the_fleet_from_asking():
+    fleet = failing(wanting(5), *[UNKNOWN] * 3)
+    assert fleet.stopped == UNKNOWN
+
+
+def test_a_fault_of_the_whole_fleet_stops_it_at_once():
+    assert failing(wanting(5), FORBIDDEN).stopped == FORBIDDEN
+
+
+def test_every_vm_that_is_missing_is_explained():
+    fleet = failing(wanting(9), UNKNOWN, NO_ROOM, NO_ROOM, FORBIDDEN)
+    fleet.phase = "watch"
+    assert (missing(fleet), len(fleet.living())) == (
+        {"NeverSeen": 1, "AuthorizationFailed": 8},
+        0,
+    )
+
+
+def test_throttling_is_no_failure_of_a_vm():
+    fleet = wanting(1)
+    (assignment,) = fleet.assign([place()])
+    wait = failure("TooManyRequests", "slow", "wait", "", 90.0)
+    fleet.refuse(assignment, wait, NOW)
+    assert (fleet.fresh, fleet.machines, fleet.spend(1, NOW)) == (1, {}, 90.0)
+
+
+def test_no_more_vms_are_asked_for_than_trials_are_open():
+    fleet = wanting(10)
+    fleet.accept(machine(90, "running"))
+    fleet.trials = {"total": 9, "ready": 2, "running": 1, "complete": 6, "error": 0}
+    assert fleet.deficit() == 2
+
+
+# NICs ahead of their VMs
+
+
+def test_an_ordinal_with_a_nic_is_used_first_in_its_location_only():
+    fleet = wanting(3)
+    fleet.to_prepare("eastus", 1)
+    fleet.prepared[0]["made"] = True
+    ordinals = [
+        one["ordinal"] for one in fleet.assign([place(location="westus2"), place(), place()])
+    ]
+    assert ordinals == [1, 0, 2]
+
+
+def test_no_more_nics_are_prepared_than_vms_are_wanted():
+    fleet = wanting(3)
+    fleet.assign([place()])
+    assert len(fleet.to_prepare("eastus", 20)) == 2
+
+
+def test_an_assignment_that_was_not_sent_keeps_its_nic():
+    fleet = wanting(1)
+    (assignment,) = fleet.assign([place("1")])
+    fleet.take_back(assignment, has_nic=True)
+    assert (fleet.fresh, fleet.with_nic()) == (1, {0})
+
+
+# Azure's pace
+
+
+def test_what_fits_into_the_bucket_waits_for_nothing():
+    assert wanting(1).spend(BURST, NOW) == 0.0
+
+
+def test_what_does_not_fit_waits_until_it_does():
+    fleet = wanting(1)
+    fleet.spend(BURST, NOW)
+    assert fleet.spend(50, NOW) == 5.0
+
+
+def test_the_bucket_fills_again():
+    fleet = wanting(1)
+    fleet.spend(BURST, NOW)
+    assert fleet.spend(50, later(5)) == 0.0
+
+
+# Places
+
+
+def test_a_vm_that_came_to_run_reopens_its_place():
+    fleet = failing(wanting(2), NO_ROOM)
+    fleet.accept(machine(5, created_at=later(60).isoformat()))
+    fleet.see({"Succeeded": [5], "Deleting": [0]}, {})
+    assert fleet.blocks == []
+
+
+def test_one_that_was_accepted_before_does_not():
+    fleet = failing(wanting(2), NO_ROOM)
+    fleet.accept(machine(5))
+    fleet.see({"Succeeded": [5], "Deleting": [0]}, {})
+    assert [one["code"] for one in fleet.blocks] == ["AllocationFailed"]
+
+
+def test_the_status_tells_attempts_by_place_and_code():
+    fleet = failing(wanting(2), NO_ROOM, NO_ROOM)
+    assert custom_status(fleet)["places"] == [
+        {"place": "eastus Standard_D2s_v5", "accepted": 2, "failed": {"AllocationFailed": 2}}
+    ]
+
+
+def test_a_place_where_capacity_comes_and_goes_is_tried_by_one_vm_at_a_time():
+    fleet = failing(wanting(5), NO_ROOM)
+    assert len(choose(fleet.order, fleet.blocks, fleet.living(), 5, NOW)) == 1

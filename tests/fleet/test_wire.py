@@ -77,6 +77,7 @@ def tags(sent: Sent) -> dict[str, str]:
         "powerlift-experiment": str(sent.experiment),
         "powerlift-runner": str(names.runner_id(BATCH, 0)),
         "powerlift-deadline": sent.deadline,
+        "powerlift-owner": "tests",
     }
 
 

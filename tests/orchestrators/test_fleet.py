@@ -49,7 +49,7 @@ def vm_of(call: dict[str, Any]) -> str:
 def run(stack: Stack, api: Api) -> Run:
     begin = len(wire(stack))
     fleet_id = api.start(
-        experiment_id=experiment(stack), n_instances=20, max_undead=5, batch_id=4001
+        experiment_id=experiment(stack, trials=20), n_instances=20, max_undead=5, batch_id=4001
     )
     api.wait(fleet_id, "provisioned", "watch")
     calls = wire(stack)[begin:]

@@ -1,0 +1,63 @@
+"""Fleets, orders and VMs as records, for the tests of what is pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from fleet.machines import asked
+from fleet.records import Machine, Order, Place
+from fleet.state import FleetState
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SIZE = "Standard_D2s_v5"
+
+
+def order(**changes: Any) -> Order:
+    """A planned order; keywords replace what is usual."""
+    usual = {
+        "batch_id": 7,
+        "experiment_id": 1,
+        "n_instances": 4,
+        "min_instances": 1,
+        "max_undead": 20,
+        "delete_on_complete": True,
+        "resource_uris": [],
+        "client_principal_id": None,
+        "subscription_id": "s",
+        "resource_group": "g",
+        "location": "eastus",
+        "zones": [],
+        "vm_size": SIZE,
+        "priority": "Regular",
+        "fallbacks": [],
+        "sizes": {SIZE: {"family": "standardDSv5Family", "vcpus": 2}},
+        "writes_per_second": 10.0,
+        "deadline": "2026-01-02T00:00:00Z",
+    }
+    return cast(Order, {**usual, **changes})
+
+
+def place(zone: str | None = None, **changes: str) -> Place:
+    usual = {"location": "eastus", "zone": zone, "vm_size": SIZE, "priority": "Regular"}
+    return cast(Place, {**usual, **changes})
+
+
+def machine(ordinal: int, state: str = "creating", **changes: Any) -> Machine:
+    """A VM that Azure accepted at NOW, with its role."""
+    new = asked(order(), {"ordinal": ordinal, "place": place(), "replaces": None, "attempt": 1})
+    known = {"created_at": NOW.isoformat(), "principal_id": "p", "assigned": [0], "settled": True}
+    return cast(Machine, {**new, **known, "state": state, **changes})
+
+
+def fleet_of(*states: str, **changes: Any) -> FleetState:
+    """A fleet with one VM in each of the given states, all of whose VMs were asked for."""
+    fleet = FleetState.read(dict(order(n_instances=max(1, len(states)), **changes)))
+    fleet.fresh, fleet.next_ordinal = 0, len(states)
+    for ordinal, state in enumerate(states):
+        fleet.accept(machine(ordinal, state))
+    return fleet
+
+
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)

@@ -1,0 +1,347 @@
+"""The error table, row by row: what Azure answers, whom it strikes, and what the fleet makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.azure.weather.catalogue import CATALOGUE
+
+HOME, ELSEWHERE = "eastus", "westus"
+SIZE, LARGER, LARGEST, OTHER_FAMILY = (
+    "Standard_D2s_v5",
+    "Standard_D4s_v5",
+    "Standard_D8s_v5",
+    "Standard_E4s_v5",
+)
+ANOTHER, MOVED, GAVE_UP = "asked for another VM", "looked elsewhere", "gave this VM up"
+
+Json = dict[str, Any]
+Ended = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fleet of two VMs, unless the request says otherwise, and how it is to come out."""
+
+    name: str
+    faults: tuple[Json, ...] = ()
+    request: Mapping[str, Any] = field(default_factory=dict)
+    phase: str = "watch"
+    ran: Mapping[str, int] = field(default_factory=dict)
+    """VMs that came to run, by place."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    ended: Ended = field(default_factory=list)
+    """Of the VMs that failed, in order: the code and what was done."""
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What the status tells besides: code, and what was done."""
+    seen: tuple[tuple[str, int, str], ...] = ()
+    """Answers that no fault gives: code, status, message."""
+    deed: str = ""
+    """What happens to the fleet once it runs: the name of a function of the test."""
+    evictions: tuple[Json, ...] = ()
+
+    def answers(self) -> list[tuple[str, int, str]]:
+        """(code, status, message) of whatever Azure says to this fleet. The end of an operation has
+        no status.
+        """
+        return [*self.seen, *(_said(fault) for fault in self.faults)]
+
+    def shown(self) -> dict[str, str]:
+        """The failures that the status tells: code, and what was done last."""
+        return {**dict(self.ended), **self.told}
+
+
+def _said(fault: Json) -> tuple[str, int, str]:
+    error = fault["error"]
+    later = fault["on"] == "vm.boot"
+    if isinstance(error, dict):
+        return error["code"], 0 if later else error["status"], error["message"]
+    entry = CATALOGUE[error]
+    return entry.code, 0 if later else entry.status, entry.message
+
+
+def said(code: str, message: str, status: int = 409) -> Json:
+    """An answer that the catalogue does not hold."""
+    return {"code": code, "message": message, "status": status}
+
+
+def answer(on: str, error: str | Json, vm: str = "", **conditions: Any) -> Json:
+    """A fault. `vm` is the ordinal of the VM that it is about, as its name has it; default: any."""
+    return {"on": on, "error": error, "vm": vm, **conditions}
+
+
+def _name(on: str, error: str | Json) -> str:
+    return f"{error if isinstance(error, str) else error['code']} at {on}"
+
+
+def passing(on: str, error: str | Json, nth: tuple[int, ...] = (1,), **more: Any) -> Case:
+    """It strikes the first VM's first requests, and no trace is left of it."""
+    fault = answer(on, error, nth=list(nth), **{"vm": "0000", **more})
+    return Case(_name(on, error), (fault,), ran={f"{HOME} {SIZE}": 2})
+
+
+def at_network(error: str, location: str) -> Case:
+    """It strikes the first PUT of a network, which passes at the second try."""
+    fault = answer("vnet.put", error, match=f"-vnet-{location}$", nth=[1])
+    asked = {"location": location}
+    return Case(_name("vnet.put", error), (fault,), asked, ran={f"{location} {SIZE}": 2})
+
+
+def at_deletion(on: str, error: str) -> Case:
+    """It keeps what is left of a refused VM for a while: two tries are refused."""
+    faults = (answer("vm.put", "MarkedForDeletion", "0000"), answer(on, error, "0000", nth=[1, 2]))
+    ended = [("MarkedForDeletion", ANOTHER)]
+    return Case(_name(on, error), faults, ran={f"{HOME} {SIZE}": 2}, ended=ended)
+
+
+def replaced(on: str, error: str | Json, code: str = "") -> Case:
+    """It strikes one VM; another one in the same place runs."""
+    code = code or _name(on, error).partition(" ")[0]
+    fault = answer(on, error, "0000")
+    return Case(
+        _name(on, error), (fault,), ran={f"{HOME} {SIZE}": 2}, ended=[(code, ANOTHER)]
+    )  # fmt: skip
+
+
+def moved(
+    error: str | Json, *places: Json, to: str, code: str = "", on: str = "vm.put", **request: Any
+) -> Case:
+    """It strikes the first VM, at the first place of all. Every place that it says something about
+    comes first among the fallbacks, and the one where the VMs are to run (`to`) last.
+    """
+    code = code or _name(on, error).partition(" ")[0]
+    asked = {"fallbacks": list(places), **request}
+    fault = answer(on, error, "0000")
+    return Case(_name(on, error), (fault,), asked, ran={to: 2}, ended=[(code, MOVED)])
+
+
+def unlucky(error: str, code: str = "") -> Case:
+    """Azure accepts the VMs of a zone, and has no room when it comes to it."""
+    fault = answer("vm.boot", error, zone="1")
+    asked = {"zones": ["1"], "fallbacks": [{"zone": "2"}]}
+    ended = [(code or error, MOVED), (code or error, MOVED)]
+    ran = {f"{HOME}/2 {SIZE}": 2}
+    return Case(_name("vm.boot", error), (fault,), asked, ran=ran, ended=ended)
+
+
+def fatal(on: str, error: str | Json, count: int = 1) -> Case:
+    """It strikes whatever VM asks: the fleet fails, with `count` VMs asked for."""
+    code = _name(on, error).partition(" ")[0]
+    ended = [(code, GAVE_UP)] * count
+    fault = answer(on, error)
+    return Case(_name(on, error), (fault,), phase="failed", missing={code: 2}, ended=ended)
+
+
+def halting(on: str, error: str | Json) -> Case:
+    """It strikes the second VM of three, when others are on their way: those run."""
+    code = _name(on, error).partition(" ")[0]
+    return Case(
+        f"{_name(on, error)}, midway",
+        (answer(on, error, "0001"),),
+        {"n_instances": 3},
+        ran={f"{HOME} {SIZE}": 2},
+        missing={code: 1},
+        ended=[(code, GAVE_UP)],
+    )
+
+
+def _over(quota: str, limit: int = 1) -> str:
+    return (
+        f"Operation could not be completed as it results in exceeding approved {quota} quota. "
+        f"Additional details - Deployment Model: Resource Manager, Location: {HOME}, Current Limit: "
+        f"{limit}, Current Usage: 0, Additional Required: 2, (Minimum) New Limit Required: 2."
+    )
+
+
+_NIC = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/networkInterfaces/nic"
+_IN_ZONE = {"zones": ["1"]}
+_SPOT = {"priority": "Spot"}
+_ON_DEMAND = {"priority": "Regular"}
+_TO_ZONE_2 = f"{HOME}/2 {SIZE}"
+_TO_REGION = f"{ELSEWHERE} {SIZE}"
+
+CASES: tuple[Case, ...] = (
+    # wait
+    passing("vm.put", "SubscriptionRequestsThrottled"),
+    passing("nic.put", "ResourceRequestsThrottled"),
+    passing("vm.put", "CrpThrottled"),
+    passing("role.put", "TooManyRequests"),
+    passing("nic.put", "RetryableError"),
+    at_network("RetryableErrorDueToAnotherOperation", "eastus2"),
+    # retry
+    passing("vm.put", "RequestTimeout"),
+    passing("nic.put", "InternalServerError"),
+    passing("vm.put", "BadGateway"),
+    passing("role.put", "ServiceUnavailable"),
+    passing("vm.put", "GatewayTimeout"),
+    passing("vm.put", "InvalidAuthenticationToken"),
+    passing("role.put", "ExpiredAuthenticationToken"),
+    passing("role.put", "PrincipalNotFound", (1, 2)),
+    passing("nic.put", "AnotherOperationInProgress"),
+    passing("vm.put", "OperationPreempted"),
+    passing("nic.put", said("ReferencedResourceNotProvisioned", "The subnet is Updating.", 400)),
+    at_network("Conflict", "centralus"),
+    at_deletion("nic.delete", "NicInUse"),
+    at_deletion("nic.delete", "AttachedToVm"),
+    # succeed
+    passing("role.put", "RoleAssignmentExists"),
+    # replace
+    replaced("vm.put", "MarkedForDeletion"),
+    replaced("vm.put", "NicReservedForAnotherVm"),
+    replaced("vm.put", "PropertyChangeNotAllowed"),
+    replaced("vm.put", said("ConflictingUserInput", "Disk x already exists.")),
+    replaced(
+        "vm.put",
+        said("InvalidResourceReference", f"Resource {_NIC} referenced by v was not found.", 400),
+        "NicGone",
+    ),
+    replaced("vm.boot", "OSProvisioningTimedOut"),
+    replaced("vm.boot", "InternalExecutionError"),
+    replaced("vm.boot", "VMExtensionProvisioningError"),
+    replaced("vm.boot", "VMAgentStatusCommunicationError"),
+    # move: quotas
+    moved(
+        said("OperationNotAllowed", _over("LowPriorityCores")), {"vm_size": OTHER_FAMILY}, _ON_DEMAND,
+        to=f"{HOME} {SIZE}", code="SpotQuotaExceeded", **_SPOT,
+    ),
+    moved(
+        "RegionalQuota", {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE},
+        to=_TO_REGION, code="RegionalQuotaExceeded",
+    ),
+    moved(
+        "VirtualMachinesQuota", {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE},
+        to=_TO_REGION, code="VirtualMachinesQuotaExceeded",
+    ),
+    moved(
+        said("OperationNotAllowed", _over("standardDSv5Family Cores", limit=0)),
+        {"vm_size": SIZE}, {"vm_size": OTHER_FAMILY},
+        to=f"{HOME} {OTHER_FAMILY}", code="FamilyQuotaExceeded", vm_size=LARGER,
+    ),
+    moved(
+        "QuotaExceeded", {"vm_size": LARGEST}, {"vm_size": SIZE},
+        to=f"{HOME} {SIZE}", code="FamilyQuotaExceeded", vm_size=LARGER,
+    ),
+    # move: capacity
+    moved("SkuNotAvailable", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
+    moved("NotAvailableForSubscription", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
+    moved("AllocationFailed", {"location": ELSEWHERE}, to=_TO_REGION),
+    moved("ZonalAllocationFailed", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
+    moved("OverconstrainedZonalAllocationRequest", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
+    moved(
+        "OverconstrainedAllocationRequest", {"zone": "2"}, {"vm_size": LARGER, "zone": "1"},
+        to=f"{HOME}/1 {LARGER}", **_IN_ZONE,
+    ),
+    unlucky("AllocationFailed"),
+    unlucky("ZonalAllocationFailed"),
+    unlucky("OverconstrainedZonalAllocationRequest"),
+    # move: Spot, and VMs that go
+    moved("SpotPriceGreaterThanProvidedMaxPrice", _ON_DEMAND, to=f"{HOME} {SIZE}", **_SPOT),
+    moved(
+        "AzureSpotIsNotSupportedForThisVMSize", {"location": ELSEWHERE}, _ON_DEMAND,
+        to=f"{HOME} {SIZE}", **_SPOT,
+    ),
+    Case(
+        "a Spot VM is taken back", request={**_SPOT, "fallbacks": [_ON_DEMAND]},
+        ran={f"{HOME} {SIZE} Spot": 1, f"{HOME} {SIZE}": 1}, ended=[("SpotEvicted", MOVED)],
+        seen=(("SpotEvicted", 0, ""),), evictions=({"after": 300, "notice": 1, "vm": "0000"},),
+    ),
+    Case(
+        "a VM with a trial goes", ran={f"{HOME} {SIZE}": 2}, ended=[("VmLost", MOVED)],
+        seen=(("VmLost", 0, ""),), deed="lose_a_vm_that_holds_a_trial",
+    ),
+    # move: what the place is not
+    moved(
+        "SubnetIsFull", {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE}, to=_TO_REGION, on="nic.put"
+    ),
+    moved(
+        said("InvalidAvailabilityZone", "The zone(s) '1' are not supported.", 400),
+        {"vm_size": OTHER_FAMILY, "zone": "1"}, {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE,
+    ),
+    moved(
+        said("LocationNotAvailableForResourceType", "The location is not available."),
+        {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE}, to=_TO_REGION,
+    ),
+    moved(
+        said("InvalidParameter", f"The requested VM size {SIZE} is not available.", 400),
+        {"zone": "2"}, {"vm_size": LARGER}, to=f"{HOME} {LARGER}", code="SizeNotInLocation",
+    ),
+    # fail_fleet
+    Case(
+        "ResourceGroupNotFound at group.get", request={"azure_json": {"resource_group": "gone"}},
+        phase="failed", missing={"ResourceGroupNotFound": 2},
+        told={"ResourceGroupNotFound": "refused the fleet; nothing was created"},
+        seen=(("ResourceGroupNotFound", 404, "Resource group 'gone' could not be found."),),
+    ),
+    fatal("vm.put", said("SubscriptionNotFound", "The subscription could not be found.", 404)),
+    fatal("vm.put", "ResourceGroupBeingDeleted"),
+    fatal("nic.put", "InvalidResourceReference"),
+    fatal("nic.put", "SubnetNotFound"),
+    fatal("nic.put", "AuthorizationFailed"),
+    fatal("role.put", "AuthorizationFailed", count=2),
+    fatal("vm.put", "LinkedAuthorizationFailed"),
+    halting("vm.put", "LinkedAuthorizationFailed"),
+    fatal("vm.put", "AuthenticationFailed"),
+    fatal("vm.put", "MissingSubscriptionRegistration"),
+    fatal("nic.put", "SubscriptionNotRegistered"),
+    fatal("nic.put", "RequestDisallowedByPolicy"),
+    halting("nic.put", "RequestDisallowedByPolicy"),
+    fatal("vm.put", "ReadOnlyDisabledSubscription"),
+    Case(
+        "ScopeLocked at vnet.put",
+        (answer("vnet.put", "ScopeLocked", match="-vnet-southcentralus$"),),
+        {"location": "southcentralus"}, phase="failed", missing={"ScopeLocked": 2},
+        told={"ScopeLocked": "gave the fleet up"},
+    ),
+    fatal("role.put", "RoleAssignmentLimitExceeded", count=2),
+    fatal("vm.put", "ImageNotFound"),
+    fatal("vm.put", "PlatformImageNotFound"),
+    fatal("vm.put", "MarketplacePurchaseEligibilityFailed"),
+    fatal("vm.put", "VMMarketplaceInvalidInput"),
+    fatal("vm.put", "InvalidParameter"),
+    fatal("nic.put", "InvalidRequestContent"),
+    fatal("nic.put", "BadRequest"),
+    fatal("vm.put", "MaxPriceValueInvalid"),
+    fatal("vm.put", "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines"),
+    fatal("vm.put", "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines"),
+    fatal("role.put", "UnmatchedPrincipalType", count=2),
+    # fail_machine
+    halting("vm.put", said("Teapot", "I am a teapot.", 418)),
+    # What never ends
+    Case(
+        "an unknown answer to each VM", (answer("vm.put", said("Teapot", "I am a teapot.", 418)),),
+        {"n_instances": 5, "max_undead": 2}, phase="failed", missing={"Teapot": 5},
+        ended=[("Teapot", GAVE_UP)] * 3,
+    ),
+    Case(
+        "no VM ever boots", (answer("vm.boot", "OSProvisioningTimedOut"),), {"n_instances": 1},
+        phase="failed", missing={"OSProvisioningTimedOut": 1},
+        ended=[("OSProvisioningTimedOut", ANOTHER), ("OSProvisioningTimedOut", GAVE_UP)],
+    ),
+    Case(
+        "no room, ever", (answer("vm.boot", "AllocationFailed"),), {"n_instances": 1},
+        phase="failed", missing={"AllocationFailed": 1},
+        ended=[*[("AllocationFailed", MOVED)] * 7, ("AllocationFailed", GAVE_UP)],
+    ),
+    Case(
+        "a NIC that is never free", (answer("nic.put", "AnotherOperationInProgress", "0000"),),
+        ran={f"{HOME} {SIZE}": 2}, ended=[("AnotherOperationInProgress", MOVED)],
+    ),
+    Case(
+        "a network that is never made",
+        (answer("vnet.put", "InternalServerError", match="-vnet-westus2$"),),
+        {"location": "westus2"}, phase="failed", missing={"InternalServerError": 2},
+        told={"InternalServerError": "gave the fleet up"},
+    ),
+    Case(
+        "a fallback's network that is refused",
+        (
+            answer("vm.put", "SkuNotAvailable", "0000"),
+            answer("vnet.put", "RequestDisallowedByPolicy", match="-vnet-westus3$"),
+        ),
+        {"fallbacks": [{"location": "westus3"}, {"location": ELSEWHERE}]},
+        ran={_TO_REGION: 2}, ended=[("SkuNotAvailable", MOVED)],
+        told={"RequestDisallowedByPolicy": "left westus3 out"},
+    ),
+)  # fmt: skip

@@ -1,0 +1,155 @@
+"""Fleets in bad weather: what Azure has no room for, and what a fleet makes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.stack import Stack
+from tests.harness import Api, experiment, standing, wire
+
+SIZE = "Standard_D2s_v5"
+ZONES = ["1", "2", "3"]
+WEATHER: dict[str, Any] = {
+    "quotas": {"westus2": {"standardDSv5Family": 14}},
+    "faults": [
+        {"on": "vm.put", "location": "eastus2", "zone": "1", "error": "SkuNotAvailable"},
+        {
+            "on": "vm.boot",
+            "location": "centralus",
+            "probability": 0.3,
+            "error": "ZonalAllocationFailed",
+        },
+        {"on": "role.put", "match": "-9004-0000/", "nth": [1, 2, 3], "error": "PrincipalNotFound"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose regions each have a weather of their own."""
+    state: Path = tmp_path_factory.mktemp("stormy")
+    with Stack(state, time_scale=0.01, machines="none", faults=WEATHER) as running:
+        yield running
+
+
+def provisioned(stack: Stack, **request: Any) -> dict[str, Any]:
+    """A fleet that has all the VMs that it can get; it is ended once that was told."""
+    api = Api(stack)
+    number = experiment(stack, trials=request["n_instances"])
+    fleet_id = api.start(experiment_id=number, vm_size=SIZE, **request)
+    fleet = api.wait(fleet_id, "watch", "failed", patience=90)
+    api.end(fleet_id)
+    return fleet
+
+
+def vm_puts(stack: Stack, batch: int) -> list[dict[str, Any]]:
+    marker = "/virtualmachines/"
+    return [
+        call
+        for call in wire(stack, batch=batch)
+        if call["method"] == "PUT" and call["path"].lower().rpartition("/")[0].endswith(marker[:-1])
+    ]
+
+
+# A size that one zone of three does not offer
+
+
+@pytest.fixture(scope="module")
+def restricted(stormy: Stack) -> dict[str, Any]:
+    asked = {"n_instances": 50, "location": "eastus2", "zones": ZONES, "max_undead": 50}
+    return provisioned(stormy, batch_id=9001, **asked)
+
+
+def test_it_costs_one_put_that_the_zone_has_none(stormy: Stack, restricted: dict[str, Any]):
+    refused = [call for call in vm_puts(stormy, 9001) if call["status"] >= 400]
+    assert [(call["status"], call["body"]["zones"]) for call in refused] == [(409, ["1"])]
+
+
+def test_all_vms_run_in_the_other_zones(stormy: Stack, restricted: dict[str, Any]):
+    made = [call["body"]["zones"][0] for call in vm_puts(stormy, 9001) if call["status"] < 300]
+    assert (restricted["machines"]["running"], Counter(made)) == (50, {"2": 25, "3": 25})
+
+
+def test_the_record_of_the_refused_vm_says_what_was_done(stormy: Stack, restricted: dict[str, Any]):
+    ended = [one for one in Api(stormy).machines("fleet-9001") if one["ended"]]
+    assert [(one["state"], one["ended"]["code"], one["ended"]["next"]) for one in ended] == [
+        ("refused", "SkuNotAvailable", "looked elsewhere")
+    ]
+
+
+def test_nothing_is_left_of_a_fleet_that_had_to_move(stormy: Stack, restricted: dict[str, Any]):
+    assert standing(stormy, 9001) == []
+
+
+# A quota with room for seven of ten
+
+
+@pytest.fixture(scope="module")
+def limited(stormy: Stack) -> dict[str, Any]:
+    return provisioned(stormy, n_instances=10, batch_id=9002, location="westus2")
+
+
+def test_as_many_run_as_the_quota_allows(limited: dict[str, Any]):
+    assert (limited["phase"], limited["machines"]["running"]) == ("watch", 7)
+
+
+def test_the_others_are_missing_for_one_reason(limited: dict[str, Any]):
+    assert limited["missing"] == {"FamilyQuotaExceeded": 3}
+
+
+def test_the_reason_names_the_limit_and_what_to_do(limited: dict[str, Any]):
+    (group,) = limited["failures"]
+    told = ["Current Limit: 14" in group["message"], "standardDSv5Family" in group["message"]]
+    assert (told, "Ask for more quota" in group["advice"]) == ([True, True], True)
+
+
+# Allocations that fail in three of ten cases
+
+
+@pytest.fixture(scope="module")
+def unlucky(stormy: Stack) -> dict[str, Any]:
+    asked = {"n_instances": 30, "location": "centralus", "zones": ZONES}
+    return provisioned(stormy, batch_id=9003, **asked)
+
+
+def test_the_fleet_reaches_its_size_all_the_same(unlucky: dict[str, Any]):
+    assert (unlucky["machines"]["running"], unlucky["missing"]) == (30, {})
+
+
+def test_the_status_tells_attempts_by_zone_and_code(unlucky: dict[str, Any]):
+    failed = sum(place["failed"].get("ZonalAllocationFailed", 0) for place in unlucky["places"])
+    accepted = sum(place["accepted"] for place in unlucky["places"])
+    assert (len(unlucky["places"]), accepted - failed, failed > 0) == (3, 30, True)
+
+
+# An identity that is unknown for a minute and more
+
+
+@pytest.fixture(scope="module")
+def unknown(stormy: Stack) -> dict[str, Any]:
+    return provisioned(stormy, n_instances=6, batch_id=9004, max_undead=2)
+
+
+def test_all_vms_get_their_role_in_the_end(unknown: dict[str, Any]):
+    assert (unknown["machines"]["running"], unknown["machines"]["permitted"]) == (6, 6)
+
+
+def test_the_identity_was_unknown_for_a_minute(stormy: Stack, unknown: dict[str, Any]):
+    tries = first_roles(stormy)
+    assert tries[-1]["at"] - tries[0]["at"] > 60
+
+
+def test_no_other_vm_waits_for_its_role(stormy: Stack, unknown: dict[str, Any]):
+    granted = first_roles(stormy)[-1]["at"]
+    assert [call for call in vm_puts(stormy, 9004) if call["answered"] > granted] == []
+
+
+def first_roles(stack: Stack) -> list[dict[str, Any]]:
+    """The tries at the first VM's role, in order."""
+    calls = wire(stack, batch=9004)
+    return [call for call in calls if call["method"] == "PUT" and "-9004-0000/" in call["path"]]

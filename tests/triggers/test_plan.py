@@ -1,0 +1,357 @@
+"""POST /api/plan: what a fleet would meet, from a stack whose weather is bad in known places."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from local.stack import Stack
+from tests.harness import Api, everything, experiment, wire
+from tests.local.azure.driver import NETWORK_API, ROLE_API, Driver, until
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "s3cr3t-value"
+SIZE = "Standard_D2s_v5"
+STORAGE = "Microsoft.Storage/storageAccounts"
+BROKEN = {"code": "InternalServerError", "message": "Try again.", "status": 500}
+WEATHER = {
+    "quotas": {
+        "westus2": {"standardDSv5Family": 14},
+        "westus3": {"cores": 2},
+        "uksouth": {"lowPriorityCores": 14},
+    },
+    "restrictions": [
+        {"location": "northeurope", "size": SIZE},
+        {"location": "westeurope", "size": SIZE, "zones": ["1"]},
+    ],
+    "faults": [
+        {"on": "group.get", "nth": [1, 2], "error": BROKEN},
+        {"on": "usages", "match": "/southcentralus/", "error": BROKEN},
+        {"on": "vnet.get", "match": "powerlift-vnet-southcentralus", "error": BROKEN},
+        {"on": "read", "match": f"{STORAGE}/dark/.*/permissions", "error": BROKEN},
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Planner:
+    """A stack, and an experiment of twenty trials in it."""
+
+    stack: Stack
+    azure: Driver
+    experiment: int
+
+    def post(self, document: Any) -> requests.Response:
+        headers = {"x-functions-key": self.stack.key}
+        url = f"{self.stack.url}/api/plan"
+        return requests.post(url, data=json.dumps(document), headers=headers, timeout=60)
+
+    def plan(self, **changes: Any) -> dict[str, Any]:
+        """The plan of a fleet of ten VMs of two vCPUs each."""
+        usual = {"experiment_id": self.experiment, "n_instances": 10, "vm_size": SIZE}
+        answer = self.post({**usual, **changes})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def statuses(self, name: str, **changes: Any) -> list[str]:
+        checks = self.plan(**changes)["checks"]
+        return [check["status"] for check in checks if check["name"] == name]
+
+    def faults(self, **changes: Any) -> set[str]:
+        checks = self.plan(**changes)["checks"]
+        return {check["name"] for check in checks if check["status"] == "fault"}
+
+
+def planner_of(stack: Stack) -> Planner:
+    return Planner(stack, Driver(stack.arm, stack.state_dir / "azure"), experiment(stack, 20))
+
+
+@pytest.fixture(scope="module")
+def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
+    state = tmp_path_factory.mktemp("stormy")
+    with Stack(state, time_scale=0.01, machines="none", faults=WEATHER) as stack:
+        yield planner_of(stack)
+
+
+@pytest.fixture(scope="module")
+def first_plan(stormy: Planner) -> dict[str, Any]:
+    """The first plan of all, for which Azure does not show the resource group."""
+    return stormy.plan()
+
+
+@pytest.fixture(scope="module")
+def first_fleet(stormy: Planner, first_plan: dict[str, Any]) -> dict[str, Any]:
+    """A fleet that cannot work, at its end; at its plan's first try Azure does not show the group."""
+    api = Api(stormy.stack)
+    wrong = {"experiment_id": 999, "location": "westus3", "vm_size": SIZE}
+    fleet = api.wait(api.start(n_instances=10, min_instances=5, **wrong))
+    return dict(fleet)
+
+
+@pytest.fixture
+def planner(stormy: Planner, first_fleet: dict[str, Any]) -> Planner:
+    return stormy
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
+    """A stack whose app is Contributor of the resource group, and nothing else."""
+    with Stack(tmp_path_factory.mktemp("limited"), time_scale=0.01, machines="none") as stack:
+        planner = planner_of(stack)
+        azure, me = planner.azure, stack.arm["client_object_id"]
+        roles = f"{azure.subscription}/providers/Microsoft.Authorization/roleAssignments"
+        (owner,) = azure.send("GET", roles, api=ROLE_API).json()["value"]
+        assert azure.put_role(azure.group, me).status_code == 201
+        path = f"{azure.group}/providers/Microsoft.Authorization/permissions"
+        until(lambda: len(azure.send("GET", path, api=ROLE_API).json()["value"]) == 2)
+        assert azure.send("DELETE", owner["id"], api=ROLE_API).status_code == 200
+        yield planner
+
+
+def test_a_plan_says_what_a_fleet_would_be(planner: Planner):
+    plan = planner.plan(zones=["1", "2"], fallbacks=[{"location": "westus"}])
+    del plan["checks"]
+    assert plan == {
+        "ok": True,
+        "n_instances": 10,
+        "location": "eastus",
+        "places": [f"eastus/1 {SIZE}", f"eastus/2 {SIZE}", f"westus {SIZE}"],
+        "trials": {"total": 20, "ready": 20, "running": 0, "complete": 0, "error": 0},
+    }
+
+
+def test_the_example_of_the_readme_answers(planner: Planner):
+    blocks = (ROOT / "README.md").read_text().split("```")
+    command = next(block for block in blocks if "/api/plan" in block)
+    command = command.replace('"experiment_id": 1', f'"experiment_id": {planner.experiment}')
+    given = {**os.environ, "FLEET_URL": planner.stack.url, "FLEET_KEY": planner.stack.key}
+    shell = ["bash", "-c", command]
+    done = subprocess.run(shell, env=given, capture_output=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["ok"]
+
+
+def test_every_check_has_its_line(planner: Planner):
+    checks = planner.plan()["checks"]
+    assert {(check["name"], check["status"]) for check in checks} == {
+        (name, "ok")
+        for name in (
+            "resource_group",
+            "trials",
+            "custom_data",
+            "rights",
+            "role_assignments",
+            "sizes",
+            "burstable",
+            "quota",
+            "subnet",
+            "addresses",
+        )
+    }
+
+
+def test_the_default_size_is_a_warning_and_no_more(planner: Planner):
+    plan = planner.plan(vm_size="Standard_B16s_v2")
+    warnings = [check["name"] for check in plan["checks"] if check["status"] == "warning"]
+    assert (plan["ok"], warnings) == (True, ["burstable"])
+
+
+def test_a_plan_only_reads(planner: Planner):
+    begin = len(wire(planner.stack))
+    planner.plan()
+    calls = wire(planner.stack)[begin:]
+    assert {c["method"] for c in calls if not c["path"].endswith("/oauth2/v2.0/token")} == {"GET"}
+
+
+def test_a_plan_starts_nothing(planner: Planner):
+    before = set(everything(planner.stack))
+    planner.plan(batch_id=77)
+    made = set(everything(planner.stack)) - before
+    assert (made, Api(planner.stack).get("fleet-77").status_code) == (set(), 404)
+
+
+def test_a_plan_uses_the_requests_own_account_and_tells_no_secret_of_it(planner: Planner):
+    account = {"tenant_id": "t", "client_id": "c", "client_secret": PASSWORD}
+    uri = f"postgresql://user:{PASSWORD}@127.0.0.1:1/nowhere"
+    answer = planner.post({"experiment_id": 1, "n_instances": 1, "azure_json": account, "uri": uri})
+    logs = "".join(log.read_text() for log in planner.stack.logs.iterdir())
+    logs += json.dumps(wire(planner.stack))
+    faults = [c["name"] for c in answer.json()["checks"] if c["status"] == "fault"]
+    assert (faults, PASSWORD in answer.text, PASSWORD in logs) == (
+        ["resource_group", "trials"],
+        False,
+        False,
+    )
+
+
+def test_a_bad_request_is_refused_with_every_pointer(planner: Planner):
+    answer = planner.post({"n_instances": 0, "bogus": 1})
+    pointers = {fault["pointer"] for fault in answer.json()["errors"]}
+    assert (answer.status_code, pointers) == (400, {"/experiment_id", "/n_instances", "/bogus"})
+
+
+def test_without_a_key_nothing_is_planned(planner: Planner):
+    assert requests.post(f"{planner.stack.url}/api/plan", timeout=30).status_code == 401
+
+
+def test_what_may_pass_is_unknown_and_nothing_to_build_on(first_plan: dict[str, Any]):
+    statuses = {check["name"]: check["status"] for check in first_plan["checks"]}
+    assert (first_plan["ok"], statuses["resource_group"], statuses["quota"]) == (
+        False,
+        "unknown",
+        "unknown",
+    )
+
+
+def test_a_fleet_that_cannot_work_fails_with_all_its_reasons(first_fleet: dict[str, Any]):
+    """And with no other: what has passed, the group that Azure did not show, is tried again."""
+    codes = {failure["code"] for failure in first_fleet["failures"]}
+    assert (first_fleet["phase"], codes) == ("failed", {"ExperimentNotFound", "QuotaTooSmall"})
+
+
+def test_every_fault_is_told_at_once(planner: Planner):
+    assert planner.faults(
+        experiment_id=999,
+        location="westus3",
+        zones=["1"],
+        fallbacks=[{"location": "northeurope"}],
+        azure_json={"resource_group": "absent"},
+        n_instances=5000,
+        min_instances=5000,
+    ) == {"resource_group", "trials", "quota", "role_assignments"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"location": "westus2"}, "warning"),
+        ({"location": "westus2", "min_instances": 8}, "fault"),
+        ({"location": "westus3"}, "warning"),
+        ({"location": "westus3", "fallbacks": [{"location": "eastus"}]}, "ok"),
+        ({"location": "uksouth"}, "ok"),
+        ({"location": "uksouth", "priority": "Spot"}, "warning"),
+        ({"location": "southcentralus"}, "unknown"),
+    ],
+)
+def test_quotas(planner: Planner, changes: dict[str, Any], expected: str):
+    assert planner.statuses("quota", **changes) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"location": "northeurope"}, "fault"),
+        ({"location": "northeurope", "fallbacks": [{"location": "eastus"}]}, "warning"),
+        ({"location": "westeurope", "zones": ["1"]}, "fault"),
+        ({"location": "westeurope", "zones": ["1", "2"]}, "warning"),
+        ({"location": "westeurope"}, "ok"),
+        ({"location": "westus", "zones": ["1"]}, "fault"),
+        ({"location": "atlantis"}, "fault"),
+        ({"vm_size": "Standard_Nope"}, "fault"),
+        ({"vm_size": "Standard_B2ms", "priority": "Spot"}, "fault"),
+        ({"ephemeral_os_disk": True}, "fault"),
+        ({"ephemeral_os_disk": True, "vm_size": "Standard_D2ds_v5"}, "ok"),
+    ],
+)
+def test_sizes(planner: Planner, changes: dict[str, Any], expected: str):
+    assert planner.statuses("sizes", **changes) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "properties", "check", "expected"),
+    [
+        ("wide", "10.1.0.0/24", {}, "subnet", "ok"),
+        ("closed", "10.2.0.0/24", {"defaultOutboundAccess": False}, "subnet", "fault"),
+        (
+            "routed",
+            "10.3.0.0/24",
+            {"defaultOutboundAccess": False, "routeTable": {"id": "/routes"}},
+            "subnet",
+            "unknown",
+        ),
+        ("wide", "10.1.0.0/24", {}, "addresses", "ok"),
+        ("narrow", "10.4.0.0/29", {}, "addresses", "warning"),
+    ],
+)
+def test_a_subnet_of_ones_own(
+    planner: Planner,
+    name: str,
+    prefix: str,
+    properties: dict[str, Any],
+    check: str,
+    expected: str,
+):
+    subnet = planner.azure.net("virtualNetworks", name) + "/subnets/s"
+    if planner.azure.send("GET", subnet, api=NETWORK_API).status_code == 404:
+        planner.azure.make_network(name, prefix, **properties)
+    assert planner.statuses(check, subnet_id=subnet, outbound="existing") == [expected]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"subnet": "virtualNetworks/absent/subnets/s"}, {"location": "westus"}]
+)
+def test_a_subnet_that_the_vms_cannot_use(planner: Planner, changes: dict[str, str]):
+    planner.azure.subnet()
+    there = f"{planner.azure.net(changes.pop('subnet', 'virtualNetworks/shared/subnets/s'))}"
+    assert planner.faults(subnet_id=there, outbound="existing", **changes) == {"subnet"}
+
+
+def test_our_own_network_is_looked_at_where_it_stands(planner: Planner):
+    path = planner.azure.net("virtualNetworks", "powerlift-vnet-centralus")
+    subnet = {"addressPrefix": "10.0.0.0/29", "defaultOutboundAccess": False}
+    space = {"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}}
+    subnets = {"subnets": [{"name": "powerlift-subnet-centralus", "properties": subnet}]}
+    body = {"location": "centralus", "properties": {**space, **subnets}}
+    planner.azure.send("PUT", path, body, api=NETWORK_API)
+    planner.azure.settled(path, NETWORK_API)
+    assert planner.faults(location="centralus", min_instances=4) == {"subnet", "addresses"}
+
+
+def test_a_network_that_cannot_be_seen_is_unknown(planner: Planner):
+    assert planner.statuses("subnet", location="southcentralus") == ["unknown"]
+
+
+@pytest.mark.parametrize(
+    ("vms", "resources", "least", "expected"),
+    [(200, 0, 1, "ok"), (200, 20, 1, "warning"), (200, 20, 200, "fault")],
+)
+def test_role_assignments(planner: Planner, vms: int, resources: int, least: int, expected: str):
+    """Azure takes 4,000, and a VM needs one for each resource beside its own."""
+    group = planner.azure.group
+    asked = {
+        "experiment_id": experiment(planner.stack, vms),
+        "n_instances": vms,
+        "min_instances": least,
+        "resource_uris": [f"{group}/providers/{STORAGE}/s{n}" for n in range(resources)],
+    }
+    assert planner.statuses("role_assignments", **asked) == [expected]
+
+
+def test_rights_that_cannot_be_read_are_unknown(planner: Planner):
+    dark = f"{planner.azure.group}/providers/{STORAGE}/dark"
+    assert planner.statuses("rights", resource_uris=[dark]) == ["unknown"]
+
+
+def test_an_app_without_the_right_to_assign_roles_is_told_where(limited: Planner):
+    storage = f"{limited.azure.group}/providers/{STORAGE}/one"
+    checks = limited.plan(resource_uris=[storage])["checks"]
+    assert [check["detail"] for check in checks if check["status"] == "fault"] == [
+        f"Not allowed at {scope}: Microsoft.Authorization/roleAssignments/{{write,delete}}"
+        for scope in (limited.azure.group, storage)
+    ]
+
+
+def test_what_an_app_may_not_read_is_unknown(limited: Planner):
+    checks = limited.plan()["checks"]
+    assert {check["name"] for check in checks if check["status"] == "unknown"} == {
+        "role_assignments",
+        "sizes",
+        "quota",
+    }
