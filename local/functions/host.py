@@ -87,16 +87,20 @@ class FunctionsHost:
         self.keys = {name: keys[name] for name in (MASTER, DEFAULT)}
         listening = keep.enter_context(_listen(self._port))
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        outputs = QueueOutputs(os.environ, encoded=self._settings.queues.base64)
-        invoker = Invoker(self._host_root, self._settings.function_timeout, outputs=outputs)
+        durable = self._settings.durable
+        links = Links(self.url, durable.hub_name, keys[DURABLE], secrets.token_urlsafe(24))
+        invoker = Invoker(
+            self._host_root,
+            self._settings.function_timeout,
+            outputs=QueueOutputs(os.environ, encoded=self._settings.queues.base64),
+            client_binding=links.client_binding(),
+        )
         keep.callback(invoker.close)
         tables = Tables(self._state_dir / "durable.sqlite")
         keep.callback(tables.close)
 
-        durable = self._settings.durable
-        links = Links(self.url, durable.hub_name, keys[DURABLE], secrets.token_urlsafe(24))
         engine = Engine(tables, self._functions, invoker, durable)
-        triggers = self._triggers(invoker, links.client_binding())
+        triggers = self._triggers(invoker)
 
         def check_system_key(request: web.Request) -> None:
             if not keys.allow("SYSTEM", request):
@@ -105,7 +109,7 @@ class FunctionsHost:
         api = ManagementApi(
             engine, tables, links, check_system_key, replace_running=durable.replace_running
         )
-        handler = FunctionsHandler(self._router, keys, invoker, links.client_binding())
+        handler = FunctionsHandler(self._router, keys, invoker)
         application = make_application(handler, api.add_routes)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_GRACE)
         await self._runner.setup()
@@ -115,12 +119,12 @@ class FunctionsHost:
         for trigger in triggers:
             trigger.start()
 
-    def _triggers(self, invoker: Invoker, client_binding: str) -> list[QueueListener | Timer]:
+    def _triggers(self, invoker: Invoker) -> list[QueueListener | Timer]:
         found: list[QueueListener | Timer] = []
         for function in self._functions:
             if function.kind == "timerTrigger":
                 kept = self._state_dir / "timers" / f"{function.name}.json"
-                found.append(Timer(function, kept, invoker, client_binding))
+                found.append(Timer(function, kept, invoker))
             elif function.kind == "queueTrigger":
                 name = str(function.trigger.get("connection") or "AzureWebJobsStorage")
                 connection = storage_connection(name, os.environ)
@@ -130,7 +134,7 @@ class FunctionsHost:
                     )
                     continue
                 queues = self._settings.queues
-                found.append(QueueListener(function, connection, queues, invoker, client_binding))
+                found.append(QueueListener(function, connection, queues, invoker))
         return found
 
 

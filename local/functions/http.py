@@ -22,12 +22,10 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class FunctionsHandler:
-    """Answers requests with the app's HTTP functions. `client_binding` gives the text that durable
-    client parameters are made from."""
+    """Answers requests with the app's HTTP functions."""
 
-    def __init__(self, router: Router, keys: Keys, invoker: Invoker, client_binding: str) -> None:
+    def __init__(self, router: Router, keys: Keys, invoker: Invoker) -> None:
         self._router, self._keys, self._invoker = router, keys, invoker
-        self._client_binding = client_binding
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Find the function, check the key, call it."""
@@ -47,8 +45,7 @@ class FunctionsHandler:
     async def _call(
         self, function: Function, parameters: dict[str, str], request: web.Request
     ) -> web.StreamResponse:
-        arguments: dict[str, Any] = dict.fromkeys(function.clients, self._client_binding)
-        arguments[function.argument] = func.HttpRequest(
+        argument = func.HttpRequest(
             request.method,
             str(request.url),
             headers=dict(request.headers),
@@ -57,7 +54,7 @@ class FunctionsHandler:
             body=await request.read(),
         )
         try:
-            return _response(function, await self._invoker.call(function, **arguments))
+            return _response(function, await self._invoker.call(function, argument))
         except FunctionTimeout as error:
             _log.error("%s", error)
             return problem(500, "The function ran longer than the host allows.")

@@ -88,7 +88,8 @@ class Invoker:
     """Runs functions, with one thread pool for the synchronous ones.
 
     `threads` None means the worker's rule: PYTHON_THREADPOOL_THREAD_COUNT, else cores + 4 but at
-    most 32. `timeout` is in seconds, None for no limit.
+    most 32. `timeout` is in seconds, None for no limit. `client_binding` is the text that durable
+    client parameters are made from.
     """
 
     def __init__(
@@ -97,21 +98,25 @@ class Invoker:
         timeout: float | None = None,
         threads: int | None = None,
         outputs: QueueOutputs | None = None,
+        client_binding: str = "",
     ) -> None:
         self._host_root, self._timeout = host_root, timeout
+        self._client_binding = client_binding
         self._outputs = outputs or QueueOutputs(os.environ, encoded=True)
         count = threads or int(os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT") or 0)
         count = count or min(32, (os.cpu_count() or 1) + 4)
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="function")
 
-    async def call(self, function: Function, **arguments: Any) -> Any:
-        """Run `function`, send what it has put out, and return its result.
+    async def call(self, function: Function, argument: Any) -> Any:
+        """Run `function` on its trigger's argument, send what it has put out, and return its result.
 
         Raises what the function or the sending raises, or FunctionTimeout.
 
         A synchronous function cannot be stopped: past its time it keeps its thread, and its result
         is thrown away.
         """
+        arguments: dict[str, Any] = dict.fromkeys(function.clients, self._client_binding)
+        arguments[function.argument] = argument
         if function.wants_context:
             arguments["context"] = Context(function.name, self._host_root)
         arguments |= (outs := {str(binding["name"]): Out() for binding in function.outputs})

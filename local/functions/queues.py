@@ -40,10 +40,8 @@ class QueueListener:
         connection: str,
         settings: QueueSettings,
         invoker: Invoker,
-        client_binding: str,
     ) -> None:
         self._function, self._settings, self._invoker = function, settings, invoker
-        self._client_binding = client_binding
         self._name = str(function.trigger["queueName"]).lower()
         # Bodies are decoded here, not by the client: one that cannot be decoded is poison.
         try:
@@ -147,9 +145,7 @@ class QueueListener:
 
     async def _call(self, message: Any, body: bytes) -> bool:
         try:
-            arguments: dict[str, Any] = dict.fromkeys(self._function.clients, self._client_binding)
-            arguments[self._function.argument] = self._argument(message, body)
-            await self._invoker.call(self._function, **arguments)
+            await self._invoker.call(self._function, self._argument(message, body))
         except Exception as error:
             _log.error(
                 "Function '%s' failed on message %s (attempt %d)",

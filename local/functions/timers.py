@@ -8,7 +8,6 @@ import json
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from azure.functions.timer import TimerRequest
 
@@ -30,11 +29,8 @@ class Timer:
     SettingsError for a schedule that cannot be read.
     """
 
-    def __init__(
-        self, function: Function, kept_in: Path, invoker: Invoker, client_binding: str
-    ) -> None:
+    def __init__(self, function: Function, kept_in: Path, invoker: Invoker) -> None:
         self._function, self._kept_in, self._invoker = function, kept_in, invoker
-        self._client_binding = client_binding
         try:
             self._schedule = Schedule.parse(str(function.trigger["schedule"]))
             self._schedule.next_after(datetime.now(UTC))
@@ -67,11 +63,9 @@ class Timer:
             await self._call(past_due=False)
 
     async def _call(self, *, past_due: bool) -> None:
-        arguments: dict[str, Any] = dict.fromkeys(self._function.clients, self._client_binding)
-        arguments[self._function.argument] = TimerRequest(past_due=past_due)
         self._calling = True
         try:
-            await self._invoker.call(self._function, **arguments)
+            await self._invoker.call(self._function, TimerRequest(past_due=past_due))
         except Exception as error:
             _log.error("Function '%s' failed", self._function.name, exc_info=error)
         finally:

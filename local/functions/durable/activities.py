@@ -75,7 +75,7 @@ class ActivityWorker:
     async def _result(self, function: Function, task: ActivityTask) -> Event:
         try:
             argument = _decode(task.input)
-            value = await self._invoker.call(function, **{function.argument: argument})
+            value = await self._invoker.call(function, argument)
             result = _encode(value)
         except FunctionTimeout as error:
             _log.error("Activity '%s' failed: %s", task.name, error)

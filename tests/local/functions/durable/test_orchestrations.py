@@ -27,6 +27,10 @@ def test_fan_out(durable: Host) -> None:
     assert durable.run("fan_out", {"count": 12})["output"] == sum(2 * i for i in range(12))
 
 
+def test_an_activity_may_have_a_client(durable: Host) -> None:
+    assert durable.run("asks_for_itself")["output"] == "Running"
+
+
 def test_sub_orchestrations(durable: Host) -> None:
     assert durable.run("children")["output"] == [6, 12]
 

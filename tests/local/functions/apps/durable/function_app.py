@@ -53,6 +53,12 @@ def broken(text: str) -> None:
     raise ValueError(text)
 
 
+@app.activity_trigger(input_name="instance")
+@app.durable_client_input(client_name="client")
+async def status_of(instance: str, client: df.DurableOrchestrationClient) -> str:
+    return (await client.get_status(instance)).runtime_status.name
+
+
 @app.activity_trigger(input_name="seconds")
 def sleep(seconds: float) -> str:
     time.sleep(seconds)
@@ -222,6 +228,11 @@ _seen: set[str] = set()
 @app.orchestration_trigger(context_name="context")
 def instant(context: df.DurableOrchestrationContext):
     return context.get_input()
+
+
+@app.orchestration_trigger(context_name="context")
+def asks_for_itself(context: df.DurableOrchestrationContext):
+    return (yield context.call_activity(status_of, context.instance_id))
 
 
 @app.orchestration_trigger(context_name="context")
