@@ -2,23 +2,26 @@
 
 import azure.durable_functions as df
 
-from activities import leftovers, machines, network, permissions, plan, trials
-from orchestrators import fleet, teardown, wave
-from triggers import http, queue
+from activities import cancels, leftovers, machines, network, permissions, plan, trials
+from orchestrators import cancel, fleet, teardown, wave
+from triggers import http, queue, timer
 
 app = df.DFApp()
 
 for room in (
     http,
     queue,
+    timer,
     fleet,
     wave,
     teardown,
+    cancel,
     plan,
     network,
     machines,
     permissions,
     trials,
     leftovers,
+    cancels,
 ):
     app.register_functions(room.bp)

@@ -30,7 +30,10 @@ async def assign_permissions(task: Json) -> Json:
     wanted = grants.of_machine(order, machine["name"], machine["principal_id"] or "")
     todo = [place for place in range(len(wanted)) if place not in machine["assigned"]]
     role = names.role_definition_id(order["subscription_id"])
-    failures = await asyncio.gather(*(_assign(connection, wanted[place], role) for place in todo))
+    about = grants.description(order, machine["name"])
+    failures = await asyncio.gather(
+        *(_assign(connection, wanted[place], role, about) for place in todo)
+    )
     done = [place for place, failed in zip(todo, failures, strict=True) if failed is None]
     return {
         "assigned": sorted([*machine["assigned"], *done]),
@@ -55,8 +58,8 @@ async def revoke_permissions(task: Json) -> Json:
     return {}
 
 
-async def _assign(connection: Azure, grant: Grant, role: str) -> Failure | None:
-    body = bodies.role_assignment(role, grant.principal_id, grant.principal_type)
+async def _assign(connection: Azure, grant: Grant, role: str, about: str) -> Failure | None:
+    body = bodies.role_assignment(role, grant.principal_id, grant.principal_type, about)
     try:
         await connection.put_assignment(grant.scope, grant.name, body)
     except Exception as error:  # each grant has its own outcome: one refusal hides no other

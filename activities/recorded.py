@@ -10,10 +10,8 @@ from traceback import format_tb
 from typing import Any
 
 from fleet import azure
+from fleet.account import opened as opened
 from fleet.failures import TOKENS, describe
-from fleet.records import Order
-from fleet.secrets import Seal
-from fleet.settings import Settings
 
 # The Functions worker takes a plain class as an activity's annotation, and no `dict[str, Any]`.
 Json = dict
@@ -61,14 +59,6 @@ def retried(work: Work) -> Work:
         return {"ok": False, "failure": failure}
 
     return activity
-
-
-def opened(order: Order) -> tuple[azure.Azure, str]:
-    """Azure for this order's account, and the database's URI: the one place that opens a seal."""
-    settings = Settings.read()
-    secrets = Seal(settings.sealing_keys).open(order["sealed"])
-    connection = azure.connect(order, settings, secrets.get("client_secret"))
-    return connection, secrets.get("uri") or settings.database_uri or ""
 
 
 def _told(name: str, task: dict[str, Any], error: Exception) -> Any:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -24,7 +24,6 @@ from azure.mgmt.network.aio import NetworkManagementClient
 
 from fleet import names
 from fleet.bodies import Body
-from fleet.records import Order
 from fleet.settings import Settings
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
@@ -35,6 +34,11 @@ NETWORK_API, AUTHORIZATION_API, SKUS_API = "2026-03-01", "2022-04-01", "2021-07-
 logging.getLogger("azure").setLevel(logging.WARNING)
 
 _AUTHORIZATION = "Microsoft.Authorization"
+_LISTS = {
+    "machine": ("Microsoft.Compute/virtualMachines", COMPUTE_API),
+    "nic": ("Microsoft.Network/networkInterfaces", NETWORK_API),
+    "disk": ("Microsoft.Compute/disks", DISKS_API),
+}
 _PUBLIC_AUTHORITIES = (
     "login.microsoftonline.com",
     "login.microsoftonline.us",
@@ -52,11 +56,22 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A role assignment that stands: its scope and its name (a GUID)."""
+    """A role assignment that stands: its scope, its name (a GUID), and what was said of it."""
 
     scope: str
     name: str
-    principal_id: str
+    description: str
+
+
+class Account(TypedDict):
+    """Where a client works, and as whom; every `Order` is one. Without `client_id` or a secret: the
+    app's own identity.
+    """
+
+    subscription_id: str
+    resource_group: str
+    tenant_id: str | None
+    client_id: str | None
 
 
 class Azure:
@@ -70,15 +85,18 @@ class Azure:
             "credential_scopes": [f"{endpoint}/.default"],
             "retry_total": 0,
         }
-        self._group, self._scope = group, names.resource_group_id(subscription_id, group)
-        self._subscription = f"/subscriptions/{subscription_id}"
+        self._group = group
+        self.scope = names.resource_group_id(subscription_id, group)
+        """The resource group's ARM id."""
+        self.subscription = f"/subscriptions/{subscription_id}"
+        """The subscription's."""
         self._compute = ComputeManagementClient(credential, subscription_id, **options)
         self._network = NetworkManagementClient(credential, subscription_id, **options)
         self._roles = AuthorizationManagementClient(credential, subscription_id, **options)
 
     async def resource_group(self) -> Body:
         """The resource group. Raises HttpResponseError (404 when there is none)."""
-        path = self._scope.replace("/resourceGroups/", "/resourcegroups/")
+        path = self.scope.replace("/resourceGroups/", "/resourcegroups/")
         return await _get(self._compute, f"{path}?api-version={RESOURCE_GROUPS_API}")
 
     async def get_vnet(self, name: str) -> Answer | None:
@@ -126,19 +144,27 @@ class Azure:
     async def delete_disk(self, name: str) -> None:
         await _begun(self._compute.disks.begin_delete, self._group, name)
 
+    async def list_kind(self, kind: str) -> list[Body]:
+        """Every `machine`, `nic` or `disk` of the resource group, as JSON.
+
+        Not by the SDKs' pagers: they make a model of each item, which took 40 ms of CPU for a page
+        of 50 VMs, the largest part of what a fleet cost its host.
+        """
+        path, api_version = _LISTS[kind]
+        pages = self._paged(f"{self.scope}/providers/{path}?api-version={api_version}")
+        return [item async for item in pages]
+
     async def list_machines(self, batch_id: int) -> list[Body]:
-        kind = "Microsoft.Compute/virtualMachines"
-        return [vm async for vm in self._all(kind, COMPUTE_API) if _is_tagged(vm, batch_id)]
+        return [vm for vm in await self.list_kind("machine") if _is_tagged(vm, batch_id)]
 
     async def list_nics(self, batch_id: int) -> list[Body]:
-        kind = "Microsoft.Network/networkInterfaces"
-        return [nic async for nic in self._all(kind, NETWORK_API) if _is_tagged(nic, batch_id)]
+        return [nic for nic in await self.list_kind("nic") if _is_tagged(nic, batch_id)]
 
     async def list_disks(self, batch_id: int) -> list[Body]:
         """The batch's OS disks, by name too: Azure need not copy a VM's tags to its disk."""
         return [
             disk
-            async for disk in self._all("Microsoft.Compute/disks", DISKS_API)
+            for disk in await self.list_kind("disk")
             if _is_tagged(disk, batch_id)
             or names.ordinal_of(disk["name"].removesuffix("_osdisk"), batch_id) is not None
         ]
@@ -151,21 +177,19 @@ class Azure:
         with contextlib.suppress(ResourceNotFoundError):
             await self._roles.role_assignments.delete(scope.lstrip("/"), name)
 
-    async def list_assignments(self, scope: str | None = None) -> list[Assignment]:
-        """Role assignments at and below a scope (default: the resource group)."""
-        place = (scope or self._scope).lstrip("/")
-        pages = self._roles.role_assignments.list_for_scope(place)
-        return [Assignment(item.scope, item.name, item.principal_id) async for item in pages]
+    async def list_assignments(self, scope: str) -> list[Assignment]:
+        """Role assignments at, above and below a scope."""
+        url = f"{scope}/providers/{_AUTHORIZATION}/roleAssignments?api-version={AUTHORIZATION_API}"
+        found = [(item["name"], item["properties"]) async for item in self._paged(url)]
+        return [Assignment(p["scope"], name, p.get("description") or "") for name, p in found]
 
     async def count_assignments(self) -> int:
         """How many role assignments the subscription holds, at whatever scope in it.
 
         The list shows those of the management groups above it too; they have a limit of their own.
         """
-        url = f"{self._subscription}/providers/{_AUTHORIZATION}/roleAssignments"
-        pages = self._paged(f"{url}?api-version={AUTHORIZATION_API}")
-        scopes = [f"{item['properties']['scope']}/".lower() async for item in pages]
-        return len([one for one in scopes if one.startswith(f"{self._subscription}/".lower())])
+        scopes = [f"{one.scope}/".lower() for one in await self.list_assignments(self.subscription)]
+        return len([one for one in scopes if one.startswith(f"{self.subscription}/".lower())])
 
     async def list_permissions(self, scope: str) -> list[Body]:
         """What the caller may do at a scope: `{actions, notActions, …}` for each of its roles."""
@@ -175,13 +199,13 @@ class Azure:
     async def list_skus(self, location: str) -> list[Body]:
         """The VM sizes that a region offers, with their capabilities and restrictions."""
         query = f"api-version={SKUS_API}&$filter=location%20eq%20%27{location}%27"
-        url = f"{self._subscription}/providers/Microsoft.Compute/skus?{query}"
+        url = f"{self.subscription}/providers/Microsoft.Compute/skus?{query}"
         skus = self._paged(url)
         return [sku async for sku in skus if sku["resourceType"] == "virtualMachines"]
 
     async def list_usages(self, location: str) -> list[Body]:
         """A region's compute quotas: `{name: {value}, currentValue, limit}`, in vCPUs or VMs."""
-        url = f"{self._subscription}/providers/Microsoft.Compute/locations/{location}/usages"
+        url = f"{self.subscription}/providers/Microsoft.Compute/locations/{location}/usages"
         return [item async for item in self._paged(f"{url}?api-version={COMPUTE_API}")]
 
     async def get_network(self, network_id: str) -> Body | None:
@@ -198,15 +222,6 @@ class Azure:
         url = f"{network_id}/usages?api-version={NETWORK_API}"
         return [item async for item in self._paged(url)]
 
-    async def _all(self, kind: str, api_version: str) -> AsyncIterator[Body]:
-        """Every resource of a kind in the group, all pages, as JSON.
-
-        Not by the SDKs' pagers: they make a model of each item, which took 40 ms of CPU for a page
-        of 50 VMs, the largest part of what a fleet cost its host.
-        """
-        async for item in self._paged(f"{self._scope}/providers/{kind}?api-version={api_version}"):
-            yield item
-
     async def _paged(self, first: str) -> AsyncIterator[Body]:
         """The items of a list, page after page."""
         url: str | None = first
@@ -220,26 +235,26 @@ class Azure:
 _connections: dict[tuple[str, ...], Azure] = {}
 
 
-def connect(order: Order, settings: Settings, client_secret: str | None) -> Azure:
-    """The process's client for an order's account; made once, so that tokens and sockets are shared.
+def connect(account: Account, settings: Settings, client_secret: str | None) -> Azure:
+    """The process's client for an account; made once, so that tokens and sockets are shared.
 
     Never closed: it lives as long as the process, as Functions' guidance for clients has it.
     """
     secret_digest = hashlib.sha256((client_secret or "").encode()).hexdigest()
     key = (
         settings.resource_manager_endpoint,
-        order["subscription_id"],
-        order["resource_group"],
-        order["tenant_id"] or "",
-        order["client_id"] or "",
+        account["subscription_id"],
+        account["resource_group"],
+        account["tenant_id"] or "",
+        account["client_id"] or "",
         secret_digest,
     )
     if key not in _connections:
         _connections[key] = Azure(
-            _credential(order, settings, client_secret),
+            _credential(account, settings, client_secret),
             settings.resource_manager_endpoint,
-            order["subscription_id"],
-            order["resource_group"],
+            account["subscription_id"],
+            account["resource_group"],
         )
     return _connections[key]
 
@@ -250,14 +265,14 @@ def reconnect() -> None:
 
 
 def _credential(
-    order: Order, settings: Settings, client_secret: str | None
+    account: Account, settings: Settings, client_secret: str | None
 ) -> AsyncTokenCredential:
     # Instance discovery asks the public cloud about an authority that it cannot know.
     options: dict[str, Any] = {}
     if settings.authority and not any(host in settings.authority for host in _PUBLIC_AUTHORITIES):
         options = {"disable_instance_discovery": True}
     if client_secret:
-        tenant, client = order["tenant_id"] or "", order["client_id"] or ""
+        tenant, client = account["tenant_id"] or "", account["client_id"] or ""
         if settings.authority:
             options["authority"] = settings.authority
         return ClientSecretCredential(tenant, client, client_secret, **options)

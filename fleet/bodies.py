@@ -96,13 +96,16 @@ def machine(order: Order, ordinal: int, place: Place, nic_id: str, custom_data: 
     return body
 
 
-def role_assignment(role_definition_id: str, principal_id: str, principal_type: str) -> Body:
+def role_assignment(
+    role_definition_id: str, principal_id: str, principal_type: str, description: str
+) -> Body:
     """`principalType` is always sent: without it Azure first looks for the principal, too early."""
     return {
         "properties": {
             "roleDefinitionId": role_definition_id,
             "principalId": principal_id,
             "principalType": principal_type,
+            "description": description,
         }
     }
 

@@ -26,6 +26,7 @@ CANCEL_EVENT = "cancel"
 
 _INSTANCE = re.compile(r"fleet-(0|[1-9][0-9]{0,18})")
 _MACHINE = re.compile(r"powerlift-vm-(\d+)-(\d{4})", re.IGNORECASE)
+_OURS = re.compile(r"powerlift-(?:vm|nic)-(\d+)-\d{4}(?:_osdisk)?", re.IGNORECASE)
 
 
 def instance_id(batch_id: int) -> str:
@@ -44,6 +45,11 @@ def wave_id(batch_id: int, number: int) -> str:
 def teardown_id(batch_id: int) -> str:
     """The instance id of a fleet's teardown: one at a time."""
     return f"teardown-{batch_id}"
+
+
+def cancel_id(batch_id: int) -> str:
+    """The instance id of the mark that a fleet was cancelled."""
+    return f"cancel-{batch_id}"
 
 
 def batch_of(instance: str) -> int | None:
@@ -76,6 +82,12 @@ def ordinal_of(machine_name: str, batch_id: int) -> int | None:
     """The ordinal in a VM's name, or None when the VM is not of this batch."""
     match = _MACHINE.fullmatch(machine_name)
     return int(match[2]) if match and int(match[1]) == batch_id else None
+
+
+def batch_in(name: str) -> int | None:
+    """The batch in the name of a VM, NIC or OS disk of ours; None for any other name."""
+    match = _OURS.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def runner_id(batch_id: int, ordinal: int) -> int:

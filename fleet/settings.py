@@ -31,8 +31,8 @@ class Settings:
     owner: str
     """Which deployment made a resource: one app's sweep leaves alone what another looks after.
 
-    FLEET_OWNER, else the site's name in Azure, else a digest of the sealing key: no two
-    deployments share it by accident.
+    FLEET_OWNER; else the site's name in Azure, or a digest of the sealing key, with the slot and
+    the task hub: no two deployments share it by accident.
     """
 
     @classmethod
@@ -80,9 +80,11 @@ class Settings:
 
 
 def _owner(environment: Mapping[str, str], keys: tuple[str, ...]) -> str:
-    named = environment.get("FLEET_OWNER") or environment.get("WEBSITE_SITE_NAME")
     # The oldest key: it is the last to change when keys are rotated.
-    return named or "key-" + hashlib.sha256("".join(keys[-1:]).encode()).hexdigest()[:12]
+    digest = "key-" + hashlib.sha256("".join(keys[-1:]).encode()).hexdigest()[:12]
+    site = environment.get("WEBSITE_SITE_NAME") or digest
+    slot, hub = environment.get("WEBSITE_SLOT_NAME"), environment.get("TASKHUB_NAME")
+    return environment.get("FLEET_OWNER") or "/".join(filter(None, (site, slot, hub)))
 
 
 class SettingsError(ValueError):

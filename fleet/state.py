@@ -186,7 +186,7 @@ class FleetState:
     def refuse(self, assignment: Assignment, failure: Failure, now: datetime) -> None:
         """Azure did not accept a VM. Throttling is no failure of the VM: it is asked for again."""
         if failure["action"] == "wait":
-            self.hold(now, failure["retry_after"] or 0.0)
+            self.hold(now + timedelta(seconds=failure["retry_after"] or 0.0))
             self.note(failure, "waited as long as Azure said")
             self._reopen(assignment)
             return
@@ -244,9 +244,8 @@ class FleetState:
 
     # Azure's pace
 
-    def hold(self, now: datetime, seconds: float) -> None:
-        """Azure asked the fleet to wait."""
-        until = now + timedelta(seconds=seconds)
+    def hold(self, until: datetime) -> None:
+        """Azure wants no writes of the fleet until then."""
         if self.not_before is None or until > datetime.fromisoformat(self.not_before):
             self.not_before = until.isoformat()
 

@@ -11,7 +11,7 @@ from fleet.records import Failure, Place
 from fleet.state import BURST, FleetState
 from orchestrators import network
 from orchestrators.patterns import CHUNK, Context, Ended, Steps, show, sleep_unless, told
-from orchestrators.reconcile import check_deadline, give_up_roles, look, reconcile
+from orchestrators.reconcile import check_deadline, give_up_roles, heed, look, reconcile
 from orchestrators.wave import create_wave
 
 TURNS = 40
@@ -136,9 +136,7 @@ def _take_in(context: Context, fleet: FleetState, result: dict[str, Any]) -> Non
     now = context.current_utc_datetime
     for machine in result["machines"]:
         fleet.accept(machine)
-        refusal = machine["refusal"]
-        if refusal is not None and refusal["action"] == "wait":
-            fleet.hold(now, refusal["retry_after"] or 0.0)
+    heed(context, fleet)
     for one in result["refusals"]:
         fleet.refuse(one["assignment"], one["failure"], now)
     for one in result["unsent"]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import azure.durable_functions as df
 
+from activities.cancels import was_cancelled
 from activities.plan import plan_fleet
 from activities.trials import release_trials
 from fleet import names
@@ -34,6 +35,8 @@ def run_fleet(context: Context) -> Steps:
     try:
         # The SDK sees an event only once its wait was yielded, and a cancel may be there already.
         yield from sleep_unless(context, cancel, 0.0)
+        if (yield from missed_cancel(context, fleet)):
+            raise Ended("cancelled")
         ended = yield from go_on(context, fleet, cancel)
         if cancel.is_completed:
             raise Ended("cancelled")
@@ -47,6 +50,17 @@ def run_fleet(context: Context) -> Steps:
         # A fault of ours. Whatever happens, what was made is deleted.
         phase, reason = "failed", told(error)
     return (yield from end(context, fleet, phase, reason))
+
+
+def missed_cancel(context: Context, fleet: FleetState) -> Steps:
+    """Whether a cancel came while the fleet went on from the history before; see `mark_cancelled`."""
+    if fleet.phase == "plan":
+        return False
+    task = {"batch_id": fleet.order["batch_id"], "since": fleet.order["created_at"]}
+    asked = yield from attempt(context, was_cancelled, task)
+    if not asked["ok"]:
+        fleet.note(asked["failure"], "went on; press cancel again if you had pressed it")
+    return asked["ok"] and asked["cancelled"]
 
 
 def go_on(context: Context, fleet: FleetState, cancel: Any) -> Steps:
@@ -92,7 +106,7 @@ def plan(context: Context, fleet: FleetState) -> Steps:
     order["min_instances"] = min(order["min_instances"], order["n_instances"])
     fleet.trials = result["trials"]
     fleet.warnings = [
-        f"{check['name']}: {check['detail']} {check['advice']}".strip()
+        f"{check['name']}: {check['detail'].rstrip('.')}. {check['advice']}".strip()
         for check in result["checks"]
         if check["status"] in ("warning", "unknown")
     ]
@@ -129,12 +143,7 @@ def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None)
 
 def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps:
     """Run `teardown_fleet`; returns None, or a failure where something was left."""
-    principals = [machine["principal_id"] for machine in fleet.machines.values()]
-    task = {
-        "order": fleet.order,
-        "principals": [one for one in principals if one],
-        "keep_machines": keep_machines,
-    }
+    task = {"order": fleet.order, "keep_machines": keep_machines}
     name = names.teardown_id(fleet.order["batch_id"])
     try:
         result = yield context.call_sub_orchestrator(teardown_fleet, task, name)

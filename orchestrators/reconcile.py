@@ -44,6 +44,15 @@ def look(context: Context, fleet: FleetState) -> Steps:
         fleet.note(shown["failure"], "looked again at the next tick")
     if fleet.unsettled():
         yield from assign(context, fleet.order, fleet.unsettled())
+        heed(context, fleet)
+
+
+def heed(context: Context, fleet: FleetState) -> None:
+    """Where Azure throttles one VM's role, the whole fleet goes slower."""
+    for machine in fleet.unsettled():
+        refusal, next_try = machine["refusal"], machine["next_try"]
+        if refusal is not None and refusal["action"] == "wait" and next_try is not None:
+            fleet.hold(datetime.fromisoformat(next_try))
 
 
 def replace_failed(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:

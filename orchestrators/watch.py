@@ -9,6 +9,7 @@ from activities.permissions import revoke_permissions
 from activities.trials import count_trials, release_trials
 from fleet.failures import failure
 from fleet.state import FleetState
+from fleet.status import why_no_more
 from orchestrators.create import fill
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
 from orchestrators.reconcile import check_deadline, note_lost, reconcile
@@ -98,6 +99,8 @@ def is_over(fleet: FleetState, now: datetime) -> bool:
     if not fleet.living():
         if fleet.trials_left():
             text = "Every VM has ended, and trials are still open."
+            if fleet.openings or fleet.stopped:
+                text += f" No other could be had: {why_no_more(fleet)}."
             advice = "Look at the experiment's script and packages; submit the rest as a new batch."
             raise Ended("failed", failure("TrialsLeft", text, "fail_fleet", advice))
         return True

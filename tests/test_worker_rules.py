@@ -77,9 +77,9 @@ def test_an_orchestrator_is_a_generator(function: typing.Any):
 
 
 @pytest.mark.parametrize("function", ACTIVITIES, ids=name_of)
-def test_an_activity_takes_its_input_and_nothing_else(function: typing.Any):
+def test_an_activity_takes_what_is_bound_and_nothing_else(function: typing.Any):
     parameters = inspect.signature(function.get_user_function()).parameters
-    assert set(parameters) == {function.get_trigger().name}
+    assert set(parameters) == {binding.name for binding in function.get_bindings()}
 
 
 @pytest.mark.parametrize("function", ACTIVITIES, ids=name_of)

@@ -18,6 +18,7 @@ from fleet.status import ALIVE
 
 RUN_FLEET = "run_fleet"
 TEARDOWN_FLEET = "teardown_fleet"
+MARK_CANCELLED = "mark_cancelled"
 
 
 class BatchTaken(Exception):
@@ -85,25 +86,41 @@ async def cancel(client: Any, instance: str) -> bool:
     status = await find(client, instance)
     if status is None:
         return False
+    order = order_in(status["input"])
     if status["runtimeStatus"] in ALIVE:
+        # The mark first: an event can be lost, and the fleet then looks for the mark.
+        await _start(client, MARK_CANCELLED, names.cancel_id(order["batch_id"]), {})
         await client.raise_event(instance, names.CANCEL_EVENT, {})
         return True
-    teardown = names.teardown_id(_order(status["input"])["batch_id"])
-    under_way = await find(client, teardown)
-    if under_way is None or under_way["runtimeStatus"] not in ALIVE:
-        task = {
-            "order": _order(status["input"]),
-            "principals": _principals(status["input"]),
-            "keep_machines": False,
-        }
-        await client.start_new(TEARDOWN_FLEET, teardown, task)
+    task = {"order": order, "keep_machines": False}
+    await _start(client, TEARDOWN_FLEET, names.teardown_id(order["batch_id"]), task)
     return True
 
 
+async def _start(client: Any, orchestrator: str, instance: str, task: Mapping[str, Any]) -> None:
+    """Start an instance, unless it is under way."""
+    under_way = await find(client, instance)
+    if under_way is not None and under_way["runtimeStatus"] in ALIVE:
+        return
+    try:
+        await client.start_new(orchestrator, instance, task)
+    except Exception:
+        if await find(client, instance) is None:
+            raise
+        # Somebody else has started it between our look and our start: the host refuses two.
+
+
 async def find(client: Any, instance: str) -> dict[str, Any] | None:
-    """An instance's status as JSON, or None."""
+    """An instance's status as JSON, or None.
+
+    Raises where the task hub cannot be read: the SDK's `get_status` then says the same as of an
+    instance that does not exist, so that answer is checked.
+    """
     status = await client.get_status(instance)
-    return as_json(status) if status else None
+    if status:
+        return as_json(status)
+    listed = await client.get_status_by(instance_id_prefix=instance)
+    return next((as_json(one) for one in listed if one.instance_id == instance), None)
 
 
 async def find_all(client: Any) -> list[dict[str, Any]]:
@@ -129,20 +146,15 @@ async def _repeats(client: Any, instance: str, batch_id: int, fingerprints: list
     status = await find(client, instance)
     if status is None:
         return False
-    if _order(status["input"])["fingerprint"] not in fingerprints:
+    if order_in(status["input"])["fingerprint"] not in fingerprints:
         raise BatchTaken(batch_id)
     return True
 
 
-def _order(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def order_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The order in an orchestration's input: alone at first, later part of the fleet's state."""
     order: Mapping[str, Any] = document.get("order", document)
     return order
-
-
-def _principals(document: Mapping[str, Any]) -> list[str]:
-    machines = document.get("machines", [])
-    return [machine["principal_id"] for machine in machines if machine["principal_id"]]
 
 
 def _complete(request: FleetRequest, settings: Settings) -> None:

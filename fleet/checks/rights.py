@@ -17,7 +17,7 @@ ASSIGNMENT_LIMIT = 4000
 
 _GROUP = {
     "Microsoft.Compute/virtualMachines": "read write delete",
-    "Microsoft.Compute/disks": "delete",
+    "Microsoft.Compute/disks": "read delete",
     "Microsoft.Network/networkInterfaces": "read write delete join/action",
     "Microsoft.Authorization/roleAssignments": "read write delete",
 }

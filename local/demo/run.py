@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from local.demo import census, experiment, fleets, results
+from local.demo import census, experiment, fleets, results, trouble
 from local.demo.processes import leftovers
 from local.demo.progress import display
 from local.stack import Stack
@@ -76,6 +76,8 @@ def _demonstrate(stack: Stack, options: Options) -> None:
     _say(f"Experiment {experiment_id}: {options.trials} trials")
     before = census.census(stack.arm)
     fleet = _follow(stack, _post(stack, options, experiment_id), options.deadline)
+    for line in trouble.lines(fleet):
+        _say(line)
     complete = results.trials_by_status(store)["COMPLETE"]
     if complete:
         console.print(results.table(store))

@@ -189,9 +189,15 @@ def test_a_role_assignment_names_contributor_and_a_principal(stack: Stack, sent:
         "/roleDefinitions/b24988ac-6180-42a0-ab88-20f7382dd24c"
     )
     for _, body in assignments(sent):
-        assert set(body) == {"roleDefinitionId", "principalId", "principalType"}
+        assert set(body) == {"roleDefinitionId", "principalId", "principalType", "description"}
         assert body["roleDefinitionId"] == role
         assert GUID.fullmatch(body["principalId"])
+
+
+def test_a_role_assignment_says_whose_it_is_and_for_which_vm(sent: Sent):
+    about = f"tests: batch {BATCH} until {sent.deadline}"
+    said = {body["description"] for _, body in assignments(sent)}
+    assert said == {f"Powerlift Fleet {about}, VM {vm_path(sent)}"}
 
 
 def test_the_vm_is_deleted_by_force_and_nothing_is_left(sent: Sent):

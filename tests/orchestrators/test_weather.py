@@ -29,19 +29,29 @@ WEATHER: dict[str, Any] = {
 }
 
 
+RESTRICTED, LIMITED, UNLUCKY, UNKNOWN = 9001, 9002, 9003, 9004
+FLEETS: dict[int, dict[str, Any]] = {
+    RESTRICTED: {"n_instances": 50, "location": "eastus2", "zones": ZONES, "max_undead": 50},
+    LIMITED: {"n_instances": 10, "location": "westus2"},
+    UNLUCKY: {"n_instances": 30, "location": "centralus", "zones": ZONES},
+    UNKNOWN: {"n_instances": 6, "max_undead": 2},
+}
+
+
 @pytest.fixture(scope="module")
 def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose regions each have a weather of their own."""
+    """A stack whose regions each have a weather of their own, with a fleet in each."""
     state: Path = tmp_path_factory.mktemp("stormy")
-    with Stack(state, time_scale=0.01, machines="none", faults=WEATHER) as running:
-        yield running
+    with Stack(state, time_scale=0.01, machines="none", faults=WEATHER) as stack:
+        for batch, asked in FLEETS.items():
+            number = experiment(stack, trials=asked["n_instances"])
+            Api(stack).start(experiment_id=number, vm_size=SIZE, batch_id=batch, **asked)
+        yield stack
 
 
-def provisioned(stack: Stack, **request: Any) -> dict[str, Any]:
-    """A fleet that has all the VMs that it can get; it is ended once that was told."""
-    api = Api(stack)
-    number = experiment(stack, trials=request["n_instances"])
-    fleet_id = api.start(experiment_id=number, vm_size=SIZE, **request)
+def provisioned(stack: Stack, batch: int) -> dict[str, Any]:
+    """A fleet once it has all the VMs that it can get; it is ended once that was told."""
+    api, fleet_id = Api(stack), f"fleet-{batch}"
     fleet = api.wait(fleet_id, "watch", "failed", patience=90)
     api.end(fleet_id)
     return fleet
@@ -61,29 +71,30 @@ def vm_puts(stack: Stack, batch: int) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def restricted(stormy: Stack) -> dict[str, Any]:
-    asked = {"n_instances": 50, "location": "eastus2", "zones": ZONES, "max_undead": 50}
-    return provisioned(stormy, batch_id=9001, **asked)
+    return provisioned(stormy, RESTRICTED)
 
 
 def test_it_costs_one_put_that_the_zone_has_none(stormy: Stack, restricted: dict[str, Any]):
-    refused = [call for call in vm_puts(stormy, 9001) if call["status"] >= 400]
+    refused = [call for call in vm_puts(stormy, RESTRICTED) if call["status"] >= 400]
     assert [(call["status"], call["body"]["zones"]) for call in refused] == [(409, ["1"])]
 
 
 def test_all_vms_run_in_the_other_zones(stormy: Stack, restricted: dict[str, Any]):
-    made = [call["body"]["zones"][0] for call in vm_puts(stormy, 9001) if call["status"] < 300]
+    made = [
+        call["body"]["zones"][0] for call in vm_puts(stormy, RESTRICTED) if call["status"] < 300
+    ]
     assert (restricted["machines"]["running"], Counter(made)) == (50, {"2": 25, "3": 25})
 
 
 def test_the_record_of_the_refused_vm_says_what_was_done(stormy: Stack, restricted: dict[str, Any]):
-    ended = [one for one in Api(stormy).machines("fleet-9001") if one["ended"]]
+    ended = [one for one in Api(stormy).machines(f"fleet-{RESTRICTED}") if one["ended"]]
     assert [(one["state"], one["ended"]["code"], one["ended"]["next"]) for one in ended] == [
         ("refused", "SkuNotAvailable", "looked elsewhere")
     ]
 
 
 def test_nothing_is_left_of_a_fleet_that_had_to_move(stormy: Stack, restricted: dict[str, Any]):
-    assert standing(stormy, 9001) == []
+    assert standing(stormy, RESTRICTED) == []
 
 
 # A quota with room for seven of ten
@@ -91,7 +102,7 @@ def test_nothing_is_left_of_a_fleet_that_had_to_move(stormy: Stack, restricted: 
 
 @pytest.fixture(scope="module")
 def limited(stormy: Stack) -> dict[str, Any]:
-    return provisioned(stormy, n_instances=10, batch_id=9002, location="westus2")
+    return provisioned(stormy, LIMITED)
 
 
 def test_as_many_run_as_the_quota_allows(limited: dict[str, Any]):
@@ -113,8 +124,7 @@ def test_the_reason_names_the_limit_and_what_to_do(limited: dict[str, Any]):
 
 @pytest.fixture(scope="module")
 def unlucky(stormy: Stack) -> dict[str, Any]:
-    asked = {"n_instances": 30, "location": "centralus", "zones": ZONES}
-    return provisioned(stormy, batch_id=9003, **asked)
+    return provisioned(stormy, UNLUCKY)
 
 
 def test_the_fleet_reaches_its_size_all_the_same(unlucky: dict[str, Any]):
@@ -132,7 +142,7 @@ def test_the_status_tells_attempts_by_zone_and_code(unlucky: dict[str, Any]):
 
 @pytest.fixture(scope="module")
 def unknown(stormy: Stack) -> dict[str, Any]:
-    return provisioned(stormy, n_instances=6, batch_id=9004, max_undead=2)
+    return provisioned(stormy, UNKNOWN)
 
 
 def test_all_vms_get_their_role_in_the_end(unknown: dict[str, Any]):
@@ -146,10 +156,12 @@ def test_the_identity_was_unknown_for_a_minute(stormy: Stack, unknown: dict[str,
 
 def test_no_other_vm_waits_for_its_role(stormy: Stack, unknown: dict[str, Any]):
     granted = first_roles(stormy)[-1]["at"]
-    assert [call for call in vm_puts(stormy, 9004) if call["answered"] > granted] == []
+    assert [call for call in vm_puts(stormy, UNKNOWN) if call["answered"] > granted] == []
 
 
 def first_roles(stack: Stack) -> list[dict[str, Any]]:
     """The tries at the first VM's role, in order."""
-    calls = wire(stack, batch=9004)
-    return [call for call in calls if call["method"] == "PUT" and "-9004-0000/" in call["path"]]
+    calls = wire(stack, batch=UNKNOWN)
+    return [
+        call for call in calls if call["method"] == "PUT" and f"-{UNKNOWN}-0000/" in call["path"]
+    ]

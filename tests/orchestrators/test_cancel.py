@@ -1,0 +1,91 @@
+"""Cancelling a fleet: at any moment, more than once, and though the host dies over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from local.stack import Stack
+from tests.harness import Api, eventually, experiment, standing, wire
+
+
+def many(stack: Stack, batch: int, **changes: Any) -> dict[str, Any]:
+    """A fleet that takes many waves to create."""
+    usual = {"n_instances": 40, "max_undead": 2, "batch_id": batch}
+    return {"experiment_id": experiment(stack, trials=40), **usual, **changes}
+
+
+def wait_for_vms(stack: Stack, batch: int) -> None:
+    """Until the first VMs of a batch are there."""
+    marker = "/virtualmachines/"
+
+    def look() -> bool | None:
+        calls = wire(stack, batch=batch)
+        return any(c["method"] == "PUT" and marker in c["path"].lower() for c in calls) or None
+
+    eventually(look)
+
+
+def test_while_vms_are_being_created(stack: Stack, api: Api):
+    fleet_id = api.start(**many(stack, 4101))
+    wait_for_vms(stack, 4101)
+    fleet = api.end(fleet_id)
+    assert (fleet["phase"], fleet["machines"]["accepted"] < 40, standing(stack, 4101)) == (
+        "cancelled",
+        True,
+        [],
+    )
+
+
+def test_before_anything_is_made(stack: Stack, api: Api):
+    fleet_id = api.start(**many(stack, 4102))
+    fleet = api.end(fleet_id)
+    assert (fleet["phase"], standing(stack, 4102)) == ("cancelled", [])
+
+
+def test_twice(stack: Stack, api: Api):
+    fleet_id = api.start(**many(stack, 4103))
+    wait_for_vms(stack, 4103)
+    answers = [api.delete(fleet_id).status_code for _ in range(2)]
+    fleet = api.wait(fleet_id)
+    assert (answers, fleet["phase"], standing(stack, 4103)) == ([202, 202], "cancelled", [])
+
+
+def test_again_after_the_end(stack: Stack, api: Api):
+    fleet_id = api.start(**many(stack, 4104, n_instances=1))
+    api.end(fleet_id)
+    assert (api.delete(fleet_id).status_code, api.wait(fleet_id)["phase"]) == (202, "cancelled")
+
+
+def test_though_its_event_is_lost(stack: Stack, api: Api):
+    """As when it came while the fleet went on in a new history: the mark alone is left."""
+    fleet_id = api.start(**many(stack, 4105, n_instances=4))
+    api.wait(fleet_id, "create")
+    keys = json.loads((stack.state_dir / "host" / "keys.json").read_text())
+    url = f"{stack.url}/runtime/webhooks/durabletask/orchestrators/mark_cancelled/cancel-4105"
+    marked = requests.post(url, params={"code": keys["master"]}, json={}, timeout=30)
+    assert marked.status_code == 202, marked.text
+    assert api.wait(fleet_id)["phase"] == "cancelled"
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose host may be killed."""
+    state: Path = tmp_path_factory.mktemp("fragile")
+    with Stack(state, time_scale=0.01, machines="none") as stack:
+        yield stack
+
+
+def test_though_the_host_dies_over_it(fragile: Stack):
+    api = Api(fragile)
+    fleet_id = api.start(**many(fragile, 4106))
+    wait_for_vms(fragile, 4106)
+    api.delete(fleet_id)
+    fragile.kill_host()
+    fragile.start_host()
+    assert (Api(fragile).wait(fleet_id)["phase"], standing(fragile, 4106)) == ("cancelled", [])

@@ -1,0 +1,94 @@
+"""The end of a fleet that has left more than one look may delete."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from activities.leftovers import PER_LOOK
+from fleet import names
+from local.stack import Stack
+from tests.harness import Api, everything, experiment, wire
+from tests.local.azure.driver import CONTRIBUTOR, NETWORK_API, ROLE_API, Driver
+
+pytestmark = pytest.mark.slow
+
+BATCH, MORE = 3801, 120
+
+
+@dataclass(frozen=True)
+class Torn:
+    """A fleet with many NICs and a role that no record knows of, after its cancel."""
+
+    fleet: dict[str, Any]
+    calls: list[dict[str, Any]]
+    left: list[str]
+    """Of the NICs and the role."""
+
+    def deletions_by_look(self) -> Counter[int]:
+        """How many deletions began after each list of disks, which only a look asks for."""
+        looks, counts = 0, Counter[int]()
+        for call in self.calls:
+            looks += call["method"] == "GET" and call["path"].endswith("/Microsoft.Compute/disks")
+            counts[looks] += call["method"] == "DELETE"
+        return counts
+
+
+@pytest.fixture(scope="module")
+def torn(stack: Stack, api: Api) -> Torn:
+    driver = Driver(stack.arm, stack.state_dir / "azure")
+    fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=BATCH)
+    deadline = api.wait(fleet_id, "provisioned", "watch")["deadline"]
+    tags = names.tags(BATCH, 1, deadline, "tests", {})
+    nics = [names.nic(BATCH, ordinal) for ordinal in range(100, 100 + MORE)]
+    subnet = driver.subnet()
+
+    def put(name: str) -> str:
+        body = {**driver.nic_body(subnet), "tags": tags}
+        answer = driver.send("PUT", driver.net("networkInterfaces", name), body, api=NETWORK_API)
+        return str(answer.json()["id"])
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(put, nics))
+    made.append(put_role(driver, subnet.partition("/subnets/")[0], deadline))
+    begin = len(wire(stack))
+    fleet = api.end(fleet_id)
+    standing = set(everything(stack))
+    return Torn(fleet, wire(stack)[begin:], [one for one in made if one.lower() in standing])
+
+
+def put_role(driver: Driver, scope: str, deadline: str) -> str:
+    """A role assignment that only its description shows to be of the batch's VM 99."""
+    vm = driver.vm_path(names.machine(BATCH, 99))
+    role = f"{driver.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
+    properties = {
+        "roleDefinitionId": role,
+        "principalId": str(uuid.uuid4()),
+        "principalType": "User",
+        "description": f"Powerlift Fleet tests: batch {BATCH} until {deadline}, VM {vm}",
+    }
+    path = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}"
+    answer = driver.send("PUT", path, {"properties": properties}, api=ROLE_API)
+    return str(answer.json()["id"])
+
+
+def test_everything_that_bears_the_batch_goes(torn: Torn):
+    assert torn.fleet["phase"] == "cancelled"
+    assert torn.left == []
+
+
+def test_one_look_deletes_no_more_than_azure_refills_until_the_next(torn: Torn):
+    counts = torn.deletions_by_look()
+    assert max(counts.values()) <= PER_LOOK
+    assert sum(counts.values()) >= MORE
+
+
+def test_vms_are_deleted_by_the_first_look(torn: Torn):
+    deletions = [call["path"] for call in torn.calls if call["method"] == "DELETE"]
+    vm = names.machine(BATCH, 0)
+    assert any(path.endswith(f"/{vm}") for path in deletions[:PER_LOOK])

@@ -1,0 +1,353 @@
+"""The sweep, through the host's own timer: what outlives its fleet or its deadline is deleted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+from cryptography.fernet import Fernet
+
+from fleet import names
+from local.stack import REPOSITORY, Stack
+from tests.harness import Api, eventually, everything, experiment, sql
+from tests.local.azure.driver import CONTRIBUTOR, GROUP, NETWORK_API, ROLE_API, Driver, serve, until
+
+pytestmark = pytest.mark.slow
+
+OWNER = "sweep-tests"
+PAST, FUTURE = "2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
+SOMEBODY = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+
+
+ACCOUNT = ("tenant_id", "client_id", "client_secret", "subscription_id", "resource_group")
+SWEEP = """
+import asyncio, json
+from azure.durable_functions import DurableOrchestrationClient
+from azure.functions.timer import TimerRequest
+from triggers.timer import sweep
+
+nowhere = "http://127.0.0.1:9/"
+urls = {"creationUrls": {}, "managementUrls": {}, "baseUrl": nowhere, "rpcBaseUrl": nowhere}
+client = DurableOrchestrationClient(json.dumps({"taskHubName": "none", **urls}))
+asyncio.run(sweep._function._func.client_function(TimerRequest(), client))
+"""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Azure behind the app's back, by the SDKs."""
+
+    stack: Stack
+    driver: Driver
+
+    def vm(self, batch: int, tags: dict[str, str], *, nic_stays: bool = False) -> str:
+        """Make a VM with NIC and disk, named as the app names them, until it runs; returns its id."""
+        nic = make_nic(self.driver, names.nic(batch, 0), tags)
+        body = {**self.driver.vm_body(nic), "tags": tags}
+        name = names.machine(batch, 0)
+        body["properties"]["storageProfile"]["osDisk"]["name"] = names.os_disk(name)
+        if nic_stays:
+            held = body["properties"]["networkProfile"]["networkInterfaces"][0]
+            held["properties"]["deleteOption"] = "Detach"
+        machines = self.driver.compute().virtual_machines
+        return str(machines.begin_create_or_update(GROUP, name, body).result().id)
+
+    def retag(self, vm_id: str, **tags: str) -> None:
+        """Change tags of a VM that stands."""
+        name, machines = vm_id.rpartition("/")[2], self.driver.compute().virtual_machines
+        vm = machines.get(GROUP, name)
+        vm.tags |= tags
+        machines.begin_create_or_update(GROUP, name, vm).result()
+
+    def left(self, batch: int) -> list[str]:
+        """The ids of what stands of a batch, its role assignments wherever they are included."""
+        assignments = self.driver.authorization().role_assignments.list_for_subscription()
+        ours = [
+            one.id.lower() for one in assignments if f": batch {batch} " in (one.description or "")
+        ]
+        return sorted({*ours, *(one for one in everything(self.stack) if f"-{batch}-" in one)})
+
+    def gone(self, batch: int) -> None:
+        """Wait until nothing of a batch is left."""
+        eventually(lambda: None if self.left(batch) else True)
+
+    def stands(self, resource_id: str) -> bool:
+        return resource_id.lower() in everything(self.stack)
+
+    def sweeps(self) -> int:
+        """How many sweeps have listed the disks (which else only a teardown does)."""
+        path = f"{self.driver.group}/providers/Microsoft.Compute/disks"
+        return len([c for c in self.stack.wire() if c["method"] == "GET" and c["path"] == path])
+
+    def swept(self, times: int = 3) -> None:
+        """Wait for so many more sweeps. The first may have been under way already."""
+        enough = self.sweeps() + times
+        eventually(lambda: True if self.sweeps() >= enough else None)
+
+
+@dataclass(frozen=True)
+class Hub:
+    """The task hub behind the app's back, by the durable extension's HTTP API."""
+
+    stack: Stack
+
+    def tell(self, fleet_id: str, verb: str) -> None:
+        """`terminate` or `suspend` an instance."""
+        self._call("POST", f"{fleet_id}/{verb}?reason=test")
+
+    def forget(self, fleet_id: str) -> None:
+        """Terminate an instance and purge it."""
+        self.tell(fleet_id, "terminate")
+        eventually(lambda: True if self.status(fleet_id) == "Terminated" else None)
+        self._call("DELETE", fleet_id)
+
+    def status(self, fleet_id: str) -> str:
+        return str(self._call("GET", fleet_id).json()["runtimeStatus"])
+
+    def _call(self, method: str, path: str) -> requests.Response:
+        ready = json.loads((self.stack.state_dir / "host" / "ready.json").read_text())
+        answer = requests.request(
+            method,
+            f"{self.stack.url}/runtime/webhooks/durabletask/instances/{path}",
+            headers={"x-functions-key": ready["keys"]["master"]},
+            timeout=30,
+        )
+        assert answer.status_code < 300, answer.text
+        return answer
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack that sweeps every second; a simulated minute takes 1.2 s."""
+    settings = {"FLEET_OWNER": OWNER, "FLEET_SWEEP_SCHEDULE": "* * * * * *"}
+    state = tmp_path_factory.mktemp("swept")
+    with Stack(state, time_scale=0.02, machines="none", app_settings=settings) as stack:
+        yield stack
+
+
+@pytest.fixture
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """Azure without any host that sweeps."""
+    service, driver = serve(tmp_path_factory.mktemp("alone"), "--machines", "none")
+    yield driver
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def cloud(swept: Stack) -> Cloud:
+    return Cloud(swept, Driver(swept.arm, swept.state_dir / "azure"))
+
+
+@pytest.fixture(scope="module")
+def hub(swept: Stack) -> Hub:
+    return Hub(swept)
+
+
+def fleet(cloud: Cloud, batch: int, **document: Any) -> str:
+    """A fleet of two VMs with roles at themselves and at another resource, until all of it stands."""
+    network = cloud.driver.subnet().partition("/subnets/")[0]
+    usual = {
+        "experiment_id": experiment(cloud.stack),
+        "n_instances": 2,
+        "batch_id": batch,
+        "resource_uris": [network],
+        "client_principal_id": SOMEBODY,
+        "client_principal_type": "User",
+    }
+    api = Api(cloud.stack)
+    fleet_id = api.start(**{**usual, **document})
+    api.wait(fleet_id, "provisioned", "watch")
+    assert len(cloud.left(batch)) == 12  # two VMs, NICs, disks; three role assignments each
+    return fleet_id
+
+
+def tags(batch: int, deadline: str, owner: str = "another", **more: str) -> dict[str, str]:
+    return {**names.tags(batch, 1, deadline, owner, {}), **more}
+
+
+@pytest.mark.parametrize(("batch", "end"), [(4001, Hub.forget), (4002, None)], ids=["gone", "dead"])
+def test_what_a_lost_fleet_has_left_is_deleted(cloud: Cloud, hub: Hub, batch: int, end: Any):
+    fleet_id = fleet(cloud, batch)
+    if end:
+        hub.forget(fleet_id)
+    else:
+        hub.tell(fleet_id, "terminate")
+    cloud.gone(batch)
+
+
+def test_what_a_hanging_fleet_has_past_its_deadline_is_deleted(cloud: Cloud, hub: Hub):
+    fleet_id = fleet(cloud, 4003, max_lifetime=20)
+    hub.tell(fleet_id, "suspend")
+    cloud.gone(4003)
+    assert hub.status(fleet_id) == "Suspended"
+
+
+def test_what_a_living_fleet_has_is_left_alone(cloud: Cloud):
+    fleet_id = fleet(cloud, 4004)
+    prepared = make_nic(cloud.driver, names.nic(4004, 9), tags(4004, FUTURE, OWNER))
+    before = cloud.left(4004)
+    cloud.swept()
+    assert prepared.lower() in before
+    assert cloud.left(4004) == before
+    Api(cloud.stack).end(fleet_id)
+
+
+def test_another_deployments_vm_is_left_alone_until_its_deadline(cloud: Cloud):
+    vm = cloud.vm(4005, tags(4005, FUTURE))
+    cloud.swept()
+    before = cloud.left(4005)
+    cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
+    cloud.gone(4005)
+    assert len(before) == 3  # VM, NIC and disk
+
+
+def test_a_vm_that_its_user_keeps_is_left_alone_until_its_deadline(cloud: Cloud):
+    number = experiment(cloud.stack)
+    fleet_id = fleet(cloud, 4006, experiment_id=number, delete_on_complete=False)
+    sql(
+        cloud.stack,
+        "UPDATE trial SET start_time = now(), end_time = now() WHERE experiment_id = %s",
+        number,
+    )
+    assert Api(cloud.stack).wait(fleet_id)["phase"] == "done"
+    before = cloud.left(4006)
+    cloud.swept()
+    kept = cloud.left(4006)
+    for ordinal in range(2):
+        vm = cloud.driver.vm_path(names.machine(4006, ordinal))
+        cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
+    cloud.gone(4006)
+    assert len(before) == 12
+    assert kept == before
+
+
+def test_what_is_not_ours_is_left_alone(cloud: Cloud):
+    nic = cloud.driver.make_nic("database-nic")
+    vm = cloud.driver.make_running("database")["id"]
+    copied = make_nic(cloud.driver, "copied-tags", tags(4007, PAST, OWNER))
+    role = make_role(cloud.driver, nic, "of the database")
+    cloud.swept()
+    assert [cloud.stands(one) for one in (nic, vm, copied, role)] == [True] * 4
+
+
+def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: Cloud):
+    vm = f"{cloud.driver.group}/providers/Microsoft.Compute/virtualMachines"
+    nic = cloud.driver.make_nic("roles-are-here")
+    about = f"batch 4008 until {FUTURE}, VM {vm}/{names.machine(4008, 0)}"
+    ours = make_role(cloud.driver, nic, f"Powerlift Fleet {OWNER}: {about}")
+    theirs = make_role(cloud.driver, nic, f"Powerlift Fleet another: {about}")
+    eventually(lambda: None if cloud.stands(ours) else True)
+    cloud.swept()
+    assert cloud.stands(theirs)
+
+
+def test_a_reserved_nic_goes_once_azure_lets_go_of_it(cloud: Cloud):
+    vm = cloud.vm(4009, tags(4009, FUTURE), nic_stays=True)
+    cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
+    nic = names.nic(4009, 0)
+    make_nic(cloud.driver, nic, tags(4009, PAST))
+    cloud.gone(4009)
+    deletions = [
+        call["status"]
+        for call in cloud.stack.wire()
+        if call["method"] == "DELETE" and call["path"].endswith(f"/{nic}")
+    ]
+    assert (deletions[0], deletions[-1]) == (400, 202)
+
+
+def test_without_the_task_hub_the_sweep_goes_by_deadlines(alone: Driver):
+    late, early = (
+        make_nic(alone, names.nic(batch, 0), tags(batch, deadline, OWNER))
+        for batch, deadline in ((4010, PAST), (4011, FUTURE))
+    )
+    sweep_once(alone)
+    alone.gone(late, NETWORK_API)
+    assert alone.send("GET", early, api=NETWORK_API).status_code == 200
+
+
+def test_with_rights_in_the_resource_group_alone_the_role_assignments_there_are_seen(
+    alone: Driver,
+):
+    vm = f"{alone.group}/providers/Microsoft.Compute/virtualMachines/{names.machine(4012, 0)}"
+    description = f"Powerlift Fleet another: batch 4012 until {PAST}, VM {vm}"
+    role = make_role(alone, alone.make_nic(), description)
+    stay_in_the_group(alone)
+    sweep_once(alone)
+    assert alone.send("GET", role, api=ROLE_API).status_code == 404
+
+
+def test_each_fleets_account_is_looked_into_whatever_another_ones_answer(
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    settings = {"AZURE_SUBSCRIPTION_ID": "", "AZURE_RESOURCE_GROUP": ""}
+    settings["FLEET_SWEEP_SCHEDULE"] = "* * * * * *"
+    state = tmp_path_factory.mktemp("accounts")
+    with Stack(state, time_scale=0.02, machines="none", app_settings=settings) as stack:
+        api, document = Api(stack), {"experiment_id": experiment(stack), "n_instances": 1}
+        account = {name: stack.arm[name] for name in ACCOUNT}
+        wrong = {**account, "client_secret": "wrong-secret"}
+        api.wait(api.start(batch_id=1, azure_json=wrong, **document), "failed")
+        api.wait(api.start(batch_id=2, azure_json=account, **document), "watch")
+        make_nic(Driver(stack.arm, state), names.nic(4014, 0), tags(4014, PAST))
+        eventually(lambda: None if any("-4014-" in one for one in everything(stack)) else True)
+        log = (stack.logs / "host.log").read_text()
+    assert "The sweep cannot look into" in log
+    assert "wrong-secret" not in log
+
+
+def test_what_was_deleted_is_logged_in_one_line(cloud: Cloud):
+    make_nic(cloud.driver, names.nic(4013, 0), tags(4013, PAST))
+    cloud.gone(4013)
+    log = (cloud.stack.logs / "host.log").read_text()
+    assert re.search(r"The sweep deleted nic: 1 in /subscriptions/[-\w]+/resourceGroups/\w+\n", log)
+
+
+def make_nic(driver: Driver, name: str, tags: dict[str, str]) -> str:
+    """Make a network interface with tags; returns its id."""
+    body = {**driver.nic_body(driver.subnet()), "tags": tags}
+    interfaces = driver.network().network_interfaces
+    return str(interfaces.begin_create_or_update(GROUP, name, body).result().id)
+
+
+def make_role(driver: Driver, scope: str, description: str) -> str:
+    """Make a role assignment; returns its id."""
+    role = f"{driver.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
+    properties = {
+        "roleDefinitionId": role,
+        "principalId": str(uuid.uuid4()),
+        "principalType": "User",
+        "description": description,
+    }
+    assignments = driver.authorization().role_assignments
+    made = assignments.create(scope.lstrip("/"), str(uuid.uuid4()), {"properties": properties})
+    return str(made.id)
+
+
+def stay_in_the_group(driver: Driver) -> None:
+    """Take from the app's identity what it may do outside of the resource group."""
+    assignments = driver.authorization().role_assignments
+    (whole,) = assignments.list_for_scope(driver.subscription.lstrip("/"), filter="atScope()")
+    properties = {
+        "roleDefinitionId": whole.role_definition_id,
+        "principalId": whole.principal_id,
+        "principalType": "ServicePrincipal",
+    }
+    assignments.create(driver.group.lstrip("/"), str(uuid.uuid4()), {"properties": properties})
+    assignments.delete_by_id(whole.id.lstrip("/"))
+    until(lambda: driver.send("GET", driver.net("networkInterfaces")).status_code == 200)
+
+
+def sweep_once(driver: Driver) -> None:
+    """One sweep in a process of its own, with a durable client whose host does not answer."""
+    settings = {"FLEET_OWNER": OWNER, "FLEET_SEALING_KEY": Fernet.generate_key().decode()}
+    environment = {**os.environ, **driver.ready["env"], **settings}
+    subprocess.run([sys.executable, "-c", SWEEP], env=environment, check=True, cwd=REPOSITORY)

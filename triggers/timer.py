@@ -1,0 +1,215 @@
+"""The sweep: on a schedule, and without any orchestration, delete what outlives its fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from fleet import account, azure, leftovers, names
+from fleet.azure import Assignment, Azure
+from fleet.failures import TOKENS, describe
+from fleet.leftovers import Kind, Leftover
+from fleet.settings import Settings
+from fleet.status import ALIVE
+from fleet.sweep import Fate, asked_about, decide, survey
+from triggers import intake
+
+bp = df.Blueprint()
+
+# Read here and not as %FLEET_SWEEP_SCHEDULE% in the binding, which cannot have a default.
+SCHEDULE = os.environ.get("FLEET_SWEEP_SCHEDULE") or "0 */5 * * * *"
+
+MOST = 100
+"""Deletions of one run: half of Azure's bucket, the rest is for the fleets. The next run comes soon."""
+AT_ONCE = 10
+PATIENCE, PLACE_PATIENCE, SOURCE_PATIENCE = 240.0, 60.0, 20.0
+"""Seconds for all accounts, for one, and for each thing that the sweep can do without: what hangs must
+not take the others' time.
+"""
+PAGE = 100
+"""Instances that the durable client gets for one question; it cannot ask for the second page."""
+EXPECTED = frozenset({"NicReservedForAnotherVm", "NicInUse", "StillAttached", "MarkedForDeletion"})
+"""Refusals that pass by themselves: Azure reserves a NIC for 180 s."""
+
+_log = logging.getLogger("powerlift.fleet")
+
+
+@dataclass
+class Run:
+    """One sweep."""
+
+    owner: str
+    client: Any
+    left: int = MOST
+    """Deletions that it may still ask for."""
+    fates: dict[int, Fate] = field(default_factory=dict)
+    """Of the batches that were asked about."""
+
+
+@bp.function_name("sweep")
+@bp.timer_trigger(arg_name="timer", schedule=SCHEDULE, use_monitor=True)
+@bp.durable_client_input(client_name="client")
+async def sweep(timer: func.TimerRequest, client: Any) -> None:
+    """Look into every account that we know, and delete what `fleet.sweep.decide` chooses.
+
+    One account that fails does not stop the others. Raises SettingsError.
+    """
+    settings = Settings.read()
+    run = Run(settings.owner, client)
+    places = await _places(client, settings)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            for connection, uris in places.items():
+                await _sweep_place(run, connection, uris)
+    except TimeoutError:
+        _log.warning("The sweep took more than %.0f s; the next one goes on", PATIENCE)
+
+
+async def _places(client: Any, settings: Settings) -> dict[Azure, set[str]]:
+    """The app's own account and that of each fleet in the task hub, with the fleets' resource_uris."""
+    own = account.own(settings)
+    places: dict[Azure, set[str]] = {own: set()} if own else {}
+    try:
+        async with asyncio.timeout(SOURCE_PATIENCE):
+            async for instance in _fleets(client, names.FLEET_PREFIX):
+                _add_place(places, instance)
+    except Exception as error:
+        _warn("The sweep cannot ask which fleets there are: it goes by deadlines alone", error)
+    return places
+
+
+def _add_place(places: dict[Azure, set[str]], instance: dict[str, Any]) -> None:
+    order: Any = intake.order_in(instance["input"])
+    try:
+        connection, _ = account.opened(order)
+    except Exception as error:
+        _warn(f"The sweep cannot open the account of {instance['instanceId']}", error)
+    else:
+        places.setdefault(connection, set()).update(order["resource_uris"])
+
+
+async def _fleets(client: Any, prefix: str) -> AsyncIterator[dict[str, Any]]:
+    """Every fleet in the task hub, page by page: a prefix that fills a page is made longer."""
+    page = await client.get_status_by(instance_id_prefix=prefix)
+    full = len(page) >= PAGE
+    for one in map(intake.as_json, page):
+        is_fleet = names.batch_of(one["instanceId"]) is not None
+        if is_fleet and (not full or one["instanceId"] == prefix):
+            yield one
+    for digit in "0123456789" if full else "":
+        async for deeper in _fleets(client, prefix + digit):
+            yield deeper
+
+
+async def _sweep_place(run: Run, connection: Azure, uris: Iterable[str]) -> None:
+    if run.left <= 0:
+        return
+    try:
+        async with asyncio.timeout(PLACE_PATIENCE):
+            chosen = await _choose(run, connection, uris)
+            await _delete(run, connection, chosen)
+    except Exception as error:
+        _failed(run, connection, error)
+
+
+async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[Leftover]:
+    # Role assignments first: one that is listed after its VM came would seem to have none.
+    assignments = await _assignments(connection, uris)
+    kinds: tuple[Kind, ...] = ("machine", "nic", "disk")
+    lists = await asyncio.gather(*(connection.list_kind(kind) for kind in kinds))
+    seen = survey(dict(zip(kinds, lists, strict=True)), assignments, connection.scope)
+    if seen.unreadable:
+        _log.info("The sweep leaves alone what it cannot read: %s", ", ".join(seen.unreadable[:10]))
+    now = datetime.now(UTC)
+    await _ask(run, sorted(asked_about(seen.standing, run.owner, now) - run.fates.keys()))
+    return decide(seen.standing, run.fates, run.owner, now)
+
+
+async def _assignments(connection: Azure, uris: Iterable[str]) -> list[Assignment]:
+    try:
+        async with asyncio.timeout(SOURCE_PATIENCE):
+            return await leftovers.list_assignments(connection, uris)
+    except Exception as error:
+        _warn(f"The sweep cannot see the role assignments of {connection.scope}", error)
+        return []  # VMs cost more, and can be deleted all the same
+
+
+async def _ask(run: Run, batches: list[int]) -> None:
+    """Learn the fates of batches; those that cannot be had are left out."""
+    try:
+        async with asyncio.timeout(SOURCE_PATIENCE):
+            for start in range(0, len(batches), AT_ONCE):
+                await asyncio.gather(
+                    *(_ask_for(run, batch) for batch in batches[start : start + AT_ONCE])
+                )
+    except TimeoutError as error:
+        _warn("The sweep cannot ask for every fleet: it goes by deadlines for the others", error)
+
+
+async def _ask_for(run: Run, batch: int) -> None:
+    try:
+        run.fates[batch] = await _fate(run.client, names.instance_id(batch))
+    except Exception as error:
+        _warn(f"The sweep cannot ask for batch {batch}: it goes by its deadline", error)
+
+
+async def _fate(client: Any, instance: str) -> Fate:
+    status = await intake.find(client, instance)
+    if status is None:
+        return "unknown"
+    if status["runtimeStatus"] in ALIVE:
+        return "alive"
+    return "done" if (status.get("customStatus") or {}).get("phase") == "done" else "ended"
+
+
+async def _delete(run: Run, connection: Azure, chosen: list[Leftover]) -> None:
+    """Start the deletions, a few side by side. What Azure throttles ends the run."""
+    deleted: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for start in range(0, len(chosen), AT_ONCE):
+        group = chosen[start : start + min(AT_ONCE, run.left)]
+        if not group:
+            break
+        run.left -= len(group)
+        outcomes = await asyncio.gather(
+            *(leftovers.delete(connection, one) for one in group), return_exceptions=True
+        )
+        for one, error in zip(group, outcomes, strict=True):
+            if error is None:
+                deleted[one["kind"]] += 1
+                continue
+            failure = describe(error)
+            refused[failure["code"]] += failure["code"] not in EXPECTED
+            if failure["action"] == "wait":
+                run.left = 0
+    if deleted:
+        _log.info("The sweep deleted %s in %s", _told(deleted), connection.scope)
+    if +refused:
+        _log.warning("The sweep was refused in %s: %s", connection.scope, _told(+refused))
+
+
+def _failed(run: Run, connection: Azure, error: Exception) -> None:
+    failure = describe(error)
+    _warn(f"The sweep cannot look into {connection.scope}", error)
+    if failure["code"] in TOKENS:
+        azure.reconnect()
+    if failure["action"] == "wait":
+        run.left = 0
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{what}: {count}" for what, count in sorted(counts.items()))
+
+
+def _warn(what: str, error: Exception) -> None:
+    failure = describe(error)
+    _log.warning("%s: %s: %s", what, failure["code"], failure["message"])
