@@ -12,7 +12,7 @@ from activities.recorded import Json, opened, recorded, retried
 from fleet import bodies, machines, names
 from fleet.azure import Azure
 from fleet.bodies import Body
-from fleet.failures import explain
+from fleet.failures import describe, explain
 from fleet.records import Assignment, Order
 from fleet.settings import Settings
 
@@ -42,10 +42,10 @@ async def create_vm(task: Json) -> Json:
 @bp.activity_trigger(input_name="task")
 @recorded
 async def prepare_nics(task: Json) -> Json:
-    """`{order, nics: [{ordinal, location}]}` -> `{prepared}`: NICs ahead of their VMs; the ordinals
-    of those there are now.
+    """`{order, nics: [{ordinal, location}]}` -> `{prepared, retry_after}`: NICs ahead of their VMs;
+    the ordinals of those there are now, and how many seconds Azure asked us to wait (or None).
 
-    A refusal is not told: `create_vm` makes the NIC that is missing, and meets the answer itself.
+    Another refusal is not told: `create_vm` makes the NIC that is missing, and meets it itself.
     """
     order: Order = task["order"]
     connection, _ = opened(order)
@@ -53,7 +53,12 @@ async def prepare_nics(task: Json) -> Json:
     puts = (_put_nic(connection, order, nic["ordinal"], nic["location"]) for nic in nics)
     outcomes = await asyncio.gather(*puts, return_exceptions=True)
     made = zip(nics, outcomes, strict=True)
-    return {"prepared": [nic["ordinal"] for nic, error in made if error is None]}
+    failures = [describe(error) for error in outcomes if error is not None]
+    waits = [one["retry_after"] or 0.0 for one in failures if one["action"] == "wait"]
+    return {
+        "prepared": [nic["ordinal"] for nic, error in made if error is None],
+        "retry_after": max(waits, default=None),
+    }
 
 
 @bp.activity_trigger(input_name="task")

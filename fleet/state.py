@@ -249,6 +249,9 @@ class FleetState:
         if self.not_before is None or until > datetime.fromisoformat(self.not_before):
             self.not_before = until.isoformat()
 
+    def is_held(self, now: datetime) -> bool:
+        return self.not_before is not None and now < datetime.fromisoformat(self.not_before)
+
     def spend(self, writes: int, now: datetime) -> float:
         """Count writes; returns the seconds to wait before they fit into Azure's bucket."""
         rate, at = self.order["writes_per_second"], self.spent_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from fleet import names
@@ -137,6 +138,8 @@ def _take_in(context: Context, fleet: FleetState, result: dict[str, Any]) -> Non
     for machine in result["machines"]:
         fleet.accept(machine)
     heed(context, fleet)
+    if result["wait"]:
+        fleet.hold(now + timedelta(seconds=result["wait"]))
     for one in result["refusals"]:
         fleet.refuse(one["assignment"], one["failure"], now)
     for one in result["unsent"]:

@@ -42,7 +42,7 @@ def look(context: Context, fleet: FleetState) -> Steps:
         yield from delete(context, fleet, seen.unwanted)
     else:
         fleet.note(shown["failure"], "looked again at the next tick")
-    if fleet.unsettled():
+    if fleet.unsettled() and not fleet.is_held(context.current_utc_datetime):
         yield from assign(context, fleet.order, fleet.unsettled())
         heed(context, fleet)
 

@@ -21,13 +21,14 @@ bp = df.Blueprint()
 @bp.orchestration_trigger(context_name="context")
 def create_wave(context: Context) -> Steps:
     """`{order, assignments, tried, prepared, following, pending}` -> `{machines, refusals, unsent,
-    prepared}`.
+    prepared, wait}`.
 
     `assignments` are the VMs to create; those in `prepared` have their NIC already. A place that is
     not among those `tried` gets one VM first: if Azure refuses it, the others are returned `unsent`
     (with their NICs). `following` get their NICs beside this wave's roles, which takes the next
     wave's time for them out of its way. `pending` are VMs of earlier waves that lack a role: they
-    take their place in the order.
+    take their place in the order. `wait`: the seconds for which Azure wants no more writes; roles
+    are left for later then.
     """
     task: dict[str, Any] = context.get_input()
     order: Order = task["order"]
@@ -36,15 +37,16 @@ def create_wave(context: Context) -> Steps:
     first = yield from _create(context, order, pilots, ready, ahead=rest)
     ready |= first["prepared"]
     closed = [label(one["place"]) for one in pilots if one["ordinal"] in first["refusals"]]
-    unsent = [one for one in rest if label(one["place"]) in closed]
+    unsent = [one for one in rest if first["wait"] or label(one["place"]) in closed]
     sent = [one for one in rest if one not in unsent]
     second = yield from _create(context, order, sent, ready)
     refusals = {**first["refusals"], **second["refusals"]}
     machines = [*task["pending"], *first["machines"], *second["machines"]]
-    beside = _preparations(order, task["following"])
+    wait = max(first["wait"], second["wait"])
+    beside: list[Call] = [] if wait else _preparations(order, task["following"])
     if refusals:
         beside.append((delete_nics, {"order": order, "ordinals": list(refusals)}))
-    results = yield from assign(context, order, machines, beside)
+    ahead = yield from assign(context, order, [] if wait else machines, beside)
     return {
         "machines": machines,
         "refusals": [
@@ -53,7 +55,8 @@ def create_wave(context: Context) -> Steps:
             if one["ordinal"] in refusals
         ],
         "unsent": [{"assignment": one, "has_nic": one["ordinal"] in ready} for one in unsent],
-        "prepared": sorted(_prepared(results)),
+        "prepared": sorted(_prepared(ahead)),
+        "wait": max(wait, _longest_wait(ahead)),
     }
 
 
@@ -89,17 +92,26 @@ def _create(
     ]
     results = yield from settle(context, [*calls, *_preparations(order, nics)])
     pairs = list(zip(assignments, results, strict=False))
+    refused = [result["failure"] for _, result in pairs if not result["ok"]]
+    waits = [one["retry_after"] or 0.0 for one in refused if one["action"] == "wait"]
+    others = results[len(pairs) :]
     return {
         "machines": [result["machine"] for _, result in pairs if result["ok"]],
         "refusals": {
             one["ordinal"]: result["failure"] for one, result in pairs if not result["ok"]
         },
-        "prepared": _prepared(results[len(pairs) :]),
+        "prepared": _prepared(others),
+        "wait": max([*waits, _longest_wait(others)]),
     }
 
 
 def _preparations(order: Order, nics: Sequence[Any]) -> list[Call]:
     return [(prepare_nics, {"order": order, "nics": list(nics)})] if nics else []
+
+
+def _longest_wait(results: Iterable[dict[str, Any]]) -> float:
+    """What Azure asked `prepare_nics` to wait, in seconds."""
+    return max((result.get("retry_after") or 0.0 for result in results), default=0.0)
 
 
 def _prepared(results: Iterable[dict[str, Any]]) -> set[int]:

@@ -72,73 +72,86 @@ def answer(on: str, error: str | Json, vm: str = "", **conditions: Any) -> Json:
     return {"on": on, "error": error, "vm": vm, **conditions}
 
 
-def _name(on: str, error: str | Json) -> str:
-    return f"{error if isinstance(error, str) else error['code']} at {on}"
+def _code(error: str | Json) -> str:
+    return error if isinstance(error, str) else str(error["code"])
 
 
 def passing(on: str, error: str | Json, nth: tuple[int, ...] = (1,), **more: Any) -> Case:
     """It strikes the first VM's first requests, and no trace is left of it."""
     fault = answer(on, error, nth=list(nth), **{"vm": "0000", **more})
-    return Case(_name(on, error), (fault,), ran={f"{HOME} {SIZE}": 2})
+    return Case(f"{_code(error)} at {on}", (fault,), ran={f"{HOME} {SIZE}": 2})
+
+
+def throttled(name: str, on: str, vm: str, *others: Json, **request: Any) -> Case:
+    """Azure says once that it wants nothing for 5 s, by the clock on the wall."""
+    busy = {**said("SubscriptionRequestsThrottled", "Too many requests.", 429), "retry_after": 500}
+    # What is on its way meanwhile arrives before the answer goes out.
+    fault = answer(on, busy, vm, nth=[1], slow=50)
+    return Case(
+        name, (fault, *others), request, ran={f"{HOME} {SIZE}": request.get("n_instances", 2)}
+    )
 
 
 def at_network(error: str, location: str) -> Case:
     """It strikes the first PUT of a network, which passes at the second try."""
     fault = answer("vnet.put", error, match=f"-vnet-{location}$", nth=[1])
     asked = {"location": location}
-    return Case(_name("vnet.put", error), (fault,), asked, ran={f"{location} {SIZE}": 2})
+    return Case(f"{error} at vnet.put", (fault,), asked, ran={f"{location} {SIZE}": 2})
 
 
 def at_deletion(on: str, error: str) -> Case:
     """It keeps what is left of a refused VM for a while: two tries are refused."""
     faults = (answer("vm.put", "MarkedForDeletion", "0000"), answer(on, error, "0000", nth=[1, 2]))
     ended = [("MarkedForDeletion", ANOTHER)]
-    return Case(_name(on, error), faults, ran={f"{HOME} {SIZE}": 2}, ended=ended)
+    return Case(f"{error} at {on}", faults, ran={f"{HOME} {SIZE}": 2}, ended=ended)
 
 
 def replaced(on: str, error: str | Json, code: str = "") -> Case:
     """It strikes one VM; another one in the same place runs."""
-    code = code or _name(on, error).partition(" ")[0]
+    code = code or _code(error)
     fault = answer(on, error, "0000")
-    return Case(
-        _name(on, error), (fault,), ran={f"{HOME} {SIZE}": 2}, ended=[(code, ANOTHER)]
-    )  # fmt: skip
+    ran = {f"{HOME} {SIZE}": 2}
+    return Case(f"{code} at {on}", (fault,), ran=ran, ended=[(code, ANOTHER)])
 
 
 def moved(
-    error: str | Json, *places: Json, to: str, code: str = "", on: str = "vm.put", **request: Any
+    error: str | Json,
+    *places: Json,
+    to: str,
+    code: str = "",
+    name: str = "",
+    on: str = "vm.put",
+    **request: Any,
 ) -> Case:
     """It strikes the first VM, at the first place of all. Every place that it says something about
     comes first among the fallbacks, and the one where the VMs are to run (`to`) last.
     """
-    code = code or _name(on, error).partition(" ")[0]
+    code = code or _code(error)
     asked = {"fallbacks": list(places), **request}
     fault = answer(on, error, "0000")
-    return Case(_name(on, error), (fault,), asked, ran={to: 2}, ended=[(code, MOVED)])
+    return Case(f"{name or code} at {on}", (fault,), asked, ran={to: 2}, ended=[(code, MOVED)])
 
 
-def unlucky(error: str, code: str = "") -> Case:
+def unlucky(error: str) -> Case:
     """Azure accepts the VMs of a zone, and has no room when it comes to it."""
     fault = answer("vm.boot", error, zone="1")
     asked = {"zones": ["1"], "fallbacks": [{"zone": "2"}]}
-    ended = [(code or error, MOVED), (code or error, MOVED)]
     ran = {f"{HOME}/2 {SIZE}": 2}
-    return Case(_name("vm.boot", error), (fault,), asked, ran=ran, ended=ended)
+    return Case(f"{error} at vm.boot", (fault,), asked, ran=ran, ended=[(error, MOVED)] * 2)
 
 
 def fatal(on: str, error: str | Json, count: int = 1) -> Case:
     """It strikes whatever VM asks: the fleet fails, with `count` VMs asked for."""
-    code = _name(on, error).partition(" ")[0]
+    code, fault = _code(error), answer(on, error)
     ended = [(code, GAVE_UP)] * count
-    fault = answer(on, error)
-    return Case(_name(on, error), (fault,), phase="failed", missing={code: 2}, ended=ended)
+    return Case(f"{code} at {on}", (fault,), phase="failed", missing={code: 2}, ended=ended)
 
 
 def halting(on: str, error: str | Json) -> Case:
     """It strikes the second VM of three, when others are on their way: those run."""
-    code = _name(on, error).partition(" ")[0]
+    code = _code(error)
     return Case(
-        f"{_name(on, error)}, midway",
+        f"{code} at {on}, midway",
         (answer(on, error, "0001"),),
         {"n_instances": 3},
         ran={f"{HOME} {SIZE}": 2},
@@ -155,14 +168,53 @@ def _over(quota: str, limit: int = 1) -> str:
     )
 
 
+GROUP_GONE = "a resource group that is not there"
+NIC_AHEAD = "throttled at a NIC made ahead"
+ROLE_BESIDE = "throttled at a role while another is waited for"
 _NIC = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/networkInterfaces/nic"
-_IN_ZONE = {"zones": ["1"]}
-_SPOT = {"priority": "Spot"}
-_ON_DEMAND = {"priority": "Regular"}
+_IN_ZONE: Json = {"zones": ["1"]}
+_SPOT: Json = {"priority": "Spot"}
+_ON_DEMAND: Json = {"priority": "Regular"}
 _TO_ZONE_2 = f"{HOME}/2 {SIZE}"
 _TO_REGION = f"{ELSEWHERE} {SIZE}"
 
 CASES: tuple[Case, ...] = (
+    # What never ends: these take longest, so they come first
+    Case(
+        "an unknown answer to each VM", (answer("vm.put", said("Teapot", "I am a teapot.", 418)),),
+        {"n_instances": 5, "max_undead": 2}, phase="failed", missing={"Teapot": 5},
+        ended=[("Teapot", GAVE_UP)] * 3,
+    ),
+    Case(
+        "no VM ever boots", (answer("vm.boot", "OSProvisioningTimedOut"),), {"n_instances": 1},
+        phase="failed", missing={"OSProvisioningTimedOut": 1},
+        ended=[("OSProvisioningTimedOut", ANOTHER), ("OSProvisioningTimedOut", GAVE_UP)],
+    ),
+    Case(
+        "no room, ever", (answer("vm.boot", "AllocationFailed"),), {"n_instances": 1},
+        phase="failed", missing={"AllocationFailed": 1},
+        ended=[*[("AllocationFailed", MOVED)] * 7, ("AllocationFailed", GAVE_UP)],
+    ),
+    Case(
+        "a NIC that is never free", (answer("nic.put", "AnotherOperationInProgress", "0000"),),
+        ran={f"{HOME} {SIZE}": 2}, ended=[("AnotherOperationInProgress", MOVED)],
+    ),
+    Case(
+        "a network that is never made",
+        (answer("vnet.put", "InternalServerError", match="-vnet-westus2$"),),
+        {"location": "westus2"}, phase="failed", missing={"InternalServerError": 2},
+        told={"InternalServerError": "gave the fleet up"},
+    ),
+    Case(
+        "a fallback's network that is refused",
+        (
+            answer("vm.put", "SkuNotAvailable", "0000"),
+            answer("vnet.put", "RequestDisallowedByPolicy", match="-vnet-westus3$"),
+        ),
+        {"fallbacks": [{"location": "westus3"}, {"location": ELSEWHERE}]},
+        ran={_TO_REGION: 2}, ended=[("SkuNotAvailable", MOVED)],
+        told={"RequestDisallowedByPolicy": "left westus3 out"},
+    ),
     # wait
     passing("vm.put", "SubscriptionRequestsThrottled"),
     passing("nic.put", "ResourceRequestsThrottled"),
@@ -170,10 +222,18 @@ CASES: tuple[Case, ...] = (
     passing("role.put", "TooManyRequests"),
     passing("nic.put", "RetryableError"),
     at_network("RetryableErrorDueToAnotherOperation", "eastus2"),
+    throttled("throttled at the first VM", "vm.put", "0000"),
+    throttled("throttled at the first NIC", "nic.put", "0000"),
+    throttled(NIC_AHEAD, "nic.put", "0001"),
+    throttled("throttled at a role", "role.put", "0000", n_instances=3, max_undead=1),
+    throttled(
+        ROLE_BESIDE, "role.put", "0001",
+        answer("role.put", "PrincipalNotFound", "0000", nth=[1]),
+    ),
+    throttled("throttled at the end", "vm.delete", "0000"),
     # retry
     passing("vm.put", "RequestTimeout"),
     passing("nic.put", "InternalServerError"),
-    passing("vm.put", "BadGateway"),
     passing("role.put", "ServiceUnavailable"),
     passing("vm.put", "GatewayTimeout"),
     passing("vm.put", "InvalidAuthenticationToken"),
@@ -200,7 +260,6 @@ CASES: tuple[Case, ...] = (
     replaced("vm.boot", "OSProvisioningTimedOut"),
     replaced("vm.boot", "InternalExecutionError"),
     replaced("vm.boot", "VMExtensionProvisioningError"),
-    replaced("vm.boot", "VMAgentStatusCommunicationError"),
     # move: quotas
     moved(
         said("OperationNotAllowed", _over("LowPriorityCores")), {"vm_size": OTHER_FAMILY}, _ON_DEMAND,
@@ -217,7 +276,7 @@ CASES: tuple[Case, ...] = (
     moved(
         said("OperationNotAllowed", _over("standardDSv5Family Cores", limit=0)),
         {"vm_size": SIZE}, {"vm_size": OTHER_FAMILY},
-        to=f"{HOME} {OTHER_FAMILY}", code="FamilyQuotaExceeded", vm_size=LARGER,
+        to=f"{HOME} {OTHER_FAMILY}", code="FamilyQuotaExceeded", name="Current Limit: 0", vm_size=LARGER,
     ),
     moved(
         "QuotaExceeded", {"vm_size": LARGEST}, {"vm_size": SIZE},
@@ -269,12 +328,11 @@ CASES: tuple[Case, ...] = (
     ),
     # fail_fleet
     Case(
-        "ResourceGroupNotFound at group.get", request={"azure_json": {"resource_group": "gone"}},
+        GROUP_GONE, request={"azure_json": {"resource_group": "gone"}},
         phase="failed", missing={"ResourceGroupNotFound": 2},
         told={"ResourceGroupNotFound": "refused the fleet; nothing was created"},
         seen=(("ResourceGroupNotFound", 404, "Resource group 'gone' could not be found."),),
     ),
-    fatal("vm.put", said("SubscriptionNotFound", "The subscription could not be found.", 404)),
     fatal("vm.put", "ResourceGroupBeingDeleted"),
     fatal("nic.put", "InvalidResourceReference"),
     fatal("nic.put", "SubnetNotFound"),
@@ -295,53 +353,12 @@ CASES: tuple[Case, ...] = (
         told={"ScopeLocked": "gave the fleet up"},
     ),
     fatal("role.put", "RoleAssignmentLimitExceeded", count=2),
-    fatal("vm.put", "ImageNotFound"),
     fatal("vm.put", "PlatformImageNotFound"),
     fatal("vm.put", "MarketplacePurchaseEligibilityFailed"),
-    fatal("vm.put", "VMMarketplaceInvalidInput"),
     fatal("vm.put", "InvalidParameter"),
     fatal("nic.put", "InvalidRequestContent"),
-    fatal("nic.put", "BadRequest"),
     fatal("vm.put", "MaxPriceValueInvalid"),
-    fatal("vm.put", "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines"),
-    fatal("vm.put", "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines"),
     fatal("role.put", "UnmatchedPrincipalType", count=2),
     # fail_machine
     halting("vm.put", said("Teapot", "I am a teapot.", 418)),
-    # What never ends
-    Case(
-        "an unknown answer to each VM", (answer("vm.put", said("Teapot", "I am a teapot.", 418)),),
-        {"n_instances": 5, "max_undead": 2}, phase="failed", missing={"Teapot": 5},
-        ended=[("Teapot", GAVE_UP)] * 3,
-    ),
-    Case(
-        "no VM ever boots", (answer("vm.boot", "OSProvisioningTimedOut"),), {"n_instances": 1},
-        phase="failed", missing={"OSProvisioningTimedOut": 1},
-        ended=[("OSProvisioningTimedOut", ANOTHER), ("OSProvisioningTimedOut", GAVE_UP)],
-    ),
-    Case(
-        "no room, ever", (answer("vm.boot", "AllocationFailed"),), {"n_instances": 1},
-        phase="failed", missing={"AllocationFailed": 1},
-        ended=[*[("AllocationFailed", MOVED)] * 7, ("AllocationFailed", GAVE_UP)],
-    ),
-    Case(
-        "a NIC that is never free", (answer("nic.put", "AnotherOperationInProgress", "0000"),),
-        ran={f"{HOME} {SIZE}": 2}, ended=[("AnotherOperationInProgress", MOVED)],
-    ),
-    Case(
-        "a network that is never made",
-        (answer("vnet.put", "InternalServerError", match="-vnet-westus2$"),),
-        {"location": "westus2"}, phase="failed", missing={"InternalServerError": 2},
-        told={"InternalServerError": "gave the fleet up"},
-    ),
-    Case(
-        "a fallback's network that is refused",
-        (
-            answer("vm.put", "SkuNotAvailable", "0000"),
-            answer("vnet.put", "RequestDisallowedByPolicy", match="-vnet-westus3$"),
-        ),
-        {"fallbacks": [{"location": "westus3"}, {"location": ELSEWHERE}]},
-        ran={_TO_REGION: 2}, ended=[("SkuNotAvailable", MOVED)],
-        told={"RequestDisallowedByPolicy": "left westus3 out"},
-    ),
 )  # fmt: skip
