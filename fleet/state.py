@@ -113,6 +113,10 @@ class FleetState:
         open_trials = self.trials["ready"] + self.trials["running"]
         return max(0, min(wanted, open_trials - len(self.living())))
 
+    def is_short(self) -> bool:
+        """Whether VMs are missing that trials are open for."""
+        return self.deficit() > 0 or (bool(self.given_up) and self.trials_left())
+
     def budget(self) -> int:
         """How many more VMs may be asked for at all, whatever happens to them."""
         return min(2 * self.order["n_instances"] + 10, names.ORDINALS) - self.next_ordinal

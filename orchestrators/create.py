@@ -52,7 +52,7 @@ def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     for _ in range(TURNS):
         waiting = fleet.count("creating") or fleet.unsettled()
         if not waiting and not places_for_more(context, fleet):
-            if fleet.count("running", "gone") < fleet.order["min_instances"]:
+            if fleet.count("running", "gone") < fleet.order["min_instances"] and fleet.is_short():
                 raise Ended("failed", too_few(fleet))
             return True
         if (yield from sleep_unless(context, cancel, fleet.order["observe_seconds"])):

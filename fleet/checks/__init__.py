@@ -35,7 +35,7 @@ def room(survey: Survey, fit: int, code: str, why: str, advice: str) -> Finding:
     """Whether as many VMs as are wanted fit somewhere. With fewer than min_instances the fleet
     would fail, so that is a fault; with fewer than wanted it would be smaller: a warning.
     """
-    wanted, least = survey.wanted, survey.order["min_instances"]
+    wanted, least = survey.wanted, survey.least
     if fit >= wanted:
         return Finding("ok", f"{wanted} of {wanted} VMs fit{why}")
     detail = f"{fit} of {wanted} VMs fit{why}"

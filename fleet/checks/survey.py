@@ -90,11 +90,16 @@ class Survey:
 
     @cached_property
     def wanted(self) -> int:
-        """VMs worth making: no more than trials are left, save that min_instances are asked for."""
+        """VMs worth making: no more than trials are left."""
         asked, seen = self.order["n_instances"], self.trials
         if seen is None or isinstance(seen, Missing):
             return asked
-        return min(asked, max(seen["ready"] + seen["running"], self.order["min_instances"]))
+        return min(asked, max(1, seen["ready"] + seen["running"]))
+
+    @property
+    def least(self) -> int:
+        """With fewer VMs than this the fleet fails: min_instances, where so many are worth making."""
+        return min(self.order["min_instances"], self.wanted)
 
     @cached_property
     def tiers(self) -> list[list[Place]]:

@@ -202,8 +202,8 @@ def trials(ready: int, running: int = 0) -> dict[str, int]:
         (trials(10), "ok", 10),
         (trials(6, 4), "ok", 10),
         (trials(6), "warning", 6),
-        (trials(1), "warning", 2),  # min_instances
-        (trials(0), "fault", 2),
+        (trials(1), "warning", 1),  # min_instances is 2: it is lowered too
+        (trials(0), "fault", 1),
         (None, "fault", 10),
     ],
 )

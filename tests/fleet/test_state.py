@@ -222,6 +222,16 @@ def test_no_more_vms_are_asked_for_than_trials_are_open():
     assert fleet.deficit() == 2
 
 
+def test_a_fleet_is_not_short_of_vms_that_no_trial_is_left_for():
+    fleet = wanting(3)
+    fleet.trials = {"total": 3, "ready": 0, "running": 0, "complete": 3, "error": 0}
+    assert not fleet.is_short()
+
+
+def test_a_fleet_is_short_of_a_vm_that_was_given_up():
+    assert failing(wanting(1), UNKNOWN).is_short()
+
+
 # NICs ahead of their VMs
 
 
