@@ -45,7 +45,9 @@ def run_fleet(context: Context) -> Steps:
             return None
         phase, reason = "done", None
     except Ended as early:
-        phase, reason = early.phase, early.reason
+        # Whatever else came to pass meanwhile: who has cancelled a fleet wants to read so.
+        cancelled = cancel.is_completed
+        phase, reason = ("cancelled", None) if cancelled else (early.phase, early.reason)
     except Exception as error:
         # A fault of ours. Whatever happens, what was made is deleted.
         phase, reason = "failed", told(error)
