@@ -1,4 +1,4 @@
-"""The script a VM runs at its first boot: `startup.sh` with the values of one VM put in.
+"""The script a VM runs at its first boot: `startup.sh` with `guest.py` and the VM's values put in.
 
 Standard library only; no I/O but reading the template, and the same text for the same values.
 """
@@ -21,6 +21,7 @@ NO_TIMEOUT = 1e9
 `threading.Timer`, which takes 0 for "at once" and refuses "inf" (OverflowError in its thread)."""
 
 _TEMPLATE = Path(__file__).with_name("startup.sh")
+_GUEST = Path(__file__).with_name("guest.py")
 _MARK = "# VALUES OF THIS VM\n"
 _DRIVERS = ("postgresql+psycopg", "postgresql+psycopg2")
 """SQLAlchemy dialects whose drivers the VM installs; any other is left to SQLAlchemy's default."""
@@ -88,6 +89,7 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(startup.uri))
     yield "PG_SERVICE_BASE64", _base64(_service_file(startup.uri))
     yield "PG_PASSWORD_BASE64", _base64(_password_file(startup.uri))
+    yield "GUEST", shlex.quote(_GUEST.read_text(encoding="utf-8"))
 
 
 def _base64(text: str) -> str:

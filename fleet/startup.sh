@@ -7,26 +7,30 @@
 
 # shellcheck disable=SC2329  # `retry`, `attend` and `trap` call functions by their names
 set -u -o pipefail
-exec </dev/null # no child can eat what a loop reads
+exec </dev/null 3>&1 # no child can eat what a loop reads; 3 is the console, wherever 1 goes
 export DEBIAN_FRONTEND=noninteractive HOME=${HOME:-/root} # cloud-init may set no HOME
 
 # VALUES OF THIS VM
 
 readonly HOME_DIR=${POWERLIFT_HOME:-$HOME/powerlift}
-readonly IDENTITY=${AZURE_POD_IDENTITY_AUTHORITY_HOST:-http://169.254.169.254}
 readonly PYTHON=$HOME_DIR/venv/bin/python
+readonly NOTICE=$HOME_DIR/notice
 
 # Seconds that a kind of trouble is waited out. A VM that waits costs money, so these are minutes; a
 # role assignment may take ten of them to act, and until then Azure refuses the deletion.
 readonly DATABASE_PATIENCE=${POWERLIFT_DATABASE_PATIENCE:-600}
 readonly INSTALL_PATIENCE=${POWERLIFT_INSTALL_PATIENCE:-300}
 readonly DELETE_PATIENCE=${POWERLIFT_DELETE_PATIENCE:-900}
-readonly FRUITLESS_TURNS=5 # in a row: as many bad trials are bad luck, more is a broken experiment
+readonly FRUITLESS_TURNS=5 # in a row: as many are bad luck, more is a broken experiment
+readonly TURN_PAUSE=${POWERLIFT_TURN_PAUSE:-2} # seconds after the first; grows with their square
 
 reason="startup.sh itself failed"
-child=       # the process group that `attend` waits for
-az_fetch=    # the process group that installs the Azure CLI
-installer=() # uv or pip, up to the packages
+child=         # the process group that `attend` waits for
+turn=          # the last one, perhaps with processes that have outlived the command
+watcher=       # the process group that looks out for Azure's notice
+az_fetch=      # the process group that installs the Azure CLI
+recorded=false # whether the database has a row for this runner
+installer=()   # uv or pip, up to the packages
 
 say() { printf 'powerlift %(%F %T)T: %s\n' -1 "$*"; }
 
@@ -42,13 +46,21 @@ attend() {
     local status
     set -m
     "$@" &
-    child=$!
+    child=$! turn=$!
     set +m
     wait "$child"
     status=$?
+    while ((status > 128)) && kill -0 "$child" 2>/dev/null; do # a signal that `finish` ignores
+        wait "$child"
+        status=$?
+    done
     child=
     return "$status"
 }
+
+# What Azure is asked, it is asked in Python: a token then stays inside one process. cloud-init needs
+# Python, so it is there. -I: nothing of it comes from the directory that trials write to.
+guest() { python3 -I - "$@" <<<"$GUEST"; }
 
 # retry SECONDS COMMAND...: until it succeeds, or SECONDS have passed. Pauses double up to 30 s.
 retry() {
@@ -80,17 +92,20 @@ stop_group() {
 
 finish() {
     local status=$?
+    trap : TERM INT USR1 # whatever comes now, the VM must still be deleted
     trap - EXIT
-    trap : TERM INT # whatever comes now, the VM must still be deleted
+    exec >&3 # a signal may have come while a command wrote to a file
     say "ending ($status): $reason"
     stop_group "$child"
-    give_back
+    stop_group "$watcher"
+    give_back && record_end "$status"
     stop_group "$az_fetch"
     if [[ $DELETE_ON_COMPLETE == true ]]; then
         delete_machine
     else
         say "the VM stays, as it was asked to"
     fi
+    [[ ! -s $NOTICE ]] || approve_event
     exit "$status"
 }
 
@@ -107,42 +122,30 @@ delete_machine() {
 }
 
 delete_by_az() {
-    command -v az >/dev/null || return 1
-    timeout -k 5 60 az login --identity --output none &&
-        timeout -k 5 120 az vm delete --yes --no-wait --subscription "$SUBSCRIPTION_ID" \
+    [[ ! -s $NOTICE ]] && command -v az >/dev/null || return 1 # at a notice each second counts
+    attend timeout -k 5 60 az login --identity --output none &&
+        attend timeout -k 5 120 az vm delete --yes --no-wait --subscription "$SUBSCRIPTION_ID" \
             --resource-group "$RESOURCE_GROUP" --name "$VM_NAME"
 }
 
-# In Python, since the token then stays inside one process; cloud-init needs Python, so it is there.
 delete_by_arm() {
-    python3 - "$IDENTITY" "$RESOURCE_MANAGER" "$SUBSCRIPTION_ID" "$RESOURCE_GROUP" "$VM_NAME" <<'PYTHON'
-import json
-import sys
-from urllib import error, parse, request
+    attend guest delete "$RESOURCE_MANAGER" "$SUBSCRIPTION_ID" "$RESOURCE_GROUP" "$VM_NAME"
+}
 
-identity, manager, *names = sys.argv[1:]
-subscription, group, machine = map(parse.quote, names)
-query = parse.urlencode({"api-version": "2018-02-01", "resource": manager})
-vm = (
-    f"{manager}/subscriptions/{subscription}/resourceGroups/{group}"
-    f"/providers/Microsoft.Compute/virtualMachines/{machine}"
-)
-try:
-    ask = request.Request(f"{identity}/metadata/identity/oauth2/token?{query}")
-    ask.add_header("Metadata", "true")
-    direct = request.build_opener(request.ProxyHandler({}))  # the address is on this host
-    with direct.open(ask, timeout=30) as answer:
-        token = json.load(answer)["access_token"]
-    delete = request.Request(f"{vm}?api-version=2024-11-01&forceDeletion=true", method="DELETE")
-    delete.add_header("Authorization", f"Bearer {token}")
-    with request.urlopen(delete, timeout=30):
-        pass
-except error.HTTPError as answer:
-    if answer.code != 404:  # a VM that Azure no longer knows is as good as deleted
-        sys.exit(f"{answer.url.partition('?')[0]}: {answer.code} {answer.read(500)!r}")
-except (OSError, ValueError, KeyError) as problem:
-    sys.exit(f"no answer from Azure: {problem!r}")
-PYTHON
+# --- Azure's notice --------------------------------------------------------------------------------
+
+# Azure announces an eviction of a Spot VM 30 s ahead, and other ends earlier; any VM may get one.
+watch_for_notice() {
+    set -m
+    { guest watch "$VM_NAME" >"$NOTICE" && kill -USR1 "$$"; } &
+    watcher=$!
+    set +m
+}
+
+approve_event() {
+    local event
+    read -r event _ <"$NOTICE"
+    attend guest approve "$event" || say "the event could not be approved; Azure waits for its time"
 }
 
 # --- the database ----------------------------------------------------------------------------------
@@ -183,16 +186,65 @@ read_wheels() {
     done
 }
 
+# sql_text TEXT: an SQL expression for the text, whatever it holds.
+sql_text() { printf "convert_from(decode('%s', 'base64'), 'UTF8')" "$(printf %s "$1" | base64 -w0)"; }
+
+# Notes in the database what this VM is, for its results are those of its hardware. In tables of our
+# own, made by whichever VM is first: Powerlift has none for it, and makes and drops its own alone.
+record_start() {
+    if query answer "DO \$\$ BEGIN
+            IF to_regclass('powerlift_fleet_trial') IS NULL THEN
+                PERFORM pg_advisory_xact_lock(hashtext('powerlift_fleet'));
+                CREATE TABLE IF NOT EXISTS powerlift_fleet_runner (
+                    experiment_id integer, runner_id integer, vm_name text, vm_size text,
+                    location text, zone text, priority text, image text, image_version text,
+                    cpu_model text, cpus integer, memory_bytes bigint, kernel text,
+                    started_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz,
+                    outcome text, exit_code integer, PRIMARY KEY (experiment_id, runner_id));
+                CREATE TABLE IF NOT EXISTS powerlift_fleet_trial (
+                    trial_id integer PRIMARY KEY, experiment_id integer, runner_id integer);
+            END IF;
+        END \$\$;
+        DELETE FROM powerlift_fleet_runner
+        WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID;
+        INSERT INTO powerlift_fleet_runner (
+            experiment_id, runner_id, vm_name, vm_size, location, zone, priority, image,
+            image_version, cpu_model, cpus, memory_bytes, kernel)
+        SELECT $EXPERIMENT_ID, $RUNNER_ID, $(sql_text "$VM_NAME"), facts.*
+        FROM json_to_record($(sql_text "$(guest describe)")::json) AS facts (
+            vm_size text, location text, zone text, priority text, image text,
+            image_version text, cpu_model text, cpus integer, memory_bytes bigint, kernel text)"; then
+        recorded=true
+    else
+        say "the database does not let this VM record itself; going on without"
+    fi
+}
+
+record_end() {
+    [[ $recorded == true ]] || return 0
+    query answer "UPDATE powerlift_fleet_runner SET ended_at = now(), exit_code = $1,
+                    outcome = $(sql_text "$reason")
+                  WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" ||
+        say "how this VM ended could not be recorded"
+}
+
 readonly MINE="experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID AND end_time IS NULL"
 
 # Assigns the next trial to this runner, as Powerlift's Store.pick_trial would; the script will pick
 # the same one. Powerlift does not record who ended a trial, so this is how a turn proves progress.
 claim_trial() {
-    query claimed "UPDATE trial SET runner_id = $RUNNER_ID, start_time = CURRENT_TIMESTAMP
-                   WHERE id = (SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID
-                                 AND runner_id IN ($RUNNER_ID, -1)
-                               ORDER BY runner_id DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-                   RETURNING id"
+    local note=
+    [[ $recorded == false ]] || note=", noted AS (
+        INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id)
+        SELECT id, $EXPERIMENT_ID, $RUNNER_ID FROM mine
+        ON CONFLICT (trial_id) DO UPDATE SET runner_id = EXCLUDED.runner_id)"
+    query claimed "WITH mine AS (
+        UPDATE trial SET runner_id = $RUNNER_ID, start_time = CURRENT_TIMESTAMP
+        WHERE id = (SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID
+                      AND runner_id IN ($RUNNER_ID, -1)
+                    ORDER BY runner_id DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING id) $note
+        SELECT id FROM mine"
 }
 
 look_at_claim() {
@@ -203,9 +255,20 @@ look_at_claim() {
 
 # mark_trial STATUS: ends the trial that was running when the script did, in Powerlift's way (-2).
 mark_trial() {
-    query answer "UPDATE trial SET runner_id = -2, end_time = CURRENT_TIMESTAMP,
-                    errmsg = 'The runner ended with exit code $1 while it ran this trial.'
-                  WHERE $MINE"
+    query marked "UPDATE trial SET runner_id = -2, end_time = CURRENT_TIMESTAMP,
+                    errmsg = $(sql_text "The runner $(death "$1") while it ran this trial.")
+                  WHERE $MINE RETURNING id"
+}
+
+death() {
+    case $1 in
+        132) echo "was killed: an instruction that this CPU does not have (exit code 132, SIGILL)" ;;
+        134) echo "aborted itself (exit code 134, SIGABRT)" ;;
+        137) echo "was killed, most likely by the kernel for want of memory (exit code 137, SIGKILL)" ;;
+        139) echo "crashed: segmentation fault (exit code 139, SIGSEGV)" ;;
+        143) echo "was told to stop by something else (exit code 143, SIGTERM)" ;;
+        *) echo "ended with exit code $1" ;;
+    esac
 }
 
 # Returns an unfinished trial to the queue, without what it has measured: it will be measured anew.
@@ -213,8 +276,10 @@ give_back() {
     [[ -e claimed ]] || return 0
     query answer "WITH given AS (UPDATE trial SET runner_id = -1, start_time = NULL
                                  WHERE $MINE RETURNING id)
-                  DELETE FROM measure_outcome WHERE trial_id IN (SELECT id FROM given)" ||
+                  DELETE FROM measure_outcome WHERE trial_id IN (SELECT id FROM given)" || {
         say "an unfinished trial could not be given back; the fleet will do so"
+        return 1
+    }
 }
 
 # --- what has to be installed ----------------------------------------------------------------------
@@ -304,17 +369,46 @@ run_script() {
 run_trials() {
     local status fruitless=0
     while ((fruitless < FRUITLESS_TURNS)); do
+        attend sleep $((fruitless * fruitless * TURN_PAUSE))
         retry "$DATABASE_PATIENCE" claim_trial || fail "the database cannot be reached any more"
-        attend run_script
+        take_turn
         status=$?
-        say "the experiment's script ended with exit code $status"
+        say "the experiment's script $(death "$status")"
         ((status != 0)) || return 0
-        retry "$DATABASE_PATIENCE" look_at_claim || fail "the database cannot be reached any more"
-        fruitless=$(($(<ended) == 1 ? 0 : fruitless + 1))
-        ((status == 1)) || retry "$DATABASE_PATIENCE" mark_trial "$status" ||
+        ((status != 143)) || attend sleep 2 # at a shutdown we too get SIGTERM, perhaps last
+        retry "$DATABASE_PATIENCE" settle "$status" ||
             fail "the database cannot be reached any more"
+        fruitless=$(($(<fruit) == 1 ? 0 : fruitless + 1))
     done
     fail "the experiment's script ended $fruitless times in a row without ending a trial"
+}
+
+# The script, and the end of whatever it has left running: that would be in the next trial's way.
+take_turn() {
+    local status
+    attend run_script
+    status=$?
+    kill -KILL -- "-$turn" 2>/dev/null
+    return "$status"
+}
+
+# settle STATUS: ends what the turn left open, and writes 1 to the file `fruit` if it was of use. Out of
+# memory (137) and a segmentation fault (139) are a trial's own doing: they cost that trial alone.
+settle() {
+    look_at_claim && cp ended fruit || return 1
+    (($1 != 1)) || return 0
+    mark_trial "$1" || return 1
+    (($1 != 137 && $1 != 139)) || [[ ! -s marked ]] || echo 1 >fruit
+}
+
+# systemd stops a whole service when the kernel kills one process of it for want of memory (its
+# OOMPolicy). Outside of cloud-init's, a trial that takes too much is not the end of the VM.
+leave_service() {
+    local group=/sys/fs/cgroup/powerlift
+    [[ -n ${INVOCATION_ID:-} && -e /sys/fs/cgroup/cgroup.procs ]] || return 0 # no systemd, or not v2
+    if ! { mkdir -p "$group" && echo "$$" >"$group/cgroup.procs"; }; then
+        say "this script stays in cloud-init's control group"
+    fi
 }
 
 # The working directory: root's alone, since it holds the database's password. In a subshell, as what
@@ -332,8 +426,11 @@ main() {
     if ! (make_home) || ! cd "$HOME_DIR"; then
         fail "$HOME_DIR cannot be written to"
     fi
+    leave_service
+    watch_for_notice
     retry "$INSTALL_PATIENCE" install_system || fail "apt-get could not install what Powerlift needs"
     retry "$DATABASE_PATIENCE" read_experiment || fail "the experiment cannot be read from the database"
+    record_start
     (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID is not in the database"
     grep -q '[^[:space:]]' startup.py || fail "the script of experiment $EXPERIMENT_ID is empty"
     retry "$DATABASE_PATIENCE" read_wheels || fail "the experiment's wheels cannot be read"
@@ -350,5 +447,6 @@ main() {
 
 trap finish EXIT
 trap 'fail "told to stop by a signal"' TERM INT
+trap 'fail "Azure has announced that it takes this VM"' USR1
 main
 exit 0

@@ -2,13 +2,18 @@
 
 An experiment's `script`: one file, which needs the package powerlift, Linux, and no argument.
 Environment: EXPERIMENT_ID, RUNNER_ID (numbers), DB_URL (SQLAlchemy's), TIMEOUT (seconds that a trial
-may take; empty, "None", "inf" or absent: no limit).
+may take; empty, "None", "inf" or absent: no limit), MEMORY_LIMIT (of a trial with all it has started:
+bytes, or with K, M, G, T for powers of 1024; empty or absent: no limit), POWERLIFT_DATABASE_PATIENCE
+(seconds that a silent database is waited for, roughly; 300).
 Exit codes: 0 no more work; 65 the runner itself failed; 143 SIGTERM (the open trial is left open).
 
 The trials' processes are forked from this one, which has imported what they need: a new Python with
 pandas and SQLAlchemy takes 1.5 s. A trial that is too slow is killed with all it has started; one
 that crashes, or is killed by the kernel, takes nothing else with it. What went wrong becomes the
 trial's `errmsg`, and the next trial is run.
+
+A trial belongs to the runner whose id it bears. One that was given to another (this VM was thought
+dead) takes no measure and no end from this runner any more.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import importlib
 import linecache
 import math
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -30,6 +36,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import IO, Any, NoReturn
 
 WORK_DONE, RUNNER_FAILED, TERMINATED = 0, 65, 128 + signal.SIGTERM
@@ -38,6 +45,18 @@ PRELOADED = ("numpy", "pandas", "scipy", "sklearn")
 """Packages imported before the first fork when the trial function imports them. Only such as start no
 thread of their own at import: a fork keeps none, and a lock that one held stays locked."""
 
+MEMORY_LIMIT = ""
+"""For experiments whose VMs are told no other."""
+_LOOK = 0.5
+"""Seconds between looks at a trial's memory."""
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_DEATHS = {
+    "SIGKILL": "By the kernel, most likely: did the machine run out of memory?",
+    "SIGSEGV": "A segmentation fault: a fault in compiled code.",
+    "SIGABRT": "It aborted itself: a failed check in compiled code.",
+    "SIGILL": "It was compiled for another CPU than this one.",
+}
+
 _WAKING = {signal.SIGCHLD, signal.SIGTERM}
 _TRIAL_FILE = "trial_run_fn.py"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -45,6 +64,10 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 class Terminated(BaseException):
     """SIGTERM came while a trial ran: leave it open, so that another runner can have it."""
+
+
+class TakenAway(BaseException):
+    """The trial is not this runner's any more. Not an Exception: a trial must not go on after it."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +79,10 @@ class Contract:
     db_url: str = field(repr=False)
     timeout: float
     """Seconds; math.inf for no limit."""
+    memory: float
+    """Bytes; math.inf for no limit."""
+    patience: float
+    """Seconds."""
 
     @classmethod
     def read(cls) -> Contract:
@@ -65,6 +92,8 @@ class Contract:
             runner_id=int(os.environ["RUNNER_ID"]),
             db_url=os.environ["DB_URL"],
             timeout=_seconds(os.environ.get("TIMEOUT", "")),
+            memory=_bytes(os.environ.get("MEMORY_LIMIT") or MEMORY_LIMIT),
+            patience=float(os.environ.get("POWERLIFT_DATABASE_PATIENCE") or 300),
         )
 
 
@@ -84,17 +113,9 @@ def main() -> int:
 def run_trials(contract: Contract) -> None:
     """Run trials until none is left.
 
-    Raises Terminated; and whatever Powerlift's store raises when the database stays unreachable for
-    some five minutes.
+    Raises Terminated; and whatever Powerlift's store raises when the database stays unreachable.
     """
-    with _signals_held():  # also in the threads that numpy starts: they inherit it
-        from powerlift.bench.store import Store
-        from sqlalchemy import create_engine
-
-    create_engine(contract.db_url)  # fails at once without a driver, for which Store would wait
-    store = Store(
-        contract.db_url, print_exceptions=True, max_attempts=7, wait_secs=8.0, wait_lengthing=1.4
-    )
+    store = open_store(contract)
     source = store.get_trial_fn(contract.experiment_id)
     if source is None:
         raise LookupError(f"Experiment {contract.experiment_id} is not in the database.")
@@ -103,13 +124,98 @@ def run_trials(contract: Contract) -> None:
     # The threads that Python 3.12 warns of are those of numpy's OpenBLAS, which restarts them in a fork.
     warnings.filterwarnings("ignore", "(?s).*fork", DeprecationWarning)
     while (trial := store.pick_trial(contract.experiment_id, contract.runner_id)) is not None:
-        started = time.monotonic()
-        disconnect(store)
-        errmsg = run_apart(partial(run, source, trial), contract.timeout)
-        store.end_trial(trial.id, errmsg)
-        took = f"{time.monotonic() - started:.1f} s"
-        print(f"trial {trial.id} {'failed' if errmsg else 'ended'} after {took}", flush=True)
+        run_trial(store, source, trial, contract)
     print("no more work", flush=True)
+
+
+def run_trial(store: Any, source: str, trial: Any, contract: Contract) -> None:
+    """Run one trial and record its end."""
+    started = time.monotonic()
+    disconnect(store)
+    with store.holding(trial.id):
+        errmsg = run_apart(partial(run, source, trial), contract.timeout, contract.memory)
+        try:
+            store.end_trial(trial.id, errmsg)
+            outcome = "failed" if errmsg else "ended"
+        except TakenAway:
+            outcome = "was taken away: nothing more is recorded of it"
+    print(f"trial {trial.id} {outcome} after {time.monotonic() - started:.1f} s", flush=True)
+
+
+def open_store(contract: Contract) -> Any:
+    """Powerlift's store, which writes to the trial that it holds only while that is this runner's.
+
+    Raises what SQLAlchemy raises for a URI that it cannot use.
+    """
+    with _signals_held():  # also in the threads that numpy starts: they inherit it
+        from powerlift.bench.store import Store
+        from sqlalchemy import create_engine, text
+
+    class FencedStore(Store):  # type: ignore[misc]
+        held: int | None = None
+
+        @contextlib.contextmanager
+        def holding(self, trial_id: int) -> Iterator[None]:
+            """Do nothing meanwhile, in this process or a fork, but while the trial is ours."""
+            self.held = trial_id
+            try:
+                yield
+            finally:
+                self.held = None
+
+        @property
+        def session(self) -> Any:
+            """As Powerlift's. A transaction begins by locking the trial, so that it cannot be given
+            to another before the end of it."""
+            fresh = self._session is None
+            session = super().session
+            if fresh and self.held is not None:
+                ours = {"trial": self.held, "runner": contract.runner_id}
+                if session.execute(text(_LOCK), ours).first() is None:
+                    raise TakenAway(f"trial {self.held} was given to another runner")
+            return session
+
+        def __exit__(self, kind: Any, *rest: Any) -> bool:
+            again = super().__exit__(kind, *rest)
+            return bool(again) and kind is not TakenAway
+
+        def end_trial(self, trial_id: int, errmsg: str | None = None) -> None:
+            """As Powerlift's, with a note of who ran it, for which Powerlift has no place."""
+            values = {"trial": trial_id, "errmsg": errmsg, "runner": contract.runner_id}
+            self.reset()
+            while self.do:
+                with self:
+                    if self.session.execute(text(_MAY_NOTE)).scalar():
+                        self.session.execute(text(_NOTE), values)
+                    self.session.execute(text(_END), values)
+
+    create_engine(contract.db_url)  # fails at once without a driver, for which Store would wait
+    # Seven attempts, of which the last five come after pauses of 21 times `wait_secs` together,
+    # give or take: Powerlift draws them.
+    return FencedStore(
+        contract.db_url,
+        print_exceptions=True,
+        max_attempts=7,
+        wait_secs=contract.patience / 37,
+        wait_lengthing=1.4,
+    )
+
+
+_LOCK = """
+    SELECT id FROM trial WHERE id = :trial AND runner_id = :runner AND end_time IS NULL FOR UPDATE
+"""
+_END = """
+    UPDATE trial SET end_time = CURRENT_TIMESTAMP, errmsg = :errmsg, runner_id = -2 WHERE id = :trial
+"""
+_MAY_NOTE = """
+    SELECT bool_and(has_table_privilege(to_regclass('powerlift_fleet_trial'), needed))
+    FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed
+"""
+_NOTE = """
+    INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id)
+    SELECT id, experiment_id, :runner FROM trial WHERE id = :trial
+    ON CONFLICT (trial_id) DO UPDATE SET runner_id = EXCLUDED.runner_id
+"""
 
 
 def run(source: str, trial: Any) -> None:
@@ -157,10 +263,11 @@ def disconnect(store: Any) -> None:
     store.__del__()
 
 
-def run_apart(work: Callable[[], None], timeout: float) -> str | None:
-    """Run `work` in a fork for `timeout` seconds at most. Returns what went wrong, or None.
+def run_apart(work: Callable[[], None], timeout: float, memory: float = math.inf) -> str | None:
+    """Run `work` in a fork, for `timeout` seconds and in `memory` bytes at most.
 
-    All processes that it started have ended on return, however it ended. Raises Terminated.
+    Returns what went wrong, or None. All processes that it started have ended on return, however it
+    ended. Raises Terminated.
     """
     with tempfile.TemporaryFile() as report, _signals_held():
         sys.stdout.flush()
@@ -168,11 +275,11 @@ def run_apart(work: Callable[[], None], timeout: float) -> str | None:
         if child == 0:
             _work_and_exit(work, report)
         try:
-            status = _await(child, timeout)
+            status = _await(child, timeout, memory)
         finally:
             _end_all(child)
-        if status is None:
-            return f"Timeout failure: the trial was killed after {timeout:g} s."
+        if isinstance(status, str):
+            return status
         report.seek(0)
         return report.read().decode().replace("\0", "") or _death(status)  # PostgreSQL takes no NUL
 
@@ -197,9 +304,10 @@ def _work_and_exit(work: Callable[[], None], report: IO[bytes]) -> NoReturn:
         os._exit(code)
 
 
-def _await(child: int, timeout: float) -> int | None:
-    """The child's wait status, or None when `timeout` seconds were not enough. Raises Terminated."""
+def _await(child: int, timeout: float, memory: float) -> int | str:
+    """The child's wait status, or what it has to be killed for. Raises Terminated."""
     end = time.monotonic() + timeout
+    longest = _LOOK if math.isfinite(memory) else 3600  # sigtimedwait takes no infinity
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -210,10 +318,35 @@ def _await(child: int, timeout: float) -> int | None:
             return status
         left = end - time.monotonic()
         if left <= 0:
-            return None
-        woken = signal.sigtimedwait(_WAKING, min(left, 3600))  # the call takes no infinity
+            return f"Timeout failure: the trial was killed after {timeout:g} s."
+        if math.isfinite(memory) and (used := _memory()) > memory:
+            return (
+                f"Memory failure: the trial was killed at {_gib(used)}; it may have {_gib(memory)}."
+            )
+        woken = signal.sigtimedwait(_WAKING, min(left, longest))
         if woken is not None and woken.si_signo == signal.SIGTERM:
             raise Terminated
+
+
+def _memory() -> int:
+    """Bytes of memory that the trial's processes have of their own: all but files and shared memory.
+
+    Looked at rather than limited. RLIMIT_AS and RLIMIT_DATA count what is only reserved, as BLAS and
+    the JVM do by gigabytes, and each process for itself; a control group needs one that systemd has
+    delegated. What grows faster than we look is the kernel's, which takes the trial first.
+    """
+    total, found = 0, _children()
+    while found:
+        pid = found.pop()
+        with contextlib.suppress(OSError):
+            resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
+            total += (int(resident) - int(shared)) * _PAGE
+            found += _children(pid)
+    return total
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB"
 
 
 def _end_all(child: int) -> None:
@@ -236,9 +369,10 @@ def _be_first_when_memory_ends() -> None:
         score.write("1000")
 
 
-def _children() -> list[int]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return [int(pid) for pid in children.read().split()]
+def _children(pid: int | None = None) -> list[int]:
+    """The children of a process: of its first thread, which is all that we need to kill them."""
+    pid = pid or os.getpid()
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _death(status: int) -> str | None:
@@ -249,8 +383,7 @@ def _death(status: int) -> str | None:
     if code > 0:
         return f"The trial's process ended with exit code {code}."
     name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
-    hint = " Did the machine run out of memory?" if name == "SIGKILL" else ""
-    return f"The trial's process was killed by {name}.{hint}"
+    return f"The trial's process was killed by {name}. {_DEATHS.get(name, '')}".strip()
 
 
 @contextlib.contextmanager
@@ -274,6 +407,17 @@ def _seconds(text: str) -> float:
     if not seconds > 0:
         raise ValueError(f"TIMEOUT is {text!r}; it must be a number of seconds above 0.")
     return seconds
+
+
+def _bytes(text: str) -> float:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    if not text.strip():
+        return math.inf
+    if match is None or not float(match[1]) > 0:
+        raise ValueError(
+            f"MEMORY_LIMIT is {text!r}; it must be bytes above 0, as 8G or 8589934592."
+        )
+    return float(match[1]) * 1024.0 ** " KMGT".index(match[2].upper() or " ")
 
 
 def _without_secret(text: str) -> str:

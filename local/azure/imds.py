@@ -28,6 +28,7 @@ class Imds:
         app.router.add_get("/metadata/identity/oauth2/token", self._token)
         app.router.add_get("/metadata/instance{path:.*}", self._instance)
         app.router.add_get("/metadata/scheduledevents", self._events)
+        app.router.add_post("/metadata/scheduledevents", self._start_events)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -66,6 +67,14 @@ class Imds:
     async def _events(self, request: web.Request) -> web.Response:
         events = self._vm.scheduled_events
         return web.json_response({"DocumentIncarnation": 1 + len(events), "Events": events})
+
+    async def _start_events(self, request: web.Request) -> web.Response:
+        """The VM's consent: the event has started, though here it takes no less time."""
+        wanted = {start["EventId"] for start in (await request.json())["StartRequests"]}
+        for event in self._vm.scheduled_events:
+            if event["EventId"] in wanted:
+                event["EventStatus"] = "Started"
+        return web.json_response({})
 
     async def _instance(self, request: web.Request) -> web.Response:
         """The document, or a part of it: `/compute/name?format=text`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +15,9 @@ from typing import Any
 import pytest
 
 from client.powerlift_fleet import source
+from client.powerlift_fleet.runner import Contract
+
+ENVIRONMENT = {"EXPERIMENT_ID": "1", "RUNNER_ID": "3", "DB_URL": "postgresql://u@h/d"}
 
 
 @dataclass
@@ -70,15 +74,45 @@ def alive(pid: str) -> bool:
     return os.path.exists(f"/proc/{pid}")
 
 
-@pytest.mark.parametrize("timeout", ["None", "inf", "1000000000.0"])
-def test_no_limit_is_said_in_many_ways(runner, timeout):
-    [trial] = runner.run("def f(trial): pass", TIMEOUT=timeout)
-    assert (runner.code, trial["runner_id"], trial["errmsg"]) == (0, -2, None), runner.output
+def contract(monkeypatch, **environment: str) -> Contract:
+    for name, value in {**ENVIRONMENT, **environment}.items():
+        monkeypatch.setenv(name, value)
+    return Contract.read()
 
 
-def test_a_measure_is_stored(runner):
-    [trial] = runner.run("def f(trial): trial.log('score', 0.5)")
-    assert runner.measures(trial) == [("score", "0.5")], runner.output
+@pytest.mark.parametrize("timeout", ["", "None", "none", "inf"])
+def test_no_limit_is_said_in_many_ways(monkeypatch, timeout):
+    assert contract(monkeypatch, TIMEOUT=timeout).timeout == math.inf
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan"])
+def test_a_timeout_is_a_number_above_0(monkeypatch, timeout):
+    with pytest.raises(ValueError, match="TIMEOUT"):
+        contract(monkeypatch, TIMEOUT=timeout)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("", math.inf),
+        ("1000", 1000),
+        ("8G", 8 * 2**30),
+        ("1.5 GiB", 1.5 * 2**30),
+        ("5mb", 5 * 2**20),
+    ],
+)
+def test_a_memory_limit_is_bytes_or_has_a_unit(monkeypatch, text, size):
+    assert contract(monkeypatch, MEMORY_LIMIT=text).memory == size
+
+
+@pytest.mark.parametrize("text", ["0", "much", "-1G"])
+def test_a_memory_limit_is_above_0(monkeypatch, text):
+    with pytest.raises(ValueError, match="MEMORY_LIMIT"):
+        contract(monkeypatch, MEMORY_LIMIT=text)
+
+
+def test_an_experiment_may_bring_its_memory_limit():
+    assert "\nMEMORY_LIMIT = '8G'\n" in source(memory_limit="8G")
 
 
 def test_bad_trials_are_recorded_and_the_next_is_run(runner):
@@ -92,7 +126,12 @@ def f(trial):
     if n == 3: sys.exit("enough\\0")
 """
     trials = runner.run(ways, trials=5)
-    said = ["KeyError: 'lost'", "killed by SIGSEGV", "exit code 7", "SystemExit: enough"]
+    said = [
+        "KeyError: 'lost'",
+        "killed by SIGSEGV. A segmentation fault",
+        "exit code 7",
+        "SystemExit: enough",
+    ]
     texts = [trial["errmsg"] for trial in trials]
     found = [word in text for word, text in zip(said, texts, strict=False)]
     assert (found, texts[4], runner.code) == ([True] * 4, None, 0), texts
@@ -104,11 +143,7 @@ def test_a_traceback_shows_the_line_of_the_trial_function(runner):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("def f(trial", "SyntaxError"),
-        ("x = 1", "defines no function"),
-    ],
+    ("text", "reason"), [("def f(trial", "SyntaxError"), ("x = 1", "defines no function")]
 )
 def test_a_function_that_cannot_be_run_fails_its_trials(runner, text, reason):
     trials = runner.run(text, trials=2)
@@ -157,6 +192,53 @@ class TestTimeout:
 
     def test_ends_what_has_left_the_process_group(self, runner, trials):
         assert not alive(runner.wait_for("away").strip())
+
+
+EATS = """
+def f(trial):
+    import subprocess, sys
+    if trial.replicate_num == 0:
+        text = "import time; x = b'x' * (700 << 20); time.sleep(1000)"
+        subprocess.Popen([sys.executable, "-c", text]).wait()
+"""
+
+
+def test_a_trial_with_all_it_has_started_may_take_the_memory_limit_and_no_more(runner):
+    trials = runner.run(EATS, trials=2, MEMORY_LIMIT="600M")
+
+    words = [(trial["errmsg"] or "no error").partition(":")[0] for trial in trials]
+    assert words == ["Memory failure", "no error"], runner.output
+
+
+TAKEN = """
+def f(trial):
+    import os, psycopg2
+    if trial.replicate_num == 0:
+        database = psycopg2.connect(os.environ["DB_URL"].replace("+psycopg2", ""))
+        with database, database.cursor() as cursor:
+            cursor.execute("UPDATE trial SET runner_id = 99 WHERE id = %s", [trial.id])
+        trial.log("late", 1)
+"""
+"""Is given to another runner in the middle."""
+
+
+@pytest.fixture(scope="class")
+def taken(runner):
+    return runner.run(TAKEN, trials=2)
+
+
+class TestATrialThatWasGivenToAnother:
+    def test_takes_no_end(self, runner, taken):
+        assert (taken[0]["runner_id"], taken[0]["end_time"]) == (99, None), runner.output
+
+    def test_takes_no_measure(self, runner, taken):
+        assert runner.measures(taken[0]) == [], runner.output
+
+    def test_is_spoken_of(self, runner, taken):
+        assert f"trial {taken[0]['id']} was taken away" in runner.output
+
+    def test_does_not_keep_the_next_from_being_run(self, runner, taken):
+        assert (taken[1]["runner_id"], runner.code) == (-2, 0), runner.output
 
 
 def test_leftovers_of_a_good_trial_are_ended(runner):

@@ -11,6 +11,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -74,6 +75,17 @@ class Benchmark:
         self.store.create_trials([{**new, "replicate_num": n} for n in range(trials)])
         return int(experiment)
 
+    def runners(self, experiment: int) -> list[dict[str, Any]]:
+        """The VMs that ran the experiment, as they have recorded themselves."""
+        [[tables]] = self.sql("SELECT to_regclass('powerlift_fleet_runner')")
+        statement = "SELECT row_to_json(r) FROM powerlift_fleet_runner r WHERE experiment_id = %s"
+        return [dict(row) for (row,) in self.sql(statement, experiment)] if tables else []
+
+    def runner(self, experiment: int) -> dict[str, Any]:
+        """The only one."""
+        [runner] = self.runners(experiment)
+        return runner
+
     def trials(self, experiment: int) -> list[dict[str, Any]]:
         names = ("id", "runner_id", "start_time", "end_time", "errmsg")
         statement = f"SELECT {', '.join(names)} FROM trial WHERE experiment_id = %s ORDER BY id"
@@ -86,24 +98,52 @@ def benchmark_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ben
         yield Benchmark(postgres)
 
 
+COMPUTE = {
+    "vmSize": "Standard_D2s_v5", "location": "eastus", "zone": "2", "priority": "Spot",
+    "publisher": "canonical", "offer": "ubuntu-24_04-lts", "sku": "server", "version": "24.04.1",
+}  # fmt: skip
+
+
 class Azure:
-    """A VM's identity endpoint and ARM, in one HTTP server: enough to be deleted by."""
+    """A VM's metadata service and ARM, in one HTTP server: enough to be told and deleted by."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        """All but the questions for the metadata of the instance and its events."""
         self.answers: list[int] = []
         """Statuses of the next DELETEs; then 202."""
+        self.events: list[dict[str, Any]] = []
+        self.approved: list[Any] = []
+        self.speaks_of_events = threading.Event()
+        """Until it is set, a question for the events has no answer."""
+        self.speaks_of_events.set()
         azure = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._answer(200, {"access_token": "a-token"})
+                if self.path.startswith("/metadata/scheduledevents"):
+                    azure.speaks_of_events.wait()
+                    self._answer(200, {"DocumentIncarnation": 1, "Events": azure.events})
+                elif self.path.startswith("/metadata/instance/compute"):
+                    self._answer(200, COMPUTE)
+                else:
+                    self._record()
+                    self._answer(200, {"access_token": "a-token"})
 
             def do_DELETE(self) -> None:
+                self._record()
                 self._answer(azure.answers.pop(0) if azure.answers else 202, {})
 
-            def _answer(self, status: int, body: dict[str, str]) -> None:
+            def do_POST(self) -> None:
+                azure.approved.append(
+                    json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                )
+                self._answer(200, {})
+
+            def _record(self) -> None:
                 azure.requests.append((self.command, self.path, dict(self.headers)))
+
+            def _answer(self, status: int, body: dict[str, Any]) -> None:
                 data = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
@@ -122,6 +162,7 @@ class Azure:
         return [path for method, path, _ in self.requests if method == "DELETE"]
 
     def close(self) -> None:
+        self.speaks_of_events.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -156,6 +197,17 @@ class Machine:
         file.write_text(f"#!/bin/bash\n{_RECORD}\n{text}\n")
         file.chmod(0o755)
 
+    def announce(self, kind: str = "Preempt", machine: str = "powerlift-vm-1-0007") -> None:
+        """Have Azure say that it takes the VM, or does something else to it."""
+        self.azure.events.append(
+            {
+                "EventId": "an-event",
+                "EventType": kind,
+                "EventStatus": "Scheduled",
+                "Resources": [machine],
+            }
+        )
+
     def calls(self, name: str) -> list[list[str]]:
         """The arguments of each call of a program of ours."""
         file = self.root / f"{name}.calls"
@@ -185,6 +237,7 @@ class Machine:
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": self.azure.url,
             "PYTHONPATH": sysconfig.get_path("purelib"),  # what the `uv` here does not install
             "OPENBLAS_NUM_THREADS": "1",
+            "POWERLIFT_TURN_PAUSE": "0",
         }
 
     def run(self, startup: Startup, timeout: float = 60) -> int:
@@ -210,22 +263,32 @@ class Machine:
             self.process.wait(30)
 
 
-@pytest.fixture(scope="class")
-def vm(
-    tmp_path_factory: pytest.TempPathFactory, benchmark_database: Benchmark
-) -> Iterator[Machine]:
-    """A VM with psql, a `uv` that installs nothing, no Azure CLI, and no internet.
-
-    A new one for each function, and one for all tests of a class.
-    """
+@contextmanager
+def machine(directory: Path, database: Benchmark) -> Iterator[Machine]:
+    """A VM with psql, a `uv` that installs nothing, no Azure CLI, and no internet."""
     azure = Azure()
-    machine = Machine(tmp_path_factory.mktemp("vm"), azure, benchmark_database.postgres.bin)
+    machine = Machine(directory, azure, database.postgres.bin)
     for name in ("uv", "apt-get", "shutdown"):
         machine.program(name)
     machine.program("curl", "exit 6")  # could not resolve host
     yield machine
     machine.close()
     azure.close()
+
+
+@pytest.fixture(scope="class")
+def vm(
+    tmp_path_factory: pytest.TempPathFactory, benchmark_database: Benchmark
+) -> Iterator[Machine]:
+    """A new one for each function, and one for all tests of a class."""
+    with machine(tmp_path_factory.mktemp("vm"), benchmark_database) as vm:
+        yield vm
+
+
+@pytest.fixture
+def other_vm(tmp_path: Path, benchmark_database: Benchmark) -> Iterator[Machine]:
+    with machine(tmp_path, benchmark_database) as vm:
+        yield vm
 
 
 @pytest.fixture(scope="class")

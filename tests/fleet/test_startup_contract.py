@@ -1,0 +1,156 @@
+"""What a VM does with trials, good and bad: the same with our runner and with one like Powerlift's."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from client.powerlift_fleet import source
+from tests.fleet.conftest import machine
+
+ONE_TRIAL = Path(__file__).with_name("one_trial.py").read_text(encoding="utf-8")
+RUNNERS = {"ours": source(), "one-trial": ONE_TRIAL}
+
+WAYS = """
+def trial(trial):
+    import os, pathlib, signal, subprocess, time
+    trial.log("half", 1)
+    n = trial.replicate_num
+    if n == 1:
+        raise KeyError("lost")
+    if n == 2:
+        child = subprocess.Popen(["sleep", "1000"])
+        pathlib.Path(os.environ["ROOT"], "child").write_text(str(child.pid))
+        child.wait()
+    if n == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if n == 4:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    trial.log("whole", 1)
+"""
+GOOD, RAISES, SLEEPS, OUT_OF_MEMORY, SEGFAULT, LAST = range(6)
+
+
+@pytest.fixture(scope="class")
+def case(request):
+    return request.param
+
+
+@pytest.fixture(scope="class")
+def vm(case, tmp_path_factory, benchmark_database):
+    """One for each case."""
+    with machine(tmp_path_factory.mktemp("vm"), benchmark_database) as vm:
+        yield vm
+
+
+@pytest.fixture(scope="class")
+def ran(case, vm, benchmark_database, startup):
+    """An experiment with one trial of each way to end, on a VM that has run to its end."""
+    experiment = benchmark_database.experiment(RUNNERS[case], trials=6, trial_fn=WAYS)
+    vm.run(startup(experiment, timeout=1.5))
+    return experiment
+
+
+@pytest.mark.parametrize("case", RUNNERS, indirect=True, scope="class")
+class TestTrials:
+    def test_all_have_ended_in_powerlifts_way(self, vm, benchmark_database, ran):
+        ends = [row["end_time"] and row["runner_id"] for row in benchmark_database.trials(ran)]
+        assert ends == [-2] * 6, vm.log
+
+    @pytest.mark.parametrize("trial", [GOOD, LAST])
+    def test_a_good_one_has_no_error(self, vm, benchmark_database, ran, trial):
+        assert benchmark_database.trials(ran)[trial]["errmsg"] is None, vm.log
+
+    @pytest.mark.parametrize(
+        ("trial", "word"),
+        [
+            (RAISES, "KeyError: 'lost'"),
+            (SLEEPS, "Timeout failure"),
+            (OUT_OF_MEMORY, "SIGKILL"),
+            (OUT_OF_MEMORY, "memory"),
+            (SEGFAULT, "segmentation fault"),
+        ],
+    )
+    def test_a_bad_one_says_what_happened(self, vm, benchmark_database, ran, trial, word):
+        message = benchmark_database.trials(ran)[trial]["errmsg"]
+        assert word.lower() in message.lower(), vm.log
+
+    def test_a_timeout_ends_what_the_trial_has_started(self, vm, ran):
+        assert not os.path.exists(f"/proc/{(vm.root / 'child').read_text()}"), vm.log
+
+    def test_each_is_known_to_be_of_this_vms_hardware(self, vm, benchmark_database, ran):
+        rows = benchmark_database.sql(
+            "SELECT r.vm_size FROM trial t JOIN powerlift_fleet_trial n ON n.trial_id = t.id"
+            " JOIN powerlift_fleet_runner r ON r.experiment_id = n.experiment_id"
+            " AND r.runner_id = n.runner_id"
+            " WHERE t.experiment_id = %s",
+            ran,
+        )
+        assert rows == [("Standard_D2s_v5",)] * 6, vm.log
+
+    def test_the_vm_is_done_and_deleted(self, vm, benchmark_database, ran):
+        outcome = benchmark_database.runner(ran)["outcome"]
+        assert (outcome, len(vm.azure.deletes)) == ("no more work", 1), vm.log
+
+
+STAYS = """
+def trial(trial):
+    import os, pathlib, subprocess
+    trial.log("half", 1)
+    sleeper = subprocess.Popen(["sleep", "1000"])
+    pathlib.Path(os.environ["ROOT"], "sleeper").write_text(f"{sleeper.pid} ")
+    sleeper.wait()
+"""
+
+SIGNAL = "told to stop by a signal"
+NOTICE = "Azure has announced that it takes this VM"
+
+
+@pytest.fixture(scope="class")
+def reason(case):
+    return case[1]
+
+
+@pytest.fixture(scope="class")
+def stopped(case, vm, benchmark_database, startup, reason):
+    """The experiment of a VM that was stopped in the middle of its trial."""
+    experiment = benchmark_database.experiment(RUNNERS[case[0]], trials=1, trial_fn=STAYS)
+    vm.start(startup(experiment))
+    vm.until(lambda: (vm.root / "sleeper").exists() and (vm.root / "sleeper").read_text()[-1:])
+    if reason == SIGNAL:
+        vm.process.send_signal(signal.SIGTERM)
+    else:
+        vm.announce()
+    vm.wait()
+    return experiment
+
+
+@pytest.mark.parametrize(
+    "case", list(product(RUNNERS, [SIGNAL, NOTICE])), indirect=True, scope="class"
+)
+class TestStopInTheMiddle:
+    def test_gives_the_trial_back_without_its_measures(self, vm, benchmark_database, stopped):
+        [trial] = benchmark_database.trials(stopped)
+        measures = benchmark_database.sql(
+            "SELECT count(*) FROM measure_outcome WHERE trial_id = %s", trial["id"]
+        )[0][0]
+        assert (trial["runner_id"], trial["start_time"], measures) == (-1, None, 0), vm.log
+
+    def test_ends_what_the_trial_has_started(self, vm, stopped):
+        sleeper = (vm.root / "sleeper").read_text().strip()
+        assert not os.path.exists(f"/proc/{sleeper}"), vm.log
+
+    def test_says_why_in_log_and_database(self, vm, benchmark_database, stopped, reason):
+        recorded = benchmark_database.runner(stopped)["outcome"]
+        assert (recorded, f"ending (1): {reason}" in vm.log) == (reason, True), vm.log
+
+    def test_deletes_the_vm(self, vm, stopped):
+        assert len(vm.azure.deletes) == 1, vm.log
+
+    def test_lets_azure_go_on_at_a_notice_alone(self, vm, stopped, reason):
+        approved = [] if reason == SIGNAL else [{"StartRequests": [{"EventId": "an-event"}]}]
+        assert vm.azure.approved == approved, vm.log
