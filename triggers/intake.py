@@ -90,24 +90,39 @@ async def cancel(client: Any, instance: str) -> bool:
     if status["runtimeStatus"] in ALIVE:
         # The mark first: an event can be lost, and the fleet then looks for the mark.
         await _start(client, MARK_CANCELLED, names.cancel_id(order["batch_id"]), {})
-        await client.raise_event(instance, names.CANCEL_EVENT, {})
-        return True
+        if await _raise_cancel(client, instance):
+            return True
     task = {"order": order, "keep_machines": False}
     await _start(client, TEARDOWN_FLEET, names.teardown_id(order["batch_id"]), task)
     return True
 
 
+async def _raise_cancel(client: Any, instance: str) -> bool:
+    """Whether the fleet was there to hear it: it may have ended since we looked."""
+    try:
+        await client.raise_event(instance, names.CANCEL_EVENT, {})
+    except Exception:
+        if await _is_alive(client, instance):
+            raise
+        return False
+    return True
+
+
 async def _start(client: Any, orchestrator: str, instance: str, task: Mapping[str, Any]) -> None:
     """Start an instance, unless it is under way."""
-    under_way = await find(client, instance)
-    if under_way is not None and under_way["runtimeStatus"] in ALIVE:
+    if await _is_alive(client, instance):
         return
     try:
         await client.start_new(orchestrator, instance, task)
     except Exception:
-        if await find(client, instance) is None:
+        # Perhaps somebody has started it between our look and our start: the host refuses two.
+        if not await _is_alive(client, instance):
             raise
-        # Somebody else has started it between our look and our start: the host refuses two.
+
+
+async def _is_alive(client: Any, instance: str) -> bool:
+    status = await find(client, instance)
+    return status is not None and status["runtimeStatus"] in ALIVE
 
 
 async def find(client: Any, instance: str) -> dict[str, Any] | None:
