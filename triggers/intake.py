@@ -115,9 +115,10 @@ async def _start(client: Any, orchestrator: str, instance: str, task: Mapping[st
     try:
         await client.start_new(orchestrator, instance, task)
     except Exception:
-        # Perhaps somebody has started it between our look and our start: the host refuses two.
+        # Perhaps somebody has started it between our look and our start: the host refuses two. That
+        # one may have ended meanwhile, as a mark does at once.
         if not await _is_alive(client, instance):
-            raise
+            await client.start_new(orchestrator, instance, task)
 
 
 async def _is_alive(client: Any, instance: str) -> bool:
