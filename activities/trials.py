@@ -25,12 +25,17 @@ async def count_trials(task: Json) -> Json:
 @bp.activity_trigger(input_name="task")
 @retried
 async def release_trials(task: Json) -> Json:
-    """`{order, ordinals}` -> `{held}`: open trials of VMs that are gone go back to the queue.
+    """`{order, ordinals, reasons}` -> `{held}`: open trials of VMs that are gone go back to the queue.
 
-    `held` are the ordinals of the VMs that had one.
+    `reasons` says, by ordinal, why a VM is gone, or is null where that is not to be held against its
+    trial (`trials.release`). `held` are the ordinals of the VMs that had one.
     """
     order: Order = task["order"]
     _, uri = opened(order)
     runners = [names.runner_id(order["batch_id"], ordinal) for ordinal in task["ordinals"]]
-    held = await asyncio.to_thread(trials.release, uri, order["experiment_id"], runners)
+    reasons = task["reasons"] and {
+        names.runner_id(order["batch_id"], int(ordinal)): why
+        for ordinal, why in task["reasons"].items()
+    }
+    held = await asyncio.to_thread(trials.release, uri, order["experiment_id"], runners, reasons)
     return {"held": [runner % names.ORDINALS for runner in held]}

@@ -135,7 +135,8 @@ def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None)
         elif not keep:  # only now is it sure that no VM writes on
             for machine in fleet.living():
                 machine["state"] = "gone"
-            task = {"order": fleet.order, "ordinals": list(range(fleet.next_ordinal))}
+            ordinals = list(range(fleet.next_ordinal))
+            task = {"order": fleet.order, "ordinals": ordinals, "reasons": None}
             released = yield from attempt(context, release_trials, task)
             if not released["ok"]:
                 fleet.note(released["failure"], "left trials marked as running")

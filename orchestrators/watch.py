@@ -8,6 +8,8 @@ from typing import Any
 from activities.permissions import revoke_permissions
 from activities.trials import count_trials, release_trials
 from fleet.failures import failure
+from fleet.places import label
+from fleet.records import Machine
 from fleet.state import FleetState
 from fleet.status import why_no_more
 from orchestrators.create import fill
@@ -69,7 +71,8 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
         for start in range(0, len(known), REVOKED_AT_ONCE)
     ]
     results = yield from settle(context, calls)
-    task = {"order": fleet.order, "ordinals": gone}
+    reasons = {str(machine["ordinal"]): _why_gone(machine) for machine in machines}
+    task = {"order": fleet.order, "ordinals": gone, "reasons": reasons}
     released = yield from attempt(context, release_trials, task)
     if released["ok"]:
         note_lost(context, fleet, [o for o in gone if _was_lost(fleet, o, released["held"])])
@@ -78,6 +81,15 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
             fleet.note(result["failure"], "tried again at the next tick")
     if released["ok"] and all(result["ok"] for result in results):
         fleet.unreleased = [ordinal for ordinal in fleet.unreleased if ordinal not in gone]
+
+
+def _why_gone(machine: Machine) -> str:
+    """For the trial that a VM held: in the words that its user reads in the results."""
+    where = f"The last was {machine['name']} ({label(machine['place'])})"
+    ended = machine["ended"]
+    if ended is None:
+        return f"{where}, which went while it ran the trial."
+    return f"{where}: {ended['code']}: {ended['message']}"
 
 
 def _was_lost(fleet: FleetState, ordinal: int, held: list[int]) -> bool:

@@ -1,0 +1,98 @@
+"""Azure takes half of the VMs back while they work: no trial is lost, and none is measured twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.stack import Stack
+from tests.harness import Api, sql, standing
+from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment
+
+pytestmark = pytest.mark.slow
+
+VMS, TRIALS, BATCH = 6, 180, 9101
+SEED = 5
+"""Draws three of the six."""
+
+EVICTIONS: list[dict[str, Any]] = [
+    # Some hear of it in time to give their trial back, and some are gone at once.
+    {"match": "-000[0-2]$", "share": 0.5, "within": [250, 600], "notice": 250},
+    {"match": "-000[3-5]$", "share": 0.5, "within": [250, 600], "notice": 1},
+]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of the fleet."""
+
+    fleet: dict[str, Any]
+    trials: list[tuple[bool, str | None]]
+    """Of each trial: whether it has ended, and its error."""
+    measures: Counter[int]
+    left: list[str]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("evicting")
+    with packages_at_hand(packages), evicting(state) as stack:
+        number = real_experiment(stack, TRIALS, SMALL_RUNNER)
+        api = Api(stack)
+        fleet_id = api.start(
+            experiment_id=number,
+            n_instances=VMS,
+            batch_id=BATCH,
+            vm_size="Standard_D2s_v5",
+            priority="Spot",
+            fallbacks=[{"priority": "Regular"}],
+        )
+        fleet = api.wait(fleet_id, patience=150)
+        ended = "SELECT end_time IS NOT NULL, errmsg FROM trial WHERE experiment_id = %s"
+        measured = """SELECT trial_id FROM measure_outcome JOIN trial ON trial.id = trial_id
+                      WHERE experiment_id = %s"""
+        yield Told(
+            fleet,
+            sql(stack, ended, number),
+            Counter(trial for (trial,) in sql(stack, measured, number)),
+            standing(stack, BATCH),
+        )
+
+
+def evicting(state: Path) -> Stack:
+    """A stack on which a simulated minute takes 1.2 s, and Spot VMs do not live long."""
+    return Stack(state, time_scale=0.02, seed=SEED, faults={"evictions": EVICTIONS})
+
+
+def test_the_fleet_completes(told: Told):
+    assert told.fleet["phase"] == "done", told.fleet
+
+
+def test_three_were_taken_back_and_explained(told: Told):
+    (group,) = [one for one in told.fleet["failures"] if one["code"] == "SpotEvicted"]
+    assert group["count"] == 3, told.fleet
+
+
+def test_others_stood_in_for_them(told: Told):
+    accepted = {one["place"]: one["accepted"] for one in told.fleet["places"]}
+    assert accepted == {
+        "eastus Standard_D2s_v5 Spot": VMS,
+        "eastus Standard_D2s_v5": 3,
+    }
+
+
+def test_every_trial_is_complete(told: Told):
+    assert told.trials == [(True, None)] * TRIALS
+
+
+def test_every_trial_is_measured_once(told: Told):
+    assert sorted(told.measures.values()) == [1] * TRIALS
+
+
+def test_nothing_is_left(told: Told):
+    assert told.left == []
