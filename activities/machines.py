@@ -77,7 +77,7 @@ async def delete_nics(task: Json) -> Json:
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
+@retried
 async def inspect_vms(task: Json) -> Json:
     """`{order, ordinals}` -> `{failures}`: why Azure could not bring these VMs up, by ordinal.
 

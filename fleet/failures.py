@@ -73,7 +73,12 @@ _ELSEWHERE = "Try later, or let the request list more zones or fallbacks."
 TABLE: tuple[Row, ...] = (
     # By status first: at 429 OperationNotAllowed is throttling, at 409 it is quota.
     _row("wait", status="429", advice="Azure asks us to go slower; we wait as long as it says."),
-    _row("retry", status="408 500 502 503 504", advice="Azure had a fault; we try again."),
+    _row(
+        "retry",
+        status="408 500 502 503 504",
+        passing=True,
+        advice="Azure had a fault; we try again.",
+    ),
     _row("succeed", "RoleAssignmentExists"),
     _row(
         "retry",

@@ -29,7 +29,8 @@ class Failure(TypedDict):
     cool_down: float
     """For `move`: seconds for which VMs go elsewhere."""
     passing: bool
-    """For `move`: whether one VM at a time may try the same place when no other is open."""
+    """For `move`: whether one VM at a time may try the same place when no other is open. For `retry`:
+    whether Azure as a whole has a fault, and not one resource."""
 
 
 class Place(TypedDict):
@@ -110,6 +111,14 @@ class Opening(TypedDict):
     replaces: int
     attempt: int
     """Of the VM to come."""
+    code: str
+    """Of the failure."""
+
+
+class Postponed(TypedDict):
+    """A VM that Azure had no ear for: it is asked for again, in the very same words."""
+
+    assignment: Assignment
     code: str
     """Of the failure."""
 

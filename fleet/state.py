@@ -9,8 +9,18 @@ from typing import Any, NamedTuple, cast
 
 from fleet import names
 from fleet.machines import asked
-from fleet.places import Block, block, label, lifted, remember
-from fleet.records import Assignment, Failure, Machine, Opening, Order, Place, Prepared, Trials
+from fleet.places import Block, block, covering, label, lifted, remember
+from fleet.records import (
+    Assignment,
+    Failure,
+    Machine,
+    Opening,
+    Order,
+    Place,
+    Postponed,
+    Prepared,
+    Trials,
+)
 
 SHOWN_CHARACTERS = 240
 """Of a failure's message: the custom status holds some of them, and must stay below 16 KB."""
@@ -18,7 +28,11 @@ SHOWN_CHARACTERS = 240
 TERMINAL = frozenset({"done", "cancelled", "failed"})
 
 ATTEMPTS = 8
-"""VMs asked for in the stead of one, itself included."""
+"""VMs asked for in vain in the stead of one, itself included."""
+MARGIN = 10
+"""Failures of a fleet that we pay for, above one for each VM."""
+OUTAGE = timedelta(minutes=15)
+"""How long Azure may have faults before the VMs that it was asked for are given up."""
 BURST = 180
 """Writes that Azure takes at once: of its bucket of 200 the rest is left to others."""
 THRICE = 3
@@ -45,18 +59,27 @@ class Seen(NamedTuple):
 class FleetState:
     """Everything that decides what comes next. Pure: no clock, no I/O; times are handed in.
 
-    Each of the `n_instances` VMs asked for is a living VM, one that has ended, an opening, one given
-    up, or one that was never asked for (`fresh`).
+    Each of the `n_instances` VMs asked for is a living VM, one that has ended, an opening, one to be
+    asked for `again`, one given up, or one that was never asked for (`fresh`).
     """
 
     order: Order
     phase: str = "plan"
     fresh: int = 0
     openings: list[Opening] = field(default_factory=list)
+    again: list[Postponed] = field(default_factory=list)
     given_up: dict[str, int] = field(default_factory=dict)
     """VMs that nothing stands in for, by the code of their last failure."""
     next_ordinal: int = 0
     waves: int = 0
+    in_vain: int = 0
+    """Failures that a wiser fleet would not have had: see `_is_news`."""
+    outage_since: str | None = None
+    """Since when Azure has had faults, and has taken no VM; ISO 8601."""
+    looked_at: str | None = None
+    """The last LIST that succeeded, ISO 8601."""
+    blind_until: str | None = None
+    """Until then Azure wants to be asked for no LIST, ISO 8601."""
     prepared: list[Prepared] = field(default_factory=list)
     machines: dict[int, Machine] = field(default_factory=dict)
     networks: list[str] = field(default_factory=list)
@@ -111,15 +134,23 @@ class FleetState:
         if self.trials is None:
             return wanted
         open_trials = self.trials["ready"] + self.trials["running"]
-        return max(0, min(wanted, open_trials - len(self.living())))
+        return max(0, min(wanted, open_trials - len(self.living()) - len(self.again)))
 
     def is_short(self) -> bool:
         """Whether VMs are missing that trials are open for."""
-        return self.deficit() > 0 or (bool(self.given_up) and self.trials_left())
+        return self.deficit() > 0 or (bool(self.given_up or self.again) and self.trials_left())
 
     def budget(self) -> int:
         """How many more VMs may be asked for at all, whatever happens to them."""
-        return min(2 * self.order["n_instances"] + 10, names.ORDINALS) - self.next_ordinal
+        failures = self.order["n_instances"] + MARGIN - self.in_vain
+        return max(0, min(failures, names.ORDINALS - self.next_ordinal))
+
+    def resend(self, room: int) -> list[Assignment]:
+        """Of the VMs that Azure had no ear for, as many as there is room for."""
+        if self.stopped or not self.trials_left():
+            return []
+        taken, self.again = self.again[:room], self.again[room:]
+        return [one["assignment"] for one in taken]
 
     def assign(self, places: Iterable[Place]) -> list[Assignment]:
         """One VM for each place: openings first. Their ordinals are taken for good."""
@@ -185,47 +216,81 @@ class FleetState:
         if machine["ordinal"] not in self.machines:
             self._tally(machine["place"])["accepted"] += 1
             self._try(machine["place"])
+            self.outage_since = None
         self.machines[machine["ordinal"]] = machine
 
     def refuse(self, assignment: Assignment, failure: Failure, now: datetime) -> None:
-        """Azure did not accept a VM. Throttling is no failure of the VM: it is asked for again."""
-        if failure["action"] == "wait":
-            self.hold(now + timedelta(seconds=failure["retry_after"] or 0.0))
-            self.note(failure, "waited as long as Azure said")
-            self._reopen(assignment)
+        """Azure did not accept a VM. Throttling, and Azure's own faults, are no failure of the VM."""
+        throttled = failure["action"] == "wait"
+        fault = failure["action"] == "retry" and failure["passing"]
+        if throttled or (fault and not self._is_outlasted(now)):
+            self.again.append({"assignment": assignment, "code": failure["code"]})
+            wait = failure["retry_after"] or self._pause(now)
+            self.hold(now + timedelta(seconds=wait))
+            did = "waited as long as Azure said" if throttled else "asked again later"
+            self.note(failure, did)
             return
         self._try(assignment["place"])
         self.machines[assignment["ordinal"]] = asked(self.order, assignment)
         self.fail(assignment["ordinal"], failure, now)
 
+    def _is_outlasted(self, now: datetime) -> bool:
+        """Whether Azure's faults have gone on for OUTAGE; they begin now if they had not yet."""
+        self.outage_since = self.outage_since or now.isoformat()
+        return now - datetime.fromisoformat(self.outage_since) > OUTAGE
+
+    def _pause(self, now: datetime) -> float:
+        """Seconds to wait while Azure has faults: the longer they go on, up to a minute."""
+        since = datetime.fromisoformat(self.outage_since or now.isoformat())
+        return min(60.0, max(10.0, (now - since).total_seconds()))
+
     def _try(self, place: Place) -> None:
         if place not in self.tried:
             self.tried.append(place)
 
-    def fail(self, ordinal: int, failure: Failure, now: datetime) -> None:
+    def fail(self, ordinal: int, failure: Failure, now: datetime, *, ran: bool = False) -> None:
         """A VM has failed: remember why and what follows, and open its place in the fleet again where
-        another may do better.
+        another may do better. One that `ran` has served, and counts against no budget.
         """
         machine = self.machines[ordinal]
         code = failure["code"]
         codes = self._tally(machine["place"])["failed"]
         codes[code] = codes.get(code, 0) + 1
-        if failure["scope"]:
-            new = block(machine["place"], failure, self.order["sizes"], now)
-            self.blocks = remember(self.blocks, new)
+        cost = 0 if ran or self._is_news(machine, failure, now) else 1
+        self.in_vain += cost
+        self._close(machine["place"], failure, now)
         count = self.failures.get(code, {"count": 0})["count"] + 1
         if failure["action"] == "fail_fleet" or (count >= THRICE and self._is_everybodys(failure)):
             self.stopped = self.stopped or failure
-        if self.stopped or self._is_hopeless(machine, failure):
+        attempt = 1 if ran else machine["attempt"] + cost
+        if self.stopped or attempt > ATTEMPTS or self._is_hopeless(machine, failure):
             self.given_up[code] = self.given_up.get(code, 0) + 1
             did = "gave this VM up"
         else:
-            self.openings.append(
-                {"replaces": ordinal, "attempt": machine["attempt"] + 1, "code": code}
-            )
+            self.openings.append({"replaces": ordinal, "attempt": attempt, "code": code})
             did = "asked for another VM" if failure["action"] == "replace" else "looked elsewhere"
         machine["ended"] = {"code": code, "message": failure["message"], "next": did}
         self.note(failure, did)
+
+    def _is_news(self, machine: Machine, failure: Failure, now: datetime) -> bool:
+        """Whether nothing had told us that this place is closed when the VM was asked for."""
+        if failure["action"] != "move" or not failure["scope"]:
+            return False
+        held = covering(machine["place"], self.blocks, self.order["sizes"], now)
+        told = [one["since"] for one in held if one["code"] == failure["code"]]
+        made = machine["created_at"]
+        return not any(
+            not made or datetime.fromisoformat(made) > datetime.fromisoformat(since)
+            for since in told
+        )
+
+    def _close(self, place: Place, failure: Failure, now: datetime) -> None:
+        """Where a failure holds for others too, none goes there for a while; then one goes first."""
+        if failure["scope"]:
+            new = block(place, failure, self.order["sizes"], now)
+            self.blocks = remember(self.blocks, new)
+            sizes = self.order["sizes"]
+            self.tried = [one for one in self.tried if not covering(one, [new], sizes, now)]
 
     def _is_everybodys(self, failure: Failure) -> bool:
         """Whether the next VM would meet the same: an answer that we do not know, or an image and a
@@ -237,7 +302,7 @@ class FleetState:
 
     def _is_hopeless(self, machine: Machine, failure: Failure) -> bool:
         """Whether another VM would fare no better: the fault is not the place's, or it comes back."""
-        if machine["attempt"] >= ATTEMPTS or failure["action"] == "fail_machine":
+        if failure["action"] == "fail_machine":
             return True
         before = self.machines.get(-1 if machine["replaces"] is None else machine["replaces"])
         ended = before and before["ended"]
@@ -254,7 +319,13 @@ class FleetState:
             self.not_before = until.isoformat()
 
     def is_held(self, now: datetime) -> bool:
-        return self.not_before is not None and now < datetime.fromisoformat(self.not_before)
+        return self.held_for(now) > 0
+
+    def held_for(self, now: datetime) -> float:
+        """Seconds for which Azure wants no writes."""
+        if self.not_before is None:
+            return 0.0
+        return max(0.0, (datetime.fromisoformat(self.not_before) - now).total_seconds())
 
     def spend(self, writes: int, now: datetime) -> float:
         """Count writes; returns the seconds to wait before they fit into Azure's bucket."""
@@ -262,10 +333,7 @@ class FleetState:
         passed = (now - datetime.fromisoformat(at)).total_seconds() if at else 0.0
         self.spent = max(0.0, self.spent - passed * rate) + writes
         self.spent_at = now.isoformat()
-        wait = max(0.0, (self.spent - BURST) / rate)
-        if self.not_before is None:
-            return wait
-        return max(wait, (datetime.fromisoformat(self.not_before) - now).total_seconds())
+        return max(0.0, (self.spent - BURST) / rate)
 
     def writes_per_vm(self) -> int:
         """NIC, VM, and its role assignments."""
@@ -316,12 +384,10 @@ class FleetState:
             if int(key) in self.machines:
                 machine = self.machines[int(key)]
                 machine["principal_id"], machine["created_at"] = principal_id, created_at
-        failed = [m["ordinal"] for m in self.living() if shown.get(m["ordinal"]) == "Failed"]
-        up = [
-            machine
-            for machine in self.living()
-            if machine["state"] == "creating" and shown.get(machine["ordinal"]) in _UP
-        ]
+        # One that runs may be shown as failed too: an update of it did, not the VM.
+        creating = [machine for machine in self.living() if machine["state"] == "creating"]
+        failed = [m["ordinal"] for m in creating if shown.get(m["ordinal"]) == "Failed"]
+        up = [machine for machine in creating if shown.get(machine["ordinal"]) in _UP]
         for machine in up:
             machine["state"] = "running"
         self.blocks = lifted(self.blocks, up, self.order["sizes"])
@@ -334,7 +400,11 @@ class FleetState:
         return Seen(failed, vanished, unwanted)
 
     def _is_wanted(self, ordinal: int) -> bool:
-        """Not so: a VM whose PUT was answered by nobody, or by a refusal, and which is there yet."""
+        """Not so: a VM whose PUT was refused, and which is there all the same. One whose PUT nobody
+        answered is: it is asked for again.
+        """
+        if any(one["assignment"]["ordinal"] == ordinal for one in self.again):
+            return True
         machine = self.machines.get(ordinal)
         return machine is not None and machine["state"] in ("creating", "running")
 

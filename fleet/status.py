@@ -55,6 +55,7 @@ def missing(fleet: FleetState) -> dict[str, int]:
     """
     counts = Counter(fleet.given_up)
     counts.update(opening["code"] for opening in fleet.openings)
+    counts.update(postponed["code"] for postponed in fleet.again)
     if fleet.fresh and fleet.phase not in STARTING:
         counts[why_no_more(fleet)] += fleet.fresh
     return dict(counts)

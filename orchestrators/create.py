@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from fleet import names
 from fleet.failures import failure
 from fleet.places import block, choose, remember
-from fleet.records import Failure, Place
+from fleet.records import Assignment, Failure, Place
 from fleet.state import BURST, FleetState
 from orchestrators import network
-from orchestrators.patterns import CHUNK, Context, Ended, Steps, show, sleep_unless, told
+from orchestrators.patterns import (
+    CHUNK,
+    LONGEST_DELAY,
+    Context,
+    Ended,
+    Steps,
+    show,
+    sleep_unless,
+    told,
+)
 from orchestrators.reconcile import check_deadline, give_up_roles, heed, look, reconcile
 from orchestrators.wave import create_wave
 
@@ -28,12 +37,16 @@ def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     is left to `observe`.
     """
     for _ in range(TURNS):
-        if not places_for_more(context, fleet):
+        if not wants_more(context, fleet):
             return True
-        if window_of(fleet) > len(fleet.undead()):
+        held = fleet.held_for(context.current_utc_datetime)
+        if held > 0:
+            yield from sleep_unless(context, cancel, min(held, LONGEST_DELAY))
+        elif window_of(fleet) > len(fleet.undead()):
             yield from fill(context, fleet, cancel)
         else:
             yield from sleep_unless(context, cancel, ROLE_WAIT)
+        if is_due(context, fleet):
             yield from look(context, fleet)
         yield from give_up_roles(context, fleet)
         show(context, fleet, "create")
@@ -51,11 +64,11 @@ def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     """
     for _ in range(TURNS):
         waiting = fleet.count("creating") or fleet.unsettled()
-        if not waiting and not places_for_more(context, fleet):
+        if not waiting and not wants_more(context, fleet):
             if fleet.count("running", "gone") < fleet.order["min_instances"] and fleet.is_short():
                 raise Ended("failed", too_few(fleet))
             return True
-        if (yield from sleep_unless(context, cancel, fleet.order["observe_seconds"])):
+        if (yield from sleep_unless(context, cancel, pause(fleet))):
             raise Ended("cancelled")
         yield from reconcile(context, fleet)
         yield from fill(context, fleet, cancel)
@@ -64,21 +77,47 @@ def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     return False
 
 
+def pause(fleet: FleetState) -> float:
+    """Seconds between two looks: with a page for 50 VMs, Azure's 300 pages a minute are half used."""
+    return max(fleet.order["observe_seconds"], len(fleet.living()) / 50 * 0.4)
+
+
+def is_due(context: Context, fleet: FleetState) -> bool:
+    """Whether it is time for a look: what fails meanwhile must not be met by the next wave too."""
+    if fleet.looked_at is None:
+        return True
+    since = context.current_utc_datetime - datetime.fromisoformat(fleet.looked_at)
+    return since.total_seconds() >= pause(fleet)
+
+
 def fill(context: Context, fleet: FleetState, cancel: Any) -> Steps:
-    """One wave, as large as the window, the places and Azure's pace have room for."""
-    room = window_of(fleet) - len(fleet.undead())
-    places = places_for_more(context, fleet)[: max(0, room)]
+    """One wave, as large as the window, the places and Azure's pace have room for; none while Azure
+    wants no writes. After faults of Azure's one VM goes first.
+    """
+    if fleet.is_held(context.current_utc_datetime):
+        return
+    room = 1 if fleet.outage_since else window_of(fleet) - len(fleet.undead())
+    again = fleet.resend(max(0, room))
+    places = places_for_more(context, fleet)[: max(0, room - len(again))]
     for location in dict.fromkeys(place["location"] for place in places):
         reason = yield from network.ensure(context, fleet, cancel, location)
         if reason is not None:
             places = [place for place in places if place["location"] != location]
-            _close(context, fleet, location, reason)
-    if not places:
+            leave_out(context, fleet, location, reason)
+    writes = (len(again) + len(places)) * fleet.writes_per_vm()
+    if not writes:
         return
-    wait = fleet.spend(len(places) * fleet.writes_per_vm(), context.current_utc_datetime)
+    wait = fleet.spend(writes, context.current_utc_datetime)
     if wait > 0 and (yield from sleep_unless(context, cancel, wait)):
         raise Ended("cancelled")
-    yield from run_wave(context, fleet, cancel, places)
+    ready = fleet.with_nic()
+    yield from run_wave(context, fleet, cancel, [*again, *fleet.assign(places)], ready)
+
+
+def wants_more(context: Context, fleet: FleetState) -> bool:
+    """Whether VMs are to be asked for, now or as soon as Azure has an ear."""
+    again = fleet.again and not fleet.stopped and fleet.trials_left()
+    return bool(again or places_for_more(context, fleet))
 
 
 def window_of(fleet: FleetState) -> int:
@@ -95,18 +134,19 @@ def places_for_more(context: Context, fleet: FleetState) -> list[Place]:
     return choose(fleet.order, fleet.blocks, fleet.living(), count, now)
 
 
-def run_wave(context: Context, fleet: FleetState, cancel: Any, places: list[Place]) -> Steps:
-    """One `create_wave`, a VM in each of the places. A cancel is seen, but the wave is awaited: what
-    it makes must be known before it can be deleted.
+def run_wave(
+    context: Context, fleet: FleetState, cancel: Any, assignments: list[Assignment], ready: set[int]
+) -> Steps:
+    """One `create_wave`. A cancel is seen, but the wave is awaited: what it makes must be known
+    before it can be deleted. `ready` are ordinals that have a NIC.
     """
-    ready = fleet.with_nic()
-    assignments = fleet.assign(places)
+    home = assignments[0]["place"]["location"]
     task = {
         "order": fleet.order,
         "assignments": assignments,
         "tried": fleet.tried,
         "prepared": [one["ordinal"] for one in assignments if one["ordinal"] in ready],
-        "following": fleet.to_prepare(places[0]["location"], window_of(fleet)),
+        "following": [] if fleet.outage_since else fleet.to_prepare(home, window_of(fleet)),
         "pending": fleet.undead(),
     }
     fleet.waves += 1
@@ -148,7 +188,7 @@ def _take_in(context: Context, fleet: FleetState, result: dict[str, Any]) -> Non
         following["made"] = following["made"] or following["ordinal"] in result["prepared"]
 
 
-def _close(context: Context, fleet: FleetState, location: str, reason: Failure) -> None:
+def leave_out(context: Context, fleet: FleetState, location: str, reason: Failure) -> None:
     """No VM goes to a location whose network cannot be had, for as long as a quota would be held."""
     fleet.note(reason, f"left {location} out")
     reason = {**reason, "scope": "location", "cool_down": 600.0}

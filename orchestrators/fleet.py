@@ -16,7 +16,7 @@ from fleet.records import Failure
 from fleet.state import FleetState
 from fleet.status import custom_status
 from orchestrators import network
-from orchestrators.create import create, observe
+from orchestrators.create import create, leave_out, observe
 from orchestrators.patterns import Context, Ended, Steps, attempt, show, sleep_unless, told
 from orchestrators.teardown import teardown_fleet
 from orchestrators.watch import watch
@@ -117,9 +117,12 @@ def plan(context: Context, fleet: FleetState) -> Steps:
 def home_network(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     show(context, fleet, "network")
     reason = yield from network.ensure(context, fleet, cancel, fleet.order["location"] or "")
-    if reason is not None:
+    if reason is None:
+        return
+    if not any(one.get("location") for one in fleet.order["fallbacks"]):
         fleet.note(reason, "gave the fleet up")
         raise Ended("failed", reason)
+    leave_out(context, fleet, fleet.order["location"] or "", reason)
 
 
 def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None) -> Steps:

@@ -7,6 +7,7 @@ has no durable retry: its activities return records, and what can be tried again
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
@@ -74,21 +75,24 @@ class Backoff(df.RetryOptions):  # type: ignore[misc]
         return {**super().to_json(), **mine}
 
 
-def attempt(context: Context, activity: Any, task: dict[str, Any]) -> Steps:
+def attempt(context: Context, activity: Any, task: dict[str, Any], patient: bool = True) -> Steps:
     """One activity with durable retry; returns its record, also when every attempt failed.
 
     Where Azure throttles it, it is tried again when Azure said, and no sooner; that is no failure,
-    and has its own budget.
+    and has its own budget. Who is not `patient` gets the record where the wait is long.
     """
     give_up = context.current_utc_datetime + THROTTLE_PATIENCE
-    while True:
+    for turn in itertools.count():
         try:
             result = yield context.call_activity_with_retry(activity, Backoff(), task)
         except Exception as error:
             return {"ok": False, "failure": told(error)}
         if not is_throttled(result) or context.current_utc_datetime >= give_up:
             return result
-        yield from sleep(context, _wait(result, 0))
+        wait = _wait(result, turn)
+        if not patient and wait > LONGEST_DELAY:
+            return result
+        yield from sleep(context, wait)
 
 
 def settle(context: Context, calls: Sequence[Call], rounds: int = ROUNDS) -> Steps:

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from activities.machines import delete_vm, inspect_vms, list_machines
+from activities.trials import count_trials
 from fleet.failures import explain, failure
 from fleet.machines import NO_WORDS
-from fleet.records import Failure
+from fleet.records import Failure, Machine
 from fleet.state import FleetState
 from orchestrators.patterns import Context, Ended, Steps, attempt, is_passing, settle
 from orchestrators.wave import assign
@@ -16,35 +17,45 @@ from orchestrators.wave import assign
 INSPECTED_AT_ONCE = 10
 ROLE_PATIENCE = timedelta(minutes=5)
 """How long an identity may stay unknown: mostly seconds; peers wait 2 to 5 minutes."""
+ROLE_TRIES = 5
 BOOT_PATIENCE = timedelta(minutes=30)
 """Azure itself gives up on a guest after 20 to 40 minutes (OSProvisioningTimedOut)."""
 
 
 def reconcile(context: Context, fleet: FleetState) -> Steps:
     """One look, and what follows from it; VMs that cannot come to work are given up."""
-    yield from look(context, fleet)
+    seen = yield from look(context, fleet)
     yield from give_up_roles(context, fleet)
-    yield from give_up_boots(context, fleet)
+    if seen:  # else a VM that runs may still seem to boot
+        yield from give_up_boots(context, fleet)
 
 
 def look(context: Context, fleet: FleetState) -> Steps:
     """One LIST; then whatever it allows or asks for: missing roles, and deleting VMs.
 
     VMs that failed are deleted before others stand in for them, and so are those that we do not
-    want: Azure had accepted them, and its answer was lost, or their deletion was.
+    want: Azure had accepted them, and its answer was lost, or their deletion was. Returns whether
+    the LIST could be had.
     """
+    now = context.current_utc_datetime
+    if fleet.blind_until and now < datetime.fromisoformat(fleet.blind_until):
+        return False
     task = {"order": fleet.order, "unknown": fleet.unknown()}
-    shown = yield from attempt(context, list_machines, task)
+    shown = yield from attempt(context, list_machines, task, patient=False)
     if shown["ok"]:
+        fleet.looked_at = context.current_utc_datetime.isoformat()
         seen = fleet.see(shown["states"], shown["identities"])
         yield from replace_failed(context, fleet, seen.failed)
-        note_lost(context, fleet, seen.vanished)
+        yield from note_vanished(context, fleet, seen.vanished)
         yield from delete(context, fleet, seen.unwanted)
     else:
         fleet.note(shown["failure"], "looked again at the next tick")
+        wait = timedelta(seconds=shown["failure"]["retry_after"] or 0.0)
+        fleet.blind_until = (context.current_utc_datetime + wait).isoformat()
     if fleet.unsettled() and not fleet.is_held(context.current_utc_datetime):
         yield from assign(context, fleet.order, fleet.unsettled())
         heed(context, fleet)
+    return bool(shown["ok"])
 
 
 def heed(context: Context, fleet: FleetState) -> None:
@@ -69,36 +80,55 @@ def replace_failed(context: Context, fleet: FleetState, ordinals: list[int]) -> 
         fleet.fail(ordinal, reason, context.current_utc_datetime)
 
 
-def note_lost(context: Context, fleet: FleetState, ordinals: list[int]) -> None:
+def note_vanished(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:
+    """VMs that went before we had seen them run: lost, unless there was nothing left to do."""
+    if not ordinals:
+        return
+    counted = yield from attempt(context, count_trials, {"order": fleet.order}, patient=False)
+    if counted["ok"]:
+        fleet.trials = counted["trials"]
+    if fleet.trials is None or fleet.trials["ready"] > 0:
+        note_lost(context, fleet, ordinals, ran=False)
+
+
+def note_lost(context: Context, fleet: FleetState, ordinals: list[int], *, ran: bool) -> None:
     """VMs that went away before their work was done, by no hand of ours."""
     for ordinal in ordinals:
         machine = fleet.machines[ordinal]
         code = "SpotEvicted" if machine["place"]["priority"] == "Spot" else "VmLost"
         text = f"The VM {machine['name']} was there, and went before its work was done."
-        fleet.fail(ordinal, explain(code, text), context.current_utc_datetime)
+        fleet.fail(ordinal, explain(code, text), context.current_utc_datetime, ran=ran)
 
 
 def give_up_roles(context: Context, fleet: FleetState) -> Steps:
-    """A VM that cannot get the role to delete itself is deleted; other roles are only reported.
-
-    Given up is what Azure will never allow, and what it has refused for ROLE_PATIENCE.
-    """
-    late = _older(ROLE_PATIENCE, context.current_utc_datetime, fleet.unsettled())
+    """A VM that cannot get the role to delete itself is deleted; other roles are only reported."""
     for machine in fleet.unsettled():
-        refusal = machine["refusal"]
-        if machine["ordinal"] not in late and (refusal is None or is_passing(refusal)):
+        reason = _why_no_role(fleet, machine, context.current_utc_datetime)
+        if reason is None:
             continue
-        reason = refusal or failure(
-            "IdentityNotKnown",
-            f"Azure told no identity of the VM for {ROLE_PATIENCE}.",
-            "fail_machine",
-            "Look at the VM's activity log.",
-        )
         machine["settled"] = True
         if 0 in machine["assigned"]:
             fleet.note(reason, "went on without this role")
         else:
             yield from give_up(context, fleet, [machine["ordinal"]], reason)
+
+
+def _why_no_role(fleet: FleetState, machine: Machine, now: datetime) -> Failure | None:
+    """Why a VM will not get its roles; None while it may.
+
+    Given up is what Azure will never allow, and what it has refused for ROLE_PATIENCE and ROLE_TRIES:
+    time in which Azure wants no writes, or in which we could not look, is not the VM's fault.
+    """
+    refusal, made = machine["refusal"], datetime.fromisoformat(machine["created_at"])
+    if refusal is not None:
+        may_pass = refusal["action"] == "wait" or now - made < ROLE_PATIENCE
+        may_pass = may_pass or machine["tries"] < ROLE_TRIES
+        return None if is_passing(refusal) and may_pass else refusal
+    looked = fleet.looked_at and datetime.fromisoformat(fleet.looked_at)
+    if machine["principal_id"] or not looked or looked - made < ROLE_PATIENCE:
+        return None
+    text = f"Azure told no identity of the VM for {ROLE_PATIENCE}."
+    return failure("IdentityNotKnown", text, "fail_machine", "Look at the VM's activity log.")
 
 
 def give_up_boots(context: Context, fleet: FleetState) -> Steps:

@@ -33,12 +33,12 @@ def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     show(context, fleet, "watch")
     for _ in range(TICKS):
         yield from reconcile(context, fleet)
-        yield from take_stock(context, fleet)
+        counted = yield from take_stock(context, fleet)
         if not cancel.is_completed:
             yield from fill(context, fleet, cancel)
         show(context, fleet, "watch")
         check_deadline(context, fleet)
-        if is_over(fleet, context.current_utc_datetime):
+        if is_over(fleet, context.current_utc_datetime, counted):
             return True
         if (yield from sleep_unless(context, cancel, fleet.order["watch_seconds"])):
             break
@@ -46,16 +46,19 @@ def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
 
 
 def take_stock(context: Context, fleet: FleetState) -> Steps:
-    """Count the trials, and clean up after the VMs that are gone."""
+    """Count the trials, and clean up after the VMs that are gone. Returns whether they were counted."""
     counted = yield from attempt(context, count_trials, {"order": fleet.order})
     if counted["ok"]:
         fleet.trials = counted["trials"]
     else:
         fleet.note(counted["failure"], "counted again at the next tick")
-    if not fleet.trials_left() and fleet.trials_ended_at is None:
+    if fleet.trials_left():
+        fleet.trials_ended_at = None  # somebody may have added some
+    elif fleet.trials_ended_at is None:
         fleet.trials_ended_at = context.current_utc_datetime.isoformat()
     if fleet.unreleased:
         yield from clean_up(context, fleet)
+    return counted["ok"]
 
 
 def clean_up(context: Context, fleet: FleetState) -> Steps:
@@ -75,7 +78,8 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
     task = {"order": fleet.order, "ordinals": gone, "reasons": reasons}
     released = yield from attempt(context, release_trials, task)
     if released["ok"]:
-        note_lost(context, fleet, [o for o in gone if _was_lost(fleet, o, released["held"])])
+        lost = [ordinal for ordinal in gone if _was_lost(fleet, ordinal, released["held"])]
+        note_lost(context, fleet, lost, ran=True)
     for result in (*results, released):
         if not result["ok"]:
             fleet.note(result["failure"], "tried again at the next tick")
@@ -103,12 +107,17 @@ def _was_lost(fleet: FleetState, ordinal: int, held: list[int]) -> bool:
     return ordinal in held or (machine["place"]["priority"] == "Spot" and left)
 
 
-def is_over(fleet: FleetState, now: datetime) -> bool:
+def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
     """Whether the work is done, or nothing lives that could do it.
 
-    Raises Ended where that leaves trials open.
+    Raises Ended where that leaves trials open, by a count that was `counted` just now: an older one
+    says nothing of what the last VMs have done.
     """
     if not fleet.living():
+        if fleet.trials_left() and not counted and not fleet.past_deadline(now):
+            return False
+        if fleet.trials_left() and fleet.again and not fleet.stopped:
+            return False  # Azure has no ear for now
         if fleet.trials_left():
             text = "Every VM has ended, and trials are still open."
             if fleet.openings or fleet.stopped:

@@ -13,7 +13,7 @@ from activities.machines import create_vm, delete_nics, prepare_nics
 from activities.permissions import assign_permissions
 from fleet.places import label
 from fleet.records import Assignment, Machine, Order, Place
-from orchestrators.patterns import Call, Context, Steps, delay, settle
+from orchestrators.patterns import Call, Context, Steps, delay, is_passing, settle
 
 bp = df.Blueprint()
 
@@ -43,9 +43,11 @@ def create_wave(context: Context) -> Steps:
     refusals = {**first["refusals"], **second["refusals"]}
     machines = [*task["pending"], *first["machines"], *second["machines"]]
     wait = max(first["wait"], second["wait"])
-    beside: list[Call] = [] if wait else _preparations(order, task["following"])
-    if refusals:
-        beside.append((delete_nics, {"order": order, "ordinals": list(refusals)}))
+    # Where a pilot was refused, the next VMs go elsewhere: NICs there would be in vain.
+    beside = [] if wait or closed else _preparations(order, task["following"])
+    final = [ordinal for ordinal, why in refusals.items() if not is_passing(why)]
+    if final:
+        beside.append((delete_nics, {"order": order, "ordinals": final}))
     ahead = yield from assign(context, order, [] if wait else machines, beside)
     return {
         "machines": machines,
@@ -133,6 +135,7 @@ def assign(
     ready = in_order_of_creation(machine for machine in machines if _is_due(machine, now))
     calls = [(assign_permissions, {"order": order, "machine": machine}) for machine in ready]
     results = yield from settle(context, [*calls, *beside], rounds=1)
+    now = context.current_utc_datetime  # what Azure asks us to wait counts from its answer
     for machine, result in zip(ready, results[: len(ready)], strict=True):
         refusals = result["failures"] if result["ok"] else [result["failure"]]
         machine["assigned"] = result.get("assigned", machine["assigned"])

@@ -11,11 +11,11 @@ import pytest
 from fleet.failures import explain, failure
 from fleet.places import choose
 from fleet.records import Failure
-from fleet.state import ATTEMPTS, BURST, FleetState
+from fleet.state import ATTEMPTS, BURST, OUTAGE, FleetState
 from fleet.status import custom_status, missing
 from tests.fleets import NOW, fleet_of, later, machine, order, place
 
-NO_ANSWER = failure("ConnectionFailed", "no answer", "retry", "")
+NO_ANSWER: Failure = {**failure("ConnectionFailed", "no answer", "retry", ""), "passing": True}
 NO_ROOM = explain("AllocationFailed", "Allocation failed.")
 UNKNOWN = explain("NeverSeen", "?")
 SLOW = explain("OSProvisioningTimedOut", "late")
@@ -28,12 +28,24 @@ def wanting(count: int, **changes: Any) -> FleetState:
 
 
 def failing(fleet: FleetState, *reasons: Failure) -> FleetState:
-    """One VM after the other is accepted and fails; each stands in for the one before."""
-    for reason in reasons:
+    """One VM after the other is accepted and fails a second later, each in the stead of the last."""
+    for turn, reason in enumerate(reasons):
         (assignment,) = fleet.assign([place()])
-        fleet.accept({**machine(assignment["ordinal"]), **assignment})
+        made = {"created_at": later(turn + 0.5).isoformat()}
+        fleet.accept({**machine(assignment["ordinal"]), **assignment, **made})
         fleet.doom([assignment["ordinal"]])
-        fleet.fail(assignment["ordinal"], reason, NOW)
+        fleet.fail(assignment["ordinal"], reason, later(turn + 1))
+    return fleet
+
+
+def together(fleet: FleetState, count: int, reason: Failure) -> FleetState:
+    """Some VMs are accepted at once, and all fail a minute later."""
+    assignments = fleet.assign([place()] * count)
+    for assignment in assignments:
+        fleet.accept({**machine(assignment["ordinal"]), **assignment})
+    for assignment in assignments:
+        fleet.doom([assignment["ordinal"]])
+        fleet.fail(assignment["ordinal"], reason, later(60))
     return fleet
 
 
@@ -78,11 +90,15 @@ def test_a_vm_that_we_did_not_know_of_is_told():
     assert seen.unwanted == [1]
 
 
+def test_a_vm_that_runs_is_not_failed_by_an_update():
+    assert fleet_of("running").see({"Failed": [0]}, {}).failed == []
+
+
 def test_a_vm_that_was_refused_and_is_there_all_the_same_is_unwanted():
     fleet = fleet_of()
     fleet.fresh = 1
     (assignment,) = fleet.assign([place()])
-    fleet.refuse(assignment, NO_ANSWER, NOW)
+    fleet.refuse(assignment, NO_ROOM, NOW)
     assert fleet.see({"Creating": [0]}, {}).unwanted == [0]
 
 
@@ -152,7 +168,7 @@ def test_without_an_answer_trials_are_assumed_to_be_left():
 def test_a_vm_stands_in_for_one_that_found_no_room():
     fleet = failing(wanting(1), NO_ROOM)
     (assignment,) = fleet.assign([place("2")])
-    assert (assignment["ordinal"], assignment["replaces"], assignment["attempt"]) == (1, 0, 2)
+    assert (assignment["ordinal"], assignment["replaces"], assignment["attempt"]) == (1, 0, 1)
 
 
 def test_what_was_done_is_kept_in_the_record():
@@ -165,14 +181,38 @@ def test_what_was_done_is_kept_in_the_record():
 
 
 def test_a_line_of_replacements_has_an_end():
-    fleet = failing(wanting(10), *[NO_ROOM] * ATTEMPTS)
+    fleet = failing(wanting(1), *[NO_ROOM] * (ATTEMPTS + 1))
     assert (fleet.openings, fleet.given_up) == ([], {"AllocationFailed": 1})
 
 
 def test_a_fleet_has_a_budget():
-    fleet = wanting(3)
-    fleet.next_ordinal = 16
+    fleet = wanting(1)
+    fleet.in_vain = 11
     assert fleet.budget() == 0
+
+
+def test_what_a_fleet_could_not_know_costs_it_nothing():
+    fleet = together(wanting(20), 20, NO_ROOM)
+    assert (fleet.in_vain, {one["attempt"] for one in fleet.openings}) == (0, {1})
+
+
+def test_what_it_could_have_known_does():
+    fleet = failing(wanting(1), NO_ROOM, NO_ROOM)
+    assert (fleet.in_vain, fleet.openings[0]["attempt"]) == (1, 2)
+
+
+def test_a_vm_that_ran_and_was_lost_costs_nothing():
+    fleet = fleet_of("gone")
+    fleet.machines[0]["attempt"] = 5
+    fleet.fail(0, explain("VmLost", "gone"), NOW, ran=True)
+    assert (fleet.in_vain, fleet.openings[0]["attempt"]) == (0, 1)
+
+
+def test_nics_that_were_only_prepared_cost_nothing():
+    fleet = wanting(3)
+    before = fleet.budget()
+    fleet.to_prepare("eastus", 3)
+    assert fleet.budget() == before
 
 
 def test_the_same_fault_of_the_vm_twice_in_a_line_is_its_end():
@@ -212,7 +252,27 @@ def test_throttling_is_no_failure_of_a_vm():
     (assignment,) = fleet.assign([place()])
     wait = failure("TooManyRequests", "slow", "wait", "", 90.0)
     fleet.refuse(assignment, wait, NOW)
-    assert (fleet.fresh, fleet.machines, fleet.spend(1, NOW)) == (1, {}, 90.0)
+    assert (fleet.machines, fleet.resend(5), fleet.held_for(NOW)) == ({}, [assignment], 90.0)
+
+
+def test_a_fault_of_azures_is_none_of_a_vm_either():
+    fleet = wanting(1)
+    (assignment,) = fleet.assign([place()])
+    fleet.refuse(assignment, NO_ANSWER, NOW)
+    assert (fleet.machines, fleet.resend(5), fleet.held_for(NOW)) == ({}, [assignment], 10.0)
+
+
+def test_unless_it_goes_on_and_on():
+    fleet = wanting(1)
+    (assignment,) = fleet.assign([place()])
+    fleet.refuse(assignment, NO_ANSWER, NOW)
+    fleet.refuse(assignment, NO_ANSWER, later(OUTAGE.total_seconds() + 1))
+    assert fleet.machines[0]["ended"]["code"] == "ConnectionFailed"  # type: ignore[index]
+
+
+def test_after_a_cool_down_one_vm_goes_first_again():
+    fleet = failing(wanting(2), NO_ROOM)
+    assert fleet.tried == []
 
 
 def test_no_more_vms_are_asked_for_than_trials_are_open():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -93,10 +94,11 @@ def test_without_the_right_to_make_a_table_trials_go_back_all_the_same(
 ):
     benchmark_database.sql("DROP TABLE IF EXISTS powerlift_fleet_loss")
     number = hold()
+    modest = f"modest_{uuid.uuid4().hex}"
     benchmark_database.sql(
-        "CREATE ROLE modest LOGIN PASSWORD 'modest';"
-        " GRANT SELECT, UPDATE ON trial TO modest; GRANT SELECT, DELETE ON measure_outcome TO modest"
+        f"CREATE ROLE {modest} LOGIN PASSWORD 'modest'; GRANT SELECT, UPDATE ON trial TO {modest};"
+        f" GRANT SELECT, DELETE ON measure_outcome TO {modest}"
     )
-    address = benchmark_database.uri.partition("@")[2]
-    held = release(f"postgresql://modest:modest@{address}", number, [HELD_BY], {HELD_BY: "evicted"})
+    uri = f"postgresql://{modest}:modest@{benchmark_database.uri.partition('@')[2]}"
+    held = release(uri, number, [HELD_BY], {HELD_BY: "evicted"})
     assert (held, benchmark_database.trials(number)[0]["runner_id"]) == ([HELD_BY], -1)

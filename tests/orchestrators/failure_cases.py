@@ -193,7 +193,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "no room, ever", (answer("vm.boot", "AllocationFailed"),), {"n_instances": 1},
         phase="failed", missing={"AllocationFailed": 1},
-        ended=[*[("AllocationFailed", MOVED)] * 7, ("AllocationFailed", GAVE_UP)],
+        ended=[*[("AllocationFailed", MOVED)] * 8, ("AllocationFailed", GAVE_UP)],
     ),
     Case(
         "a NIC that is never free", (answer("nic.put", "AnotherOperationInProgress", "0000"),),
