@@ -19,7 +19,7 @@ PLAN = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_survives_a_lost_answer_and_slow_ones(tmp_path: Path) -> None:
     plan, state = tmp_path / "plan.json", tmp_path / "state"
     plan.write_text(json.dumps(PLAN))
