@@ -25,11 +25,12 @@ PER_LOOK = 100
 @bp.activity_trigger(input_name="task")
 @retried
 async def find_leftovers(task: Json) -> Json:
-    """`{order, keep_machines}` -> `{delete, waiting}`.
+    """`{order, keep_machines}` -> `{delete, waiting, machines}`.
 
-    `delete` lists up to PER_LOOK `{kind, name, scope?}` that can be deleted now; `waiting` counts
-    what goes by itself, or must wait for a VM or for its turn. With `keep_machines` only NICs and
-    disks without a VM are looked for.
+    `delete` lists up to PER_LOOK `{kind, name, scope?}` that can be deleted now (`leftovers.fairly`);
+    `waiting` counts what goes by itself, or must wait for a VM or for its turn; `machines` the VMs
+    that stand, those that are being deleted included. With `keep_machines` only NICs and disks
+    without a VM are looked for, and `machines` is null.
     """
     order: Order = task["order"]
     connection, _ = opened(order)
@@ -38,17 +39,16 @@ async def find_leftovers(task: Json) -> Json:
     orphans = [_entry("disk", disk) for disk in disks if not disk.get("managedBy")]
     orphans += [_entry("nic", nic) for nic in nics if not nic["properties"].get("virtualMachine")]
     if task["keep_machines"]:
-        return {"delete": orphans[:PER_LOOK], "waiting": len(orphans[PER_LOOK:])}
+        return {**_first(orphans, len(orphans)), "machines": None}
     vms, assignments = await asyncio.gather(
         connection.list_machines(batch),
         leftovers.list_assignments(connection, order["resource_uris"]),
     )
     mine = [one for one in assignments if leftovers.is_of(one, order)]
-    delete = [_entry("machine", vm) for vm in vms if provisioning_state(vm) != "Deleting"]
-    delete += [{"kind": "assignment", "name": one.name, "scope": one.scope} for one in mine]
-    delete = [*delete, *orphans][:PER_LOOK]
+    free = [_entry("machine", vm) for vm in vms if provisioning_state(vm) != "Deleting"]
+    free += [{"kind": "assignment", "name": one.name, "scope": one.scope} for one in mine]
     everything = len(vms) + len(nics) + len(disks) + len(mine)
-    return {"delete": delete, "waiting": everything - len(delete)}
+    return {**_first([*free, *orphans], everything), "machines": len(vms)}
 
 
 @bp.activity_trigger(input_name="task")
@@ -72,6 +72,11 @@ async def delete_leftovers(task: Json) -> Json:
         "refused": Counter(failure["code"] for failure in refused),
         "retry_after": max((wait or 0.0 for wait in waits), default=None),
     }
+
+
+def _first(free: list[Any], everything: int) -> dict[str, Any]:
+    delete = leftovers.fairly(free, PER_LOOK)
+    return {"delete": delete, "waiting": everything - len(delete)}
 
 
 def _entry(kind: Kind, resource: Body) -> Any:

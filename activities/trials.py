@@ -27,12 +27,14 @@ async def count_trials(task: Json) -> Json:
 async def release_trials(task: Json) -> Json:
     """`{order, ordinals, reasons}` -> `{held}`: open trials of VMs that are gone go back to the queue.
 
-    `reasons` says, by ordinal, why a VM is gone, or is null where that is not to be held against its
-    trial (`trials.release`). `held` are the ordinals of the VMs that had one.
+    `ordinals` null: of every VM that the batch can have had. `reasons` says, by ordinal, why a VM is
+    gone, or is null where that is not to be held against its trial (`trials.release`). `held` are the
+    ordinals of the VMs that had one.
     """
     order: Order = task["order"]
     _, uri = opened(order)
-    runners = [names.runner_id(order["batch_id"], ordinal) for ordinal in task["ordinals"]]
+    ordinals = range(names.ORDINALS) if task["ordinals"] is None else task["ordinals"]
+    runners = [names.runner_id(order["batch_id"], ordinal) for ordinal in ordinals]
     reasons = task["reasons"] and {
         names.runner_id(order["batch_id"], int(ordinal)): why
         for ordinal, why in task["reasons"].items()

@@ -67,6 +67,10 @@ def _row(action: Action, codes: str = "", *, status: str = "", text: str = "", *
 
 TOKENS = ("InvalidAuthenticationToken", "ExpiredAuthenticationToken")
 """Codes that a new token may cure."""
+ENTRA_PASSING = frozenset({"50196", "90006", "90012", "90024", "90033", "90055"})
+"""Entra's errors that pass: loops, timeouts, throttling, a part that is down (Microsoft's page of
+AADSTS codes). Any other says that the credentials, the tenant or a policy must change."""
+_ENTRA = re.compile(r"AADSTS(\d+)")
 _MORE_QUOTA = "Ask for more quota (portal: Quotas), or for fewer or smaller VMs, or list fallbacks."
 _ELSEWHERE = "Try later, or let the request list more zones or fallbacks."
 
@@ -329,6 +333,11 @@ TABLE: tuple[Row, ...] = (
 def describe(error: BaseException) -> Failure:
     """Any error as a failure record. Never raises; never holds a secret or more than a few lines."""
     match error:
+        case ClientAuthenticationError() if _is_matter_of_time(error):
+            words = " ".join(_message(error).split())
+            advice = "If it goes on: see that the app has its identity, and that Entra answers it."
+            found = failure("TokenUnavailable", words, "retry", advice, _retry_after(error))
+            return {**found, "passing": True}
         case ClientAuthenticationError():
             # Entra's own errors have no code, or one of many; to us they are all the same.
             code, status = _code(error) or "", 401
@@ -393,6 +402,18 @@ def failure(
         "cool_down": 0.0,
         "passing": False,
     }
+
+
+def _is_matter_of_time(error: ClientAuthenticationError) -> bool:
+    """Whether a token was not to be had, and may be later.
+
+    Entra numbers its errors. Without a number nobody answered, or what gives the app its identity.
+    """
+    numbers = set(_ENTRA.findall(_message(error)))
+    if numbers:
+        return numbers <= ENTRA_PASSING
+    status = error.status_code
+    return status is None or status == 429 or status >= 500
 
 
 def _code(error: HttpResponseError) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from itertools import chain, zip_longest
+from random import Random
 from typing import Literal, NotRequired, TypedDict
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -24,6 +26,21 @@ class Leftover(TypedDict):
     name: str
     scope: NotRequired[str]
     """Of a role assignment."""
+
+
+def fairly(found: Iterable[Leftover], most: int, seed: int | None = None) -> list[Leftover]:
+    """`most` of what was found: in turns from each of KINDS, and drawn within a kind.
+
+    What cannot be deleted (a lock, a right that is missing) would else take every try, and the rest
+    would stay too. The same `seed` draws the same; None draws anew.
+    """
+    kinds: dict[Kind, list[Leftover]] = {kind: [] for kind in KINDS}
+    for leftover in found:
+        kinds[leftover["kind"]].append(leftover)
+    chance = Random(seed)  # noqa: S311 - it guards no secret
+    drawn = [chance.sample(some, len(some)) for some in kinds.values()]
+    turns = chain.from_iterable(zip_longest(*drawn))
+    return [leftover for leftover in turns if leftover is not None][:most]
 
 
 async def delete(connection: Azure, leftover: Leftover) -> None:

@@ -9,7 +9,6 @@ import azure.durable_functions as df
 
 from activities.cancels import was_cancelled
 from activities.plan import plan_fleet
-from activities.trials import release_trials
 from fleet import names
 from fleet.failures import failure
 from fleet.records import Failure
@@ -126,23 +125,18 @@ def home_network(context: Context, fleet: FleetState, cancel: Any) -> Steps:
 
 
 def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None) -> Steps:
-    """Tear down what was made, give unfinished trials back, and say how it ended."""
+    """Tear down what was made, which gives unfinished trials back, and say how it ended."""
     fleet.reason = reason
     if fleet.next_ordinal > 0:
         keep = phase == "done" and not fleet.order["delete_on_complete"]
         show(context, fleet, "teardown")
         left = yield from tear_down(context, fleet, keep)
-        if left is not None:
+        if left is not None and keep:
+            # Not a failed fleet: of such a one, the sweep deletes what its user wants to keep.
+            fleet.note(left, "left it there, with the VMs that are kept")
+        elif left is not None:
             fleet.note(left, "left it to the next DELETE of this fleet")
             phase, fleet.reason = "failed", reason or left
-        elif not keep:  # only now is it sure that no VM writes on
-            for machine in fleet.living():
-                machine["state"] = "gone"
-            ordinals = list(range(fleet.next_ordinal))
-            task = {"order": fleet.order, "ordinals": ordinals, "reasons": None}
-            released = yield from attempt(context, release_trials, task)
-            if not released["ok"]:
-                fleet.note(released["failure"], "left trials marked as running")
     show(context, fleet, phase)
     return {"summary": custom_status(fleet), "machines": list(fleet.machines.values())}
 
@@ -155,10 +149,16 @@ def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps
         result = yield context.call_sub_orchestrator(teardown_fleet, task, name)
     except Exception as error:
         return told(error)
+    if result["machines"] == 0:
+        for machine in fleet.living():
+            machine["state"] = "gone"
+    if result["unreleased"]:
+        fleet.note(result["unreleased"], "left trials marked as running")
     if result["ok"]:
         return None
     text = f"Still there when we stopped looking: {result['left']}"
-    return failure("LeftBehind", text, "fail_fleet", "DELETE the fleet again, or see the portal.")
+    advice = "See the portal." if keep_machines else "DELETE the fleet again, or see the portal."
+    return failure("LeftBehind", text, "fail_fleet", advice)
 
 
 def _utc(moment: datetime, to_the: str) -> str:

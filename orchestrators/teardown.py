@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import azure.durable_functions as df
 
 from activities.leftovers import delete_leftovers, find_leftovers
-from fleet.records import Order
+from activities.trials import release_trials
+from fleet.records import Failure, Order
 from orchestrators.patterns import Context, Steps, attempt, settle, sleep
 
 bp = df.Blueprint()
@@ -23,32 +25,73 @@ AT_ONCE = 10
 """Deletions per activity: each activity adds to the history, which is replayed at every step."""
 
 
+@dataclass
+class Looks:
+    """What the looks so far have told."""
+
+    give_up: datetime
+    least: int | None = None
+    """The fewest things that were there at a look."""
+    empty: int = 0
+    without_vms: int = 0
+    """Looks in a row: a list may lag behind a PUT, so one alone proves nothing."""
+    machines: int | None = None
+    """VMs at the last look; None where it was not told."""
+    left: Any = None
+
+    def take(self, look: dict[str, Any], now: datetime) -> None:
+        self.machines = look["machines"]
+        standing = len(look["delete"]) + look["waiting"]
+        self.empty = 0 if standing else self.empty + 1
+        self.without_vms = self.without_vms + 1 if self.machines == 0 else 0
+        if self.least is None or standing < self.least:
+            self.least, self.give_up = standing, now + PATIENCE
+
+    def miss(self, failure: Failure) -> None:
+        self.empty, self.without_vms, self.machines = 0, 0, None
+        self.left = [failure]
+
+
 @bp.orchestration_trigger(context_name="context")
 def teardown_fleet(context: Context) -> Steps:
-    """`{order, keep_machines}` -> `{ok, deleted, left}`: what stood after PATIENCE."""
+    """`{order, keep_machines}` -> `{ok, deleted, left, machines, unreleased}`.
+
+    `left`: what stood after PATIENCE. `machines`: how many VMs, those being deleted included; null
+    where nobody could tell, or they are kept. `unreleased`: the failure where the trials of the VMs
+    could not be given back, which is done as soon as no VM stands that could write on.
+    """
     task: dict[str, Any] = context.get_input()
     order: Order = task["order"]
-    give_up = context.current_utc_datetime + PATIENCE
-    empty_looks = deleted = 0
-    least: int | None = None
-    left: Any = None
-    while empty_looks < 2 and context.current_utc_datetime < give_up:
+    looks = Looks(context.current_utc_datetime + PATIENCE)
+    deleted, unreleased = 0, None
+    while looks.empty < 2 and context.current_utc_datetime < looks.give_up:
         look = yield from attempt(context, find_leftovers, task)
         pause = min(order["watch_seconds"], LOOK_SECONDS)
         if look["ok"]:
-            standing = len(look["delete"]) + look["waiting"]
-            empty_looks = 0 if standing else empty_looks + 1
-            if least is None or standing < least:
-                least, give_up = standing, context.current_utc_datetime + PATIENCE
+            looks.take(look, context.current_utc_datetime)
             tried = yield from _delete(context, order, look["delete"])
             deleted, pause = deleted + tried["deleted"], max(pause, tried["wait"])
-            left = [{"refused": tried["refused"], "waiting": look["waiting"]}, *look["delete"]]
+            looks.left = [
+                {"refused": tried["refused"], "waiting": look["waiting"]},
+                *look["delete"],
+            ]
         else:
-            empty_looks, left = 0, [look["failure"]]
-        if empty_looks < 2:
+            looks.miss(look["failure"])
+        if looks.without_vms == 2:  # again where a VM came late
+            unreleased = yield from _give_back(context, order)
+        if looks.empty < 2:
             yield from sleep(context, pause)
-    ok = empty_looks == 2
-    return {"ok": ok, "deleted": deleted, "left": [] if ok else left}
+    ok = looks.empty == 2
+    left = [] if ok else looks.left
+    told = {"machines": looks.machines, "unreleased": unreleased}
+    return {"ok": ok, "deleted": deleted, "left": left, **told}
+
+
+def _give_back(context: Context, order: Order) -> Steps:
+    """Give back the trials of every VM of the batch; returns None, or the failure."""
+    task = {"order": order, "ordinals": None, "reasons": None}
+    released = yield from attempt(context, release_trials, task)
+    return None if released["ok"] else released["failure"]
 
 
 def _delete(context: Context, order: Order, resources: list[dict[str, Any]]) -> Steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -68,7 +69,8 @@ async def sweep(timer: func.TimerRequest, client: Any) -> None:
     places = await _places(client, settings)
     try:
         async with asyncio.timeout(PATIENCE):
-            for connection, uris in places.items():
+            # In any order: an account full of what cannot be deleted is not always the first.
+            for connection, uris in random.sample(list(places.items()), len(places)):
                 await _sweep_place(run, connection, uris)
     except TimeoutError:
         _log.warning("The sweep took more than %.0f s; the next one goes on", PATIENCE)
@@ -175,8 +177,9 @@ async def _delete(run: Run, connection: Azure, chosen: list[Leftover]) -> None:
     """Start the deletions, a few side by side. What Azure throttles ends the run."""
     deleted: Counter[str] = Counter()
     refused: Counter[str] = Counter()
-    for start in range(0, len(chosen), AT_ONCE):
-        group = chosen[start : start + min(AT_ONCE, run.left)]
+    drawn = leftovers.fairly(chosen, run.left)
+    for start in range(0, len(drawn), AT_ONCE):
+        group = drawn[start : start + min(AT_ONCE, run.left)]
         if not group:
             break
         run.left -= len(group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import replace
 
 from fleet import bodies, machines, names
 from fleet.bodies import Body
@@ -60,7 +61,9 @@ def _theirs(survey: Survey, location: str, region: Region) -> Finding:
     if where != location:
         text = f"The subnet is in {where}, the VMs are to be in {location}"
         return Finding("fault", text, "Name a subnet of the VMs' location.", "SubnetElsewhere")
-    return _way_out(found)
+    # Routes that a gateway or a virtual WAN announces are not to be seen in a subnet.
+    way = _way_out(found)
+    return replace(way, status="warning") if way.status == "fault" else way
 
 
 def _ours(survey: Survey, location: str, region: Region) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import Counter
@@ -9,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
 from fleet.failures import MESSAGE_LIMIT, TABLE, Row, describe, explain
+from fleet.records import Failure
 from local.azure.weather.catalogue import CATALOGUE
 from tests.local.azure.driver import GROUP, Driver, serve
 
@@ -25,6 +28,15 @@ WEATHER = {
         for name, error in (("busy", "CrpThrottled"), ("odd", LONG), ("full", "FamilyQuota"))
     ]
 }
+ENTRA = {
+    "Entra has a fault": {"code": "server_error", "message": "An error.", "status": 503},
+    "Entra throttles": {"code": "busy", "message": "Slow.", "status": 429, "retry_after": 600},
+    "a part is down": {"code": "x", "message": "AADSTS90033: A transient error.", "status": 400},
+    "the app is disabled": {"code": "x", "message": "AADSTS7000112: Disabled.", "status": 400},
+    "a policy": {"code": "x", "message": "AADSTS53003: Blocked by access policies.", "status": 503},
+    "no number": {"code": "invalid_client", "message": "Who are you?", "status": 401},
+}
+"""What Entra answers to the first requests for a token, one after the other."""
 
 
 def met(code: str, status: int, message: str) -> Row:
@@ -87,6 +99,82 @@ def test_the_text_of_an_unknown_exception_is_hidden():
 def test_an_unknown_exception_is_named():
     found = describe(ZeroDivisionError())
     assert (found["code"], found["action"]) == ("ZeroDivisionError", "fail_machine")
+
+
+# Tokens
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Failure]]:
+    """What becomes of each of Entra's answers, of a wrong secret, and of none."""
+    state = tmp_path_factory.mktemp("entra")
+    faults = [{"on": "token", "times": 1, "error": error} for error in ENTRA.values()]
+    (state / "faults.json").write_text(json.dumps({"faults": faults}))
+    service, driver = serve(state, "--machines", "none", "--faults", str(state / "faults.json"))
+    secret = driver.ready["client_secret"]
+    found = {name: no_token(driver, secret) for name in ENTRA}
+    yield {**found, "a wrong secret": no_token(driver, "wrong"), "nobody": no_identity()}
+    service.stop()
+
+
+def no_token(driver: Driver, secret: str) -> Failure:
+    """The failure of a request for a token, which is not tried again."""
+    known = driver.ready
+    credential = ClientSecretCredential(
+        known["tenant_id"],
+        known["client_id"],
+        secret,
+        authority=driver.base,
+        disable_instance_discovery=True,
+        connection_verify=known["ca_bundle"],
+        retry_total=0,
+    )
+    return unauthenticated(credential)
+
+
+def no_identity() -> Failure:
+    """The failure of an app that nobody has given an identity."""
+    sources = ("environment", "managed_identity", "workload_identity", "cli", "powershell")
+    others = ("developer_cli", "visual_studio_code", "broker")
+    none = {f"exclude_{source}_credential": True for source in (*sources[1:], *others)}
+    return unauthenticated(DefaultAzureCredential(**none))
+
+
+def unauthenticated(credential: ClientSecretCredential | DefaultAzureCredential) -> Failure:
+    async def ask() -> None:
+        async with credential:
+            await credential.get_token("https://management.azure.com/.default")
+
+    with pytest.raises(ClientAuthenticationError) as caught:
+        asyncio.run(ask())
+    return describe(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "action"),
+    [
+        ("Entra has a fault", "TokenUnavailable", "retry"),
+        ("Entra throttles", "TokenUnavailable", "retry"),
+        ("a part is down", "TokenUnavailable", "retry"),
+        ("nobody", "TokenUnavailable", "retry"),
+        ("the app is disabled", "AuthenticationFailed", "fail_fleet"),
+        ("a policy", "AuthenticationFailed", "fail_fleet"),
+        ("no number", "AuthenticationFailed", "fail_fleet"),
+        ("a wrong secret", "AuthenticationFailed", "fail_fleet"),
+    ],
+)
+def test_a_token_that_may_come_later_ends_no_fleet(
+    refused: dict[str, Failure], name: str, code: str, action: str
+):
+    assert (refused[name]["code"], refused[name]["action"]) == (code, action)
+
+
+def test_entra_is_asked_again_when_it_said(refused: dict[str, Failure]):
+    assert refused["Entra throttles"]["retry_after"] is not None
+
+
+def test_no_vm_is_given_up_for_want_of_a_token(refused: dict[str, Failure]):
+    assert refused["nobody"]["passing"]
 
 
 # The order of the table

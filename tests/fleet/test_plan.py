@@ -356,16 +356,24 @@ def test_a_burstable_size_is_a_warning_and_no_more():
     [
         ({}, "ok"),
         ({"defaultOutboundAccess": True}, "ok"),
-        ({"defaultOutboundAccess": False}, "fault"),
         ({"defaultOutboundAccess": False, "natGateway": {"id": "n"}}, "ok"),
         ({"defaultOutboundAccess": False, "routeTable": {"id": "r"}}, "unknown"),
     ],
 )
 @pytest.mark.parametrize("subnet_id", [None, THEIRS])
-def test_a_subnet_that_stands_needs_a_way_out(
+def test_a_subnet_that_stands_says_whether_it_leads_out(
     subnet_id: str | None, properties: dict[str, Any], expected: str
 ):
     standing = network(subnet_id or OURS, **properties)
+    seen = survey(order(subnet_id=subnet_id), regions={"eastus": region(network=standing)})
+    assert one(seen, "subnet")["status"] == expected
+
+
+@pytest.mark.parametrize(("subnet_id", "expected"), [(None, "fault"), (THEIRS, "warning")])
+def test_a_private_subnet_has_no_way_out_unless_its_owner_knows_one(
+    subnet_id: str | None, expected: str
+):
+    standing = network(subnet_id or OURS, defaultOutboundAccess=False)
     seen = survey(order(subnet_id=subnet_id), regions={"eastus": region(network=standing)})
     assert one(seen, "subnet")["status"] == expected
 

@@ -1,9 +1,10 @@
-"""The end of a fleet that has left more than one look may delete."""
+"""The end of a fleet that has left more than one look may delete, or what a lock holds."""
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,13 @@ import pytest
 from activities.leftovers import PER_LOOK
 from fleet import names
 from local.stack import Stack
-from tests.harness import Api, everything, experiment, wire
+from tests.harness import Api, eventually, everything, experiment, sql, standing, wire
 from tests.local.azure.driver import CONTRIBUTOR, NETWORK_API, ROLE_API, Driver
 
 pytestmark = pytest.mark.slow
 
 BATCH, MORE = 3801, 120
+LOCKED = 3802
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,25 @@ def test_vms_are_deleted_by_the_first_look(torn: Torn):
     deletions = [call["path"] for call in torn.calls if call["method"] == "DELETE"]
     vm = names.machine(BATCH, 0)
     assert any(path.endswith(f"/{vm}") for path in deletions[:PER_LOOK])
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack in which no role of the batch LOCKED can be deleted."""
+    lock = {"on": "role.delete", "match": f"-{LOCKED}-", "error": "ScopeLocked"}
+    state = tmp_path_factory.mktemp("locked")
+    with Stack(state, time_scale=0.01, machines="none", faults={"faults": [lock]}) as stack:
+        yield stack
+
+
+def test_trials_go_back_though_a_role_is_locked(locked: Stack):
+    api, number = Api(locked), experiment(locked, trials=1)
+    fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=LOCKED)
+    api.wait(fleet_id, "watch")
+    held = "UPDATE trial SET start_time = now(), runner_id = %s WHERE experiment_id = %s"
+    sql(locked, held, names.runner_id(LOCKED, 0), number)
+    api.delete(fleet_id)
+    ready = "SELECT id FROM trial WHERE experiment_id = %s AND runner_id = -1"
+    eventually(lambda: sql(locked, ready, number) or None)
+    (left,) = standing(locked, LOCKED)
+    assert (api.get(fleet_id).json()["phase"], "/roleassignments/" in left) == ("teardown", True)

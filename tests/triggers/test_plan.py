@@ -268,7 +268,7 @@ def test_sizes(planner: Planner, changes: dict[str, Any], expected: str):
     ("name", "prefix", "properties", "check", "expected"),
     [
         ("wide", "10.1.0.0/24", {}, "subnet", "ok"),
-        ("closed", "10.2.0.0/24", {"defaultOutboundAccess": False}, "subnet", "fault"),
+        ("closed", "10.2.0.0/24", {"defaultOutboundAccess": False}, "subnet", "warning"),
         (
             "routed",
             "10.3.0.0/24",

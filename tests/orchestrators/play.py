@@ -1,0 +1,88 @@
+"""An orchestrator alone, by its own clock: half an hour of looking takes a second.
+
+It runs in the SDK's executor, as in the host; what it calls is answered here, and a timer fires as
+soon as nothing else is due.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from local.functions.durable.history import Event, EventType, event, parse_time, timestamp
+from local.functions.durable.replay import State, read_times_fast, replay
+from local.functions.durable.walk import FunctionNames, Walk
+from tests.fleets import NOW
+
+Answers = Mapping[str, Callable[[Any], Any]]
+"""By the name of an activity or sub-orchestrator: from its input to its result."""
+
+
+@dataclass
+class Played:
+    """What an orchestrator came to."""
+
+    output: Any = None
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    """What it called, in order, each with its input."""
+    took: float = 0.0
+    """Seconds, by its own clock."""
+
+    def times(self, name: str) -> int:
+        """How often it called a function."""
+        return [called for called, _ in self.asked].count(name)
+
+
+def play(orchestrator: Any, given: Any, answers: Answers) -> Played:
+    """Run an orchestrator (as its module has it) from an input to its output."""
+    read_times_fast()
+    handler = orchestrator._function._func
+    names = FunctionNames(answers.keys(), answers.keys())
+    text = json.dumps(json.dumps(given))
+    start = event(EventType.EXECUTION_STARTED, Name="flow", Input=text, Version=None)
+    played, now = Played(), NOW
+    history = [_episode(now), start]
+    due: list[tuple[datetime, Event]] = []
+    while True:
+        state = replay(handler, "flow", None, text, history)
+        assert state.error is None, state.error
+        decisions = _decisions(state, history, names)
+        due += [(_at(one, now), _answered(one, answers, played)) for one in decisions]
+        if state.done:
+            played.output, played.took = state.output, (now - NOW).total_seconds()
+            return played
+        due.sort(key=lambda one: one[0])
+        now, message = due.pop(0)
+        history += [*decisions, _episode(now), message]
+
+
+def _episode(now: datetime) -> Event:
+    return event(EventType.ORCHESTRATOR_STARTED, at=timestamp(now))
+
+
+def _decisions(state: State, history: list[Event], names: FunctionNames) -> list[Event]:
+    walk = Walk(state.actions, history, names)
+    for happened in history:
+        walk.feed(happened)
+    walk.check_determinism()
+    return walk.decisions
+
+
+def _at(decision: Event, now: datetime) -> datetime:
+    return parse_time(decision["FireAt"]) if "FireAt" in decision else now
+
+
+def _answered(decision: Event, answers: Answers, played: Played) -> Event:
+    """The event that follows a decision."""
+    task = decision["EventId"]
+    if decision["EventType"] == EventType.TIMER_CREATED:
+        return event(EventType.TIMER_FIRED, TimerId=task, FireAt=decision["FireAt"])
+    given = json.loads(decision["Input"])
+    played.asked.append((decision["Name"], given))
+    is_activity = decision["EventType"] == EventType.TASK_SCHEDULED
+    kind = EventType.TASK_COMPLETED if is_activity else EventType.SUB_ORCHESTRATION_COMPLETED
+    result = json.dumps(answers[decision["Name"]](given))
+    return event(kind, TaskScheduledId=task, Result=result)

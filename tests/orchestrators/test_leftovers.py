@@ -1,0 +1,125 @@
+"""Ends at which something cannot be deleted: what a fleet then says, and whose trials go back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from fleet.failures import failure
+from orchestrators.fleet import run_fleet
+from orchestrators.teardown import PATIENCE, teardown_fleet
+from tests.fleets import fleet_of, order
+from tests.orchestrators.play import Played, play
+
+ROLE = {"kind": "assignment", "name": "role", "scope": "/subscriptions/s"}
+VM = {"kind": "machine", "name": "powerlift-vm-7-0000"}
+ORDER = order(watch_seconds=30.0, observe_seconds=10.0, created_at="2026-01-01T00:00:00Z")
+NO_DATABASE = {"ok": False, "failure": failure("DatabaseUnreachable", "no", "fail_fleet", "")}
+
+
+def look(*leftovers: Any, machines: int | None = 0) -> dict[str, Any]:
+    return {"ok": True, "delete": list(leftovers), "waiting": 0, "machines": machines}
+
+
+def each(looks: Iterable[dict[str, Any]]) -> Callable[[Any], Any]:
+    """One look after the other; the last one for good."""
+    rest: Iterator[Any] = iter(looks)
+    last: list[Any] = [None]
+
+    def answer(_: Any) -> Any:
+        last[0] = next(rest, last[0])
+        return last[0]
+
+    return answer
+
+
+def torn(*looks: dict[str, Any], keep: bool = False, released: Any = None) -> Played:
+    """A teardown whose deletions are all refused, by an Azure that wants few of them."""
+    refused = {"ok": True, "deleted": 0, "refused": {"ScopeLocked": 1}, "retry_after": 300.0}
+    answers = {
+        "find_leftovers": each(looks),
+        "delete_leftovers": lambda _: refused,
+        "release_trials": lambda _: released or {"ok": True, "held": []},
+    }
+    return play(teardown_fleet, {"order": ORDER, "keep_machines": keep}, answers)
+
+
+def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
+    """The output of a fleet whose work is done, and whose teardown leaves something."""
+    fleet = fleet_of("running")
+    fleet.order = {**ORDER, "n_instances": 1, "delete_on_complete": not keep}
+    fleet.phase, fleet.trials_ended_at = "watch", "2025-12-31T00:00:00+00:00"
+    fleet.trials = {"total": 1, "ready": 0, "running": 0, "complete": 1, "error": 0}
+    left = {"ok": False, "deleted": 0, "left": [ROLE], "machines": machines, "unreleased": None}
+    answers = {
+        "was_cancelled": lambda _: {"ok": True, "cancelled": False},
+        "list_machines": lambda _: {"ok": True, "states": {"Succeeded": [0]}, "identities": {}},
+        "count_trials": lambda _: {"ok": True, "trials": fleet.trials},
+        "delete_vms": lambda _: {"ok": True},
+        "teardown_fleet": lambda _: left,
+    }
+    output: dict[str, Any] = play(run_fleet, fleet.write(), answers).output
+    return output
+
+
+def test_trials_go_back_though_a_role_cannot_be_deleted():
+    played = torn(look(VM, ROLE, machines=1), look(ROLE))
+    given = [task for name, task in played.asked if name == "release_trials"]
+    assert [(task["ordinals"], task["reasons"]) for task in given] == [(None, None)]
+
+
+def test_they_go_back_before_the_teardown_gives_up():
+    played = torn(look(VM, ROLE, machines=1), look(ROLE))
+    called = [name for name, _ in played.asked if name != "delete_leftovers"]
+    assert called[:4] == ["find_leftovers"] * 3 + ["release_trials"]
+
+
+def test_a_teardown_tells_what_it_has_left():
+    output = torn(look(ROLE)).output
+    assert (output["ok"], output["machines"], ROLE in output["left"]) == (False, 0, True)
+
+
+def test_it_gives_up_after_its_patience():
+    assert torn(look(ROLE)).took >= PATIENCE.total_seconds()
+
+
+def test_trials_are_kept_from_others_while_a_vm_stands():
+    assert torn(look(VM, machines=1)).times("release_trials") == 0
+
+
+def test_one_look_without_a_vm_proves_nothing():
+    looks = [look(machines=0), look(VM, machines=1), look(ROLE), look(VM, machines=1)]
+    assert torn(*looks).times("release_trials") == 0
+
+
+def test_a_vm_that_came_late_may_have_taken_a_trial():
+    looks = [look(ROLE), look(ROLE), look(VM, machines=1), look(ROLE)]
+    assert torn(*looks).times("release_trials") == 2
+
+
+def test_the_trials_of_vms_that_are_kept_are_theirs():
+    assert torn(look(machines=None), keep=True).times("release_trials") == 0
+
+
+def test_a_teardown_says_that_the_trials_could_not_be_given_back():
+    output = torn(look(), released=NO_DATABASE).output
+    assert (output["ok"], output["unreleased"]["code"]) == (True, "DatabaseUnreachable")
+
+
+@pytest.mark.parametrize(("keep", "phase"), [(True, "done"), (False, "failed")])
+def test_what_is_left_fails_no_fleet_whose_vms_are_kept(keep: bool, phase: str):
+    """Of a failed one the sweep deletes what its user wants to keep."""
+    output = ended(keep=keep, machines=None if keep else 0)
+    assert output["summary"]["phase"] == phase
+
+
+def test_it_is_told_all_the_same():
+    (told,) = ended(keep=True, machines=None)["summary"]["failures"]
+    assert (told["code"], "DELETE" in told["advice"]) == ("LeftBehind", False)
+
+
+@pytest.mark.parametrize(("machines", "state"), [(0, "gone"), (1, "running"), (None, "running")])
+def test_vms_are_gone_where_none_stands(machines: int | None, state: str):
+    assert ended(keep=False, machines=machines)["machines"][0]["state"] == state
