@@ -2,7 +2,7 @@
 
 import azure.durable_functions as df
 
-from activities import cancels, leftovers, machines, network, permissions, plan, trials
+from activities import cancels, leftovers, logs, machines, network, permissions, plan, trials
 from orchestrators import cancel, fleet, teardown, wave
 from triggers import http, queue, timer
 
@@ -22,6 +22,7 @@ for room in (
     permissions,
     trials,
     leftovers,
+    logs,
     cancels,
 ):
     app.register_functions(room.bp)

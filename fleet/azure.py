@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from azure.core import AsyncPipelineClient
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.core.rest import HttpRequest
@@ -39,6 +40,7 @@ _LISTS = {
     "nic": ("Microsoft.Network/networkInterfaces", NETWORK_API),
     "disk": ("Microsoft.Compute/disks", DISKS_API),
 }
+_LOG_URL_MINUTES = 5  # for which the URL of a console's log can be read; Azure's default is 120
 _PUBLIC_AUTHORITIES = (
     "login.microsoftonline.com",
     "login.microsoftonline.us",
@@ -93,6 +95,8 @@ class Azure:
         self._compute = ComputeManagementClient(credential, subscription_id, **options)
         self._network = NetworkManagementClient(credential, subscription_id, **options)
         self._roles = AuthorizationManagementClient(credential, subscription_id, **options)
+        # No policies: a blob's URL holds its own right, and no storage account is to see our token.
+        self._blobs = AsyncPipelineClient(endpoint, policies=[])
 
     async def resource_group(self) -> Body:
         """The resource group. Raises HttpResponseError (404 when there is none)."""
@@ -134,6 +138,19 @@ class Azure:
         operation = self._compute.virtual_machines.instance_view(self._group, name, cls=_answer)
         found = await _or_none(operation)
         return {} if found is None else found.body
+
+    async def serial_log(self, name: str, limit: int) -> bytes | None:
+        """The last bytes of a VM's serial console, from its boot diagnostics; None before its first
+        boot. Two requests.
+
+        Raises HttpResponseError: 404 when there is no such VM, 409 where boot diagnostics is off.
+        """
+        minutes = _LOG_URL_MINUTES
+        uris = await self._compute.virtual_machines.retrieve_boot_diagnostics_data(
+            self._group, name, sas_uri_expiration_time_in_minutes=minutes, cls=_answer
+        )
+        url = uris.body.get("serialConsoleLogBlobUri")
+        return await _tail(self._blobs, url, limit) if url else None
 
     async def delete_machine(self, name: str) -> None:
         """Start the deletion; NIC and disk go with the VM. An absent VM is fine (204)."""
@@ -313,6 +330,24 @@ async def _or_none(operation: Any) -> Answer | None:
 
 def _is_tagged(item: Body, batch_id: int) -> bool:
     return bool((item.get("tags") or {}).get(names.BATCH_TAG) == str(batch_id))
+
+
+async def _tail(blobs: AsyncPipelineClient[Any, Any], url: str, limit: int) -> bytes | None:
+    """The last bytes of a blob, without the NULs that fill up a page; None when there is none.
+
+    Read to its end, as storage knows no range from there. Raises HttpResponseError.
+    """
+    tail = b""
+    async with await blobs.send_request(HttpRequest("GET", url), stream=True) as response:
+        if response.status_code == 404:
+            return None
+        if response.status_code != 200:
+            raise HttpResponseError(
+                message="The console's log could not be read.", response=response
+            )
+        async for chunk in response.iter_raw():
+            tail = (tail + chunk.replace(b"\0", b""))[-limit:]
+    return tail
 
 
 async def _get(client: ComputeManagementClient, url: str) -> Body:

@@ -22,6 +22,7 @@ readonly DATABASE_PATIENCE=${POWERLIFT_DATABASE_PATIENCE:-600}
 readonly INSTALL_PATIENCE=${POWERLIFT_INSTALL_PATIENCE:-300}
 readonly DELETE_PATIENCE=${POWERLIFT_DELETE_PATIENCE:-900}
 readonly FRUITLESS_TURNS=5 # in a row: as many are bad luck, more is a broken experiment
+readonly LOG_BYTES=32768   # of the console log outlive the VM
 readonly TURN_PAUSE=${POWERLIFT_TURN_PAUSE:-2} # seconds after the first; grows with their square
 
 reason="startup.sh itself failed"
@@ -150,11 +151,12 @@ approve_event() {
 
 # --- the database ----------------------------------------------------------------------------------
 
-# query FILE SQL: writes the answer's rows to FILE. psql finds the server and the password in files:
-# its arguments can be read by every user of the VM, its environment by every program of ours.
+# query FILE SQL [SECONDS]: writes the answer's rows to FILE. psql finds the server and the password in
+# files: its arguments can be read by every user of the VM, its environment by every program of ours.
 query() {
     PGSERVICEFILE=$HOME_DIR/pg_service.conf PGPASSFILE=$HOME_DIR/pgpass PGCONNECT_TIMEOUT=15 \
-        attend timeout -k 5 300 psql -XqtAw -v ON_ERROR_STOP=1 "service=powerlift" -c "$2" >"$1"
+        attend timeout -k 5 "${3:-300}" psql -XqtAw -v ON_ERROR_STOP=1 "service=powerlift" \
+        -c "$2" >"$1"
 }
 
 # column NAME FILE: writes a text of the experiment to FILE, byte for byte (base64 on the way, since
@@ -200,7 +202,8 @@ record_start() {
                     location text, zone text, priority text, image text, image_version text,
                     cpu_model text, cpus integer, memory_bytes bigint, kernel text,
                     started_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz,
-                    outcome text, exit_code integer, PRIMARY KEY (experiment_id, runner_id));
+                    outcome text, exit_code integer, log text,
+                    PRIMARY KEY (experiment_id, runner_id));
                 CREATE TABLE IF NOT EXISTS powerlift_fleet_trial (
                     trial_id integer PRIMARY KEY, experiment_id integer, runner_id integer);
             END IF;
@@ -226,6 +229,31 @@ record_end() {
                     outcome = $(sql_text "$reason")
                   WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" ||
         say "how this VM ended could not be recorded"
+    keep_log 2>/dev/null || say "the end of this log could not be kept"
+}
+
+# An older table has no column for it. To add one needs every reader out of the way: not for long.
+keep_log() {
+    local log
+    log=$(console_tail) && query answer "DO \$\$ BEGIN
+            IF NOT EXISTS (SELECT FROM pg_attribute WHERE attname = 'log'
+                           AND attrelid = to_regclass('powerlift_fleet_runner')) THEN
+                ALTER TABLE powerlift_fleet_runner ADD COLUMN IF NOT EXISTS log text;
+            END IF;
+        END \$\$;
+        UPDATE powerlift_fleet_runner SET log = convert_from(decode('$log', 'base64'), 'UTF8')
+        WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" 10
+}
+
+# The last 32 KB of the console log, in base64, as text that a database takes. cloud-init's output goes
+# through a pipe, and from there into a file of its own.
+console_tail() {
+    local file=/proc/$$/fd/3
+    [[ -f $file ]] || file=/var/log/cloud-init-output.log
+    tail -c "$LOG_BYTES" "$file" | python3 -I -c 'import base64, sys
+text = sys.stdin.buffer.read().decode("utf-8", "replace").replace("\0", "")
+end = text.encode()[-int(sys.argv[1]):].decode("utf-8", "ignore")
+print(base64.b64encode(end.encode()).decode())' "$LOG_BYTES"
 }
 
 readonly MINE="experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID AND end_time IS NULL"

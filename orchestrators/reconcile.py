@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from activities.logs import keep_logs
 from activities.machines import delete_vm, inspect_vms, list_machines
 from activities.trials import count_trials
 from fleet.failures import explain, failure
@@ -14,7 +16,7 @@ from fleet.state import FleetState
 from orchestrators.patterns import Context, Ended, Steps, attempt, is_passing, settle
 from orchestrators.wave import assign
 
-INSPECTED_AT_ONCE = 10
+INSPECTED_AT_ONCE = KEPT_AT_ONCE = 10
 ROLE_PATIENCE = timedelta(minutes=5)
 """How long an identity may stay unknown: mostly seconds; peers wait 2 to 5 minutes."""
 ROLE_TRIES = 5
@@ -73,9 +75,11 @@ def replace_failed(context: Context, fleet: FleetState, ordinals: list[int]) -> 
         task = {"order": fleet.order, "ordinals": ordinals[start : start + INSPECTED_AT_ONCE]}
         result = yield from attempt(context, inspect_vms, task)
         reasons |= result["failures"] if result["ok"] else {}
+    unknown = explain("ProvisioningFailed", NO_WORDS)
+    known = {ordinal: reasons.get(str(ordinal)) or unknown for ordinal in ordinals}
+    yield from keep(context, fleet, known)
     yield from delete(context, fleet, ordinals)
-    for ordinal in ordinals:
-        reason = reasons.get(str(ordinal)) or explain("ProvisioningFailed", NO_WORDS)
+    for ordinal, reason in known.items():
         fleet.doom([ordinal])
         fleet.fail(ordinal, reason, context.current_utc_datetime)
 
@@ -142,10 +146,21 @@ def give_up(context: Context, fleet: FleetState, ordinals: list[int], reason: Fa
     """Delete VMs and say why. What the deletion misses is found by the next look, or by the teardown
     at the end.
     """
+    yield from keep(context, fleet, dict.fromkeys(ordinals, reason))
     yield from delete(context, fleet, ordinals)
     fleet.doom(ordinals)
     for ordinal in ordinals:
         fleet.fail(ordinal, reason, context.current_utc_datetime)
+
+
+def keep(context: Context, fleet: FleetState, reasons: Mapping[int, Failure]) -> Steps:
+    """What VMs have said, before they are deleted: one try, since nothing depends on it."""
+    machines = [{"ordinal": ordinal, "reason": reason} for ordinal, reason in reasons.items()]
+    calls = [
+        (keep_logs, {"order": fleet.order, "machines": machines[start : start + KEPT_AT_ONCE]})
+        for start in range(0, len(machines), KEPT_AT_ONCE)
+    ]
+    yield from settle(context, calls, rounds=1)
 
 
 def delete(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:

@@ -9,7 +9,7 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import names, status
+from fleet import logs, names, status
 from fleet.request import Fault, RequestRefused
 from fleet.secrets import SealBroken
 from fleet.settings import Settings, SettingsError
@@ -18,6 +18,9 @@ from triggers import intake
 bp = df.Blueprint()
 
 _log = logging.getLogger("powerlift.fleet")
+
+PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+"""A console may print anything, HTML included: no browser is to take it for a page of ours."""
 
 REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
 """What the intake raises for a request that it does not take."""
@@ -83,6 +86,26 @@ async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.Htt
     if instance is None:
         return _unknown(fleet_id)
     return _answer(200, {"id": fleet_id, "machines": status.machines(instance)})
+
+
+@bp.function_name("get_log_of_machine")
+@bp.route(route="fleets/{id}/machines/{ordinal}/log", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """The tail of a VM's console as text; its first line tells how the VM ended. 404 without one."""
+    fleet_id, ordinal = req.route_params["id"], req.route_params["ordinal"]
+    instance = None
+    if names.batch_of(fleet_id) is not None:
+        instance = await intake.find(client, fleet_id)
+    if instance is None:
+        return _unknown(fleet_id)
+    try:
+        text = await intake.log_of(instance, ordinal)
+    except logs.NoLog as error:
+        return _problem(404, "No log", str(error))
+    except REFUSALS as error:
+        return _refused(error)
+    return func.HttpResponse(text, headers=PLAIN_TEXT)
 
 
 @bp.function_name("cancel_fleet")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleet import names
+from fleet import logs, names
+from fleet.account import opened
 from fleet.azure import connect
 from fleet.plan import preview
 from fleet.records import order_of
@@ -79,6 +81,18 @@ async def plan(document: Any) -> dict[str, Any]:
     connection = connect(order, settings, secrets.get("client_secret"))
     uri = secrets.get("uri") or settings.database_uri or ""
     return await preview(connection, uri, order)
+
+
+async def log_of(instance: Mapping[str, Any], ordinal: str) -> str:
+    """What a VM's console has said: `logs.of_machine`, with the fleet's own account.
+
+    Raises NoLog, SealBroken, SettingsError.
+    """
+    order: Any = order_in(instance["input"])
+    if not re.fullmatch("[0-9]{1,4}", ordinal):
+        raise logs.NoLog(f"There is no VM {ordinal[:100]!r}: ordinals have four digits at most.")
+    connection, uri = opened(order)
+    return await logs.of_machine(connection, uri, order, int(ordinal))
 
 
 async def cancel(client: Any, instance: str) -> bool:

@@ -41,7 +41,7 @@ class Request:
 
 @dataclass
 class Reply:
-    """An answer. `body` None sends none."""
+    """An answer. `body` None sends none, bytes are sent as they are, and anything else as JSON."""
 
     status: int
     body: Any = None
@@ -83,6 +83,7 @@ class Route:
     @property
     def action(self) -> str:
         """What a role must allow, such as `Microsoft.Compute/virtualMachines/write`."""
-        verb = {"PUT": "write", "DELETE": "delete"}.get(self.method, "read")
+        verbs = {"PUT": "write", "DELETE": "delete", "POST": "action"}
+        verb = verbs.get(self.method, "read")
         type_ = self.type if "." in self.type.split("/")[0] else f"Microsoft.Resources/{self.type}"
         return f"{type_}/{verb}"

@@ -47,6 +47,9 @@ class Machines(Protocol):
     async def stop(self, vm: VirtualMachine) -> None:
         """Turn it off, and remove its directory. Nothing happens when it is not on."""
 
+    def console(self, vm: VirtualMachine) -> bytes:
+        """What its custom data has printed, also after it was turned off."""
+
     async def close(self) -> None:
         """Turn everything off."""
 
@@ -61,6 +64,10 @@ class NoMachines:
 
     async def stop(self, vm: VirtualMachine) -> None:
         """Nothing to do."""
+
+    def console(self, vm: VirtualMachine) -> bytes:
+        """It prints nothing."""
+        return b""
 
     async def close(self) -> None:
         """Nothing to do."""
@@ -148,6 +155,9 @@ class ProcessMachines:
     def _directory(self, vm: VirtualMachine) -> Path:
         return self._machines / vm.name
 
+    def _kept_console(self, vm: VirtualMachine) -> Path:
+        return self._consoles / f"{vm.name}.log"
+
     async def stop(self, vm: VirtualMachine) -> None:
         """Cut the power: the supervisor kills whatever runs, then ends."""
         guest = self._guests.pop(vm.target.key, None)
@@ -156,8 +166,14 @@ class ProcessMachines:
         await guest.turn_off()
         await guest.imds.stop()
         with contextlib.suppress(FileNotFoundError):
-            shutil.move(guest.directory / "console.log", self._consoles / f"{vm.name}.log")
+            shutil.move(guest.directory / "console.log", self._kept_console(vm))
         await asyncio.to_thread(shutil.rmtree, guest.directory, ignore_errors=True)
+
+    def console(self, vm: VirtualMachine) -> bytes:
+        """From where it runs; after its end from where that is kept."""
+        guest = self._guests.get(vm.target.key)
+        file = self._kept_console(vm) if guest is None else guest.directory / "console.log"
+        return file.read_bytes() if file.exists() else b""
 
     async def close(self) -> None:
         """Turn every guest off, all at once."""

@@ -1,4 +1,4 @@
-"""HTTPS on the loopback address: reads requests, asks Entra or ARM, logs, answers."""
+"""HTTPS on the loopback address: reads requests, asks Entra, ARM or the blobs, logs, answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from local.azure.arm import Arm
+from local.azure.boot_diagnostics import BootDiagnostics
 from local.azure.calls import Reply, Request
 from local.azure.clock import Clock
 from local.azure.entra import Entra
@@ -21,8 +22,11 @@ _CLOSE_TIMEOUT = 1.0
 class Server:
     """The one port that clients talk to."""
 
-    def __init__(self, clock: Clock, entra: Entra, arm: Arm, log: WireLog) -> None:
+    def __init__(
+        self, clock: Clock, entra: Entra, diagnostics: BootDiagnostics, arm: Arm, log: WireLog
+    ) -> None:
         self._clock, self._entra, self._arm, self._log = clock, entra, arm, log
+        self._diagnostics = diagnostics
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -49,7 +53,11 @@ class Server:
     async def _handle(self, http: web.Request) -> web.Response:
         number, at = self._log.number(), self._clock.now()
         request = await _read(http)
-        reply = await self._entra.answer(request) or await self._arm.answer(request)
+        reply = (
+            await self._entra.answer(request)
+            or await self._diagnostics.answer(request)
+            or await self._arm.answer(request)
+        )
         self._log.write(number, request, reply, at=at, answered=self._clock.now())
         if request.marks.lost and http.transport is not None:
             http.transport.abort()
@@ -81,4 +89,6 @@ async def _read(http: web.Request) -> Request:
 def _response(reply: Reply) -> web.Response:
     if reply.body is None:
         return web.Response(status=reply.status, headers=reply.headers)
+    if isinstance(reply.body, bytes):
+        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
     return web.json_response(reply.body, status=reply.status, headers=reply.headers)

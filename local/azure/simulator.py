@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from local.azure.arm import Arm
 from local.azure.authorization import Authorization
+from local.azure.boot_diagnostics import BootDiagnostics
 from local.azure.catalog import Catalog
 from local.azure.clock import Clock
 from local.azure.cloud import Cloud, Gate, open_gate
@@ -55,6 +56,7 @@ class AzureSimulator:
         disks = Disks(self.cloud, self._operations)
         self._machines = self._make_machines()
         self._compute = Compute(self.cloud, self._operations, interfaces, disks, self._machines)
+        diagnostics = BootDiagnostics(self.cloud, self._machines)
         rooms = (
             self._operations,
             authorization,
@@ -65,10 +67,11 @@ class AzureSimulator:
             NetworkParts(self.cloud, self._operations),
             disks,
             self._compute,
+            diagnostics,
         )
         arm = Arm(self.cloud, authorization, (route for room in rooms for route in room.routes()))
         self._log = WireLog(options.state / "wire.jsonl")
-        self._server = Server(clock, Entra(directory, gate), arm, self._log)
+        self._server = Server(clock, Entra(directory, gate), diagnostics, arm, self._log)
 
     def _make_machines(self) -> Machines:
         if self._options.machines == "none":

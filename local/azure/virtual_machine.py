@@ -23,6 +23,8 @@ _SECRETS = ("customData", "adminPassword")
 _MUTABLE = ("hardwareProfile", "userData", "diagnosticsProfile", "billingProfile", "licenseType",
             "scheduledEventsProfile", "applicationProfile", "resiliencyProfile")  # fmt: skip
 _SERVER_SET = ("provisioningState", "instanceView", "vmId", "timeCreated")
+# How the codes begin of what goes wrong once the kernel is up.
+_GUEST_FAILURES = ("OSProvisioning", "VMExtension", "VMAgent")
 
 
 @dataclass
@@ -59,6 +61,28 @@ class VirtualMachine(Resource):
     def eviction_policy(self) -> str:
         """What its eviction does: `deallocate`, which is the default, or `delete`."""
         return str(self.properties.get("evictionPolicy") or "Deallocate").lower()
+
+    @property
+    def has_boot_diagnostics(self) -> bool:
+        """Whether its serial console is kept."""
+        profile = self.properties.get("diagnosticsProfile") or {}
+        return bool((profile.get("bootDiagnostics") or {}).get("enabled"))
+
+    @property
+    def has_booted(self) -> bool:
+        """Whether its kernel ever ran."""
+        code = "" if self.failure is None else self.failure.code
+        return self.power is not None or code.startswith(_GUEST_FAILURES)
+
+    def boot_messages(self) -> str:
+        """What its kernel and its system write to the serial console before any custom data runs."""
+        image = self.properties["storageProfile"].get("imageReference") or {}
+        name = f"{image.get('offer', 'linux')} {image.get('exactVersion', '')}".strip()
+        return (
+            f"[    0.000000] Linux version 6.14.0-azure ({name})\n"
+            f"[    3.141593] systemd[1]: Hostname set to <{self.name}>.\n"
+            f"\n{name} {self.name} ttyS0\n\n"
+        )
 
     def disks(self) -> Iterator[Json]:
         """The OS disk, then the data disks, of the storage profile."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from local.azure.calls import Reply, Request
 
-_SECRETS = frozenset(("client_secret", "customdata", "adminpassword", "userdata"))
+_SECRETS = frozenset(("client_secret", "customdata", "adminpassword", "userdata", "sig"))
 _LOGGED_ANSWER_HEADERS = ("Azure-AsyncOperation", "Location", "Retry-After")
 
 
@@ -37,7 +37,7 @@ class WireLog:
             "answered": round(answered, 4),
             "method": request.method,
             "path": request.path,
-            "query": dict(request.query),
+            "query": redact(request.query),
             "headers": {k: v for k, v in request.headers.items() if k != "authorization"},
             "body": redact(request.body),
             "status": reply.status,

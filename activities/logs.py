@@ -1,0 +1,47 @@
+"""What a VM's console has said, kept before the VM is deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import azure.durable_functions as df
+
+from activities.recorded import Json, opened, recorded
+from fleet import logs, names
+from fleet.azure import Azure
+from fleet.failures import describe
+from fleet.records import Failure, Order
+
+bp = df.Blueprint()
+
+_log = logging.getLogger("powerlift.fleet")
+
+
+@bp.activity_trigger(input_name="task")
+@recorded
+async def keep_logs(task: Json) -> Json:
+    """`{order, machines: [{ordinal, reason}]}` -> `{kept}`: the VMs whose log could be had.
+
+    `reason` is the Failure for which a VM is about to be deleted; it is kept too. A log that cannot be
+    had is no failure: the deletion matters more.
+    """
+    order: Order = task["order"]
+    connection, uri = opened(order)
+    machines: list[dict[str, Any]] = task["machines"]
+    kept = await asyncio.gather(*(_end_of(connection, order, **machine) for machine in machines))
+    await asyncio.to_thread(logs.keep, uri, order["experiment_id"], kept)
+    return {"kept": sum(one.log is not None for one in kept)}
+
+
+async def _end_of(connection: Azure, order: Order, ordinal: int, reason: Failure) -> logs.Kept:
+    name = names.machine(order["batch_id"], ordinal)
+    log = None
+    if reason["action"] != "move":  # else Azure had no room: the VM has never been on
+        try:
+            log = await logs.fetch(connection, name)
+        except Exception as error:
+            _log.info("No log of %s is kept: %s", name, describe(error)["code"])
+    outcome = f"{reason['code']}: {reason['message']}"
+    return logs.Kept(names.runner_id(order["batch_id"], ordinal), name, outcome, log)

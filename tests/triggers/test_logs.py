@@ -1,0 +1,177 @@
+"""GET /api/fleets/{id}/machines/{ordinal}/log: of VMs that stand, that failed, that were never there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from local.stack import Stack
+from tests.harness import Api, eventually, experiment, sql, wire
+from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment
+
+STANDS, SILENT, NO_ROOM, MODEST, STAYS, GOES = range(4101, 4107)
+FAULTS = [
+    {"on": "vm.boot", "match": f"-({SILENT}|{MODEST})-", "error": "OSProvisioningTimedOut"},
+    {"on": "vm.boot", "match": f"-{NO_ROOM}-", "error": "AllocationFailed"},
+]
+BOOT_DIAGNOSTICS = ("retrieveBootDiagnosticsData", ".serialconsole.log")
+
+TELLTALE = """
+import os
+print("<b>the URI is", os.environ["DB_URL"])
+"""
+"""What an experiment's script had better not print."""
+
+
+@dataclass(frozen=True)
+class Logs:
+    """A stack whose fleets have come to what they are to be."""
+
+    stack: Stack
+    api: Api
+
+    def get(self, fleet_id: str, ordinal: object = 0) -> requests.Response:
+        url = f"{self.stack.url}/api/fleets/{fleet_id}/machines/{ordinal}/log"
+        return requests.get(url, headers={"x-functions-key": self.stack.key}, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
+    state: Path = tmp_path_factory.mktemp("logs")
+    plan = {"faults": FAULTS}
+    with Stack(state, time_scale=0.01, machines="none", faults=plan) as stack:
+        api, number = Api(stack), experiment(stack)
+        for batch in (STANDS, SILENT, NO_ROOM):
+            api.start(experiment_id=number, n_instances=1, batch_id=batch)
+        uri = modest(stack)
+        api.start(experiment_id=number, n_instances=1, batch_id=MODEST, uri=uri)
+        for batch in (SILENT, NO_ROOM, MODEST):
+            api.wait(f"fleet-{batch}")
+        api.wait(f"fleet-{STANDS}", "watch")
+        yield Logs(stack, api)
+
+
+def modest(stack: Stack) -> str:
+    """The URI of a role that may do what a fleet needs, and no more."""
+    sql(stack, "CREATE ROLE modest LOGIN PASSWORD 'modest'")
+    sql(stack, "GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO modest")
+    return f"postgresql://modest:modest@{stack.db_uri.partition('@')[2]}"
+
+
+def boot_diagnostics(logs: Logs, batch: int) -> list[str]:
+    """What the fleet asked of Azure for a VM's log, and its deletions, in order."""
+    calls = [call for call in wire(logs.stack, batch=batch) if "-0000" in call["path"]]
+    asked = [call for call in calls if call["path"].endswith(BOOT_DIAGNOSTICS)]
+    deleted = [call for call in calls if call["method"] == "DELETE"]
+    return [call["method"] for call in sorted([*asked, *deleted], key=lambda call: call["n"])]
+
+
+def test_a_standing_vm_shows_its_console(shown: Logs):
+    first, _, log = shown.get(f"fleet-{STANDS}").text.partition("\n")
+    assert (first, "systemd" in log) == (
+        "# powerlift-vm-4101-0000 has not ended; its console as Azure has it now (the last 32 KB)",
+        True,
+    )
+
+
+def test_a_log_is_plain_text_to_every_browser(shown: Logs):
+    headers = shown.get(f"fleet-{STANDS}").headers
+    told = (headers["Content-Type"], headers["X-Content-Type-Options"])
+    assert told == ("text/plain; charset=utf-8", "nosniff")
+
+
+def test_the_log_of_a_vm_that_failed_outlives_it(shown: Logs):
+    first, _, log = shown.get(f"fleet-{SILENT}").text.partition("\n")
+    words = "OSProvisioningTimedOut: OS Provisioning for VM 'powerlift-vm-4102-0000' did not finish"
+    assert (words in first, "its console as it was then" in first) == (True, True)
+    assert "<powerlift-vm-4102-0000>" in log
+
+
+def test_a_log_costs_two_requests_before_the_deletion(shown: Logs):
+    assert boot_diagnostics(shown, SILENT)[:3] == ["POST", "GET", "DELETE"]
+
+
+def test_of_a_vm_that_had_no_room_no_log_is_asked_for(shown: Logs):
+    assert set(boot_diagnostics(shown, NO_ROOM)) == {"DELETE"}
+
+
+def test_of_a_vm_that_never_booted_the_reason_is_told(shown: Logs):
+    answer = shown.get(f"fleet-{NO_ROOM}")
+    detail = answer.json()["detail"]
+    told = (answer.status_code, answer.headers["Content-Type"])
+    assert told == (404, "application/problem+json")
+    assert detail.startswith("powerlift-vm-4103-0000 is not there (any more). It ended at ")
+    assert "AllocationFailed" in detail
+
+
+def test_a_log_that_cannot_be_kept_changes_nothing_else(shown: Logs):
+    fleets = [shown.api.get(f"fleet-{batch}").json() for batch in (SILENT, MODEST)]
+    ends = [(fleet["phase"], fleet["missing"]) for fleet in fleets]
+    assert ends[0] == ends[1]
+
+
+def test_a_database_that_refuses_logs_is_one_line_of_the_apps_log(shown: Logs):
+    log = (shown.stack.logs / "host.log").read_text()
+    lines = [line for line in log.splitlines() if f"keep_logs of batch {MODEST}" in line]
+    assert lines
+    assert all("SQLSTATE 42501" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("fleet_id", "ordinal"),
+    [
+        ("fleet-999999", 0),
+        ("nonsense", 0),
+        (f"fleet-{STANDS}", 17),
+        (f"fleet-{STANDS}", 99999),
+        (f"fleet-{STANDS}", "first"),
+        (f"fleet-{STANDS}", "..%2F0"),
+    ],
+)
+def test_what_is_not_there_has_no_log(shown: Logs, fleet_id: str, ordinal: object):
+    assert shown.get(fleet_id, ordinal).status_code == 404
+
+
+def test_a_log_is_not_told_without_a_key(shown: Logs):
+    url = f"{shown.stack.url}/api/fleets/fleet-{STANDS}/machines/0/log"
+    assert requests.get(url, timeout=30).status_code == 401
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Logs of a VM that ran and deleted itself, and of one that ended and was asked to stay."""
+    packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("ended")
+    with packages_at_hand(packages), Stack(state, time_scale=0.02) as stack:
+        logs = Logs(stack, Api(stack))
+        for batch, goes in ((STAYS, False), (GOES, True)):
+            number = real_experiment(stack, 1, f"{TELLTALE}\n{SMALL_RUNNER}")
+            document = {"experiment_id": number, "n_instances": 1, "batch_id": batch}
+            logs.api.start(**document, delete_on_complete=goes)
+        yield {
+            "password": stack.db_uri.split("@")[0].rpartition(":")[2],
+            "gone": eventually(lambda: has_ended(logs, GOES, "as it was then"), 120),
+            "stays": eventually(lambda: has_ended(logs, STAYS, "as Azure has it now"), 120),
+        }
+
+
+def has_ended(logs: Logs, batch: int, source: str) -> str | None:
+    text = logs.get(f"fleet-{batch}").text
+    first = text.partition("\n")[0]
+    return text if ": no more work (exit code 0)" in first and source in first else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["gone", "stays"])
+def test_what_the_script_printed_is_in_the_log(ended: dict[str, Any], which: str):
+    assert "<b>the URI is postgresql" in ended[which]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["gone", "stays"])
+def test_the_password_that_it_printed_is_not(ended: dict[str, Any], which: str):
+    assert ended["password"] not in ended[which]
