@@ -4,7 +4,7 @@ import azure.durable_functions as df
 
 from activities import cancels, leftovers, logs, machines, network, permissions, plan, trials
 from orchestrators import cancel, fleet, teardown, wave
-from triggers import http, queue, timer
+from triggers import http, queue, timer, view
 
 app = df.DFApp()
 
@@ -12,6 +12,7 @@ for room in (
     http,
     queue,
     timer,
+    view,
     fleet,
     wave,
     teardown,
