@@ -47,7 +47,7 @@ function render(fleet, fault) {
   const now = Date.now() + clockSkew;
   show(byId("body"), true);
   attr(byId("content"), "aria-busy", null);
-  updateSummary(fleet, known.progress, now);
+  updateSummary(fleet, known.progress, known.machines, now);
   updateTrials(fleet, known.progress, now);
   updateFailures(fleet);
   updateTimeline(fleet, known.machines, now);

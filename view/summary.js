@@ -9,14 +9,14 @@ const CODE = 80, WORDS = 800; // characters; what Azure says is shorter
 
 let shownPhase = null;
 
-export function updateSummary(fleet, progress, now) {
+export function updateSummary(fleet, progress, records, now) {
   const name = progress?.experiment?.name;
   text(byId("experiment"), `Experiment ${fleet.experiment_id}${name ? ` · ${clip(name, WORDS)}` : ""}`);
   attr(byId("experiment"), "title", name ? clip(name, WORDS) : null);
   text(byId("name"), fleet.id);
   setPhase(fleet);
   steps(fleet);
-  text(byId("sentence"), sentence(fleet, progress, now));
+  text(byId("sentence"), sentence(fleet, progress, records, now));
   facts(fleet, now);
   reason(fleet);
   counts(fleet.machines);

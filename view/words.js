@@ -86,10 +86,10 @@ export function placeLabel(place) {
 
 export const ended = (trials) => trials.complete + trials.error;
 
-/** One sentence, or two, on how a fleet stands. */
-export function sentence(fleet, progress, now) {
+/** Some sentences on how a fleet stands; `records` are those of its VMs. */
+export function sentence(fleet, progress, records, now) {
   const tell = SENTENCES[fleet.phase] ?? SENTENCES.watch;
-  return [tell(fleet, progress, now), trouble(fleet)].filter(Boolean).join(" ");
+  return [tell(fleet, progress, now).trim(), trouble(fleet, records)].filter(Boolean).join(" ");
 }
 
 const SENTENCES = {
@@ -142,9 +142,12 @@ function left({ machines }) {
   return machines.accepted > 0 ? "Nothing of it is left." : "";
 }
 
-function trouble({ machines, missing }) {
-  if (!machines.failed) return "";
+/** VMs that Azure took back are gone, not failed: their records say that something ended them. */
+function trouble({ machines, missing }, records) {
+  const failed = Math.max(machines.failed, records.filter((one) => one.ended).length);
+  if (!failed) return "";
   const lost = Object.values(missing ?? {}).reduce((sum, n) => sum + n, 0);
-  const rest = lost ? `${whole(lost)} without another in ${lost === 1 ? "its" : "their"} stead` : "others took their stead";
-  return `${plural(machines.failed, "VM")} failed; ${machines.failed === 1 && !lost ? "another took its stead" : rest}.`;
+  const stead = failed === 1 ? "another took its stead" : "others took their stead";
+  const rest = lost ? `${whole(lost)} without another in ${lost === 1 ? "its" : "their"} stead` : stead;
+  return `${plural(failed, "VM")} failed; ${rest}.`;
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ PLACES: list[Json] = [
     {"location": "westus2", "zone": None, "vm_size": "Standard_D2s_v5", "priority": "Regular"},
 ]
 PRICES = (0.0211, 0.0211, 0.096)
+SAID = ("message", "action", "advice")
 FAILURES = {
     "ZonalAllocationFailed": (
         "Allocation failed. We do not have sufficient capacity for the requested VM size in this zone.",
@@ -91,7 +92,7 @@ class Scene:
         states = Counter(one["state"] for one in self.machines)
         failed = Counter(one["ended"]["code"] for one in self.machines if one["ended"])
         groups = [
-            {"code": code, "count": n, **dict(zip(("message", "action", "advice"), FAILURES[code], strict=True))}
+            {"code": code, "count": n, **dict(zip(SAID, FAILURES[code], strict=True))}
             for code, n in failed.most_common()
         ]  # fmt: skip
         return {
@@ -143,8 +144,8 @@ class Scene:
             "trials": self.trials(),
             "series": {
                 "start": self.at(0), "step": step,
-                "complete": [sum(good for at, good in self.ends if at <= mark) for mark in marks],
-                "error": [sum(not good for at, good in self.ends if at <= mark) for mark in marks],
+                "complete": ended_by(marks, [at for at, good in self.ends if good]),
+                "error": ended_by(marks, [at for at, good in self.ends if not good]),
             },
             "before": {"complete": 0, "error": 0},
             "trials_per_hour": rate or None,
@@ -259,6 +260,11 @@ class Scene:
         return sums
 
 
+def ended_by(marks: list[float], ends: list[float]) -> list[int]:
+    """How many of the sorted `ends` had come to pass at each mark."""
+    return [bisect_right(ends, mark) for mark in marks]
+
+
 HOSTILE = {
     "markup": "<script>alert(1)</script><img src=x onerror=alert(2)>",
     "long": "x" * 4096,
@@ -267,28 +273,35 @@ HOSTILE = {
 }
 
 
-def hostile(change: Callable[[str], str] = lambda text: text) -> Scene:
+class Hostile(Scene):
     """A fleet whose every text comes from somebody who means harm."""
-    scene = Scene("fleet-7", vms=6, name=" ".join(HOSTILE.values()))
-    texts = list(HOSTILE.values())
-    for at, machine in enumerate(scene.machines):
-        words = change(texts[at % len(texts)])
-        machine |= {"name": words, "outcome": words}
-        machine["place"] = {**machine["place"], "vm_size": words, "location": words}
-        machine["ended"] = {"code": words, "message": words, "next": words} if at % 2 else None
-        machine["state"] = "failed" if at % 2 else "running"
-    plain = scene.status
-    shown = plain if not any(one["ended"] for one in scene.machines) else None
-    assert shown is None
-    scene.status = lambda: _hostile_status(scene, texts)  # type: ignore[method-assign]
-    scene.progress = lambda: {**Scene().progress(), "experiment": {"id": 12, "name": scene.name}}  # type: ignore[method-assign]
-    return scene
 
+    def __init__(self) -> None:
+        super().__init__(name=" ".join(HOSTILE.values()), failing=0)
+        for at, machine in enumerate(self.machines):
+            words = [*HOSTILE.values()][at % len(HOSTILE)]
+            machine |= {"name": words, "outcome": words}
+            machine["place"] = {**machine["place"], "vm_size": words, "location": words}
+            if at % 2:
+                machine |= {
+                    "state": "failed",
+                    "ended": {"code": words, "message": words, "next": words},
+                }
 
-def _hostile_status(scene: Scene, texts: list[str]) -> Json:
-    status = Scene(scene.id).status()
-    said = [{"code": t, "count": 1, "message": t, "action": t, "advice": t} for t in texts]
-    places = [{"place": t, "accepted": 1, "failed": {t: 1}} for t in texts]
-    reason = {"code": texts[0], "message": texts[1], "advice": texts[2], "action": texts[3]}
-    more = {"missing": {t: 1 for t in texts}, "reason": reason, "phase": "failed"}
-    return {**status, "failures": said, "warnings": texts, "places": places, **more}
+    def status(self) -> Json:
+        texts = [*HOSTILE.values()]
+        why = {"code": texts[0], "message": texts[1], "advice": texts[2], "action": texts[3]}
+        return {
+            **Scene(self.id).status(),
+            "failures": [
+                {"code": t, "count": 1, "message": t, "action": t, "advice": t} for t in texts
+            ],
+            "places": [{"place": t, "accepted": 1, "failed": {t: 1}} for t in texts],
+            "warnings": texts,
+            "missing": dict.fromkeys(texts, 1),
+            "reason": why,
+            "phase": "failed",
+        }
+
+    def progress(self) -> Json:
+        return {**Scene(self.id).progress(), "experiment": {"id": 12, "name": self.name}}

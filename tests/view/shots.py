@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from local.chromium import ARGUMENTS, find_chromium
 from local.stack import CACHE
-from tests.view.scenes import Scene, hostile
+from tests.view.scenes import Hostile, Scene
 from tests.view.stage import KEY, Stage
 
 SIZES = {"narrow": (390, 844), "wide": (1440, 900)}
@@ -37,12 +37,12 @@ def cancelled(page: Page, stage: Stage) -> None:
 
 
 def failed(page: Page, stage: Stage) -> None:
-    stage.show(hostile())
+    stage.show(Hostile())
 
 
 def detail(page: Page, stage: Stage) -> None:
     stage.show(Scene(vms=12, trials=900))
-    stage.logs = {n: "# VM\n" + "Cloud-init v. 24.1 running\n" * 30 for n in range(50)}
+    stage.logs = dict.fromkeys(range(50), "# VM\n" + "Cloud-init v. 24.1 running\n" * 30)
 
 
 def open_detail(page: Page) -> None:
@@ -102,8 +102,8 @@ def take(browser: Browser, stage: Stage, name: str, size: str, scheme: str, path
     if name == "list":
         stage.show(
             Scene("fleet-9", elapsed=40, vms=50), Scene("fleet-8", vms=200, trials=9000),
-            Scene("fleet-6", phase="done", elapsed=4000), Scene("fleet-5", phase="cancelled", elapsed=300),
-            hostile(),
+            Scene("fleet-6", phase="done", elapsed=4000),
+            Scene("fleet-5", phase="cancelled", elapsed=300), Hostile(),
         )  # fmt: skip
     path_of = "view" if name == "list" else "fleet-7/view"
     fragment = "" if name == "key" else f"#key={KEY.replace('+', '%2B')}"

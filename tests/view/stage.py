@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ class Stage:
     """Serves `fleets` (scenes by their id) at `url`. A context manager.
 
     `away` is what it does instead of answering the API: "drop" ends connections, "fail" answers 503.
+    `broken` are parts of a fleet ("/machines") that answer 503.
     `requests` is every request, as method and path with query; `cancelled` the ids that were deleted.
     """
 
@@ -28,6 +30,8 @@ class Stage:
         self.key, self.away = KEY, ""
         self.requests: list[str] = []
         self.cancelled: list[str] = []
+        self._looks = 0
+        self.broken: set[str] = set()
         self.logs: dict[int, str] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -55,7 +59,9 @@ class Stage:
         if parts == [""]:
             return _json(200, {"fleets": [one.status() for one in self.fleets.values()]})
         if scene is None:
-            return _json(404, {"title": "No such fleet", "detail": f"There is no fleet {parts[0]}."})
+            return _json(
+                404, {"title": "No such fleet", "detail": f"There is no fleet {parts[0]}."}
+            )
         if method == "DELETE":
             self.cancelled.append(scene.id)
             scene.phase = "teardown"
@@ -65,7 +71,15 @@ class Stage:
             if text is None:
                 return _json(404, {"title": "No log", "detail": "Its console has said nothing."})
             return 200, "text/plain; charset=utf-8", text
-        return _json(200, scene.answers()["/".join(["", *parts[1:]])])
+        part = "/".join(["", *parts[1:]])
+        if part in self.broken:
+            return _json(503, {})
+        answer = scene.answers()[part]
+        if part == "/progress":  # time goes on, whether or not anything happens
+            self._looks += 1
+            as_of = scene.now + timedelta(seconds=self._looks)
+            answer = {**answer, "as_of": as_of.isoformat()}
+        return _json(200, answer)
 
 
 def _json(status: int, body: Any) -> tuple[int, str, str]:
@@ -84,7 +98,9 @@ def _handler(stage: Stage) -> Callable[..., BaseHTTPRequestHandler]:
             if path.endswith("/view"):
                 return self._page("fleet.html")
             if path.startswith("/sources/"):
-                return self._send(200, {"Content-Type": "text/javascript"}, (SOURCES / path[9:]).read_text())
+                return self._send(
+                    200, {"Content-Type": "text/javascript"}, (SOURCES / path[9:]).read_text()
+                )
             if stage.away == "drop":
                 self.close_connection = True
                 return self.connection.close()
@@ -95,7 +111,7 @@ def _handler(stage: Stage) -> Callable[..., BaseHTTPRequestHandler]:
             status, kind, body = stage.api(self.command, path)
             self._send(status, {"Content-Type": kind}, body)
 
-        do_GET = do_DELETE = answer
+        do_GET = do_DELETE = answer  # noqa: N815
 
         def _page(self, name: str) -> None:
             self._send(200, page(name).headers, page(name).html)
