@@ -78,7 +78,7 @@ function reason(fleet) {
 
 const COUNTS = [
   ["wanted", "wanted", ""],
-  ["accepted", "accepted by Azure", "quarter"],
+  ["accepted", "accepted", "quarter"],
   ["permitted", "have their role", "half"],
   ["running", "run", "full"],
   ["failed", "failed", "cross"],

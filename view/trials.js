@@ -23,7 +23,7 @@ export function updateTrials(fleet, progress, now) {
   bar(trials);
   legend(trials);
   const perHour = progress?.trials_per_hour;
-  text(byId("rate"), perHour && !isTerminal(fleet.phase) ? `${quantity(perHour)} an hour of late` : "");
+  text(byId("rate"), perHour && !isTerminal(fleet.phase) ? `${quantity(perHour)} an hour lately` : "");
   drawChart(points(progress), {
     total: trials?.total ?? 0,
     end: isTerminal(fleet.phase) ? null : moment(progress?.expected_end),

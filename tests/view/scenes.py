@@ -168,7 +168,9 @@ class Scene:
     def _machines(self, draw: random.Random) -> list[Json]:
         """All VMs asked for so far, those that came in the stead of others among them."""
         machines: list[Json] = []
-        asked = [(i, 8 + 0.9 * i + draw.uniform(0, 4), None, 1) for i in range(self.vms)]
+        asked: list[tuple[int, float, int | None, int]] = [
+            (i, 8 + 0.9 * i + draw.uniform(0, 4), None, 1) for i in range(self.vms)
+        ]
         following = self.vms
         for ordinal, begun, replaces, attempt in asked:
             if begun > self.elapsed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -22,6 +23,11 @@ def starting(page: Page, stage: Stage) -> None:
 
 def running(page: Page, stage: Stage) -> None:
     stage.show(Scene(vms=12, trials=900, elapsed=1500))
+
+
+def readme(page: Page, stage: Stage) -> None:
+    page.set_viewport_size({"width": 1080, "height": 1290})
+    stage.show(Scene(vms=8, trials=600, elapsed=1500, failing=0.3, seed=5))
 
 
 def thousand(page: Page, stage: Stage) -> None:
@@ -69,6 +75,7 @@ SHOTS: dict[str, Shot] = {
     "hostile": (failed, None),
     "detail": (detail, open_detail),
     "asking": (running, asking),
+    "readme": (readme, None),
 }
 
 
@@ -79,7 +86,8 @@ def main(directory: Path, names: list[str]) -> None:
         browser = playwright.chromium.launch(
             executable_path=chromium.path, args=ARGUMENTS, env={**chromium.env}
         )
-        for scheme in ("light", "dark"):
+        schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+        for scheme in schemes:
             for size in SIZES:
                 for name in names or [*SHOTS, "list", "key", "away"]:
                     path = directory / f"{name}-{size}-{scheme}.png"
@@ -87,11 +95,18 @@ def main(directory: Path, names: list[str]) -> None:
         browser.close()
 
 
-def take(browser: Browser, stage: Stage, name: str, size: str, scheme: str, path: Path) -> None:
+def take(
+    browser: Browser,
+    stage: Stage,
+    name: str,
+    size: str,
+    scheme: Literal["light", "dark"],
+    path: Path,
+) -> None:
     width, height = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
-    )  # type: ignore[arg-type]
+    )
     page = context.new_page()
     page.on("console", lambda message: print(name, message.text))
     page.on("pageerror", lambda error: print(name, error))
@@ -115,7 +130,7 @@ def take(browser: Browser, stage: Stage, name: str, size: str, scheme: str, path
     if after:
         after(page)
     page.wait_for_timeout(500)
-    page.screenshot(path=path, full_page=True)
+    page.screenshot(path=path, full_page=name != "readme")
     context.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -93,36 +94,33 @@ def _handler(stage: Stage) -> Callable[..., BaseHTTPRequestHandler]:
         def answer(self) -> None:
             stage.requests.append(f"{self.command} {self.path}")
             path = urlsplit(self.path).path
-            if path == "/api/fleets/view":
-                return self._page("fleets.html")
+            script = {"Content-Type": "text/javascript"}
             if path.endswith("/view"):
-                return self._page("fleet.html")
-            if path.startswith("/sources/"):
-                return self._send(
-                    200, {"Content-Type": "text/javascript"}, (SOURCES / path[9:]).read_text()
-                )
-            if stage.away == "drop":
+                shown = page("fleets.html" if path == "/api/fleets/view" else "fleet.html")
+                self._send(200, shown.headers, shown.html)
+            elif path.startswith("/sources/"):
+                self._send(200, script, (SOURCES / path.removeprefix("/sources/")).read_text())
+            elif stage.away == "drop":
                 self.close_connection = True
-                return self.connection.close()
-            if stage.away == "fail":
-                return self._send(503, {}, "")
-            if self.headers["x-functions-key"] != stage.key:
-                return self._send(401, {}, "")  # the Functions host says no more
-            status, kind, body = stage.api(self.command, path)
-            self._send(status, {"Content-Type": kind}, body)
+                self.connection.close()
+            elif stage.away == "fail":
+                self._send(503, {}, "")
+            elif self.headers["x-functions-key"] != stage.key:
+                self._send(401, {}, "")  # the Functions host says no more
+            else:
+                status, kind, body = stage.api(self.command, path)
+                self._send(status, {"Content-Type": kind}, body)
 
         do_GET = do_DELETE = answer  # noqa: N815
-
-        def _page(self, name: str) -> None:
-            self._send(200, page(name).headers, page(name).html)
 
         def _send(self, status: int, headers: Any, body: str) -> None:
             data = body.encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(data))}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
+            with suppress(ConnectionError):  # a page that was closed meanwhile
+                self.end_headers()
+                self.wfile.write(data)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
