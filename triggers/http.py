@@ -9,7 +9,7 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import logs, names, status
+from fleet import document, logs, names, status
 from fleet.request import Fault, RequestRefused
 from fleet.secrets import SealBroken
 from fleet.settings import Settings, SettingsError
@@ -32,7 +32,9 @@ REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
 async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet; 200 for a repeat of the same batch; 400, 409."""
     try:
-        accepted = await intake.submit(client, _json(req), req.headers.get("Idempotency-Key"))
+        accepted = await intake.submit(
+            client, document.read(req.get_body()), req.headers.get("Idempotency-Key")
+        )
     except REFUSALS as error:
         return _refused(error)
     url = f"{req.url.partition('?')[0].rstrip('/')}/{accepted.id}"
@@ -45,7 +47,7 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 async def plan(req: func.HttpRequest) -> func.HttpResponse:
     """What a fleet of this request would meet; creates nothing. 200 with faults and all; 400."""
     try:
-        return _answer(200, await intake.plan(_json(req)))
+        return _answer(200, await intake.plan(document.read(req.get_body())))
     except REFUSALS as error:
         return _refused(error)
 
@@ -129,13 +131,6 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
     except SettingsError as error:
         return _problem(503, "The app is not set up", " ".join(error.faults))
     return _answer(200, {"status": "ok"})
-
-
-def _json(req: func.HttpRequest) -> Any:
-    try:
-        return req.get_json()
-    except ValueError:
-        raise RequestRefused([Fault("", "The body is no JSON.")]) from None
 
 
 def _refused(error: Exception) -> func.HttpResponse:
