@@ -10,7 +10,6 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from fleet.checks import Status
 from fleet.records import Failure, Place, Trials
 
 Phase = Literal[
@@ -28,6 +27,8 @@ Phase = Literal[
 PHASES = (
     "`done`, `cancelled` and `failed` are its ends; in `provisioned` every VM runs or has failed."
 )
+BATCH = "The idempotency key, which is in the names of all of the fleet's resources."
+Status = Literal["ok", "warning", "fault", "unknown"]
 State = Literal["refused", "creating", "running", "failed", "gone"]
 Count = Annotated[int, Field(ge=0)]
 FleetId = Annotated[str, Field(pattern=r"^fleet-(0|[1-9][0-9]{0,18})$", examples=["fleet-7"])]
@@ -59,8 +60,7 @@ class Submitted(TypedDict):
 
     id: FleetId
     """The fleet's id."""
-    batch_id: Batch
-    """The idempotency key, which is in the names of all of the fleet's resources."""
+    batch_id: Annotated[Batch, Field(description=BATCH)]
     links: Links
     """Where to go from here."""
 
@@ -159,21 +159,25 @@ class Summary(Told):
     """When it was asked for."""
 
 
-class Fleet(Told):
+class Shown(Told):
+    """A fleet as its durable instance shows it."""
+
+    id: Annotated[FleetId, Field(description="The fleet's id.")]
+    batch_id: Annotated[Batch, Field(description=BATCH)]
+    experiment_id: Annotated[
+        Count, Field(description="Powerlift's experiment, whose trials the fleet runs.")
+    ]
+    created_at: Annotated[Time, Field(description="When it was asked for.")]
+    updated_at: Annotated[Time, Field(description="When the above was last written.")]
+    summary: Annotated[
+        Summary | None,
+        Field(description="How it ended; null before, and where it was ended from outside."),
+    ]
+
+
+class Fleet(Shown):
     """A fleet as it is."""
 
-    id: FleetId
-    """The fleet's id."""
-    batch_id: Batch
-    """The idempotency key, which is in the names of all of the fleet's resources."""
-    experiment_id: Count
-    """Powerlift's experiment, whose trials the fleet runs."""
-    created_at: Time
-    """When it was asked for."""
-    updated_at: Time
-    """When the above was last written."""
-    summary: Summary | None
-    """How it ended; null before, and where it was ended from outside."""
     links: Links
     """Where to go from here."""
 
@@ -267,8 +271,8 @@ class Series(TypedDict):
 
     start: Time
     """When the first step begins."""
-    step: Annotated[float, Field(gt=0)]
-    """Seconds between two points."""
+    step: Annotated[float, Field(ge=0)]
+    """Seconds between two points; 0 where there are none."""
     complete: Annotated[list[Count], Field(max_length=240)]
     """Trials that ended well until then."""
     error: Annotated[list[Count], Field(max_length=240)]

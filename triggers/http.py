@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import re
-from typing import Any
+from typing import Any, cast
 
 import azure.durable_functions as df
 import azure.functions as func
 
 from fleet import document, logs, names, status
+from fleet.answers import (
+    Cancelled,
+    Fleet,
+    Fleets,
+    Health,
+    Links,
+    Machines,
+    Problem,
+    RequestFault,
+    Submitted,
+)
 from fleet.request import Fault, RequestRefused
 from fleet.secrets import SealBroken
 from fleet.settings import Settings, SettingsError
@@ -39,7 +50,7 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     except REFUSALS as error:
         return _refused(error)
     links = _links(req, accepted.id)
-    body = {"id": accepted.id, "batch_id": accepted.batch_id, "links": links}
+    body: Submitted = {"id": accepted.id, "batch_id": accepted.batch_id, "links": links}
     return _answer(202 if accepted.created else 200, body, {"Location": links["self"]})
 
 
@@ -58,12 +69,13 @@ async def plan(req: func.HttpRequest) -> func.HttpResponse:
 @bp.durable_client_input(client_name="client")
 async def list_fleets(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Every fleet that the app still knows, the newest first."""
-    fleets = [
+    fleets: list[Fleet] = [
         {**shown, "links": _links(req, shown["id"])}
         for shown in map(status.answer, await intake.find_all(client))
     ]
-    fleets.sort(key=lambda fleet: str(fleet["created_at"]), reverse=True)
-    return _answer(200, {"fleets": fleets})
+    fleets.sort(key=lambda fleet: fleet["created_at"], reverse=True)
+    body: Fleets = {"fleets": fleets}
+    return _answer(200, body)
 
 
 @bp.function_name("get_fleet")
@@ -77,8 +89,8 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     if batch_id is None or instance is None:
         return _unknown(fleet_id)
     teardown = await intake.find(client, names.teardown_id(batch_id))
-    shown = status.answer(instance, teardown)
-    return _answer(200, {**shown, "links": _links(req, fleet_id)})
+    body: Fleet = {**status.answer(instance, teardown), "links": _links(req, fleet_id)}
+    return _answer(200, body)
 
 
 @bp.function_name("list_machines_of_fleet")
@@ -91,7 +103,8 @@ async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.Htt
     if instance is None:
         return _unknown(fleet_id)
     try:
-        return _answer(200, {"id": fleet_id, "machines": await intake.machines_of(instance)})
+        body: Machines = {"id": fleet_id, "machines": await intake.machines_of(instance)}
+        return _answer(200, body)
     except REFUSALS as error:
         return _refused(error)
 
@@ -137,8 +150,8 @@ async def cancel_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     fleet_id = req.route_params["id"]
     if names.batch_of(fleet_id) is None or not await intake.cancel(client, fleet_id):
         return _unknown(fleet_id)
-    links = _links(req, fleet_id)
-    return _answer(202, {"id": fleet_id, "links": links}, {"Location": links["self"]})
+    body: Cancelled = {"id": fleet_id, "links": _links(req, fleet_id)}
+    return _answer(202, body, {"Location": body["links"]["self"]})
 
 
 @bp.function_name("health")
@@ -149,7 +162,8 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
         _ = Settings.read()
     except SettingsError as error:
         return _problem(503, "The app is not set up", " ".join(error.faults))
-    return _answer(200, {"status": "ok"})
+    body: Health = {"status": "ok"}
+    return _answer(200, body)
 
 
 async def _found(client: Any, fleet_id: str) -> dict[str, Any] | None:
@@ -159,11 +173,16 @@ async def _found(client: Any, fleet_id: str) -> dict[str, Any] | None:
     return await intake.find(client, fleet_id)
 
 
-def _links(req: func.HttpRequest, fleet_id: str) -> dict[str, str]:
+def _links(req: func.HttpRequest, fleet_id: str) -> Links:
     """A fleet's URLs, from that of a request."""
     url = re.sub("(?i)/fleets(/.*)?$", f"/fleets/{fleet_id}", req.url.partition("?")[0])
-    parts = {part: f"{url}/{part}" for part in ("machines", "progress", "view")}
-    return {"self": url, **parts, "cancel": url}
+    return {
+        "self": url,
+        "machines": f"{url}/machines",
+        "progress": f"{url}/progress",
+        "view": f"{url}/view",
+        "cancel": url,
+    }
 
 
 def _refused(error: Exception) -> func.HttpResponse:
@@ -183,10 +202,14 @@ def _unknown(fleet_id: str) -> func.HttpResponse:
 def _problem(
     code: int, title: str, detail: str, faults: list[Fault] | None = None
 ) -> func.HttpResponse:
-    problem: dict[str, Any] = {"type": "about:blank", "title": title, "status": code}
-    problem["detail"] = detail
+    problem: Problem = {
+        "type": "about:blank",
+        "title": title,
+        "status": code,
+        "detail": detail,
+    }
     if faults is not None:
-        problem["errors"] = faults
+        problem["errors"] = cast(list[RequestFault], faults)
     return _answer(code, problem, {"Content-Type": "application/problem+json"})
 
 
