@@ -343,7 +343,7 @@ class Progress(TypedDict):
     expected_end: Time | None
     """When the last trial ends if it goes on like this; null where that cannot be told."""
     vm_hours: VmHours
-    """How long the fleet's VMs have been there."""
+    """What Azure bills, within a look of the fleet."""
     cost: Cost | None
     """Null where no price is known."""
     problem: str | None

@@ -34,6 +34,9 @@ _log = logging.getLogger("powerlift.fleet")
 PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
 """A console may print anything, HTML included: no browser is to take it for a page of ours."""
 
+READ = ["GET", "HEAD"]
+"""The host gives HEAD to no function that does not ask for it, and keeps a body to itself."""
+
 REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
 """What the intake raises for a request that it does not take."""
 
@@ -65,7 +68,7 @@ async def plan(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @bp.function_name("list_fleets")
-@bp.route(route="fleets", methods=["GET"])
+@bp.route(route="fleets", methods=READ)
 @bp.durable_client_input(client_name="client")
 async def list_fleets(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Every fleet that the app still knows, the newest first."""
@@ -79,7 +82,7 @@ async def list_fleets(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 
 
 @bp.function_name("get_fleet")
-@bp.route(route="fleets/{id}", methods=["GET"])
+@bp.route(route="fleets/{id}", methods=READ)
 @bp.durable_client_input(client_name="client")
 async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """One fleet: phase, VMs and trials by state, failures grouped by code."""
@@ -94,7 +97,7 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 
 
 @bp.function_name("list_machines_of_fleet")
-@bp.route(route="fleets/{id}/machines", methods=["GET"])
+@bp.route(route="fleets/{id}/machines", methods=READ)
 @bp.durable_client_input(client_name="client")
 async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """A record per VM, those that failed included, at most one look old."""
@@ -110,7 +113,7 @@ async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.Htt
 
 
 @bp.function_name("get_progress_of_fleet")
-@bp.route(route="fleets/{id}/progress", methods=["GET"])
+@bp.route(route="fleets/{id}/progress", methods=READ)
 @bp.durable_client_input(client_name="client")
 async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """The trials over time, when they will be done, VM-hours, and what these cost."""
@@ -125,7 +128,7 @@ async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.Http
 
 
 @bp.function_name("get_log_of_machine")
-@bp.route(route="fleets/{id}/machines/{ordinal}/log", methods=["GET"])
+@bp.route(route="fleets/{id}/machines/{ordinal}/log", methods=READ)
 @bp.durable_client_input(client_name="client")
 async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """The tail of a VM's console as text; its first line tells how the VM ended. 404 without one."""
@@ -155,7 +158,7 @@ async def cancel_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 
 
 @bp.function_name("health")
-@bp.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@bp.route(route="health", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:
     """200 when the app can take a request; 503 with every setting that is missing or wrong."""
     try:
