@@ -82,7 +82,7 @@ class MachineCounts(TypedDict):
     accepted: Count
     """VMs that Azure has accepted, whatever became of them."""
     permitted: Count
-    """Living VMs whose roles stand: they can delete themselves."""
+    """VMs that got their role, and so could delete themselves, whatever became of them."""
     running: Count
     """VMs that run now."""
     failed: Count

@@ -21,7 +21,9 @@ def read(body: bytes) -> Any:
         raise _refused(f"The body is larger than {LIMIT} bytes.")
     try:
         text = body.decode("utf-8-sig")
-        document = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        document = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_number
+        )
         json.dumps(document, ensure_ascii=False).encode()
     except RequestRefused:
         raise
@@ -45,6 +47,12 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = [name[:100] for name, count in counts.items() if count > 1][:10]
         raise _refused(f"An object has a name more than once: {', '.join(twice)}.")
     return found
+
+
+def _number(text: str) -> int | float:
+    """2.0 is an integer to JSON Schema, and to what writes numbers in one way only."""
+    number = float(text)
+    return int(number) if abs(number) < 2**53 and number.is_integer() else number
 
 
 def _constant(text: str) -> NoReturn:

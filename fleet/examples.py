@@ -80,7 +80,7 @@ _PLACE = {
     "priority": "Regular",
 }
 _TRIALS = {"total": 24, "ready": 18, "running": 2, "complete": 4, "error": 0}
-_SHOWN = {
+_TOLD: dict[str, Any] = {
     "id": "fleet-7",
     "batch_id": 7,
     "experiment_id": 1,
@@ -110,8 +110,7 @@ _SHOWN = {
 ANSWERS: dict[str, Any] = {
     "Submitted": {"id": "fleet-7", "batch_id": 7, "links": _LINKS},
     "Cancelled": {"id": "fleet-7", "links": _LINKS},
-    "Fleet": _SHOWN,
-    "Fleets": {"fleets": [_SHOWN]},
+    "Fleet": _TOLD,
     "Machines": {
         "id": "fleet-7",
         "machines": [

@@ -45,7 +45,7 @@ class Place(TypedDict):
     location: str
     """The Azure region."""
     zone: str | None
-    """The availability zone, `1` to `3`; None outside of zones."""
+    """The availability zone, `1` to `3`; null outside of zones."""
     vm_size: str
     """As Azure names it: `Standard_D2s_v5`."""
     priority: str

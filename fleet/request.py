@@ -50,7 +50,7 @@ ResourceId = Annotated[
 SUBNET = (
     r"^/subscriptions/{0}/resourceGroups/{0}/providers/Microsoft\.Network/virtualNetworks/{0}"
     r"/subnets/{0}$"
-).replace("{0}", r"[^/?#%\x00-\x1f\x7f]+")
+).replace("{0}", r"[-\w.()]+")
 SubnetId = Annotated[
     str,
     StringConstraints(pattern=f"(?i){SUBNET}", max_length=1024),
@@ -273,7 +273,8 @@ def chosen_batch(request: FleetRequest, idempotency_key: str | None) -> int:
     if request.batch_id is not None:
         return request.batch_id
     if idempotency_key:
-        digest = hashlib.sha256(idempotency_key.encode()).digest()
+        # A header may hold any bytes; those that are no UTF-8 come as half surrogate pairs.
+        digest = hashlib.sha256(idempotency_key.encode(errors="surrogatepass")).digest()
         return int.from_bytes(digest[:8], "big") >> (64 - BATCH_BITS)
     return secrets.randbits(BATCH_BITS)
 

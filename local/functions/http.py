@@ -68,7 +68,7 @@ def make_application(
     """The host's web application: the routes of `add_routes`, and every other path for functions."""
     application = web.Application(middlewares=[_problems], client_max_size=_MAX_BODY)
     add_routes(application.router)
-    application.router.add_route("*", "/{path:.*}", functions.handle)
+    application.router.add_route("*", r"/{path:[\s\S]*}", functions.handle)  # %0A as well
     return application
 
 
