@@ -16,9 +16,11 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @recorded
 async def take_stock(task: Json) -> Json:
-    """`{order, machines, at}` -> `{trials}`: counts by state, or null when the experiment is gone.
+    """`{order, machines, at, counted?, ended?}` -> `{trials}`: counts by state, or null when the
+    experiment is gone.
 
-    `machines` are records of VMs (`ledger.record`) as they stood `at` that time.
+    `machines` are records of VMs (`ledger.record`) as they stood `at` that time, `counted` is the
+    count before, and `ended` the phase in which the fleet ends with this.
     """
     order: Order = task["order"]
     _, uri = opened(order)
