@@ -74,7 +74,7 @@ def progress(
     *,
     as_of: datetime,
     ended: bool,
-    problem: str | None,
+    problem: str | None = None,
 ) -> Progress:
     """What `GET /fleets/{id}/progress` tells; `shown` is from `machines`. Without a `course`, `problem`
     says why there is none.
