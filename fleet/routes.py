@@ -89,7 +89,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "Stands for a `batch_id`, where the request has none: the same key is the same "
         "fleet, however often it is sent.",
         "schema": {"type": "string"},
-        "example": "tuesday",
+        "example": "benchmark-of-march-1",
     },
     "If-None-Match": {
         "name": "If-None-Match",
