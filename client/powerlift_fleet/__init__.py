@@ -1,8 +1,68 @@
-"""Powerlift Fleet for benchmark code."""
+"""Powerlift Fleet for benchmark code.
+
+Importing this imports nothing but the standard library; each name brings what it needs when it is
+first used.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from powerlift_fleet._version import __version__
+from powerlift_fleet.errors import (
+    ApiError,
+    AppUnavailable,
+    BatchTaken,
+    ConfigurationError,
+    FleetCancelled,
+    FleetEnded,
+    FleetError,
+    FleetFailed,
+    FleetTimeout,
+    FleetUnreachable,
+    NotFound,
+    RequestRefused,
+    Unauthorized,
+)
+
+if TYPE_CHECKING:
+    from powerlift_fleet.client import AsyncFleetClient, FleetClient
+
+__all__ = [
+    "ApiError",
+    "AppUnavailable",
+    "AsyncFleetClient",
+    "BatchTaken",
+    "ConfigurationError",
+    "FleetCancelled",
+    "FleetClient",
+    "FleetEnded",
+    "FleetError",
+    "FleetFailed",
+    "FleetTimeout",
+    "FleetUnreachable",
+    "NotFound",
+    "RequestRefused",
+    "Unauthorized",
+    "__version__",
+    "source",
+]
+
+_LATE = {"AsyncFleetClient": "client", "FleetClient": "client"}
+"""Names that need more than the standard library, and the module that has each."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def source(memory_limit: str = "") -> str:
