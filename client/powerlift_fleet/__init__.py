@@ -29,11 +29,16 @@ from powerlift_fleet.errors import (
 
 if TYPE_CHECKING:
     from powerlift_fleet.client import AsyncFleetClient, FleetClient
+    from powerlift_fleet.executor import AzureVMFleet
+    from powerlift_fleet.experiment import Run, run_experiment
+    from powerlift_fleet.process import run_azure_process
+    from powerlift_fleet.storage_queue import submit_by_queue
 
 __all__ = [
     "ApiError",
     "AppUnavailable",
     "AsyncFleetClient",
+    "AzureVMFleet",
     "BatchTaken",
     "ConfigurationError",
     "FleetCancelled",
@@ -45,12 +50,24 @@ __all__ = [
     "FleetUnreachable",
     "NotFound",
     "RequestRefused",
+    "Run",
     "Unauthorized",
     "__version__",
+    "run_azure_process",
+    "run_experiment",
     "source",
+    "submit_by_queue",
 ]
 
-_LATE = {"AsyncFleetClient": "client", "FleetClient": "client"}
+_LATE = {
+    "AsyncFleetClient": "client",
+    "AzureVMFleet": "executor",
+    "FleetClient": "client",
+    "Run": "experiment",
+    "run_azure_process": "process",
+    "run_experiment": "experiment",
+    "submit_by_queue": "storage_queue",
+}
 """Names that need more than the standard library, and the module that has each."""
 
 
