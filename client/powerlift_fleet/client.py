@@ -153,12 +153,14 @@ class FleetClient(_Client):
         except StopIteration:
             return
 
-    def wait(self, fleet: str | int, timeout: float | None = None) -> Json:
+    def wait(
+        self, fleet: str | int, timeout: float | None = None, *, interval: float = INTERVAL
+    ) -> Json:
         """Wait until the fleet is done; returns its last status.
 
         Raises FleetFailed, FleetCancelled; FleetTimeout after `timeout` seconds.
         """
-        return self._run(self._flows.wait(fleet, timeout, INTERVAL))
+        return self._run(self._flows.wait(fleet, timeout, interval))
 
     def close(self) -> None:
         """Close the connections."""
@@ -257,9 +259,11 @@ class AsyncFleetClient(_Client):
         except StopIteration:
             return
 
-    async def wait(self, fleet: str | int, timeout: float | None = None) -> Json:
+    async def wait(
+        self, fleet: str | int, timeout: float | None = None, *, interval: float = INTERVAL
+    ) -> Json:
         """As FleetClient.wait."""
-        return await self._run(self._flows.wait(fleet, timeout, INTERVAL))
+        return await self._run(self._flows.wait(fleet, timeout, interval))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -148,7 +148,7 @@ def text_of(function: Callable[[Any], object]) -> str:
         module = ast.parse(textwrap.dedent(text))
     except (OSError, TypeError, SyntaxError):
         module, text = ast.Module([], []), ""
-    if not any(isinstance(node, ast.FunctionDef) for node in module.body):
+    if name not in [node.name for node in module.body if isinstance(node, ast.FunctionDef)]:
         raise ConfigurationError(
             f"The text of {name} cannot be found. A VM runs the text of a trial function: write it "
             "with def, in a file or a notebook's cell."

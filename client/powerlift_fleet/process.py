@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from powerlift_fleet.client import FleetClient
+from powerlift_fleet.client import INTERVAL, FleetClient
 from powerlift_fleet.errors import ConfigurationError
 from powerlift_fleet.flows import settled
 
@@ -66,7 +66,7 @@ def run_azure_process(
     }
     with FleetClient() as client:
         fleet = client.submit(request)["id"]
-        for status in client.watch(fleet):
+        for status in client.watch(fleet, INTERVAL):
             if status["phase"] in ("failed", "cancelled"):
                 settled(status)
             if status["provisioned_at"] is not None:

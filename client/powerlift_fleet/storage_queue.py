@@ -66,10 +66,11 @@ def _send(connection_string: str, queue: str, text: str) -> None:
         detail = f"The storage account has no queue {queue!r}. Check FLEET_QUEUE of the app."
         raise NotFound(404, "There is no such queue", detail) from None
     except azure.HttpResponseError as error:
-        if error.status_code not in (401, 403):
+        # A key that is none fails before anything is sent, and then there is no status.
+        if not isinstance(error, azure.ClientAuthenticationError) and error.status_code != 403:
             raise FleetUnreachable(_silence(f"it answered {error.status_code}")) from None
-        code = error.status_code
         detail = "Check the account's key, and its network rules."
+        code = error.status_code or 401
         raise Unauthorized(code, "The storage account does not let us in", detail) from None
     except azure.AzureError as error:
         raise FleetUnreachable(_silence(type(error).__name__)) from None
