@@ -14,7 +14,13 @@ from powerlift_fleet.cli import exits, fields
 from powerlift_fleet.cli.session import Program, Session, connected, say, show
 from powerlift_fleet.cli.text import clean, clean_lines, count
 from powerlift_fleet.cli.watch import INTERVAL, follow
-from powerlift_fleet.errors import ConfigurationError, FleetError
+from powerlift_fleet.errors import (
+    AppUnavailable,
+    ConfigurationError,
+    FleetError,
+    FleetUnreachable,
+)
+from powerlift_fleet.flows import new_batch_id
 from powerlift_fleet.wire import fleet_id
 
 STATES = ("refused", "creating", "running", "failed", "gone")
@@ -38,8 +44,9 @@ def cli() -> None:
 
     \b
     Example:
-      powerlift-fleet plan --experiment 1 --vms 2
-      powerlift-fleet submit --experiment 1 --vms 2 --wait
+      powerlift-fleet plan --experiment 1 --vms 2 --vm-size Standard_D2s_v5 --zones 1,2,3
+      powerlift-fleet submit --experiment 1 --vms 2 --timeout 300 --tag team=ml
+      powerlift-fleet status fleet-7 --watch
     """
 
 
@@ -79,22 +86,34 @@ def submit(session: Session, wait: bool, interval: float, **asked: Any) -> int:
     Example:
       powerlift-fleet submit --experiment 1 --vms 2 --timeout 300 --tag team=ml
     """
-    request = fields.document(**asked)
-    with session.client() as client:
-        accepted = client.submit(request)
+    accepted = _submit(session, fields.document(**asked))
     fleet = str(accepted["id"])
     if session.as_json:
         session.answer(accepted, line=wait)
     else:
         click.echo(clean(fleet))
-        _say_accepted(fleet, bool(accepted.get("created", True)), wait)
+        say(
+            "Accepted." if accepted["created"] else "It was there already: nothing new was started."
+        )
+        if not wait:
+            say(f"Watch it: powerlift-fleet status {clean(fleet)} --watch")
     return exits.of_fleet(follow(session, fleet, interval)) if wait else exits.OK
 
 
-def _say_accepted(fleet: str, created: bool, wait: bool) -> None:
-    say("Accepted." if created else "It was there already: nothing new was started.")
-    if not wait:
-        say(f"Watch it: powerlift-fleet status {clean(fleet)} --watch")
+def _submit(session: Session, request: dict[str, Any]) -> dict[str, Any]:
+    """As the client's, with a batch id that the user learns where no answer comes."""
+    chosen = request.get("batch_id") is None
+    if chosen:
+        request["batch_id"] = new_batch_id()
+    try:
+        with session.client() as client:
+            accepted = client.submit(request)
+    except (KeyboardInterrupt, FleetUnreachable, AppUnavailable):
+        batch = clean(request["batch_id"], 40)
+        say(f"It may have been started. Submit it with --batch-id {batch}: that is the same fleet.")
+        raise
+    # A repeat of ours may be answered as one, though it is this very command that made the fleet.
+    return {**accepted, "created": chosen or accepted["created"]}
 
 
 @cli.command()
@@ -280,8 +299,9 @@ def view(session: Session, fleet: str, in_browser: bool, with_key: bool) -> int:
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> int:
-    """Print what makes a shell complete commands, options and fleets.
+    """Print what makes a shell complete them.
 
+    Commands, options, and the ids of fleets.
     For ~/.bashrc, ~/.zshrc and ~/.config/fish/config.fish, in their order:
 
     \b

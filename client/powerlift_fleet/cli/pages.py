@@ -13,13 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from powerlift_fleet.cli import bar, words
-from powerlift_fleet.cli.text import clean, count, moment, now, relative, span
+from powerlift_fleet.cli.text import clean, count, moment, now, span
 
 if TYPE_CHECKING:
     from powerlift_fleet.cli.watch import View
 
 NARROW = 72
 """Columns below which tables become lists."""
+CRAMPED = 110
+"""Likewise for VMs that say how they ended."""
 _INDENT = (0, 0, 0, 2)
 
 _COLOURS = {
@@ -118,38 +120,32 @@ def machines_page(machines: Sequence[Mapping[str, Any]], out: Console) -> Render
         return Text("No VM has been asked for, or none is in such a state.")
     today = now()
     rows = [_machine(one, today) for one in machines]
-    if out.width < NARROW:
+    if out.width < (CRAMPED if any(row[-1] for row in rows) else NARROW):
         return Group(*(_block(row) for row in rows))
-    table = _table("VM", "state", "since", "trials", "place", "how it ended")
-    table.columns[5].overflow = "fold"
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return _table(("VM", "state", "since", "trials", "errors", "place", "how it ended"), rows)
 
 
-def _machine(one: Mapping[str, Any], today: datetime) -> tuple[Text, ...]:
+def _machine(one: Mapping[str, Any], today: datetime) -> list[Text]:
     state, since = clean(one.get("state"), 20), words.since(one)
     number = clean(one.get("ordinal"), 8)
     if one.get("replaces") is not None:
         number += f" for {clean(one['replaces'], 8)}"
-    ago = f"{span(max(0.0, (today - since).total_seconds()))} ago" if since else ""
-    return (
-        Text(number), Text(state, _COLOURS.get(state, "")), Text(ago), Text(words.work(one)),
-        Text(words.place(one.get("place"))), Text(words.ending(one)),
-    )  # fmt: skip
+    trials, errors = words.work(one)
+    return [
+        Text(number), Text(state, _COLOURS.get(state, "")), Text(_ago(since, today)), Text(trials),
+        Text(errors, "red"), Text(words.place(one.get("place"))), Text(words.ending(one)),
+    ]  # fmt: skip
 
 
-def _block(row: tuple[Text, ...]) -> RenderableType:
-    """A VM on a narrow terminal: a line of its own for each long fact."""
-    number, state, ago, trials, place, ending = row
-    first = Text.assemble(("VM ", "dim"), number, "  ", state)
-    if ago.plain:
-        first.append_text(Text.assemble("  ", ago))
-    lines: list[RenderableType] = [first]
-    if trials.plain:
-        lines.append(Padding(Text.assemble(("trials ", "dim"), trials), _INDENT))
-    lines += [Padding(text, _INDENT) for text in (place, ending) if text.plain]
-    return Group(*lines)
+def _block(row: list[Text]) -> RenderableType:
+    """A VM where a table has no room: its state, then its place and work, then its end."""
+    number, state, ago, trials, errors, place, ending = row
+    first = Text("  ").join([Text.assemble(("VM ", "dim"), number), state, ago])
+    if trials:
+        place = Text.assemble(place, ", ", trials, " trials")
+    if errors:
+        place = Text.assemble(place, ", ", errors, " with an error")
+    return Group(first, *(Padding(text, _INDENT) for text in (place, ending) if text))
 
 
 def list_page(fleets: Sequence[Mapping[str, Any]], out: Console) -> RenderableType:
@@ -157,21 +153,34 @@ def list_page(fleets: Sequence[Mapping[str, Any]], out: Console) -> RenderableTy
     if not fleets:
         return Text("The app knows of no fleet.")
     today = now()
-    narrow = out.width < NARROW
-    table = _table("fleet", "phase", *(() if narrow else ("experiment",)), "VMs", "trials", "began")
-    for fleet in fleets:
-        vms, trials = words.machines(fleet), words.trials(fleet)
-        phase, began = words.phase(fleet), moment(fleet.get("created_at"))
-        ago = began and f"{span(max(0.0, (today - began).total_seconds()))} ago"
-        table.add_row(
-            Text(clean(fleet.get("id"), 40)),
-            Text(phase, _COLOURS.get(phase, "cyan")),
-            *(() if narrow else (Text(clean(fleet.get("experiment_id"), 20)),)),
-            Text(f"{vms.done}/{vms.total}"),
-            Text(f"{trials.done}/{trials.total}" if trials else ""),
-            Text((ago if narrow else began and relative(began, today)) or ""),
+    rows = [_listed(fleet, today) for fleet in fleets]
+    if out.width >= NARROW:
+        return _table(("fleet", "phase", "experiment", "VMs", "trials", "began"), rows)
+    return Group(
+        *(
+            Group(
+                Text("  ").join([fleet, phase]),
+                Padding(Text.assemble(vms, " VMs, ", trials or "?", " trials, ", began), _INDENT),
+            )
+            for fleet, phase, _, vms, trials, began in rows
         )
-    return table
+    )
+
+
+def _listed(fleet: Mapping[str, Any], today: datetime) -> list[Text]:
+    vms, trials, phase = words.machines(fleet), words.trials(fleet), words.phase(fleet)
+    return [
+        Text(clean(fleet.get("id"), 40)),
+        Text(phase, _COLOURS.get(phase, "cyan")),
+        Text(clean(fleet.get("experiment_id"), 20)),
+        Text(f"{vms.done}/{vms.total}"),
+        Text(f"{trials.done}/{trials.total}" if trials else ""),
+        Text(_ago(moment(fleet.get("created_at")), today)),
+    ]
+
+
+def _ago(when: datetime | None, today: datetime) -> str:
+    return f"{span(max(0.0, (today - when).total_seconds()))} ago" if when else ""
 
 
 def plan_page(plan: Mapping[str, Any], out: Console) -> RenderableType:
@@ -195,25 +204,25 @@ def plan_page(plan: Mapping[str, Any], out: Console) -> RenderableType:
             for status, name, text in rows
         ]
         return Group(*parts)
-    table = _table("", "check", "finding")
-    table.columns[2].overflow = "fold"
-    for row in rows:
-        table.add_row(*row)
-    return Group(*parts, Text(), table)
+    return Group(*parts, Text(), _table(("", "check", "finding"), rows))
 
 
-def _check(one: Mapping[str, Any]) -> tuple[Text, Text, Text]:
+def _check(one: Mapping[str, Any]) -> list[Text]:
     status = clean(one.get("status"), 20)
     text = Text(clean(one.get("detail"), words.LONGEST))
     if one.get("advice") and status != "ok":
         text.append(f"\n{clean(one['advice'], words.LONGEST)}", "italic")
-    return Text(status, _COLOURS.get(status, "")), Text(clean(one.get("name"), 40)), text
+    return [Text(status, _COLOURS.get(status, "")), Text(clean(one.get("name"), 40)), text]
 
 
-def _table(*names: str) -> Table:
+def _table(names: Sequence[str], rows: Sequence[Sequence[Text]]) -> Table:
+    """A table of the columns that hold anything."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in names:
-        table.add_column(name)
+    kept = [at for at in range(len(names)) if any(row[at] for row in rows)]
+    for at in kept:
+        table.add_column(names[at], overflow="fold")
+    for row in rows:
+        table.add_row(*(row[at] for at in kept))
     return table
 
 

@@ -113,10 +113,10 @@ def facts(
 def places(status: Document) -> Iterator[tuple[str, str]]:
     """Each place, and what came of it."""
     for one in status.get("places") or []:
-        said = [f"{count(_number(one, 'accepted'), 'VM')} accepted"]
-        failed = one.get("failed") or {}
-        said += [f"{number:,} {clean(code, 60)}" for code, number in failed.items()]
-        yield clean(one.get("place"), 120), ", ".join(said)
+        failed = (one.get("failed") or {}).items()
+        codes = ", ".join(f"{number:,} {clean(code, 60)}" for code, number in failed)
+        accepted = f"{count(_number(one, 'accepted'), 'VM')} accepted"
+        yield clean(one.get("place"), 120), f"{accepted}; failed: {codes}" if codes else accepted
 
 
 def reason(status: Document) -> Iterator[str]:
@@ -179,13 +179,12 @@ def ending(machine: Document) -> str:
     return clean(machine.get("outcome") or "", LONGEST)
 
 
-def work(machine: Document) -> str:
-    """A VM's trials: `12`, `12, 1 with an error`."""
+def work(machine: Document) -> tuple[str, str]:
+    """How many of a VM's trials have ended, and how many of those with an error; empty for none."""
     told = machine.get("trials") or {}
-    if not any(told.values()):
-        return ""
-    errors = f", {_number(told, 'error')} with an error" if told.get("error") else ""
-    return f"{_number(told, 'complete') + _number(told, 'error'):,}{errors}"
+    errors = _number(told, "error")
+    ended = _number(told, "complete") + errors
+    return f"{ended:,}" if ended else "", f"{errors:,}" if errors else ""
 
 
 def _cost(told: Document, ended: bool) -> str:
