@@ -13,7 +13,7 @@ from powerlift_fleet._version import __version__
 from powerlift_fleet.cli import exits, fields
 from powerlift_fleet.cli.session import Program, Session, connected, say, show
 from powerlift_fleet.cli.text import clean, clean_lines, count
-from powerlift_fleet.cli.watch import INTERVAL, follow
+from powerlift_fleet.cli.watch import INTERVAL, follow, look
 from powerlift_fleet.errors import (
     AppUnavailable,
     ConfigurationError,
@@ -154,14 +154,12 @@ def status(session: Session, fleet: str, watch: bool, interval: float) -> int:
     fleet = fleet_id(fleet)
     if watch:
         return exits.of_fleet(follow(session, fleet, interval))
-    from powerlift_fleet.cli.watch import Looker
-
     with session.client() as client:
         if session.as_json:
             told = client.status(fleet)
             session.answer(told)
             return exits.of_fleet(told)
-        view = Looker(client, fleet).look()
+        view = look(client, fleet)
     show(lambda out: _pages().fleet_page(view, out))
     return exits.of_fleet(view.status)
 
@@ -238,7 +236,7 @@ def cancel(session: Session, fleet: str, yes: bool, wait: bool, interval: float)
         say(f"{fleet} is being torn down.")
     if not wait:
         return exits.OK
-    ended = exits.of_fleet(follow(session, fleet, interval))
+    ended = exits.of_fleet(follow(session, fleet, interval, cancelled=True))
     return exits.OK if ended == exits.CANCELLED else ended
 
 

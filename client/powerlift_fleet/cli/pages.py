@@ -185,15 +185,12 @@ def _ago(when: datetime | None, today: datetime) -> str:
 
 def plan_page(plan: Mapping[str, Any], out: Console) -> RenderableType:
     """A plan: its verdict, then its checks, the worst first."""
-    verdict = ("A fleet of this request would go on", "bold green")
-    if not plan.get("ok"):
-        verdict = ("A fleet of this request could not work", _COLOURS["fault"])
     places = [clean(place, 120) for place in plan.get("places") or []]
     known = [(count(int(plan.get("n_instances") or 0), "VM"), ", then ".join(places))]
     trials = plan.get("trials")
     if trials:
         known.append((count(trials["total"], "trial"), f"{trials['ready']:,} ready"))
-    parts: list[RenderableType] = [Text(f"{verdict[0]}.", verdict[1])]
+    parts: list[RenderableType] = [_verdict(plan)]
     parts.append(Padding(_pairs([pair for pair in known if pair[1]], out), _INDENT))
     order = {"fault": 0, "warning": 1, "unknown": 2}
     checks = sorted(plan.get("checks") or [], key=lambda one: order.get(one.get("status"), 3))
@@ -205,6 +202,14 @@ def plan_page(plan: Mapping[str, Any], out: Console) -> RenderableType:
         ]
         return Group(*parts)
     return Group(*parts, Text(), _table(("", "check", "finding"), rows))
+
+
+def _verdict(plan: Mapping[str, Any]) -> Text:
+    if plan.get("ok"):
+        return Text("A fleet of this request would go on.", "bold green")
+    if any(one.get("status") == "fault" for one in plan.get("checks") or []):
+        return Text("A fleet of this request could not work.", _COLOURS["fault"])
+    return Text("Whether a fleet of this request would work cannot be seen.", _COLOURS["unknown"])
 
 
 def _check(one: Mapping[str, Any]) -> list[Text]:

@@ -118,7 +118,7 @@ class Program(click.Group):
     """A group of commands that return an exit code of `exits`; their failures are words, or JSON."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        as_json = "--json" in ctx.args or "--json" in sys.argv
+        as_json = "--json" in ctx.args
         try:
             code = super().invoke(ctx)
         except FleetError as error:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ INTERVAL = 5.0
 """Seconds between two looks: the app itself looks at a fleet every 5 to 30 s."""
 RESTART = 600.0
 """Seconds that we wait for an app that has answered before: a deployment takes minutes."""
-
 ATTEMPT = 10.0
 """Seconds of one look: a silence is to be told soon."""
 
@@ -57,78 +56,68 @@ class View:
         return f"waiting for the app, which has not answered for {silent}"
 
 
-class Looker:
-    """Looks at one fleet. An app without `progress` is not asked for it twice."""
+def look(client: FleetClient, fleet: str) -> View:
+    """Look at a fleet. Raises what the client's `status` does.
 
-    def __init__(self, client: FleetClient, fleet: str) -> None:
-        self._client, self._fleet = client, fleet
-        self._has_progress = True
-
-    def look(self) -> View:
-        """Raises what the client's `status` does; progress that cannot be had is none."""
-        status = self._client.status(self._fleet)
-        progress = None
-        if self._has_progress:
-            try:
-                progress = self._client.progress(self._fleet)
-            except NotFound:
-                self._has_progress = False
-            except (ApiError, FleetUnreachable):
-                pass
-        return View(status, progress)
+    Progress that cannot be had is none: an older app has no such route.
+    """
+    status = client.status(fleet)
+    try:
+        return View(status, client.progress(fleet))
+    except (ApiError, FleetUnreachable):
+        return View(status)
 
 
-def follow(session: Session, fleet: str, interval: float = INTERVAL) -> Document:
+def follow(
+    session: Session, fleet: str, interval: float = INTERVAL, cancelled: bool = False
+) -> Document:
     """Show a fleet until it has ended; returns its last status.
 
-    The fleet goes on when we are interrupted. Raises FleetError where the app stays silent.
+    It goes on when we are interrupted; `cancelled` is one that goes to its end. Raises FleetError as
+    `status` does, and where the app falls silent for good.
     """
-    with session.client(patience=0, timeout=ATTEMPT) as client:
-        shown = View()
-        display = _screen if _has_screen(session) else _lines
-        try:
-            with display(session) as tell:
-                for shown in _views(client, fleet, interval, session.patience):
-                    tell(shown)
-        except KeyboardInterrupt:
-            _finish(session, shown)
-            fleet = str(shown.status.get("id", fleet))
-            say(
-                f"We no longer look; {fleet} goes on.\n"
-                f"  powerlift-fleet status {fleet} --watch   looks on\n"
-                f"  powerlift-fleet cancel {fleet}           ends it"
-            )
-            raise
-        _finish(session, shown)
-        return shown.status
+    with session.client() as client:
+        view = look(client, fleet)
+    display = _screen() if _has_screen(session) else nullcontext(Lines(session).tell)
+    try:
+        with session.client(patience=0, timeout=ATTEMPT) as client, display as tell:
+            tell(view)
+            while view.silent_since is not None or view.status["phase"] not in TERMINAL:
+                time.sleep(interval if view.silent_since is None else min(interval, 1.0))
+                view = _next(client, fleet, view, max(RESTART, session.patience))
+                tell(view)
+    except (KeyboardInterrupt, FleetError) as error:
+        _finish(session, view)
+        if isinstance(error, KeyboardInterrupt):
+            _say_goodbye(clean(view.status["id"], 40), cancelled)
+        raise
+    _finish(session, view)
+    return view.status
 
 
-def _views(client: FleetClient, fleet: str, interval: float, patience: float) -> Iterator[View]:
-    """Views until the fleet has ended, also of silences. Raises the error that a silence ends with."""
-    looker, last = Looker(client, fleet), View()
-    while True:
-        try:
-            last = looker.look()
-        except (FleetUnreachable, AppUnavailable, NotFound) as error:
-            last = _silent(last, error, patience)
-        yield last
-        if last.silent_since is None and last.status.get("phase") in TERMINAL:
-            return
-        time.sleep(interval if last.silent_since is None else min(interval, 1.0))
-
-
-def _silent(last: View, error: FleetError, patience: float) -> View:
-    """The view of a silence. Raises the error when it is none, or has lasted too long.
+def _next(client: FleetClient, fleet: str, last: View, patience: float) -> View:
+    """The next view, also of a silence. Raises the error of one that has lasted for too long.
 
     A host that has not loaded the app yet answers 404: that of a fleet that we have seen is one.
     """
-    known = bool(last.status)
-    if isinstance(error, NotFound) and not known:
-        raise error
-    since = last.silent_since if last.silent_since is not None else time.monotonic()
-    if time.monotonic() - since >= (max(RESTART, patience) if known else patience):
-        raise error
-    return replace(last, silent_since=since, silence=str(error))
+    try:
+        return look(client, fleet)
+    except (FleetUnreachable, AppUnavailable, NotFound) as error:
+        since = time.monotonic() if last.silent_since is None else last.silent_since
+        if time.monotonic() - since >= patience:
+            raise
+        return replace(last, silent_since=since, silence=str(error))
+
+
+def _say_goodbye(fleet: str, cancelled: bool) -> None:
+    say(
+        f"We no longer look; the teardown of {fleet} goes on."
+        if cancelled
+        else f"We no longer look; {fleet} goes on."
+    )
+    say(f"  powerlift-fleet status {fleet} --watch   looks on")
+    if not cancelled:
+        say(f"  powerlift-fleet cancel {fleet}           ends it")
 
 
 def _has_screen(session: Session) -> bool:
@@ -138,7 +127,7 @@ def _has_screen(session: Session) -> bool:
 
 
 @contextmanager
-def _screen(session: Session) -> Iterator[Callable[[View], None]]:
+def _screen() -> Iterator[Callable[[View], None]]:
     """The whole screen, drawn anew each second: whatever was there is back afterwards."""
     from rich.live import Live
 
@@ -163,36 +152,41 @@ def _screen(session: Session) -> Iterator[Callable[[View], None]]:
         yield tell
 
 
-@contextmanager
-def _lines(session: Session) -> Iterator[Callable[[View], None]]:
+class Lines:
     """A line for each change: of the API's JSON for scripts, else of text with the time before it."""
-    said: list[Any] = [None, False]
-    told: set[str] = set()
 
-    def tell(view: View) -> None:
-        if view.waiting:
-            if not said[1]:
-                _tell(session, f"The app does not answer; we wait for it. {view.silence}")
-            said[1] = True
-            return
-        if said[1]:
-            _tell(session, "The app answers again.")
-            said[1] = False
-        if session.as_json:
-            if (new := _what_changes(view.status)) != said[0]:
-                said[0] = new
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._last: Any = None
+        self._silent = False
+        self._told: set[str] = set()
+
+    def tell(self, view: View) -> None:
+        silent = view.silent_since is not None
+        if silent and not self._silent:
+            _say(f"The app does not answer; we wait for it. {view.silence}")
+        elif self._silent and not silent:
+            _say("The app answers again.")
+        self._silent = silent
+        if not silent and self._session.as_json:
+            if self._is_new(_what_changes(view.status)):
                 click.echo(json.dumps(view.status))
-            return
-        if (line := words.line(view.status, view.progress)) != said[0]:
-            said[0] = line
+        elif not silent:
+            self._tell_in_words(view)
+
+    def _tell_in_words(self, view: View) -> None:
+        line = words.line(view.status, view.progress)
+        if self._is_new(line):
             _print(line)
         for title, lines in words.failures(view.status):
             code = title.partition(",")[0]
-            if code not in told:
-                told.add(code)
+            if code not in self._told:
+                self._told.add(code)
                 _print(f"{code}: {' '.join(lines)}")
 
-    yield tell
+    def _is_new(self, shown: object) -> bool:
+        last, self._last = self._last, shown
+        return bool(shown != last)
 
 
 def _what_changes(status: Mapping[str, Any]) -> Document:
@@ -204,7 +198,7 @@ def _print(text: str) -> None:
     click.echo(f"{now():%Y-%m-%dT%H:%M:%SZ}  {text}")
 
 
-def _tell(session: Session, text: str) -> None:
+def _say(text: str) -> None:
     say(f"{now():%Y-%m-%dT%H:%M:%SZ}  {clean(text)}")
 
 
