@@ -136,14 +136,20 @@ class FleetClient(_Client):
         return self._run(self._flows.cancel(fleet))
 
     def watch(
-        self, fleet: str | int, interval: float = INTERVAL, *, appears_within: float = 0.0
+        self,
+        fleet: str | int,
+        interval: float = INTERVAL,
+        *,
+        appears_within: float = 0.0,
+        patience: float | None = None,
     ) -> Iterator[Json]:
         """Statuses, one every `interval` seconds, until the fleet has ended.
 
-        A silence of the app is ridden out for `patience` seconds. `appears_within` is for a fleet
-        asked for by queue: how long the app may not know it yet.
+        A silence of the app is ridden out for the client's patience; once it has answered, for
+        `patience` seconds where that is given. `appears_within` is for a fleet asked for by queue:
+        how long the app may not know it yet.
         """
-        flow = self._flows.watch(fleet, interval, appears_within=appears_within)
+        flow = self._flows.watch(fleet, interval, None, appears_within, patience)
         try:
             step = next(flow)
             while True:
@@ -246,10 +252,15 @@ class AsyncFleetClient(_Client):
         return await self._run(self._flows.cancel(fleet))
 
     async def watch(
-        self, fleet: str | int, interval: float = INTERVAL, *, appears_within: float = 0.0
+        self,
+        fleet: str | int,
+        interval: float = INTERVAL,
+        *,
+        appears_within: float = 0.0,
+        patience: float | None = None,
     ) -> AsyncIterator[Json]:
         """As FleetClient.watch."""
-        flow = self._flows.watch(fleet, interval, appears_within=appears_within)
+        flow = self._flows.watch(fleet, interval, None, appears_within, patience)
         try:
             step = next(flow)
             while True:

@@ -24,7 +24,25 @@ class ConfigurationError(FleetError, ValueError):
     """What the client was given cannot be used: no URL, no key, an id that is none. Nothing was sent."""
 
 
-class FleetUnreachable(FleetError):
+class Unsettled(FleetError):
+    """Mixed into errors after which a fleet may have been started, or not.
+
+    `batch_id` is the one that it would have: None for calls that start none.
+    """
+
+    batch_id: int | None = None
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        if self.batch_id is None:
+            return said
+        return (
+            f"{said} If the request came through, the fleet is fleet-{self.batch_id}; to submit it "
+            f"again with batch_id {self.batch_id} is safe."
+        )
+
+
+class FleetUnreachable(Unsettled):
     """The app did not answer, however often it was asked."""
 
 
@@ -100,12 +118,11 @@ class BatchTaken(ApiError):
     advice = "Nothing was started. Leave batch_id out to get a new one."
 
 
-class AppUnavailable(ApiError):
+class AppUnavailable(Unsettled, ApiError):
     """5xx or 429, still after every retry."""
 
     advice = (
-        "The app or the platform below it has a fault, which may pass. What was asked for may have "
-        "been done: the same request with the same batch_id is safe to repeat."
+        "The app or the platform below it has a fault, which may pass. The app's log says more."
     )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from powerlift_fleet.client import INTERVAL, FleetClient
-from powerlift_fleet.errors import ConfigurationError, FleetEnded
-from powerlift_fleet.flows import settled
+from powerlift_fleet.errors import ConfigurationError, FleetEnded, FleetError, NotFound
+from powerlift_fleet.flows import new_batch_id, settled
 from powerlift_fleet.progress import display
 from powerlift_fleet.storage_queue import QUEUE, submit_by_queue
 
@@ -30,6 +30,9 @@ RESOURCE_GROUP = "powerlift_rg"
 
 APPEARANCE = 120.0
 """Seconds that a fleet asked for by queue may be unknown to the app."""
+
+SILENCE = 1800.0
+"""Seconds that `join` rides out an app that had answered: nobody sits beside a run of a night."""
 
 
 class Secret(str):
@@ -159,6 +162,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         self._docker_db_uri = Secret(docker_db_uri) if docker_db_uri else None
         self._send_uri = send_uri
         self._batch_id = batch_id
+        self._unsettled: dict[int, int] = {}
         self._wanted = _given(
             n_instances=n_instances,
             location=location,
@@ -230,14 +234,17 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         """Ask for a fleet for an experiment; returns as soon as the app has taken the request.
 
         `timeout` is the seconds that a trial may take; None: no limit. Raises FleetError with every
-        fault of the request.
+        fault of the request. After an error that leaves it open whether the fleet was started, the
+        same `submit` again asks for the same fleet.
         """
         request = self._request(experiment_id, timeout)
+        batch_id = self._unsettled.setdefault(experiment_id, self._next_batch_id())
+        request["batch_id"] = batch_id
         if self._queue is not None:
             taken = submit_by_queue(self._queue, request, self._queue_name)
         else:
             taken = self._api.submit(request)
-        self._batch_id = None
+        del self._unsettled[experiment_id]
         self._fleets.append(str(taken["id"]))
 
     def join(self) -> list[dict[str, Any]]:
@@ -258,9 +265,20 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         return ended
 
     def cancel(self) -> None:
-        """Have every fleet cancelled and its VMs taken down; returns before they are, `join` after."""
+        """Have every fleet cancelled and its VMs taken down; returns before they are, `join` after.
+
+        Raises the first FleetError, after all were tried.
+        """
+        first: FleetError | None = None
         for fleet in self._fleets:
-            self._api.cancel(fleet)
+            try:
+                if self._queue is not None:
+                    next(self._statuses_of(fleet))  # it may have to appear first
+                self._api.cancel(fleet)
+            except FleetError as error:
+                first = first or error
+        if first is not None:
+            raise first
 
     def statuses(self) -> list[dict[str, Any]]:
         """How each fleet is now."""
@@ -292,9 +310,12 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             timeout=None if timeout is None or math.isinf(timeout) else timeout,
             uri=uri if self._send_uri else None,
             azure_json=self._azure_json,
-            batch_id=self._batch_id,
             **self._wanted,
         )
+
+    def _next_batch_id(self) -> int:
+        given, self._batch_id = self._batch_id, None
+        return new_batch_id() if given is None else given
 
     def _follow(self, fleet: str) -> dict[str, Any]:
         last: dict[str, Any] = {}
@@ -305,7 +326,17 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
 
     def _statuses_of(self, fleet: str) -> Iterator[dict[str, Any]]:
         late = APPEARANCE if self._queue is not None else 0.0
-        return self._api.watch(fleet, self._interval, appears_within=late)
+        try:
+            yield from self._api.watch(fleet, self._interval, appears_within=late, patience=SILENCE)
+        except NotFound:
+            if self._queue is None:
+                raise
+            detail = (
+                f"{fleet} was put on the queue {self._queue_name}, and is not known to the app "
+                f"{late:.0f} s later. Where the app refused it, its log says why, and the message is "
+                f"on {self._queue_name}-poison."
+            )
+            raise NotFound(404, "The app has not taken the message", detail) from None
 
 
 def _given(**values: Any) -> dict[str, Any]:

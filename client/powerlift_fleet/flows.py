@@ -22,6 +22,7 @@ from powerlift_fleet.errors import (
     FleetTimeout,
     FleetUnreachable,
     NotFound,
+    Unsettled,
 )
 from powerlift_fleet.retry import Retry
 from powerlift_fleet.wire import Answer, Call, Silence
@@ -67,7 +68,11 @@ class Flows:
         chosen = request.get("batch_id") is None
         document = {**request, "batch_id": new_batch_id()} if chosen else dict(request)
         call = Call("POST", "/fleets", wire.as_json(document))
-        answer = yield from self._exchange(call)
+        try:
+            answer = yield from self._exchange(call)
+        except Unsettled as error:
+            error.batch_id = document["batch_id"]
+            raise
         # A repeat of ours may be answered as a repeat, though it is this very call that made it.
         created = chosen or answer.status == 202
         return {**wire.document_in(answer), "created": created}
@@ -101,12 +106,17 @@ class Flows:
         interval: float,
         timeout: float | None = None,
         appears_within: float = 0.0,
+        patience: float | None = None,
     ) -> Flow[dict[str, Any]]:
-        """Shows every status; returns the last one. Raises FleetTimeout, with the last one."""
+        """Shows every status; returns the last one. Raises FleetTimeout, with the last one.
+
+        `patience` is for silences after the first status.
+        """
         begin, known = self._clock(), False
         while True:
             try:
-                answer = yield from self._exchange(Call("GET", _path(fleet)), known)
+                call = Call("GET", _path(fleet))
+                answer = yield from self._exchange(call, known, patience if known else None)
             except NotFound:
                 if known or self._clock() - begin >= appears_within:
                     raise
@@ -132,9 +142,11 @@ class Flows:
     def _document(self, call: Call) -> Flow[dict[str, Any]]:
         return wire.document_in((yield from self._exchange(call)))
 
-    def _exchange(self, call: Call, known: bool = False) -> Flow[Answer]:
+    def _exchange(
+        self, call: Call, known: bool = False, patience: float | None = None
+    ) -> Flow[Answer]:
         """Ask until there is an answer to keep. Raises FleetUnreachable, ApiError."""
-        retry = Retry(self.patience, self._clock)
+        retry = Retry(self.patience if patience is None else patience, self._clock)
         while True:
             outcome: Answer | Silence = yield call
             if isinstance(outcome, Answer) and outcome.is_success:

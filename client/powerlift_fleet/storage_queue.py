@@ -12,6 +12,7 @@ from powerlift_fleet.errors import (
     NotFound,
     RequestRefused,
     Unauthorized,
+    Unsettled,
 )
 from powerlift_fleet.flows import new_batch_id
 
@@ -39,7 +40,11 @@ def submit_by_queue(
     if len(text.encode()) > LONGEST:
         detail = f"A queue message may have {LONGEST} bytes. Submit it over HTTP."
         raise RequestRefused(400, "The request is too long for a queue", detail)
-    _send(connection_string, queue, text)
+    try:
+        _send(connection_string, queue, text)
+    except Unsettled as error:
+        error.batch_id = document["batch_id"]
+        raise
     return {"id": wire.fleet_id(document["batch_id"]), "batch_id": document["batch_id"]}
 
 
@@ -77,7 +82,4 @@ def _send(connection_string: str, queue: str, text: str) -> None:
 
 
 def _silence(why: str) -> str:
-    return (
-        f"The storage queue did not take the message: {why}. It was tried several times. Whether it "
-        "came through is not known; with the same batch_id it is safe to send again."
-    )
+    return f"The storage queue did not take the message: {why}. It was tried several times."

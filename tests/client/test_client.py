@@ -115,6 +115,16 @@ def test_a_silence_is_told_of_when_patience_ends(make: Make) -> None:
         make(app, patience=0.8).ask("fleets")
 
 
+@pytest.mark.parametrize("answer", [REFUSED, httpx.Response(500)])
+def test_after_a_fault_the_fleet_that_may_be_there_is_named(
+    make: Make, answer: httpx.Response | Exception
+) -> None:
+    app = Script(answer)
+    with pytest.raises((fleets.FleetUnreachable, fleets.AppUnavailable)) as caught:
+        make(app, patience=0.6).ask("submit", {"experiment_id": 1})
+    assert f"the fleet is fleet-{app.bodies[0]['batch_id']}" in str(caught.value)
+
+
 def test_a_retry_after_that_is_longer_than_patience_ends_it_at_once(make: Make) -> None:
     app = Script(busy(429, **{"Retry-After": "300"}))
     with pytest.raises(fleets.AppUnavailable):
@@ -205,6 +215,17 @@ def test_a_watch_rides_out_a_restart(make: Make) -> None:
     )
     shown = make(app).watch("fleet-7", interval=0)
     assert [one["phase"] for one in shown] == ["watch", "done"]
+
+
+def test_a_watch_may_have_more_patience_than_other_calls(make: Make) -> None:
+    app = Script(ok(**status()), REFUSED, ok(**status("done")))
+    shown = make(app, patience=0).watch("fleet-7", interval=0, patience=60)
+    assert [one["phase"] for one in shown] == ["watch", "done"]
+
+
+def test_that_patience_begins_with_the_first_answer(make: Make) -> None:
+    with pytest.raises(fleets.FleetUnreachable):
+        make(Script(REFUSED), patience=0).watch("fleet-7", interval=0, patience=60)
 
 
 def test_a_watch_of_a_fleet_that_is_not_there_ends(make: Make) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import powerlift
 import powerlift_fleet as fleets
 import pytest
@@ -22,8 +23,10 @@ from powerlift_fleet import AzureVMFleet, FleetClient, source
 
 from fleet.request import AzureJson, FleetRequest
 from local.stack import Stack
+from tests.client.both import Script
 from tests.harness import eventually, experiment, sql
 
+TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": {}})
 SECRETS = ("cl13nt-s3cr3t", "d8-s3cr3t", "k3y-s3cr3t", "qu3u3-s3cr3t")
 ACCOUNT = {
     "azure_tenant_id": "tenant",
@@ -179,6 +182,35 @@ def test_a_batch_id_makes_a_script_that_runs_twice_one_fleet(make: Make, stack: 
         executor.submit(number)
     executors[0].cancel()
     assert [executor.fleets for executor in executors] == [["fleet-5101"]] * 2
+
+
+def test_to_submit_again_after_a_silence_asks_for_the_same_fleet() -> None:
+    app = Script(httpx.Response(500), httpx.Response(500), TAKEN)
+    client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
+    executor = AzureVMFleet(NoStore(), client=client)
+    with pytest.raises(fleets.AppUnavailable):
+        executor.submit(1)
+    executor.submit(1)
+    assert len({body["batch_id"] for body in app.bodies}) == 1
+
+
+def test_two_submits_are_two_fleets() -> None:
+    app = Script(TAKEN)
+    client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
+    executor = AzureVMFleet(NoStore(), client=client)
+    for _ in range(2):
+        executor.submit(1)
+    assert len({body["batch_id"] for body in app.bodies}) == 2
+
+
+def test_a_message_that_the_app_does_not_take_is_told_of(
+    make: Make, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("powerlift_fleet.executor.APPEARANCE", 3.0)
+    executor = make(queue=stack.queue_connection_string, max_price=1.0)
+    executor.submit(1)
+    with pytest.raises(fleets.NotFound, match="powerlift-fleets-poison"):
+        executor.join()
 
 
 def test_a_fleet_is_asked_for_by_queue_and_followed_over_http(make: Make, stack: Stack) -> None:
