@@ -12,6 +12,7 @@ from powerlift_fleet.errors import ConfigurationError, FleetEnded, FleetError, N
 from powerlift_fleet.flows import new_batch_id, settled
 from powerlift_fleet.progress import display
 from powerlift_fleet.storage_queue import QUEUE, submit_by_queue
+from powerlift_fleet.wire import Secret, fleet_id
 
 try:
     import powerlift.bench  # first: Powerlift's packages import each other in a circle  # noqa: F401
@@ -33,15 +34,6 @@ APPEARANCE = 120.0
 
 SILENCE = 1800.0
 """Seconds that `join` rides out an app that had answered: nobody sits beside a run of a night."""
-
-
-class Secret(str):
-    """Text that `repr` does not show: tracebacks and notebooks print that."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
 
 
 class AzureVMFleet(Executor):  # type: ignore[misc]
@@ -223,7 +215,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
 
     @property
     def fleets(self) -> list[str]:
-        """The ids of the fleets submitted so far, the latest last."""
+        """The ids of its fleets, the latest last."""
         return list(self._fleets)
 
     def delete_credentials(self) -> None:
@@ -246,6 +238,13 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             taken = self._api.submit(request)
         del self._unsettled[experiment_id]
         self._fleets.append(str(taken["id"]))
+
+    def attach(self, fleet: str | int) -> None:
+        """Take on a fleet that was submitted elsewhere, for `join`, `cancel` and the others.
+
+        `fleet` is "fleet-7", "7" or 7. Raises ConfigurationError.
+        """
+        self._fleets.append(fleet_id(fleet))
 
     def join(self) -> list[dict[str, Any]]:
         """Wait until every fleet has ended, and show how it goes; returns their last statuses.

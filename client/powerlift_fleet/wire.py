@@ -72,6 +72,15 @@ class Silence:
     nameless: bool = False
 
 
+class Secret(str):
+    """Text that `repr` does not show: tracebacks and notebooks print that."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 def api_url(url: str) -> str:
     """The base of all paths, from a URL with or without /api. Raises ConfigurationError."""
     url = url.strip()

@@ -41,10 +41,6 @@ Ready to copy, in another terminal:
     -d '{{"experiment_id": 1, "n_instances": 2, "timeout": 300}}' "$FLEET_URL/api/fleets"
   curl -s -H "x-functions-key: $FLEET_KEY" "$FLEET_URL/api/fleets"
 
-  # The same from Python: a benchmark of its own, from the data sets to the results.
-  export POWERLIFT_DB_URI={db_uri}
-  {python} examples/benchmark.py
-
   # The Azure CLI, with a configuration of its own.
   export AZURE_CONFIG_DIR={state}/az REQUESTS_CA_BUNDLE={ca} AZURE_CORE_INSTANCE_DISCOVERY=false
   az cloud register -n Simulated --endpoint-resource-manager {arm} && az cloud set -n Simulated

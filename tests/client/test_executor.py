@@ -175,6 +175,15 @@ def test_a_cancelled_fleet_is_told_of_as_such(make: Make, stack: Stack) -> None:
         executor.join()
 
 
+def test_another_session_takes_a_fleet_on(make: Make, stack: Stack) -> None:
+    first, second = make(), make()
+    first.submit(experiment(stack))
+    second.attach(first.fleets[0])
+    second.cancel()
+    with pytest.raises(fleets.FleetCancelled):
+        second.join()
+
+
 def test_a_batch_id_makes_a_script_that_runs_twice_one_fleet(make: Make, stack: Stack) -> None:
     number = experiment(stack)
     executors = [make(batch_id=5101) for _ in range(2)]
