@@ -78,6 +78,12 @@ export function live(look) {
 
 /** Find the key, asking for it where there is none, and begin. */
 export async function start(turn) {
+  // Opened once more with a key, in this very tab: browsers then change the address alone.
+  addEventListener("hashchange", async () => {
+    if (!location.hash.includes("key=")) return;
+    await findKey();
+    location.reload();
+  });
   if (!(await findKey())) await askForKey(false);
   turn();
 }

@@ -14,7 +14,7 @@ from local.chromium import ARGUMENTS, find_chromium
 from local.stack import CACHE
 from tests.view.stage import Stage
 
-PATIENCE = 30_000
+PATIENCE = 60_000
 """Milliseconds that a test waits for anything on a page."""
 
 

@@ -74,6 +74,15 @@ def test_without_a_key_the_page_asks_for_one(stage: Stage, visit: Open):
     page.wait("#body:visible")
 
 
+def test_a_key_that_comes_into_the_address_of_an_open_page_is_taken(stage: Stage, visit: Open):
+    stage.show(Scene())
+    page = visit(f"{stage.url}/api/fleets/fleet-7/view")
+    page.wait("#key:visible")
+    page.page.evaluate("key => { location.hash = `key=${key}`; }", KEY)
+    page.wait("#body:visible")
+    assert page.page.evaluate("location.hash") == ""
+
+
 def test_a_refused_key_is_asked_for_again(stage: Stage, visit: Open):
     stage.show(Scene())
     page = visit(f"{stage.url}/api/fleets/fleet-7/view", "wrong")
@@ -235,6 +244,22 @@ def test_cancelling_when_the_app_is_away_says_so_and_can_be_tried_again(stage: S
     stage.away = ""
     shown.page.click("#cancel-yes")
     shown.wait("#phase :text-is('Deleting VMs')")
+    assert stage.cancelled == ["fleet-7"]
+
+
+def test_what_an_ended_fleet_has_left_can_be_deleted(stage: Stage, visit: Open):
+    scene = Scene(phase="done")
+    status = scene.status()
+    kept = {**status["machines"], "running": 2, "gone": 4}
+    scene.status = lambda: {**status, "machines": kept, "phase": scene.phase}  # type: ignore[method-assign]
+    stage.show(scene)
+    page = opened(stage, visit)
+    page.wait("#pulse[data-state=ended]")
+    assert "2 VMs still stand, and cost money." in page.text("#sentence")
+    page.page.click("#cancel:text-is('Delete what is left')")
+    assert page.text("#cancel-what").startswith("2 VMs with their disks")
+    page.page.click("#cancel-yes")
+    page.wait("#phase :text-is('Deleting VMs')")
     assert stage.cancelled == ["fleet-7"]
 
 
