@@ -38,7 +38,9 @@ function places(known, billed) {
   for (const { place: label, accepted, failed } of known) rows.set(label, { label, accepted, failed });
   for (const one of billed) {
     const label = placeLabel(one.place);
-    rows.set(label, { label, accepted: null, failed: {}, ...rows.get(label), bill: one });
+    const before = rows.get(label)?.bill?.hours ?? 0;
+    const bill = { price: one.price_per_hour, hours: before + one.vm_hours };
+    rows.set(label, { label, accepted: null, failed: {}, ...rows.get(label), bill });
   }
   return [...rows.values()];
 }
@@ -50,12 +52,12 @@ function place(node, { label, accepted, failed, bill }, currency) {
   text(name.children[1], rest.length ? clip(where, LABEL) : "");
   text(name.children[2], codes(failed));
   show(name.children[2], Object.keys(failed ?? {}).length);
-  const price = bill?.price_per_hour ?? null;
+  const price = bill?.price ?? null;
   const values = [
     accepted === null ? DASH : whole(accepted),
-    bill ? quantity(bill.vm_hours) : DASH,
+    bill ? quantity(bill.hours) : DASH,
     price === null ? DASH : money(price, currency),
-    price === null ? DASH : money(price * bill.vm_hours, currency),
+    price === null ? DASH : money(price * bill.hours, currency),
   ];
   cells.forEach((cell, i) => text(cell, values[i]));
 }

@@ -263,6 +263,19 @@ def test_what_an_ended_fleet_has_left_can_be_deleted(stage: Stage, visit: Open):
     assert stage.cancelled == ["fleet-7"]
 
 
+def test_a_place_that_is_told_of_twice_is_one_row_with_the_sum(stage: Stage, visit: Open):
+    scene = Scene(failing=0, phase="done")
+    told = scene.progress()
+    (first, *_) = told["vm_hours"]["by_place"]
+    halves = [{**first, "vm_hours": 1.5}, {**first, "vm_hours": 2.25}]
+    hours = {"so_far": 3.75, "by_place": halves}
+    scene.progress = lambda: {**told, "vm_hours": hours}  # type: ignore[method-assign]
+    stage.show(scene)
+    page = opened(stage, visit)
+    cells = page.page.locator("#places tr:first-child td").all_inner_texts()
+    assert cells == ["3", "3.75", "$0.0211", "$0.0791"]
+
+
 def test_the_colours_can_be_chosen_and_stay(shown: Visit):
     shown.page.click("#theme")
     shown.page.click("#theme")
