@@ -26,6 +26,7 @@ from azure.mgmt.network.aio import NetworkManagementClient
 from fleet import names
 from fleet.bodies import Body
 from fleet.settings import Settings
+from fleet.telemetry import wire
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
 NETWORK_API, AUTHORIZATION_API, SKUS_API = "2026-03-01", "2022-04-01", "2021-07-01"
@@ -86,6 +87,7 @@ class Azure:
             "base_url": endpoint,
             "credential_scopes": [f"{endpoint}/.default"],
             "retry_total": 0,
+            "per_retry_policies": wire.policies(),
         }
         self._group = group
         self.scope = names.resource_group_id(subscription_id, group)
