@@ -3,9 +3,11 @@
 import azure.durable_functions as df
 
 from activities import cancels, leftovers, logs, machines, network, permissions, plan, trials
+from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
 from triggers import http, queue, timer
 
+telemetry.start()
 app = df.DFApp()
 
 for room in (
