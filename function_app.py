@@ -2,7 +2,7 @@
 
 import azure.durable_functions as df
 
-from activities import cancels, leftovers, logs, machines, network, permissions, plan, trials
+from activities import cancels, leftovers, logs, machines, network, permissions, plan, stock, trials
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
 from triggers import http, queue, timer
@@ -23,6 +23,7 @@ for room in (
     machines,
     permissions,
     trials,
+    stock,
     leftovers,
     logs,
     cancels,

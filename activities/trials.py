@@ -1,4 +1,4 @@
-"""Powerlift's trials: how far they are, and giving back those of VMs that are gone."""
+"""Powerlift's trials: giving back those of VMs that are gone."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ from fleet import names, trials
 from fleet.records import Order
 
 bp = df.Blueprint()
-
-
-@bp.activity_trigger(input_name="task")
-@retried
-async def count_trials(task: Json) -> Json:
-    """`{order}` -> `{trials}`: counts by state, or null when the experiment is gone."""
-    order: Order = task["order"]
-    _, uri = opened(order)
-    return {"trials": await asyncio.to_thread(trials.count, uri, order["experiment_id"])}
 
 
 @bp.activity_trigger(input_name="task")

@@ -18,9 +18,9 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
+from fleet.database import DatabaseUnreachable
 from fleet.records import Action, Failure
 from fleet.secrets import SealBroken
-from fleet.trials import DatabaseUnreachable
 
 MESSAGE_LIMIT = 400
 """Characters of Azure's words that we keep: a durable history holds one per attempt."""

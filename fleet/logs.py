@@ -9,23 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
 
-import psycopg2
 from azure.core.exceptions import ResourceNotFoundError
 
 from fleet import names
 from fleet.azure import Azure
+from fleet.database import OUR_TABLES, DatabaseUnreachable, connected
 from fleet.failures import describe
 from fleet.records import Order
-from fleet.trials import DatabaseUnreachable, libpq_uri
-
-if TYPE_CHECKING:
-    from psycopg2.extensions import connection
 
 LIMIT = 32 * 1024
 """Bytes of a log that are kept and shown: its end. `startup.sh` keeps as many."""
@@ -127,7 +122,10 @@ def _in_any_form(character: str) -> str:
 
 def find(uri: str, experiment_id: int, runner_id: int) -> Record | None:
     """What the database has of a VM, or None. Raises DatabaseUnreachable."""
-    with _connected(uri) as database, database.cursor() as cursor:
+    with (
+        connected(uri, DATABASE_PATIENCE, DATABASE_PATIENCE) as database,
+        database.cursor() as cursor,
+    ):
         if not _has_column(cursor, "runner_id"):
             return None
         cursor.execute(_FIND, (experiment_id, runner_id))
@@ -145,15 +143,17 @@ def keep(uri: str, experiment_id: int, machines: Sequence[Kept]) -> None:
     Raises DatabaseUnreachable. Makes the table, or its last column, where that is absent.
     """
     rows = [(experiment_id, vm.runner_id, vm.vm_name, vm.outcome, vm.log) for vm in machines]
-    with _connected(uri) as database, database.cursor() as cursor:
+    with (
+        connected(uri, DATABASE_PATIENCE, DATABASE_PATIENCE) as database,
+        database.cursor() as cursor,
+    ):
         if not _has_column(cursor, "log"):
-            cursor.execute(_MAKE)
+            cursor.execute(OUR_TABLES + _MAKE)
         cursor.executemany(_KEEP, rows)
 
 
-# As in startup.sh: whichever is first makes it.
+# As in startup.sh.
 _MAKE = """
-    SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet'));
     CREATE TABLE IF NOT EXISTS powerlift_fleet_runner (
         experiment_id integer, runner_id integer, vm_name text, vm_size text,
         location text, zone text, priority text, image text, image_version text,
@@ -185,25 +185,6 @@ _COLUMN = """
 def _has_column(cursor: Any, name: str) -> bool:
     cursor.execute(_COLUMN, (name,))
     return bool(cursor.fetchone()[0])
-
-
-@contextmanager
-def _connected(uri: str) -> Iterator[connection]:
-    """One transaction, with no more patience than a VM's deletion has."""
-    limit = f"-c statement_timeout={DATABASE_PATIENCE * 1000}"
-    try:
-        database = psycopg2.connect(
-            libpq_uri(uri), connect_timeout=DATABASE_PATIENCE, options=limit
-        )
-        try:
-            with database:
-                yield database
-        finally:
-            database.close()
-    except psycopg2.Error as error:
-        # psycopg2's own words may name the user and the host.
-        why = f"it refused the query (SQLSTATE {error.pgcode})" if error.pgcode else "no answer"
-        raise DatabaseUnreachable(f"The database cannot be used for logs: {why}.") from None
 
 
 def _why(name: str, ending: str, fresh: Any, kept: Any) -> Iterator[str]:

@@ -66,6 +66,11 @@ def asked(order: Order, assignment: Assignment) -> Machine:
         "next_try": None,
         "state": "refused",
         "ended": None,
+        "permitted_at": None,
+        "running_at": None,
+        "ended_at": None,
+        "gone_at": None,
+        "noted": "",
     }
 
 

@@ -153,6 +153,16 @@ class Machine(Assignment):
     """`refused`: Azure never accepted it. `gone`: it ended, by itself or by Azure's hand."""
     ended: dict[str, str] | None
     """Why it failed or was refused: `code`, `message`, and `next`, what was done then."""
+    permitted_at: str | None
+    """When its role stood: since then it can delete itself. This and the next three: ISO 8601."""
+    running_at: str | None
+    """When it was first seen to run."""
+    ended_at: str | None
+    """When its failure became known."""
+    gone_at: str | None
+    """When it was no longer there."""
+    noted: str
+    """What the database was last told of it: see `FleetState.news`."""
 
 
 class Trials(TypedDict):

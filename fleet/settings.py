@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +30,8 @@ class Settings:
     watch_seconds: float
     writes_per_second: float
     """Azure's refill of a principal's bucket of writes (10): how fast a fleet may create."""
+    prices: Mapping[str, float]
+    """US dollars an hour by VM size, in lower case: see `fleet.progress.price_of`."""
     owner: str
     """Which deployment made a resource: one app's sweep leaves alone what another looks after.
 
@@ -72,11 +76,26 @@ class Settings:
             observe_seconds=seconds("FLEET_OBSERVE_SECONDS", 5),
             watch_seconds=seconds("FLEET_WATCH_SECONDS", 30),
             writes_per_second=seconds("FLEET_WRITES_PER_SECOND", 10),
+            prices=_prices(environment.get("FLEET_PRICES") or "{}", faults),
             owner=_owner(environment, keys),
         )
         if faults:
             raise SettingsError(faults)
         return settings
+
+
+def _prices(text: str, faults: list[str]) -> dict[str, float]:
+    try:
+        named = dict(json.loads(text))
+        prices = {str(size).lower(): float(price) for size, price in named.items()}
+    except (TypeError, ValueError):
+        prices = {"": -1.0}
+    if not all(0 <= price < math.inf for price in prices.values()):
+        faults.append(
+            "FLEET_PRICES must be a JSON object of US dollars an hour by VM size: "
+            '{"Standard_D2s_v5": 0.096, "Standard_D2s_v5 Spot": 0.019}.'
+        )
+    return prices
 
 
 def _owner(environment: Mapping[str, str], keys: tuple[str, ...]) -> str:

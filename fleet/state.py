@@ -40,7 +40,8 @@ THRICE = 3
 
 
 _NEW_MACHINE = {"assigned": [], "settled": False, "refusal": None, "tries": 0, "next_try": None,
-                "replaces": None, "attempt": 1, "ended": None}  # fmt: skip
+                "replaces": None, "attempt": 1, "ended": None, "permitted_at": None,
+                "running_at": None, "ended_at": None, "gone_at": None, "noted": ""}  # fmt: skip
 _UP = ("Succeeded", "Updating", "Deleting")
 
 
@@ -100,6 +101,10 @@ class FleetState:
     """By code: count, message, advice, and what we did."""
     warnings: list[str] = field(default_factory=list)
     trials: Trials | None = None
+    counted_at: str | None = None
+    """When the trials were last to be counted, ISO 8601."""
+    counted: bool = True
+    """Whether they were."""
     provisioned_at: str | None = None
     trials_ended_at: str | None = None
     reason: Failure | None = None
@@ -270,6 +275,7 @@ class FleetState:
             self.openings.append({"replaces": ordinal, "attempt": attempt, "code": code})
             did = "asked for another VM" if failure["action"] == "replace" else "looked elsewhere"
         machine["ended"] = {"code": code, "message": failure["message"], "next": did}
+        machine["ended_at"] = now.isoformat()
         self.note(failure, did)
 
     def _is_news(self, machine: Machine, failure: Failure, now: datetime) -> bool:
@@ -375,7 +381,7 @@ class FleetState:
         }
 
     def see(self, states: Mapping[str, Iterable[int]], identities: Mapping[str, Any]) -> Seen:
-        """Take in one LIST.
+        """Take in one LIST, of the moment `looked_at`.
 
         A VM counts as gone when two looks in a row do not show it: a list may lag behind a PUT.
         """
@@ -389,7 +395,7 @@ class FleetState:
         failed = [m["ordinal"] for m in creating if shown.get(m["ordinal"]) == "Failed"]
         up = [machine for machine in creating if shown.get(machine["ordinal"]) in _UP]
         for machine in up:
-            machine["state"] = "running"
+            machine["state"], machine["running_at"] = "running", self.looked_at
         self.blocks = lifted(self.blocks, up, self.order["sizes"])
         vanished = self._see_absent(set(shown))
         unwanted = [
@@ -416,12 +422,14 @@ class FleetState:
         for ordinal in absent:
             if ordinal not in self.missing:
                 continue
+            machine = self.machines[ordinal]
             if ordinal in self.doomed:
                 self.doomed.remove(ordinal)
             else:
-                if self.machines[ordinal]["state"] == "creating":
+                if machine["state"] == "creating":
                     vanished.append(ordinal)
-                self.machines[ordinal]["state"] = "gone"
+                machine["state"] = "gone"
+            machine["gone_at"] = self.looked_at
             self.unreleased.append(ordinal)
         self.missing = [ordinal for ordinal in absent if ordinal not in self.unreleased]
         return vanished
@@ -432,9 +440,27 @@ class FleetState:
             self.machines[ordinal]["state"] = "failed"
             self.doomed.append(ordinal)
 
+    def news(self) -> list[Machine]:
+        """The VMs of which something has come to pass that the database was not told."""
+        return [
+            machine for machine in self.machines.values() if machine["noted"] != standing(machine)
+        ]
+
     def trials_left(self) -> bool:
         """Whether a trial is open, as far as we know; without an answer we must assume so."""
         return self.trials is None or self.trials["ready"] + self.trials["running"] > 0
 
     def past_deadline(self, now: datetime) -> bool:
         return "deadline" in self.order and now >= datetime.fromisoformat(self.order["deadline"])
+
+
+def standing(machine: Machine) -> str:
+    """How a VM stands, in a word for each thing that has come to pass: its record is noted where this
+    has changed, and not for each try at a role.
+    """
+    came = {
+        "permitted": machine["permitted_at"],
+        "ended": machine["ended"],
+        "gone": machine["gone_at"],
+    }
+    return " ".join((machine["state"], *(mark for mark, has in came.items() if has)))

@@ -22,8 +22,6 @@ LONGEST = 7000
 SHORTENED = (120, 60)
 """Characters of each text, where dropping parts was not enough; a time has fewer."""
 
-SHOWN_MEMBERS = ("ordinal", "name", "place", "state", "attempt", "replaces", "created_at", "ended")
-
 STARTING = frozenset({"plan", "network", "create", "observe"})
 
 ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
@@ -169,10 +167,7 @@ def _shown(instance: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def machines(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One record per VM, in order of ordinal, as the fleet's last history had begun or ended.
-
-    `place`, `state`, `attempt`, `replaces`, `created_at`, and for one that failed `ended`.
-    """
-    records = (instance.get("output") or instance["input"]).get("machines", [])
-    return [{name: record[name] for name in SHOWN_MEMBERS} for record in records]
+def records(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A record per VM (`fleet.records.Machine`), as the fleet's last history had begun or ended."""
+    found: list[dict[str, Any]] = (instance.get("output") or instance["input"]).get("machines", [])
+    return found

@@ -3,36 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import psycopg2
-
+from fleet.database import connected, may_make
 from fleet.records import Trials
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from psycopg2.extensions import connection
-
-CONNECT_TIMEOUT = 10
-STATEMENT_TIMEOUT = 20
-"""Seconds. Together below every tick's patience, so that a slow database holds no orchestration."""
 
 LOSSES = 3
 """VMs that a trial may take with it, or be unlucky with, before it is given up."""
-
-
-class DatabaseUnreachable(RuntimeError):
-    """The database could not be asked. Holds no URI: psycopg2's own texts may name user and host."""
-
-
-def libpq_uri(uri: str) -> str:
-    """The URI as libpq takes it: without SQLAlchemy's driver, with a connect timeout."""
-    parts = urlsplit(uri)
-    query = {"connect_timeout": str(CONNECT_TIMEOUT), **dict(parse_qsl(parts.query))}
-    return urlunsplit(parts._replace(scheme="postgresql", query=urlencode(query)))
 
 
 def count(uri: str, experiment_id: int) -> Trials | None:
@@ -51,7 +27,7 @@ def count(uri: str, experiment_id: int) -> Trials | None:
         WHERE e.id = %s
         GROUP BY e.id
     """
-    with _connected(uri) as database, database.cursor() as cursor:
+    with connected(uri) as database, database.cursor() as cursor:
         cursor.execute(statement, (experiment_id,))
         row = cursor.fetchone()
     if row is None:
@@ -83,11 +59,11 @@ def release(
     What the trials had measured is deleted, or a trial's results would mix two machines' timings.
     Raises DatabaseUnreachable. Only for runners whose VM no longer exists: another would write on.
     """
-    with _connected(uri) as database, database.cursor() as cursor:
+    with connected(uri) as database, database.cursor() as cursor:
         cursor.execute(_HELD, (experiment_id, list(runner_ids)))
         held: dict[int, int] = dict(cursor.fetchall())
         runners, spent = set(held.values()), {}
-        if reasons is not None and _has_losses(cursor):
+        if reasons is not None and may_make(cursor, "powerlift_fleet_loss", _MAKE_LOSSES):
             lost = [(trial, runner, reasons.get(runner, "")) for trial, runner in held.items()]
             cursor.executemany(_LOSE, lost)
             cursor.execute(_LOST, (list(runner_ids), experiment_id))
@@ -109,7 +85,6 @@ _GIVE_BACK = "UPDATE trial SET runner_id = -1, start_time = NULL WHERE id = ANY(
 _GIVE_UP = "UPDATE trial SET runner_id = -2, end_time = now(), errmsg = %s WHERE id = %s"
 _FORGET = "DELETE FROM measure_outcome WHERE trial_id = ANY(%s)"
 _MAKE_LOSSES = """
-    SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet'));
     CREATE TABLE IF NOT EXISTS powerlift_fleet_loss (
         trial_id integer, runner_id integer, reason text, lost_at timestamptz DEFAULT now(),
         PRIMARY KEY (trial_id, runner_id))
@@ -129,50 +104,5 @@ _SPENT = """
 """
 
 
-def _has_losses(cursor: Any) -> bool:
-    """Whether the table of losses is there, or could be made."""
-    cursor.execute("SELECT to_regclass('powerlift_fleet_loss') IS NOT NULL")
-    if cursor.fetchone()[0]:
-        return True
-    cursor.execute("SAVEPOINT before_losses")
-    try:
-        cursor.execute(_MAKE_LOSSES)
-    except psycopg2.errors.InsufficientPrivilege:
-        cursor.execute("ROLLBACK TO SAVEPOINT before_losses")
-        return False
-    return True
-
-
 def _given_up(reason: str) -> str:
     return f"The trial was lost {LOSSES} times with the VM that ran it, and is given up. {reason}"
-
-
-@contextmanager
-def _connected(uri: str) -> Iterator[connection]:
-    try:
-        database = psycopg2.connect(
-            libpq_uri(uri), options=f"-c statement_timeout={STATEMENT_TIMEOUT * 1000}"
-        )
-        try:
-            with database:
-                yield database
-        finally:
-            database.close()
-    except psycopg2.errors.UndefinedTable:
-        raise DatabaseUnreachable(
-            "The database answers, but has no Powerlift tables (experiment, trial): is the name in "
-            "the URI that of the benchmark's database?"
-        ) from None
-    except psycopg2.Error as error:
-        raise DatabaseUnreachable(_reason(error)) from None
-
-
-def _reason(error: psycopg2.Error) -> str:
-    text = str(error).lower()
-    if "password authentication" in text or "role " in text:
-        return "The database refuses the user or the password of the URI."
-    if "does not exist" in text:
-        return "The server answers, but has no database of the URI's name."
-    if error.pgcode:
-        return f"The database refused the query (SQLSTATE {error.pgcode})."
-    return "The database does not answer: check host, port, firewall, and that it runs."

@@ -22,6 +22,7 @@ from orchestrators.patterns import (
     told,
 )
 from orchestrators.reconcile import check_deadline, give_up_roles, heed, look, reconcile
+from orchestrators.stock import glance
 from orchestrators.wave import create_wave
 
 TURNS = 40
@@ -49,6 +50,7 @@ def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
         if is_due(context, fleet):
             yield from look(context, fleet)
         yield from give_up_roles(context, fleet)
+        yield from glance(context, fleet)
         show(context, fleet, "create")
         if cancel.is_completed:
             raise Ended("cancelled")
@@ -72,6 +74,7 @@ def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
             raise Ended("cancelled")
         yield from reconcile(context, fleet)
         yield from fill(context, fleet, cancel)
+        yield from glance(context, fleet)
         show(context, fleet, "observe")
         check_deadline(context, fleet)
     return False

@@ -17,6 +17,7 @@ from fleet.status import custom_status
 from orchestrators import network
 from orchestrators.create import create, leave_out, observe
 from orchestrators.patterns import Context, Ended, Steps, attempt, show, sleep_unless, told
+from orchestrators.stock import stock
 from orchestrators.teardown import teardown_fleet
 from orchestrators.watch import watch
 
@@ -137,6 +138,8 @@ def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None)
         elif left is not None:
             fleet.note(left, "left it to the next DELETE of this fleet")
             phase, fleet.reason = "failed", reason or left
+    if fleet.machines:
+        yield from stock(context, fleet, rounds=2, otherwise="ended with an older count")
     show(context, fleet, phase)
     return {"summary": custom_status(fleet), "machines": list(fleet.machines.values())}
 
@@ -152,6 +155,9 @@ def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps
     if result["machines"] == 0:
         for machine in fleet.living():
             machine["state"] = "gone"
+        for machine in fleet.machines.values():
+            if machine["gone_at"] is None and machine["state"] != "refused":
+                machine["gone_at"] = context.current_utc_datetime.isoformat()
     if result["unreleased"]:
         fleet.note(result["unreleased"], "left trials marked as running")
     if result["ok"]:

@@ -8,12 +8,12 @@ from typing import Any
 
 from activities.logs import keep_logs
 from activities.machines import delete_vm, inspect_vms, list_machines
-from activities.trials import count_trials
 from fleet.failures import explain, failure
 from fleet.machines import NO_WORDS
 from fleet.records import Failure, Machine
 from fleet.state import FleetState
 from orchestrators.patterns import Context, Ended, Steps, attempt, is_passing, settle
+from orchestrators.stock import stock
 from orchestrators.wave import assign
 
 INSPECTED_AT_ONCE = KEPT_AT_ONCE = 10
@@ -88,9 +88,7 @@ def note_vanished(context: Context, fleet: FleetState, ordinals: list[int]) -> S
     """VMs that went before we had seen them run: lost, unless there was nothing left to do."""
     if not ordinals:
         return
-    counted = yield from attempt(context, count_trials, {"order": fleet.order}, patient=False)
-    if counted["ok"]:
-        fleet.trials = counted["trials"]
+    yield from stock(context, fleet, rounds=1)
     if fleet.trials is None or fleet.trials["ready"] > 0:
         note_lost(context, fleet, ordinals, ran=False)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from activities.permissions import revoke_permissions
-from activities.trials import count_trials, release_trials
+from activities.trials import release_trials
 from fleet.failures import failure
 from fleet.places import label
 from fleet.records import Machine
@@ -15,6 +15,7 @@ from fleet.status import why_no_more
 from orchestrators.create import fill
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
 from orchestrators.reconcile import check_deadline, note_lost, reconcile
+from orchestrators.stock import stock
 
 TICKS = 20
 """Looks per history: each adds a dozen events, and every event is replayed at each step. A new
@@ -46,19 +47,15 @@ def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
 
 
 def take_stock(context: Context, fleet: FleetState) -> Steps:
-    """Count the trials, and clean up after the VMs that are gone. Returns whether they were counted."""
-    counted = yield from attempt(context, count_trials, {"order": fleet.order})
-    if counted["ok"]:
-        fleet.trials = counted["trials"]
-    else:
-        fleet.note(counted["failure"], "counted again at the next tick")
+    """`stock`, and clean up after the VMs that are gone. Returns whether the trials were counted."""
+    counted = yield from stock(context, fleet)
     if fleet.trials_left():
         fleet.trials_ended_at = None  # somebody may have added some
     elif fleet.trials_ended_at is None:
         fleet.trials_ended_at = context.current_utc_datetime.isoformat()
     if fleet.unreleased:
         yield from clean_up(context, fleet)
-    return counted["ok"]
+    return counted
 
 
 def clean_up(context: Context, fleet: FleetState) -> Steps:

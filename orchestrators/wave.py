@@ -140,6 +140,8 @@ def assign(
         refusals = result["failures"] if result["ok"] else [result["failure"]]
         machine["assigned"] = result.get("assigned", machine["assigned"])
         machine["settled"] = not refusals
+        if 0 in machine["assigned"] and machine["permitted_at"] is None:
+            machine["permitted_at"] = now.isoformat()
         machine["refusal"] = refusals[0] if refusals else None
         if refusals:
             wait = max(refusals[0]["retry_after"] or 0.0, delay(machine["tries"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any
 
 import azure.durable_functions as df
@@ -35,9 +36,9 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
         accepted = await intake.submit(client, _json(req), req.headers.get("Idempotency-Key"))
     except REFUSALS as error:
         return _refused(error)
-    url = f"{req.url.partition('?')[0].rstrip('/')}/{accepted.id}"
-    body = {"id": accepted.id, "batch_id": accepted.batch_id, "links": {"self": url, "cancel": url}}
-    return _answer(202 if accepted.created else 200, body, {"Location": url})
+    links = _links(req, accepted.id)
+    body = {"id": accepted.id, "batch_id": accepted.batch_id, "links": links}
+    return _answer(202 if accepted.created else 200, body, {"Location": links["self"]})
 
 
 @bp.function_name("plan")
@@ -55,7 +56,10 @@ async def plan(req: func.HttpRequest) -> func.HttpResponse:
 @bp.durable_client_input(client_name="client")
 async def list_fleets(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Every fleet that the app still knows, the newest first."""
-    fleets = [status.answer(instance) for instance in await intake.find_all(client)]
+    fleets = [
+        {**shown, "links": _links(req, shown["id"])}
+        for shown in map(status.answer, await intake.find_all(client))
+    ]
     fleets.sort(key=lambda fleet: str(fleet["created_at"]), reverse=True)
     return _answer(200, {"fleets": fleets})
 
@@ -67,25 +71,42 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """One fleet: phase, VMs and trials by state, failures grouped by code."""
     fleet_id = req.route_params["id"]
     batch_id = names.batch_of(fleet_id)
-    instance = await intake.find(client, fleet_id) if batch_id is not None else None
+    instance = await _found(client, fleet_id)
     if batch_id is None or instance is None:
         return _unknown(fleet_id)
     teardown = await intake.find(client, names.teardown_id(batch_id))
-    return _answer(200, status.answer(instance, teardown))
+    shown = status.answer(instance, teardown)
+    return _answer(200, {**shown, "links": _links(req, fleet_id)})
 
 
 @bp.function_name("list_machines_of_fleet")
 @bp.route(route="fleets/{id}/machines", methods=["GET"])
 @bp.durable_client_input(client_name="client")
 async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
-    """A record per VM, those that failed included. While a fleet runs they are some minutes old."""
+    """A record per VM, those that failed included, at most one look old."""
     fleet_id = req.route_params["id"]
-    instance = None
-    if names.batch_of(fleet_id) is not None:
-        instance = await intake.find(client, fleet_id)
+    instance = await _found(client, fleet_id)
     if instance is None:
         return _unknown(fleet_id)
-    return _answer(200, {"id": fleet_id, "machines": status.machines(instance)})
+    try:
+        return _answer(200, {"id": fleet_id, "machines": await intake.machines_of(instance)})
+    except REFUSALS as error:
+        return _refused(error)
+
+
+@bp.function_name("get_progress_of_fleet")
+@bp.route(route="fleets/{id}/progress", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """The trials over time, when they will be done, VM-hours, and what these cost."""
+    fleet_id = req.route_params["id"]
+    instance = await _found(client, fleet_id)
+    if instance is None:
+        return _unknown(fleet_id)
+    try:
+        return _answer(200, await intake.progress_of(instance))
+    except REFUSALS as error:
+        return _refused(error)
 
 
 @bp.function_name("get_log_of_machine")
@@ -94,9 +115,7 @@ async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.Htt
 async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """The tail of a VM's console as text; its first line tells how the VM ended. 404 without one."""
     fleet_id, ordinal = req.route_params["id"], req.route_params["ordinal"]
-    instance = None
-    if names.batch_of(fleet_id) is not None:
-        instance = await intake.find(client, fleet_id)
+    instance = await _found(client, fleet_id)
     if instance is None:
         return _unknown(fleet_id)
     try:
@@ -116,8 +135,8 @@ async def cancel_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     fleet_id = req.route_params["id"]
     if names.batch_of(fleet_id) is None or not await intake.cancel(client, fleet_id):
         return _unknown(fleet_id)
-    url = req.url.partition("?")[0]
-    return _answer(202, {"id": fleet_id, "links": {"self": url}}, {"Location": url})
+    links = _links(req, fleet_id)
+    return _answer(202, {"id": fleet_id, "links": links}, {"Location": links["self"]})
 
 
 @bp.function_name("health")
@@ -129,6 +148,20 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
     except SettingsError as error:
         return _problem(503, "The app is not set up", " ".join(error.faults))
     return _answer(200, {"status": "ok"})
+
+
+async def _found(client: Any, fleet_id: str) -> dict[str, Any] | None:
+    """A fleet's durable instance; None where there is no such fleet."""
+    if names.batch_of(fleet_id) is None:
+        return None
+    return await intake.find(client, fleet_id)
+
+
+def _links(req: func.HttpRequest, fleet_id: str) -> dict[str, str]:
+    """A fleet's URLs, from that of a request."""
+    url = re.sub("(?i)/fleets(/.*)?$", f"/fleets/{fleet_id}", req.url.partition("?")[0])
+    parts = {part: f"{url}/{part}" for part in ("machines", "progress", "view")}
+    return {"self": url, **parts, "cancel": url}
 
 
 def _json(req: func.HttpRequest) -> Any:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
-from fleet import logs, names
+from fleet import ledger, logs, names, progress, status
 from fleet.account import opened
 from fleet.azure import connect
+from fleet.database import DatabaseUnreachable
 from fleet.plan import preview
-from fleet.records import order_of
+from fleet.records import Order, order_of
 from fleet.request import Fault, FleetRequest, RequestRefused, chosen_batch, parse, uri_faults
 from fleet.secrets import Seal
 from fleet.settings import Settings
+from fleet.state import TERMINAL
 from fleet.status import ALIVE
 
 RUN_FLEET = "run_fleet"
@@ -93,6 +97,56 @@ async def log_of(instance: Mapping[str, Any], ordinal: str) -> str:
         raise logs.NoLog(f"There is no VM {ordinal[:100]!r}: ordinals have four digits at most.")
     connection, uri = opened(order)
     return await logs.of_machine(connection, uri, order, int(ordinal))
+
+
+async def machines_of(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A record per VM, as `GET /fleets/{id}/machines` shows them: at most one look old.
+
+    Where the database does not answer, as the fleet's durable history began.
+    """
+    order = _begun(instance)
+    _, uri = opened(order)
+    return await _machines(instance, order, uri)
+
+
+async def progress_of(instance: Mapping[str, Any]) -> dict[str, Any]:
+    """What `GET /fleets/{id}/progress` tells; `problem` says why the trials are not known.
+
+    Raises SealBroken, SettingsError.
+    """
+    order, shown = _begun(instance), status.answer(instance)
+    _, uri = opened(order)
+    ended = shown["updated_at"] if shown["phase"] in TERMINAL else None
+    course, machines = await asyncio.gather(
+        _asked(ledger.course, uri, order["experiment_id"], order.get("created_at"), ended),
+        _machines(instance, order, uri),
+    )
+    told = course if isinstance(course, ledger.Course) else None
+    as_of = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
+    prices = Settings.read().prices
+    body = progress.progress(order, told, machines, prices, as_of=as_of, ended=ended is not None)
+    return {"id": instance["instanceId"], **body, "problem": None if told else str(course)}
+
+
+async def _machines(instance: Mapping[str, Any], order: Order, uri: str) -> list[dict[str, Any]]:
+    known = await _asked(ledger.read, uri, order)
+    known = known if isinstance(known, ledger.Known) else None
+    return progress.machines(order, status.records(instance), known)
+
+
+async def _asked(look: Callable[..., Any], *arguments: Any) -> Any:
+    """What the database answers, or DatabaseUnreachable."""
+    try:
+        return await asyncio.to_thread(look, *arguments)
+    except DatabaseUnreachable as error:
+        return error
+
+
+def _begun(instance: Mapping[str, Any]) -> Order:
+    """A fleet's order with the time at which it began, which its first history's input has not."""
+    order: Any = order_in(instance["input"])
+    begun: Any = {**order, "created_at": status.answer(instance)["created_at"]}
+    return cast(Order, begun)
 
 
 async def cancel(client: Any, instance: str) -> bool:

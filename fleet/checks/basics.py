@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fleet.checks import Finding, unseen
 from fleet.checks.survey import Missing, Survey
-from fleet.trials import DatabaseUnreachable
+from fleet.database import DatabaseUnreachable
 
 
 def resource_group(survey: Survey) -> Iterator[Finding]:

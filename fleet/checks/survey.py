@@ -16,6 +16,7 @@ from azure.core.exceptions import AzureError
 from fleet import machines, names, places, trials
 from fleet.azure import Azure
 from fleet.bodies import Body
+from fleet.database import DatabaseUnreachable
 from fleet.failures import describe
 from fleet.records import Failure, Order, Place, Size, Trials
 from fleet.settings import PUBLIC_CLOUD
@@ -42,7 +43,7 @@ class Missing:
         """Whether the same look may succeed later. A database that does not answer counts as one
         that never will: more often than not its URI or its firewall is wrong.
         """
-        unreachable = isinstance(self.error, trials.DatabaseUnreachable)
+        unreachable = isinstance(self.error, DatabaseUnreachable)
         return not unreachable and self.failure["action"] in ("wait", "retry")
 
 
@@ -207,7 +208,7 @@ async def _look(call: Awaitable[T]) -> T | Missing:
             return await call
     except TimeoutError:
         return Missing(TimeoutError(f"There was no answer within {LOOK_SECONDS:g} seconds."))
-    except (AzureError, trials.DatabaseUnreachable, ValueError) as error:
+    except (AzureError, DatabaseUnreachable, ValueError) as error:
         return Missing(error)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from fleet.database import DatabaseUnreachable
 from fleet.logs import LIMIT, Kept, find, keep, text_of, without_password
-from fleet.trials import DatabaseUnreachable
 
 RUNNER = 80_001
 DROP = "DROP TABLE IF EXISTS powerlift_fleet_runner, powerlift_fleet_trial"
@@ -98,7 +98,7 @@ def test_the_app_makes_the_table_as_a_vm_does(
 def test_a_database_that_is_not_there_is_told_without_its_address():
     with pytest.raises(DatabaseUnreachable) as told:
         keep("postgresql://me:hidden@127.0.0.1:1/powerlift", 1, [kept()])
-    assert str(told.value) == "The database cannot be used for logs: no answer."
+    assert "127.0.0.1" not in str(told.value)
 
 
 def test_without_the_right_to_make_a_table_no_log_is_kept(uri: str, benchmark_database: Any):

@@ -56,7 +56,7 @@ def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": False},
         "list_machines": lambda _: {"ok": True, "states": {"Succeeded": [0]}, "identities": {}},
-        "count_trials": lambda _: {"ok": True, "trials": fleet.trials},
+        "take_stock": lambda _: {"ok": True, "trials": fleet.trials},
         "delete_vms": lambda _: {"ok": True},
         "teardown_fleet": lambda _: left,
     }

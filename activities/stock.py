@@ -1,0 +1,28 @@
+"""Taking stock: the trials are counted, and what has come to pass with the VMs is noted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import azure.durable_functions as df
+
+from activities.recorded import Json, opened, recorded
+from fleet import ledger, trials
+from fleet.records import Order
+
+bp = df.Blueprint()
+
+
+@bp.activity_trigger(input_name="task")
+@recorded
+async def take_stock(task: Json) -> Json:
+    """`{order, machines, at}` -> `{trials}`: counts by state, or null when the experiment is gone.
+
+    `machines` are records of VMs (`ledger.record`) as they stood `at` that time.
+    """
+    order: Order = task["order"]
+    _, uri = opened(order)
+    counted = await asyncio.to_thread(trials.count, uri, order["experiment_id"])
+    if task["machines"]:
+        await asyncio.to_thread(ledger.write, uri, order, task["machines"], task["at"])
+    return {"trials": counted}

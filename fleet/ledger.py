@@ -1,0 +1,230 @@
+"""What the benchmark's database knows of a fleet's VMs: written at each look, read for each answer.
+
+A durable history shows a fleet's VMs as they were when it began, some minutes ago. So the orchestrator
+writes each change into a table of ours, `powerlift_fleet_machine`. What the VMs have written themselves
+(`startup.sh`: powerlift_fleet_runner, powerlift_fleet_trial) is read together with it.
+
+The times of Powerlift's trials bear no zone: they are the server's, as is every session here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg2.extras import execute_values
+
+from fleet import names
+from fleet.database import connected, may_make
+from fleet.records import Machine, Order, Trials
+
+KEPT = (
+    "ordinal", "name", "place", "state", "attempt", "replaces", "created_at", "permitted_at",
+    "running_at", "ended_at", "gone_at", "ended",
+)  # fmt: skip
+"""Members of a VM's record that the database has: no principal ids."""
+
+POINTS = 240
+"""Of a series, at most."""
+
+PATIENCE = 5
+"""Seconds, once to connect and once for each statement, while somebody waits for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """What a VM has told of itself, and its trials have shown."""
+
+    working_at: datetime | None = None
+    """When its script began to work; None where it never did."""
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    """How its script ended, in its own words."""
+    running: int = 0
+    complete: int = 0
+    error: int = 0
+    """Trials."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A fleet's VMs, by ordinal, as the database has them."""
+
+    machines: Mapping[int, Mapping[str, Any]]
+    """Records, with the members of KEPT."""
+    runners: Mapping[int, Runner]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How an experiment's trials went since a fleet began."""
+
+    as_of: datetime
+    experiment: str | None
+    """Its name; None when there is no such experiment."""
+    trials: Trials
+    step: float
+    """Seconds."""
+    complete: Sequence[int]
+    """How many had ended well by the end of each step. The first is what came before the fleet and is
+    not counted in the others."""
+    error: Sequence[int]
+
+
+def record(machine: Machine) -> dict[str, Any]:
+    """What the database has of a VM: the members of KEPT."""
+    every: Mapping[str, Any] = machine
+    return {name: every[name] for name in KEPT}
+
+
+def write(
+    uri: str, order: Order, records: Sequence[Mapping[str, Any]], at: str
+) -> dict[int, dict[str, Any]]:
+    """Note VMs as they stood `at` a time (ISO 8601). Returns what was known of them before.
+
+    What was noted later stays: an activity may run twice, and late. A database role that may not make
+    the table goes without. Raises DatabaseUnreachable.
+    """
+    with connected(uri) as database, database.cursor() as cursor:
+        if not may_make(cursor, "powerlift_fleet_machine", _MAKE):
+            return {}
+        fleet = (order["batch_id"], order["created_at"])
+        cursor.execute(_BEFORE, (*fleet, [one["ordinal"] for one in records]))
+        before = dict(cursor.fetchall())
+        rows = [(*fleet, one["ordinal"], order["experiment_id"], _runner(order, one["ordinal"]),
+                 json.dumps(one), at) for one in records]  # fmt: skip
+        execute_values(cursor, _WRITE, rows)
+    return before
+
+
+def read(uri: str, order: Order) -> Known:
+    """What is known of a fleet's VMs; empty where there are no tables. Raises DatabaseUnreachable."""
+    first = _runner(order, 0)
+    runners = (order["experiment_id"], first, first + names.ORDINALS - 1)
+    fleet = (order["batch_id"], order.get("created_at"))
+    with connected(uri, PATIENCE, PATIENCE) as database, database.cursor() as cursor:
+        [(has_machines, has_runners, has_trials)] = _rows(cursor, _TABLES, ())
+        machines = _rows(cursor, _MACHINES, fleet) if has_machines else []
+        ends = _rows(cursor, _RUNNERS, runners) if has_runners else []
+        counts = _rows(cursor, _TRIALS, runners) if has_trials else []
+    told: dict[int, Any] = {runner: end for runner, *end in ends}
+    counted: dict[int, Any] = {runner: count for runner, *count in counts}
+    return Known(
+        dict(machines),
+        {
+            runner - first: Runner(
+                *told.get(runner, (None, None, None)), *counted.get(runner, (0, 0, 0))
+            )
+            for runner in {*told, *counted}
+        },
+    )
+
+
+def course(uri: str, experiment_id: int, began: str, ended: str | None) -> Course:
+    """An experiment's trials from one time to another, or to now (ISO 8601).
+
+    Raises DatabaseUnreachable.
+    """
+    with connected(uri, PATIENCE, PATIENCE) as database, database.cursor() as cursor:
+        [(as_of, seconds)] = _rows(cursor, _SPAN, {"began": began, "ended": ended})
+        step = max(1.0, float(seconds) / POINTS)
+        names_ = _rows(cursor, _EXPERIMENT, (experiment_id,))
+        task = {"experiment": experiment_id, "began": began, "step": step}
+        found = _rows(cursor, _ENDED, task)
+        [(ready, running)] = _rows(cursor, _OPEN, (experiment_id,))
+    steps = 1 + max(0, math.ceil(float(seconds) / step))
+    complete, error = (_by_step(found, steps, failed) for failed in (False, True))
+    ended_well, ended_badly = sum(complete), sum(error)
+    return Course(
+        as_of,
+        names_[0][0] if names_ else None,
+        {
+            "total": ready + running + ended_well + ended_badly,
+            "ready": ready,
+            "running": running,
+            "complete": ended_well,
+            "error": ended_badly,
+        },
+        step,
+        [complete[0], *itertools.accumulate(complete[1:])],
+        [error[0], *itertools.accumulate(error[1:])],
+    )
+
+
+def _by_step(found: Iterable[tuple[int, bool, int]], steps: int, failed: bool) -> list[int]:
+    """How many trials ended in each step; what ended after the last counts there."""
+    counts = [0] * max(steps, 2)
+    for step, has_failed, count in found:
+        if has_failed is failed:
+            counts[min(step, len(counts) - 1)] += count
+    return counts
+
+
+def _rows(cursor: Any, statement: str, values: Any) -> list[Any]:
+    cursor.execute(statement, values)
+    return list(cursor.fetchall())
+
+
+def _runner(order: Order, ordinal: int) -> int:
+    return names.runner_id(order["batch_id"], ordinal)
+
+
+_MAKE = """
+    CREATE TABLE IF NOT EXISTS powerlift_fleet_machine (
+        batch_id bigint, began timestamptz, ordinal integer, experiment_id integer,
+        runner_id integer, record jsonb NOT NULL, noted_at timestamptz NOT NULL,
+        PRIMARY KEY (batch_id, began, ordinal))
+"""
+_BEFORE = """
+    SELECT ordinal, record FROM powerlift_fleet_machine
+    WHERE batch_id = %s AND began = %s AND ordinal = ANY(%s)
+"""
+_WRITE = """
+    INSERT INTO powerlift_fleet_machine AS known
+        (batch_id, began, ordinal, experiment_id, runner_id, record, noted_at) VALUES %s
+    ON CONFLICT (batch_id, began, ordinal) DO UPDATE
+        SET record = EXCLUDED.record, noted_at = EXCLUDED.noted_at
+        WHERE known.noted_at <= EXCLUDED.noted_at
+"""
+_TABLES = """
+    SELECT to_regclass('powerlift_fleet_machine') IS NOT NULL,
+           to_regclass('powerlift_fleet_runner') IS NOT NULL,
+           to_regclass('powerlift_fleet_trial') IS NOT NULL
+"""
+_MACHINES = "SELECT ordinal, record FROM powerlift_fleet_machine WHERE batch_id = %s AND began = %s"
+# The app may have made the row, for a VM that has never worked: then it knows no kernel.
+_RUNNERS = """
+    SELECT runner_id, CASE WHEN kernel IS NOT NULL THEN started_at END, ended_at, outcome
+    FROM powerlift_fleet_runner WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s
+"""
+_TRIALS = """
+    SELECT noted.runner_id,
+           count(*) FILTER (WHERE trial.end_time IS NULL AND trial.runner_id = noted.runner_id),
+           count(*) FILTER (WHERE trial.end_time IS NOT NULL AND trial.errmsg IS NULL),
+           count(*) FILTER (WHERE trial.end_time IS NOT NULL AND trial.errmsg IS NOT NULL)
+    FROM powerlift_fleet_trial AS noted JOIN trial ON trial.id = noted.trial_id
+    WHERE noted.experiment_id = %s AND noted.runner_id BETWEEN %s AND %s
+    GROUP BY noted.runner_id
+"""
+_SPAN = """
+    SELECT as_of, extract(epoch FROM as_of - %(began)s::timestamptz)
+    FROM (SELECT coalesce(%(ended)s::timestamptz, now()) AS as_of) AS span
+"""
+_EXPERIMENT = "SELECT name FROM experiment WHERE id = %s"
+_ENDED = """
+    SELECT CASE WHEN since < 0 THEN 0 ELSE 1 + floor(since / %(step)s)::integer END AS step,
+           failed, count(*)
+    FROM (SELECT extract(epoch FROM end_time::timestamptz - %(began)s::timestamptz) AS since,
+                 errmsg IS NOT NULL AS failed
+          FROM trial WHERE experiment_id = %(experiment)s AND end_time IS NOT NULL) AS ended
+    GROUP BY 1, 2
+"""
+_OPEN = """
+    SELECT count(*) FILTER (WHERE start_time IS NULL), count(*) FILTER (WHERE start_time IS NOT NULL)
+    FROM trial WHERE experiment_id = %s AND end_time IS NULL
+"""

@@ -1,0 +1,54 @@
+"""Taking stock at each look: how far the trials are, and what the world is told of the VMs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from activities.stock import take_stock
+from fleet import ledger
+from fleet.state import FleetState, standing
+from orchestrators.patterns import ROUNDS, Context, Steps, settle
+
+NOTED_AT_ONCE = 200
+"""VMs per activity: some hundred bytes each, and a message should stay below 64 KB."""
+
+
+AGAIN = "counted again at the next tick"
+
+
+def stock(
+    context: Context, fleet: FleetState, rounds: int = ROUNDS, otherwise: str = AGAIN
+) -> Steps:
+    """Count the trials, and note the VMs of which there is news. Returns whether it was done.
+
+    What could not be noted is noted with the next; `otherwise` says so to the user.
+    """
+    news = fleet.news()
+    at = fleet.counted_at = context.current_utc_datetime.isoformat()
+    parts = [news[start : start + NOTED_AT_ONCE] for start in range(0, len(news), NOTED_AT_ONCE)]
+    calls = [
+        (take_stock, {"order": fleet.order, "machines": list(map(ledger.record, part)), "at": at})
+        for part in parts or [[]]
+    ]
+    results = yield from settle(context, calls, rounds)
+    for part, result in zip(parts, results, strict=False):
+        if result["ok"]:
+            for machine in part:
+                machine["noted"] = standing(machine)
+    failures = [result["failure"] for result in results if not result["ok"]]
+    fleet.counted = not failures
+    if failures:
+        fleet.note(failures[0], otherwise)
+    else:
+        fleet.trials = results[0]["trials"]
+    return fleet.counted
+
+
+def glance(context: Context, fleet: FleetState) -> Steps:
+    """As `stock`, in one try, where there is news or the last count is old: VMs are being made, and
+    a database that does not answer, which takes seconds to show, must not hold that up each time.
+    """
+    last = fleet.counted_at and datetime.fromisoformat(fleet.counted_at)
+    age = (context.current_utc_datetime - last).total_seconds() if last else float("inf")
+    if age >= fleet.order["watch_seconds"] or (fleet.counted and fleet.news()):
+        yield from stock(context, fleet, rounds=1)
