@@ -2,7 +2,18 @@
 
 import azure.durable_functions as df
 
-from activities import cancels, leftovers, logs, machines, network, permissions, plan, stock, trials
+from activities import (
+    cancels,
+    ends,
+    leftovers,
+    logs,
+    machines,
+    network,
+    permissions,
+    plan,
+    stock,
+    trials,
+)
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
 from triggers import http, queue, timer
@@ -27,5 +38,6 @@ for room in (
     leftovers,
     logs,
     cancels,
+    ends,
 ):
     app.register_functions(room.bp)

@@ -87,16 +87,20 @@ class Azure:
             "base_url": endpoint,
             "credential_scopes": [f"{endpoint}/.default"],
             "retry_total": 0,
-            "per_retry_policies": wire.policies(),
         }
         self._group = group
         self.scope = names.resource_group_id(subscription_id, group)
         """The resource group's ARM id."""
         self.subscription = f"/subscriptions/{subscription_id}"
         """The subscription's."""
-        self._compute = ComputeManagementClient(credential, subscription_id, **options)
-        self._network = NetworkManagementClient(credential, subscription_id, **options)
-        self._roles = AuthorizationManagementClient(credential, subscription_id, **options)
+
+        def client(kind: Any) -> Any:
+            # A policy belongs to one pipeline: it knows who comes next.
+            return kind(credential, subscription_id, per_retry_policies=wire.policies(), **options)
+
+        self._compute: ComputeManagementClient = client(ComputeManagementClient)
+        self._network: NetworkManagementClient = client(NetworkManagementClient)
+        self._roles: AuthorizationManagementClient = client(AuthorizationManagementClient)
         # No policies: a blob's URL holds its own right, and no storage account is to see our token.
         self._blobs = AsyncPipelineClient(endpoint, policies=[])
 

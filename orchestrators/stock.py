@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from activities.stock import take_stock
 from fleet import ledger
+from fleet.records import Machine
 from fleet.state import FleetState, standing
 from orchestrators.patterns import ROUNDS, Context, Steps, settle
 
@@ -27,8 +29,7 @@ def stock(
     at = fleet.counted_at = context.current_utc_datetime.isoformat()
     parts = [news[start : start + NOTED_AT_ONCE] for start in range(0, len(news), NOTED_AT_ONCE)]
     calls = [
-        (take_stock, {"order": fleet.order, "machines": list(map(ledger.record, part)), "at": at})
-        for part in parts or [[]]
+        (take_stock, _task(fleet, part, at, number)) for number, part in enumerate(parts or [[]])
     ]
     results = yield from settle(context, calls, rounds)
     for part, result in zip(parts, results, strict=False):
@@ -42,6 +43,16 @@ def stock(
     else:
         fleet.trials = results[0]["trials"]
     return fleet.counted
+
+
+def _task(fleet: FleetState, part: list[Machine], at: str, number: int) -> dict[str, Any]:
+    return {
+        "order": fleet.order,
+        "machines": [ledger.record(machine) for machine in part],
+        "noted": [machine["noted"] for machine in part],
+        "at": at,
+        "counted": None if number else fleet.trials,  # one part is enough to tell of new trials
+    }
 
 
 def glance(context: Context, fleet: FleetState) -> Steps:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
 
+from fleet import telemetry
 from fleet.request import Fault, RequestRefused
 from triggers import intake
 
@@ -17,8 +17,6 @@ bp = df.Blueprint()
 
 # Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
-
-_log = logging.getLogger("powerlift.fleet")
 
 
 @bp.function_name("submit_fleet_from_queue")
@@ -37,11 +35,14 @@ async def submit_fleet_from_queue(
     try:
         accepted = await intake.submit(client, _json(text), message.id)
     except (RequestRefused, intake.BatchTaken) as refused:
-        _log.error("Message %s is refused and goes to %s-poison: %s", message.id, QUEUE, refused)
+        told = (message.id, QUEUE, refused)
+        extra = {"event": "request.refused"}
+        telemetry.LOG.error("Message %s is refused and goes to %s-poison: %s", *told, extra=extra)
         poison.set(text)
     else:
         known = "" if accepted.created else " (it was there already)"
-        _log.info("Message %s is %s%s", message.id, accepted.id, known)
+        extra = {"event": "message.taken", "fleet": accepted.id}
+        telemetry.LOG.info("Message %s is %s%s", message.id, accepted.id, known, extra=extra)
 
 
 def _json(text: str) -> Any:

@@ -15,6 +15,9 @@ from fleet.telemetry.events import (
     fleet_ended as fleet_ended,
 )
 from fleet.telemetry.events import (
+    fleets_counted as fleets_counted,
+)
+from fleet.telemetry.events import (
     machine_changed as machine_changed,
 )
 from fleet.telemetry.events import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from fleet import names
 from fleet.places import label
-from fleet.records import Failure, Order, Place
+from fleet.records import Failure, Order, Place, Trials
 from fleet.telemetry import setup, traces
 from fleet.telemetry.fields import LOG, bound
 from fleet.telemetry.metrics import measure
@@ -34,14 +34,13 @@ def activity(name: str, task: Mapping[str, Any]) -> Iterator[None]:
         yield
 
 
-def failed(failure: Failure, what: str = "Azure refuses") -> None:
+def failed(failure: Failure, what: str = "It fails", event: str = "call.failed") -> None:
     """A call has failed, and its record says what follows."""
     action, code = failure["action"], failure["code"]
     level = logging.ERROR if action == "fail_fleet" else logging.WARNING
     if action == "succeed" or code == _SLOW_IDENTITY:
         level = logging.INFO
-    event = "azure.throttled" if action == "wait" else "call.failed"
-    told = {"event": event, "code": code}
+    told = {"event": "azure.throttled" if action == "wait" else event, "code": code}
     LOG.log(level, "%s: %s: %s", what, code, failure["message"], extra=told)
     if action != "succeed":
         traces.fail(code)
@@ -54,7 +53,7 @@ def machine_changed(
     old = before or {}
     place, where = record["place"], label(record["place"])
     fleet = names.instance_id(order["batch_id"])
-    new = {name for name, value in record.items() if value is not None and old.get(name) is None}
+    new = {name for name, value in record.items() if value and not old.get(name)}
     with bound(fleet=fleet, ordinal=record["ordinal"], attempt=record["attempt"], place=where):
         name = record["name"]
         if "created_at" in new:
@@ -81,7 +80,7 @@ def _has_come_to_run(record: Mapping[str, Any], place: Place) -> None:
 
 def _has_failed(record: Mapping[str, Any], place: Place) -> None:
     code, did = record["ended"]["code"], record["ended"]["next"]
-    refused = record["created_at"] is None
+    refused = not record["created_at"]
     told = {"event": "vm.refused" if refused else "vm.failed", "code": code}
     words = "is refused" if refused else "has failed"
     text = "%s %s: %s: %s We %s."
@@ -113,16 +112,18 @@ def fleet_ended(
     setup.flush()
 
 
-def trials_counted(
-    order: Order, trials: Mapping[str, int], before: Mapping[str, int] | None
-) -> None:
+def trials_counted(order: Order, trials: Trials, before: Trials | None) -> None:
     """How many of the experiment's trials are where, now and the last time; None the first time."""
     if before is None:
         return
-    for state, name in (("complete", "completed"), ("error", "failed")):
-        more = trials[state] - before[state]
-        if more > 0:  # fewer: somebody has sent trials again
-            measure(f"powerlift.trials.{name}", more)
+    # Fewer than before: somebody has sent trials again.
+    measure("powerlift.trials.completed", max(0, trials["complete"] - before["complete"]))
+    measure("powerlift.trials.failed", max(0, trials["error"] - before["error"]))
+
+
+def fleets_counted(active: int) -> None:
+    """So many fleets have not ended."""
+    measure("powerlift.fleet.active", active)
 
 
 def swept(kind: str, count: int) -> None:
@@ -140,7 +141,7 @@ def _of_place(place: Place) -> dict[str, str | None]:
 
 
 def _seconds(start: str | None, end: str | None) -> float | None:
-    if start is None or end is None:
+    if not start or not end:
         return None
     passed = datetime.fromisoformat(end) - datetime.fromisoformat(start)
     return max(0.0, passed.total_seconds())

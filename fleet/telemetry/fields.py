@@ -3,7 +3,7 @@ each record.
 
 As attributes of the record they become custom dimensions wherever OpenTelemetry takes the logs. The
 Functions host by itself passes on the text alone, so they stand at its end too:
-`… [event=vm.running fleet=fleet-7 ordinal=3]`.
+`… [event=vm.running fleet=fleet-7 ordinal=3]`, a text with spaces in double quotes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FIELDS = {
     "phase": "of the fleet, where it has ended",
     "ordinal": "of the VM",
     "attempt": "1 for the first VM of a line of replacements",
-    "place": "of the VM: location/zone/size/priority",
+    "place": "of the VM, as the API labels it",
     "code": "of what went wrong, as in docs/failures.md",
 }
 """Their meaning, in the order in which the text has them."""
@@ -49,7 +49,7 @@ def bound(**fields: Any) -> Iterator[None]:
 def _annotate(record: logging.LogRecord) -> bool:
     """A logging filter that lets everything through, with its fields."""
     vars(record).update({**_bound.get(), **_own(record)})
-    told = " ".join(f"{name}={value}" for name, value in _own(record).items())
+    told = " ".join(f"{name}={_quoted(value)}" for name, value in _own(record).items())
     if told:
         # The message is a template as long as it has arguments.
         record.msg = f"{record.msg} [{told.replace('%', '%%') if record.args else told}]"
@@ -59,6 +59,11 @@ def _annotate(record: logging.LogRecord) -> bool:
 def _own(record: logging.LogRecord) -> dict[str, Any]:
     """The fields that a record has, in their order."""
     return {name: vars(record)[name] for name in FIELDS if name in vars(record)}
+
+
+def _quoted(value: Any) -> str:
+    text = str(value)
+    return f'"{text}"' if " " in text else text
 
 
 LOG.addFilter(_annotate)
