@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.mgmt.core.exceptions import ARMErrorFormat
@@ -57,7 +58,7 @@ class Watched(AsyncHTTPPolicy[Any, Any]):  # type: ignore[misc]
             _tell(kind, method, 0, describe(error)["code"], began)
             raise
         status = response.http_response.status_code
-        _tell(kind, method, status, _code(response) if status >= 400 else None, began)
+        _tell(kind, method, status, await _code(response) if status >= 400 else None, began)
         return response
 
 
@@ -76,9 +77,12 @@ def kind_of(method: str, url: str) -> str:
     return f"{name}.{'list' if is_list else method.lower()}"
 
 
-def _code(response: PipelineResponse[Any, Any]) -> str:
-    error = HttpResponseError(response=response.http_response, error_format=ARMErrorFormat)
-    return describe(error)["code"]
+async def _code(response: PipelineResponse[Any, Any]) -> str:
+    answer = response.http_response
+    with suppress(AzureError):  # whoever reads it next meets the same
+        # Operations that go on in the background leave the body to be read; that can be done twice.
+        await (answer.read() if hasattr(answer, "read") else answer.load_body())
+    return describe(HttpResponseError(response=answer, error_format=ARMErrorFormat))["code"]
 
 
 def _tell(kind: str, method: str, status: int, code: str | None, began: float) -> None:
