@@ -29,7 +29,8 @@ def stock(
     at = fleet.counted_at = context.current_utc_datetime.isoformat()
     parts = [news[start : start + NOTED_AT_ONCE] for start in range(0, len(news), NOTED_AT_ONCE)]
     calls = [
-        (take_stock, _task(fleet, part, at, number)) for number, part in enumerate(parts or [[]])
+        (take_stock, _task(fleet, part, at, first=not number))
+        for number, part in enumerate(parts or [[]])
     ]
     results = yield from settle(context, calls, rounds)
     for part, result in zip(parts, results, strict=False):
@@ -45,13 +46,13 @@ def stock(
     return fleet.counted
 
 
-def _task(fleet: FleetState, part: list[Machine], at: str, number: int) -> dict[str, Any]:
+def _task(fleet: FleetState, part: list[Machine], at: str, *, first: bool) -> dict[str, Any]:
     return {
         "order": fleet.order,
         "machines": [ledger.record(machine) for machine in part],
         "noted": [machine["noted"] for machine in part],
         "at": at,
-        "counted": None if number else fleet.trials,  # one part is enough to tell of new trials
+        "counted": fleet.trials if first else None,  # of the fleet, and so told once
     }
 
 
