@@ -26,8 +26,6 @@ async def take_stock(task: Json) -> Json:
     order: Order = task["order"]
     _, uri = opened(order)
     counted = await asyncio.to_thread(trials.count, uri, order["experiment_id"])
-    if counted and task["counted"]:
-        telemetry.trials_counted(order, counted, task["counted"])
     if task["machines"]:
         known = await asyncio.to_thread(ledger.write, uri, order, task["machines"], task["at"])
         for record, noted in zip(task["machines"], task["noted"], strict=True):
@@ -35,4 +33,6 @@ async def take_stock(task: Json) -> Json:
                 ledger.as_noted(record, noted) if known is None else known.get(record["ordinal"])
             )
             telemetry.machine_changed(order, record, earlier)
+    if counted:
+        telemetry.trials_counted(order, counted, task["counted"])
     return {"trials": counted}

@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +24,7 @@ from tests.test_secrets_stay_sealed import forms
 pytestmark = pytest.mark.slow
 
 PASSWORD = "Pa$$word 'of' the \"watcher\"/9"
+WRONG = "wrong-client-secret/10"
 WATCHED, HELD, ORPHANED, REFUSED = 9101, 9102, 9103, 9104
 WEATHER = {
     "faults": [
@@ -73,7 +76,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             orphaned_fleet(stack, receiver)
             refused_fleet(stack)
             log = (stack.logs / "host.log").read_text()
-            secrets = [PASSWORD, stack.arm["client_secret"], stack.key]
+            secrets = [PASSWORD, WRONG, stack.arm["client_secret"], stack.key]
         yield Watched(receiver, log, fleet, records, secrets, answered)
 
 
@@ -145,10 +148,10 @@ def orphaned_fleet(stack: Stack, receiver: Receiver) -> None:
 
 
 def refused_fleet(stack: Stack) -> None:
-    """A fleet that cannot reach its database, with a password that must not be told for that."""
-    uri = f"postgresql://watcher:{quote(PASSWORD + 'x', safe='')}@127.0.0.1:9/powerlift"
-    fleet_id = Api(stack).start(**request(stack, REFUSED, uri=uri))
-    assert Api(stack).wait(fleet_id)["phase"] == "failed"
+    """A fleet whose plan fails, of a secret that must not be told for all that."""
+    asked = request(stack, REFUSED)
+    asked["azure_json"] |= {"client_secret": WRONG}
+    assert Api(stack).wait(Api(stack).start(**asked))["phase"] == "failed"
 
 
 def test_every_metric_of_the_table_arrives(watched: Watched):
@@ -198,8 +201,6 @@ def test_the_lives_of_a_fleets_vms_add_up(watched: Watched):
 
 
 def seconds(start: str, end: str) -> float:
-    from datetime import datetime
-
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
@@ -259,8 +260,6 @@ def test_a_fleet_is_one_trace_though_its_host_was_killed(watched: Watched):
 
 def test_the_root_has_the_fleets_own_times(watched: Watched):
     root = of_the_fleet(watched)[0]
-    from datetime import datetime
-
     began = datetime.fromisoformat(watched.fleet["created_at"]).timestamp()
     others = [span for span in of_the_fleet(watched)[1:] if span.name != "tell_end"]
     assert (root.parent, root.start) == ("", pytest.approx(began, abs=0.001))
@@ -311,6 +310,20 @@ def test_a_replacement_says_in_whose_stead_it_is(watched: Watched):
     )
 
 
+def test_the_documented_queries_find_the_fields_of_a_line(watched: Watched):
+    page = (Path(__file__).resolve().parents[1] / "docs" / "observability.md").read_text()
+    patterns = dict(re.findall(r'(\w+) = extract\(@"(.+?)", 1, message', page))
+    [line, *_] = [one for one in watched.log.splitlines() if "event=vm.running" in one]
+    told = {
+        name: found and found[1]
+        for name, pattern in patterns.items()
+        if (found := re.search(pattern.replace('""', '"'), line))
+    }
+    assert (told["event"], told["place"]) == ("vm.running", "eastus/1 Standard_D2s_v5")
+    assert {"fleet", "ordinal", "after"} <= told.keys()
+    assert "code" not in told
+
+
 def test_throttling_is_a_warning(watched: Watched):
     lines = [line for line in watched.log.splitlines() if "event=azure.throttled" in line]
     assert lines
@@ -320,7 +333,7 @@ def test_throttling_is_a_warning(watched: Watched):
 def test_a_failed_fleet_is_an_error_with_its_code(watched: Watched):
     [line] = [one for one in watched.log.splitlines() if f"fleet=fleet-{REFUSED}" in one
               and "event=fleet.ended" in one]  # fmt: skip
-    assert (" ERROR " in line, "code=DatabaseUnreachable" in line) == (True, True)
+    assert (" ERROR " in line, "code=AuthenticationFailed" in line) == (True, True)
 
 
 def test_a_vm_that_the_sweep_deletes_is_a_warning(watched: Watched):

@@ -104,20 +104,8 @@ def _begin_traces(exporters: list[Any], environment: Mapping[str, str]) -> None:
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
-    class Ids(RandomIdGenerator):
-        """Random, but for the root of a fleet's trace."""
-
-        def generate_trace_id(self) -> int:
-            root = traces.root_ids.get()
-            return root[0] if root else super().generate_trace_id()
-
-        def generate_span_id(self) -> int:
-            root = traces.root_ids.get()
-            return root[1] if root else super().generate_span_id()
-
-    provider = TracerProvider(resource=_resource(), id_generator=Ids(), shutdown_on_exit=False)
+    provider = TracerProvider(resource=_resource(), id_generator=_ids(), shutdown_on_exit=False)
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)  # azure-core asks there
@@ -143,13 +131,32 @@ def _take_over() -> None:
     from opentelemetry import metrics as their_metrics
     from opentelemetry import trace
 
-    tracers, meters = trace.get_tracer_provider(), their_metrics.get_meter_provider()
-    if hasattr(tracers, "sampler"):
+    tracers: Any = trace.get_tracer_provider()
+    meters: Any = their_metrics.get_meter_provider()
+    if hasattr(tracers, "id_generator"):
+        tracers.id_generator = _ids()
         traces.use(tracers.get_tracer(SERVICE), tracers.sampler)
-        _flushes.append(tracers.force_flush)  # type: ignore[attr-defined]
+        _flushes.append(tracers.force_flush)
     if hasattr(meters, "force_flush"):
         metrics.use(meters.get_meter(SERVICE))
         _flushes.append(meters.force_flush)
+
+
+def _ids() -> Any:
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    class Ids(RandomIdGenerator):
+        """Random, but for the root of a fleet's trace."""
+
+        def generate_trace_id(self) -> int:
+            root = traces.root_ids.get()
+            return root[0] if root else super().generate_trace_id()
+
+        def generate_span_id(self) -> int:
+            root = traces.root_ids.get()
+            return root[1] if root else super().generate_span_id()
+
+    return Ids()
 
 
 _instance = str(uuid4())
