@@ -16,13 +16,14 @@ from activities import (
 )
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
-from triggers import http, queue, timer
+from triggers import http, openapi, queue, timer
 
 telemetry.start()
 app = df.DFApp()
 
 for room in (
     http,
+    openapi,
     queue,
     timer,
     fleet,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import telemetry
-from fleet.request import Fault, RequestRefused
+from fleet import document, telemetry
+from fleet.request import RequestRefused
 from triggers import intake
 
 bp = df.Blueprint()
@@ -31,22 +30,15 @@ async def submit_fleet_from_queue(
     What can never be a fleet goes to the poison queue at once; any other error is the host's to
     retry (a setting that is missing may be there in a minute).
     """
-    text = message.get_body().decode("utf-8", errors="replace")
+    body = message.get_body()
     try:
-        accepted = await intake.submit(client, _json(text), message.id)
+        accepted = await intake.submit(client, document.read(body), message.id)
     except (RequestRefused, intake.BatchTaken) as refused:
         told = (message.id, QUEUE, refused)
         extra = {"event": "request.refused"}
         telemetry.LOG.error("Message %s is refused and goes to %s-poison: %s", *told, extra=extra)
-        poison.set(text)
+        poison.set(body.decode(errors="replace"))
     else:
         known = "" if accepted.created else " (it was there already)"
         extra = {"event": "message.taken", "fleet": accepted.id}
         telemetry.LOG.info("Message %s is %s%s", message.id, accepted.id, known, extra=extra)
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise RequestRefused([Fault("", "The message is no JSON.")]) from None
