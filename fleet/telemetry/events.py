@@ -42,7 +42,7 @@ def failed(failure: Failure, what: str = "It fails", event: str = "call.failed")
         level = logging.INFO
     told = {"event": "azure.throttled" if action == "wait" else event, "code": code}
     LOG.log(level, "%s: %s: %s", what, code, failure["message"], extra=told)
-    if action != "succeed":
+    if level > logging.INFO:
         traces.fail(code)
 
 
