@@ -73,7 +73,10 @@ def main() -> None:
         store.create_task_with_data(data_set, exist_ok=True)
 
     executor = AzureVMFleet(
-        store, n_instances=2, vm_size="Standard_D2s_v5", pip_install="scikit-learn"
+        store,
+        n_instances=2,
+        vm_size="Standard_D2s_v5",
+        pip_install="scikit-learn",
     )
     name = f"example {datetime.now():%Y-%m-%d %H:%M:%S}"
     run = run_experiment(store, name, trial_run, trial_gen, executor, timeout=300, n_replicates=2)
