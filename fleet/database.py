@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
@@ -32,16 +32,12 @@ def connected(
 
     Raises DatabaseUnreachable, whatever goes wrong in it.
     """
-    parts = urlsplit(uri)
-    asked = dict(parse_qsl(parts.query)).get("options", "")
     try:
-        database = psycopg2.connect(
-            urlunsplit(parts._replace(scheme="postgresql")),  # without SQLAlchemy's driver
-            connect_timeout=connect,
-            options=f"{asked} -c statement_timeout={statement * 1000}",
-        )
+        database = psycopg2.connect(_libpq(uri), connect_timeout=connect)
         try:
-            with database:
+            with database, database.cursor() as cursor:
+                # Not as an option of the connection: a pooler (PgBouncer) refuses what it does not know.
+                cursor.execute("SET LOCAL statement_timeout = %s", (statement * 1000,))
                 yield database
         finally:
             database.close()
@@ -50,13 +46,15 @@ def connected(
 
 
 def may_make(cursor: Any, table: str, statements: str) -> bool:
-    """Whether a table of ours is there, or could be made by these statements.
+    """Whether a table of ours is there for us to write, or could be made by these statements.
 
-    A database role that may not make one goes without: nothing that a fleet needs is in them.
+    A database role that may not make one, or write to that of another role, goes without: nothing that
+    a fleet needs is in them.
     """
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
-    if cursor.fetchone()[0]:
-        return True
+    cursor.execute(_MAY_WRITE, (table,))
+    [(is_there, is_ours)] = cursor.fetchall()
+    if is_there:
+        return bool(is_ours)
     cursor.execute("SAVEPOINT before_table")
     try:
         cursor.execute(OUR_TABLES + statements)
@@ -66,17 +64,38 @@ def may_make(cursor: Any, table: str, statements: str) -> bool:
     return True
 
 
+_MAY_WRITE = """
+    SELECT found IS NOT NULL,
+           bool_and(has_table_privilege(found, needed))
+    FROM to_regclass(%s) AS found, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed
+    GROUP BY found
+"""
+
+
+def _libpq(uri: str) -> str:
+    """The URI without SQLAlchemy's driver. Raises DatabaseUnreachable."""
+    try:
+        return urlunsplit(urlsplit(uri)._replace(scheme="postgresql"))
+    except ValueError:
+        raise DatabaseUnreachable(
+            "The database's URI is none: percent-encode what is special in its password."
+        ) from None
+
+
 def _reason(error: psycopg2.Error) -> str:
     if isinstance(error, psycopg2.errors.UndefinedTable):
         return (
             "The database answers, but has no Powerlift tables (experiment, trial): is the name in "
             "the URI that of the benchmark's database?"
         )
+    if error.pgcode:
+        return f"The database refused the query (SQLSTATE {error.pgcode})."
+    # Refused before there was a session: psycopg2 then knows no code, and has the server's words alone.
     text = str(error).lower()
+    if "too many" in text or "connection slots" in text:
+        return "The database has no connection left: allow it more, or ask for fewer VMs at once."
     if "password authentication" in text or "role " in text:
         return "The database refuses the user or the password of the URI."
     if "does not exist" in text:
         return "The server answers, but has no database of the URI's name."
-    if error.pgcode:
-        return f"The database refused the query (SQLSTATE {error.pgcode})."
     return "The database does not answer: check host, port, firewall, and that it runs."

@@ -88,7 +88,7 @@ def write(
     """Note VMs as they stood `at` a time (ISO 8601). Returns what was known of them before, by ordinal.
 
     What was noted later stays: an activity may run twice, and late. A database role that may not make
-    the table goes without: None. Raises DatabaseUnreachable.
+    or write the table goes without: None. Raises DatabaseUnreachable.
     """
     with connected(uri) as database, database.cursor() as cursor:
         if not may_make(cursor, "powerlift_fleet_machine", _MAKE):
@@ -206,10 +206,11 @@ _WRITE = """
         SET record = EXCLUDED.record, noted_at = EXCLUDED.noted_at
         WHERE known.noted_at <= EXCLUDED.noted_at
 """
+# Null without the table, false where it is another role's.
 _TABLES = """
-    SELECT to_regclass('powerlift_fleet_machine') IS NOT NULL,
-           to_regclass('powerlift_fleet_runner') IS NOT NULL,
-           to_regclass('powerlift_fleet_trial') IS NOT NULL
+    SELECT has_table_privilege(to_regclass('powerlift_fleet_machine'), 'SELECT'),
+           has_table_privilege(to_regclass('powerlift_fleet_runner'), 'SELECT'),
+           has_table_privilege(to_regclass('powerlift_fleet_trial'), 'SELECT')
 """
 _MACHINES = "SELECT ordinal, record FROM powerlift_fleet_machine WHERE batch_id = %s AND began = %s"
 # The app may have made the row, for a VM that has never worked: then it knows no kernel.
