@@ -8,7 +8,9 @@ import azure.durable_functions as df
 
 from activities.recorded import Json, opened, recorded
 from fleet import ledger, telemetry, trials
-from fleet.records import Order
+from fleet.database import DatabaseUnreachable
+from fleet.failures import describe
+from fleet.records import Failure, Order
 
 bp = df.Blueprint()
 
@@ -16,8 +18,8 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @recorded
 async def take_stock(task: Json) -> Json:
-    """`{order, machines, noted, at, counted}` -> `{trials}`: counts by state, or null when the
-    experiment is gone.
+    """`{order, machines, noted, at, counted}` -> `{trials, unnoted}`: counts by state, or null when the
+    experiment is gone; and the Failure for which the VMs could not be noted, else null.
 
     `machines` are records of VMs (`ledger.record`) as they stood `at` that time, and `noted` is how
     they stood when they were last noted (`state.standing`). `counted` are the trials of the last
@@ -26,13 +28,25 @@ async def take_stock(task: Json) -> Json:
     order: Order = task["order"]
     _, uri = opened(order)
     counted = await asyncio.to_thread(trials.count, uri, order["experiment_id"])
-    if task["machines"]:
-        known = await asyncio.to_thread(ledger.write, uri, order, task["machines"], task["at"])
-        for record, noted in zip(task["machines"], task["noted"], strict=True):
-            earlier = (
-                ledger.as_noted(record, noted) if known is None else known.get(record["ordinal"])
-            )
-            telemetry.machine_changed(order, record, earlier)
+    unnoted = await _note(uri, task) if task["machines"] else None
     if counted:
         telemetry.trials_counted(order, counted, task["counted"])
-    return {"trials": counted}
+    return {"trials": counted, "unnoted": unnoted}
+
+
+async def _note(uri: str, task: Json) -> Failure | None:
+    """A database that can be read alone (a disk that is full makes it so) must not hide that all trials
+    have ended: the VMs are for whoever watches, the count decides what the fleet does.
+    """
+    try:
+        known = await asyncio.to_thread(
+            ledger.write, uri, task["order"], task["machines"], task["at"]
+        )
+    except DatabaseUnreachable as error:
+        failure = describe(error)
+        telemetry.failed(failure, "The VMs cannot be noted")
+        return failure
+    for record, noted in zip(task["machines"], task["noted"], strict=True):
+        earlier = ledger.as_noted(record, noted) if known is None else known.get(record["ordinal"])
+        telemetry.machine_changed(task["order"], record, earlier)
+    return None

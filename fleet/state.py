@@ -104,7 +104,7 @@ class FleetState:
     counted_at: str | None = None
     """When the trials were last to be counted, ISO 8601."""
     counted: bool = True
-    """Whether they were."""
+    """Whether they were, and the VMs noted."""
     provisioned_at: str | None = None
     trials_ended_at: str | None = None
     reason: Failure | None = None

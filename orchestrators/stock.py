@@ -11,19 +11,19 @@ from fleet.records import Machine
 from fleet.state import FleetState, standing
 from orchestrators.patterns import ROUNDS, Context, Steps, settle
 
-NOTED_AT_ONCE = 200
-"""VMs per activity: some hundred bytes each, and a message should stay below 64 KB."""
-
-
+NOTED_AT_ONCE = 75
+"""VMs per activity: 500 bytes each, and a message above 60 KB takes a detour by way of a blob."""
 AGAIN = "counted again at the next tick"
+LATER = "went on; what is shown of the VMs may be old"
 
 
 def stock(
     context: Context, fleet: FleetState, rounds: int = ROUNDS, otherwise: str = AGAIN
 ) -> Steps:
-    """Count the trials, and note the VMs of which there is news. Returns whether it was done.
+    """Count the trials, and note the VMs of which there is news. Returns whether they were counted.
 
-    What could not be noted is noted with the next; `otherwise` says so to the user.
+    What could not be noted is noted with the next; `otherwise` says what follows from a count that
+    could not be had.
     """
     news = fleet.news()
     at = fleet.counted_at = context.current_utc_datetime.isoformat()
@@ -34,16 +34,17 @@ def stock(
     ]
     results = yield from settle(context, calls, rounds)
     for part, result in zip(parts, results, strict=False):
-        if result["ok"]:
+        if result["ok"] and not result.get("unnoted"):
             for machine in part:
                 machine["noted"] = standing(machine)
-    failures = [result["failure"] for result in results if not result["ok"]]
-    fleet.counted = not failures
-    if failures:
-        fleet.note(failures[0], otherwise)
-    else:
+    failed = [(result["failure"], otherwise) for result in results if not result["ok"]]
+    failed += [(result["unnoted"], LATER) for result in results if result.get("unnoted")]
+    fleet.counted = not failed
+    if failed:
+        fleet.note(*failed[0])
+    if results[0]["ok"]:
         fleet.trials = results[0]["trials"]
-    return fleet.counted
+    return bool(results[0]["ok"])
 
 
 def _task(fleet: FleetState, part: list[Machine], at: str, *, first: bool) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
         "was_cancelled": lambda _: {"ok": True, "cancelled": False},
         "list_machines": lambda _: {"ok": True, "states": {"Succeeded": [0]}, "identities": {}},
         "take_stock": lambda _: {"ok": True, "trials": fleet.trials},
+        "tell_end": lambda _: {"ok": True},
         "delete_vms": lambda _: {"ok": True},
         "teardown_fleet": lambda _: left,
     }

@@ -136,3 +136,17 @@ def test_a_database_that_is_down_is_said_and_the_rest_is_told(told: Told, stack:
         None,
         0,
     )
+
+
+def test_trials_are_counted_where_the_database_can_be_read_alone(stack: Stack, api: Api):
+    """Azure makes it so when its disk is full: the VMs cannot be noted."""
+    sql(stack, "CREATE ROLE full_disk LOGIN PASSWORD 'full'")
+    sql(stack, "GRANT pg_read_all_data, pg_write_all_data TO full_disk")
+    sql(stack, "ALTER ROLE full_disk SET default_transaction_read_only = on")
+    uri = f"postgresql://full_disk:full@{stack.db_uri.partition('@')[2]}"
+    number = experiment(stack, trials=2)
+    fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=BATCH + 2, uri=uri)
+    api.wait(fleet_id, "watch")
+    end_trials(stack, number, 2)
+    eventually(lambda: (api.get(fleet_id).json()["trials"] or {}).get("complete") == 2 or None)
+    api.end(fleet_id)

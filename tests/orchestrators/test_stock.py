@@ -1,0 +1,63 @@
+"""What a fleet makes of a count of its trials, and how it tells of many VMs at once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fleet.failures import failure
+from orchestrators.fleet import run_fleet
+from tests.fleets import fleet_of, order
+from tests.orchestrators.play import Played, play
+
+NO_ROOM = failure("DatabaseUnreachable", "SQLSTATE 53100", "retry", "")
+ENDED = {"total": 9, "ready": 0, "running": 0, "complete": 9, "error": 0}
+PLAIN = 60 * 1024
+"""Bytes of a message that Durable puts on its queue itself."""
+
+
+def watched(count: int, stock: Any) -> Played:
+    """A fleet of so many VMs whose user keeps them, from its watch to its end."""
+    fleet = fleet_of(*["running"] * count)
+    fleet.order = order(
+        watch_seconds=30.0, observe_seconds=10.0, created_at="2026-01-01T00:00:00Z",
+        n_instances=count, delete_on_complete=False, ssh_public_key="k" * 400, sealed="s" * 800,
+    )  # fmt: skip
+    fleet.phase = "watch"
+    for machine in fleet.machines.values():
+        machine["name"], machine["settled"] = "powerlift-vm-9007199254740991-0000", True
+        machine["permitted_at"] = machine["running_at"] = "2026-01-01T00:00:00.123456+00:00"
+    shown = {"Succeeded": list(fleet.machines)}
+    torn = {"ok": True, "deleted": 0, "left": [], "machines": None, "unreleased": None}
+    answers = {
+        "was_cancelled": lambda _: {"ok": True, "cancelled": False},
+        "list_machines": lambda _: {"ok": True, "states": shown, "identities": {}},
+        "take_stock": lambda _: {"ok": True, "trials": ENDED, **stock},
+        "tell_end": lambda _: {"ok": True},
+        "teardown_fleet": lambda _: torn,
+    }
+    return play(run_fleet, fleet.write(), answers)
+
+
+def test_what_cannot_be_noted_hides_no_trial():
+    summary = watched(1, {"unnoted": NO_ROOM}).output["summary"]
+    assert (summary["phase"], summary["trials"]) == ("done", ENDED)
+
+
+def test_what_was_not_noted_is_noted_with_the_next_count():
+    played = watched(1, {"unnoted": NO_ROOM})
+    told = [len(task["machines"]) for name, task in played.asked if name == "take_stock"]
+    assert told == [1, 1]
+
+
+def test_what_was_noted_is_not_noted_again():
+    played = watched(1, {"unnoted": None})
+    told = [len(task["machines"]) for name, task in played.asked if name == "take_stock"]
+    assert told == [1, 0]
+
+
+def test_news_of_many_vms_fits_into_plain_messages():
+    played = watched(1000, {"unnoted": None})
+    tasks = [task for name, task in played.asked if name == "take_stock"]
+    sizes = [len(json.dumps(json.dumps(json.dumps(task)))) for task in tasks]
+    assert max(sizes) < PLAIN
