@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -22,6 +22,7 @@ from fleet.secrets import Seal
 from fleet.settings import Settings
 from fleet.state import TERMINAL
 from fleet.status import ALIVE
+from triggers import asked
 
 RUN_FLEET = "run_fleet"
 TEARDOWN_FLEET = "teardown_fleet"
@@ -121,8 +122,9 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
     order, shown = _begun(instance), status.answer(instance)
     _, uri = opened(order)
     ended = shown["updated_at"] if shown["phase"] in TERMINAL else None
+    span = (order["experiment_id"], order.get("created_at"), ended)
     course, machines = await asyncio.gather(
-        _asked(ledger.course, uri, order["experiment_id"], order.get("created_at"), ended),
+        _asked(("course", uri, *span), ledger.course, uri, *span),
         _machines(instance, order, uri),
     )
     told = course if isinstance(course, ledger.Course) else None
@@ -138,15 +140,16 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
 
 
 async def _machines(instance: Mapping[str, Any], order: Order, uri: str) -> list[Machine]:
-    known = await _asked(ledger.read, uri, order)
+    fleet = (order["batch_id"], order.get("created_at"))
+    known = await _asked(("vms", uri, *fleet), ledger.read, uri, order)
     known = known if isinstance(known, ledger.Known) else None
     return progress.machines(order, status.records(instance), known)
 
 
-async def _asked(look: Callable[..., Any], *arguments: Any) -> Any:
+async def _asked(key: Hashable, look: Callable[..., Any], *arguments: Any) -> Any:
     """What the database answers, or DatabaseUnreachable."""
     try:
-        return await asyncio.to_thread(look, *arguments)
+        return await asked.ask(key, look, *arguments)
     except DatabaseUnreachable as error:
         return error
 
