@@ -18,8 +18,9 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @recorded
 async def take_stock(task: Json) -> Json:
-    """`{order, machines, noted, at, counted}` -> `{trials, unnoted}`: counts by state, or null when the
-    experiment is gone; and the Failure for which the VMs could not be noted, else null.
+    """`{order, machines, noted, at, counts, counted}` -> `{trials, unnoted}`: counts by state where
+    `counts` is true, or null when the experiment is gone; and the Failure for which the VMs could not be
+    noted, else null.
 
     `machines` are records of VMs (`ledger.record`) as they stood `at` that time, and `noted` is how
     they stood when they were last noted (`state.standing`). `counted` are the trials of the last
@@ -27,7 +28,9 @@ async def take_stock(task: Json) -> Json:
     """
     order: Order = task["order"]
     _, uri = opened(order)
-    counted = await asyncio.to_thread(trials.count, uri, order["experiment_id"])
+    counted = None
+    if task["counts"]:
+        counted = await asyncio.to_thread(trials.count, uri, order["experiment_id"])
     unnoted = await _note(uri, task) if task["machines"] else None
     if counted:
         telemetry.trials_counted(order, counted, task["counted"])

@@ -61,3 +61,9 @@ def test_news_of_many_vms_fits_into_plain_messages():
     tasks = [task for name, task in played.asked if name == "take_stock"]
     sizes = [len(json.dumps(json.dumps(json.dumps(task)))) for task in tasks]
     assert max(sizes) < PLAIN
+
+
+def test_of_many_messages_one_has_the_trials_counted():
+    played = watched(1000, {"unnoted": None})
+    first = [task["counts"] for name, task in played.asked if name == "take_stock"][:14]
+    assert first == [True, *[False] * 13]
