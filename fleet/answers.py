@@ -320,7 +320,8 @@ class Cost(TypedDict):
     expected: float | None
     """Until the expected end; null where that is not known."""
     per_trial: float | None
-    """So far, for each trial that ended; null before the first."""
+    """So far, for each of the experiment's trials that ended since the fleet began, whichever fleet ran
+    it; null before the first."""
 
 
 class Progress(TypedDict):
@@ -339,13 +340,13 @@ class Progress(TypedDict):
     before: Before
     """What is in no point of the series."""
     trials_per_hour: float | None
-    """Trials that end in an hour, by the recent past; null before the first."""
+    """The experiment's trials that end in an hour, by the recent past; null where too few have ended."""
     expected_end: Time | None
     """When the last trial ends if it goes on like this; null where that cannot be told."""
     vm_hours: VmHours
     """What Azure bills, within a look of the fleet."""
     cost: Cost | None
-    """Null where no price is known."""
+    """Null where the price of a place is not known: a part would pass for the whole."""
     problem: str | None
     """Why the database could not be asked; null otherwise."""
 
