@@ -16,13 +16,17 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @recorded
 async def take_stock(task: Json) -> Json:
-    """`{order, machines, at}` -> `{trials}`: counts by state, or null when the experiment is gone.
+    """`{order, machines, at, idle}` -> `{trials}`: counts by state, or null when the experiment is gone.
 
-    `machines` are records of VMs (`ledger.record`) as they stood `at` that time.
+    `machines` are records of VMs (`ledger.record`) as they stood `at` that time. Where `idle` is true
+    there are two more: `silent` and `done`, the ordinals of `ledger.Idle`.
     """
     order: Order = task["order"]
     _, uri = opened(order)
     counted = await asyncio.to_thread(trials.count, uri, order["experiment_id"])
     if task["machines"]:
         await asyncio.to_thread(ledger.write, uri, order, task["machines"], task["at"])
-    return {"trials": counted}
+    if not task.get("idle"):
+        return {"trials": counted}
+    found = await asyncio.to_thread(ledger.idle, uri, order)
+    return {"trials": counted, "silent": found.silent, "done": found.done}

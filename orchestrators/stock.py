@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from activities.stock import take_stock
 from fleet import ledger
@@ -26,10 +27,12 @@ def stock(
     news = fleet.news()
     at = fleet.counted_at = context.current_utc_datetime.isoformat()
     parts = [news[start : start + NOTED_AT_ONCE] for start in range(0, len(news), NOTED_AT_ONCE)]
-    calls = [
-        (take_stock, {"order": fleet.order, "machines": list(map(ledger.record, part)), "at": at})
+    tasks: list[dict[str, Any]] = [
+        {"order": fleet.order, "machines": list(map(ledger.record, part)), "at": at}
         for part in parts or [[]]
     ]
+    tasks[0]["idle"] = fleet.phase == "watch"
+    calls = [(take_stock, task) for task in tasks]
     results = yield from settle(context, calls, rounds)
     for part, result in zip(parts, results, strict=False):
         if result["ok"]:
@@ -41,6 +44,7 @@ def stock(
         fleet.note(failures[0], otherwise)
     else:
         fleet.trials = results[0]["trials"]
+    fleet.hear(results[0] if fleet.counted else {})
     return fleet.counted
 
 
