@@ -26,6 +26,7 @@ help:
 	@echo 'make test    all tests; ARGS="tests/fleet -k names" for some'
 	@echo 'make check   lint, formatting, types and shell scripts'
 	@echo 'make bench   the measured claims'
+	@echo 'make docs    docs/api.md, from the models and the table of routes'
 	@echo 'make clean   removes what the others made, the virtual environment included'
 	@echo 'PYTHON=...   the Python 3.11 or 3.12 to make the virtual environment with'
 
@@ -48,6 +49,10 @@ check: $(STAMP)
 .PHONY: bench
 bench: $(STAMP)
 	@exec $(PYTHON_IN) -m benchmarks.makespan $(ARGS)
+
+.PHONY: docs
+docs: $(STAMP)
+	@exec $(PYTHON_IN) -m docs.api
 
 .PHONY: clean
 clean:

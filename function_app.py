@@ -4,12 +4,13 @@ import azure.durable_functions as df
 
 from activities import cancels, leftovers, logs, machines, network, permissions, plan, stock, trials
 from orchestrators import cancel, fleet, teardown, wave
-from triggers import http, queue, timer
+from triggers import http, openapi, queue, timer
 
 app = df.DFApp()
 
 for room in (
     http,
+    openapi,
     queue,
     timer,
     fleet,

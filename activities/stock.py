@@ -16,10 +16,12 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @recorded
 async def take_stock(task: Json) -> Json:
-    """`{order, machines, at, idle}` -> `{trials}`: counts by state, or null when the experiment is gone.
+    """`{order, machines, at, counted?, ended?, idle?}` -> `{trials}`: counts by state, or null when the
+    experiment is gone.
 
-    `machines` are records of VMs (`ledger.record`) as they stood `at` that time. Where `idle` is true
-    there are two more: `silent` and `done`, the ordinals of `ledger.Idle`.
+    `machines` are records of VMs (`ledger.record`) as they stood `at` that time, `counted` is the
+    count before, and `ended` the phase in which the fleet ends with this. Where `idle` is true there are
+    two more: `silent` and `done`, the ordinals of `ledger.Idle`.
     """
     order: Order = task["order"]
     _, uri = opened(order)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import psycopg2
 
@@ -32,11 +32,13 @@ def connected(
 
     Raises DatabaseUnreachable, whatever goes wrong in it.
     """
+    parts = urlsplit(uri)
+    asked = dict(parse_qsl(parts.query)).get("options", "")
     try:
         database = psycopg2.connect(
-            urlunsplit(urlsplit(uri)._replace(scheme="postgresql")),  # without SQLAlchemy's driver
+            urlunsplit(parts._replace(scheme="postgresql")),  # without SQLAlchemy's driver
             connect_timeout=connect,
-            options=f"-c statement_timeout={statement * 1000}",
+            options=f"{asked} -c statement_timeout={statement * 1000}",
         )
         try:
             with database:

@@ -197,7 +197,8 @@ def course(uri: str, experiment_id: int, began: str, ended: str | None) -> Cours
         task = {"experiment": experiment_id, "began": began, "step": step}
         found = _rows(cursor, _ENDED, task)
         [(ready, running)] = _rows(cursor, _OPEN, (experiment_id,))
-    steps = 1 + max(0, math.ceil(float(seconds) / step))
+    # At most POINTS: a quotient of floats may be a little above it.
+    steps = 1 + min(POINTS, max(0, math.ceil(float(seconds) / step)))
     complete, error = (_by_step(found, steps, failed) for failed in (False, True))
     ended_well, ended_badly = sum(complete), sum(error)
     return Course(

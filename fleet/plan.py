@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from fleet import places
+from fleet import answers, places
+from fleet.answers import Check
 from fleet.azure import Azure
-from fleet.checks import Finding, Status, basics, networks, quotas, rights, sizes
+from fleet.checks import Finding, basics, networks, quotas, rights, sizes
 from fleet.checks.survey import Missing, Survey, take
 from fleet.failures import failure
 from fleet.records import Failure, Order, Size, Trials
-
-
-class Check(TypedDict):
-    """One thing that was looked at. `unknown`: it could not be; that alone fails no fleet."""
-
-    name: str
-    status: Status
-    detail: str
-    advice: str
 
 
 class Resolved(TypedDict):
@@ -74,7 +66,7 @@ async def make_plan(connection: Azure, uri: str, order: Order) -> Plan:
     return judge(survey)
 
 
-async def preview(connection: Azure, uri: str, order: Order) -> dict[str, Any]:
+async def preview(connection: Azure, uri: str, order: Order) -> answers.Plan:
     """The plan for a reader: `{ok, n_instances, location, places, trials, checks}`.
 
     `ok`: a fleet submitted now would go on. What may pass is shown as unknown, not raised.

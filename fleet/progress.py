@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fleet import names
+from fleet.answers import Cost, Machine, Progress
 from fleet.ledger import Course, Known, Runner
 from fleet.records import Order, Place
 
@@ -23,7 +24,7 @@ _ORDER = ("refused", "creating", "running", "gone", "failed")
 
 def machines(
     order: Order, records: Iterable[Mapping[str, Any]], known: Known | None
-) -> list[dict[str, Any]]:
+) -> list[Machine]:
     """A fleet's VMs in order of ordinal, as `GET /fleets/{id}/machines` shows them.
 
     `records` are those of the durable history. What the database has may be newer, or older where it
@@ -44,7 +45,7 @@ def _how_far(machine: Mapping[str, Any]) -> tuple[int, int]:
     return _ORDER.index(machine["state"]), sum(bool(machine.get(mark)) for mark in marks)
 
 
-def _shown(order: Order, machine: Mapping[str, Any], runner: Runner) -> dict[str, Any]:
+def _shown(order: Order, machine: Mapping[str, Any], runner: Runner) -> Machine:
     return {
         "ordinal": machine["ordinal"],
         "name": machine["name"],
@@ -73,8 +74,11 @@ def progress(
     *,
     as_of: datetime,
     ended: bool,
-) -> dict[str, Any]:
-    """What `GET /fleets/{id}/progress` tells, but for `id` and `problem`; `shown` is from `machines`."""
+    problem: str | None = None,
+) -> Progress:
+    """What `GET /fleets/{id}/progress` tells; `shown` is from `machines`. Without a `course`, `problem`
+    says why there is none.
+    """
     hours = vm_hours(shown, as_of)
     rate = per_hour(course) if course else None
     left = course.trials["ready"] + course.trials["running"] if course else 0
@@ -82,15 +86,19 @@ def progress(
     if rate and left and not ended:
         end = as_of + timedelta(hours=left / rate)
     return {
-        "as_of": _utc(as_of),
-        "experiment": {"id": order["experiment_id"], "name": course and course.experiment},
-        "trials": course and course.trials,
+        "id": names.instance_id(order["batch_id"]),
+        "as_of": _text(as_of),
+        "experiment": {
+            "id": order["experiment_id"],
+            "name": course.experiment if course else None,
+        },
+        "trials": course.trials if course else None,
         "before": {
             "complete": course.complete[0] if course else 0,
             "error": course.error[0] if course else 0,
         },
         "series": {
-            "start": _utc(order.get("created_at") or as_of),
+            "start": _text(order.get("created_at") or as_of),
             "step": course.step if course else 0.0,
             "complete": list(course.complete[1:]) if course else [],
             "error": list(course.error[1:]) if course else [],
@@ -109,6 +117,7 @@ def progress(
             ],
         },
         "cost": _cost(hours, prices, course, as_of, end),
+        "problem": problem,
     }
 
 
@@ -162,7 +171,7 @@ def _cost(
     course: Course | None,
     as_of: datetime,
     end: datetime | None,
-) -> dict[str, Any] | None:
+) -> Cost | None:
     """In US dollars; None unless every place has a price: a part of a sum would pass for the whole."""
     priced = [(one, price_of(one["place"], prices)) for one in hours]
     if not priced or any(price is None for _, price in priced):
@@ -181,9 +190,12 @@ def _cost(
 
 
 def _utc(moment: datetime | str | None) -> str | None:
-    """ISO 8601 with a Z, as Azure writes times; None for what has not come to pass."""
-    if not moment:
-        return None
+    """A time as text; None for what has not come to pass."""
+    return _text(moment) if moment else None
+
+
+def _text(moment: datetime | str) -> str:
+    """ISO 8601 with a Z, as Azure writes times."""
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
     if moment.tzinfo is None:

@@ -5,7 +5,9 @@ Durable Functions keeps all of it in a history, so every member here is written 
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from fleet.request import FleetRequest, scopes_of
 from fleet.settings import Settings
@@ -19,9 +21,13 @@ class Failure(TypedDict):
     """One thing that went wrong: Azure's code and words, what we do about it, what a user can do."""
 
     code: str
+    """Azure's code, or ours where Azure has one code for several things."""
     message: str
+    """Azure's words."""
     action: Action
+    """What follows."""
     advice: str
+    """What a user can do."""
     retry_after: float | None
     """Seconds that Azure asked us to wait, when it said so."""
     scope: str
@@ -37,9 +43,13 @@ class Place(TypedDict):
     """Where a VM can be: what Azure's capacity and quotas depend on."""
 
     location: str
+    """The Azure region."""
     zone: str | None
+    """The availability zone, `1` to `3`; null outside of zones."""
     vm_size: str
+    """As Azure names it: `Standard_D2s_v5`."""
     priority: str
+    """`Regular` or `Spot`."""
 
 
 class Size(TypedDict):
@@ -169,10 +179,15 @@ class Trials(TypedDict):
     """How many of an experiment's trials are where."""
 
     total: int
+    """All of them."""
     ready: int
+    """Not begun."""
     running: int
+    """Begun, and not ended."""
     complete: int
+    """Ended well."""
     error: int
+    """Ended with an error."""
 
 
 def order_of(request: FleetRequest, settings: Settings, batch_id: int) -> dict[str, Any]:

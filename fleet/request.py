@@ -19,28 +19,56 @@ from pydantic import (
     ValidationError,
 )
 
+from fleet import rules
+
 BATCH_BITS = 53
 """Bits of a batch id that we choose: what survives JSON in JavaScript and jq unrounded."""
 
+DATABASE = r"^[Pp][Oo][Ss][Tt][Gg][Rr][Ee][Ss]([Qq][Ll])?(\+[-.A-Za-z0-9]*)?://[^\x00-\x20\x7f]+$"
+"""What JSON Schema can say of a database URI; `uri_faults` says the rest."""
+
 WEEK = 7 * 24 * 3600.0
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=256, strip_whitespace=True)]
-ResourceGroup = Annotated[str, StringConstraints(pattern=r"^[-\w._()]{1,89}[-\w_()]$")]
-ResourceId = Annotated[
-    str, StringConstraints(pattern=r"^/subscriptions/[^/?#%]+(/[^/?#%]+)*$", max_length=1024)
-]
-SubnetId = Annotated[
+# In patterns: \x00-\x1f\x7f are control characters, which neither Azure nor PostgreSQL takes.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*$", max_length=256)]
+Tenant = Annotated[str, StringConstraints(pattern=r"^[-.A-Za-z0-9]+$", max_length=256)]
+Text = Annotated[
     str,
     StringConstraints(
-        pattern=r"(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Network"
-        r"/virtualNetworks/[^/]+/subnets/[^/]+$"
+        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+        max_length=256,
+        strip_whitespace=True,
     ),
+]
+ResourceGroup = Annotated[str, StringConstraints(pattern=r"^[-\w._()]{1,89}[-\w_()]$")]
+ResourceId = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^/subscriptions/[^/?#%\x00-\x1f\x7f]+(/[^/?#%\x00-\x1f\x7f]+)*$", max_length=1024
+    ),
+]
+SUBNET = (
+    r"^/subscriptions/{0}/resourceGroups/{0}/providers/Microsoft\.Network/virtualNetworks/{0}"
+    r"/subnets/{0}$"
+).replace("{0}", r"[-\w.()]+")
+SubnetId = Annotated[
+    str,
+    StringConstraints(pattern=f"(?i){SUBNET}", max_length=1024),
+    # JSON Schema's patterns know no (?i).
+    Field(json_schema_extra={"pattern": SUBNET}),
 ]
 Guid = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 ]
-
-
+PublicKey = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^ssh-(rsa|ed25519) [A-Za-z0-9+/]+=*( [^\x00-\x1f\x7f]*)?$",
+        max_length=8192,
+        strip_whitespace=True,
+    ),
+]
+TagValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=256)]
 Location = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}$")]
 Zone = Literal["1", "2", "3"]
 Priority = Literal["Regular", "Spot"]
@@ -67,81 +95,157 @@ class AzureJson(BaseModel):
     Without `client_secret` the app uses its own identity (azure-identity's DefaultAzureCredential).
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, json_schema_extra=rules.LONE_SECRET
+    )
 
-    tenant_id: Text | None = None
-    client_id: Text | None = None
-    client_secret: SecretStr | None = Field(None, min_length=1)
-    subscription_id: Guid | None = None
-    resource_group: ResourceGroup | None = None
+    tenant_id: Tenant | None = Field(
+        None, description="The Entra tenant that client_id is of: a GUID or a domain name."
+    )
+    client_id: Text | None = Field(
+        None, description="With client_secret: the application (client) id that calls Azure."
+    )
+    client_secret: SecretStr | None = Field(
+        None,
+        min_length=1,
+        max_length=1024,
+        description="The application's secret; needs tenant_id and client_id. It is sealed at once.",
+    )
+    subscription_id: Guid | None = Field(
+        None, description="The Azure subscription; default: the deployment's."
+    )
+    resource_group: ResourceGroup | None = Field(
+        None, description="The resource group, which must exist; default: the deployment's."
+    )
 
 
 class Fallback(BaseModel):
     """Where to go when Azure has no room in the places before: what differs from the request."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, json_schema_extra={"minProperties": 1}
+    )
 
-    location: Location | None = None
-    vm_size: Text | None = None
-    zone: Zone | None = None
-    priority: Priority | None = None
+    location: Location | None = Field(None, description="Another Azure region.")
+    vm_size: Name | None = Field(None, description="Another VM size.")
+    zone: Zone | None = Field(None, description="An availability zone of the location.")
+    priority: Priority | None = Field(None, description="The other priority.")
 
 
 class FleetRequest(BaseModel):
     """Everything that a user can ask of a fleet. Names and defaults are `AzureVMInstance`'s."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, json_schema_extra={"allOf": rules.TOGETHER}
+    )
 
-    experiment_id: int = Field(ge=0, description="Powerlift's experiment to run trials of.")
-    n_instances: int = Field(ge=1, le=5000, description="How many VMs to create.")
-    uri: SecretStr | None = Field(None, description="The Powerlift database (postgresql://…).")
+    experiment_id: int = Field(
+        ge=0, lt=2**31, description="Powerlift's experiment to run trials of."
+    )
+    n_instances: int = Field(
+        ge=1, le=5000, description="How many VMs to create; no more than trials are left."
+    )
+    uri: SecretStr | None = Field(
+        None,
+        max_length=2048,
+        description="The Powerlift database, as the VMs reach it: postgresql://user:password@host/"
+        "name, or with a SQLAlchemy driver. Default: the deployment's. It is sealed at once.",
+        json_schema_extra={"pattern": DATABASE},
+    )
     resource_uris: list[ResourceId] = Field(
         [], max_length=20, description="ARM ids at which every VM gets the Contributor role."
     )
     timeout: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Seconds per trial; null: no limit."
     )
-    azure_json: AzureJson = AzureJson.model_construct()
+    azure_json: AzureJson = Field(
+        AzureJson.model_construct(),
+        description="Who calls Azure, and where; default: the deployment's own identity and settings.",
+    )
     location: Location | None = Field(
         None, description="Azure region; default: the resource group's."
     )
-    vm_size: Text = "Standard_B16s_v2"
-    image_publisher: Text = "canonical"
-    image_offer: Text = "ubuntu-24_04-lts"
-    image_sku: Text = "server"
-    image_version: Text = "latest"
-    disk_type: Text = "Standard_LRS"
-    max_undead: int = Field(20, ge=1, le=1000, description="VMs that may lack their role at once.")
-    delete_on_complete: bool = Field(
-        True, description="VMs delete themselves after the last trial."
+    vm_size: Name = Field("Standard_B16s_v2", description="Azure's name of the VM size.")
+    image_publisher: Name = Field("canonical", description="Who publishes the VMs' image.")
+    image_offer: Name = Field("ubuntu-24_04-lts", description="The image's offer.")
+    image_sku: Name = Field("server", description="The image's SKU.")
+    image_version: Name = Field("latest", description="The image's version.")
+    disk_type: Name = Field("Standard_LRS", description="Storage type of the OS disk.")
+    max_undead: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        description="How many VMs may exist whose role does not let them delete themselves yet.",
     )
-    batch_id: int | None = Field(None, ge=0, lt=2**63, description="The idempotency key.")
+    delete_on_complete: bool = Field(
+        True,
+        description="VMs delete themselves after the last trial; false leaves them to you, until you "
+        "DELETE the fleet or the deadline comes.",
+    )
+    batch_id: int | None = Field(
+        None,
+        ge=0,
+        lt=2**63,
+        description="The idempotency key, in the names of all resources. Default: derived from the "
+        "header Idempotency-Key, else random. Ids above 2^53 are rounded by some JSON readers.",
+    )
 
     client_principal_id: Guid | None = Field(
-        None, description="Who else gets the role on each VM; default: azure_json.client_id."
+        None,
+        description="Who else gets the Contributor role on each VM, an object id; default: "
+        "azure_json.client_id.",
     )
-    client_principal_type: Literal["User", "Group", "ServicePrincipal"] = "User"
-    ssh_public_key: Annotated[str, StringConstraints(pattern=r"^ssh-(rsa|ed25519) \S+")] | None = (
-        None
+    client_principal_type: Literal["User", "Group", "ServicePrincipal"] = Field(
+        "User", description="What client_principal_id is."
+    )
+    ssh_public_key: PublicKey | None = Field(
+        None,
+        description="For user azureuser; default: a key whose private half is thrown away.",
     )
     outbound: Literal["default", "existing"] = Field(
         "default", description="The way out of a new subnet; existing: subnet_id has its own."
     )
-    subnet_id: SubnetId | None = None
-    zones: list[Zone] = Field([], description="VMs are dealt to these in turn.")
-    priority: Priority = "Regular"
+    subnet_id: SubnetId | None = Field(
+        None, description="ARM id of a subnet of yours; needs outbound existing."
+    )
+    zones: list[Zone] = Field(
+        [], max_length=20, description="Availability zones; VMs are dealt to these in turn."
+    )
+    priority: Priority = Field("Regular", description="Spot VMs cost less, and can be evicted.")
     fallbacks: list[Fallback] = Field(
-        [], max_length=20, description="Where to go, in this order, when Azure has no room."
+        [],
+        max_length=20,
+        description="Where to go, in this order, when Azure has no room. None may name a location "
+        "where there is a subnet_id.",
     )
     max_price: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Spot: US dollars an hour at most."
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="US dollars per VM and hour at most; needs priority Spot, here or in a fallback. "
+        "Default: the price of a Regular VM.",
     )
-    ephemeral_os_disk: bool = False
+    ephemeral_os_disk: bool = Field(
+        False, description="OS disks on the VM's own host: quicker, and lost with it."
+    )
     max_lifetime: float = Field(
-        WEEK, ge=1, le=31 * 24 * 3600, description="Seconds to the deadline."
+        WEEK,
+        ge=1,
+        le=31 * 24 * 3600,
+        description="Seconds from the start to the deadline, at which VMs are deleted, done or not.",
     )
-    min_instances: int = Field(1, ge=1, description="With fewer VMs than this the fleet fails.")
-    tags: dict[Text, Annotated[str, StringConstraints(max_length=256)]] = Field({}, max_length=40)
+    min_instances: int = Field(
+        1,
+        ge=1,
+        description="With fewer VMs than this the fleet fails, unless fewer trials are left; no more "
+        "than n_instances.",
+    )
+    tags: dict[Text, TagValue] = Field(
+        {},
+        max_length=40,
+        description="On every resource, beside ours. No key starts with powerlift-, in any case.",
+        json_schema_extra={"propertyNames": rules.TAG_KEYS},
+    )
 
 
 def parse(document: Any) -> FleetRequest:
@@ -158,7 +262,7 @@ def parse(document: Any) -> FleetRequest:
             pointer = "".join(f"/{_escape(part)}" for part in item["loc"])
             faults.append(Fault(pointer, _sentence(item["type"], item["msg"])))
     faults += uri_faults(document.get("uri"))
-    faults += [Fault(pointer, text) for wrong, pointer, text in _disagreements(document) if wrong]
+    faults += [Fault(rule.pointer, rule.detail) for rule in rules.broken_by(document)]
     if faults or request is None:
         raise RequestRefused(faults)
     return request
@@ -169,7 +273,8 @@ def chosen_batch(request: FleetRequest, idempotency_key: str | None) -> int:
     if request.batch_id is not None:
         return request.batch_id
     if idempotency_key:
-        digest = hashlib.sha256(idempotency_key.encode()).digest()
+        # A header may hold any bytes; those that are no UTF-8 come as half surrogate pairs.
+        digest = hashlib.sha256(idempotency_key.encode(errors="surrogatepass")).digest()
         return int.from_bytes(digest[:8], "big") >> (64 - BATCH_BITS)
     return secrets.randbits(BATCH_BITS)
 
@@ -182,72 +287,13 @@ def scopes_of(request: FleetRequest) -> list[str]:
     return list(first.values())
 
 
-def _disagreements(asked: Mapping[str, Any]) -> list[tuple[bool, str, str]]:
-    """What two fields say against each other. Reads the raw document: it may hold other faults."""
-    account = asked.get("azure_json")
-    account = account if isinstance(account, Mapping) else {}
-    least, wanted, tags = asked.get("min_instances"), asked.get("n_instances"), asked.get("tags")
-    listed = asked.get("fallbacks")
-    fallbacks = listed if isinstance(listed, list) else []
-    fallbacks = [fallback for fallback in fallbacks if isinstance(fallback, Mapping)]
-    return [
-        (
-            "client_secret" in account
-            and not (account.get("tenant_id") and account.get("client_id")),
-            "/azure_json/client_secret",
-            "A client secret needs tenant_id and client_id beside it.",
-        ),
-        (
-            isinstance(least, int) and isinstance(wanted, int) and least > max(wanted, 1),
-            "/min_instances",
-            "This is above n_instances.",
-        ),
-        (
-            asked.get("max_price") is not None
-            and asked.get("priority") != "Spot"
-            and not any(fallback.get("priority") == "Spot" for fallback in fallbacks),
-            "/max_price",
-            "A price limit is for priority Spot only.",
-        ),
-        (
-            any(not fallback for fallback in fallbacks),
-            "/fallbacks",
-            "A fallback must differ in something: location, vm_size, zone or priority.",
-        ),
-        (
-            bool(asked.get("subnet_id"))
-            and any(fallback.get("location") for fallback in fallbacks),
-            "/fallbacks",
-            "With a subnet of yours (subnet_id) every VM must be in that subnet's region.",
-        ),
-        (
-            asked.get("outbound") == "existing" and not asked.get("subnet_id"),
-            "/outbound",
-            "An existing way out is that of a subnet of yours: name it in subnet_id.",
-        ),
-        (
-            bool(asked.get("subnet_id")) and asked.get("outbound", "default") != "existing",
-            "/subnet_id",
-            "We do not change a subnet of yours: say outbound existing.",
-        ),
-        (
-            isinstance(tags, Mapping) and any(re.search(r"[<>%&\\?/]", key) for key in tags),
-            "/tags",
-            "A key may hold none of < > % & \\ ? / (Azure's rule).",
-        ),
-        (
-            isinstance(tags, Mapping) and any(key.lower().startswith("powerlift-") for key in tags),
-            "/tags",
-            "Keys that start with powerlift- are ours; Azure ignores their case.",
-        ),
-    ]
-
-
 def uri_faults(uri: Any) -> list[Fault]:
     """What keeps a database URI from serving the VMs; what is no text is another check's fault."""
     if not isinstance(uri, str):
         return []
     try:
+        if re.search(r"[\x00-\x20\x7f]", uri):
+            raise ValueError("urlsplit drops some of these")
         parts = urlsplit(uri)
         scheme, host = parts.scheme.split("+")[0], parts.hostname
         _ = parts.port

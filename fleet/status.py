@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from fleet import names
+from fleet.answers import MachineCounts, Shown, Summary
 from fleet.state import TERMINAL, FleetState
 
 SHOWN_FAILURES = 8
@@ -28,13 +28,13 @@ ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 """Runtime statuses of an instance that has not ended."""
 
 
-def custom_status(fleet: FleetState) -> dict[str, Any]:
+def custom_status(fleet: FleetState) -> Summary:
     """What an orchestrator shows of itself: counters, and the most frequent failures in words.
 
     At most LONGEST characters of JSON, whatever the fleet has met.
     """
     often = sorted(fleet.failures.items(), key=lambda item: -item[1]["count"])[:SHOWN_FAILURES]
-    shown = {
+    shown: dict[str, Any] = {
         "phase": fleet.phase,
         "machines": {
             "wanted": fleet.order["n_instances"],
@@ -57,7 +57,7 @@ def custom_status(fleet: FleetState) -> dict[str, Any]:
         "deadline": fleet.order.get("deadline"),
         "reason": fleet.reason,
     }
-    return _fitted(shown)
+    return cast(Summary, _fitted(shown))
 
 
 def _fitted(shown: dict[str, Any]) -> dict[str, Any]:
@@ -118,12 +118,11 @@ def why_no_more(fleet: FleetState) -> str:
     return "AttemptsSpent" if fleet.budget() <= 0 else "NoTrialsLeft"
 
 
-def answer(
-    instance: Mapping[str, Any], teardown: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """A fleet as `GET /fleets/{id}` shows it. Takes only named members: the input holds sealed ones.
+def answer(instance: Mapping[str, Any], teardown: Mapping[str, Any] | None = None) -> Shown:
+    """A fleet as `GET /fleets/{id}` shows it, without links.
 
-    `teardown` is the latest of the fleet, where there was one: a DELETE after the end starts another.
+    Takes only named members: the input holds sealed ones. `teardown` is the latest of the fleet, where
+    there was one: a DELETE after the end starts another.
     """
     shown = _shown(instance)
     if teardown is None or teardown["input"]["keep_machines"] or shown["phase"] not in TERMINAL:
@@ -137,7 +136,7 @@ def answer(
     }
 
 
-def _shown(instance: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(instance: Mapping[str, Any]) -> Shown:
     order = instance["input"].get("order", instance["input"])
     shown = instance.get("customStatus") or {}
     phase = shown.get("phase", "plan")
@@ -145,14 +144,10 @@ def _shown(instance: Mapping[str, Any]) -> dict[str, Any]:
         phase = "failed"  # ended from outside: by an operator, or by a fault of ours
     return {
         "id": instance["instanceId"],
-        "batch_id": names.batch_of(instance["instanceId"]),
+        "batch_id": order["batch_id"],
         "experiment_id": order["experiment_id"],
         "phase": phase,
-        "machines": shown.get("machines")
-        or {
-            "wanted": order["n_instances"],
-            **dict.fromkeys(("accepted", "permitted", "running", "failed", "gone"), 0),
-        },
+        "machines": shown.get("machines") or _none_yet(order["n_instances"]),
         "missing": shown.get("missing", {}),
         "places": shown.get("places", []),
         "trials": shown.get("trials"),
@@ -164,6 +159,17 @@ def _shown(instance: Mapping[str, Any]) -> dict[str, Any]:
         "provisioned_at": shown.get("provisioned_at"),
         "deadline": shown.get("deadline"),
         "summary": (instance.get("output") or {}).get("summary") if phase in TERMINAL else None,
+    }
+
+
+def _none_yet(wanted: int) -> MachineCounts:
+    return {
+        "wanted": wanted,
+        "accepted": 0,
+        "permitted": 0,
+        "running": 0,
+        "failed": 0,
+        "gone": 0,
     }
 
 

@@ -139,7 +139,8 @@ def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None)
             fleet.note(left, "left it to the next DELETE of this fleet")
             phase, fleet.reason = "failed", reason or left
     if fleet.machines:
-        yield from stock(context, fleet, rounds=2, otherwise="ended with an older count")
+        done = "ended with an older count"
+        yield from stock(context, fleet, rounds=2, otherwise=done, ended=phase)
     show(context, fleet, phase)
     return {"summary": custom_status(fleet), "machines": list(fleet.machines.values())}
 

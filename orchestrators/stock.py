@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from activities.stock import take_stock
 from fleet import ledger
 from fleet.state import FleetState, standing
-from orchestrators.patterns import ROUNDS, Context, Steps, settle
+from orchestrators.patterns import ROUNDS, Call, Context, Steps, settle
 
 NOTED_AT_ONCE = 200
 """VMs per activity: some hundred bytes each, and a message should stay below 64 KB."""
@@ -18,21 +17,28 @@ AGAIN = "counted again at the next tick"
 
 
 def stock(
-    context: Context, fleet: FleetState, rounds: int = ROUNDS, otherwise: str = AGAIN
+    context: Context,
+    fleet: FleetState,
+    rounds: int = ROUNDS,
+    otherwise: str = AGAIN,
+    ended: str | None = None,
 ) -> Steps:
     """Count the trials, and note the VMs of which there is news. Returns whether it was done.
 
-    What could not be noted is noted with the next; `otherwise` says so to the user.
+    What could not be noted is noted with the next; `otherwise` says so to the user. `ended` is the
+    phase in which the fleet ends with this.
     """
     news = fleet.news()
     at = fleet.counted_at = context.current_utc_datetime.isoformat()
     parts = [news[start : start + NOTED_AT_ONCE] for start in range(0, len(news), NOTED_AT_ONCE)]
-    tasks: list[dict[str, Any]] = [
-        {"order": fleet.order, "machines": list(map(ledger.record, part)), "at": at}
+    calls: list[Call] = [
+        (take_stock, {"order": fleet.order, "machines": list(map(ledger.record, part)), "at": at})
         for part in parts or [[]]
     ]
-    tasks[0]["idle"] = fleet.phase == "watch"
-    calls = [(take_stock, task) for task in tasks]
+    idle = fleet.phase == "watch"
+    calls[0][1].update(
+        {"counted": fleet.trials, "ended": ended, "idle": idle}
+    )  # once for the fleet
     results = yield from settle(context, calls, rounds)
     for part, result in zip(parts, results, strict=False):
         if result["ok"]:

@@ -19,10 +19,10 @@ import activities
 import function_app
 import orchestrators
 import triggers
+from tests.registered import FUNCTIONS
 
 # HOST src/WebJobs.Script/Utility.cs: the host's own rule for names.
 NAME = re.compile(r"^[a-z][a-z0-9_\-]{0,127}$", re.IGNORECASE)
-FUNCTIONS = function_app.app.get_functions()
 ACTIVITIES = [f for f in FUNCTIONS if f.get_trigger().type == "activityTrigger"]
 ORCHESTRATORS = [f for f in FUNCTIONS if f.get_trigger().type == "orchestrationTrigger"]
 CLIENTS = [f for f in FUNCTIONS if any(b.type == "durableClient" for b in f.get_bindings())]

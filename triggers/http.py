@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import re
-from typing import Any
+from typing import Any, cast
 
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import logs, names, status
+from fleet import document, logs, names, status
+from fleet.answers import (
+    Cancelled,
+    Fleet,
+    Fleets,
+    Health,
+    Links,
+    Machines,
+    Problem,
+    RequestFault,
+    Submitted,
+)
 from fleet.request import Fault, RequestRefused
 from fleet.secrets import SealBroken
 from fleet.settings import Settings, SettingsError
@@ -23,6 +34,9 @@ _log = logging.getLogger("powerlift.fleet")
 PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
 """A console may print anything, HTML included: no browser is to take it for a page of ours."""
 
+READ = ["GET", "HEAD"]
+"""The host gives HEAD to no function that does not ask for it, and keeps a body to itself."""
+
 REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
 """What the intake raises for a request that it does not take."""
 
@@ -33,11 +47,13 @@ REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
 async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet; 200 for a repeat of the same batch; 400, 409."""
     try:
-        accepted = await intake.submit(client, _json(req), req.headers.get("Idempotency-Key"))
+        accepted = await intake.submit(
+            client, document.read(req.get_body()), req.headers.get("Idempotency-Key")
+        )
     except REFUSALS as error:
         return _refused(error)
     links = _links(req, accepted.id)
-    body = {"id": accepted.id, "batch_id": accepted.batch_id, "links": links}
+    body: Submitted = {"id": accepted.id, "batch_id": accepted.batch_id, "links": links}
     return _answer(202 if accepted.created else 200, body, {"Location": links["self"]})
 
 
@@ -46,26 +62,27 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 async def plan(req: func.HttpRequest) -> func.HttpResponse:
     """What a fleet of this request would meet; creates nothing. 200 with faults and all; 400."""
     try:
-        return _answer(200, await intake.plan(_json(req)))
+        return _answer(200, await intake.plan(document.read(req.get_body())))
     except REFUSALS as error:
         return _refused(error)
 
 
 @bp.function_name("list_fleets")
-@bp.route(route="fleets", methods=["GET"])
+@bp.route(route="fleets", methods=READ)
 @bp.durable_client_input(client_name="client")
 async def list_fleets(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Every fleet that the app still knows, the newest first."""
-    fleets = [
+    fleets: list[Fleet] = [
         {**shown, "links": _links(req, shown["id"])}
         for shown in map(status.answer, await intake.find_all(client))
     ]
-    fleets.sort(key=lambda fleet: str(fleet["created_at"]), reverse=True)
-    return _answer(200, {"fleets": fleets})
+    fleets.sort(key=lambda fleet: fleet["created_at"], reverse=True)
+    body: Fleets = {"fleets": fleets}
+    return _answer(200, body)
 
 
 @bp.function_name("get_fleet")
-@bp.route(route="fleets/{id}", methods=["GET"])
+@bp.route(route="fleets/{id}", methods=READ)
 @bp.durable_client_input(client_name="client")
 async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """One fleet: phase, VMs and trials by state, failures grouped by code."""
@@ -75,12 +92,12 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     if batch_id is None or instance is None:
         return _unknown(fleet_id)
     teardown = await intake.find(client, names.teardown_id(batch_id))
-    shown = status.answer(instance, teardown)
-    return _answer(200, {**shown, "links": _links(req, fleet_id)})
+    body: Fleet = {**status.answer(instance, teardown), "links": _links(req, fleet_id)}
+    return _answer(200, body)
 
 
 @bp.function_name("list_machines_of_fleet")
-@bp.route(route="fleets/{id}/machines", methods=["GET"])
+@bp.route(route="fleets/{id}/machines", methods=READ)
 @bp.durable_client_input(client_name="client")
 async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """A record per VM, those that failed included, at most one look old."""
@@ -89,13 +106,14 @@ async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.Htt
     if instance is None:
         return _unknown(fleet_id)
     try:
-        return _answer(200, {"id": fleet_id, "machines": await intake.machines_of(instance)})
+        body: Machines = {"id": fleet_id, "machines": await intake.machines_of(instance)}
+        return _answer(200, body)
     except REFUSALS as error:
         return _refused(error)
 
 
 @bp.function_name("get_progress_of_fleet")
-@bp.route(route="fleets/{id}/progress", methods=["GET"])
+@bp.route(route="fleets/{id}/progress", methods=READ)
 @bp.durable_client_input(client_name="client")
 async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """The trials over time, when they will be done, VM-hours, and what these cost."""
@@ -110,7 +128,7 @@ async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.Http
 
 
 @bp.function_name("get_log_of_machine")
-@bp.route(route="fleets/{id}/machines/{ordinal}/log", methods=["GET"])
+@bp.route(route="fleets/{id}/machines/{ordinal}/log", methods=READ)
 @bp.durable_client_input(client_name="client")
 async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """The tail of a VM's console as text; its first line tells how the VM ended. 404 without one."""
@@ -135,19 +153,20 @@ async def cancel_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     fleet_id = req.route_params["id"]
     if names.batch_of(fleet_id) is None or not await intake.cancel(client, fleet_id):
         return _unknown(fleet_id)
-    links = _links(req, fleet_id)
-    return _answer(202, {"id": fleet_id, "links": links}, {"Location": links["self"]})
+    body: Cancelled = {"id": fleet_id, "links": _links(req, fleet_id)}
+    return _answer(202, body, {"Location": body["links"]["self"]})
 
 
 @bp.function_name("health")
-@bp.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@bp.route(route="health", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:
     """200 when the app can take a request; 503 with every setting that is missing or wrong."""
     try:
         _ = Settings.read()
     except SettingsError as error:
         return _problem(503, "The app is not set up", " ".join(error.faults))
-    return _answer(200, {"status": "ok"})
+    body: Health = {"status": "ok"}
+    return _answer(200, body)
 
 
 async def _found(client: Any, fleet_id: str) -> dict[str, Any] | None:
@@ -157,18 +176,16 @@ async def _found(client: Any, fleet_id: str) -> dict[str, Any] | None:
     return await intake.find(client, fleet_id)
 
 
-def _links(req: func.HttpRequest, fleet_id: str) -> dict[str, str]:
+def _links(req: func.HttpRequest, fleet_id: str) -> Links:
     """A fleet's URLs, from that of a request."""
     url = re.sub("(?i)/fleets(/.*)?$", f"/fleets/{fleet_id}", req.url.partition("?")[0])
-    parts = {part: f"{url}/{part}" for part in ("machines", "progress", "view")}
-    return {"self": url, **parts, "cancel": url}
-
-
-def _json(req: func.HttpRequest) -> Any:
-    try:
-        return req.get_json()
-    except ValueError:
-        raise RequestRefused([Fault("", "The body is no JSON.")]) from None
+    return {
+        "self": url,
+        "machines": f"{url}/machines",
+        "progress": f"{url}/progress",
+        "view": f"{url}/view",
+        "cancel": url,
+    }
 
 
 def _refused(error: Exception) -> func.HttpResponse:
@@ -188,10 +205,14 @@ def _unknown(fleet_id: str) -> func.HttpResponse:
 def _problem(
     code: int, title: str, detail: str, faults: list[Fault] | None = None
 ) -> func.HttpResponse:
-    problem: dict[str, Any] = {"type": "about:blank", "title": title, "status": code}
-    problem["detail"] = detail
+    problem: Problem = {
+        "type": "about:blank",
+        "title": title,
+        "status": code,
+        "detail": detail,
+    }
     if faults is not None:
-        problem["errors"] = faults
+        problem["errors"] = cast(list[RequestFault], faults)
     return _answer(code, problem, {"Content-Type": "application/problem+json"})
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from fleet import ledger, logs, names, progress, status
 from fleet.account import opened
+from fleet.answers import Machine, Plan, Progress
 from fleet.azure import connect
 from fleet.database import DatabaseUnreachable
 from fleet.plan import preview
@@ -72,7 +73,7 @@ async def submit(client: Any, document: Any, idempotency_key: str | None) -> Acc
     return Accepted(instance, batch_id, created=True)
 
 
-async def plan(document: Any) -> dict[str, Any]:
+async def plan(document: Any) -> Plan:
     """What a fleet of this request would meet: `fleet.plan.preview`. Starts and stores nothing.
 
     Raises RequestRefused (with every fault), SettingsError.
@@ -99,7 +100,7 @@ async def log_of(instance: Mapping[str, Any], ordinal: str) -> str:
     return await logs.of_machine(connection, uri, order, int(ordinal))
 
 
-async def machines_of(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
+async def machines_of(instance: Mapping[str, Any]) -> list[Machine]:
     """A record per VM, as `GET /fleets/{id}/machines` shows them: at most one look old.
 
     Where the database does not answer, as the fleet's durable history began.
@@ -109,7 +110,7 @@ async def machines_of(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
     return await _machines(instance, order, uri)
 
 
-async def progress_of(instance: Mapping[str, Any]) -> dict[str, Any]:
+async def progress_of(instance: Mapping[str, Any]) -> Progress:
     """What `GET /fleets/{id}/progress` tells; `problem` says why the trials are not known.
 
     Raises SealBroken, SettingsError.
@@ -122,13 +123,18 @@ async def progress_of(instance: Mapping[str, Any]) -> dict[str, Any]:
         _machines(instance, order, uri),
     )
     told = course if isinstance(course, ledger.Course) else None
-    as_of = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
-    prices = Settings.read().prices
-    body = progress.progress(order, told, machines, prices, as_of=as_of, ended=ended is not None)
-    return {"id": instance["instanceId"], **body, "problem": None if told else str(course)}
+    return progress.progress(
+        order,
+        told,
+        machines,
+        Settings.read().prices,
+        as_of=datetime.fromisoformat(ended) if ended else datetime.now(UTC),
+        ended=ended is not None,
+        problem=None if told else str(course),
+    )
 
 
-async def _machines(instance: Mapping[str, Any], order: Order, uri: str) -> list[dict[str, Any]]:
+async def _machines(instance: Mapping[str, Any], order: Order, uri: str) -> list[Machine]:
     known = await _asked(ledger.read, uri, order)
     known = known if isinstance(known, ledger.Known) else None
     return progress.machines(order, status.records(instance), known)

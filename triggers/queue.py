@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet.request import Fault, RequestRefused
+from fleet import document
+from fleet.request import RequestRefused
 from triggers import intake
 
 bp = df.Blueprint()
@@ -33,19 +33,12 @@ async def submit_fleet_from_queue(
     What can never be a fleet goes to the poison queue at once; any other error is the host's to
     retry (a setting that is missing may be there in a minute).
     """
-    text = message.get_body().decode("utf-8", errors="replace")
+    body = message.get_body()
     try:
-        accepted = await intake.submit(client, _json(text), message.id)
+        accepted = await intake.submit(client, document.read(body), message.id)
     except (RequestRefused, intake.BatchTaken) as refused:
         _log.error("Message %s is refused and goes to %s-poison: %s", message.id, QUEUE, refused)
-        poison.set(text)
+        poison.set(body.decode(errors="replace"))
     else:
         known = "" if accepted.created else " (it was there already)"
         _log.info("Message %s is %s%s", message.id, accepted.id, known)
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise RequestRefused([Fault("", "The message is no JSON.")]) from None

@@ -6,11 +6,9 @@ A check takes a `Survey` (what Azure and the database said) and yields findings.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from fleet.answers import Status
 from fleet.checks.survey import Missing, Survey
-
-Status = Literal["ok", "warning", "fault", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)

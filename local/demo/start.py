@@ -35,8 +35,18 @@ Ready to copy, in another terminal:
   # An experiment of 8 trials; prints its number.
   {python} -m local.demo experiment --trials 8
 
-  # A fleet of two VMs for experiment 1; then how all fleets are.
+  # For all that follows, and for your own code.
   export FLEET_URL={url} FLEET_KEY={key}
+  export POWERLIFT_DB_URI={db_uri}
+
+  # A fleet of two VMs for experiment 1, watched to its end; then a page of all fleets.
+  {bin}/powerlift-fleet submit --experiment 1 -n 2 --timeout 300 --wait
+  xdg-open '{url}/api/fleets/view#key={key}'
+
+  # A benchmark in Python, from its trials to a table of results.
+  {python} examples/benchmark.py
+
+  # The same by plain HTTP.
   curl -s -H "x-functions-key: $FLEET_KEY" -H 'Content-Type: application/json' \\
     -d '{{"experiment_id": 1, "n_instances": 2, "timeout": 300}}' "$FLEET_URL/api/fleets"
   curl -s -H "x-functions-key: $FLEET_KEY" "$FLEET_URL/api/fleets"
@@ -111,6 +121,7 @@ def _tour(stack: Stack, ready: Path) -> str:
         arm=arm["arm"],
         ca=arm["ca_bundle"],
         python=sys.executable,
+        bin=Path(sys.executable).parent,
         client_id=arm["client_id"],
         client_secret=arm["client_secret"],
         tenant_id=arm["tenant_id"],

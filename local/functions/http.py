@@ -13,7 +13,7 @@ from aiohttp import web
 from local.functions.indexing import Function
 from local.functions.invoke import FunctionTimeout, Invoker
 from local.functions.keys import Keys
-from local.functions.routing import MethodNotAllowed, Router
+from local.functions.routing import Router
 
 _log = logging.getLogger(__name__)
 _MAX_BODY = 100 * 1024 * 1024  # bytes; the host's own limit is 100 MB
@@ -28,18 +28,17 @@ class FunctionsHandler:
         self._router, self._keys, self._invoker = router, keys, invoker
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Find the function, check the key, call it."""
-        try:
-            found = self._router.find(request.method, request.rel_url.raw_path)
-        except MethodNotAllowed as error:
-            detail = f"{request.method} is not supported here; {error}."
-            return problem(405, detail, Allow=", ".join(error.allowed))
+        """Find the function, check the key, call it. Where that fails the answer has no body, as with
+        the real host, which says 404 to a known path with another method as well, HEAD included
+        (azure-functions-host#10098, #11625).
+        """
+        found = self._router.find(request.method, request.rel_url.raw_path)
         if found is None:
-            return problem(404, f"There is no function at {request.path}.")
+            return web.Response(status=404)
         function, parameters = found
         level = str(function.trigger.get("authLevel", "FUNCTION")).upper()
         if not self._keys.allow(level, request):
-            return _unauthorized()
+            return web.Response(status=401)
         return await self._call(function, parameters, request)
 
     async def _call(
@@ -57,10 +56,10 @@ class FunctionsHandler:
             return _response(function, await self._invoker.call(function, argument))
         except FunctionTimeout as error:
             _log.error("%s", error)
-            return problem(500, "The function ran longer than the host allows.")
+            return web.Response(status=500)
         except Exception as error:
             _log.error("Function '%s' failed", function.name, exc_info=error)
-            return problem(500, "The function failed. The host's log has the details.")
+            return web.Response(status=500)
 
 
 def make_application(
@@ -69,7 +68,7 @@ def make_application(
     """The host's web application: the routes of `add_routes`, and every other path for functions."""
     application = web.Application(middlewares=[_problems], client_max_size=_MAX_BODY)
     add_routes(application.router)
-    application.router.add_route("*", "/{path:.*}", functions.handle)
+    application.router.add_route("*", r"/{path:[\s\S]*}", functions.handle)  # %0A as well
     return application
 
 

@@ -33,14 +33,6 @@ _CONSTRAINTS: dict[str, Callable[[str], bool]] = {
 }
 
 
-class MethodNotAllowed(Exception):
-    """The path is known, the method is not; `allowed` are those that are."""
-
-    def __init__(self, allowed: Iterable[str]) -> None:
-        self.allowed = sorted(allowed)
-        super().__init__(f"allowed: {', '.join(self.allowed)}")
-
-
 @dataclass(frozen=True)
 class _Segment:
     """One part of a template. `weight` orders them as ASP.NET Core does: literal first."""
@@ -97,22 +89,18 @@ class Router:
     def find(self, method: str, raw_path: str) -> tuple[Function, dict[str, str]] | None:
         """The function for `method` and the still encoded `raw_path`, and the route's parameters.
 
-        None for an unknown path. Raises MethodNotAllowed for a known one with another method.
+        None where there is none: ASP.NET Core's router, as the host uses it, does not tell an unknown
+        path from a known one with another method.
         """
         parts = [unquote(part) for part in raw_path.strip("/").split("/") if part]
         size = len(self._prefix)
         if [p.lower() for p in parts[:size]] != [p.lower() for p in self._prefix]:
             return None
-        allowed: set[str] = set()
         for route in self._routes:
-            values = route.match(parts[size:])
-            if values is None:
+            if route.methods and method not in route.methods:
                 continue
-            if not route.methods or method in route.methods:
+            if (values := route.match(parts[size:])) is not None:
                 return route.function, values
-            allowed |= route.methods
-        if allowed:
-            raise MethodNotAllowed(allowed)
         return None
 
 

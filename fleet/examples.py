@@ -1,0 +1,190 @@
+"""Requests and answers as examples. Tests send each request to a running app, and hold each answer
+against its type and against what that app answers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+REQUESTS: dict[str, dict[str, Any]] = {
+    "small": {
+        "summary": "The least: whatever is left out comes from the deployment's settings",
+        "value": {"experiment_id": 1, "n_instances": 2},
+    },
+    "limits": {
+        "summary": "A name for retries, and limits in time",
+        "value": {
+            "experiment_id": 1,
+            "n_instances": 2,
+            "batch_id": 7,
+            "vm_size": "Standard_D2s_v5",
+            "timeout": 300,
+            "max_lifetime": 86400,
+            "min_instances": 1,
+            "tags": {"project": "benchmarks"},
+        },
+    },
+    "spot": {
+        "summary": "Spot VMs in three zones, and where to go when Azure has no room",
+        "value": {
+            "experiment_id": 1,
+            "n_instances": 50,
+            "vm_size": "Standard_D2s_v5",
+            "priority": "Spot",
+            "max_price": 0.05,
+            "zones": ["1", "2", "3"],
+            "fallbacks": [{"location": "westus2"}, {"priority": "Regular"}],
+        },
+    },
+    "elsewhere": {
+        "summary": "Another database, subscription and identity than the deployment's",
+        "value": {
+            "experiment_id": 1,
+            "n_instances": 2,
+            "uri": "postgresql://powerlift:a-password@db.example.org/powerlift",
+            "azure_json": {
+                "tenant_id": "11111111-1111-1111-1111-111111111111",
+                "client_id": "22222222-2222-2222-2222-222222222222",
+                "client_secret": "a-secret",
+                "subscription_id": "33333333-3333-3333-3333-333333333333",
+                "resource_group": "benchmarks",
+            },
+            "location": "eastus",
+        },
+    },
+    "subnet": {
+        "summary": "In a subnet of yours, which has a way out",
+        "value": {
+            "experiment_id": 1,
+            "n_instances": 2,
+            "outbound": "existing",
+            "subnet_id": "/subscriptions/33333333-3333-3333-3333-333333333333/resourceGroups/network"
+            "/providers/Microsoft.Network/virtualNetworks/hub/subnets/vms",
+        },
+    },
+}
+"""Bodies of POST /fleets and POST /plan, as OpenAPI has examples."""
+
+_FLEET = "https://fleet.example.org/api/fleets/fleet-7"
+_LINKS = {
+    "self": _FLEET,
+    "machines": f"{_FLEET}/machines",
+    "progress": f"{_FLEET}/progress",
+    "view": f"{_FLEET}/view",
+    "cancel": _FLEET,
+}
+_PLACE = {
+    "location": "eastus",
+    "zone": None,
+    "vm_size": "Standard_D2s_v5",
+    "priority": "Regular",
+}
+_TRIALS = {"total": 24, "ready": 18, "running": 2, "complete": 4, "error": 0}
+_TOLD: dict[str, Any] = {
+    "id": "fleet-7",
+    "batch_id": 7,
+    "experiment_id": 1,
+    "phase": "watch",
+    "machines": {
+        "wanted": 2,
+        "accepted": 2,
+        "permitted": 2,
+        "running": 2,
+        "failed": 0,
+        "gone": 0,
+    },
+    "missing": {},
+    "places": [{"place": "eastus Standard_D2s_v5", "accepted": 2, "failed": {}}],
+    "trials": _TRIALS,
+    "failures": [],
+    "warnings": [],
+    "reason": None,
+    "created_at": "2026-03-01T12:00:00.000000Z",
+    "updated_at": "2026-03-01T12:04:30.000000Z",
+    "provisioned_at": "2026-03-01T12:01:10.000000Z",
+    "deadline": "2026-03-02T12:00:00Z",
+    "summary": None,
+    "links": _LINKS,
+}
+
+ANSWERS: dict[str, Any] = {
+    "Submitted": {"id": "fleet-7", "batch_id": 7, "links": _LINKS},
+    "Cancelled": {"id": "fleet-7", "links": _LINKS},
+    "Fleet": _TOLD,
+    "Machines": {
+        "id": "fleet-7",
+        "machines": [
+            {
+                "ordinal": 0,
+                "name": "powerlift-vm-7-0000",
+                "runner_id": 70000,
+                "place": _PLACE,
+                "state": "running",
+                "attempt": 1,
+                "replaces": None,
+                "created_at": "2026-03-01T12:00:12.000Z",
+                "permitted_at": "2026-03-01T12:00:20.000Z",
+                "running_at": "2026-03-01T12:01:05.000Z",
+                "working_at": "2026-03-01T12:02:30.000Z",
+                "ended_at": None,
+                "gone_at": None,
+                "ended": None,
+                "outcome": None,
+                "trials": {"running": 1, "complete": 2, "error": 0},
+            }
+        ],
+    },
+    "Progress": {
+        "id": "fleet-7",
+        "as_of": "2026-03-01T12:04:31.000Z",
+        "experiment": {"id": 1, "name": "glassbox"},
+        "trials": _TRIALS,
+        "before": {"complete": 0, "error": 0},
+        "series": {
+            "start": "2026-03-01T12:00:00.000Z",
+            "step": 60.0,
+            "complete": [0, 0, 1, 4],
+            "error": [0, 0, 0, 0],
+        },
+        "trials_per_hour": 120.0,
+        "expected_end": "2026-03-01T12:14:31.000Z",
+        "vm_hours": {
+            "so_far": 0.1431,
+            "by_place": [{"place": _PLACE, "vm_hours": 0.1431, "price_per_hour": 0.096}],
+        },
+        "cost": {
+            "currency": "USD",
+            "so_far": 0.0137,
+            "per_hour": 0.192,
+            "expected": 0.0457,
+            "per_trial": 0.003434,
+        },
+        "problem": None,
+    },
+    "Plan": {
+        "ok": True,
+        "n_instances": 2,
+        "location": "eastus",
+        "places": ["eastus Standard_D2s_v5"],
+        "trials": {"total": 24, "ready": 24, "running": 0, "complete": 0, "error": 0},
+        "checks": [
+            {
+                "name": "resource_group",
+                "status": "ok",
+                "detail": "The resource group is there.",
+                "advice": "",
+            }
+        ],
+    },
+    "Health": {"status": "ok"},
+    "Problem": {
+        "type": "about:blank",
+        "title": "The request cannot be a fleet",
+        "status": 400,
+        "detail": "/n_instances: This field is required.",
+        "errors": [{"pointer": "/n_instances", "detail": "This field is required."}],
+    },
+    "text/plain; charset=utf-8": "# powerlift-vm-7-0000 has not ended; its console as Azure has it now"
+    " (the last 32 KB)\n...\n",
+}
+"""By type: what the API may answer."""

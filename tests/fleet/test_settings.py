@@ -1,0 +1,33 @@
+"""What the deployment says."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet.settings import Settings, SettingsError
+
+KEY = {"FLEET_SEALING_KEY": "k"}
+
+
+def test_prices_are_found_whatever_the_case():
+    settings = Settings.read({**KEY, "FLEET_PRICES": '{"Standard_D2s_v5 Spot": 0.019}'})
+    assert settings.prices == {"standard_d2s_v5 spot": 0.019}
+
+
+def test_without_prices_there_are_none():
+    assert Settings.read(KEY).prices == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["0.1", "[1]", "{", '{"a": "much"}', '{"a": -1}', '{"a": Infinity}', '{"a": null}']
+)
+def test_prices_that_cannot_be_used_are_said(text: str):
+    with pytest.raises(SettingsError, match="FLEET_PRICES"):
+        Settings.read({**KEY, "FLEET_PRICES": text})
+
+
+def test_all_faults_are_said_at_once():
+    wrong = {"FLEET_PRICES": "?", "FLEET_OBSERVE_SECONDS": "0"}
+    with pytest.raises(SettingsError) as told:
+        Settings.read(wrong)
+    assert len(told.value.faults) == 3

@@ -1,0 +1,126 @@
+"""The OpenAPI document as it is served, and HTTP's oddities as the app meets them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from fleet import openapi
+from fleet.routes import ROUTES
+from local.stack import Stack
+
+READ = [route for route in ROUTES if route.method == "GET"]
+
+
+def ask(stack: Stack, method: str, path: str, body: bytes | None = None, **headers: str) -> Any:
+    """One request, byte for byte: `requests` would tidy paths up. Returns status, type and body."""
+    connection = http.client.HTTPConnection(urlsplit(stack.url).netloc, timeout=30)
+    try:
+        connection.request(method, path, body, {"x-functions-key": stack.key, **headers})
+        answer = connection.getresponse()
+        return answer.status, answer.headers.get("Content-Type"), answer.read()
+    finally:
+        connection.close()
+
+
+def test_anybody_may_have_the_document(stack: Stack):
+    answer = requests.get(f"{stack.url}/api/openapi.json", timeout=30)
+    assert (answer.status_code, answer.json()) == (200, openapi.document("/api"))
+
+
+def test_who_has_the_document_is_told_so(stack: Stack):
+    url = f"{stack.url}/api/openapi.json"
+    tag = requests.get(url, timeout=30).headers["ETag"]
+    again = requests.get(url, headers={"If-None-Match": f'"other", W/{tag}'}, timeout=30)
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
+
+
+@pytest.mark.parametrize("route", READ, ids=lambda route: route.name)
+def test_head_is_answered_as_get_is_without_the_body(stack: Stack, route: Any):
+    path = f"/api{route.path}".replace("{id}", "fleet-999999999").replace("{ordinal}", "0")
+    status, kind, _ = ask(stack, "GET", path)
+    assert ask(stack, "HEAD", path) == (status, kind, b"")
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "PATCH"])
+def test_a_method_that_a_path_does_not_have_is_the_hosts_404(stack: Stack, method: str):
+    assert ask(stack, method, "/api/fleets/fleet-7")[::2] == (404, b"")
+
+
+@pytest.mark.parametrize("path", ["/plan", "/fleets"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{",
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+        b"1" * 10_000,
+        b'{"experiment_id": 1, "n_instances": NaN}',
+        b'{"experiment_id": 1, "experiment_id": 1, "n_instances": 1}',
+        b'{"experiment_id": 1, "n_instances": 1' + b"0" * 4000 + b"}",
+        b'{"experiment_id": 1, "n_instances": 1, "tags": {"\\u0000": "\\ud800"}}',
+        b'{"experiment_id": 1, "n_instances": 1, "tags": {"a": "\\u0000"}}',
+        b'{"experiment_id": 1, "n_instances": 1, "timeout": 1e999}',
+        b'{"experiment_id": 1, "n_instances": 1, "x": ' + b"[" * 500 + b"]" * 500 + b"}",
+        b'{"experiment_id": 1, "n_instances": 1, "azure_json": []}',
+        b"\x80\x81",
+        b" " * 2_000_000,
+    ],
+    ids=range(18),
+)
+def test_a_body_that_is_no_request_is_refused_in_words(stack: Stack, path: str, body: bytes):
+    status, kind, text = ask(stack, "POST", f"/api{path}", body)
+    assert (status, kind, bool(json.loads(text)["errors"])) == (
+        400,
+        "application/problem+json",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "nonsense"]
+)
+def test_a_body_is_read_as_json_whatever_its_type_says(stack: Stack, kind: str):
+    body = b'{"experiment_id": 999999999, "n_instances": 1}'
+    assert ask(stack, "POST", "/api/plan", body, **{"Content-Type": kind})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        "fleet-" + "9" * 19,
+        "fleet-" + "9" * 6000,
+        "fleet-007",
+        "fleet-%D9%A7",  # an Arabic seven
+        "fleet-7%00",
+        "fleet-7%0A",
+        "%2E%2E",
+        "a%2Fb",
+        "%FF",
+        "%",
+        "fleet-7'--",
+    ],
+    ids=range(11),
+)
+def test_an_odd_id_is_of_no_fleet(stack: Stack, segment: str):
+    for method, rest in (("GET", ""), ("GET", "/machines/0/log"), ("DELETE", "")):
+        status, kind, _ = ask(stack, method, f"/api/fleets/{segment}{rest}")
+        assert (status, kind) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize("header", ["x" * 7000, "\xff\xfe", '"quoted"'], ids=range(3))
+def test_an_odd_idempotency_key_is_a_key(stack: Stack, header: str):
+    body = b'{"experiment_id": 999999999, "n_instances": 1}'
+    codes = [
+        ask(stack, "POST", "/api/fleets", body, **{"Idempotency-Key": header})[0] for _ in range(2)
+    ]
+    assert codes == [202, 200]

@@ -1,0 +1,138 @@
+"""GET /api/fleets/{id}/machines and /progress: of a fleet that runs, and of one that has ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from local.stack import Stack
+from tests.harness import Api, eventually, experiment, sql, standing
+
+BATCH = 5201
+FLEET = f"fleet-{BATCH}"
+MACHINE_TIMES = ("created_at", "permitted_at", "running_at")
+
+
+def progress(stack: Stack, fleet_id: str = FLEET) -> Any:
+    url = f"{stack.url}/api/fleets/{fleet_id}/progress"
+    return requests.get(url, headers={"x-functions-key": stack.key}, timeout=30).json()
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was told of three VMs as soon as they were accepted, as they ran, and at the end."""
+
+    early: list[dict[str, Any]]
+    running: list[dict[str, Any]]
+    half: dict[str, Any]
+    """The progress when three of six trials had ended."""
+    end: list[dict[str, Any]]
+    final: dict[str, Any]
+    links: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def told(stack: Stack, api: Api) -> Told:
+    number = experiment(stack, trials=6)
+    api.start(experiment_id=number, n_instances=3, batch_id=BATCH)
+    early = eventually(lambda: api.machines(FLEET) or None)
+    links = api.wait(FLEET, "watch")["links"]
+    running = api.machines(FLEET)
+    end_trials(stack, number, 3)
+    half = progress(stack)
+    end_trials(stack, number, 3)
+    api.end(FLEET)
+    return Told(early, running, half, api.machines(FLEET), progress(stack), links)
+
+
+def end_trials(stack: Stack, number: int, count: int) -> None:
+    sql(
+        stack,
+        "UPDATE trial SET runner_id = -2, start_time = now(), end_time = now() WHERE id IN"
+        " (SELECT id FROM trial WHERE experiment_id = %s AND end_time IS NULL LIMIT %s)",
+        number,
+        count,
+    )
+
+
+def test_vms_are_told_of_before_they_run(told: Told):
+    assert {one["state"] for one in told.early} <= {"creating", "running"}
+
+
+def test_a_running_fleet_shows_its_vms_as_they_are(told: Told):
+    assert [one["state"] for one in told.running] == ["running"] * 3
+
+
+@pytest.mark.parametrize("moment", MACHINE_TIMES)
+def test_what_has_come_to_pass_has_its_time(told: Told, moment: str):
+    assert all(one[moment] for one in told.running)
+
+
+def test_a_vm_runs_after_it_was_accepted(told: Told):
+    assert all(one["created_at"] <= one["running_at"] for one in told.running)
+
+
+def test_at_the_end_every_vm_has_gone(told: Told):
+    assert [(one["state"], bool(one["gone_at"])) for one in told.end] == [("gone", True)] * 3
+
+
+def test_half_of_the_trials(told: Told):
+    counts = told.half["trials"]
+    assert (counts["complete"], counts["ready"] + counts["running"], counts["total"]) == (3, 3, 6)
+
+
+def test_the_series_ends_with_all_that_have_ended(told: Told):
+    assert told.final["series"]["complete"][-1] == 6
+
+
+def test_hours_are_counted_by_place(told: Told):
+    hours = told.final["vm_hours"]
+    assert hours["so_far"] == sum(one["vm_hours"] for one in hours["by_place"]) > 0
+
+
+def test_without_prices_there_is_no_cost(told: Told):
+    assert (told.final["cost"], told.final["vm_hours"]["by_place"][0]["price_per_hour"]) == (
+        None,
+        None,
+    )
+
+
+def test_the_links_lead_there(told: Told, stack: Stack):
+    headers = {"x-functions-key": stack.key}
+    codes = [
+        requests.get(told.links[name], headers=headers, timeout=30).status_code
+        for name in ("self", "machines", "progress")
+    ]
+    assert codes == [200, 200, 200]
+
+
+def test_links_come_from_any_spelling_of_the_url(told: Told, stack: Stack):
+    url = f"{stack.url}/api/Fleets/fleet%2D{BATCH}?x=/fleets/"
+    answer = requests.get(url, headers={"x-functions-key": stack.key}, timeout=30)
+    assert answer.json()["links"]["self"] == f"{stack.url}/api/fleets/{FLEET}"
+
+
+@pytest.mark.parametrize("part", ["machines", "progress"])
+def test_an_unknown_fleet_has_none(stack: Stack, part: str):
+    url = f"{stack.url}/api/fleets/fleet-999999/{part}"
+    answer = requests.get(url, headers={"x-functions-key": stack.key}, timeout=30)
+    assert answer.status_code == 404
+
+
+def test_nothing_is_left(told: Told, stack: Stack):
+    assert standing(stack, BATCH) == []
+
+
+def test_a_database_that_is_down_is_said_and_the_rest_is_told(told: Told, stack: Stack, api: Api):
+    uri = "postgresql://me:hidden@127.0.0.1:1/nowhere"
+    fleet_id = api.start(experiment_id=1, n_instances=1, batch_id=BATCH + 1, uri=uri)
+    api.wait(fleet_id)
+    body = progress(stack, fleet_id)
+    assert ("does not answer" in body["problem"], body["trials"], body["vm_hours"]["so_far"]) == (
+        True,
+        None,
+        0,
+    )

@@ -1,0 +1,34 @@
+"""The API's OpenAPI document, for anybody: it holds nothing of any fleet."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from urllib.parse import urlsplit
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from fleet import openapi
+
+bp = df.Blueprint()
+
+
+@bp.function_name("get_openapi")
+@bp.route(route="openapi.json", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+def get_openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """The document, for the path under which it was asked for; 304 to who has it already."""
+    text, tag = _rendered(re.sub("(?i)/openapi.json/?$", "", urlsplit(req.url).path))
+    headers = {"Content-Type": "application/json", "ETag": tag, "Cache-Control": "no-cache"}
+    known = req.headers.get("If-None-Match") or ""
+    if tag in (one.strip().removeprefix("W/") for one in known.split(",")) or known.strip() == "*":
+        return func.HttpResponse(status_code=304, headers=headers)
+    return func.HttpResponse(text, headers=headers)
+
+
+@functools.lru_cache(maxsize=4)
+def _rendered(base: str) -> tuple[str, str]:
+    text = json.dumps(openapi.document(base or "/"))
+    return text, f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
