@@ -144,6 +144,19 @@ def read(uri: str, order: Order) -> Known:
     )
 
 
+def neighbour(uri: str, order: Order) -> int | None:
+    """Another batch of the same experiment whose VMs have the runner ids of this one, or None.
+
+    Runner ids have 32 bits and batches 64, so two of 214,000 may meet. Raises DatabaseUnreachable.
+    """
+    first = _runner(order, 0)
+    ours = (order["experiment_id"], first, first + names.ORDINALS - 1, order["batch_id"])
+    with connected(uri, PATIENCE, PATIENCE) as database, database.cursor() as cursor:
+        has_machines = _rows(cursor, _TABLES, ())[0][0]
+        found = _rows(cursor, _NEIGHBOUR, ours) if has_machines else []
+    return int(found[0][0]) if found else None
+
+
 def idle(uri: str, order: Order) -> Idle:
     """The VMs of a fleet that cost and do nothing, by what was noted of them and what they have told.
 
@@ -256,6 +269,10 @@ _TABLES = """
     SELECT to_regclass('powerlift_fleet_machine') IS NOT NULL,
            to_regclass('powerlift_fleet_runner') IS NOT NULL,
            to_regclass('powerlift_fleet_trial') IS NOT NULL
+"""
+_NEIGHBOUR = """
+    SELECT batch_id FROM powerlift_fleet_machine
+    WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s AND batch_id <> %s LIMIT 1
 """
 _MACHINES = "SELECT ordinal, record FROM powerlift_fleet_machine WHERE batch_id = %s AND began = %s"
 # The app may have made the row, for a VM that has never worked: then it knows no kernel.

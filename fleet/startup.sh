@@ -487,11 +487,11 @@ main() {
     retry "$INSTALL_PATIENCE" install_system || fail "apt-get could not install what Powerlift needs"
     retry "$DATABASE_PATIENCE" read_experiment || fail "the experiment cannot be read from the database"
     record_start
-    keep_alive
     (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID is not in the database"
     grep -q '[^[:space:]]' startup.py || fail "the script of experiment $EXPERIMENT_ID is empty"
     retry "$DATABASE_PATIENCE" read_wheels || fail "the experiment's wheels cannot be read"
 
+    keep_alive
     install_shell
     begin_fetch_az
     split_words pip_install || fail "pip_install cannot be split into words: a quote is not closed"

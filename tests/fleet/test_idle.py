@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet.ledger import Idle, close, idle, write
+from fleet.ledger import Idle, close, idle, neighbour, write
 from fleet.names import runner_id
 from fleet.records import Order
 
@@ -135,3 +135,17 @@ def test_its_own_words_stay_and_are_told_where_the_end_was_its_own(
 def test_nothing_is_told_of_vms_that_were_never_heard(make: Callable[..., Fleet]):
     fleet = make()
     assert close(fleet.uri, fleet.order, {0: "It went."}) == {}
+
+
+@pytest.mark.parametrize(("more", "shared"), [(214_000, True), (1, False)])
+def test_a_batch_far_away_may_have_the_same_runner_ids(
+    make: Callable[..., Fleet], more: int, shared: bool
+):
+    fleet = make()
+    fleet.runs(NOW)
+    batch = fleet.order["batch_id"]
+    other: Order = {**fleet.order, "batch_id": batch + more}
+    assert (neighbour(fleet.uri, other), neighbour(fleet.uri, fleet.order)) == (
+        batch if shared else None,
+        None,
+    )
