@@ -397,24 +397,6 @@ def test_vms_that_come_first_together_make_the_tables_once(
     assert (codes, runners) == ((0, 0), [1, 2]), vm.log + other_vm.log
 
 
-@pytest.mark.parametrize("kind", ["Terminate", "Redeploy", "Reboot"])
-def test_goes_before_any_end_that_azure_announces(vm, benchmark_database, startup, kind):
-    vm.announce(kind)
-
-    reason = "Azure has announced that it takes this VM"
-    experiment = benchmark_database.experiment("import time\ntime.sleep(1000)", trials=1)
-    assert ended(vm, benchmark_database, startup(experiment))[1::2] == (reason, 1), vm.log
-
-
-@pytest.mark.parametrize(
-    ("kind", "machine"), [("Freeze", "powerlift-vm-1-0007"), ("Preempt", "powerlift-vm-1-0008")]
-)
-def test_stays_for_a_pause_and_for_another_vms_end(vm, benchmark_database, startup, kind, machine):
-    vm.announce(kind, machine)
-
-    assert vm.run(startup(benchmark_database.experiment(DONE))) == 0, vm.log
-
-
 def test_waits_for_no_answer_about_events(vm, benchmark_database, startup):
     """The first answer takes Azure up to two minutes."""
     vm.azure.speaks_of_events.clear()

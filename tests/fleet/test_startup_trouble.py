@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from client.powerlift_fleet import source
+from fleet import guest
 from fleet.startup import render
 from tests.fleet.gate import gate
 
@@ -70,6 +71,22 @@ def test_a_database_that_is_down_for_the_first_20_seconds_costs_no_more_than_tha
     [trial] = benchmark_database.trials(experiment)
     assert (code, trial["runner_id"], len(vm.azure.deletes)) == (0, -2, 1), vm.log
     assert 20 < took < 60, vm.log
+
+
+# Azure
+
+
+@pytest.mark.parametrize("kind", ["Preempt", "Terminate", "Redeploy", "Reboot"])
+def test_heeds_any_end_of_its_vm_and_neither_a_pause_nor_another_vms_end(vm, kind):
+    mine, other = "powerlift-vm-1-0007", "powerlift-vm-1-0008"
+    for event, machine in (("Freeze", mine), ("Preempt", other), (kind, mine)):
+        vm.announce(event, machine)
+        vm.azure.events[-1]["EventId"] = f"{event} of {machine}"
+
+    watch = [sys.executable, "-I", guest.__file__, "watch", mine]
+    told = subprocess.run(watch, env=vm.environment(), capture_output=True, timeout=60, check=True)
+
+    assert told.stdout.decode() == f"{kind} of {mine} {kind}\n"
 
 
 # The way cloud-init runs it
