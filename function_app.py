@@ -2,10 +2,23 @@
 
 import azure.durable_functions as df
 
-from activities import cancels, leftovers, logs, machines, network, permissions, plan, stock, trials
+from activities import (
+    cancels,
+    ends,
+    leftovers,
+    logs,
+    machines,
+    network,
+    permissions,
+    plan,
+    stock,
+    trials,
+)
+from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
 from triggers import http, openapi, queue, timer
 
+telemetry.start()
 app = df.DFApp()
 
 for room in (
@@ -26,5 +39,6 @@ for room in (
     leftovers,
     logs,
     cancels,
+    ends,
 ):
     app.register_functions(room.bp)

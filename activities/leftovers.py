@@ -9,7 +9,7 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.recorded import Json, opened, recorded, retried
-from fleet import leftovers
+from fleet import leftovers, telemetry
 from fleet.bodies import Body
 from fleet.failures import describe
 from fleet.leftovers import Kind, Leftover
@@ -66,12 +66,19 @@ async def delete_leftovers(task: Json) -> Json:
         *(leftovers.delete(connection, resource) for resource in resources), return_exceptions=True
     )
     refused = [describe(error) for error in outcomes if error is not None]
+    _tell(len(outcomes) - len(refused), Counter(failure["code"] for failure in refused))
     waits = [failure["retry_after"] for failure in refused if failure["action"] == "wait"]
     return {
         "deleted": len(outcomes) - len(refused),
         "refused": Counter(failure["code"] for failure in refused),
         "retry_after": max((wait or 0.0 for wait in waits), default=None),
     }
+
+
+def _tell(deleted: int, refused: Counter[str]) -> None:
+    codes = ", ".join(f"{code}: {count}" for code, count in sorted(refused.items())) or "none"
+    text = "The teardown deletes %d; refused: %s"
+    telemetry.LOG.info(text, deleted, codes, extra={"event": "teardown.deleted"})
 
 
 def _first(free: list[Any], everything: int) -> dict[str, Any]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import azure.durable_functions as df
 
 from activities.recorded import Json, opened, recorded
-from fleet import logs, names
+from fleet import logs, names, telemetry
 from fleet.azure import Azure
 from fleet.failures import describe
 from fleet.records import Failure, Order
 
 bp = df.Blueprint()
-
-_log = logging.getLogger("powerlift.fleet")
 
 
 @bp.activity_trigger(input_name="task")
@@ -42,6 +39,7 @@ async def _end_of(connection: Azure, order: Order, ordinal: int, reason: Failure
         try:
             log = await logs.fetch(connection, name)
         except Exception as error:
-            _log.info("No log of %s is kept: %s", name, describe(error)["code"])
+            extra = {"event": "log.missed", "ordinal": ordinal, "code": describe(error)["code"]}
+            telemetry.LOG.info("No log of %s is kept", name, extra=extra)
     outcome = f"{reason['code']}: {reason['message']}"
     return logs.Kept(names.runner_id(order["batch_id"], ordinal), name, outcome, log)

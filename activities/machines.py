@@ -9,7 +9,7 @@ import azure.durable_functions as df
 from azure.core.exceptions import HttpResponseError
 
 from activities.recorded import Json, opened, recorded, retried
-from fleet import bodies, machines, names
+from fleet import bodies, machines, names, telemetry
 from fleet.azure import Azure
 from fleet.bodies import Body
 from fleet.failures import describe, explain
@@ -55,6 +55,8 @@ async def prepare_nics(task: Json) -> Json:
     made = zip(nics, outcomes, strict=True)
     failures = [describe(error) for error in outcomes if error is not None]
     waits = [one["retry_after"] or 0.0 for one in failures if one["action"] == "wait"]
+    for one in failures:
+        telemetry.failed(one, "A network interface cannot be made ahead")
     return {
         "prepared": [nic["ordinal"] for nic, error in made if error is None],
         "retry_after": max(waits, default=None),

@@ -7,7 +7,7 @@ import asyncio
 import azure.durable_functions as df
 
 from activities.recorded import Json, opened, recorded
-from fleet import bodies, grants, names
+from fleet import bodies, grants, names, telemetry
 from fleet.azure import Azure
 from fleet.failures import describe
 from fleet.grants import Grant
@@ -67,5 +67,6 @@ async def _assign(connection: Azure, grant: Grant, role: str, about: str) -> Fai
         if failure["code"] == "ResourceNotFound" and "/virtualMachines/" in grant.scope:
             # The VM has ended while nobody looked: whether it is gone is for the next LIST to say.
             failure["action"] = "retry"
+        telemetry.failed(failure, "A role cannot be given")
         return None if failure["action"] == "succeed" else failure
     return None

@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from activities.recorded import Json, opened, retried
-from fleet.plan import make_plan
+from fleet import telemetry
+from fleet.plan import Plan, make_plan
 from fleet.records import Order
 
 bp = df.Blueprint()
@@ -24,12 +25,29 @@ async def plan_fleet(task: Json) -> Json:
     order: Order = task["order"]
     connection, uri = opened(order)
     plan = await make_plan(connection, uri, order)
+    _tell(plan)
     key = order["ssh_public_key"] or _public_key()
     return {
         **plan,
         "resolved": {**plan["resolved"], "ssh_public_key": key},
         "checks": [check for check in plan["checks"] if check["status"] != "ok"],
     }
+
+
+def _tell(plan: Plan) -> None:
+    for check in plan["checks"]:
+        if check["status"] in ("warning", "unknown"):
+            told = (check["name"], check["detail"])
+            telemetry.LOG.warning("The plan warns: %s: %s", *told, extra={"event": "plan.warning"})
+    for fault in plan["faults"]:
+        told = (fault["code"], fault["message"])
+        extra = {"event": "plan.fault", "code": fault["code"]}
+        telemetry.LOG.warning("The plan refuses the fleet: %s: %s", *told, extra=extra)
+    if not plan["faults"]:
+        resolved = plan["resolved"]
+        text = "The plan has no faults: %d VMs in %s"
+        told_ = (resolved["n_instances"], resolved["location"])
+        telemetry.LOG.info(text, *told_, extra={"event": "fleet.planned"})
 
 
 def _public_key() -> str:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 from collections.abc import Awaitable, Callable
 from traceback import format_tb
 from typing import Any
 
-from fleet import azure
+from fleet import azure, telemetry
 from fleet.account import opened as opened
 from fleet.failures import TOKENS, describe
+from fleet.records import Failure
 
 # The Functions worker takes a plain class as an activity's annotation, and no `dict[str, Any]`.
 Json = dict
 
 Work = Callable[[Any], Awaitable[dict[str, Any]]]
-
-_log = logging.getLogger("powerlift.fleet")
 
 MARK = "failure="
 
@@ -34,10 +32,11 @@ def recorded(work: Work) -> Work:
 
     @functools.wraps(work)
     async def activity(task: Json) -> Json:
-        try:
-            return {"ok": True, **await work(task)}
-        except Exception as error:
-            return {"ok": False, "failure": _told(work.__name__, task, error)}
+        with telemetry.activity(work.__name__, task):
+            try:
+                return {"ok": True, **await work(task)}
+            except Exception as error:
+                return {"ok": False, "failure": _told(error)}
 
     return activity
 
@@ -50,10 +49,11 @@ def retried(work: Work) -> Work:
 
     @functools.wraps(work)
     async def activity(task: Json) -> Json:
-        try:
-            return {"ok": True, **await work(task)}
-        except Exception as error:
-            failure = _told(work.__name__, task, error)
+        with telemetry.activity(work.__name__, task):
+            try:
+                return {"ok": True, **await work(task)}
+            except Exception as error:
+                failure = _told(error)
         if failure["action"] == "retry":
             raise ActivityFailed(MARK + json.dumps(failure))
         return {"ok": False, "failure": failure}
@@ -61,15 +61,13 @@ def retried(work: Work) -> Work:
     return activity
 
 
-def _told(name: str, task: dict[str, Any], error: Exception) -> Any:
+def _told(error: Exception) -> Failure:
     failure = describe(error)
-    batch = task.get("order", {}).get("batch_id")
-    ordinal = {**task, **task.get("assignment", {}), **task.get("machine", {})}.get("ordinal", "-")
-    about = (name, batch, ordinal, failure["code"])
-    _log.warning("%s of batch %s, VM %s: %s: %s", *about, failure["message"])
+    telemetry.failed(failure)
     if failure["code"] in TOKENS:
         azure.reconnect()
     if failure["code"] == type(error).__name__:
         # Not of Azure's making. The frames alone: the text of an unknown error may hold anything.
-        _log.warning("Where %s failed:\n%s", name, "".join(format_tb(error.__traceback__)))
+        frames = "".join(format_tb(error.__traceback__))
+        telemetry.LOG.error("Where it failed:\n%s", frames, extra={"event": "app.fault"})
     return failure

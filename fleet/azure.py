@@ -26,6 +26,7 @@ from azure.mgmt.network.aio import NetworkManagementClient
 from fleet import names
 from fleet.bodies import Body
 from fleet.settings import Settings
+from fleet.telemetry import wire
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
 NETWORK_API, AUTHORIZATION_API, SKUS_API = "2026-03-01", "2022-04-01", "2021-07-01"
@@ -92,9 +93,14 @@ class Azure:
         """The resource group's ARM id."""
         self.subscription = f"/subscriptions/{subscription_id}"
         """The subscription's."""
-        self._compute = ComputeManagementClient(credential, subscription_id, **options)
-        self._network = NetworkManagementClient(credential, subscription_id, **options)
-        self._roles = AuthorizationManagementClient(credential, subscription_id, **options)
+
+        def client(kind: Any) -> Any:
+            # A policy belongs to one pipeline: it knows who comes next.
+            return kind(credential, subscription_id, per_retry_policies=wire.policies(), **options)
+
+        self._compute: ComputeManagementClient = client(ComputeManagementClient)
+        self._network: NetworkManagementClient = client(NetworkManagementClient)
+        self._roles: AuthorizationManagementClient = client(AuthorizationManagementClient)
         # No policies: a blob's URL holds its own right, and no storage account is to see our token.
         self._blobs = AsyncPipelineClient(endpoint, policies=[])
 

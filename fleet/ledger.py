@@ -103,15 +103,15 @@ def record(machine: Machine) -> dict[str, Any]:
 
 def write(
     uri: str, order: Order, records: Sequence[Mapping[str, Any]], at: str
-) -> dict[int, dict[str, Any]]:
-    """Note VMs as they stood `at` a time (ISO 8601). Returns what was known of them before.
+) -> dict[int, dict[str, Any]] | None:
+    """Note VMs as they stood `at` a time (ISO 8601). Returns what was known of them before, by ordinal.
 
     What was noted later stays: an activity may run twice, and late. A database role that may not make
-    the table goes without. Raises DatabaseUnreachable.
+    the table goes without: None. Raises DatabaseUnreachable.
     """
     with connected(uri) as database, database.cursor() as cursor:
         if not may_make(cursor, "powerlift_fleet_machine", _MAKE):
-            return {}
+            return None
         fleet = (order["batch_id"], order["created_at"])
         cursor.execute(_BEFORE, (*fleet, [one["ordinal"] for one in records]))
         before = dict(cursor.fetchall())
@@ -119,6 +119,20 @@ def write(
                  json.dumps(one), at) for one in records]  # fmt: skip
         execute_values(cursor, _WRITE, rows)
     return before
+
+
+def as_noted(record: Mapping[str, Any], noted: str) -> dict[str, Any] | None:
+    """A VM's record as it was when the VM stood so (`state.standing`); None for one never noted."""
+    marks = noted.split()
+    if not marks:
+        return None
+    since = {
+        "permitted_at": "permitted" in marks,
+        "running_at": marks[0] not in ("refused", "creating"),
+        "ended": "ended" in marks,
+        "gone_at": "gone" in marks[1:],
+    }
+    return {**record, **{name: record[name] if was else None for name, was in since.items()}}
 
 
 def read(uri: str, order: Order) -> Known:

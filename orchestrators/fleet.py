@@ -8,6 +8,7 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.cancels import was_cancelled
+from activities.ends import tell_end
 from activities.plan import plan_fleet
 from fleet import names
 from fleet.failures import failure
@@ -16,7 +17,7 @@ from fleet.state import FleetState
 from fleet.status import custom_status
 from orchestrators import network
 from orchestrators.create import create, leave_out, observe
-from orchestrators.patterns import Context, Ended, Steps, attempt, show, sleep_unless, told
+from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless, told
 from orchestrators.stock import stock
 from orchestrators.teardown import teardown_fleet
 from orchestrators.watch import watch
@@ -139,10 +140,18 @@ def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None)
             fleet.note(left, "left it to the next DELETE of this fleet")
             phase, fleet.reason = "failed", reason or left
     if fleet.machines:
-        done = "ended with an older count"
-        yield from stock(context, fleet, rounds=2, otherwise=done, ended=phase)
+        yield from stock(context, fleet, rounds=2, otherwise="ended with an older count")
+    yield from tell(context, fleet, phase)
     show(context, fleet, phase)
     return {"summary": custom_status(fleet), "machines": list(fleet.machines.values())}
+
+
+def tell(context: Context, fleet: FleetState, phase: str) -> Steps:
+    """Have the end logged and measured; a fleet that nobody could hear of ends all the same."""
+    now = _utc(context.current_utc_datetime, "microseconds")
+    times = {"started_at": fleet.order.get("created_at", now), "ended_at": now}
+    task = {"order": fleet.order, "phase": phase, "reason": fleet.reason, **times}
+    yield from settle(context, [(tell_end, task)], rounds=1)
 
 
 def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from activities.stock import take_stock
 from fleet import ledger
+from fleet.records import Machine
 from fleet.state import FleetState, standing
-from orchestrators.patterns import ROUNDS, Call, Context, Steps, settle
+from orchestrators.patterns import ROUNDS, Context, Steps, settle
 
 NOTED_AT_ONCE = 200
 """VMs per activity: some hundred bytes each, and a message should stay below 64 KB."""
@@ -17,28 +19,19 @@ AGAIN = "counted again at the next tick"
 
 
 def stock(
-    context: Context,
-    fleet: FleetState,
-    rounds: int = ROUNDS,
-    otherwise: str = AGAIN,
-    ended: str | None = None,
+    context: Context, fleet: FleetState, rounds: int = ROUNDS, otherwise: str = AGAIN
 ) -> Steps:
     """Count the trials, and note the VMs of which there is news. Returns whether it was done.
 
-    What could not be noted is noted with the next; `otherwise` says so to the user. `ended` is the
-    phase in which the fleet ends with this.
+    What could not be noted is noted with the next; `otherwise` says so to the user.
     """
     news = fleet.news()
     at = fleet.counted_at = context.current_utc_datetime.isoformat()
     parts = [news[start : start + NOTED_AT_ONCE] for start in range(0, len(news), NOTED_AT_ONCE)]
-    calls: list[Call] = [
-        (take_stock, {"order": fleet.order, "machines": list(map(ledger.record, part)), "at": at})
-        for part in parts or [[]]
+    calls = [
+        (take_stock, _task(fleet, part, at, first=not number))
+        for number, part in enumerate(parts or [[]])
     ]
-    idle = fleet.phase == "watch"
-    calls[0][1].update(
-        {"counted": fleet.trials, "ended": ended, "idle": idle}
-    )  # once for the fleet
     results = yield from settle(context, calls, rounds)
     for part, result in zip(parts, results, strict=False):
         if result["ok"]:
@@ -52,6 +45,18 @@ def stock(
         fleet.trials = results[0]["trials"]
     fleet.hear(results[0] if fleet.counted else {})
     return fleet.counted
+
+
+def _task(fleet: FleetState, part: list[Machine], at: str, *, first: bool) -> dict[str, Any]:
+    return {
+        "order": fleet.order,
+        "machines": [ledger.record(machine) for machine in part],
+        "noted": [machine["noted"] for machine in part],
+        "at": at,
+        # Of the fleet, and so once:
+        "counted": fleet.trials if first else None,
+        "idle": first and fleet.phase == "watch",
+    }
 
 
 def glance(context: Context, fleet: FleetState) -> Steps:

@@ -26,6 +26,10 @@ def test_the_types_agree() -> None:
     assert_clean(sys.executable, "-m", "mypy", *TYPED)
 
 
+def test_the_client_suits_the_oldest_python_that_it_takes() -> None:
+    assert_clean(sys.executable, "-m", "mypy", "--python-version", "3.10", "client", "examples")
+
+
 def test_the_shell_scripts_are_free_of_lint() -> None:
     shellcheck = Path(sys.executable).with_name("shellcheck")
     assert_clean(str(shellcheck), "--external-sources", *map(str, shell_scripts(REPOSITORY)))

@@ -53,6 +53,16 @@ def test_the_sample_settings_hold_what_the_host_needs():
     assert {name for name in {*placeholders, "FLEET_SEALING_KEY"} if name not in sample} == set()
 
 
+def test_the_benchmark_is_that_which_is_run():
+    """`tests/examples` runs the file, to its table of results."""
+    text = (ROOT / "examples" / "benchmark.py").read_text()
+    whole = [line.strip() for line in text.splitlines()]
+    start = 0
+    for line in filter(None, map(str.strip, example("AzureVMFleet(").splitlines())):
+        assert line in whole[start:], f"{line!r} is not in the example, or not in this order"
+        start = whole.index(line, start) + 1
+
+
 def test_a_fleet_is_submitted_and_cancelled_by_curl_as_printed(stack: Stack, api: Api):
     post = example("Idempotency-Key: tuesday")
     post = post.replace('"experiment_id": 1', f'"experiment_id": {experiment(stack)}')

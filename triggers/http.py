@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from typing import Any, cast
 
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import document, logs, names, status
+from fleet import document, logs, names, status, telemetry
 from fleet.answers import (
     Cancelled,
     Fleet,
@@ -29,13 +28,13 @@ from triggers import intake
 
 bp = df.Blueprint()
 
-_log = logging.getLogger("powerlift.fleet")
-
 PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
 """A console may print anything, HTML included: no browser is to take it for a page of ours."""
 
 READ = ["GET", "HEAD"]
 """The host gives HEAD to no function that does not ask for it, and keeps a body to itself."""
+
+SETTINGS_FAULT = "The app's settings cannot be used: %s"
 
 REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
 """What the intake raises for a request that it does not take."""
@@ -189,12 +188,14 @@ def _links(req: func.HttpRequest, fleet_id: str) -> Links:
 
 
 def _refused(error: Exception) -> func.HttpResponse:
+    if isinstance(error, (RequestRefused, intake.BatchTaken)):
+        telemetry.LOG.info("A request is refused: %s", error, extra={"event": "request.refused"})
     match error:
         case RequestRefused():
             return _problem(400, "The request cannot be a fleet", str(error), error.faults)
         case intake.BatchTaken():
             return _problem(409, "The batch id is taken", str(error))
-    _log.error("The app's settings cannot be used: %s", error)
+    telemetry.LOG.error(SETTINGS_FAULT, error, extra={"event": "app.settings"})
     return _problem(503, "The app is not set up", str(error))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from fleet import ledger, logs, names, progress, status
+from fleet import ledger, logs, names, progress, status, telemetry
 from fleet.account import opened
 from fleet.answers import Machine, Plan, Progress
 from fleet.azure import connect
@@ -70,6 +70,9 @@ async def submit(client: Any, document: Any, idempotency_key: str | None) -> Acc
         if await _repeats(client, instance, batch_id, fingerprints):
             return Accepted(instance, batch_id, created=False)
         raise
+    extra = {"event": "fleet.asked", "fleet": instance}
+    text, told = "Asked for %d VMs for experiment %d", (request.n_instances, request.experiment_id)
+    telemetry.LOG.info(text, *told, extra=extra)
     return Accepted(instance, batch_id, created=True)
 
 
@@ -161,6 +164,7 @@ async def cancel(client: Any, instance: str) -> bool:
     if status is None:
         return False
     order = order_in(status["input"])
+    telemetry.LOG.info("Cancelled", extra={"event": "fleet.cancelled", "fleet": instance})
     if status["runtimeStatus"] in ALIVE:
         # The mark first: an event can be lost, and the fleet then looks for the mark.
         await _start(client, MARK_CANCELLED, names.cancel_id(order["batch_id"]), {})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import document
+from fleet import document, telemetry
 from fleet.request import RequestRefused
 from triggers import intake
 
@@ -17,8 +16,6 @@ bp = df.Blueprint()
 
 # Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
-
-_log = logging.getLogger("powerlift.fleet")
 
 
 @bp.function_name("submit_fleet_from_queue")
@@ -37,8 +34,11 @@ async def submit_fleet_from_queue(
     try:
         accepted = await intake.submit(client, document.read(body), message.id)
     except (RequestRefused, intake.BatchTaken) as refused:
-        _log.error("Message %s is refused and goes to %s-poison: %s", message.id, QUEUE, refused)
+        told = (message.id, QUEUE, refused)
+        extra = {"event": "request.refused"}
+        telemetry.LOG.error("Message %s is refused and goes to %s-poison: %s", *told, extra=extra)
         poison.set(body.decode(errors="replace"))
     else:
         known = "" if accepted.created else " (it was there already)"
-        _log.info("Message %s is %s%s", message.id, accepted.id, known)
+        extra = {"event": "message.taken", "fleet": accepted.id}
+        telemetry.LOG.info("Message %s is %s%s", message.id, accepted.id, known, extra=extra)

@@ -15,7 +15,7 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import account, azure, leftovers, names
+from fleet import account, azure, leftovers, names, telemetry
 from fleet.azure import Assignment, Azure
 from fleet.failures import TOKENS, describe
 from fleet.leftovers import Kind, Leftover
@@ -41,8 +41,6 @@ PAGE = 100
 EXPECTED = frozenset({"NicReservedForAnotherVm", "NicInUse", "StillAttached", "MarkedForDeletion"})
 """Refusals that pass by themselves: Azure reserves a NIC for 180 s."""
 
-_log = logging.getLogger("powerlift.fleet")
-
 
 @dataclass
 class Run:
@@ -66,24 +64,32 @@ async def sweep(timer: func.TimerRequest, client: Any) -> None:
     """
     settings = Settings.read()
     run = Run(settings.owner, client)
-    places = await _places(client, settings)
+    with telemetry.activity("sweep", {}):
+        await _sweep(run, await _places(client, settings))
+
+
+async def _sweep(run: Run, places: dict[Azure, set[str]]) -> None:
     try:
         async with asyncio.timeout(PATIENCE):
             # In any order: an account full of what cannot be deleted is not always the first.
             for connection, uris in random.sample(list(places.items()), len(places)):
                 await _sweep_place(run, connection, uris)
     except TimeoutError:
-        _log.warning("The sweep took more than %.0f s; the next one goes on", PATIENCE)
+        text = "The sweep took more than %.0f s; the next one goes on"
+        telemetry.LOG.warning(text, PATIENCE, extra={"event": "sweep.cut_short"})
 
 
 async def _places(client: Any, settings: Settings) -> dict[Azure, set[str]]:
     """The app's own account and that of each fleet in the task hub, with the fleets' resource_uris."""
     own = account.own(settings)
     places: dict[Azure, set[str]] = {own: set()} if own else {}
+    active = 0
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
             async for instance in _fleets(client, names.FLEET_PREFIX):
                 _add_place(places, instance)
+                active += instance["runtimeStatus"] in ALIVE
+        telemetry.fleets_counted(active)
     except Exception as error:
         _warn("The sweep cannot ask which fleets there are: it goes by deadlines alone", error)
     return places
@@ -130,7 +136,11 @@ async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[Left
     lists = await asyncio.gather(*(connection.list_kind(kind) for kind in kinds))
     seen = survey(dict(zip(kinds, lists, strict=True)), assignments, connection.scope)
     if seen.unreadable:
-        _log.info("The sweep leaves alone what it cannot read: %s", ", ".join(seen.unreadable[:10]))
+        text, some = (
+            "The sweep leaves alone what it cannot read: %s",
+            ", ".join(seen.unreadable[:10]),
+        )
+        telemetry.LOG.info(text, some, extra={"event": "sweep.unreadable"})
     now = datetime.now(UTC)
     await _ask(run, sorted(asked_about(seen.standing, run.owner, now) - run.fates.keys()))
     return decide(seen.standing, run.fates, run.owner, now)
@@ -194,10 +204,20 @@ async def _delete(run: Run, connection: Azure, chosen: list[Leftover]) -> None:
             refused[failure["code"]] += failure["code"] not in EXPECTED
             if failure["action"] == "wait":
                 run.left = 0
+    _report(connection.scope, deleted, +refused)
+
+
+def _report(scope: str, deleted: Counter[str], refused: Counter[str]) -> None:
     if deleted:
-        _log.info("The sweep deleted %s in %s", _told(deleted), connection.scope)
-    if +refused:
-        _log.warning("The sweep was refused in %s: %s", connection.scope, _told(+refused))
+        # A VM costs money, and its own fleet should have deleted it.
+        level = logging.WARNING if deleted["machine"] else logging.INFO
+        extra = {"event": "sweep.deleted"}
+        telemetry.LOG.log(level, "The sweep deleted %s in %s", _told(deleted), scope, extra=extra)
+    for kind, count in deleted.items():
+        telemetry.swept(kind, count)
+    if refused:
+        text, extra = "The sweep was refused in %s: %s", {"event": "sweep.refused"}
+        telemetry.LOG.warning(text, scope, _told(refused), extra=extra)
 
 
 def _failed(run: Run, connection: Azure, error: Exception) -> None:
@@ -214,5 +234,4 @@ def _told(counts: Counter[str]) -> str:
 
 
 def _warn(what: str, error: Exception) -> None:
-    failure = describe(error)
-    _log.warning("%s: %s: %s", what, failure["code"], failure["message"])
+    telemetry.failed(describe(error), what, event="sweep.failed")

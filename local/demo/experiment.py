@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from powerlift.bench.store import Store, SupervisedDataset
 from powerlift.measures import class_stats, data_stats, regression_stats
+from powerlift_fleet import source
 from sklearn import datasets
 
 from local.demo.trial import run_trial
@@ -63,7 +61,7 @@ def create(store: Store, trials: int, name: str = NAME) -> int:
             "scikit-learn's bundled data sets, a linear model and a forest",
             shell_install="",
             pip_install="scikit-learn",
-            script=_runner_source(),
+            script=source(),
             trial_fn=inspect.getsource(run_trial),
             wheels=[],
         )
@@ -82,14 +80,6 @@ def create(store: Store, trials: int, name: str = NAME) -> int:
         ]
     )
     return experiment_id
-
-
-def _runner_source() -> str:
-    """What a VM runs. The client is a package of its own, beside the app and not part of it."""
-    client = str(Path(__file__).resolve().parents[2] / "client")
-    if client not in sys.path:
-        sys.path.insert(0, client)
-    return str(importlib.import_module("powerlift_fleet").source())
 
 
 def _datasets() -> Iterator[SupervisedDataset]:

@@ -64,7 +64,8 @@ def test_a_role_that_may_make_no_table_goes_without(
     benchmark_database.sql("DROP TABLE IF EXISTS powerlift_fleet_machine")
     benchmark_database.sql("CREATE ROLE modest LOGIN PASSWORD 'modest'")
     theirs = uri.partition("@")[2]
-    assert write(f"postgresql://modest:modest@{theirs}", fleet, [record(machine(0))], at(0)) == {}
+    modest = f"postgresql://modest:modest@{theirs}"
+    assert write(modest, fleet, [record(machine(0))], at(0)) is None
 
 
 def test_a_database_that_is_not_there_is_told():

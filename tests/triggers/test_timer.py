@@ -308,7 +308,8 @@ def test_what_was_deleted_is_logged_in_one_line(cloud: Cloud):
     make_nic(cloud.driver, names.nic(4013, 0), tags(4013, PAST))
     cloud.gone(4013)
     log = (cloud.stack.logs / "host.log").read_text()
-    assert re.search(r"The sweep deleted nic: 1 in /subscriptions/[-\w]+/resourceGroups/\w+\n", log)
+    line = r"INFO .*: The sweep deleted nic: 1 in /subscriptions/[-\w]+/resourceGroups/\w+ "
+    assert re.search(line + r"\[event=sweep.deleted activity=sweep\]\n", log)
 
 
 def make_nic(driver: Driver, name: str, tags: dict[str, str]) -> str:

@@ -1,0 +1,1 @@
+"""The command `powerlift-fleet`; `main.py` has the commands."""

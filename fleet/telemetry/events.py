@@ -1,0 +1,147 @@
+"""What has happened, told once to everybody who listens: the log, and OpenTelemetry if it is on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from fleet import names
+from fleet.places import label
+from fleet.records import Failure, Order, Place, Trials
+from fleet.telemetry import setup, traces
+from fleet.telemetry.fields import LOG, bound
+from fleet.telemetry.metrics import measure
+
+_SLOW_IDENTITY = "PrincipalNotFound"
+"""Every large fleet meets it: a new identity takes seconds to be known everywhere."""
+
+
+@contextmanager
+def activity(name: str, task: Mapping[str, Any]) -> Iterator[None]:
+    """While an activity is at work: its log records have their fields, and it has a span."""
+    about = {**task, **task.get("assignment", {}), **task.get("machine", {})}
+    order = task.get("order")
+    fields = {
+        "activity": name,
+        "fleet": order and names.instance_id(order["batch_id"]),
+        "ordinal": about.get("ordinal"),
+        "attempt": about.get("attempt"),
+    }
+    with bound(**fields), traces.span(name, order, fields):
+        yield
+
+
+def failed(failure: Failure, what: str = "It fails", event: str = "call.failed") -> None:
+    """A call has failed, and its record says what follows."""
+    action, code = failure["action"], failure["code"]
+    level = logging.ERROR if action == "fail_fleet" else logging.WARNING
+    if action == "succeed" or code == _SLOW_IDENTITY:
+        level = logging.INFO
+    told = {"event": "azure.throttled" if action == "wait" else event, "code": code}
+    LOG.log(level, "%s: %s: %s", what, code, failure["message"], extra=told)
+    if level > logging.INFO:
+        traces.fail(code)
+
+
+def machine_changed(
+    order: Order, record: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> None:
+    """A VM's record (as GET /fleets/{id}/machines has it) is another than `before`, if there was one."""
+    old = before or {}
+    place, where = record["place"], label(record["place"])
+    fleet = names.instance_id(order["batch_id"])
+    new = {name for name, value in record.items() if value and not old.get(name)}
+    with bound(fleet=fleet, ordinal=record["ordinal"], attempt=record["attempt"], place=where):
+        name = record["name"]
+        if "created_at" in new:
+            stead = (
+                "" if record["replaces"] is None else f", in the stead of VM {record['replaces']}"
+            )
+            LOG.info("%s is accepted%s", name, stead, extra={"event": "vm.accepted"})
+        if "permitted_at" in new:
+            LOG.info("%s has its role: it can delete itself", name, extra={"event": "vm.permitted"})
+        if "running_at" in new:
+            _has_come_to_run(record, place)
+        if "ended" in new:
+            _has_failed(record, place)
+        if "gone_at" in new:
+            _is_gone(record, place)
+
+
+def _has_come_to_run(record: Mapping[str, Any], place: Place) -> None:
+    took = _seconds(record["created_at"], record["running_at"])
+    LOG.info("%s runs, after %.0f s", record["name"], took or 0.0, extra={"event": "vm.running"})
+    if took is not None:
+        measure("powerlift.vm.creation.duration", took, _of_place(place))
+
+
+def _has_failed(record: Mapping[str, Any], place: Place) -> None:
+    code, did = record["ended"]["code"], record["ended"]["next"]
+    refused = not record["created_at"]
+    told = {"event": "vm.refused" if refused else "vm.failed", "code": code}
+    words = "is refused" if refused else "has failed"
+    text = "%s %s: %s: %s We %s."
+    LOG.warning(text, record["name"], words, code, record["ended"]["message"], did, extra=told)
+    attributes = {"error.type": code, "powerlift.action": did, **_of_place(place)}
+    measure("powerlift.vm.failures", 1, attributes)
+
+
+def _is_gone(record: Mapping[str, Any], place: Place) -> None:
+    lived = _seconds(record["created_at"], record["gone_at"])
+    LOG.info("%s is gone, after %.0f s", record["name"], lived or 0.0, extra={"event": "vm.gone"})
+    if lived is not None:
+        measure("powerlift.vm.lifetime", lived, _of_place(place))
+
+
+def fleet_ended(
+    order: Order, phase: str, started_at: str, ended_at: str, reason: Failure | None = None
+) -> None:
+    """A fleet is over: `done`, `cancelled` or `failed`. Times are ISO 8601."""
+    took = _seconds(started_at, ended_at) or 0.0
+    level = logging.ERROR if phase == "failed" else logging.INFO
+    why = "" if reason is None else f": {reason['code']}: {reason['message']}"
+    told = {"event": "fleet.ended", "phase": phase, "code": reason and reason["code"]}
+    extra = {name: value for name, value in told.items() if value is not None}
+    with bound(fleet=names.instance_id(order["batch_id"])):
+        LOG.log(level, "The fleet is %s after %.0f s%s", phase, took, why, extra=extra)
+    measure("powerlift.fleet.duration", took, {"powerlift.fleet.phase": phase})
+    traces.fleet(order, phase, started_at, ended_at, reason and reason["code"])
+    setup.flush()
+
+
+def trials_counted(order: Order, trials: Trials, before: Trials | None) -> None:
+    """How many of the experiment's trials are where, now and the last time; None the first time."""
+    if before is None:
+        return
+    # Fewer than before: somebody has sent trials again.
+    measure("powerlift.trials.completed", max(0, trials["complete"] - before["complete"]))
+    measure("powerlift.trials.failed", max(0, trials["error"] - before["error"]))
+
+
+def fleets_counted(active: int) -> None:
+    """So many fleets have not ended."""
+    measure("powerlift.fleet.active", active)
+
+
+def swept(kind: str, count: int) -> None:
+    """The sweep has deleted so many resources of a kind."""
+    measure("powerlift.sweep.deleted", count, {"powerlift.resource.kind": kind})
+
+
+def _of_place(place: Place) -> dict[str, str | None]:
+    return {
+        "cloud.region": place["location"],
+        "cloud.availability_zone": place["zone"],
+        "host.type": place["vm_size"],
+        "powerlift.vm.priority": place["priority"],
+    }
+
+
+def _seconds(start: str | None, end: str | None) -> float | None:
+    if not start or not end:
+        return None
+    passed = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return max(0.0, passed.total_seconds())

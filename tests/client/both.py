@@ -1,0 +1,114 @@
+"""Both forms of the client behind one face, so that each fact is tested of both."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+from powerlift_fleet import AsyncFleetClient, FleetClient
+
+URL = "https://fleet.example"
+KEY = "s3cr3t-key"
+
+App = Callable[[httpx.Request], httpx.Response]
+
+
+class Blocking:
+    """FleetClient, asked as it is."""
+
+    def __init__(self, app: App, **options: Any) -> None:
+        self.client = FleetClient(URL, KEY, transport=httpx.MockTransport(app), **options)
+
+    def ask(self, name: str, *args: Any, **more: Any) -> Any:
+        return getattr(self.client, name)(*args, **more)
+
+    def watch(self, fleet: str, **more: Any) -> list[dict[str, Any]]:
+        return list(self.client.watch(fleet, **more))
+
+
+class Awaiting:
+    """AsyncFleetClient, in a loop of its own for each question."""
+
+    def __init__(self, app: App, **options: Any) -> None:
+        self.client = AsyncFleetClient(URL, KEY, transport=httpx.MockTransport(app), **options)
+
+    def ask(self, name: str, *args: Any, **more: Any) -> Any:
+        async def asked() -> Any:
+            answer: Awaitable[Any] = getattr(self.client, name)(*args, **more)
+            return await answer
+
+        return asyncio.run(asked())
+
+    def watch(self, fleet: str, **more: Any) -> list[dict[str, Any]]:
+        async def watched() -> list[dict[str, Any]]:
+            return [status async for status in self.client.watch(fleet, **more)]
+
+        return asyncio.run(watched())
+
+
+class Script:
+    """An app that gives the answers of a list, the last one again and again, and keeps the requests."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = answers
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [json.loads(request.content) for request in self.requests]
+
+
+REFUSED = httpx.ConnectError("[Errno 111] Connection refused")
+AT_ONCE = {"Retry-After": "0"}
+"""For answers that are to be followed by another attempt, without a test having to wait."""
+
+
+def ok(**document: Any) -> httpx.Response:
+    return httpx.Response(200, json=document)
+
+
+def busy(code: int = 503, **headers: str) -> httpx.Response:
+    """As the host answers, which has nothing to say."""
+    return httpx.Response(code, headers={**AT_ONCE, **headers})
+
+
+def problem(code: int, title: str, detail: str, *faults: dict[str, str]) -> httpx.Response:
+    document: dict[str, Any] = {"type": "about:blank", "title": title, "status": code}
+    document |= {"detail": detail, **({"errors": list(faults)} if faults else {})}
+    headers = {"Content-Type": "application/problem+json"}
+    return httpx.Response(code, headers=headers, content=json.dumps(document))
+
+
+def status(phase: str = "watch", **more: Any) -> dict[str, Any]:
+    """A fleet as `GET /fleets/{id}` shows it."""
+    return {
+        "id": "fleet-7",
+        "batch_id": 7,
+        "experiment_id": 1,
+        "phase": phase,
+        "machines": {
+            "wanted": 2, "accepted": 2, "permitted": 2, "running": 2, "failed": 0, "gone": 0,
+        },
+        "missing": {},
+        "places": [],
+        "trials": {"total": 8, "ready": 3, "running": 2, "complete": 2, "error": 1},
+        "failures": [],
+        "warnings": [],
+        "reason": None,
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "updated_at": "2026-01-01T00:01:00+00:00",
+        "provisioned_at": "2026-01-01T00:01:00+00:00",
+        "deadline": "2026-01-08T00:00:00+00:00",
+        "summary": None,
+        **more,
+    }  # fmt: skip

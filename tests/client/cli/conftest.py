@@ -1,0 +1,57 @@
+"""The command in this process, as a script calls it: no terminal, and a home of its own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from powerlift_fleet.cli.main import cli
+
+from local.stack import Stack
+
+
+@dataclass(frozen=True)
+class Command:
+    """`powerlift-fleet` with an environment."""
+
+    env: dict[str, str | None]
+
+    def __call__(self, *args: object, **more: Any) -> Result:
+        """Run it; `more`: `stdin`, and variables of the environment."""
+        env = {**self.env, **{name: value for name, value in more.items() if name != "stdin"}}
+        argv = [str(arg) for arg in args]
+        return CliRunner().invoke(cli, argv, input=more.get("stdin"), env=env)
+
+    def json(self, *args: object, **more: Any) -> Any:
+        """What it prints with --json: one document, and nothing else."""
+        return json.loads(self(*args, "--json", **more).stdout)
+
+
+def environment(home: Path, **settings: str) -> dict[str, str | None]:
+    absent = ("FLEET_URL", "FLEET_KEY", "FLEET_PROFILE", "POWERLIFT_DB_URI", "COLUMNS")
+    return {**dict.fromkeys(absent), "XDG_CONFIG_HOME": str(home), **settings}
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Command:
+    """The command without settings."""
+    return Command(environment(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def fleet_command(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """The command for the tests' app."""
+    home = tmp_path_factory.mktemp("home")
+    return Command(environment(home, FLEET_URL=stack.url, FLEET_KEY=stack.key))
+
+
+def private(file: Path, text: str) -> Path:
+    """A file that only its owner can read."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return file

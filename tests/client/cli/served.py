@@ -1,0 +1,169 @@
+"""An HTTP server that answers as the contract has it, with documents that a test chose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+PLACE = {"location": "eastus", "zone": "1", "vm_size": "Standard_D2s_v5", "priority": "Spot"}
+
+
+@contextmanager
+def served(answers: Mapping[str, Any]) -> Iterator[str]:
+    """The URL of an app with an answer for each `METHOD /path` below /api; 404 for any other.
+
+    A text is sent as it is, everything else as JSON.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            found = answers.get(f"{self.command} {self.path.removeprefix('/api')}")
+            plain = isinstance(found, str)
+            body = found if plain else json.dumps(found or {"title": "None", "status": 404})
+            kind = (
+                "text/plain"
+                if plain
+                else "application/json"
+                if found
+                else "application/problem+json"
+            )
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", kind)
+            data = body.encode()
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self) -> None:
+            self.answer()
+
+        def do_POST(self) -> None:
+            self.answer()
+
+        def log_message(self, *args: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+
+
+def when(**ago: float) -> str:
+    """A time so long ago; half an hour more, so that a slow test reads the same hours and days."""
+    return (datetime.now().astimezone() - timedelta(minutes=30, **ago)).isoformat()
+
+
+def fleet(text: str = "", **changes: Any) -> dict[str, Any]:
+    """A fleet that has met things; `text` comes after every text in it."""
+    failure = {
+        "code": f"AllocationFailed{text}",
+        "message": f"Allocation failed. We do not have sufficient capacity.{text}",
+        "action": f"looked elsewhere{text}",
+        "advice": f"Try later, or list more zones or fallbacks.{text}",
+    }
+    counts = {"wanted": 10, "accepted": 11, "permitted": 9, "running": 8, "failed": 3, "gone": 0}
+    place = {
+        "place": f"eastus/1 Standard_D2s_v5{text}",
+        "accepted": 4,
+        "failed": {f"AllocationFailed{text}": 3},
+    }
+    usual = {
+        "id": "fleet-7",
+        "batch_id": 7,
+        "experiment_id": 12,
+        "phase": "watch",
+        "machines": counts,
+        "missing": {f"AllocationFailed{text}": 2},
+        "places": [place, {**place, "place": f"eastus/2 Standard_D2s_v5{text}", "failed": {}}],
+        "trials": {"total": 1000, "ready": 572, "running": 8, "complete": 417, "error": 3},
+        "failures": [{**failure, "count": 3}],
+        "warnings": [f"7 of 10 VMs fit.{text}"],
+        "reason": None,
+        "created_at": when(days=4),
+        "updated_at": when(),
+        "provisioned_at": when(days=4),
+        "deadline": when(days=-6),
+        "summary": None,
+    }
+    return {**usual, **changes}
+
+
+def progress(text: str = "", **changes: Any) -> dict[str, Any]:
+    usual = {
+        "id": "fleet-7",
+        "as_of": when(),
+        "experiment": {"id": 12, "name": f"my-benchmark{text}"},
+        "trials": None,
+        "trials_per_hour": 560.4,
+        "expected_end": when(days=-1, hours=-3),
+        "cost": {
+            "currency": "USD",
+            "so_far": 3.417,
+            "per_hour": 1.2,
+            "expected": 7.1,
+            "per_trial": 0.0081,
+        },
+        "problem": None,
+    }
+    return {**usual, **changes}
+
+
+def machine(ordinal: int, state: str, text: str = "", **changes: Any) -> dict[str, Any]:
+    usual = {
+        "ordinal": ordinal,
+        "name": f"powerlift-vm-7-{ordinal:04}",
+        "runner_id": 70000 + ordinal,
+        "place": {**PLACE, "location": f"eastus{text}"},
+        "state": state,
+        "attempt": 1,
+        "replaces": None,
+        "created_at": when(days=4),
+        "permitted_at": when(days=4),
+        "running_at": when(days=3),
+        "working_at": when(days=3),
+        "ended_at": when(days=2) if state in ("failed", "gone") else None,
+        "gone_at": when(days=1) if state == "gone" else None,
+        "ended": None,
+        "outcome": None,
+        "trials": {"running": 1, "complete": 51, "error": 2},
+    }
+    return {**usual, **changes}
+
+
+def machines(text: str = "") -> dict[str, Any]:
+    why = {
+        "code": f"SpotEvicted{text}",
+        "message": f"Azure took it.{text}",
+        "next": f"gave up{text}",
+    }
+    return {
+        "id": "fleet-7",
+        "machines": [
+            machine(0, "running", text),
+            machine(1, "failed", text, ended=why),
+            machine(2, "gone", text, replaces=1, outcome=f"all trials done{text}"),
+            machine(3, "refused", text, ended=why, created_at=None, trials=None),
+        ],
+    }
+
+
+def plan(text: str = "") -> dict[str, Any]:
+    checks = [
+        {"name": f"{name}{text}", "status": state, "detail": f"Seen.{text}", "advice": f"Do.{text}"}
+        for name, state in (("sizes", "ok"), ("rights", "unknown"), ("quota", "warning"))
+    ]
+    trials = {"total": 20, "ready": 20, "running": 0, "complete": 0, "error": 0}
+    places = [f"eastus/1 Standard_D2s_v5{text}", f"westus Standard_D2s_v5{text}"]
+    return {"ok": True, "n_instances": 10, "places": places, "trials": trials, "checks": checks}

@@ -1,0 +1,73 @@
+"""The request that options and a file are together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from powerlift_fleet.cli.fields import FILE_ONLY, document
+from powerlift_fleet.cli.main import cli
+from powerlift_fleet.errors import ConfigurationError
+
+from fleet.request import FleetRequest
+from tests.client.cli.conftest import Command
+
+PASSWORD = "s3cr3t-value"
+
+
+def options(command: str) -> set[str]:
+    return {str(param.name) for param in cli.commands[command].params}
+
+
+@pytest.mark.parametrize("command", ["submit", "plan"])
+def test_every_field_that_is_no_secret_and_no_structure_is_an_option(command: str):
+    assert set(FleetRequest.model_fields) - options(command) == FILE_ONLY
+
+
+def test_no_option_takes_a_secret():
+    names = {name for command in cli.commands for name in options(command)}
+    assert names.isdisjoint({"key", "uri", "client_secret", "azure_json"})
+
+
+def test_options_override_the_file(tmp_path: Path):
+    file = tmp_path / "request.json"
+    file.write_text('{"experiment_id": 1, "n_instances": 2, "tags": {"a": "1", "b": "2"}}')
+    made = document(str(file), False, n_instances=3, tags=(("b", "3"),), timeout=None, zones=None)
+    assert made == {"experiment_id": 1, "n_instances": 3, "tags": {"a": "1", "b": "3"}}
+
+
+def test_lengths_of_time_lists_and_tags_are_read():
+    argv = ["--max-lifetime", "12h", "--timeout", "1.5", "--zones", "1,3", "--tag", "a=b=c"]
+    context = cli.commands["submit"].make_context("submit", argv)
+    names = ("max_lifetime", "timeout", "zones", "tags")
+    assert [context.params[name] for name in names] == [43200, 1.5, ["1", "3"], (("a", "b=c"),)]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--timeout", "soon"), ("--tag", "nothing"), ("--vms", "many")]
+)
+def test_an_option_that_cannot_be_read_is_a_wrong_command(bare: Command, option: str, value: str):
+    done = bare("submit", option, value)
+    assert (done.exit_code, value in done.stderr, done.stdout) == (2, True, "")
+
+
+def test_the_database_comes_from_the_environment_only_if_asked():
+    env = {"POWERLIFT_DB_URI": "postgresql://u:p@h/d"}
+    assert document(None, False, env) == {}
+    assert document(None, True, env) == {"uri": "postgresql://u:p@h/d"}
+
+
+def test_a_database_that_is_not_there_is_told():
+    with pytest.raises(ConfigurationError, match="POWERLIFT_DB_URI is not set"):
+        document(None, True, {})
+
+
+@pytest.mark.parametrize(
+    "text", [f'{{"uri": "{PASSWORD}", }}', f'["{PASSWORD}"]', f'"{PASSWORD}', f"\xff{PASSWORD}"]
+)
+def test_a_file_that_is_no_request_is_told_without_what_is_in_it(tmp_path: Path, text: str):
+    file = tmp_path / "request.json"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigurationError) as refused:
+        document(str(file), False)
+    assert (str(file) in str(refused.value), PASSWORD in str(refused.value)) == (True, False)

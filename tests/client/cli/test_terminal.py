@@ -1,0 +1,86 @@
+"""`--watch` in a terminal: what a person sees, from the first look to the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from local.stack import Stack
+from tests.client.cli.conftest import Command
+from tests.client.cli.terminal import Terminal
+from tests.harness import Api, eventually, experiment
+
+STORY, ASKED = 7201, 7202
+PATIENCE = 60.0
+
+
+def terminal(command: Command, *argv: str, columns: int = 80) -> Terminal:
+    settings = {name: value for name, value in command.env.items() if value is not None}
+    env = {**os.environ, **settings}
+    return Terminal("-m", "powerlift_fleet.cli", *argv, env=env, columns=columns)
+
+
+def seen(window: Terminal, look: Callable[[str], bool]) -> str:
+    """The screen once it is as looked for."""
+
+    def once() -> str | None:
+        text = window.text
+        return text if look(text) else None
+
+    try:
+        return eventually(once, PATIENCE)
+    except AssertionError:
+        pytest.fail(f"The screen stays:\n{window.text}", pytrace=False)
+
+
+@pytest.fixture
+def fleet(stack: Stack, api: Api) -> str:
+    """A fleet of three VMs that run."""
+    started = api.start(experiment_id=experiment(stack, 8), n_instances=3, batch_id=STORY)
+    api.wait(started, "watch")
+    return started
+
+
+def test_a_watch_redraws_outlives_the_app_and_ends_with_the_fleet(
+    stack: Stack, api: Api, fleet_command: Command, fleet: str
+):
+    with terminal(fleet_command, "status", fleet, "--watch", "--interval", "0.3") as window:
+        first = seen(window, lambda text: "3 of 3" in text)
+        assert [first.count(once) for once in (fleet, "VMs run trials", "3 of 3")] == [1, 1, 1]
+
+        window.resize(40, 24)
+        narrow = seen(window, lambda text: "0 of 8" in text and "░" * 15 not in text)
+        assert [narrow.count(once) for once in (fleet, "3 of 3", "0 of 8")] == [1, 1, 1]
+        window.resize(80, 24)
+
+        stack.kill_host()
+        seen(window, lambda text: text.startswith("Waiting for the app") and "3 of 3" in text)
+        stack.start_host()
+        seen(window, lambda text: text.startswith(fleet))
+
+        api.delete(fleet)
+        code = window.wait(PATIENCE)
+        assert (code, "cancelled: somebody cancelled it" in window.text) == (7, True)
+        assert (window.text.count("VMs  "), "Ctrl-C" in window.text) == (1, False)
+
+
+def test_a_person_is_asked_before_a_fleet_ends_and_ctrl_c_ends_only_the_looking(
+    stack: Stack, api: Api, fleet_command: Command
+):
+    fleet = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=ASKED)
+    api.wait(fleet, "watch")
+    with terminal(fleet_command, "cancel", fleet, columns=40) as window:
+        seen(window, lambda text: "[y/N]" in text)
+        window.type("n\r")
+        assert (window.wait(PATIENCE), "Nothing was done." in window.text) == (0, True)
+    with terminal(fleet_command, "status", fleet, "--watch") as window:
+        seen(window, lambda text: "1 of 1" in text)
+        window.type("\x03")
+        assert (window.wait(PATIENCE), f"{fleet} goes on" in window.text) == (130, True)
+    assert api.get(fleet).json()["phase"] == "watch"
+    with terminal(fleet_command, "cancel", fleet, "--wait", "--interval", "0.3") as window:
+        seen(window, lambda text: "[y/N]" in text)
+        window.type("y\r")
+        assert (window.wait(PATIENCE), api.get(fleet).json()["phase"]) == (0, "cancelled")

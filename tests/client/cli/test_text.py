@@ -1,0 +1,74 @@
+"""Text for people: numbers and times in words, and nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from powerlift_fleet.cli import bar
+from powerlift_fleet.cli.text import clean, clean_lines, moment, money, span
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("[red]markup[/red]", "[red]markup[/red]"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("a\r\n\tb", "a b"),
+        ("\x9b31m", "\\x9b31m"),
+        ("half \ud800", "half \\ud800"),
+        ("שלום 你好", "שלום 你好"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown_as_text(hostile: str, shown: str):
+    assert clean(hostile) == shown
+
+
+def test_a_long_text_is_cut():
+    assert clean("x" * 4096, 10) == "xxxxxxxxx…"
+
+
+def test_a_log_loses_its_colours_and_keeps_its_lines():
+    log = "\x1b[0;32m  OK  \x1b[0m up\r\n10%\r20%\n\x1b]0;title\x07"
+    assert clean_lines(log) == "  OK   up\n10%\n20%\n\\x1b]0;title\\x07"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-03-01T12:00:00Z", "2026-03-01T12:00:00.1234567+00:00", "2026-03-01T13:00:00+01:00"],
+)
+def test_every_form_of_a_time_is_read(text: str):
+    assert moment(text) == NOON
+
+
+def test_what_is_no_time_is_none():
+    assert [moment(text) for text in (None, 7, "", "soon", "2026-13-01T00:00:00Z")] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59.6, "1 min"), (7800, "2 h 10 min"), (7200, "2 h"), (90000, "1 d 1 h")],
+)
+def test_a_length_of_time_is_told_by_its_two_largest_units(seconds: float, words: str):
+    assert (span(seconds), span(timedelta(seconds=seconds).total_seconds())) == (words, words)
+
+
+def test_a_small_amount_is_told_from_nothing():
+    assert [money(amount, "USD") for amount in (0, 0.0042, 1234.5)] == [
+        "$0.00",
+        "$0.0042",
+        "$1,234.50",
+    ]
+
+
+def test_a_bar_is_not_full_before_the_last_is_there():
+    drawn = "".join(text for _, text in bar.cells({"complete": 999}, 1000, 20))
+    assert (len(drawn), drawn[-1]) == (20, "░")
+
+
+def test_a_bar_tells_its_kinds_apart_without_colour():
+    drawn = bar.cells({"complete": 5, "failed": 5}, 20, 8, plain=True)
+    assert "".join(text for _, text in drawn) == "##!!...."

@@ -1,0 +1,153 @@
+"""What a fleet that has met things looks like, also to one who was never meant well."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.client.cli import served
+from tests.client.cli.conftest import Command, environment
+from tests.client.cli.terminal import Terminal
+
+HOSTILE = (
+    " \x1b[31mred\x1b[0m \x1b]0;owned\x07 \x9b2J [bold red]x[/] :bomb: \u202egnp \r\n" + "A" * 4096
+)
+SHOWN = ("\\x1b[31mred", "[bold red]x[/]", "\\u202egnp", ":bomb:")
+
+COMMANDS = [
+    ("status", "fleet-7"),
+    ("machines", "fleet-7"),
+    ("list",),
+    ("plan", "--experiment", "12", "--vms", "10"),
+    ("logs", "fleet-7", "0"),
+    ("status", "fleet-8", "--watch"),
+]
+
+
+def answers(text: str) -> dict[str, object]:
+    fleet = served.fleet(text)
+    reason = {**fleet["failures"][0], "code": f"TooFewMachines{text}"}
+    return {
+        "GET /fleets/fleet-7": fleet,
+        "GET /fleets/fleet-7/progress": served.progress(text),
+        "GET /fleets/fleet-7/machines": served.machines(text),
+        "GET /fleets/fleet-7/machines/0/log": f"# it ended{text}\nlast line\n",
+        "GET /fleets": {"fleets": [{**fleet, "id": f"fleet-7{text}", "phase": f"watch{text}"}]},
+        "POST /plan": served.plan(text),
+        "GET /fleets/fleet-8": {**fleet, "id": "fleet-8", "phase": "failed", "reason": reason},
+    }
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def friendly(home: Path) -> Iterator[Command]:
+    with served.served(answers("")) as url:
+        yield Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
+
+
+@pytest.fixture(scope="module")
+def hostile(home: Path) -> Iterator[Command]:
+    with served.served(answers(HOSTILE)) as url:
+        yield Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
+
+
+def window(command: Command, argv: tuple[str, ...], columns: int) -> Terminal:
+    settings = {name: value for name, value in command.env.items() if value is not None}
+    return Terminal(
+        "-m",
+        "powerlift_fleet.cli",
+        *argv,
+        env={**os.environ, **settings},
+        columns=columns,
+        lines=200,
+    )
+
+
+def shown(command: Command, argv: tuple[str, ...], columns: int) -> tuple[str, bytes]:
+    with window(command, argv, columns) as terminal:
+        terminal.wait(30)
+        return terminal.text, terminal.raw
+
+
+def test_pace_cost_and_end_are_told(friendly: Command):
+    text = friendly("status", "fleet-7").stdout
+    for words in (
+        "my-benchmark",
+        "420 of 1,000",
+        "8 running, 572 ready, 3 with an error",
+        "560 trials an hour; all done about",
+        "in 1 d 2 h",
+        "$3.42 so far, $1.20 an hour, about $7.10 in the end, $0.0081 a trial",
+    ):
+        assert words in text
+
+
+def test_a_failure_is_told_with_what_was_done_and_what_to_do(friendly: Command):
+    text = friendly("status", "fleet-7").stdout
+    below = [line.strip() for line in text.partition("AllocationFailed, 3 times\n")[2].splitlines()]
+    assert below[1:3] == [
+        "The fleet looked elsewhere.",
+        "What you can do: Try later, or list more zones or fallbacks.",
+    ]
+    assert "2 VMs missing: AllocationFailed" in text
+
+
+def test_a_vm_is_told_with_its_trials_its_end_and_whose_stead_it_took(friendly: Command):
+    rows = [line.split("  ") for line in friendly("machines", "fleet-7").stdout.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows[1:]]
+    spot = "eastus/1 Standard_D2s_v5 Spot"
+    evicted = "SpotEvicted: Azure took it. (gave up)"
+    assert cells == [
+        ["0", "running", "3 d ago", "53", "2", spot],
+        ["1", "failed", "2 d ago", "53", "2", spot, evicted],
+        ["2 for 1", "gone", "1 d ago", "53", "2", spot, "all trials done"],
+        ["3", "refused", spot, evicted],
+    ]
+
+
+def test_the_worst_of_a_plan_comes_first(friendly: Command):
+    lines = friendly("plan", "--experiment", 12, "--vms", 10).stdout.splitlines()
+    found = [line.split()[0] for line in lines if line.startswith(("ok", "unknown", "warning"))]
+    assert found == ["warning", "unknown", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "columns"),
+    [(COMMANDS[0], 40), (COMMANDS[1], 80), (COMMANDS[4], 40), (COMMANDS[5], 80)],
+)
+def test_what_strangers_wrote_is_text_to_a_terminal(
+    hostile: Command, argv: tuple[str, ...], columns: int
+):
+    text, raw = shown(hostile, argv, columns)
+    told = "\\x1b]0;owned" if argv[0] == "logs" else "\\x1b[31mred"
+    obeyed = [sign for sign in (b"\x07", b"\x1b]", b"\xc2\x9b", "\u202e".encode()) if sign in raw]
+    assert (told in text, obeyed) == (True, [])
+
+
+@pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
+def test_what_strangers_wrote_is_text_in_a_pipe(hostile: Command, argv: tuple[str, ...]):
+    done = hostile(*argv)
+    unsafe = {each for each in done.output if not each.isprintable()} - {"\n"}
+    assert (unsafe, done.exception is None or isinstance(done.exception, SystemExit)) == (
+        set(),
+        True,
+    )
+
+
+def test_markup_is_text(hostile: Command):
+    text = hostile("status", "fleet-7").stdout
+    assert [words for words in SHOWN if words not in text] == []
+
+
+def test_json_is_what_the_api_said_and_ascii(hostile: Command):
+    done = hostile("machines", "fleet-7", "--json")
+    told = [machine["place"]["location"] for machine in json.loads(done.stdout)["machines"]]
+    assert (told, done.stdout.isascii()) == ([f"eastus{HOSTILE}"] * 4, True)

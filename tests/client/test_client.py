@@ -1,0 +1,341 @@
+"""The client before an app that is slow, absent, wrong or rude; each fact of both its forms."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import powerlift_fleet as fleets
+import pytest
+from powerlift_fleet import AsyncFleetClient, FleetClient
+
+from tests.client import both
+from tests.client.both import KEY, REFUSED, Awaiting, Blocking, Script, busy, ok, problem, status
+
+Make = Callable[..., Any]
+TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": {}})
+REPEATED = httpx.Response(200, json={"id": "fleet-7", "batch_id": 7, "links": {}})
+
+
+@pytest.fixture(params=[Blocking, Awaiting])
+def make(request: pytest.FixtureRequest) -> Make:
+    kind: Make = request.param
+    return kind
+
+
+def test_a_request_gets_its_batch_id_before_it_is_sent(make: Make) -> None:
+    app = Script(TAKEN)
+    make(app).ask("submit", {"experiment_id": 1})
+    assert 0 <= app.bodies[0]["batch_id"] < 2**53
+
+
+def test_what_is_sent_again_after_a_silence_is_the_same_fleet(make: Make) -> None:
+    app = Script(httpx.ReadTimeout("slow"), busy(), TAKEN)
+    make(app).ask("submit", {"experiment_id": 1})
+    assert len(app.bodies) == 3
+    assert len({body["batch_id"] for body in app.bodies}) == 1
+
+
+def test_a_fleet_that_a_lost_answer_had_started_is_ours(make: Make) -> None:
+    app = Script(busy(), REPEATED)
+    assert make(app).ask("submit", {"experiment_id": 1})["created"] is True
+
+
+def test_a_batch_that_was_there_already_is_not_ours(make: Make) -> None:
+    app = Script(REPEATED)
+    assert make(app).ask("submit", {"experiment_id": 1, "batch_id": 7})["created"] is False
+
+
+def test_the_request_that_is_given_stays_as_it_is(make: Make) -> None:
+    request = {"experiment_id": 1}
+    make(Script(TAKEN)).ask("submit", request)
+    assert request == {"experiment_id": 1}
+
+
+@pytest.mark.parametrize("passing", [429, 502, 503, 504])
+def test_what_may_pass_is_tried_again(make: Make, passing: int) -> None:
+    app = Script(busy(passing), busy(passing), ok(**status()))
+    assert make(app).ask("status", 7)["phase"] == "watch"
+
+
+def test_a_fault_of_the_app_is_tried_once_more(make: Make) -> None:
+    app = Script(httpx.Response(500))
+    with pytest.raises(fleets.AppUnavailable):
+        make(app).ask("status", 7)
+    assert len(app.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (400, fleets.RequestRefused),
+        (401, fleets.Unauthorized),
+        (403, fleets.Unauthorized),
+        (404, fleets.NotFound),
+        (409, fleets.BatchTaken),
+        (418, fleets.ApiError),
+    ],
+)
+def test_a_refusal_has_its_class_and_is_not_tried_again(
+    make: Make, code: int, kind: type[fleets.ApiError]
+) -> None:
+    app = Script(problem(code, "No", "Because."))
+    with pytest.raises(kind, match="Because") as caught:
+        make(app).ask("submit", {})
+    assert (type(caught.value), caught.value.status, len(app.requests)) == (kind, code, 1)
+
+
+def test_a_refused_request_tells_every_fault(make: Make) -> None:
+    faults = [{"pointer": "/uri", "detail": "This is no URI."}, {"pointer": "", "detail": "No."}]
+    app = Script(problem(400, "The request cannot be a fleet", "…", *faults))
+    with pytest.raises(fleets.RequestRefused, match=r"/uri: This is no URI\.") as caught:
+        make(app).ask("submit", {})
+    assert caught.value.faults == faults
+
+
+def test_a_key_that_is_refused_without_a_word_is_told_of_in_ours(make: Make) -> None:
+    with pytest.raises(fleets.Unauthorized, match="FLEET_KEY") as caught:
+        make(Script(httpx.Response(401))).ask("fleets")
+    assert KEY not in str(caught.value)
+
+
+def test_an_app_that_says_what_it_lacks_is_not_asked_again(make: Make) -> None:
+    app = Script(problem(503, "The app is not set up", "FLEET_SEALING_KEY is missing."))
+    with pytest.raises(fleets.AppUnavailable, match="FLEET_SEALING_KEY is missing"):
+        make(app).ask("fleets")
+    assert len(app.requests) == 1
+
+
+def test_a_silence_is_told_of_when_patience_ends(make: Make) -> None:
+    app = Script(REFUSED)
+    with pytest.raises(fleets.FleetUnreachable, match=r"Connection refused\. We asked 2 times"):
+        make(app, patience=0.8).ask("fleets")
+
+
+@pytest.mark.parametrize("answer", [REFUSED, httpx.Response(500)])
+def test_after_a_fault_the_fleet_that_may_be_there_is_named(
+    make: Make, answer: httpx.Response | Exception
+) -> None:
+    app = Script(answer)
+    with pytest.raises((fleets.FleetUnreachable, fleets.AppUnavailable)) as caught:
+        make(app, patience=0.6).ask("submit", {"experiment_id": 1})
+    assert f"the fleet is fleet-{app.bodies[0]['batch_id']}" in str(caught.value)
+
+
+def test_a_retry_after_that_is_longer_than_patience_ends_it_at_once(make: Make) -> None:
+    app = Script(busy(429, **{"Retry-After": "300"}))
+    with pytest.raises(fleets.AppUnavailable):
+        make(app, patience=10).ask("fleets")
+    assert len(app.requests) == 1
+
+
+def test_a_certificate_that_is_not_trusted_stays_so(make: Make) -> None:
+    error = httpx.ConnectError("certificate verify failed")
+    error.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
+    app = Script(error)
+    with pytest.raises(fleets.FleetUnreachable, match="certificate is not trusted"):
+        make(app).ask("fleets")
+    assert len(app.requests) == 1
+
+
+def test_the_key_follows_no_redirection(make: Make) -> None:
+    app = Script(httpx.Response(307, headers={"Location": "https://evil.example/api/fleets?x=1"}))
+    with pytest.raises(fleets.ApiError, match=r"https://evil\.example/api/fleets: set FLEET_URL"):
+        make(app).ask("fleets")
+    assert len(app.requests) == 1
+
+
+def test_a_page_that_is_not_the_apps_is_not_taken_for_an_answer(make: Make) -> None:
+    app = Script(httpx.Response(200, html="<h1>Your Functions app is up and running</h1>"))
+    with pytest.raises(fleets.ApiError, match="not the app's answer"):
+        make(app).ask("fleets")
+
+
+def test_every_call_brings_the_key_in_a_header(make: Make) -> None:
+    app = Script(ok(fleets=[]))
+    make(app).ask("fleets")
+    assert app.requests[0].headers["x-functions-key"] == KEY
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "method", "path"),
+    [
+        ("plan", ({},), "POST", "/api/plan"),
+        ("status", ("fleet-7",), "GET", "/api/fleets/fleet-7"),
+        ("progress", ("7",), "GET", "/api/fleets/fleet-7/progress"),
+        ("cancel", (7,), "DELETE", "/api/fleets/fleet-7"),
+    ],
+)
+def test_a_call_is_one_route_and_returns_its_document(
+    make: Make, name: str, args: tuple[Any, ...], method: str, path: str
+) -> None:
+    app = Script(ok(id="fleet-7", anything=[1]))
+    answer = make(app).ask(name, *args)
+    (asked,) = app.requests
+    assert (asked.method, asked.url.path, answer) == (
+        method,
+        path,
+        {"id": "fleet-7", "anything": [1]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "path", "member"),
+    [
+        ("fleets", (), "/api/fleets", "fleets"),
+        ("machines", (7,), "/api/fleets/fleet-7/machines", "machines"),
+    ],
+)
+def test_a_list_is_returned_as_one(
+    make: Make, name: str, args: tuple[Any, ...], path: str, member: str
+) -> None:
+    app = Script(ok(id="fleet-7", **{member: [{"ordinal": 1}]}))
+    assert make(app).ask(name, *args) == [{"ordinal": 1}]
+    assert app.requests[0].url.path == path
+
+
+def test_a_log_is_text(make: Make) -> None:
+    app = Script(httpx.Response(200, text="It ended: é\nline\n"))
+    assert make(app).ask("log", 7, 3) == "It ended: é\nline\n"
+    assert app.requests[0].url.path == "/api/fleets/fleet-7/machines/3/log"
+
+
+def test_a_watch_shows_every_status_until_the_end(make: Make) -> None:
+    app = Script(*(ok(**status(phase)) for phase in ("create", "watch", "done")))
+    shown = make(app).watch("fleet-7", interval=0)
+    assert [one["phase"] for one in shown] == ["create", "watch", "done"]
+
+
+def test_a_watch_rides_out_a_restart(make: Make) -> None:
+    app = Script(
+        ok(**status()), busy(), httpx.Response(404, headers=both.AT_ONCE), ok(**status("done"))
+    )
+    shown = make(app).watch("fleet-7", interval=0)
+    assert [one["phase"] for one in shown] == ["watch", "done"]
+
+
+def test_a_watch_may_have_more_patience_than_other_calls(make: Make) -> None:
+    app = Script(ok(**status()), REFUSED, ok(**status("done")))
+    shown = make(app, patience=0).watch("fleet-7", interval=0, patience=60)
+    assert [one["phase"] for one in shown] == ["watch", "done"]
+
+
+def test_that_patience_begins_with_the_first_answer(make: Make) -> None:
+    with pytest.raises(fleets.FleetUnreachable):
+        make(Script(REFUSED), patience=0).watch("fleet-7", interval=0, patience=60)
+
+
+def test_a_watch_of_a_fleet_that_is_not_there_ends(make: Make) -> None:
+    with pytest.raises(fleets.NotFound):
+        make(Script(problem(404, "No such fleet", "…"))).watch("fleet-7", interval=0)
+
+
+def test_a_fleet_asked_for_by_queue_may_appear_late(make: Make) -> None:
+    app = Script(problem(404, "No such fleet", "…"), ok(**status("done")))
+    assert len(make(app).watch("fleet-7", interval=0, appears_within=30)) == 1
+
+
+def test_to_wait_for_a_fleet_that_is_done_returns_its_last_status(make: Make) -> None:
+    assert make(Script(ok(**status("done")))).ask("wait", 7)["phase"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("phase", "kind"), [("failed", fleets.FleetFailed), ("cancelled", fleets.FleetCancelled)]
+)
+def test_to_wait_for_another_end_raises_it(
+    make: Make, phase: str, kind: type[fleets.FleetEnded]
+) -> None:
+    with pytest.raises(kind) as caught:
+        make(Script(ok(**status(phase)))).ask("wait", 7)
+    assert caught.value.status["phase"] == phase
+
+
+def test_to_wait_no_longer_than_told_leaves_the_fleet_alone(make: Make) -> None:
+    app = Script(ok(**status()))
+    with pytest.raises(TimeoutError, match="fleet-7 is in phase watch after 0 s"):
+        make(app).ask("wait", 7, timeout=0)
+    assert {request.method for request in app.requests} == {"GET"}
+
+
+def test_the_page_to_watch_holds_the_key_where_no_server_sees_it(make: Make) -> None:
+    url = httpx.URL(make(Script(ok())).client.view_url(7))
+    assert (url.path, url.query, url.fragment) == ("/api/fleets/fleet-7/view", b"", f"key={KEY}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a.example",
+        "https://a.example/",
+        "https://a.example/api",
+        " https://a.example/api/ ",
+    ],
+)
+def test_a_url_is_taken_with_or_without_api(url: str) -> None:
+    assert FleetClient(url, KEY).url == "https://a.example/api"
+
+
+@pytest.mark.parametrize("url", ["a.example:7071", "ftp://a.example", "https://", "", "http://a:b"])
+def test_a_url_that_cannot_be_one_is_refused(url: str) -> None:
+    with pytest.raises(fleets.ConfigurationError, match="FLEET_URL"):
+        FleetClient(url, KEY)
+
+
+def test_a_key_in_the_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(fleets.ConfigurationError, match="FLEET_KEY") as caught:
+        FleetClient(f"https://a.example/api?code={KEY}", "x")
+    assert KEY not in str(caught.value)
+
+
+def test_url_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_URL", "https://b.example")
+    monkeypatch.setenv("FLEET_KEY", "k")
+    assert FleetClient().view_url(1) == "https://b.example/api/fleets/fleet-1/view#key=k"
+
+
+@pytest.mark.parametrize("name", ["FLEET_URL", "FLEET_KEY"])
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("FLEET_URL", "https://b.example")
+    monkeypatch.setenv("FLEET_KEY", "k")
+    monkeypatch.delenv(name)
+    with pytest.raises(fleets.ConfigurationError, match=name):
+        AsyncFleetClient()
+
+
+def test_an_app_without_keys_is_asked_without_one() -> None:
+    app = Script(ok(fleets=[]))
+    FleetClient("http://127.0.0.1:7071", "", transport=httpx.MockTransport(app)).fleets()
+    assert "x-functions-key" not in app.requests[0].headers
+
+
+@pytest.mark.parametrize("fleet", ["fleet-x", "", "-7", "fleet-07", "../health", True])
+def test_what_is_no_fleets_id_is_not_sent(make: Make, fleet: Any) -> None:
+    app = Script(ok())
+    with pytest.raises(fleets.ConfigurationError, match="fleet-7"):
+        make(app).ask("status", fleet)
+    assert app.requests == []
+
+
+def test_a_request_that_is_no_json_is_not_sent(make: Make) -> None:
+    app = Script(TAKEN)
+    with pytest.raises(fleets.ConfigurationError, match="JSON"):
+        make(app).ask("submit", {"timeout": float("inf")})
+    assert app.requests == []
+
+
+def test_no_key_in_what_is_printed_of_a_client() -> None:
+    assert KEY not in repr(FleetClient("https://a.example", KEY))
+
+
+def test_a_client_is_closed_by_its_context() -> None:
+    async def awaited() -> bool:
+        async with AsyncFleetClient("https://a.example", KEY) as client:
+            pass
+        return client._http.is_closed
+
+    with FleetClient("https://a.example", KEY) as client:
+        pass
+    assert (client._http.is_closed, asyncio.run(awaited())) == (True, True)

@@ -1,0 +1,292 @@
+"""The executor, and Powerlift's own Benchmark on top of it, against the real app."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import powerlift
+import powerlift_fleet as fleets
+import pytest
+from powerlift.bench.store import Store
+from powerlift_fleet import AzureVMFleet, FleetClient, source
+
+from fleet.request import AzureJson, FleetRequest
+from local.stack import Stack
+from tests.client.both import Script
+from tests.harness import eventually, experiment, sql
+
+TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": {}})
+SECRETS = ("cl13nt-s3cr3t", "d8-s3cr3t", "k3y-s3cr3t", "qu3u3-s3cr3t")
+ACCOUNT = {
+    "azure_tenant_id": "tenant",
+    "subscription_id": "00000000-0000-0000-0000-000000000001",
+    "azure_client_id": "client",
+    "azure_client_secret": SECRETS[0],
+}
+IN_ANOTHER_WAY = {
+    "experiment_id": "submit",
+    "timeout": "submit",
+    "uri": "docker_db_uri",
+    "azure_json": "azure_tenant_id",
+    "tenant_id": "azure_tenant_id",
+    "client_id": "azure_client_id",
+    "client_secret": "azure_client_secret",
+}
+"""Fields of a request whose name at the executor is AzureVMInstance's."""
+
+Make = Callable[..., AzureVMFleet]
+
+
+@pytest.fixture
+def store(stack: Stack) -> Store:
+    return Store(stack.db_uri.replace("postgresql://", "postgresql+psycopg2://", 1))
+
+
+@pytest.fixture
+def make(stack: Stack, store: Store) -> Make:
+    def made(**options: Any) -> AzureVMFleet:
+        given = {"url": stack.url, "key": stack.key, "interval": 0.2, **options}
+        return AzureVMFleet(store, **given)
+
+    return made
+
+
+class NoStore:
+    uri = f"postgresql://user:{SECRETS[1]}@host/db"
+
+
+def unsent(**options: Any) -> AzureVMFleet:
+    """An executor of an app that is not asked."""
+    return AzureVMFleet(NoStore(), url="https://fleet.example", key=SECRETS[2], **options)
+
+
+def test_every_field_of_a_request_can_be_asked_for() -> None:
+    fields = {*FleetRequest.model_fields, *AzureJson.model_fields}
+    known = {*inspect.signature(AzureVMFleet).parameters, "submit"}
+    assert {name for name in fields if IN_ANOTHER_WAY.get(name, name) not in known} == set()
+
+
+def test_the_arguments_of_powerlifts_executor_come_in_its_order() -> None:
+    upstream = [
+        *("store", "azure_tenant_id", "subscription_id", "azure_client_id", "credential"),
+        *("azure_client_secret", "resource_group", "shell_install", "pip_install"),
+        *("wheel_filepaths", "n_instances", "location", "vm_size", "image_publisher"),
+        *("image_offer", "image_sku", "image_version", "disk_type", "docker_db_uri"),
+        *("resource_uris", "max_undead", "delete_on_complete"),
+    ]
+    assert list(inspect.signature(AzureVMFleet).parameters)[: len(upstream)] == upstream
+
+
+def test_what_is_not_asked_for_is_left_to_the_app() -> None:
+    defaults = FleetRequest(experiment_id=1, n_instances=1).model_dump()
+    request = unsent()._request(1, None)
+    assert request.pop("uri") == NoStore.uri
+    assert request.pop("azure_json") == {}
+    assert {name: value for name, value in request.items() if value != defaults[name]} == {}
+
+
+def test_a_subscription_without_a_group_means_powerlifts_group() -> None:
+    assert unsent(**ACCOUNT)._request(1, None)["azure_json"]["resource_group"] == "powerlift_rg"
+
+
+def test_another_way_to_the_database_can_be_named() -> None:
+    uri = "postgresql://user@inner/db"
+    assert unsent(docker_db_uri=uri)._request(1, None)["uri"] == uri
+
+
+def test_the_database_can_be_left_to_the_app() -> None:
+    assert "uri" not in unsent(send_uri=False)._request(1, None)
+
+
+def test_a_timeout_of_infinity_is_none() -> None:
+    assert "timeout" not in unsent()._request(1, float("inf"))
+
+
+def test_a_credential_is_refused_with_advice() -> None:
+    with pytest.raises(fleets.ConfigurationError, match="azure_client_secret"):
+        unsent(credential=object())
+
+
+def test_no_secret_in_what_is_printed_of_it() -> None:
+    executor = unsent(**ACCOUNT, queue=SECRETS[3])
+    printed = f"{executor!r} {vars(executor)!r} {executor._request(1, None)!r}"
+    assert [secret for secret in SECRETS if secret in printed] == []
+
+
+@pytest.mark.parametrize("action", [pickle.dumps, copy.copy])
+def test_it_does_not_travel_with_its_secrets(action: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        action(unsent())
+
+
+def test_without_credentials_no_fleet_is_asked_for() -> None:
+    executor = unsent(**ACCOUNT)
+    executor.delete_credentials()
+    with pytest.raises(fleets.ConfigurationError, match="credentials were deleted"):
+        executor.submit(1)
+
+
+def test_a_queue_alone_tells_nothing_of_a_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLEET_URL", raising=False)
+    executor = AzureVMFleet(NoStore(), queue="UseDevelopmentStorage=true")
+    executor._fleets.append("fleet-1")
+    with pytest.raises(fleets.ConfigurationError, match="FLEET_URL"):
+        executor.join()
+
+
+def test_a_refused_fleet_is_told_of_at_once(make: Make) -> None:
+    with pytest.raises(fleets.RequestRefused, match="/max_price"):
+        make(max_price=1.0).submit(1)
+
+
+def test_join_raises_what_kept_the_fleet_from_its_work(make: Make) -> None:
+    executor = make()
+    executor.submit(10**6)
+    with pytest.raises(fleets.FleetFailed, match=executor.fleets[0]):
+        executor.join()
+
+
+def test_join_waits_for_every_fleet_before_it_raises(make: Make, stack: Stack) -> None:
+    executor = make()
+    executor.submit(10**6)
+    executor.submit(experiment(stack))
+    executor.cancel()
+    with pytest.raises(fleets.FleetFailed):
+        executor.join()
+    assert executor.statuses()[1]["phase"] == "cancelled"
+
+
+def test_a_cancelled_fleet_is_told_of_as_such(make: Make, stack: Stack) -> None:
+    executor = make()
+    executor.submit(experiment(stack))
+    executor.cancel()
+    with pytest.raises(fleets.FleetCancelled):
+        executor.join()
+
+
+def test_another_session_takes_a_fleet_on(make: Make, stack: Stack) -> None:
+    first, second = make(), make()
+    first.submit(experiment(stack))
+    second.attach(first.fleets[0])
+    second.cancel()
+    with pytest.raises(fleets.FleetCancelled):
+        second.join()
+
+
+def test_a_batch_id_makes_a_script_that_runs_twice_one_fleet(make: Make, stack: Stack) -> None:
+    number = experiment(stack)
+    executors = [make(batch_id=5101) for _ in range(2)]
+    for executor in executors:
+        executor.submit(number)
+    executors[0].cancel()
+    assert [executor.fleets for executor in executors] == [["fleet-5101"]] * 2
+
+
+def test_to_submit_again_after_a_silence_asks_for_the_same_fleet() -> None:
+    app = Script(httpx.Response(500), httpx.Response(500), TAKEN)
+    client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
+    executor = AzureVMFleet(NoStore(), client=client)
+    with pytest.raises(fleets.AppUnavailable):
+        executor.submit(1)
+    executor.submit(1)
+    assert len({body["batch_id"] for body in app.bodies}) == 1
+
+
+def test_two_submits_are_two_fleets() -> None:
+    app = Script(TAKEN)
+    client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
+    executor = AzureVMFleet(NoStore(), client=client)
+    for _ in range(2):
+        executor.submit(1)
+    assert len({body["batch_id"] for body in app.bodies}) == 2
+
+
+def test_a_message_that_the_app_does_not_take_is_told_of(
+    make: Make, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("powerlift_fleet.executor.APPEARANCE", 3.0)
+    executor = make(queue=stack.queue_connection_string, max_price=1.0)
+    executor.submit(1)
+    with pytest.raises(fleets.NotFound, match="powerlift-fleets-poison"):
+        executor.join()
+
+
+def test_a_fleet_is_asked_for_by_queue_and_followed_over_http(make: Make, stack: Stack) -> None:
+    executor = make(queue=stack.queue_connection_string)
+    executor.submit(10**6)
+    with pytest.raises(fleets.FleetFailed):
+        executor.join()
+
+
+def test_off_a_terminal_join_prints_a_line_for_each_phase(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    executor = make()
+    executor.submit(10**6)
+    with pytest.raises(fleets.FleetFailed):
+        executor.join()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith(f"{executor.fleets[0]} failed")
+    assert len(lines) <= 4
+
+
+BENCHMARK = """
+    from powerlift.bench import Benchmark, Store
+    from powerlift_fleet import AzureVMFleet
+
+    def trial_run(trial):
+        trial.log("score", 1.0)
+
+    store = Store(os.environ["POWERLIFT_DB_URI"])
+    executor = AzureVMFleet(store, n_instances=1, delete_on_complete=False, interval=0.2)
+    benchmark = Benchmark(store, name="through-benchmark-run")
+    benchmark.run(trial_run, lambda task: ["m"], timeout=60, executor=executor)
+    print(benchmark._experiment_id, executor.fleets[0], flush=True)
+    benchmark.wait_until_complete()
+    print(len(benchmark.status()))
+"""
+
+
+def test_powerlifts_own_benchmark_runs_on_it(tmp_path: Path, stack: Stack) -> None:
+    """Where Powerlift has the script that its wheel of 0.1.12 lacks."""
+    installed = Path(powerlift.__path__[0])
+    shutil.copytree(installed, tmp_path / "powerlift")
+    (tmp_path / "powerlift" / "run").mkdir()
+    (tmp_path / "powerlift" / "run" / "__main__.py").write_text(source())
+    script = tmp_path / "benchmark.py"
+    script.write_text("import os\n" + textwrap.dedent(BENCHMARK))
+    _ = experiment(stack)  # a task for it to take
+    run = subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**environment(stack), "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None
+    number, fleet = run.stdout.readline().split()
+    with FleetClient(stack.url, stack.key) as client:
+        eventually(lambda: client.status(fleet)["machines"]["running"] or None)
+    end_trials = "UPDATE trial SET start_time = now(), end_time = now() WHERE experiment_id = %s"
+    sql(stack, end_trials, int(number))
+    told, _ = run.communicate(timeout=60)
+    kept = sql(stack, "SELECT script FROM experiment WHERE id = %s", int(number))
+    with FleetClient(stack.url, stack.key) as client:
+        client.cancel(fleet)
+    assert (run.returncode, int(told) >= 1, kept) == (0, True, [(source(),)])
+
+
+def environment(stack: Stack) -> dict[str, str]:
+    uri = stack.db_uri.replace("postgresql://", "postgresql+psycopg2://", 1)
+    own = {"FLEET_URL": stack.url, "FLEET_KEY": stack.key, "POWERLIFT_DB_URI": uri}
+    return {**os.environ, **own}

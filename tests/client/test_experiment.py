@@ -1,0 +1,192 @@
+"""Experiments: what goes into the database, and what is refused before anything does."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import powerlift_fleet as fleets
+import pytest
+from powerlift.bench.store import Store
+from powerlift_fleet import Run, run_experiment, source
+from powerlift_fleet.experiment import arrange, text_of
+
+from local.stack import Stack
+from tests.harness import experiment, sql
+
+OUTSIDE = 3
+
+
+@dataclass
+class Executor:
+    """Takes experiments, and does nothing with them."""
+
+    refuses: bool = False
+    submitted: list[tuple[int, float | None]] = field(default_factory=list)
+    _shell_install: str | None = "libgomp1"
+    _pip_install: str | None = None
+    _wheel_filepaths: list[str] | None = None
+
+    def submit(self, experiment_id: int, timeout: float | None = None) -> None:
+        if self.refuses:
+            raise fleets.RequestRefused(400, "No", "…")
+        self.submitted.append((experiment_id, timeout))
+
+
+def trial_run(trial: Any) -> None:
+    trial.log("score", 1.0)
+
+
+def two_methods(task: Any) -> list[Any]:
+    return ["linear", ("forest", {"trees": 50})]
+
+
+@pytest.fixture
+def store(stack: Stack) -> Store:
+    _ = experiment(stack)  # a task
+    return Store(stack.db_uri.replace("postgresql://", "postgresql+psycopg2://", 1))
+
+
+def run(store: Store, executor: Executor | None = None, **options: Any) -> Run:
+    given = {"trial_run_fn": trial_run, "trial_gen_fn": two_methods, "name": uuid4().hex, **options}
+    return run_experiment(store, executor=executor or Executor(), **given)
+
+
+def test_the_executor_gets_the_experiment_with_its_timeout(store: Store) -> None:
+    executor = Executor()
+    made = run(store, executor, timeout=60)
+    assert executor.submitted == [(made.experiment_id, 60)]
+
+
+def test_the_vms_get_our_runner_with_the_memory_limit(store: Store, stack: Stack) -> None:
+    made = run(store, memory_limit="8G")
+    rows = "SELECT script, trial_fn, shell_install, pip_install FROM experiment WHERE id = %s"
+    (row,) = sql(stack, rows, made.experiment_id)
+    text = 'def trial_run(trial: Any) -> None:\n    trial.log("score", 1.0)\n'
+    assert row == (source("8G"), text, "libgomp1", "")
+
+
+def test_there_is_a_trial_for_each_task_method_and_replicate(store: Store) -> None:
+    trials = run(store, n_replicates=2).benchmark.status()
+    per_task = trials.groupby("task").size()
+    assert set(per_task) == {4}
+    assert set(trials["meta"]) == {"{}", '{"trees": 50}'}
+
+
+def test_without_results_there_is_an_empty_frame(store: Store) -> None:
+    assert len(run(store).benchmark.results()) == 0
+
+
+def test_wheels_travel_through_the_database(store: Store, stack: Stack, tmp_path: Path) -> None:
+    wheel = tmp_path / "mine-1-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    made = run(store, Executor(_wheel_filepaths=[str(wheel)]))
+    rows = sql(
+        stack, "SELECT name, embedded FROM wheel WHERE experiment_id = %s", made.experiment_id
+    )
+    assert [(name, bytes(content)) for name, content in rows] == [(wheel.name, b"wheel")]
+
+
+def test_a_name_that_is_taken_is_refused_at_once(store: Store) -> None:
+    made = run(store, name=(name := uuid4().hex))
+    with pytest.raises(fleets.ConfigurationError, match=rf"number {made.experiment_id}\."):
+        run(store, name=name)
+
+
+def test_an_experiment_that_no_fleet_runs_is_told_of(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(fleets.RequestRefused):
+        run(store, Executor(refuses=True))
+    assert "executor.submit(" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"trial_gen_fn": lambda task: []}, "no trials"),
+        ({"trial_gen_fn": lambda task: [3]}, "named 3"),
+        ({"trial_gen_fn": lambda task: [("m", {"x": object()})]}, "no JSON"),
+        ({"n_replicates": 0}, "n_replicates"),
+        ({"executor": Executor(_wheel_filepaths=["/no/such.whl"])}, "wheel cannot be read"),
+    ],
+)
+def test_what_cannot_be_an_experiment_leaves_none(
+    store: Store, stack: Stack, wrong: dict[str, Any], said: str
+) -> None:
+    before = sql(stack, "SELECT count(*) FROM experiment")
+    with pytest.raises(fleets.ConfigurationError, match=said):
+        run(store, **wrong)
+    assert sql(stack, "SELECT count(*) FROM experiment") == before
+
+
+def test_a_function_may_use_what_it_brings() -> None:
+    def trial(trial: Any) -> Any:
+        import json
+
+        class Kept:
+            one = 1
+            two = one
+
+        def inner() -> Any:
+            return json.dumps([Kept.two, len(trial)])
+
+        return inner(), trial
+
+    assert text_of(trial).lstrip().startswith("def trial(")
+
+
+def test_names_from_outside_are_told_of_before_every_vm_meets_them() -> None:
+    local = 1
+
+    def trial(trial: Any, default: int = OUTSIDE) -> Any:
+        return [local, sql, default, print]
+
+    with pytest.raises(
+        fleets.ConfigurationError, match="trial uses names from outside: OUTSIDE, local, sql"
+    ):
+        text_of(trial)
+
+
+@pytest.mark.parametrize("function", [lambda trial: None, print, Executor])
+def test_what_has_no_text_of_its_own_is_refused(function: Any) -> None:
+    with pytest.raises(fleets.ConfigurationError, match="write it with def"):
+        text_of(function)
+
+
+def tasks(*samples: int, classes: int = 2) -> list[Any]:
+    return [
+        SimpleNamespace(id=size, n_classes=classes, n_features=1, n_samples=size)
+        for size in samples
+    ]
+
+
+def order(seed: int, replicates: int = 4) -> list[int]:
+    """The tasks of trials, in the order in which they are taken."""
+    planned = arrange(tasks(1, 50, 7, 20), two_methods, replicates, random.Random(seed))
+    return [trial["task_id"] for trial in planned]
+
+
+def test_some_easy_trials_go_first_and_the_others_from_hard_to_easy() -> None:
+    first, rest = order(0)[:2], order(0)[2:]
+    assert (first, rest) == ([1, 1], sorted(rest, reverse=True))
+
+
+def test_no_trial_is_lost_in_the_order() -> None:
+    assert sorted(order(0)) == sorted([1, 50, 7, 20] * 8)
+
+
+def test_the_order_is_a_function_of_the_seed() -> None:
+    def arranged(seed: int) -> Any:
+        return arrange(tasks(1, 50), two_methods, 4, random.Random(seed))
+
+    assert arranged(1) == arranged(1) != arranged(2)
+
+
+def test_many_classes_make_a_task_hard() -> None:
+    planned = arrange([*tasks(30), *tasks(10, classes=9)], lambda task: ["m"], 1, random.Random(0))
+    assert [trial["task_id"] for trial in planned] == [10, 30]

@@ -1,0 +1,98 @@
+"""The examples, as users run them, on VMs that run their trials."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from local.stack import REPOSITORY, Stack
+
+EXAMPLES = REPOSITORY / "examples"
+PATIENCE = 240
+"""Seconds for both: four VMs install scikit-learn, and run eight trials each two."""
+
+FRAME = re.compile(r"^(?:iris|wine)? +(?:forest|logistic) +[01]\.\d+ +\d+\.\d+$", re.MULTILINE)
+DONE = re.compile(r"fleet-\d+ done; VMs 2/2 .*trials 8/8")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of the two."""
+
+    status: int
+    printed: str
+    progress: str
+    shown: list[str]
+    """The notebook's outputs, as plain text."""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """Both at the same time, on one stack: each has a fleet of its own."""
+    state = tmp_path_factory.mktemp("examples")
+    with Stack(state / "stack", time_scale=0.02) as stack:
+        environment = environment_of(stack, state)
+        script = subprocess.Popen(
+            [sys.executable, str(EXAMPLES / "benchmark.py")],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            notebook = read_notebook()
+            NotebookClient(notebook, timeout=PATIENCE).execute(env=environment)
+            printed, progress = script.communicate(timeout=PATIENCE)
+        finally:
+            script.kill()
+    return Ran(script.returncode, printed, progress, outputs(notebook))
+
+
+@pytest.mark.slow
+def test_the_script_prints_what_the_trials_measured(ran: Ran) -> None:
+    assert (ran.status, len(FRAME.findall(ran.printed))) == (0, 4), ran.printed + ran.progress
+
+
+@pytest.mark.slow
+def test_the_script_tells_how_its_fleet_goes(ran: Ran) -> None:
+    assert DONE.search(ran.progress), ran.progress
+
+
+@pytest.mark.slow
+def test_the_notebook_shows_what_the_trials_measured(ran: Ran) -> None:
+    assert len(FRAME.findall(ran.shown[-1])) == 4, ran.shown
+
+
+@pytest.mark.slow
+def test_the_notebook_tells_how_its_fleet_goes_in_one_output(ran: Ran) -> None:
+    assert len(ran.shown) == 2
+    assert DONE.search(ran.shown[0])
+
+
+def test_the_notebook_is_kept_without_outputs() -> None:
+    assert outputs(read_notebook()) == []
+
+
+def environment_of(stack: Stack, state: Path) -> dict[str, str]:
+    """What `make start` tells its user to export, and nothing of whoever runs the tests."""
+    told = {"FLEET_URL": stack.url, "FLEET_KEY": stack.key, "POWERLIFT_DB_URI": stack.db_uri}
+    own = {name: str(state / name) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR")}
+    return {**os.environ, **told, **own}
+
+
+def read_notebook() -> Any:
+    return nbformat.read(EXAMPLES / "benchmark.ipynb", as_version=4)
+
+
+def outputs(notebook: Any) -> list[str]:
+    every = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [one["data"]["text/plain"] if "data" in one else str(one) for one in every]

@@ -1,0 +1,269 @@
+"""The fields of the log, what OpenTelemetry costs where nobody asked for it, and its documentation."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet import ledger, telemetry
+from fleet.state import standing
+from fleet.telemetry.fields import FIELDS, LOG
+from fleet.telemetry.metrics import METRICS
+from fleet.telemetry.setup import named
+from fleet.telemetry.traces import ids_of
+from fleet.telemetry.wire import kind_of
+from tests.fleets import machine, order
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "observability.md").read_text()
+GROUP = "https://arm/subscriptions/s/resourceGroups/g"
+VM = f"{GROUP}/providers/Microsoft.Compute/virtualMachines"
+
+
+class Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    handler, level = Kept(), LOG.level
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.DEBUG)
+    yield handler
+    LOG.removeHandler(handler)
+    LOG.setLevel(level)
+
+
+def test_a_record_has_the_bound_fields_as_attributes(kept: Kept):
+    with telemetry.bound(fleet="fleet-7", ordinal=3):
+        LOG.info("Hello", extra={"event": "vm.running"})
+    [record] = kept.records
+    assert {name: vars(record).get(name) for name in ("event", "fleet", "ordinal")} == {
+        "event": "vm.running",
+        "fleet": "fleet-7",
+        "ordinal": 3,
+    }
+
+
+def test_a_record_has_its_fields_at_the_end_of_its_text(kept: Kept):
+    with telemetry.bound(fleet="fleet-7", place="100% far"):
+        LOG.info("%d VMs", 3, extra={"event": "vm.running"})
+    assert kept.records[0].getMessage() == (
+        '3 VMs [event=vm.running fleet=fleet-7 place="100% far"]'
+    )
+
+
+def test_fields_are_bound_for_their_block_alone(kept: Kept):
+    with telemetry.bound(fleet="fleet-7"):
+        pass
+    LOG.info("Hello")
+    assert kept.records[0].getMessage() == "Hello"
+
+
+@pytest.mark.parametrize("noted", ["", "creating", "creating permitted", "running permitted"])
+def test_without_the_table_a_vm_is_told_of_once_all_the_same(kept: Kept, noted: str):
+    """From how it stood when it was last noted, whatever has come to pass since is told, and no more."""
+    lived = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "gone"}
+    for name in ("permitted_at", "running_at", "gone_at"):
+        lived[name] = "2026-01-01T00:01:00Z"
+    record = ledger.record(lived)
+    telemetry.machine_changed(order(), record, ledger.as_noted(record, noted))
+    marks = {"": 0, "creating": 1, "creating permitted": 2, "running permitted": 3}
+    every = ["vm.accepted", "vm.permitted", "vm.running", "vm.gone"]
+    assert [vars(one)["event"] for one in kept.records] == every[marks[noted] :]
+
+
+def test_a_vm_that_stands_as_it_was_noted_is_not_told_of(kept: Kept):
+    gone = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "gone"}
+    gone |= {"permitted_at": "2026-01-01T00:01:00Z", "gone_at": "2026-01-01T00:02:00Z"}
+    record = ledger.record(gone)
+    telemetry.machine_changed(order(), record, ledger.as_noted(record, standing(gone)))
+    assert kept.records == []
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "kind"),
+    [
+        ("PUT", f"{VM}/powerlift-vm-7-0003?api-version=1", "vm.put"),
+        ("GET", f"{VM}?api-version=1", "vm.list"),
+        ("GET", f"{VM}/v/instanceView", "view.get"),
+        ("POST", f"{VM}/v/retrieveBootDiagnosticsData", "log.post"),
+        ("DELETE", f"{GROUP}/providers/Microsoft.Network/networkInterfaces/n", "nic.delete"),
+        ("PUT", f"{VM}/v/providers/Microsoft.Authorization/roleAssignments/g", "role.put"),
+        ("PUT", f"{GROUP}/providers/Microsoft.Network/virtualNetworks/v/subnets/s", "subnet.put"),
+        ("GET", "https://arm/subscriptions/s/resourcegroups/g", "group.get"),
+        ("GET", f"{GROUP}/providers/Microsoft.Storage/storageAccounts", "other"),
+        ("GET", "https://arm/", "other"),
+    ],
+)
+def test_a_request_has_a_kind(method: str, url: str, kind: str):
+    assert kind_of(method, url) == kind
+
+
+@pytest.mark.parametrize(
+    ("environment", "exporters"),
+    [
+        ({}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, ["otlp"]),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"}, ["otlp"]),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://collector:4318/v1/metrics"}, []),
+        ({"OTEL_TRACES_EXPORTER": "console, otlp"}, ["console", "otlp"]),
+        (
+            {
+                "OTEL_TRACES_EXPORTER": "none",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+            },
+            [],
+        ),
+    ],
+)
+def test_traces_go_where_the_environment_says(environment: dict[str, str], exporters: list[str]):
+    assert named("traces", environment) == exporters
+
+
+def test_a_batch_used_again_is_another_trace():
+    days = [f"2026-01-0{day}T00:00:00Z" for day in (1, 1, 2)]
+    first, same, other = (ids_of(order(owner="o", created_at=day)) for day in days)
+    assert (first == same, first == other) == (True, False)
+
+
+STARTED = "import sys; from fleet import telemetry; telemetry.start(); print(*sys.modules)"
+
+
+def run(script: str, **environment: str) -> str:
+    """What a new process writes."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**clean(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout + done.stderr
+
+
+def clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+
+def sdk_in(modules: str) -> list[str]:
+    return re.findall(r"opentelemetry\.(?:sdk|exporter)\S*", modules)
+
+
+def test_without_an_exporter_the_app_loads_no_sdk():
+    assert sdk_in(run("import sys, function_app; print(*sys.modules)")) == []
+
+
+def test_where_it_is_disabled_no_sdk_is_loaded():
+    nowhere = "http://127.0.0.1:9"
+    found = run(STARTED, OTEL_EXPORTER_OTLP_ENDPOINT=nowhere, OTEL_SDK_DISABLED="true")
+    assert sdk_in(found) == []
+
+
+def test_an_exporter_that_is_not_installed_keeps_nobody_from_work():
+    found = run(STARTED, OTEL_METRICS_EXPORTER="abacus")
+    assert "there is no exporter 'abacus' installed" in found
+
+
+def test_what_the_worker_has_set_up_is_used_and_a_fleet_is_one_trace_there():
+    script = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+kept = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(kept))
+trace.set_tracer_provider(provider)
+from fleet import telemetry
+from tests.fleets import order
+telemetry.start()
+now = "2026-01-01T00:00:00Z"
+mine = order(owner="o", created_at=now)
+with provider.get_tracer("host").start_as_current_span("invocation"):
+    with telemetry.activity("create_vm", {"order": mine}):
+        pass
+    telemetry.fleet_ended(mine, "done", now, now)
+work, root, invocation = kept.get_finished_spans()
+print(work.parent.span_id == root.context.span_id, root.parent is None)
+print(work.links[0].context == invocation.context)
+"""
+    assert run(script).split() == ["True", "True", "True"]
+
+
+def test_a_receiver_that_never_answers_holds_up_neither_a_call_nor_the_end_of_the_process():
+    """It takes connections, and that is all. The SDK's own patience is 10 s for each export."""
+    script = """
+import time
+from fleet import telemetry
+from tests.fleets import order
+telemetry.start()
+began = time.monotonic()
+now = "2026-01-01T00:00:00Z"
+telemetry.fleet_ended(order(owner="o", created_at=now), "done", now, now)
+print(time.monotonic() - began, time.monotonic())
+"""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={**clean(), "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        ended = time.monotonic()
+    call, printed = map(float, done.stdout.split())
+    assert (call < 1, ended - printed < 9) == (True, True)
+
+
+def rows(title: str) -> set[str]:
+    """The first cells of the table below a heading."""
+    table = PAGE.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
+
+
+def test_the_page_lists_every_metric():
+    assert rows("Metrics") == {metric.name for metric in METRICS}
+
+
+def test_the_page_has_each_metrics_unit_and_attributes():
+    lines = {m[1]: m[0] for m in re.finditer(r"^\| `(powerlift[^`]+)` \|.*$", PAGE, re.MULTILINE)}
+    said = {name: set(re.findall(r"`([^`]+)`", line)) for name, line in lines.items()}
+    place = {"place"}
+    for metric in METRICS:
+        whole = set(metric.attributes)
+        parts = {"cloud.region", "cloud.availability_zone", "host.type", "powerlift.vm.priority"}
+        told = whole - parts | place if parts <= whole else whole
+        assert said[metric.name] - {metric.name} == {metric.unit, *told}
+
+
+def test_the_page_lists_every_field_of_the_log():
+    assert {row for row in rows("Log") if "." not in row} == set(FIELDS)
+
+
+def test_the_page_lists_every_event():
+    sources = [*ROOT.glob("fleet/telemetry/*.py"), *ROOT.glob("activities/*.py")]
+    sources += ROOT.glob("triggers/*.py")
+    text = "".join(path.read_text() for path in sources)
+    events = set(re.findall(r'"((?:app|azure|call|fleet|log|message|plan|request|sweep|teardown|vm)'
+                            r'\.[a-z_]+)"', text))  # fmt: skip
+    assert {event for event in events if f"`{event}`" not in PAGE} == set()
