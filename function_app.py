@@ -16,7 +16,7 @@ from activities import (
 )
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
-from triggers import http, openapi, queue, timer
+from triggers import http, openapi, queue, timer, view
 
 telemetry.start()
 app = df.DFApp()
@@ -26,6 +26,7 @@ for room in (
     openapi,
     queue,
     timer,
+    view,
     fleet,
     wave,
     teardown,

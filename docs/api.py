@@ -35,8 +35,9 @@ def page() -> str:
         openapi.DESCRIPTION,
         "The app has the same as an [OpenAPI](https://spec.openapis.org/oas/v3.1.1) document, for "
         "anybody, at `/api/openapi.json`: code generators, Swagger UI and Postman read it. All other "
-        "routes but `/health` want a function key, in the header `x-functions-key` or the parameter "
-        "`code`. In the examples `FLEET_URL` and `FLEET_KEY` are your app's URL and such a key.",
+        "routes but `/health` and the pages want a function key, in the header `x-functions-key` or the "
+        "parameter `code`. In the examples `FLEET_URL` and `FLEET_KEY` are your app's URL and such a "
+        "key.",
         "\n".join(_index()),
         *(part for route in ROUTES for part in _route(route, document)),
         *_request(document),

@@ -9,6 +9,7 @@ from typing import Any
 from fleet import names
 from fleet.answers import Cost, Machine, Progress
 from fleet.ledger import Course, Known, Runner
+from fleet.places import label
 from fleet.records import Order, Place
 
 RECENT = 0.25
@@ -139,12 +140,12 @@ def vm_hours(shown: Iterable[Mapping[str, Any]], now: datetime) -> list[dict[str
     From Azure's acceptance to the look that did not find the VM any more: what Azure bills, within a
     tick and the time that a boot and a deletion take it.
     """
-    places: dict[tuple[str, ...], dict[str, Any]] = {}
+    places: dict[str, dict[str, Any]] = {}
     for one in shown:
         if one["created_at"] is None:
             continue
-        key = tuple(map(str, one["place"].values()))
-        place = places.setdefault(key, {"place": one["place"], "vm_hours": 0.0, "living": 0})
+        new = {"place": one["place"], "vm_hours": 0.0, "living": 0}
+        place = places.setdefault(label(one["place"]), new)
         living = one["state"] in ("creating", "running") and one["gone_at"] is None
         end = one["gone_at"] or (None if living else one["ended_at"])
         until = datetime.fromisoformat(end) if end else now

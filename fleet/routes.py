@@ -12,6 +12,7 @@ from typing import Any
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Answer:
 
     description: str
     schema: str = ""
-    """A type of `fleet.answers`; for TEXT a plain text; without media type there is no body."""
+    """A type of `fleet.answers`; for TEXT and HTML a plain text; without media type there is no body."""
     media: str = JSON
     headers: tuple[str, ...] = ()
     """Names in HEADERS."""
@@ -49,6 +50,7 @@ class Route:
 TAGS = {
     "Fleets": "Ask for fleets, see how they are, cancel them.",
     "Machines": "A fleet's VMs.",
+    "Pages": "Fleets to look at in a browser; these need no key.",
     "App": "The app itself; these need no key.",
 }
 
@@ -72,6 +74,14 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "required": True,
         "description": "The fleet's id: `fleet-` and its batch id.",
         "schema": {"type": "string", "pattern": "^fleet-(0|[1-9][0-9]{0,18})$"},
+        "example": "fleet-7",
+    },
+    "any-id": {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The fleet's id. The page is the same for all; its script asks for the fleet.",
+        "schema": {"type": "string", "minLength": 1},
         "example": "fleet-7",
     },
     "ordinal": {
@@ -223,6 +233,28 @@ ROUTES = (
             503: _NOT_SET_UP,
         },
         ("id", "ordinal"),
+    ),
+    Route(
+        "GET",
+        "/fleets/view",
+        "view_fleets",
+        "Pages",
+        "Watch all fleets",
+        "A page for people. It holds no data: its script asks this API, with the key that its user "
+        "gives it (docs/view.md).",
+        {200: Answer("The page.", media=HTML)},
+        anonymous=True,
+    ),
+    Route(
+        "GET",
+        "/fleets/{id}/view",
+        "view_fleet",
+        "Pages",
+        "Watch a fleet",
+        "The page of one fleet, likewise without data.",
+        {200: Answer("The page.", media=HTML)},
+        ("any-id",),
+        anonymous=True,
     ),
     Route(
         "GET",

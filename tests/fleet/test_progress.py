@@ -132,6 +132,12 @@ def test_hours_are_told_by_place():
     assert [one["living"] for one in vm_hours(shown({}, {}, spot), NOW)] == [2, 1]
 
 
+def test_a_place_is_one_in_whatever_order_its_members_come():
+    """PostgreSQL's jsonb keeps an order of its own."""
+    other = {"place": dict(reversed(place().items()))}
+    assert [one["living"] for one in vm_hours(shown({}, other), NOW)] == [2]
+
+
 @pytest.mark.parametrize(
     ("where", "price"),
     [

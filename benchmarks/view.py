@@ -1,0 +1,109 @@
+"""What the page of a fleet costs its browser, by number of VMs.
+
+    python -m benchmarks.view [--looks 5]
+
+A headless Chromium shows fleets that tests/view/scenes.py makes up. `first` is the time from the first
+answer to a whole page, `look` the median of the answers that follow, both in the page's own code;
+`work` is all that the browser did for one look, layout and parsing included; `scroll` is the median
+of 40 steps through the timeline, each drawn. The document stays small, since only rows that can be seen
+are in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from statistics import median
+from urllib.parse import quote
+
+from playwright.sync_api import Browser, CDPSession, sync_playwright
+from rich.console import Console
+from rich.table import Table
+
+from local.chromium import ARGUMENTS, find_chromium
+from local.stack import CACHE
+from tests.view.scenes import Scene
+from tests.view.stage import KEY, Stage
+
+SIZES = (10, 100, 1000, 5000)
+_TOOK = "performance.getEntriesByName('view:render').map(one => one.duration)"
+_SCROLL = """async () => {
+  const box = document.getElementById('vms');
+  const took = [];
+  for (let step = 0; step < 40; step += 1) {
+    box.scrollTop = (box.scrollHeight * step) / 40;
+    await new Promise(requestAnimationFrame);
+    const begun = performance.now();
+    await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+    took.push(performance.now() - begun);
+  }
+  return took.sort((a, b) => a - b)[20];
+}"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Milliseconds, and elements of the document."""
+
+    first: float
+    look: float
+    work: float
+    scroll: float
+    nodes: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--looks", type=int, default=5, help="answers after the first")
+    looks = parser.parse_args().looks
+    chromium = find_chromium(CACHE)
+    table = Table("VMs", title="What the page costs")
+    for name in ("first", "look", "work", "scroll", "elements"):
+        table.add_column(name, justify="right")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium.path, args=ARGUMENTS, env={**chromium.env}
+        )
+        for vms in SIZES:
+            cost = measure(browser, vms, looks)
+            times = (cost.first, cost.look, cost.work, cost.scroll)
+            table.add_row(f"{vms:,}", *(f"{time:.0f} ms" for time in times), f"{cost.nodes:,}")
+        browser.close()
+    Console().print(table)
+
+
+def measure(browser: Browser, vms: int, looks: int) -> Cost:
+    """Open the page of a fleet of so many VMs, and let so many more answers come."""
+    scene = Scene(vms=vms, trials=20 * vms, failing=0.06)
+    with Stage() as stage:
+        stage.show(scene)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{stage.url}/api/fleets/fleet-7/view#key={quote(KEY, safe='')}")
+        page.wait_for_selector("#vm-0")
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable")
+        before, answered = _worked(session), len(page.evaluate(_TOOK))
+        for turn in range(looks):
+            stage.show(scene.advance(10 * turn + 10))
+            wanted = answered + turn + 1
+            page.wait_for_function(
+                f"() => {_TOOK}.length >= {wanted}", polling=100, timeout=120_000
+            )
+        took = page.evaluate(_TOOK)
+        work = (_worked(session) - before) / (len(took) - answered)
+        scroll = page.evaluate(_SCROLL)
+        nodes = page.evaluate("document.getElementsByTagName('*').length")
+        page.close()
+    return Cost(took[0], median(took[1:]), 1000 * work, scroll, nodes)
+
+
+def _worked(session: CDPSession) -> float:
+    """Seconds for which the page's thread has worked so far."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+
+
+if __name__ == "__main__":
+    main()

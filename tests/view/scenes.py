@@ -1,0 +1,309 @@
+"""Fleets as the API tells of them, at any moment of their life: what the page is shown in tests."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fleet.places import label
+
+Json = dict[str, Any]
+
+PLACES: list[Json] = [
+    {"location": "eastus", "zone": "1", "vm_size": "Standard_D2s_v5", "priority": "Spot"},
+    {"location": "eastus", "zone": "2", "vm_size": "Standard_D2s_v5", "priority": "Spot"},
+    {"location": "westus2", "zone": None, "vm_size": "Standard_D2s_v5", "priority": "Regular"},
+]
+PRICES = (0.0211, 0.0211, 0.096)
+SAID = ("message", "action", "advice")
+FAILURES = {
+    "ZonalAllocationFailed": (
+        "Allocation failed. We do not have sufficient capacity for the requested VM size in this zone.",
+        "looked elsewhere",
+        "Azure has no room for this size here now. Try later, or let the request list more zones or"
+        " fallbacks.",
+    ),
+    "SpotEvicted": (
+        "Azure evicted the VM; its trial went back to the queue.",
+        "asked for another VM",
+        "Azure took the Spot VM back. List a fallback with priority Regular to be sure.",
+    ),
+}
+
+
+class Scene:
+    """One fleet: `status`, `progress` and `machines` are the API's three answers.
+
+    `elapsed` is how many seconds ago the fleet began; each VM works at `pace` seconds per trial.
+    """
+
+    def __init__(
+        self,
+        fleet_id: str = "fleet-7",
+        *,
+        vms: int = 6,
+        elapsed: float = 1500,
+        trials: int = 240,
+        pace: float = 30,
+        failing: float = 0.2,
+        phase: str | None = None,
+        name: str | None = "tabular-small",
+        seed: int = 3,
+        prices: bool = True,
+        now: datetime | None = None,
+    ) -> None:
+        self.id, self.vms, self.elapsed, self.total = fleet_id, vms, elapsed, trials
+        self.pace, self.failing, self.name, self.prices = pace, failing, name, prices
+        self.now = now or datetime.now(UTC)
+        self.began = self.now - timedelta(seconds=elapsed)
+        self.ends: list[tuple[float, bool]] = []
+        self.machines = self._machines(random.Random(seed))
+        self.ends.sort()
+        del self.ends[trials:]
+        self.phase = phase or self._phase()
+        if self.phase in ("done", "cancelled"):
+            self._end()
+
+    def advance(self, seconds: float) -> Scene:
+        """The same fleet, later."""
+        return Scene(
+            self.id, vms=self.vms, elapsed=self.elapsed + seconds, trials=self.total, pace=self.pace,
+            failing=self.failing, name=self.name, prices=self.prices,
+            now=self.now + timedelta(seconds=seconds),
+        )  # fmt: skip
+
+    def at(self, seconds: float | None) -> str | None:
+        """A moment of the fleet's life, if it has come."""
+        if seconds is None or seconds > self.elapsed:
+            return None
+        return (self.began + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+    def answers(self) -> dict[str, Json]:
+        return {
+            "": self.status(),
+            "/progress": self.progress(),
+            "/machines": {"id": self.id, "machines": self.machines},
+        }
+
+    def status(self) -> Json:
+        states = Counter(one["state"] for one in self.machines)
+        failed = Counter(one["ended"]["code"] for one in self.machines if one["ended"])
+        groups = [
+            {"code": code, "count": n, **dict(zip(SAID, FAILURES[code], strict=True))}
+            for code, n in failed.most_common()
+        ]  # fmt: skip
+        return {
+            "id": self.id, "batch_id": 7, "experiment_id": 12, "phase": self.phase,
+            "machines": {
+                "wanted": self.vms,
+                "accepted": sum(one["created_at"] is not None for one in self.machines),
+                "permitted": sum(one["permitted_at"] is not None for one in self.machines),
+                "running": states["running"],
+                "failed": states["failed"],
+                "gone": states["gone"],
+            },
+            "trials": self.trials(),
+            "failures": groups,
+            "missing": {},
+            "places": self._places(),
+            "warnings": ["quotas: 12 of the family's 20 vCPUs are in use. Ask for more quota."],
+            "reason": None,
+            "created_at": self.at(0),
+            "updated_at": self.now.isoformat(),
+            "provisioned_at": self.at(160),
+            "deadline": (self.began + timedelta(days=1)).isoformat(),
+            "summary": None,
+            "links": {},
+        }  # fmt: skip
+
+    def trials(self) -> Json:
+        errors = sum(not good for _, good in self.ends)
+        running = sum(one["trials"]["running"] for one in self.machines)
+        running = min(running, self.total - len(self.ends))
+        return {
+            "total": self.total, "ready": self.total - len(self.ends) - running,
+            "running": running, "complete": len(self.ends) - errors, "error": errors,
+        }  # fmt: skip
+
+    def progress(self) -> Json:
+        step = max(1.0, self.elapsed / 120)
+        marks = [step * (i + 1) for i in range(int(self.elapsed / step))]
+        rest = self.total - len(self.ends)
+        workers = sum(one["trials"]["running"] for one in self.machines)
+        rate = workers * 3600 / self.pace
+        end = self.now + timedelta(hours=rest / rate) if rate and rest else None
+        hours = self._hours()
+        spent = sum(h * p for h, p in zip(hours, PRICES, strict=True))
+        ended = len(self.ends)
+        return {
+            "id": self.id, "as_of": self.now.isoformat(),
+            "experiment": {"id": 12, "name": self.name},
+            "trials": self.trials(),
+            "series": {
+                "start": self.at(0), "step": step,
+                "complete": ended_by(marks, [at for at, good in self.ends if good]),
+                "error": ended_by(marks, [at for at, good in self.ends if not good]),
+            },
+            "before": {"complete": 0, "error": 0},
+            "trials_per_hour": rate or None,
+            "expected_end": end.isoformat() if end else None,
+            "vm_hours": {
+                "so_far": sum(hours),
+                "by_place": [
+                    {"place": place, "vm_hours": h, "price_per_hour": price if self.prices else None}
+                    for place, h, price in zip(PLACES, hours, PRICES, strict=True) if h
+                ],
+            },
+            "cost": {
+                "currency": "USD", "so_far": spent, "per_hour": workers * 0.0211,
+                "expected": spent * self.total / ended if ended else None,
+                "per_trial": spent / ended if ended else None,
+            } if self.prices else None,
+            "problem": None,
+        }  # fmt: skip
+
+    def _machines(self, draw: random.Random) -> list[Json]:
+        """All VMs asked for so far, those that came in the stead of others among them."""
+        machines: list[Json] = []
+        asked: list[tuple[int, float, int | None, int]] = [
+            (i, 8 + 0.9 * i + draw.uniform(0, 4), None, 1) for i in range(self.vms)
+        ]
+        following = self.vms
+        for ordinal, begun, replaces, attempt in asked:
+            if begun > self.elapsed:
+                continue
+            place = ordinal % 2 if attempt == 1 else 2
+            times = [begun, begun + draw.uniform(5, 14)]
+            times += [times[1] + draw.uniform(25, 70)]
+            times += [times[2] + draw.uniform(40, 120)]
+            failed = attempt == 1 and draw.random() < self.failing
+            lost = failed and draw.random() < 0.5
+            end = None
+            if failed:
+                end = times[3] + draw.uniform(60, 500) if lost else times[1] + draw.uniform(20, 40)
+                if not lost:
+                    times[2:] = []
+            machine = self._machine(ordinal, place, replaces, attempt, times)
+            if end is not None and end < self.elapsed:
+                code = "SpotEvicted" if lost else "ZonalAllocationFailed"
+                message, did, _ = FAILURES[code]
+                machine |= {
+                    "state": "failed", "ended_at": self.at(end), "gone_at": self.at(end + 25),
+                    "ended": {"code": code, "message": message, "next": did},
+                }  # fmt: skip
+                if end + 6 < self.elapsed:
+                    asked.append((following, end + 6, ordinal, 2))
+                    following += 1
+            self._work(machine, draw, times, min(self.elapsed, end or self.elapsed))
+            machines.append(machine)
+        return sorted(machines, key=lambda one: int(one["ordinal"]))
+
+    def _machine(
+        self, ordinal: int, place: int, replaces: int | None, attempt: int, times: list[float]
+    ) -> Json:
+        created, permitted, running, working = [self.at(at) for at in (*times, *[None] * 4)[:4]]
+        return {
+            "ordinal": ordinal, "name": f"powerlift-vm-7-{ordinal:04}", "runner_id": 70000 + ordinal,
+            "place": PLACES[place], "state": "running" if running else "creating",
+            "attempt": attempt, "replaces": replaces,
+            "created_at": created, "permitted_at": permitted, "running_at": running,
+            "working_at": working, "ended_at": None, "gone_at": None,
+            "ended": None, "outcome": None, "trials": {"running": 0, "complete": 0, "error": 0},
+        }  # fmt: skip
+
+    def _work(self, machine: Json, draw: random.Random, times: list[float], until: float) -> None:
+        if len(times) < 4 or machine["working_at"] is None:
+            return
+        at = times[3] + self.pace * draw.uniform(0.7, 1.3)
+        while at < until and len(self.ends) < 2 * self.total:
+            good = draw.random() > 0.03
+            self.ends.append((at, good))
+            machine["trials"]["complete" if good else "error"] += 1
+            at += self.pace * draw.uniform(0.7, 1.3)
+        machine["trials"]["running"] = int(machine["state"] == "running")
+
+    def _phase(self) -> str:
+        if self.elapsed < 4:
+            return "plan" if self.elapsed < 2 else "network"
+        if len(self.machines) < self.vms:
+            return "create"
+        booting = any(one["state"] == "creating" for one in self.machines)
+        return "observe" if booting and self.elapsed < 300 else "watch"
+
+    def _end(self) -> None:
+        for machine in self.machines:
+            machine["trials"]["running"] = 0
+            if machine["state"] != "failed":
+                machine |= {
+                    "state": "gone", "ended_at": self.at(self.elapsed - 70),
+                    "gone_at": self.at(self.elapsed - 20),
+                    "outcome": "no more work" if self.phase == "done" else None,
+                }  # fmt: skip
+
+    def _places(self) -> list[Json]:
+        found = []
+        for place in PLACES:
+            here = [one for one in self.machines if one["place"] == place]
+            failed = Counter(one["ended"]["code"] for one in here if one["ended"])
+            accepted = len(here) - sum(failed.values())
+            if here:
+                found.append({"place": label(place), "accepted": accepted, "failed": dict(failed)})  # type: ignore[arg-type]
+        return found
+
+    def _hours(self) -> list[float]:
+        sums = [0.0] * len(PLACES)
+        for one in self.machines:
+            begun = datetime.fromisoformat(one["created_at"])
+            gone = datetime.fromisoformat(one["gone_at"]) if one["gone_at"] else self.now
+            sums[PLACES.index(one["place"])] += (gone - begun).total_seconds() / 3600
+        return sums
+
+
+def ended_by(marks: list[float], ends: list[float]) -> list[int]:
+    """How many of the sorted `ends` had come to pass at each mark."""
+    return [bisect_right(ends, mark) for mark in marks]
+
+
+HOSTILE = {
+    "markup": "<script>alert(1)</script><img src=x onerror=alert(2)>",
+    "long": "x" * 4096,
+    "right-to-left": "مرحبا \u202e gnp.exe \u202d שלום",
+    "quotes": "\"quoted\" 'single' `tick` ${7*7} {{7*7}} &lt;b&gt;",
+}
+
+
+class Hostile(Scene):
+    """A fleet whose every text comes from somebody who means harm."""
+
+    def __init__(self) -> None:
+        super().__init__(name=" ".join(HOSTILE.values()), failing=0)
+        for at, machine in enumerate(self.machines):
+            words = [*HOSTILE.values()][at % len(HOSTILE)]
+            machine |= {"name": words, "outcome": words}
+            machine["place"] = {**machine["place"], "vm_size": words, "location": words}
+            if at % 2:
+                machine |= {
+                    "state": "failed",
+                    "ended": {"code": words, "message": words, "next": words},
+                }
+
+    def status(self) -> Json:
+        texts = [*HOSTILE.values()]
+        why = {"code": texts[0], "message": texts[1], "advice": texts[2], "action": texts[3]}
+        return {
+            **Scene(self.id).status(),
+            "failures": [
+                {"code": t, "count": 1, "message": t, "action": t, "advice": t} for t in texts
+            ],
+            "places": [{"place": t, "accepted": 1, "failed": {t: 1}} for t in texts],
+            "warnings": texts,
+            "missing": dict.fromkeys(texts, 1),
+            "reason": why,
+            "phase": "failed",
+        }
+
+    def progress(self) -> Json:
+        return {**Scene(self.id).progress(), "experiment": {"id": 12, "name": self.name}}

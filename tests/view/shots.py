@@ -1,0 +1,138 @@
+"""Pictures of the pages, to be looked at:  python -m tests.view.shots DIRECTORY [NAME …]"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from local.chromium import ARGUMENTS, find_chromium
+from local.stack import CACHE
+from tests.view.scenes import Hostile, Scene
+from tests.view.stage import KEY, Stage
+
+SIZES = {"narrow": (390, 844), "wide": (1440, 900)}
+
+
+def starting(page: Page, stage: Stage) -> None:
+    stage.show(Scene(elapsed=46, vms=24, failing=0.1))
+
+
+def running(page: Page, stage: Stage) -> None:
+    stage.show(Scene(vms=12, trials=900, elapsed=1500))
+
+
+def readme(page: Page, stage: Stage) -> None:
+    page.set_viewport_size({"width": 1080, "height": 1290})
+    stage.show(Scene(vms=8, trials=600, elapsed=1500, failing=0.3, seed=5))
+
+
+def thousand(page: Page, stage: Stage) -> None:
+    stage.show(Scene(vms=1000, trials=60_000, elapsed=1500, failing=0.06))
+
+
+def done(page: Page, stage: Stage) -> None:
+    stage.show(Scene(phase="done", vms=6, elapsed=2400))
+
+
+def cancelled(page: Page, stage: Stage) -> None:
+    stage.show(Scene(phase="cancelled", elapsed=700))
+
+
+def failed(page: Page, stage: Stage) -> None:
+    stage.show(Hostile())
+
+
+def detail(page: Page, stage: Stage) -> None:
+    stage.show(Scene(vms=12, trials=900))
+    stage.logs = dict.fromkeys(range(50), "# VM\n" + "Cloud-init v. 24.1 running\n" * 30)
+
+
+def open_detail(page: Page) -> None:
+    page.locator("[data-stage=failed]").first.click()
+    page.click("#log-get")
+    page.wait_for_selector("#log:visible")
+
+
+def asking(page: Page) -> None:
+    page.click("#cancel")
+
+
+def gone(page: Page, stage: Stage) -> None:
+    stage.show(Scene())
+
+
+Shot = tuple[Callable[[Page, Stage], None], Callable[[Page], None] | None]
+SHOTS: dict[str, Shot] = {
+    "starting": (starting, None),
+    "running": (running, None),
+    "thousand": (thousand, None),
+    "done": (done, None),
+    "cancelled": (cancelled, None),
+    "hostile": (failed, None),
+    "detail": (detail, open_detail),
+    "asking": (running, asking),
+    "readme": (readme, None),
+}
+
+
+def main(directory: Path, names: list[str]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    chromium = find_chromium(CACHE)
+    with Stage() as stage, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium.path, args=ARGUMENTS, env={**chromium.env}
+        )
+        schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+        for scheme in schemes:
+            for size in SIZES:
+                for name in names or [*SHOTS, "list", "key", "away"]:
+                    path = directory / f"{name}-{size}-{scheme}.png"
+                    take(browser, stage, name, size, scheme, path)
+        browser.close()
+
+
+def take(
+    browser: Browser,
+    stage: Stage,
+    name: str,
+    size: str,
+    scheme: Literal["light", "dark"],
+    path: Path,
+) -> None:
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
+    )
+    page = context.new_page()
+    page.on("console", lambda message: print(name, message.text))
+    page.on("pageerror", lambda error: print(name, error))
+    stage.away = ""
+    stage.fleets.clear()
+    before, after = SHOTS.get(name, (gone, None))
+    before(page, stage)
+    if name == "list":
+        stage.show(
+            Scene("fleet-9", elapsed=40, vms=50), Scene("fleet-8", vms=200, trials=9000),
+            Scene("fleet-6", phase="done", elapsed=4000),
+            Scene("fleet-5", phase="cancelled", elapsed=300), Hostile(),
+        )  # fmt: skip
+    path_of = "view" if name == "list" else "fleet-7/view"
+    fragment = "" if name == "key" else f"#key={KEY.replace('+', '%2B')}"
+    page.goto(f"{stage.url}/api/fleets/{path_of}{fragment}")
+    page.wait_for_selector("#key:visible" if name == "key" else "#content:not([aria-busy])")
+    if name == "away":
+        stage.away = "drop"
+        page.wait_for_selector("#away:visible")
+    if after:
+        after(page)
+    page.wait_for_timeout(500)
+    page.screenshot(path=path, full_page=name != "readme")
+    context.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,128 @@
+"""A small server that gives the real pages and answers as the API would, from scenes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from tests.view.scenes import Scene
+from triggers.view import SOURCES, page
+
+KEY = "a-key/with+signs=="
+
+
+class Stage:
+    """Serves `fleets` (scenes by their id) at `url`. A context manager.
+
+    `away` is what it does instead of answering the API: "drop" ends connections, "fail" answers 503.
+    `broken` are parts of a fleet ("/machines") that answer 503.
+    `requests` is every request, as method and path with query; `cancelled` the ids that were deleted.
+    """
+
+    def __init__(self) -> None:
+        self.fleets: dict[str, Scene] = {}
+        self.key, self.away = KEY, ""
+        self.requests: list[str] = []
+        self.cancelled: list[str] = []
+        self._looks = 0
+        self.broken: set[str] = set()
+        self.logs: dict[int, str] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def show(self, *scenes: Scene) -> None:
+        self.fleets.update({scene.id: scene for scene in scenes})
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def api(self, method: str, path: str) -> tuple[int, str, str]:
+        """An answer of the API: status, content type, body."""
+        parts = path.removeprefix("/api/fleets").strip("/").split("/")
+        scene = self.fleets.get(parts[0])
+        if parts == [""]:
+            return _json(200, {"fleets": [one.status() for one in self.fleets.values()]})
+        if scene is None:
+            return _json(
+                404, {"title": "No such fleet", "detail": f"There is no fleet {parts[0]}."}
+            )
+        if method == "DELETE":
+            self.cancelled.append(scene.id)
+            scene.phase = "teardown"
+            return _json(202, {"id": scene.id})
+        if parts[-1] == "log":
+            text = self.logs.get(int(parts[2]))
+            if text is None:
+                return _json(404, {"title": "No log", "detail": "Its console has said nothing."})
+            return 200, "text/plain; charset=utf-8", text
+        part = "/".join(["", *parts[1:]])
+        if part in self.broken:
+            return _json(503, {})
+        answer = scene.answers()[part]
+        if part == "/progress":  # time goes on, whether or not anything happens
+            self._looks += 1
+            as_of = scene.now + timedelta(seconds=self._looks)
+            answer = {**answer, "as_of": as_of.isoformat()}
+        return _json(200, answer)
+
+
+def _json(status: int, body: Any) -> tuple[int, str, str]:
+    return status, "application/json", json.dumps(body)
+
+
+def _handler(stage: Stage) -> Callable[..., BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            stage.requests.append(f"{self.command} {self.path}")
+            path = urlsplit(self.path).path
+            script = {"Content-Type": "text/javascript"}
+            if path.endswith("/view"):
+                shown = page("fleets.html" if path == "/api/fleets/view" else "fleet.html")
+                self._send(200, shown.headers, shown.html)
+            elif path.startswith("/sources/"):
+                self._send(200, script, (SOURCES / path.removeprefix("/sources/")).read_text())
+            elif stage.away == "drop":
+                self.close_connection = True
+                self.connection.close()
+            elif stage.away == "fail":
+                self._send(503, {}, "")
+            elif self.headers["x-functions-key"] != stage.key:
+                self._send(401, {}, "")  # the Functions host says no more
+            else:
+                status, kind, body = stage.api(self.command, path)
+                self._send(status, {"Content-Type": kind}, body)
+
+        do_GET = do_DELETE = answer  # noqa: N815
+
+        def _send(self, status: int, headers: Any, body: str) -> None:
+            data = body.encode()
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                self.send_header(name, value)
+            with suppress(ConnectionError):  # a page that was closed meanwhile
+                self.end_headers()
+                self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    return Handler

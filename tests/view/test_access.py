@@ -1,0 +1,81 @@
+"""axe on every state, in light and dark, narrow and wide."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.view.conftest import Open, Visit
+from tests.view.scenes import Scene
+from tests.view.stage import KEY, Stage
+
+NARROW, WIDE = (390, 844), (1440, 900)
+WORTH_STOPPING = ("serious", "critical")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+def test_a_fleet_its_detail_and_its_question(
+    stage: Stage, visit: Open, scheme: str, size: tuple[int, int]
+):
+    stage.show(Scene(vms=14, trials=900))
+    stage.logs[0] = "a line\n" * 50
+    page = opened(stage, visit, "fleet-7/view", scheme, size)
+    page.page.click("#vm-0")
+    page.page.click("#log-get")
+    page.wait("#log:visible")
+    stage.away = "fail"
+    page.look_again()
+    page.wait("#away:visible")
+    faults = found(page)
+    page.page.click("#cancel")
+    assert faults + found(page) == []
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", NARROW), ("dark", WIDE)], ids=str)
+def test_the_list_and_the_question_for_the_key(
+    stage: Stage, visit: Open, scheme: str, size: tuple[int, int]
+):
+    scenes = [
+        Scene(f"fleet-{n}", phase=phase)
+        for n, phase in enumerate(("done", "cancelled", "teardown"))
+    ]
+    stage.show(Scene("fleet-9"), *scenes)
+    page = opened(stage, visit, "view", scheme, size)
+    faults = found(page)
+    stage.key = "another"
+    page.look_again()
+    page.wait("#key-fault:visible")
+    assert faults + found(page) == []
+
+
+@pytest.mark.parametrize("phase", ["done", "failed", "plan"])
+def test_every_phase(stage: Stage, visit: Open, phase: str):
+    stage.show(Scene(phase=phase, elapsed=1 if phase == "plan" else 1500))
+    assert found(opened(stage, visit, "fleet-7/view", "light", WIDE)) == []
+
+
+def opened(stage: Stage, visit: Open, path: str, scheme: str, size: tuple[int, int]) -> Visit:
+    # axe makes code and HTML from strings, which our policy refuses to everybody.
+    page = visit(
+        f"{stage.url}/api/fleets/{path}",
+        KEY,
+        size=size,
+        color_scheme=scheme,
+        bypass_csp=True,
+        reduced_motion="reduce",
+        clock=True,
+    )
+    page.wait("#content:not([aria-busy])")
+    return page
+
+
+def found(page: Visit) -> list[str]:
+    """What axe has against the page, with the places."""
+    violations = Axe().run(page.page).response["violations"]
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in violations
+        if one["impact"] in WORTH_STOPPING
+        for node in one["nodes"]
+    ]

@@ -1,0 +1,95 @@
+"""The page on the real app: it follows a fleet to its end, and cancels one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fleet.names import runner_id
+from local.stack import Stack
+from tests.harness import Api, experiment, lose_vm, sql, standing
+from tests.view.conftest import Open, Visit
+
+BATCH, CANCELLED = 9401, 9402
+TRIALS = 12
+
+
+@pytest.fixture
+def watched(stack: Stack, api: Api, visit: Open) -> Iterator[tuple[Visit, int]]:
+    """A page on a fleet of six from its beginning, and the number of its experiment."""
+    number = experiment(stack, trials=TRIALS)
+    fleet = api.start(experiment_id=number, n_instances=6, batch_id=BATCH)
+    page = visit(f"{stack.url}/api/fleets/{fleet}/view", stack.key)
+    page.page.evaluate("window.sameDocument = true")
+    yield page, number
+    api.end(fleet)
+
+
+def test_a_fleet_with_a_failure_and_a_replacement_is_followed_to_its_end(
+    stack: Stack, watched: tuple[Visit, int]
+):
+    visit, number = watched
+    visit.wait("#counts [data-kind=running] dd:text-is('6')")
+    take_trials(stack, number)
+    lose_vm(stack, BATCH, 2)
+    visit.wait("#failures :text('VmLost')")
+    visit.wait("#vm-6[data-stage=running]")
+    assert visit.page.get_attribute("#vm-6", "aria-label") == "VM 6, runs, setting up, replaces 2"
+    assert visit.text("#vm-2 .mark") == "VmLost → 6"
+    end_trials(stack, number)
+    visit.wait(f"#trials-done:text-is('{TRIALS}')")
+    for ordinal in (0, 1, 3, 4, 5, 6):  # as those that delete themselves
+        lose_vm(stack, BATCH, ordinal)
+    visit.wait("#phase :text-is('Done')")
+    visit.wait("#pulse[data-state=ended]")
+    assert visit.text("#sentence").startswith(f"All {TRIALS} trials are done.")
+    assert visit.text("#counts [data-kind=gone] dd") == "7"
+    assert "1 VM failed; another took its stead." in visit.text("#sentence")
+    assert visit.page.evaluate("window.sameDocument") is True
+    assert visit.said == []
+    assert [asked for asked in visit.asked if f" {stack.url}/api/fleets/" not in asked] == []
+
+
+def test_cancelling_asks_first_and_then_tears_down(stack: Stack, api: Api, visit: Open):
+    fleet = api.start(experiment_id=experiment(stack), n_instances=2, batch_id=CANCELLED)
+    page = visit(f"{stack.url}/api/fleets/{fleet}/view", stack.key)
+    page.wait("#counts [data-kind=running] dd:text-is('2')")
+    page.page.click("#cancel")
+    assert "2 VMs with their disks, network interfaces and roles" in page.text("#cancel-what")
+    page.page.click("#cancel-no")
+    assert not page.page.is_visible("#cancel-dialog")
+    assert [asked for asked in page.asked if asked.startswith("DELETE")] == []
+    page.page.click("#cancel")
+    page.page.click("#cancel-yes")
+    page.wait("#phase :text-is('Cancelled')")
+    assert not page.page.is_visible("#cancel")
+    assert standing(stack, CANCELLED) == []
+
+
+def test_the_list_shows_the_fleets_and_leads_to_one(stack: Stack, api: Api, visit: Open):
+    number = experiment(stack)
+    api.end(api.start(experiment_id=number, n_instances=1, batch_id=9403))
+    page = visit(f"{stack.url}/api/fleets/view", stack.key)
+    page.page.click("a:text-is('fleet-9403')")
+    page.wait("#phase :text-is('Cancelled')")
+    assert (page.text("#name"), page.said) == ("fleet-9403", [])
+
+
+def take_trials(stack: Stack, number: int) -> None:
+    """VM 2 takes a trial, as its script would."""
+    sql(
+        stack,
+        "UPDATE trial SET runner_id = %s, start_time = now() WHERE id ="
+        " (SELECT min(id) FROM trial WHERE experiment_id = %s)",
+        runner_id(BATCH, 2),
+        number,
+    )
+
+
+def end_trials(stack: Stack, number: int) -> None:
+    sql(
+        stack,
+        "UPDATE trial SET start_time = now(), end_time = now() WHERE experiment_id = %s",
+        number,
+    )

@@ -1,0 +1,304 @@
+"""What the page does with what it is told, and with an app that does not answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.view.conftest import Open, Visit
+from tests.view.scenes import HOSTILE, Hostile, Scene
+from tests.view.stage import KEY, Stage
+
+SECTIONS = [
+    "Trials",
+    "What went wrong",
+    "VMs over time",
+    "Where the money goes",
+    "Warnings of the plan",
+]
+
+
+@pytest.fixture
+def shown(stage: Stage, visit: Open) -> Visit:
+    """The page of a fleet of twelve that has met failures."""
+    stage.show(Scene(vms=12, trials=900))
+    return opened(stage, visit)
+
+
+def opened(stage: Stage, visit: Open, **how: object) -> Visit:
+    page = visit(f"{stage.url}/api/fleets/fleet-7/view", KEY, clock=True, **how)
+    page.wait("#body:visible")
+    return page
+
+
+def test_all_of_a_fleet_is_on_its_page(shown: Visit):
+    assert shown.page.locator(".card:visible h2").all_inner_texts() == SECTIONS
+
+
+def test_nothing_is_said_on_the_console_and_nobody_else_is_asked(stage: Stage, shown: Visit):
+    elsewhere = [asked for asked in shown.asked if f" {stage.url}/" not in asked]
+    assert (shown.said, elsewhere) == ([], [])
+
+
+def test_the_key_leaves_the_address(shown: Visit):
+    assert shown.page.evaluate("location.href").endswith("/api/fleets/fleet-7/view")
+
+
+def test_the_key_of_the_fragment_is_in_no_address_that_is_asked_for(stage: Stage, shown: Visit):
+    assert [asked for asked in stage.requests if "key" in asked] == []
+
+
+def test_a_key_as_code_is_taken_and_leaves_the_address(stage: Stage, visit: Open):
+    stage.show(Scene())
+    page = visit(f"{stage.url}/api/fleets/fleet-7/view?code={KEY}")
+    page.wait("#body:visible")
+    assert page.page.evaluate("location.search") == ""
+
+
+def test_the_key_lasts_for_a_reload_of_the_tab(shown: Visit):
+    shown.page.reload()
+    shown.wait("#body:visible")
+
+
+def test_another_tab_of_the_same_browser_gets_the_key(stage: Stage, shown: Visit):
+    other = shown.page.context.new_page()
+    other.goto(f"{stage.url}/api/fleets/fleet-7/view")
+    other.wait_for_selector("#body:visible")
+
+
+def test_without_a_key_the_page_asks_for_one(stage: Stage, visit: Open):
+    stage.show(Scene())
+    page = visit(f"{stage.url}/api/fleets/fleet-7/view")
+    page.wait("#key:visible")
+    page.page.keyboard.type(KEY)
+    page.page.keyboard.press("Enter")
+    page.wait("#body:visible")
+
+
+def test_a_key_that_comes_into_the_address_of_an_open_page_is_taken(stage: Stage, visit: Open):
+    stage.show(Scene())
+    page = visit(f"{stage.url}/api/fleets/fleet-7/view")
+    page.wait("#key:visible")
+    page.page.evaluate("key => { location.hash = `key=${key}`; }", KEY)
+    page.wait("#body:visible")
+    assert page.page.evaluate("location.hash") == ""
+
+
+def test_a_refused_key_is_asked_for_again(stage: Stage, visit: Open):
+    stage.show(Scene())
+    page = visit(f"{stage.url}/api/fleets/fleet-7/view", "wrong")
+    page.wait("#key-fault:visible")
+    page.page.fill("#key-field", KEY)
+    page.page.click("#key button")
+    page.wait("#body:visible")
+
+
+def test_an_unknown_fleet_is_told(stage: Stage, visit: Open):
+    page = visit(f"{stage.url}/api/fleets/fleet-9/view", KEY)
+    page.wait("#away:has-text('There is no fleet fleet-9.')")
+
+
+@pytest.mark.parametrize("how", ["drop", "fail"])
+def test_an_app_that_goes_away_is_told_and_found_again(stage: Stage, shown: Visit, how: str):
+    stage.away = how
+    shown.look_again()
+    shown.wait("#away:has-text('The app is away.')")
+    assert shown.page.is_visible("#trials-done")
+    stage.away = ""
+    shown.page.click("#again")
+    shown.until("document.getElementById('away').hidden")
+
+
+def test_new_numbers_come_without_losing_focus_or_scroll(stage: Stage, shown: Visit):
+    page = shown.page
+    page.focus("#vms")
+    page.keyboard.press("End")
+    before = page.evaluate("[document.getElementById('vms').scrollTop, scrollY]")
+    done = shown.text("#trials-done")
+    stage.show(stage.fleets["fleet-7"].advance(60))
+    shown.look_again()
+    shown.until("document.getElementById('trials-done').textContent !== value", done)
+    after = page.evaluate("[document.getElementById('vms').scrollTop, scrollY]")
+    assert (page.evaluate("document.activeElement.id"), after) == ("vms", before)
+
+
+def test_what_has_not_changed_is_not_touched(stage: Stage, shown: Visit):
+    now = stage.fleets["fleet-7"].answers()
+    stage.fleets["fleet-7"].answers = lambda: now  # type: ignore[method-assign]
+    changes = "new MutationObserver(some => changes += some.length).observe"
+    everything = "{subtree: true, childList: true, attributes: true, characterData: true}"
+    shown.page.evaluate(f"changes = 0; {changes}(document.querySelector('main'), {everything})")
+    shown.answered_again()
+    # The clock goes on: for how long it has run, and until when bars that grow have come.
+    assert shown.page.evaluate("changes") < 60
+
+
+def test_a_phase_that_changes_is_announced_and_nothing_else(stage: Stage, shown: Visit):
+    assert shown.page.inner_text("#announcer") == ""
+    stage.fleets["fleet-7"].phase = "teardown"
+    shown.look_again()
+    shown.until("document.getElementById('announcer').textContent === 'fleet-7: Deleting VMs'")
+
+
+def test_an_ended_fleet_is_asked_for_no_more(stage: Stage, visit: Open):
+    stage.show(Scene(phase="done"))
+    page = opened(stage, visit)
+    page.wait("#pulse[data-state=ended]")
+    before = len(stage.requests)
+    page.look_again()
+    flush(page)
+    assert len(stage.requests) == before + 1
+
+
+def test_a_hidden_page_asks_seldom_and_a_visible_one_at_once(stage: Stage, shown: Visit):
+    hide = "Object.defineProperty(document, 'hidden', {{get: () => {}, configurable: true}})"
+    shown.page.evaluate(hide.format("true"))
+    shown.answered_again()
+    before = len(stage.requests)
+    shown.look_again()
+    flush(shown)
+    assert len(stage.requests) == before + 1
+    seen = "document.dispatchEvent(new Event('visibilitychange'))"
+    with shown.page.expect_response("**/progress"):
+        shown.page.evaluate(f"{hide.format('false')}; {seen}")
+
+
+def flush(page: Visit) -> None:
+    """One request of ours: what the page had begun before it has been sent by then."""
+    page.page.evaluate("fetch('/sources/words.js').then(answer => answer.text())")
+
+
+def test_records_that_cannot_be_had_leave_the_rest(stage: Stage, visit: Open):
+    stage.show(Scene())
+    stage.broken = {"/machines"}
+    page = opened(stage, visit)
+    assert page.text("#vms-problem").startswith("The records of the VMs could not be had just now.")
+    assert page.text("#trials-done") == "240"
+
+
+def test_a_database_that_is_away_keeps_the_last_numbers(stage: Stage, shown: Visit):
+    done, scene = shown.text("#trials-done"), stage.fleets["fleet-7"]
+    gone = {"trials": None, "problem": "The database does not answer."}
+    empty = {"start": scene.at(0), "step": 0, "complete": [], "error": []}
+    told = {**scene.progress(), **gone, "series": empty}
+    scene.progress = lambda: told  # type: ignore[method-assign]
+    shown.look_again()
+    shown.wait("#trials-problem:has-text('The database does not answer.')")
+    assert (shown.text("#trials-done"), shown.page.is_visible("#chart")) == (done, True)
+
+
+def test_a_bar_opens_all_of_its_vm_and_its_log(stage: Stage, shown: Visit):
+    stage.logs[0] = "# ended\n<b>boot</b>"
+    shown.page.click("#vm-0")
+    assert "ZonalAllocationFailed" in shown.text("#detail-why")
+    shown.page.click("#log-get")
+    shown.wait("#log:visible")
+    assert shown.text("#log") == "# ended\n<b>boot</b>"
+
+
+def test_a_vm_without_a_log_says_so(shown: Visit):
+    shown.page.click("#vm-0")
+    shown.page.click("#log-get")
+    shown.wait("#log-note:has-text('Its console has said nothing.')")
+
+
+def test_the_timeline_by_keyboard(shown: Visit):
+    page = shown.page
+    page.focus("#vms")
+    active = "document.getElementById('vms').getAttribute('aria-activedescendant')"
+    seen = []
+    for key in ["ArrowRight", "ArrowLeft", "ArrowDown", "End", "Home", "7"]:
+        page.keyboard.press(key)
+        seen.append(page.evaluate(active))
+    page.keyboard.press("Enter")
+    opened_, focus = shown.text("#detail-title"), page.evaluate("document.activeElement.id")
+    page.keyboard.press("Escape")
+    assert seen == ["vm-12", "vm-0", "vm-12", "vm-11", "vm-0", "vm-7"]
+    assert (opened_, focus) == ("VM 7", "detail-title")
+    assert (page.is_visible("#detail"), page.evaluate("document.activeElement.id")) == (
+        False,
+        "vms",
+    )
+
+
+def test_everything_can_be_reached_by_tab(shown: Visit):
+    reached = []
+    for _ in range(20):
+        shown.page.keyboard.press("Tab")
+        reached.append(
+            shown.page.evaluate("document.activeElement.id || document.activeElement.className")
+        )
+    assert {"skip", "all-fleets", "theme", "cancel", "vms"} <= set(reached)
+
+
+def test_a_filter_shows_the_vms_that_failed(shown: Visit):
+    shown.page.click("#filters button:has-text('Failed')")
+    stages = shown.page.locator(".vm").evaluate_all("rows => rows.map(row => row.dataset.stage)")
+    assert stages == ["failed"] * 4
+
+
+def test_cancelling_when_the_app_is_away_says_so_and_can_be_tried_again(stage: Stage, shown: Visit):
+    shown.page.click("#cancel")
+    stage.away = "fail"
+    shown.page.click("#cancel-yes")
+    shown.wait("#cancel-fault:visible")
+    stage.away = ""
+    shown.page.click("#cancel-yes")
+    shown.wait("#phase :text-is('Deleting VMs')")
+    assert stage.cancelled == ["fleet-7"]
+
+
+def test_what_an_ended_fleet_has_left_can_be_deleted(stage: Stage, visit: Open):
+    scene = Scene(phase="done")
+    status = scene.status()
+    kept = {**status["machines"], "running": 2, "gone": 4}
+    scene.status = lambda: {**status, "machines": kept, "phase": scene.phase}  # type: ignore[method-assign]
+    stage.show(scene)
+    page = opened(stage, visit)
+    page.wait("#pulse[data-state=ended]")
+    assert "2 VMs still stand, and cost money." in page.text("#sentence")
+    page.page.click("#cancel:text-is('Delete what is left')")
+    assert page.text("#cancel-what").startswith("2 VMs with their disks")
+    page.page.click("#cancel-yes")
+    page.wait("#phase :text-is('Deleting VMs')")
+    assert stage.cancelled == ["fleet-7"]
+
+
+def test_a_place_that_is_told_of_twice_is_one_row_with_the_sum(stage: Stage, visit: Open):
+    scene = Scene(failing=0, phase="done")
+    told = scene.progress()
+    (first, *_) = told["vm_hours"]["by_place"]
+    halves = [{**first, "vm_hours": 1.5}, {**first, "vm_hours": 2.25}]
+    hours = {"so_far": 3.75, "by_place": halves}
+    scene.progress = lambda: {**told, "vm_hours": hours}  # type: ignore[method-assign]
+    stage.show(scene)
+    page = opened(stage, visit)
+    cells = page.page.locator("#places tr:first-child td").all_inner_texts()
+    assert cells == ["3", "3.75", "$0.0211", "$0.0791"]
+
+
+def test_the_colours_can_be_chosen_and_stay(shown: Visit):
+    shown.page.click("#theme")
+    shown.page.click("#theme")
+    shown.page.reload()
+    dark = "getComputedStyle(document.documentElement).colorScheme"
+    assert shown.page.evaluate(dark) == "dark"
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_hostile_words_are_text_and_break_no_layout(stage: Stage, visit: Open, width: int):
+    stage.show(Hostile())
+    page = opened(stage, visit, size=(width, 900))
+    page.page.click("#vm-1")
+    assert HOSTILE["markup"] in page.text("#warnings")
+    assert page.page.locator("main script, main img").count() == 0
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.page.evaluate("document.documentElement.scrollHeight") < 12_000
+    assert page.said == []
+
+
+def test_fleets_are_listed_in_the_order_of_the_app(stage: Stage, visit: Open):
+    stage.show(Scene("fleet-9", elapsed=40), Scene("fleet-8", phase="done"), Hostile())
+    page = visit(f"{stage.url}/api/fleets/view", KEY)
+    page.wait("#rows tr")
+    assert page.page.locator("#rows a").all_inner_texts() == ["fleet-9", "fleet-8", "fleet-7"]
+    assert (page.text("#sentence"), page.said) == ("1 fleet of 3 is at work.", [])

@@ -1,0 +1,131 @@
+"""The page's own words, from its modules as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.view.conftest import Open
+from tests.view.scenes import Scene
+from tests.view.stage import Stage
+
+Call = Callable[..., Any]
+
+START = 1767225600000
+"""2026-01-01, in milliseconds."""
+
+
+@pytest.fixture
+def call(stage: Stage, visit: Open) -> Call:
+    """`call(module, function, *arguments)`: what a function of one of the page's modules answers."""
+    page = visit(f"{stage.url}/sources/words.js").page
+
+    def ask(module: str, function: str, *arguments: Any) -> Any:
+        return page.evaluate(
+            "([module, name, args]) => import(`/sources/${module}.js`).then(m => m[name](...args))",
+            [module, function, arguments],
+        )
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (38, "38 s"), (250, "4 min 10 s"), (7500, "2 h 5 min"), (273600, "3 d 4 h")],
+)  # fmt: skip
+def test_durations(call: Call, seconds: float, words: str):
+    assert call("format", "duration", seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "words"),
+    [
+        (1234.5, "USD", "$1,234.50"),
+        (0.0211, "USD", "$0.0211"),
+        (0.000237, "USD", "$0.000237"),
+        (0, "USD", "$0.00"),
+        (2, "no currency", "2.00 no currency"),
+    ],
+)
+def test_money(call: Call, amount: float, currency: str, words: str):
+    assert call("format", "money", amount, currency) == words
+
+
+def machine(**changes: Any) -> dict[str, Any]:
+    times = dict.fromkeys(
+        ("created_at", "permitted_at", "running_at", "working_at", "ended_at", "gone_at")
+    )
+    return {"ordinal": 0, "state": "running", "replaces": None, "ended": None, **times, **changes}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pieces"),
+    [
+        ({}, []),
+        ({"created": 1}, [("accepted", 1, 9)]),
+        (
+            {"created": 1, "permitted": 2, "running": 3, "working": 5},
+            [("accepted", 1, 2), ("permitted", 2, 3), ("running", 3, 5), ("working", 5, 9)],
+        ),
+        (  # a role that came late
+            {"created": 1, "permitted": 6, "running": 3},
+            [("accepted", 1, 3), ("running", 3, 9)],
+        ),
+        (
+            {"created": 1, "running": 3, "ended": 5, "gone": 7},
+            [("accepted", 1, 3), ("running", 3, 5), ("ended", 5, 7)],
+        ),
+    ],
+)
+def test_the_pieces_of_a_bar(call: Call, seconds: dict[str, int], pieces: list[Any]):
+    times = {f"{name}_at": f"2026-01-01T00:00:{at:02}Z" for name, at in seconds.items()}
+    state = "gone" if "gone" in seconds else "running"
+    found = call("rows", "piecesOf", machine(state=state, **times), START + 9000)
+    told = [(one["kind"], one["from"] - START, one["to"] - START) for one in found]
+    assert told == [(kind, 1000 * begin, 1000 * end) for kind, begin, end in pieces]
+
+
+def test_of_a_vm_that_is_gone_nobody_knows_when_the_bar_ends_with_what_is_known(call: Call):
+    gone = machine(state="gone", created_at="2026-01-01T00:00:01Z")
+    found = call("rows", "piecesOf", gone, START + 9000)
+    assert [(one["from"] - START, one["to"] - START) for one in found] == [(1000, 1000)]
+
+
+def test_a_vm_stands_below_the_one_that_it_replaces(call: Call):
+    line = [machine(ordinal=n, replaces=of) for n, of in ((0, None), (1, None), (2, 0), (3, 2))]
+    rows = call("rows", "rowsOf", line, 0)
+    assert [(row["machine"]["ordinal"], row["depth"], row["heir"]) for row in rows] == [
+        (0, 0, 2), (2, 1, 3), (3, 2, None), (1, 0, None),
+    ]  # fmt: skip
+
+
+def test_vms_that_replace_each_other_in_a_circle_are_shown_once(call: Call):
+    rows = call(
+        "rows", "rowsOf", [machine(ordinal=0, replaces=1), machine(ordinal=1, replaces=0)], 0
+    )
+    assert sorted(row["machine"]["ordinal"] for row in rows) == [0, 1]
+
+
+def test_a_running_fleet_in_one_sentence(call: Call):
+    scene = Scene(vms=12, trials=900)
+    words = call(
+        "words",
+        "sentence",
+        scene.status(),
+        scene.progress(),
+        scene.machines,
+        scene.now.timestamp() * 1000,
+    )
+    assert words.startswith(
+        "12 of 12 VMs run. 533 of 900 trials are done, 17 of them with an error."
+    )
+
+
+def test_vms_that_nobody_replaced_are_in_the_sentence(call: Call):
+    status = Scene(vms=12).status()
+    status["missing"] = {"VmLost": 3}
+    assert call("words", "sentence", status, None, [], 0).endswith(
+        "4 VMs failed; 3 without another in their stead."
+    )

@@ -1,0 +1,126 @@
+/** One VM in full: its record, why it ended, and the end of its console. */
+
+import { Missing, request } from "./api.js";
+import { attr, byId, el, keyed, show, text } from "./dom.js";
+import { DASH, clip, duration, moment, seconds, setTime, whole } from "./format.js";
+import { setIcon } from "./icons.js";
+import { choose, rowOfVm } from "./timeline.js";
+import { STAGES, action, sentenceCase } from "./words.js";
+
+const MOMENTS = [
+  ["created_at", "accepted by Azure"],
+  ["permitted_at", "has its role"],
+  ["running_at", "runs"],
+  ["working_at", "works"],
+  ["ended_at", "ended"],
+  ["gone_at", "gone"],
+];
+
+const WORDS = 600; // characters of any text
+
+let shown = null; // the ordinal of the VM that is shown
+let base = "";
+
+export const detailIsOpen = () => shown !== null;
+
+/** `fleetPath`: the API's address of the fleet. */
+export function startDetail(fleetPath) {
+  base = fleetPath;
+  byId("detail-close").addEventListener("click", closeDetail);
+  byId("detail").addEventListener("keydown", (event) => event.key === "Escape" && closeDetail());
+  byId("log-get").addEventListener("click", fetchLog);
+  for (const id of ["detail-before", "detail-after"]) {
+    byId(id).addEventListener("click", (event) => choose(Number(event.currentTarget.dataset.ordinal), true, true));
+  }
+}
+
+export function openDetail(ordinal, focus) {
+  if (shown !== ordinal) {
+    show(byId("log"), false);
+    text(byId("log-note"), "");
+  }
+  shown = ordinal;
+  show(byId("detail"), true);
+  updateDetail();
+  if (focus) byId("detail-title").focus({ preventScroll: true });
+  byId("detail").scrollIntoView({ block: "nearest" });
+}
+
+export function closeDetail() {
+  if (shown === null) return;
+  shown = null;
+  show(byId("detail"), false);
+  byId("vms").focus({ preventScroll: true });
+}
+
+/** Bring the VM that is shown up to date. */
+export function updateDetail() {
+  const row = shown === null ? null : rowOfVm(shown);
+  if (row === null) return;
+  const { machine } = row;
+  text(byId("detail-title"), `VM ${machine.ordinal}`);
+  setIcon(byId("detail-sign"), STAGES[row.stage].sign);
+  text(byId("detail-words"), sentenceCase(STAGES[row.stage].name).slice(0, -1));
+  attr(byId("detail-stage"), "data-tone", machine.ended ? "bad" : row.stage === "working" ? "live" : "quiet");
+  text(byId("detail-name"), clip(machine.name, WORDS));
+  show(byId("detail-ended"), machine.ended);
+  text(byId("detail-why"), machine.ended ? `${clip(machine.ended.code, WORDS)}: ${clip(machine.ended.message, WORDS)}` : "");
+  text(byId("detail-next"), machine.ended ? clip(action(machine.ended.next), WORDS) : "");
+  line("detail-before", machine.replaces, "← Replaces VM");
+  line("detail-after", row.heir, "Replaced by VM");
+  record(machine);
+  times(machine);
+}
+
+function line(id, ordinal, words) {
+  const known = ordinal !== null && ordinal !== undefined;
+  show(byId(id), known);
+  attr(byId(id), "data-ordinal", known ? ordinal : null);
+  text(byId(id), known ? `${words} ${ordinal}${id === "detail-after" ? " →" : ""}` : "");
+}
+
+function record(machine) {
+  const { place, trials } = machine;
+  const items = [
+    ["Size", place?.vm_size],
+    ["Place", place && [place.location, place.zone && `zone ${place.zone}`, place.priority === "Spot" && "Spot"].filter(Boolean).join(", ")],
+    ["Attempt", machine.attempt > 1 ? `${machine.attempt} in its line` : null],
+    ["Runner", machine.runner_id],
+    ["Trials", trials && `${whole(trials.complete)} complete, ${whole(trials.error)} with an error, ${whole(trials.running)} running`],
+    ["Its script", machine.outcome],
+  ].filter(([, value]) => value !== null && value !== undefined && value !== "");
+  keyed(byId("detail-record"), items, ([name]) => name, ([name]) => el("div", {}, el("dt", {}, name), el("dd", { dir: "auto" })), (node, [, value]) => {
+    text(node.lastChild, clip(value, WORDS));
+  });
+}
+
+function times(machine) {
+  const known = MOMENTS.map(([member, words]) => ({ member, words, at: moment(machine[member]) })).filter(({ at }) => at !== null);
+  known.sort((a, b) => a.at - b.at);
+  known.forEach((one, i) => (one.since = i ? `+${duration((one.at - known[i - 1].at) / 1000)}` : ""));
+  const make = ({ words }) => el("li", {}, el("span", {}, words), el("time"), el("span", { class: "since" }));
+  keyed(byId("detail-times"), known, ({ member }) => member, make, (node, { at, since }) => {
+    setTime(node.children[1], at, seconds(at));
+    text(node.lastChild, since);
+  });
+}
+
+async function fetchLog() {
+  const ordinal = shown;
+  const [note, log, button] = ["log-note", "log", "log-get"].map(byId);
+  button.disabled = true;
+  text(note, "Asking for it.");
+  try {
+    const words = await (await request(`${base}/machines/${ordinal}/log`)).text();
+    if (shown !== ordinal) return;
+    text(log, words || DASH);
+    show(log, true);
+    log.scrollTop = log.scrollHeight;
+    text(note, `As of ${seconds(Date.now())}.`);
+  } catch (error) {
+    if (shown !== ordinal) return;
+    text(note, error instanceof Missing ? error.message : `It could not be had. ${error.message}`);
+  } finally {
+    button.disabled = false;
+  }
+}

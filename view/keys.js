@@ -1,0 +1,38 @@
+/** The timeline by keyboard. */
+
+import { byId } from "./dom.js";
+import { activeRow, choose } from "./timeline.js";
+
+const TYPING = 900; // milliseconds between two digits of one number
+
+/** `isOpen()`: whether a VM is shown in full, which then follows the active row. */
+export function startKeys(isOpen, close) {
+  let typed = "", typedAt = 0;
+  byId("vms").addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { index, rows, page } = activeRow();
+    const row = rows[index];
+    const to = {
+      ArrowDown: index + 1, ArrowUp: index - 1, PageDown: index + page, PageUp: index - page,
+      Home: 0, End: rows.length - 1,
+    }[event.key];
+    if (to !== undefined) {
+      choose(rows[Math.max(0, Math.min(rows.length - 1, to))].machine.ordinal, isOpen(), false);
+    } else if (event.key === "Enter" || event.key === " ") {
+      choose(row.machine.ordinal, true, true);
+    } else if (event.key === "ArrowLeft" && Number.isInteger(row.machine.replaces)) {
+      choose(row.machine.replaces, isOpen(), false);
+    } else if (event.key === "ArrowRight" && row.heir !== null) {
+      choose(row.heir, isOpen(), false);
+    } else if (event.key === "Escape") {
+      close();
+    } else if (/^\d$/.test(event.key)) {
+      typed = event.timeStamp - typedAt < TYPING ? typed + event.key : event.key;
+      typedAt = event.timeStamp;
+      choose(Number(typed), isOpen(), false);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+}

@@ -1,0 +1,63 @@
+/** Where the money goes: VM-hours and cost, in all and by place. */
+
+import { byId, el, keyed, show, text } from "./dom.js";
+import { DASH, clip, money, quantity, whole } from "./format.js";
+import { codes } from "./summary.js";
+import { ended, isTerminal, placeLabel } from "./words.js";
+
+const LABEL = 80; // characters of a place
+
+export function updateMoney(fleet, progress) {
+  const cost = progress?.cost ?? null;
+  const hours = progress?.vm_hours ?? null;
+  totals(fleet, progress?.trials ?? fleet.trials, hours, cost);
+  text(byId("no-prices"), hours && !cost ? "No prices are known for these places; VM-hours only" : "");
+  const rows = places(fleet.places, hours?.by_place ?? []);
+  const make = () => el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, el("span", { class: "size" }), el("span", { class: "where" }), el("span", { class: "bad" })), ...[1, 2, 3, 4].map(() => el("td", { role: "cell", class: "n" })));
+  keyed(byId("places"), rows, (row) => row.label, make, (node, row) => place(node, row, cost?.currency ?? "USD"));
+}
+
+function totals(fleet, trials, hours, cost) {
+  const done = trials ? ended(trials) : 0;
+  const items = [["hours", "VM-hours so far", hours ? quantity(hours.so_far) : DASH]];
+  if (cost) {
+    const ongoing = !isTerminal(fleet.phase);
+    items.push(["cost", "cost so far", money(cost.so_far, cost.currency)]);
+    if (ongoing) items.push(["rate", "an hour now", money(cost.per_hour, cost.currency)]);
+    if (ongoing && cost.expected !== null) items.push(["expected", "expected in all", money(cost.expected, cost.currency)]);
+    if (cost.per_trial !== null) items.push(["trial", "a trial", money(cost.per_trial, cost.currency)]);
+  } else if (hours && done) {
+    items.push(["trial", "VM-minutes a trial", quantity((60 * hours.so_far) / done)]);
+  }
+  keyed(byId("money"), items, ([key]) => key, ([, words]) => el("div", {}, el("dt", {}, words), el("dd")), (node, [, , value]) => text(node.lastChild, value));
+}
+
+/** The places of the status and those of the bill, as one list. */
+function places(known, billed) {
+  const rows = new Map();
+  for (const { place: label, accepted, failed } of known) rows.set(label, { label, accepted, failed });
+  for (const one of billed) {
+    const label = placeLabel(one.place);
+    const before = rows.get(label)?.bill?.hours ?? 0;
+    const bill = { price: one.price_per_hour, hours: before + one.vm_hours };
+    rows.set(label, { label, accepted: null, failed: {}, ...rows.get(label), bill });
+  }
+  return [...rows.values()];
+}
+
+function place(node, { label, accepted, failed, bill }, currency) {
+  const [name, ...cells] = node.children;
+  const [where, ...rest] = label.split(" ");
+  text(name.children[0], clip(rest.join(" ") || where, LABEL));
+  text(name.children[1], rest.length ? clip(where, LABEL) : "");
+  text(name.children[2], codes(failed));
+  show(name.children[2], Object.keys(failed ?? {}).length);
+  const price = bill?.price ?? null;
+  const values = [
+    accepted === null ? DASH : whole(accepted),
+    bill ? quantity(bill.hours) : DASH,
+    price === null ? DASH : money(price, currency),
+    price === null ? DASH : money(price * bill.hours, currency),
+  ];
+  cells.forEach((cell, i) => text(cell, values[i]));
+}

@@ -1,0 +1,136 @@
+/** The top of a fleet's page: its name, its phase, one sentence, and its VMs by state. */
+
+import { announce, attr, byId, el, keyed, show, text } from "./dom.js";
+import { clip, clock, duration, moment, plural, roughly, setTime, whole } from "./format.js";
+import { setIcon } from "./icons.js";
+import { STEPS, action, ended, isTerminal, phaseOf, sentence, sentenceCase } from "./words.js";
+
+const CODE = 80, WORDS = 800; // characters; what Azure says is shorter
+
+let shownPhase = null;
+
+export function updateSummary(fleet, progress, records, now) {
+  const name = progress?.experiment?.name;
+  text(byId("experiment"), `Experiment ${fleet.experiment_id}${name ? ` · ${clip(name, WORDS)}` : ""}`);
+  attr(byId("experiment"), "title", name ? clip(name, WORDS) : null);
+  text(byId("name"), fleet.id);
+  setPhase(fleet);
+  steps(fleet);
+  text(byId("sentence"), sentence(fleet, progress, records, now));
+  facts(fleet, now);
+  reason(fleet);
+  counts(fleet.machines);
+  document.title = title(fleet);
+}
+
+function setPhase(fleet) {
+  const { sign, name, tone } = phaseOf(fleet.phase);
+  attr(byId("phase"), "data-tone", tone);
+  setIcon(byId("phase-sign"), sign);
+  text(byId("phase-name"), name);
+  if (shownPhase !== null && shownPhase !== name) announce(`${fleet.id}: ${name}`);
+  shownPhase = name;
+}
+
+function steps({ phase, provisioned_at: provisioned, machines }) {
+  const terminal = isTerminal(phase);
+  const at = STEPS.findIndex(([, phases]) => phases.includes(phase));
+  // What ended early never came to its later steps.
+  const reached = provisioned ? STEPS.length : machines.accepted ? 4 : phase === "failed" ? 1 : 2;
+  const state = (index) => {
+    if (!terminal) return index < at && (index < reached || at <= reached) ? "done" : index === at ? "now" : "todo";
+    return phase === "done" || index < reached ? "done" : "todo";
+  };
+  keyed(byId("steps"), STEPS, ([name]) => name, ([name]) => el("li", {}, name, el("span", { class: "unseen" })), (node, step) => {
+    const index = STEPS.indexOf(step);
+    attr(node, "data-state", state(index));
+    text(node.lastChild, state(index) === "done" ? ", done" : "");
+    attr(node, "aria-current", state(index) === "now" ? "step" : null);
+  });
+}
+
+function facts(fleet, now) {
+  const [began, updated, deadline] = [fleet.created_at, fleet.updated_at, fleet.deadline].map(moment);
+  const items = [];
+  if (began !== null) items.push(["began", "Began", began, clock(began, now)]);
+  if (isTerminal(fleet.phase)) {
+    if (updated !== null) items.push(["ended", "Ended", updated, clock(updated, now)]);
+  } else if (began !== null) {
+    items.push(["runs", "Runs for", null, duration((now - began) / 1000)]);
+    if (deadline !== null) items.push(["deadline", "Deleted at the latest", deadline, `${clock(deadline, now)} (in ${roughly((deadline - now) / 1000)})`]);
+  }
+  const make = () => el("span", {}, el("span", { class: "what" }), " ", el("time"));
+  keyed(byId("facts"), items, ([key]) => key, make, (node, [, what, at, words]) => {
+    text(node.firstChild, what);
+    setTime(node.lastChild, at, words);
+  });
+}
+
+function reason(fleet) {
+  const why = fleet.phase === "failed" ? fleet.reason : null;
+  show(byId("reason"), why);
+  if (!why) return;
+  const told = fleet.failures.find((one) => one.code === why.code);
+  text(byId("reason-message"), sentenceCase(clip(why.message, WORDS)));
+  text(byId("reason-advice"), clip(why.advice, WORDS));
+  text(byId("reason-code"), [clip(why.code, CODE), clip(action(told?.action ?? why.action), WORDS)].filter(Boolean).join(" · "));
+}
+
+const COUNTS = [
+  ["wanted", "wanted", ""],
+  ["accepted", "accepted", "quarter"],
+  ["permitted", "have their role", "half"],
+  ["running", "run", "full"],
+  ["failed", "failed", "cross"],
+  ["gone", "gone", "ring"],
+];
+
+function counts(machines) {
+  const make = ([, words, sign]) => {
+    const mark = el("span", { class: "sign" });
+    if (sign) setIcon(mark, sign);
+    return el("div", {}, el("dt", {}, sign ? mark : "", words), el("dd"));
+  };
+  keyed(byId("counts"), COUNTS, ([name]) => name, make, (node, [name]) => {
+    attr(node, "data-kind", name);
+    attr(node, "data-zero", machines[name] === 0);
+    text(node.lastChild, whole(machines[name] ?? 0));
+  });
+}
+
+function title(fleet) {
+  const { trials, phase, id } = fleet;
+  const share = trials?.total ? `${Math.floor((100 * ended(trials)) / trials.total)} % ` : "";
+  return `${share}${phaseOf(phase).name} · ${id}`;
+}
+
+/** What went wrong, group by group: Azure's words, what was done, what to do. */
+export function updateFailures({ failures, missing, warnings }) {
+  show(byId("failures-card"), failures.length);
+  const lost = Object.values(missing ?? {}).reduce((sum, n) => sum + n, 0);
+  text(byId("missing"), lost ? `${plural(lost, "VM")} missing for good or for now: ${codes(missing)}` : "");
+  const make = () => el("li", {}, el("p", { class: "head" }, el("b"), " ", el("span", { class: "code" })),
+    el("p", { dir: "auto", class: "message" }), el("p", { class: "did", dir: "auto" }), el("p", { class: "todo", dir: "auto" }));
+  keyed(byId("failures"), failures, (one) => one.code, make, (node, one) => {
+    const [head, message, did, todo] = node.children;
+    text(head.firstChild, `${whole(one.count)}×`);
+    text(head.lastChild, clip(one.code, CODE));
+    text(message, sentenceCase(clip(one.message, WORDS)));
+    text(did, clip(action(one.action), WORDS));
+    text(todo, clip(one.advice, WORDS));
+    for (const part of [message, did, todo]) show(part, part.textContent);
+  });
+  show(byId("warnings-card"), warnings.length);
+  const numbered = warnings.map((words, at) => ({ words, at }));
+  keyed(byId("warnings"), numbered, ({ at }) => at, makeWarning, (node, { words }) => text(node.lastChild, clip(words, WORDS)));
+}
+
+function makeWarning() {
+  const sign = el("span", { class: "sign" });
+  setIcon(sign, "warning");
+  return el("li", {}, sign, el("span", { dir: "auto" }));
+}
+
+export function codes(counts) {
+  return Object.entries(counts ?? {}).map(([code, n]) => `${whole(n)}× ${clip(code, CODE)}`).join(", ");
+}

@@ -1,0 +1,200 @@
+/** The timeline: a bar per VM. Only the rows that can be seen are in the document, however many VMs. */
+
+import { attr, byId, css, el, keyed, show, text } from "./dom.js";
+import { clip, moment, plural, tickLabel, tickSeconds, whole } from "./format.js";
+import { drawGlance } from "./glance.js";
+import { setIcon } from "./icons.js";
+import { FILTERS, PIECES, domain, filtered, rowsOf } from "./rows.js";
+import { STAGES, isTerminal } from "./words.js";
+
+const HEIGHTS = { few: 30, many: 24 }; // pixels of a row
+const FEW = 40;
+const CODE = 60; // characters of the code of a failure
+const BEYOND = 4; // rows above and below what can be seen
+
+const view = { all: [], rows: [], filter: "all", active: null, domain: null, now: 0, select: () => {}, open: () => false };
+
+/** `select(ordinal, focus)` is called for a VM that is to be shown in full; `open()` tells whether one is. */
+export function startTimeline(select, open) {
+  view.select = select;
+  view.open = open;
+  const box = byId("vms");
+  let waiting = false;
+  const later = () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      draw();
+    });
+  };
+  box.append(el("div", { class: "rows", role: "presentation" }));
+  box.addEventListener("scroll", later, { passive: true });
+  new ResizeObserver(later).observe(byId("timeline"));
+  box.addEventListener("click", (event) => {
+    const row = event.target.closest("[data-ordinal]");
+    if (row) choose(Number(row.dataset.ordinal), true, false);
+  });
+  legend();
+}
+
+export function updateTimeline(fleet, machines, now) {
+  const live = !isTerminal(fleet.phase);
+  view.now = now;
+  view.all = rowsOf(machines, now);
+  view.domain = domain(view.all, moment(fleet.created_at), now, live);
+  refilter();
+  drawGlance(view.all, view.domain, live ? now : view.domain.to);
+}
+
+function refilter() {
+  const { rows, counts } = filtered(view.all, view.filter);
+  view.rows = rows;
+  if (!rows.some(({ machine }) => machine.ordinal === view.active)) view.active = rows[0]?.machine.ordinal ?? null;
+  filters(counts);
+  show(byId("vms"), rows.length);
+  show(byId("vms-none"), rows.length === 0);
+  text(byId("vms-none"), view.all.length ? "None of the VMs." : "No VM was asked for yet.");
+  attr(byId("vms"), "aria-label", `${plural(rows.length, "VM")}, each over time`);
+  draw();
+}
+
+function filters(counts) {
+  const shown = view.all.length > 1 ? FILTERS.filter(([name]) => name === "all" || counts[name] || name === view.filter) : [];
+  const make = ([name, words]) => {
+    const button = el("button", { type: "button" }, `${words} `, el("b"));
+    button.addEventListener("click", () => {
+      view.filter = name;
+      byId("vms").scrollTop = 0;
+      refilter();
+    });
+    return button;
+  };
+  keyed(byId("filters"), shown, ([name]) => name, make, (button, [name]) => {
+    attr(button, "aria-pressed", String(name === view.filter));
+    text(button.lastChild, whole(counts[name]));
+  });
+}
+
+export const rowHeight = () => (view.all.length <= FEW ? HEIGHTS.few : HEIGHTS.many);
+
+function draw() {
+  const box = byId("vms");
+  const rows = box.firstChild;
+  const height = rowHeight();
+  css(rows, "height", `${view.rows.length * height}px`);
+  if (!view.domain || view.rows.length === 0) return;
+  const first = Math.max(0, Math.floor(box.scrollTop / height) - BEYOND);
+  const end = Math.min(view.rows.length, Math.ceil((box.scrollTop + box.clientHeight) / height) + BEYOND);
+  const shown = new Map();
+  for (let i = first; i < end; i += 1) shown.set(i, view.rows[i]);
+  const active = view.rows.findIndex(({ machine }) => machine.ordinal === view.active);
+  if (active >= 0) shown.set(active, view.rows[active]); // what aria-activedescendant names must be there
+  const order = [...shown.keys()].sort((a, b) => a - b).map((index) => ({ index, row: shown.get(index) }));
+  keyed(rows, order, ({ row }) => row.machine.ordinal, makeRow, (node, { index, row }) => updateRow(node, row, index, height));
+  attr(box, "data-open", view.open());
+  attr(box, "aria-activedescendant", active >= 0 ? `vm-${view.active}` : null);
+  axis();
+}
+
+function makeRow({ row: { machine } }) {
+  const label = el("span", { class: "label" }, el("span", { class: "elbow" }), el("span", { class: "sign" }), el("span", { class: "number" }, machine.ordinal));
+  const mark = el("span", { class: "mark", dir: "auto" });
+  const tally = el("span", { class: "tally" }, el("span"), el("span", { class: "bad" }));
+  return el("div", { class: "vm", role: "option", id: `vm-${machine.ordinal}`, "data-ordinal": machine.ordinal },
+    label, el("span", { class: "track" }, el("span", { class: "pieces" }), mark), tally);
+}
+
+function updateRow(node, row, index, height) {
+  const [label, track, tally] = node.children;
+  css(node, "top", `${index * height}px`);
+  css(node, "height", `${height}px`);
+  attr(node, "data-stage", row.stage);
+  attr(node, "data-depth", row.depth > 0 ? row.depth : null);
+  attr(node, "aria-selected", String(row.machine.ordinal === view.active));
+  attr(node, "aria-setsize", view.rows.length);
+  attr(node, "aria-posinset", index + 1);
+  attr(node, "aria-label", spoken(row));
+  setIcon(label.children[1], STAGES[row.stage].sign);
+  keyed(track.firstChild, row.pieces, ({ kind }) => kind, ({ kind }) => el("span", { "data-kind": kind }), (piece, { from, to }) => {
+    css(piece, "left", percent(from));
+    css(piece, "width", `calc(${((100 * (to - from)) / (view.domain.to - view.domain.from)).toFixed(3)}% + 1px)`);
+  });
+  mark(track.lastChild, row);
+  const { complete = 0, error = 0 } = row.machine.trials ?? {};
+  text(tally.firstChild, complete + error ? whole(complete + error) : "");
+  text(tally.lastChild, error ? `−${whole(error)}` : "");
+}
+
+const share = (at) => (at - view.domain.from) / (view.domain.to - view.domain.from);
+const percent = (at) => `${(100 * share(at)).toFixed(3)}%`;
+
+/** Words beside a bar: why its VM failed, and which came in its stead. */
+function mark(node, { machine, stage, pieces, failedAt, heir }) {
+  const failed = stage === "failed" || stage === "refused";
+  text(node, failed ? `${clip(machine.ended?.code ?? STAGES[stage].name, CODE)}${heir === null ? "" : ` → ${heir}`}` : "");
+  if (!failed) return;
+  const at = share(Math.max(failedAt ?? view.domain.from, pieces.at(-1)?.to ?? 0));
+  css(node, "max-width", `${Math.max(100 * at, 100 - 100 * at).toFixed(1)}%`);
+  attr(node, "data-side", at > 0.6 ? "before" : "after");
+  css(node, "left", at > 0.6 ? "auto" : `${(100 * at).toFixed(3)}%`);
+  css(node, "right", at > 0.6 ? `${(100 - 100 * at).toFixed(3)}%` : "auto");
+}
+
+function spoken({ machine, stage, heir }) {
+  const parts = [`VM ${machine.ordinal}`, STAGES[stage].name];
+  if (machine.ended) parts.push(clip(machine.ended.code, CODE));
+  if (machine.replaces !== null && machine.replaces !== undefined) parts.push(`replaces ${machine.replaces}`);
+  if (heir !== null) parts.push(`replaced by ${heir}`);
+  const { complete = 0, error = 0 } = machine.trials ?? {};
+  if (complete + error) parts.push(plural(complete + error, "trial"));
+  return parts.join(", ");
+}
+
+function axis() {
+  const { from, to } = view.domain;
+  const width = byId("axis").clientWidth || 600;
+  const step = tickSeconds((to - from) / 1000, Math.max(2, Math.floor(width / 90)));
+  const ticks = [];
+  for (let at = Math.ceil(from / 1000 / step) * step * 1000; at <= to; at += step * 1000) {
+    if (share(at) * width < width - (step < 60 ? 62 : 44)) ticks.push(at);
+  }
+  keyed(byId("axis"), ticks, (at) => at, () => el("span"), (node, at) => {
+    css(node, "left", percent(at));
+    text(node, tickLabel(at, step, view.now));
+  });
+}
+
+function legend() {
+  const items = [...PIECES.map(([kind]) => [kind, STAGES[kind].name]), ["failed", "failed → replaced by"]];
+  for (const [kind, words] of items) {
+    const swatch = el("span", { class: "swatch" });
+    if (kind === "failed") setIcon(swatch, "cross");
+    byId("vms-legend").append(el("li", { "data-kind": kind }, swatch, words));
+  }
+}
+
+/** Make a VM the active one, bring it into view and, where `open`, show all of it. */
+export function choose(ordinal, open, focus) {
+  let index = view.rows.findIndex(({ machine }) => machine.ordinal === ordinal);
+  if (index < 0) {
+    if (!view.all.some(({ machine }) => machine.ordinal === ordinal)) return;
+    view.filter = "all";
+    refilter();
+    index = view.rows.findIndex(({ machine }) => machine.ordinal === ordinal);
+  }
+  view.active = ordinal;
+  const [box, height] = [byId("vms"), rowHeight()];
+  if (index * height < box.scrollTop) box.scrollTop = index * height;
+  if ((index + 1) * height > box.scrollTop + box.clientHeight) box.scrollTop = (index + 1) * height - box.clientHeight;
+  if (open) view.select(ordinal, focus);
+  draw();
+}
+
+/** The active row, its place among the rows that are shown, and how many rows a page has. */
+export function activeRow() {
+  const index = view.rows.findIndex(({ machine }) => machine.ordinal === view.active);
+  return { index, rows: view.rows, page: Math.max(1, Math.floor(byId("vms").clientHeight / rowHeight()) - 1) };
+}
+
+export const rowOfVm = (ordinal) => view.all.find(({ machine }) => machine.ordinal === ordinal) ?? null;

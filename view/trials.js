@@ -1,0 +1,69 @@
+/** How far the trials are: numbers, a bar, and the chart's data. */
+
+import { drawChart } from "./chart.js";
+import { attr, byId, css, el, keyed, show, text } from "./dom.js";
+import { DASH, moment, quantity, whole } from "./format.js";
+import { setIcon } from "./icons.js";
+import { ended, isTerminal } from "./words.js";
+
+const PARTS = [
+  ["complete", "check", "complete"],
+  ["error", "cross", "with an error"],
+  ["running", "full", "running"],
+  ["ready", "ring", "waiting"],
+];
+
+export function updateTrials(fleet, progress, now) {
+  const trials = progress?.trials ?? fleet.trials;
+  const problem = progress?.problem;
+  show(byId("trials-problem"), problem);
+  text(byId("trials-problem"), problem ? `${problem} Below is what was known last.` : "");
+  text(byId("trials-done"), trials ? whole(ended(trials)) : DASH);
+  text(byId("trials-total"), trials ? `of ${whole(trials.total)} done` : "nobody has counted yet");
+  bar(trials);
+  legend(trials);
+  const perHour = progress?.trials_per_hour;
+  text(byId("rate"), perHour && !isTerminal(fleet.phase) ? `${quantity(perHour)} an hour lately` : "");
+  drawChart(points(progress), {
+    total: trials?.total ?? 0,
+    end: isTerminal(fleet.phase) ? null : moment(progress?.expected_end),
+    now,
+    live: !isTerminal(fleet.phase),
+  });
+}
+
+function bar(trials) {
+  const node = byId("progress");
+  const [total, done] = [trials?.total ?? 0, trials ? ended(trials) : 0];
+  attr(node, "aria-valuemax", total || 1);
+  attr(node, "aria-valuenow", done);
+  attr(node, "aria-valuetext", trials ? `${whole(done)} of ${whole(total)}` : "unknown");
+  keyed(node, PARTS.slice(0, 3), ([name]) => name, ([name]) => el("span", { "data-kind": name }), (part, [name]) => {
+    css(part, "width", `${total ? ((100 * trials[name]) / total).toFixed(3) : 0}%`);
+  });
+}
+
+function legend(trials) {
+  const make = ([name, sign, words]) => {
+    const swatch = el("span", { class: "swatch" });
+    setIcon(swatch, sign);
+    return el("li", { "data-kind": name }, swatch, el("b"), ` ${words}`);
+  };
+  keyed(byId("trials-legend"), trials ? PARTS : [], ([name]) => name, make, (node, [name]) => {
+    text(node.children[1], whole(trials[name]));
+  });
+}
+
+/** The chart's points, of which the first is the fleet's beginning: `{at, complete, error}`. */
+export function points(progress) {
+  const series = progress?.series;
+  const start = moment(series?.start);
+  if (start === null || !series.complete?.length) return [];
+  const before = { complete: 0, error: 0, ...progress.before };
+  const rest = series.complete.map((complete, i) => ({
+    at: start + 1000 * series.step * (i + 1),
+    complete: before.complete + complete,
+    error: before.error + (series.error?.[i] ?? 0),
+  }));
+  return [{ at: start, ...before }, ...rest];
+}
