@@ -18,13 +18,14 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @recorded
 async def take_stock(task: Json) -> Json:
-    """`{order, machines, noted, at, counts, counted}` -> `{trials, unnoted}`: counts by state where
-    `counts` is true, or null when the experiment is gone; and the Failure for which the VMs could not be
-    noted, else null.
+    """`{order, machines, noted, at, counts, counted, idle?}` -> `{trials, unnoted}`: counts by state
+    where `counts` is true, or null when the experiment is gone; and the Failure for which the VMs could
+    not be noted, else null.
 
     `machines` are records of VMs (`ledger.record`) as they stood `at` that time, and `noted` is how
     they stood when they were last noted (`state.standing`). `counted` are the trials of the last
-    count, where what has changed since is to be told.
+    count, where what has changed since is to be told. Where `idle` is true there are two members
+    more, unless it cannot be told now: `silent` and `done`, the ordinals of `ledger.Idle`.
     """
     order: Order = task["order"]
     _, uri = opened(order)
@@ -34,7 +35,8 @@ async def take_stock(task: Json) -> Json:
     unnoted = await _note(uri, task) if task["machines"] else None
     if counted:
         telemetry.trials_counted(order, counted, task["counted"])
-    return {"trials": counted, "unnoted": unnoted}
+    idle = await _idle(uri, order) if task.get("idle") else {}
+    return {"trials": counted, "unnoted": unnoted, **idle}
 
 
 async def _note(uri: str, task: Json) -> Failure | None:
@@ -53,3 +55,12 @@ async def _note(uri: str, task: Json) -> Failure | None:
         earlier = ledger.as_noted(record, noted) if known is None else known.get(record["ordinal"])
         telemetry.machine_changed(task["order"], record, earlier)
     return None
+
+
+async def _idle(uri: str, order: Order) -> Json:
+    try:
+        found = await asyncio.to_thread(ledger.idle, uri, order)
+    except DatabaseUnreachable as error:
+        telemetry.failed(describe(error), "Idle VMs cannot be told")
+        return {}
+    return {"silent": found.silent, "done": found.done}

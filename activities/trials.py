@@ -7,8 +7,9 @@ import asyncio
 import azure.durable_functions as df
 
 from activities.recorded import Json, opened, retried
-from fleet import names, trials
+from fleet import ledger, names, trials
 from fleet.records import Order
+from fleet.state import SHOWN_CHARACTERS
 
 bp = df.Blueprint()
 
@@ -16,11 +17,12 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @retried
 async def release_trials(task: Json) -> Json:
-    """`{order, ordinals, reasons}` -> `{held}`: open trials of VMs that are gone go back to the queue.
+    """`{order, ordinals, reasons}` -> `{held, quit}`: open trials of VMs that are gone are queued again.
 
     `ordinals` null: of every VM that the batch can have had. `reasons` says, by ordinal, why a VM is
     gone, or is null where that is not to be held against its trial (`trials.release`). `held` are the
-    ordinals of the VMs that had one.
+    ordinals of the VMs that had one, `quit` says of those whose script came to its own end why it did:
+    null where there was no more work.
     """
     order: Order = task["order"]
     _, uri = opened(order)
@@ -31,4 +33,10 @@ async def release_trials(task: Json) -> Json:
         for ordinal, why in task["reasons"].items()
     }
     held = await asyncio.to_thread(trials.release, uri, order["experiment_id"], runners, reasons)
-    return {"held": [runner % names.ORDINALS for runner in held]}
+    told = dict.fromkeys(ordinals, "It was deleted with its fleet.")
+    told |= {int(ordinal): why for ordinal, why in (task["reasons"] or {}).items()}
+    ended = await asyncio.to_thread(ledger.close, uri, order, told)
+    shown = {
+        str(one): why and why[:SHOWN_CHARACTERS] for one, why in ended.items() if task["reasons"]
+    }
+    return {"held": [runner % names.ORDINALS for runner in held], "quit": shown}

@@ -148,19 +148,21 @@ def keep(uri: str, experiment_id: int, machines: Sequence[Kept]) -> None:
         database.cursor() as cursor,
     ):
         if not _has_column(cursor, "log"):
-            cursor.execute(OUR_TABLES + _MAKE)
+            cursor.execute(OUR_TABLES + MAKE)
         cursor.executemany(_KEEP, rows)
 
 
 # As in startup.sh.
-_MAKE = """
+MAKE = """
     CREATE TABLE IF NOT EXISTS powerlift_fleet_runner (
         experiment_id integer, runner_id integer, vm_name text, vm_size text,
         location text, zone text, priority text, image text, image_version text,
         cpu_model text, cpus integer, memory_bytes bigint, kernel text,
         started_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz,
-        outcome text, exit_code integer, log text, PRIMARY KEY (experiment_id, runner_id));
-    ALTER TABLE powerlift_fleet_runner ADD COLUMN IF NOT EXISTS log text
+        outcome text, exit_code integer, log text, seen_at timestamptz DEFAULT now(),
+        PRIMARY KEY (experiment_id, runner_id));
+    ALTER TABLE powerlift_fleet_runner ADD COLUMN IF NOT EXISTS log text,
+        ADD COLUMN IF NOT EXISTS seen_at timestamptz
 """
 # As JSON: a table that was made before there were logs has no such column.
 _FIND = """

@@ -36,6 +36,7 @@ ANYWHERE: dict[str, Callable[[Survey], Iterable[Finding]]] = {
     "resource_group": basics.resource_group,
     "trials": basics.trials,
     "custom_data": basics.custom_data,
+    "runner_ids": basics.runner_ids,
     "rights": rights.rights,
     "role_assignments": rights.role_assignments,
 }

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 CUSTOM_DATA_LIMIT = 65_535
 """Bytes, before base64: what Azure takes as a VM's custom data."""
@@ -19,6 +19,17 @@ NO_TIMEOUT = 1e9
 """Seconds, 31 years: how "no limit" is told to a trial runner. Powerlift's own calls
 `float(os.environ["TIMEOUT"])`, so it can be neither absent nor "None", and gives the number to
 `threading.Timer`, which takes 0 for "at once" and refuses "inf" (OverflowError in its thread)."""
+
+STEADY = {
+    "connect_timeout": "15",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+"""libpq's options that a URI gets where it does not say otherwise (seconds; the last: milliseconds).
+Azure's NAT forgets a connection that is idle for 4 minutes without a word to either side: a trial that
+computes for longer would wait for an answer for a quarter of an hour, and a VM with it."""
 
 _TEMPLATE = Path(__file__).with_name("startup.sh")
 _GUEST = Path(__file__).with_name("guest.py")
@@ -99,7 +110,10 @@ def _base64(text: str) -> str:
 def _sqlalchemy_uri(uri: str) -> str:
     """The URI as SQLAlchemy takes it, with a driver that the VM has."""
     scheme, _, rest = uri.strip().partition("://")
-    return f"{scheme if scheme in _DRIVERS else 'postgresql'}://{rest}"
+    given = _libpq_options(uri)
+    more = urlencode({name: value for name, value in STEADY.items() if name not in given})
+    joint = "&" if "?" in rest else "?"
+    return f"{scheme if scheme in _DRIVERS else 'postgresql'}://{rest}{joint}{more}".rstrip("?&")
 
 
 def _service_file(uri: str) -> str:
@@ -107,7 +121,7 @@ def _service_file(uri: str) -> str:
 
     psql takes a URI only as an argument, where every user of the machine can read it.
     """
-    options = _libpq_options(uri)
+    options = {**STEADY, **_libpq_options(uri)}
     options.pop("password", None)
     return "[powerlift]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
 

@@ -8,6 +8,7 @@
 # shellcheck disable=SC2329  # `retry`, `attend` and `trap` call functions by their names
 set -u -o pipefail
 exec </dev/null 3>&1 # no child can eat what a loop reads; 3 is the console, wherever 1 goes
+trap : PIPE          # cloud-init's console is a pipe: a reader that dies must not be this script's end
 export DEBIAN_FRONTEND=noninteractive HOME=${HOME:-/root} # cloud-init may set no HOME
 
 # VALUES OF THIS VM
@@ -21,6 +22,7 @@ readonly NOTICE=$HOME_DIR/notice
 readonly DATABASE_PATIENCE=${POWERLIFT_DATABASE_PATIENCE:-600}
 readonly INSTALL_PATIENCE=${POWERLIFT_INSTALL_PATIENCE:-300}
 readonly DELETE_PATIENCE=${POWERLIFT_DELETE_PATIENCE:-900}
+readonly BEAT_PAUSE=${POWERLIFT_BEAT_PAUSE:-60} # between two signs of life; the fleet waits for 20
 readonly FRUITLESS_TURNS=5 # in a row: as many are bad luck, more is a broken experiment
 readonly LOG_BYTES=32768   # of the console log outlive the VM
 readonly TURN_PAUSE=${POWERLIFT_TURN_PAUSE:-2} # seconds after the first; grows with their square
@@ -29,16 +31,19 @@ reason="startup.sh itself failed"
 child=         # the process group that `attend` waits for
 turn=          # the last one, perhaps with processes that have outlived the command
 watcher=       # the process group that looks out for Azure's notice
+beater=        # the process group that tells the fleet that this VM lives
 az_fetch=      # the process group that installs the Azure CLI
 recorded=false # whether the database has a row for this runner
 installer=()   # uv or pip, up to the packages
+answer_in=60   # seconds that the database has for one answer
 
 say() { printf 'powerlift %(%F %T)T: %s\n' -1 "$*"; }
 
-# Ends the script. Not for subshells: there `exit` ends only them.
+# fail REASON [STATUS]: ends the script; 143 where it was not its own doing. Not for subshells: there
+# `exit` ends only them.
 fail() {
     reason=$1
-    exit 1
+    exit "${2:-1}"
 }
 
 # Runs a command in a process group of its own. Unlike for a command in the foreground, bash acts on
@@ -78,11 +83,12 @@ retry() {
     done
 }
 
-# Asks a process group to end, and ends it after 10 s.
+# stop_group GROUP: asks a process group to end, and ends it after 10 s; at a notice, after 5.
 stop_group() {
     [[ -n $1 ]] && kill -TERM -- "-$1" 2>/dev/null || return 0
-    local _
-    for _ in {1..100}; do
+    local tries=100
+    [[ ! -s $NOTICE ]] || tries=50
+    while ((tries-- > 0)); do
         kill -0 -- "-$1" 2>/dev/null || return 0
         sleep 0.1
     done
@@ -93,10 +99,12 @@ stop_group() {
 
 finish() {
     local status=$?
-    trap : TERM INT USR1 # whatever comes now, the VM must still be deleted
+    trap : TERM INT HUP USR1 USR2 # whatever comes now, the VM must still be deleted
     trap - EXIT
     exec >&3 # a signal may have come while a command wrote to a file
     say "ending ($status): $reason"
+    [[ ! -s $NOTICE ]] || answer_in=5 # the VM has 30 s, a database that hangs has no end
+    stop_group "$beater"
     stop_group "$child"
     stop_group "$watcher"
     give_back && record_end "$status"
@@ -151,13 +159,15 @@ approve_event() {
 
 # --- the database ----------------------------------------------------------------------------------
 
-# query FILE SQL [SECONDS]: writes the answer's rows to FILE. psql finds the server and the password in
-# files: its arguments can be read by every user of the VM, its environment by every program of ours.
-query() {
-    PGSERVICEFILE=$HOME_DIR/pg_service.conf PGPASSFILE=$HOME_DIR/pgpass PGCONNECT_TIMEOUT=15 \
-        attend timeout -k 5 "${3:-300}" psql -XqtAw -v ON_ERROR_STOP=1 "service=powerlift" \
-        -c "$2" >"$1"
+# ask SQL COMMAND...: what psql answers, run by COMMAND. It finds the server and the password in files:
+# its arguments can be read by every user of the VM, its environment by every program of ours.
+ask() {
+    PGSERVICEFILE=$HOME_DIR/pg_service.conf PGPASSFILE=$HOME_DIR/pgpass \
+        "${@:2}" psql -XqtAw -v ON_ERROR_STOP=1 "service=powerlift" -c "$1"
 }
+
+# query FILE SQL [SECONDS]: writes the answer's rows to FILE.
+query() { ask "$2" attend timeout -k 5 "${3:-$answer_in}" >"$1"; }
 
 # column NAME FILE: writes a text of the experiment to FILE, byte for byte (base64 on the way, since
 # psql ends every value with a line break of its own).
@@ -183,7 +193,7 @@ read_wheels() {
     for code in "${codes[@]}"; do
         name=$(base64 -d <<<"$code")
         query answer "SELECT encode(embedded, 'base64') FROM wheel WHERE experiment_id = $EXPERIMENT_ID
-                      AND name = convert_from(decode('$code', 'base64'), 'UTF8')" &&
+                      AND name = convert_from(decode('$code', 'base64'), 'UTF8')" 600 &&
             base64 -d answer >"wheels/${name##*/}" || return 1
     done
 }
@@ -202,7 +212,7 @@ record_start() {
                     location text, zone text, priority text, image text, image_version text,
                     cpu_model text, cpus integer, memory_bytes bigint, kernel text,
                     started_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz,
-                    outcome text, exit_code integer, log text,
+                    outcome text, exit_code integer, log text, seen_at timestamptz DEFAULT now(),
                     PRIMARY KEY (experiment_id, runner_id));
                 CREATE TABLE IF NOT EXISTS powerlift_fleet_trial (
                     trial_id integer PRIMARY KEY, experiment_id integer, runner_id integer);
@@ -223,10 +233,28 @@ record_start() {
     fi
 }
 
+# Tells the fleet each minute that this VM lives. Where the fleet has ended this VM's row it has given the
+# VM up, and its trial to another: then it goes at once, whatever the script would still write.
+keep_alive() {
+    [[ $recorded == true ]] || return 0
+    local row
+    set -m
+    while sleep "$BEAT_PAUSE" && kill -0 "$$"; do
+        ! row=$(beat 2>/dev/null) || [[ -n $row ]] || kill -USR2 "$$"
+    done &
+    beater=$!
+    set +m
+}
+
+beat() {
+    ask "UPDATE powerlift_fleet_runner SET seen_at = now() WHERE experiment_id = $EXPERIMENT_ID
+           AND runner_id = $RUNNER_ID AND ended_at IS NULL RETURNING 1" timeout --foreground -k 5 30
+}
+
 record_end() {
     [[ $recorded == true ]] || return 0
-    query answer "UPDATE powerlift_fleet_runner SET ended_at = now(), exit_code = $1,
-                    outcome = $(sql_text "$reason")
+    query answer "UPDATE powerlift_fleet_runner SET ended_at = coalesce(ended_at, now()),
+                    exit_code = $1, outcome = coalesce(outcome, $(sql_text "$reason"))
                   WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" ||
         say "how this VM ended could not be recorded"
     keep_log 2>/dev/null || say "the end of this log could not be kept"
@@ -242,7 +270,7 @@ keep_log() {
             END IF;
         END \$\$;
         UPDATE powerlift_fleet_runner SET log = convert_from(decode('$log', 'base64'), 'UTF8')
-        WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" 10
+        WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" $((answer_in < 10 ? answer_in : 10))
 }
 
 # The last 32 KB of the console log, in base64, as text that a database takes. cloud-init's output goes
@@ -348,7 +376,7 @@ make_venv() {
         installer=(uv pip install --python "$PYTHON")
     else
         attend python3 -m venv --clear venv || return 1
-        if attend timeout -k 5 120 "$PYTHON" -m pip install -q uv; then
+        if attend timeout -k 5 120 "$PYTHON" -m pip install -q uv && venv/bin/uv --version; then
             installer=(venv/bin/uv pip install --python "$PYTHON")
         else
             installer=("$PYTHON" -m pip install)
@@ -463,6 +491,7 @@ main() {
     grep -q '[^[:space:]]' startup.py || fail "the script of experiment $EXPERIMENT_ID is empty"
     retry "$DATABASE_PATIENCE" read_wheels || fail "the experiment's wheels cannot be read"
 
+    keep_alive
     install_shell
     begin_fetch_az
     split_words pip_install || fail "pip_install cannot be split into words: a quote is not closed"
@@ -474,7 +503,8 @@ main() {
 }
 
 trap finish EXIT
-trap 'fail "told to stop by a signal"' TERM INT
-trap 'fail "Azure has announced that it takes this VM"' USR1
+trap 'fail "told to stop by a signal" 143' TERM INT HUP
+trap 'fail "Azure has announced that it takes this VM" 143' USR1
+trap 'fail "the fleet has given this VM up" 143' USR2
 main
 exit 0

@@ -35,6 +35,9 @@ OUTAGE = timedelta(minutes=15)
 """How long Azure may have faults before the VMs that it was asked for are given up."""
 BURST = 180
 """Writes that Azure takes at once: of its bucket of 200 the rest is left to others."""
+SILENT_COUNTS = 10
+"""Counts, minutes apart from the first to the last: as long as VMs have to be heard again once the
+database is back."""
 THRICE = 3
 """VMs lost to the same fault that another VM would meet as well: then no more are asked for."""
 
@@ -105,6 +108,10 @@ class FleetState:
     """When the trials were last to be counted, ISO 8601."""
     counted: bool = True
     """Whether they were, and the VMs noted."""
+    silent: dict[str, int] = field(default_factory=dict)
+    """VMs that give no sign of life, by ordinal: how many counts in a row have found them so."""
+    done: list[int] = field(default_factory=list)
+    """Ordinals of VMs whose script has ended, and which could not delete themselves."""
     provisioned_at: str | None = None
     trials_ended_at: str | None = None
     reason: Failure | None = None
@@ -445,6 +452,19 @@ class FleetState:
         return [
             machine for machine in self.machines.values() if machine["noted"] != standing(machine)
         ]
+
+    def hear(self, told: Mapping[str, Any]) -> None:
+        """Take in which VMs were found `silent` and `done`. Without an answer nobody is silent: while
+        the database is away, no VM can give a sign of life.
+        """
+        found = [str(ordinal) for ordinal in told.get("silent", ())]
+        self.silent = {ordinal: self.silent.get(ordinal, 0) + 1 for ordinal in found}
+        self.done = list(told.get("done", ()))
+
+    def mute(self) -> list[int]:
+        """Ordinals of running VMs that were found silent for SILENT_COUNTS times in a row."""
+        found = [int(one) for one, counts in self.silent.items() if counts >= SILENT_COUNTS]
+        return [one for one in found if self.machines[one]["state"] == "running"]
 
     def trials_left(self) -> bool:
         """Whether a trial is open, as far as we know; without an answer we must assume so."""

@@ -51,7 +51,7 @@ def release(
     """Put the open trials of runners that are gone back to the queue. Returns the runners that held
     some.
 
-    `reasons` tells, by runner, why its VM is gone, where that is to be held against the trial: one
+    `reasons` tells, by runner, which VM is gone and why, where that is to be held against the trial: one
     that was lost LOSSES times is marked as failed instead, with the last reason. Losses are kept in a
     table of our own, so the answer is the same when this is done twice; without the right to make
     one, a trial goes back however often.
@@ -105,4 +105,5 @@ _SPENT = """
 
 
 def _given_up(reason: str) -> str:
-    return f"The trial was lost {LOSSES} times with the VM that ran it, and is given up. {reason}"
+    lost = f"The trial was lost {LOSSES} times with the VM that ran it, and is given up."
+    return f"{lost} The last was {reason}"

@@ -44,6 +44,7 @@ def stock(
         fleet.note(*failed[0])
     if results[0]["ok"]:
         fleet.trials = results[0]["trials"]
+    fleet.hear(results[0] if results[0]["ok"] else {})
     return bool(results[0]["ok"])
 
 
@@ -56,6 +57,7 @@ def _task(fleet: FleetState, part: list[Machine], at: str, *, first: bool) -> di
         # Of the fleet, and so once: a count of 100,000 trials takes 0.2 s.
         "counts": first,
         "counted": fleet.trials if first else None,
+        "idle": first and fleet.phase == "watch",
     }
 
 

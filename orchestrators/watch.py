@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from fleet.state import FleetState
 from fleet.status import why_no_more
 from orchestrators.create import fill
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
-from orchestrators.reconcile import check_deadline, note_lost, reconcile
+from orchestrators.reconcile import check_deadline, delete, give_up, note_lost, reconcile
 from orchestrators.stock import stock
 
 TICKS = 20
@@ -22,6 +23,7 @@ TICKS = 20
 history also shows the VMs' records to the world as they are now."""
 GRACE = timedelta(minutes=10)
 """How long a VM may stay after the last trial: its role can take ten minutes to act."""
+SEE_LOG = "Look at the VM's log; it is kept after its end."
 REVOKED_AT_ONCE = 10
 """VMs per activity; their roles are taken back side by side."""
 
@@ -53,9 +55,21 @@ def take_stock(context: Context, fleet: FleetState) -> Steps:
         fleet.trials_ended_at = None  # somebody may have added some
     elif fleet.trials_ended_at is None:
         fleet.trials_ended_at = context.current_utc_datetime.isoformat()
+    yield from end_idle(context, fleet)
     if fleet.unreleased:
         yield from clean_up(context, fleet)
     return counted
+
+
+def end_idle(context: Context, fleet: FleetState) -> Steps:
+    """Give up the VMs that are silent, whatever they hold, and delete those that are done."""
+    mute = fleet.mute()
+    if mute:
+        text = (
+            "The VM runs, and its script gives no sign of life: it may hang, or never have begun."
+        )
+        yield from give_up(context, fleet, mute, failure("VmSilent", text, "replace", SEE_LOG))
+    yield from delete(context, fleet, fleet.done)
 
 
 def clean_up(context: Context, fleet: FleetState) -> Steps:
@@ -75,8 +89,11 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
     task = {"order": fleet.order, "ordinals": gone, "reasons": reasons}
     released = yield from attempt(context, release_trials, task)
     if released["ok"]:
-        lost = [ordinal for ordinal in gone if _was_lost(fleet, ordinal, released["held"])]
+        quit_ = released["quit"]
+        there = [ordinal for ordinal in gone if str(ordinal) not in quit_]
+        lost = [ordinal for ordinal in there if _was_lost(fleet, ordinal, released["held"])]
         note_lost(context, fleet, lost, ran=True)
+        note_failed(context, fleet, quit_)
     for result in (*results, released):
         if not result["ok"]:
             fleet.note(result["failure"], "tried again at the next tick")
@@ -84,12 +101,22 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
         fleet.unreleased = [ordinal for ordinal in fleet.unreleased if ordinal not in gone]
 
 
+def note_failed(context: Context, fleet: FleetState, outcomes: Mapping[str, str | None]) -> None:
+    """VMs whose script could not do its work, in its own words. Another would meet the same."""
+    for ordinal, outcome in outcomes.items():
+        machine = fleet.machines[int(ordinal)]
+        if outcome is None or machine["ended"] is not None:
+            continue
+        reason = failure("ScriptFailed", f"{machine['name']}: {outcome}", "fail_machine", SEE_LOG)
+        fleet.fail(int(ordinal), reason, context.current_utc_datetime, ran=True)
+
+
 def _why_gone(machine: Machine) -> str:
     """For the trial that a VM held: in the words that its user reads in the results."""
-    where = f"The last was {machine['name']} ({label(machine['place'])})"
+    where = f"{machine['name']} ({label(machine['place'])})"
     ended = machine["ended"]
     if ended is None:
-        return f"{where}, which went while it ran the trial."
+        return f"{where}, which went without a word."
     return f"{where}: {ended['code']}: {ended['message']}"
 
 

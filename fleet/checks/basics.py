@@ -51,6 +51,18 @@ def custom_data(survey: Survey) -> Iterator[Finding]:
         yield Finding("fault", fault, "Shorten the request's uri.", "CustomDataTooLarge")
 
 
+def runner_ids(survey: Survey) -> Iterator[Finding]:
+    """A runner takes the trials that bear its number, so no two VMs of an experiment may share one."""
+    other = survey.neighbour
+    if isinstance(other, Missing):
+        yield unseen("Whether the runner ids are free", other)
+    elif other is None:
+        yield Finding("ok", "No other batch of the experiment has these runner ids")
+    else:
+        text = f"Batch {other} of the same experiment has the same runner ids."
+        yield Finding("fault", text, "Submit under another batch_id.", "RunnerIdsTaken")
+
+
 def _unanswered(missing: Missing) -> Finding:
     if not isinstance(missing.error, DatabaseUnreachable):
         return unseen("The experiment", missing)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from azure.core.exceptions import AzureError
 
-from fleet import machines, names, places, trials
+from fleet import ledger, machines, names, places, trials
 from fleet.azure import Azure
 from fleet.bodies import Body
 from fleet.database import DatabaseUnreachable
@@ -88,6 +88,8 @@ class Survey:
     assignments: int | Missing
     """How many role assignments the subscription holds."""
     custom_data_fault: str | None
+    neighbour: int | Missing | None
+    """Another batch with the same runner ids."""
 
     @cached_property
     def wanted(self) -> int:
@@ -150,12 +152,13 @@ async def take(connection: Azure, uri: str, order: Order) -> Survey:
     """Look at all that the checks need. Raises nothing that a look may meet."""
     # The regions wait for the group where it is the group that says which ones they are.
     group = asyncio.ensure_future(_look(connection.resource_group()))
-    seen, counted, regions, permissions, assignments = await asyncio.gather(
+    seen, counted, regions, permissions, assignments, neighbour = await asyncio.gather(
         group,
         _look(asyncio.to_thread(trials.count, uri, order["experiment_id"])),
         _regions(connection, order, group),
         _permissions(connection, scopes(order)),
         _look(connection.count_assignments()),
+        _look(asyncio.to_thread(ledger.neighbour, uri, order)),
     )
     located: Order = {**order, "location": _location(order, seen)}
     return Survey(
@@ -166,6 +169,7 @@ async def take(connection: Azure, uri: str, order: Order) -> Survey:
         permissions=permissions,
         assignments=assignments,
         custom_data_fault=_custom_data_fault(order, uri),
+        neighbour=neighbour,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -24,6 +25,8 @@ from fleet.startup import Startup, render
 from local.postgres import Postgres
 
 _RECORD = r"""printf '%s\x1f' "$@" >>"$ROOT/${0##*/}.calls"; echo >>"$ROOT/${0##*/}.calls" """
+PATIENCE = 120
+"""Seconds for a VM's life: the cores are shared."""
 NOTHING = "def trial(trial):\n    pass\n"
 
 
@@ -176,6 +179,7 @@ class Machine:
     psql: Path
     env: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    took: float = 0.0
     without_packages: bool = False
 
     @property
@@ -240,11 +244,11 @@ class Machine:
             "POWERLIFT_TURN_PAUSE": "0",
         }
 
-    def run(self, startup: Startup, timeout: float = 60) -> int:
+    def run(self, startup: Startup, timeout: float = PATIENCE) -> int:
         self.start(startup)
         return self.wait(timeout)
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         assert self.process is not None
         return self.process.wait(timeout)
 
@@ -257,10 +261,28 @@ class Machine:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
 
+    def left(self) -> list[str]:
+        """The command lines of processes that its script has left running."""
+        lines = []
+        for pid in self._left():
+            with contextlib.suppress(OSError):  # ended meanwhile
+                lines.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
+        return lines
+
+    def _left(self) -> Iterator[int]:
+        assert self.process is not None
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(session) == self.process.pid and state != "Z":
+                    yield int(entry.name)
+
     def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
+        if self.process is not None:
+            self.process.terminate()
             self.process.wait(30)
+            for pid in self._left():  # where a test has killed the script alone
+                os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager

@@ -112,6 +112,7 @@ def survey(asked: Order | None = None, **changes: Any) -> Survey:
         "permissions": {scope: [OWNER] for scope in scopes(asked)},
         "assignments": 1,
         "custom_data_fault": None,
+        "neighbour": None,
     }
     return Survey(order=asked, **{**usual, **changes})
 
@@ -219,6 +220,11 @@ def test_a_database_that_does_not_answer_is_a_fault():
 
 def test_custom_data_that_is_too_large_is_a_fault():
     assert one(survey(custom_data_fault="It is too large."), "custom_data")["status"] == "fault"
+
+
+def test_a_batch_whose_runner_ids_another_has_is_refused():
+    [fault] = judge(survey(neighbour=7))["faults"]
+    assert (fault["code"], "Batch 7" in fault["message"]) == ("RunnerIdsTaken", True)
 
 
 # Quotas

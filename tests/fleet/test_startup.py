@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import subprocess
 from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from fleet.startup import CustomDataTooLarge, Startup, custom_data, render
+from fleet.startup import STEADY, CustomDataTooLarge, Startup, custom_data, render
 
 PLAIN = Startup(
     experiment_id=17,
@@ -73,14 +74,27 @@ def test_says_whether_to_delete(wanted, word):
     ],
 )
 def test_sqlalchemy_gets_a_dialect_it_has_a_driver_for(given, taken):
-    assert decoded(replace(PLAIN, uri=given), "DB_URL_BASE64") == taken
+    assert decoded(replace(PLAIN, uri=given), "DB_URL_BASE64").partition("?")[0] == taken
+
+
+def test_a_connection_that_azure_forgets_is_found_dead_in_a_minute():
+    """Its NAT drops what is idle for 4 minutes, and a trial takes longer."""
+    options = parse_qs(urlsplit(decoded(PLAIN, "DB_URL_BASE64")).query)
+    assert {name: options[name] for name in STEADY} == {one: [what] for one, what in STEADY.items()}
+
+
+def test_what_a_uri_says_of_its_connection_counts():
+    startup = replace(PLAIN, uri="postgresql://u@h/d?keepalives_idle=5&connect_timeout=3")
+    options = parse_qs(urlsplit(decoded(startup, "DB_URL_BASE64")).query)
+    assert (options["keepalives_idle"], options["connect_timeout"]) == (["5"], ["3"])
 
 
 def test_psql_gets_all_but_the_password_as_a_service():
     service = decoded(PLAIN, "PG_SERVICE_BASE64")
     wanted = ["host=db.example.com", "port=6543", "user=ada", "dbname=bench"]
+    steady = [f"{name}={value}" for name, value in STEADY.items()]
     assert service.split("\n") == [
-        "[powerlift]", *wanted, "sslmode=require", "application_name=a b", "",
+        "[powerlift]", *steady, *wanted, "sslmode=require", "application_name=a b", "",
     ]  # fmt: skip
 
 

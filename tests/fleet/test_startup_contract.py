@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from itertools import product
 from pathlib import Path
 
@@ -108,6 +109,22 @@ def trial(trial):
 
 SIGNAL = "told to stop by a signal"
 NOTICE = "Azure has announced that it takes this VM"
+GIVEN_UP = "the fleet has given this VM up"
+
+
+def give_up(vm, database, experiment):
+    """As the fleet does with a VM that it cannot see any more: its trial is another's now."""
+    database.sql("UPDATE trial SET runner_id = 99 WHERE experiment_id = %s", experiment)
+    database.sql(
+        "UPDATE powerlift_fleet_runner SET ended_at = now() WHERE experiment_id = %s", experiment
+    )
+
+
+STOPS = {
+    SIGNAL: lambda vm, *_: vm.process.send_signal(signal.SIGTERM),
+    NOTICE: lambda vm, *_: vm.announce(),
+    GIVEN_UP: give_up,
+}
 
 
 @pytest.fixture(scope="class")
@@ -119,26 +136,28 @@ def reason(case):
 def stopped(case, vm, benchmark_database, startup, reason):
     """The experiment of a VM that was stopped in the middle of its trial."""
     experiment = benchmark_database.experiment(RUNNERS[case[0]], trials=1, trial_fn=STAYS)
+    vm.env["POWERLIFT_BEAT_PAUSE"] = "0.2"
     vm.start(startup(experiment))
     vm.until(lambda: (vm.root / "sleeper").exists() and (vm.root / "sleeper").read_text()[-1:])
-    if reason == SIGNAL:
-        vm.process.send_signal(signal.SIGTERM)
-    else:
-        vm.announce()
+    began = time.monotonic()
+    STOPS[reason](vm, benchmark_database, experiment)
     vm.wait()
+    vm.took = time.monotonic() - began
     return experiment
 
 
-@pytest.mark.parametrize(
-    "case", list(product(RUNNERS, [SIGNAL, NOTICE])), indirect=True, scope="class"
-)
+@pytest.mark.parametrize("case", list(product(RUNNERS, STOPS)), indirect=True, scope="class")
 class TestStopInTheMiddle:
-    def test_gives_the_trial_back_without_its_measures(self, vm, benchmark_database, stopped):
+    def test_gives_the_trial_back_without_its_measures(
+        self, vm, benchmark_database, stopped, reason
+    ):
+        """One that is another's by now is left to that."""
         [trial] = benchmark_database.trials(stopped)
         measures = benchmark_database.sql(
             "SELECT count(*) FROM measure_outcome WHERE trial_id = %s", trial["id"]
         )[0][0]
-        assert (trial["runner_id"], trial["start_time"], measures) == (-1, None, 0), vm.log
+        found = (trial["runner_id"], trial["start_time"] is None, measures)
+        assert found == ((-1, True, 0) if reason != GIVEN_UP else (99, False, 1)), vm.log
 
     def test_ends_what_the_trial_has_started(self, vm, stopped):
         sleeper = (vm.root / "sleeper").read_text().strip()
@@ -146,11 +165,17 @@ class TestStopInTheMiddle:
 
     def test_says_why_in_log_and_database(self, vm, benchmark_database, stopped, reason):
         recorded = benchmark_database.runner(stopped)["outcome"]
-        assert (recorded, f"ending (1): {reason}" in vm.log) == (reason, True), vm.log
+        assert (recorded, f"ending (143): {reason}" in vm.log) == (reason, True), vm.log
 
     def test_deletes_the_vm(self, vm, stopped):
         assert len(vm.azure.deletes) == 1, vm.log
 
+    def test_takes_less_than_the_30_seconds_that_azure_gives(self, vm, stopped):
+        assert vm.took < 30, vm.log
+
+    def test_leaves_no_process(self, vm, stopped):
+        assert vm.left() == [], vm.log
+
     def test_lets_azure_go_on_at_a_notice_alone(self, vm, stopped, reason):
-        approved = [] if reason == SIGNAL else [{"StartRequests": [{"EventId": "an-event"}]}]
+        approved = [] if reason != NOTICE else [{"StartRequests": [{"EventId": "an-event"}]}]
         assert vm.azure.approved == approved, vm.log

@@ -133,6 +133,9 @@ class TestOnceDone:
     def test_has_fetched_the_cli_meanwhile(self, vm, code):
         assert vm.calls("curl")[0][-1] == "https://aka.ms/InstallAzureCLIDeb", vm.log
 
+    def test_has_left_no_process(self, vm, code):
+        assert vm.left() == [], vm.log
+
     def test_has_asked_apt_for_nothing_that_was_there(self, vm, code):
         assert vm.calls("apt-get") == [], vm.log
 
@@ -220,7 +223,7 @@ def ended(vm, database, startup) -> tuple[int, str, str | None, int]:
     """Run a VM that cannot do its work: exit code, reason in the console log and in the database,
     deletions."""
     code = vm.run(startup)
-    reasons = [line.partition("ending (1): ")[2] for line in vm.log.splitlines()]
+    reasons = [line.partition(f"ending ({code}): ")[2] for line in vm.log.splitlines()]
     recorded = [row["outcome"] for row in database.runners(startup.experiment_id)]
     return code, "".join(reasons), "".join(recorded), len(vm.azure.deletes)
 
@@ -305,12 +308,12 @@ def test_gives_its_trial_back_when_it_gives_up(vm, benchmark_database, startup):
 
 
 def test_pauses_grow_while_nothing_comes_of_the_script(vm, benchmark_database, startup):
-    vm.program("sleep")
+    vm.program("sleep", "[[ $1 != 60 ]] || exec /bin/sleep 60")
     vm.env["POWERLIFT_TURN_PAUSE"] = "2"
 
     vm.run(startup(benchmark_database.experiment("def", trials=1)))
 
-    pauses = [seconds for [seconds] in vm.calls("sleep") if seconds != "0.1"]
+    pauses = [seconds for [seconds] in vm.calls("sleep") if seconds not in ("0.1", "60")]
     assert pauses == ["0", "2", "8", "18", "32"], vm.log
 
 
@@ -392,24 +395,6 @@ def test_vms_that_come_first_together_make_the_tables_once(
 
     runners = sorted(row["runner_id"] for row in benchmark_database.runners(experiment))
     assert (codes, runners) == ((0, 0), [1, 2]), vm.log + other_vm.log
-
-
-@pytest.mark.parametrize("kind", ["Terminate", "Redeploy", "Reboot"])
-def test_goes_before_any_end_that_azure_announces(vm, benchmark_database, startup, kind):
-    vm.announce(kind)
-
-    reason = "Azure has announced that it takes this VM"
-    experiment = benchmark_database.experiment("import time\ntime.sleep(1000)", trials=1)
-    assert ended(vm, benchmark_database, startup(experiment))[1::2] == (reason, 1), vm.log
-
-
-@pytest.mark.parametrize(
-    ("kind", "machine"), [("Freeze", "powerlift-vm-1-0007"), ("Preempt", "powerlift-vm-1-0008")]
-)
-def test_stays_for_a_pause_and_for_another_vms_end(vm, benchmark_database, startup, kind, machine):
-    vm.announce(kind, machine)
-
-    assert vm.run(startup(benchmark_database.experiment(DONE))) == 0, vm.log
 
 
 def test_waits_for_no_answer_about_events(vm, benchmark_database, startup):

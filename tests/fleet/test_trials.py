@@ -73,10 +73,12 @@ def test_a_trial_that_is_lost_too_often_says_with_which_vm(benchmark_database: A
     number = hold(HELD_BY)
     for runner in range(HELD_BY, HELD_BY + LOSSES):
         take(benchmark_database, number, runner)
-        release(benchmark_database.uri, number, [runner], {runner: f"It was runner {runner}."})
+        release(benchmark_database.uri, number, [runner], {runner: f"VM {runner}: evicted."})
     (trial,) = benchmark_database.trials(number)
     assert (trial["runner_id"], trial["end_time"] is not None) == (-2, True)
-    assert trial["errmsg"].endswith(f"is given up. It was runner {HELD_BY + LOSSES - 1}.")
+    assert trial["errmsg"].endswith(
+        f"is given up. The last was VM {HELD_BY + LOSSES - 1}: evicted."
+    )
 
 
 def test_one_that_a_cancel_took_away_may_be_lost_as_often_as_it_likes(

@@ -146,6 +146,7 @@ def test_every_check_has_its_line(planner: Planner):
             "resource_group",
             "trials",
             "custom_data",
+            "runner_ids",
             "rights",
             "role_assignments",
             "sizes",

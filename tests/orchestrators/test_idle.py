@@ -1,0 +1,78 @@
+"""VMs that stand and do no work: the fleet ends them, says why, and loses no trial."""
+
+from __future__ import annotations
+
+import itertools
+
+from fleet.names import runner_id
+from local.stack import Stack
+from tests.harness import Api, eventually, experiment, lose_vm, sql, standing
+
+BATCHES = itertools.count(4600)
+SPOT = {"priority": "Spot", "vm_size": "Standard_D2s_v5", "location": "eastus"}
+
+
+def tell(stack: Stack, number: int, batch: int, ordinal: int, **columns: str) -> None:
+    """As a VM's script does: its row, with these columns (SQL)."""
+    sql(
+        stack,
+        f"INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, {', '.join(columns)})"
+        f" VALUES ({number}, {runner_id(batch, ordinal)}, {', '.join(columns.values())})",
+    )
+
+
+def has_table(stack: Stack) -> bool | None:
+    return sql(stack, "SELECT to_regclass('powerlift_fleet_runner')")[0][0] and True
+
+
+def codes(api: Api, fleet_id: str) -> dict[str, int]:
+    return {one["code"]: one["count"] for one in api.get(fleet_id).json()["failures"]}
+
+
+def test_a_vm_that_falls_silent_is_replaced_and_its_trial_is_another_s(stack: Stack, api: Api):
+    batch, number = next(BATCHES), experiment(stack, trials=1)
+    fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=batch)
+    api.wait(fleet_id, "watch")
+    eventually(lambda: has_table(stack))
+    take = "UPDATE trial SET start_time = now(), runner_id = %s WHERE experiment_id = %s"
+    sql(stack, take, runner_id(batch, 0), number)
+    tell(stack, number, batch, 0, seen_at="now() - interval '1 hour'")
+
+    eventually(lambda: codes(api, fleet_id) == {"VmSilent": 1} or None)
+    given = "SELECT runner_id FROM trial WHERE experiment_id = %s"
+    eventually(lambda: sql(stack, given, number) == [(-1,)] or None)
+    eventually(lambda: api.get(fleet_id).json()["machines"]["running"] == 1 or None)
+    ended = "SELECT ended_at IS NOT NULL FROM powerlift_fleet_runner WHERE runner_id = %s"
+    assert sql(stack, ended, runner_id(batch, 0)) == [(True,)]
+    api.end(fleet_id)
+    assert standing(stack, batch) == []
+
+
+def test_a_vm_that_cannot_delete_itself_is_deleted(stack: Stack, api: Api):
+    batch, number = next(BATCHES), experiment(stack, trials=2)
+    fleet_id = api.start(experiment_id=number, n_instances=2, batch_id=batch)
+    api.wait(fleet_id, "watch")
+    eventually(lambda: has_table(stack))
+    tell(stack, number, batch, 0, ended_at="now() - interval '1 hour'", exit_code="0")
+
+    eventually(lambda: api.get(fleet_id).json()["machines"]["gone"] == 1 or None)
+    shown = api.get(fleet_id).json()
+    api.end(fleet_id)
+    assert (shown["phase"], shown["machines"]["running"], shown["failures"]) == ("watch", 1, [])
+
+
+def test_spot_vms_whose_script_fails_are_not_asked_for_without_an_end(stack: Stack, api: Api):
+    """Gone while trials are ready, they look like evicted ones, in whose stead others are made."""
+    batch, number = next(BATCHES), experiment(stack, trials=9)
+    fleet_id = api.start(experiment_id=number, n_instances=3, batch_id=batch, **SPOT)
+    api.wait(fleet_id, "watch")
+    eventually(lambda: has_table(stack))
+    for ordinal in range(3):
+        tell(stack, number, batch, ordinal, outcome="'a package is missing'", exit_code="1")
+        lose_vm(stack, batch, ordinal)
+
+    fleet = api.wait(fleet_id, "failed")
+
+    [group] = fleet["failures"]
+    told = (group["code"], group["count"], "a package is missing" in group["message"])
+    assert (fleet["reason"]["code"], told) == ("TrialsLeft", ("ScriptFailed", 3, True))
