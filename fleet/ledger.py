@@ -175,8 +175,8 @@ def idle(uri: str, order: Order) -> Idle:
     """The VMs of a fleet that cost and do nothing, by what was noted of them and what they have told.
 
     A VM that never told anything and holds a trial is at work all the same. Where the database role may
-    have no table of ours, no VM can tell anything, and none counts as silent. Raises
-    DatabaseUnreachable.
+    have no table of ours, or the database can only be read, no VM can tell anything, and none counts as
+    silent. Raises DatabaseUnreachable.
     """
     fleet = {"batch": order["batch_id"], "began": order["created_at"]}
     limits = {"silence": SILENCE, "first_words": FIRST_WORDS, "lingering": LINGERING}
@@ -185,7 +185,8 @@ def idle(uri: str, order: Order) -> Idle:
         if not has_machines or not may_make(cursor, "powerlift_fleet_runner", logs.MAKE):
             return Idle([], [])
         found = _rows(cursor, _IDLE, {**fleet, **limits})
-    silent = [ordinal for ordinal, has_ended in found if not has_ended]
+        [(is_mute,)] = _rows(cursor, "SELECT current_setting('transaction_read_only')::boolean", ())
+    silent = [ordinal for ordinal, has_ended in found if not has_ended and not is_mute]
     done = [ordinal for ordinal, has_ended in found if has_ended]
     return Idle(silent, done if order["delete_on_complete"] else [])
 

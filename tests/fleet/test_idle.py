@@ -149,3 +149,12 @@ def test_a_batch_far_away_may_have_the_same_runner_ids(
         batch if shared else None,
         None,
     )
+
+
+def test_where_no_vm_could_write_none_is_silent(make: Callable[..., Fleet]):
+    """A full disk makes a database of Azure's readable alone: every VM is out of words then."""
+    fleet = make()
+    fleet.runs(AN_HOUR_AGO)
+    fleet.tells(seen_at=AN_HOUR_AGO)
+    full = f"{fleet.uri}?options=-cdefault_transaction_read_only%3Don"
+    assert idle(full, fleet.order) == Idle([], [])
