@@ -27,6 +27,9 @@ BATCH_BITS = 53
 DATABASE = r"^[Pp][Oo][Ss][Tt][Gg][Rr][Ee][Ss]([Qq][Ll])?(\+[-.A-Za-z0-9]*)?://[^\x00-\x20\x7f]+$"
 """What JSON Schema can say of a database URI; `uri_faults` says the rest."""
 
+TOLD, NAMED = 20, 100
+"""Faults in a refusal's text, and characters of a pointer there."""
+
 WEEK = 7 * 24 * 3600.0
 
 # In patterns: \x00-\x1f\x7f are control characters, which neither Azure nor PostgreSQL takes.
@@ -82,10 +85,15 @@ class Fault(dict[str, str]):
 
 
 class RequestRefused(ValueError):
-    """A request that cannot be a fleet; `faults` lists every reason. Holds no value of the request."""
+    """A request that cannot be a fleet; `faults` lists every reason. Holds no value of the request.
+
+    As text it is a line for a log: names of fields are whatever their sender likes.
+    """
 
     def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in faults))
+        told = [f"{fault['pointer'][:NAMED]}: {fault['detail']}" for fault in faults[:TOLD]]
+        told += [f"and {len(faults) - TOLD} more"] if len(faults) > TOLD else []
+        super().__init__(" ".join("; ".join(told).split()))
         self.faults = faults
 
 

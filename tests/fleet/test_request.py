@@ -134,3 +134,19 @@ def test_a_chosen_batch_survives_javascript(key: str):
 
 def test_without_a_key_every_batch_is_another():
     assert chosen_batch(parse(LEAST), None) != chosen_batch(parse(LEAST), None)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["\nforged line"], [f"x{n}" for n in range(50_000)], ["x" * 900_000]],
+    ids=["of lines", "of many", "of a long one"],
+)
+def test_no_name_of_a_field_fills_or_forges_a_log(names: list[str]):
+    with pytest.raises(RequestRefused) as refused:
+        parse({**LEAST, **dict.fromkeys(names, 1)})
+    text = str(refused.value)
+    assert (len(text) < 5_000, text.splitlines(), len(refused.value.faults)) == (
+        True,
+        [text],
+        len(names),
+    )
