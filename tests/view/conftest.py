@@ -50,9 +50,9 @@ class Visit:
 Open = Callable[..., Visit]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """For this package alone: while Playwright's loop runs in a thread, asyncio.run does not."""
+    """For one module at a time: while Playwright's loop runs in a thread, asyncio.run does not."""
     chromium = find_chromium(CACHE)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(
