@@ -7,12 +7,16 @@ from the index that the environment is configured for. The system's packages (ps
 for all of them, so apt's time is no part of it. The naive script does as Powerlift's: pip, one thing
 after the other. With the Azure CLI first it also installs the CLI before anything else, by pip from
 the same index, since Microsoft's Debian package is not in it; ours needs none.
+
+Beside the seconds stand those of a processor that were used: they hardly depend on what else this
+machine does.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -22,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 from rich.console import Console
@@ -51,27 +55,36 @@ DB_URL=${DB_URL/:/+psycopg2:} exec venv/bin/python startup.py
 CLI = "python3 -m venv cli && cli/bin/pip install --quiet azure-cli"
 
 
+class Boot(NamedTuple):
+    """What one VM took."""
+
+    seconds: float
+    """From its boot until its first trial."""
+    cpu: float
+    """Seconds of a processor, that trial included: it takes none worth the name."""
+
+
 def main() -> None:
     options = _options()
     ways = {"ours": "", "naive: pip": NAIVE.replace("CLI", "")}
     if not options.without_cli:
         ways["naive: the CLI first, then pip"] = NAIVE.replace("CLI", CLI)
     console = Console()
-    times: dict[str, list[float]] = {way: [] for way in ways}
+    boots: dict[str, list[Boot]] = {way: [] for way in ways}
     with tempfile.TemporaryDirectory() as state, Postgres(Path(state) / "postgres") as postgres:
         for turn in range(options.repeats):
             for way, script in ways.items():
                 console.print(f"{way} … ", end="", highlight=False)
                 with tempfile.TemporaryDirectory(dir=state) as directory:
                     name = f"{way} {turn}"
-                    seconds = measure(postgres, Path(directory), name, script)
-                console.print(f"{seconds:.1f} s", highlight=False)
-                times[way].append(seconds)
-    console.print(table(times))
+                    boot = measure(postgres, Path(directory), name, script)
+                console.print(f"{boot.seconds:.1f} s", highlight=False)
+                boots[way].append(boot)
+    console.print(table(boots))
 
 
-def measure(postgres: Postgres, directory: Path, name: str, script: str) -> float:
-    """Boot one VM. Returns the seconds until its first trial was taken by the script's Python.
+def measure(postgres: Postgres, directory: Path, name: str, script: str) -> Boot:
+    """Boot one VM, until its first trial was taken by the script's Python.
 
     `script` is bash, or empty for ours.
     """
@@ -80,7 +93,7 @@ def measure(postgres: Postgres, directory: Path, name: str, script: str) -> floa
     text = script or render(_startup(uri, number))
     contract = {"DB_URL": uri, "EXPERIMENT_ID": str(number), "RUNNER_ID": "1", "TIMEOUT": "600"}
     environment = _environment(directory, postgres) | (contract if script else {})
-    started = time.time()
+    started, used = time.time(), _cpu()
     with _machine(text, directory, environment) as process:
         while (ended := _ended(uri, number)) is None:
             if process.poll() is not None and _ended(uri, number) is None:
@@ -88,7 +101,13 @@ def measure(postgres: Postgres, directory: Path, name: str, script: str) -> floa
             if time.time() - started > PATIENCE:
                 raise TimeoutError(f"{name}: no trial in {PATIENCE:g} s")
             time.sleep(0.2)
-    return ended - started
+    return Boot(ended - started, _cpu() - used)
+
+
+def _cpu() -> float:
+    """Seconds of a processor that our children have used, those of them that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _ended(uri: str, number: int) -> float | None:
@@ -148,14 +167,19 @@ def _startup(uri: str, number: int) -> Startup:
     )  # fmt: skip
 
 
-def table(times: Mapping[str, list[float]]) -> Table:
-    """Seconds from boot to first trial: the median, and how many times ours."""
+def table(boots: Mapping[str, list[Boot]]) -> Table:
+    """From boot to first trial: medians, and how many times ours."""
     result = Table("startup script", title="From boot to first trial")
-    result.add_column("seconds", justify="right")
-    result.add_column("times ours", justify="right")
-    ours = median(times["ours"])
-    for way, taken in times.items():
-        result.add_row(way, f"{median(taken):.1f}", f"{median(taken) / ours:.1f}")
+    for column in ("seconds", "times ours", "of a processor", "times ours"):
+        result.add_column(column, justify="right")
+    found = {
+        way: [median(values) for values in zip(*some, strict=True)] for way, some in boots.items()
+    }
+    for way, took in found.items():
+        pairs = zip(took, found["ours"], strict=True)
+        result.add_row(
+            way, *(cell for one, ours in pairs for cell in (f"{one:.1f}", f"{one / ours:.1f}"))
+        )
     return result
 
 
