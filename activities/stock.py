@@ -7,7 +7,7 @@ import asyncio
 import azure.durable_functions as df
 
 from activities.recorded import Json, opened, recorded
-from fleet import ledger, telemetry, trials
+from fleet import idle, ledger, telemetry, trials
 from fleet.database import DatabaseUnreachable
 from fleet.failures import describe
 from fleet.records import Failure, Order
@@ -25,7 +25,7 @@ async def take_stock(task: Json) -> Json:
     `machines` are records of VMs (`ledger.record`) as they stood `at` that time, and `noted` is how
     they stood when they were last noted (`state.standing`). `counted` are the trials of the last
     count, where what has changed since is to be told. Where `idle` is true there are two members
-    more, unless it cannot be told now: `silent` and `done`, the ordinals of `ledger.Idle`.
+    more, unless it cannot be told now: `silent` and `done`, the ordinals of `idle.Idle`.
     """
     order: Order = task["order"]
     _, uri = opened(order)
@@ -59,7 +59,7 @@ async def _note(uri: str, task: Json) -> Failure | None:
 
 async def _idle(uri: str, order: Order) -> Json:
     try:
-        found = await asyncio.to_thread(ledger.idle, uri, order)
+        found = await asyncio.to_thread(idle.idle, uri, order)
     except DatabaseUnreachable as error:
         telemetry.failed(describe(error), "Idle VMs cannot be told")
         return {}

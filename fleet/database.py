@@ -16,6 +16,9 @@ CONNECT_TIMEOUT = 10
 STATEMENT_TIMEOUT = 20
 """Seconds. Together below every tick's patience, so that a slow database holds no orchestration."""
 
+ANSWER_PATIENCE = 5
+"""Seconds, once to connect and once for each statement, while somebody waits for an answer."""
+
 OUR_TABLES = "SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet'));"
 """Before tables of ours are made: whoever is first makes them, `startup.sh` too, and the rest wait."""
 
@@ -43,6 +46,12 @@ def connected(
             database.close()
     except psycopg2.Error as error:
         raise DatabaseUnreachable(_reason(error)) from None
+
+
+def rows(cursor: Any, statement: str, values: Any = ()) -> list[Any]:
+    """What a statement answers."""
+    cursor.execute(statement, values)
+    return list(cursor.fetchall())
 
 
 def may_make(cursor: Any, table: str, statements: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from fleet import names
 from fleet.answers import Cost, Machine, Progress
-from fleet.ledger import Course, Known, Runner
+from fleet.course import Course
+from fleet.ledger import Known, Runner
 from fleet.places import label
 from fleet.records import Order, Place
 

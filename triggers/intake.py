@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from fleet import ledger, logs, names, progress, status, telemetry
+from fleet import course, ledger, logs, names, progress, status, telemetry
 from fleet.account import opened
 from fleet.answers import Machine, Plan, Progress
 from fleet.azure import connect
@@ -123,11 +123,11 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
     _, uri = opened(order)
     ended = shown["updated_at"] if shown["phase"] in TERMINAL else None
     span = (order["experiment_id"], order.get("created_at"), ended)
-    course, machines = await asyncio.gather(
-        _asked(("course", uri, *span), ledger.course, uri, *span),
+    went, machines = await asyncio.gather(
+        _asked(("course", uri, *span), course.course, uri, *span),
         _machines(instance, order, uri),
     )
-    told = course if isinstance(course, ledger.Course) else None
+    told = went if isinstance(went, course.Course) else None
     return progress.progress(
         order,
         told,
@@ -135,7 +135,7 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
         Settings.read().prices,
         as_of=datetime.fromisoformat(ended) if ended else datetime.now(UTC),
         ended=ended is not None,
-        problem=None if told else str(course),
+        problem=None if told else str(went),
     )
 
 

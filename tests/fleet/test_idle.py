@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fleet.ledger import Idle, close, idle, neighbour, write
+from fleet.idle import Idle, close, idle
+from fleet.ledger import neighbour, write
 from fleet.names import runner_id
 from fleet.records import Order
 

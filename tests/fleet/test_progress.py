@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fleet.ledger import Course, Known, Runner, record
+from fleet.course import Course
+from fleet.ledger import Known, Runner, record
 from fleet.progress import machines, per_hour, price_of, progress, vm_hours
 from tests.fleets import NOW, SIZE, later, machine, order, place
 
