@@ -98,7 +98,7 @@ def plan(context: Context, fleet: FleetState) -> Steps:
     result = yield from attempt(context, plan_fleet, {"order": order})
     reasons = result["faults"] if result["ok"] else [result["failure"]]
     for reason in reasons:
-        fleet.note(reason, "refused the fleet; nothing was created")
+        fleet.note(reason, "ended before anything was created")
     if reasons:
         raise Ended("failed", reasons[0])
     resolved = result["resolved"]

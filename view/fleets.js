@@ -61,7 +61,8 @@ function updateRow(node, fleet, now) {
 
 function bar(node, trials) {
   const [number, { children: [complete, error] }] = node.children;
-  text(number, trials ? `${whole(ended(trials))} / ${whole(trials.total)}` : DASH);
+  const errors = trials?.error ? `, ${whole(trials.error)} with an error` : "";
+  text(number, trials ? `${whole(ended(trials))} / ${whole(trials.total)}${errors}` : DASH);
   css(complete, "width", `${trials?.total ? (100 * trials.complete) / trials.total : 0}%`);
   css(error, "width", `${trials?.total ? (100 * trials.error) / trials.total : 0}%`);
 }

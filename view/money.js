@@ -13,6 +13,7 @@ export function updateMoney(fleet, progress) {
   totals(fleet, progress?.trials ?? fleet.trials, hours, cost);
   text(byId("no-prices"), hours && !cost ? "No prices are known for these places; VM-hours only" : "");
   const rows = places(fleet.places, hours?.by_place ?? []);
+  show(byId("money-card"), rows.length || !isTerminal(fleet.phase));
   const make = () => el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, el("span", { class: "size" }), el("span", { class: "where" }), el("span", { class: "bad" })), ...[1, 2, 3, 4].map(() => el("td", { role: "cell", class: "n" })));
   keyed(byId("places"), rows, (row) => row.label, make, (node, row) => place(node, row, cost?.currency ?? "USD"));
 }

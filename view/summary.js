@@ -108,7 +108,7 @@ function title(fleet) {
 export function updateFailures({ failures, missing, warnings }) {
   show(byId("failures-card"), failures.length);
   const lost = Object.values(missing ?? {}).reduce((sum, n) => sum + n, 0);
-  text(byId("missing"), lost ? `${plural(lost, "VM")} missing for good or for now: ${codes(missing)}` : "");
+  text(byId("missing"), lost ? `${plural(lost, "VM")} missing: ${codes(missing)}` : "");
   const make = () => el("li", {}, el("p", { class: "head" }, el("b"), " ", el("span", { class: "code" })),
     el("p", { dir: "auto", class: "message" }), el("p", { class: "did", dir: "auto" }), el("p", { class: "todo", dir: "auto" }));
   keyed(byId("failures"), failures, (one) => one.code, make, (node, one) => {

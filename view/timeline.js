@@ -54,7 +54,7 @@ function refilter() {
   filters(counts);
   show(byId("vms"), rows.length);
   show(byId("vms-none"), rows.length === 0);
-  text(byId("vms-none"), view.all.length ? "None of the VMs." : "No VM was asked for yet.");
+  text(byId("vms-none"), view.all.length ? "None of the VMs." : "No VM was asked for.");
   attr(byId("vms"), "aria-label", `${plural(rows.length, "VM")}, each over time`);
   draw();
 }

@@ -115,7 +115,7 @@ class NotFound(ApiError):
 class BatchTaken(ApiError):
     """409: the batch id names a fleet that was asked for in other words."""
 
-    advice = "Nothing was started. Leave batch_id out to get a new one."
+    advice = "Nothing was started."
 
 
 class AppUnavailable(Unsettled, ApiError):

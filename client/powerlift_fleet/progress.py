@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import html
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from powerlift_fleet.wire import TERMINAL
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,8 +35,26 @@ class Display(Protocol):
     def show(self, status: Status) -> None: ...
 
 
-def display(fleet: str, quiet: bool = False) -> AbstractContextManager[Display]:
-    """What suits the place that we run in. Bars and lines go to stderr."""
+@contextmanager
+def display(fleet: str, quiet: bool = False) -> Iterator[Display]:
+    """What suits the place that we run in. Bars and lines go to stderr.
+
+    To an interruption it answers that the fleet goes on, and how to end it.
+    """
+    with _suited(fleet, quiet) as shown:
+        try:
+            yield shown
+        except KeyboardInterrupt:
+            if not quiet:
+                print(
+                    f"We no longer look; {fleet} goes on. Its executor's cancel(), or "
+                    f"`powerlift-fleet cancel {fleet}`, ends it.",
+                    file=sys.stderr,
+                )
+            raise
+
+
+def _suited(fleet: str, quiet: bool) -> AbstractContextManager[Display]:
     if quiet:
         return _nothing()
     from rich.console import Console
@@ -67,6 +88,17 @@ def failures(status: Status) -> str:
     return ", ".join(f"{one['count']} x {one['code']}" for one in status["failures"])
 
 
+def errors(status: Status) -> str:
+    """That trials have ended with an error, and where it can be read; empty when none did."""
+    count = status["trials"]
+    if not count or not count["error"]:
+        return ""
+    return (
+        f"{count['error']} of {count['total']} trials ended with an error: "
+        "the errmsg of each is in Powerlift's benchmark.status()."
+    )
+
+
 def line(fleet: str, status: Status) -> str:
     """The whole status in one line of plain text."""
     parts = [f"{fleet} {status['phase']}"]
@@ -92,6 +124,8 @@ class News:
         for one in status["failures"]:
             sentence = f"{one['code']}: {one['message']} The fleet {one['action']}. {one['advice']}"
             yield from self._once(one["code"], sentence.strip())
+        if status["phase"] in TERMINAL and errors(status):
+            yield from self._once("errors", errors(status))
 
     def _once(self, what: str, sentence: str) -> Iterator[str]:
         if what not in self._told:
@@ -177,6 +211,8 @@ def page(fleet: str, status: Status) -> str:
         )
     if failures(status):
         rows.append(f"<tr><td>failures</td><td colspan=2>{html.escape(failures(status))}</td></tr>")
+    if status["phase"] in TERMINAL and errors(status):
+        rows.append(f"<tr><td>errors</td><td colspan=2>{errors(status)}</td></tr>")
     return f"<table>{''.join(rows)}</table>"
 
 

@@ -50,6 +50,8 @@ MEMORY_LIMIT = ""
 _LOOK = 0.5
 """Seconds between looks at a trial's memory."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_LONGEST_LINE = 300
+"""Characters of an error on the console, of which 32 KB are kept."""
 _DEATHS = {
     "SIGKILL": "By the kernel, most likely: did the machine run out of memory?",
     "SIGSEGV": "A segmentation fault: a fault in compiled code.",
@@ -139,7 +141,8 @@ def run_trial(store: Any, source: str, trial: Any, contract: Contract) -> None:
             outcome = "failed" if errmsg else "ended"
         except TakenAway:
             outcome = "was taken away: nothing more is recorded of it"
-    print(f"trial {trial.id} {outcome} after {time.monotonic() - started:.1f} s", flush=True)
+    why = f": {_last_line(errmsg)}" if errmsg else ""
+    print(f"trial {trial.id} {outcome} after {time.monotonic() - started:.1f} s{why}", flush=True)
 
 
 def open_store(contract: Contract) -> Any:
@@ -418,6 +421,11 @@ def _bytes(text: str) -> float:
             f"MEMORY_LIMIT is {text!r}; it must be bytes above 0, as 8G or 8589934592."
         )
     return float(match[1]) * 1024.0 ** " KMGT".index(match[2].upper() or " ")
+
+
+def _last_line(errmsg: str) -> str:
+    """What a traceback comes to, for the VM's console; all of it is the trial's `errmsg`."""
+    return _without_secret(errmsg.strip()).rpartition("\n")[2][:_LONGEST_LINE]
 
 
 def _without_secret(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import signal
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 from local.demo import experiment
 from local.demo.processes import leftovers
 from local.process import ServiceError, announce
-from local.stack import Stack
+from local.stack import REPOSITORY, Stack
 
 _READY = "stack.json"
 
@@ -32,24 +33,28 @@ The stack is up. Databases, keys and logs are in {state}; for scripts, all of th
 
 Ready to copy, in another terminal:
 
-  # An experiment of 8 trials; prints its number.
-  {python} -m local.demo experiment --trials 8
+  cd {root}
 
   # For all that follows, and for your own code.
   export FLEET_URL={url} FLEET_KEY={key}
   export POWERLIFT_DB_URI={db_uri}
 
-  # A fleet of two VMs for experiment 1, watched to its end; then a page of all fleets.
-  {bin}/powerlift-fleet submit --experiment 1 -n 2 --timeout 300 --wait
-  xdg-open '{url}/api/fleets/view#key={key}'
-
   # A benchmark in Python, from its trials to a table of results.
   {python} examples/benchmark.py
 
-  # The same by plain HTTP.
-  curl -s -H "x-functions-key: $FLEET_KEY" -H 'Content-Type: application/json' \\
-    -d '{{"experiment_id": 1, "n_instances": 2, "timeout": 300}}' "$FLEET_URL/api/fleets"
-  curl -s -H "x-functions-key: $FLEET_KEY" "$FLEET_URL/api/fleets"
+  # From the command line: an experiment of 8 trials, and a fleet of two VMs, watched to its end.
+  EXPERIMENT=$({python} -m local.demo experiment --trials 8)
+  {bin}/powerlift-fleet submit --experiment $EXPERIMENT -n 2 --timeout 300 --wait
+
+  # All fleets in a browser.
+  xdg-open '{url}/api/fleets/view#key={key}'
+
+  # By plain HTTP: would it work? A fleet asked for, then all of them.
+  EXPERIMENT=$({python} -m local.demo experiment --trials 8)
+  REQUEST="{{\\"experiment_id\\": $EXPERIMENT, \\"n_instances\\": 2, \\"timeout\\": 300}}"
+  curl -s -H "x-functions-key: $FLEET_KEY" -d "$REQUEST" "$FLEET_URL/api/plan" -w '\\n'
+  curl -s -H "x-functions-key: $FLEET_KEY" -d "$REQUEST" "$FLEET_URL/api/fleets" -w '\\n'
+  curl -s -H "x-functions-key: $FLEET_KEY" "$FLEET_URL/api/fleets" -w '\\n'
 
   # The Azure CLI, with a configuration of its own.
   export AZURE_CONFIG_DIR={state}/az REQUESTS_CA_BUNDLE={ca} AZURE_CORE_INSTANCE_DISCOVERY=false
@@ -76,7 +81,9 @@ def start(state_dir: Path, time_scale: float, seed: int, faults: Path | None) ->
     with _alone(state_dir):
         shutil.rmtree(state_dir, ignore_errors=True)
         try:
-            with Stack(state_dir, time_scale=time_scale, seed=seed, faults=faults) as stack:
+            with Stack(
+                state_dir, time_scale=time_scale, seed=seed, faults=faults, app_settings=_prices()
+            ) as stack:
                 experiment.open_store(stack.db_uri)  # makes Powerlift's tables
                 announce(ready, _facts(stack))
                 print(_tour(stack, ready), flush=True)
@@ -96,6 +103,11 @@ def add_experiment(state_dir: Path, trials: int) -> int:
         raise NotRunning("no stack runs here: call `make start` in another terminal") from None
     store = experiment.open_store(facts["db_uri"])
     return experiment.create(store, trials, name=f"demo-{token_hex(4)}")
+
+
+def _prices() -> dict[str, str]:
+    """The caller's FLEET_PRICES. No other setting of the app passes: the stack's are its own."""
+    return {name: value for name, value in os.environ.items() if name == "FLEET_PRICES"}
 
 
 def _facts(stack: Stack) -> dict[str, Any]:
@@ -120,6 +132,7 @@ def _tour(stack: Stack, ready: Path) -> str:
         queue=stack.queue_connection_string,
         arm=arm["arm"],
         ca=arm["ca_bundle"],
+        root=REPOSITORY,
         python=sys.executable,
         bin=Path(sys.executable).parent,
         client_id=arm["client_id"],

@@ -39,7 +39,7 @@ def test_off_a_terminal_a_phase_is_one_line_however_often_it_is_looked_at() -> N
     to, out = console(terminal=False)
     with progress._lines("fleet-7", to) as shown:
         for phase in ("create", "create", "watch", "watch", "done"):
-            shown.show(status(phase))
+            shown.show(status(phase, trials=None))
     assert [line.split(";")[0] for line in out.getvalue().splitlines()] == [
         "fleet-7 create", "fleet-7 watch", "fleet-7 done",
     ]  # fmt: skip
@@ -79,6 +79,24 @@ def test_a_notebook_gets_a_table_in_which_nothing_is_markup() -> None:
     page = progress.page("fleet-7", status(failures=[{**FAILURE, "code": "<b>"}]))
     assert '<progress value="3" max="8"></progress>' in page
     assert "3 x &lt;b&gt;" in page
+
+
+def test_at_the_end_trials_with_an_error_are_told_with_where_to_read_it() -> None:
+    to, out = console(terminal=False)
+    with progress._lines("fleet-7", to) as shown:
+        shown.show(status("watch"))
+        assert "errmsg" not in out.getvalue()
+        shown.show(status("done"))
+    sentence = "1 of 8 trials ended with an error: the errmsg of each is in Powerlift's"
+    assert (sentence in out.getvalue(), sentence in progress.page("fleet-7", status("done"))) == (
+        True, True,
+    )  # fmt: skip
+
+
+def test_who_interrupts_is_told_that_the_fleet_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), progress.display("fleet-7"):
+        raise KeyboardInterrupt
+    assert "`powerlift-fleet cancel fleet-7`" in capsys.readouterr().err
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:

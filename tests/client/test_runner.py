@@ -142,6 +142,16 @@ def test_a_traceback_shows_the_line_of_the_trial_function(runner):
     assert "    unknown_name\n" in trial["errmsg"]
 
 
+def test_the_console_tells_why_a_trial_failed_without_the_password(runner):
+    trial_fn = "def f(trial):\n    import os\n    raise ValueError('no ' + os.environ['DB_URL'])\n"
+    runner.run(trial_fn)
+    told = next(line for line in runner.output.splitlines() if "failed after" in line)
+    assert (told.partition(" s: ")[2], runner.database.uri in told) == (
+        "ValueError: no DB_URL",
+        False,
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "reason"), [("def f(trial", "SyntaxError"), ("x = 1", "defines no function")]
 )

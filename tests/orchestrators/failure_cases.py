@@ -330,7 +330,7 @@ CASES: tuple[Case, ...] = (
     Case(
         GROUP_GONE, request={"azure_json": {"resource_group": "gone"}},
         phase="failed", missing={"ResourceGroupNotFound": 2},
-        told={"ResourceGroupNotFound": "refused the fleet; nothing was created"},
+        told={"ResourceGroupNotFound": "ended before anything was created"},
         seen=(("ResourceGroupNotFound", 404, "Resource group 'gone' could not be found."),),
     ),
     fatal("vm.put", "ResourceGroupBeingDeleted"),

@@ -302,3 +302,23 @@ def test_fleets_are_listed_in_the_order_of_the_app(stage: Stage, visit: Open):
     page.wait("#rows tr")
     assert page.page.locator("#rows a").all_inner_texts() == ["fleet-9", "fleet-8", "fleet-7"]
     assert (page.text("#sentence"), page.said) == ("1 fleet of 3 is at work.", [])
+
+
+def test_the_list_says_in_words_how_many_trials_ended_with_an_error(stage: Stage, visit: Open):
+    scene = Scene(vms=12, trials=900, elapsed=1500)
+    stage.show(scene)
+    page = visit(f"{stage.url}/api/fleets/view", KEY)
+    page.wait("#rows tr")
+    errors = scene.trials()["error"]
+    assert errors > 0
+    assert page.text("#rows .trials .number").endswith(f", {errors} with an error")
+
+
+def test_a_fleet_that_had_no_vm_has_no_money_to_tell_of(stage: Stage, visit: Open):
+    stage.show(Scene(phase="failed", vms=0, elapsed=1))
+    page = visit(f"{stage.url}/api/fleets/fleet-7/view", KEY)
+    page.wait("#content:not([aria-busy])")
+    assert (page.page.is_visible("#money-card"), page.text("#vms-none")) == (
+        False,
+        "No VM was asked for.",
+    )

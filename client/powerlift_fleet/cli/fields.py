@@ -17,6 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILE_ONLY = frozenset({"azure_json", "fallbacks", "uri"})
 """Fields without an option: what is no scalar, and what no process list may show."""
 
+SHORT = {"experiment_id": "--experiment", "n_instances": "--vms"}
+"""Fields whose option is better known by another name."""
+
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 

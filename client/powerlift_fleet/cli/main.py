@@ -180,7 +180,7 @@ def machines(session: Session, fleet: str, states: Sequence[str]) -> int:
     with session.client() as client:
         found = [one for one in client.machines(fleet) if not states or one.get("state") in states]
     document = {"id": fleet, "machines": found}
-    _answer(session, document, lambda out: _pages().machines_page(found, out))
+    _answer(session, document, lambda out: _pages().machines_page(found, out, bool(states)))
     return exits.OK
 
 
@@ -297,9 +297,8 @@ def view(session: Session, fleet: str, in_browser: bool, with_key: bool) -> int:
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> int:
-    """Print what makes a shell complete them.
+    """Print what makes a shell complete commands, options and fleets.
 
-    Commands, options, and the ids of fleets.
     For ~/.bashrc, ~/.zshrc and ~/.config/fish/config.fish, in their order:
 
     \b

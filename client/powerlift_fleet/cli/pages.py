@@ -68,7 +68,7 @@ def _fleet(
         yield _section("What the plan warned of", _COLOURS["warning"])
         yield from (Padding(Text(line), _INDENT) for line in warnings)
     places = list(words.places(status))
-    if len(places) > 1 or failures:
+    if len(places) > 1 or (places and failures):
         yield _section("Places")
         yield Padding(_pairs(places, out), _INDENT)
 
@@ -114,10 +114,12 @@ def _gauge(gauge: words.Gauge, out: Console) -> Text:
     return text.append(f"\n{gauge.detail}") if gauge.detail else text
 
 
-def machines_page(machines: Sequence[Mapping[str, Any]], out: Console) -> RenderableType:
-    """The VMs of a fleet."""
+def machines_page(
+    machines: Sequence[Mapping[str, Any]], out: Console, of_some_states: bool = False
+) -> RenderableType:
+    """The VMs of a fleet, or those in the states that somebody asks for."""
     if not machines:
-        return Text("No VM has been asked for, or none is in such a state.")
+        return Text("There is no such VM." if of_some_states else "No VM was asked for.")
     today = now()
     rows = [_machine(one, today) for one in machines]
     if out.width < (CRAMPED if any(row[-1] for row in rows) else NARROW):
@@ -155,26 +157,35 @@ def list_page(fleets: Sequence[Mapping[str, Any]], out: Console) -> RenderableTy
     today = now()
     rows = [_listed(fleet, today) for fleet in fleets]
     if out.width >= NARROW:
-        return _table(("fleet", "phase", "experiment", "VMs", "trials", "began"), rows)
+        return _table(("fleet", "phase", "experiment", "VMs", "trials", "errors", "began"), rows)
     return Group(
         *(
             Group(
                 Text("  ").join([fleet, phase]),
-                Padding(Text.assemble(vms, " VMs, ", trials or "?", " trials, ", began), _INDENT),
+                Padding(
+                    Text.assemble(
+                        *(vms, " VMs, ", trials or "?", " trials, "),
+                        *((errors, " with an error, ") if errors else ()),
+                        began,
+                    ),
+                    _INDENT,
+                ),
             )
-            for fleet, phase, _, vms, trials, began in rows
+            for fleet, phase, _, vms, trials, errors, began in rows
         )
     )
 
 
 def _listed(fleet: Mapping[str, Any], today: datetime) -> list[Text]:
     vms, trials, phase = words.machines(fleet), words.trials(fleet), words.phase(fleet)
+    errors = trials.parts["failed"] if trials else 0
     return [
         Text(clean(fleet.get("id"), 40)),
         Text(phase, _COLOURS.get(phase, "cyan")),
         Text(clean(fleet.get("experiment_id"), 20)),
         Text(f"{vms.done}/{vms.total}"),
         Text(f"{trials.done}/{trials.total}" if trials else ""),
+        Text(f"{errors:,}" if errors else "", "red"),
         Text(_ago(moment(fleet.get("created_at")), today)),
     ]
 

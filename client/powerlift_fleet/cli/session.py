@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from powerlift_fleet.cli import exits, settings
+from powerlift_fleet.cli.fields import SHORT
 from powerlift_fleet.cli.text import clean
-from powerlift_fleet.errors import ApiError, FleetError
+from powerlift_fleet.errors import ApiError, FleetError, RequestRefused
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -143,6 +144,9 @@ def _report(error: FleetError, as_json: bool) -> None:
         _write(_problem(error))
     else:
         text = str(error)
+        if isinstance(error, RequestRefused):
+            for field, option in SHORT.items():
+                text = text.replace(f"  /{field}: ", f"  /{field} ({option}): ")
         say("Error: " + "\n".join(clean(line) if line == line.lstrip() else f"  {clean(line)}"
                                   for line in text.splitlines()))  # fmt: skip
 

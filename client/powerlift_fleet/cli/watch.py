@@ -178,11 +178,13 @@ class Lines:
         line = words.line(view.status, view.progress)
         if self._is_new(line):
             _print(line)
+        why = (view.status.get("reason") or {}).get("code")  # told at the end, with its advice
         for title, lines in words.failures(view.status):
             code = title.partition(",")[0]
-            if code not in self._told:
+            if code not in self._told and code != why:
                 self._told.add(code)
-                _print(f"{code}: {' '.join(lines)}")
+                sentences = [f"{line.rstrip('.')}." for line in lines]
+                _print(f"{code}: {' '.join(sentences)}")
 
     def _is_new(self, shown: object) -> bool:
         last, self._last = self._last, shown

@@ -56,7 +56,9 @@ def test_a_fleet_is_submitted_and_its_id_is_all_that_is_printed(
 
 def test_a_request_that_cannot_be_is_refused_with_every_fault(fleet_command: Command):
     done = fleet_command("submit", "--vms", 0, "--zones", "1,9")
-    told = [field in done.stderr for field in ("/experiment_id", "/n_instances", "/zones/1")]
+    told = [
+        field in done.stderr for field in ("/experiment_id", "/n_instances (--vms)", "/zones/1")
+    ]
     assert (done.exit_code, done.stdout, told) == (3, "", [True] * 3)
 
 

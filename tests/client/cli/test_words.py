@@ -39,6 +39,12 @@ def answers(text: str) -> dict[str, object]:
         "GET /fleets": {"fleets": [{**fleet, "id": f"fleet-7{text}", "phase": f"watch{text}"}]},
         "POST /plan": served.plan(text),
         "GET /fleets/fleet-8": {**fleet, "id": "fleet-8", "phase": "failed", "reason": reason},
+        "GET /fleets/fleet-9": {
+            **fleet,
+            "id": "fleet-9",
+            "phase": "failed",
+            "reason": fleet["failures"][0],
+        },
     }
 
 
@@ -111,6 +117,16 @@ def test_a_vm_is_told_with_its_trials_its_end_and_whose_stead_it_took(friendly: 
         ["2 for 1", "gone", "1 d ago", "53", "2", spot, "all trials done"],
         ["3", "refused", spot, evicted],
     ]
+
+
+def test_the_list_tells_how_many_trials_ended_with_an_error(friendly: Command):
+    head, row = (line.split() for line in friendly("list").stdout.splitlines()[:2])
+    assert row[head.index("errors")] == "3"
+
+
+def test_a_watch_in_a_pipe_tells_why_a_fleet_ended_once(friendly: Command):
+    lines = friendly("status", "fleet-9", "--watch").stdout.splitlines()
+    assert sum("AllocationFailed: " in line for line in lines) == 1
 
 
 def test_the_worst_of_a_plan_comes_first(friendly: Command):

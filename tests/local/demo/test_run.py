@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -56,15 +57,22 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path, said: str) -> None:
 
 
 @pytest.mark.slow
-def test_start_tells_how_to_talk_to_the_app_and_ends_on_sigterm(tmp_path: Path) -> None:
+def test_start_tells_how_to_talk_to_the_app_and_ends_on_sigterm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_PRICES", "of the caller")  # the one setting that passes
+    monkeypatch.setenv("FLEET_SEALING_KEY", "of the caller")
     with demo(tmp_path, "start") as stack:
         told = read_until(stack, "Ctrl-C ends it.")
+        app = re.search(r"app +(http://127\.0\.0\.1:\d+)", told)
+        assert app is not None
+        health = httpx.get(f"{app[1]}/api/health", trust_env=False)
 
         stack.terminate()
         status = stack.wait(60)
 
-    assert re.search(r"app +http://127\.0\.0\.1:\d+", told)
-    assert status == 130
+    refused = {name for name in ("PRICES", "SEALING_KEY") if f"FLEET_{name}" in health.text}
+    assert (status, refused) == (130, {"PRICES"})
 
 
 def test_a_second_start_on_the_same_state_is_refused(tmp_path: Path) -> None:
