@@ -324,6 +324,16 @@ class Cost(TypedDict):
     it; null before the first."""
 
 
+class TrialError(TypedDict):
+    """One way in which trials have failed."""
+
+    message: Annotated[str, Field(examples=["ValueError: Input X contains NaN."])]
+    """The last line of the error of one of them: the end of it, 300 characters at most. Those of others
+    may have other numbers in it."""
+    count: Count
+    """How many trials."""
+
+
 class Progress(TypedDict):
     """A fleet's trials over time, its VM hours, and what they cost."""
 
@@ -339,6 +349,8 @@ class Progress(TypedDict):
     """Empty lists where the database could not be asked."""
     before: Before
     """What is in no point of the series."""
+    errors: list[TrialError]
+    """What trials failed with since the fleet began: the eight most frequent."""
     trials_per_hour: float | None
     """The experiment's trials that end in an hour, by the recent past; null where too few have ended."""
     expected_end: Time | None

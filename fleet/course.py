@@ -16,6 +16,8 @@ from fleet.records import Trials
 
 POINTS = 240
 """Of a series, at most."""
+LONGEST = 2000
+"""Characters of an error's line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class Course:
     """How many had ended well by the end of each step. The first is what came before the fleet and is
     not counted in the others."""
     error: Sequence[int]
+    why: Sequence[tuple[str, int]] = ()
+    """What trials failed with since the fleet began, the most frequent first: the last line of an error,
+    and how often. Lines that differ in their numbers alone count as one."""
 
 
 def course(uri: str, experiment_id: int, began: str, ended: str | None) -> Course:
@@ -43,9 +48,10 @@ def course(uri: str, experiment_id: int, began: str, ended: str | None) -> Cours
         [(as_of, seconds)] = rows(cursor, _SPAN, {"began": began, "ended": ended})
         step = max(1.0, float(seconds) / POINTS)
         names_ = rows(cursor, _EXPERIMENT, (experiment_id,))
-        task = {"experiment": experiment_id, "began": began, "step": step}
+        task = {"experiment": experiment_id, "began": began, "step": step, "longest": LONGEST}
         found = rows(cursor, _ENDED, task)
         [(ready, running)] = rows(cursor, _OPEN, (experiment_id,))
+        why = rows(cursor, _WHY, task)
     # At most POINTS: a quotient of floats may be a little above it.
     steps = 1 + min(POINTS, max(0, math.ceil(float(seconds) / step)))
     complete, error = (_by_step(found, steps, failed) for failed in (False, True))
@@ -63,6 +69,7 @@ def course(uri: str, experiment_id: int, began: str, ended: str | None) -> Cours
         step,
         [complete[0], *itertools.accumulate(complete[1:])],
         [error[0], *itertools.accumulate(error[1:])],
+        why,
     )
 
 
@@ -91,4 +98,14 @@ _ENDED = """
 _OPEN = """
     SELECT count(*) FILTER (WHERE start_time IS NULL), count(*) FILTER (WHERE start_time IS NOT NULL)
     FROM trial WHERE experiment_id = %s AND end_time IS NULL
+"""
+# A traceback ends with what went wrong. Turned around, since split_part counts from the front.
+_WHY = """
+    SELECT min(line), count(*)
+    FROM (SELECT reverse(split_part(
+              reverse(right(rtrim(errmsg, E' \\n\\r\\t'), %(longest)s)), E'\\n', 1)) AS line
+          FROM trial WHERE experiment_id = %(experiment)s AND errmsg IS NOT NULL
+            AND end_time::timestamptz >= %(began)s::timestamptz) AS failed
+    GROUP BY regexp_replace(line, '[0-9]+', '#', 'g')
+    ORDER BY 2 DESC, 1 LIMIT 8
 """

@@ -140,6 +140,7 @@ ANSWERS: dict[str, Any] = {
         "experiment": {"id": 1, "name": "glassbox"},
         "trials": _TRIALS,
         "before": {"complete": 0, "error": 0},
+        "errors": [],
         "series": {
             "start": "2026-03-01T12:00:00.000Z",
             "step": 60.0,

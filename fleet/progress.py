@@ -20,6 +20,9 @@ LEAST_RECENT = 60.0
 LEAST_TRIALS = 3
 """That have ended in it: from fewer nothing can be told."""
 
+ERROR_LINE = 300
+"""Characters that are shown of a trial's error: its end."""
+
 _ORDER = ("refused", "creating", "running", "gone", "failed")
 """States of a VM, in which it only goes forward."""
 
@@ -99,6 +102,11 @@ def progress(
             "complete": course.complete[0] if course else 0,
             "error": course.error[0] if course else 0,
         },
+        "errors": [
+            # Cut only now, when no half of a password can be left of a whole one.
+            {"message": line[-ERROR_LINE:], "count": count}
+            for line, count in (course.why if course else ())
+        ],
         "series": {
             "start": _text(order.get("created_at") or as_of),
             "step": course.step if course else 0.0,

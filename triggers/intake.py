@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -127,7 +127,7 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
         _asked(("course", uri, *span), course.course, uri, *span),
         _machines(instance, order, uri),
     )
-    told = went if isinstance(went, course.Course) else None
+    told = _without_password(went, uri) if isinstance(went, course.Course) else None
     return progress.progress(
         order,
         told,
@@ -137,6 +137,12 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
         ended=ended is not None,
         problem=None if told else str(went),
     )
+
+
+def _without_password(went: course.Course, uri: str) -> course.Course:
+    """A trial's error may hold the database's password: trials have it, and may say what they like."""
+    why = [(logs.without_password(line, uri), count) for line, count in went.why]
+    return replace(went, why=why)
 
 
 async def _machines(instance: Mapping[str, Any], order: Order, uri: str) -> list[Machine]:

@@ -2,9 +2,11 @@
 
 import { drawChart } from "./chart.js";
 import { attr, byId, css, el, keyed, show, text } from "./dom.js";
-import { DASH, moment, quantity, whole } from "./format.js";
+import { DASH, clip, moment, quantity, whole } from "./format.js";
 import { setIcon } from "./icons.js";
 import { ended, isTerminal } from "./words.js";
+
+const LINE = 300; // characters
 
 const PARTS = [
   ["complete", "check", "complete"],
@@ -22,6 +24,7 @@ export function updateTrials(fleet, progress, now) {
   text(byId("trials-total"), trials ? `of ${whole(trials.total)} done` : "nobody has counted yet");
   bar(trials);
   legend(trials);
+  errors(progress?.errors ?? []);
   const perHour = progress?.trials_per_hour;
   text(byId("rate"), perHour && !isTerminal(fleet.phase) ? `${quantity(perHour)} an hour lately` : "");
   drawChart(points(progress), {
@@ -51,6 +54,17 @@ function legend(trials) {
   };
   keyed(byId("trials-legend"), trials ? PARTS : [], ([name]) => name, make, (node, [name]) => {
     text(node.children[1], whole(trials[name]));
+  });
+}
+
+/** What trials failed with, the most frequent first. */
+function errors(groups) {
+  show(byId("trial-errors-part"), groups.length);
+  const numbered = groups.map((group, at) => ({ ...group, at }));
+  const make = () => el("li", {}, el("p", {}, el("b"), " ", el("span", { dir: "auto", class: "code" })));
+  keyed(byId("trial-errors"), numbered, ({ at }) => at, make, ({ firstChild: line }, { count, message }) => {
+    text(line.firstChild, `${whole(count)}×`);
+    text(line.lastChild, clip(message, LINE) || "no word on why");
   });
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet.course import POINTS, course
+from fleet.course import LONGEST, POINTS, course
 from fleet.database import DatabaseUnreachable
 from tests.fleets import NOW, later
 
@@ -83,6 +83,47 @@ def test_options_in_the_uri_are_kept(uri: str, benchmark_database: Any):
     """Where Powerlift's tables are in a schema of their own, say."""
     with pytest.raises(DatabaseUnreachable, match="no Powerlift tables"):
         course(f"{uri}?options=-csearch_path%3Dnowhere", 1, BEGAN, at(1))
+
+
+def fail(database: Any, number: int, *errors: str, second: float = 0.5) -> None:
+    """Trials of the experiment end with these errors."""
+    for trial, error in zip(database.trials(number), errors, strict=False):
+        database.sql(
+            "UPDATE trial SET runner_id = -2, start_time = now(), end_time = %s::timestamptz,"
+            " errmsg = %s WHERE id = %s",
+            later(second),
+            error,
+            trial["id"],
+        )
+
+
+def test_errors_are_told_by_their_last_line(uri: str, ends: Any, benchmark_database: Any):
+    number = ends()
+    trace = "Traceback (most recent call last):\n  File x\nValueError: no\n\n"
+    fail(benchmark_database, number, trace, trace, "KeyError: 'a'")
+    assert list(course(uri, number, BEGAN, at(1)).why) == [
+        ("ValueError: no", 2),
+        ("KeyError: 'a'", 1),
+    ]
+
+
+def test_errors_that_differ_in_numbers_alone_are_one(uri: str, ends: Any, benchmark_database: Any):
+    number = ends()
+    fail(benchmark_database, number, "killed at 8.01 GiB", "killed at 8.35 GiB", "")
+    assert list(course(uri, number, BEGAN, at(1)).why) == [("killed at 8.01 GiB", 2), ("", 1)]
+
+
+def test_errors_of_an_earlier_fleet_are_its_own(uri: str, ends: Any, benchmark_database: Any):
+    number = ends()
+    fail(benchmark_database, number, "KeyError", second=-60)
+    assert list(course(uri, number, BEGAN, at(1)).why) == []
+
+
+def test_of_a_long_line_the_end_is_told(uri: str, ends: Any, benchmark_database: Any):
+    number = ends()
+    fail(benchmark_database, number, "x" * 5000 + "the end")
+    [(line, _)] = course(uri, number, BEGAN, at(1)).why
+    assert (len(line), line[-7:]) == (LONGEST, "the end")
 
 
 def test_an_experiment_has_its_name(uri: str, ends: Any):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -99,6 +100,12 @@ def test_a_rate_is_that_of_the_recent_past(complete: list[int], rate: float | No
 
 def test_failed_trials_are_done_too():
     assert per_hour(course([0, 1, 2, 3], [0, 2, 4, 6])) == 180
+
+
+def test_of_a_trials_error_the_end_is_shown():
+    failed = replace(course([0, 3]), why=[("x" * 500 + "the end", 2)])
+    [error] = told(failed)["errors"]
+    assert (len(error["message"]), error["message"][-7:], error["count"]) == (300, "the end", 2)
 
 
 def test_the_expected_end_is_when_the_open_trials_will_be_done():

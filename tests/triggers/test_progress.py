@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -44,6 +45,9 @@ def told(stack: Stack, api: Api) -> Told:
     end_trials(stack, number, 3)
     half = progress(stack)
     end_trials(stack, number, 3)
+    why = f"Traceback\nOSError: {urlsplit(stack.db_uri).password}"
+    one = "(SELECT min(id) FROM trial WHERE experiment_id = %s)"
+    sql(stack, f"UPDATE trial SET errmsg = %s WHERE id = {one}", why, number)
     api.end(FLEET)
     return Told(early, running, half, api.machines(FLEET), progress(stack), links)
 
@@ -85,7 +89,8 @@ def test_half_of_the_trials(told: Told):
 
 
 def test_the_series_ends_with_all_that_have_ended(told: Told):
-    assert told.final["series"]["complete"][-1] == 6
+    series = told.final["series"]
+    assert (series["complete"][-1], series["error"][-1]) == (5, 1)
 
 
 def test_hours_are_counted_by_place(told: Told):
@@ -120,6 +125,12 @@ def test_an_unknown_fleet_has_none(stack: Stack, part: str):
     url = f"{stack.url}/api/fleets/fleet-999999/{part}"
     answer = requests.get(url, headers={"x-functions-key": stack.key}, timeout=30)
     assert answer.status_code == 404
+
+
+def test_errors_are_told_without_the_databases_password(told: Told, stack: Stack):
+    password = urlsplit(stack.db_uri).password
+    errors = told.final["errors"]
+    assert (errors, password is not None) == ([{"message": "OSError: ***", "count": 1}], True)
 
 
 def test_nothing_is_left(told: Told, stack: Stack):

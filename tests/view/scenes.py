@@ -148,6 +148,7 @@ class Scene:
                 "error": ended_by(marks, [at for at, good in self.ends if not good]),
             },
             "before": {"complete": 0, "error": 0},
+            "errors": self.errors(),
             "trials_per_hour": rate or None,
             "expected_end": end.isoformat() if end else None,
             "vm_hours": {
@@ -164,6 +165,13 @@ class Scene:
             } if self.prices else None,
             "problem": None,
         }  # fmt: skip
+
+    def errors(self) -> list[Json]:
+        """What trials failed with: for most of them one thing, with the fleet's own name in it."""
+        failed = sum(not good for _, good in self.ends)
+        nan = f"ValueError: Input X of {self.name} contains NaN."
+        told = [(nan, failed - failed // 3), ("MemoryError", failed // 3)]
+        return [{"message": message, "count": count} for message, count in told if count]
 
     def _machines(self, draw: random.Random) -> list[Json]:
         """All VMs asked for so far, those that came in the stead of others among them."""

@@ -34,6 +34,14 @@ def test_all_of_a_fleet_is_on_its_page(shown: Visit):
     assert shown.page.locator(".card:visible h2").all_inner_texts() == SECTIONS
 
 
+def test_what_trials_failed_with_is_told_most_frequent_first(shown: Visit):
+    lines = shown.page.locator("#trial-errors li").all_inner_texts()
+    assert [line.partition(" ")[2] for line in lines] == [
+        "ValueError: Input X of tabular-small contains NaN.",
+        "MemoryError",
+    ]
+
+
 def test_nothing_is_said_on_the_console_and_nobody_else_is_asked(stage: Stage, shown: Visit):
     elsewhere = [asked for asked in shown.asked if f" {stage.url}/" not in asked]
     assert (shown.said, elsewhere) == ([], [])

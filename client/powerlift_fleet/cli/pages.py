@@ -63,6 +63,10 @@ def _fleet(
         yield Padding(Text(title, "bold"), _INDENT)
         yield from (Padding(Text(line), (0, 0, 0, 4)) for line in lines)
     yield from (Padding(Text(line), _INDENT) for line in missing)
+    errors = list(words.trial_errors(progress))
+    if errors:
+        yield _section("Why trials failed", _COLOURS["warning"])
+        yield from (Padding(Text(line), _INDENT) for line in errors)
     warnings = list(words.warnings(status))
     if warnings:
         yield _section("What the plan warned of", _COLOURS["warning"])

@@ -140,6 +140,13 @@ def failures(status: Document) -> Iterator[tuple[str, list[str]]]:
         yield f"{clean(group.get('code'), 80)}, {times(_number(group, 'count'))}", said
 
 
+def trial_errors(progress: Document | None) -> Iterator[str]:
+    """What trials failed with, the most frequent first."""
+    for group in (progress or {}).get("errors") or []:
+        said = clean(group.get("message"), LONGEST) or "no word on why"
+        yield f"{count(_number(group, 'count'), 'trial')}: {said}"
+
+
 def missing(status: Document) -> Iterator[str]:
     for code, number in (status.get("missing") or {}).items():
         yield f"{count(number, 'VM')} missing: {clean(code, 80)}"

@@ -106,6 +106,7 @@ def progress(text: str = "", **changes: Any) -> dict[str, Any]:
         "as_of": when(),
         "experiment": {"id": 12, "name": f"my-benchmark{text}"},
         "trials": None,
+        "errors": [{"message": f"ValueError: Input X contains NaN.{text}", "count": 12}],
         "trials_per_hour": 560.4,
         "expected_end": when(days=-1, hours=-3),
         "cost": {

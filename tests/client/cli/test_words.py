@@ -135,6 +135,10 @@ def test_the_worst_of_a_plan_comes_first(friendly: Command):
     assert found == ["warning", "unknown", "ok"]
 
 
+def test_what_trials_failed_with_is_told(friendly: Command):
+    assert "12 trials: ValueError: Input X contains NaN." in friendly("status", "fleet-7").output
+
+
 @pytest.mark.parametrize(
     ("argv", "columns"),
     [(COMMANDS[0], 40), (COMMANDS[1], 80), (COMMANDS[4], 40), (COMMANDS[5], 80)],
