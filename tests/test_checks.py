@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TYPED = ["fleet", "activities", "orchestrators", "triggers", "local", "client", "docs"]
+TYPED = ["fleet", "activities", "orchestrators", "triggers", "local", "docs"]
 NOT_OURS = {".venv", ".local", ".git"}
 
 
