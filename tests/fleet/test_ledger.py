@@ -62,9 +62,9 @@ def test_a_role_that_may_make_no_table_goes_without(
     uri: str, benchmark_database: Any, fleet: Order
 ):
     benchmark_database.sql("DROP TABLE IF EXISTS powerlift_fleet_machine")
-    benchmark_database.sql("CREATE ROLE modest LOGIN PASSWORD 'modest'")
+    benchmark_database.sql("CREATE ROLE tableless LOGIN PASSWORD 'tableless'")
     theirs = uri.partition("@")[2]
-    modest = f"postgresql://modest:modest@{theirs}"
+    modest = f"postgresql://tableless:tableless@{theirs}"
     assert write(modest, fleet, [record(machine(0))], at(0)) is None
 
 

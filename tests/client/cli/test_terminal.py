@@ -18,7 +18,9 @@ PATIENCE = 60.0
 
 def terminal(command: Command, *argv: str, columns: int = 80) -> Terminal:
     settings = {name: value for name, value in command.env.items() if value is not None}
-    env = {**os.environ, **settings}
+    # A real terminal says its size itself; these would be believed first.
+    outer = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    env = {**outer, **settings}
     return Terminal("-m", "powerlift_fleet.cli", *argv, env=env, columns=columns)
 
 
