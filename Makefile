@@ -40,7 +40,7 @@ start: $(STAMP)
 
 .PHONY: test
 test: $(STAMP)
-	@exec $(PYTHON_IN) -m pytest -n 2 --dist loadfile $(ARGS)
+	@exec $(PYTHON_IN) -m pytest -n 3 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(STAMP)
