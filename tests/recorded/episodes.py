@@ -1,0 +1,40 @@
+"""The recorded episodes: what the real Durable extension gave to an orchestrator, and got back."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+FILES = ("episodes.jsonl.gz", "episodes-faults.jsonl.gz")
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One run of an orchestrator: the JSON text that the SDK got, and the one that it returned."""
+
+    file: str
+    number: int
+    function: str
+    input: str
+    output: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.number} ({self.function} of {self.context['instanceId']})"
+
+    @cached_property
+    def context(self) -> dict[str, Any]:
+        """`input`, parsed."""
+        return dict(json.loads(self.input))
+
+
+def episodes(*files: str) -> Iterator[Episode]:
+    """The episodes in `files`, all by default, in the order in which they happened."""
+    for file in files or FILES:
+        with gzip.open(Path(__file__).parent / file, "rt") as lines:
+            for number, line in enumerate(lines, 1):
+                yield Episode(file, number, **json.loads(line))

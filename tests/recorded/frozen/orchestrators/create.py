@@ -1,0 +1,140 @@
+from __future__ import annotations
+from datetime import datetime, timedelta
+from typing import Any
+from tests.recorded.frozen.fleet import names
+from tests.recorded.frozen.fleet.failures import failure
+from tests.recorded.frozen.fleet.places import block, choose, remember
+from tests.recorded.frozen.fleet.records import Assignment, Failure, Place
+from tests.recorded.frozen.fleet.state import BURST, FleetState
+from tests.recorded.frozen.orchestrators import network
+from tests.recorded.frozen.orchestrators.patterns import CHUNK, LONGEST_DELAY, Context, Ended, Steps, show, sleep_unless, told
+from tests.recorded.frozen.orchestrators.reconcile import check_deadline, give_up_roles, heed, look, reconcile
+from tests.recorded.frozen.orchestrators.stock import glance
+from tests.recorded.frozen.orchestrators.wave import create_wave
+TURNS = 40
+ROLE_WAIT = 5.0
+
+def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+    for _ in range(TURNS):
+        if not wants_more(context, fleet):
+            return True
+        held = fleet.held_for(context.current_utc_datetime)
+        if held > 0:
+            yield from sleep_unless(context, cancel, min(held, LONGEST_DELAY))
+        elif window_of(fleet) > len(fleet.undead()):
+            yield from fill(context, fleet, cancel)
+        else:
+            yield from sleep_unless(context, cancel, ROLE_WAIT)
+        if is_due(context, fleet):
+            yield from look(context, fleet)
+        yield from give_up_roles(context, fleet)
+        yield from glance(context, fleet)
+        show(context, fleet, 'create')
+        if cancel.is_completed:
+            raise Ended('cancelled')
+        check_deadline(context, fleet)
+    return False
+
+def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+    for _ in range(TURNS):
+        waiting = fleet.count('creating') or fleet.unsettled()
+        if not waiting and (not wants_more(context, fleet)):
+            if fleet.count('running', 'gone') < fleet.order['min_instances'] and fleet.is_short():
+                raise Ended('failed', too_few(fleet))
+            return True
+        if (yield from sleep_unless(context, cancel, pause(fleet))):
+            raise Ended('cancelled')
+        yield from reconcile(context, fleet)
+        yield from fill(context, fleet, cancel)
+        yield from glance(context, fleet)
+        show(context, fleet, 'observe')
+        check_deadline(context, fleet)
+    return False
+
+def pause(fleet: FleetState) -> float:
+    return max(fleet.order['observe_seconds'], len(fleet.living()) / 50 * 0.4)
+
+def is_due(context: Context, fleet: FleetState) -> bool:
+    if fleet.looked_at is None:
+        return True
+    since = context.current_utc_datetime - datetime.fromisoformat(fleet.looked_at)
+    return since.total_seconds() >= pause(fleet)
+
+def fill(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+    if fleet.is_held(context.current_utc_datetime):
+        return
+    room = 1 if fleet.outage_since else window_of(fleet) - len(fleet.undead())
+    again = fleet.resend(max(0, room))
+    places = places_for_more(context, fleet)[:max(0, room - len(again))]
+    for location in dict.fromkeys((place['location'] for place in places)):
+        reason = (yield from network.ensure(context, fleet, cancel, location))
+        if reason is not None:
+            places = [place for place in places if place['location'] != location]
+            leave_out(context, fleet, location, reason)
+    writes = (len(again) + len(places)) * fleet.writes_per_vm()
+    if not writes:
+        return
+    wait = fleet.spend(writes, context.current_utc_datetime)
+    if wait > 0 and (yield from sleep_unless(context, cancel, wait)):
+        raise Ended('cancelled')
+    ready = fleet.with_nic()
+    yield from run_wave(context, fleet, cancel, [*again, *fleet.assign(places)], ready)
+
+def wants_more(context: Context, fleet: FleetState) -> bool:
+    again = fleet.again and (not fleet.stopped) and fleet.trials_left()
+    return bool(again or places_for_more(context, fleet))
+
+def window_of(fleet: FleetState) -> int:
+    return max(1, min(fleet.order['max_undead'], CHUNK, BURST // fleet.writes_per_vm()))
+
+def places_for_more(context: Context, fleet: FleetState) -> list[Place]:
+    count = min(fleet.deficit(), fleet.budget(), CHUNK)
+    if fleet.stopped or count <= 0:
+        return []
+    now = context.current_utc_datetime
+    return choose(fleet.order, fleet.blocks, fleet.living(), count, now)
+
+def run_wave(context: Context, fleet: FleetState, cancel: Any, assignments: list[Assignment], ready: set[int]) -> Steps:
+    home = assignments[0]['place']['location']
+    task = {'order': fleet.order, 'assignments': assignments, 'tried': fleet.tried, 'prepared': [one['ordinal'] for one in assignments if one['ordinal'] in ready], 'following': [] if fleet.outage_since else fleet.to_prepare(home, window_of(fleet)), 'pending': fleet.undead()}
+    fleet.waves += 1
+    name = names.wave_id(fleet.order['batch_id'], fleet.waves)
+    wave = context.call_sub_orchestrator(create_wave, task, name)
+    yield context.task_any([wave] if cancel.is_completed else [cancel, wave])
+    if not wave.is_completed:
+        yield context.task_any([wave])
+    if isinstance(wave.result, Exception):
+        raise Ended('failed', told(wave.result))
+    _take_in(context, fleet, wave.result)
+
+def too_few(fleet: FleetState) -> Failure:
+    text = f"{fleet.count('running', 'gone')} of {fleet.order['n_instances']} VMs came to run."
+    often: tuple[str, Any] | None
+    often = max(fleet.failures.items(), key=lambda item: item[1]['count'], default=None)
+    if fleet.stopped is not None:
+        often = (fleet.stopped['code'], {**fleet.stopped})
+    if often is None:
+        return failure('TooFewMachines', text, 'fail_fleet', "See the app's log.")
+    code, group = often
+    return failure(code, f"{text} {group['message']}", 'fail_fleet', group['advice'])
+
+def _take_in(context: Context, fleet: FleetState, result: dict[str, Any]) -> None:
+    now = context.current_utc_datetime
+    for machine in result['machines']:
+        fleet.accept(machine)
+    heed(context, fleet)
+    if result['wait']:
+        fleet.hold(now + timedelta(seconds=result['wait']))
+    for one in result['refusals']:
+        fleet.refuse(one['assignment'], one['failure'], now)
+    for one in result['unsent']:
+        fleet.take_back(one['assignment'], has_nic=one['has_nic'])
+    for following in fleet.prepared:
+        following['made'] = following['made'] or following['ordinal'] in result['prepared']
+
+def leave_out(context: Context, fleet: FleetState, location: str, reason: Failure) -> None:
+    fleet.note(reason, f'left {location} out')
+    reason = {**reason, 'scope': 'location', 'cool_down': 600.0}
+    place = Place(location=location, zone=None, vm_size='', priority='')
+    now = context.current_utc_datetime
+    fleet.blocks = remember(fleet.blocks, block(place, reason, {}, now))

@@ -1,0 +1,146 @@
+from __future__ import annotations
+from datetime import UTC, datetime, timedelta
+from typing import Any
+import azure.durable_functions as df
+from tests.recorded.frozen.activities import was_cancelled
+from tests.recorded.frozen.activities import tell_end
+from tests.recorded.frozen.activities import plan_fleet
+from tests.recorded.frozen.fleet import names
+from tests.recorded.frozen.fleet.failures import failure
+from tests.recorded.frozen.fleet.records import Failure
+from tests.recorded.frozen.fleet.state import FleetState
+from tests.recorded.frozen.fleet.status import custom_status
+from tests.recorded.frozen.orchestrators import network
+from tests.recorded.frozen.orchestrators.create import create, leave_out, observe
+from tests.recorded.frozen.orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless, told
+from tests.recorded.frozen.orchestrators.stock import stock
+from tests.recorded.frozen.orchestrators.teardown import teardown_fleet
+from tests.recorded.frozen.orchestrators.watch import watch
+bp = df.Blueprint()
+
+@bp.orchestration_trigger(context_name='context')
+def run_fleet(context: Context) -> Steps:
+    fleet = FleetState.read(context.get_input())
+    cancel = context.wait_for_external_event(names.CANCEL_EVENT)
+    try:
+        yield from sleep_unless(context, cancel, 0.0)
+        if (yield from missed_cancel(context, fleet)):
+            raise Ended('cancelled')
+        ended = (yield from go_on(context, fleet, cancel))
+        if cancel.is_completed:
+            raise Ended('cancelled')
+        if not ended:
+            context.continue_as_new(fleet.write())
+            return None
+        phase, reason = ('done', None)
+    except Ended as early:
+        cancelled = cancel.is_completed
+        phase, reason = ('cancelled', None) if cancelled else (early.phase, early.reason)
+    except Exception as error:
+        phase, reason = ('failed', told(error))
+    return (yield from end(context, fleet, phase, reason))
+
+def missed_cancel(context: Context, fleet: FleetState) -> Steps:
+    if fleet.phase == 'plan':
+        return False
+    task = {'batch_id': fleet.order['batch_id'], 'since': fleet.order['created_at']}
+    asked = (yield from attempt(context, was_cancelled, task))
+    if not asked['ok']:
+        fleet.note(asked['failure'], 'went on; press cancel again if you had pressed it')
+    return asked['ok'] and asked['cancelled']
+
+def go_on(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+    if cancel.is_completed:
+        raise Ended('cancelled')
+    if fleet.phase == 'plan':
+        yield from plan(context, fleet)
+        yield from home_network(context, fleet, cancel)
+        show(context, fleet, 'create')
+    if fleet.phase == 'create':
+        if not (yield from create(context, fleet, cancel)):
+            return False
+        show(context, fleet, 'observe')
+    if fleet.phase == 'observe':
+        if (yield from observe(context, fleet, cancel)):
+            fleet.provisioned_at = _utc(context.current_utc_datetime, 'microseconds')
+            show(context, fleet, 'provisioned')
+        return False
+    return (yield from watch(context, fleet, cancel))
+
+def plan(context: Context, fleet: FleetState) -> Steps:
+    now = context.current_utc_datetime
+    order = fleet.order
+    order['created_at'] = _utc(now, 'microseconds')
+    order['deadline'] = _utc(now + timedelta(seconds=order['max_lifetime']), 'seconds')
+    show(context, fleet, 'plan')
+    result = (yield from attempt(context, plan_fleet, {'order': order}))
+    reasons = result['faults'] if result['ok'] else [result['failure']]
+    for reason in reasons:
+        fleet.note(reason, 'ended before anything was created')
+    if reasons:
+        raise Ended('failed', reasons[0])
+    resolved = result['resolved']
+    order['location'] = resolved['location']
+    order['ssh_public_key'] = resolved['ssh_public_key']
+    order['sizes'] = resolved['sizes']
+    order['n_instances'] = fleet.fresh = resolved['n_instances']
+    order['min_instances'] = min(order['min_instances'], order['n_instances'])
+    fleet.trials = result['trials']
+    fleet.warnings = [f"{check['name']}: {check['detail'].rstrip('.')}. {check['advice']}".strip() for check in result['checks'] if check['status'] in ('warning', 'unknown')]
+
+def home_network(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+    show(context, fleet, 'network')
+    reason = (yield from network.ensure(context, fleet, cancel, fleet.order['location'] or ''))
+    if reason is None:
+        return
+    if not any((one.get('location') for one in fleet.order['fallbacks'])):
+        fleet.note(reason, 'gave the fleet up')
+        raise Ended('failed', reason)
+    leave_out(context, fleet, fleet.order['location'] or '', reason)
+
+def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None) -> Steps:
+    fleet.reason = reason
+    if fleet.next_ordinal > 0:
+        keep = phase == 'done' and (not fleet.order['delete_on_complete'])
+        show(context, fleet, 'teardown')
+        left = (yield from tear_down(context, fleet, keep))
+        if left is not None and keep:
+            fleet.note(left, 'left it there, with the VMs that are kept')
+        elif left is not None:
+            fleet.note(left, 'left it to the next DELETE of this fleet')
+            phase, fleet.reason = ('failed', reason or left)
+    if fleet.machines:
+        yield from stock(context, fleet, rounds=2, otherwise='ended with an older count')
+    yield from tell(context, fleet, phase)
+    show(context, fleet, phase)
+    return {'summary': custom_status(fleet), 'machines': list(fleet.machines.values())}
+
+def tell(context: Context, fleet: FleetState, phase: str) -> Steps:
+    now = _utc(context.current_utc_datetime, 'microseconds')
+    times = {'started_at': fleet.order.get('created_at', now), 'ended_at': now}
+    task = {'order': fleet.order, 'phase': phase, 'reason': fleet.reason, **times}
+    yield from settle(context, [(tell_end, task)], rounds=1)
+
+def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps:
+    task = {'order': fleet.order, 'keep_machines': keep_machines}
+    name = names.teardown_id(fleet.order['batch_id'])
+    try:
+        result = (yield context.call_sub_orchestrator(teardown_fleet, task, name))
+    except Exception as error:
+        return told(error)
+    if result['machines'] == 0:
+        for machine in fleet.living():
+            machine['state'] = 'gone'
+        for machine in fleet.machines.values():
+            if machine['gone_at'] is None and machine['state'] != 'refused':
+                machine['gone_at'] = context.current_utc_datetime.isoformat()
+    if result['unreleased']:
+        fleet.note(result['unreleased'], 'left trials marked as running')
+    if result['ok']:
+        return None
+    text = f"Still there when we stopped looking: {result['left']}"
+    advice = 'See the portal.' if keep_machines else 'DELETE the fleet again, or see the portal.'
+    return failure('LeftBehind', text, 'fail_fleet', advice)
+
+def _utc(moment: datetime, to_the: str) -> str:
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=to_the) + 'Z'

@@ -1,0 +1,115 @@
+from __future__ import annotations
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from tests.recorded.frozen.activities import revoke_permissions
+from tests.recorded.frozen.activities import release_trials
+from tests.recorded.frozen.fleet.failures import failure
+from tests.recorded.frozen.fleet.places import label
+from tests.recorded.frozen.fleet.records import Machine
+from tests.recorded.frozen.fleet.state import FleetState
+from tests.recorded.frozen.fleet.status import why_no_more
+from tests.recorded.frozen.orchestrators.create import fill
+from tests.recorded.frozen.orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
+from tests.recorded.frozen.orchestrators.reconcile import check_deadline, delete, give_up, note_lost, reconcile
+from tests.recorded.frozen.orchestrators.stock import stock
+TICKS = 20
+GRACE = timedelta(minutes=10)
+SEE_LOG = "Look at the VM's log; it is kept after its end."
+REVOKED_AT_ONCE = 10
+
+def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+    show(context, fleet, 'watch')
+    for _ in range(TICKS):
+        yield from reconcile(context, fleet)
+        counted = (yield from take_stock(context, fleet))
+        if not cancel.is_completed:
+            yield from fill(context, fleet, cancel)
+        show(context, fleet, 'watch')
+        check_deadline(context, fleet)
+        if is_over(fleet, context.current_utc_datetime, counted):
+            return True
+        if (yield from sleep_unless(context, cancel, fleet.order['watch_seconds'])):
+            break
+    return False
+
+def take_stock(context: Context, fleet: FleetState) -> Steps:
+    counted = (yield from stock(context, fleet))
+    if fleet.trials_left():
+        fleet.trials_ended_at = None
+    elif fleet.trials_ended_at is None:
+        fleet.trials_ended_at = context.current_utc_datetime.isoformat()
+    yield from end_idle(context, fleet)
+    if fleet.unreleased:
+        yield from clean_up(context, fleet)
+    return counted
+
+def end_idle(context: Context, fleet: FleetState) -> Steps:
+    mute = fleet.mute()
+    if mute:
+        text = 'The VM runs, and its script gives no sign of life: it may hang, or never have begun.'
+        yield from give_up(context, fleet, mute, failure('VmSilent', text, 'replace', SEE_LOG))
+    yield from delete(context, fleet, fleet.done)
+
+def clean_up(context: Context, fleet: FleetState) -> Steps:
+    gone = list(fleet.unreleased)
+    machines = [fleet.machines[ordinal] for ordinal in gone]
+    known = [machine for machine in machines if machine['principal_id']]
+    calls = [(revoke_permissions, {'order': fleet.order, 'machines': known[start:start + REVOKED_AT_ONCE]}) for start in range(0, len(known), REVOKED_AT_ONCE)]
+    results = (yield from settle(context, calls))
+    reasons = {str(machine['ordinal']): _why_gone(machine) for machine in machines}
+    task = {'order': fleet.order, 'ordinals': gone, 'reasons': reasons}
+    released = (yield from attempt(context, release_trials, task))
+    if released['ok']:
+        quit_ = released['quit']
+        there = [ordinal for ordinal in gone if str(ordinal) not in quit_]
+        lost = [ordinal for ordinal in there if _was_lost(fleet, ordinal, released['held'])]
+        note_lost(context, fleet, lost, ran=True)
+        note_failed(context, fleet, quit_)
+    for result in (*results, released):
+        if not result['ok']:
+            fleet.note(result['failure'], 'tried again at the next tick')
+    if released['ok'] and all((result['ok'] for result in results)):
+        fleet.unreleased = [ordinal for ordinal in fleet.unreleased if ordinal not in gone]
+
+def note_failed(context: Context, fleet: FleetState, outcomes: Mapping[str, str | None]) -> None:
+    for ordinal, outcome in outcomes.items():
+        machine = fleet.machines[int(ordinal)]
+        if outcome is None or machine['ended'] is not None:
+            continue
+        reason = failure('ScriptFailed', f"{machine['name']}: {outcome}", 'fail_machine', SEE_LOG)
+        fleet.fail(int(ordinal), reason, context.current_utc_datetime, ran=True)
+
+def _why_gone(machine: Machine) -> str:
+    where = f"{machine['name']} ({label(machine['place'])})"
+    ended = machine['ended']
+    if ended is None:
+        return f'{where}, which went without a word.'
+    return f"{where}: {ended['code']}: {ended['message']}"
+
+def _was_lost(fleet: FleetState, ordinal: int, held: list[int]) -> bool:
+    machine = fleet.machines[ordinal]
+    if machine['ended'] is not None:
+        return False
+    left = fleet.trials is not None and fleet.trials['ready'] > 0
+    return ordinal in held or (machine['place']['priority'] == 'Spot' and left)
+
+def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
+    if not fleet.living():
+        if fleet.trials_left() and (not counted) and (not fleet.past_deadline(now)):
+            return False
+        if fleet.trials_left() and fleet.again and (not fleet.stopped):
+            return False
+        if fleet.trials_left():
+            text = 'Every VM has ended, and trials are still open.'
+            if fleet.openings or fleet.stopped:
+                text += f' No other could be had: {why_no_more(fleet)}.'
+            advice = "Look at the experiment's script and packages; submit the rest as a new batch."
+            raise Ended('failed', failure('TrialsLeft', text, 'fail_fleet', advice))
+        return True
+    if fleet.past_deadline(now):
+        return True
+    if fleet.trials_ended_at is None or fleet.doomed or fleet.unreleased:
+        return False
+    lingering = now - datetime.fromisoformat(fleet.trials_ended_at) > GRACE
+    return lingering or not fleet.order['delete_on_complete']

@@ -1,0 +1,91 @@
+from __future__ import annotations
+import heapq
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+import azure.durable_functions as df
+from tests.recorded.frozen.activities import create_vm, delete_nics, prepare_nics
+from tests.recorded.frozen.activities import assign_permissions
+from tests.recorded.frozen.fleet.places import label
+from tests.recorded.frozen.fleet.records import Assignment, Machine, Order, Place
+from tests.recorded.frozen.orchestrators.patterns import Call, Context, Steps, delay, is_passing, settle
+bp = df.Blueprint()
+
+@bp.orchestration_trigger(context_name='context')
+def create_wave(context: Context) -> Steps:
+    task: dict[str, Any] = context.get_input()
+    order: Order = task['order']
+    ready: set[int] = set(task['prepared'])
+    pilots, rest = _pilots(task['assignments'], task['tried'])
+    first = (yield from _create(context, order, pilots, ready, ahead=rest))
+    ready |= first['prepared']
+    closed = [label(one['place']) for one in pilots if one['ordinal'] in first['refusals']]
+    unsent = [one for one in rest if first['wait'] or label(one['place']) in closed]
+    sent = [one for one in rest if one not in unsent]
+    second = (yield from _create(context, order, sent, ready))
+    refusals = {**first['refusals'], **second['refusals']}
+    machines = [*task['pending'], *first['machines'], *second['machines']]
+    wait = max(first['wait'], second['wait'])
+    beside = [] if wait or closed else _preparations(order, task['following'])
+    final = [ordinal for ordinal, why in refusals.items() if not is_passing(why)]
+    if final:
+        beside.append((delete_nics, {'order': order, 'ordinals': final}))
+    ahead = (yield from assign(context, order, [] if wait else machines, beside))
+    return {'machines': machines, 'refusals': [{'assignment': one, 'failure': refusals[one['ordinal']]} for one in task['assignments'] if one['ordinal'] in refusals], 'unsent': [{'assignment': one, 'has_nic': one['ordinal'] in ready} for one in unsent], 'prepared': sorted(_prepared(ahead)), 'wait': max(wait, _longest_wait(ahead))}
+
+def _pilots(assignments: Sequence[Assignment], tried: Sequence[Place]) -> tuple[list[Assignment], list[Assignment]]:
+    known = {label(place) for place in tried}
+    pilots = []
+    for one in assignments:
+        if label(one['place']) not in known:
+            known.add(label(one['place']))
+            pilots.append(one)
+    return (pilots, [one for one in assignments if one not in pilots])
+
+def _create(context: Context, order: Order, assignments: Sequence[Assignment], ready: set[int], ahead: Sequence[Assignment]=()) -> Steps:
+    calls: list[Call] = [(create_vm, {'order': order, 'assignment': one, 'has_nic': one['ordinal'] in ready}) for one in assignments]
+    nics = [{'ordinal': one['ordinal'], 'location': one['place']['location']} for one in ahead if one['ordinal'] not in ready]
+    results = (yield from settle(context, [*calls, *_preparations(order, nics)]))
+    pairs = list(zip(assignments, results, strict=False))
+    refused = [result['failure'] for _, result in pairs if not result['ok']]
+    waits = [one['retry_after'] or 0.0 for one in refused if one['action'] == 'wait']
+    others = results[len(pairs):]
+    return {'machines': [result['machine'] for _, result in pairs if result['ok']], 'refusals': {one['ordinal']: result['failure'] for one, result in pairs if not result['ok']}, 'prepared': _prepared(others), 'wait': max([*waits, _longest_wait(others)])}
+
+def _preparations(order: Order, nics: Sequence[Any]) -> list[Call]:
+    return [(prepare_nics, {'order': order, 'nics': list(nics)})] if nics else []
+
+def _longest_wait(results: Iterable[dict[str, Any]]) -> float:
+    return max((result.get('retry_after') or 0.0 for result in results), default=0.0)
+
+def _prepared(results: Iterable[dict[str, Any]]) -> set[int]:
+    return {ordinal for result in results if result['ok'] for ordinal in result.get('prepared', [])}
+
+def assign(context: Context, order: Order, machines: Iterable[Machine], beside: Sequence[Call]=()) -> Steps:
+    now = context.current_utc_datetime
+    ready = in_order_of_creation((machine for machine in machines if _is_due(machine, now)))
+    calls = [(assign_permissions, {'order': order, 'machine': machine}) for machine in ready]
+    results = (yield from settle(context, [*calls, *beside], rounds=1))
+    now = context.current_utc_datetime
+    for machine, result in zip(ready, results[:len(ready)], strict=True):
+        refusals = result['failures'] if result['ok'] else [result['failure']]
+        machine['assigned'] = result.get('assigned', machine['assigned'])
+        machine['settled'] = not refusals
+        if 0 in machine['assigned'] and machine['permitted_at'] is None:
+            machine['permitted_at'] = now.isoformat()
+        machine['refusal'] = refusals[0] if refusals else None
+        if refusals:
+            wait = max(refusals[0]['retry_after'] or 0.0, delay(machine['tries']))
+            machine['next_try'] = (now + timedelta(seconds=wait)).isoformat()
+            machine['tries'] += 1
+    return results[len(ready):]
+
+def _is_due(machine: Machine, now: datetime) -> bool:
+    if machine['principal_id'] is None:
+        return False
+    return machine['next_try'] is None or now >= datetime.fromisoformat(machine['next_try'])
+
+def in_order_of_creation(machines: Iterable[Machine]) -> list[Machine]:
+    heap = [(datetime.fromisoformat(machine['created_at']), machine['ordinal'], machine) for machine in machines]
+    heapq.heapify(heap)
+    return [heapq.heappop(heap)[2] for _ in range(len(heap))]
