@@ -1,4 +1,4 @@
-"""The recorded episodes: what the real Durable extension gave to an orchestrator, and got back."""
+"""What was recorded from the real Durable extension: episodes of orchestrators, and a client's calls."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+FOLDER = Path(__file__).parent
 FILES = ("episodes.jsonl.gz", "episodes-faults.jsonl.gz")
 
 
@@ -35,6 +36,12 @@ class Episode:
 def episodes(*files: str) -> Iterator[Episode]:
     """The episodes in `files`, all by default, in the order in which they happened."""
     for file in files or FILES:
-        with gzip.open(Path(__file__).parent / file, "rt") as lines:
+        with gzip.open(FOLDER / file, "rt") as lines:
             for number, line in enumerate(lines, 1):
                 yield Episode(file, number, **json.loads(line))
+
+
+def calls() -> list[dict[str, Any]]:
+    """What a client asked, and was answered, in order: `note`, `method`, `path`, `body`, `status`,
+    `headers`, `answer`."""
+    return [json.loads(line) for line in (FOLDER / "client.jsonl").read_text().splitlines()]

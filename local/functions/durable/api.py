@@ -1,11 +1,12 @@
 """The management API over HTTP, twice: for the app's own client, and as webhooks with a key.
 
-Paths, answers and status codes follow the extension's `HttpApiHandler`, as far as the Python client
-1.7.0 and its management URLs use it. Rewind is refused with 501.
+Paths, answers and status codes are those recorded from the extension 3.19.0 (`tests/recorded`), and
+where nothing is recorded, those of its `HttpApiHandler`. Rewind is refused with 501.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,6 +22,7 @@ from local.functions.durable.tables import Tables
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PAGE = 100  # the extension's default; the Python client never asks for a second page
+_STATES = {*Status.FINISHED, "Running", "Pending", "Suspended", "ContinuedAsNew", "Canceled"}
 _CONTROLS = {
     "terminate": EventType.EXECUTION_TERMINATED,
     "suspend": EventType.EXECUTION_SUSPENDED,
@@ -76,26 +78,25 @@ class ManagementApi:
         try:
             token = json.loads(text) if text else None
         except ValueError as error:
-            return _exception(400, "ArgumentException", f"The input is not JSON: {error}")
+            return _failure(400, "Invalid JSON content", error)
         name, wanted = request.match_info["name"], request.match_info.get("id")
+        if "/" in (wanted or ""):
+            return web.Response(status=404)
         return self._start_instance(name, wanted, None if token is None else json.dumps(token))
 
     def _start_instance(
         self, name: str, instance_id: str | None, input_json: str | None
     ) -> web.Response:
-        names = self._engine.names
-        if name not in names.orchestrators:
-            return _exception(400, "ArgumentException", names.unknown("orchestrator", name))
-        if instance_id is not None and (fault := _id_fault(instance_id)):
-            return _exception(400, "ArgumentException", fault)
+        """As the extension does, take any name: an instance without an orchestrator fails later."""
         try:
             instance_id = self._engine.store.start(
                 name, instance_id, input_json, replace_running=self._replace_running
             )
         except InstanceExists as error:
-            return _exception(500, "OrchestrationAlreadyExistsException", str(error))
+            return _failure(409, str(error))
         self._engine.wake(instance_id)
         payload = self._links.management(instance_id)
+        del payload["rewindPostUri"]
         headers = {"Location": payload["statusQueryGetUri"], "Retry-After": "10"}
         return web.json_response(payload, status=202, headers=headers)
 
@@ -103,65 +104,76 @@ class ManagementApi:
         row = self._tables.record(request.match_info["id"])
         if row is None:
             return web.Response(status=404)
-        query = request.query
-        payload = status_payload(row, show_input=_flag(query.get("showInput"), True))
-        if _flag(query.get("showHistory"), False):
-            show_output = _flag(query.get("showHistoryOutput"), False)
-            events = self._tables.history(row["id"])
-            payload["historyEvents"] = history_payload(events, show_output=show_output)
+        show_input = _flag(request, "showInput", True)
+        payload = status_payload(row, show_input=show_input)
+        if _flag(request, "showHistory", False) and row["status"] != Status.PENDING:
+            payload["historyEvents"] = history_payload(
+                self._tables.history(row["id"]),
+                show_input=show_input,
+                show_output=_flag(request, "showHistoryOutput", False),
+            )
         if row["status"] not in Status.FINISHED:
-            location = self._links.management(row["id"])["statusQueryGetUri"]
-            headers = {"Location": location, "Retry-After": "5"}
+            headers = {"Location": str(request.url), "Retry-After": "5"}
             return web.json_response(payload, status=202, headers=headers)
         failed = row["status"] == Status.FAILED
-        as_error = failed and _flag(query.get("returnInternalServerErrorOnFailure"), False)
+        as_error = failed and _flag(request, "returnInternalServerErrorOnFailure", False)
         return web.json_response(payload, status=500 if as_error else 200)
 
     async def _list(self, request: web.Request) -> web.Response:
+        top = request.query.get("top", "")
+        size = int(top) if top.isdecimal() and int(top) > 0 else _PAGE
+        token = request.headers.get("x-ms-continuation-token", "")
         try:
-            top = int(request.query.get("top") or _PAGE)
-            rows = self._tables.records(
-                **_filters(request),
-                prefix=request.query.get("instanceIdPrefix", ""),
-                after=request.headers.get("x-ms-continuation-token", ""),
-                top=top,
-            )
+            start_at = base64.b64decode(token, validate=True).decode()
         except ValueError as error:
-            return _exception(400, "ArgumentException", str(error))
-        show_input = _flag(request.query.get("showInput"), True)
-        more = {"x-ms-continuation-token": rows[-1]["id"]} if rows and len(rows) == top else {}
-        payload = [status_payload(row, show_input=show_input) for row in rows]
-        return web.json_response(payload, headers=more)
+            return _failure(400, "One or more of the arguments submitted is incorrect", error)
+        rows = self._tables.records(
+            **_filters(request),
+            prefix=request.query.get("instanceIdPrefix", ""),
+            start_at=start_at,
+            top=size + 1,
+        )
+        following = rows[size]["id"] if len(rows) > size else ""
+        show_input = _flag(request, "showInput", True)
+        payload = [status_payload(row, show_input=show_input) for row in rows[:size]]
+        headers = {"x-ms-continuation-token": base64.b64encode(following.encode()).decode()}
+        return web.json_response(payload, headers=headers)
 
     async def _purge(self, request: web.Request) -> web.Response:
-        if not self._engine.store.purge(request.match_info["id"]):
+        instance = self._tables.instance(request.match_info["id"])
+        if instance is None:
             return web.Response(status=404)
+        if not self._engine.store.purge(instance.id):
+            text = (
+                "Only orchestrations in a terminal state can be purged, but the orchestration with "
+                f"instance ID {instance.id} has status {instance.status}"
+            )
+            return web.json_response(text, status=412)
         return web.json_response({"instancesDeleted": 1})
 
     async def _purge_many(self, request: web.Request) -> web.Response:
-        if "createdTimeFrom" not in request.query:
-            return _exception(400, "ArgumentException", "createdTimeFrom is required.")
-        try:
-            rows = self._tables.records(**_filters(request), top=-1)
-        except ValueError as error:
-            return _exception(400, "ArgumentException", str(error))
+        filters = _filters(request)
+        if filters["created_from"] is None:
+            text = "Please provide value for 'createdTimeFrom' parameter."
+            return web.json_response(text, status=400)
+        rows = self._tables.records(**filters, top=-1)
         deleted = sum(self._engine.store.purge(row["id"]) for row in rows)
         if deleted == 0:
             return web.Response(status=404)
         return web.json_response({"instancesDeleted": deleted})
 
     async def _raise_event(self, request: web.Request) -> web.Response:
-        text = await request.text()
+        instance_id = request.match_info["id"]
+        if refusal := self._not_running(instance_id):
+            return refusal
+        if request.content_type != "application/json":
+            return _failure(400, "Only application/json request content is supported")
         try:
-            payload = json.dumps(json.loads(text) if text else None)
-        except ValueError:
-            return _exception(
-                400, "ArgumentException", "Only application/json request content is supported"
-            )
+            payload = json.dumps(await request.json())
+        except ValueError as error:
+            return _failure(400, "Invalid JSON content", error)
         name = request.match_info["event"]
-        return self._send(
-            request.match_info["id"], event(EventType.EVENT_RAISED, Name=name, Input=payload)
-        )
+        return self._send(instance_id, event(EventType.EVENT_RAISED, Name=name, Input=payload))
 
     async def _control(self, request: web.Request) -> web.Response:
         kind = _CONTROLS[request.match_info["verb"]]
@@ -169,59 +181,54 @@ class ManagementApi:
         return self._send(request.match_info["id"], event(kind, Input=reason))
 
     def _send(self, instance_id: str, message: dict[str, Any]) -> web.Response:
-        instance = self._tables.instance(instance_id)
-        if instance is None:
-            return web.Response(status=404)
-        if instance.finished:
-            return web.Response(status=410)
+        if refusal := self._not_running(instance_id):
+            return refusal
         self._engine.store.post(instance_id, message)
         self._engine.wake(instance_id)
         return web.Response(status=202)
 
+    def _not_running(self, instance_id: str) -> web.Response | None:
+        instance = self._tables.instance(instance_id)
+        if instance is None:
+            return web.Response(status=404)
+        return web.Response(status=410) if instance.finished else None
+
     async def _restart(self, request: web.Request) -> web.Response:
         instance = self._tables.instance(request.match_info["id"])
         if instance is None:
-            return web.Response(status=404)
-        new_id = _flag(request.query.get("restartWithNewInstanceId"), True)
+            text = "InstanceId does not match a valid orchestration instance."
+            return _failure(400, text)
+        new_id = _flag(request, "restartWithNewInstanceId", True)
         return self._start_instance(instance.name, None if new_id else instance.id, instance.input)
 
     async def _rewind(self, request: web.Request) -> web.Response:
-        return _exception(501, "NotImplementedException", "This host cannot rewind instances.")
+        return _failure(501, "This host cannot rewind instances.")
 
 
-def _exception(status: int, kind: str, message: str) -> web.Response:
-    """An error in the shape that the Python client turns into an exception."""
-    return web.json_response(
-        {
-            "Message": "Something went wrong while processing your request",
-            "ExceptionMessage": message,
-            "ExceptionType": kind,
-            "StackTrace": "",
-        },
-        status=status,
-    )
-
-
-def _id_fault(instance_id: str) -> str | None:
-    if len(instance_id) > 100:
-        return "Instance IDs must not be longer than 100 characters."
-    if instance_id.startswith("@"):
-        return "Orchestration instance IDs must not start with '@'."
-    if any(c in "/\\#?" or ord(c) < 32 or 127 <= ord(c) < 160 for c in instance_id):
-        return "Orchestration instance IDs must not contain /, \\, #, ?, or control characters."
-    return None
+def _failure(status: int, message: str, error: Exception | None = None) -> web.Response:
+    """An error as ASP.NET's `HttpError` has it."""
+    more = {"ExceptionMessage": str(error), "ExceptionType": type(error).__name__, "StackTrace": ""}
+    return web.json_response({"Message": message, **(more if error else {})}, status=status)
 
 
 def _filters(request: web.Request) -> dict[str, Any]:
-    """The filters that status queries and purges share. Raises ValueError for a bad time."""
+    """The filters that status queries and purges share. A time that cannot be read is no filter."""
     query = request.query
-    times = {
-        argument: timestamp(parse_time(query[name])) if query.get(name) else None
-        for argument, name in (("created_from", "createdTimeFrom"), ("created_to", "createdTimeTo"))
+    asked = ",".join(query.getall("runtimeStatus", [])).split(",")
+    return {
+        "created_from": _time(query.get("createdTimeFrom", "")),
+        "created_to": _time(query.get("createdTimeTo", "")),
+        "statuses": [state for state in asked if state in _STATES],
     }
-    statuses = [s for s in query.get("runtimeStatus", "").split(",") if s]
-    return {**times, "statuses": statuses}
 
 
-def _flag(text: str | None, default: bool) -> bool:
-    return default if text is None else text.lower() == "true"
+def _time(text: str) -> str | None:
+    try:
+        return timestamp(parse_time(text))
+    except ValueError:
+        return None
+
+
+def _flag(request: web.Request, name: str, default: bool) -> bool:
+    text = request.query.get(name, "").lower()
+    return default if text not in ("true", "false") else text == "true"

@@ -137,16 +137,11 @@ class Engine:
         if not deliverable:
             return
         function = self._orchestrators.get(instance.name)
-        if function is None:
-            _log.error(
-                "%s waits: this app has no orchestrator named '%s'", instance_id, instance.name
-            )
-            return
         history = self._history(instance)
         outcome = await asyncio.get_running_loop().run_in_executor(
             self._threads,
             run_episode,
-            function.call,
+            function.call if function else None,
             instance,
             history,
             [m.event for m in deliverable],

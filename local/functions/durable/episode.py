@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.functions.durable.history import Event, EventType, Status, event, execution_started
+from local.functions.durable.history import Event, EventType, Status, dotnet_time, event
 from local.functions.durable.replay import Handler, State, replay
 from local.functions.durable.walk import FunctionNames, OrchestrationError, Walk, open_waits
 
@@ -38,7 +38,8 @@ class Instance:
 class Outcome:
     """What an episode changes.
 
-    `events` are appended to the history; the `decisions` among them are to be carried out.
+    `events` are appended to the history; `decisions` are those among them that are to be carried
+    out, with the inputs that a history does not keep.
     `output` is JSON text where `status` is a finished one. With `next_input` (JSON text) the
     instance starts again with an empty history, and takes the `carried` events along.
     """
@@ -46,16 +47,17 @@ class Outcome:
     status: str
     events: list[Event]
     decisions: list[Event] = field(default_factory=list)
-    cancelled_timers: list[int] = field(default_factory=list)
     output: str | None = None
     custom_status: str | None = None
     open_waits: dict[str, int] = field(default_factory=dict)
     next_input: str | None = None
     carried: list[Event] = field(default_factory=list)
+    execution_started: Event = field(default_factory=dict)
+    """The first event of this execution."""
 
 
 def run_episode(
-    handler: Handler,
+    handler: Handler | None,
     instance: Instance,
     history: Sequence[Event],
     messages: Sequence[Event],
@@ -63,28 +65,87 @@ def run_episode(
 ) -> Outcome:
     """Replay `instance` with `messages` added, and say what follows.
 
-    An exception of the orchestrator's code becomes the instance's failure.
+    An exception of the orchestrator's code becomes the instance's failure, and so does that there is
+    none: `handler` is None.
     """
     started = event(EventType.ORCHESTRATOR_STARTED)
     # ExecutionStarted comes first, whatever reached the instance before it.
-    new = [started, *sorted(messages, key=lambda m: m["EventType"] != EventType.EXECUTION_STARTED)]
-    past_and_new = [*history, *new]
-    state = replay(handler, instance.id, instance.parent_id, instance.input, past_and_new)
-    outcome = Outcome(Status.RUNNING, new)
+    new = sorted(messages, key=lambda m: m["EventType"] != EventType.EXECUTION_STARTED)
+    past_and_new = [*history, started, *new]
+    # From the next episode on, what has happened to the code counts as played; what it decided, never.
+    outcome = Outcome(Status.RUNNING, [started, *({**m, "IsPlayed": True} for m in new)])
+    outcome.execution_started = next(
+        e for e in past_and_new if e["EventType"] == EventType.EXECUTION_STARTED
+    )
     try:
+        if handler is None:
+            raise OrchestrationError(names.unknown("orchestrator", instance.name))
+        state = replay(handler, instance.id, instance.parent_id, instance.input, past_and_new)
         _follow(state, past_and_new, names, outcome)
-    except OrchestrationError as error:
-        _fail(instance, str(error), outcome)
-    else:
         if outcome.next_input is None:
             _conclude(instance, state, outcome)
-    outcome.events += [*outcome.decisions, *_ending(outcome)]
+    except OrchestrationError as error:
+        _fail(instance, str(error), outcome)
+    outcome.decisions = [_completed(instance, decision) for decision in outcome.decisions]
+    outcome.events += [_without_input(decision) for decision in outcome.decisions]
+    outcome.events += _ending(outcome)
     return outcome
 
 
-def next_execution(instance: Instance, outcome: Outcome) -> list[Event]:
-    """The messages that start the next execution after `continue_as_new`."""
-    return [execution_started(instance.name, outcome.next_input), *outcome.carried]
+def execution_started(
+    name: str,
+    input_json: str | None,
+    instance_id: str,
+    execution_id: str,
+    parent: Instance | None = None,
+    task_id: int | None = None,
+    version: str | None = None,
+) -> Event:
+    """The first message for an instance that a client starts, or its `parent` by its task `task_id`."""
+    return event(
+        EventType.EXECUTION_STARTED,
+        OrchestrationInstance={"InstanceId": instance_id, "ExecutionId": execution_id},
+        ParentInstance=parent
+        and {
+            "Name": parent.name,
+            "OrchestrationInstance": {"InstanceId": parent.id, "ExecutionId": parent.execution_id},
+            "TaskScheduleId": task_id,
+            "Version": None,
+        },
+        Name=name,
+        Version=version,
+        Input=input_json,
+        Generation=None if parent else 0,
+    )
+
+
+def next_execution(instance: Instance, outcome: Outcome, execution_id: str) -> list[Event]:
+    """The messages that start the next execution after `continue_as_new`.
+
+    As in DurableTask.Core, the first episode of such an execution holds an OrchestratorCompleted.
+    """
+    own = {"InstanceId": instance.id, "ExecutionId": execution_id}
+    started = {
+        **outcome.execution_started,
+        **event(EventType.EXECUTION_STARTED, OrchestrationInstance=own, Input=outcome.next_input),
+    }
+    return [started, *outcome.carried, event(EventType.ORCHESTRATOR_COMPLETED)]
+
+
+def _completed(instance: Instance, decision: Event) -> Event:
+    """A decision with what the host adds to it."""
+    match decision["EventType"]:
+        case EventType.TASK_SCHEDULED:
+            return {**decision, "Version": decision["Version"] or ""}
+        case EventType.SUB_ORCHESTRATION_CREATED:
+            child = decision["InstanceId"] or f"{instance.execution_id}:{decision['EventId']}"
+            return {**decision, "InstanceId": child}
+        case _:
+            return {**decision, "FireAt": dotnet_time(decision["FireAt"])}
+
+
+def _without_input(decision: Event) -> Event:
+    return {**decision, "Input": None} if "Input" in decision else decision
 
 
 def _follow(state: State, history: Sequence[Event], names: FunctionNames, outcome: Outcome) -> None:
@@ -94,7 +155,6 @@ def _follow(state: State, history: Sequence[Event], names: FunctionNames, outcom
         walk.feed(happened)
     walk.check_determinism()
     outcome.decisions = walk.decisions
-    outcome.cancelled_timers = walk.cancelled
     outcome.open_waits = open_waits(state.actions, history)
     finished = walk.finished and (state.done or state.error is not None)
     if finished and walk.next_input is not None and state.error is None:

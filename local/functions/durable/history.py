@@ -7,6 +7,7 @@ Names and numbers are those of DurableTask.Core's `HistoryEvent` classes and of 
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -78,6 +79,24 @@ CONTROL = frozenset(
 """Messages to the host about an instance; the orchestrator's code never sees them."""
 
 
+_MORE: dict[EventType, dict[str, Any]] = {
+    EventType.EXECUTION_STARTED: {
+        "Tags": None,
+        "Correlation": None,
+        "ParentTraceContext": None,
+        "ScheduledStartTime": None,
+        "Generation": None,
+        "GenerateNewTrace": False,
+    },
+    EventType.TASK_SCHEDULED: {"ParentTraceContext": None, "Tags": None},
+    EventType.TASK_FAILED: {"FailureDetails": None},
+    EventType.SUB_ORCHESTRATION_CREATED: {"ClientSpanId": None, "Tags": None},
+    EventType.SUB_ORCHESTRATION_FAILED: {"FailureDetails": None},
+    EventType.EVENT_RAISED: {"ParentTraceContext": None},
+}
+"""Members of the real events that have one value here: no tracing, no tags, no scheduled starts."""
+
+
 def timestamp(moment: datetime | None = None) -> str:
     """`moment` (default: now) in UTC with six digits and `Z`: text that sorts as time does."""
     moment = (moment or datetime.now(UTC)).astimezone(UTC)
@@ -90,20 +109,25 @@ def parse_time(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def event(kind: EventType, event_id: int = -1, at: str | None = None, **fields: Any) -> Event:
-    """An event of `kind`. Results and inputs among `fields` are JSON text, never objects."""
+def event(kind: EventType, event_id: int = -1, **fields: Any) -> Event:
+    """An event of `kind` that happens now. Results and inputs among `fields` are JSON text."""
     return {
         "EventType": int(kind),
+        **_MORE.get(kind, {}),
+        **fields,
         "EventId": event_id,
         "IsPlayed": False,
-        "Timestamp": at or timestamp(),
-        **fields,
+        "Timestamp": dotnet_time(),
     }
 
 
-def execution_started(name: str, input_json: str | None) -> Event:
-    """The first event of an execution. The SDK fails without a `Version` key, even if it is null."""
-    return event(EventType.EXECUTION_STARTED, Name=name, Input=input_json, Version=None)
+def dotnet_time(text: str = "") -> str:
+    """`text` (a `timestamp`; default: now, to 100 ns) as .NET writes a time: no zeros at the end."""
+    if not text:
+        seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+        now = datetime.fromtimestamp(seconds, UTC)
+        text = f"{now:%Y-%m-%dT%H:%M:%S}.{rest // 100:07}Z"
+    return text.rstrip("Z").rstrip("0").rstrip(".") + "Z"
 
 
 def failure_details(message: str, stack: str = "") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 WEBHOOKS = "/runtime/webhooks/durabletask"
 _PLACEHOLDER = "INSTANCEID"
@@ -30,8 +30,8 @@ class Links:
 
     def management(self, instance_id: str) -> dict[str, str]:
         """The payload that a start is answered with: one URL for each thing to do."""
-        base = f"{self.origin}{WEBHOOKS}/instances/{instance_id}"
-        query = f"taskHub={quote(self.hub)}&connection=Storage&code={quote(self.system_key)}"
+        base = f"{self.origin}{WEBHOOKS}/instances/{quote_plus(instance_id)}"
+        query = f"taskHub={quote(self.hub)}&connection=AzureWebJobsStorage&code={quote(self.system_key)}"
         return {
             "id": instance_id,
             "statusQueryGetUri": f"{base}?{query}",

@@ -17,20 +17,6 @@ Handler = Callable[[str], str]
 
 _STATE_LABEL = "\n\n$OutOfProcData$:"
 
-# The only events the SDK looks at (sending all of them doubles the cost of a replay).
-_READ_BY_SDK = frozenset(
-    {
-        EventType.EXECUTION_STARTED,
-        EventType.TASK_COMPLETED,
-        EventType.TASK_FAILED,
-        EventType.SUB_ORCHESTRATION_COMPLETED,
-        EventType.SUB_ORCHESTRATION_FAILED,
-        EventType.TIMER_FIRED,
-        EventType.ORCHESTRATOR_STARTED,
-        EventType.EVENT_RAISED,
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -52,18 +38,23 @@ def replay(
 ) -> State:
     """Run `handler` over `history`, which ends with the current episode's events.
 
-    No maximum timer length is sent, as with the Durable Task Scheduler, so timers of any length are
-    one timer each. An exception of the executor itself (say, an event payload that is not JSON)
-    comes back as `error` like one of the user's code.
+    The maximum timer lengths are those of the Azure Storage provider: the SDK makes several timers of
+    a longer one. An exception of the executor itself (say, an event payload that is not JSON) comes
+    back as `error` like one of the user's code.
     """
     body = {
-        "history": [e for e in history if e["EventType"] in _READ_BY_SDK],
+        "history": history,
         "input": None if input_json is None else json.loads(input_json),
         "instanceId": instance_id,
-        "isReplaying": False,
+        "isReplaying": next(
+            e["IsPlayed"] for e in history if e["EventType"] == EventType.EXECUTION_STARTED
+        ),
         "parentInstanceId": parent_id,
+        "sourceInstanceId": None,
         "upperSchemaVersion": 1,
-        "upperSchemaVersionNew": 2,
+        "upperSchemaVersionNew": 3,
+        "longRunningTimerIntervalDuration": "3.00:00:00",
+        "maximumShortTimerDuration": "6.00:00:00",
         "defaultHttpAsyncRequestSleepTimeMillseconds": 30000,
     }
     try:

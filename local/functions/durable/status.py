@@ -7,25 +7,19 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from local.functions.durable.history import SCHEDULING, Event, EventType, parse_time
+from local.functions.durable.history import Event, EventType, parse_time
 
-_SHOWN = frozenset(
-    {
-        EventType.EXECUTION_STARTED,
-        EventType.EXECUTION_COMPLETED,
-        EventType.EXECUTION_TERMINATED,
-        EventType.TASK_COMPLETED,
-        EventType.TASK_FAILED,
-        EventType.SUB_ORCHESTRATION_COMPLETED,
-        EventType.SUB_ORCHESTRATION_FAILED,
-        EventType.TIMER_FIRED,
-        EventType.EVENT_RAISED,
-    }
+_LEFT_OUT = frozenset({EventType.ORCHESTRATOR_STARTED, EventType.ORCHESTRATOR_COMPLETED})
+_COMPLETED = frozenset({EventType.TASK_COMPLETED, EventType.SUB_ORCHESTRATION_COMPLETED})
+_HIDDEN = frozenset(
+    {"EventId", "IsPlayed", "OrchestrationInstance", "ParentInstance", "TaskScheduledId", "TimerId"}
 )
-_NAMES = {
-    EventType.SUB_ORCHESTRATION_COMPLETED: "SubOrchestrationInstanceCompleted",
-    EventType.SUB_ORCHESTRATION_FAILED: "SubOrchestrationInstanceFailed",
+_HIDDEN_OF = {
+    EventType.EXECUTION_STARTED: frozenset({"Name", "Version", "Tags"}),
+    EventType.TASK_SCHEDULED: frozenset({"Version"}),
+    EventType.SUB_ORCHESTRATION_CREATED: frozenset({"Version"}),
 }
+_RESULTS = _COMPLETED | {EventType.EXECUTION_COMPLETED}
 
 
 def status_payload(row: sqlite3.Row, *, show_input: bool) -> dict[str, Any]:
@@ -42,39 +36,40 @@ def status_payload(row: sqlite3.Row, *, show_input: bool) -> dict[str, Any]:
     }
 
 
-def history_payload(history: Iterable[Event], *, show_output: bool) -> list[dict[str, Any]]:
-    """`history` without the bookkeeping: a completion carries its task's name and start."""
-    scheduled: dict[int, Event] = {}
-    shown = []
-    for happened in history:
+def history_payload(
+    history: Iterable[Event], *, show_input: bool, show_output: bool
+) -> list[dict[str, Any]]:
+    """`history` as the extension shows it: what was scheduled and has ended is one event."""
+    shown: dict[int, dict[str, Any]] = {}
+    scheduled: dict[int, int] = {}
+    for place, happened in enumerate(history):
         kind = EventType(happened["EventType"])
-        if kind in SCHEDULING:
-            scheduled[happened["EventId"]] = happened
-        elif kind in _SHOWN:
-            name = _NAMES.get(kind) or kind.name.title().replace("_", "")
-            entry = {"EventType": name, "Timestamp": happened["Timestamp"]}
-            task = scheduled.get(happened.get("TaskScheduledId", -1), {})
-            if task:
-                entry |= {"FunctionName": task["Name"], "ScheduledTime": task["Timestamp"]}
-            entry |= _details(happened, show_output)
-            shown.append(entry)
-    return shown
+        if kind in _LEFT_OUT:
+            continue
+        hidden = _HIDDEN | _HIDDEN_OF.get(kind, frozenset())
+        hidden |= {"Input"} if not show_input else set()
+        entry = {name: value for name, value in happened.items() if name not in hidden}
+        entry["EventType"] = _name(kind)
+        if kind == EventType.EXECUTION_STARTED:
+            entry["FunctionName"] = happened["Name"]
+        if kind in _RESULTS:
+            result = entry.pop("Result")
+            entry |= {"Result": _json(result)} if show_output else {}
+        if happened["EventId"] >= 0:
+            scheduled[happened["EventId"]] = place
+        task = shown.pop(scheduled.get(happened.get("TaskScheduledId", -1), -1), None)
+        if task is not None:
+            entry["ScheduledTime"] = task["Timestamp"].replace("Z", "+00:00")
+            entry["FunctionName"] = task["Name"]
+            entry |= {"Input": None} if show_input else {}
+        shown[place] = entry
+    return list(shown.values())
 
 
-def _details(happened: Event, show_output: bool) -> dict[str, Any]:
-    details: dict[str, Any] = {}
-    if happened["EventType"] == EventType.EXECUTION_STARTED:
-        details["FunctionName"] = happened["Name"]
-    for key in ("Reason", "OrchestrationStatus", "FireAt"):
-        if key in happened:
-            details[key] = happened[key]
-    if happened["EventType"] == EventType.EVENT_RAISED:
-        details["Name"] = happened["Name"]
-        if show_output:
-            details["Input"] = _json(happened["Input"])
-    if show_output and "Result" in happened:
-        details["Result"] = _json(happened["Result"])
-    return details
+def _name(kind: EventType) -> str:
+    return (
+        kind.name.title().replace("_", "").replace("SubOrchestration", "SubOrchestrationInstance")
+    )
 
 
 def _json(text: str | None) -> Any:

@@ -18,6 +18,7 @@ from local.functions.durable.history import (
     event,
     failure_details,
     parse_time,
+    timestamp,
 )
 from local.functions.durable.tables import ActivityTask, Message, Tables
 
@@ -103,7 +104,6 @@ class Store:
             self._tables.append(instance.id, past, outcome.events)
             for decision in outcome.decisions:
                 self._carry_out(instance, decision, effects)
-            self._tables.drop_timers(instance, outcome.cancelled_timers)
             if outcome.custom_status is not None:
                 self._tables.update(instance, custom_status=outcome.custom_status)
             if outcome.next_input is not None:
@@ -135,7 +135,7 @@ class Store:
             case EventType.TIMER_CREATED:
                 fire_at = decision["FireAt"]
                 due = parse_time(fire_at).timestamp()
-                fired = event(EventType.TIMER_FIRED, at=fire_at, TimerId=task_id, FireAt=fire_at)
+                fired = event(EventType.TIMER_FIRED, TimerId=task_id, FireAt=fire_at)
                 self._tables.post(instance.id, instance.execution_id, fired, due)
                 effects.timers.append((instance.id, due))
             case EventType.SUB_ORCHESTRATION_CREATED:
@@ -143,7 +143,7 @@ class Store:
 
     def _start_child(self, parent: Instance, decision: Event, effects: Effects) -> None:
         task_id, name = decision["EventId"], decision["Name"]
-        child_id = decision["InstanceId"] or f"{parent.execution_id}:{task_id}"
+        child_id = decision["InstanceId"]
         old = self._tables.instance(child_id)
         if old is not None and not old.finished:
             exists = InstanceExists(child_id, old.status)
@@ -158,14 +158,14 @@ class Store:
     def _continue_as_new(self, instance: Instance, outcome: Outcome, effects: Effects) -> None:
         execution_id = uuid.uuid4().hex
         self._tables.forget_execution(instance)
-        started, *carried = next_execution(instance, outcome)
+        started, *carried = next_execution(instance, outcome, execution_id)
         self._tables.post(instance.id, execution_id, started)
         for message in carried:  # by their own times they come before events still held back
             due = parse_time(message["Timestamp"]).timestamp()
             self._tables.post(instance.id, None, message, due)
         self._tables.update(
             instance, execution_id=execution_id, input=outcome.next_input,
-            status=Status.RUNNING, open_waits="{}",
+            status=Status.RUNNING, open_waits="{}", created=timestamp(),
         )  # fmt: skip
         effects.wake.append(instance.id)
 

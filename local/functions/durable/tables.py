@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.functions.durable.episode import Instance
-from local.functions.durable.history import Event, Status, execution_started, timestamp
+from local.functions.durable.episode import Instance, execution_started
+from local.functions.durable.history import Event, Status, timestamp
 
 _SCHEMA = """
 pragma journal_mode = wal;
@@ -124,16 +124,16 @@ class Tables:
         created_from: str | None = None,
         created_to: str | None = None,
         statuses: Sequence[str] = (),
-        after: str = "",
+        start_at: str = "",
         top: int = 100,
     ) -> list[sqlite3.Row]:
-        """Up to `top` rows by id, those after id `after`. Times as `history.timestamp` writes them."""
+        """Up to `top` rows by id, from id `start_at` on. Times as `history.timestamp` writes them."""
         wanted = [json.dumps(list(statuses))] * 2
         rows = self._db.execute(
-            "select * from instances where id > ? and substr(id, 1, length(?)) = ?"
+            "select * from instances where id >= ? and substr(id, 1, length(?)) = ?"
             " and created >= ? and created <= ?"
             " and (? = '[]' or status in (select value from json_each(?))) order by id limit ?",
-            (after, prefix, prefix, created_from or "", created_to or "~", *wanted, top),
+            (start_at, prefix, prefix, created_from or "", created_to or "~", *wanted, top),
         )
         return rows.fetchall()
 
@@ -163,7 +163,7 @@ class Tables:
     ) -> None:
         """Make an unstarted instance in the place of whatever had its id, and its first message."""
         self.forget(instance_id)
-        execution_id, now = uuid.uuid4().hex, timestamp()
+        execution_id, now = uuid.uuid4().hex if parent else str(uuid.uuid4()), timestamp()
         self._db.execute(
             "insert or replace into instances(id, execution_id, name, status, parent_id,"
             " parent_execution_id, parent_task_id, input, created, updated)"
@@ -173,7 +173,8 @@ class Tables:
                 parent and parent.execution_id, task_id, input_json, now, now,
             ),
         )  # fmt: skip
-        self.post(instance_id, execution_id, execution_started(name, input_json))
+        started = execution_started(name, input_json, instance_id, execution_id, parent, task_id)
+        self.post(instance_id, execution_id, started)
 
     def forget(self, instance_id: str) -> None:
         """Delete the history and the messages of an instance."""
@@ -191,13 +192,6 @@ class Tables:
     def drop_messages(self, instance_id: str) -> None:
         """Delete all messages for an instance."""
         self._db.execute("delete from messages where instance_id=?", (instance_id,))
-
-    def drop_timers(self, instance: Instance, timer_ids: Sequence[int]) -> None:
-        """Delete timers that have not fired."""
-        self._db.executemany(
-            "delete from messages where instance_id=? and execution_id=? and timer_id=?",
-            [(instance.id, instance.execution_id, timer_id) for timer_id in timer_ids],
-        )
 
     def delete(self, instance_id: str) -> None:
         """Delete an instance and all that belongs to it."""

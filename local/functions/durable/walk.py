@@ -79,8 +79,7 @@ class Walk:
 
     After the last event: `decisions` are the scheduling events that the history does not hold yet,
     `finished` says whether every action is complete, `next_input` is the input (JSON text) given to
-    `continue_as_new`, `carried` the external events that came after it, and `cancelled` the ids of
-    timers that user code cancelled.
+    `continue_as_new`, and `carried` the external events that came after it.
     """
 
     def __init__(
@@ -96,7 +95,6 @@ class Walk:
         self._early: Counter[str] = Counter()
         self._clock = datetime.min.replace(tzinfo=UTC)
         self.decisions: list[Event] = []
-        self.cancelled: list[int] = []
         self.carried: list[Event] = []
         self.next_input: str | None = None
 
@@ -213,7 +211,6 @@ class Walk:
         fire_at = timestamp(parse_time(action["fireAt"]))
         timer = self._decide(EventType.TIMER_CREATED, FireAt=fire_at)
         if action.get("isCanceled"):
-            self.cancelled.append(timer)
             task.complete()
         else:
             self._pending[timer] = lambda failed: task.complete()
@@ -240,7 +237,7 @@ class Walk:
         self._next_id += 1
         recorded = self._recorded.get(task_id)
         if recorded is None:
-            self.decisions.append(event(kind, task_id, timestamp(self._clock), **fields))
+            self.decisions.append(event(kind, task_id, **fields))
         elif recorded["EventType"] != kind or recorded.get("Name") != fields.get("Name"):
             raise OrchestrationError(_not_deterministic(recorded, fields.get("Name")))
         return task_id
