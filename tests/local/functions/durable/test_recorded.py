@@ -186,6 +186,15 @@ def test_the_first_episode_of_a_continued_one_is_as_recorded(story: Story) -> No
     assert first in [types(context) for context in story.contexts]
 
 
+def test_times_are_to_100_nanoseconds(story: Story) -> None:
+    told, recorded = (
+        max(len(event["Timestamp"]) for context in contexts for event in context["history"])
+        for contexts in (story.contexts, RECORDED)
+    )
+
+    assert told == recorded
+
+
 def test_the_fast_parser_of_times_agrees_with_the_one_of_the_sdk() -> None:
     times = {e["Timestamp"] for c in RECORDED for e in c["history"]}
 
