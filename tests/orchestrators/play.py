@@ -60,7 +60,7 @@ def play(orchestrator: Any, given: Any, answers: Answers) -> Played:
 
 
 def _episode(now: datetime) -> Event:
-    return event(EventType.ORCHESTRATOR_STARTED, at=timestamp(now))
+    return {**event(EventType.ORCHESTRATOR_STARTED), "Timestamp": timestamp(now)}
 
 
 def _decisions(state: State, history: list[Event], names: FunctionNames) -> list[Event]:
