@@ -78,10 +78,11 @@ class ManagementApi:
         except ValueError as error:
             return _exception(400, "ArgumentException", f"The input is not JSON: {error}")
         name, wanted = request.match_info["name"], request.match_info.get("id")
-        return self._start_instance(name, wanted, None if token is None else json.dumps(token))
+        given = None if token is None else json.dumps(token)
+        return self._start_instance(name, wanted, given, request.query.get("version"))
 
     def _start_instance(
-        self, name: str, instance_id: str | None, input_json: str | None
+        self, name: str, instance_id: str | None, input_json: str | None, version: str | None = None
     ) -> web.Response:
         names = self._engine.names
         if name not in names.orchestrators:
@@ -90,7 +91,7 @@ class ManagementApi:
             return _exception(400, "ArgumentException", fault)
         try:
             instance_id = self._engine.store.start(
-                name, instance_id, input_json, replace_running=self._replace_running
+                name, instance_id, input_json, version, replace_running=self._replace_running
             )
         except InstanceExists as error:
             return _exception(500, "OrchestrationAlreadyExistsException", str(error))

@@ -27,6 +27,7 @@ class Instance:
     parent_execution_id: str | None = None
     parent_task_id: int | None = None
     open_waits: dict[str, int] = field(default_factory=dict)
+    version: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -84,7 +85,8 @@ def run_episode(
 
 def next_execution(instance: Instance, outcome: Outcome) -> list[Event]:
     """The messages that start the next execution after `continue_as_new`."""
-    return [execution_started(instance.name, outcome.next_input), *outcome.carried]
+    started = execution_started(instance.name, outcome.next_input, instance.version)
+    return [started, *outcome.carried]
 
 
 def _follow(state: State, history: Sequence[Event], names: FunctionNames, outcome: Outcome) -> None:

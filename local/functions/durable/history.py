@@ -101,9 +101,9 @@ def event(kind: EventType, event_id: int = -1, at: str | None = None, **fields: 
     }
 
 
-def execution_started(name: str, input_json: str | None) -> Event:
+def execution_started(name: str, input_json: str | None, version: str | None) -> Event:
     """The first event of an execution. The SDK fails without a `Version` key, even if it is null."""
-    return event(EventType.EXECUTION_STARTED, Name=name, Input=input_json, Version=None)
+    return event(EventType.EXECUTION_STARTED, Name=name, Input=input_json, Version=version)
 
 
 def failure_details(message: str, stack: str = "") -> str:
