@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import logging
+import math
 import os
+import re
 import signal
 import sys
 import threading
 from pathlib import Path
 
 from local.functions import logs
-from local.functions.host import FunctionsHost
+from local.functions.host import ROLES, FunctionsHost, file_name
 from local.functions.indexing import IndexingError, index, load_app
 from local.functions.settings import SettingsError, load_host_settings, load_values
 from local.process import announce
@@ -30,12 +33,18 @@ def main() -> int:
     try:
         load_values(settings_file)
         settings = load_host_settings(host_root / "host.json", os.environ)
+        if (seconds := arguments.visibility_timeout) is not None:
+            durable = dataclasses.replace(
+                settings.durable, message_visibility=seconds, activity_visibility=seconds
+            )
+            settings = dataclasses.replace(settings, durable=durable)
         os.chdir(host_root)  # as the Functions worker does
         functions = index(load_app(host_root), os.environ)
         host = FunctionsHost(
-            functions, settings, state_dir, host_root=host_root, port=arguments.port
-        )
-        asyncio.run(_serve(host, state_dir / "ready.json"))
+            functions, settings, state_dir, host_root=host_root, port=arguments.port,
+            name=arguments.name, roles=arguments.roles,
+        )  # fmt: skip
+        asyncio.run(_serve(host, state_dir / f"{file_name('ready', arguments.name)}.json"))
     except (SettingsError, IndexingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -75,7 +84,40 @@ def _parser() -> argparse.ArgumentParser:
         "--settings", type=Path, default=Path("local.settings.json"),
         help="file with Values, relative to the app's folder",
     )  # fmt: skip
+    parser.add_argument(
+        "--roles", type=_roles, default=ROLES, metavar="ROLE,...",
+        help="the parts of the app to run: http, durable, triggers (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--name", type=_name, default="",
+        help="tells this host from others on the same state: announced in ready-NAME.json",
+    )  # fmt: skip
+    parser.add_argument(
+        "--visibility-timeout", type=_seconds, metavar="SECONDS",
+        help="how long orchestrations' work in flight stays hidden after a crash, in place of "
+        "host.json's minutes",
+    )  # fmt: skip
     return parser
+
+
+def _roles(text: str) -> frozenset[str]:
+    roles = frozenset(text.split(","))
+    if not roles <= ROLES:
+        raise argparse.ArgumentTypeError(f"must be some of {', '.join(sorted(ROLES))}")
+    return roles
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[\w-]*", text):
+        raise argparse.ArgumentTypeError("may have letters, digits, _ and - alone")
+    return text
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("must be above zero")
+    return seconds
 
 
 if __name__ == "__main__":

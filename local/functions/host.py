@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -27,9 +27,13 @@ from local.functions.outputs import QueueOutputs
 from local.functions.queues import QueueListener
 from local.functions.routing import Router
 from local.functions.settings import HostSettings, SettingsError, storage_connection
-from local.functions.timers import Timer
+from local.functions.timers import Timer, Timers
 
 _log = logging.getLogger(__name__)
+
+ROLES = frozenset({"http", "durable", "triggers"})
+"""The parts of an app that Azure's Flex Consumption plan runs on instances of their own: HTTP
+functions, orchestrators with activities, and all other triggers."""
 
 _GRACE = 2.0  # seconds that running functions get at the end; the whole end must be below 5
 
@@ -37,8 +41,9 @@ _GRACE = 2.0  # seconds that running functions get at the end; the whole end mus
 class FunctionsHost:
     """Hosts `functions` with all state in `state_dir`. To be used on one event loop, once.
 
-    With port 0 a free one is chosen. From `start` on, `url` is where the host listens (this machine
-    alone) and `keys` are what opens its functions.
+    Several hosts may share `state_dir`, each with a `name` of its own; `roles` are the parts of the
+    app that this one runs. With port 0 a free one is chosen. From `start` on, `url` is where the host
+    listens (this machine alone) and `keys` are what opens its functions.
     """
 
     def __init__(
@@ -49,12 +54,15 @@ class FunctionsHost:
         *,
         host_root: Path,
         port: int = 0,
+        name: str = "",
+        roles: Collection[str] = ROLES,
     ) -> None:
         self._functions, self._settings = functions, settings
         self._state_dir, self._host_root, self._port = state_dir, host_root, port
-        self._router = Router(functions, settings.route_prefix)
+        self._name, self._roles = name, roles
+        self._router = Router(functions if "http" in roles else (), settings.route_prefix)
         self._resources = contextlib.ExitStack()
-        self._stoppable: list[Engine | QueueListener | Timer] = []
+        self._stoppable: list[Engine | QueueListener | Timers] = []
         self._runner: web.AppRunner | None = None
         self.url = ""
         self.keys: dict[str, str] = {}
@@ -82,8 +90,11 @@ class FunctionsHost:
     async def _start(self) -> None:
         keep = self._resources
         self._state_dir.mkdir(parents=True, exist_ok=True)
-        keep.enter_context(_sole_user(self._state_dir / "host.lock"))
-        keys = Keys.load(self._state_dir / "keys.json")
+        keep.enter_context(_sole_user(self._state_dir / f"{file_name('host', self._name)}.lock"))
+        with _turn(self._state_dir / "state.lock"):
+            keys = Keys.load(self._state_dir / "keys.json")
+            tables = Tables(self._state_dir / "durable.sqlite")
+        keep.callback(tables.close)
         self.keys = {name: keys[name] for name in (MASTER, DEFAULT)}
         listening = keep.enter_context(_listen(self._port))
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -96,11 +107,8 @@ class FunctionsHost:
             client_binding=links.client_binding(),
         )
         keep.callback(invoker.close)
-        tables = Tables(self._state_dir / "durable.sqlite")
-        keep.callback(tables.close)
-
         engine = Engine(tables, self._functions, invoker, durable)
-        triggers = self._triggers(invoker)
+        triggers = self._triggers(invoker) if "triggers" in self._roles else []
 
         def check_system_key(request: web.Request) -> None:
             if not keys.allow("SYSTEM", request):
@@ -115,16 +123,18 @@ class FunctionsHost:
         await self._runner.setup()
         await web.SockSite(self._runner, listening).start()
         self._stoppable = [engine, *triggers]
-        engine.start()
+        if "durable" in self._roles:
+            engine.start()
         for trigger in triggers:
             trigger.start()
 
-    def _triggers(self, invoker: Invoker) -> list[QueueListener | Timer]:
-        found: list[QueueListener | Timer] = []
+    def _triggers(self, invoker: Invoker) -> list[QueueListener | Timers]:
+        found: list[QueueListener | Timers] = []
+        timers: list[Timer] = []
         for function in self._functions:
             if function.kind == "timerTrigger":
                 kept = self._state_dir / "timers" / f"{function.name}.json"
-                found.append(Timer(function, kept, invoker))
+                timers.append(Timer(function, kept, invoker))
             elif function.kind == "queueTrigger":
                 name = str(function.trigger.get("connection") or "AzureWebJobsStorage")
                 connection = storage_connection(name, os.environ)
@@ -135,7 +145,20 @@ class FunctionsHost:
                     continue
                 queues = self._settings.queues
                 found.append(QueueListener(function, connection, queues, invoker))
-        return found
+        return [*found, Timers(timers, self._state_dir / "timers.lock")]
+
+
+def file_name(stem: str, name: str) -> str:
+    """The name, without its extension, of a file that each host of a state has for itself."""
+    return f"{stem}-{name}" if name else stem
+
+
+@contextlib.contextmanager
+def _turn(lock: Path) -> Iterator[None]:
+    """Hold `lock`; wait for it while another host has it."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

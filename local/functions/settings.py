@@ -39,12 +39,21 @@ class QueueSettings:
 
 @dataclass(frozen=True)
 class DurableSettings:
-    """host.json `extensions.durableTask`. Limits default to ten for each core, as in Azure."""
+    """host.json `extensions.durableTask`. Limits default to ten for each core, as in Azure.
+
+    Times in seconds. A message or an activity in flight is hidden for its visibility timeout.
+    """
 
     hub_name: str = "TestHubName"
     max_activities: int = 10 * _CORES
     max_orchestrators: int = 10 * _CORES
     replace_running: bool = False
+    message_visibility: float = 300.0
+    activity_visibility: float = 300.0
+    max_polling_interval: float = 30.0
+    default_version: str | None = None
+    version_match: str = "CurrentOrOlder"
+    version_failure: str = "Reject"
 
 
 @dataclass(frozen=True)
@@ -157,9 +166,10 @@ def _queue_settings(content: Mapping[str, Any]) -> QueueSettings:
 
 
 def _durable_settings(content: Mapping[str, Any]) -> DurableSettings:
-    override = content.get("overridableExistingInstanceStates", "NonRunningStates")
-    if override not in ("NonRunningStates", "AnyState"):
-        raise ValueError(f"overridableExistingInstanceStates '{override}' is not known")
+    override = _choice(
+        content, "overridableExistingInstanceStates", ("NonRunningStates", "AnyState")
+    )
+    storage = content.get("storageProvider", {})
     limits = {
         key: int(content.get(name, 10 * _CORES))
         for key, name in (
@@ -172,8 +182,36 @@ def _durable_settings(content: Mapping[str, Any]) -> DurableSettings:
     return DurableSettings(
         hub_name=content.get("hubName", DurableSettings.hub_name),
         replace_running=override == "AnyState",
+        message_visibility=_visibility(storage, "controlQueueVisibilityTimeout"),
+        activity_visibility=_visibility(storage, "workItemQueueVisibilityTimeout"),
+        max_polling_interval=_seconds(
+            storage, "maxQueuePollingInterval", DurableSettings.max_polling_interval
+        ),
+        default_version=content.get("defaultVersion"),
+        version_match=_choice(
+            content, "versionMatchStrategy", ("CurrentOrOlder", "Strict", "None")
+        ),
+        version_failure=_choice(content, "versionFailureStrategy", ("Reject", "Fail")),
         **limits,
     )
+
+
+def _choice(content: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:
+    """The value of `name`, whatever its case; the first of `known` where it is not set."""
+    value = str(content.get(name, known[0]))
+    for one in known:
+        if one.lower() == value.lower():
+            return one
+    raise ValueError(f"durableTask.{name} is '{value}', must be one of {', '.join(known)}")
+
+
+def _visibility(content: Mapping[str, Any], name: str) -> float:
+    """A visibility timeout. The extension checks the control queue's alone, in these words; an app
+    that hides its activities for less than the provider's renewal would run them twice there."""
+    seconds = _seconds(content, name, DurableSettings.message_visibility)
+    if not 60 <= seconds <= 3600:
+        raise ValueError(f"{name[0].upper()}{name[1:]} must be between 1 and 60 minutes.")
+    return seconds
 
 
 def _seconds(content: Mapping[str, Any], name: str, default: float) -> float:

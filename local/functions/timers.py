@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from azure.functions.timer import TimerRequest
 
@@ -18,6 +21,7 @@ from local.functions.settings import SettingsError
 from local.process import announce
 
 _log = logging.getLogger(__name__)
+_RETRY_LOCK = 1.0  # seconds
 _LONGEST_NAP = 30.0  # seconds; the wall clock may be set, or stand still while the machine sleeps
 
 
@@ -81,6 +85,42 @@ class Timer:
 
     def _keep(self, due: datetime) -> None:
         announce(self._kept_in, {"next": due.isoformat()})
+
+
+class Timers:
+    """All timers of an app. Of several hosts, the one that holds `lock` runs them."""
+
+    def __init__(self, timers: Sequence[Timer], lock: Path) -> None:
+        self._timers, self._lock = timers, lock
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to wait for the lock, if there is a timer."""
+        if self._timers:
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self, grace: float) -> None:
+        """Stop the timers, then give the lock back; calls that run get `grace` seconds."""
+        await asyncio.gather(*(timer.stop(grace) for timer in self._timers))
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        with self._lock.open("w") as file:
+            while not _locked(file):  # noqa: ASYNC110 - nothing tells of another process's end
+                await asyncio.sleep(_RETRY_LOCK)
+            for timer in self._timers:
+                timer.start()
+            await asyncio.Event().wait()
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 async def _sleep_until(due: datetime) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from azure.functions import meta
 from azure.functions.durable_functions import ActivityTriggerConverter
 
 from local.functions.durable.history import Event, EventType, event, failure_details
-from local.functions.durable.tables import ActivityTask
+from local.functions.durable.leases import ActivityTask
 from local.functions.indexing import Function
 from local.functions.invoke import FunctionTimeout, Invoker
 
@@ -21,25 +20,36 @@ _log = logging.getLogger(__name__)
 
 
 class ActivityWorker:
-    """Takes activity tasks and hands each one's result event to `report`."""
+    """Gets activity tasks from `take`, which is told how many, and hands each one's result event to
+    `report`."""
 
     def __init__(
         self,
         functions: Mapping[str, Function],
         invoker: Invoker,
         limit: int,
+        take: Callable[[int], list[ActivityTask]],
         report: Callable[[ActivityTask, Event], None],
     ) -> None:
         self._functions, self._invoker, self._limit = functions, invoker, limit
-        self._report = report
-        self._queue: deque[ActivityTask] = deque()
+        self._take, self._report = take, report
         self._running: set[asyncio.Task[None]] = set()
         self._stopped = False
 
-    def add(self, tasks: Iterable[ActivityTask]) -> None:
-        """Run `tasks` as soon as there is room."""
-        self._queue.extend(tasks)
-        self._fill()
+    @property
+    def busy(self) -> bool:
+        """Whether an activity runs here."""
+        return bool(self._running)
+
+    def fill(self) -> None:
+        """Take as many activities as there is room for."""
+        room = self._limit - len(self._running)
+        if room <= 0 or self._stopped:
+            return
+        for one in self._take(room):
+            task = asyncio.create_task(self._run(one))
+            self._running.add(task)
+            task.add_done_callback(self._leave)
 
     async def stop(self, grace: float) -> None:
         """Start nothing more, and give what runs `grace` seconds.
@@ -52,17 +62,11 @@ class ActivityWorker:
             for task in late:
                 task.cancel()
 
-    def _fill(self) -> None:
-        while self._queue and len(self._running) < self._limit and not self._stopped:
-            task = asyncio.create_task(self._run(self._queue.popleft()))
-            self._running.add(task)
-            task.add_done_callback(self._leave)
-
     def _leave(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("The result of an activity could not be kept", exc_info=error)
-        self._fill()
+        self.fill()
 
     async def _run(self, task: ActivityTask) -> None:
         function = self._functions.get(task.name)

@@ -82,15 +82,16 @@ class ManagementApi:
         name, wanted = request.match_info["name"], request.match_info.get("id")
         if "/" in (wanted or ""):
             return web.Response(status=404)
-        return self._start_instance(name, wanted, None if token is None else json.dumps(token))
+        given = None if token is None else json.dumps(token)
+        return self._start_instance(name, wanted, given, request.query.get("version"))
 
     def _start_instance(
-        self, name: str, instance_id: str | None, input_json: str | None
+        self, name: str, instance_id: str | None, input_json: str | None, version: str | None = None
     ) -> web.Response:
         """As the extension does, take any name: an instance without an orchestrator fails later."""
         try:
             instance_id = self._engine.store.start(
-                name, instance_id, input_json, replace_running=self._replace_running
+                name, instance_id, input_json, version, replace_running=self._replace_running
             )
         except InstanceExists as error:
             return _failure(409, str(error))

@@ -1,25 +1,29 @@
 """The engine: gives every instance with new messages its episodes, and keeps timers and activities.
 
-One asyncio task serves an instance while it has messages, so an instance never has two episodes at
-a time. The store is used from the event loop's thread alone. The replay itself, which is user code
-and can take a second for a history of thousands of events, runs in a thread, so that HTTP requests
-and queue leases do not wait for it.
+One asyncio task serves an instance while it has messages, and a lease keeps other hosts from it, so
+an instance never has two episodes at a time. What this host writes wakes the instance at once; what
+others write is found by polling. The store is used from the event loop's thread alone. The replay
+itself, which is user code and can take a second for a history of thousands of events, runs in a
+thread, so that HTTP requests and queue leases do not wait for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from local.functions.durable import versions
 from local.functions.durable.activities import ActivityWorker
 from local.functions.durable.episode import Instance, Outcome, run_episode
-from local.functions.durable.history import CONTROL, Event, EventType, Status
+from local.functions.durable.history import Event, EventType, Status
+from local.functions.durable.leases import ActivityTask
 from local.functions.durable.replay import read_times_fast
-from local.functions.durable.store import Effects, Store
-from local.functions.durable.tables import ActivityTask, Message, Tables
+from local.functions.durable.store import Claim, Effects, Store
+from local.functions.durable.tables import Tables
 from local.functions.durable.walk import FunctionNames
 from local.functions.indexing import Function
 from local.functions.invoke import Invoker
@@ -32,6 +36,7 @@ _log = logging.getLogger(__name__)
 _MAX_REST = 0.25
 _RETRY_AFTER_ERROR = 1.0
 _LONGEST_NAP = 60.0  # timers look at the wall clock at least this often: it can be set, or sleep
+_FIRST_POLL = 0.05  # seconds; doubles up to maxQueuePollingInterval while nothing comes
 
 
 class Engine:
@@ -47,36 +52,48 @@ class Engine:
         activities = {f.name: f for f in functions if f.kind == "activityTrigger"}
         self._orchestrators = {f.name: f for f in functions if f.kind == "orchestrationTrigger"}
         self.names = FunctionNames(activities.keys(), self._orchestrators.keys())
-        self.store = Store(tables)
-        self._tables = tables
+        self._tables, self._settings = tables, settings
+        self._leases = tables.leases(settings.message_visibility, settings.activity_visibility)
+        self.store = Store(tables, self._leases, settings.default_version)
         limit = settings.max_orchestrators
         self._slots = asyncio.Semaphore(limit)
         self._threads = ThreadPoolExecutor(limit, thread_name_prefix="replay")
         self._activities = ActivityWorker(
-            activities, invoker, settings.max_activities, self._activity_done
+            activities,
+            invoker,
+            settings.max_activities,
+            self._leases.take_activities,
+            self._activity_done,
         )
-        self._histories: dict[str, list[Event]] = {}
+        self._histories: dict[str, tuple[str, list[Event]]] = {}
+        """Of the execution whose id comes first."""
         self._awake: set[str] = set()
         self._alarms: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._serving: dict[str, asyncio.Task[None]] = {}
-        self._stopped = False
+        self._repeated: list[asyncio.Task[None]] = []
+        self._poll_delay = _FIRST_POLL
+        self._stopped = True
 
     def start(self) -> None:
-        """Go on with whatever the store holds."""
+        """Go on with whatever the store holds. An engine that is not started runs nothing, and
+        leaves what its store is given to other hosts."""
         read_times_fast()
-        self._activities.add(self._tables.activities())
-        for instance_id, due in self._tables.waiting():
-            self._wake_at(instance_id, due)
+        self._stopped = False
+        self._repeated = [asyncio.create_task(_repeat(f)) for f in (self._poll, self._renew)]
 
     async def stop(self, grace: float = 2.0) -> None:
-        """Finish the episodes that run, and give activities `grace` seconds."""
+        """Finish the episodes that run, and give activities `grace` seconds. What is left then is
+        another host's at once."""
         self._stopped = True
         await self._activities.stop(grace)
         if self._serving:
             _, late = await asyncio.wait(set(self._serving.values()), timeout=grace)
             for task in late:
                 task.cancel()
+        for task in self._repeated:
+            task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._leases.release()
 
     def wake(self, instance_id: str) -> None:
         """Look at the messages of an instance soon."""
@@ -123,45 +140,41 @@ class Engine:
             del self._serving[instance_id]
 
     async def _episode(self, instance_id: str) -> None:
-        instance = self._tables.instance(instance_id)
-        if instance is None or instance.finished:
-            self._tables.drop_messages(instance_id)
+        claim, later = self.store.claim(instance_id)
+        if later is not None:
+            self._wake_at(instance_id, later)
+        if claim is None:
             return
-        now, messages = time.time(), self._tables.messages(instance)
-        due = [m for m in messages if m.due <= now]
-        if len(due) < len(messages):
-            self._wake_at(instance_id, messages[len(due)].due)
-        if self._control(instance, [m for m in due if m.event["EventType"] in CONTROL]):
-            return
-        deliverable = _deliverable(instance, due)
-        if not deliverable:
-            return
+        instance = claim.instance
         function = self._orchestrators.get(instance.name)
-        history = self._history(instance)
-        outcome = await asyncio.get_running_loop().run_in_executor(
-            self._threads,
-            run_episode,
-            function.call if function else None,
-            instance,
-            history,
-            [m.event for m in deliverable],
-            self.names,
-        )
-        self._commit(instance, history, deliverable, outcome)
+        if not versions.runnable(instance.version, self._settings):
+            if self._settings.version_failure == "Fail":
+                failed = versions.mismatch([m.event for m in claim.messages])
+                self._commit(claim, self._history(instance), failed)
+            else:
+                self._abandon(claim)
+        elif claim.control:
+            self._control(claim)
+        else:
+            history = self._history(instance)
+            outcome = await asyncio.get_running_loop().run_in_executor(
+                self._threads,
+                run_episode,
+                function.call if function else None,
+                instance,
+                history,
+                [m.event for m in claim.messages],
+                self.names,
+            )
+            self._commit(claim, history, outcome)
 
-    def _commit(
-        self,
-        instance: Instance,
-        history: list[Event],
-        consumed: Sequence[Message],
-        outcome: Outcome,
-    ) -> None:
-        current = self._tables.instance(instance.id)
-        if current is None or current.execution_id != instance.execution_id:
-            self._histories.pop(instance.id, None)  # replaced during the replay
+    def _commit(self, claim: Claim, history: list[Event], outcome: Outcome) -> None:
+        instance = claim.instance
+        effects = self.store.commit(claim, len(history), outcome)
+        if effects is None:
+            self._histories.pop(instance.id, None)
             self.wake(instance.id)
             return
-        effects = self.store.commit(instance, len(history), consumed, outcome)
         history.extend(outcome.events)
         if outcome.status != Status.RUNNING or outcome.next_input is not None:
             self._histories.pop(instance.id, None)
@@ -170,49 +183,68 @@ class Engine:
         self._apply(effects)
         self.wake(instance.id)  # an event that was held back may have its wait now
 
-    def _control(self, instance: Instance, messages: Sequence[Message]) -> bool:
-        """Obey terminate, suspend and resume. Whether there is nothing more to do now."""
-        for message in messages:
+    def _control(self, claim: Claim) -> None:
+        """Obey terminate, suspend and resume."""
+        instance = claim.instance
+        for message in claim.messages:
             if message.event["EventType"] == EventType.EXECUTION_TERMINATED:
                 self._histories.pop(instance.id, None)
                 self._apply(self.store.terminate(instance, message.event["Input"]))
                 _log.info("Orchestration %s (%s): Terminated", instance.id, instance.name)
-                return True
-        suspended = instance.status == Status.SUSPENDED
-        if messages:
-            suspended = messages[-1].event["EventType"] == EventType.EXECUTION_SUSPENDED
-            self.store.suspend(instance, suspended, messages)
-        return suspended
+                return
+        self.store.suspend(claim)
+        self.wake(instance.id)
+
+    def _abandon(self, claim: Claim) -> None:
+        self.store.abandon(claim)
+        self.wake(claim.instance.id)  # which finds out when to look again
 
     def _activity_done(self, task: ActivityTask, result: Event) -> None:
         self.store.finish_activity(task, result)
         self.wake(task.instance_id)
 
     def _apply(self, effects: Effects) -> None:
-        self._activities.add(effects.activities)
+        self._activities.fill()
         for instance_id in effects.wake:
             self.wake(instance_id)
         for instance_id, due in effects.timers:
             self._wake_at(instance_id, due)
 
     def _history(self, instance: Instance) -> list[Event]:
-        if instance.id not in self._histories:
-            self._histories[instance.id] = self._tables.history(instance.id)
-        return self._histories[instance.id]
+        """The history so far: this host's copy, unless another host has run the instance."""
+        execution_id, events = self._histories.get(instance.id, ("", []))
+        known = execution_id == instance.execution_id
+        if not known or len(events) != self._tables.history_length(instance.id):
+            events = self._tables.history(instance.id)
+            self._histories[instance.id] = (instance.execution_id, events)
+        return events
+
+    def _poll(self) -> float:
+        """Find what other hosts have written, and activities whose lease has expired. Returns the
+        seconds until the next time."""
+        self._poll_delay = min(2 * self._poll_delay, self._settings.max_polling_interval)
+        if self._tables.changed():
+            self._poll_delay = _FIRST_POLL
+            for instance_id, due in self._tables.waiting():
+                self._wake_at(instance_id, due)
+        self._activities.fill()
+        expires = self._leases.next_activity()
+        if expires is None:
+            return self._poll_delay
+        return min(self._poll_delay, max(0, expires - time.time()))
+
+    def _renew(self) -> float:
+        if self._activities.busy or self._serving:
+            self._leases.renew()
+        return self._leases.renewal_interval
 
 
-def _deliverable(instance: Instance, due: Sequence[Message]) -> list[Message]:
-    """The messages for the next episode: all but events that no wait is open for."""
-    room = dict(instance.open_waits)
-    chosen = []
-    for message in due:
-        kind = message.event["EventType"]
-        if kind in CONTROL:
-            continue
-        if kind == EventType.EVENT_RAISED:
-            name = message.event["Name"]
-            if room.get(name, 0) == 0:
-                continue
-            room[name] -= 1
-        chosen.append(message)
-    return chosen
+async def _repeat(step: Callable[[], float]) -> None:
+    """Call `step` for ever, which returns the seconds until its next call."""
+    while True:
+        try:
+            pause = step()
+        except sqlite3.Error:
+            _log.exception("The task hub cannot be read; it is tried again")
+            pause = _RETRY_AFTER_ERROR
+        await asyncio.sleep(pause)

@@ -27,6 +27,7 @@ class Instance:
     parent_execution_id: str | None = None
     parent_task_id: int | None = None
     open_waits: dict[str, int] = field(default_factory=dict)
+    version: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -110,7 +111,7 @@ def execution_started(
             "Name": parent.name,
             "OrchestrationInstance": {"InstanceId": parent.id, "ExecutionId": parent.execution_id},
             "TaskScheduleId": task_id,
-            "Version": None,
+            "Version": parent.version,
         },
         Name=name,
         Version=version,

@@ -1,17 +1,21 @@
 """What can happen to orchestration instances, each thing one transaction.
 
-A process killed at any moment leaves either all of an episode or nothing of it.
+A process killed at any moment leaves either all of an episode or nothing of it. An episode's messages
+are claimed first: no other host runs the instance meanwhile.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from local.functions.durable.episode import Instance, Outcome, next_execution
 from local.functions.durable.history import (
+    CONTROL,
     Event,
     EventType,
     Status,
@@ -20,7 +24,8 @@ from local.functions.durable.history import (
     parse_time,
     timestamp,
 )
-from local.functions.durable.tables import ActivityTask, Message, Tables
+from local.functions.durable.leases import ActivityTask, Leases
+from local.functions.durable.tables import Message, Tables
 
 
 class InstanceExists(Exception):
@@ -31,27 +36,36 @@ class InstanceExists(Exception):
         self.instance_id = instance_id
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Messages taken for one step of an instance: those to the host (`control`) or an episode's."""
+
+    instance: Instance
+    messages: list[Message]
+    control: bool
+
+
 @dataclass(slots=True)
 class Effects:
-    """What the engine has to look at after a commit: new activities, instances with messages that
-    count now, and (instance, Unix time) of new timers."""
+    """What the engine has to look at after a commit: instances with messages that count now, and
+    (instance, Unix time) of new timers."""
 
-    activities: list[ActivityTask] = field(default_factory=list)
     wake: list[str] = field(default_factory=list)
     timers: list[tuple[str, float]] = field(default_factory=list)
 
 
 class Store:
-    """The transactions on `tables`."""
+    """The transactions on `tables`. `version` is that of new instances which name none."""
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
+    def __init__(self, tables: Tables, leases: Leases, version: str | None) -> None:
+        self._tables, self._leases, self._version = tables, leases, version
 
     def start(
         self,
         name: str,
         instance_id: str | None,
         input_json: str | None,
+        version: str | None = None,
         *,
         replace_running: bool = False,
     ) -> str:
@@ -64,7 +78,7 @@ class Store:
             old = self._tables.instance(instance_id)
             if old is not None and not old.finished and not replace_running:
                 raise InstanceExists(instance_id, old.status)
-            self._tables.create(name, instance_id, input_json)
+            self._tables.create(name, instance_id, input_json, version or self._version)
         return instance_id
 
     def post(self, instance_id: str, message: Event) -> None:
@@ -72,18 +86,48 @@ class Store:
         with self._tables.transaction():
             self._tables.post(instance_id, None, message)
 
-    def finish_activity(self, task: ActivityTask, result: Event) -> None:
-        """Take `task` off the list and send its `result`; to no avail if its execution is over."""
+    def claim(self, instance_id: str) -> tuple[Claim | None, float | None]:
+        """Take the messages for the next step of an instance, if there are any, and say when (Unix
+        time) to look again."""
         with self._tables.transaction():
-            self._tables.drop_activity(task)
-            self._report(task.instance_id, task.execution_id, result)
+            instance = self._tables.instance(instance_id)
+            if instance is None or instance.finished:
+                self._tables.drop_messages(instance_id)
+                return None, None
+            now, messages = time.time(), self._tables.messages(instance, self._leases.owner)
+            later = min((m.due for m in messages if m.due > now), default=None)
+            due = [m for m in messages if m.due <= now]
+            control = [m for m in due if m.event["EventType"] in CONTROL]
+            chosen = control or self._deliverable(instance, due)
+            if not chosen:
+                return None, later
+            if not self._leases.take_instance(instance_id):
+                free = self._leases.free_from(instance_id)
+                return None, free if later is None else min(free, later)
+            self._leases.take_messages([m.number for m in chosen])
+        return Claim(instance, chosen, bool(control)), later
 
-    def suspend(self, instance: Instance, suspended: bool, messages: Sequence[Message]) -> None:
-        """Apply suspend and resume `messages`; `suspended` is the last one's word."""
+    def abandon(self, claim: Claim) -> None:
+        """Leave a claimed step to another host, or to this one after a while."""
         with self._tables.transaction():
-            self._tables.consume(messages)
+            self._leases.abandon_messages([m.number for m in claim.messages])
+            self._leases.release_instance(claim.instance.id)
+
+    def finish_activity(self, task: ActivityTask, result: Event) -> None:
+        """Take `task` off the list and send its `result`; to no avail if its execution is over, or
+        another host has taken the activity."""
+        with self._tables.transaction():
+            if self._tables.drop_activity(task.number, self._leases.owner):
+                self._report(task.instance_id, task.execution_id, result)
+
+    def suspend(self, claim: Claim) -> None:
+        """Apply claimed suspend and resume messages: the last one counts."""
+        suspended = claim.messages[-1].event["EventType"] == EventType.EXECUTION_SUSPENDED
+        with self._tables.transaction():
+            self._tables.consume(claim.messages)
             status = Status.SUSPENDED if suspended else Status.RUNNING
-            self._tables.update(instance, status=status)
+            self._tables.update(claim.instance, status=status)
+            self._leases.release_instance(claim.instance.id)
 
     def terminate(self, instance: Instance, reason: str) -> Effects:
         """End `instance` with `reason` as its output. Its activities go on, its children too."""
@@ -94,13 +138,17 @@ class Store:
             self._finish(instance, Status.TERMINATED, json.dumps(reason), effects)
         return effects
 
-    def commit(
-        self, instance: Instance, past: int, consumed: Sequence[Message], outcome: Outcome
-    ) -> Effects:
-        """Write one episode: `past` events were there before it, `consumed` led to it."""
-        effects = Effects()
+    def commit(self, claim: Claim, past: int, outcome: Outcome) -> Effects | None:
+        """Write one episode: `past` events were there before it, the claimed messages led to it.
+
+        None, and nothing is written, where the claim is lost: the instance was replaced, or another
+        host took it.
+        """
+        effects, instance = Effects(), claim.instance
         with self._tables.transaction():
-            self._tables.consume(consumed)
+            if not self._leases.holds(instance.id, instance.execution_id):
+                return None
+            self._tables.consume(claim.messages)
             self._tables.append(instance.id, past, outcome.events)
             for decision in outcome.decisions:
                 self._carry_out(instance, decision, effects)
@@ -113,6 +161,7 @@ class Store:
             else:
                 waits = json.dumps(outcome.open_waits)
                 self._tables.update(instance, status=outcome.status, open_waits=waits)
+            self._leases.release_instance(instance.id)
         return effects
 
     def purge(self, instance_id: str) -> bool:
@@ -128,13 +177,10 @@ class Store:
         task_id = decision["EventId"]
         match decision["EventType"]:
             case EventType.TASK_SCHEDULED:
-                task = self._tables.add_activity(
-                    instance, task_id, decision["Name"], decision["Input"]
-                )
-                effects.activities.append(task)
+                self._tables.add_activity(instance, task_id, decision["Name"], decision["Input"])
             case EventType.TIMER_CREATED:
                 fire_at = decision["FireAt"]
-                due = parse_time(fire_at).timestamp()
+                due = _visible_from(parse_time(fire_at).timestamp())
                 fired = event(EventType.TIMER_FIRED, TimerId=task_id, FireAt=fire_at)
                 self._tables.post(instance.id, instance.execution_id, fired, due)
                 effects.timers.append((instance.id, due))
@@ -152,7 +198,8 @@ class Store:
             effects.wake.append(parent.id)
             return
         child_input = None if decision["Input"] is None else json.dumps(decision["Input"])
-        self._tables.create(name, child_id, child_input, parent, task_id)
+        version = decision["Version"] or self._version
+        self._tables.create(name, child_id, child_input, version, parent, task_id)
         effects.wake.append(child_id)
 
     def _continue_as_new(self, instance: Instance, outcome: Outcome, effects: Effects) -> None:
@@ -187,11 +234,33 @@ class Store:
         self._report(instance.parent_id, instance.parent_execution_id, result)
         effects.wake.append(instance.parent_id)
 
+    def _deliverable(self, instance: Instance, due: Sequence[Message]) -> list[Message]:
+        """The messages for the next episode: all but events that no wait is open for; none while
+        the first one of an execution is hidden."""
+        room = dict(instance.open_waits)
+        chosen = []
+        for message in due if instance.status != Status.SUSPENDED else ():
+            if message.event["EventType"] == EventType.EVENT_RAISED:
+                name = message.event["Name"]
+                if room.get(name, 0) == 0:
+                    continue
+                room[name] -= 1
+            chosen.append(message)
+        started = any(m.event["EventType"] == EventType.EXECUTION_STARTED for m in chosen)
+        return chosen if started or self._tables.history_length(instance.id) else []
+
     def _report(self, instance_id: str, execution_id: str | None, result: Event) -> None:
         """Send `result` to an execution, unless it is over."""
         instance = self._tables.instance(instance_id)
         if instance and instance.execution_id == execution_id and not instance.finished:
             self._tables.post(instance_id, execution_id, result)
+
+
+def _visible_from(fire_at: float) -> float:
+    """When a timer's message can be seen: a queue hides it for whole seconds, so the provider rounds
+    the wait down, and a timer fires up to a second early."""
+    now = time.time()
+    return now + max(0, math.floor(fire_at - now))
 
 
 def _child_failed(task_id: int, reason: str) -> Event:

@@ -2,7 +2,8 @@
 
 `synchronous=NORMAL` in WAL mode survives the death of the process; only the loss of power can cost
 the last commits (never consistency), and a sync per episode would cost far more than a stand-in
-gains by it. The connection belongs to one thread: the event loop's.
+gains by it. The connection belongs to one thread: the event loop's. Several host processes may have
+the file open.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from typing import Any
 
 from local.functions.durable.episode import Instance, execution_started
 from local.functions.durable.history import Event, Status, timestamp
+from local.functions.durable.leases import Leases
 
 _SCHEMA = """
+pragma busy_timeout = 5000;
 pragma journal_mode = wal;
 pragma synchronous = normal;
-pragma busy_timeout = 5000;
 create table if not exists instances(
   id text primary key, execution_id text not null, name text not null, status text not null,
   parent_id text, parent_execution_id text, parent_task_id integer,
@@ -39,40 +41,54 @@ create table if not exists activities(
   n integer primary key autoincrement, instance_id text not null, execution_id text not null,
   task_id integer not null, name text not null, input text);
 """
+_LEASE = ("owner text", "hidden_until real not null default 0")
+# Columns that files of earlier builds lack.
+_ADDED = {
+    "instances": ("version text", *_LEASE),
+    "messages": (*_LEASE, "dequeues integer not null default 0"),
+    "activities": _LEASE,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message for an instance: `number` is its key, `due` the Unix time from which it counts."""
+    """A message for an instance: `number` is its key, `due` the Unix time from which this host sees
+    it."""
 
     number: int
     due: float
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class ActivityTask:
-    """An activity to run, or running. `input` is JSON text."""
-
-    number: int
-    instance_id: str
-    execution_id: str
-    task_id: int
-    name: str
-    input: str | None
-
-
 class Tables:
-    """The file `path`, created when absent."""
+    """The file `path`, created when absent. Two processes must not open a new one at once."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.executescript(_SCHEMA)
+        for table, columns in _ADDED.items():
+            known = {row[1] for row in self._db.execute(f"pragma table_info({table})")}
+            for column in columns:
+                if column.split()[0] not in known:
+                    self._db.execute(f"alter table {table} add column {column}")
         self._db.row_factory = sqlite3.Row
+        self._seen_version = 0
 
     def close(self) -> None:
         """Close the file. The object is of no use afterwards."""
         self._db.close()
+
+    def leases(self, messages: float, activities: float) -> Leases:
+        """The leases of this host, each for so many seconds."""
+        return Leases(self._db, messages, activities)
+
+    def changed(self) -> bool:
+        """Whether another process has written since the last call; always true for the first."""
+        seen, (self._seen_version,) = (
+            self._seen_version,
+            self._db.execute("pragma data_version").fetchone(),
+        )
+        return bool(seen != self._seen_version)
 
     def instance(self, instance_id: str) -> Instance | None:
         """The instance as an episode needs it, or None."""
@@ -83,7 +99,7 @@ class Tables:
             id=row["id"], execution_id=row["execution_id"], name=row["name"], status=row["status"],
             input=row["input"], parent_id=row["parent_id"],
             parent_execution_id=row["parent_execution_id"], parent_task_id=row["parent_task_id"],
-            open_waits=json.loads(row["open_waits"]),
+            open_waits=json.loads(row["open_waits"]), version=row["version"],
         )  # fmt: skip
 
     def history(self, instance_id: str) -> list[Event]:
@@ -93,24 +109,23 @@ class Tables:
         )
         return [json.loads(row["event"]) for row in rows]
 
-    def messages(self, instance: Instance) -> list[Message]:
-        """What waits for `instance`, future timers included, in the order of its time."""
+    def messages(self, instance: Instance, owner: str) -> list[Message]:
+        """What waits for `instance`, future timers and what is hidden from `owner` included, in the
+        order of its time."""
         rows = self._db.execute(
-            "select n, due, event from messages where instance_id=?"
+            "select n, iif(owner is ?, due, max(due, hidden_until)) as visible, event"
+            " from messages where instance_id=?"
             " and (execution_id is null or execution_id=?) order by due, n",
-            (instance.id, instance.execution_id),
+            (owner, instance.id, instance.execution_id),
         )
-        return [Message(row["n"], row["due"], json.loads(row["event"])) for row in rows]
+        return [Message(row["n"], row["visible"], json.loads(row["event"])) for row in rows]
 
     def waiting(self) -> list[tuple[str, float]]:
-        """Every instance with messages, and the time of the earliest."""
-        rows = self._db.execute("select instance_id, min(due) from messages group by instance_id")
+        """Every instance with messages, and the time at which the earliest can be seen."""
+        rows = self._db.execute(
+            "select instance_id, min(max(due, hidden_until)) from messages group by instance_id"
+        )
         return [(row[0], row[1]) for row in rows]
-
-    def activities(self) -> list[ActivityTask]:
-        """Every activity that has not reported, oldest first."""
-        rows = self._db.execute("select * from activities order by n")
-        return [ActivityTask(*row) for row in rows]
 
     def record(self, instance_id: str) -> sqlite3.Row | None:
         """The instance's whole row, for a status."""
@@ -139,8 +154,9 @@ class Tables:
 
     def history_length(self, instance_id: str) -> int:
         """The number of events of the current execution."""
-        query = "select count(*) from history where instance_id=?"
-        return int(self._db.execute(query, (instance_id,)).fetchone()[0])
+        query = "select seq from history where instance_id=? order by seq desc limit 1"
+        row = self._db.execute(query, (instance_id,)).fetchone()
+        return 0 if row is None else int(row[0]) + 1
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -158,6 +174,7 @@ class Tables:
         name: str,
         instance_id: str,
         input_json: str | None,
+        version: str | None,
         parent: Instance | None = None,
         task_id: int | None = None,
     ) -> None:
@@ -166,14 +183,16 @@ class Tables:
         execution_id, now = uuid.uuid4().hex if parent else str(uuid.uuid4()), timestamp()
         self._db.execute(
             "insert or replace into instances(id, execution_id, name, status, parent_id,"
-            " parent_execution_id, parent_task_id, input, created, updated)"
-            " values(?,?,?,?,?,?,?,?,?,?)",
+            " parent_execution_id, parent_task_id, input, version, created, updated)"
+            " values(?,?,?,?,?,?,?,?,?,?,?)",
             (
                 instance_id, execution_id, name, Status.PENDING, parent and parent.id,
-                parent and parent.execution_id, task_id, input_json, now, now,
+                parent and parent.execution_id, task_id, input_json, version, now, now,
             ),
         )  # fmt: skip
-        started = execution_started(name, input_json, instance_id, execution_id, parent, task_id)
+        started = execution_started(
+            name, input_json, instance_id, execution_id, parent, task_id, version
+        )
         self.post(instance_id, execution_id, started)
 
     def forget(self, instance_id: str) -> None:
@@ -200,20 +219,18 @@ class Tables:
 
     def add_activity(
         self, instance: Instance, task_id: int, name: str, input_json: str | None
-    ) -> ActivityTask:
+    ) -> None:
         """Put an activity on the list."""
-        row = (instance.id, instance.execution_id, task_id, name, input_json)
-        number = self._db.execute(
+        self._db.execute(
             "insert into activities(instance_id, execution_id, task_id, name, input)"
             " values(?,?,?,?,?)",
-            row,
-        ).lastrowid
-        assert number is not None, "SQLite gives every inserted row a number"
-        return ActivityTask(number, *row)
+            (instance.id, instance.execution_id, task_id, name, input_json),
+        )
 
-    def drop_activity(self, task: ActivityTask) -> None:
-        """Take an activity off the list."""
-        self._db.execute("delete from activities where n=?", (task.number,))
+    def drop_activity(self, number: int, owner: str) -> bool:
+        """Take an activity off the list. False if `owner` does not have it any more."""
+        dropped = self._db.execute("delete from activities where n=? and owner=?", (number, owner))
+        return dropped.rowcount == 1
 
     def post(
         self,

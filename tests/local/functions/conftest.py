@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,21 +36,35 @@ class Answer:
 
 
 class Host:
-    """A hosted app: started, called over HTTP, killed, started again."""
+    """A hosted app: started, called over HTTP, killed, started again.
 
-    def __init__(self, app: Path, folder: Path, env: dict[str, str] | None = None) -> None:
+    Hosts with names of their own may share a folder. `options` are those of the command line.
+    """
+
+    def __init__(
+        self,
+        app: Path,
+        folder: Path,
+        env: dict[str, str] | None = None,
+        *,
+        name: str = "",
+        options: Sequence[str] = (),
+    ) -> None:
         self.state, self.journals = folder / "state", folder / "journals"
         self.journals.mkdir(parents=True, exist_ok=True)
-        self.log = folder / "log"
+        self.log = folder / f"log{name}"
         self.service = Service(
             "functions",
             [
                 sys.executable, "-m", "local.functions", "--state", str(self.state),
-                "--host-root", str(app), "--port", "0",
+                "--host-root", str(app), "--port", "0", "--name", name, *options,
             ],
-            ready=self.state / "ready.json",
+            ready=self.state / (f"ready-{name}.json" if name else "ready.json"),
             log=self.log,
-            env={**os.environ, "JOURNAL": str(self.journals), **(env or {})},
+            env={
+                **os.environ, "JOURNAL": str(self.journals), "FUNCTION_TIMEOUT": "00:00:02",
+                **(env or {}),
+            },
             cwd=ROOT,
         )  # fmt: skip
         self.url = ""
@@ -124,6 +139,20 @@ class Host:
         path = self.journals / name
         return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
 
+    def entries(self, name: str) -> list[tuple[str, float, int]]:
+        """A journal of the durable app: what ran, when, and in which process."""
+        lines = map(str.split, (self.journals / name).read_text().splitlines())
+        return [(what, float(moment), int(pid)) for what, moment, pid in lines]
+
+
+def variant(folder: Path, **settings: Any) -> Path:
+    """A copy of the durable app in `folder`, with other settings of the extension."""
+    shutil.copytree(APPS / "durable", folder)
+    content = json.loads((folder / "host.json").read_text())
+    content["extensions"]["durableTask"] |= settings
+    (folder / "host.json").write_text(json.dumps(content))
+    return folder
+
 
 @pytest.fixture(scope="session")
 def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
@@ -135,8 +164,8 @@ def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @pytest.fixture
 def durable_alone(tmp_path: Path) -> Iterator[Host]:
-    """The same app on a host of the test's own."""
-    host = Host(APPS / "durable", tmp_path).start()
+    """The same app on a host of the test's own; after a crash, its work is hidden for a second."""
+    host = Host(APPS / "durable", tmp_path, options=["--visibility-timeout", "1"]).start()
     yield host
     host.service.stop()
 
@@ -146,8 +175,10 @@ def make_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """A context manager: the host of `apps/{name}` with more environment, stopped at the end."""
 
     @contextlib.contextmanager
-    def make(name: str, *, start: bool = True, **env: str) -> Iterator[Host]:
-        host = Host(APPS / name, tmp_path_factory.mktemp(name), env)
+    def make(
+        name: str, *, start: bool = True, options: Sequence[str] = (), **env: str
+    ) -> Iterator[Host]:
+        host = Host(APPS / name, tmp_path_factory.mktemp(name), env, options=options)
         try:
             yield host.start() if start else host
         finally:

@@ -1,12 +1,25 @@
-"""What is left after a host was killed."""
+"""What is left after a host has ended, killed or in order."""
 
 from __future__ import annotations
 
+import time
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from tests.local.functions.conftest import Host
+import pytest
+
+from local.process import ServiceError
+from tests.local.functions.conftest import APPS, Host, variant
+
+HIDDEN = 3.0
+"""Seconds that work in flight is hidden after a crash, in the tests that measure it."""
+
+LATE = 3.0
+"""Seconds within which it is back then, on a busy machine."""
+
+BY_THE_SECOND = ["--visibility-timeout", str(HIDDEN)]
 
 
 def test_a_fan_out_goes_on_where_it_was_killed(durable_alone: Host) -> None:
@@ -25,7 +38,7 @@ def test_a_fan_out_goes_on_where_it_was_killed(durable_alone: Host) -> None:
 
 def test_a_timer_fires_after_a_restart(durable_alone: Host) -> None:
     host = durable_alone
-    instance_id = host.start_new("race", input={"seconds": 1})
+    instance_id = host.start_new("race", input={"seconds": 3})
     host.until(lambda: host.status(instance_id)["runtimeStatus"], lambda s: s == "Running")
 
     host.service.kill()
@@ -44,6 +57,95 @@ def test_an_early_event_is_not_lost(durable_alone: Host) -> None:
     host.start()
 
     assert host.finished(instance_id)["output"] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("orchestrator", "again"),
+    [("one_call", "an activity"), ("slow_replay", "the messages of an episode")],
+)
+def test_work_in_flight_at_a_crash_is_hidden_for_its_timeout(
+    tmp_path: Path, orchestrator: str, again: str
+) -> None:
+    host, journal = Host(APPS / "durable", tmp_path, options=BY_THE_SECOND).start(), "calls"
+    try:
+        given = {"journal": journal, "name": "n", "seconds": 1}
+        instance_id = host.start_new(orchestrator, input=given)
+        host.until(lambda: host.journal(journal), bool)
+
+        host.service.kill()
+        host.start()
+
+        assert host.finished(instance_id)["runtimeStatus"] == "Completed"
+        (_, first, _), (_, second, _) = host.entries(journal)
+        assert HIDDEN - 0.1 <= second - first < HIDDEN + LATE, again
+    finally:
+        host.service.stop()
+
+
+def test_the_lease_of_a_long_activity_is_renewed(make_host: Callable[..., Any]) -> None:
+    options = ["--visibility-timeout", "1"]
+    with make_host("durable", options=options, FUNCTION_TIMEOUT="00:01:00") as host:
+        call = {"journal": "calls", "name": "n", "seconds": 2.5}
+        instance_id = host.start_new("one_call", input=call)
+        host.until(lambda: host.journal("calls"), bool)
+        time.sleep(
+            1.5
+        )  # past the timeout; by its renewals it is hidden until now + 1 s, or a bit less
+        killed = time.time()
+
+        host.service.kill()
+        host.start()
+
+        host.finished(instance_id)
+        assert host.entries("calls")[1][1] > killed + 0.7
+
+
+def test_other_messages_do_not_wait_for_what_is_hidden(make_host: Callable[..., Any]) -> None:
+    with make_host("durable") as host:  # hidden for five minutes
+        call = {"journal": "calls", "name": "n", "seconds": 1}
+        instance_id = host.start_new("one_call", input=call)
+        host.until(lambda: host.journal("calls"), bool)
+        host.service.kill()
+        host.start()
+
+        host.client("terminate", instance_id=instance_id, reason="enough")
+
+        assert host.finished(instance_id)["runtimeStatus"] == "Terminated"
+
+
+def test_after_an_orderly_end_the_next_host_goes_on_at_once(make_host: Callable[..., Any]) -> None:
+    with make_host("durable", FUNCTION_TIMEOUT="00:01:00") as host:  # hidden for five minutes
+        call = {"journal": "calls", "name": "n", "seconds": 10}
+        host.start_new("one_call", input=call)
+        host.until(lambda: host.journal("calls"), bool)
+
+        host.service.stop()
+        host.start()
+
+        host.until(lambda: host.journal("calls"), lambda seen: len(seen) == 2)
+
+
+@pytest.mark.parametrize("setting", ["controlQueue", "workItemQueue"])
+def test_a_visibility_timeout_below_a_minute_is_refused(tmp_path: Path, setting: str) -> None:
+    storage = {f"{setting}VisibilityTimeout": "00:00:59"}
+    host = Host(variant(tmp_path / "app", storageProvider=storage), tmp_path)
+
+    sentence = (
+        f"{setting[0].upper()}{setting[1:]}VisibilityTimeout must be between 1 and 60 minutes."
+    )
+    with pytest.raises(ServiceError, match=sentence):
+        host.start()
+
+
+def test_a_visibility_timeout_of_a_minute_is_taken(tmp_path: Path) -> None:
+    storage = {
+        "controlQueueVisibilityTimeout": "00:01:00",
+        "workItemQueueVisibilityTimeout": "00:01:00",
+    }
+    host = Host(variant(tmp_path / "app", storageProvider=storage), tmp_path)
+
+    assert host.start().run("instant", 1)["output"] == 1
+    host.service.stop()
 
 
 def test_an_end_by_signal_is_clean(durable_alone: Host) -> None:

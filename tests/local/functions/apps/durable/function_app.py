@@ -18,14 +18,14 @@ class Backoff(df.RetryOptions):
     """Retry options with the two fields that the host reads and the SDK does not offer."""
 
     def to_json(self) -> dict:
-        more = {"backoffCoefficient": 3.0, "maxRetryIntervalInMilliseconds": 400}
+        more = {"backoffCoefficient": 3.0, "maxRetryIntervalInMilliseconds": 2000}
         return {**super().to_json(), **more}
 
 
 def _note(name: str, text: str) -> None:
-    """Append a line to the journal `name`, so that a test sees what really ran."""
+    """Append a line to the journal `name`, so that a test sees what really ran, when and where."""
     with (Path(os.environ["JOURNAL"]) / name).open("a") as journal:
-        journal.write(text + "\n")
+        journal.write(f"{text} {time.time()} {os.getpid()}\n")
 
 
 # -- activities ------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ def double(x: int) -> int:
 @app.activity_trigger(input_name="call")
 async def work(call: dict) -> str:
     """Note the call, wait `seconds`, fail `fails` times, return the name."""
-    _note(call["journal"], f"{call['name']} {time.time()}")
+    _note(call["journal"], call["name"])
     await asyncio.sleep(call.get("seconds", 0))
     runs = (Path(os.environ["JOURNAL"]) / call["journal"]).read_text().splitlines()
     mine = [line for line in runs if line.split()[0] == call["name"]]
@@ -233,6 +233,53 @@ def instant(context: df.DurableOrchestrationContext):
 @app.orchestration_trigger(context_name="context")
 def asks_for_itself(context: df.DurableOrchestrationContext):
     return (yield context.call_activity(status_of, context.instance_id))
+
+
+@app.orchestration_trigger(context_name="context")
+def timed(context: df.DurableOrchestrationContext):
+    """When a timer was to fire, and what the clock says once it has."""
+    fire_at = context.current_utc_datetime + timedelta(seconds=context.get_input()["seconds"])
+    yield context.create_timer(fire_at)
+    return [fire_at.timestamp(), context.current_utc_datetime.timestamp()]
+
+
+@app.orchestration_trigger(context_name="context")
+def slow_replay(context: df.DurableOrchestrationContext):
+    """Blocks in its own code, which an orchestrator must not do: episodes that last. Takes `events`."""
+    given = context.get_input()
+    _note(given["journal"], "replay")
+    time.sleep(given["seconds"])
+    taken = []
+    for _ in range(given.get("events", 0)):
+        taken.append(json.loads((yield context.wait_for_external_event("go"))))
+    return taken
+
+
+@app.orchestration_trigger(context_name="context")
+def version_of(context: df.DurableOrchestrationContext):
+    return context.version
+
+
+@app.orchestration_trigger(context_name="context")
+def children_of_versions(context: df.DurableOrchestrationContext):
+    """The version of itself, of a child, and of a child that names one."""
+    child = yield context.call_sub_orchestrator("version_of")
+    named = yield context.call_sub_orchestrator("version_of", version="0.1")
+    return [context.version, child, named]
+
+
+@app.orchestration_trigger(context_name="context")
+def versions_in_time(context: df.DurableOrchestrationContext):
+    """In each of three executions, after an event `go`, the version of itself and of a new child."""
+    seen = context.get_input() or []
+    yield context.wait_for_external_event("go")
+    child = yield context.call_sub_orchestrator("version_of")
+    seen = [*seen, [context.version, child]]
+    context.set_custom_status(len(seen))
+    if len(seen) < 3:
+        context.continue_as_new(seen)
+        return None
+    return seen
 
 
 @app.orchestration_trigger(context_name="context")

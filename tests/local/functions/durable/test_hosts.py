@@ -1,0 +1,109 @@
+"""Several hosts on one state: side by side, or each with a part of the app."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.local.functions.conftest import APPS, Host, variant
+
+HIDDEN = 3.0
+SECONDS = 0.4
+"""How long each call takes."""
+
+FANS, CALLS = 6, 20
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[list[Host]]:
+    """Two hosts that each run the whole app. On an idle one, it takes a second to notice news."""
+    app = variant(tmp_path / "app", storageProvider={"maxQueuePollingInterval": "00:00:01"})
+    options = ["--visibility-timeout", str(HIDDEN)]
+    hosts = [Host(app, tmp_path, name=name, options=options) for name in ("a", "b")]
+    try:
+        yield [host.start() for host in hosts]
+    finally:
+        for host in hosts:
+            host.service.stop()
+
+
+def test_of_two_hosts_one_is_killed_and_nothing_is_lost_or_doubled(pair: list[Host]) -> None:
+    dies, lives = pair
+    journal = uuid.uuid4().hex
+    fans = {}
+    for fan in range(FANS):
+        names = [f"{fan}-{call}" for call in range(CALLS)]
+        calls = [{"journal": journal, "name": name, "seconds": SECONDS} for name in names]
+        host = pair[fan % 2]
+        fans[host.start_new("retries", input={"attempts": 1, "calls": calls})] = names
+    lives.until(lambda: lives.journal(journal), lambda seen: len(seen) >= FANS * CALLS / 3)
+
+    dies.service.kill()
+
+    assert [lives.finished(fan, 60)["output"] for fan in fans] == [
+        [names, 42] for names in fans.values()
+    ]
+    runs = defaultdict(list)
+    for name, began, process in lives.entries(journal):
+        runs[name].append((began, process))
+    assert len({process for ((_, process), *_) in runs.values()}) == 2, "one host did it all"
+    again = [one for one in runs.values() if len(one) > 1]
+    assert 1 <= len(again) <= 8, (
+        "what the killed host ran, eight at a time, runs again; nothing else"
+    )
+    for one in again:
+        (first, killed), (second, other) = one
+        assert killed != other
+        assert second - first >= HIDDEN - 0.1
+
+
+def test_an_instance_has_one_episode_at_a_time(pair: list[Host]) -> None:
+    given = {"journal": uuid.uuid4().hex, "seconds": 0.5, "events": 12}
+    instance_id = pair[0].start_new("slow_replay", input=given)
+    for i in range(12):
+        arguments = {"instance_id": instance_id, "event_name": "go", "event_data": i}
+        pair[i % 2].client("raise_event", **arguments)
+
+    assert sorted(pair[0].finished(instance_id, 60)["output"]) == list(range(12))
+    began = sorted(moment for _, moment, _ in pair[0].entries(given["journal"]))
+    assert min(b - a for a, b in pairwise(began)) >= 0.45
+
+
+def test_a_part_of_an_app_runs_that_part_alone(tmp_path: Path) -> None:
+    app = variant(tmp_path / "app", storageProvider={"maxQueuePollingInterval": "00:00:01"})
+    http = Host(app, tmp_path, name="http", options=["--roles", "http"]).start()
+    instance_id = http.start_new("asks_for_itself")
+    durable = Host(app, tmp_path, name="durable", options=["--roles", "durable"])
+    try:
+        assert http.status(instance_id)["runtimeStatus"] == "Pending"
+
+        durable.start()
+
+        assert http.finished(instance_id)["output"] == "Running"
+        assert durable.call("POST", "/start/instant", {}).status == 404
+    finally:
+        http.service.stop()
+        durable.service.stop()
+
+
+def test_of_two_hosts_one_runs_the_timers(tmp_path: Path) -> None:
+    env = {"TIMER_SCHEDULE": "* * * * * *"}
+    hosts = [Host(APPS / "triggers", tmp_path, env, name=name).start() for name in ("a", "b")]
+    try:
+        started, before = time.monotonic(), len(hosts[0].journal("ticks"))
+        hosts[0].until(lambda: len(hosts[0].journal("ticks")), lambda ticks: ticks >= before + 4)
+        assert time.monotonic() - started > 2.5, "two hosts make four ticks in two seconds"
+
+        hosts[0].service.kill()
+
+        before = len(hosts[1].journal("ticks"))
+        hosts[1].until(lambda: len(hosts[1].journal("ticks")), lambda ticks: ticks > before)
+    finally:
+        for host in hosts:
+            host.service.stop()
