@@ -1,4 +1,10 @@
-"""What was recorded from the real Durable extension: episodes of orchestrators, and a client's calls."""
+"""What was recorded from the real Durable extension: episodes of orchestrators, and a client's calls.
+
+DurableTask extension 3.19.0 with its Azure Storage provider (on Azurite), Python worker 4.34, SDK 1.7,
+against the ARM simulator. `episodes`: a fleet of four VMs that loses one and is cancelled.
+`episodes-faults`: one that meets a size that is refused, roles refused at first and a lost answer,
+and one whose experiment does not exist.
+"""
 
 from __future__ import annotations
 
