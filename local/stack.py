@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,6 +44,9 @@ class Stack:
     `machines` "none" the VMs only pretend to run. `app_settings` are the app's settings that differ
     from what the stack gives it. `faults` is a weather plan for Azure (docs/weather.md), as a file or
     as its parsed JSON; one that is not right raises `local.azure.weather.document.PlanRefused`.
+    `hosts` are the roles of each host process (one process by default, which has all), and
+    `visibility_timeout` is how many seconds their work stays hidden after a crash, in place of
+    host.json's.
     """
 
     url: str
@@ -62,6 +65,8 @@ class Stack:
         machines: Literal["process", "none"] = "process",
         app_settings: Mapping[str, str] | None = None,
         faults: Mapping[str, Any] | Path | None = None,
+        hosts: Sequence[str] = ("",),
+        visibility_timeout: float | None = None,
     ) -> None:
         self.state_dir = state_dir.resolve()
         self.logs = self.state_dir / "logs"
@@ -74,7 +79,8 @@ class Stack:
         self._azure = self._service("azure", self._azure_options())
         self._starts: dict[_Part, Future[object]] = {}
         self._pool: ThreadPoolExecutor | None = None
-        self._host: Service | None = None
+        self._roles, self._visibility_timeout = hosts, visibility_timeout
+        self._hosts: list[Service] = []
 
     @property
     def db_uri(self) -> str:
@@ -108,27 +114,33 @@ class Stack:
             raise
 
     def start_host(self) -> None:
-        """Start the Functions host; again after `kill_host`, on the same state and port."""
-        port = self.url.rpartition(":")[2] if self._host else "0"
-        options = ["--host-root", str(REPOSITORY), "--port", port]
-        if self._host is not None:
-            self._starts.pop(self._host)
-        self._host = self._service("host", options, self._host_env())
-        host = self._begin(self._host, 60)
-        self._await([host])
-        self.url, self.key = host.result()["url"], host.result()["keys"]["default"]
+        """Start the Functions host; again after `kill_host`, on the same state and port.
+
+        Of several hosts the first one's `url` is the stack's.
+        """
+        port = self.url.rpartition(":")[2] if self._hosts else "0"
+        for host in self._hosts:
+            self._starts.pop(host)
+        self._hosts = [
+            self._functions_host(roles, "0" if number else port)
+            for number, roles in enumerate(self._roles)
+        ]
+        hosts = [self._begin(host, 60) for host in self._hosts]
+        self._await(hosts)
+        self.url, self.key = hosts[0].result()["url"], hosts[0].result()["keys"]["default"]
 
     def kill_host(self) -> None:
         """End the host as `kill -9` does: nothing is flushed, nobody is told."""
-        assert self._host is not None, "the stack has been started"
-        self._host.kill()
+        assert self._hosts, "the stack has been started"
+        for host in self._hosts:
+            host.kill()
 
     @property
     def host_pid(self) -> int:
-        """The process of the Functions host."""
-        assert self._host is not None, "the stack has been started"
-        assert self._host.process is not None
-        return self._host.process.pid
+        """The process of the Functions host, or of the first of several."""
+        assert self._hosts, "the stack has been started"
+        assert self._hosts[0].process is not None
+        return self._hosts[0].process.pid
 
     def wire(self) -> list[dict[str, Any]]:
         """What the Azure simulator was asked so far, in order: the lines of its wire log."""
@@ -173,16 +185,28 @@ class Stack:
             wait([self._starts[part]], timeout=0.1)
             part.stop()
 
+    def _functions_host(self, roles: str, port: str) -> Service:
+        options = ["--host-root", str(REPOSITORY), "--port", port]
+        name = roles.replace(",", "-")
+        options += ["--roles", roles, "--name", name] if roles else []
+        if self._visibility_timeout is not None:
+            options += ["--visibility-timeout", str(self._visibility_timeout)]
+        return self._service("host", options, self._host_env(), f"-{name}" if name else "")
+
     def _service(
-        self, name: str, options: Iterable[str], env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        options: Iterable[str],
+        env: Mapping[str, str] | None = None,
+        suffix: str = "",
     ) -> Service:
         state = self.state_dir / name
         module = {"azure": "local.azure", "host": "local.functions"}[name]
         return Service(
-            name,
+            name + suffix,
             [sys.executable, "-m", module, "--state", str(state), *options],
-            ready=state / "ready.json",
-            log=self.logs / f"{name}.log",
+            ready=state / f"ready{suffix}.json",
+            log=self.logs / f"{name}{suffix}.log",
             env=outer_environment() if env is None else env,
             cwd=REPOSITORY,
         )

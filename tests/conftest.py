@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.stack import Stack
-from tests.harness import Api
+from tests.harness import VISIBILITY_TIMEOUT, Api
 
 SETTINGS = {
     "FLEET_OWNER": "tests",
@@ -20,7 +20,13 @@ SETTINGS = {
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack on which a simulated minute takes 0.6 s, and no VM runs a process."""
     state: Path = tmp_path_factory.mktemp("stack")
-    with Stack(state, time_scale=0.01, machines="none", app_settings=SETTINGS) as running:
+    with Stack(
+        state,
+        time_scale=0.01,
+        machines="none",
+        app_settings=SETTINGS,
+        visibility_timeout=VISIBILITY_TIMEOUT,
+    ) as running:
         yield running
 
 

@@ -26,6 +26,9 @@ T = TypeVar("T")
 PATIENCE = 60.0
 """Seconds that a test waits for anything."""
 
+VISIBILITY_TIMEOUT = 1.0
+"""Seconds that work in flight stays hidden after a host is killed; in Azure it is minutes."""
+
 TERMINAL = ("done", "cancelled", "failed")
 
 

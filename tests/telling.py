@@ -16,7 +16,7 @@ from typing import Any
 import requests
 
 from local.stack import Stack
-from tests.harness import TERMINAL, Api, everything, experiment, sql
+from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, everything, experiment, sql
 from tests.local.azure.driver import Driver
 from tests.stories import FIRST_BATCH, Cast, Kill, Moment, Story
 
@@ -101,6 +101,7 @@ def tell(story: Story, state: Path) -> Told:
         machines="none",
         app_settings=SETTINGS,
         faults=story.weather(),
+        visibility_timeout=VISIBILITY_TIMEOUT,
     )
     with stack:
         return Teller(story, stack).tell()

@@ -17,7 +17,7 @@ import requests
 
 from fleet.telemetry.metrics import METRICS
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, sql
+from tests.harness import VISIBILITY_TIMEOUT, Api, eventually, experiment, sql
 from tests.receiver import Receiver
 from tests.test_secrets_stay_sealed import forms
 
@@ -66,7 +66,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         }
         state = tmp_path_factory.mktemp("watched")
         stack = Stack(
-            state, time_scale=0.01, machines="none", app_settings=settings, faults=WEATHER
+            state,
+            time_scale=0.01,
+            machines="none",
+            app_settings=settings,
+            faults=WEATHER,
+            visibility_timeout=VISIBILITY_TIMEOUT,
         )
         with stack:
             sql(stack, "CREATE ROLE watcher LOGIN SUPERUSER PASSWORD %s", PASSWORD)

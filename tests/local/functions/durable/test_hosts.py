@@ -85,7 +85,7 @@ def test_a_part_of_an_app_runs_that_part_alone(tmp_path: Path) -> None:
 
         durable.start()
 
-        assert http.finished(instance_id)["output"] == "Running"
+        assert http.finished(instance_id, 60)["output"] == "Running"
         assert durable.call("POST", "/start/instant", {}).status == 404
     finally:
         http.service.stop()
