@@ -6,6 +6,7 @@ A process killed at any moment leaves either all of an episode or nothing of it.
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -134,7 +135,7 @@ class Store:
                 effects.activities.append(task)
             case EventType.TIMER_CREATED:
                 fire_at = decision["FireAt"]
-                due = parse_time(fire_at).timestamp()
+                due = time.time() + max(0, int(parse_time(fire_at).timestamp() - time.time()))
                 fired = event(EventType.TIMER_FIRED, at=fire_at, TimerId=task_id, FireAt=fire_at)
                 self._tables.post(instance.id, instance.execution_id, fired, due)
                 effects.timers.append((instance.id, due))
