@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from traceback import format_tb
 from typing import Any
 
-from fleet import azure, telemetry
+from fleet import telemetry
 from fleet.account import opened as opened
-from fleet.failures import TOKENS, describe
+from fleet.failures import describe
 from fleet.records import Failure
 
 # The Functions worker takes a plain class as an activity's annotation, and no `dict[str, Any]`.
@@ -64,8 +64,6 @@ def retried(work: Work) -> Work:
 def _told(error: Exception) -> Failure:
     failure = describe(error)
     telemetry.failed(failure)
-    if failure["code"] in TOKENS:
-        azure.reconnect()
     if failure["code"] == type(error).__name__:
         # Not of Azure's making. The frames alone: the text of an unknown error may hold anything.
         frames = "".join(format_tb(error.__traceback__))

@@ -121,6 +121,14 @@ class Told(TypedDict):
     """What a fleet tells of itself while it runs, and when it has ended."""
 
     # Here in `Field`: pydantic does not find the texts under members that are inherited.
+    version: Annotated[
+        str | None,
+        Field(
+            description="Of the orchestrators that it runs: the deployment's when it began; null until"
+            " it has begun, and where the deployment had none.",
+            examples=["1.0"],
+        ),
+    ]
     phase: Annotated[Phase, Field(description=PHASES)]
     machines: Annotated[MachineCounts, Field(description="Its VMs, counted.")]
     missing: Annotated[
@@ -169,6 +177,14 @@ class Shown(Told):
     ]
     created_at: Annotated[Time, Field(description="When it was asked for.")]
     updated_at: Annotated[Time, Field(description="When the above was last written.")]
+    no_news_seconds: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Seconds since then, where they are more than a running fleet lets pass: the"
+            " host may be restarting; null otherwise.",
+        ),
+    ]
     summary: Annotated[
         Summary | None,
         Field(description="How it ended; null before, and where it was ended from outside."),

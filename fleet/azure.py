@@ -25,6 +25,7 @@ from azure.mgmt.network.aio import NetworkManagementClient
 
 from fleet import names
 from fleet.bodies import Body
+from fleet.failures import TOKENS
 from fleet.settings import Settings
 from fleet.telemetry import wire
 
@@ -87,6 +88,7 @@ class Azure:
             "base_url": endpoint,
             "credential_scopes": [f"{endpoint}/.default"],
             "retry_total": 0,
+            "raw_response_hook": _forget_refused_token,
         }
         self._group = group
         self.scope = names.resource_group_id(subscription_id, group)
@@ -287,9 +289,15 @@ def connect(account: Account, settings: Settings, client_secret: str | None) -> 
     return _connections[key]
 
 
-def reconnect() -> None:
-    """Let the next call ask for a new token: Azure has refused one that we held for good."""
-    _connections.clear()
+def _forget_refused_token(response: Any) -> None:
+    """Let the next call ask for a new token where Azure refuses the one that we held for good.
+
+    Here, for every caller: on Flex Consumption the HTTP functions have processes of their own, in which
+    no activity would find out.
+    """
+    http = response.http_response
+    if http.status_code == 401 and any(code in http.text() for code in TOKENS):
+        _connections.clear()
 
 
 def _credential(

@@ -68,6 +68,8 @@ class FleetState:
     """
 
     order: Order
+    version: str | None = None
+    """Of the orchestrators that its instance began with."""
     phase: str = "plan"
     fresh: int = 0
     openings: list[Opening] = field(default_factory=list)

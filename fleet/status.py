@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from fleet.answers import MachineCounts, Shown, Summary
@@ -24,6 +24,11 @@ SHORTENED = (120, 60)
 
 STARTING = frozenset({"plan", "network", "create", "observe"})
 
+HEARTBEAT = 30.0
+"""Seconds: no orchestrator waits for longer without an event that updates its instance."""
+QUIET = 60.0
+"""Seconds without an update that mean nothing: a heartbeat, and an activity or the queues' polling."""
+
 ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 """Runtime statuses of an instance that has not ended."""
 
@@ -35,6 +40,7 @@ def custom_status(fleet: FleetState) -> Summary:
     """
     often = sorted(fleet.failures.items(), key=lambda item: -item[1]["count"])[:SHOWN_FAILURES]
     shown: dict[str, Any] = {
+        "version": fleet.version,
         "phase": fleet.phase,
         "machines": {
             "wanted": fleet.order["n_instances"],
@@ -118,17 +124,22 @@ def why_no_more(fleet: FleetState) -> str:
     return "AttemptsSpent" if fleet.budget() <= 0 else "NoTrialsLeft"
 
 
-def answer(instance: Mapping[str, Any], teardown: Mapping[str, Any] | None = None) -> Shown:
+def answer(
+    instance: Mapping[str, Any],
+    teardown: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> Shown:
     """A fleet as `GET /fleets/{id}` shows it, without links.
 
     Takes only named members: the input holds sealed ones. `teardown` is the latest of the fleet, where
     there was one: a DELETE after the end starts another.
     """
-    shown = _shown(instance)
+    now = now or datetime.now(UTC)
+    shown = _shown(instance, now)
     if teardown is None or teardown["input"]["keep_machines"] or shown["phase"] not in TERMINAL:
         return shown
     if teardown["runtimeStatus"] in ALIVE:
-        return {**shown, "phase": "teardown"}
+        return {**shown, "phase": "teardown", "no_news_seconds": no_news(teardown, now)}
     counts = shown["machines"]
     return {
         **shown,
@@ -136,7 +147,16 @@ def answer(instance: Mapping[str, Any], teardown: Mapping[str, Any] | None = Non
     }
 
 
-def _shown(instance: Mapping[str, Any]) -> Shown:
+def no_news(instance: Mapping[str, Any], now: datetime) -> int | None:
+    """Seconds since an instance that has not ended was updated; None where that is no longer than usual.
+
+    Each event updates it, those of heartbeats too. So a long silence is that of the host.
+    """
+    silence = (now - datetime.fromisoformat(instance["lastUpdatedTime"])).total_seconds()
+    return int(silence) if instance["runtimeStatus"] in ALIVE and silence > QUIET else None
+
+
+def _shown(instance: Mapping[str, Any], now: datetime) -> Shown:
     order = instance["input"].get("order", instance["input"])
     shown = instance.get("customStatus") or {}
     phase = shown.get("phase", "plan")
@@ -156,6 +176,8 @@ def _shown(instance: Mapping[str, Any]) -> Shown:
         "reason": shown.get("reason"),
         "created_at": shown.get("created_at") or instance["createdTime"],
         "updated_at": instance["lastUpdatedTime"],
+        "no_news_seconds": no_news(instance, now),
+        "version": shown.get("version"),
         "provisioned_at": shown.get("provisioned_at"),
         "deadline": shown.get("deadline"),
         "summary": (instance.get("output") or {}).get("summary") if phase in TERMINAL else None,

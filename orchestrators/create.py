@@ -17,6 +17,7 @@ from orchestrators.patterns import (
     Context,
     Ended,
     Steps,
+    run_child,
     show,
     sleep_unless,
     told,
@@ -114,7 +115,7 @@ def fill(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     if wait > 0 and (yield from sleep_unless(context, cancel, wait)):
         raise Ended("cancelled")
     ready = fleet.with_nic()
-    yield from run_wave(context, fleet, cancel, [*again, *fleet.assign(places)], ready)
+    yield from run_wave(context, fleet, [*again, *fleet.assign(places)], ready)
 
 
 def wants_more(context: Context, fleet: FleetState) -> bool:
@@ -138,10 +139,10 @@ def places_for_more(context: Context, fleet: FleetState) -> list[Place]:
 
 
 def run_wave(
-    context: Context, fleet: FleetState, cancel: Any, assignments: list[Assignment], ready: set[int]
+    context: Context, fleet: FleetState, assignments: list[Assignment], ready: set[int]
 ) -> Steps:
-    """One `create_wave`. A cancel is seen, but the wave is awaited: what it makes must be known
-    before it can be deleted. `ready` are ordinals that have a NIC.
+    """One `create_wave`, awaited even after a cancel: what it makes must be known before it can be
+    deleted. `ready` are ordinals that have a NIC.
     """
     home = assignments[0]["place"]["location"]
     task = {
@@ -154,13 +155,11 @@ def run_wave(
     }
     fleet.waves += 1
     name = names.wave_id(fleet.order["batch_id"], fleet.waves)
-    wave = context.call_sub_orchestrator(create_wave, task, name)
-    yield context.task_any([wave] if cancel.is_completed else [cancel, wave])
-    if not wave.is_completed:
-        yield context.task_any([wave])
-    if isinstance(wave.result, Exception):
-        raise Ended("failed", told(wave.result))
-    _take_in(context, fleet, wave.result)
+    try:
+        result = yield from run_child(context, create_wave, task, name)
+    except Exception as error:
+        raise Ended("failed", told(error)) from error
+    _take_in(context, fleet, result)
 
 
 def too_few(fleet: FleetState) -> Failure:

@@ -17,7 +17,17 @@ from fleet.state import FleetState
 from fleet.status import custom_status
 from orchestrators import network
 from orchestrators.create import create, leave_out, observe
-from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless, told
+from orchestrators.patterns import (
+    Context,
+    Ended,
+    Steps,
+    attempt,
+    receive,
+    run_child,
+    settle,
+    show,
+    told,
+)
 from orchestrators.stock import stock
 from orchestrators.teardown import teardown_fleet
 from orchestrators.watch import watch
@@ -32,10 +42,10 @@ def run_fleet(context: Context) -> Steps:
     One history after the other (`continue_as_new`), so that none grows with the fleet's life.
     """
     fleet = FleetState.read(context.get_input())
+    fleet.version = context.version
     cancel = context.wait_for_external_event(names.CANCEL_EVENT)
     try:
-        # The SDK sees an event only once its wait was yielded, and a cancel may be there already.
-        yield from sleep_unless(context, cancel, 0.0)
+        yield from receive(context, cancel)
         if (yield from missed_cancel(context, fleet)):
             raise Ended("cancelled")
         ended = yield from go_on(context, fleet, cancel)
@@ -159,7 +169,7 @@ def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps
     task = {"order": fleet.order, "keep_machines": keep_machines}
     name = names.teardown_id(fleet.order["batch_id"])
     try:
-        result = yield context.call_sub_orchestrator(teardown_fleet, task, name)
+        result = yield from run_child(context, teardown_fleet, task, name)
     except Exception as error:
         return told(error)
     if result["machines"] == 0:

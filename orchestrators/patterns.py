@@ -3,13 +3,16 @@
 In azure-functions-durable 1.x an exception that leaves a child of `task_all` while siblings are
 pending gives wrong results or hangs (azure-functions-durable-python#603, won't fix). So a fan-out
 has no durable retry: its activities return records, and what can be tried again is tried in rounds.
+
+All waits are made here. A durable timer may fire up to a second early: the storage provider hides its
+message for `fire_at` minus now, cut to whole seconds.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -19,11 +22,16 @@ from activities.recorded import MARK
 from fleet.failures import failure
 from fleet.records import Failure
 from fleet.state import FleetState
-from fleet.status import custom_status
+from fleet.status import HEARTBEAT, custom_status
 
 ROUNDS = 5
 CHUNK = 50
 """Activities in one fan-out: each completion replays the whole history, so cost grows as its square."""
+
+SHORTEST_WAIT = 1.0
+"""Seconds: the provider would turn a shorter wait into none."""
+EARLY = timedelta(seconds=1)
+"""How much too early a timer may fire."""
 
 FIRST_DELAY, LONGEST_DELAY = 2.0, 60.0
 THROTTLE_PATIENCE = timedelta(minutes=30)
@@ -39,6 +47,8 @@ class Context(Protocol):
 
     instance_id: str
     current_utc_datetime: datetime
+    version: str | None
+    """`defaultVersion` of the host that started the instance: docs/releasing.md."""
 
     def get_input(self) -> Any: ...
     def call_activity(self, name: Any, input_: Any) -> Any: ...
@@ -125,18 +135,55 @@ def show(context: Context, fleet: FleetState, phase: str) -> None:
 
 
 def sleep(context: Context, seconds: float) -> Steps:
-    """Wait on a durable timer."""
-    yield context.create_timer(context.current_utc_datetime + timedelta(seconds=seconds))
+    """Wait for so many seconds at least."""
+    for fire_at in _timers(context, seconds):
+        yield context.create_timer(fire_at)
 
 
-def sleep_unless(context: Context, event: Any, seconds: float) -> Steps:
-    """Wait on a durable timer, or until the event is there. Returns whether it is."""
-    if not event.is_completed:
-        timer = context.create_timer(context.current_utc_datetime + timedelta(seconds=seconds))
-        yield context.task_any([event, timer])
-        if not timer.is_completed:
-            timer.cancel()  # a pending timer would hold back whatever is scheduled after it
-    return bool(event.is_completed)
+def sleep_unless(context: Context, task: Any, seconds: float) -> Steps:
+    """Wait for so many seconds at least, or until the task (an event, say) is completed. Returns
+    whether it is.
+    """
+    for fire_at in _timers(context, seconds):
+        if task.is_completed:
+            break
+        yield from _timer_or(context, task, fire_at)
+    return bool(task.is_completed)
+
+
+def receive(context: Context, event: Any) -> Steps:
+    """Take an event that may be there already: the SDK sees one only once its wait was yielded."""
+    yield from _timer_or(context, event, context.current_utc_datetime)
+
+
+def run_child(context: Context, orchestrator: Any, task: dict[str, Any], name: str) -> Steps:
+    """The result of a sub-orchestration; raises what it has failed with.
+
+    The child may run another version than we do: docs/releasing.md.
+    """
+    child = context.call_sub_orchestrator(orchestrator, task, name)
+    while not child.is_completed:
+        yield from sleep_unless(context, child, HEARTBEAT)
+    if isinstance(child.result, Exception):
+        raise child.result
+    return child.result
+
+
+def _timers(context: Context, seconds: float) -> Iterator[datetime]:
+    """When to set timers for, one after the other, until the time has passed by our own clock.
+
+    None is longer than HEARTBEAT: the instance's status is written each time.
+    """
+    end = context.current_utc_datetime + timedelta(seconds=max(seconds, SHORTEST_WAIT))
+    while (now := context.current_utc_datetime) < end:
+        yield min(end, now + timedelta(seconds=HEARTBEAT)) + EARLY
+
+
+def _timer_or(context: Context, task: Any, fire_at: datetime) -> Steps:
+    timer = context.create_timer(fire_at)
+    yield context.task_any([task, timer])
+    if not timer.is_completed:
+        timer.cancel()  # a pending timer would hold back whatever is scheduled after it
 
 
 def delay(turn: int) -> float:

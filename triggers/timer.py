@@ -15,9 +15,9 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import account, azure, leftovers, names, telemetry
+from fleet import account, leftovers, names, telemetry
 from fleet.azure import Assignment, Azure
-from fleet.failures import TOKENS, describe
+from fleet.failures import describe
 from fleet.leftovers import Kind, Leftover
 from fleet.settings import Settings
 from fleet.status import ALIVE
@@ -223,8 +223,6 @@ def _report(scope: str, deleted: Counter[str], refused: Counter[str]) -> None:
 def _failed(run: Run, connection: Azure, error: Exception) -> None:
     failure = describe(error)
     _warn(f"The sweep cannot look into {connection.scope}", error)
-    if failure["code"] in TOKENS:
-        azure.reconnect()
     if failure["action"] == "wait":
         run.left = 0
 

@@ -89,7 +89,11 @@ export const ended = (trials) => trials.complete + trials.error;
 /** Some sentences on how a fleet stands; `records` are those of its VMs. */
 export function sentence(fleet, progress, records, now) {
   const tell = SENTENCES[fleet.phase] ?? SENTENCES.watch;
-  return [tell(fleet, progress, now).trim(), trouble(fleet, records)].filter(Boolean).join(" ");
+  return [tell(fleet, progress, now).trim(), trouble(fleet, records), silence(fleet)].filter(Boolean).join(" ");
+}
+
+function silence({ no_news_seconds: seconds }) {
+  return seconds ? `No news for ${duration(seconds)}; the host may be restarting.` : "";
 }
 
 const SENTENCES = {

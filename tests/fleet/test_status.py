@@ -10,7 +10,7 @@ import pytest
 from fleet.failures import failure
 from fleet.places import block
 from fleet.state import FleetState
-from fleet.status import LONGEST, custom_status, why_no_more
+from fleet.status import LONGEST, answer, custom_status, why_no_more
 from tests.fleets import NOW, fleet_of, later, order, place
 
 
@@ -102,3 +102,41 @@ def test_the_latest_refusal_says_why_no_more_are_asked_for():
         why = {**failure(code, "", "move", ""), "scope": "location", "cool_down": 60.0}
         fleet.blocks.append(block(place(), why, order()["sizes"], later(seconds)))  # type: ignore[arg-type]
     assert (fleet.blocks[0]["since"], why_no_more(fleet)) == (NOW.isoformat(), "AllocationFailed")
+
+
+def instance(state: str, **changes: Any) -> dict[str, Any]:
+    """A fleet's durable instance, which was last updated at NOW."""
+    usual = {
+        "runtimeStatus": state,
+        "instanceId": "fleet-7",
+        "input": dict(order()),
+        "output": None,
+    }
+    status = {"phase": "watch" if state == "Running" else "done"}
+    times = {"createdTime": NOW.isoformat(), "lastUpdatedTime": NOW.isoformat()}
+    return {**usual, **times, "customStatus": status, **changes}
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "told"),
+    [("Running", 31, None), ("Running", 80.5, 80), ("Pending", 80, 80), ("Completed", 999, None)],
+)
+def test_a_fleet_without_news_says_for_how_long(state: str, seconds: float, told: int | None):
+    assert answer(instance(state), now=later(seconds))["no_news_seconds"] == told
+
+
+def test_a_teardown_after_the_end_has_news_of_its_own():
+    task = {"order": order(), "keep_machines": False}
+    teardown = instance("Running", input=task, lastUpdatedTime=later(100).isoformat())
+    told = [
+        answer(instance("Completed"), teardown, later(seconds))["no_news_seconds"]
+        for seconds in (130, 190)
+    ]
+    assert told == [None, 90]
+
+
+def test_the_version_is_shown():
+    fleet = fleet_of("running")
+    fleet.version = "1.0"
+    shown = answer(instance("Running", customStatus=custom_status(fleet)))
+    assert shown["version"] == "1.0"

@@ -1,15 +1,16 @@
 """An orchestrator alone, by its own clock: half an hour of looking takes a second.
 
-It runs in the SDK's executor, as in the host; what it calls is answered here, and a timer fires as
-soon as nothing else is due.
+It runs in the SDK's executor, as in the host; what it calls is answered here. A timer fires as early as
+with Azure Storage: its message is sent a moment later, and hidden for whole seconds, rounded down.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from local.functions.durable.history import Event, EventType, event, parse_time, timestamp
@@ -19,6 +20,10 @@ from tests.fleets import NOW
 
 Answers = Mapping[str, Callable[[Any], Any]]
 """By the name of an activity or sub-orchestrator: from its input to its result."""
+Latency = Mapping[str, float]
+"""By the same names: seconds until the result is there."""
+SENDING = timedelta(milliseconds=250)
+"""From the orchestrator's clock to the message of its timer."""
 
 
 @dataclass
@@ -28,21 +33,32 @@ class Played:
     output: Any = None
     asked: list[tuple[str, Any]] = field(default_factory=list)
     """What it called, in order, each with its input."""
+    at: list[float] = field(default_factory=list)
+    """When it did, in seconds since it began."""
     took: float = 0.0
     """Seconds, by its own clock."""
+    timers: int = 0
+    silence: float = 0.0
+    """The most seconds without an event."""
 
     def times(self, name: str) -> int:
         """How often it called a function."""
         return [called for called, _ in self.asked].count(name)
 
 
-def play(orchestrator: Any, given: Any, answers: Answers) -> Played:
+def play(
+    orchestrator: Any,
+    given: Any,
+    answers: Answers,
+    latency: Latency | None = None,
+    version: str | None = None,
+) -> Played:
     """Run an orchestrator (as its module has it) from an input to its output."""
     read_times_fast()
     handler = orchestrator._function._func
     names = FunctionNames(answers.keys(), answers.keys())
     text = json.dumps(json.dumps(given))
-    start = event(EventType.EXECUTION_STARTED, Name="flow", Input=text, Version=None)
+    start = event(EventType.EXECUTION_STARTED, Name="flow", Input=text, Version=version)
     played, now = Played(), NOW
     history = [_episode(now), start]
     due: list[tuple[datetime, Event]] = []
@@ -50,12 +66,15 @@ def play(orchestrator: Any, given: Any, answers: Answers) -> Played:
         state = replay(handler, "flow", None, text, history)
         assert state.error is None, state.error
         decisions = _decisions(state, history, names)
-        due += [(_at(one, now), _answered(one, answers, played)) for one in decisions]
+        for one in decisions:
+            due.append((_at(one, now, latency or {}), _answered(one, answers, played)))
+        played.at += [(now - NOW).total_seconds()] * (len(played.asked) - len(played.at))
         if state.done:
             played.output, played.took = state.output, (now - NOW).total_seconds()
             return played
         due.sort(key=lambda one: one[0])
-        now, message = due.pop(0)
+        before, (now, message) = now, due.pop(0)
+        played.silence = max(played.silence, (now - before).total_seconds())
         history += [*decisions, _episode(now), message]
 
 
@@ -71,14 +90,20 @@ def _decisions(state: State, history: list[Event], names: FunctionNames) -> list
     return walk.decisions
 
 
-def _at(decision: Event, now: datetime) -> datetime:
-    return parse_time(decision["FireAt"]) if "FireAt" in decision else now
+def _at(decision: Event, now: datetime, latency: Latency) -> datetime:
+    """When what follows a decision comes."""
+    if "FireAt" not in decision:
+        return now + timedelta(seconds=latency.get(decision["Name"], 0.0))
+    sent = now + SENDING
+    hidden = math.floor((parse_time(decision["FireAt"]) - sent).total_seconds())
+    return sent + timedelta(seconds=max(0, hidden))
 
 
 def _answered(decision: Event, answers: Answers, played: Played) -> Event:
     """The event that follows a decision."""
     task = decision["EventId"]
     if decision["EventType"] == EventType.TIMER_CREATED:
+        played.timers += 1
         return event(EventType.TIMER_FIRED, TimerId=task, FireAt=decision["FireAt"])
     given = json.loads(decision["Input"])
     played.asked.append((decision["Name"], given))

@@ -50,6 +50,8 @@ def _fleet(
 ) -> Iterable[RenderableType]:
     today = now()
     yield _title(status)
+    if words.no_news(status):
+        yield Padding(Text(words.no_news(status), "bold yellow"), _INDENT)
     yield Padding(_facts(status, progress, out, today), _INDENT)
     why = list(words.reason(status))
     if why:

@@ -159,6 +159,7 @@ class Lines:
         self._session = session
         self._last: Any = None
         self._silent = False
+        self._no_news = False
         self._told: set[str] = set()
 
     def tell(self, view: View) -> None:
@@ -175,9 +176,12 @@ class Lines:
             self._tell_in_words(view)
 
     def _tell_in_words(self, view: View) -> None:
-        line = words.line(view.status, view.progress)
+        line, no_news = words.line(view.status, view.progress), words.no_news(view.status)
         if self._is_new(line):
             _print(line)
+        if no_news and not self._no_news:
+            _print(no_news)
+        self._no_news = bool(no_news)
         why = (view.status.get("reason") or {}).get("code")  # told at the end, with its advice
         for title, lines in words.failures(view.status):
             code = title.partition(",")[0]
@@ -193,7 +197,8 @@ class Lines:
 
 def _what_changes(status: Mapping[str, Any]) -> Document:
     """A status without what changes though nothing has happened."""
-    return {name: value for name, value in status.items() if name not in ("updated_at", "links")}
+    kept = {name: value for name, value in status.items() if name not in ("updated_at", "links")}
+    return {**kept, "no_news_seconds": status.get("no_news_seconds") is not None}
 
 
 def _print(text: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from powerlift_fleet.cli.text import clean, count, moment, money, relative, times
+from powerlift_fleet.cli.text import clean, count, moment, money, relative, span, times
 
 Document = Mapping[str, Any]
 
@@ -74,6 +74,13 @@ def line(status: Document, progress: Document | None = None) -> str:
             detail = f" ({gauge.detail})" if gauge.detail else ""
             parts.append(f"{name} {gauge.done}/{gauge.total}{detail}")
     return "  ".join(parts).rstrip()
+
+
+def no_news(status: Document) -> str:
+    """That the fleet is silent; empty while it is not."""
+    seconds = _number(status, "no_news_seconds")
+    silence = f"{seconds} s" if seconds < 120 else span(seconds)
+    return f"No news for {silence}; the host may be restarting." if seconds else ""
 
 
 def facts(

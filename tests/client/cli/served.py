@@ -17,7 +17,7 @@ PLACE = {"location": "eastus", "zone": "1", "vm_size": "Standard_D2s_v5", "prior
 def served(answers: Mapping[str, Any]) -> Iterator[str]:
     """The URL of an app with an answer for each `METHOD /path` below /api; 404 for any other.
 
-    A text is sent as it is, everything else as JSON.
+    A text is sent as it is, everything else as JSON; of a list one after the other, the last for good.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -26,6 +26,8 @@ def served(answers: Mapping[str, Any]) -> Iterator[str]:
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             found = answers.get(f"{self.command} {self.path.removeprefix('/api')}")
+            if isinstance(found, list):
+                found = found.pop(0) if len(found) > 1 else found[0]
             plain = isinstance(found, str)
             body = found if plain else json.dumps(found or {"title": "None", "status": 404})
             kind = (

@@ -171,3 +171,30 @@ def test_json_is_what_the_api_said_and_ascii(hostile: Command):
     done = hostile("machines", "fleet-7", "--json")
     told = [machine["place"]["location"] for machine in json.loads(done.stdout)["machines"]]
     assert (told, done.stdout.isascii()) == ([f"eastus{HOSTILE}"] * 4, True)
+
+
+FLEET = served.fleet(no_news_seconds=None)
+SILENT = [{**FLEET, "no_news_seconds": seconds} for seconds in (80, 85, 140)]
+
+
+@pytest.fixture
+def silent(home: Path) -> Iterator[Command]:
+    """A fleet without news at the first three looks, and done at the fourth."""
+    with served.served({"GET /fleets/fleet-7": [*SILENT, {**FLEET, "phase": "done"}]}) as url:
+        yield Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
+
+
+def test_a_fleet_without_news_says_so(silent: Command):
+    assert "No news for 80 s; the host may be restarting." in silent("status", "fleet-7").stdout
+
+
+def test_a_watch_in_a_pipe_tells_once_that_there_is_no_news(silent: Command):
+    lines = silent("status", "fleet-7", "--watch", "--interval", "0.3").stdout.splitlines()
+    told = [line.partition("  ")[2] for line in lines if "No news" in line]
+    assert told == ["No news for 80 s; the host may be restarting."]
+
+
+def test_a_watch_for_a_script_has_a_line_for_a_silence_not_for_each_second_of_it(silent: Command):
+    done = silent("status", "fleet-7", "--watch", "--interval", "0.3", "--json")
+    told = [json.loads(line)["no_news_seconds"] for line in done.stdout.splitlines()]
+    assert told == [80, None]

@@ -1,0 +1,124 @@
+"""Waits on durable timers that fire up to a second early: none is too short, and none is silent."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import azure.durable_functions as df
+import pytest
+
+from fleet.failures import failure
+from fleet.status import QUIET
+from orchestrators.fleet import run_fleet
+from orchestrators.patterns import Context, Steps, attempt, receive, sleep, sleep_unless
+from orchestrators.teardown import teardown_fleet
+from tests.fleets import fleet_of, order
+from tests.orchestrators.play import Played, play
+
+ORDER = order(watch_seconds=30.0, observe_seconds=10.0, created_at="2026-01-01T00:00:00Z")
+SECONDS = (0.05, 1.0, 1.2, 2.0, 2.7, 3.8, 30.0, 59.4, 300.0)
+bp = df.Blueprint()
+
+
+@bp.orchestration_trigger(context_name="context")
+def waiting(context: Context) -> Steps:
+    """Seconds to wait -> how long each kind of wait took."""
+    event = context.wait_for_external_event("never")
+    yield from receive(context, event)
+    times = [context.current_utc_datetime]
+    yield from sleep(context, context.get_input())
+    times.append(context.current_utc_datetime)
+    yield from sleep_unless(context, event, context.get_input())
+    times.append(context.current_utc_datetime)
+    return [(end - start).total_seconds() for start, end in pairwise(times)]
+
+
+@bp.orchestration_trigger(context_name="context")
+def trying(context: Context) -> Steps:
+    return (yield from attempt(context, "activity", {}))
+
+
+@pytest.mark.parametrize("seconds", SECONDS)
+def test_a_wait_is_never_short_and_at_most_two_seconds_too_long(seconds: float):
+    for took in play(waiting, seconds, {}).output:
+        assert seconds <= took <= seconds + 2
+
+
+def test_no_wait_is_shorter_than_a_second():
+    assert min(play(waiting, 0.01, {}).output) >= 1
+
+
+def test_a_wait_of_a_look_takes_one_timer():
+    """It would take several of no length, were each set for the end of the wait."""
+    receiving, sleeping, sleeping_unless = 1, 1, 1
+    assert play(waiting, 29.7, {}).timers == receiving + sleeping + sleeping_unless
+
+
+def test_taking_an_event_waits_for_nothing():
+    took = play(waiting, 5.0, {})
+    assert took.took - sum(took.output) < 1
+
+
+@pytest.mark.parametrize("seconds", SECONDS)
+def test_a_throttled_call_is_not_repeated_sooner_than_azure_says(seconds: float):
+    busy: Any = {**failure("TooManyRequests", "", "wait", ""), "retry_after": seconds}
+    answers = [{"ok": True}, {"ok": False, "failure": busy}]
+    first, second = play(trying, None, {"activity": lambda _: answers.pop()}).at
+    assert second - first >= seconds
+
+
+def torn_down(watch_seconds: float, retry_after: float) -> Played:
+    """A teardown in which Azure refuses the first deletion."""
+    role = {"kind": "assignment", "name": "role", "scope": "/subscriptions/s"}
+    left = [[], [], [role]]
+    tried = {"ok": True, "deleted": 0, "refused": {"Busy": 1}, "retry_after": retry_after}
+    answers = {
+        "find_leftovers": lambda _: {
+            "ok": True, "delete": left.pop(), "waiting": 0, "machines": None,
+        },
+        "delete_leftovers": lambda _: tried,
+    }  # fmt: skip
+    task = {"order": {**ORDER, "watch_seconds": watch_seconds}, "keep_machines": False}
+    return play(teardown_fleet, task, answers)
+
+
+def test_a_deletion_is_not_repeated_sooner_than_azure_says():
+    played = torn_down(0.3, 17.3)
+    (tried,) = [at for at, (name, _) in zip(played.at, played.asked, strict=True) if "del" in name]
+    assert played.at[-2] - tried >= 17.3
+
+
+def test_looks_are_a_second_apart_however_short_their_setting_is():
+    played = torn_down(0.05, 0.0)
+    looks = [at for at, (name, _) in zip(played.at, played.asked, strict=True) if "find" in name]
+    assert min(after - at for at, after in pairwise(looks)) >= 1
+
+
+def test_a_long_wait_gives_signs_of_life():
+    assert play(waiting, 1200.0, {}).silence < QUIET - 20
+
+
+def cancelled(teardown_takes: float = 0.0) -> Played:
+    """A fleet that finds itself cancelled as it goes on."""
+    fleet = fleet_of("running", created_at="2026-01-01T00:00:00Z")
+    fleet.phase = "watch"
+    done = {"ok": True, "deleted": 1, "left": [], "machines": 0, "unreleased": None}
+    stock = {"ok": True, "trials": None, "silent": [], "done": [], "unnoted": None}
+    answers = {
+        "was_cancelled": lambda _: {"ok": True, "cancelled": True},
+        "teardown_fleet": lambda _: done,
+        "take_stock": lambda _: stock,
+        "tell_end": lambda _: {"ok": True},
+    }
+    return play(run_fleet, fleet.write(), answers, {"teardown_fleet": teardown_takes}, "1.0")
+
+
+def test_a_fleet_gives_signs_of_life_while_its_teardown_works():
+    """Its own status tells how it is; that of a child is not asked for."""
+    played = cancelled(teardown_takes=600.0)
+    assert (played.took >= 600, played.silence < QUIET - 20) == (True, True)
+
+
+def test_a_fleet_tells_the_version_that_it_began_with():
+    assert cancelled().output["summary"]["version"] == "1.0"
