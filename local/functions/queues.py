@@ -11,7 +11,6 @@ import base64
 import contextlib
 import logging
 import math
-import os
 import re
 from typing import Any
 
@@ -26,9 +25,6 @@ from local.functions.settings import QueueSettings, SettingsError
 _log = logging.getLogger(__name__)
 
 _FIRST_POLL = 0.1  # seconds between polls after work; doubles up to maxPollingInterval
-_VISIBILITY_TIMEOUT = 600.0  # seconds, as in the extension, where nothing changes it
-VISIBILITY_SETTING = "LOCAL_FUNCTIONS_VISIBILITY_SECONDS"
-"""Environment variable of this host alone: a shorter time, for tests that kill it."""
 _UNREACHABLE = 2.0  # seconds between attempts while the storage does not answer
 _POISON_SUFFIX = "-poison"
 
@@ -48,9 +44,7 @@ class QueueListener:
     ) -> None:
         self._function, self._settings, self._invoker = function, settings, invoker
         self._name = str(function.trigger["queueName"]).lower()
-        # A received message is hidden for so long, and renewed at half of it while its function runs.
-        seconds = float(os.environ.get(VISIBILITY_SETTING) or _VISIBILITY_TIMEOUT)
-        self._visibility = max(1, math.ceil(seconds))
+        self._visibility = math.ceil(settings.message_visibility)
         # Bodies are decoded here, not by the client: one that cannot be decoded is poison.
         try:
             self._queue, self._poison = (

@@ -18,7 +18,7 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 from local.azurite import Azurite
 from local.functions.host import FunctionsHost
 from local.functions.indexing import index
-from local.functions.settings import HostSettings
+from local.functions.settings import HostSettings, QueueSettings
 
 if TYPE_CHECKING:
     from tests.local.functions.conftest import Host
@@ -160,8 +160,9 @@ def test_after_crashes_a_message_comes_again_and_is_poison_in_the_end(
 ) -> None:
     _queue(storage, "crashes").create_queue()
     body = json.dumps({"journal": "crashes", "seconds": 60}).encode()
-    env = {"WORK_QUEUE": "crashes", "LOCAL_FUNCTIONS_VISIBILITY_SECONDS": "2"}
-    with make_host("queues", Storage=storage, **env) as host:
+    with make_host("queues", start=False, Storage=storage, WORK_QUEUE="crashes") as host:
+        host.service.argv += ["--visibility-timeout", "2"]
+        host.start()
         _put(storage, "crashes", body)
         for attempt in (1, 2):
             host.until(lambda: len(_entries(host, "crashes")), lambda n, a=attempt: n == a)
@@ -238,7 +239,7 @@ def test_text_in_braces_that_is_not_json_fails_the_function(host: Host, storage:
 def test_the_visibility_timeout_is_renewed_while_the_function_runs(
     storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LOCAL_FUNCTIONS_VISIBILITY_SECONDS", "2")
+    settings = HostSettings(queues=QueueSettings(message_visibility=2))
     monkeypatch.setenv("Storage", storage)
     calls: list[int | None] = []
     app: Any = func.FunctionApp()
@@ -249,7 +250,7 @@ def test_the_visibility_timeout_is_renewed_while_the_function_runs(
         await asyncio.sleep(3.5)
 
     async def scenario() -> int:
-        host = FunctionsHost(index(app, {}), HostSettings(), tmp_path, host_root=tmp_path)
+        host = FunctionsHost(index(app, {}), settings, tmp_path, host_root=tmp_path)
         queue = _queue(storage, "long", message_encode_policy=TextBase64EncodePolicy())
         queue.create_queue()
         queue.send_message("work")
