@@ -37,7 +37,8 @@ def main() -> int:
             durable = dataclasses.replace(
                 settings.durable, message_visibility=seconds, activity_visibility=seconds
             )
-            settings = dataclasses.replace(settings, durable=durable)
+            queues = dataclasses.replace(settings.queues, message_visibility=seconds)
+            settings = dataclasses.replace(settings, durable=durable, queues=queues)
         os.chdir(host_root)  # as the Functions worker does
         functions = index(load_app(host_root), os.environ)
         host = FunctionsHost(
@@ -94,8 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--visibility-timeout", type=_seconds, metavar="SECONDS",
-        help="how long orchestrations' work in flight stays hidden after a crash, in place of "
-        "host.json's minutes",
+        help="how long work in flight stays hidden after a crash, in place of minutes",
     )  # fmt: skip
     return parser
 

@@ -22,6 +22,7 @@ from local.functions.durable.tables import Tables
 from local.functions.http import FunctionsHandler, make_application
 from local.functions.indexing import Function
 from local.functions.invoke import Invoker
+from local.functions.kestrel import Runner
 from local.functions.keys import DEFAULT, DURABLE, MASTER, Keys
 from local.functions.outputs import QueueOutputs
 from local.functions.queues import QueueListener
@@ -111,15 +112,14 @@ class FunctionsHost:
         triggers = self._triggers(invoker) if "triggers" in self._roles else []
 
         def check_system_key(request: web.Request) -> None:
-            if not keys.allow("SYSTEM", request):
-                raise web.HTTPUnauthorized
+            keys.require("SYSTEM", request)
 
         api = ManagementApi(
             engine, tables, links, check_system_key, replace_running=durable.replace_running
         )
         handler = FunctionsHandler(self._router, keys, invoker)
         application = make_application(handler, api.add_routes)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_GRACE)
+        self._runner = Runner(application, access_log=None, shutdown_timeout=_GRACE)
         await self._runner.setup()
         await web.SockSite(self._runner, listening).start()
         self._stoppable = [engine, *triggers]

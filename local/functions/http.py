@@ -8,15 +8,22 @@ from http import HTTPStatus
 from typing import Any
 
 import azure.functions as func
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from multidict import MultiMapping
 
 from local.functions.indexing import Function
 from local.functions.invoke import FunctionTimeout, Invoker
+from local.functions.kestrel import refusal
 from local.functions.keys import Keys
-from local.functions.routing import Router
+from local.functions.routing import Router, split_path
 
 _log = logging.getLogger(__name__)
-_MAX_BODY = 100 * 1024 * 1024  # bytes; the host's own limit is 100 MB
+
+_MAX_BODY = 104_857_600  # bytes
+_HOME_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><title>Functions host</title></head>
+<body><p>This functions app is up and running.</p></body></html>
+"""
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -32,43 +39,59 @@ class FunctionsHandler:
         the real host, which says 404 to a known path with another method as well, HEAD included
         (azure-functions-host#10098, #11625).
         """
-        found = self._router.find(request.method, request.rel_url.raw_path)
+        parts = split_path(request.raw_path.partition("?")[0])
+        found = self._router.find(request.method, parts)
         if found is None:
-            return web.Response(status=404)
+            return self._page(parts, request)
         function, parameters = found
         level = str(function.trigger.get("authLevel", "FUNCTION")).upper()
         if not self._keys.allow(level, request):
             return web.Response(status=401)
+        if (request.content_length or 0) > _MAX_BODY:
+            return web.Response(status=500)
         return await self._call(function, parameters, request)
+
+    def _page(self, parts: list[str], request: web.Request) -> web.Response:
+        """The answer of the host's own pages: the home page, and /admin/host/ping."""
+        if not parts:
+            return web.Response(body=_HOME_PAGE.encode(), content_type="text/html")
+        if parts[0].lower() == "admin":
+            if [part.lower() for part in parts[1:]] == ["host", "ping"]:
+                return web.Response(headers={"Cache-Control": "no-store,no-cache"})
+            self._keys.require("ADMIN", request)
+        return web.Response(status=404)
 
     async def _call(
         self, function: Function, parameters: dict[str, str], request: web.Request
     ) -> web.StreamResponse:
         argument = func.HttpRequest(
             request.method,
-            str(request.url),
-            headers=dict(request.headers),
-            params=dict(request.query),
+            f"{request.scheme}://{request.host}{request.raw_path}",
+            headers=_joined(request.headers),
+            params={name: value for name, value in _joined(request.query).items() if value},
             route_params=parameters,
-            body=await request.read(),
+            # The host reads a body only where it knows the length: a chunked one is dropped.
+            body=await request.read() if request.content_length else b"",
         )
         try:
-            return _response(function, await self._invoker.call(function, argument))
+            response = _response(function, await self._invoker.call(function, argument))
         except FunctionTimeout as error:
             _log.error("%s", error)
             return web.Response(status=500)
         except Exception as error:
             _log.error("Function '%s' failed", function.name, exc_info=error)
             return web.Response(status=500)
+        if request.version >= HttpVersion11:
+            response.enable_chunked_encoding()  # as the host does, which never says a length
+        return response
 
 
 def make_application(
     functions: FunctionsHandler, add_routes: Callable[[web.UrlDispatcher], None]
 ) -> web.Application:
     """The host's web application: the routes of `add_routes`, and every other path for functions."""
-    application = web.Application(middlewares=[_problems], client_max_size=_MAX_BODY)
+    application = web.Application(middlewares=[_answers(functions)], client_max_size=_MAX_BODY + 1)
     add_routes(application.router)
-    application.router.add_route("*", r"/{path:[\s\S]*}", functions.handle)  # %0A as well
     return application
 
 
@@ -87,11 +110,9 @@ def problem(status: int, detail: str, **headers: str) -> web.Response:
     )
 
 
-def _unauthorized() -> web.Response:
-    """The answer to a request without a fitting key."""
-    return problem(
-        401, "A key is required: send it as the x-functions-key header or the code parameter."
-    )
+def _joined(values: MultiMapping[str]) -> dict[str, str]:
+    """All values of a name as one text, as the host hands them on."""
+    return {name: ",".join(values.getall(name)) for name in values}
 
 
 def _response(function: Function, result: Any) -> web.Response:
@@ -115,19 +136,29 @@ def _response(function: Function, result: Any) -> web.Response:
     return response
 
 
-@web.middleware
-async def _problems(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Turn aiohttp's own errors and unexpected ones into problems."""
-    try:
-        return await handler(request)
-    except web.HTTPUnauthorized:
-        return _unauthorized()
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        return problem(error.status, error.reason)
-    except ConnectionError:
-        raise  # the caller has gone
-    except Exception as error:
-        _log.error("A request of the host's own API failed", exc_info=error)
-        return problem(500, "The host failed. Its log has the details.")
+def _answers(functions: FunctionsHandler) -> Any:
+    """The outermost handler: what is not of the host's own API is for functions, and its errors
+    become problems."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if (status := refusal(request)) is not None:
+            return web.Response(status=status)
+        if request.match_info.http_exception is not None:
+            handler = functions.handle
+        try:
+            return await handler(request)
+        except (web.HTTPUnauthorized, web.HTTPForbidden) as error:
+            bearer = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+            return web.Response(status=error.status, headers=bearer)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            return problem(error.status, error.reason)
+        except ConnectionError:
+            raise  # the caller has gone
+        except Exception as error:
+            _log.error("A request of the host's own API failed", exc_info=error)
+            return problem(500, "The host failed. Its log has the details.")
+
+    return answer

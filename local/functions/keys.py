@@ -41,11 +41,19 @@ class Keys:
         return self._keys[name]
 
     def allow(self, level: str, request: web.Request) -> bool:
-        """Whether `request` may call something of auth `level`: by its `x-functions-key` header or
-        its `code` parameter. Levels are ANONYMOUS, FUNCTION, ADMIN, and SYSTEM for webhooks."""
+        """Whether `request` may call something of auth `level`: by its `x-functions-key` header or,
+        without that header, its `code` parameter (in any case). Levels are ANONYMOUS, FUNCTION, ADMIN,
+        and SYSTEM for webhooks."""
         if level == "ANONYMOUS":
             return True
-        given = request.headers.get("x-functions-key") or request.query.get("code") or ""
+        codes = [value for name, value in request.query.items() if name.lower() == "code"]
+        given = request.headers.get("x-functions-key", codes[0] if codes else "")
         return any(
             compare_digest(given.encode(), self._keys[name].encode()) for name in _ACCEPTED[level]
         )
+
+    def require(self, level: str, request: web.Request) -> None:
+        """Raises HTTPUnauthorized without a key, HTTPForbidden for one of another level."""
+        if not self.allow(level, request):
+            known = any(self.allow(other, request) for other in _ACCEPTED)
+            raise web.HTTPForbidden if known else web.HTTPUnauthorized

@@ -1,9 +1,15 @@
-"""Queue output bindings: what a function sets on its `Out` parameters, sent once it has succeeded."""
+"""Queue output bindings: what a function sets on its `Out` parameters, sent once it has succeeded.
+
+Text that looks like JSON is not sent as it is: the real host reads it with Newtonsoft.Json and sends
+what that writes (azure-functions-host, FunctionBinding.ReadAsEnumerable).
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -38,7 +44,8 @@ class QueueOutputs:
         """Send what was set: a str, bytes or QueueMessage, or several. The queue is made when absent.
 
         Raises SettingsError when the binding's connection is not set, AzureError when the storage
-        refuses, and NotImplementedError for another type: the function has then failed.
+        refuses, ValueError for text in braces or brackets that is not JSON, and NotImplementedError
+        for another type: the function has then failed.
         """
         setting = str(binding.get("connection") or "AzureWebJobsStorage")
         connection = storage_connection(setting, self._environment)
@@ -61,12 +68,23 @@ async def _send(queue: Any, text: str) -> None:
 
 
 def _messages(value: Any) -> Iterable[bytes]:
-    """The bodies in a value, as the SDK's own converter understands it."""
+    """The bodies in a value, as the SDK's own converter and the host understand it: bytes and text as
+    they are, JSON rewritten, each item of a list or of a JSON array as a message of its own."""
     converters: Any = meta._ConverterMeta  # untyped
-    several = isinstance(value, list | tuple)
-    for one in value if several else [value]:
-        if isinstance(one, func.QueueMessage):
-            yield one.get_body()
-            continue
-        encoded = converters.get("queue").encode(one, expected_type=None).value
-        yield encoded if isinstance(encoded, bytes) else str(encoded).encode()
+    datum = converters.get("queue").encode(value, expected_type=None)
+    if datum.type == "bytes":
+        return [datum.value]
+    text = datum.value.strip()
+    if text[:1] + text[-1:] not in ("{}", "[]"):
+        return [datum.value.encode()]
+    token = json.loads(text, parse_constant=str)  # NaN becomes "NaN"
+    texts = map(_written, token if isinstance(token, list) else [token])
+    return [re.sub("[\ud800-\udfff]", "\ufffd", text).encode() for text in texts]
+
+
+def _written(token: Any) -> str:
+    """The text of a message that is JSON. (Newtonsoft also changes dates and the form of some
+    numbers, and reads comments, single quotes and more that is not JSON.)"""
+    if isinstance(token, dict | list):
+        return json.dumps(token, ensure_ascii=False, indent=2)
+    return "" if token is None else str(token)

@@ -1,12 +1,17 @@
-"""Queue triggers, on Azure Storage queues or whatever speaks their protocol."""
+"""Queue triggers, on Azure Storage queues or whatever speaks their protocol.
+
+What becomes of a message follows the extension's sources (Storage.Queues 5.3: QueueListener,
+QueueProcessor, QueueServiceClientProvider).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
+import contextlib
 import logging
 import math
+import re
 from typing import Any
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
@@ -20,10 +25,6 @@ from local.functions.settings import QueueSettings, SettingsError
 _log = logging.getLogger(__name__)
 
 _FIRST_POLL = 0.1  # seconds between polls after work; doubles up to maxPollingInterval
-# A received message stays hidden for this many seconds, and while its function runs the time is
-# renewed. The real host takes ten minutes; with less, a killed host's message is back soon.
-_LEASE = 30
-_RENEW_AFTER = 10.0
 _UNREACHABLE = 2.0  # seconds between attempts while the storage does not answer
 _POISON_SUFFIX = "-poison"
 
@@ -43,6 +44,7 @@ class QueueListener:
     ) -> None:
         self._function, self._settings, self._invoker = function, settings, invoker
         self._name = str(function.trigger["queueName"]).lower()
+        self._visibility = math.ceil(settings.message_visibility)
         # Bodies are decoded here, not by the client: one that cannot be decoded is poison.
         try:
             self._queue, self._poison = (
@@ -57,16 +59,18 @@ class QueueListener:
         self._poller: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
+        self._receiving = asyncio.Lock()
 
     def start(self) -> None:
-        """Begin to poll; the queue is created when it is absent."""
+        """Begin to poll, also for a queue that is not there yet: it is not created here."""
         self._poller = asyncio.create_task(self._poll())
 
     async def stop(self, grace: float) -> None:
-        """Stop polling, and give running functions `grace` seconds. Messages of those cut off come
-        back when their lease is over."""
+        """Stop polling, and give running functions `grace` seconds. Messages of those cut off are
+        visible again at once."""
         if self._poller is not None:
-            self._poller.cancel()
+            async with self._receiving:  # what is being received would stay hidden
+                self._poller.cancel()
             await asyncio.wait({self._poller})
         if self._running:
             _, late = await asyncio.wait(set(self._running), timeout=grace)
@@ -76,16 +80,17 @@ class QueueListener:
         await asyncio.gather(self._queue.close(), self._poison.close())
 
     async def _poll(self) -> None:
-        delay, reachable = _FIRST_POLL, True
+        delay, reachable, found = _FIRST_POLL, True, True
         while True:
             try:
                 taken = await self._take()
-                if not reachable:
-                    _log.info("Queue '%s' answers again", self._name)
-                reachable = True
+                if not (reachable and found):
+                    _log.info("Queue '%s' answers", self._name)
+                reachable = found = True
             except ResourceNotFoundError:
-                await self._create(self._queue)
-                continue
+                if found:
+                    _log.warning("Queue '%s' does not exist: waiting for its creation", self._name)
+                taken = found = False
             except Exception as error:  # whatever it is, the queue is tried again
                 if reachable:
                     _log.warning("Queue '%s' does not answer: %s", self._name, _brief(error))
@@ -103,43 +108,51 @@ class QueueListener:
             self._room.clear()
             await self._room.wait()
         batch = self._settings.batch_size
-        messages = [
-            message
-            async for message in self._queue.receive_messages(
-                messages_per_page=batch, max_messages=batch, visibility_timeout=_LEASE
-            )
-        ]
-        for message in messages:
-            task = asyncio.create_task(self._handle(message))
-            self._running.add(task)
-            task.add_done_callback(self._leave)
+        async with self._receiving:
+            messages = [
+                message
+                async for message in self._queue.receive_messages(
+                    messages_per_page=batch, max_messages=batch, visibility_timeout=self._visibility
+                )
+            ]
+            for message in messages:
+                task = asyncio.create_task(self._handle(message))
+                self._running.add(task)
+                task.add_done_callback(self._leave)
         return bool(messages)
 
     def _leave(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # The message comes back after its lease; nothing is lost.
+            # The message comes back after its visibility timeout; nothing is lost.
             _log.error("Queue '%s': a message could not be settled: %s", self._name, _brief(error))
 
     async def _handle(self, message: Any) -> None:
-        lease = _Lease(self._queue, message)
+        lease = _Lease(self._queue, message, self._visibility)
         try:
             body = self._body(message)
         except ValueError as error:
             _log.error("Message %s of '%s' is poison: %s", message.id, self._name, error)
-            await self._to_poison(lease)
+            await self._to_poison(lease, message.content)
             return
-        async with lease:
-            failed = not await self._call(message, body)
+        most = self._settings.max_dequeue_count
+        failed = True
+        if message.dequeue_count <= most:  # more, after crashes: the function is not run again
+            try:
+                async with lease:
+                    failed = not await self._call(message, body)
+            except asyncio.CancelledError:
+                await lease.release(0)
+                raise
         if not failed:
             await lease.delete()
-        elif message.dequeue_count >= self._settings.max_dequeue_count:
+        elif message.dequeue_count >= most:
             _log.error(
-                "Message %s of '%s' failed %d times and goes to '%s%s'",
-                message.id, self._name, message.dequeue_count, self._name, _POISON_SUFFIX,
+                "Message %s of '%s' has reached MaxDequeueCount of %d and goes to '%s%s'",
+                message.id, self._name, most, self._name, _POISON_SUFFIX,
             )  # fmt: skip
-            await self._to_poison(lease)
+            await self._to_poison(lease, self._encoded(body))
         else:
             await lease.release(self._settings.visibility_timeout)
 
@@ -159,15 +172,22 @@ class QueueListener:
         text = str(message.content)
         if not self._settings.base64:
             return text.encode()
-        try:
-            return base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        try:  # .NET skips this white space, wherever it is
+            return base64.b64decode(re.sub("[ \\t\\r\\n]", "", text), validate=True)
+        except ValueError as error:
             raise ValueError(
                 "its text is not Base64; senders must encode it, or host.json must set "
                 "queues.messageEncoding to 'none'"
             ) from error
 
+    def _encoded(self, body: bytes) -> str:
+        return base64.b64encode(body).decode() if self._settings.base64 else body.decode()
+
     def _argument(self, message: Any, body: bytes) -> Any:
+        """What the function is called with. Raises UnicodeDecodeError for a body that is not UTF-8,
+        unless the binding's dataType is binary."""
+        if str(self._function.trigger.get("dataType")).upper() != "BINARY":
+            body.decode()
         if self._function.argument_type is str:
             return body.decode()
         if self._function.argument_type is bytes:
@@ -183,34 +203,22 @@ class QueueListener:
             pop_receipt=message.pop_receipt,
         )
 
-    async def _to_poison(self, lease: _Lease) -> None:
+    async def _to_poison(self, lease: _Lease, text: str) -> None:
         try:
-            await self._poison.send_message(lease.content)
+            await self._poison.send_message(text)
         except ResourceNotFoundError:
-            await self._create(self._poison)
-            await self._poison.send_message(lease.content)
+            with contextlib.suppress(ResourceExistsError):  # another host was quicker
+                await self._poison.create_queue()
+            await self._poison.send_message(text)
         await lease.delete()
-
-    async def _create(self, queue: Any) -> None:
-        try:
-            await queue.create_queue()
-        except ResourceExistsError:
-            pass
-        except AzureError as error:
-            _log.warning("Queue '%s' cannot be created: %s", self._name, _brief(error))
-            await asyncio.sleep(_UNREACHABLE)
 
 
 class _Lease:
     """A received message: hidden from others while the block of `async with` runs."""
 
-    def __init__(self, queue: Any, message: Any) -> None:
-        self._queue, self._message = queue, message
+    def __init__(self, queue: Any, message: Any, seconds: int) -> None:
+        self._queue, self._message, self._seconds = queue, message, seconds
         self._renewal: asyncio.Task[None] | None = None
-
-    @property
-    def content(self) -> str:
-        return str(self._message.content)
 
     async def __aenter__(self) -> None:
         self._renewal = asyncio.create_task(self._renew())
@@ -229,10 +237,12 @@ class _Lease:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(_RENEW_AFTER)
+            await asyncio.sleep(self._seconds / 2)
             try:
                 # Each update gives a new pop receipt, and the old one is refused from then on.
-                renewed = await self._queue.update_message(self._message, visibility_timeout=_LEASE)
+                renewed = await self._queue.update_message(
+                    self._message, visibility_timeout=self._seconds
+                )
                 self._message.pop_receipt = renewed.pop_receipt
             except AzureError as error:
                 _log.warning("A lease could not be renewed: %s", _brief(error))

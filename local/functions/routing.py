@@ -35,17 +35,13 @@ _CONSTRAINTS: dict[str, Callable[[str], bool]] = {
 
 @dataclass(frozen=True)
 class _Segment:
-    """One part of a template. `weight` orders them as ASP.NET Core does: literal first."""
+    """One part of a template."""
 
     name: str
     literal: bool = False
     constraint: str = ""
     optional: bool = False
     rest: bool = False
-
-    @property
-    def weight(self) -> int:
-        return 0 if self.literal else 3 if self.rest else 1 if self.constraint else 2
 
     def accepts(self, text: str) -> bool:
         """Whether a path's part fits. Literals ignore case, as the host's do."""
@@ -79,22 +75,25 @@ class Route:
 
 
 class Router:
-    """Finds the function for a request among the HTTP functions, below `prefix`."""
+    """Finds the function for a request among the HTTP functions, below `prefix`.
+
+    As in the real host, routes are tried in the order of the functions' names and the first that
+    matches wins: a literal segment has no precedence over a parameter.
+    """
 
     def __init__(self, functions: Iterable[Function], prefix: str) -> None:
-        self._prefix = [part for part in prefix.split("/") if part]
-        routes = [_route(f) for f in functions if f.kind == "httpTrigger"]
-        self._routes = sorted(routes, key=lambda r: [s.weight for s in r.segments])
+        self._prefix = [part.lower() for part in prefix.split("/") if part]
+        http = [f for f in functions if f.kind == "httpTrigger"]
+        self._routes = [_route(f) for f in sorted(http, key=lambda f: f.name.upper())]
 
-    def find(self, method: str, raw_path: str) -> tuple[Function, dict[str, str]] | None:
-        """The function for `method` and the still encoded `raw_path`, and the route's parameters.
+    def find(self, method: str, parts: Sequence[str]) -> tuple[Function, dict[str, str]] | None:
+        """The function for `method` and a path's `parts`, and the route's parameters.
 
         None where there is none: ASP.NET Core's router, as the host uses it, does not tell an unknown
         path from a known one with another method.
         """
-        parts = [unquote(part) for part in raw_path.strip("/").split("/") if part]
         size = len(self._prefix)
-        if [p.lower() for p in parts[:size]] != [p.lower() for p in self._prefix]:
+        if [part.lower() for part in parts[:size]] != self._prefix:
             return None
         for route in self._routes:
             if route.methods and method not in route.methods:
@@ -102,6 +101,20 @@ class Router:
             if (values := route.match(parts[size:])) is not None:
                 return route.function, values
         return None
+
+
+def split_path(raw: str) -> list[str]:
+    """The parts of a still encoded path, decoded as Kestrel does it: `%2F` and what is not UTF-8
+    stay as they are, and dot segments are resolved. One slash at the end counts for nothing."""
+    text = unquote(re.sub("%(?=2[fF])", "%25", raw), errors="surrogateescape")
+    text = re.sub(r"[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", text)
+    parts: list[str] = []
+    for part in text.removeprefix("/").removesuffix("/").split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part != ".":
+            parts.append(part)
+    return [] if parts == [""] else parts
 
 
 def _route(function: Function) -> Route:

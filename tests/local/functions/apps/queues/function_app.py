@@ -4,6 +4,7 @@
 import json
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import azure.functions as func
@@ -36,3 +37,28 @@ def copy(text: str, copies: func.Out[list[str]]) -> None:
     copies.set([f"first {text}", f"second {text}"])
     if text == "torn":
         raise ValueError("failed after it set its output")
+
+
+@app.queue_trigger(arg_name="msg", queue_name="anything", connection="Storage")
+def anything(msg: func.QueueMessage) -> None:
+    hidden = msg.time_next_visible - datetime.now(UTC)
+    _note("anything", json.dumps([msg.get_body().decode(), hidden.total_seconds()]))
+
+
+@app.queue_trigger(arg_name="text", queue_name="late", connection="Storage")
+def late(text: str) -> None:
+    _note("late", text)
+
+
+@app.queue_trigger(
+    arg_name="msg", queue_name="binaries", connection="Storage", data_type=func.DataType.BINARY
+)
+@app.queue_output(arg_name="copies", queue_name="binary-copies", connection="Storage")
+def binaries(msg: func.QueueMessage, copies: func.Out[bytes]) -> None:
+    copies.set(msg.get_body())
+
+
+@app.queue_trigger(arg_name="text", queue_name="texts-to-copy", connection="Storage")
+@app.queue_output(arg_name="copies", queue_name="text-copies", connection="Storage")
+def copy_text(text: str, copies: func.Out[str]) -> None:
+    copies.set(text)
