@@ -236,7 +236,7 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/fleets/view",
+        "/view",
         "view_fleets",
         "Pages",
         "Watch all fleets",
@@ -247,7 +247,7 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/fleets/{id}/view",
+        "/view/{id}",
         "view_fleet",
         "Pages",
         "Watch a fleet",

@@ -177,12 +177,13 @@ async def _found(client: Any, fleet_id: str) -> dict[str, Any] | None:
 
 def _links(req: func.HttpRequest, fleet_id: str) -> Links:
     """A fleet's URLs, from that of a request."""
-    url = re.sub("(?i)/fleets(/.*)?$", f"/fleets/{fleet_id}", req.url.partition("?")[0])
+    base = re.sub("(?i)/fleets(/.*)?$", "", req.url.partition("?")[0])
+    url = f"{base}/fleets/{fleet_id}"
     return {
         "self": url,
         "machines": f"{url}/machines",
         "progress": f"{url}/progress",
-        "view": f"{url}/view",
+        "view": f"{base}/view/{fleet_id}",
         "cancel": url,
     }
 
