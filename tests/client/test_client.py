@@ -76,6 +76,7 @@ def test_a_fault_of_the_app_is_tried_once_more(make: Make) -> None:
         (403, fleets.Unauthorized),
         (404, fleets.NotFound),
         (409, fleets.BatchTaken),
+        (413, fleets.RequestRefused),
         (418, fleets.ApiError),
     ],
 )

@@ -48,7 +48,7 @@ def test_a_fleet_with_a_failure_and_a_replacement_is_followed_to_its_end(
     assert "1 VM failed; another took its stead." in visit.text("#sentence")
     assert visit.page.evaluate("window.sameDocument") is True
     assert visit.said == []
-    assert [asked for asked in visit.asked if f" {stack.url}/api/fleets/" not in asked] == []
+    assert [asked for asked in visit.asked if f" {stack.url}/api/" not in asked] == []
 
 
 def test_cancelling_asks_first_and_then_tears_down(stack: Stack, api: Api, visit: Open):
