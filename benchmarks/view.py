@@ -80,7 +80,7 @@ def measure(browser: Browser, vms: int, looks: int) -> Cost:
     with Stage() as stage:
         stage.show(scene)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(f"{stage.url}/api/fleets/fleet-7/view#key={quote(KEY, safe='')}")
+        page.goto(f"{stage.url}/api/view/fleet-7#key={quote(KEY, safe='')}")
         page.wait_for_selector("#vm-0")
         session = page.context.new_cdp_session(page)
         session.send("Performance.enable")

@@ -12,13 +12,20 @@ LIMIT = 1_000_000
 """Bytes of a body; the largest request that can be a fleet has a tenth of it."""
 
 
+class TooLarge(RequestRefused):
+    """A body above LIMIT."""
+
+    def __init__(self) -> None:
+        super().__init__([Fault("", f"The body is larger than {LIMIT} bytes.")])
+
+
 def read(body: bytes) -> Any:
-    """A body as JSON: UTF-8, with a byte order mark or without. Raises RequestRefused.
+    """A body as JSON: UTF-8, with a byte order mark or without. Raises RequestRefused, TooLarge.
 
     Python's own reader also takes NaN, half a surrogate pair, and a name that an object has twice.
     """
     if len(body) > LIMIT:
-        raise _refused(f"The body is larger than {LIMIT} bytes.")
+        raise TooLarge
     try:
         text = body.decode("utf-8-sig")
         document = json.loads(

@@ -70,7 +70,7 @@ _LINKS = {
     "self": _FLEET,
     "machines": f"{_FLEET}/machines",
     "progress": f"{_FLEET}/progress",
-    "view": f"{_FLEET}/view",
+    "view": "https://fleet.example.org/api/view/fleet-7",
     "cancel": _FLEET,
 }
 _PLACE = {

@@ -44,7 +44,8 @@ Runs Powerlift benchmarks on fleets of Azure VMs: submit a fleet, see how it goe
 - Errors are problem details (RFC 9457). A request that is refused learns every reason at once, each with
   a JSON pointer into the body, and without the value.
 - Bodies are read as JSON in UTF-8, whatever their Content-Type, and strictly: no NaN, no name twice in
-  an object, no unknown field, no number as text; a megabyte at most.
+  an object, no unknown field, no number as text; a million bytes at most, else 413. A request needs a
+  Content-Length: the Functions host drops a chunked body.
 - HEAD is answered wherever GET is.
 - What the Functions host answers itself has an empty body: 400 for what is no HTTP; 401 without a
   fitting key; 404 for an unknown path, and for a method that a path does not have; 500 after a fault of

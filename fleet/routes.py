@@ -111,6 +111,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 _REFUSED = Answer("The request cannot be a fleet; `errors` has every reason.", "Problem", PROBLEM)
+_TOO_LARGE = Answer("The body has more than a million bytes.", "Problem", PROBLEM)
 _NO_FLEET = Answer("There is no such fleet.", "Problem", PROBLEM)
 _NOT_SET_UP = Answer(
     "The app's settings are missing or wrong, or do not open what the fleet has sealed.",
@@ -134,6 +135,7 @@ ROUTES = (
             200: Answer("That fleet is there already.", "Submitted", headers=("Location",)),
             400: _REFUSED,
             409: Answer("The batch is that of another request.", "Problem", PROBLEM),
+            413: _TOO_LARGE,
             503: _NOT_SET_UP,
         },
         ("Idempotency-Key",),
@@ -204,6 +206,7 @@ ROUTES = (
         {
             200: Answer("The plan, with whatever stands in the way.", "Plan"),
             400: _REFUSED,
+            413: _TOO_LARGE,
             503: _NOT_SET_UP,
         },
         takes_fleet=True,
@@ -236,7 +239,7 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/fleets/view",
+        "/view",
         "view_fleets",
         "Pages",
         "Watch all fleets",
@@ -247,7 +250,7 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/fleets/{id}/view",
+        "/view/{id}",
         "view_fleet",
         "Pages",
         "Watch a fleet",

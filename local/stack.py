@@ -19,6 +19,7 @@ from local.azurite import Azurite
 from local.environment import machine_environment, outer_environment
 from local.postgres import Postgres
 from local.process import Service
+from local.queues import QUEUE, make_queues
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = REPOSITORY / ".local" / "cache"
@@ -107,6 +108,7 @@ class Stack:
             postgres, azurite = self._begin(self._postgres, 60), self._begin(self._azurite, 300)
             azure = self._begin(self._azure, 60)
             self._await([postgres, azurite, azure])
+            make_queues(self.queue_connection_string, self.app_settings.get("FLEET_QUEUE", QUEUE))
             self.arm = dict(azure.result())
             self.start_host()
         except BaseException:

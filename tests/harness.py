@@ -94,16 +94,18 @@ def eventually(look: Callable[[], T | None], patience: float = PATIENCE) -> T:
 
 
 def send(stack: Stack, text: str, queue: str = "powerlift-fleets") -> str:
-    """Put a message on a queue, in base64 as the host reads it; returns its id."""
+    r"""Put a message on a queue, in base64; returns its id. \udcff in `text` is the byte ff."""
+    body = base64.b64encode(text.encode(errors="surrogateescape")).decode()
     with QueueClient.from_connection_string(stack.queue_connection_string, queue) as client:
-        return str(client.send_message(base64.b64encode(text.encode()).decode()).id)
+        return str(client.send_message(body).id)
 
 
 def received(stack: Stack, queue: str) -> list[str]:
     """The messages on a queue that one can see now; none while there is no such queue."""
     with QueueClient.from_connection_string(stack.queue_connection_string, queue) as client:
         try:
-            return [base64.b64decode(m.content).decode() for m in client.peek_messages(32)]
+            bodies = [base64.b64decode(m.content) for m in client.peek_messages(32)]
+            return [body.decode(errors="surrogateescape") for body in bodies]
         except ResourceNotFoundError:
             return []
 

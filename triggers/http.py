@@ -36,6 +36,11 @@ READ = ["GET", "HEAD"]
 
 SETTINGS_FAULT = "The app's settings cannot be used: %s"
 
+NO_BODY = (
+    "The request has no body. Send the fleet as JSON, with a Content-Length header: the Functions host "
+    "drops a body without one (Transfer-Encoding: chunked)."
+)
+
 REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
 """What the intake raises for a request that it does not take."""
 
@@ -44,11 +49,9 @@ REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
 @bp.route(route="fleets", methods=["POST"])
 @bp.durable_client_input(client_name="client")
 async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
-    """202 with Location for a new fleet; 200 for a repeat of the same batch; 400, 409."""
+    """202 with Location for a new fleet; 200 for a repeat of the same batch; 400, 409, 413."""
     try:
-        accepted = await intake.submit(
-            client, document.read(req.get_body()), req.headers.get("Idempotency-Key")
-        )
+        accepted = await intake.submit(client, _body(req), req.headers.get("Idempotency-Key"))
     except REFUSALS as error:
         return _refused(error)
     links = _links(req, accepted.id)
@@ -59,9 +62,9 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 @bp.function_name("plan")
 @bp.route(route="plan", methods=["POST"])
 async def plan(req: func.HttpRequest) -> func.HttpResponse:
-    """What a fleet of this request would meet; creates nothing. 200 with faults and all; 400."""
+    """What a fleet of this request would meet; creates nothing. 200 with faults and all; 400, 413."""
     try:
-        return _answer(200, await intake.plan(document.read(req.get_body())))
+        return _answer(200, await intake.plan(_body(req)))
     except REFUSALS as error:
         return _refused(error)
 
@@ -168,6 +171,14 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
     return _answer(200, body)
 
 
+def _body(req: func.HttpRequest) -> Any:
+    """The request's body as JSON. Raises RequestRefused, document.TooLarge."""
+    body = req.get_body()
+    if not body:
+        raise RequestRefused([Fault("", NO_BODY)])
+    return document.read(body)
+
+
 async def _found(client: Any, fleet_id: str) -> dict[str, Any] | None:
     """A fleet's durable instance; None where there is no such fleet."""
     if names.batch_of(fleet_id) is None:
@@ -177,12 +188,13 @@ async def _found(client: Any, fleet_id: str) -> dict[str, Any] | None:
 
 def _links(req: func.HttpRequest, fleet_id: str) -> Links:
     """A fleet's URLs, from that of a request."""
-    url = re.sub("(?i)/fleets(/.*)?$", f"/fleets/{fleet_id}", req.url.partition("?")[0])
+    base = re.sub("(?i)/fleets(/.*)?$", "", req.url.partition("?")[0])
+    url = f"{base}/fleets/{fleet_id}"
     return {
         "self": url,
         "machines": f"{url}/machines",
         "progress": f"{url}/progress",
-        "view": f"{url}/view",
+        "view": f"{base}/view/{fleet_id}",
         "cancel": url,
     }
 
@@ -191,6 +203,8 @@ def _refused(error: Exception) -> func.HttpResponse:
     if isinstance(error, (RequestRefused, intake.BatchTaken)):
         telemetry.LOG.info("A request is refused: %s", error, extra={"event": "request.refused"})
     match error:
+        case document.TooLarge():
+            return _problem(413, "The body is too large", error.faults[0]["detail"])
         case RequestRefused():
             return _problem(400, "The request cannot be a fleet", str(error), error.faults)
         case intake.BatchTaken():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -39,6 +40,10 @@ class BatchTaken(Exception):
         )
 
 
+class TaskHubUnavailable(RuntimeError):
+    """The task hub could not be read or written; it may answer in a minute."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """A fleet that exists now; `created` says whether this very call made it."""
@@ -51,7 +56,7 @@ class Accepted:
 async def submit(client: Any, document: Any, idempotency_key: str | None) -> Accepted:
     """Start the fleet that a request asks for, unless it is there already.
 
-    Raises RequestRefused (with every fault), BatchTaken, SettingsError.
+    Raises RequestRefused (with every fault), BatchTaken, SettingsError, SealBroken, TaskHubUnavailable.
     """
     request = parse(document)
     settings = Settings.read()
@@ -65,8 +70,9 @@ async def submit(client: Any, document: Any, idempotency_key: str | None) -> Acc
     order = order_of(request, settings, batch_id)
     order |= {"sealed": seal.close(_secrets(request)), "fingerprint": fingerprints[0]}
     try:
-        await client.start_new(RUN_FLEET, instance, order)
-    except Exception:
+        with _task_hub():
+            await client.start_new(RUN_FLEET, instance, order)
+    except TaskHubUnavailable:
         # Somebody else may have started it between our look and our start: the host refuses two.
         if await _repeats(client, instance, batch_id, fingerprints):
             return Accepted(instance, batch_id, created=False)
@@ -216,14 +222,24 @@ async def _is_alive(client: Any, instance: str) -> bool:
 async def find(client: Any, instance: str) -> dict[str, Any] | None:
     """An instance's status as JSON, or None.
 
-    Raises where the task hub cannot be read: the SDK's `get_status` then says the same as of an
-    instance that does not exist, so that answer is checked.
+    Raises TaskHubUnavailable: the SDK's `get_status` then says the same as of an instance that does
+    not exist, so that answer is checked.
     """
-    status = await client.get_status(instance)
+    with _task_hub():
+        status = await client.get_status(instance)
+        listed = [] if status else await client.get_status_by(instance_id_prefix=instance)
     if status:
         return as_json(status)
-    listed = await client.get_status_by(instance_id_prefix=instance)
     return next((as_json(one) for one in listed if one.instance_id == instance), None)
+
+
+@contextmanager
+def _task_hub() -> Iterator[None]:
+    """Raise TaskHubUnavailable for what the SDK raises: mostly a bare Exception."""
+    try:
+        yield
+    except Exception as error:
+        raise TaskHubUnavailable(f"The task hub cannot be used: {error}") from error
 
 
 async def find_all(client: Any) -> list[dict[str, Any]]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
+from collections.abc import Callable
 from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
 
 from fleet import document, telemetry
+from fleet.database import DatabaseUnreachable
+from fleet.redaction import redacted
 from fleet.request import RequestRefused
+from fleet.secrets import SealBroken
+from fleet.settings import SettingsError
 from triggers import intake
 
 bp = df.Blueprint()
@@ -17,28 +24,62 @@ bp = df.Blueprint()
 # Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 
+REFUSALS = (RequestRefused, intake.BatchTaken)
+"""What can never be a fleet."""
+
+OUTAGES = (intake.TaskHubUnavailable, DatabaseUnreachable, SettingsError, SealBroken)
+"""What may pass, in a minute or in hours: the message is retried for as long as it lives."""
+
+TRIES = 5
+"""Deliveries after which an unexpected error makes a message poison. host.json's `maxDequeueCount` is
+more than any message lives to see: the host cannot tell an outage from a bad message."""
+
 
 @bp.function_name("submit_fleet_from_queue")
 @bp.queue_trigger(arg_name="message", queue_name=QUEUE, connection="AzureWebJobsStorage")
 @bp.queue_output(arg_name="poison", queue_name=f"{QUEUE}-poison", connection="AzureWebJobsStorage")
 @bp.durable_client_input(client_name="client")
 async def submit_fleet_from_queue(
-    message: func.QueueMessage, poison: func.Out[str], client: Any
+    message: func.QueueMessage, poison: func.Out[bytes], client: Any
 ) -> None:
     """A message delivered twice is one fleet: without batch_id, the message's id is the key.
 
-    What can never be a fleet goes to the poison queue at once; any other error is the host's to
-    retry (a setting that is missing may be there in a minute).
+    What can never be a fleet goes to the poison queue at once, without its secrets. An error that is
+    raised makes the host hide the message for `visibilityTimeout` and deliver it again.
     """
-    body = message.get_body()
+    body, encoded = _decoded(message.get_body())
     try:
         accepted = await intake.submit(client, document.read(body), message.id)
-    except (RequestRefused, intake.BatchTaken) as refused:
+    except REFUSALS as refused:
         told = (message.id, QUEUE, refused)
         extra = {"event": "request.refused"}
         telemetry.LOG.error("Message %s is refused and goes to %s-poison: %s", *told, extra=extra)
-        poison.set(body.decode(errors="replace"))
+    except OUTAGES as error:
+        extra = {"event": "message.delayed"}
+        telemetry.LOG.warning("Message %s will be retried: %s", message.id, error, extra=extra)
+        raise
+    except Exception:
+        if (message.dequeue_count or 1) < TRIES:
+            raise
+        failed = (message.id, message.dequeue_count, QUEUE)
+        extra = {"event": "message.failed"}
+        text = "Message %s failed %s times and goes to %s-poison"
+        telemetry.LOG.exception(text, *failed, extra=extra)
     else:
         known = "" if accepted.created else " (it was there already)"
         extra = {"event": "message.taken", "fleet": accepted.id}
         telemetry.LOG.info("Message %s is %s%s", message.id, accepted.id, known, extra=extra)
+        return
+    poison.set(encoded(redacted(body)))
+
+
+def _decoded(content: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
+    """A message's body, and how to encode another likewise: in Base64, or as plain text.
+
+    The host does not decode (`messageEncoding` none in host.json): what is not Base64 it would copy
+    to the poison queue itself, with its secrets.
+    """
+    try:
+        return base64.b64decode(content, validate=True), base64.b64encode
+    except binascii.Error:
+        return content, bytes

@@ -37,14 +37,14 @@ class Page:
 
 
 @bp.function_name("view_fleets")
-@bp.route(route="fleets/view", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+@bp.route(route="view", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 def view_fleets(req: func.HttpRequest) -> func.HttpResponse:
     """The list of all fleets, as a page."""
     return _answer(page("fleets.html"))
 
 
 @bp.function_name("view_fleet")
-@bp.route(route="fleets/{id}/view", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+@bp.route(route="view/{id}", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 def view_fleet(req: func.HttpRequest) -> func.HttpResponse:
     """One fleet, as a page. The same for every fleet: its script reads the id in its address."""
     return _answer(page("fleet.html"))

@@ -14,7 +14,7 @@ import { startTimeline, updateTimeline } from "./timeline.js";
 import { updateTrials } from "./trials.js";
 import { isTerminal } from "./words.js";
 
-const PATH = location.pathname.replace(/\/view\/?$/i, ""); // the API's address of this fleet
+const PATH = location.pathname.replace(/\/view\/([^/]+)\/?$/i, "/fleets/$1"); // the API's address of this fleet
 const MEASURES = 200; // so many renderings are kept for whoever measures
 
 const known = { progress: null, machines: [] };
@@ -68,7 +68,7 @@ function measured() {
 
 startTheme();
 text(byId("name"), decodeURIComponent(PATH.split("/").pop()));
-attr(byId("all-fleets"), "href", PATH.replace(/[^/]+$/, "view"));
+attr(byId("all-fleets"), "href", PATH.replace(/fleets\/[^/]+$/, "view"));
 startTimeline(openDetail, detailIsOpen);
 startKeys(detailIsOpen, closeDetail);
 startDetail(PATH);

@@ -8,14 +8,14 @@ import { live, start } from "./live.js";
 import { startTheme } from "./theme.js";
 import { ended, isTerminal, phaseOf } from "./words.js";
 
-const PATH = location.pathname.replace(/\/view\/?$/i, ""); // the API's address of the list
+const PATH = location.pathname.replace(/\/view\/?$/i, ""); // the API's base address
 const MORE = 100; // fleets that are shown at first, and with each press of "Show more"
 
 let most = MORE;
 let fleets = [];
 
 async function look() {
-  fleets = (await json(PATH)).fleets;
+  fleets = (await json(`${PATH}/fleets`)).fleets;
   render();
   return false; // there may always be a new one
 }
@@ -36,7 +36,7 @@ function render() {
 function makeRow({ id, experiment_id: experiment }) {
   const cell = (name, ...children) => el("td", { role: "cell", class: name }, ...children);
   return el("tr", { role: "row" },
-    el("th", { role: "rowheader", scope: "row" }, el("a", { href: `${PATH}/${encodeURIComponent(id)}/view` }, id), el("span", { class: "quiet" }, `Experiment ${experiment}`)),
+    el("th", { role: "rowheader", scope: "row" }, el("a", { href: `${PATH}/view/${encodeURIComponent(id)}` }, id), el("span", { class: "quiet" }, `Experiment ${experiment}`)),
     cell("phase", el("span"), " ", el("span")),
     cell("trials", el("span", { class: "number" }), el("span", { class: "mini", "aria-hidden": "true" }, el("i"), el("i"))),
     cell("vms", el("span", { class: "number" }), el("span", { class: "bad" })),

@@ -92,7 +92,7 @@ class ApiError(FleetError):
 
 
 class RequestRefused(ApiError):
-    """400: the request cannot be a fleet; `faults` holds every reason."""
+    """400 or 413: the request cannot be a fleet; `faults` holds every reason of a 400."""
 
     advice = "Nothing was started. Correct the request and submit it again."
 

@@ -137,7 +137,7 @@ class Flows:
         return settled((yield from self.watch(fleet, interval, timeout)))
 
     def view_url(self, fleet: str | int, key: str) -> str:
-        return f"{self.url}{_path(fleet)}/view#key={quote(key, safe='')}"
+        return f"{self.url}/view/{wire.fleet_id(fleet)}#key={quote(key, safe='')}"
 
     def _document(self, call: Call) -> Flow[dict[str, Any]]:
         return wire.document_in((yield from self._exchange(call)))

@@ -23,6 +23,12 @@ LONGEST = 48 * 1024
 """Bytes of a message: 64 KiB, of which base64 takes a quarter."""
 
 
+class NoQueue(NotFound):
+    """The storage account has no such queue: the Functions host does not make it."""
+
+    advice = "Name the app's queue (its setting FLEET_QUEUE), or make it: az storage queue create."
+
+
 def submit_by_queue(
     connection_string: str, request: Mapping[str, Any], queue: str = QUEUE
 ) -> dict[str, Any]:
@@ -68,8 +74,9 @@ def _send(connection_string: str, queue: str, text: str) -> None:
         with client:
             client.send_message(text)
     except azure.ResourceNotFoundError:
-        detail = f"The storage account has no queue {queue!r}. Check FLEET_QUEUE of the app."
-        raise NotFound(404, "There is no such queue", detail) from None
+        raise NoQueue(
+            404, "There is no such queue", f"The storage account has no {queue!r}."
+        ) from None
     except azure.HttpResponseError as error:
         # A key that is none fails before anything is sent, and then there is no status.
         if not isinstance(error, azure.ClientAuthenticationError) and error.status_code != 403:

@@ -28,6 +28,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
     403: Unauthorized,
     404: NotFound,
     409: BatchTaken,
+    413: RequestRefused,
     429: AppUnavailable,
 }
 _FLEET = re.compile(r"(?:fleet-)?(0|[1-9][0-9]{0,18})")

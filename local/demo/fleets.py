@@ -8,9 +8,11 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
-QUEUE = "powerlift-fleets"
+from local.queues import QUEUE
+
 _TIMEOUT = 30.0  # seconds for one answer
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback: no proxy
@@ -30,11 +32,19 @@ def post(url: str, key: str, request: Mapping[str, Any]) -> str:
 
 
 def enqueue(connection_string: str, request: Mapping[str, Any]) -> str:
-    """Put a fleet on the queue; `request` names its batch_id. Returns the id that it will have."""
+    """Put a fleet on the queue; `request` names its batch_id. Returns the id that it will have.
+
+    Raises ApiError when there is no such queue.
+    """
     with QueueClient.from_connection_string(
         connection_string, QUEUE, message_encode_policy=TextBase64EncodePolicy()
     ) as queue:
-        queue.send_message(json.dumps(request))
+        try:
+            queue.send_message(json.dumps(request))
+        except ResourceNotFoundError:
+            raise ApiError(
+                f"there is no queue {QUEUE}: python -m local.queues makes it", 404
+            ) from None
     return f"fleet-{request['batch_id']}"
 
 

@@ -115,10 +115,13 @@ def _post(stack: Stack, options: Options, experiment_id: int) -> str:
         # The seed, so that the same run draws the same latencies: Azure's depend on names.
         "batch_id": options.seed,
     }
-    if options.trigger == "queue":
-        fleet_id = fleets.enqueue(stack.queue_connection_string, request)
-    else:
-        fleet_id = fleets.post(stack.url, stack.key, request)
+    try:
+        if options.trigger == "queue":
+            fleet_id = fleets.enqueue(stack.queue_connection_string, request)
+        else:
+            fleet_id = fleets.post(stack.url, stack.key, request)
+    except fleets.ApiError as error:
+        raise DemoFailed(str(error)) from None
     _say(f"Fleet {fleet_id}: {options.vms} VMs, asked for by {options.trigger}")
     return fleet_id
 

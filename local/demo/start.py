@@ -47,7 +47,7 @@ Ready to copy, in another terminal:
   {bin}/powerlift-fleet submit --experiment $EXPERIMENT -n 2 --timeout 300 --wait
 
   # All fleets in a browser.
-  xdg-open '{url}/api/fleets/view#key={key}'
+  xdg-open '{url}/api/view#key={key}'
 
   # By plain HTTP: would it work? A fleet asked for, then all of them.
   EXPERIMENT=$({python} -m local.demo experiment --trials 8)

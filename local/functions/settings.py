@@ -93,7 +93,7 @@ def load_host_settings(path: Path, environment: Mapping[str, str]) -> HostSettin
     """Read host.json at `path`. Raises SettingsError when it is missing or makes no sense."""
     if not path.is_file():
         raise SettingsError(f"{path} is missing: --host-root must be the folder of a Functions app")
-    content = _resolve_all(_read(path), environment)
+    content = _resolve_all(_overridden(_read(path), environment), environment)
     extensions = content.get("extensions", {})
     try:
         return HostSettings(
@@ -143,6 +143,19 @@ def parse_timespan(text: str) -> timedelta:
         minutes=int(match[3]),
         seconds=float(match[4]),
     )
+
+
+def _overridden(content: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """host.json with the settings that override it: `AzureFunctionsJobHost__` and a path with `__`."""
+    for name, value in environment.items():
+        prefix, *path = name.split("__")
+        if prefix.lower() != "azurefunctionsjobhost" or not path:
+            continue
+        part = content
+        for member in path[:-1]:
+            part = part.setdefault(member, {})
+        part[path[-1]] = value
+    return content
 
 
 def _timeout(text: str | None) -> float | None:

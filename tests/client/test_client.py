@@ -76,6 +76,7 @@ def test_a_fault_of_the_app_is_tried_once_more(make: Make) -> None:
         (403, fleets.Unauthorized),
         (404, fleets.NotFound),
         (409, fleets.BatchTaken),
+        (413, fleets.RequestRefused),
         (418, fleets.ApiError),
     ],
 )
@@ -262,7 +263,7 @@ def test_to_wait_no_longer_than_told_leaves_the_fleet_alone(make: Make) -> None:
 
 def test_the_page_to_watch_holds_the_key_where_no_server_sees_it(make: Make) -> None:
     url = httpx.URL(make(Script(ok())).client.view_url(7))
-    assert (url.path, url.query, url.fragment) == ("/api/fleets/fleet-7/view", b"", f"key={KEY}")
+    assert (url.path, url.query, url.fragment) == ("/api/view/fleet-7", b"", f"key={KEY}")
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_a_key_in_the_url_is_refused_and_not_repeated() -> None:
 def test_url_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLEET_URL", "https://b.example")
     monkeypatch.setenv("FLEET_KEY", "k")
-    assert FleetClient().view_url(1) == "https://b.example/api/fleets/fleet-1/view#key=k"
+    assert FleetClient().view_url(1) == "https://b.example/api/view/fleet-1#key=k"
 
 
 @pytest.mark.parametrize("name", ["FLEET_URL", "FLEET_KEY"])

@@ -161,6 +161,15 @@ def test_a_queue_that_is_none_is_told_of(
     assert "s3cr3t" not in str(caught.value)
 
 
+def test_a_queue_that_is_not_there_is_told_with_what_to_do(stack: Stack) -> None:
+    with pytest.raises(fleets.NotFound) as caught:
+        submit_by_queue(stack.queue_connection_string, {}, "no-such-queue")
+    assert str(caught.value) == (
+        "There is no such queue (404). The storage account has no 'no-such-queue'. Name the app's queue "
+        "(its setting FLEET_QUEUE), or make it: az storage queue create."
+    )
+
+
 def test_the_seeds_function_returns_when_all_vms_are_there(
     client: FleetClient, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

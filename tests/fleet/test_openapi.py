@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ from openapi_spec_validator import validate
 from fleet import examples, openapi
 from fleet.request import RequestRefused, parse
 from fleet.routes import ROUTES
-from tests.registered import FUNCTIONS
+from tests.registered import http_functions
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = openapi.document()
@@ -29,18 +27,6 @@ SUBNET = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualN
 def validator(name: str) -> Draft202012Validator:
     reference = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
     return Draft202012Validator(reference)
-
-
-def registered() -> dict[str, tuple[set[str], str, bool]]:
-    """Every HTTP function of the app: methods, path, and whether anybody may call it."""
-    found = {}
-    for function in FUNCTIONS:
-        trigger = json.loads(json.dumps(function.get_trigger().get_dict_repr(), default=str))
-        if trigger["type"] == "httpTrigger":
-            methods = {re.sub(r".*\.", "", method) for method in trigger["methods"]}
-            anonymous = "ANONYMOUS" in str(trigger["authLevel"])
-            found[function.get_function_name()] = (methods, f"/{trigger['route']}", anonymous)
-    return found
 
 
 def test_the_document_is_valid_openapi():
@@ -54,7 +40,7 @@ def test_every_registered_function_is_a_route_and_every_route_a_function():
         route.name: (heads.get(route.method, {route.method}), route.path, route.anonymous)
         for route in ROUTES
     }
-    assert registered() == table
+    assert http_functions() == table
 
 
 def described(schema: Any, where: str) -> Iterator[tuple[str, Any]]:

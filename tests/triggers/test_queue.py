@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+from azure.storage.queue import QueueClient
+
 from local.stack import Stack
 from tests.harness import Api, eventually, experiment, received, send
 
@@ -47,9 +50,52 @@ def test_a_bad_message_is_poison_at_once(stack: Stack):
     assert poisoned(stack, "bad-fields") == ['{"mark": "bad-fields"}']
 
 
-def test_a_message_that_is_no_json_is_poison_at_once(stack: Stack):
-    send(stack, "no-json {")
-    assert poisoned(stack, "no-json") == ["no-json {"]
+@pytest.mark.parametrize(
+    ("mark", "sent"),
+    [
+        ("no-json", "no-json {"),
+        ("compact", '{"mark":"compact","n_instances":1.0}'),
+        ("spaced", '{ "mark"  :"spaced",\r\n\t"x": [ ] }\n'),
+        ("twice", '{"mark": "twice", "mark": "twice"}'),
+        ("numbers", '{"mark": "numbers", "a": NaN, "b": 1e400, "c": 0.10}'),
+        ("array", '["array", {}]'),
+        ("mark-escaped", '{"mark": "mark-escaped", "x": "\\u00e9\\/\u00e9"}'),
+        ("not-utf-8", '{"mark": "not-utf-8\udcff\udc80"}'),
+        ("date", '{"mark": "date", "at": "2026-01-01T00:00:00.000+02:00"}'),
+    ],
+)
+def test_a_poison_copy_is_what_was_sent(stack: Stack, mark: str, sent: str):
+    send(stack, sent)
+    assert poisoned(stack, mark) == [sent]
+
+
+@pytest.mark.parametrize("end", ["}", ""], ids=["json", "no-json"])
+def test_a_poison_copy_has_no_secret(stack: Stack, end: str):
+    mark = f"secrets{end}"
+    sent = (
+        f'{{"mark": "{mark}", "uri": "postgresql://me:s3cret@host/db?sslpassword=s3cret",'
+        f'"azure_json":{{"client_secret":"s3cret"}} {end}'
+    )
+    send(stack, sent)
+    assert poisoned(stack, f'"{mark}"') == [sent.replace("s3cret", "***")]
+
+
+def test_a_message_that_is_not_utf_8_is_refused_with_its_reason(stack: Stack):
+    number = send(stack, '{"mark": "with-reason\udcff"}')
+    poisoned(stack, "with-reason")
+    log = (stack.logs / "host.log").read_text()
+    assert f"Message {number} is refused and goes to {POISON}: : The body is not in UTF-8." in log
+
+
+def test_a_message_in_plain_text_is_a_fleet(api: Api, stack: Stack):
+    request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 2004}
+    with QueueClient.from_connection_string(
+        stack.queue_connection_string, "powerlift-fleets"
+    ) as queue:
+        queue.send_message(json.dumps(request))
+    fleet = known(api, "fleet-2004")
+    api.end("fleet-2004")
+    assert fleet["batch_id"] == 2004
 
 
 def test_a_batch_of_another_request_is_poison(api: Api, stack: Stack):

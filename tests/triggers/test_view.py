@@ -94,9 +94,7 @@ def test_the_folder_is_deployed():
     assert "view" not in (view.SOURCES.parent / ".funcignore").read_text().split()
 
 
-@pytest.mark.parametrize(
-    ("path", "title"), [("fleets/view", "Fleets"), ("fleets/fleet-1/view", "Fleet")]
-)
+@pytest.mark.parametrize(("path", "title"), [("view", "Fleets"), ("view/fleet-1", "Fleet")])
 def test_the_pages_need_no_key(stack: Stack, path: str, title: str):
     answer = requests.get(f"{stack.url}/api/{path}", timeout=30)
     assert (answer.status_code, re.findall("<title>(.*)</title>", answer.text)) == (200, [title])
@@ -112,9 +110,4 @@ def test_the_pages_need_no_key(stack: Stack, path: str, title: str):
     ],
 )
 def test_headers(stack: Stack, header: str, value: str):
-    assert requests.get(f"{stack.url}/api/fleets/view", timeout=30).headers[header] == value
-
-
-def test_view_is_no_fleet(stack: Stack):
-    url, headers = f"{stack.url}/api/fleets/view", {"x-functions-key": stack.key}
-    assert requests.delete(url, headers=headers, timeout=30).status_code == 404
+    assert requests.get(f"{stack.url}/api/view", timeout=30).headers[header] == value

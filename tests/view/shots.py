@@ -120,9 +120,9 @@ def take(
             Scene("fleet-6", phase="done", elapsed=4000),
             Scene("fleet-5", phase="cancelled", elapsed=300), Hostile(),
         )  # fmt: skip
-    path_of = "view" if name == "list" else "fleet-7/view"
+    path_of = "view" if name == "list" else "view/fleet-7"
     fragment = "" if name == "key" else f"#key={KEY.replace('+', '%2B')}"
-    page.goto(f"{stage.url}/api/fleets/{path_of}{fragment}")
+    page.goto(f"{stage.url}/api/{path_of}{fragment}")
     page.wait_for_selector("#key:visible" if name == "key" else "#content:not([aria-busy])")
     if name == "away":
         stage.away = "drop"

@@ -95,8 +95,8 @@ def _handler(stage: Stage) -> Callable[..., BaseHTTPRequestHandler]:
             stage.requests.append(f"{self.command} {self.path}")
             path = urlsplit(self.path).path
             script = {"Content-Type": "text/javascript"}
-            if path.endswith("/view"):
-                shown = page("fleets.html" if path == "/api/fleets/view" else "fleet.html")
+            if path.startswith("/api/view"):
+                shown = page("fleets.html" if path == "/api/view" else "fleet.html")
                 self._send(200, shown.headers, shown.html)
             elif path.startswith("/sources/"):
                 self._send(200, script, (SOURCES / path.removeprefix("/sources/")).read_text())

@@ -20,7 +20,7 @@ def test_a_fleet_its_detail_and_its_question(
 ):
     stage.show(Scene(vms=14, trials=900))
     stage.logs[0] = "a line\n" * 50
-    page = opened(stage, visit, "fleet-7/view", scheme, size)
+    page = opened(stage, visit, "view/fleet-7", scheme, size)
     page.page.click("#vm-0")
     page.page.click("#log-get")
     page.wait("#log:visible")
@@ -52,13 +52,13 @@ def test_the_list_and_the_question_for_the_key(
 @pytest.mark.parametrize("phase", ["done", "failed", "plan"])
 def test_every_phase(stage: Stage, visit: Open, phase: str):
     stage.show(Scene(phase=phase, elapsed=1 if phase == "plan" else 1500))
-    assert found(opened(stage, visit, "fleet-7/view", "light", WIDE)) == []
+    assert found(opened(stage, visit, "view/fleet-7", "light", WIDE)) == []
 
 
 def opened(stage: Stage, visit: Open, path: str, scheme: str, size: tuple[int, int]) -> Visit:
     # axe makes code and HTML from strings, which our policy refuses to everybody.
     page = visit(
-        f"{stage.url}/api/fleets/{path}",
+        f"{stage.url}/api/{path}",
         KEY,
         size=size,
         color_scheme=scheme,

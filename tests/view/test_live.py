@@ -20,7 +20,7 @@ def watched(stack: Stack, api: Api, visit: Open) -> Iterator[tuple[Visit, int]]:
     """A page on a fleet of six from its beginning, and the number of its experiment."""
     number = experiment(stack, trials=TRIALS)
     fleet = api.start(experiment_id=number, n_instances=6, batch_id=BATCH)
-    page = visit(f"{stack.url}/api/fleets/{fleet}/view", stack.key)
+    page = visit(f"{stack.url}/api/view/{fleet}", stack.key)
     page.page.evaluate("window.sameDocument = true")
     yield page, number
     api.end(fleet)
@@ -48,12 +48,12 @@ def test_a_fleet_with_a_failure_and_a_replacement_is_followed_to_its_end(
     assert "1 VM failed; another took its stead." in visit.text("#sentence")
     assert visit.page.evaluate("window.sameDocument") is True
     assert visit.said == []
-    assert [asked for asked in visit.asked if f" {stack.url}/api/fleets/" not in asked] == []
+    assert [asked for asked in visit.asked if f" {stack.url}/api/" not in asked] == []
 
 
 def test_cancelling_asks_first_and_then_tears_down(stack: Stack, api: Api, visit: Open):
     fleet = api.start(experiment_id=experiment(stack), n_instances=2, batch_id=CANCELLED)
-    page = visit(f"{stack.url}/api/fleets/{fleet}/view", stack.key)
+    page = visit(f"{stack.url}/api/view/{fleet}", stack.key)
     page.wait("#counts [data-kind=running] dd:text-is('2')")
     page.page.click("#cancel")
     assert "2 VMs with their disks, network interfaces and roles" in page.text("#cancel-what")
@@ -70,7 +70,7 @@ def test_cancelling_asks_first_and_then_tears_down(stack: Stack, api: Api, visit
 def test_the_list_shows_the_fleets_and_leads_to_one(stack: Stack, api: Api, visit: Open):
     number = experiment(stack)
     api.end(api.start(experiment_id=number, n_instances=1, batch_id=9403))
-    page = visit(f"{stack.url}/api/fleets/view", stack.key)
+    page = visit(f"{stack.url}/api/view", stack.key)
     page.page.click("a:text-is('fleet-9403')")
     page.wait("#phase :text-is('Cancelled')")
     assert (page.text("#name"), page.said) == ("fleet-9403", [])

@@ -25,7 +25,7 @@ def shown(stage: Stage, visit: Open) -> Visit:
 
 
 def opened(stage: Stage, visit: Open, **how: object) -> Visit:
-    page = visit(f"{stage.url}/api/fleets/fleet-7/view", KEY, clock=True, **how)
+    page = visit(f"{stage.url}/api/view/fleet-7", KEY, clock=True, **how)
     page.wait("#body:visible")
     return page
 
@@ -48,7 +48,7 @@ def test_nothing_is_said_on_the_console_and_nobody_else_is_asked(stage: Stage, s
 
 
 def test_the_key_leaves_the_address(shown: Visit):
-    assert shown.page.evaluate("location.href").endswith("/api/fleets/fleet-7/view")
+    assert shown.page.evaluate("location.href").endswith("/api/view/fleet-7")
 
 
 def test_the_key_of_the_fragment_is_in_no_address_that_is_asked_for(stage: Stage, shown: Visit):
@@ -57,7 +57,7 @@ def test_the_key_of_the_fragment_is_in_no_address_that_is_asked_for(stage: Stage
 
 def test_a_key_as_code_is_taken_and_leaves_the_address(stage: Stage, visit: Open):
     stage.show(Scene())
-    page = visit(f"{stage.url}/api/fleets/fleet-7/view?code={KEY}")
+    page = visit(f"{stage.url}/api/view/fleet-7?code={KEY}")
     page.wait("#body:visible")
     assert page.page.evaluate("location.search") == ""
 
@@ -69,13 +69,13 @@ def test_the_key_lasts_for_a_reload_of_the_tab(shown: Visit):
 
 def test_another_tab_of_the_same_browser_gets_the_key(stage: Stage, shown: Visit):
     other = shown.page.context.new_page()
-    other.goto(f"{stage.url}/api/fleets/fleet-7/view")
+    other.goto(f"{stage.url}/api/view/fleet-7")
     other.wait_for_selector("#body:visible")
 
 
 def test_without_a_key_the_page_asks_for_one(stage: Stage, visit: Open):
     stage.show(Scene())
-    page = visit(f"{stage.url}/api/fleets/fleet-7/view")
+    page = visit(f"{stage.url}/api/view/fleet-7")
     page.wait("#key:visible")
     page.page.keyboard.type(KEY)
     page.page.keyboard.press("Enter")
@@ -84,7 +84,7 @@ def test_without_a_key_the_page_asks_for_one(stage: Stage, visit: Open):
 
 def test_a_key_that_comes_into_the_address_of_an_open_page_is_taken(stage: Stage, visit: Open):
     stage.show(Scene())
-    page = visit(f"{stage.url}/api/fleets/fleet-7/view")
+    page = visit(f"{stage.url}/api/view/fleet-7")
     page.wait("#key:visible")
     page.page.evaluate("key => { location.hash = `key=${key}`; }", KEY)
     page.wait("#body:visible")
@@ -93,7 +93,7 @@ def test_a_key_that_comes_into_the_address_of_an_open_page_is_taken(stage: Stage
 
 def test_a_refused_key_is_asked_for_again(stage: Stage, visit: Open):
     stage.show(Scene())
-    page = visit(f"{stage.url}/api/fleets/fleet-7/view", "wrong")
+    page = visit(f"{stage.url}/api/view/fleet-7", "wrong")
     page.wait("#key-fault:visible")
     page.page.fill("#key-field", KEY)
     page.page.click("#key button")
@@ -101,7 +101,7 @@ def test_a_refused_key_is_asked_for_again(stage: Stage, visit: Open):
 
 
 def test_an_unknown_fleet_is_told(stage: Stage, visit: Open):
-    page = visit(f"{stage.url}/api/fleets/fleet-9/view", KEY)
+    page = visit(f"{stage.url}/api/view/fleet-9", KEY)
     page.wait("#away:has-text('There is no fleet fleet-9.')")
 
 
@@ -306,7 +306,7 @@ def test_hostile_words_are_text_and_break_no_layout(stage: Stage, visit: Open, w
 
 def test_fleets_are_listed_in_the_order_of_the_app(stage: Stage, visit: Open):
     stage.show(Scene("fleet-9", elapsed=40), Scene("fleet-8", phase="done"), Hostile())
-    page = visit(f"{stage.url}/api/fleets/view", KEY)
+    page = visit(f"{stage.url}/api/view", KEY)
     page.wait("#rows tr")
     assert page.page.locator("#rows a").all_inner_texts() == ["fleet-9", "fleet-8", "fleet-7"]
     assert (page.text("#sentence"), page.said) == ("1 fleet of 3 is at work.", [])
@@ -315,7 +315,7 @@ def test_fleets_are_listed_in_the_order_of_the_app(stage: Stage, visit: Open):
 def test_the_list_says_in_words_how_many_trials_ended_with_an_error(stage: Stage, visit: Open):
     scene = Scene(vms=12, trials=900, elapsed=1500)
     stage.show(scene)
-    page = visit(f"{stage.url}/api/fleets/view", KEY)
+    page = visit(f"{stage.url}/api/view", KEY)
     page.wait("#rows tr")
     errors = scene.trials()["error"]
     assert errors > 0
@@ -324,7 +324,7 @@ def test_the_list_says_in_words_how_many_trials_ended_with_an_error(stage: Stage
 
 def test_a_fleet_that_had_no_vm_has_no_money_to_tell_of(stage: Stage, visit: Open):
     stage.show(Scene(phase="failed", vms=0, elapsed=1))
-    page = visit(f"{stage.url}/api/fleets/fleet-7/view", KEY)
+    page = visit(f"{stage.url}/api/view/fleet-7", KEY)
     page.wait("#content:not([aria-busy])")
     assert (page.page.is_visible("#money-card"), page.text("#vms-none")) == (
         False,

@@ -17,7 +17,7 @@ MOST_ROWS = 60
 @pytest.fixture
 def large(stage: Stage, visit: Open) -> Visit:
     stage.show(Scene(vms=VMS, trials=60_000, failing=0.06))
-    page = visit(f"{stage.url}/api/fleets/fleet-7/view", KEY)
+    page = visit(f"{stage.url}/api/view/fleet-7", KEY)
     page.wait("#vm-0")
     return page
 

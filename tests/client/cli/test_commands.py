@@ -176,7 +176,7 @@ def test_the_page_of_a_fleet_is_named_without_the_key_unless_asked(
 ):
     plain = fleet_command("view", "fleet-7").stdout.strip()
     whole = fleet_command("view", "fleet-7", "--with-key").stdout.strip()
-    assert plain == f"{stack.url}/api/fleets/fleet-7/view"
+    assert plain == f"{stack.url}/api/view/fleet-7"
     assert (whole.startswith(f"{plain}#key="), stack.key[:8] in plain) == (True, False)
 
 

@@ -173,6 +173,16 @@ def test_host_json_is_read(tmp_path: Path) -> None:
     assert (durable.hub_name, durable.replace_running) == ("MyHub", True)
 
 
+def test_a_setting_overrides_host_json(tmp_path: Path) -> None:
+    file = tmp_path / "host.json"
+    file.write_text('{"extensions": {"queues": {"visibilityTimeout": "00:00:30", "batchSize": 6}}}')
+
+    name = "AzureFunctionsJobHost__extensions__queues__visibilityTimeout"
+    settings = load_host_settings(file, {name: "00:00:01", "AzureFunctionsJobHost__x__y": "z"})
+
+    assert (settings.queues.visibility_timeout, settings.queues.batch_size) == (1.0, 6)
+
+
 @pytest.mark.parametrize(
     "content",
     [

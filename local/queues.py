@@ -1,0 +1,60 @@
+"""`python -m local.queues`: make the app's queues, for the Functions host does not.
+
+It reads `local.settings.json` and the environment as the host does. A queue that exists stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from azure.core.exceptions import AzureError, ResourceExistsError
+from azure.storage.queue import QueueServiceClient
+
+from local.functions.settings import SettingsError, load_values, storage_connection
+
+QUEUE = "powerlift-fleets"
+"""The app's queue, unless FLEET_QUEUE names another."""
+
+_SETTINGS = Path("local.settings.json")
+
+
+def make_queues(connection: str, name: str) -> tuple[str, str]:
+    """Make the queue `name` and its poison queue where they are absent. Returns their names.
+
+    Raises ValueError for what is no connection string, and AzureError.
+    """
+    names = (name, f"{name}-poison")
+    with QueueServiceClient.from_connection_string(connection, retry_total=1) as service:
+        for each in names:
+            with suppress(ResourceExistsError):
+                service.create_queue(each)
+    return names
+
+
+def main() -> int:
+    """Run the command line; 0 when both queues exist, else 1."""
+    try:
+        load_values(_SETTINGS)
+        connection = storage_connection("AzureWebJobsStorage", os.environ)
+        if connection is None:
+            raise SettingsError(
+                f"AzureWebJobsStorage is not set, neither in {_SETTINGS} nor in the environment."
+            )
+        made = make_queues(connection, os.environ.get("FLEET_QUEUE") or QUEUE)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except ValueError:  # its text may hold the account's key
+        print("error: AzureWebJobsStorage is not a connection string", file=sys.stderr)
+    except AzureError as error:
+        print(f"error: the storage account: {str(error).splitlines()[0]}", file=sys.stderr)
+    else:
+        print(f"The queues {' and '.join(made)} exist.")
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

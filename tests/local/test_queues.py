@@ -1,0 +1,73 @@
+"""`python -m local.queues`, from an empty storage account."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from azure.storage.queue import QueueServiceClient
+
+from local.azurite import Azurite
+from local.demo import fleets
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    azurite = Azurite(tmp_path_factory.mktemp("azurite"), ROOT / ".local" / "cache")
+    azurite.start()
+    yield azurite.connection_string
+    azurite.stop()
+
+
+def make(folder: Path, values: dict[str, str], **env: str) -> tuple[int, str]:
+    """Run the command with such a local.settings.json; its exit status, and what it said."""
+    (folder / "local.settings.json").write_text(json.dumps({"Values": values}))
+    done = subprocess.run(
+        [sys.executable, "-m", "local.queues"], cwd=folder, text=True, check=False, timeout=60,
+        capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def names(storage: str, prefix: str) -> list[str]:
+    with QueueServiceClient.from_connection_string(storage) as service:
+        return sorted(queue.name for queue in service.list_queues(prefix))
+
+
+def test_both_queues_are_made_and_made_again(storage: str, tmp_path: Path):
+    with pytest.raises(fleets.ApiError, match=r"python -m local\.queues makes it"):
+        fleets.enqueue(storage, {"batch_id": 1})
+    said = [make(tmp_path, {"AzureWebJobsStorage": storage}) for _ in range(2)]
+    assert said == [(0, "The queues powerlift-fleets and powerlift-fleets-poison exist.\n")] * 2
+    assert names(storage, "powerlift") == ["powerlift-fleets", "powerlift-fleets-poison"]
+    assert fleets.enqueue(storage, {"batch_id": 1}) == "fleet-1"
+
+
+def test_the_environment_wins_over_the_settings_file(storage: str, tmp_path: Path):
+    values = {"AzureWebJobsStorage": storage, "FLEET_QUEUE": "of-the-file"}
+    assert make(tmp_path, values, FLEET_QUEUE="of-the-environment")[0] == 0
+    assert names(storage, "of-the") == ["of-the-environment", "of-the-environment-poison"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "AzureWebJobsStorage is not set"),
+        ({"AzureWebJobsStorage": "AccountKey=s3cret"}, "not a connection string"),
+        (
+            {"AzureWebJobsStorage": "AccountName=a;AccountKey=czNjcmV0;"
+             "QueueEndpoint=http://127.0.0.1:1/a"},
+            "error: the storage account",
+        ),
+    ],
+)  # fmt: skip
+def test_what_hinders_it_is_said_in_one_line(tmp_path: Path, values: dict[str, str], said: str):
+    status, text = make(tmp_path, values)
+    assert (status, len(text.splitlines()), said in text, "s3cret" in text) == (1, 1, True, False)
