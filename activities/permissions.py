@@ -7,11 +7,13 @@ import asyncio
 import azure.durable_functions as df
 
 from activities.recorded import Json, opened, recorded
-from fleet import bodies, grants, names, telemetry
-from fleet.azure import Azure
-from fleet.failures import describe
-from fleet.grants import Grant
-from fleet.records import Failure, Machine, Order
+from fleet import telemetry
+from fleet.azure import bodies, role_assignments
+from fleet.azure.client import Azure
+from fleet.azure.error_table import describe
+from fleet.azure.role_assignments import Grant
+from fleet.model import names
+from fleet.model.records import Failure, Machine, Order
 
 bp = df.Blueprint()
 
@@ -27,10 +29,10 @@ async def assign_permissions(task: Json) -> Json:
     order: Order = task["order"]
     machine: Machine = task["machine"]
     connection, _ = opened(order)
-    wanted = grants.of_machine(order, machine["name"], machine["principal_id"] or "")
+    wanted = role_assignments.of_machine(order, machine["name"], machine["principal_id"] or "")
     todo = [place for place in range(len(wanted)) if place not in machine["assigned"]]
     role = names.role_definition_id(order["subscription_id"])
-    about = grants.description(order, machine["name"])
+    about = role_assignments.description(order, machine["name"])
     failures = await asyncio.gather(
         *(_assign(connection, wanted[place], role, about) for place in todo)
     )
@@ -52,7 +54,7 @@ async def revoke_permissions(task: Json) -> Json:
     connection, _ = opened(order)
     standing: list[Grant] = []
     for machine in task["machines"]:
-        wanted = grants.of_machine(order, machine["name"], machine["principal_id"])
+        wanted = role_assignments.of_machine(order, machine["name"], machine["principal_id"])
         standing += [wanted[place] for place in machine["assigned"]]
     await asyncio.gather(*(connection.delete_assignment(g.scope, g.name) for g in standing))
     return {}

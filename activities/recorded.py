@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from traceback import format_tb
 from typing import Any
 
-from fleet import azure, telemetry
-from fleet.account import opened as opened
-from fleet.failures import TOKENS, describe
-from fleet.records import Failure
+from fleet import telemetry
+from fleet.azure import client
+from fleet.azure.credentials import opened as opened
+from fleet.azure.error_table import TOKENS, describe
+from fleet.model.records import Failure
 
 # The Functions worker takes a plain class as an activity's annotation, and no `dict[str, Any]`.
 Json = dict
@@ -65,7 +66,7 @@ def _told(error: Exception) -> Failure:
     failure = describe(error)
     telemetry.failed(failure)
     if failure["code"] in TOKENS:
-        azure.reconnect()
+        client.reconnect()
     if failure["code"] == type(error).__name__:
         # Not of Azure's making. The frames alone: the text of an unknown error may hold anything.
         frames = "".join(format_tb(error.__traceback__))

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import azure.durable_functions as df
 
 from activities.recorded import MARK
-from fleet.failures import failure
-from fleet.records import Failure
-from fleet.state import FleetState
-from fleet.status import custom_status
+from fleet.api.status import custom_status
+from fleet.azure.error_table import failure
+from fleet.model.records import Failure
+from fleet.model.state import FleetState
 
 ROUNDS = 5
 CHUNK = 50

@@ -8,12 +8,12 @@ from typing import Any
 
 from activities.logs import keep_logs
 from activities.machines import delete_vm, inspect_vms, list_machines
-from fleet.failures import explain, failure
-from fleet.machines import NO_WORDS
-from fleet.records import Failure, Machine
-from fleet.state import FleetState
+from fleet.azure.error_table import explain, failure
+from fleet.azure.virtual_machines import NO_WORDS
+from fleet.model.records import Failure, Machine
+from fleet.model.state import FleetState
 from orchestrators.patterns import Context, Ended, Steps, attempt, is_passing, settle
-from orchestrators.stock import stock
+from orchestrators.snapshot import stock
 from orchestrators.wave import assign
 
 INSPECTED_AT_ONCE = KEPT_AT_ONCE = 10

@@ -11,8 +11,8 @@ import azure.durable_functions as df
 
 from activities.machines import create_vm, delete_nics, prepare_nics
 from activities.permissions import assign_permissions
-from fleet.places import label
-from fleet.records import Assignment, Machine, Order, Place
+from fleet.model.placement import label
+from fleet.model.records import Assignment, Machine, Order, Place
 from orchestrators.patterns import Call, Context, Steps, delay, is_passing, settle
 
 bp = df.Blueprint()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from fleet.machines import asked
-from fleet.records import Machine, Order, Place
-from fleet.state import FleetState
+from fleet.azure.virtual_machines import asked
+from fleet.model.records import Machine, Order, Place
+from fleet.model.state import FleetState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SIZE = "Standard_D2s_v5"

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from fleet.request import AzureJson, FleetRequest
+from fleet.api.request import AzureJson, FleetRequest
 from local.stack import Stack
 from tests.harness import Api, eventually, experiment
 

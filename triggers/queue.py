@@ -8,9 +8,10 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import document, telemetry
-from fleet.request import RequestRefused
-from triggers import intake
+from fleet import telemetry
+from fleet.api import strict_json
+from fleet.api.request import RequestRefused
+from triggers import submission
 
 bp = df.Blueprint()
 
@@ -32,8 +33,8 @@ async def submit_fleet_from_queue(
     """
     body = message.get_body()
     try:
-        accepted = await intake.submit(client, document.read(body), message.id)
-    except (RequestRefused, intake.BatchTaken) as refused:
+        accepted = await submission.submit(client, strict_json.read(body), message.id)
+    except (RequestRefused, submission.BatchTaken) as refused:
         told = (message.id, QUEUE, refused)
         extra = {"event": "request.refused"}
         telemetry.LOG.error("Message %s is refused and goes to %s-poison: %s", *told, extra=extra)

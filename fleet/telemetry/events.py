@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from fleet import names
-from fleet.places import label
-from fleet.records import Failure, Order, Place, Trials
+from fleet.model import names
+from fleet.model.placement import label
+from fleet.model.records import Failure, Order, Place, Trials
 from fleet.telemetry import setup, traces
 from fleet.telemetry.fields import LOG, bound
 from fleet.telemetry.metrics import measure

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fleet.course import LONGEST, POINTS, course
-from fleet.database import DatabaseUnreachable
+from fleet.store.database import DatabaseUnreachable
+from fleet.store.trial_history import LONGEST, POINTS, course
 from tests.fleets import NOW, later
 
 BEGAN = "2026-01-01T00:00:00.000000Z"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fleet.database import DatabaseUnreachable, connected
-from fleet.ledger import read, record, write
-from fleet.trials import count, release
+from fleet.store.database import DatabaseUnreachable, connected
+from fleet.store.trials import count, release
+from fleet.store.vm_records import read, record, write
 from tests.fleets import NOW, machine, order
 
 _roles = itertools.count()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.document import LIMIT, read
-from fleet.request import RequestRefused
+from fleet.api.request import RequestRefused
+from fleet.api.strict_json import LIMIT, read
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
-from fleet.failures import MESSAGE_LIMIT, TABLE, Row, describe, explain
-from fleet.records import Failure
+from fleet.azure.error_table import MESSAGE_LIMIT, TABLE, Row, describe, explain
+from fleet.model.records import Failure
 from local.azure.weather.catalogue import CATALOGUE
 from tests.local.azure.driver import GROUP, Driver, serve
 

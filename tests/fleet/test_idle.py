@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fleet.idle import Idle, close, idle
-from fleet.ledger import neighbour, write
-from fleet.names import runner_id
-from fleet.records import Order
+from fleet.model.names import runner_id
+from fleet.model.records import Order
+from fleet.store.heartbeats import Idle, close, idle
+from fleet.store.vm_records import neighbour, write
 
 BATCHES = itertools.count(500)
 NOW, AN_HOUR_AGO = "now()", "now() - interval '1 hour'"

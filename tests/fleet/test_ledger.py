@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fleet.database import DatabaseUnreachable
-from fleet.ledger import KEPT, read, record, write
-from fleet.records import Order
+from fleet.model.records import Order
+from fleet.store.database import DatabaseUnreachable
+from fleet.store.vm_records import KEPT, read, record, write
 from tests.fleets import later, machine, order
 
 BEGAN = "2026-01-01T00:00:00.000000Z"

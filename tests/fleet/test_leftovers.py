@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from fleet.leftovers import KINDS, Kind, Leftover, fairly
+from fleet.azure.owned_resources import KINDS, Kind, Leftover, fairly
 
 
 def some(kind: Kind, count: int) -> list[Leftover]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fleet.database import DatabaseUnreachable
-from fleet.logs import LIMIT, Kept, find, keep, text_of, without_password
+from fleet.store.database import DatabaseUnreachable
+from fleet.store.vm_logs import LIMIT, Kept, find, keep, text_of, without_password
 
 RUNNER = 80_001
 DROP = "DROP TABLE IF EXISTS powerlift_fleet_runner, powerlift_fleet_trial"

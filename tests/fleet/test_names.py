@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import names
+from fleet.model import names
 
 BATCHES = st.integers(min_value=0, max_value=2**63 - 1)
 ORDINALS = st.integers(min_value=0, max_value=names.ORDINALS - 1)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from fleet import examples, openapi
-from fleet.request import RequestRefused, parse
-from fleet.routes import ROUTES
+from fleet.api import examples, openapi
+from fleet.api.request import RequestRefused, parse
+from fleet.api.routes import ROUTES
 from tests.registered import FUNCTIONS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fleet.failures import explain
-from fleet.places import Block, block, choose, label, remember, tiers
-from fleet.records import Place
+from fleet.azure.error_table import explain
+from fleet.model.placement import Block, block, choose, label, remember, tiers
+from fleet.model.records import Place
 from tests.fleets import NOW, SIZE, later, machine, order, place
 
 ZONES = ["1", "2", "3"]

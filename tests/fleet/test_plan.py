@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
-from fleet.checks.survey import Missing, Network, Region, Survey, scopes
-from fleet.database import DatabaseUnreachable
-from fleet.plan import ANYWHERE, LOCATED, Check, judge
-from fleet.records import Order
+from fleet.model.records import Order
+from fleet.preflight.inventory import Missing, Network, Region, Survey, scopes
+from fleet.preflight.plan import ANYWHERE, LOCATED, Check, judge
+from fleet.store.database import DatabaseUnreachable
 
 S = "/subscriptions/941eb251-27ab-53dd-b1e0-b1ca8fecaab2"
 GROUP = f"{S}/resourceGroups/powerlift"

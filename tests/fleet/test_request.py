@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.request import BATCH_BITS, RequestRefused, chosen_batch, parse, scopes_of
+from fleet.api.request import BATCH_BITS, RequestRefused, chosen_batch, parse, scopes_of
 
 LEAST = {"experiment_id": 1, "n_instances": 2}
 PASSWORD = "s3cr3t-value"

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from fleet.startup import STEADY, CustomDataTooLarge, Startup, custom_data, render
+from fleet.vm.render import STEADY, CustomDataTooLarge, Startup, custom_data, render
 
 PLAIN = Startup(
     experiment_id=17,

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from fleet.logs import LIMIT
-from fleet.startup import render
+from fleet.store.vm_logs import LIMIT
+from fleet.vm.render import render
 
 PRINTS = """
 import os, sys

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from client.powerlift_fleet import source
-from fleet.names import runner_id
+from fleet.model.names import runner_id
 
 INDEX = ("PIP_", "UV_", "SSL_", "HTTP_", "HTTPS_", "http_", "https_", "NO_PROXY", "no_proxy")
 """Variables that tell uv and pip the way to the package index."""

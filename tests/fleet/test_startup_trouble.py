@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from client.powerlift_fleet import source
-from fleet import guest
-from fleet.startup import render
+from fleet.vm import agent
+from fleet.vm.render import render
 from tests.fleet.gate import gate
 
 WAITS = """
@@ -83,7 +83,7 @@ def test_heeds_any_end_of_its_vm_and_neither_a_pause_nor_another_vms_end(vm, kin
         vm.announce(event, machine)
         vm.azure.events[-1]["EventId"] = f"{event} of {machine}"
 
-    watch = [sys.executable, "-I", guest.__file__, "watch", mine]
+    watch = [sys.executable, "-I", agent.__file__, "watch", mine]
     told = subprocess.run(watch, env=vm.environment(), capture_output=True, timeout=60, check=True)
 
     assert told.stdout.decode() == f"{kind} of {mine} {kind}\n"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fleet.failures import explain, failure
-from fleet.places import choose
-from fleet.records import Failure
-from fleet.state import ATTEMPTS, BURST, OUTAGE, FleetState
-from fleet.status import custom_status, missing
+from fleet.api.status import custom_status, missing
+from fleet.azure.error_table import explain, failure
+from fleet.model.placement import choose
+from fleet.model.records import Failure
+from fleet.model.state import ATTEMPTS, BURST, OUTAGE, FleetState
 from tests.fleets import NOW, fleet_of, later, machine, order, place
 
 NO_ANSWER: Failure = {**failure("ConnectionFailed", "no answer", "retry", ""), "passing": True}

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import bodies, grants, names
-from fleet.azure import Assignment
-from fleet.leftovers import KINDS, Kind, Leftover
-from fleet.sweep import Fate, Origin, Standing, Survey, asked_about, decide, survey
+from fleet.azure import bodies, role_assignments
+from fleet.azure.client import Assignment
+from fleet.azure.owned_resources import KINDS, Kind, Leftover
+from fleet.azure.sweep import Fate, Origin, Standing, Survey, asked_about, decide, survey
+from fleet.model import names
 from tests.fleets import NOW, order, place
 
 SCOPE = "/subscriptions/s/resourceGroups/g"
@@ -34,7 +35,7 @@ def vm_of(order: Any, ordinal: int = 0, **tags: str) -> dict[str, Any]:
     body = bodies.machine(order, ordinal, place(), "nic", "data")
     body["tags"] |= tags
     body["properties"]["provisioningState"] = "Succeeded"
-    return {**body, "name": name, "id": grants.machine_id(order, name)}
+    return {**body, "name": name, "id": role_assignments.machine_id(order, name)}
 
 
 def nic_of(order: Any, ordinal: int = 0, vm: str | None = None) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def disk_of(order: Any, ordinal: int = 0, **more: Any) -> dict[str, Any]:
 
 def role_of(order: Any, scope: str = STORAGE, ordinal: int = 0) -> Assignment:
     name = names.machine(order["batch_id"], ordinal)
-    return Assignment(scope, f"role-{ordinal}", grants.description(order, name))
+    return Assignment(scope, f"role-{ordinal}", role_assignments.description(order, name))
 
 
 def seen(*roles: Assignment, vms: Any = (), nics: Any = (), disks: Any = ()) -> Survey:
@@ -220,8 +221,10 @@ def test_only_fates_that_decide_are_asked_for():
 def test_a_description_says_what_it_was_given(owner: str, batch: int, group: str):
     one = mine(owner=owner, batch_id=batch, resource_group=group)
     name = names.machine(batch, 3)
-    said = grants.described(grants.description(one, name))
-    assert said == grants.Described(owner, batch, FUTURE, grants.machine_id(one, name))
+    said = role_assignments.described(role_assignments.description(one, name))
+    assert said == role_assignments.Described(
+        owner, batch, FUTURE, role_assignments.machine_id(one, name)
+    )
 
 
 ORIGINS = st.builds(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet.trials import LOSSES, count, release
+from fleet.store.trials import LOSSES, count, release
 
 HELD_BY = 70_001
 Hold = Callable[..., int]

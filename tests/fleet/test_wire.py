@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet import names
+from fleet.model import names
 from local.stack import Stack
 from tests.harness import Api, experiment, standing, wire
 
