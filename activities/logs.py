@@ -10,8 +10,8 @@ import azure.durable_functions as df
 from activities.recorded import Json, opened, recorded
 from fleet import telemetry
 from fleet.azure.client import Azure
-from fleet.azure.error_table import describe
-from fleet.model import names
+from fleet.azure.errors import describe
+from fleet.model import failure_policy, names
 from fleet.model.records import Failure, Order
 from fleet.store import vm_logs
 
@@ -37,7 +37,7 @@ async def keep_logs(task: Json) -> Json:
 async def _end_of(connection: Azure, order: Order, ordinal: int, reason: Failure) -> vm_logs.Kept:
     name = names.machine(order["batch_id"], ordinal)
     log = None
-    if reason["action"] != "move":  # else Azure had no room: the VM has never been on
+    if not failure_policy.of(reason).moved:  # else Azure had no room: the VM has never been on
         try:
             log = await vm_logs.fetch(connection, name)
         except Exception as error:

@@ -13,9 +13,9 @@ from fleet import telemetry
 from fleet.azure import bodies, virtual_machines
 from fleet.azure.bodies import Body
 from fleet.azure.client import Azure
-from fleet.azure.error_table import describe, explain
-from fleet.model import names
-from fleet.model.records import Assignment, Order
+from fleet.azure.errors import describe, explain
+from fleet.model import failure_policy, names
+from fleet.model.records import Assignment, Order, not_accepted
 from fleet.settings import Settings
 
 bp = df.Blueprint()
@@ -37,7 +37,7 @@ async def create_vm(task: Json) -> Json:
     body = virtual_machines.body(order, ordinal, place, uri, endpoint)
     if not task["has_nic"]:
         await _put_nic(connection, order, ordinal, place["location"])
-    asked = virtual_machines.asked(order, assignment)
+    asked = not_accepted(order, assignment)
     return {
         "machine": virtual_machines.accepted(asked, await _put(connection, asked["name"], body))
     }
@@ -58,7 +58,7 @@ async def prepare_nics(task: Json) -> Json:
     outcomes = await asyncio.gather(*puts, return_exceptions=True)
     made = zip(nics, outcomes, strict=True)
     failures = [describe(error) for error in outcomes if error is not None]
-    waits = [one["retry_after"] or 0.0 for one in failures if one["action"] == "wait"]
+    waits = [one["retry_after"] or 0.0 for one in failures if failure_policy.is_throttled(one)]
     for one in failures:
         telemetry.failed(one, "A network interface cannot be made ahead")
     return {

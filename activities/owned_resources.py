@@ -12,9 +12,10 @@ from activities.recorded import Json, opened, recorded, retried
 from fleet import telemetry
 from fleet.azure import owned_resources
 from fleet.azure.bodies import Body
-from fleet.azure.error_table import describe
+from fleet.azure.errors import describe
 from fleet.azure.owned_resources import Kind, Leftover
 from fleet.azure.virtual_machines import provisioning_state
+from fleet.model import failure_policy
 from fleet.model.records import Order
 
 bp = df.Blueprint()
@@ -69,7 +70,7 @@ async def delete_leftovers(task: Json) -> Json:
     )
     refused = [describe(error) for error in outcomes if error is not None]
     _tell(len(outcomes) - len(refused), Counter(failure["code"] for failure in refused))
-    waits = [failure["retry_after"] for failure in refused if failure["action"] == "wait"]
+    waits = [failure["retry_after"] for failure in refused if failure_policy.is_throttled(failure)]
     return {
         "deleted": len(outcomes) - len(refused),
         "refused": Counter(failure["code"] for failure in refused),

@@ -10,9 +10,9 @@ from activities.recorded import Json, opened, recorded
 from fleet import telemetry
 from fleet.azure import bodies, role_assignments
 from fleet.azure.client import Azure
-from fleet.azure.error_table import describe
+from fleet.azure.errors import describe
 from fleet.azure.role_assignments import Grant
-from fleet.model import names
+from fleet.model import failure_policy, names
 from fleet.model.records import Failure, Machine, Order
 
 bp = df.Blueprint()
@@ -68,7 +68,7 @@ async def _assign(connection: Azure, grant: Grant, role: str, about: str) -> Fai
         failure = describe(error)
         if failure["code"] == "ResourceNotFound" and "/virtualMachines/" in grant.scope:
             # The VM has ended while nobody looked: whether it is gone is for the next LIST to say.
-            failure["action"] = "retry"
+            failure = failure_policy.as_transient(failure)
         telemetry.failed(failure, "A role cannot be given")
-        return None if failure["action"] == "succeed" else failure
+        return None if failure_policy.is_done(failure) else failure
     return None

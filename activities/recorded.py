@@ -11,7 +11,8 @@ from typing import Any
 from fleet import telemetry
 from fleet.azure import client
 from fleet.azure.credentials import opened as opened
-from fleet.azure.error_table import TOKENS, describe
+from fleet.azure.errors import TOKENS, describe
+from fleet.model import failure_policy
 from fleet.model.records import Failure
 
 # The Functions worker takes a plain class as an activity's annotation, and no `dict[str, Any]`.
@@ -55,7 +56,7 @@ def retried(work: Work) -> Work:
                 return {"ok": True, **await work(task)}
             except Exception as error:
                 failure = _told(error)
-        if failure["action"] == "retry":
+        if failure_policy.is_retried_as_is(failure):
             raise ActivityFailed(MARK + json.dumps(failure))
         return {"ok": False, "failure": failure}
 

@@ -8,7 +8,7 @@ import azure.durable_functions as df
 
 from activities.recorded import Json, opened, recorded
 from fleet import telemetry
-from fleet.azure.error_table import describe
+from fleet.azure.errors import describe
 from fleet.model.records import Failure, Order
 from fleet.store import heartbeats, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
@@ -23,7 +23,7 @@ async def take_stock(task: Json) -> Json:
     where `counts` is true, or null when the experiment is gone; and the Failure for which the VMs could
     not be noted, else null.
 
-    `machines` are records of VMs (`ledger.record`) as they stood `at` that time, and `noted` is how
+    `machines` are records of VMs (`records.stored`) as they stood `at` that time, and `noted` is how
     they stood when they were last noted (`state.standing`). `counted` are the trials of the last
     count, where what has changed since is to be told. Where `idle` is true there are two members
     more, unless it cannot be told now: `silent` and `done`, the ordinals of `idle.Idle`.

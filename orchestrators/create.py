@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from fleet.azure.error_table import failure
 from fleet.model import names
+from fleet.model.failure import failure
 from fleet.model.placement import block, choose, remember
 from fleet.model.records import Assignment, Failure, Place
 from fleet.model.state import BURST, FleetState

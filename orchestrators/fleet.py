@@ -10,11 +10,11 @@ import azure.durable_functions as df
 from activities.cancellation import was_cancelled
 from activities.completion import tell_end
 from activities.plan import plan_fleet
-from fleet.api.status import custom_status
-from fleet.azure.error_table import failure
 from fleet.model import names
+from fleet.model.failure import failure
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
+from fleet.model.status import custom_status
 from orchestrators import network
 from orchestrators.create import create, leave_out, observe
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless, told

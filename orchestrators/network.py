@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from activities.network import ensure_network
-from fleet.azure.error_table import failure
+from fleet.model.failure import failure
 from fleet.model.state import FleetState
 from orchestrators.patterns import Context, Ended, Steps, attempt, sleep_unless
 

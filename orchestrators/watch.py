@@ -8,11 +8,11 @@ from typing import Any
 
 from activities.permissions import revoke_permissions
 from activities.trials import release_trials
-from fleet.api.status import why_no_more
-from fleet.azure.error_table import failure
+from fleet.model.failure import failure
 from fleet.model.placement import label
 from fleet.model.records import Machine
 from fleet.model.state import FleetState
+from fleet.model.status import why_no_more
 from orchestrators.create import fill
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
 from orchestrators.reconcile import check_deadline, delete, give_up, note_lost, reconcile

@@ -12,13 +12,14 @@ from typing import Any, cast
 
 from fleet import telemetry
 from fleet.api import progress, status
+from fleet.api.order import order_of
 from fleet.api.request import Fault, FleetRequest, RequestRefused, chosen_batch, parse, uri_faults
 from fleet.api.responses import Machine, Plan, Progress
 from fleet.api.status import ALIVE
 from fleet.azure.client import connect
 from fleet.azure.credentials import opened
 from fleet.model import names
-from fleet.model.records import Order, order_of
+from fleet.model.records import Order
 from fleet.model.state import TERMINAL
 from fleet.preflight.plan import preview
 from fleet.secrets import Seal

@@ -19,10 +19,10 @@ from fleet import telemetry
 from fleet.api.status import ALIVE
 from fleet.azure import client, credentials, owned_resources
 from fleet.azure.client import Assignment, Azure
-from fleet.azure.error_table import TOKENS, describe
+from fleet.azure.errors import TOKENS, describe
 from fleet.azure.owned_resources import Kind, Leftover
 from fleet.azure.sweep import Fate, asked_about, decide, survey
-from fleet.model import names
+from fleet.model import failure_policy, names
 from fleet.settings import Settings
 from triggers import submission
 
@@ -204,7 +204,7 @@ async def _delete(run: Run, connection: Azure, chosen: list[Leftover]) -> None:
                 continue
             failure = describe(error)
             refused[failure["code"]] += failure["code"] not in EXPECTED
-            if failure["action"] == "wait":
+            if failure_policy.is_throttled(failure):
                 run.left = 0
     _report(connection.scope, deleted, +refused)
 
@@ -227,7 +227,7 @@ def _failed(run: Run, connection: Azure, error: Exception) -> None:
     _warn(f"The sweep cannot look into {connection.scope}", error)
     if failure["code"] in TOKENS:
         client.reconnect()
-    if failure["action"] == "wait":
+    if failure_policy.is_throttled(failure):
         run.left = 0
 
 

@@ -24,9 +24,9 @@ from azure.mgmt.core.exceptions import ARMErrorFormat
 from azure.mgmt.network.aio import NetworkManagementClient
 
 from fleet.azure.bodies import Body
+from fleet.azure.request_telemetry import policies
 from fleet.model import names
 from fleet.settings import Settings
-from fleet.telemetry import wire
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
 NETWORK_API, AUTHORIZATION_API, SKUS_API = "2026-03-01", "2022-04-01", "2021-07-01"
@@ -96,7 +96,12 @@ class Azure:
 
         def client(kind: Any) -> Any:
             # A policy belongs to one pipeline: it knows who comes next.
-            return kind(credential, subscription_id, per_retry_policies=wire.policies(), **options)
+            return kind(
+                credential,
+                subscription_id,
+                per_retry_policies=policies(),
+                **options,
+            )
 
         self._compute: ComputeManagementClient = client(ComputeManagementClient)
         self._network: NetworkManagementClient = client(NetworkManagementClient)

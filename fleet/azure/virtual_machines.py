@@ -8,10 +8,9 @@ from typing import Any
 from fleet.azure import bodies
 from fleet.azure.bodies import Body
 from fleet.model import names
-from fleet.model.records import Assignment, Machine, Order, Place
+from fleet.model.failure import NO_REASON
+from fleet.model.records import Machine, Order, Place
 from fleet.vm.render import Startup, custom_data, render
-
-NO_WORDS = "Azure accepted the VM and then could not start it."
 
 
 def subnet_id(order: Order, location: str) -> str:
@@ -53,28 +52,6 @@ def body(order: Order, ordinal: int, place: Place, uri: str, endpoint: str) -> B
     return bodies.machine(order, ordinal, place, nic_id(order, ordinal), data)
 
 
-def asked(order: Order, assignment: Assignment) -> Machine:
-    """The record of a VM that Azure has not accepted yet."""
-    return {
-        **assignment,
-        "name": names.machine(order["batch_id"], assignment["ordinal"]),
-        "created_at": "",
-        "principal_id": None,
-        "assigned": [],
-        "settled": False,
-        "refusal": None,
-        "tries": 0,
-        "next_try": None,
-        "state": "refused",
-        "ended": None,
-        "permitted_at": None,
-        "running_at": None,
-        "ended_at": None,
-        "gone_at": None,
-        "noted": "",
-    }
-
-
 def accepted(asked: Machine, vm: Body) -> Machine:
     """The record once Azure has the VM, from its JSON. Its principal id is None where Azure has not
     said it yet.
@@ -103,7 +80,7 @@ def failure_in(instance_view: Body) -> tuple[str, str] | None:
         kind, _, rest = status["code"].partition("/")
         state, _, code = rest.partition("/")
         if (kind, state.lower()) == ("ProvisioningState", "failed"):
-            return code or "ProvisioningFailed", status.get("message") or NO_WORDS
+            return code or "ProvisioningFailed", status.get("message") or NO_REASON
     return None
 
 

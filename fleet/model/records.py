@@ -5,12 +5,12 @@ Durable Functions keeps all of it in a history, so every member here is written 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from fleet.api.request import FleetRequest, scopes_of
-from fleet.settings import Settings
+from fleet.model import names
 
 Action = Literal["succeed", "wait", "retry", "replace", "move", "fail_machine", "fail_fleet"]
 """What follows a failure: nothing (it was done already), the same call later (told when, or not),
@@ -190,55 +190,36 @@ class Trials(TypedDict):
     """Ended with an error."""
 
 
-def order_of(request: FleetRequest, settings: Settings, batch_id: int) -> dict[str, Any]:
-    """A request and the deployment's settings as one order; `sealed` and `fingerprint` still empty.
-
-    The caller has checked that subscription, resource group and database are known.
-    """
-    account = request.azure_json
-    order: Order = {
-        "batch_id": batch_id,
-        "experiment_id": request.experiment_id,
-        "n_instances": request.n_instances,
-        "min_instances": request.min_instances,
-        "max_undead": request.max_undead,
-        "timeout": request.timeout,
-        "delete_on_complete": request.delete_on_complete,
-        "resource_uris": scopes_of(request),
-        "subscription_id": account.subscription_id or settings.subscription_id or "",
-        "resource_group": account.resource_group or settings.resource_group or "",
-        "tenant_id": account.tenant_id,
-        "client_id": account.client_id,
-        # The seed's rule. Azure wants an object id here, so client_principal_id is the better way.
-        "client_principal_id": request.client_principal_id or account.client_id,
-        "client_principal_type": request.client_principal_type,
-        "location": request.location,
-        "zones": list(dict.fromkeys(request.zones)),
-        "vm_size": request.vm_size,
-        "priority": request.priority,
-        "fallbacks": [one.model_dump(exclude_none=True) for one in request.fallbacks],
-        "sizes": {},
-        "vm": {
-            "image": {
-                "publisher": request.image_publisher,
-                "offer": request.image_offer,
-                "sku": request.image_sku,
-                "version": request.image_version,
-            },
-            "disk_type": request.disk_type,
-            "max_price": request.max_price,
-            "ephemeral_os_disk": request.ephemeral_os_disk,
-        },
-        "outbound": request.outbound,
-        "subnet_id": request.subnet_id,
-        "ssh_public_key": request.ssh_public_key,
-        "tags": dict(request.tags),
-        "max_lifetime": request.max_lifetime,
-        "observe_seconds": settings.observe_seconds,
-        "writes_per_second": settings.writes_per_second,
-        "owner": settings.owner,
-        "watch_seconds": settings.watch_seconds,
-        "sealed": "",
-        "fingerprint": "",
+def not_accepted(order: Order, assignment: Assignment) -> Machine:
+    """The record of a VM that Azure has not accepted yet."""
+    return {
+        **assignment,
+        "name": names.machine(order["batch_id"], assignment["ordinal"]),
+        "created_at": "",
+        "principal_id": None,
+        "assigned": [],
+        "settled": False,
+        "refusal": None,
+        "tries": 0,
+        "next_try": None,
+        "state": "refused",
+        "ended": None,
+        "permitted_at": None,
+        "running_at": None,
+        "ended_at": None,
+        "gone_at": None,
+        "noted": "",
     }
-    return dict(order)
+
+
+STORED = (
+    "ordinal", "name", "place", "state", "attempt", "replaces", "created_at", "permitted_at",
+    "running_at", "ended_at", "gone_at", "ended",
+)  # fmt: skip
+"""Members of a VM's record that the database has: no principal ids."""
+
+
+def stored(machine: Machine) -> dict[str, Any]:
+    """What the database has of a VM: the members of STORED."""
+    every: Mapping[str, Any] = machine
+    return {name: every[name] for name in STORED}

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
-from fleet.azure.virtual_machines import asked
-from fleet.model import names
+from fleet.model import failure_policy, names
 from fleet.model.placement import Block, block, covering, label, lifted, remember
 from fleet.model.records import (
     Assignment,
@@ -20,6 +19,7 @@ from fleet.model.records import (
     Postponed,
     Prepared,
     Trials,
+    not_accepted,
 )
 
 SHOWN_CHARACTERS = 240
@@ -38,9 +38,6 @@ BURST = 180
 SILENT_COUNTS = 10
 """Counts, minutes apart from the first to the last: as long as VMs have to be heard again once the
 database is back."""
-THRICE = 3
-"""VMs lost to the same fault that another VM would meet as well: then no more are asked for."""
-
 
 _NEW_MACHINE = {"assigned": [], "settled": False, "refusal": None, "tries": 0, "next_try": None,
                 "replaces": None, "attempt": 1, "ended": None, "permitted_at": None,
@@ -233,8 +230,8 @@ class FleetState:
 
     def refuse(self, assignment: Assignment, failure: Failure, now: datetime) -> None:
         """Azure did not accept a VM. Throttling, and Azure's own faults, are no failure of the VM."""
-        throttled = failure["action"] == "wait"
-        fault = failure["action"] == "retry" and failure["passing"]
+        throttled = failure_policy.is_throttled(failure)
+        fault = failure_policy.is_azure_fault(failure)
         if throttled or (fault and not self._is_outlasted(now)):
             self.again.append({"assignment": assignment, "code": failure["code"]})
             wait = failure["retry_after"] or self._pause(now)
@@ -243,7 +240,7 @@ class FleetState:
             self.note(failure, did)
             return
         self._try(assignment["place"])
-        self.machines[assignment["ordinal"]] = asked(self.order, assignment)
+        self.machines[assignment["ordinal"]] = not_accepted(self.order, assignment)
         self.fail(assignment["ordinal"], failure, now)
 
     def _is_outlasted(self, now: datetime) -> bool:
@@ -272,22 +269,27 @@ class FleetState:
         self.in_vain += cost
         self._close(machine["place"], failure, now)
         count = self.failures.get(code, {"count": 0})["count"] + 1
-        if failure["action"] == "fail_fleet" or (count >= THRICE and self._is_everybodys(failure)):
+        policy = failure_policy.of(failure)
+        repeated = count >= failure_policy.REPEATS_THAT_STOP and failure_policy.repeats_elsewhere(
+            failure, any_vm_has_run=self.count("running", "gone") > 0
+        )
+        if policy.ends_fleet or repeated:
             self.stopped = self.stopped or failure
         attempt = 1 if ran else machine["attempt"] + cost
-        if self.stopped or attempt > ATTEMPTS or self._is_hopeless(machine, failure):
+        final = failure_policy.is_final_for_vm(failure, self._previous_code(machine))
+        if self.stopped or attempt > ATTEMPTS or final:
             self.given_up[code] = self.given_up.get(code, 0) + 1
-            did = "gave this VM up"
+            did = failure_policy.GAVE_UP
         else:
             self.openings.append({"replaces": ordinal, "attempt": attempt, "code": code})
-            did = "asked for another VM" if failure["action"] == "replace" else "looked elsewhere"
+            did = policy.outcome
         machine["ended"] = {"code": code, "message": failure["message"], "next": did}
         machine["ended_at"] = now.isoformat()
         self.note(failure, did)
 
     def _is_news(self, machine: Machine, failure: Failure, now: datetime) -> bool:
         """Whether nothing had told us that this place is closed when the VM was asked for."""
-        if failure["action"] != "move" or not failure["scope"]:
+        if not failure_policy.closes_placement(failure):
             return False
         held = covering(machine["place"], self.blocks, self.order["sizes"], now)
         told = [one["since"] for one in held if one["code"] == failure["code"]]
@@ -305,21 +307,10 @@ class FleetState:
             sizes = self.order["sizes"]
             self.tried = [one for one in self.tried if not covering(one, [new], sizes, now)]
 
-    def _is_everybodys(self, failure: Failure) -> bool:
-        """Whether the next VM would meet the same: an answer that we do not know, or an image and a
-        size that no VM has come to run with.
-        """
-        if failure["action"] == "replace":
-            return self.count("running", "gone") == 0
-        return failure["action"] == "fail_machine"
-
-    def _is_hopeless(self, machine: Machine, failure: Failure) -> bool:
-        """Whether another VM would fare no better: the fault is not the place's, or it comes back."""
-        if failure["action"] == "fail_machine":
-            return True
+    def _previous_code(self, machine: Machine) -> str | None:
+        """What the VM that this one replaced failed with."""
         before = self.machines.get(-1 if machine["replaces"] is None else machine["replaces"])
-        ended = before and before["ended"]
-        return bool(failure["action"] == "replace" and ended and ended["code"] == failure["code"])
+        return before["ended"]["code"] if before and before["ended"] else None
 
     def _tally(self, place: Place) -> dict[str, Any]:
         return self.tallies.setdefault(label(place), {"accepted": 0, "failed": {}})

@@ -16,8 +16,8 @@ from azure.core.exceptions import AzureError
 from fleet.azure import virtual_machines
 from fleet.azure.bodies import Body
 from fleet.azure.client import Azure
-from fleet.azure.error_table import describe
-from fleet.model import names, placement
+from fleet.azure.errors import describe
+from fleet.model import failure_policy, names, placement
 from fleet.model.records import Failure, Order, Place, Size, Trials
 from fleet.settings import PUBLIC_CLOUD
 from fleet.store import trials, vm_records
@@ -46,7 +46,7 @@ class Missing:
         that never will: more often than not its URI or its firewall is wrong.
         """
         unreachable = isinstance(self.error, DatabaseUnreachable)
-        return not unreachable and self.failure["action"] in ("wait", "retry")
+        return not unreachable and failure_policy.of(self.failure).retried
 
 
 @dataclass(frozen=True, slots=True)

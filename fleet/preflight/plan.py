@@ -8,8 +8,8 @@ from typing import TypedDict
 from fleet.api import responses
 from fleet.api.responses import Check
 from fleet.azure.client import Azure
-from fleet.azure.error_table import failure
 from fleet.model import placement
+from fleet.model.failure import failure
 from fleet.model.records import Failure, Order, Size, Trials
 from fleet.preflight import basics, networks, quotas, rights, sizes
 from fleet.preflight.finding import Finding

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
+from fleet.model.failure import DescribedError
+
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
@@ -23,8 +25,11 @@ OUR_TABLES = "SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet'));"
 """Before tables of ours are made: whoever is first makes them, `startup.sh` too, and the rest wait."""
 
 
-class DatabaseUnreachable(RuntimeError):
+class DatabaseUnreachable(DescribedError, RuntimeError):
     """The database could not be asked. Holds no URI: psycopg2's own texts may name user and host."""
+
+    code, action = "DatabaseUnreachable", "retry"
+    advice = "Check the request's uri or the setting POWERLIFT_DB_URI, and the firewall."
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
 from azure.core.exceptions import ResourceNotFoundError
 
 from fleet.azure.client import Azure
-from fleet.azure.error_table import describe
+from fleet.azure.errors import describe
 from fleet.model import names
 from fleet.model.records import Order
 from fleet.store.database import OUR_TABLES, DatabaseUnreachable, connected

@@ -16,14 +16,8 @@ from typing import Any
 from psycopg2.extras import execute_values
 
 from fleet.model import names
-from fleet.model.records import Machine, Order
+from fleet.model.records import Order
 from fleet.store.database import ANSWER_PATIENCE, connected, may_make, rows
-
-KEPT = (
-    "ordinal", "name", "place", "state", "attempt", "replaces", "created_at", "permitted_at",
-    "running_at", "ended_at", "gone_at", "ended",
-)  # fmt: skip
-"""Members of a VM's record that the database has: no principal ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +40,8 @@ class Known:
     """A fleet's VMs, by ordinal, as the database has them."""
 
     machines: Mapping[int, Mapping[str, Any]]
-    """Records, with the members of KEPT."""
+    """Records, with the members of `records.STORED`."""
     runners: Mapping[int, Runner]
-
-
-def record(machine: Machine) -> dict[str, Any]:
-    """What the database has of a VM: the members of KEPT."""
-    every: Mapping[str, Any] = machine
-    return {name: every[name] for name in KEPT}
 
 
 def write(

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from fleet.model.records import stored
 from fleet.store.database import DatabaseUnreachable, connected
 from fleet.store.trials import count, release
-from fleet.store.vm_records import read, record, write
+from fleet.store.vm_records import read, write
 from tests.fleets import NOW, machine, order
 
 _roles = itertools.count()
@@ -26,7 +27,7 @@ def tenant(benchmark_database: Any) -> Iterator[tuple[str, str]]:
     name = f"tenant_{next(_roles)}"
     for table in OURS:
         benchmark_database.sql(f"DROP TABLE IF EXISTS {table}")
-    write(benchmark_database.uri, fleet(), [record(machine(0))], NOW.isoformat())
+    write(benchmark_database.uri, fleet(), [stored(machine(0))], NOW.isoformat())
     release(benchmark_database.uri, 1, [1], {})
     theirs = "experiment, trial, measure_outcome"
     benchmark_database.sql(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
@@ -40,7 +41,7 @@ def fleet() -> Any:
 
 
 def test_who_may_not_write_the_table_of_another_role_goes_without(tenant: tuple[str, str]):
-    assert write(tenant[1], fleet(), [record(machine(0))], NOW.isoformat()) is None
+    assert write(tenant[1], fleet(), [stored(machine(0))], NOW.isoformat()) is None
 
 
 def test_who_may_not_read_it_knows_of_no_vm(tenant: tuple[str, str]):

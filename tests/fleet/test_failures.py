@@ -13,7 +13,9 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
-from fleet.azure.error_table import MESSAGE_LIMIT, TABLE, Row, describe, explain
+from fleet.azure.error_table import TABLE
+from fleet.azure.errors import describe, explain
+from fleet.model.failure import MESSAGE_LIMIT, Row
 from fleet.model.records import Failure
 from local.azure.weather.catalogue import CATALOGUE
 from tests.local.azure.driver import GROUP, Driver, serve

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from fleet.api.progress import machines, per_hour, price_of, progress, vm_hours
+from fleet.model.records import stored as record
 from fleet.store.trial_history import Course
-from fleet.store.vm_records import Known, Runner, record
+from fleet.store.vm_records import Known, Runner
 from tests.fleets import NOW, SIZE, later, machine, order, place
 
 PRICES = {"standard_d2s_v5": 0.1, "standard_d2s_v5 spot": 0.02, "westus2/standard_d2s_v5": 0.2}

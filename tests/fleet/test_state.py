@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from fleet.api.status import custom_status, missing
-from fleet.azure.error_table import explain, failure
+from fleet.azure.errors import explain
+from fleet.model.failure import failure
 from fleet.model.placement import choose
 from fleet.model.records import Failure
 from fleet.model.state import ATTEMPTS, BURST, OUTAGE, FleetState
+from fleet.model.status import custom_status, missing
 from tests.fleets import NOW, fleet_of, later, machine, order, place
 
 NO_ANSWER: Failure = {**failure("ConnectionFailed", "no answer", "retry", ""), "passing": True}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fleet.api.status import LONGEST, custom_status, why_no_more
-from fleet.azure.error_table import failure
+from fleet.model.failure import failure
 from fleet.model.placement import block
 from fleet.model.state import FleetState
+from fleet.model.status import LONGEST, custom_status, why_no_more
 from tests.fleets import NOW, fleet_of, later, order, place
 
 

@@ -13,7 +13,7 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.mgmt.core.exceptions import ARMErrorFormat
 
-from fleet.azure.error_table import describe
+from fleet.azure.errors import describe
 from fleet.telemetry import metrics, traces
 
 _TYPES = {
