@@ -20,7 +20,7 @@ from fleet.api.request import RequestRefused, parse
 from fleet.api.routes import ROUTES
 from tests.registered import FUNCTIONS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DOCUMENT = openapi.document()
 SCHEMAS = DOCUMENT["components"]["schemas"]
 SUBNET = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/n"

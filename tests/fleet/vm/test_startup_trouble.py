@@ -18,7 +18,7 @@ import pytest
 from client.powerlift_fleet import source
 from fleet.vm import agent
 from fleet.vm.render import render
-from tests.fleet.gate import gate
+from tests.fleet.vm.gate import gate
 
 WAITS = """
 import os, pathlib, time

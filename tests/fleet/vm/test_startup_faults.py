@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "vm.md"
+PAGE = HERE.parents[2] / "docs" / "vm.md"
 FAULTS = [4, 13, 16, 17, 18, 19, 20, 21, 23, 25, 26, 37, 38, 39]
 
 

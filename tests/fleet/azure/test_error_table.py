@@ -20,7 +20,7 @@ from fleet.model.records import Failure
 from local.azure.weather.catalogue import CATALOGUE
 from tests.local.azure.driver import GROUP, Driver, serve
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "failures.md"
 SECRET = "s3cr3t-value"
 LONG = {"code": "Teapot", "message": "x" * 5000, "status": 418}
