@@ -44,7 +44,9 @@ def place(zone: str | None = None, **changes: str) -> Place:
 
 def machine(ordinal: int, state: str = "creating", **changes: Any) -> Machine:
     """A VM that Azure accepted at NOW, with its role."""
-    new = not_accepted(order(), {"ordinal": ordinal, "place": place(), "replaces": None, "attempt": 1})
+    new = not_accepted(
+        order(), {"ordinal": ordinal, "place": place(), "replaces": None, "attempt": 1}
+    )
     known = {"created_at": NOW.isoformat(), "principal_id": "p", "assigned": [0], "settled": True}
     return cast(Machine, {**new, **known, "state": state, **changes})
 

@@ -1,6 +1,6 @@
-"""The script a VM runs at its first boot: `startup.sh` with `agent.py` and the VM's values put in.
+"""The script a VM runs at its first boot: the fragments in `startup/`, with `agent.py` and its values.
 
-Standard library only; no I/O but reading the template, and the same text for the same values.
+Standard library only; no I/O but reading the fragments, and the same text for the same values.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STEADY = {
 Azure's NAT forgets a connection that is idle for 4 minutes without a word to either side: a trial that
 computes for longer would wait for an answer for a quarter of an hour, and a VM with it."""
 
-_TEMPLATE = Path(__file__).with_name("startup.sh")
+_FRAGMENTS = Path(__file__).with_name("startup")
 _GUEST = Path(__file__).with_name("agent.py")
 _MARK = "# VALUES OF THIS VM\n"
 _DRIVERS = ("postgresql+psycopg", "postgresql+psycopg2")
@@ -65,14 +65,18 @@ class Startup:
     """Where the VM asks for its own deletion: https://management.azure.com, or another cloud's."""
 
 
+def template() -> str:
+    """The script without a VM's values: its fragments in the order of their names."""
+    return "".join(part.read_text() for part in sorted(_FRAGMENTS.glob("*.sh")))
+
+
 def render(startup: Startup) -> str:
     """The whole script, for bash.
 
     Raises ValueError for a URI that is no PostgreSQL URI; the message does not quote it.
     """
-    template = _TEMPLATE.read_text()
-    before, mark, after = template.partition(_MARK)
-    assert mark, f"{_TEMPLATE.name} has lost the line where values go"
+    before, mark, after = template().partition(_MARK)
+    assert mark, f"{_FRAGMENTS.name}/ has lost the line where values go"
     return (
         before + "".join(f"readonly {name}={value}\n" for name, value in _values(startup)) + after
     )
