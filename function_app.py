@@ -3,15 +3,15 @@
 import azure.durable_functions as df
 
 from activities import (
-    cancels,
-    ends,
-    leftovers,
+    cancellation,
+    completion,
     logs,
     machines,
     network,
+    owned_resources,
     permissions,
     plan,
-    stock,
+    snapshot,
     trials,
 )
 from fleet import telemetry
@@ -36,10 +36,10 @@ for room in (
     machines,
     permissions,
     trials,
-    stock,
-    leftovers,
+    snapshot,
+    owned_resources,
     logs,
-    cancels,
-    ends,
+    cancellation,
+    completion,
 ):
     app.register_functions(room.bp)

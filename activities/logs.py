@@ -8,10 +8,12 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.recorded import Json, opened, recorded
-from fleet import logs, names, telemetry
-from fleet.azure import Azure
-from fleet.failures import describe
-from fleet.records import Failure, Order
+from fleet import telemetry
+from fleet.azure.client import Azure
+from fleet.azure.errors import describe
+from fleet.model import failure_policy, names
+from fleet.model.records import Failure, Order
+from fleet.store import vm_logs
 
 bp = df.Blueprint()
 
@@ -28,18 +30,18 @@ async def keep_logs(task: Json) -> Json:
     connection, uri = opened(order)
     machines: list[dict[str, Any]] = task["machines"]
     kept = await asyncio.gather(*(_end_of(connection, order, **machine) for machine in machines))
-    await asyncio.to_thread(logs.keep, uri, order["experiment_id"], kept)
+    await asyncio.to_thread(vm_logs.keep, uri, order["experiment_id"], kept)
     return {"kept": sum(one.log is not None for one in kept)}
 
 
-async def _end_of(connection: Azure, order: Order, ordinal: int, reason: Failure) -> logs.Kept:
+async def _end_of(connection: Azure, order: Order, ordinal: int, reason: Failure) -> vm_logs.Kept:
     name = names.machine(order["batch_id"], ordinal)
     log = None
-    if reason["action"] != "move":  # else Azure had no room: the VM has never been on
+    if not failure_policy.of(reason).moved:  # else Azure had no room: the VM has never been on
         try:
-            log = await logs.fetch(connection, name)
+            log = await vm_logs.fetch(connection, name)
         except Exception as error:
             extra = {"event": "log.missed", "ordinal": ordinal, "code": describe(error)["code"]}
             telemetry.LOG.info("No log of %s is kept", name, extra=extra)
     outcome = f"{reason['code']}: {reason['message']}"
-    return logs.Kept(names.runner_id(order["batch_id"], ordinal), name, outcome, log)
+    return vm_logs.Kept(names.runner_id(order["batch_id"], ordinal), name, outcome, log)

@@ -9,11 +9,13 @@ import azure.durable_functions as df
 from azure.core.exceptions import HttpResponseError
 
 from activities.recorded import Json, opened, recorded, retried
-from fleet import bodies, machines, names, telemetry
-from fleet.azure import Azure
-from fleet.bodies import Body
-from fleet.failures import describe, explain
-from fleet.records import Assignment, Order
+from fleet import telemetry
+from fleet.azure import bodies, virtual_machines
+from fleet.azure.bodies import Body
+from fleet.azure.client import Azure
+from fleet.azure.errors import describe, explain
+from fleet.model import failure_policy, names
+from fleet.model.records import Assignment, Order, not_accepted
 from fleet.settings import Settings
 
 bp = df.Blueprint()
@@ -32,11 +34,13 @@ async def create_vm(task: Json) -> Json:
     ordinal, place = assignment["ordinal"], assignment["place"]
     connection, uri = opened(order)
     endpoint = Settings.read().resource_manager_endpoint
-    body = machines.body(order, ordinal, place, uri, endpoint)
+    body = virtual_machines.body(order, ordinal, place, uri, endpoint)
     if not task["has_nic"]:
         await _put_nic(connection, order, ordinal, place["location"])
-    asked = machines.asked(order, assignment)
-    return {"machine": machines.accepted(asked, await _put(connection, asked["name"], body))}
+    asked = not_accepted(order, assignment)
+    return {
+        "machine": virtual_machines.accepted(asked, await _put(connection, asked["name"], body))
+    }
 
 
 @bp.activity_trigger(input_name="task")
@@ -54,7 +58,7 @@ async def prepare_nics(task: Json) -> Json:
     outcomes = await asyncio.gather(*puts, return_exceptions=True)
     made = zip(nics, outcomes, strict=True)
     failures = [describe(error) for error in outcomes if error is not None]
-    waits = [one["retry_after"] or 0.0 for one in failures if one["action"] == "wait"]
+    waits = [one["retry_after"] or 0.0 for one in failures if failure_policy.is_throttled(one)]
     for one in failures:
         telemetry.failed(one, "A network interface cannot be made ahead")
     return {
@@ -92,7 +96,7 @@ async def inspect_vms(task: Json) -> Json:
     views = await asyncio.gather(
         *(connection.instance_view(names.machine(order["batch_id"], one)) for one in ordinals)
     )
-    found = zip(ordinals, map(machines.failure_in, views), strict=True)
+    found = zip(ordinals, map(virtual_machines.failure_in, views), strict=True)
     return {"failures": {str(ordinal): explain(*told) for ordinal, told in found if told}}
 
 
@@ -113,9 +117,12 @@ async def list_machines(task: Json) -> Json:
         ordinal = names.ordinal_of(vm["name"], order["batch_id"])
         if ordinal is None:
             continue
-        states.setdefault(machines.provisioning_state(vm), []).append(ordinal)
+        states.setdefault(virtual_machines.provisioning_state(vm), []).append(ordinal)
         if ordinal in wanted:
-            identities[str(ordinal)] = [machines.principal_id(vm), machines.created_at(vm)]
+            identities[str(ordinal)] = [
+                virtual_machines.principal_id(vm),
+                virtual_machines.created_at(vm),
+            ]
     return {"states": states, "identities": identities}
 
 
@@ -130,7 +137,7 @@ async def delete_vm(task: Json) -> Json:
 
 
 async def _put_nic(connection: Azure, order: Order, ordinal: int, location: str) -> None:
-    body = bodies.nic(order, ordinal, location, machines.subnet_id(order, location))
+    body = bodies.nic(order, ordinal, location, virtual_machines.subnet_id(order, location))
     await connection.put_nic(names.nic(order["batch_id"], ordinal), body)
 
 

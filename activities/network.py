@@ -5,10 +5,11 @@ from __future__ import annotations
 import azure.durable_functions as df
 
 from activities.recorded import Json, opened, retried
-from fleet import bodies, names
-from fleet.azure import Answer, Azure
-from fleet.machines import provisioning_state
-from fleet.records import Order
+from fleet.azure import bodies
+from fleet.azure.client import Answer, Azure
+from fleet.azure.virtual_machines import provisioning_state
+from fleet.model import names
+from fleet.model.records import Order
 
 bp = df.Blueprint()
 

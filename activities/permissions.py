@@ -7,11 +7,13 @@ import asyncio
 import azure.durable_functions as df
 
 from activities.recorded import Json, opened, recorded
-from fleet import bodies, grants, names, telemetry
-from fleet.azure import Azure
-from fleet.failures import describe
-from fleet.grants import Grant
-from fleet.records import Failure, Machine, Order
+from fleet import telemetry
+from fleet.azure import bodies, role_assignments
+from fleet.azure.client import Azure
+from fleet.azure.errors import describe
+from fleet.azure.role_assignments import Grant
+from fleet.model import failure_policy, names
+from fleet.model.records import Failure, Machine, Order
 
 bp = df.Blueprint()
 
@@ -27,10 +29,10 @@ async def assign_permissions(task: Json) -> Json:
     order: Order = task["order"]
     machine: Machine = task["machine"]
     connection, _ = opened(order)
-    wanted = grants.of_machine(order, machine["name"], machine["principal_id"] or "")
+    wanted = role_assignments.of_machine(order, machine["name"], machine["principal_id"] or "")
     todo = [place for place in range(len(wanted)) if place not in machine["assigned"]]
     role = names.role_definition_id(order["subscription_id"])
-    about = grants.description(order, machine["name"])
+    about = role_assignments.description(order, machine["name"])
     failures = await asyncio.gather(
         *(_assign(connection, wanted[place], role, about) for place in todo)
     )
@@ -52,7 +54,7 @@ async def revoke_permissions(task: Json) -> Json:
     connection, _ = opened(order)
     standing: list[Grant] = []
     for machine in task["machines"]:
-        wanted = grants.of_machine(order, machine["name"], machine["principal_id"])
+        wanted = role_assignments.of_machine(order, machine["name"], machine["principal_id"])
         standing += [wanted[place] for place in machine["assigned"]]
     await asyncio.gather(*(connection.delete_assignment(g.scope, g.name) for g in standing))
     return {}
@@ -66,7 +68,7 @@ async def _assign(connection: Azure, grant: Grant, role: str, about: str) -> Fai
         failure = describe(error)
         if failure["code"] == "ResourceNotFound" and "/virtualMachines/" in grant.scope:
             # The VM has ended while nobody looked: whether it is gone is for the next LIST to say.
-            failure["action"] = "retry"
+            failure = failure_policy.as_transient(failure)
         telemetry.failed(failure, "A role cannot be given")
-        return None if failure["action"] == "succeed" else failure
+        return None if failure_policy.is_done(failure) else failure
     return None

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from activities.recorded import Json, opened, retried
 from fleet import telemetry
-from fleet.plan import Plan, make_plan
-from fleet.records import Order
+from fleet.model.records import Order
+from fleet.preflight.plan import Plan, make_plan
 
 bp = df.Blueprint()
 
@@ -17,8 +17,8 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @retried
 async def plan_fleet(task: Json) -> Json:
-    """`{order}` -> `{resolved, trials, checks, faults}`: `fleet.plan.Plan` without the checks that
-    are ok, since a durable history keeps it all. Creates nothing.
+    """`{order}` -> `{resolved, trials, checks, faults}`: `fleet.preflight.plan.Plan` without the checks
+    that are ok, since a durable history keeps it all. Creates nothing.
 
     `resolved` also holds `ssh_public_key`.
     """

@@ -9,9 +9,10 @@ from traceback import format_tb
 from typing import Any
 
 from fleet import telemetry
-from fleet.account import opened as opened
-from fleet.failures import describe
-from fleet.records import Failure
+from fleet.azure.credentials import opened as opened
+from fleet.azure.errors import describe
+from fleet.model import failure_policy
+from fleet.model.records import Failure
 
 # The Functions worker takes a plain class as an activity's annotation, and no `dict[str, Any]`.
 Json = dict
@@ -54,7 +55,7 @@ def retried(work: Work) -> Work:
                 return {"ok": True, **await work(task)}
             except Exception as error:
                 failure = _told(error)
-        if failure["action"] == "retry":
+        if failure_policy.is_retried_as_is(failure):
             raise ActivityFailed(MARK + json.dumps(failure))
         return {"ok": False, "failure": failure}
 

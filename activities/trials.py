@@ -7,9 +7,10 @@ import asyncio
 import azure.durable_functions as df
 
 from activities.recorded import Json, opened, retried
-from fleet import idle, names, trials
-from fleet.records import Order
-from fleet.state import SHOWN_CHARACTERS
+from fleet.model import names
+from fleet.model.records import Order
+from fleet.model.state import SHOWN_CHARACTERS
+from fleet.store import heartbeats, trials
 
 bp = df.Blueprint()
 
@@ -35,7 +36,7 @@ async def release_trials(task: Json) -> Json:
     held = await asyncio.to_thread(trials.release, uri, order["experiment_id"], runners, reasons)
     told = dict.fromkeys(ordinals, "It was deleted with its fleet.")
     told |= {int(ordinal): why for ordinal, why in (task["reasons"] or {}).items()}
-    ended = await asyncio.to_thread(idle.close, uri, order, told)
+    ended = await asyncio.to_thread(heartbeats.close, uri, order, told)
     shown = {
         str(one): why and why[:SHOWN_CHARACTERS] for one, why in ended.items() if task["reasons"]
     }

@@ -32,7 +32,7 @@ import psycopg2
 from rich.console import Console
 from rich.table import Table
 
-from fleet.startup import Startup, render
+from fleet.vm.render import Startup, render
 from local.demo import experiment
 from local.environment import machine_environment
 from local.postgres import Postgres

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fleet import examples, openapi
-from fleet.routes import NO_KEY, ROUTES, Route
-from fleet.rules import RULES
+from fleet.api import examples, openapi
+from fleet.api.constraints import RULES
+from fleet.api.routes import NO_KEY, ROUTES, Route
 
 PAGE = Path(__file__).with_suffix(".md")
 
@@ -30,8 +30,8 @@ def page() -> str:
     document = openapi.document()
     parts = [
         "# The API",
-        "<!-- Made by `python -m docs.api`; change fleet/routes.py, fleet/request.py or "
-        "fleet/answers.py instead. -->",
+        "<!-- Made by `python -m docs.api`; change fleet/api/routes.py, fleet/api/request.py or "
+        "fleet/api/responses.py instead. -->",
         openapi.DESCRIPTION,
         "The app has the same as an [OpenAPI](https://spec.openapis.org/oas/v3.1.1) document, for "
         "anybody, at `/api/openapi.json`: code generators, Swagger UI and Postman read it. All other "

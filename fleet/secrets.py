@@ -11,9 +11,13 @@ from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from fleet.model.failure import DescribedError
 
-class SealBroken(ValueError):
-    """A sealed text that none of the keys opens, or a key that is no key."""
+
+class SealBroken(DescribedError, ValueError):
+    """A sealed text that none of the keys opens, or a key that is not valid."""
+
+    code, action, advice = "SealBroken", "fail_fleet", "See the message."
 
 
 class Seal:

@@ -31,7 +31,7 @@ class Settings:
     writes_per_second: float
     """Azure's refill of a principal's bucket of writes (10): how fast a fleet may create."""
     prices: Mapping[str, float]
-    """US dollars an hour by VM size, in lower case: see `fleet.progress.price_of`."""
+    """US dollars an hour by VM size, in lower case: see `fleet.api.progress.price_of`."""
     owner: str
     """Which deployment made a resource: one app's sweep leaves alone what another looks after.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from fleet import names
-from fleet.failures import failure
-from fleet.places import block, choose, remember
-from fleet.records import Assignment, Failure, Place
-from fleet.state import BURST, FleetState
+from fleet.model import names
+from fleet.model.failure import failure
+from fleet.model.placement import block, choose, remember
+from fleet.model.records import Assignment, Failure, Place
+from fleet.model.state import BURST, FleetState
 from orchestrators import network
 from orchestrators.patterns import (
     CHUNK,
@@ -23,7 +23,7 @@ from orchestrators.patterns import (
     told,
 )
 from orchestrators.reconcile import check_deadline, give_up_roles, heed, look, reconcile
-from orchestrators.stock import glance
+from orchestrators.snapshot import glance
 from orchestrators.wave import create_wave
 
 TURNS = 40

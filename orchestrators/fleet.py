@@ -7,14 +7,14 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.cancels import was_cancelled
-from activities.ends import tell_end
+from activities.cancellation import was_cancelled
+from activities.completion import tell_end
 from activities.plan import plan_fleet
-from fleet import names
-from fleet.failures import failure
-from fleet.records import Failure
-from fleet.state import FleetState
-from fleet.status import custom_status
+from fleet.model import names
+from fleet.model.failure import failure
+from fleet.model.records import Failure
+from fleet.model.state import FleetState
+from fleet.model.status import custom_status
 from orchestrators import network
 from orchestrators.create import create, leave_out, observe
 from orchestrators.patterns import (
@@ -28,7 +28,7 @@ from orchestrators.patterns import (
     show,
     told,
 )
-from orchestrators.stock import stock
+from orchestrators.snapshot import stock
 from orchestrators.teardown import teardown_fleet
 from orchestrators.watch import watch
 
@@ -37,7 +37,7 @@ bp = df.Blueprint()
 
 @bp.orchestration_trigger(context_name="context")
 def run_fleet(context: Context) -> Steps:
-    """An order (`fleet.records.Order`), or the state of one that goes on -> `{summary, machines}`.
+    """An order (`fleet.model.records.Order`), or the state of one that goes on -> `{summary, machines}`.
 
     One history after the other (`continue_as_new`), so that none grows with the fleet's life.
     """

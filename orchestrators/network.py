@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from activities.network import ensure_network
-from fleet.failures import failure
-from fleet.state import FleetState
+from fleet.model.failure import failure
+from fleet.model.state import FleetState
 from orchestrators.patterns import Context, Ended, Steps, attempt, sleep_unless
 
 LOOKS = 60

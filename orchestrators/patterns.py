@@ -19,10 +19,11 @@ from typing import Any, Protocol
 import azure.durable_functions as df
 
 from activities.recorded import MARK
-from fleet.failures import failure
-from fleet.records import Failure
-from fleet.state import FleetState
-from fleet.status import HEARTBEAT, custom_status
+from fleet.model import failure_policy
+from fleet.model.failure import failure
+from fleet.model.records import Failure
+from fleet.model.state import FleetState
+from fleet.model.status import HEARTBEAT, custom_status
 
 ROUNDS = 5
 CHUNK = 50
@@ -191,14 +192,9 @@ def delay(turn: int) -> float:
     return min(FIRST_DELAY * 2.0**turn, LONGEST_DELAY)
 
 
-def is_passing(reason: Failure) -> bool:
-    """Whether the same call may succeed later."""
-    return reason["action"] in ("wait", "retry")
-
-
 def is_throttled(result: dict[str, Any]) -> bool:
     """Whether Azure asked us to go slower."""
-    return not result["ok"] and result["failure"]["action"] == "wait"
+    return not result["ok"] and failure_policy.is_throttled(result["failure"])
 
 
 def told(error: BaseException) -> Failure:
@@ -219,7 +215,7 @@ def _wait(result: dict[str, Any], turn: int) -> float:
 
 
 def _may_pass(result: dict[str, Any]) -> bool:
-    return not result["ok"] and is_passing(result["failure"])
+    return not result["ok"] and failure_policy.of(result["failure"]).retried
 
 
 def _fan_out(context: Context, calls: Sequence[Call]) -> Steps:

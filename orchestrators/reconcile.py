@@ -8,12 +8,12 @@ from typing import Any
 
 from activities.logs import keep_logs
 from activities.machines import delete_vm, inspect_vms, list_machines
-from fleet.failures import explain, failure
-from fleet.machines import NO_WORDS
-from fleet.records import Failure, Machine
-from fleet.state import FleetState
-from orchestrators.patterns import Context, Ended, Steps, attempt, is_passing, settle
-from orchestrators.stock import stock
+from fleet.model import failure_policy
+from fleet.model.failure import NO_REASON, failure, vm_failure
+from fleet.model.records import Failure, Machine
+from fleet.model.state import FleetState
+from orchestrators.patterns import Context, Ended, Steps, attempt, settle
+from orchestrators.snapshot import stock
 from orchestrators.wave import assign
 
 INSPECTED_AT_ONCE = KEPT_AT_ONCE = 10
@@ -64,7 +64,7 @@ def heed(context: Context, fleet: FleetState) -> None:
     """Where Azure throttles one VM's role, the whole fleet goes slower."""
     for machine in fleet.unsettled():
         refusal, next_try = machine["refusal"], machine["next_try"]
-        if refusal is not None and refusal["action"] == "wait" and next_try is not None:
+        if refusal is not None and failure_policy.is_throttled(refusal) and next_try is not None:
             fleet.hold(datetime.fromisoformat(next_try))
 
 
@@ -75,7 +75,7 @@ def replace_failed(context: Context, fleet: FleetState, ordinals: list[int]) -> 
         task = {"order": fleet.order, "ordinals": ordinals[start : start + INSPECTED_AT_ONCE]}
         result = yield from attempt(context, inspect_vms, task)
         reasons |= result["failures"] if result["ok"] else {}
-    unknown = explain("ProvisioningFailed", NO_WORDS)
+    unknown = vm_failure("ProvisioningFailed", NO_REASON)
     known = {ordinal: reasons.get(str(ordinal)) or unknown for ordinal in ordinals}
     yield from keep(context, fleet, known)
     yield from delete(context, fleet, ordinals)
@@ -99,7 +99,7 @@ def note_lost(context: Context, fleet: FleetState, ordinals: list[int], *, ran: 
         machine = fleet.machines[ordinal]
         code = "SpotEvicted" if machine["place"]["priority"] == "Spot" else "VmLost"
         text = f"The VM {machine['name']} was there, and went before its work was done."
-        fleet.fail(ordinal, explain(code, text), context.current_utc_datetime, ran=ran)
+        fleet.fail(ordinal, vm_failure(code, text), context.current_utc_datetime, ran=ran)
 
 
 def give_up_roles(context: Context, fleet: FleetState) -> Steps:
@@ -123,9 +123,9 @@ def _why_no_role(fleet: FleetState, machine: Machine, now: datetime) -> Failure 
     """
     refusal, made = machine["refusal"], datetime.fromisoformat(machine["created_at"])
     if refusal is not None:
-        may_pass = refusal["action"] == "wait" or now - made < ROLE_PATIENCE
+        may_pass = failure_policy.is_throttled(refusal) or now - made < ROLE_PATIENCE
         may_pass = may_pass or machine["tries"] < ROLE_TRIES
-        return None if is_passing(refusal) and may_pass else refusal
+        return None if failure_policy.of(refusal).retried and may_pass else refusal
     looked = fleet.looked_at and datetime.fromisoformat(fleet.looked_at)
     if machine["principal_id"] or not looked or looked - made < ROLE_PATIENCE:
         return None
@@ -137,7 +137,7 @@ def give_up_boots(context: Context, fleet: FleetState) -> Steps:
     creating = [machine for machine in fleet.living() if machine["state"] == "creating"]
     late = _older(BOOT_PATIENCE, context.current_utc_datetime, creating)
     text = f"The VM did not run after {BOOT_PATIENCE}."
-    yield from give_up(context, fleet, late, explain("BootTimedOut", text))
+    yield from give_up(context, fleet, late, vm_failure("BootTimedOut", text))
 
 
 def give_up(context: Context, fleet: FleetState, ordinals: list[int], reason: Failure) -> Steps:

@@ -9,9 +9,9 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.leftovers import delete_leftovers, find_leftovers
+from activities.owned_resources import delete_leftovers, find_leftovers
 from activities.trials import release_trials
-from fleet.records import Failure, Order
+from fleet.model.records import Failure, Order
 from orchestrators.patterns import Context, Steps, attempt, settle, sleep
 
 bp = df.Blueprint()

@@ -8,15 +8,15 @@ from typing import Any
 
 from activities.permissions import revoke_permissions
 from activities.trials import release_trials
-from fleet.failures import failure
-from fleet.places import label
-from fleet.records import Machine
-from fleet.state import FleetState
-from fleet.status import why_no_more
+from fleet.model.failure import failure
+from fleet.model.placement import label
+from fleet.model.records import Machine
+from fleet.model.state import FleetState
+from fleet.model.status import why_no_more
 from orchestrators.create import fill
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
 from orchestrators.reconcile import check_deadline, delete, give_up, note_lost, reconcile
-from orchestrators.stock import stock
+from orchestrators.snapshot import stock
 
 TICKS = 20
 """Looks per history: each adds a dozen events, and every event is replayed at each step. A new

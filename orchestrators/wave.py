@@ -11,9 +11,10 @@ import azure.durable_functions as df
 
 from activities.machines import create_vm, delete_nics, prepare_nics
 from activities.permissions import assign_permissions
-from fleet.places import label
-from fleet.records import Assignment, Machine, Order, Place
-from orchestrators.patterns import Call, Context, Steps, delay, is_passing, settle
+from fleet.model import failure_policy
+from fleet.model.placement import label
+from fleet.model.records import Assignment, Machine, Order, Place
+from orchestrators.patterns import Call, Context, Steps, delay, settle
 
 bp = df.Blueprint()
 
@@ -45,7 +46,7 @@ def create_wave(context: Context) -> Steps:
     wait = max(first["wait"], second["wait"])
     # Where a pilot was refused, the next VMs go elsewhere: NICs there would be in vain.
     beside = [] if wait or closed else _preparations(order, task["following"])
-    final = [ordinal for ordinal, why in refusals.items() if not is_passing(why)]
+    final = [ordinal for ordinal, why in refusals.items() if not failure_policy.of(why).retried]
     if final:
         beside.append((delete_nics, {"order": order, "ordinals": final}))
     ahead = yield from assign(context, order, [] if wait else machines, beside)
@@ -95,7 +96,7 @@ def _create(
     results = yield from settle(context, [*calls, *_preparations(order, nics)])
     pairs = list(zip(assignments, results, strict=False))
     refused = [result["failure"] for _, result in pairs if not result["ok"]]
-    waits = [one["retry_after"] or 0.0 for one in refused if one["action"] == "wait"]
+    waits = [one["retry_after"] or 0.0 for one in refused if failure_policy.is_throttled(one)]
     others = results[len(pairs) :]
     return {
         "machines": [result["machine"] for _, result in pairs if result["ok"]],

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from fleet.machines import asked
-from fleet.records import Machine, Order, Place
-from fleet.state import FleetState
+from fleet.model.records import Machine, Order, Place, not_accepted
+from fleet.model.state import FleetState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SIZE = "Standard_D2s_v5"
@@ -45,7 +44,9 @@ def place(zone: str | None = None, **changes: str) -> Place:
 
 def machine(ordinal: int, state: str = "creating", **changes: Any) -> Machine:
     """A VM that Azure accepted at NOW, with its role."""
-    new = asked(order(), {"ordinal": ordinal, "place": place(), "replaces": None, "attempt": 1})
+    new = not_accepted(
+        order(), {"ordinal": ordinal, "place": place(), "replaces": None, "attempt": 1}
+    )
     known = {"created_at": NOW.isoformat(), "principal_id": "p", "assigned": [0], "settled": True}
     return cast(Machine, {**new, **known, "state": state, **changes})
 

@@ -17,7 +17,7 @@ from azure.mgmt.compute import ComputeManagementClient
 from azure.storage.queue import QueueClient
 from powerlift.bench.store import Store
 
-from fleet import names
+from fleet.model import names
 from local.demo.census import census
 from local.stack import Stack
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from fleet.failures import TABLE
+from fleet.azure.error_table import TABLE
 from local.azure.weather.catalogue import CATALOGUE
 
 FLEETS = 6

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from docs.api import PAGE, page
-from fleet.routes import ROUTES, Route
+from fleet.api.routes import ROUTES, Route
 from local.stack import Stack
 from tests.harness import Api, experiment
 

@@ -9,8 +9,10 @@ from typing import Any, cast
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import document, logs, names, status, telemetry
-from fleet.answers import (
+from fleet import telemetry
+from fleet.api import status, strict_json
+from fleet.api.request import Fault, RequestRefused
+from fleet.api.responses import (
     Cancelled,
     Fleet,
     Fleets,
@@ -21,10 +23,11 @@ from fleet.answers import (
     RequestFault,
     Submitted,
 )
-from fleet.request import Fault, RequestRefused
+from fleet.model import names
 from fleet.secrets import SealBroken
 from fleet.settings import Settings, SettingsError
-from triggers import intake
+from fleet.store import vm_logs
+from triggers import submission
 
 bp = df.Blueprint()
 
@@ -41,7 +44,7 @@ NO_BODY = (
     "drops a body without one (Transfer-Encoding: chunked)."
 )
 
-REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
+REFUSALS = (RequestRefused, submission.BatchTaken, SettingsError, SealBroken)
 """What the intake raises for a request that it does not take."""
 
 
@@ -51,7 +54,7 @@ REFUSALS = (RequestRefused, intake.BatchTaken, SettingsError, SealBroken)
 async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet; 200 for a repeat of the same batch; 400, 409, 413."""
     try:
-        accepted = await intake.submit(client, _body(req), req.headers.get("Idempotency-Key"))
+        accepted = await submission.submit(client, _body(req), req.headers.get("Idempotency-Key"))
     except REFUSALS as error:
         return _refused(error)
     links = _links(req, accepted.id)
@@ -64,7 +67,7 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 async def plan(req: func.HttpRequest) -> func.HttpResponse:
     """What a fleet of this request would meet; creates nothing. 200 with faults and all; 400, 413."""
     try:
-        return _answer(200, await intake.plan(_body(req)))
+        return _answer(200, await submission.plan(_body(req)))
     except REFUSALS as error:
         return _refused(error)
 
@@ -76,7 +79,7 @@ async def list_fleets(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Every fleet that the app still knows, the newest first."""
     fleets: list[Fleet] = [
         {**shown, "links": _links(req, shown["id"])}
-        for shown in map(status.answer, await intake.find_all(client))
+        for shown in map(status.answer, await submission.find_all(client))
     ]
     fleets.sort(key=lambda fleet: fleet["created_at"], reverse=True)
     body: Fleets = {"fleets": fleets}
@@ -93,7 +96,7 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     instance = await _found(client, fleet_id)
     if batch_id is None or instance is None:
         return _unknown(fleet_id)
-    teardown = await intake.find(client, names.teardown_id(batch_id))
+    teardown = await submission.find(client, names.teardown_id(batch_id))
     body: Fleet = {**status.answer(instance, teardown), "links": _links(req, fleet_id)}
     return _answer(200, body)
 
@@ -108,7 +111,7 @@ async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.Htt
     if instance is None:
         return _unknown(fleet_id)
     try:
-        body: Machines = {"id": fleet_id, "machines": await intake.machines_of(instance)}
+        body: Machines = {"id": fleet_id, "machines": await submission.machines_of(instance)}
         return _answer(200, body)
     except REFUSALS as error:
         return _refused(error)
@@ -124,7 +127,7 @@ async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.Http
     if instance is None:
         return _unknown(fleet_id)
     try:
-        return _answer(200, await intake.progress_of(instance))
+        return _answer(200, await submission.progress_of(instance))
     except REFUSALS as error:
         return _refused(error)
 
@@ -139,8 +142,8 @@ async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpRes
     if instance is None:
         return _unknown(fleet_id)
     try:
-        text = await intake.log_of(instance, ordinal)
-    except logs.NoLog as error:
+        text = await submission.log_of(instance, ordinal)
+    except vm_logs.NoLog as error:
         return _problem(404, "No log", str(error))
     except REFUSALS as error:
         return _refused(error)
@@ -153,7 +156,7 @@ async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpRes
 async def cancel_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202: the fleet is cancelled and torn down; a finished one loses what it left standing."""
     fleet_id = req.route_params["id"]
-    if names.batch_of(fleet_id) is None or not await intake.cancel(client, fleet_id):
+    if names.batch_of(fleet_id) is None or not await submission.cancel(client, fleet_id):
         return _unknown(fleet_id)
     body: Cancelled = {"id": fleet_id, "links": _links(req, fleet_id)}
     return _answer(202, body, {"Location": body["links"]["self"]})
@@ -172,18 +175,18 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _body(req: func.HttpRequest) -> Any:
-    """The request's body as JSON. Raises RequestRefused, document.TooLarge."""
+    """The request's body as JSON. Raises RequestRefused, strict_json.TooLarge."""
     body = req.get_body()
     if not body:
         raise RequestRefused([Fault("", NO_BODY)])
-    return document.read(body)
+    return strict_json.read(body)
 
 
 async def _found(client: Any, fleet_id: str) -> dict[str, Any] | None:
     """A fleet's durable instance; None where there is no such fleet."""
     if names.batch_of(fleet_id) is None:
         return None
-    return await intake.find(client, fleet_id)
+    return await submission.find(client, fleet_id)
 
 
 def _links(req: func.HttpRequest, fleet_id: str) -> Links:
@@ -200,14 +203,14 @@ def _links(req: func.HttpRequest, fleet_id: str) -> Links:
 
 
 def _refused(error: Exception) -> func.HttpResponse:
-    if isinstance(error, (RequestRefused, intake.BatchTaken)):
+    if isinstance(error, (RequestRefused, submission.BatchTaken)):
         telemetry.LOG.info("A request is refused: %s", error, extra={"event": "request.refused"})
     match error:
-        case document.TooLarge():
+        case strict_json.TooLarge():
             return _problem(413, "The body is too large", error.faults[0]["detail"])
         case RequestRefused():
             return _problem(400, "The request cannot be a fleet", str(error), error.faults)
-        case intake.BatchTaken():
+        case submission.BatchTaken():
             return _problem(409, "The batch id is taken", str(error))
     telemetry.LOG.error(SETTINGS_FAULT, error, extra={"event": "app.settings"})
     return _problem(503, "The app is not set up", str(error))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import openapi
+from fleet.api import openapi
 
 bp = df.Blueprint()
 

@@ -11,23 +11,24 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import document, telemetry
-from fleet.database import DatabaseUnreachable
-from fleet.redaction import redacted
-from fleet.request import RequestRefused
+from fleet import telemetry
+from fleet.api import strict_json
+from fleet.api.redaction import redacted
+from fleet.api.request import RequestRefused
 from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
-from triggers import intake
+from fleet.store.database import DatabaseUnreachable
+from triggers import submission
 
 bp = df.Blueprint()
 
 # Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 
-REFUSALS = (RequestRefused, intake.BatchTaken)
+REFUSALS = (RequestRefused, submission.BatchTaken)
 """What can never be a fleet."""
 
-OUTAGES = (intake.TaskHubUnavailable, DatabaseUnreachable, SettingsError, SealBroken)
+OUTAGES = (submission.TaskHubUnavailable, DatabaseUnreachable, SettingsError, SealBroken)
 """What may pass, in a minute or in hours: the message is retried for as long as it lives."""
 
 TRIES = 5
@@ -49,7 +50,7 @@ async def submit_fleet_from_queue(
     """
     body, encoded = _decoded(message.get_body())
     try:
-        accepted = await intake.submit(client, document.read(body), message.id)
+        accepted = await submission.submit(client, strict_json.read(body), message.id)
     except REFUSALS as refused:
         told = (message.id, QUEUE, refused)
         extra = {"event": "request.refused"}

@@ -15,14 +15,16 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet import account, leftovers, names, telemetry
-from fleet.azure import Assignment, Azure
-from fleet.failures import describe
-from fleet.leftovers import Kind, Leftover
+from fleet import telemetry
+from fleet.api.status import ALIVE
+from fleet.azure import credentials, owned_resources
+from fleet.azure.client import Assignment, Azure
+from fleet.azure.errors import describe
+from fleet.azure.owned_resources import Kind, Leftover
+from fleet.azure.sweep import Fate, asked_about, decide, survey
+from fleet.model import failure_policy, names
 from fleet.settings import Settings
-from fleet.status import ALIVE
-from fleet.sweep import Fate, asked_about, decide, survey
-from triggers import intake
+from triggers import submission
 
 bp = df.Blueprint()
 
@@ -58,7 +60,7 @@ class Run:
 @bp.timer_trigger(arg_name="timer", schedule=SCHEDULE, use_monitor=True)
 @bp.durable_client_input(client_name="client")
 async def sweep(timer: func.TimerRequest, client: Any) -> None:
-    """Look into every account that we know, and delete what `fleet.sweep.decide` chooses.
+    """Look into every account that we know, and delete what `fleet.azure.sweep.decide` chooses.
 
     One account that fails does not stop the others. Raises SettingsError.
     """
@@ -81,7 +83,7 @@ async def _sweep(run: Run, places: dict[Azure, set[str]]) -> None:
 
 async def _places(client: Any, settings: Settings) -> dict[Azure, set[str]]:
     """The app's own account and that of each fleet in the task hub, with the fleets' resource_uris."""
-    own = account.own(settings)
+    own = credentials.own(settings)
     places: dict[Azure, set[str]] = {own: set()} if own else {}
     active = 0
     try:
@@ -96,9 +98,9 @@ async def _places(client: Any, settings: Settings) -> dict[Azure, set[str]]:
 
 
 def _add_place(places: dict[Azure, set[str]], instance: dict[str, Any]) -> None:
-    order: Any = intake.order_in(instance["input"])
+    order: Any = submission.order_in(instance["input"])
     try:
-        connection, _ = account.opened(order)
+        connection, _ = credentials.opened(order)
     except Exception as error:
         _warn(f"The sweep cannot open the account of {instance['instanceId']}", error)
     else:
@@ -109,7 +111,7 @@ async def _fleets(client: Any, prefix: str) -> AsyncIterator[dict[str, Any]]:
     """Every fleet in the task hub, page by page: a prefix that fills a page is made longer."""
     page = await client.get_status_by(instance_id_prefix=prefix)
     full = len(page) >= PAGE
-    for one in map(intake.as_json, page):
+    for one in map(submission.as_json, page):
         is_fleet = names.batch_of(one["instanceId"]) is not None
         if is_fleet and (not full or one["instanceId"] == prefix):
             yield one
@@ -149,7 +151,7 @@ async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[Left
 async def _assignments(connection: Azure, uris: Iterable[str]) -> list[Assignment]:
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
-            return await leftovers.list_assignments(connection, uris)
+            return await owned_resources.list_assignments(connection, uris)
     except Exception as error:
         _warn(f"The sweep cannot see the role assignments of {connection.scope}", error)
         return []  # VMs cost more, and can be deleted all the same
@@ -175,7 +177,7 @@ async def _ask_for(run: Run, batch: int) -> None:
 
 
 async def _fate(client: Any, instance: str) -> Fate:
-    status = await intake.find(client, instance)
+    status = await submission.find(client, instance)
     if status is None:
         return "unknown"
     if status["runtimeStatus"] in ALIVE:
@@ -187,14 +189,14 @@ async def _delete(run: Run, connection: Azure, chosen: list[Leftover]) -> None:
     """Start the deletions, a few side by side. What Azure throttles ends the run."""
     deleted: Counter[str] = Counter()
     refused: Counter[str] = Counter()
-    drawn = leftovers.fairly(chosen, run.left)
+    drawn = owned_resources.fairly(chosen, run.left)
     for start in range(0, len(drawn), AT_ONCE):
         group = drawn[start : start + min(AT_ONCE, run.left)]
         if not group:
             break
         run.left -= len(group)
         outcomes = await asyncio.gather(
-            *(leftovers.delete(connection, one) for one in group), return_exceptions=True
+            *(owned_resources.delete(connection, one) for one in group), return_exceptions=True
         )
         for one, error in zip(group, outcomes, strict=True):
             if error is None:
@@ -202,7 +204,7 @@ async def _delete(run: Run, connection: Azure, chosen: list[Leftover]) -> None:
                 continue
             failure = describe(error)
             refused[failure["code"]] += failure["code"] not in EXPECTED
-            if failure["action"] == "wait":
+            if failure_policy.is_throttled(failure):
                 run.left = 0
     _report(connection.scope, deleted, +refused)
 
@@ -223,7 +225,7 @@ def _report(scope: str, deleted: Counter[str], refused: Counter[str]) -> None:
 def _failed(run: Run, connection: Azure, error: Exception) -> None:
     failure = describe(error)
     _warn(f"The sweep cannot look into {connection.scope}", error)
-    if failure["action"] == "wait":
+    if failure_policy.is_throttled(failure):
         run.left = 0
 
 

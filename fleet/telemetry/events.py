@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from fleet import names
-from fleet.places import label
-from fleet.records import Failure, Order, Place, Trials
+from fleet.model import failure_policy, names
+from fleet.model.placement import label
+from fleet.model.records import Failure, Order, Place, Trials
 from fleet.telemetry import setup, traces
 from fleet.telemetry.fields import LOG, bound
 from fleet.telemetry.metrics import measure
@@ -36,11 +36,13 @@ def activity(name: str, task: Mapping[str, Any]) -> Iterator[None]:
 
 def failed(failure: Failure, what: str = "It fails", event: str = "call.failed") -> None:
     """A call has failed, and its record says what follows."""
-    action, code = failure["action"], failure["code"]
-    level = logging.ERROR if action == "fail_fleet" else logging.WARNING
-    if action == "succeed" or code == _SLOW_IDENTITY:
+    code, level = failure["code"], failure_policy.log_level(failure)
+    if failure_policy.is_done(failure) or code == _SLOW_IDENTITY:
         level = logging.INFO
-    told = {"event": "azure.throttled" if action == "wait" else event, "code": code}
+    told = {
+        "event": "azure.throttled" if failure_policy.is_throttled(failure) else event,
+        "code": code,
+    }
     LOG.log(level, "%s: %s: %s", what, code, failure["message"], extra=told)
     if level > logging.INFO:
         traces.fail(code)

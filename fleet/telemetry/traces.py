@@ -17,8 +17,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode
 
-from fleet import names
-from fleet.records import Order
+from fleet.model import names
+from fleet.model.records import Order
 
 root_ids: ContextVar[tuple[int, int] | None] = ContextVar("powerlift_root_ids", default=None)
 """The trace and span id that the next span must have: the root's."""

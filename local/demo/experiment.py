@@ -51,10 +51,15 @@ def open_store(uri: str) -> Store:
     return Store(uri.replace("postgresql://", "postgresql+psycopg2://", 1), wait_secs=1.0)
 
 
-def create(store: Store, trials: int, name: str = NAME) -> int:
-    """Put data sets, the experiment and its trials into the store. Returns the experiment's id."""
+def add_tasks(store: Store) -> None:
+    """Put scikit-learn's bundled data sets into the store, where they are not there yet."""
     for dataset in _datasets():
         store.create_task_with_data(dataset, exist_ok=True)
+
+
+def create(store: Store, trials: int, name: str = NAME) -> int:
+    """Put data sets, the experiment and its trials into the store. Returns the experiment's id."""
+    add_tasks(store)
     experiment_id = int(
         store.create_experiment(
             name,

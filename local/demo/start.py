@@ -84,7 +84,7 @@ def start(state_dir: Path, time_scale: float, seed: int, faults: Path | None) ->
             with Stack(
                 state_dir, time_scale=time_scale, seed=seed, faults=faults, app_settings=_prices()
             ) as stack:
-                experiment.open_store(stack.db_uri)  # makes Powerlift's tables
+                experiment.add_tasks(experiment.open_store(stack.db_uri))
                 announce(ready, _facts(stack))
                 print(_tour(stack, ready), flush=True)
                 while True:

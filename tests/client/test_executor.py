@@ -21,7 +21,7 @@ import pytest
 from powerlift.bench.store import Store
 from powerlift_fleet import AzureVMFleet, FleetClient, source
 
-from fleet.request import AzureJson, FleetRequest
+from fleet.api.request import AzureJson, FleetRequest
 from local.stack import Stack
 from tests.client.both import Script
 from tests.harness import eventually, experiment, sql

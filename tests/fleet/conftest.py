@@ -21,7 +21,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from fleet.startup import Startup, render
+from fleet.vm.render import Startup, render
 from local.postgres import Postgres
 
 _RECORD = r"""printf '%s\x1f' "$@" >>"$ROOT/${0##*/}.calls"; echo >>"$ROOT/${0##*/}.calls" """

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from fleet import ledger, telemetry
-from fleet.state import standing
+from fleet import telemetry
+from fleet.azure.request_telemetry import kind_of
+from fleet.model import records
+from fleet.model.state import standing
+from fleet.store import vm_records
 from fleet.telemetry.fields import FIELDS, LOG
 from fleet.telemetry.metrics import METRICS
 from fleet.telemetry.setup import named
 from fleet.telemetry.traces import ids_of
-from fleet.telemetry.wire import kind_of
 from tests.fleets import machine, order
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,8 +82,8 @@ def test_without_the_table_a_vm_is_told_of_once_all_the_same(kept: Kept, noted: 
     lived = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "gone"}
     for name in ("permitted_at", "running_at", "gone_at"):
         lived[name] = "2026-01-01T00:01:00Z"
-    record = ledger.record(lived)
-    telemetry.machine_changed(order(), record, ledger.as_noted(record, noted))
+    record = records.stored(lived)
+    telemetry.machine_changed(order(), record, vm_records.as_noted(record, noted))
     marks = {"": 0, "creating": 1, "creating permitted": 2, "running permitted": 3}
     every = ["vm.accepted", "vm.permitted", "vm.running", "vm.gone"]
     assert [vars(one)["event"] for one in kept.records] == every[marks[noted] :]
@@ -90,8 +92,8 @@ def test_without_the_table_a_vm_is_told_of_once_all_the_same(kept: Kept, noted: 
 def test_a_vm_that_stands_as_it_was_noted_is_not_told_of(kept: Kept):
     gone = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "gone"}
     gone |= {"permitted_at": "2026-01-01T00:01:00Z", "gone_at": "2026-01-01T00:02:00Z"}
-    record = ledger.record(gone)
-    telemetry.machine_changed(order(), record, ledger.as_noted(record, standing(gone)))
+    record = records.stored(gone)
+    telemetry.machine_changed(order(), record, vm_records.as_noted(record, standing(gone)))
     assert kept.records == []
 
 

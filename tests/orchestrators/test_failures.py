@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fleet.failures import TABLE
-from fleet.names import runner_id
-from fleet.places import label
+from fleet.azure.error_table import TABLE
+from fleet.model.names import runner_id
+from fleet.model.placement import label
 from local.stack import Stack
 from tests.harness import TERMINAL, Api, experiment, lose_vm, sql, standing, wire
 from tests.orchestrators.failure_cases import (

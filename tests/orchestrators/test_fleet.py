@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet.names import runner_id
+from fleet.model.names import runner_id
 from local.stack import Stack
 from tests.harness import Api, eventually, experiment, lose_vm, sql, standing, wire
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from fleet.names import runner_id
+from fleet.model.names import runner_id
 from local.stack import Stack
 from tests.harness import Api, eventually, experiment, lose_vm, sql, standing
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet.failures import failure
+from fleet.model.failure import failure
 from orchestrators.fleet import run_fleet
 from orchestrators.teardown import PATIENCE, teardown_fleet
 from tests.fleets import fleet_of, order

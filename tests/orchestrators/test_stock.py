@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fleet.failures import failure
+from fleet.model.failure import failure
 from orchestrators.fleet import run_fleet
 from tests.fleets import fleet_of, order
 from tests.orchestrators.play import Played, play

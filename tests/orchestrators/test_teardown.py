@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from activities.leftovers import PER_LOOK
-from fleet import names
+from activities.owned_resources import PER_LOOK
+from fleet.model import names
 from local.stack import Stack
 from tests.harness import Api, eventually, everything, experiment, sql, standing, wire
 from tests.local.azure.driver import CONTRIBUTOR, NETWORK_API, ROLE_API, Driver

@@ -8,8 +8,8 @@ from typing import Any
 import azure.durable_functions as df
 import pytest
 
-from fleet.failures import failure
-from fleet.status import QUIET
+from fleet.api.status import QUIET
+from fleet.model.failure import failure
 from orchestrators.fleet import run_fleet
 from orchestrators.patterns import Context, Steps, attempt, receive, sleep, sleep_unless
 from orchestrators.teardown import teardown_fleet

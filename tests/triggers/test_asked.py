@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from triggers import asked
+from triggers import query_cache
 
 
 class Database:
@@ -37,7 +37,7 @@ def database() -> Database:
 
 async def crowd(database: Database, count: int, key: Callable[[int], Any]) -> list[int]:
     """So many who ask at once."""
-    every = [asyncio.ensure_future(asked.ask(key(n), database.look)) for n in range(count)]
+    every = [asyncio.ensure_future(query_cache.ask(key(n), database.look)) for n in range(count)]
     await asyncio.sleep(0)
     database.answers.set()
     return await asyncio.gather(*every)
@@ -54,20 +54,20 @@ def test_who_asks_for_another_fleet_has_another_answer(database: Database):
 def test_an_answer_is_asked_for_anew_once_it_is_old(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(asked, "FRESH", 0.0)
+    monkeypatch.setattr(query_cache, "FRESH", 0.0)
     database.answers.set()
 
     async def twice() -> list[int]:
-        first = await asked.ask("a fleet", database.look)
+        first = await query_cache.ask("a fleet", database.look)
         await asyncio.sleep(0.01)
-        return [first, await asked.ask("a fleet", database.look)]
+        return [first, await query_cache.ask("a fleet", database.look)]
 
     assert asyncio.run(twice()) == [1, 2]
 
 
 def test_an_error_is_shared_too(database: Database):
     async def both() -> list[Any]:
-        two = (asked.ask("a fleet", database.fail) for _ in range(2))
+        two = (query_cache.ask("a fleet", database.fail) for _ in range(2))
         return list(await asyncio.gather(*two, return_exceptions=True))
 
     assert [str(one) for one in asyncio.run(both())] == ["no answer 1"] * 2
@@ -75,8 +75,8 @@ def test_an_error_is_shared_too(database: Database):
 
 def test_one_who_goes_away_takes_the_answer_from_nobody(database: Database):
     async def leave() -> int:
-        hasty = asyncio.ensure_future(asked.ask("a fleet", database.look))
-        patient = asyncio.ensure_future(asked.ask("a fleet", database.look))
+        hasty = asyncio.ensure_future(query_cache.ask("a fleet", database.look))
+        patient = asyncio.ensure_future(query_cache.ask("a fleet", database.look))
         await asyncio.sleep(0)
         hasty.cancel()
         database.answers.set()
@@ -87,7 +87,7 @@ def test_one_who_goes_away_takes_the_answer_from_nobody(database: Database):
 
 def test_activities_have_threads_of_their_own(database: Database):
     async def beside() -> str:
-        crowd = [asyncio.ensure_future(asked.ask(n, database.look)) for n in range(100)]
+        crowd = [asyncio.ensure_future(query_cache.ask(n, database.look)) for n in range(100)]
         await asyncio.sleep(0)
         try:
             return await asyncio.wait_for(asyncio.to_thread(lambda: "at work"), 10)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import schemathesis
 
-from fleet import openapi
+from fleet.api import openapi
 from local.stack import Stack
 from tests.harness import Api, experiment
 

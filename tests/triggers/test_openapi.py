@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from fleet import openapi
-from fleet.routes import ROUTES
+from fleet.api import openapi
+from fleet.api.routes import ROUTES
 from local.stack import Stack
 
 READ = [route for route in ROUTES if route.method == "GET"]

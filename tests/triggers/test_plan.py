@@ -128,8 +128,8 @@ def test_a_plan_says_what_a_fleet_would_be(planner: Planner):
     }
 
 
-def test_the_example_of_the_readme_answers(planner: Planner):
-    blocks = (ROOT / "README.md").read_text().split("```")
+def test_the_example_of_the_docs_answers(planner: Planner):
+    blocks = (ROOT / "docs" / "request.md").read_text().split("```")
     command = next(block for block in blocks if "/api/plan" in block)
     command = command.replace('"experiment_id": 1', f'"experiment_id": {planner.experiment}')
     given = {**os.environ, "FLEET_URL": planner.stack.url, "FLEET_KEY": planner.stack.key}

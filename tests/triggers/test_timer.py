@@ -16,7 +16,7 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 
-from fleet import names
+from fleet.model import names
 from local.stack import REPOSITORY, Stack
 from tests.harness import Api, eventually, everything, experiment, sql
 from tests.local.azure.driver import CONTRIBUTOR, GROUP, NETWORK_API, ROLE_API, Driver, serve, until

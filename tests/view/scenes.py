@@ -8,7 +8,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fleet.places import label
+from fleet.model.placement import label
 
 Json = dict[str, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet.names import runner_id
+from fleet.model.names import runner_id
 from local.stack import Stack
 from tests.harness import Api, experiment, lose_vm, sql, standing
 from tests.view.conftest import Open, Visit

@@ -9,7 +9,7 @@ from powerlift_fleet.cli.fields import FILE_ONLY, document
 from powerlift_fleet.cli.main import cli
 from powerlift_fleet.errors import ConfigurationError
 
-from fleet.request import FleetRequest
+from fleet.api.request import FleetRequest
 from tests.client.cli.conftest import Command
 
 PASSWORD = "s3cr3t-value"

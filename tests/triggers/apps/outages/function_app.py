@@ -7,7 +7,7 @@ from pathlib import Path
 
 import azure.durable_functions as df
 
-from fleet.database import DatabaseUnreachable
+from fleet.store.database import DatabaseUnreachable
 from triggers import intake, queue
 
 JOURNAL = Path(os.environ["JOURNAL"])

@@ -1,0 +1,1 @@
+"""The contract of both doors: requests, responses, routes and their OpenAPI document."""

@@ -1,0 +1,63 @@
+"""From a request to an order: what the orchestrator gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet.api.request import FleetRequest, scopes_of
+from fleet.model.records import Order
+from fleet.settings import Settings
+
+
+def order_of(request: FleetRequest, settings: Settings, batch_id: int) -> dict[str, Any]:
+    """A request and the deployment's settings as one order; `sealed` and `fingerprint` still empty.
+
+    The caller has checked that subscription, resource group and database are known.
+    """
+    account = request.azure_json
+    order: Order = {
+        "batch_id": batch_id,
+        "experiment_id": request.experiment_id,
+        "n_instances": request.n_instances,
+        "min_instances": request.min_instances,
+        "max_undead": request.max_undead,
+        "timeout": request.timeout,
+        "delete_on_complete": request.delete_on_complete,
+        "resource_uris": scopes_of(request),
+        "subscription_id": account.subscription_id or settings.subscription_id or "",
+        "resource_group": account.resource_group or settings.resource_group or "",
+        "tenant_id": account.tenant_id,
+        "client_id": account.client_id,
+        # The seed's rule. Azure wants an object id here, so client_principal_id is the better way.
+        "client_principal_id": request.client_principal_id or account.client_id,
+        "client_principal_type": request.client_principal_type,
+        "location": request.location,
+        "zones": list(dict.fromkeys(request.zones)),
+        "vm_size": request.vm_size,
+        "priority": request.priority,
+        "fallbacks": [one.model_dump(exclude_none=True) for one in request.fallbacks],
+        "sizes": {},
+        "vm": {
+            "image": {
+                "publisher": request.image_publisher,
+                "offer": request.image_offer,
+                "sku": request.image_sku,
+                "version": request.image_version,
+            },
+            "disk_type": request.disk_type,
+            "max_price": request.max_price,
+            "ephemeral_os_disk": request.ephemeral_os_disk,
+        },
+        "outbound": request.outbound,
+        "subnet_id": request.subnet_id,
+        "ssh_public_key": request.ssh_public_key,
+        "tags": dict(request.tags),
+        "max_lifetime": request.max_lifetime,
+        "observe_seconds": settings.observe_seconds,
+        "writes_per_second": settings.writes_per_second,
+        "owner": settings.owner,
+        "watch_seconds": settings.watch_seconds,
+        "sealed": "",
+        "fingerprint": "",
+    }
+    return dict(order)

@@ -1,0 +1,93 @@
+"""A fleet as the API shows it, from the status of its durable instance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fleet.api.responses import MachineCounts, Shown
+from fleet.model.state import TERMINAL
+
+ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
+"""Runtime statuses of an instance that has not ended."""
+
+QUIET = 60.0
+"""Seconds without an update that mean nothing: a heartbeat, and an activity or the queues' polling."""
+
+
+def answer(
+    instance: Mapping[str, Any],
+    teardown: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> Shown:
+    """A fleet as `GET /fleets/{id}` shows it, without links.
+
+    Takes only named members: the input holds sealed ones. `teardown` is the latest of the fleet, where
+    there was one: a DELETE after the end starts another.
+    """
+    now = now or datetime.now(UTC)
+    shown = _shown(instance, now)
+    if teardown is None or teardown["input"]["keep_machines"] or shown["phase"] not in TERMINAL:
+        return shown
+    if teardown["runtimeStatus"] in ALIVE:
+        return {**shown, "phase": "teardown", "no_news_seconds": no_news(teardown, now)}
+    counts = shown["machines"]
+    return {
+        **shown,
+        "machines": {**counts, "gone": counts["gone"] + counts["running"], "running": 0},
+    }
+
+
+def no_news(instance: Mapping[str, Any], now: datetime) -> int | None:
+    """Seconds since an instance that has not ended was updated; None where that is no longer than usual.
+
+    Each event updates it, those of heartbeats too. So a long silence is that of the host.
+    """
+    silence = (now - datetime.fromisoformat(instance["lastUpdatedTime"])).total_seconds()
+    return int(silence) if instance["runtimeStatus"] in ALIVE and silence > QUIET else None
+
+
+def _shown(instance: Mapping[str, Any], now: datetime) -> Shown:
+    order = instance["input"].get("order", instance["input"])
+    shown = instance.get("customStatus") or {}
+    phase = shown.get("phase", "plan")
+    if instance["runtimeStatus"] in ("Failed", "Terminated", "Canceled") and phase not in TERMINAL:
+        phase = "failed"  # ended from outside: by an operator, or by a fault of ours
+    return {
+        "id": instance["instanceId"],
+        "batch_id": order["batch_id"],
+        "experiment_id": order["experiment_id"],
+        "phase": phase,
+        "machines": shown.get("machines") or _none_yet(order["n_instances"]),
+        "missing": shown.get("missing", {}),
+        "places": shown.get("places", []),
+        "trials": shown.get("trials"),
+        "failures": shown.get("failures", []),
+        "warnings": shown.get("warnings", []),
+        "reason": shown.get("reason"),
+        "created_at": shown.get("created_at") or instance["createdTime"],
+        "updated_at": instance["lastUpdatedTime"],
+        "no_news_seconds": no_news(instance, now),
+        "version": shown.get("version"),
+        "provisioned_at": shown.get("provisioned_at"),
+        "deadline": shown.get("deadline"),
+        "summary": (instance.get("output") or {}).get("summary") if phase in TERMINAL else None,
+    }
+
+
+def _none_yet(wanted: int) -> MachineCounts:
+    return {
+        "wanted": wanted,
+        "accepted": 0,
+        "permitted": 0,
+        "running": 0,
+        "failed": 0,
+        "gone": 0,
+    }
+
+
+def records(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A record per VM (`records.Machine`), as the fleet's last history had begun or ended."""
+    found: list[dict[str, Any]] = (instance.get("output") or instance["input"]).get("machines", [])
+    return found

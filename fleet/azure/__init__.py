@@ -1,0 +1,1 @@
+"""Azure on the wire: credentials, client, bodies, error table, role assignments, owned resources."""

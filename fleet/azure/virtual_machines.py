@@ -1,0 +1,88 @@
+"""A VM between Azure's JSON and our records."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fleet.azure import bodies
+from fleet.azure.bodies import Body
+from fleet.model import names
+from fleet.model.failure import NO_REASON
+from fleet.model.records import Machine, Order, Place
+from fleet.vm.render import Startup, custom_data, render
+
+
+def subnet_id(order: Order, location: str) -> str:
+    """The ARM id of the fleet's subnet there: the user's own, or the region's shared one."""
+    network = names.resource_id(
+        order["subscription_id"],
+        order["resource_group"],
+        "Microsoft.Network/virtualNetworks",
+        names.vnet(location),
+    )
+    return order["subnet_id"] or f"{network}/subnets/{names.subnet(location)}"
+
+
+def nic_id(order: Order, ordinal: int) -> str:
+    name = names.nic(order["batch_id"], ordinal)
+    kind = "Microsoft.Network/networkInterfaces"
+    return names.resource_id(order["subscription_id"], order["resource_group"], kind, name)
+
+
+def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
+    """The VM's custom data (base64). Raises CustomDataTooLarge."""
+    startup = Startup(
+        experiment_id=order["experiment_id"],
+        runner_id=names.runner_id(order["batch_id"], ordinal),
+        uri=uri,
+        timeout=order["timeout"],
+        delete_on_complete=order["delete_on_complete"],
+        subscription_id=order["subscription_id"],
+        resource_group=order["resource_group"],
+        vm_name=names.machine(order["batch_id"], ordinal),
+        resource_manager_endpoint=endpoint,
+    )
+    return custom_data(render(startup))
+
+
+def body(order: Order, ordinal: int, place: Place, uri: str, endpoint: str) -> Body:
+    """The VM's PUT body. The same for the same arguments, so that the PUT can be repeated."""
+    data = startup_data(order, ordinal, uri, endpoint)
+    return bodies.machine(order, ordinal, place, nic_id(order, ordinal), data)
+
+
+def accepted(asked: Machine, vm: Body) -> Machine:
+    """The record once Azure has the VM, from its JSON. Its principal id is None where Azure has not
+    said it yet.
+    """
+    return {
+        **asked,
+        "created_at": created_at(vm),
+        "principal_id": principal_id(vm),
+        "state": "creating",
+    }
+
+
+def principal_id(vm: Body) -> str | None:
+    found: str | None = (vm.get("identity") or {}).get("principalId")
+    return found
+
+
+def created_at(vm: Body) -> str:
+    """When Azure accepted the VM, ISO 8601; now, where it does not say."""
+    return vm["properties"].get("timeCreated") or datetime.now(UTC).isoformat()
+
+
+def failure_in(instance_view: Body) -> tuple[str, str] | None:
+    """Azure's code and words in the instance view of a VM that has failed; None in any other."""
+    for status in instance_view.get("statuses", []):
+        kind, _, rest = status["code"].partition("/")
+        state, _, code = rest.partition("/")
+        if (kind, state.lower()) == ("ProvisioningState", "failed"):
+            return code or "ProvisioningFailed", status.get("message") or NO_REASON
+    return None
+
+
+def provisioning_state(resource: Any) -> str:
+    return str((resource.get("properties") or {}).get("provisioningState", "Unknown"))

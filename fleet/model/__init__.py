@@ -1,0 +1,1 @@
+"""What a fleet is, as pure code: the standard library only, and no I/O."""

@@ -1,0 +1,1 @@
+"""The plan: what can be known before anything is created."""

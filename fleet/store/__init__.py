@@ -1,0 +1,1 @@
+"""The databases: trials, VM records, heartbeats and logs."""

@@ -1,0 +1,154 @@
+"""The OpenAPI document: valid, complete, and of one mind with what validates and what is registered."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from fleet.api import examples, openapi
+from fleet.api.request import RequestRefused, parse
+from fleet.api.routes import ROUTES
+from tests.registered import http_functions
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCUMENT = openapi.document()
+SCHEMAS = DOCUMENT["components"]["schemas"]
+SUBNET = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/n"
+
+
+def validator(name: str) -> Draft202012Validator:
+    reference = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+    return Draft202012Validator(reference)
+
+
+def test_the_document_is_valid_openapi():
+    validate(DOCUMENT)
+
+
+def test_every_registered_function_is_a_route_and_every_route_a_function():
+    # HEAD is answered wherever GET is, and documented once.
+    heads = {"GET": {"GET", "HEAD"}}
+    table = {
+        route.name: (heads.get(route.method, {route.method}), route.path, route.anonymous)
+        for route in ROUTES
+    }
+    assert http_functions() == table
+
+
+def described(schema: Any, where: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(schema, dict):
+        for name, part in schema.get("properties", {}).items():
+            yield f"{where}.{name}", part
+
+
+def test_everything_has_a_description():
+    parts = [(name, schema) for name, schema in SCHEMAS.items()]
+    parts += [pair for name, schema in SCHEMAS.items() for pair in described(schema, name)]
+    assert [where for where, part in parts if not part.get("description")] == []
+
+
+def test_secrets_are_passwords_that_are_written_only():
+    properties = (
+        SCHEMAS["FleetRequest"]["properties"]["uri"],
+        SCHEMAS["AzureJson"]["properties"]["client_secret"],
+    )
+    kinds = [(one["anyOf"][0]["format"], one["anyOf"][0]["writeOnly"]) for one in properties]
+    assert kinds == [("password", True)] * 2
+
+
+@pytest.mark.parametrize("name", [name for name in examples.ANSWERS if name in SCHEMAS])
+def test_the_example_of_an_answer_is_of_its_type(name: str):
+    assert [error.message for error in validator(name).iter_errors(examples.ANSWERS[name])] == []
+
+
+def test_the_version_is_the_projects():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == openapi.VERSION
+
+
+def maybe(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+# fmt: off
+ASKED = st.fixed_dictionaries(
+    {},
+    optional={
+        "experiment_id": maybe(0, 2**31 - 1, 2**31, -1, "1", True, None),
+        "n_instances": maybe(1, 5000, 0, 5001, 2.5, None),
+        "uri": maybe(
+            None, "postgresql://h/d", "POSTGRES+x://u:p@h", "mysql://h/d", "", "postgresql://a b"
+        ),
+        "resource_uris": maybe(
+            None, [], ["/subscriptions/s"], ["/subscriptions/s?x"], ["/subscriptions/a\0"], ["s"]
+        ),
+        "timeout": maybe(None, 0, 0.5, -1, "1"),
+        "azure_json": st.fixed_dictionaries(
+            {},
+            optional={
+                "tenant_id": maybe(None, "contoso.com", "a tenant", ""),
+                "client_id": maybe(None, "app", " "),
+                "client_secret": maybe(None, "s", ""),
+                "resource_group": maybe(None, "g", "g."),
+                "other": maybe(1),
+            },
+        ),
+        "location": maybe(None, "eastus", "East US", ""),
+        "vm_size": maybe("Standard_D2s_v5", "", "a/b", None),
+        "batch_id": maybe(None, 0, 2**63 - 1, 2**63, -1),
+        "ssh_public_key": maybe(None, "ssh-rsa AAAA= me", "ssh-dss AAAA", "ssh-rsa A\nssh-rsa B"),
+        "outbound": maybe("default", "existing", "nat"),
+        "subnet_id": maybe(None, SUBNET, SUBNET + "/x", ""),
+        "zones": maybe([], ["1", "3"], ["4"], "1"),
+        "priority": maybe("Regular", "Spot", "spot"),
+        "fallbacks": maybe(
+            [], [{}], [{"location": "westus"}], [{"priority": "Spot"}], [{"zone": "1"}], [{"x": 1}]
+        ),
+        "max_price": maybe(None, 0.1, 0),
+        "max_lifetime": maybe(1, 0.5, 31 * 24 * 3600, 31 * 24 * 3600 + 1),
+        "min_instances": maybe(1, 0),
+        "tags": st.dictionaries(
+            maybe("a", "powerlift-x", " Powerlift-x", "a/b", "", " "),
+            maybe("", "b", "\n", None),
+            max_size=1,
+        ),
+        "bogus": maybe(1),
+    },
+)
+# fmt: on
+
+
+@settings(max_examples=400, derandomize=True, deadline=None)
+@given(
+    st.builds(
+        lambda asked: {"experiment_id": 1, "n_instances": 2, **asked},
+        ASKED,
+    )
+)
+@example({"experiment_id": 1})
+@example({"experiment_id": 1, "n_instances": 2, "outbound": "existing", "subnet_id": SUBNET})
+@example({"experiment_id": 1, "n_instances": 2, "max_price": 1, "priority": "Spot"})
+@example(
+    {"experiment_id": 1, "n_instances": 2, "max_price": 1, "fallbacks": [{"priority": "Spot"}]}
+)
+def test_the_schema_takes_what_the_app_takes_and_refuses_what_it_refuses(asked: dict[str, Any]):
+    try:
+        parse(asked)
+        taken = True
+    except RequestRefused:
+        taken = False
+    assert validator("FleetRequest").is_valid(asked) == taken
+
+
+def test_another_spelling_of_the_path_costs_next_to_nothing(monkeypatch: pytest.MonkeyPatch):
+    """Anybody may ask for the document, and making it takes long."""
+    monkeypatch.delattr(openapi, "schemas")
+    assert openapi.document("/API")["servers"][0]["url"] == "/API"

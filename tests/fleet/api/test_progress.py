@@ -1,0 +1,181 @@
+"""Which of two records of a VM counts, how fast trials end, and what a fleet costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fleet.api.progress import machines, per_hour, price_of, progress, vm_hours
+from fleet.model.records import stored as record
+from fleet.store.trial_history import Course
+from fleet.store.vm_records import Known, Runner
+from tests.fleets import NOW, SIZE, later, machine, order, place
+
+PRICES = {"standard_d2s_v5": 0.1, "standard_d2s_v5 spot": 0.02, "westus2/standard_d2s_v5": 0.2}
+ZULU = "2026-01-01T00:00:00.000Z"
+
+
+def course(complete: list[int], error: list[int] | None = None, step: float = 60.0) -> Course:
+    """By step, added up; the first is what came before. 10 trials are open."""
+    error = error or [0] * len(complete)
+    trials = {"total": 0, "ready": 6, "running": 4, "complete": 0, "error": 0}
+    return Course(NOW, "mine", trials, step, complete, error)  # type: ignore[arg-type]
+
+
+def shown(*changes: dict[str, Any]) -> list[dict[str, Any]]:
+    every = [{**machine(n, "running"), **one} for n, one in enumerate(changes)]
+    return machines(order(), every, None)
+
+
+def told(course: Course | None, ended: bool = False, **vm: Any) -> dict[str, Any]:
+    """The progress of a fleet of one VM, an hour after it was accepted."""
+    now = NOW + timedelta(hours=1)
+    return progress(order(), course, shown(vm), PRICES, as_of=now, ended=ended)
+
+
+def test_what_the_database_has_is_newer_than_the_history():
+    noted = record(machine(0, "running", running_at=ZULU))
+    (one,) = machines(order(), [machine(0)], Known({0: noted}, {}))
+    assert (one["state"], one["running_at"]) == ("running", ZULU)
+
+
+def test_but_not_where_it_could_not_be_reached():
+    noted = record(machine(0, "creating"))
+    (one,) = machines(order(), [machine(0, "gone", gone_at=ZULU)], Known({0: noted}, {}))
+    assert (one["state"], one["gone_at"]) == ("gone", ZULU)
+
+
+def test_a_failure_counts_more_than_having_run():
+    noted = record(machine(0, "failed", ended_at=ZULU))
+    assert machines(order(), [machine(0, "running")], Known({0: noted}, {}))[0]["state"] == "failed"
+
+
+def test_vms_that_only_the_database_knows_are_shown_in_their_order():
+    known = Known({2: record(machine(2)), 0: record(machine(0))}, {})
+    assert [one["ordinal"] for one in machines(order(), [machine(1)], known)] == [0, 1, 2]
+
+
+def test_a_vm_has_its_own_words_and_trials():
+    known = Known({}, {0: Runner(later(60), later(90), "no more work", 0, 5, 1)})
+    (one,) = machines(order(), [machine(0)], known)
+    assert (one["working_at"], one["ended_at"], one["outcome"], one["trials"]) == (
+        "2026-01-01T00:01:00.000Z",
+        "2026-01-01T00:01:30.000Z",
+        "no more work",
+        {"running": 0, "complete": 5, "error": 1},
+    )
+
+
+def test_a_record_of_the_release_before_has_no_times():
+    before = {name: value for name, value in machine(0).items() if name != "permitted_at"}
+    assert machines(order(), [before], None)[0]["permitted_at"] is None
+
+
+def test_no_identity_is_shown():
+    assert "principal_id" not in shown({})[0]
+
+
+@pytest.mark.parametrize(
+    ("complete", "rate"),
+    [
+        ([0, 0, 0, 0], None),
+        ([0, 0, 0, 2], None),
+        ([0, 3, 6, 9], 180),
+        ([50, 3, 6, 9], 180),
+        ([0, *range(10, 210, 10), *([200] * 20)], None),
+    ],
+    ids=[
+        "none ended",
+        "too few ended",
+        "three a minute",
+        "what came before is not ours",
+        "stopped",
+    ],
+)
+def test_a_rate_is_that_of_the_recent_past(complete: list[int], rate: float | None):
+    assert per_hour(course(complete)) == rate
+
+
+def test_failed_trials_are_done_too():
+    assert per_hour(course([0, 1, 2, 3], [0, 2, 4, 6])) == 180
+
+
+def test_of_a_trials_error_the_end_is_shown():
+    failed = replace(course([0, 3]), why=[("x" * 500 + "the end", 2)])
+    [error] = told(failed)["errors"]
+    assert (len(error["message"]), error["message"][-7:], error["count"]) == (300, "the end", 2)
+
+
+def test_the_expected_end_is_when_the_open_trials_will_be_done():
+    assert told(course([0, 10, 20, 30]))["expected_end"] == "2026-01-01T01:01:00.000Z"
+
+
+def test_a_fleet_that_has_ended_expects_nothing():
+    assert told(course([0, 10, 20, 30]), ended=True)["expected_end"] is None
+
+
+def test_without_a_database_the_money_is_told():
+    body = told(None)
+    assert (body["trials"], body["series"]["complete"], body["cost"]["so_far"]) == (None, [], 0.1)
+
+
+@pytest.mark.parametrize(
+    ("vm", "hours"),
+    [
+        ({}, 1.0),
+        ({"state": "gone", "gone_at": later(1800).isoformat()}, 0.5),
+        ({"state": "failed", "ended_at": later(900).isoformat()}, 0.25),
+        ({"state": "refused", "created_at": ""}, 0.0),
+    ],
+    ids=["lives", "is gone", "failed, and its deletion was not seen", "was never there"],
+)
+def test_a_vm_costs_from_acceptance_to_its_end(vm: dict[str, Any], hours: float):
+    assert sum(one["vm_hours"] for one in vm_hours(shown(vm), NOW + timedelta(hours=1))) == hours
+
+
+def test_hours_are_told_by_place():
+    spot = {"place": place(priority="Spot")}
+    assert [one["living"] for one in vm_hours(shown({}, {}, spot), NOW)] == [2, 1]
+
+
+def test_a_place_is_one_in_whatever_order_its_members_come():
+    """PostgreSQL's jsonb keeps an order of its own."""
+    other = {"place": dict(reversed(place().items()))}
+    assert [one["living"] for one in vm_hours(shown({}, other), NOW)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("where", "price"),
+    [
+        (place(), 0.1),
+        (place(priority="Spot"), 0.02),
+        (place(location="westus2"), 0.2),
+        (place(vm_size="Standard_F2s_v2"), None),
+    ],
+    ids=["size", "spot", "location", "unknown"],
+)
+def test_the_most_exact_price_counts(where: Any, price: float | None):
+    assert price_of(where, PRICES) == price
+
+
+def test_a_place_without_a_price_leaves_no_sum():
+    assert told(course([0, 3]), place=place(vm_size="Standard_F2s_v2"))["cost"] is None
+
+
+def test_money_is_told_by_trial_and_to_the_end():
+    cost = told(course([0, 10, 20, 40], step=900.0))["cost"]
+    # 40 trials in the hour; the last 900 s had 20, so 10 more take 450 s.
+    assert cost == {
+        "currency": "USD",
+        "so_far": 0.1,
+        "per_hour": 0.1,
+        "expected": 0.1125,
+        "per_trial": 0.0025,
+    }
+
+
+def test_the_size_is_that_of_the_fixtures():
+    assert SIZE.lower() in PRICES

@@ -1,0 +1,152 @@
+"""The request model: what it takes, and that it refuses with every fault at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.api.request import BATCH_BITS, RequestRefused, chosen_batch, parse, scopes_of
+
+LEAST = {"experiment_id": 1, "n_instances": 2}
+PASSWORD = "s3cr3t-value"
+
+
+def faults_of(document: Any) -> dict[str, str]:
+    with pytest.raises(RequestRefused) as refused:
+        parse(document)
+    return {fault["pointer"]: fault["detail"] for fault in refused.value.faults}
+
+
+def test_the_least_request_has_the_executors_defaults():
+    request = parse(LEAST)
+    assert (
+        request.vm_size,
+        request.image_offer,
+        request.disk_type,
+        request.delete_on_complete,
+    ) == (
+        "Standard_B16s_v2",
+        "ubuntu-24_04-lts",
+        "Standard_LRS",
+        True,
+    )
+
+
+def test_five_faults_are_told_at_once():
+    document = {
+        "n_instances": 0,
+        "timeout": -1,
+        "uri": "mysql://host/db",
+        "azure_json": {"client_secret": PASSWORD},
+        "vm_sise": "Standard_B2s",
+    }
+    assert set(faults_of(document)) == {
+        "/experiment_id",
+        "/n_instances",
+        "/timeout",
+        "/uri",
+        "/azure_json/client_secret",
+        "/vm_sise",
+    }
+
+
+@pytest.mark.parametrize(
+    ("extra", "pointer"),
+    [
+        ({"experiment_id": True}, "/experiment_id"),
+        ({"n_instances": "2"}, "/n_instances"),
+        ({"n_instances": 5001}, "/n_instances"),
+        ({"timeout": 0}, "/timeout"),
+        ({"batch_id": -1}, "/batch_id"),
+        ({"resource_uris": ["powerlift"]}, "/resource_uris/0"),
+        ({"azure_json": {"subscription_id": "mine"}}, "/azure_json/subscription_id"),
+        ({"azure_json": {"region": "x"}}, "/azure_json/region"),
+        ({"min_instances": 3}, "/min_instances"),
+        ({"max_price": 0.5}, "/max_price"),
+        ({"outbound": "existing"}, "/outbound"),
+        ({"tags": {"a<b": "c"}}, "/tags"),
+        ({"tags": {"POWERLIFT-batch": "8"}}, "/tags"),
+        ({"timeout": float("inf")}, "/timeout"),
+        ({"max_price": float("inf"), "priority": "Spot"}, "/max_price"),
+        ({"zones": ["4"]}, "/zones/0"),
+        ({"ssh_public_key": "ecdsa-sha2-nistp256 AAA"}, "/ssh_public_key"),
+        ({"uri": "postgresql:///name"}, "/uri"),
+        ({"uri": "postgresql://host:notaport/name"}, "/uri"),
+        ({"max_lifetime": 0.5}, "/max_lifetime"),
+        ({"a/b~c": 1}, "/a~1b~0c"),
+    ],
+)
+def test_a_wrong_field_is_named_by_its_json_pointer(extra: dict[str, Any], pointer: str):
+    assert list(faults_of({**LEAST, **extra})) == [pointer]
+
+
+@pytest.mark.parametrize("document", [None, [], "text", 7])
+def test_what_is_no_object_is_refused(document: Any):
+    assert list(faults_of(document)) == [""]
+
+
+@pytest.mark.parametrize("timeout", [None, 1, 7200, 0.5])
+def test_a_timeout_may_be_null_or_any_positive_number(timeout: float | None):
+    assert parse({**LEAST, "timeout": timeout}).timeout == timeout
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_any_postgresql_uri_is_taken(scheme: str):
+    assert parse({**LEAST, "uri": f"{scheme}://u:p@host:5432/name"}).uri is not None
+
+
+def test_no_secret_is_shown():
+    request = parse(
+        {
+            **LEAST,
+            "uri": f"postgresql://u:{PASSWORD}@host/db",
+            "azure_json": {"tenant_id": "t", "client_id": "c", "client_secret": PASSWORD},
+        }
+    )
+    assert PASSWORD not in repr(request) + str(request.model_dump(mode="json"))
+
+
+@given(st.dictionaries(st.text(max_size=8), st.text(alphabet="§", min_size=4, max_size=9)))
+def test_no_fault_repeats_a_value(document: dict[str, str]):
+    assert "§§§§" not in str(list(faults_of(document).values()))
+
+
+def test_scopes_are_each_kept_once_whatever_their_case():
+    uris = ["/subscriptions/a/resourceGroups/b", "/subscriptions/A/resourcegroups/B"]
+    assert scopes_of(parse({**LEAST, "resource_uris": uris})) == uris[:1]
+
+
+def test_an_explicit_batch_wins_over_the_idempotency_key():
+    assert chosen_batch(parse({**LEAST, "batch_id": 7}), "key") == 7
+
+
+def test_the_same_idempotency_key_is_the_same_batch():
+    assert chosen_batch(parse(LEAST), "key") == chosen_batch(parse(LEAST), "key")
+
+
+@given(st.text(min_size=1))
+def test_a_chosen_batch_survives_javascript(key: str):
+    assert 0 <= chosen_batch(parse(LEAST), key) < 2**BATCH_BITS
+
+
+def test_without_a_key_every_batch_is_another():
+    assert chosen_batch(parse(LEAST), None) != chosen_batch(parse(LEAST), None)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["\nforged line"], [f"x{n}" for n in range(50_000)], ["x" * 900_000]],
+    ids=["of lines", "of many", "of a long one"],
+)
+def test_no_name_of_a_field_fills_or_forges_a_log(names: list[str]):
+    with pytest.raises(RequestRefused) as refused:
+        parse({**LEAST, **dict.fromkeys(names, 1)})
+    text = str(refused.value)
+    assert (len(text) < 5_000, text.splitlines(), len(refused.value.faults)) == (
+        True,
+        [text],
+        len(names),
+    )

@@ -1,0 +1,60 @@
+"""A request's JSON is read strictly, and told in words why it is not read."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet.api.request import RequestRefused
+from fleet.api.strict_json import LIMIT, read
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "no JSON"),
+        (b"{", "no JSON"),
+        (b"n_instances=2", "no JSON"),
+        (b"\xff\xfe{\0}\0", "not in UTF-8"),
+        (b'{"timeout": NaN}', "NaN is no number"),
+        (b'{"timeout": -Infinity}', "-Infinity is no number"),
+        (b'{"n_instances": 1, "n_instances": 2}', "more than once: n_instances"),
+        (b'{"azure_json": {"a": 1, "a": 1}}', "more than once: a"),
+        (b'{"location": "\\ud800"}', "half a surrogate pair"),
+        (b'{"\\udc00": 1}', "half a surrogate pair"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b"9" * 10_000, "no JSON"),
+        (b'"' + b"a" * LIMIT + b'"', "larger than"),
+    ],
+)
+def test_what_is_not_read_is_refused_with_the_reason(body: bytes, reason: str):
+    with pytest.raises(RequestRefused, match=reason):
+        read(body)
+
+
+def test_a_refusal_repeats_nothing_of_the_body():
+    with pytest.raises(RequestRefused) as refused:
+        read(b'{"uri": "postgresql://user:s3cr3t@host/db",}')
+    assert "s3cr3t" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        (b'{"a": "\\ud83d\\ude00\\u0000"}', {"a": "\U0001f600\0"}),
+        (b"[2.5, 1e3]", [2.5, 1000]),
+    ],
+)
+def test_what_is_json_is_read(body: bytes, value: object):
+    assert read(body) == value
+
+
+def test_a_whole_number_is_an_integer_however_it_is_written():
+    assert [type(one) for one in read(b"[2, 2.0, 2e0, 2.5, 1e300]")] == [
+        int,
+        int,
+        int,
+        float,
+        float,
+    ]

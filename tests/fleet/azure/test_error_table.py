@@ -1,0 +1,290 @@
+"""What an error becomes: the order of the table, what we keep of Azure's words, and the users' page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
+
+from fleet.azure.error_table import TABLE
+from fleet.azure.errors import describe, explain
+from fleet.model.failure import MESSAGE_LIMIT, Row
+from fleet.model.records import Failure
+from local.azure.weather.catalogue import CATALOGUE
+from tests.local.azure.driver import GROUP, Driver, serve
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs" / "failures.md"
+SECRET = "s3cr3t-value"
+LONG = {"code": "Teapot", "message": "x" * 5000, "status": 418}
+WEATHER = {
+    "faults": [
+        {"on": "vm.get", "match": f"/{name}$", "error": error}
+        for name, error in (("busy", "CrpThrottled"), ("odd", LONG), ("full", "FamilyQuota"))
+    ]
+}
+ENTRA = {
+    "Entra has a fault": {"code": "server_error", "message": "An error.", "status": 503},
+    "Entra throttles": {"code": "busy", "message": "Slow.", "status": 429, "retry_after": 600},
+    "a part is down": {"code": "x", "message": "AADSTS90033: A transient error.", "status": 400},
+    "the app is disabled": {"code": "x", "message": "AADSTS7000112: Disabled.", "status": 400},
+    "a policy": {"code": "x", "message": "AADSTS53003: Blocked by access policies.", "status": 503},
+    "no number": {"code": "invalid_client", "message": "Who are you?", "status": 401},
+}
+"""What Entra answers to the first requests for a token, one after the other."""
+
+
+def met(code: str, status: int, message: str) -> Row:
+    """The row that an answer meets."""
+    return next(row for row in TABLE if row.matches(code, status, message))
+
+
+# Over the wire, by the SDK
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """A simulator that refuses to show three VMs."""
+    state = tmp_path_factory.mktemp("busy")
+    (state / "faults.json").write_text(json.dumps(WEATHER))
+    service, driver = serve(
+        state, "--machines", "none", "--faults", str(state / "faults.json"), OF_THE_HOST="here"
+    )
+    yield driver
+    service.stop()
+
+
+def refusal(driver: Driver, vm: str) -> HttpResponseError:
+    """The error that the SDK makes of a refused GET of a VM."""
+    with pytest.raises(HttpResponseError) as caught:
+        driver.compute().virtual_machines.get(GROUP, vm)
+    return caught.value
+
+
+def test_throttling_without_an_envelope_is_understood(busy: Driver):
+    found = describe(refusal(busy, "busy"))
+    assert (found["code"], found["action"], found["retry_after"]) == (
+        "OperationNotAllowed",
+        "wait",
+        1.0,
+    )
+
+
+def test_the_words_of_throttling_are_azures(busy: Driver):
+    found = describe(refusal(busy, "busy"))
+    assert found["message"] == CATALOGUE["CrpThrottled"].message
+
+
+def test_a_long_message_is_cut(busy: Driver):
+    assert describe(refusal(busy, "odd"))["message"] == "x" * MESSAGE_LIMIT
+
+
+def test_a_label_of_ours_keeps_azures_code_in_the_message(busy: Driver):
+    found = describe(refusal(busy, "full"))
+    assert (found["code"], found["message"][:21]) == (
+        "FamilyQuotaExceeded",
+        "OperationNotAllowed: ",
+    )
+
+
+def test_the_text_of_an_unknown_exception_is_hidden():
+    assert SECRET not in str(describe(ValueError(f"postgresql://u:{SECRET}@h/db")))
+
+
+def test_an_unknown_exception_is_named():
+    found = describe(ZeroDivisionError())
+    assert (found["code"], found["action"]) == ("ZeroDivisionError", "fail_machine")
+
+
+# Tokens
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Failure]]:
+    """What becomes of each of Entra's answers, of a wrong secret, and of none."""
+    state = tmp_path_factory.mktemp("entra")
+    faults = [{"on": "token", "times": 1, "error": error} for error in ENTRA.values()]
+    (state / "faults.json").write_text(json.dumps({"faults": faults}))
+    service, driver = serve(state, "--machines", "none", "--faults", str(state / "faults.json"))
+    secret = driver.ready["client_secret"]
+    found = {name: no_token(driver, secret) for name in ENTRA}
+    yield {**found, "a wrong secret": no_token(driver, "wrong"), "nobody": no_identity()}
+    service.stop()
+
+
+def no_token(driver: Driver, secret: str) -> Failure:
+    """The failure of a request for a token, which is not tried again."""
+    known = driver.ready
+    credential = ClientSecretCredential(
+        known["tenant_id"],
+        known["client_id"],
+        secret,
+        authority=driver.base,
+        disable_instance_discovery=True,
+        connection_verify=known["ca_bundle"],
+        retry_total=0,
+    )
+    return unauthenticated(credential)
+
+
+def no_identity() -> Failure:
+    """The failure of an app that nobody has given an identity."""
+    sources = ("environment", "managed_identity", "workload_identity", "cli", "powershell")
+    others = ("developer_cli", "visual_studio_code", "broker")
+    none = {f"exclude_{source}_credential": True for source in (*sources[1:], *others)}
+    return unauthenticated(DefaultAzureCredential(**none))
+
+
+def unauthenticated(credential: ClientSecretCredential | DefaultAzureCredential) -> Failure:
+    async def ask() -> None:
+        async with credential:
+            await credential.get_token("https://management.azure.com/.default")
+
+    with pytest.raises(ClientAuthenticationError) as caught:
+        asyncio.run(ask())
+    return describe(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "action"),
+    [
+        ("Entra has a fault", "TokenUnavailable", "retry"),
+        ("Entra throttles", "TokenUnavailable", "retry"),
+        ("a part is down", "TokenUnavailable", "retry"),
+        ("nobody", "TokenUnavailable", "retry"),
+        ("the app is disabled", "AuthenticationFailed", "fail_fleet"),
+        ("a policy", "AuthenticationFailed", "fail_fleet"),
+        ("no number", "AuthenticationFailed", "fail_fleet"),
+        ("a wrong secret", "AuthenticationFailed", "fail_fleet"),
+    ],
+)
+def test_a_token_that_may_come_later_ends_no_fleet(
+    refused: dict[str, Failure], name: str, code: str, action: str
+):
+    assert (refused[name]["code"], refused[name]["action"]) == (code, action)
+
+
+def test_entra_is_asked_again_when_it_said(refused: dict[str, Failure]):
+    assert refused["Entra throttles"]["retry_after"] is not None
+
+
+def test_no_vm_is_given_up_for_want_of_a_token(refused: dict[str, Failure]):
+    assert refused["nobody"]["passing"]
+
+
+# The order of the table
+
+QUOTA = "exceeding approved standardDSv5Family Cores quota. Current Limit: {}, Current Usage: 0"
+
+
+def test_too_many_requests_are_no_quota():
+    assert met("OperationNotAllowed", 429, QUOTA.format(10)).action == "wait"
+
+
+def test_a_quota_sends_vms_elsewhere():
+    assert met("OperationNotAllowed", 409, QUOTA.format(10)).action == "move"
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(0, 3600.0), (10, 600.0), (100, 600.0)])
+def test_a_family_without_any_quota_is_left_alone_for_an_hour(limit: int, seconds: float):
+    assert met("OperationNotAllowed", 409, QUOTA.format(limit)).cool_down == seconds
+
+
+def test_a_smaller_size_may_fit_into_what_is_left_of_a_quota():
+    scopes = [met("OperationNotAllowed", 409, QUOTA.format(n)).scope.split() for n in (0, 10)]
+    assert ["vcpus" in scope for scope in scopes] == [False, True]
+
+
+def test_a_vm_that_goes_away_is_no_quota():
+    message = CATALOGUE["MarkedForDeletion"].message
+    assert met("OperationNotAllowed", 409, message).label == "MarkedForDeletion"
+
+
+def test_a_nic_that_is_gone_ends_no_fleet():
+    text = "Resource /s/networkInterfaces/n referenced by resource /s/subnets/v was not found."
+    assert met("InvalidResourceReference", 400, text).action == "replace"
+
+
+def test_a_subnet_that_is_gone_ends_the_fleet():
+    text = "Resource /s/subnets/n referenced by resource /s/networkInterfaces/v was not found."
+    assert met("InvalidResourceReference", 400, text).action == "fail_fleet"
+
+
+def test_no_code_stands_in_two_rows_that_would_both_take_it():
+    plain = [code for row in TABLE if not row.text for code in row.codes]
+    assert [code for code, count in Counter(plain).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_no_vm_that_failed_to_boot_is_waited_for(name: str):
+    entry = CATALOGUE[name]
+    action = explain(entry.code, entry.message)["action"]
+    assert action not in ("succeed", "wait", "retry")
+
+
+# The users' page
+
+DOES = {
+    "wait": "waits as long as Azure says, and asks again",
+    "retry": "asks again after 2, 4, 8, 16 seconds",
+    "succeed": "goes on: it was done before",
+    "replace": "asks for another VM; if that one meets the same, gives it up",
+    "fail_machine": "gives the VM up; after three, asks for no more VMs",
+    "fail_fleet": "asks for no more VMs",
+}
+MEMBERS = {"location": "region", "vm_size": "size", "vcpus": "as many vCPUs or more"}
+SPANS = {600.0: "10 minutes", 3600.0: "1 hour", 86400.0: "24 hours"}
+
+
+def shown(row: Row) -> list[str]:
+    """A row as the page shows it, but for what it means: code, what the app does, what one can do."""
+    given = ", ".join(f"`{code}`" for code in sorted(row.codes))
+    if row.label:
+        given = f"`{row.label}` (Azure: {given})"
+    elif row.statuses:
+        given = "HTTP " + ", ".join(map(str, sorted(row.statuses)))
+    return [given or "any other", _does(row), row.advice]
+
+
+def _does(row: Row) -> str:
+    if row.action != "move":
+        return DOES[row.action]
+    if not row.scope:
+        return "asks for another VM"
+    members = ", ".join(MEMBERS.get(one, one) for one in row.scope.split())
+    again = "; meanwhile one VM at a time, where no other place is open" if row.passing else ""
+    return f"looks elsewhere for {SPANS[row.cool_down]} (same {members}){again}"
+
+
+def rows_of_the_page() -> list[list[str]]:
+    """The cells of the page's first table."""
+    table = PAGE.read_text().partition("## Codes of our own")[0]
+    lines = re.findall(r"^\| (.*) \|$", table, re.MULTILINE)
+    return [[cell.strip() for cell in line.split("|")] for line in lines if "---" not in line][1:]
+
+
+def test_the_page_shows_the_table_as_it_is():
+    told = [[code, does, can] for code, _, does, can in rows_of_the_page()]
+    assert told == [shown(row) for row in TABLE]
+
+
+def test_the_page_says_of_every_row_what_it_means():
+    assert [code for code, means, *_ in rows_of_the_page() if not means] == []
+
+
+def test_the_page_explains_the_codes_of_our_own():
+    source = "".join(
+        path.read_text()
+        for room in ("fleet", "orchestrators")
+        for path in (ROOT / room).glob("*.py")
+    )
+    ours = set(re.findall(r"failure\(\s*\"([A-Z]\w+)\"", source))
+    page = PAGE.read_text()
+    assert (bool(ours), {code for code in ours if f"`{code}`" not in page}) == (True, set())

@@ -1,0 +1,137 @@
+"""Places: the order in which they are wanted, and what a failure in one says about others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet.azure.errors import explain
+from fleet.model.placement import Block, block, choose, label, remember, tiers
+from fleet.model.records import Place
+from tests.fleets import NOW, SIZE, later, machine, order, place
+
+ZONES = ["1", "2", "3"]
+BIG = "Standard_D4s_v5"
+SIZES = {
+    SIZE: {"family": "standardDSv5Family", "vcpus": 2},
+    BIG: {"family": "standardDSv5Family", "vcpus": 4},
+    "Standard_D1": {"family": "standardDSv5Family", "vcpus": 1},
+    "Standard_F2s_v2": {"family": "standardFSv2Family", "vcpus": 2},
+}
+QUOTA = "Operation could not be completed as it results in exceeding approved {} quota. {}"
+FAMILY = QUOTA.format("standardDSv5Family Cores", "{}")
+REGION = QUOTA.format("Total Regional Cores", "Current Limit: 4")
+
+
+def after(code: str, where: Place, text: str = "", **changes: Any) -> list[Block]:
+    return [block(where, explain(code, text), SIZES, NOW)]  # type: ignore[arg-type]
+
+
+def open_ones(blocks: list[Block], count: int = 1, **changes: Any) -> list[str]:
+    asked = order(sizes=SIZES, **changes)
+    return [label(one) for one in choose(asked, blocks, [], count, NOW)]
+
+
+def test_zones_come_first_then_the_fallbacks_in_their_order():
+    fallbacks = [{"vm_size": BIG}, {"location": "westus2"}, {"zone": "2", "priority": "Spot"}]
+    found = [
+        [label(one) for one in tier] for tier in tiers(order(zones=["1", "2"], fallbacks=fallbacks))
+    ]
+    assert found == [
+        [f"eastus/1 {SIZE}", f"eastus/2 {SIZE}"],
+        [f"eastus/1 {BIG}", f"eastus/2 {BIG}"],
+        [f"westus2 {SIZE}"],
+        [f"eastus/2 {SIZE} Spot"],
+    ]
+
+
+def test_no_place_is_named_twice():
+    asked = order(zones=["1"], fallbacks=[{"zone": "1"}, {"zone": "2"}, {"location": "eastus"}])
+    assert [[one["zone"] for one in tier] for tier in tiers(asked)] == [["1"], ["2"]]
+
+
+def test_vms_are_dealt_evenly_over_the_zones():
+    living = [machine(0, place=place("1")), machine(1, place=place("1"))]
+    chosen = choose(order(zones=ZONES), [], living, 4, NOW)
+    assert sorted(str(one["zone"]) for one in chosen) == ["2", "2", "3", "3"]
+
+
+def test_the_size_changes_only_where_the_request_asks_for_it():
+    blocks = after("SkuNotAvailable", place())
+    assert open_ones(blocks) == []
+
+
+def test_a_fallback_serves_when_the_place_before_is_closed():
+    blocks = after("SkuNotAvailable", place())
+    assert open_ones(blocks, fallbacks=[{"vm_size": "Standard_F2s_v2"}]) == [
+        "eastus Standard_F2s_v2"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "still_open"),
+    [
+        ("SkuNotAvailable", "", "2 3 big small other west spot"),
+        ("NotAvailableForSubscription", "", "2 3 big small other west"),
+        ("ZonalAllocationFailed", "", "2 3 big small other west"),
+        ("OverconstrainedZonalAllocationRequest", "", "2 3 big small other west spot"),
+        ("OverconstrainedAllocationRequest", "", "big small other west spot"),
+        ("OperationNotAllowed", FAMILY.format("Current Limit: 4"), "small other west spot"),
+        ("OperationNotAllowed", FAMILY.format("Current Limit: 0"), "other west spot"),
+        ("OperationNotAllowed", REGION, "west spot"),
+        ("SubnetIsFull", "", "west"),
+    ],
+)
+def test_a_failure_closes_what_shares_its_cause(code: str, text: str, still_open: str):
+    others = {
+        "2": place("2"),
+        "3": place("3"),
+        "big": place("1", vm_size=BIG),
+        "small": place("1", vm_size="Standard_D1"),
+        "other": place("1", vm_size="Standard_F2s_v2"),
+        "west": place("1", location="westus2"),
+        "spot": place("1", priority="Spot"),
+    }
+    blocks = after(code, place("1"), text)
+    found = {
+        name
+        for name, one in others.items()
+        if choose(
+            order(zones=[one["zone"]], location=one["location"], vm_size=one["vm_size"],
+                  priority=one["priority"], sizes=SIZES),
+            [{**each, "passing": False} for each in blocks], [], 1, NOW,
+        )
+    }  # fmt: skip
+    assert found == set(still_open.split())
+
+
+def test_a_place_is_open_again_after_its_cool_down():
+    blocks = after("SkuNotAvailable", place())
+    chosen = choose(order(), blocks, [], 1, later(3600))
+    assert [label(one) for one in chosen] == [f"eastus {SIZE}"]
+
+
+def test_a_repeated_failure_is_remembered_once():
+    (first,), (second,) = after("SkuNotAvailable", place()), after("SkuNotAvailable", place())
+    assert remember([first], second) == [second]
+
+
+def test_with_no_place_open_the_longest_untried_is_tried_by_one_vm():
+    blocks = [
+        block(place(zone), explain("ZonalAllocationFailed", ""), {}, later(at))
+        for zone, at in (("1", 20), ("2", 10), ("3", 30))
+    ]
+    asked = order(zones=ZONES)
+    assert [one["zone"] for one in choose(asked, blocks, [], 2, later(40))] == ["2", "1"]
+
+
+def test_where_a_vm_is_on_trial_no_other_is_tried():
+    blocks = after("ZonalAllocationFailed", place("1"))
+    living = [machine(0, place=place("1"))]
+    assert choose(order(zones=["1"], sizes=SIZES), blocks, living, 5, NOW) == []
+
+
+def test_what_a_quota_forbids_is_not_tried():
+    blocks = after("OperationNotAllowed", place(), REGION)
+    assert open_ones(blocks, 5) == []

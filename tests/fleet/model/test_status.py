@@ -1,0 +1,143 @@
+"""What a fleet shows of itself, however much there is to say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fleet.api.status import answer
+from fleet.model.failure import failure
+from fleet.model.placement import block
+from fleet.model.state import FleetState
+from fleet.model.status import LONGEST, custom_status, why_no_more
+from tests.fleets import NOW, fleet_of, later, order, place
+
+
+def crowded(
+    places: int = 40, codes: int = 5, warnings: int = 30, failures: int = 100
+) -> FleetState:
+    """A fleet that has met a lot, in many words; what came first was most frequent."""
+    fleet = fleet_of("running", created_at="2026-01-01T00:00:00.000000Z")
+    for at in range(places):
+        failed = {f"SomeCodeOfAzures{code:03}": 5 for code in range(codes)}
+        label = f"eastus{at}/1 Standard_D2s_v5 Spot"
+        fleet.tallies[label] = {"accepted": 7, "failed": failed}
+    fleet.warnings = [f"check {at}: {'long ' * 100}" for at in range(warnings)]
+    for at in range(failures):
+        why = failure(f"SomeFailure{at:03}", "m" * 400, "fail_machine", "a" * 100)
+        for _ in range(2 if at < 3 else 1):
+            fleet.note(why, "gave this VM up")
+    fleet.reason = failure("SomeFailure000", "r" * 5000, "fail_fleet", "a" * 2000)
+    return fleet
+
+
+def size(shown: dict[str, Any]) -> int:
+    return len(json.dumps(shown))
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        crowded(),
+        crowded(codes=3000),
+        crowded(places=1, warnings=1, failures=1),
+        crowded(places=0, warnings=0),
+    ],
+    ids=["much of all", "many codes", "one of each", "failures alone"],
+)
+def test_the_status_fits_whatever_comes(fleet: FleetState):
+    assert size(custom_status(fleet)) <= LONGEST
+
+
+def test_the_words_are_cut_where_nothing_is_left_to_drop():
+    fleet = crowded(1, 1, 1, 1)
+    fleet.failures["SomeFailure000"]["message"] = "m" * 9000
+    shown = custom_status(fleet)
+    assert (size(shown) <= LONGEST, shown["created_at"]) == (True, fleet.order["created_at"])
+
+
+def test_one_of_each_part_stays():
+    shown = custom_status(crowded(codes=3000))
+    assert [len(shown[part]) > 0 for part in ("warnings", "places", "failures")] == [True] * 3
+
+
+def test_warnings_go_before_places_and_places_before_failures():
+    shown = custom_status(crowded())
+    lengths = [len(shown[part]) for part in ("warnings", "places", "failures")]
+    assert (lengths[0], lengths[2]) == (1, 8)
+
+
+def test_the_most_frequent_failures_stay():
+    shown = custom_status(crowded())
+    assert [one["code"] for one in shown["failures"]][:3] == [
+        "SomeFailure000",
+        "SomeFailure001",
+        "SomeFailure002",
+    ]
+
+
+def test_a_warning_is_cut():
+    assert len(custom_status(crowded())["warnings"][0]) == 200
+
+
+def test_what_fits_is_shown_as_it_is():
+    fleet = fleet_of("running")
+    fleet.warnings = ["burstable: a B size."]
+    fleet.reason = failure("Code", "m" * 300, "fail_fleet", "advice")
+    shown = custom_status(fleet)
+    assert (shown["warnings"], shown["reason"]) == (fleet.warnings, fleet.reason)
+
+
+def test_the_codes_that_count_least_are_counted_together():
+    fleet = fleet_of("running")
+    fleet.given_up = {f"Code{at:02}": 100 - at for at in range(14)}
+    shown = custom_status(fleet)["missing"]
+    assert (len(shown), shown["Code00"], shown["others"]) == (13, 100, 88 + 87)
+
+
+def test_the_latest_refusal_says_why_no_more_are_asked_for():
+    fleet = fleet_of("running")
+    for seconds, code in ((0, "SkuNotAvailable"), (900, "AllocationFailed"), (60, "SpotEvicted")):
+        why = {**failure(code, "", "move", ""), "scope": "location", "cool_down": 60.0}
+        fleet.blocks.append(block(place(), why, order()["sizes"], later(seconds)))  # type: ignore[arg-type]
+    assert (fleet.blocks[0]["since"], why_no_more(fleet)) == (NOW.isoformat(), "AllocationFailed")
+
+
+def instance(state: str, **changes: Any) -> dict[str, Any]:
+    """A fleet's durable instance, which was last updated at NOW."""
+    usual = {
+        "runtimeStatus": state,
+        "instanceId": "fleet-7",
+        "input": dict(order()),
+        "output": None,
+    }
+    status = {"phase": "watch" if state == "Running" else "done"}
+    times = {"createdTime": NOW.isoformat(), "lastUpdatedTime": NOW.isoformat()}
+    return {**usual, **times, "customStatus": status, **changes}
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "told"),
+    [("Running", 31, None), ("Running", 80.5, 80), ("Pending", 80, 80), ("Completed", 999, None)],
+)
+def test_a_fleet_without_news_says_for_how_long(state: str, seconds: float, told: int | None):
+    assert answer(instance(state), now=later(seconds))["no_news_seconds"] == told
+
+
+def test_a_teardown_after_the_end_has_news_of_its_own():
+    task = {"order": order(), "keep_machines": False}
+    teardown = instance("Running", input=task, lastUpdatedTime=later(100).isoformat())
+    told = [
+        answer(instance("Completed"), teardown, later(seconds))["no_news_seconds"]
+        for seconds in (130, 190)
+    ]
+    assert told == [None, 90]
+
+
+def test_the_version_is_shown():
+    fleet = fleet_of("running")
+    fleet.version = "1.0"
+    shown = answer(instance("Running", customStatus=custom_status(fleet)))
+    assert shown["version"] == "1.0"

@@ -1,0 +1,479 @@
+"""What a plan makes of Azure's answers, as Azure sends them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ServiceRequestError
+
+from fleet.model.records import Order
+from fleet.preflight.inventory import Missing, Network, Region, Survey, scopes
+from fleet.preflight.plan import ANYWHERE, LOCATED, Check, judge
+from fleet.store.database import DatabaseUnreachable
+
+S = "/subscriptions/941eb251-27ab-53dd-b1e0-b1ca8fecaab2"
+GROUP = f"{S}/resourceGroups/powerlift"
+VNET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks"
+OURS = f"{VNET}/powerlift-vnet-eastus/subnets/powerlift-subnet-eastus"
+THEIRS = f"{VNET}/theirs/subnets/s"
+STORAGE = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/one"
+OWNER = {"actions": ["*"], "notActions": [], "dataActions": [], "notDataActions": []}
+CONTRIBUTOR = {
+    "actions": ["*"],
+    "notActions": [
+        "Microsoft.Authorization/*/Delete",
+        "Microsoft.Authorization/*/Write",
+        "Microsoft.Authorization/elevateAccess/Action",
+    ],
+}
+NO_ANSWER = Missing(ServiceRequestError("no answer"))
+
+
+def order(**changes: Any) -> Order:
+    """An order of ten VMs of two vCPUs each."""
+    usual: dict[str, Any] = {
+        "batch_id": 1,
+        "experiment_id": 1,
+        "n_instances": 10,
+        "min_instances": 2,
+        "resource_uris": [],
+        "subscription_id": S.rpartition("/")[2],
+        "resource_group": "powerlift",
+        "client_principal_id": None,
+        "client_principal_type": "User",
+        "location": "eastus",
+        "zones": [],
+        "vm_size": "Standard_D2s_v5",
+        "priority": "Regular",
+        "fallbacks": [],
+        "vm": {"ephemeral_os_disk": False},
+        "outbound": "existing" if changes.get("subnet_id") else "default",
+        "subnet_id": None,
+    }
+    made: Any = {**usual, **changes}
+    return made  # type: ignore[no-any-return]
+
+
+def sku(name: str = "Standard_D2s_v5", family: str = "standardDSv5Family", **more: Any) -> Any:
+    can = {"vCPUs": "2", "LowPriorityCapable": "True", "EphemeralOSDiskSupported": "False"}
+    capabilities = {**can, **more.pop("capabilities", {})}
+    return {
+        "resourceType": "virtualMachines",
+        "name": name,
+        "family": family,
+        "locations": ["eastus"],
+        "locationInfo": [{"location": "eastus", "zones": ["1", "2"]}],
+        "capabilities": [{"name": name, "value": value} for name, value in capabilities.items()],
+        "restrictions": [],
+        **more,
+    }
+
+
+def restriction(kind: str, **info: list[str]) -> Any:
+    return {
+        "type": kind,
+        "values": ["eastus"],
+        "restrictionInfo": info,
+        "reasonCode": "NotAvailableForSubscription",
+    }
+
+
+def usages(**rest: int | None) -> list[Any]:
+    """Quotas of 100 of which so much is left; None leaves one out."""
+    names = {"cores": 100, "standardDSv5Family": 100, "lowPriorityCores": 100, **rest}
+    return [
+        {"limit": 100, "currentValue": 100 - left, "name": {"value": name}, "unit": "Count"}
+        for name, left in {**names, "virtualMachines": 100}.items()
+        if left is not None
+    ]
+
+
+def network(subnet_id: str, used: int = 0, **properties: Any) -> Network:
+    """A network of one subnet with 11 addresses."""
+    subnet = {"id": subnet_id, "name": "s", "properties": properties}
+    usage = {"id": subnet_id, "currentValue": float(used), "limit": 11.0}
+    return Network({"location": "eastus", "properties": {"subnets": [subnet]}}, [usage])
+
+
+def region(**changes: Any) -> Region:
+    return Region(**{"skus": [sku()], "usages": usages(), "network": None, **changes})
+
+
+def survey(asked: Order | None = None, **changes: Any) -> Survey:
+    """A survey in which all is well."""
+    asked = asked or order()
+    usual: dict[str, Any] = {
+        "group": {"name": "powerlift", "location": "eastus"},
+        "trials": {"total": 50, "ready": 49, "running": 1, "complete": 0, "error": 0},
+        "regions": {"eastus": region()},
+        "permissions": {scope: [OWNER] for scope in scopes(asked)},
+        "assignments": 1,
+        "custom_data_fault": None,
+        "neighbour": None,
+    }
+    return Survey(order=asked, **{**usual, **changes})
+
+
+def found(seen: Survey, name: str) -> list[Check]:
+    return [check for check in judge(seen)["checks"] if check["name"] == name]
+
+
+def one(seen: Survey, name: str) -> Check:
+    (check,) = found(seen, name)
+    return check
+
+
+def statuses(seen: Survey, name: str) -> list[str]:
+    return [check["status"] for check in found(seen, name)]
+
+
+def test_where_all_is_well_every_check_says_so():
+    assert {check["status"] for check in judge(survey())["checks"]} == {"ok"}
+
+
+def test_every_check_is_in_its_page():
+    page = (Path(__file__).parents[3] / "docs" / "plan.md").read_text()
+    assert [name for name in {**ANYWHERE, **LOCATED} if f"| `{name}` |" not in page] == []
+
+
+def test_what_was_left_open_is_resolved():
+    assert judge(survey())["resolved"] == {
+        "location": "eastus",
+        "n_instances": 10,
+        "sizes": {"Standard_D2s_v5": {"family": "standardDSv5Family", "vcpus": 2}},
+    }
+
+
+def test_a_fault_is_a_failure_of_the_fleet_with_its_code_and_advice():
+    (fault,) = judge(survey(trials=None))["faults"]
+    assert (fault["code"], fault["action"], bool(fault["advice"])) == (
+        "ExperimentNotFound",
+        "fail_fleet",
+        True,
+    )
+
+
+def test_nothing_that_could_not_be_seen_is_a_fault():
+    blind = region(skus=NO_ANSWER, usages=NO_ANSWER, network=NO_ANSWER)
+    seen = survey(
+        group=NO_ANSWER,
+        trials=NO_ANSWER,
+        regions={"eastus": blind},
+        permissions={GROUP: NO_ANSWER},
+        assignments=NO_ANSWER,
+    )
+    plan = judge(seen)
+    assert plan["faults"] == []
+    assert {check["name"] for check in plan["checks"] if check["status"] == "unknown"} == {
+        "resource_group",
+        "trials",
+        "rights",
+        "role_assignments",
+        "sizes",
+        "quota",
+        "subnet",
+        "addresses",
+    }
+
+
+def test_without_a_location_what_depends_on_it_is_unknown():
+    seen = survey(order(location=None), regions={})
+    assert {c["name"] for c in judge(seen)["checks"] if c["status"] == "unknown"} == {
+        "sizes",
+        "burstable",
+        "quota",
+        "subnet",
+        "addresses",
+    }
+
+
+# Trials
+
+
+def trials(ready: int, running: int = 0) -> dict[str, int]:
+    return {"total": 50, "ready": ready, "running": running, "complete": 0, "error": 0}
+
+
+@pytest.mark.parametrize(
+    ("left", "expected", "made"),
+    [
+        (trials(10), "ok", 10),
+        (trials(6, 4), "ok", 10),
+        (trials(6), "warning", 6),
+        (trials(1), "warning", 1),  # min_instances is 2: it is lowered too
+        (trials(0), "fault", 1),
+        (None, "fault", 10),
+    ],
+)
+def test_no_more_vms_are_made_than_trials_are_left(left: Any, expected: str, made: int):
+    seen = survey(trials=left)
+    assert (one(seen, "trials")["status"], seen.wanted) == (expected, made)
+
+
+def test_a_database_that_does_not_answer_is_a_fault():
+    seen = survey(trials=Missing(DatabaseUnreachable("The database does not answer.")))
+    assert [fault["code"] for fault in judge(seen)["faults"]] == ["DatabaseUnreachable"]
+
+
+def test_custom_data_that_is_too_large_is_a_fault():
+    assert one(survey(custom_data_fault="It is too large."), "custom_data")["status"] == "fault"
+
+
+def test_a_batch_whose_runner_ids_another_has_is_refused():
+    [fault] = judge(survey(neighbour=7))["faults"]
+    assert (fault["code"], "Batch 7" in fault["message"]) == ("RunnerIdsTaken", True)
+
+
+# Quotas
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ({}, "ok"),
+        ({"standardDSv5Family": 20}, "ok"),
+        ({"standardDSv5Family": 14}, "warning"),
+        ({"cores": 14}, "warning"),
+        ({"standardDSv5Family": 3}, "fault"),
+        ({"cores": 0}, "fault"),
+        ({"cores": -4}, "fault"),  # a limit lowered below what runs
+        ({"lowPriorityCores": 0}, "ok"),
+        ({"standardDSv5Family": None}, "unknown"),
+        ({"standardDSv5Family": None, "cores": 14}, "warning"),
+    ],
+)
+def test_quotas_are_counted_in_vcpus(rest: dict[str, int | None], expected: str):
+    seen = survey(regions={"eastus": region(usages=usages(**rest))})
+    assert statuses(seen, "quota") == [expected]
+
+
+def test_the_answer_has_the_numbers_that_it_counted_with():
+    seen = survey(regions={"eastus": region(usages=usages(standardDSv5Family=14))})
+    assert one(seen, "quota")["detail"] == (
+        "7 of 10 VMs fit: standardDSv5Family in eastus has 14 of 100 left,"
+        " a Standard_D2s_v5 takes 2"
+    )
+
+
+def test_a_family_is_found_under_stray_spaces_and_in_other_letters():
+    stray = {"limit": 100, "currentValue": 86, "name": {"value": " StandardDsv5Family"}}
+    other = [*usages(standardDSv5Family=None), stray]
+    seen = survey(regions={"eastus": region(usages=other)})
+    assert one(seen, "quota")["detail"].startswith("7 of 10 VMs fit")
+
+
+def test_spot_has_a_quota_of_its_own():
+    spot = order(priority="Spot")
+    rest = usages(cores=0, standardDSv5Family=0, lowPriorityCores=14)
+    seen = survey(spot, regions={"eastus": region(usages=rest)})
+    assert one(seen, "quota")["detail"].startswith("7 of 10 VMs fit: lowPriorityCores")
+
+
+def test_places_of_one_family_share_its_quota():
+    asked = order(fallbacks=[{"vm_size": "Standard_D4s_v5"}])
+    skus = [sku(), sku("Standard_D4s_v5", capabilities={"vCPUs": "4"})]
+    seen = survey(
+        asked, regions={"eastus": region(skus=skus, usages=usages(standardDSv5Family=15))}
+    )
+    assert one(seen, "quota")["detail"].startswith("7 of 10 VMs fit")
+
+
+def test_places_of_two_families_share_their_region():
+    asked = order(fallbacks=[{"vm_size": "Standard_F2s_v2"}])
+    skus = [sku(), sku("Standard_F2s_v2", "standardFSv2Family")]
+    rest = usages(cores=16, standardDSv5Family=10, standardFSv2Family=10)
+    seen = survey(asked, regions={"eastus": region(skus=skus, usages=rest)})
+    assert one(seen, "quota")["detail"].startswith("8 of 10 VMs fit")
+
+
+def test_a_fallback_takes_what_the_first_place_cannot():
+    asked = order(fallbacks=[{"location": "westus"}])
+    regions = {"eastus": region(usages=usages(cores=4)), "westus": region()}
+    assert statuses(survey(asked, regions=regions), "quota") == ["ok"]
+
+
+def test_a_place_that_the_skus_rule_out_counts_for_nothing():
+    asked = order(fallbacks=[{"location": "westus"}])
+    closed = sku(restrictions=[restriction("Location", locations=["eastus"])])
+    regions = {"eastus": region(skus=[closed]), "westus": region(usages=usages(cores=14))}
+    assert one(survey(asked, regions=regions), "quota")["detail"].startswith("7 of 10 VMs fit")
+
+
+def test_quotas_are_told_even_where_no_place_is_open():
+    closed = sku(restrictions=[restriction("Location", locations=["eastus"])])
+    seen = survey(regions={"eastus": region(skus=[closed], usages=usages(cores=0))})
+    codes = [fault["code"] for fault in judge(seen)["faults"]]
+    assert codes == ["SizeNotAvailable", "QuotaTooSmall"]
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("changes", "offer", "expected"),
+    [
+        ({}, [sku()], "ok"),
+        ({"vm_size": "standard_d2s_V5"}, [sku()], "ok"),
+        ({}, [], "fault"),
+        ({"vm_size": "Standard_Nope"}, [sku()], "fault"),
+        ({"zones": ["1", "2"]}, [sku()], "ok"),
+        ({"zones": ["1", "3"]}, [sku()], "warning"),
+        ({"zones": ["3"]}, [sku()], "fault"),
+        ({}, [sku(restrictions=[restriction("Location", locations=["EastUS"])])], "fault"),
+        ({}, [sku(restrictions=[restriction("Zone", zones=["1"])])], "ok"),
+        ({"zones": ["1", "2"]}, [sku(restrictions=[restriction("Zone", zones=["1"])])], "warning"),
+        ({"zones": ["1"]}, [sku(restrictions=[restriction("Zone", zones=["1"])])], "fault"),
+        ({"priority": "Spot"}, [sku()], "ok"),
+        ({"priority": "Spot"}, [sku(capabilities={"LowPriorityCapable": "False"})], "fault"),
+        ({"vm": {"ephemeral_os_disk": True}}, [sku()], "fault"),
+        ({"fallbacks": [{"vm_size": "Standard_Nope"}]}, [sku()], "warning"),
+    ],
+)
+def test_the_skus_say_where_a_size_can_be_had(
+    changes: dict[str, Any], offer: list[Any], expected: str
+):
+    seen = survey(order(**changes), regions={"eastus": region(skus=offer)})
+    assert one(seen, "sizes")["status"] == expected
+
+
+def test_a_place_that_is_ruled_out_is_named_with_the_reason():
+    closed = sku(restrictions=[restriction("Zone", zones=["1"])])
+    seen = survey(order(zones=["1", "2"]), regions={"eastus": region(skus=[closed])})
+    assert one(seen, "sizes")["detail"] == (
+        "eastus/1 Standard_D2s_v5: restricted (NotAvailableForSubscription)"
+    )
+
+
+def test_a_burstable_size_is_a_warning_and_no_more():
+    size = sku("Standard_B16s_v2", "standardBsv2Family")
+    regions = {"eastus": region(skus=[size], usages=usages(standardBsv2Family=100))}
+    seen = survey(order(vm_size="Standard_B16s_v2"), regions=regions)
+    assert (one(seen, "burstable")["status"], judge(seen)["faults"]) == ("warning", [])
+
+
+# Networks
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ({}, "ok"),
+        ({"defaultOutboundAccess": True}, "ok"),
+        ({"defaultOutboundAccess": False, "natGateway": {"id": "n"}}, "ok"),
+        ({"defaultOutboundAccess": False, "routeTable": {"id": "r"}}, "unknown"),
+    ],
+)
+@pytest.mark.parametrize("subnet_id", [None, THEIRS])
+def test_a_subnet_that_stands_says_whether_it_leads_out(
+    subnet_id: str | None, properties: dict[str, Any], expected: str
+):
+    standing = network(subnet_id or OURS, **properties)
+    seen = survey(order(subnet_id=subnet_id), regions={"eastus": region(network=standing)})
+    assert one(seen, "subnet")["status"] == expected
+
+
+@pytest.mark.parametrize(("subnet_id", "expected"), [(None, "fault"), (THEIRS, "warning")])
+def test_a_private_subnet_has_no_way_out_unless_its_owner_knows_one(
+    subnet_id: str | None, expected: str
+):
+    standing = network(subnet_id or OURS, defaultOutboundAccess=False)
+    seen = survey(order(subnet_id=subnet_id), regions={"eastus": region(network=standing)})
+    assert one(seen, "subnet")["status"] == expected
+
+
+@pytest.mark.parametrize(
+    ("used", "expected"), [(0, "ok"), (1, "ok"), (2, "warning"), (9, "warning"), (10, "fault")]
+)
+@pytest.mark.parametrize("subnet_id", [None, THEIRS])
+def test_a_subnet_that_stands_needs_free_addresses(subnet_id: str | None, used: int, expected: str):
+    standing = network(subnet_id or OURS, used)
+    seen = survey(order(subnet_id=subnet_id), regions={"eastus": region(network=standing)})
+    assert one(seen, "addresses")["status"] == expected
+
+
+def test_addresses_that_azure_does_not_tell_are_unknown():
+    standing = replace(network(OURS), usages=NO_ANSWER)
+    seen = survey(regions={"eastus": region(network=standing)})
+    assert one(seen, "addresses")["status"] == "unknown"
+
+
+def test_a_subnet_of_the_user_must_be_there():
+    seen = survey(order(subnet_id=THEIRS))
+    assert [fault["code"] for fault in judge(seen)["faults"]] == ["SubnetNotFound"]
+
+
+def test_a_subnet_of_the_user_must_be_where_the_vms_are():
+    standing = replace(network(THEIRS), body={**network(THEIRS).body, "location": "West US"})
+    seen = survey(order(subnet_id=THEIRS), regions={"eastus": region(network=standing)})
+    assert [fault["code"] for fault in judge(seen)["faults"]] == ["SubnetElsewhere"]
+
+
+# Rights
+
+
+VM_ROLE = {"actions": ["microsoft.compute/virtualmachines/*"], "notActions": []}
+ACCESS = {"actions": ["*/read", "Microsoft.Authorization/*"], "notActions": []}
+NO_NETWORKS = {"actions": ["*"], "notActions": ["Microsoft.Network/virtualNetworks/write"]}
+
+
+@pytest.mark.parametrize(
+    ("roles", "missing"),
+    [
+        ([OWNER], None),
+        ([CONTRIBUTOR, ACCESS], None),
+        ([CONTRIBUTOR], "Microsoft.Authorization/roleAssignments/{write,delete}"),
+        ([NO_NETWORKS], "Microsoft.Network/virtualNetworks/{write}"),
+        (
+            [VM_ROLE, ACCESS],
+            "Microsoft.Compute/disks/{delete}, "
+            "Microsoft.Network/networkInterfaces/{write,delete,join/action}, "
+            "Microsoft.Network/virtualNetworks/{write,subnets/join/action}",
+        ),
+    ],
+)
+def test_rights_that_are_missing_are_named_with_their_scope(roles: list[Any], missing: str | None):
+    details = [
+        check["detail"]
+        for check in found(survey(permissions={GROUP: roles}), "rights")
+        if check["status"] == "fault"
+    ]
+    assert details == ([f"Not allowed at {GROUP}: {missing}"] if missing else [])
+
+
+def test_a_network_that_stands_need_not_be_written():
+    seen = survey(
+        regions={"eastus": region(network=network(OURS))}, permissions={GROUP: [NO_NETWORKS]}
+    )
+    assert statuses(seen, "rights") == ["ok"]
+
+
+def test_each_resource_uri_needs_the_right_to_assign_roles():
+    seen = survey(
+        order(resource_uris=[STORAGE]), permissions={GROUP: [OWNER], STORAGE: [CONTRIBUTOR]}
+    )
+    assert one(seen, "rights")["detail"] == (
+        f"Not allowed at {STORAGE}: Microsoft.Authorization/roleAssignments/{{write,delete}}"
+    )
+
+
+def test_a_subnet_of_the_user_needs_the_right_to_join_it_alone():
+    asked = order(subnet_id=THEIRS)
+    join = {"actions": ["Microsoft.Network/virtualNetworks/subnets/join/action"]}
+    seen = survey(
+        asked,
+        regions={"eastus": region(network=network(THEIRS))},
+        permissions={GROUP: [NO_NETWORKS], THEIRS: [join]},
+    )
+    assert statuses(seen, "rights") == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("standing", "expected"), [(3970, "ok"), (3971, "warning"), (3995, "fault"), (4100, "fault")]
+)
+def test_role_assignments_are_counted_against_azures_limit(standing: int, expected: str):
+    """A VM takes three here: its own, one at the resource, and the client user's."""
+    asked = order(resource_uris=[STORAGE], client_principal_id="user")
+    assert one(survey(asked, assignments=standing), "role_assignments")["status"] == expected

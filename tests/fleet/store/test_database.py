@@ -1,0 +1,119 @@
+"""One transaction at a time: its deadlines, whose tables it may use, and what it says when it fails."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fleet.model.records import stored
+from fleet.store.database import DatabaseUnreachable, connected
+from fleet.store.trials import count, release
+from fleet.store.vm_records import read, write
+from tests.fleets import NOW, machine, order
+
+_roles = itertools.count()
+OURS = ("powerlift_fleet_machine", "powerlift_fleet_loss")
+
+
+@pytest.fixture
+def tenant(benchmark_database: Any) -> Iterator[tuple[str, str]]:
+    """A database role that may use Powerlift's tables alone, beside another that made ours; its URI."""
+    name = f"tenant_{next(_roles)}"
+    for table in OURS:
+        benchmark_database.sql(f"DROP TABLE IF EXISTS {table}")
+    write(benchmark_database.uri, fleet(), [stored(machine(0))], NOW.isoformat())
+    release(benchmark_database.uri, 1, [1], {})
+    theirs = "experiment, trial, measure_outcome"
+    benchmark_database.sql(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+    benchmark_database.sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {theirs} TO {name}")
+    yield name, f"postgresql://{name}:secret@{benchmark_database.uri.partition('@')[2]}"
+    benchmark_database.sql(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def fleet() -> Any:
+    return order(created_at="2026-01-01T00:00:00Z")
+
+
+def test_who_may_not_write_the_table_of_another_role_goes_without(tenant: tuple[str, str]):
+    assert write(tenant[1], fleet(), [stored(machine(0))], NOW.isoformat()) is None
+
+
+def test_who_may_not_read_it_knows_of_no_vm(tenant: tuple[str, str]):
+    assert read(tenant[1], fleet()).machines == {}
+
+
+def test_trials_go_back_without_the_table_of_losses(
+    tenant: tuple[str, str], benchmark_database: Any
+):
+    number = benchmark_database.experiment("", trials=1)
+    benchmark_database.sql(
+        "UPDATE trial SET runner_id = 9, start_time = now() WHERE experiment_id = %s", number
+    )
+    assert release(tenant[1], number, [9], {9: "evicted"}) == [9]
+
+
+def test_no_statement_outlasts_its_patience(benchmark_database: Any):
+    with (
+        pytest.raises(DatabaseUnreachable, match="57014"),
+        connected(benchmark_database.uri, statement=1) as database,
+        database.cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_sleep(30)")
+
+
+def test_a_pooler_is_asked_for_nothing_that_it_does_not_know():
+    """PgBouncer ends a connection that has options."""
+    assert set(parameters_of_a_session()) <= {"user", "database", "client_encoding"}
+
+
+def parameters_of_a_session() -> list[str]:
+    """The names of what a client says at the start (PostgreSQL's StartupMessage)."""
+    said: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client, client.makefile("rb") as stream:
+                while not said:
+                    (length,) = struct.unpack("!I", stream.read(4))
+                    message = stream.read(length - 4)
+                    if length == 8:
+                        client.sendall(b"N")  # no TLS here
+                    else:
+                        said.extend(message[4:].rstrip(b"\0").split(b"\0"))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(DatabaseUnreachable):
+            count(f"postgresql://me@127.0.0.1:{server.getsockname()[1]}/powerlift", 1)
+        thread.join()
+    return [one.decode() for one in said[::2]]
+
+
+def test_a_server_that_is_full_is_no_wrong_password(
+    tenant: tuple[str, str], benchmark_database: Any
+):
+    benchmark_database.sql(f"ALTER ROLE {tenant[0]} CONNECTION LIMIT 0")
+    with pytest.raises(DatabaseUnreachable, match="no connection left"):
+        count(tenant[1], 1)
+
+
+def test_a_column_that_is_missing_is_no_missing_database(benchmark_database: Any):
+    with (
+        pytest.raises(DatabaseUnreachable, match="SQLSTATE 42703"),
+        connected(benchmark_database.uri) as database,
+        database.cursor() as cursor,
+    ):
+        cursor.execute("SELECT nothing FROM trial")
+
+
+def test_an_uri_that_cannot_be_read_is_told_without_it():
+    with pytest.raises(DatabaseUnreachable, match="percent-encode") as told:
+        count("postgresql://me:hid[den@127.0.0.1/powerlift", 1)
+    assert "hid" not in str(told.value)

@@ -1,0 +1,161 @@
+"""VMs that cost and do nothing, told from what the database knows of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fleet.model.names import runner_id
+from fleet.model.records import Order
+from fleet.store.heartbeats import Idle, close, idle
+from fleet.store.vm_records import neighbour, write
+
+BATCHES = itertools.count(500)
+NOW, AN_HOUR_AGO = "now()", "now() - interval '1 hour'"
+
+
+class Fleet:
+    """A fleet of one VM in a real database."""
+
+    def __init__(self, database: Any, **order: Any) -> None:
+        self.database, self.uri, batch = database, database.uri, next(BATCHES)
+        self.experiment = database.experiment("", trials=1)
+        self.order: Order = {  # type: ignore[typeddict-item]
+            "batch_id": batch, "experiment_id": self.experiment, "delete_on_complete": True,
+            "created_at": "2026-11-25T12:00:00Z", **order,
+        }  # fmt: skip
+        self.runner = runner_id(batch, 0)
+
+    def runs(self, since: str) -> None:
+        """The fleet has noted that the VM runs since a time (SQL)."""
+        [[at]] = self.database.sql(f"SELECT ({since})::text")
+        record = {"ordinal": 0, "state": "running", "running_at": at}
+        write(self.uri, self.order, [record], "2026-11-25T12:00:00Z")
+
+    def tells(self, **columns: str) -> None:
+        """The VM has written a row, with these columns (SQL)."""
+        idle(self.uri, self.order)  # makes the table
+        self.database.sql(
+            f"INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, {', '.join(columns)})"
+            f" VALUES ({self.experiment}, {self.runner}, {', '.join(columns.values())})"
+        )
+
+    def row(self) -> tuple[Any, ...]:
+        columns = "ended_at IS NOT NULL, outcome, exit_code"
+        query = f"SELECT {columns} FROM powerlift_fleet_runner WHERE runner_id = %s"
+        [row] = self.database.sql(query, self.runner)
+        return tuple(row)
+
+
+@pytest.fixture
+def make(benchmark_database: Any) -> Callable[..., Fleet]:
+    return lambda **order: Fleet(benchmark_database, **order)
+
+
+def idle_of(fleet: Fleet) -> Idle:
+    return idle(fleet.uri, fleet.order)
+
+
+def test_a_vm_that_was_seen_a_minute_ago_works(make: Callable[..., Fleet]):
+    fleet = make()
+    fleet.runs(AN_HOUR_AGO)
+    fleet.tells(seen_at="now() - interval '1 minute'")
+    assert idle_of(fleet) == Idle([], [])
+
+
+def test_one_that_was_seen_an_hour_ago_is_silent(make: Callable[..., Fleet]):
+    fleet = make()
+    fleet.runs(AN_HOUR_AGO)
+    fleet.tells(seen_at=AN_HOUR_AGO)
+    assert idle_of(fleet) == Idle([0], [])
+
+
+def test_one_of_an_older_release_gives_no_signs_and_is_not_silent(make: Callable[..., Fleet]):
+    fleet = make()
+    fleet.runs(AN_HOUR_AGO)
+    fleet.tells(seen_at="NULL")
+    assert idle_of(fleet) == Idle([], [])
+
+
+@pytest.mark.parametrize(("since", "silent"), [(AN_HOUR_AGO, [0]), (NOW, [])])
+def test_one_that_has_never_told_anything_has_its_time(
+    make: Callable[..., Fleet], since: str, silent: list[int]
+):
+    fleet = make()
+    fleet.runs(since)
+    assert idle_of(fleet) == Idle(silent, [])
+
+
+def test_one_that_could_tell_nothing_and_holds_a_trial_works(make: Callable[..., Fleet]):
+    fleet = make()
+    fleet.runs(AN_HOUR_AGO)
+    hold = "UPDATE trial SET runner_id = %s, start_time = now() WHERE experiment_id = %s"
+    fleet.database.sql(hold, fleet.runner, fleet.experiment)
+    assert idle_of(fleet) == Idle([], [])
+
+
+@pytest.mark.parametrize(("when", "done"), [(AN_HOUR_AGO, [0]), (NOW, [])])
+def test_one_whose_script_has_ended_has_its_time_to_go(
+    make: Callable[..., Fleet], when: str, done: list[int]
+):
+    fleet = make()
+    fleet.runs(AN_HOUR_AGO)
+    fleet.tells(seen_at=AN_HOUR_AGO, ended_at=when)
+    assert idle_of(fleet) == Idle([], done)
+
+
+def test_one_that_is_to_stay_may(make: Callable[..., Fleet]):
+    fleet = make(delete_on_complete=False)
+    fleet.runs(AN_HOUR_AGO)
+    fleet.tells(ended_at=AN_HOUR_AGO)
+    assert idle_of(fleet) == Idle([], [])
+
+
+def test_a_vm_that_went_without_a_word_gets_its_end_noted(make: Callable[..., Fleet]):
+    fleet = make()
+    fleet.tells(seen_at=NOW)
+    told = [close(fleet.uri, fleet.order, {0: "It went."}) for _ in range(2)]
+    assert (told, fleet.row()) == ([{}, {}], (True, "It went.", None))
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [("0", {0: None}), ("1", {0: "its words"}), ("143", {}), ("NULL", {})]
+)
+def test_its_own_words_stay_and_are_told_where_the_end_was_its_own(
+    make: Callable[..., Fleet], code: str, told: dict[int, str | None]
+):
+    fleet = make()
+    fleet.tells(outcome="'its words'", exit_code=code, ended_at=NOW)
+    assert close(fleet.uri, fleet.order, {0: "It went."}) == told
+    assert fleet.row()[1] == "its words"
+
+
+def test_nothing_is_told_of_vms_that_were_never_heard(make: Callable[..., Fleet]):
+    fleet = make()
+    assert close(fleet.uri, fleet.order, {0: "It went."}) == {}
+
+
+@pytest.mark.parametrize(("more", "shared"), [(214_000, True), (1, False)])
+def test_a_batch_far_away_may_have_the_same_runner_ids(
+    make: Callable[..., Fleet], more: int, shared: bool
+):
+    fleet = make()
+    fleet.runs(NOW)
+    batch = fleet.order["batch_id"]
+    other: Order = {**fleet.order, "batch_id": batch + more}
+    assert (neighbour(fleet.uri, other), neighbour(fleet.uri, fleet.order)) == (
+        batch if shared else None,
+        None,
+    )
+
+
+def test_where_no_vm_could_write_none_is_silent(make: Callable[..., Fleet]):
+    """A full disk makes a database of Azure's readable alone: every VM is out of words then."""
+    fleet = make()
+    fleet.runs(AN_HOUR_AGO)
+    fleet.tells(seen_at=AN_HOUR_AGO)
+    full = f"{fleet.uri}?options=-cdefault_transaction_read_only%3Don"
+    assert idle(full, fleet.order) == Idle([], [])

@@ -1,0 +1,106 @@
+"""Giving the trials of lost VMs back, in a real database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fleet.store.trials import LOSSES, count, release
+
+HELD_BY = 70_001
+Hold = Callable[..., int]
+
+
+@pytest.fixture
+def hold(benchmark_database: Any) -> Hold:
+    """An experiment whose one trial is held by a runner, with a measure; returns its number."""
+
+    def make(runner: int = HELD_BY) -> int:
+        number: int = benchmark_database.experiment("", trials=1)
+        take(benchmark_database, number, runner)
+        return number
+
+    return make
+
+
+def take(database: Any, number: int, runner: int) -> None:
+    """The trial is begun by a runner, which measures something."""
+    database.sql(
+        "UPDATE trial SET runner_id = %s, start_time = now() WHERE experiment_id = %s",
+        runner,
+        number,
+    )
+    database.sql(
+        "INSERT INTO measure_outcome (trial_id, name, type, seq_num, val)"
+        " SELECT id, 'm', 0, 0, '1' FROM trial WHERE experiment_id = %s",
+        number,
+    )
+
+
+def measures(database: Any, number: int) -> int:
+    query = "SELECT count(*) FROM measure_outcome JOIN trial ON trial.id = trial_id"
+    return int(database.sql(f"{query} WHERE experiment_id = %s", number)[0][0])
+
+
+def test_a_lost_trial_is_ready_again_without_its_measures(benchmark_database: Any, hold: Hold):
+    number = hold()
+    release(benchmark_database.uri, number, [HELD_BY])
+    (trial,) = benchmark_database.trials(number)
+    assert (trial["runner_id"], trial["start_time"], measures(benchmark_database, number)) == (
+        -1,
+        None,
+        0,
+    )
+
+
+def test_the_trial_of_another_runner_is_left_alone(benchmark_database: Any, hold: Hold):
+    number = hold()
+    held = release(benchmark_database.uri, number, [HELD_BY + 1], {})
+    assert (held, benchmark_database.trials(number)[0]["runner_id"]) == ([], HELD_BY)
+
+
+def test_the_answer_is_the_same_when_it_is_done_twice(benchmark_database: Any, hold: Hold):
+    number = hold()
+    reasons = {HELD_BY: "evicted"}
+    answers = [release(benchmark_database.uri, number, [HELD_BY], reasons) for _ in range(2)]
+    assert answers == [[HELD_BY], [HELD_BY]]
+
+
+def test_a_trial_that_is_lost_too_often_says_with_which_vm(benchmark_database: Any, hold: Hold):
+    number = hold(HELD_BY)
+    for runner in range(HELD_BY, HELD_BY + LOSSES):
+        take(benchmark_database, number, runner)
+        release(benchmark_database.uri, number, [runner], {runner: f"VM {runner}: evicted."})
+    (trial,) = benchmark_database.trials(number)
+    assert (trial["runner_id"], trial["end_time"] is not None) == (-2, True)
+    assert trial["errmsg"].endswith(
+        f"is given up. The last was VM {HELD_BY + LOSSES - 1}: evicted."
+    )
+
+
+def test_one_that_a_cancel_took_away_may_be_lost_as_often_as_it_likes(
+    benchmark_database: Any, hold: Hold
+):
+    number = hold(HELD_BY)
+    for runner in range(HELD_BY, HELD_BY + 2 * LOSSES):
+        take(benchmark_database, number, runner)
+        release(benchmark_database.uri, number, [runner])
+    assert count(benchmark_database.uri, number)["ready"] == 1  # type: ignore[index]
+
+
+def test_without_the_right_to_make_a_table_trials_go_back_all_the_same(
+    benchmark_database: Any, hold: Hold
+):
+    benchmark_database.sql("DROP TABLE IF EXISTS powerlift_fleet_loss")
+    number = hold()
+    modest = f"modest_{uuid.uuid4().hex}"
+    benchmark_database.sql(
+        f"CREATE ROLE {modest} LOGIN PASSWORD 'modest'; GRANT SELECT, UPDATE ON trial TO {modest};"
+        f" GRANT SELECT, DELETE ON measure_outcome TO {modest}"
+    )
+    uri = f"postgresql://{modest}:modest@{benchmark_database.uri.partition('@')[2]}"
+    held = release(uri, number, [HELD_BY], {HELD_BY: "evicted"})
+    assert (held, benchmark_database.trials(number)[0]["runner_id"]) == ([HELD_BY], -1)

@@ -1,0 +1,137 @@
+"""What is kept of a VM's console, in a real database; what of it is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet.store.database import DatabaseUnreachable
+from fleet.store.vm_logs import LIMIT, Kept, find, keep, text_of, without_password
+
+RUNNER = 80_001
+DROP = "DROP TABLE IF EXISTS powerlift_fleet_runner, powerlift_fleet_trial"
+COLUMNS = """
+    SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns
+    WHERE table_name = 'powerlift_fleet_runner' ORDER BY ordinal_position
+"""
+
+
+def kept(log: str | None = "its last words", outcome: str = "OSProvisioningTimedOut: late") -> Kept:
+    return Kept(RUNNER, "powerlift-vm-8-0001", outcome, log)
+
+
+@pytest.fixture
+def uri(benchmark_database: Any) -> str:
+    """A database in which no VM has recorded itself yet."""
+    benchmark_database.sql(DROP)
+    return str(benchmark_database.uri)
+
+
+def test_of_a_vm_that_nobody_has_recorded_nothing_is_known(uri: str):
+    assert find(uri, 1, RUNNER) is None
+
+
+def test_a_log_and_the_reason_are_kept(uri: str):
+    keep(uri, 1, [kept()])
+    record = find(uri, 1, RUNNER)
+    assert record is not None
+    assert (record.log, record.outcome) == ("its last words", "OSProvisioningTimedOut: late")
+
+
+def test_the_reason_is_kept_where_there_is_no_log(uri: str):
+    keep(uri, 1, [kept(None)])
+    record = find(uri, 1, RUNNER)
+    assert record is not None
+    assert (record.log, record.ending().partition(": ")[2]) == (
+        None,
+        "OSProvisioningTimedOut: late",
+    )
+
+
+def test_what_the_vm_has_said_itself_is_not_overwritten(uri: str):
+    keep(uri, 1, [kept("the VM's own", "no more work")])
+    keep(uri, 1, [kept("ours", "ours")])
+    record = find(uri, 1, RUNNER)
+    assert record is not None
+    assert (record.log, record.outcome) == ("the VM's own", "no more work")
+
+
+def test_what_the_vm_could_not_say_is_added(uri: str, benchmark_database: Any):
+    keep(uri, 1, [kept()])
+    benchmark_database.sql(
+        "UPDATE powerlift_fleet_runner SET log = NULL, outcome = NULL, ended_at = NULL"
+    )
+    keep(uri, 1, [kept("ours", "BootTimedOut: late")])
+    record = find(uri, 1, RUNNER)
+    assert record is not None
+    assert (record.log, record.outcome, record.ended_at is None) == (
+        "ours",
+        "BootTimedOut: late",
+        False,
+    )
+
+
+def test_a_table_of_before_there_were_logs_can_be_read_and_written(
+    uri: str, benchmark_database: Any
+):
+    keep(uri, 1, [kept()])
+    benchmark_database.sql("ALTER TABLE powerlift_fleet_runner DROP COLUMN log")
+    before = find(uri, 1, RUNNER)
+    keep(uri, 1, [kept()])
+    after = find(uri, 1, RUNNER)
+    assert before is not None
+    assert after is not None
+    assert (before.log, after.log) == (None, "its last words")
+
+
+def test_the_app_makes_the_table_as_a_vm_does(
+    uri: str, benchmark_database: Any, vm: Any, startup: Any
+):
+    keep(uri, 1, [kept()])
+    ours = benchmark_database.sql(COLUMNS)
+    benchmark_database.sql(DROP)
+    vm.run(startup(benchmark_database.experiment("raise SystemExit(0)")))
+    assert benchmark_database.sql(COLUMNS) == ours, vm.log
+
+
+def test_a_database_that_is_not_there_is_told_without_its_address():
+    with pytest.raises(DatabaseUnreachable) as told:
+        keep("postgresql://me:hidden@127.0.0.1:1/powerlift", 1, [kept()])
+    assert "127.0.0.1" not in str(told.value)
+
+
+def test_without_the_right_to_make_a_table_no_log_is_kept(uri: str, benchmark_database: Any):
+    benchmark_database.sql("CREATE ROLE reader LOGIN PASSWORD 'reader'")
+    address = uri.partition("@")[2]
+    with pytest.raises(DatabaseUnreachable, match="42501"):
+        keep(f"postgresql://reader:reader@{address}", 1, [kept()])
+
+
+def test_of_a_long_log_the_end_is_kept():
+    text = text_of(b"first" + "\N{EURO SIGN}".encode() * LIMIT + b"last")
+    assert (len(text.encode()) <= LIMIT, text[0], text[-4:]) == (True, "\N{EURO SIGN}", "last")
+
+
+def test_any_byte_becomes_text_that_postgresql_takes(uri: str):
+    keep(uri, 1, [kept(text_of(bytes(range(256))))])
+    record = find(uri, 1, RUNNER)
+    assert record is not None
+    assert record.log is not None
+    assert ("\0" in record.log, "xyz" in record.log, "\N{REPLACEMENT CHARACTER}" in record.log) == (
+        False,
+        True,
+        True,
+    )
+
+
+def test_a_log_of_bad_bytes_alone_is_no_longer_than_another():
+    assert len(text_of(b"\xff" * LIMIT).encode()) <= LIMIT
+
+
+@pytest.mark.parametrize("shown", ["p@ss/word", "p%40ss%2Fword", "p@ss%2fword"])
+@pytest.mark.parametrize(
+    "given", ["//me:p%40ss%2fword@host/db", "//me@host/db?password=p@ss%2fword"]
+)
+def test_the_databases_password_is_not_shown(shown: str, given: str):
+    assert without_password(f"me:{shown}@host", f"postgresql:{given}").startswith("me:***")

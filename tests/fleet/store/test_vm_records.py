@@ -1,0 +1,73 @@
+"""What the benchmark's database keeps of a fleet's VMs, in a real database."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from fleet.model.records import STORED, Order, stored
+from fleet.store.database import DatabaseUnreachable
+from fleet.store.vm_records import read, write
+from tests.fleets import later, machine, order
+
+BEGAN = "2026-01-01T00:00:00.000000Z"
+_batches = itertools.count(500)
+
+
+@pytest.fixture
+def fleet() -> Order:
+    """An order of a batch that no other test has."""
+    return order(batch_id=next(_batches), created_at=BEGAN)
+
+
+@pytest.fixture
+def uri(benchmark_database: Any) -> str:
+    return str(benchmark_database.uri)
+
+
+def at(seconds: float) -> str:
+    return later(seconds).isoformat()
+
+
+def test_what_was_written_is_read(uri: str, fleet: Order):
+    write(uri, fleet, [stored(machine(0)), stored(machine(3))], at(0))
+    assert read(uri, fleet).machines == {0: stored(machine(0)), 3: stored(machine(3))}
+
+
+def test_a_writer_is_told_what_was_known(uri: str, fleet: Order):
+    first = write(uri, fleet, [stored(machine(0))], at(0))
+    second = write(uri, fleet, [stored(machine(0, "running"))], at(1))
+    assert (first, second) == ({}, {0: stored(machine(0))})
+
+
+def test_a_late_repeat_changes_nothing(uri: str, fleet: Order):
+    write(uri, fleet, [stored(machine(0, "running"))], at(1))
+    write(uri, fleet, [stored(machine(0, "creating"))], at(0))
+    assert read(uri, fleet).machines[0]["state"] == "running"
+
+
+def test_a_batch_id_that_was_used_before_is_another_fleet(uri: str, fleet: Order):
+    write(uri, fleet, [stored(machine(0))], at(0))
+    again: Any = {**fleet, "created_at": "2026-02-01T00:00:00Z"}
+    assert read(uri, again).machines == {}
+
+
+def test_no_identity_is_kept():
+    assert (set(stored(machine(0))), "principal_id" in STORED) == (set(STORED), False)
+
+
+def test_a_role_that_may_make_no_table_goes_without(
+    uri: str, benchmark_database: Any, fleet: Order
+):
+    benchmark_database.sql("DROP TABLE IF EXISTS powerlift_fleet_machine")
+    benchmark_database.sql("CREATE ROLE tableless LOGIN PASSWORD 'tableless'")
+    theirs = uri.partition("@")[2]
+    modest = f"postgresql://tableless:tableless@{theirs}"
+    assert write(modest, fleet, [stored(machine(0))], at(0)) is None
+
+
+def test_a_database_that_is_not_there_is_told():
+    with pytest.raises(DatabaseUnreachable):
+        read("postgresql://me:hidden@127.0.0.1:1/powerlift", order())

@@ -1,0 +1,134 @@
+"""The text of the script: what is put into it, how, and what is kept out."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from fleet.vm.render import STEADY, CustomDataTooLarge, Startup, custom_data, render
+
+PLAIN = Startup(
+    experiment_id=17,
+    runner_id=70_003,
+    uri="postgresql://ada:s%3Acret@db.example.com:6543/bench?sslmode=require&application_name=a%20b",
+    timeout=90.0,
+    delete_on_complete=True,
+    subscription_id="sub",
+    resource_group="group",
+    vm_name="powerlift-vm-7-0003",
+    resource_manager_endpoint="https://management.azure.com/",
+)
+
+
+def value(startup: Startup, name: str) -> str:
+    """What bash makes of one of the values in the rendered script."""
+    beginning = render(startup).partition("readonly HOME_DIR")[0]
+    shown = subprocess.run(
+        ["bash", "-c", f'{beginning}\nprintf %s "${name}"'], capture_output=True, check=True
+    )
+    return shown.stdout.decode()
+
+
+def decoded(startup: Startup, name: str) -> str:
+    return base64.b64decode(value(startup, name)).decode()
+
+
+@pytest.mark.parametrize("text", ["it's", "a b", "$(id)", "`id`", '"', "\\", "é"])
+def test_values_reach_bash_as_they_are(text):
+    assert value(replace(PLAIN, resource_group=text), "RESOURCE_GROUP") == text
+
+
+def test_is_the_same_for_the_same_values():
+    assert render(PLAIN) == render(replace(PLAIN))
+
+
+def test_repr_shows_no_uri():
+    assert "s%3Acret" not in repr(PLAIN)
+
+
+def test_script_shows_no_uri():
+    assert "s%3Acret" not in render(PLAIN)
+
+
+def test_no_timeout_is_a_number_that_any_runner_can_wait_for():
+    assert float(value(replace(PLAIN, timeout=None), "TIMEOUT")) == 1e9
+
+
+@pytest.mark.parametrize(("wanted", "word"), [(True, "true"), (False, "false")])
+def test_says_whether_to_delete(wanted, word):
+    assert value(replace(PLAIN, delete_on_complete=wanted), "DELETE_ON_COMPLETE") == word
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("postgres://u@h/d", "postgresql://u@h/d"),
+        ("postgresql+psycopg2://u@h/d", "postgresql+psycopg2://u@h/d"),
+        ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
+        ("postgresql+asyncpg://u@h/d", "postgresql://u@h/d"),
+    ],
+)
+def test_sqlalchemy_gets_a_dialect_it_has_a_driver_for(given, taken):
+    assert decoded(replace(PLAIN, uri=given), "DB_URL_BASE64").partition("?")[0] == taken
+
+
+def test_a_connection_that_azure_forgets_is_found_dead_in_a_minute():
+    """Its NAT drops what is idle for 4 minutes, and a trial takes longer."""
+    options = parse_qs(urlsplit(decoded(PLAIN, "DB_URL_BASE64")).query)
+    assert {name: options[name] for name in STEADY} == {one: [what] for one, what in STEADY.items()}
+
+
+def test_what_a_uri_says_of_its_connection_counts():
+    startup = replace(PLAIN, uri="postgresql://u@h/d?keepalives_idle=5&connect_timeout=3")
+    options = parse_qs(urlsplit(decoded(startup, "DB_URL_BASE64")).query)
+    assert (options["keepalives_idle"], options["connect_timeout"]) == (["5"], ["3"])
+
+
+def test_psql_gets_all_but_the_password_as_a_service():
+    service = decoded(PLAIN, "PG_SERVICE_BASE64")
+    wanted = ["host=db.example.com", "port=6543", "user=ada", "dbname=bench"]
+    steady = [f"{name}={value}" for name, value in STEADY.items()]
+    assert service.split("\n") == [
+        "[powerlift]", *steady, *wanted, "sslmode=require", "application_name=a b", "",
+    ]  # fmt: skip
+
+
+def test_psql_gets_the_password_in_a_file_of_its_format():
+    assert decoded(PLAIN, "PG_PASSWORD_BASE64") == "*:*:*:*:s\\:cret\n"
+
+
+def test_no_password_is_no_line():
+    startup = replace(PLAIN, uri="postgresql://ada@db.example.com/bench")
+    assert decoded(startup, "PG_PASSWORD_BASE64") == ""
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["mysql://u:sesame@h/d", "postgresql://u:sesame@h:port/d", "postgresql://u:sesame%0A@h/d"],
+)
+def test_refuses_other_uris_without_quoting_them(uri):
+    with pytest.raises(ValueError, match="database's URI") as error:
+        render(replace(PLAIN, uri=uri))
+    assert "sesame" not in str(error.value)
+
+
+def test_custom_data_is_base64():
+    assert base64.b64decode(custom_data("#!/bin/bash\né")).decode() == "#!/bin/bash\né"
+
+
+def test_custom_data_may_have_65535_bytes():
+    assert custom_data("x" * 65_535)
+
+
+def test_custom_data_has_a_limit():
+    with pytest.raises(CustomDataTooLarge, match="65536 bytes"):
+        custom_data("x" * 65_536)
+
+
+def test_leaves_room_for_long_values():
+    assert len(custom_data(render(PLAIN))) < 40_000

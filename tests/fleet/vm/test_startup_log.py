@@ -1,0 +1,138 @@
+"""What of its console log a VM leaves in the database, however it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import pytest
+
+from fleet.store.vm_logs import LIMIT
+from fleet.vm.render import render
+
+PRINTS = """
+import os, sys
+sys.stdout.buffer.write(b"here: \\xff\\x00 \\xe2\\x82\\xac\\n")
+sys.stdout.flush()
+"""
+WAITS = "import os, pathlib, time\npathlib.Path(os.environ['ROOT'], 'up').touch()\ntime.sleep(1000)"
+TALKS = f"print('first words')\nfor n in range({LIMIT // 10}):\n    print('{'x' * 20}', n)"
+
+
+def log_of(database, experiment) -> str:
+    return str(database.runner(experiment)["log"])
+
+
+def test_success_is_the_last_word_of_the_log(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment("print('at work')")
+
+    vm.run(startup(experiment))
+
+    log = log_of(benchmark_database, experiment)
+    assert ("at work" in log, log.splitlines()[-1][31:]) == (True, "ending (0): no more work"), (
+        vm.log
+    )
+
+
+def test_so_is_a_failure(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment("print('at work')", pip_install="'numpy")
+
+    vm.run(startup(experiment))
+
+    ending = "ending (1): pip_install cannot be split into words: a quote is not closed"
+    assert ending in log_of(benchmark_database, experiment), vm.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_so_is_a_signal(vm, benchmark_database, startup, number):
+    experiment = benchmark_database.experiment(WAITS, trials=1)
+
+    vm.start(startup(experiment))
+    vm.until(lambda: (vm.root / "up").exists())
+    vm.process.send_signal(number)
+    vm.wait()
+
+    row = benchmark_database.runner(experiment)
+    assert (row["outcome"], "ending (143): told to stop" in row["log"]) == (
+        "told to stop by a signal",
+        True,
+    ), vm.log
+
+
+def test_bytes_that_are_no_text_do_no_harm(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment(PRINTS)
+
+    vm.run(startup(experiment))
+
+    assert "here: \N{REPLACEMENT CHARACTER} \N{EURO SIGN}\n" in log_of(
+        benchmark_database, experiment
+    )
+
+
+def test_of_a_long_log_the_end_is_left(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment(TALKS)
+
+    vm.run(startup(experiment))
+
+    log = log_of(benchmark_database, experiment)
+    shown = (len(log), "first words" in log, log.endswith("no more work\n"))
+    assert shown == (LIMIT, False, True), vm.log[-2000:]
+
+
+def test_a_console_of_bad_bytes_alone_is_left_too(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment(PRINTS.replace("here: \\xff", "\\xff' * 99999 + b'"))
+
+    vm.run(startup(experiment))
+
+    assert log_of(benchmark_database, experiment).endswith("no more work\n"), vm.log[-500:]
+
+
+def test_where_the_console_is_a_pipe_cloud_inits_own_log_is_read(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment("print('at work')")
+    vm.program("tail", '[[ $3 != /var/log/cloud-init-output.log ]] || echo "as cloud-init has it"')
+    (vm.root / "script.sh").write_text(render(startup(experiment)))
+
+    subprocess.run(
+        ["bash", "script.sh"], cwd=vm.root, env=vm.environment(), stdout=subprocess.PIPE, timeout=60
+    )
+
+    assert log_of(benchmark_database, experiment) == "as cloud-init has it\n"
+
+
+def test_an_older_table_gets_the_column(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment("print('at work')")
+    vm.run(startup(experiment))
+    benchmark_database.sql("ALTER TABLE powerlift_fleet_runner DROP COLUMN log")
+
+    vm.run(startup(experiment))
+
+    assert "at work" in log_of(benchmark_database, experiment), vm.log
+
+
+def test_a_log_that_cannot_be_kept_costs_a_line(vm, benchmark_database, startup):
+    """Nor does it cost the outcome: the column is another's to add."""
+    experiment = benchmark_database.experiment("print('at work')")
+    vm.run(startup(experiment))
+    before = vm.log.count("\n")
+    place = benchmark_database.uri.split("@")[1]
+    benchmark_database.sql("ALTER TABLE powerlift_fleet_runner DROP COLUMN log")
+    benchmark_database.sql(
+        "CREATE ROLE guest LOGIN PASSWORD 'guest';"
+        " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guest"
+    )
+
+    vm.run(startup(experiment, uri=f"postgresql://guest:guest@{place}"))
+
+    outcome = benchmark_database.runner(experiment)["outcome"]
+    assert (outcome, vm.log.count("\n") - before) == ("no more work", 1), vm.log
+
+
+def test_the_password_is_not_in_the_log(vm, benchmark_database, startup):
+    benchmark_database.sql("CREATE ROLE quiet SUPERUSER LOGIN PASSWORD 'hidden-treasure'")
+    place = benchmark_database.uri.split("@")[1]
+    experiment = benchmark_database.experiment("def", trials=1)
+
+    vm.run(startup(experiment, uri=f"postgresql://quiet:hidden-treasure@{place}"))
+
+    log = log_of(benchmark_database, experiment)
+    assert ("hidden-treasure" in log, "without ending a trial" in log) == (False, True), vm.log

@@ -1,0 +1,494 @@
+"""startup.sh run by bash: a real database, a real venv, programs that pass for Azure's and apt's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from client.powerlift_fleet import source
+from fleet.model.names import runner_id
+
+INDEX = ("PIP_", "UV_", "SSL_", "HTTP_", "HTTPS_", "http_", "https_", "NO_PROXY", "no_proxy")
+"""Variables that tell uv and pip the way to the package index."""
+
+ONE_TRIAL_SCRIPT = Path(__file__).with_name("one_trial.py").read_text(encoding="utf-8")
+"""In the contract of Powerlift's own runner."""
+
+DONE = "raise SystemExit(0)"
+ARM_ID = (
+    "/subscriptions/sub/resourceGroups/group%20one/providers/Microsoft.Compute/virtualMachines/"
+)
+LOGS = "def trial(trial):\n    trial.log('n', trial.replicate_num)\n"
+
+ONE_TRIAL = """
+import os, psycopg2, sys
+database = psycopg2.connect(os.environ["DB_URL"].replace("+psycopg2", ""))
+with database, database.cursor() as cursor:
+    cursor.execute("UPDATE trial SET runner_id = -2, end_time = now() WHERE runner_id = %s",
+                   [os.environ["RUNNER_ID"]])
+sys.exit(1 if cursor.rowcount else 0)
+"""
+"""A script as Powerlift's own: one trial per run, exit code 1 while there may be more."""
+
+CRASH = """
+import os, psycopg2, sys
+cursor = psycopg2.connect(os.environ["DB_URL"].replace("+psycopg2", "")).cursor()
+cursor.execute("SELECT 1 FROM trial WHERE runner_id = %s", [os.environ["RUNNER_ID"]])
+if cursor.fetchone():
+    os.kill(os.getpid(), SIGNAL)
+"""
+"""A script that dies of each trial."""
+
+MEETS = """
+def trial(trial):
+    import os, pathlib, time
+    meeting = pathlib.Path(os.environ["MEETING"])
+    trial.log("n", 1)
+    (meeting / f"runner-{os.environ['RUNNER_ID']}").touch()
+    while len(list(meeting.glob("runner-*"))) < 2:
+        time.sleep(0.02)
+"""
+"""Waits until the other VM runs a trial too."""
+
+HELD = """
+def trial(trial):
+    import os, pathlib, time
+    pathlib.Path(os.environ["ROOT"], "running").touch()
+    while not pathlib.Path(os.environ["ROOT"], "go").exists():
+        time.sleep(0.02)
+"""
+
+
+def test_sqlalchemys_uris_reach_psql_too(vm, benchmark_database, startup):
+    """psql takes Powerlift's for the name of a database, and its VM tries that for 25 hours."""
+    uri = benchmark_database.uri.replace("postgresql://", "postgresql+psycopg://")
+
+    code = vm.run(startup(benchmark_database.experiment(DONE), uri=uri))
+
+    assert (code, len(vm.azure.deletes)) == (0, 1), vm.log
+
+
+def test_no_timeout_lets_trials_run(vm, benchmark_database, startup):
+    """Powerlift's VM says "None", which its runner cannot read: no trial runs."""
+    experiment = benchmark_database.experiment(ONE_TRIAL_SCRIPT, trials=1, trial_fn=LOGS)
+
+    vm.run(startup(experiment, timeout=None))
+
+    [trial] = benchmark_database.trials(experiment)
+    assert (trial["runner_id"], trial["errmsg"]) == (-2, None), vm.log
+
+
+def test_two_batches_measure_no_trial_twice(vm, other_vm, benchmark_database, startup):
+    """Powerlift counts its runners from 0 in each batch, and a runner takes what bears its number."""
+    experiment = benchmark_database.experiment(source(), trials=2, trial_fn=MEETS)
+    for number, machine in enumerate((vm, other_vm)):
+        machine.env["MEETING"] = str(vm.root)
+        machine.start(startup(experiment, runner_id=runner_id(number, 0)))
+    for machine in (vm, other_vm):
+        machine.wait()
+
+    counts = benchmark_database.sql(
+        "SELECT count(m.id) FROM trial t LEFT JOIN measure_outcome m ON m.trial_id = t.id"
+        " WHERE t.experiment_id = %s GROUP BY t.id",
+        experiment,
+    )
+    assert counts == [(1,), (1,)], vm.log + other_vm.log
+
+
+def test_runs_a_script_that_does_one_trial_at_a_time(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment(ONE_TRIAL, trials=7)
+
+    vm.run(startup(experiment))
+
+    assert [row["runner_id"] for row in benchmark_database.trials(experiment)] == [-2] * 7, vm.log
+
+
+@pytest.fixture(scope="class")
+def experiment(benchmark_database):
+    """One that has no more work."""
+    return benchmark_database.experiment(DONE)
+
+
+@pytest.fixture(scope="class")
+def code(vm, startup, experiment):
+    """The exit code of its VM."""
+    return vm.run(startup(experiment))
+
+
+class TestOnceDone:
+    def test_ends_with_success_and_says_why(self, vm, code):
+        assert (code, "ending (0): no more work" in vm.log) == (0, True), vm.log
+
+    def test_deletes_the_vm_by_its_own_identity(self, vm, code):
+        method, path, headers = vm.azure.requests[-1]
+        wanted = f"{ARM_ID}powerlift-vm-1-0007?api-version=2024-11-01&forceDeletion=true"
+        asked = (method, path, headers["Authorization"])
+        assert asked == ("DELETE", wanted, "Bearer a-token"), vm.log
+
+    def test_has_fetched_the_cli_meanwhile(self, vm, code):
+        assert vm.calls("curl")[0][-1] == "https://aka.ms/InstallAzureCLIDeb", vm.log
+
+    def test_has_left_no_process(self, vm, code):
+        assert vm.left() == [], vm.log
+
+    def test_has_asked_apt_for_nothing_that_was_there(self, vm, code):
+        assert vm.calls("apt-get") == [], vm.log
+
+    def test_has_recorded_its_hardware(self, vm, benchmark_database, experiment, code):
+        row = benchmark_database.runner(experiment)
+        names = ("vm_name", "vm_size", "zone", "priority", "image", "image_version")
+        image = ("canonical:ubuntu-24_04-lts:server", "24.04.1")
+        wanted = ("powerlift-vm-1-0007", "Standard_D2s_v5", "2", "Spot", *image)
+        assert tuple(row[name] for name in names) == wanted, vm.log
+
+    def test_has_recorded_the_cpu_that_this_machine_has(
+        self, vm, benchmark_database, experiment, code
+    ):
+        assert benchmark_database.runner(experiment)["cpus"] == os.cpu_count(), vm.log
+
+    def test_has_recorded_its_end(self, vm, benchmark_database, experiment, code):
+        row = benchmark_database.runner(experiment)
+        assert (row["outcome"], row["exit_code"]) == ("no more work", 0), vm.log
+
+    def test_has_kept_its_files_to_itself(self, vm, code):
+        assert not (vm.home.stat().st_mode | (vm.home / "db_url").stat().st_mode) & 0o077
+
+
+def test_deletion_is_repeated_until_the_role_acts(vm, benchmark_database, startup):
+    vm.azure.answers = [403]
+
+    vm.run(startup(benchmark_database.experiment(DONE)))
+
+    assert len(vm.azure.deletes) == 2, vm.log
+
+
+def test_the_vm_is_turned_off_when_its_deletion_stays_refused(vm, benchmark_database, startup):
+    vm.azure.answers = [403] * 9
+    vm.env["POWERLIFT_DELETE_PATIENCE"] = "0"
+
+    vm.run(startup(benchmark_database.experiment(DONE)))
+
+    assert vm.calls("shutdown") == [["-h", "now"]], vm.log
+
+
+def test_deletion_is_left_to_the_cli_where_there_is_one(vm, benchmark_database, startup):
+    vm.program("az")
+
+    vm.run(startup(benchmark_database.experiment(DONE)))
+
+    named = ["--resource-group", "group one", "--name", "powerlift-vm-1-0007"]
+    wanted = ["vm", "delete", "--yes", "--no-wait", "--subscription", "sub", *named]
+    assert (vm.calls("az")[-1], vm.azure.deletes) == (wanted, []), vm.log
+
+
+def test_deletion_waits_for_no_cli_that_is_being_fetched(vm, benchmark_database, startup):
+    vm.program("curl", "exec sleep 1000")
+
+    vm.run(startup(benchmark_database.experiment(DONE)))
+
+    assert len(vm.azure.deletes) == 1, vm.log
+
+
+def test_an_error_page_is_not_run_as_the_clis_installer(vm, benchmark_database, startup):
+    """Powerlift's VM gives bash whatever comes."""
+    page = 'echo "touch $ROOT/was-run" >az_install.sh; [[ "$1" != *f* ]] || exit 22'
+    vm.program("curl", page)
+    vm.program("nice", 'shift 2; exec "$@"')
+
+    vm.run(startup(benchmark_database.experiment("import time\ntime.sleep(0.5)")))
+
+    assert (len(vm.calls("curl")), (vm.root / "was-run").exists()) == (1, False), vm.log
+
+
+def test_deletion_needs_no_cli_that_works(vm, benchmark_database, startup):
+    vm.program("az", "exit 1")
+
+    vm.run(startup(benchmark_database.experiment(DONE)))
+
+    assert len(vm.azure.deletes) == 1, vm.log
+
+
+def test_deletion_is_left_out_when_not_wanted(vm, benchmark_database, startup):
+    vm.run(startup(benchmark_database.experiment(DONE), delete_on_complete=False))
+
+    assert (vm.azure.requests, vm.calls("curl")) == ([], []), vm.log
+
+
+def ended(vm, database, startup) -> tuple[int, str, str | None, int]:
+    """Run a VM that cannot do its work: exit code, reason in the console log and in the database,
+    deletions."""
+    code = vm.run(startup)
+    reasons = [line.partition(f"ending ({code}): ")[2] for line in vm.log.splitlines()]
+    recorded = [row["outcome"] for row in database.runners(startup.experiment_id)]
+    return code, "".join(reasons), "".join(recorded), len(vm.azure.deletes)
+
+
+def test_a_missing_experiment_is_said(vm, benchmark_database, startup):
+    """Powerlift's VM takes the empty script for one that has succeeded."""
+    reason = "experiment 987654 is not in the database"
+    assert ended(vm, benchmark_database, startup(987654)) == (1, reason, reason, 1), vm.log
+
+
+def test_an_empty_script_is_said(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment(" \n")
+
+    reason = f"the script of experiment {experiment} is empty"
+    assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
+
+
+def test_an_unreachable_database_is_not_waited_for_too_long(vm, benchmark_database, startup):
+    """Powerlift's VM waits for 25 hours."""
+    vm.env["POWERLIFT_DATABASE_PATIENCE"] = "1"
+    uri = "postgresql://u:p@127.0.0.1:1/powerlift"
+
+    reason = "the experiment cannot be read from the database"
+    assert ended(vm, benchmark_database, startup(1_000_001, uri=uri)) == (1, reason, "", 1), vm.log
+
+
+def test_a_database_that_is_gone_for_good_is_not_waited_for_too_long(
+    vm, benchmark_database, startup
+):
+    """Powerlift's runner waits ever longer, without an end."""
+    benchmark_database.sql("CREATE ROLE gone SUPERUSER LOGIN PASSWORD 'gone'")
+    vm.env["POWERLIFT_DATABASE_PATIENCE"] = "1"
+    experiment = benchmark_database.experiment(source(), trials=1, trial_fn=HELD)
+    place = benchmark_database.uri.split("@")[1]
+
+    vm.start(startup(experiment, uri=f"postgresql+psycopg2://gone:gone@{place}"))
+    vm.until(lambda: (vm.root / "running").exists())
+    benchmark_database.sql("ALTER ROLE gone NOLOGIN")
+    (vm.root / "go").touch()
+    code = vm.wait()
+
+    said = "ending (1): the database cannot be reached any more" in vm.log
+    assert (code, said, len(vm.azure.deletes)) == (1, True, 1), vm.log
+
+
+@pytest.mark.parametrize(
+    "bad", ["b-1-py3-none-any.whl", "a-1-py3-none-any.whl"], ids=["last", "first of two"]
+)
+def test_a_wheel_that_cannot_be_installed_is_said(vm, benchmark_database, startup, bad):
+    """Powerlift's VM leaves only the subshell that its loop over the wheels runs in, and goes on."""
+    vm.program("uv", f'[[ " $* " != *" wheels/{bad} "* ]]')
+    vm.env["POWERLIFT_INSTALL_PATIENCE"] = "0"
+    wheels = {"a-1-py3-none-any.whl": b"no wheel", "b-1-py3-none-any.whl": b"no wheel"}
+    experiment = benchmark_database.experiment(DONE, wheels=wheels)
+
+    reason = "the experiment's packages cannot be installed"
+    assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
+
+
+def test_an_unclosed_quote_is_said(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment(DONE, pip_install="'numpy")
+
+    reason = "pip_install cannot be split into words: a quote is not closed"
+    assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
+
+
+def test_a_script_that_python_cannot_read_is_given_up(vm, benchmark_database, startup):
+    """Powerlift's VM starts it again for ever: Python's 1 is also the code for more work."""
+    experiment = benchmark_database.experiment("def", trials=1)
+
+    reason = "the experiment's script ended 5 times in a row without ending a trial"
+    assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
+
+
+def test_gives_its_trial_back_when_it_gives_up(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment("def", trials=1)
+
+    vm.run(startup(experiment))
+
+    [trial] = benchmark_database.trials(experiment)
+    assert (trial["runner_id"], trial["start_time"], trial["errmsg"]) == (-1, None, None), vm.log
+
+
+def test_pauses_grow_while_nothing_comes_of_the_script(vm, benchmark_database, startup):
+    vm.program("sleep", "[[ $1 != 60 ]] || exec /bin/sleep 60")
+    vm.env["POWERLIFT_TURN_PAUSE"] = "2"
+
+    vm.run(startup(benchmark_database.experiment("def", trials=1)))
+
+    pauses = [seconds for [seconds] in vm.calls("sleep") if seconds not in ("0.1", "60")]
+    assert pauses == ["0", "2", "8", "18", "32"], vm.log
+
+
+def test_a_runner_that_fails_each_time_is_given_up(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment("raise SystemExit(65)", trials=7)
+
+    vm.run(startup(experiment))
+
+    message = "The runner ended with exit code 65 while it ran this trial."
+    marked = [row["errmsg"] for row in benchmark_database.trials(experiment)]
+    assert marked == [message] * 5 + [None] * 2, vm.log
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ("11", "crashed: segmentation fault (exit code 139, SIGSEGV)"),
+        ("9", "was killed, most likely by the kernel for want of memory (exit code 137, SIGKILL)"),
+    ],
+)
+def test_as_many_trials_as_you_like_may_kill_the_runner(
+    vm, benchmark_database, startup, number, words
+):
+    """Powerlift's VM is deleted with the first."""
+    experiment = benchmark_database.experiment(CRASH.replace("SIGNAL", number), trials=6)
+
+    vm.run(startup(experiment))
+
+    message = f"The runner {words} while it ran this trial."
+    ends = [(row["runner_id"], row["errmsg"]) for row in benchmark_database.trials(experiment)]
+    assert ends == [(-2, message)] * 6, vm.log
+
+
+def test_apt_is_asked_to_wait_for_its_lock_and_again_when_it_fails(vm, benchmark_database, startup):
+    """Powerlift's VM does not look, and then lacks Python's venv, psql and all else."""
+    vm.program(
+        "python3",
+        f"""
+        [[ "$*" != *ensurepip* || -e $ROOT/installed ]] && exec {sys.executable} "$@"; exit 1""",
+    )
+    vm.program(
+        "apt-get",
+        """
+        [[ $DEBIAN_FRONTEND == noninteractive && "$*" == *DPkg::Lock::Timeout=* ]] || exit 100
+        [[ -e $ROOT/failed ]] || { touch "$ROOT/failed"; exit 100; }
+        [[ "$*" != *install*python3-venv* ]] || touch "$ROOT/installed" """,
+    )
+
+    code = vm.run(startup(benchmark_database.experiment(DONE)))
+
+    assert (code, (vm.root / "installed").exists()) == (0, True), vm.log
+
+
+def test_a_role_that_may_not_create_tables_runs_trials_too(vm, benchmark_database, startup):
+    benchmark_database.sql("CREATE ROLE modest LOGIN PASSWORD 'modest'")
+    for what in (
+        "TABLE experiment, trial, task, wheel, measure_outcome",
+        "ALL SEQUENCES IN SCHEMA public",
+    ):
+        rights = "SELECT, UPDATE" if "SEQ" in what else "SELECT, INSERT, UPDATE, DELETE"
+        benchmark_database.sql(f"GRANT {rights} ON {what} TO modest")
+    place = benchmark_database.uri.split("@")[1]
+    experiment = benchmark_database.experiment(source(), trials=2, trial_fn=LOGS)
+
+    code = vm.run(startup(experiment, uri=f"postgresql+psycopg2://modest:modest@{place}"))
+
+    ends = [(row["runner_id"], row["errmsg"]) for row in benchmark_database.trials(experiment)]
+    assert (code, ends) == (0, [(-2, None)] * 2), vm.log
+
+
+def test_vms_that_come_first_together_make_the_tables_once(
+    vm, other_vm, benchmark_database, startup
+):
+    benchmark_database.sql("DROP TABLE IF EXISTS powerlift_fleet_runner, powerlift_fleet_trial")
+    experiment = benchmark_database.experiment(DONE)
+    vm.start(startup(experiment, runner_id=1))
+    other_vm.start(startup(experiment, runner_id=2))
+    codes = (vm.wait(), other_vm.wait())
+
+    runners = sorted(row["runner_id"] for row in benchmark_database.runners(experiment))
+    assert (codes, runners) == ((0, 0), [1, 2]), vm.log + other_vm.log
+
+
+def test_waits_for_no_answer_about_events(vm, benchmark_database, startup):
+    """The first answer takes Azure up to two minutes."""
+    vm.azure.speaks_of_events.clear()
+
+    vm.run(startup(benchmark_database.experiment(DONE)))
+
+    assert len(vm.azure.deletes) == 1, vm.log
+
+
+def test_waits_for_a_database_that_comes_late(vm, benchmark_database, startup):
+    benchmark_database.sql("CREATE ROLE late SUPERUSER NOLOGIN PASSWORD 'late'")
+    uri = benchmark_database.uri.replace(
+        benchmark_database.uri.split("@")[0], "postgresql://late:late"
+    )
+    experiment = benchmark_database.experiment(DONE)
+
+    vm.start(startup(experiment, uri=uri))
+    vm.await_log("read_experiment failed")
+    benchmark_database.sql("ALTER ROLE late LOGIN")
+
+    assert vm.wait() == 0, vm.log
+
+
+def test_takes_any_password(vm, benchmark_database, startup):
+    password = "p$$a$HOME \"q\" 'r' \\s `id` 100% :@/?# "
+    benchmark_database.sql("CREATE ROLE odd SUPERUSER LOGIN PASSWORD %s", password)
+    place = benchmark_database.uri.split("@")[1]
+    uri = f"postgresql+psycopg2://odd:{quote(password, safe='$')}@{place}"
+    experiment = benchmark_database.experiment(source(), trials=1)
+
+    vm.run(startup(experiment, uri=uri))
+
+    assert benchmark_database.trials(experiment)[0]["runner_id"] == -2, vm.log
+
+
+def test_shows_the_password_to_nobody(vm, benchmark_database, startup):
+    benchmark_database.sql("CREATE ROLE shy SUPERUSER LOGIN PASSWORD 'hidden-treasure'")
+    place = benchmark_database.uri.split("@")[1]
+    look = 'ps axww >>"$ROOT/seen"; env >>"$ROOT/seen"'
+    vm.program("uv", look)
+    vm.program("psql", f'{look}; exec {vm.psql}/psql "$@"')
+    script = "import os, subprocess\nsubprocess.run('ps axww >>$ROOT/seen', shell=True)"
+    experiment = benchmark_database.experiment(script, trials=1)
+
+    vm.run(startup(experiment, uri=f"postgresql://shy:hidden-treasure@{place}"))
+
+    assert "hidden-treasure" not in (vm.root / "seen").read_text() + vm.log
+
+
+def test_keeps_pins_and_runs_nothing_else_in_pip_install(vm, benchmark_database, startup):
+    words = """scikit-learn>=1.3 "numpy<2" 'a b' $(touch x);"""
+    experiment = benchmark_database.experiment(DONE, pip_install=words)
+
+    vm.run(startup(experiment))
+
+    wanted = ["scikit-learn>=1.3", "numpy<2", "a b", "$(touch", "x);"]
+    assert vm.calls("uv")[-1][-5:] == wanted, vm.log
+
+
+def test_gives_shell_install_to_apt(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment(DONE, shell_install='libgomp1 "g++"')
+
+    vm.run(startup(experiment))
+
+    assert vm.calls("apt-get")[-1][-3:] == ["install", "libgomp1", "g++"], vm.log
+
+
+def test_installs_wheels_byte_for_byte(vm, benchmark_database, startup):
+    wheel = os.urandom(100_000)
+    experiment = benchmark_database.experiment(DONE, wheels={"../it's/a-1-py3-none-any.whl": wheel})
+
+    vm.run(startup(experiment))
+
+    file = vm.calls("uv")[-1][-1]
+    assert (file, (vm.home / file).read_bytes()) == ("wheels/a-1-py3-none-any.whl", wheel), vm.log
+
+
+@pytest.mark.parametrize(
+    "with_uv",
+    [pytest.param(True, marks=pytest.mark.slow), pytest.param(False, marks=pytest.mark.long)],
+)
+def test_installs_powerlift_and_runs_on_it(vm, benchmark_database, startup, with_uv):
+    """With the real package index: whichever driver SQLAlchemy then wants is there."""
+    (vm.root / "bin" / "uv").unlink()
+    if with_uv:
+        uv = shutil.which("uv", path=str(Path(sys.executable).parent))
+        (vm.root / "bin" / "uv").symlink_to(uv)
+    vm.without_packages = True
+    vm.env |= {name: value for name, value in os.environ.items() if name.startswith(INDEX)}
+    experiment = benchmark_database.experiment(source(), trials=2, trial_fn=LOGS)
+
+    vm.run(startup(experiment, uri=benchmark_database.uri), 300)
+
+    ends = [(row["runner_id"], row["errmsg"]) for row in benchmark_database.trials(experiment)]
+    assert ends == [(-2, None)] * 2, vm.log

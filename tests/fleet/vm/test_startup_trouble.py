@@ -1,0 +1,209 @@
+"""startup.sh where the world around it is not as it should be: database, console, index, fleet."""
+
+from __future__ import annotations
+
+import ensurepip
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from client.powerlift_fleet import source
+from fleet.vm import agent
+from fleet.vm.render import render
+from tests.fleet.vm.gate import gate
+
+WAITS = """
+import os, pathlib, time
+pathlib.Path(os.environ["ROOT"], "up").touch()
+while not pathlib.Path(os.environ["ROOT"], "go").exists():
+    time.sleep(0.02)
+"""
+DONE = "raise SystemExit(0)"
+PACKAGES = ("powerlift", "setuptools", "psycopg2_binary", "psycopg")
+
+
+def through(port: int, uri: str) -> str:
+    """The database's URI by another port."""
+    return uri.replace(f":{urlsplit(uri).port}/", f":{port}/")
+
+
+def port_of(database) -> int:
+    return int(urlsplit(database.uri).port or 0)
+
+
+# The database
+
+
+def test_at_a_notice_a_database_that_hangs_is_not_waited_for(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment(WAITS, trials=1)
+    with gate(port_of(benchmark_database)) as way:
+        vm.start(startup(experiment, uri=through(way.port, benchmark_database.uri)))
+        vm.until(lambda: (vm.root / "up").exists())
+        way.fall_silent()
+        vm.announce()
+        began = time.monotonic()
+        vm.wait()
+
+    said = "the fleet will do so" in vm.log
+    gone = (len(vm.azure.deletes), len(vm.azure.approved), time.monotonic() - began < 30)
+    assert (said, gone) == (True, (1, 1, True)), vm.log
+
+
+@pytest.mark.long
+def test_a_database_that_is_down_for_the_first_20_seconds_costs_no_more_than_that(
+    vm, benchmark_database, startup
+):
+    experiment = benchmark_database.experiment(source(), trials=1)
+    with gate(port_of(benchmark_database), shut=True) as way:
+        threading.Timer(20, way.open).start()
+        began = time.monotonic()
+        code = vm.run(startup(experiment, uri=through(way.port, benchmark_database.uri)), 90)
+        took = time.monotonic() - began
+
+    [trial] = benchmark_database.trials(experiment)
+    assert (code, trial["runner_id"], len(vm.azure.deletes)) == (0, -2, 1), vm.log
+    assert 20 < took < 60, vm.log
+
+
+# Azure
+
+
+@pytest.mark.parametrize("kind", ["Preempt", "Terminate", "Redeploy", "Reboot"])
+def test_heeds_any_end_of_its_vm_and_neither_a_pause_nor_another_vms_end(vm, kind):
+    mine, other = "powerlift-vm-1-0007", "powerlift-vm-1-0008"
+    for event, machine in (("Freeze", mine), ("Preempt", other), (kind, mine)):
+        vm.announce(event, machine)
+        vm.azure.events[-1]["EventId"] = f"{event} of {machine}"
+
+    watch = [sys.executable, "-I", agent.__file__, "watch", mine]
+    told = subprocess.run(watch, env=vm.environment(), capture_output=True, timeout=60, check=True)
+
+    assert told.stdout.decode() == f"{kind} of {mine} {kind}\n"
+
+
+# The way cloud-init runs it
+
+
+def test_needs_no_home(vm, benchmark_database, startup):
+    environment = vm.environment()
+    del environment["HOME"]
+    file = vm.root / "script.sh"
+    file.write_text(render(startup(benchmark_database.experiment(DONE))))
+
+    ran = subprocess.run(["bash", file], cwd="/", env=environment, capture_output=True, timeout=60)
+
+    assert (ran.returncode, len(vm.azure.deletes)) == (0, 1), ran.stdout
+
+
+def test_a_console_that_nobody_reads_any_more_is_not_the_end(vm, benchmark_database, startup):
+    """cloud-init's is a pipe to `tee`, which a shutdown may end first."""
+    experiment = benchmark_database.experiment(WAITS, trials=1)
+    file = vm.root / "script.sh"
+    file.write_text(render(startup(experiment)))
+    vm.process = subprocess.Popen(
+        ["bash", file], cwd="/", env=vm.environment(), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    vm.until(lambda: (vm.root / "up").exists())
+
+    vm.process.stdout.close()
+    vm.process.send_signal(signal.SIGTERM)
+    vm.wait()
+
+    [trial] = benchmark_database.trials(experiment)
+    outcome = benchmark_database.runner(experiment)["outcome"]
+    ended = (trial["runner_id"], outcome, len(vm.azure.deletes))
+    assert ended == (-1, "told to stop by a signal", 1)
+
+
+# Installing
+
+
+def test_pip_installs_where_uv_cannot_be_had(vm, benchmark_database, startup, tmp_path):
+    (vm.root / "bin" / "uv").unlink()
+    for name in PACKAGES:
+        make_wheel(tmp_path, name)
+    vm.without_packages = True
+    python = Path(getattr(sys, "_base_executable", sys.executable))
+    [pip] = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
+    vm.program(  # for installing pip itself takes its time
+        "python3",
+        f"""[[ "$*" == "-m venv --clear venv" ]] || exec {python} "$@"
+        {python} "$@" --without-pip && echo {pip} >"$(echo venv/lib/python3*/site-packages)/pip.pth"
+        """,
+    )
+    vm.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+
+    code = vm.run(startup(benchmark_database.experiment(DONE, pip_install='"psycopg<2"')))
+
+    installed = {file.name for file in (vm.home / "venv").rglob("*.dist-info")}
+    assert (code, {f"{name}-1.dist-info" for name in PACKAGES} <= installed) == (0, True), vm.log
+
+
+def make_wheel(directory: Path, name: str) -> None:
+    """A package without content, version 1."""
+    info = f"{name}-1.dist-info"
+    with zipfile.ZipFile(directory / f"{name}-1-py3-none-any.whl", "w") as wheel:
+        extra = "Provides-Extra: binary\n" if name == "psycopg" else ""
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{extra}"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+def test_the_cli_comes_while_trials_run_and_ends_the_vm(vm, benchmark_database, startup):
+    """The trial waits for the CLI, and the CLI's installer for the trial."""
+    installer = """
+until [[ -e $ROOT/up ]]; do sleep 0.02; done
+printf '#!/bin/bash\\necho "$*" >>"$ROOT/az.log"\\n' >"$ROOT/bin/az"
+chmod +x "$ROOT/bin/az"
+touch "$ROOT/go"
+"""
+    (vm.root / "installer").write_text(installer)
+    vm.program("curl", 'cp "$ROOT/installer" az_install.sh')
+
+    vm.run(startup(benchmark_database.experiment(WAITS)))
+
+    said = (vm.root / "az.log").read_text()
+    assert ("vm delete" in said, vm.azure.deletes) == (True, []), vm.log
+
+
+# What the fleet hears
+
+
+@pytest.fixture
+def beating(vm, benchmark_database, startup):
+    """The experiment of a VM that gives many signs of life, and is at work."""
+    vm.env["POWERLIFT_BEAT_PAUSE"] = "0.1"
+    experiment = benchmark_database.experiment(WAITS, trials=1)
+    vm.start(startup(experiment))
+    vm.until(lambda: (vm.root / "up").exists())
+    return experiment
+
+
+def seen(database, experiment) -> str:
+    return str(database.runner(experiment)["seen_at"])
+
+
+def test_gives_signs_of_life_while_it_works(vm, benchmark_database, beating):
+    before = seen(benchmark_database, beating)
+    vm.until(lambda: seen(benchmark_database, beating) > before)
+
+
+def test_gives_none_once_the_script_was_killed(vm, benchmark_database, beating):
+    os.kill(vm.process.pid, signal.SIGKILL)
+    vm.wait()
+
+    silence = "SELECT now() - seen_at > '2 s' FROM powerlift_fleet_runner WHERE experiment_id = %s"
+    vm.until(lambda: benchmark_database.sql(silence, beating) == [(True,)])
