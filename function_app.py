@@ -16,7 +16,7 @@ from activities import (
 )
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
-from triggers import http, openapi, queue, timer, view
+from triggers import http, openapi, queue, sweep, view
 
 telemetry.start()
 app = df.DFApp()
@@ -25,7 +25,7 @@ for room in (
     http,
     openapi,
     queue,
-    timer,
+    sweep,
     view,
     fleet,
     wave,

@@ -27,7 +27,7 @@ from fleet.model import names
 from fleet.secrets import SealBroken
 from fleet.settings import Settings, SettingsError
 from fleet.store import vm_logs
-from triggers import submission
+from triggers import cancellation, durable_client, queries, submission
 
 bp = df.Blueprint()
 
@@ -45,7 +45,7 @@ NO_BODY = (
 )
 
 REFUSALS = (RequestRefused, submission.BatchTaken, SettingsError, SealBroken)
-"""What the intake raises for a request that it does not take."""
+"""What a submission raises for a request that it refuses."""
 
 
 @bp.function_name("submit_fleet")
@@ -79,7 +79,7 @@ async def list_fleets(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Every fleet that the app still knows, the newest first."""
     fleets: list[Fleet] = [
         {**shown, "links": _links(req, shown["id"])}
-        for shown in map(status.answer, await submission.find_all(client))
+        for shown in map(status.answer, await durable_client.find_all(client))
     ]
     fleets.sort(key=lambda fleet: fleet["created_at"], reverse=True)
     body: Fleets = {"fleets": fleets}
@@ -96,7 +96,7 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     instance = await _found(client, fleet_id)
     if batch_id is None or instance is None:
         return _unknown(fleet_id)
-    teardown = await submission.find(client, names.teardown_id(batch_id))
+    teardown = await durable_client.find(client, names.teardown_id(batch_id))
     body: Fleet = {**status.answer(instance, teardown), "links": _links(req, fleet_id)}
     return _answer(200, body)
 
@@ -111,7 +111,7 @@ async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.Htt
     if instance is None:
         return _unknown(fleet_id)
     try:
-        body: Machines = {"id": fleet_id, "machines": await submission.machines_of(instance)}
+        body: Machines = {"id": fleet_id, "machines": await queries.machines_of(instance)}
         return _answer(200, body)
     except REFUSALS as error:
         return _refused(error)
@@ -127,7 +127,7 @@ async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.Http
     if instance is None:
         return _unknown(fleet_id)
     try:
-        return _answer(200, await submission.progress_of(instance))
+        return _answer(200, await queries.progress_of(instance))
     except REFUSALS as error:
         return _refused(error)
 
@@ -142,7 +142,7 @@ async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpRes
     if instance is None:
         return _unknown(fleet_id)
     try:
-        text = await submission.log_of(instance, ordinal)
+        text = await queries.log_of(instance, ordinal)
     except vm_logs.NoLog as error:
         return _problem(404, "No log", str(error))
     except REFUSALS as error:
@@ -156,7 +156,7 @@ async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpRes
 async def cancel_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202: the fleet is cancelled and torn down; a finished one loses what it left standing."""
     fleet_id = req.route_params["id"]
-    if names.batch_of(fleet_id) is None or not await submission.cancel(client, fleet_id):
+    if names.batch_of(fleet_id) is None or not await cancellation.cancel(client, fleet_id):
         return _unknown(fleet_id)
     body: Cancelled = {"id": fleet_id, "links": _links(req, fleet_id)}
     return _answer(202, body, {"Location": body["links"]["self"]})
@@ -186,7 +186,7 @@ async def _found(client: Any, fleet_id: str) -> dict[str, Any] | None:
     """A fleet's durable instance; None where there is no such fleet."""
     if names.batch_of(fleet_id) is None:
         return None
-    return await submission.find(client, fleet_id)
+    return await durable_client.find(client, fleet_id)
 
 
 def _links(req: func.HttpRequest, fleet_id: str) -> Links:

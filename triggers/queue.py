@@ -19,6 +19,7 @@ from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
 from fleet.store.database import DatabaseUnreachable
 from triggers import submission
+from triggers.durable_client import TaskHubUnavailable
 
 bp = df.Blueprint()
 
@@ -28,7 +29,7 @@ QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 REFUSALS = (RequestRefused, submission.BatchTaken)
 """What can never be a fleet."""
 
-OUTAGES = (submission.TaskHubUnavailable, DatabaseUnreachable, SettingsError, SealBroken)
+OUTAGES = (TaskHubUnavailable, DatabaseUnreachable, SettingsError, SealBroken)
 """What may pass, in a minute or in hours: the message is retried for as long as it lives."""
 
 TRIES = 5

@@ -8,7 +8,7 @@ from pathlib import Path
 import azure.durable_functions as df
 
 from fleet.store.database import DatabaseUnreachable
-from triggers import intake, queue
+from triggers import durable_client, queue, submission
 
 JOURNAL = Path(os.environ["JOURNAL"])
 NOWHERE = {
@@ -18,7 +18,7 @@ NOWHERE = {
     "rpcBaseUrl": "http://127.0.0.1:1/",
 }
 
-submit = intake.submit
+submit = submission.submit
 
 
 async def submit_in_an_outage(client, document, key):
@@ -38,7 +38,7 @@ async def submit_in_an_outage(client, document, key):
     return await submit(client, document, key)
 
 
-intake.submit = submit_in_an_outage
+submission.submit = submit_in_an_outage
 app = df.DFApp()
 app.register_functions(queue.bp)
 
@@ -53,4 +53,4 @@ def run_fleet(context):
 @app.route(route="fleets/{id}")
 @app.durable_client_input(client_name="client")
 async def fleets(req, client):
-    return json.dumps(await intake.find(client, req.route_params["id"]))
+    return json.dumps(await durable_client.find(client, req.route_params["id"]))

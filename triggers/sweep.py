@@ -7,7 +7,7 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,15 +16,15 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from fleet import telemetry
-from fleet.api.status import ALIVE
-from fleet.azure import credentials, owned_resources
+from fleet.azure import owned_resources
 from fleet.azure.client import Assignment, Azure
 from fleet.azure.errors import describe
 from fleet.azure.owned_resources import Kind, Leftover
 from fleet.azure.sweep import Fate, asked_about, decide, survey
-from fleet.model import failure_policy, names
+from fleet.model import failure_policy
 from fleet.settings import Settings
-from triggers import submission
+from triggers import known_fleets
+from triggers.known_fleets import AT_ONCE, SOURCE_PATIENCE, warn
 
 bp = df.Blueprint()
 
@@ -33,13 +33,8 @@ SCHEDULE = os.environ.get("FLEET_SWEEP_SCHEDULE") or "0 */5 * * * *"
 
 MOST = 100
 """Deletions of one run: half of Azure's bucket, the rest is for the fleets. The next run comes soon."""
-AT_ONCE = 10
-PATIENCE, PLACE_PATIENCE, SOURCE_PATIENCE = 240.0, 60.0, 20.0
-"""Seconds for all accounts, for one, and for each thing that the sweep can do without: what hangs must
-not take the others' time.
-"""
-PAGE = 100
-"""Instances that the durable client gets for one question; it cannot ask for the second page."""
+PATIENCE, PLACE_PATIENCE = 240.0, 60.0
+"""Seconds for all accounts, and for one: what hangs must not take the others' time."""
 EXPECTED = frozenset({"NicReservedForAnotherVm", "NicInUse", "StillAttached", "MarkedForDeletion"})
 """Refusals that pass by themselves: Azure reserves a NIC for 180 s."""
 
@@ -67,7 +62,7 @@ async def sweep(timer: func.TimerRequest, client: Any) -> None:
     settings = Settings.read()
     run = Run(settings.owner, client)
     with telemetry.activity("sweep", {}):
-        await _sweep(run, await _places(client, settings))
+        await _sweep(run, await known_fleets.accounts(client, settings))
 
 
 async def _sweep(run: Run, places: dict[Azure, set[str]]) -> None:
@@ -79,45 +74,6 @@ async def _sweep(run: Run, places: dict[Azure, set[str]]) -> None:
     except TimeoutError:
         text = "The sweep took more than %.0f s; the next one goes on"
         telemetry.LOG.warning(text, PATIENCE, extra={"event": "sweep.cut_short"})
-
-
-async def _places(client: Any, settings: Settings) -> dict[Azure, set[str]]:
-    """The app's own account and that of each fleet in the task hub, with the fleets' resource_uris."""
-    own = credentials.own(settings)
-    places: dict[Azure, set[str]] = {own: set()} if own else {}
-    active = 0
-    try:
-        async with asyncio.timeout(SOURCE_PATIENCE):
-            async for instance in _fleets(client, names.FLEET_PREFIX):
-                _add_place(places, instance)
-                active += instance["runtimeStatus"] in ALIVE
-        telemetry.fleets_counted(active)
-    except Exception as error:
-        _warn("The sweep cannot ask which fleets there are: it goes by deadlines alone", error)
-    return places
-
-
-def _add_place(places: dict[Azure, set[str]], instance: dict[str, Any]) -> None:
-    order: Any = submission.order_in(instance["input"])
-    try:
-        connection, _ = credentials.opened(order)
-    except Exception as error:
-        _warn(f"The sweep cannot open the account of {instance['instanceId']}", error)
-    else:
-        places.setdefault(connection, set()).update(order["resource_uris"])
-
-
-async def _fleets(client: Any, prefix: str) -> AsyncIterator[dict[str, Any]]:
-    """Every fleet in the task hub, page by page: a prefix that fills a page is made longer."""
-    page = await client.get_status_by(instance_id_prefix=prefix)
-    full = len(page) >= PAGE
-    for one in map(submission.as_json, page):
-        is_fleet = names.batch_of(one["instanceId"]) is not None
-        if is_fleet and (not full or one["instanceId"] == prefix):
-            yield one
-    for digit in "0123456789" if full else "":
-        async for deeper in _fleets(client, prefix + digit):
-            yield deeper
 
 
 async def _sweep_place(run: Run, connection: Azure, uris: Iterable[str]) -> None:
@@ -144,7 +100,8 @@ async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[Left
         )
         telemetry.LOG.info(text, some, extra={"event": "sweep.unreadable"})
     now = datetime.now(UTC)
-    await _ask(run, sorted(asked_about(seen.standing, run.owner, now) - run.fates.keys()))
+    unknown = sorted(asked_about(seen.standing, run.owner, now) - run.fates.keys())
+    await known_fleets.ask_fates(run.client, run.fates, unknown)
     return decide(seen.standing, run.fates, run.owner, now)
 
 
@@ -153,36 +110,8 @@ async def _assignments(connection: Azure, uris: Iterable[str]) -> list[Assignmen
         async with asyncio.timeout(SOURCE_PATIENCE):
             return await owned_resources.list_assignments(connection, uris)
     except Exception as error:
-        _warn(f"The sweep cannot see the role assignments of {connection.scope}", error)
+        warn(f"The sweep cannot see the role assignments of {connection.scope}", error)
         return []  # VMs cost more, and can be deleted all the same
-
-
-async def _ask(run: Run, batches: list[int]) -> None:
-    """Learn the fates of batches; those that cannot be had are left out."""
-    try:
-        async with asyncio.timeout(SOURCE_PATIENCE):
-            for start in range(0, len(batches), AT_ONCE):
-                await asyncio.gather(
-                    *(_ask_for(run, batch) for batch in batches[start : start + AT_ONCE])
-                )
-    except TimeoutError as error:
-        _warn("The sweep cannot ask for every fleet: it goes by deadlines for the others", error)
-
-
-async def _ask_for(run: Run, batch: int) -> None:
-    try:
-        run.fates[batch] = await _fate(run.client, names.instance_id(batch))
-    except Exception as error:
-        _warn(f"The sweep cannot ask for batch {batch}: it goes by its deadline", error)
-
-
-async def _fate(client: Any, instance: str) -> Fate:
-    status = await submission.find(client, instance)
-    if status is None:
-        return "unknown"
-    if status["runtimeStatus"] in ALIVE:
-        return "alive"
-    return "done" if (status.get("customStatus") or {}).get("phase") == "done" else "ended"
 
 
 async def _delete(run: Run, connection: Azure, chosen: list[Leftover]) -> None:
@@ -224,14 +153,10 @@ def _report(scope: str, deleted: Counter[str], refused: Counter[str]) -> None:
 
 def _failed(run: Run, connection: Azure, error: Exception) -> None:
     failure = describe(error)
-    _warn(f"The sweep cannot look into {connection.scope}", error)
+    warn(f"The sweep cannot look into {connection.scope}", error)
     if failure_policy.is_throttled(failure):
         run.left = 0
 
 
 def _told(counts: Counter[str]) -> str:
     return ", ".join(f"{what}: {count}" for what, count in sorted(counts.items()))
-
-
-def _warn(what: str, error: Exception) -> None:
-    telemetry.failed(describe(error), what, event="sweep.failed")

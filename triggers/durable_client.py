@@ -1,0 +1,86 @@
+"""The Durable client as triggers use it: errors told apart from absence, inputs as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from fleet.api.status import ALIVE
+from fleet.model import names
+
+RUN_FLEET = "run_fleet"
+TEARDOWN_FLEET = "teardown_fleet"
+MARK_CANCELLED = "mark_cancelled"
+
+
+class TaskHubUnavailable(RuntimeError):
+    """The task hub could not be read or written; it may answer in a minute."""
+
+
+async def find(client: Any, instance: str) -> dict[str, Any] | None:
+    """An instance's status as JSON, or None.
+
+    Raises TaskHubUnavailable: the SDK's `get_status` then says the same as of an instance that does
+    not exist, so that answer is checked.
+    """
+    with task_hub():
+        status = await client.get_status(instance)
+        listed = [] if status else await client.get_status_by(instance_id_prefix=instance)
+    if status:
+        return as_json(status)
+    return next((as_json(one) for one in listed if one.instance_id == instance), None)
+
+
+async def find_all(client: Any) -> list[dict[str, Any]]:
+    """The status of the fleets that the task hub knows, without waves and teardowns.
+
+    The SDK's client reads one page, of 100 instances on most hosts: an older fleet may be missing.
+    """
+    found = await client.get_status_by(instance_id_prefix=names.FLEET_PREFIX)
+    every = [as_json(status) for status in found]
+    return [one for one in every if names.batch_of(one["instanceId"]) is not None]
+
+
+def as_json(status: Any) -> dict[str, Any]:
+    """A `DurableOrchestrationStatus` as JSON. The input may come as text that holds JSON."""
+    document: dict[str, Any] = status.to_json()
+    if isinstance(document.get("input"), str):
+        document["input"] = json.loads(document["input"])
+    return document
+
+
+def order_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The order in an orchestration's input: alone at first, later part of the fleet's state."""
+    order: Mapping[str, Any] = document.get("order", document)
+    return order
+
+
+async def start_unless_running(
+    client: Any, orchestrator: str, instance: str, task: Mapping[str, Any]
+) -> None:
+    """Start an instance, unless it is under way."""
+    if await is_alive(client, instance):
+        return
+    try:
+        await client.start_new(orchestrator, instance, task)
+    except Exception:
+        # Perhaps somebody has started it between our look and our start: the host refuses two. That
+        # one may have ended meanwhile, as a mark does at once.
+        if not await is_alive(client, instance):
+            await client.start_new(orchestrator, instance, task)
+
+
+async def is_alive(client: Any, instance: str) -> bool:
+    status = await find(client, instance)
+    return status is not None and status["runtimeStatus"] in ALIVE
+
+
+@contextmanager
+def task_hub() -> Iterator[None]:
+    """Raise TaskHubUnavailable for what the SDK raises: mostly a bare Exception."""
+    try:
+        yield
+    except Exception as error:
+        raise TaskHubUnavailable(f"The task hub cannot be used: {error}") from error
