@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import azure.durable_functions as df
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -10,6 +12,7 @@ from activities.recorded import Json, opened, retried
 from fleet import telemetry
 from fleet.model.records import Order
 from fleet.preflight.plan import Plan, make_plan
+from fleet.store import schema
 
 bp = df.Blueprint()
 
@@ -18,13 +21,16 @@ bp = df.Blueprint()
 @retried
 async def plan_fleet(task: Json) -> Json:
     """`{order}` -> `{resolved, trials, checks, faults}`: `fleet.preflight.plan.Plan` without the checks
-    that are ok, since a durable history keeps it all. Creates nothing.
+    that are ok, since a durable history keeps it all. Creates nothing but our tables in the database,
+    for a plan without faults.
 
     `resolved` also holds `ssh_public_key`.
     """
     order: Order = task["order"]
     connection, uri = opened(order)
     plan = await make_plan(connection, uri, order)
+    if not plan["faults"]:
+        await asyncio.to_thread(schema.migrate, uri)
     _tell(plan)
     key = order["ssh_public_key"] or _public_key()
     return {

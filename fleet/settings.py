@@ -24,7 +24,7 @@ class Settings:
     tenant_id: str | None
     authority: str | None
     resource_manager_endpoint: str
-    database_uri: str | None = field(repr=False)
+    database_uri: str = field(repr=False)
     sealing_keys: tuple[str, ...] = field(repr=False)
     observe_seconds: float
     watch_seconds: float
@@ -65,13 +65,16 @@ class Settings:
                 "FLEET_SEALING_KEY is not set. Make one: python -c 'from cryptography.fernet "
                 "import Fernet; print(Fernet.generate_key().decode())'"
             )
+        database_uri = environment.get("POWERLIFT_DB_URI", "")
+        if not database_uri:
+            faults.append("POWERLIFT_DB_URI is not set: postgresql://user:password@host/database.")
         settings = cls(
             subscription_id=environment.get("AZURE_SUBSCRIPTION_ID") or None,
             resource_group=environment.get("AZURE_RESOURCE_GROUP") or None,
             tenant_id=environment.get("AZURE_TENANT_ID") or None,
             authority=environment.get("AZURE_AUTHORITY_HOST") or None,
             resource_manager_endpoint=endpoint.rstrip("/"),
-            database_uri=environment.get("POWERLIFT_DB_URI") or None,
+            database_uri=database_uri,
             sealing_keys=keys,
             observe_seconds=seconds("FLEET_OBSERVE_SECONDS", 5),
             watch_seconds=seconds("FLEET_WATCH_SECONDS", 30),

@@ -54,7 +54,8 @@ def test_every_setting_that_is_read_is_in_its_table():
 def test_the_sample_settings_hold_what_the_host_needs():
     sample = (ROOT / "local.settings.sample.json").read_text()
     placeholders = set(re.findall(r"%(\w+)%", (ROOT / "host.json").read_text()))
-    assert {name for name in {*placeholders, "FLEET_SEALING_KEY"} if name not in sample} == set()
+    needed = {*placeholders, "FLEET_SEALING_KEY", "POWERLIFT_DB_URI"}
+    assert {name for name in needed if name not in sample} == set()
 
 
 def test_the_readme_is_short():

@@ -13,7 +13,7 @@ def opened(order: Order) -> tuple[client.Azure, str]:
     settings = Settings.read()
     secrets = Seal(settings.sealing_keys).open(order["sealed"])
     connection = client.connect(order, settings, secrets.get("client_secret"))
-    return connection, secrets.get("uri") or settings.database_uri or ""
+    return connection, secrets.get("uri") or settings.database_uri
 
 
 def own(settings: Settings) -> client.Azure | None:

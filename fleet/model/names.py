@@ -24,7 +24,7 @@ FLEET_PREFIX = "fleet-"
 CANCEL_EVENT = "cancel"
 """The external event that a fleet's orchestrator takes for a DELETE."""
 
-_INSTANCE = re.compile(r"fleet-(0|[1-9][0-9]{0,18})")
+_INSTANCE = re.compile(r"fleet-(0|[1-9][0-9]{0,19})")
 _MACHINE = re.compile(r"powerlift-vm-(\d+)-(\d{4})", re.IGNORECASE)
 _OURS = re.compile(r"powerlift-(?:vm|nic)-(\d+)-\d{4}(?:_osdisk)?", re.IGNORECASE)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fleet.preflight.finding import Finding, unseen
 from fleet.preflight.inventory import Missing, Survey
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.schema import LATEST, SchemaTooNew
 
 
 def resource_group(survey: Survey) -> Iterator[Finding]:
@@ -16,8 +17,7 @@ def resource_group(survey: Survey) -> Iterator[Finding]:
     elif group.passing:
         yield unseen("The resource group", group)
     else:
-        reason = group.failure
-        yield Finding("fault", reason["message"], reason["advice"], reason["code"])
+        yield _fault(group)
 
 
 def trials(survey: Survey) -> Iterator[Finding]:
@@ -63,8 +63,24 @@ def runner_ids(survey: Survey) -> Iterator[Finding]:
         yield Finding("fault", text, "Submit under another batch_id.", "RunnerIdsTaken")
 
 
+def schema(survey: Survey) -> Iterator[Finding]:
+    """What a newer build of the app has migrated, this one must not write to."""
+    seen = survey.schema
+    if not isinstance(seen, Missing):
+        text = f"The app's tables in the database have version {seen}; this build uses {LATEST}"
+        yield Finding("ok", text)
+    elif isinstance(seen.error, SchemaTooNew):
+        yield _fault(seen)
+    else:
+        yield unseen("The version of the app's tables", seen)
+
+
 def _unanswered(missing: Missing) -> Finding:
-    if not isinstance(missing.error, DatabaseUnreachable):
-        return unseen("The experiment", missing)
+    if isinstance(missing.error, DatabaseUnreachable):
+        return _fault(missing)
+    return unseen("The experiment", missing)
+
+
+def _fault(missing: Missing) -> Finding:
     reason = missing.failure
     return Finding("fault", reason["message"], reason["advice"], reason["code"])

@@ -18,9 +18,10 @@ from fleet.azure.bodies import Body
 from fleet.azure.client import Azure
 from fleet.azure.errors import describe
 from fleet.model import failure_policy, names, placement
+from fleet.model.failure import DescribedError
 from fleet.model.records import Failure, Order, Place, Size, Trials
 from fleet.settings import PUBLIC_CLOUD
-from fleet.store import trials, vm_records
+from fleet.store import schema, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.vm.render import CustomDataTooLarge
 
@@ -92,6 +93,8 @@ class Survey:
     custom_data_fault: str | None
     neighbour: int | Missing | None
     """Another batch with the same runner ids."""
+    schema: int | Missing
+    """The version of our tables in the database."""
 
     @cached_property
     def wanted(self) -> int:
@@ -154,13 +157,14 @@ async def take(connection: Azure, uri: str, order: Order) -> Survey:
     """Look at all that the checks need. Raises nothing that a look may meet."""
     # The regions wait for the group where it is the group that says which ones they are.
     group = asyncio.ensure_future(_look(connection.resource_group()))
-    seen, counted, regions, permissions, assignments, neighbour = await asyncio.gather(
+    seen, counted, regions, permissions, assignments, neighbour, version = await asyncio.gather(
         group,
         _look(asyncio.to_thread(trials.count, uri, order["experiment_id"])),
         _regions(connection, order, group),
         _permissions(connection, scopes(order)),
         _look(connection.count_assignments()),
         _look(asyncio.to_thread(vm_records.neighbour, uri, order)),
+        _look(asyncio.to_thread(schema.version, uri)),
     )
     located: Order = {**order, "location": _location(order, seen)}
     return Survey(
@@ -172,6 +176,7 @@ async def take(connection: Azure, uri: str, order: Order) -> Survey:
         assignments=assignments,
         custom_data_fault=_custom_data_fault(order, uri),
         neighbour=neighbour,
+        schema=version,
     )
 
 
@@ -214,7 +219,7 @@ async def _look(call: Awaitable[T]) -> T | Missing:
             return await call
     except TimeoutError:
         return Missing(TimeoutError(f"There was no answer within {LOOK_SECONDS:g} seconds."))
-    except (AzureError, DatabaseUnreachable, ValueError) as error:
+    except (AzureError, DescribedError, ValueError) as error:
         return Missing(error)
 
 

@@ -39,6 +39,7 @@ ANYWHERE: dict[str, Callable[[Survey], Iterable[Finding]]] = {
     "trials": basics.trials,
     "custom_data": basics.custom_data,
     "runner_ids": basics.runner_ids,
+    "schema": basics.schema,
     "rights": rights.rights,
     "role_assignments": rights.role_assignment_room,
 }

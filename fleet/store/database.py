@@ -21,9 +21,6 @@ STATEMENT_TIMEOUT = 20
 ANSWER_PATIENCE = 5
 """Seconds, once to connect and once for each statement, while somebody waits for an answer."""
 
-OUR_TABLES = "SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet'));"
-"""Before tables of ours are made: whoever is first makes them, `startup.sh` too, and the rest wait."""
-
 
 class DatabaseUnreachable(DescribedError, RuntimeError):
     """The database could not be asked. Holds no URI: psycopg2's own texts may name user and host."""
@@ -59,30 +56,22 @@ def rows(cursor: Any, statement: str, values: Any = ()) -> list[Any]:
     return list(cursor.fetchall())
 
 
-def may_make(cursor: Any, table: str, statements: str) -> bool:
-    """Whether a table of ours is there for us to write, or could be made by these statements.
+def may(cursor: Any, table: str, *privileges: str) -> bool:
+    """Whether a table of ours exists, and the role has these privileges on it.
 
-    A database role that may not make one, or write to that of another role, goes without: nothing that
-    a fleet needs is in them.
+    A role without them goes without: nothing that a fleet needs is in these tables.
     """
-    cursor.execute(_MAY_WRITE, (table,))
-    [(is_there, is_ours)] = cursor.fetchall()
-    if is_there:
-        return bool(is_ours)
-    cursor.execute("SAVEPOINT before_table")
-    try:
-        cursor.execute(OUR_TABLES + statements)
-    except psycopg2.errors.InsufficientPrivilege:
-        cursor.execute("ROLLBACK TO SAVEPOINT before_table")
-        return False
-    return True
+    return bool(rows(cursor, _MAY, (table, list(privileges)))[0][0])
 
 
-_MAY_WRITE = """
-    SELECT found IS NOT NULL,
-           bool_and(has_table_privilege(found, needed))
-    FROM to_regclass(%s) AS found, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed
-    GROUP BY found
+def may_write(cursor: Any, table: str) -> bool:
+    """Whether a table of ours exists, and the role may read, insert and update."""
+    return may(cursor, table, "SELECT", "INSERT", "UPDATE")
+
+
+_MAY = """
+    SELECT coalesce(bool_and(has_table_privilege(to_regclass(%s), needed)), false)
+    FROM unnest(%s) AS needed
 """
 
 

@@ -9,8 +9,7 @@ from psycopg2.extras import execute_values
 
 from fleet.model import names
 from fleet.model.records import Order
-from fleet.store import vm_logs
-from fleet.store.database import connected, may_make, rows
+from fleet.store.database import connected, may_write, rows
 
 SILENCE = 20 * 60
 """Seconds without a sign of life after which a VM counts as silent: it gives one each minute."""
@@ -42,8 +41,8 @@ def idle(uri: str, order: Order) -> Idle:
     fleet = {"batch": order["batch_id"], "began": order["created_at"]}
     limits = {"silence": SILENCE, "first_words": FIRST_WORDS, "lingering": LINGERING}
     with connected(uri) as database, database.cursor() as cursor:
-        has_machines = rows(cursor, _IS_THERE)[0][0]
-        if not has_machines or not may_make(cursor, "powerlift_fleet_runner", vm_logs.MAKE):
+        tables = ("powerlift_fleet_machine", "powerlift_fleet_runner")
+        if not all(may_write(cursor, table) for table in tables):
             return Idle([], [])
         found = rows(cursor, _IDLE, {**fleet, **limits})
         [(is_mute,)] = rows(cursor, "SELECT current_setting('transaction_read_only')::boolean")
@@ -62,7 +61,7 @@ def close(uri: str, order: Order, reasons: Mapping[int, str]) -> dict[int, str |
     first = names.runner_id(order["batch_id"], 0)
     gone = [(first + ordinal, reason) for ordinal, reason in reasons.items()]
     with connected(uri) as database, database.cursor() as cursor:
-        if not gone or not rows(cursor, _MAY_CLOSE)[0][0]:
+        if not gone or not may_write(cursor, "powerlift_fleet_runner"):
             return {}
         told = execute_values(
             cursor, _CLOSE % order["experiment_id"], gone, page_size=len(gone), fetch=True
@@ -74,8 +73,7 @@ def close(uri: str, order: Order, reasons: Mapping[int, str]) -> dict[int, str |
     }
 
 
-_IS_THERE = "SELECT to_regclass('powerlift_fleet_machine') IS NOT NULL"
-# Of a VM that runs: what its script says of itself, or nothing. An older table has no `seen_at`.
+# Of a VM that runs: what its script says of itself, or nothing.
 _IDLE = """
     SELECT machine.ordinal, runner.ended_at IS NOT NULL
     FROM powerlift_fleet_machine AS machine
@@ -86,8 +84,7 @@ _IDLE = """
           WHEN runner.ended_at IS NOT NULL
               THEN runner.ended_at < now() - make_interval(secs => %(lingering)s)
           WHEN runner.runner_id IS NOT NULL
-              THEN (to_jsonb(runner) ->> 'seen_at')::timestamptz
-                       < now() - make_interval(secs => %(silence)s)
+              THEN runner.seen_at < now() - make_interval(secs => %(silence)s)
           ELSE (machine.record ->> 'running_at')::timestamptz
                        < now() - make_interval(secs => %(first_words)s)
               AND NOT EXISTS (SELECT FROM trial
@@ -95,10 +92,6 @@ _IDLE = """
                                 AND trial.runner_id = machine.runner_id)
           END
     ORDER BY 1
-"""
-_MAY_CLOSE = """
-    SELECT coalesce(bool_and(has_table_privilege(to_regclass('powerlift_fleet_runner'), needed)), false)
-    FROM unnest(ARRAY['SELECT', 'UPDATE']) AS needed
 """
 _CLOSE = """
     UPDATE powerlift_fleet_runner AS runner

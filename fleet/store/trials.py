@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fleet.model.records import Trials
-from fleet.store.database import connected, may_make
+from fleet.store.database import connected, may_write
 
 LOSSES = 3
 """VMs that a trial may take with it, or be unlucky with, before it is given up."""
@@ -53,8 +53,8 @@ def release(
 
     `reasons` tells, by runner, which VM is gone and why, where that is to be held against the trial: one
     that was lost LOSSES times is marked as failed instead, with the last reason. Losses are kept in a
-    table of our own, so the answer is the same when this is done twice; without the right to make
-    one, a trial goes back however often.
+    table of our own, so the answer is the same when this is done twice; without it,
+    a trial goes back however often.
 
     What the trials had measured is deleted, or a trial's results would mix two machines' timings.
     Raises DatabaseUnreachable. Only for runners whose VM no longer exists: another would write on.
@@ -63,7 +63,7 @@ def release(
         cursor.execute(_HELD, (experiment_id, list(runner_ids)))
         held: dict[int, int] = dict(cursor.fetchall())
         runners, spent = set(held.values()), {}
-        if reasons is not None and may_make(cursor, "powerlift_fleet_loss", _MAKE_LOSSES):
+        if reasons is not None and may_write(cursor, "powerlift_fleet_loss"):
             lost = [(trial, runner, reasons.get(runner, "")) for trial, runner in held.items()]
             cursor.executemany(_LOSE, lost)
             cursor.execute(_LOST, (list(runner_ids), experiment_id))
@@ -84,11 +84,6 @@ _HELD = """
 _GIVE_BACK = "UPDATE trial SET runner_id = -1, start_time = NULL WHERE id = ANY(%s)"
 _GIVE_UP = "UPDATE trial SET runner_id = -2, end_time = now(), errmsg = %s WHERE id = %s"
 _FORGET = "DELETE FROM measure_outcome WHERE trial_id = ANY(%s)"
-_MAKE_LOSSES = """
-    CREATE TABLE IF NOT EXISTS powerlift_fleet_loss (
-        trial_id integer, runner_id integer, reason text, lost_at timestamptz DEFAULT now(),
-        PRIMARY KEY (trial_id, runner_id))
-"""
 _LOSE = """
     INSERT INTO powerlift_fleet_loss (trial_id, runner_id, reason) VALUES (%s, %s, %s)
     ON CONFLICT DO NOTHING

@@ -20,7 +20,7 @@ from fleet.azure.client import Azure
 from fleet.azure.errors import describe
 from fleet.model import names
 from fleet.model.records import Order
-from fleet.store.database import OUR_TABLES, DatabaseUnreachable, connected
+from fleet.store.database import DatabaseUnreachable, connected, may, may_write, rows
 
 LIMIT = 32 * 1024
 """Bytes of a log that are kept and shown: its end. `startup.sh` keeps as many."""
@@ -60,7 +60,7 @@ class Record:
             return ""
         how = " ".join((self.outcome or "for no reason that is known").split())
         code = "" if self.exit_code is None else f" (exit code {self.exit_code})"
-        when = f" at {self.ended_at:%Y-%m-%dT%H:%M:%SZ}" if self.ended_at else ""
+        when = f" at {self.ended_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if self.ended_at else ""
         return f"ended{when}: {how}{code}"
 
 
@@ -126,47 +126,28 @@ def find(uri: str, experiment_id: int, runner_id: int) -> Record | None:
         connected(uri, DATABASE_PATIENCE, DATABASE_PATIENCE) as database,
         database.cursor() as cursor,
     ):
-        if not _has_column(cursor, "runner_id"):
+        if not may(cursor, "powerlift_fleet_runner", "SELECT"):
             return None
-        cursor.execute(_FIND, (experiment_id, runner_id))
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    known, ended = row[0], row[0]["ended_at"]
-    ended_at = None if ended is None else datetime.fromisoformat(ended).astimezone(UTC)
-    return Record(known.get("log"), known["outcome"], known["exit_code"], ended_at)
+        found = rows(cursor, _FIND, (experiment_id, runner_id))
+    return Record(*found[0]) if found else None
 
 
 def keep(uri: str, experiment_id: int, machines: Sequence[Kept]) -> None:
-    """Write down how VMs ended, where they have not done so themselves.
+    """Write down how VMs ended, where they have not done so themselves, and the role may.
 
-    Raises DatabaseUnreachable. Makes the table, or its last column, where that is absent.
+    Raises DatabaseUnreachable.
     """
-    rows = [(experiment_id, vm.runner_id, vm.vm_name, vm.outcome, vm.log) for vm in machines]
+    values = [(experiment_id, vm.runner_id, vm.vm_name, vm.outcome, vm.log) for vm in machines]
     with (
         connected(uri, DATABASE_PATIENCE, DATABASE_PATIENCE) as database,
         database.cursor() as cursor,
     ):
-        if not _has_column(cursor, "log"):
-            cursor.execute(OUR_TABLES + MAKE)
-        cursor.executemany(_KEEP, rows)
+        if may_write(cursor, "powerlift_fleet_runner"):
+            cursor.executemany(_KEEP, values)
 
 
-# As in startup.sh.
-MAKE = """
-    CREATE TABLE IF NOT EXISTS powerlift_fleet_runner (
-        experiment_id integer, runner_id integer, vm_name text, vm_size text,
-        location text, zone text, priority text, image text, image_version text,
-        cpu_model text, cpus integer, memory_bytes bigint, kernel text,
-        started_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz,
-        outcome text, exit_code integer, log text, seen_at timestamptz DEFAULT now(),
-        PRIMARY KEY (experiment_id, runner_id));
-    ALTER TABLE powerlift_fleet_runner ADD COLUMN IF NOT EXISTS log text,
-        ADD COLUMN IF NOT EXISTS seen_at timestamptz
-"""
-# As JSON: a table that was made before there were logs has no such column.
 _FIND = """
-    SELECT to_jsonb(known) FROM powerlift_fleet_runner AS known
+    SELECT log, outcome, exit_code, ended_at FROM powerlift_fleet_runner
     WHERE experiment_id = %s AND runner_id = %s
 """
 _KEEP = """
@@ -178,15 +159,6 @@ _KEEP = """
         ended_at = coalesce(known.ended_at, EXCLUDED.ended_at),
         log = coalesce(known.log, EXCLUDED.log)
 """
-_COLUMN = """
-    SELECT EXISTS (SELECT FROM pg_attribute
-                   WHERE attrelid = to_regclass('powerlift_fleet_runner') AND attname = %s)
-"""
-
-
-def _has_column(cursor: Any, name: str) -> bool:
-    cursor.execute(_COLUMN, (name,))
-    return bool(cursor.fetchone()[0])
 
 
 def _why(name: str, ending: str, fresh: Any, kept: Any) -> Iterator[str]:

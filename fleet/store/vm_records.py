@@ -17,7 +17,7 @@ from psycopg2.extras import execute_values
 
 from fleet.model import names
 from fleet.model.records import Order
-from fleet.store.database import ANSWER_PATIENCE, connected, may_make, rows
+from fleet.store.database import ANSWER_PATIENCE, connected, may, may_write, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ def write(
 ) -> dict[int, dict[str, Any]] | None:
     """Note VMs as they stood `at` a time (ISO 8601). Returns what was known of them before, by ordinal.
 
-    What was noted later stays: an activity may run twice, and late. A database role that may not make
-    or write the table goes without: None. Raises DatabaseUnreachable.
+    What was noted later stays: an activity may run twice, and late. Without a table that
+    the role may write: None. Raises DatabaseUnreachable.
     """
     with connected(uri) as database, database.cursor() as cursor:
-        if not may_make(cursor, "powerlift_fleet_machine", _MAKE):
+        if not may_write(cursor, "powerlift_fleet_machine"):
             return None
         fleet = (order["batch_id"], order["created_at"])
         cursor.execute(_BEFORE, (*fleet, [one["ordinal"] for one in records]))
@@ -84,10 +84,9 @@ def read(uri: str, order: Order) -> Known:
     runners = (order["experiment_id"], first, first + names.ORDINALS - 1)
     fleet = (order["batch_id"], order.get("created_at"))
     with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
-        [(has_machines, has_runners, has_trials)] = rows(cursor, _TABLES, ())
-        machines = rows(cursor, _MACHINES, fleet) if has_machines else []
-        ends = rows(cursor, _RUNNERS, runners) if has_runners else []
-        counts = rows(cursor, _TRIALS, runners) if has_trials else []
+        machines = _rows_of(cursor, "powerlift_fleet_machine", _MACHINES, fleet)
+        ends = _rows_of(cursor, "powerlift_fleet_runner", _RUNNERS, runners)
+        counts = _rows_of(cursor, "powerlift_fleet_trial", _TRIALS, runners)
     told: dict[int, Any] = {runner: end for runner, *end in ends}
     counted: dict[int, Any] = {runner: count for runner, *count in counts}
     return Known(
@@ -109,21 +108,19 @@ def neighbour(uri: str, order: Order) -> int | None:
     first = _runner(order, 0)
     ours = (order["experiment_id"], first, first + names.ORDINALS - 1, order["batch_id"])
     with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
-        has_machines = rows(cursor, _TABLES, ())[0][0]
-        found = rows(cursor, _NEIGHBOUR, ours) if has_machines else []
+        found = _rows_of(cursor, "powerlift_fleet_machine", _NEIGHBOUR, ours)
     return int(found[0][0]) if found else None
+
+
+def _rows_of(cursor: Any, table: str, statement: str, values: Any) -> list[Any]:
+    """What a statement answers; nothing where the role may not read the table, or there is none."""
+    return rows(cursor, statement, values) if may(cursor, table, "SELECT") else []
 
 
 def _runner(order: Order, ordinal: int) -> int:
     return names.runner_id(order["batch_id"], ordinal)
 
 
-_MAKE = """
-    CREATE TABLE IF NOT EXISTS powerlift_fleet_machine (
-        batch_id bigint, began timestamptz, ordinal integer, experiment_id integer,
-        runner_id integer, record jsonb NOT NULL, noted_at timestamptz NOT NULL,
-        PRIMARY KEY (batch_id, began, ordinal))
-"""
 _BEFORE = """
     SELECT ordinal, record FROM powerlift_fleet_machine
     WHERE batch_id = %s AND began = %s AND ordinal = ANY(%s)
@@ -134,12 +131,6 @@ _WRITE = """
     ON CONFLICT (batch_id, began, ordinal) DO UPDATE
         SET record = EXCLUDED.record, noted_at = EXCLUDED.noted_at
         WHERE known.noted_at <= EXCLUDED.noted_at
-"""
-# Null without the table, false where it is another role's.
-_TABLES = """
-    SELECT has_table_privilege(to_regclass('powerlift_fleet_machine'), 'SELECT'),
-           has_table_privilege(to_regclass('powerlift_fleet_runner'), 'SELECT'),
-           has_table_privilege(to_regclass('powerlift_fleet_trial'), 'SELECT')
 """
 _NEIGHBOUR = """
     SELECT batch_id FROM powerlift_fleet_machine

@@ -21,8 +21,9 @@ from typing import Any
 import psycopg2
 import pytest
 
+from fleet.store.schema import migrate
 from fleet.vm.render import Startup, render
-from local.postgres import Postgres
+from local.postgres import DATABASE, Postgres
 
 _RECORD = r"""printf '%s\x1f' "$@" >>"$ROOT/${0##*/}.calls"; echo >>"$ROOT/${0##*/}.calls" """
 PATIENCE = 120
@@ -33,11 +34,11 @@ NOTHING = "def trial(trial):\n    pass\n"
 class Benchmark:
     """Powerlift's tables in a real database."""
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres, database: str = DATABASE) -> None:
         from powerlift.bench.store import Store
 
         self.postgres = postgres
-        self.uri = postgres.uri()
+        self.uri = postgres.uri(database)
         self.store = Store(self.uri.replace("://", "+psycopg2://", 1))
         self.task = self.sql(
             "INSERT INTO task (name, problem, origin, n_samples, n_features, n_classes,"
@@ -80,9 +81,8 @@ class Benchmark:
 
     def runners(self, experiment: int) -> list[dict[str, Any]]:
         """The VMs that ran the experiment, as they have recorded themselves."""
-        [[tables]] = self.sql("SELECT to_regclass('powerlift_fleet_runner')")
         statement = "SELECT row_to_json(r) FROM powerlift_fleet_runner r WHERE experiment_id = %s"
-        return [dict(row) for (row,) in self.sql(statement, experiment)] if tables else []
+        return [dict(row) for (row,) in self.sql(statement, experiment)]
 
     def runner(self, experiment: int) -> dict[str, Any]:
         """The only one."""
@@ -97,8 +97,11 @@ class Benchmark:
 
 @pytest.fixture(scope="session")
 def benchmark_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benchmark]:
+    """With our tables, as a fleet's VMs find them."""
     with Postgres(tmp_path_factory.mktemp("postgres")) as postgres:
-        yield Benchmark(postgres)
+        database = Benchmark(postgres)
+        migrate(database.uri)
+        yield database
 
 
 COMPUTE = {

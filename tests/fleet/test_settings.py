@@ -6,16 +6,16 @@ import pytest
 
 from fleet.settings import Settings, SettingsError
 
-KEY = {"FLEET_SEALING_KEY": "k"}
+REQUIRED = {"FLEET_SEALING_KEY": "k", "POWERLIFT_DB_URI": "postgresql://me@host/powerlift"}
 
 
 def test_prices_are_found_whatever_the_case():
-    settings = Settings.read({**KEY, "FLEET_PRICES": '{"Standard_D2s_v5 Spot": 0.019}'})
+    settings = Settings.read({**REQUIRED, "FLEET_PRICES": '{"Standard_D2s_v5 Spot": 0.019}'})
     assert settings.prices == {"standard_d2s_v5 spot": 0.019}
 
 
 def test_without_prices_there_are_none():
-    assert Settings.read(KEY).prices == {}
+    assert Settings.read(REQUIRED).prices == {}
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,17 @@ def test_without_prices_there_are_none():
 )
 def test_prices_that_cannot_be_used_are_said(text: str):
     with pytest.raises(SettingsError, match="FLEET_PRICES"):
-        Settings.read({**KEY, "FLEET_PRICES": text})
+        Settings.read({**REQUIRED, "FLEET_PRICES": text})
 
 
 def test_all_faults_are_said_at_once():
     wrong = {"FLEET_PRICES": "?", "FLEET_OBSERVE_SECONDS": "0"}
     with pytest.raises(SettingsError) as told:
         Settings.read(wrong)
-    assert len(told.value.faults) == 3
+    assert len(told.value.faults) == 4
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_required_setting_that_is_empty_is_named(name: str):
+    with pytest.raises(SettingsError, match=f"{name} is not set"):
+        Settings.read({**REQUIRED, name: ""})

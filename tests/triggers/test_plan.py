@@ -147,6 +147,7 @@ def test_every_check_has_its_line(planner: Planner):
             "trials",
             "custom_data",
             "runner_ids",
+            "schema",
             "rights",
             "role_assignments",
             "sizes",

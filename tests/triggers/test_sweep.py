@@ -349,6 +349,10 @@ def stay_in_the_group(driver: Driver) -> None:
 
 def sweep_once(driver: Driver) -> None:
     """One sweep in a process of its own, with a durable client whose host does not answer."""
-    settings = {"FLEET_OWNER": OWNER, "FLEET_SEALING_KEY": Fernet.generate_key().decode()}
+    settings = {
+        "FLEET_OWNER": OWNER,
+        "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
+        "POWERLIFT_DB_URI": "postgresql://nobody@127.0.0.1:1/none",
+    }
     environment = {**os.environ, **driver.ready["env"], **settings}
     subprocess.run([sys.executable, "-c", SWEEP], env=environment, check=True, cwd=REPOSITORY)

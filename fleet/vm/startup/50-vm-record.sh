@@ -1,21 +1,7 @@
-# Notes in the database what this VM is, for its results are those of its hardware. In tables of our
-# own, made by whichever VM is first: Powerlift has none for it, and makes and drops its own alone.
+# Notes in the database what this VM is, for its results are those of its hardware. The app creates the
+# tables before the first VM; where it may not, this fails and the VM goes on without.
 record_start() {
-    if query answer "DO \$\$ BEGIN
-            IF to_regclass('powerlift_fleet_trial') IS NULL THEN
-                PERFORM pg_advisory_xact_lock(hashtext('powerlift_fleet'));
-                CREATE TABLE IF NOT EXISTS powerlift_fleet_runner (
-                    experiment_id integer, runner_id integer, vm_name text, vm_size text,
-                    location text, zone text, priority text, image text, image_version text,
-                    cpu_model text, cpus integer, memory_bytes bigint, kernel text,
-                    started_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz,
-                    outcome text, exit_code integer, log text, seen_at timestamptz DEFAULT now(),
-                    PRIMARY KEY (experiment_id, runner_id));
-                CREATE TABLE IF NOT EXISTS powerlift_fleet_trial (
-                    trial_id integer PRIMARY KEY, experiment_id integer, runner_id integer);
-            END IF;
-        END \$\$;
-        DELETE FROM powerlift_fleet_runner
+    if query answer "DELETE FROM powerlift_fleet_runner
         WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID;
         INSERT INTO powerlift_fleet_runner (
             experiment_id, runner_id, vm_name, vm_size, location, zone, priority, image,
@@ -57,15 +43,9 @@ record_end() {
     keep_log 2>/dev/null || say "the end of this log could not be kept"
 }
 
-# An older table has no column for it. To add one needs every reader out of the way: not for long.
 keep_log() {
     local log
-    log=$(console_tail) && query answer "DO \$\$ BEGIN
-            IF NOT EXISTS (SELECT FROM pg_attribute WHERE attname = 'log'
-                           AND attrelid = to_regclass('powerlift_fleet_runner')) THEN
-                ALTER TABLE powerlift_fleet_runner ADD COLUMN IF NOT EXISTS log text;
-            END IF;
-        END \$\$;
+    log=$(console_tail) && query answer "
         UPDATE powerlift_fleet_runner SET log = convert_from(decode('$log', 'base64'), 'UTF8')
         WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" $((answer_in < 10 ? answer_in : 10))
 }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fleet.model import names
 
-BATCHES = st.integers(min_value=0, max_value=2**63 - 1)
+BATCHES = st.integers(min_value=0, max_value=2**64 - 1)
 ORDINALS = st.integers(min_value=0, max_value=names.ORDINALS - 1)
 SCOPE = "/subscriptions/s/resourceGroups/g"
 

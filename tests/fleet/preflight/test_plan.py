@@ -113,6 +113,7 @@ def survey(asked: Order | None = None, **changes: Any) -> Survey:
         "assignments": 1,
         "custom_data_fault": None,
         "neighbour": None,
+        "schema": 1,
     }
     return Survey(order=asked, **{**usual, **changes})
 

@@ -18,17 +18,13 @@ from fleet.store.vm_records import read, write
 from tests.fleets import NOW, machine, order
 
 _roles = itertools.count()
-OURS = ("powerlift_fleet_machine", "powerlift_fleet_loss")
 
 
 @pytest.fixture
 def tenant(benchmark_database: Any) -> Iterator[tuple[str, str]]:
     """A database role that may use Powerlift's tables alone, beside another that made ours; its URI."""
     name = f"tenant_{next(_roles)}"
-    for table in OURS:
-        benchmark_database.sql(f"DROP TABLE IF EXISTS {table}")
     write(benchmark_database.uri, fleet(), [stored(machine(0))], NOW.isoformat())
-    release(benchmark_database.uri, 1, [1], {})
     theirs = "experiment, trial, measure_outcome"
     benchmark_database.sql(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
     benchmark_database.sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {theirs} TO {name}")

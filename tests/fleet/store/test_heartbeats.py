@@ -37,7 +37,6 @@ class Fleet:
 
     def tells(self, **columns: str) -> None:
         """The VM has written a row, with these columns (SQL)."""
-        idle(self.uri, self.order)  # makes the table
         self.database.sql(
             f"INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, {', '.join(columns)})"
             f" VALUES ({self.experiment}, {self.runner}, {', '.join(columns.values())})"

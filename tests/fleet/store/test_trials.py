@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -89,18 +88,3 @@ def test_one_that_a_cancel_took_away_may_be_lost_as_often_as_it_likes(
         take(benchmark_database, number, runner)
         release(benchmark_database.uri, number, [runner])
     assert count(benchmark_database.uri, number)["ready"] == 1  # type: ignore[index]
-
-
-def test_without_the_right_to_make_a_table_trials_go_back_all_the_same(
-    benchmark_database: Any, hold: Hold
-):
-    benchmark_database.sql("DROP TABLE IF EXISTS powerlift_fleet_loss")
-    number = hold()
-    modest = f"modest_{uuid.uuid4().hex}"
-    benchmark_database.sql(
-        f"CREATE ROLE {modest} LOGIN PASSWORD 'modest'; GRANT SELECT, UPDATE ON trial TO {modest};"
-        f" GRANT SELECT, DELETE ON measure_outcome TO {modest}"
-    )
-    uri = f"postgresql://{modest}:modest@{benchmark_database.uri.partition('@')[2]}"
-    held = release(uri, number, [HELD_BY], {HELD_BY: "evicted"})
-    assert (held, benchmark_database.trials(number)[0]["runner_id"]) == ([HELD_BY], -1)

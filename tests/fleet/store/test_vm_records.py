@@ -9,7 +9,7 @@ import pytest
 
 from fleet.model.records import STORED, Order, stored
 from fleet.store.database import DatabaseUnreachable
-from fleet.store.vm_records import read, write
+from fleet.store.vm_records import neighbour, read, write
 from tests.fleets import later, machine, order
 
 BEGAN = "2026-01-01T00:00:00.000000Z"
@@ -58,14 +58,13 @@ def test_no_identity_is_kept():
     assert (set(stored(machine(0))), "principal_id" in STORED) == (set(STORED), False)
 
 
-def test_a_role_that_may_make_no_table_goes_without(
-    uri: str, benchmark_database: Any, fleet: Order
-):
-    benchmark_database.sql("DROP TABLE IF EXISTS powerlift_fleet_machine")
-    benchmark_database.sql("CREATE ROLE tableless LOGIN PASSWORD 'tableless'")
-    theirs = uri.partition("@")[2]
-    modest = f"postgresql://tableless:tableless@{theirs}"
-    assert write(modest, fleet, [stored(machine(0))], at(0)) is None
+def test_a_batch_id_has_64_bits(uri: str, fleet: Order):
+    """As upstream draws them."""
+    largest: Order = {**fleet, "batch_id": 2**64 - 1}
+    write(uri, largest, [stored(machine(0))], at(0))
+    meets: Order = {**largest, "batch_id": largest["batch_id"] % 214_000}
+    found = (read(uri, largest).machines, neighbour(uri, meets))
+    assert found == ({0: stored(machine(0))}, largest["batch_id"])
 
 
 def test_a_database_that_is_not_there_is_told():

@@ -384,19 +384,6 @@ def test_a_role_that_may_not_create_tables_runs_trials_too(vm, benchmark_databas
     assert (code, ends) == (0, [(-2, None)] * 2), vm.log
 
 
-def test_vms_that_come_first_together_make_the_tables_once(
-    vm, other_vm, benchmark_database, startup
-):
-    benchmark_database.sql("DROP TABLE IF EXISTS powerlift_fleet_runner, powerlift_fleet_trial")
-    experiment = benchmark_database.experiment(DONE)
-    vm.start(startup(experiment, runner_id=1))
-    other_vm.start(startup(experiment, runner_id=2))
-    codes = (vm.wait(), other_vm.wait())
-
-    runners = sorted(row["runner_id"] for row in benchmark_database.runners(experiment))
-    assert (codes, runners) == ((0, 0), [1, 2]), vm.log + other_vm.log
-
-
 def test_waits_for_no_answer_about_events(vm, benchmark_database, startup):
     """The first answer takes Azure up to two minutes."""
     vm.azure.speaks_of_events.clear()

@@ -1,0 +1,241 @@
+"""The app's tables: created, brought up to date, refused, and gone without, in a real database."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg2
+import pytest
+import requests
+
+from fleet.model.records import stored
+from fleet.store import heartbeats, trials, vm_logs, vm_records
+from fleet.store.schema import LATEST, SchemaTooNew, migrate, version
+from local.stack import Stack
+from tests.fleet.conftest import Benchmark
+from tests.fleets import NOW, machine, order
+from tests.harness import Api, eventually
+
+_numbers = itertools.count()
+FLEET = order(created_at=NOW.isoformat())
+READ_ONLY = "?options=-cdefault_transaction_read_only%3Don"
+
+RUNNER = """
+    CREATE TABLE powerlift_fleet_runner (
+        experiment_id integer, runner_id integer, vm_name text, vm_size text,
+        location text, zone text, priority text, image text, image_version text,
+        cpu_model text, cpus integer, memory_bytes bigint, kernel text,
+        started_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz,
+        outcome text, exit_code integer{more}, PRIMARY KEY (experiment_id, runner_id));
+    INSERT INTO powerlift_fleet_runner (experiment_id, runner_id) VALUES (1, 2);
+"""
+TRIAL = """
+    CREATE TABLE powerlift_fleet_trial (
+        trial_id integer PRIMARY KEY, experiment_id integer, runner_id integer);
+"""
+LOSS = """
+    CREATE TABLE powerlift_fleet_loss (
+        trial_id integer, runner_id integer, reason text, lost_at timestamptz DEFAULT now(),
+        PRIMARY KEY (trial_id, runner_id));
+"""
+MACHINE = """
+    CREATE TABLE powerlift_fleet_machine (
+        batch_id bigint, began timestamptz, ordinal integer, experiment_id integer,
+        runner_id integer, record jsonb NOT NULL, noted_at timestamptz NOT NULL,
+        PRIMARY KEY (batch_id, began, ordinal));
+"""
+OLDER = {
+    "hardware": RUNNER.format(more="") + TRIAL,
+    "losses": LOSS,
+    "logs": RUNNER.format(more=", log text") + TRIAL + LOSS,
+    "records": RUNNER.format(more=", log text") + TRIAL + LOSS + MACHINE,
+    "heartbeats": RUNNER.format(more=", log text, seen_at timestamptz DEFAULT now()")
+    + TRIAL
+    + MACHINE,
+    "heartbeats added": RUNNER.format(more=", log text, seen_at timestamptz") + MACHINE,
+}
+"""What earlier builds created, by what was new in each."""
+
+SHAPE = """
+    SELECT attrelid::regclass::text, attnum, attname, format_type(atttypid, atttypmod), attnotnull,
+           pg_get_expr(adbin, adrelid),
+           (SELECT pg_get_constraintdef(oid) FROM pg_constraint
+            WHERE conrelid = attrelid AND contype = 'p')
+    FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    WHERE attrelid::regclass::text ~ '^powerlift_fleet_[a-z]+$' AND attnum > 0 AND NOT attisdropped
+    ORDER BY 1, 2
+"""
+WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet'))"
+
+
+@pytest.fixture
+def database(benchmark_database: Any) -> Benchmark:
+    """A benchmark's database that no fleet has used."""
+    name = f"fresh_{next(_numbers)}"
+    server = psycopg2.connect(benchmark_database.uri)
+    server.autocommit = True  # CREATE DATABASE refuses a transaction
+    server.cursor().execute(f"CREATE DATABASE {name}")
+    server.close()
+    return Benchmark(benchmark_database.postgres, name)
+
+
+def tables(database: Benchmark) -> set[str]:
+    found = database.sql("SELECT tablename FROM pg_tables WHERE tablename ~ 'powerlift_fleet_'")
+    return {name for (name,) in found}
+
+
+def versions(database: Benchmark) -> list[tuple[Any, ...]]:
+    return database.sql("SELECT tables, version FROM powerlift_fleet_schema ORDER BY 2")
+
+
+def role(database: Benchmark) -> str:
+    """A role with rights on Powerlift's tables alone; its URI."""
+    name = f"role_{next(_numbers)}"
+    database.sql(
+        f"CREATE ROLE {name} LOGIN PASSWORD 'secret'; GRANT SELECT, INSERT, UPDATE, DELETE"
+        f" ON experiment, trial, measure_outcome TO {name}"
+    )
+    return f"postgresql://{name}:secret@{database.uri.partition('@')[2]}"
+
+
+def make_newer(database: Benchmark) -> None:
+    """As a later build of the app leaves the database."""
+    migrate(database.uri)
+    database.sql(
+        "INSERT INTO powerlift_fleet_schema (tables, version) VALUES ('benchmark', %s)", LATEST + 1
+    )
+
+
+def test_a_database_that_no_fleet_has_used_has_version_0(database: Benchmark):
+    assert (version(database.uri), tables(database)) == (0, set())
+
+
+def test_migrations_are_applied_once(database: Benchmark):
+    migrate(database.uri)
+    migrate(database.uri)
+    assert versions(database) == [("benchmark", one) for one in range(1, LATEST + 1)]
+
+
+@pytest.mark.parametrize("older", OLDER.values(), ids=OLDER)
+def test_tables_of_any_earlier_build_get_the_present_shape(
+    database: Benchmark, benchmark_database: Benchmark, older: str
+):
+    database.sql(older)
+    migrate(database.uri)
+    assert database.sql(SHAPE) == benchmark_database.sql(SHAPE)
+
+
+def test_records_of_an_earlier_build_are_kept(database: Benchmark):
+    database.sql(OLDER["records"])
+    vm_records.write(database.uri, FLEET, [stored(machine(0))], NOW.isoformat())
+    migrate(database.uri)
+    assert vm_records.read(database.uri, FLEET).machines == {0: stored(machine(0))}
+
+
+def test_a_vm_of_before_there_were_heartbeats_counts_as_never_seen(database: Benchmark):
+    """One that was seen and says nothing more would be deleted as silent."""
+    database.sql(OLDER["logs"])
+    migrate(database.uri)
+    database.sql("INSERT INTO powerlift_fleet_runner (experiment_id, runner_id) VALUES (1, 3)")
+    seen = "SELECT runner_id, seen_at IS NOT NULL FROM powerlift_fleet_runner ORDER BY 1"
+    assert database.sql(seen) == [(2, False), (3, True)]
+
+
+def test_apps_that_migrate_at_once_wait_for_each_other(database: Benchmark):
+    with ThreadPoolExecutor(4) as pool, psycopg2.connect(database.uri) as first:
+        first.cursor().execute(LOCK)
+        others = [pool.submit(migrate, database.uri) for _ in range(4)]
+        eventually(lambda: database.sql(WAITING) == [(4,)] or None)
+        first.rollback()
+        assert [one.result(30) for one in others] == [None] * 4
+    assert versions(database) == [("benchmark", one) for one in range(1, LATEST + 1)]
+
+
+@pytest.mark.parametrize("look", [version, migrate])
+@pytest.mark.parametrize("options", ["", READ_ONLY])
+def test_what_a_newer_build_has_migrated_is_refused(database: Benchmark, look: Any, options: str):
+    make_newer(database)
+    with pytest.raises(SchemaTooNew, match=f"has version {LATEST + 1} .* knows {LATEST}") as told:
+        look(database.uri + options)
+    assert (told.value.failure["action"], "newer build" in told.value.advice) == (
+        "fail_fleet",
+        True,
+    )
+
+
+def test_a_read_only_database_is_left_as_it_is(database: Benchmark):
+    migrate(database.uri + READ_ONLY)
+    assert tables(database) == set()
+
+
+def test_where_the_role_may_create_no_table_a_fleet_goes_without(database: Benchmark):
+    uri, number = role(database), database.experiment("", trials=1)
+    fleet = {**FLEET, "experiment_id": number}
+    database.sql("UPDATE trial SET runner_id = 9, start_time = now()")
+
+    migrate(uri)
+
+    assert tables(database) == set()
+    assert vm_records.write(uri, fleet, [stored(machine(0))], NOW.isoformat()) is None
+    assert vm_records.read(uri, fleet) == vm_records.Known({}, {})
+    assert vm_records.neighbour(uri, fleet) is None
+    assert heartbeats.idle(uri, fleet) == heartbeats.Idle([], [])
+    assert heartbeats.close(uri, fleet, {0: "It went."}) == {}
+    vm_logs.keep(uri, number, [vm_logs.Kept(9, "vm", "evicted", None)])
+    assert vm_logs.find(uri, number, 9) is None
+    assert trials.release(uri, number, [9], {9: "evicted"}) == [9]
+
+
+def test_tables_of_another_role_are_left_as_they_are(database: Benchmark):
+    """All or nothing: neither are those made that are missing."""
+    database.sql(OLDER["hardware"])
+    uri = role(database)
+    database.sql("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    before = database.sql(SHAPE)
+    migrate(uri)
+    assert database.sql(SHAPE) == before
+
+
+def test_a_role_that_may_only_use_the_tables_of_another_does(database: Benchmark):
+    migrate(database.uri)
+    uri = role(database)
+    database.sql("GRANT SELECT, INSERT, UPDATE ON powerlift_fleet_machine TO PUBLIC")
+    migrate(uri)
+    assert vm_records.write(uri, FLEET, [stored(machine(0))], NOW.isoformat()) == {}
+
+
+def plan(stack: Stack, request: Any) -> Any:
+    headers = {"x-functions-key": stack.key}
+    return requests.post(f"{stack.url}/api/plan", json=request, headers=headers, timeout=60).json()
+
+
+def request(database: Benchmark) -> dict[str, Any]:
+    number = database.experiment("print()", trials=1)
+    return {"experiment_id": number, "n_instances": 1, "uri": database.uri}
+
+
+def test_a_plan_creates_no_table_and_a_fleet_does(stack: Stack, api: Api, database: Benchmark):
+    asked = request(database)
+    assert plan(stack, asked)["ok"]
+    assert tables(database) == set()
+    fleet_id = api.start(**asked)
+    api.wait(fleet_id, "create", "observe", "provisioned", "watch")
+    api.end(fleet_id)
+    assert versions(database) == [("benchmark", LATEST)]
+
+
+def test_a_newer_database_is_a_fault_of_the_plan_and_ends_the_fleet(
+    stack: Stack, api: Api, database: Benchmark
+):
+    make_newer(database)
+    asked = request(database)
+    (check,) = [one for one in plan(stack, asked)["checks"] if one["name"] == "schema"]
+    ended = api.wait(api.start(**asked))
+    assert (check["status"], ended["phase"], ended["reason"]["code"]) == (
+        "fault",
+        "failed",
+        "SchemaTooNew",
+    )
