@@ -157,15 +157,18 @@ async def take(connection: Azure, uri: str, order: Order) -> Survey:
     """Look at all that the checks need. Raises nothing that a look may meet."""
     # The regions wait for the group where it is the group that says which ones they are.
     group = asyncio.ensure_future(_look(connection.resource_group()))
-    seen, counted, regions, permissions, assignments, neighbour, version = await asyncio.gather(
+    seen, regions, permissions, assignments, database = await asyncio.gather(
         group,
-        _look(asyncio.to_thread(trials.count, uri, order["experiment_id"])),
         _regions(connection, order, group),
         _permissions(connection, scopes(order)),
         _look(connection.count_assignments()),
-        _look(asyncio.to_thread(vm_records.neighbour, uri, order)),
-        _look(asyncio.to_thread(schema.version, uri)),
+        asyncio.gather(
+            _look(asyncio.to_thread(trials.count, uri, order["experiment_id"])),
+            _look(asyncio.to_thread(vm_records.neighbour, uri, order)),
+            _look(asyncio.to_thread(schema.version, uri)),
+        ),
     )
+    counted, neighbour, version = database
     located: Order = {**order, "location": _location(order, seen)}
     return Survey(
         order=located,
