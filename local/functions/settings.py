@@ -224,8 +224,8 @@ def _choice(content: Mapping[str, Any], name: str, known: tuple[str, ...]) -> st
 
 
 def _visibility(content: Mapping[str, Any], name: str) -> float:
-    """A visibility timeout. The extension checks the control queue's alone, in these words; an app
-    that hides its activities for less than the provider's renewal would run them twice there."""
+    """A visibility timeout. The extension checks the control queue's alone, in these words; here the
+    work item queue's has the same bounds."""
     seconds = _seconds(content, name, DurableSettings.message_visibility)
     if not 60 <= seconds <= 3600:
         raise ValueError(f"{name[0].upper()}{name[1:]} must be between 1 and 60 minutes.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable
@@ -108,7 +109,7 @@ def test_other_messages_do_not_wait_for_what_is_hidden(make_host: Callable[..., 
         assert host.finished(instance_id)["runtimeStatus"] == "Terminated"
 
 
-def test_after_an_orderly_end_the_next_host_goes_on_at_once(make_host: Callable[..., Any]) -> None:
+def test_after_an_orderly_end_the_next_host_resumes_at_once(make_host: Callable[..., Any]) -> None:
     with make_host("durable", FUNCTION_TIMEOUT="00:01:00") as host:  # hidden for five minutes
         call = {"journal": "calls", "name": "n", "seconds": 10}
         host.start_new("one_call", input=call)
@@ -141,6 +142,23 @@ def test_a_visibility_timeout_of_a_minute_is_taken(tmp_path: Path) -> None:
 
     assert host.start().run("instant", 1)["output"] == 1
     host.service.stop()
+
+
+def test_the_state_of_a_build_without_leases_is_taken_over(durable_alone: Host) -> None:
+    host = durable_alone
+    instance_id = host.start_new("two_events")
+    host.until(lambda: host.status(instance_id)["runtimeStatus"], lambda s: s == "Running")
+    host.service.stop()
+    with sqlite3.connect(host.state / "durable.sqlite") as old:
+        for table in ("instances", "messages", "activities"):
+            old.execute(f"alter table {table} drop column owner")
+            old.execute(f"alter table {table} drop column hidden_until")
+    host.start()
+
+    for data in ("one", "two"):
+        host.client("raise_event", instance_id=instance_id, event_name="go", event_data=data)
+
+    assert host.finished(instance_id)["output"] == ["one", "two"]
 
 
 def test_an_end_by_signal_is_clean(durable_alone: Host) -> None:

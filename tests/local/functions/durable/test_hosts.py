@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from local.process import ServiceError
 from tests.local.functions.conftest import APPS, Host, variant
 
 HIDDEN = 3.0
@@ -90,6 +91,13 @@ def test_a_part_of_an_app_runs_that_part_alone(tmp_path: Path) -> None:
     finally:
         http.service.stop()
         durable.service.stop()
+
+
+def test_an_unknown_role_is_refused(tmp_path: Path) -> None:
+    host = Host(APPS / "durable", tmp_path, options=["--roles", "http,web"])
+
+    with pytest.raises(ServiceError, match="must be some of durable, http, triggers"):
+        host.start()
 
 
 def test_of_two_hosts_one_runs_the_timers(tmp_path: Path) -> None:
