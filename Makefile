@@ -24,6 +24,7 @@ help:
 	@echo '             FAULTS=FILE  what goes wrong in Azure (docs/weather.md)'
 	@echo 'make start   the app on simulated Azure, until Ctrl-C; prints how to talk to it'
 	@echo 'make test    all tests; ARGS="tests/fleet -k names" for some'
+	@echo 'make test-fast  the tests that start no process; under a minute'
 	@echo 'make check   lint, formatting, types and shell scripts'
 	@echo 'make bench   the measured claims'
 	@echo 'make docs    docs/api.md, from the models and the table of routes'
@@ -40,7 +41,11 @@ start: $(STAMP)
 
 .PHONY: test
 test: $(STAMP)
-	@exec $(PYTHON_IN) -m pytest -n 3 --dist loadfile $(ARGS)
+	@exec $(PYTHON_IN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(STAMP)
+	@exec $(PYTHON_IN) -m pytest -q -n 2 --dist loadfile --fast $(ARGS)
 
 .PHONY: check
 check: $(STAMP)

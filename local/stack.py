@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 
 from local.azure.weather.document import load
 from local.azurite import Azurite
+from local.bytecode import lend_bytecode
 from local.environment import machine_environment, outer_environment
 from local.postgres import Postgres
 from local.process import Service
@@ -107,7 +108,10 @@ class Stack:
             # The first start downloads Azurite; the others take seconds.
             postgres, azurite = self._begin(self._postgres, 60), self._begin(self._azurite, 300)
             azure = self._begin(self._azure, 60)
-            self._await([postgres, azurite, azure])
+            starts = [postgres, azurite, azure]
+            if self.machines == "process":
+                starts.append(self._pool.submit(lend_bytecode, CACHE / "uv"))
+            self._await(starts)
             make_queues(self.queue_connection_string, self.app_settings.get("FLEET_QUEUE", QUEUE))
             self.arm = dict(azure.result())
             self.start_host()

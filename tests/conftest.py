@@ -1,9 +1,14 @@
-"""The stack that the app's tests share: everything real but the VMs, which only pretend to run."""
+"""The stack that the app's tests share: everything real but the VMs, which only pretend to run.
+
+And which tests are fast (`make test-fast`): those that start no process.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,3 +38,69 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def api(stack: Stack) -> Api:
     return Api(stack)
+
+
+DEAREST_FIRST = [
+    "examples/test_examples.py",
+    "orchestrators/test_failures.py",
+    "fleet/vm/test_startup_run.py",
+    "local/demo/test_run.py",
+    "orchestrators/test_crashes.py",
+    "orchestrators/test_property.py",
+    "triggers/test_sweep.py",
+    "fleet/vm/test_startup_contract.py",
+    "orchestrators/test_evictions.py",
+    "fleet/vm/test_startup_trouble.py",
+    "client/test_runner.py",
+    "triggers/test_logs.py",
+    "orchestrators/test_cancel.py",
+    "test_checks.py",
+]
+"""Begun last, each of these would have the other workers wait. It only costs time if one is missing."""
+
+NOT_FAST = "starts a process"
+STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}  # Python's audit events
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+    place = {root / name: at for at, name in enumerate(DEAREST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help=f"leave out every test that {NOT_FAST}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--fast"):
+        config.option.markexpr = "not slow and not long"  # what is known without trying
+        config.pluginmanager.register(Fast())
+
+
+class Fast:
+    """Ends a test at its first process: a fixture that starts one ends all tests that use it.
+
+    So nobody keeps a list, and a new test is where it belongs.
+    """
+
+    def __init__(self) -> None:
+        self.is_testing = False  # the workers of pytest-xdist are processes too
+        sys.addaudithook(self._refuse)
+
+    def _refuse(self, event: str, _: Any) -> None:
+        if self.is_testing and event in STARTS:
+            pytest.skip(NOT_FAST)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        self.is_testing = True
+        try:
+            return (yield)
+        finally:
+            self.is_testing = False
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Counts such a test apart, and does not list it."""
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        return ("left out", "", "") if reason.endswith(NOT_FAST) else None

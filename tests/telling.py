@@ -201,15 +201,17 @@ class Teller:
 
     def _look(self) -> None:
         self._look_at_vms()
+        listed = {fleet["id"]: fleet for fleet in self.api.list().json()["fleets"]}
         for fate in self.fates:
             if fate.has_ended:
                 continue
-            fate.shown = self.api.get(fate.id).json()
+            fate.shown = listed[fate.id]
             if fate.phase == "watch" and fate.calls_until_watch is None:
                 self._read_wire()
                 fate.calls_until_watch = list(fate.calls)
                 self._complete(fate)
             if fate.has_ended:
+                fate.shown = self.api.get(fate.id).json()
                 mark = f"-{fate.batch}-"
                 fate.left = {one for one in self._standing() if mark in one}
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
+import os
 import signal
-import sys
-from pathlib import Path
 from types import FrameType
 
-_STATE = Path(__file__).resolve().parents[2] / ".local"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    """End at once: nothing runs yet, or any more."""
+    os._exit(_INTERRUPTED)
+
+
+# Before the other imports: these take seconds, and can swallow a KeyboardInterrupt.
+for _number in _SIGNALS:
+    signal.signal(_number, _exit)
+
+import argparse  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+_STATE = Path(__file__).resolve().parents[2] / ".local"
 
 
 def main() -> int:
     """Run the command line; the return value is the exit status: 0, 1 failed, 130 interrupted."""
     asked = _arguments()
-    for number in _SIGNALS:
-        signal.signal(number, _interrupt)
     if asked.command != "experiment":
         print(
             "Starting the stack; the first time, npm fetches Azurite (half a minute).", flush=True
@@ -30,7 +41,7 @@ def main() -> int:
 
 
 def _obey(asked: argparse.Namespace) -> int:
-    # Imported here: pandas and scikit-learn take seconds, and Ctrl-C must end these well too.
+    # Imported here: pandas and scikit-learn take seconds.
     from local.azure.weather.document import PlanRefused
     from local.demo.processes import adopt_orphans
     from local.demo.run import DemoFailed, Options, run
@@ -39,6 +50,8 @@ def _obey(asked: argparse.Namespace) -> int:
 
     adopt_orphans()
     try:
+        for number in _SIGNALS:
+            signal.signal(number, _interrupt)
         match asked.command:
             case "start":
                 start(asked.state / "start", asked.time_scale, asked.seed, asked.faults)
@@ -61,6 +74,9 @@ def _obey(asked: argparse.Namespace) -> int:
     except (DemoFailed, NotRunning, PlanRefused, ServiceError) as error:
         print(f"FAILED: {error}", file=sys.stderr, flush=True)
         return 1
+    finally:
+        for number in _SIGNALS:
+            signal.signal(number, _exit)
     return 0
 
 
@@ -68,7 +84,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     """End through the `finally` blocks, once: more signals must not cut these short."""
     for again in _SIGNALS:
         signal.signal(again, lambda *_: None)  # not SIG_IGN, which a child would inherit
-    print(f"\n{signal.Signals(number).name}: stopping everything, a moment.", flush=True)
+    # Not print: the signal may have interrupted one, and that is not reentrant.
+    os.write(1, f"\n{signal.Signals(number).name}: stopping everything, a moment.\n".encode())
     raise KeyboardInterrupt
 
 

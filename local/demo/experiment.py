@@ -12,7 +12,6 @@ import pandas as pd
 from powerlift.bench.store import Store, SupervisedDataset
 from powerlift.measures import class_stats, data_stats, regression_stats
 from powerlift_fleet import source
-from sklearn import datasets
 
 from local.demo.trial import run_trial
 
@@ -88,6 +87,8 @@ def create(store: Store, trials: int, name: str = NAME) -> int:
 
 
 def _datasets() -> Iterator[SupervisedDataset]:
+    from sklearn import datasets  # here: it takes two seconds, and most commands need none
+
     for name, problem in _LOADERS.items():
         bunch: Any = getattr(datasets, f"load_{name}")()
         features = [str(feature) for feature in bunch.feature_names]

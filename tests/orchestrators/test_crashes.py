@@ -85,7 +85,7 @@ class Crashes:
         enough = self._requests() + longer * self.rng.randint(1, 10)
         latest = time.monotonic() + longer * self.rng.uniform(0.2, 1.5)
         while self._requests() < enough and time.monotonic() < latest:
-            time.sleep(0.002)
+            time.sleep(0.01)
         return str(Api(self.stack).get(f"fleet-{self.request['batch_id']}").json()["phase"])
 
     def _requests(self) -> int:

@@ -96,15 +96,16 @@ def settle(stack: Stack) -> dict[int, dict[str, Any]]:
         for batch in rest[: AT_ONCE - len(started) + len(settled)]:
             start(api, batch, number)
             started[batch] = time.monotonic()
+        listed = {fleet["id"]: fleet for fleet in api.list().json()["fleets"]}
         for batch in started.keys() - settled.keys():
-            fleet, case = api.get(f"fleet-{batch}").json(), CASE_OF[batch]
+            fleet, case = listed[f"fleet-{batch}"], CASE_OF[batch]
             if case.deed and not fleet["failures"] and fleet["phase"] == "watch":
                 DEEDS[case.deed](stack, batch)
             if has_settled(fleet, case) or time.monotonic() - started[batch] > PATIENCE:
                 settled[batch] = fleet
                 if fleet["phase"] not in TERMINAL:
                     api.delete(fleet["id"])
-        time.sleep(0.1)
+        time.sleep(0.2)
     return settled
 
 

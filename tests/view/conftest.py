@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,7 @@ Open = Callable[..., Visit]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """For one module at a time: while Playwright's loop runs in a thread, asyncio.run does not."""
+    sys.audit("subprocess.Popen", "playwright")  # Playwright would catch what --fast raises
     chromium = find_chromium(CACHE)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(

@@ -44,16 +44,30 @@ def test_a_run_completes_every_trial_and_leaves_nothing(tmp_path: Path, trigger:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("said", ["Starting", "Stack is up", " watch "])
-def test_ctrl_c_leaves_no_process(tmp_path: Path, said: str) -> None:
-    with demo(tmp_path, "run", "--vms", "2", "--trials", "4") as run:
-        read_until(run, said)
-        family = psutil.Process(run.pid).children(recursive=True)
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("run", " argparse\n"),
+        ("run", "Starting"),
+        ("start", "Starting"),
+        ("run", " local.demo.start\n"),
+        ("run", "Stack is up"),
+        ("run", " watch "),
+    ],
+)
+def test_ctrl_c_leaves_no_process(tmp_path: Path, asked: str, said: str) -> None:
+    options = ("--vms", "2", "--trials", "4") if asked == "run" else ()
+    with demo(tmp_path, asked, *options) as child:
+        read_until(child, said)
+        family = psutil.Process(child.pid).children(recursive=True)
 
-        run.send_signal(signal.SIGINT)
-        status = run.wait(60)
+        child.send_signal(signal.SIGINT)
+        status = child.wait(60)
+        left = psutil.wait_procs(family, timeout=5)[1]
+        told = child.stdout.read() if child.stdout and not left else ""
 
-    assert (status, psutil.wait_procs(family, timeout=5)[1]) == (130, [])
+    assert (status, left) == (130, [])
+    assert "KeyboardInterrupt" not in told
 
 
 @pytest.mark.slow
@@ -126,9 +140,13 @@ def command(state: Path, *options: str) -> list[str]:
 
 @contextmanager
 def demo(state: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The demo as a child with a session of its own, as a terminal would start it."""
+    """The demo as a child with a session of its own, as a terminal would start it.
+
+    It tells its imports too, by a line that ends with a module's name once that is complete.
+    """
+    python = [sys.executable, "-u", "-X", "importtime"]
     child = subprocess.Popen(
-        [sys.executable, "-u", "-m", "local.demo", *arguments, "--state", str(state)],
+        [*python, "-m", "local.demo", *arguments, "--state", str(state)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
