@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Awaitable, Callable
-from traceback import format_tb
 from typing import Any
 
 from fleet import telemetry
@@ -66,7 +65,5 @@ def _told(error: Exception) -> Failure:
     failure = describe(error)
     telemetry.failed(failure)
     if failure["code"] == type(error).__name__:
-        # Not of Azure's making. The frames alone: the text of an unknown error may hold anything.
-        frames = "".join(format_tb(error.__traceback__))
-        telemetry.LOG.error("Where it failed:\n%s", frames, extra={"event": "app.fault"})
+        telemetry.unexpected(error)  # not an answer of Azure's
     return failure

@@ -22,10 +22,11 @@ def lend_bytecode(uv_cache: Path) -> None:
             compiled[_identity(source)] = bytecode
     for source in (uv_cache / "archive-v0").rglob("*.py"):
         lent = Path(cache_from_source(source))
-        if not lent.exists() and (bytecode := compiled.get(_identity(source))):
+        lender = compiled.get(_identity(source))
+        if lender and not lent.exists():
             with contextlib.suppress(OSError):  # another start was faster
                 lent.parent.mkdir(exist_ok=True)
-                os.link(bytecode, lent)
+                os.link(lender, lent)
 
 
 def _identity(file: Path) -> tuple[int, int]:

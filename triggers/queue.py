@@ -37,6 +37,10 @@ TRIES = 5
 more than any message lives to see: the host cannot tell an outage from a bad message."""
 
 
+class Unexpected(RuntimeError):
+    """An error that the app did not expect, without its text, which may hold a secret."""
+
+
 @bp.function_name("submit_fleet_from_queue")
 @bp.queue_trigger(arg_name="message", queue_name=QUEUE, connection="AzureWebJobsStorage")
 @bp.queue_output(arg_name="poison", queue_name=f"{QUEUE}-poison", connection="AzureWebJobsStorage")
@@ -49,7 +53,8 @@ async def submit_fleet_from_queue(
     What can never be a fleet goes to the poison queue at once, without its secrets. An error that is
     raised makes the host hide the message for `visibilityTimeout` and deliver it again.
     """
-    body, encoded = _decoded(message.get_body())
+    content = message.get_body()
+    body, encoded = _decoded(content)
     try:
         accepted = await submission.submit(client, strict_json.read(body), message.id)
     except REFUSALS as refused:
@@ -60,19 +65,22 @@ async def submit_fleet_from_queue(
         extra = {"event": "message.delayed"}
         telemetry.LOG.warning("Message %s will be retried: %s", message.id, error, extra=extra)
         raise
-    except Exception:
+    except Exception as error:
+        telemetry.unexpected(error)
         if (message.dequeue_count or 1) < TRIES:
-            raise
+            raise Unexpected(f"{type(error).__name__}: see the log") from None
         failed = (message.id, message.dequeue_count, QUEUE)
         extra = {"event": "message.failed"}
-        text = "Message %s failed %s times and goes to %s-poison"
-        telemetry.LOG.exception(text, *failed, extra=extra)
+        telemetry.LOG.error(
+            "Message %s failed %s times and goes to %s-poison", *failed, extra=extra
+        )
     else:
         known = "" if accepted.created else " (it was there already)"
         extra = {"event": "message.taken", "fleet": accepted.id}
         telemetry.LOG.info("Message %s is %s%s", message.id, accepted.id, known, extra=extra)
         return
-    poison.set(encoded(redacted(body)))
+    shown = redacted(body)
+    poison.set(content if shown == body else encoded(shown))
 
 
 def _decoded(content: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
@@ -82,6 +90,6 @@ def _decoded(content: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
     to the poison queue itself, with its secrets.
     """
     try:
-        return base64.b64decode(content, validate=True), base64.b64encode
+        return base64.b64decode(b"".join(content.split()), validate=True), base64.b64encode
     except binascii.Error:
         return content, bytes

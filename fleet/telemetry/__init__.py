@@ -1,8 +1,8 @@
 """What the app tells of itself: structured logs always; metrics and traces where a receiver is named.
 
 `fields` gives every log record its fleet; `setup` reads the environment and loads OpenTelemetry, or
-nothing of it; `metrics` and `traces` hold what is measured; `wire` looks at the requests to ARM;
-`events` is what the rest of the app calls. docs/observability.md lists all of it.
+nothing of it; `metrics` and `traces` hold what is measured; `events` is what the rest of the app calls.
+docs/observability.md lists all of it.
 """
 
 from fleet.telemetry.events import (
@@ -25,6 +25,9 @@ from fleet.telemetry.events import (
 )
 from fleet.telemetry.events import (
     trials_counted as trials_counted,
+)
+from fleet.telemetry.events import (
+    unexpected as unexpected,
 )
 from fleet.telemetry.fields import LOG as LOG
 from fleet.telemetry.fields import bound as bound

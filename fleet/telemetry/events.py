@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from traceback import format_tb
 from typing import Any
 
 from fleet.model import failure_policy, names
@@ -46,6 +47,12 @@ def failed(failure: Failure, what: str = "It fails", event: str = "call.failed")
     LOG.log(level, "%s: %s: %s", what, code, failure["message"], extra=told)
     if level > logging.INFO:
         traces.fail(code)
+
+
+def unexpected(error: Exception) -> None:
+    """An error that the app did not expect: its frames alone, since its text may hold a secret."""
+    frames = "".join(format_tb(error.__traceback__))
+    LOG.error("%s at:\n%s", type(error).__name__, frames, extra={"event": "app.fault"})
 
 
 def machine_changed(

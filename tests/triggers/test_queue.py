@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -96,6 +97,17 @@ def test_a_message_in_plain_text_is_a_fleet(api: Api, stack: Stack):
     fleet = known(api, "fleet-2004")
     api.end("fleet-2004")
     assert fleet["batch_id"] == 2004
+
+
+def test_a_message_in_lines_of_base64_is_a_fleet(api: Api, stack: Stack):
+    request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 2005}
+    with QueueClient.from_connection_string(
+        stack.queue_connection_string, "powerlift-fleets"
+    ) as queue:
+        queue.send_message(base64.encodebytes(json.dumps(request).encode()).decode())
+    fleet = known(api, "fleet-2005")
+    api.end("fleet-2005")
+    assert fleet["batch_id"] == 2005
 
 
 def test_a_batch_of_another_request_is_poison(api: Api, stack: Stack):

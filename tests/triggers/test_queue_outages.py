@@ -78,7 +78,8 @@ def outages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outages]:
         make_queues(azurite.connection_string, QUEUE)
         env = {
             "JOURNAL": str(folder), "KEY": key, "FLEET_SEALING_KEY": key,
-            "TASKHUB_NAME": "Outages", "AzureWebJobsStorage": azurite.connection_string,
+            "TASKHUB_NAME": "Outages", "POWERLIFT_DB_URI": "postgresql://u:p@host/db",
+            "AzureWebJobsStorage": azurite.connection_string,
             "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:00",
         }  # fmt: skip
         state = folder / "state"
@@ -119,6 +120,7 @@ def test_an_unexpected_fault_ends_in_poison_without_secrets(outages: Outages):
         content = eventually(lambda: next(iter(poison.receive_messages()), None)).content
     assert (outages.tries(), outages.left(QUEUE)) == (5, 0)
     assert "postgresql://me:***@host/db" in base64.b64decode(content).decode()
+    assert "a fault of ours" not in (outages.journal / "log").read_text()
 
 
 def test_a_refused_message_in_plain_text_is_copied_in_plain_text(outages: Outages):
