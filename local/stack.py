@@ -27,7 +27,7 @@ CACHE = REPOSITORY / ".local" / "cache"
 
 _OBSERVE_SECONDS, _WATCH_SECONDS = 10.0, 30.0  # the app's defaults, in simulated seconds
 _WRITES_PER_SECOND = 10.0  # Azure's refill of a principal's bucket, in simulated seconds
-_SHORTEST_TICK = 0.5  # seconds; below this the host would be busy with timers alone
+_SHORTEST_TICK = 1.0  # seconds; below this the host would be busy with timers alone
 
 
 class _Part(Protocol):

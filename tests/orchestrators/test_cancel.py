@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 
 from local.stack import Stack
-from tests.harness import VISIBILITY_TIMEOUT, Api, eventually, experiment, standing, wire
+from tests.harness import Api, eventually, experiment, standing, wire
 
 
 def many(stack: Stack, batch: int, **changes: Any) -> dict[str, Any]:
@@ -73,21 +70,10 @@ def test_though_its_event_is_lost(stack: Stack, api: Api):
     assert api.wait(fleet_id)["phase"] == "cancelled"
 
 
-@pytest.fixture(scope="module")
-def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose host may be killed."""
-    state: Path = tmp_path_factory.mktemp("fragile")
-    with Stack(
-        state, time_scale=0.01, machines="none", visibility_timeout=VISIBILITY_TIMEOUT
-    ) as stack:
-        yield stack
-
-
-def test_though_the_host_dies_over_it(fragile: Stack):
-    api = Api(fragile)
-    fleet_id = api.start(**many(fragile, 4106))
-    wait_for_vms(fragile, 4106)
+def test_though_the_host_dies_over_it(stack: Stack, api: Api):
+    fleet_id = api.start(**many(stack, 4106))
+    wait_for_vms(stack, 4106)
     api.delete(fleet_id)
-    fragile.kill_host()
-    fragile.start_host()
-    assert (Api(fragile).wait(fleet_id)["phase"], standing(fragile, 4106)) == ("cancelled", [])
+    stack.kill_host()
+    stack.start_host()
+    assert (api.wait(fleet_id)["phase"], standing(stack, 4106)) == ("cancelled", [])

@@ -32,7 +32,7 @@ async def submit_in_an_outage(client, document, key):
         case "database":
             raise DatabaseUnreachable("The database does not answer.")
         case "fault":
-            raise KeyError("a fault of ours")
+            raise KeyError(" of ".join(("a fault", "ours")))
         case _:
             os.environ["FLEET_SEALING_KEY"] = os.environ["KEY"]
     return await submit(client, document, key)
