@@ -17,7 +17,6 @@ from orchestrators.patterns import (
     Context,
     Ended,
     Steps,
-    run_child,
     show,
     sleep_unless,
     told,
@@ -154,9 +153,10 @@ def run_wave(
         "pending": fleet.undead(),
     }
     fleet.waves += 1
+    show(context, fleet, fleet.phase)  # a reader looks for news of the wave by its number
     name = names.wave_id(fleet.order["batch_id"], fleet.waves)
     try:
-        result = yield from run_child(context, create_wave, task, name)
+        result = yield context.call_sub_orchestrator(create_wave, task, name)
     except Exception as error:
         raise Ended("failed", told(error)) from error
     _take_in(context, fleet, result)

@@ -23,7 +23,6 @@ from orchestrators.patterns import (
     Steps,
     attempt,
     receive,
-    run_child,
     settle,
     show,
     told,
@@ -169,7 +168,7 @@ def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps
     task = {"order": fleet.order, "keep_machines": keep_machines}
     name = names.teardown_id(fleet.order["batch_id"])
     try:
-        result = yield from run_child(context, teardown_fleet, task, name)
+        result = yield context.call_sub_orchestrator(teardown_fleet, task, name)
     except Exception as error:
         return told(error)
     if result["machines"] == 0:

@@ -132,7 +132,7 @@ def settle(context: Context, calls: Sequence[Call], rounds: int = ROUNDS) -> Ste
 def show(context: Context, fleet: FleetState, phase: str) -> None:
     """Enter (or stay in) a phase, and let the world see how far the fleet is."""
     fleet.phase = phase
-    context.set_custom_status(custom_status(fleet))
+    context.set_custom_status({**custom_status(fleet), "waves": fleet.waves})
 
 
 def sleep(context: Context, seconds: float) -> Steps:
@@ -141,15 +141,16 @@ def sleep(context: Context, seconds: float) -> Steps:
         yield context.create_timer(fire_at)
 
 
-def sleep_unless(context: Context, task: Any, seconds: float) -> Steps:
-    """Wait for so many seconds at least, or until the task (an event, say) is completed. Returns
-    whether it is.
+def sleep_unless(context: Context, event: Any, seconds: float, longest: float = HEARTBEAT) -> Steps:
+    """Wait for so many seconds at least, or until the event is there. Returns whether it is.
+
+    `longest`: of one timer, in seconds.
     """
-    for fire_at in _timers(context, seconds):
-        if task.is_completed:
+    for fire_at in _timers(context, seconds, longest):
+        if event.is_completed:
             break
-        yield from _timer_or(context, task, fire_at)
-    return bool(task.is_completed)
+        yield from _timer_or(context, event, fire_at)
+    return bool(event.is_completed)
 
 
 def receive(context: Context, event: Any) -> Steps:
@@ -157,32 +158,19 @@ def receive(context: Context, event: Any) -> Steps:
     yield from _timer_or(context, event, context.current_utc_datetime)
 
 
-def run_child(context: Context, orchestrator: Any, task: dict[str, Any], name: str) -> Steps:
-    """The result of a sub-orchestration; raises what it has failed with.
-
-    The child may run another version than we do: docs/releasing.md.
-    """
-    child = context.call_sub_orchestrator(orchestrator, task, name)
-    while not child.is_completed:
-        yield from sleep_unless(context, child, HEARTBEAT)
-    if isinstance(child.result, Exception):
-        raise child.result
-    return child.result
-
-
-def _timers(context: Context, seconds: float) -> Iterator[datetime]:
+def _timers(context: Context, seconds: float, longest: float = HEARTBEAT) -> Iterator[datetime]:
     """When to set timers for, one after the other, until the time has passed by our own clock.
 
-    None is longer than HEARTBEAT: the instance's status is written each time.
+    Each timer updates the instance: a long wait is cut into heartbeats.
     """
     end = context.current_utc_datetime + timedelta(seconds=max(seconds, SHORTEST_WAIT))
     while (now := context.current_utc_datetime) < end:
-        yield min(end, now + timedelta(seconds=HEARTBEAT)) + EARLY
+        yield min(end, now + timedelta(seconds=longest)) + EARLY
 
 
-def _timer_or(context: Context, task: Any, fire_at: datetime) -> Steps:
+def _timer_or(context: Context, event: Any, fire_at: datetime) -> Steps:
     timer = context.create_timer(fire_at)
-    yield context.task_any([task, timer])
+    yield context.task_any([event, timer])
     if not timer.is_completed:
         timer.cancel()  # a pending timer would hold back whatever is scheduled after it
 

@@ -43,7 +43,8 @@ def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
         check_deadline(context, fleet)
         if is_over(fleet, context.current_utc_datetime, counted):
             return True
-        if (yield from sleep_unless(context, cancel, fleet.order["watch_seconds"])):
+        tick = fleet.order["watch_seconds"]
+        if (yield from sleep_unless(context, cancel, tick, longest=tick)):
             break
     return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any, cast
@@ -10,7 +11,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from fleet import telemetry
-from fleet.api import status, strict_json
+from fleet.api import strict_json
 from fleet.api.request import Fault, RequestRefused
 from fleet.api.responses import (
     Cancelled,
@@ -77,10 +78,9 @@ async def plan(req: func.HttpRequest) -> func.HttpResponse:
 @bp.durable_client_input(client_name="client")
 async def list_fleets(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Every fleet that the app still knows, the newest first."""
-    fleets: list[Fleet] = [
-        {**shown, "links": _links(req, shown["id"])}
-        for shown in map(status.answer, await durable_client.find_all(client))
-    ]
+    found = await durable_client.find_all(client)
+    answers = await asyncio.gather(*(queries.fleet_of(client, one) for one in found))
+    fleets: list[Fleet] = [{**shown, "links": _links(req, shown["id"])} for shown in answers]
     fleets.sort(key=lambda fleet: fleet["created_at"], reverse=True)
     body: Fleets = {"fleets": fleets}
     return _answer(200, body)
@@ -97,7 +97,8 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     if batch_id is None or instance is None:
         return _unknown(fleet_id)
     teardown = await durable_client.find(client, names.teardown_id(batch_id))
-    body: Fleet = {**status.answer(instance, teardown), "links": _links(req, fleet_id)}
+    shown = await queries.fleet_of(client, instance, teardown)
+    body: Fleet = {**shown, "links": _links(req, fleet_id)}
     return _answer(200, body)
 
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from fleet.api import progress, status
-from fleet.api.responses import Machine, Progress
+from fleet.api.responses import Machine, Progress, Shown
+from fleet.api.status import ALIVE
 from fleet.azure.credentials import opened
 from fleet.model.records import Order
 from fleet.model.state import TERMINAL
@@ -18,7 +19,18 @@ from fleet.settings import Settings
 from fleet.store import trial_history, vm_logs, vm_records
 from fleet.store.database import DatabaseUnreachable
 from triggers import query_cache
-from triggers.durable_client import order_in
+from triggers.durable_client import find, order_in
+
+
+async def fleet_of(
+    client: Any, instance: Mapping[str, Any], teardown: Mapping[str, Any] | None = None
+) -> Shown:
+    """`status.answer`; where the fleet itself has no news, with those of the child it waits for."""
+    shown = status.answer(instance, teardown)
+    if shown["no_news_seconds"] is None or instance["runtimeStatus"] not in ALIVE:
+        return shown
+    child = await find(client, status.child_of(instance))
+    return {**shown, "no_news_seconds": status.no_news(instance, datetime.now(UTC), child)}
 
 
 async def log_of(instance: Mapping[str, Any], ordinal: str) -> str:

@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleet.api.responses import MachineCounts, Shown
+from fleet.model import names
 from fleet.model.state import TERMINAL
+from fleet.model.status import HEARTBEAT
 
 ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 """Runtime statuses of an instance that has not ended."""
 
-QUIET = 60.0
-"""Seconds without an update that mean nothing: a heartbeat, and an activity or the queues' polling."""
+MARGIN = 30.0
+"""Seconds more without an update that mean nothing: an activity, and the polling of the queues."""
 
 
 def answer(
@@ -39,17 +41,37 @@ def answer(
     }
 
 
-def no_news(instance: Mapping[str, Any], now: datetime) -> int | None:
-    """Seconds since an instance that has not ended was updated; None where that is no longer than usual.
+def child_of(instance: Mapping[str, Any]) -> str:
+    """The instance that a fleet may be waiting for: its own is not updated meanwhile."""
+    status = instance.get("customStatus") or {}
+    batch_id = _order(instance)["batch_id"]
+    if status.get("phase") == "teardown":
+        return names.teardown_id(batch_id)
+    return names.wave_id(batch_id, status.get("waves", 0))
 
-    Each event updates it, those of heartbeats too. So a long silence is that of the host.
+
+def no_news(
+    instance: Mapping[str, Any], now: datetime, child: Mapping[str, Any] | None = None
+) -> int | None:
+    """Seconds since an instance that has not ended, or its child, was updated; None where that is no
+    more than a tick or a heartbeat, and MARGIN: then the host works.
     """
-    silence = (now - datetime.fromisoformat(instance["lastUpdatedTime"])).total_seconds()
-    return int(silence) if instance["runtimeStatus"] in ALIVE and silence > QUIET else None
+    seen = [one["lastUpdatedTime"] for one in (instance, child) if one]
+    silence = (now - max(map(datetime.fromisoformat, seen))).total_seconds()
+    watches = (instance.get("customStatus") or {}).get("phase") == "watch"
+    tick = max(HEARTBEAT, _order(instance)["watch_seconds"]) if watches else HEARTBEAT
+    is_silent = instance["runtimeStatus"] in ALIVE and silence > tick + MARGIN
+    return int(silence) if is_silent else None
+
+
+def _order(instance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """In the input: alone at first, later part of the fleet's state."""
+    order: Mapping[str, Any] = instance["input"].get("order", instance["input"])
+    return order
 
 
 def _shown(instance: Mapping[str, Any], now: datetime) -> Shown:
-    order = instance["input"].get("order", instance["input"])
+    order = _order(instance)
     shown = instance.get("customStatus") or {}
     phase = shown.get("phase", "plan")
     if instance["runtimeStatus"] in ("Failed", "Terminated", "Canceled") and phase not in TERMINAL:

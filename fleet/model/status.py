@@ -23,8 +23,8 @@ SHORTENED = (120, 60)
 
 STARTING = frozenset({"plan", "network", "create", "observe"})
 
-HEARTBEAT = 30.0
-"""Seconds: no orchestrator waits for longer without an event that updates its instance."""
+HEARTBEAT = 10.0
+"""Seconds of a timer: longer waits are several. Only the tick of `watch` is one, however long."""
 
 
 def custom_status(fleet: FleetState) -> dict[str, Any]:

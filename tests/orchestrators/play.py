@@ -20,8 +20,6 @@ from tests.fleets import NOW
 
 Answers = Mapping[str, Callable[[Any], Any]]
 """By the name of an activity or sub-orchestrator: from its input to its result."""
-Latency = Mapping[str, float]
-"""By the same names: seconds until the result is there."""
 SENDING = timedelta(milliseconds=250)
 """From the orchestrator's clock to the message of its timer."""
 
@@ -46,13 +44,7 @@ class Played:
         return [called for called, _ in self.asked].count(name)
 
 
-def play(
-    orchestrator: Any,
-    given: Any,
-    answers: Answers,
-    latency: Latency | None = None,
-    version: str | None = None,
-) -> Played:
+def play(orchestrator: Any, given: Any, answers: Answers, version: str | None = None) -> Played:
     """Run an orchestrator (as its module has it) from an input to its output."""
     read_times_fast()
     handler = orchestrator._function._func
@@ -66,8 +58,7 @@ def play(
         state = replay(handler, "flow", None, text, history)
         assert state.error is None, state.error
         decisions = _decisions(state, history, names)
-        for one in decisions:
-            due.append((_at(one, now, latency or {}), _answered(one, answers, played)))
+        due += [(_at(one, now), _answered(one, answers, played)) for one in decisions]
         played.at += [(now - NOW).total_seconds()] * (len(played.asked) - len(played.at))
         if state.done:
             played.output, played.took = state.output, (now - NOW).total_seconds()
@@ -90,10 +81,9 @@ def _decisions(state: State, history: list[Event], names: FunctionNames) -> list
     return walk.decisions
 
 
-def _at(decision: Event, now: datetime, latency: Latency) -> datetime:
-    """When what follows a decision comes."""
+def _at(decision: Event, now: datetime) -> datetime:
     if "FireAt" not in decision:
-        return now + timedelta(seconds=latency.get(decision["Name"], 0.0))
+        return now
     sent = now + SENDING
     hidden = math.floor((parse_time(decision["FireAt"]) - sent).total_seconds())
     return sent + timedelta(seconds=max(0, hidden))

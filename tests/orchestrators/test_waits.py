@@ -8,8 +8,8 @@ from typing import Any
 import azure.durable_functions as df
 import pytest
 
-from fleet.api.status import QUIET
 from fleet.model.failure import failure
+from fleet.model.status import HEARTBEAT
 from orchestrators.fleet import run_fleet
 from orchestrators.patterns import Context, Steps, attempt, receive, sleep, sleep_unless
 from orchestrators.teardown import teardown_fleet
@@ -49,10 +49,10 @@ def test_no_wait_is_shorter_than_a_second():
     assert min(play(waiting, 0.01, {}).output) >= 1
 
 
-def test_a_wait_of_a_look_takes_one_timer():
+def test_a_wait_takes_one_timer():
     """It would take several of no length, were each set for the end of the wait."""
     receiving, sleeping, sleeping_unless = 1, 1, 1
-    assert play(waiting, 29.7, {}).timers == receiving + sleeping + sleeping_unless
+    assert play(waiting, 9.7, {}).timers == receiving + sleeping + sleeping_unless
 
 
 def test_taking_an_event_waits_for_nothing():
@@ -96,10 +96,10 @@ def test_looks_are_a_second_apart_however_short_their_setting_is():
 
 
 def test_a_long_wait_gives_signs_of_life():
-    assert play(waiting, 1200.0, {}).silence < QUIET - 20
+    assert play(waiting, 1200.0, {}).silence <= HEARTBEAT + 1
 
 
-def cancelled(teardown_takes: float = 0.0) -> Played:
+def cancelled() -> Played:
     """A fleet that finds itself cancelled as it goes on."""
     fleet = fleet_of("running", created_at="2026-01-01T00:00:00Z")
     fleet.phase = "watch"
@@ -111,13 +111,7 @@ def cancelled(teardown_takes: float = 0.0) -> Played:
         "take_stock": lambda _: stock,
         "tell_end": lambda _: {"ok": True},
     }
-    return play(run_fleet, fleet.write(), answers, {"teardown_fleet": teardown_takes}, "1.0")
-
-
-def test_a_fleet_gives_signs_of_life_while_its_teardown_works():
-    """Its own status tells how it is; that of a child is not asked for."""
-    played = cancelled(teardown_takes=600.0)
-    assert (played.took >= 600, played.silence < QUIET - 20) == (True, True)
+    return play(run_fleet, fleet.write(), answers, version="1.0")
 
 
 def test_a_fleet_tells_the_version_that_it_began_with():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet.api.status import answer
+from fleet.api.status import answer, child_of, no_news
 from fleet.model.failure import failure
 from fleet.model.placement import block
 from fleet.model.state import FleetState
@@ -105,32 +105,58 @@ def test_the_latest_refusal_says_why_no_more_are_asked_for():
     assert (fleet.blocks[0]["since"], why_no_more(fleet)) == (NOW.isoformat(), "AllocationFailed")
 
 
-def instance(state: str, **changes: Any) -> dict[str, Any]:
-    """A fleet's durable instance, which was last updated at NOW."""
+def instance(state: str, phase: str = "watch", **changes: Any) -> dict[str, Any]:
+    """A durable instance of a fleet that looks every 30 s once its VMs run; last updated at NOW."""
     usual = {
         "runtimeStatus": state,
         "instanceId": "fleet-7",
-        "input": dict(order()),
+        "input": dict(order(watch_seconds=30.0)),
         "output": None,
+        "customStatus": {"phase": phase, "waves": 3},
     }
-    status = {"phase": "watch" if state == "Running" else "done"}
     times = {"createdTime": NOW.isoformat(), "lastUpdatedTime": NOW.isoformat()}
-    return {**usual, **times, "customStatus": status, **changes}
+    return {**usual, **times, **changes}
 
 
 @pytest.mark.parametrize(
-    ("state", "seconds", "told"),
-    [("Running", 31, None), ("Running", 80.5, 80), ("Pending", 80, 80), ("Completed", 999, None)],
+    ("state", "phase", "seconds", "told"),
+    [
+        ("Running", "watch", 60, None),
+        ("Running", "watch", 80.5, 80),
+        ("Running", "create", 40, None),
+        ("Running", "create", 41, 41),
+        ("Pending", "plan", 80, 80),
+        ("Completed", "done", 999, None),
+    ],
 )
-def test_a_fleet_without_news_says_for_how_long(state: str, seconds: float, told: int | None):
-    assert answer(instance(state), now=later(seconds))["no_news_seconds"] == told
+def test_a_fleet_without_news_says_for_how_long(
+    state: str, phase: str, seconds: float, told: int | None
+):
+    assert answer(instance(state, phase), now=later(seconds))["no_news_seconds"] == told
+
+
+def test_a_fleet_with_longer_ticks_is_silent_for_longer():
+    slow = instance("Running", input=dict(order(watch_seconds=300.0)))
+    assert [no_news(slow, later(seconds)) for seconds in (330, 331)] == [None, 331]
+
+
+def test_news_of_the_child_that_a_fleet_waits_for_are_its_own():
+    child = instance("Running", lastUpdatedTime=later(100).isoformat())
+    seconds = [no_news(instance("Running", "create"), later(at), child) for at in (140, 150)]
+    assert seconds == [None, 50]
+
+
+@pytest.mark.parametrize(("phase", "child"), [("create", "wave-7-3"), ("teardown", "teardown-7")])
+def test_the_child_of_a_phase(phase: str, child: str):
+    assert child_of(instance("Running", phase)) == child
 
 
 def test_a_teardown_after_the_end_has_news_of_its_own():
     task = {"order": order(), "keep_machines": False}
-    teardown = instance("Running", input=task, lastUpdatedTime=later(100).isoformat())
+    late = later(100).isoformat()
+    teardown = instance("Running", input=task, customStatus=None, lastUpdatedTime=late)
     told = [
-        answer(instance("Completed"), teardown, later(seconds))["no_news_seconds"]
+        answer(instance("Completed", "done"), teardown, later(seconds))["no_news_seconds"]
         for seconds in (130, 190)
     ]
     assert told == [None, 90]

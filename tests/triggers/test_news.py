@@ -1,0 +1,66 @@
+"""A fleet that has no news for a while, for as long as that takes: a minute a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.stack import Stack
+from tests.harness import Api, eventually, experiment
+
+pytestmark = pytest.mark.long
+
+SECONDS, TIME_SCALE = 50, 0.01
+SLOW, THROTTLED = 9601, 9602
+BUSY = {"code": "SubscriptionRequestsThrottled", "message": "Too many requests.", "status": 429}
+FAULTS: list[dict[str, Any]] = [
+    {"on": "vm.put", "match": f"-{SLOW}-", "times": 1, "slow": SECONDS / TIME_SCALE},
+    {
+        "on": "vm.put", "match": f"-{THROTTLED}-", "times": 1,
+        "error": {**BUSY, "retry_after": SECONDS / TIME_SCALE},
+    },
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """Two fleets: of one Azure is slow to answer, of the other it wants no writes."""
+    state: Path = tmp_path_factory.mktemp("busy")
+    with Stack(state, time_scale=TIME_SCALE, machines="none", faults={"faults": FAULTS}) as stack:
+        api = Api(stack)
+        for batch in (SLOW, THROTTLED):
+            api.start(experiment_id=experiment(stack), n_instances=1, batch_id=batch)
+        yield api
+
+
+@pytest.fixture(scope="module")
+def silent(busy: Api) -> dict[int, int | None]:
+    """What the list of fleets says by batch, once one of them says anything."""
+
+    def look() -> dict[int, int | None] | None:
+        fleets = busy.list().json()["fleets"]
+        told = {fleet["batch_id"]: fleet["no_news_seconds"] for fleet in fleets}
+        return told if any(told.values()) else None
+
+    return eventually(look)
+
+
+def test_a_fleet_says_for_how_long_it_has_had_no_news(busy: Api, silent: dict[int, int | None]):
+    shown = busy.get(f"fleet-{SLOW}").json()["no_news_seconds"]
+    assert ((silent[SLOW] or 0) >= 40, (shown or 0) >= 40) == (True, True)
+
+
+def test_a_fleet_that_waits_as_long_as_azure_says_has_news(
+    busy: Api, silent: dict[int, int | None]
+):
+    """Those of its wave: it itself has had none for as long as the other."""
+    fleet = busy.get(f"fleet-{THROTTLED}").json()
+    assert (fleet["phase"], fleet["no_news_seconds"], silent[THROTTLED]) == ("create", None, None)
+
+
+def test_there_is_news_again(busy: Api, silent: dict[int, int | None]):
+    fleets = [busy.wait(f"fleet-{batch}", "watch") for batch in (SLOW, THROTTLED)]
+    assert [fleet["no_news_seconds"] for fleet in fleets] == [None, None]
