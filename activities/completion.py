@@ -12,7 +12,7 @@ bp = df.Blueprint()
 
 @bp.activity_trigger(input_name="task")
 @recorded
-async def tell_end(task: Json) -> Json:
+async def report_completion(task: Json) -> Json:
     """`{order, phase, reason, started_at, ended_at}` -> `{}`: log it, measure it, end its trace."""
     telemetry.fleet_ended(**task)
     return {}

@@ -15,7 +15,7 @@ from fleet.azure.bodies import Body
 from fleet.azure.client import Azure
 from fleet.azure.errors import describe, explain
 from fleet.model import failure_policy, names
-from fleet.model.records import Assignment, Order, not_accepted
+from fleet.model.records import Order, VmRequest, not_accepted
 from fleet.settings import Settings
 
 bp = df.Blueprint()
@@ -30,7 +30,7 @@ async def create_vm(task: Json) -> Json:
     bodies depend on the input alone.
     """
     order: Order = task["order"]
-    assignment: Assignment = task["assignment"]
+    assignment: VmRequest = task["assignment"]
     ordinal, place = assignment["ordinal"], assignment["place"]
     connection, uri = opened(order)
     endpoint = Settings.read().resource_manager_endpoint

@@ -18,7 +18,7 @@ bp = df.Blueprint()
 
 @bp.activity_trigger(input_name="task")
 @recorded
-async def take_stock(task: Json) -> Json:
+async def record_snapshot(task: Json) -> Json:
     """`{order, machines, noted, at, counts, counted, idle?}` -> `{trials, unnoted}`: counts by state
     where `counts` is true, or null when the experiment is gone; and the Failure for which the VMs could
     not be noted, else null.
@@ -26,7 +26,7 @@ async def take_stock(task: Json) -> Json:
     `machines` are records of VMs (`records.stored`) as they stood `at` that time, and `noted` is how
     they stood when they were last noted (`state.standing`). `counted` are the trials of the last
     count, where what has changed since is to be told. Where `idle` is true there are two members
-    more, unless it cannot be told now: `silent` and `done`, the ordinals of `idle.Idle`.
+    more, unless it cannot be told now: `silent` and `done`, the ordinals of `heartbeats.Idle`.
     """
     order: Order = task["order"]
     _, uri = opened(order)

@@ -8,7 +8,7 @@ from typing import Any
 from fleet.model import names
 from fleet.model.failure import failure
 from fleet.model.placement import block, choose, remember
-from fleet.model.records import Assignment, Failure, Place
+from fleet.model.records import Failure, Place, VmRequest
 from fleet.model.state import BURST, FleetState
 from orchestrators import network
 from orchestrators.patterns import (
@@ -17,12 +17,12 @@ from orchestrators.patterns import (
     Context,
     Ended,
     Steps,
+    failure_of,
     show,
     sleep_unless,
-    told,
 )
-from orchestrators.reconcile import check_deadline, give_up_roles, heed, look, reconcile
-from orchestrators.snapshot import glance
+from orchestrators.reconcile import apply_throttling, check_deadline, give_up_roles, look, reconcile
+from orchestrators.snapshot import snapshot_if_stale
 from orchestrators.wave import create_wave
 
 TURNS = 40
@@ -35,7 +35,7 @@ def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     """Waves, until every VM was asked for; at most `max_undead` VMs ever lack their role.
 
     Returns whether it is over; if not, it goes on in a new history. What Azure has no place for now
-    is left to `observe`.
+    is left to `boot`.
     """
     for _ in range(TURNS):
         if not wants_more(context, fleet):
@@ -50,7 +50,7 @@ def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
         if is_due(context, fleet):
             yield from look(context, fleet)
         yield from give_up_roles(context, fleet)
-        yield from glance(context, fleet)
+        yield from snapshot_if_stale(context, fleet)
         show(context, fleet, "create")
         if cancel.is_completed:
             raise Ended("cancelled")
@@ -58,7 +58,7 @@ def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     return False
 
 
-def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+def boot(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     """One LIST per tick, until every VM runs with its roles, or has failed and nothing can stand in
     for it.
 
@@ -74,8 +74,8 @@ def observe(context: Context, fleet: FleetState, cancel: Any) -> Steps:
             raise Ended("cancelled")
         yield from reconcile(context, fleet)
         yield from fill(context, fleet, cancel)
-        yield from glance(context, fleet)
-        show(context, fleet, "observe")
+        yield from snapshot_if_stale(context, fleet)
+        show(context, fleet, "boot")
         check_deadline(context, fleet)
     return False
 
@@ -138,7 +138,7 @@ def places_for_more(context: Context, fleet: FleetState) -> list[Place]:
 
 
 def run_wave(
-    context: Context, fleet: FleetState, assignments: list[Assignment], ready: set[int]
+    context: Context, fleet: FleetState, assignments: list[VmRequest], ready: set[int]
 ) -> Steps:
     """One `create_wave`, awaited even after a cancel: what it makes must be known before it can be
     deleted. `ready` are ordinals that have a NIC.
@@ -158,7 +158,7 @@ def run_wave(
     try:
         result = yield context.call_sub_orchestrator(create_wave, task, name)
     except Exception as error:
-        raise Ended("failed", told(error)) from error
+        raise Ended("failed", failure_of(error)) from error
     _take_in(context, fleet, result)
 
 
@@ -179,7 +179,7 @@ def _take_in(context: Context, fleet: FleetState, result: dict[str, Any]) -> Non
     now = context.current_utc_datetime
     for machine in result["machines"]:
         fleet.accept(machine)
-    heed(context, fleet)
+    apply_throttling(context, fleet)
     if result["wait"]:
         fleet.hold(now + timedelta(seconds=result["wait"]))
     for one in result["refusals"]:

@@ -8,7 +8,7 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.cancellation import was_cancelled
-from activities.completion import tell_end
+from activities.completion import report_completion
 from activities.plan import plan_fleet
 from fleet.model import names
 from fleet.model.failure import failure
@@ -16,20 +16,20 @@ from fleet.model.records import Failure
 from fleet.model.state import FleetState
 from fleet.model.status import custom_status
 from orchestrators import network
-from orchestrators.create import create, leave_out, observe
+from orchestrators.create import boot, create, leave_out
 from orchestrators.patterns import (
     Context,
     Ended,
     Steps,
     attempt,
+    failure_of,
     receive,
     settle,
     show,
-    told,
 )
-from orchestrators.snapshot import stock
+from orchestrators.run import run
+from orchestrators.snapshot import take_snapshot
 from orchestrators.teardown import teardown_fleet
-from orchestrators.watch import watch
 
 bp = df.Blueprint()
 
@@ -60,7 +60,7 @@ def run_fleet(context: Context) -> Steps:
         phase, reason = ("cancelled", None) if cancelled else (early.phase, early.reason)
     except Exception as error:
         # A fault of ours. Whatever happens, what was made is deleted.
-        phase, reason = "failed", told(error)
+        phase, reason = "failed", failure_of(error)
     return (yield from end(context, fleet, phase, reason))
 
 
@@ -88,13 +88,13 @@ def go_on(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     if fleet.phase == "create":
         if not (yield from create(context, fleet, cancel)):
             return False
-        show(context, fleet, "observe")
-    if fleet.phase == "observe":
-        if (yield from observe(context, fleet, cancel)):
+        show(context, fleet, "boot")
+    if fleet.phase == "boot":
+        if (yield from boot(context, fleet, cancel)):
             fleet.provisioned_at = _utc(context.current_utc_datetime, "microseconds")
             show(context, fleet, "provisioned")
         return False
-    return (yield from watch(context, fleet, cancel))
+    return (yield from run(context, fleet, cancel))
 
 
 def plan(context: Context, fleet: FleetState) -> Steps:
@@ -149,7 +149,7 @@ def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None)
             fleet.note(left, "left it to the next DELETE of this fleet")
             phase, fleet.reason = "failed", reason or left
     if fleet.machines:
-        yield from stock(context, fleet, rounds=2, otherwise="ended with an older count")
+        yield from take_snapshot(context, fleet, rounds=2, otherwise="ended with an older count")
     yield from tell(context, fleet, phase)
     show(context, fleet, phase)
     return {"summary": custom_status(fleet), "machines": list(fleet.machines.values())}
@@ -160,7 +160,7 @@ def tell(context: Context, fleet: FleetState, phase: str) -> Steps:
     now = _utc(context.current_utc_datetime, "microseconds")
     times = {"started_at": fleet.order.get("created_at", now), "ended_at": now}
     task = {"order": fleet.order, "phase": phase, "reason": fleet.reason, **times}
-    yield from settle(context, [(tell_end, task)], rounds=1)
+    yield from settle(context, [(report_completion, task)], rounds=1)
 
 
 def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps:
@@ -170,7 +170,7 @@ def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps
     try:
         result = yield context.call_sub_orchestrator(teardown_fleet, task, name)
     except Exception as error:
-        return told(error)
+        return failure_of(error)
     if result["machines"] == 0:
         for machine in fleet.living():
             machine["state"] = "gone"

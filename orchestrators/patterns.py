@@ -97,7 +97,7 @@ def attempt(context: Context, activity: Any, task: dict[str, Any], patient: bool
         try:
             result = yield context.call_activity_with_retry(activity, Backoff(), task)
         except Exception as error:
-            return {"ok": False, "failure": told(error)}
+            return {"ok": False, "failure": failure_of(error)}
         if not is_throttled(result) or context.current_utc_datetime >= give_up:
             return result
         wait = _wait(result, turn)
@@ -185,7 +185,7 @@ def is_throttled(result: dict[str, Any]) -> bool:
     return not result["ok"] and failure_policy.is_throttled(result["failure"])
 
 
-def told(error: BaseException) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """The failure record inside an exception that crossed from an activity, or one made of it."""
     text = str(error)
     try:
@@ -211,6 +211,6 @@ def _fan_out(context: Context, calls: Sequence[Call]) -> Steps:
     try:
         return (yield context.task_all(tasks))
     except Exception as error:
-        # Only from outside (see `told`). Plain calls take no further ids, so going on is safe; the
+        # Only from outside (see `failure_of`). Plain calls take no further ids, so going on is safe; the
         # siblings' results are lost to us, and they are idempotent: all are tried again.
-        return [{"ok": False, "failure": told(error)} for _ in tasks]
+        return [{"ok": False, "failure": failure_of(error)} for _ in tasks]

@@ -13,7 +13,7 @@ from fleet.model.failure import NO_REASON, failure, vm_failure
 from fleet.model.records import Failure, Machine
 from fleet.model.state import FleetState
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle
-from orchestrators.snapshot import stock
+from orchestrators.snapshot import take_snapshot
 from orchestrators.wave import assign
 
 INSPECTED_AT_ONCE = KEPT_AT_ONCE = 10
@@ -56,11 +56,11 @@ def look(context: Context, fleet: FleetState) -> Steps:
         fleet.blind_until = (context.current_utc_datetime + wait).isoformat()
     if fleet.unsettled() and not fleet.is_held(context.current_utc_datetime):
         yield from assign(context, fleet.order, fleet.unsettled())
-        heed(context, fleet)
+        apply_throttling(context, fleet)
     return bool(shown["ok"])
 
 
-def heed(context: Context, fleet: FleetState) -> None:
+def apply_throttling(context: Context, fleet: FleetState) -> None:
     """Where Azure throttles one VM's role, the whole fleet goes slower."""
     for machine in fleet.unsettled():
         refusal, next_try = machine["refusal"], machine["next_try"]
@@ -80,7 +80,7 @@ def replace_failed(context: Context, fleet: FleetState, ordinals: list[int]) -> 
     yield from keep(context, fleet, known)
     yield from delete(context, fleet, ordinals)
     for ordinal, reason in known.items():
-        fleet.doom([ordinal])
+        fleet.mark_deleting([ordinal])
         fleet.fail(ordinal, reason, context.current_utc_datetime)
 
 
@@ -88,7 +88,7 @@ def note_vanished(context: Context, fleet: FleetState, ordinals: list[int]) -> S
     """VMs that went before we had seen them run: lost, unless there was nothing left to do."""
     if not ordinals:
         return
-    yield from stock(context, fleet, rounds=1)
+    yield from take_snapshot(context, fleet, rounds=1)
     if fleet.trials is None or fleet.trials["ready"] > 0:
         note_lost(context, fleet, ordinals, ran=False)
 
@@ -146,7 +146,7 @@ def give_up(context: Context, fleet: FleetState, ordinals: list[int], reason: Fa
     """
     yield from keep(context, fleet, dict.fromkeys(ordinals, reason))
     yield from delete(context, fleet, ordinals)
-    fleet.doom(ordinals)
+    fleet.mark_deleting(ordinals)
     for ordinal in ordinals:
         fleet.fail(ordinal, reason, context.current_utc_datetime)
 

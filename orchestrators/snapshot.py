@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from activities.snapshot import take_stock
+from activities.snapshot import record_snapshot
 from fleet.model.records import Machine, stored
 from fleet.model.state import FleetState, standing
 from orchestrators.patterns import ROUNDS, Context, Steps, settle
@@ -16,7 +16,7 @@ AGAIN = "counted again at the next tick"
 LATER = "went on; what is shown of the VMs may be old"
 
 
-def stock(
+def take_snapshot(
     context: Context, fleet: FleetState, rounds: int = ROUNDS, otherwise: str = AGAIN
 ) -> Steps:
     """Count the trials, and note the VMs of which there is news. Returns whether they were counted.
@@ -28,7 +28,7 @@ def stock(
     at = fleet.counted_at = context.current_utc_datetime.isoformat()
     parts = [news[start : start + NOTED_AT_ONCE] for start in range(0, len(news), NOTED_AT_ONCE)]
     calls = [
-        (take_stock, _task(fleet, part, at, first=not number))
+        (record_snapshot, _task(fleet, part, at, first=not number))
         for number, part in enumerate(parts or [[]])
     ]
     results = yield from settle(context, calls, rounds)
@@ -43,7 +43,7 @@ def stock(
         fleet.note(*failed[0])
     if results[0]["ok"]:
         fleet.trials = results[0]["trials"]
-    fleet.hear(results[0] if results[0]["ok"] else {})
+    fleet.record_heartbeats(results[0] if results[0]["ok"] else {})
     return bool(results[0]["ok"])
 
 
@@ -56,15 +56,16 @@ def _task(fleet: FleetState, part: list[Machine], at: str, *, first: bool) -> di
         # Of the fleet, and so once: a count of 100,000 trials takes 0.2 s.
         "counts": first,
         "counted": fleet.trials if first else None,
-        "idle": first and fleet.phase == "watch",
+        "idle": first and fleet.phase == "run",
     }
 
 
-def glance(context: Context, fleet: FleetState) -> Steps:
-    """As `stock`, in one try, where there is news or the last count is old: VMs are being made, and
-    a database that does not answer, which takes seconds to show, must not hold that up each time.
+def snapshot_if_stale(context: Context, fleet: FleetState) -> Steps:
+    """`take_snapshot` in one try, where there is news or the last count is old.
+
+    VMs are being created meanwhile; a database that does not answer must not delay that each time.
     """
     last = fleet.counted_at and datetime.fromisoformat(fleet.counted_at)
     age = (context.current_utc_datetime - last).total_seconds() if last else float("inf")
     if age >= fleet.order["watch_seconds"] or (fleet.counted and fleet.news()):
-        yield from stock(context, fleet, rounds=1)
+        yield from take_snapshot(context, fleet, rounds=1)

@@ -13,7 +13,7 @@ from activities.machines import create_vm, delete_nics, prepare_nics
 from activities.permissions import assign_permissions
 from fleet.model import failure_policy
 from fleet.model.placement import label
-from fleet.model.records import Assignment, Machine, Order, Place
+from fleet.model.records import Machine, Order, Place, VmRequest
 from orchestrators.patterns import Call, Context, Steps, delay, settle
 
 bp = df.Blueprint()
@@ -64,8 +64,8 @@ def create_wave(context: Context) -> Steps:
 
 
 def _pilots(
-    assignments: Sequence[Assignment], tried: Sequence[Place]
-) -> tuple[list[Assignment], list[Assignment]]:
+    assignments: Sequence[VmRequest], tried: Sequence[Place]
+) -> tuple[list[VmRequest], list[VmRequest]]:
     """The first VM of each place that was never tried, and all others."""
     known = {label(place) for place in tried}
     pilots = []
@@ -79,9 +79,9 @@ def _pilots(
 def _create(
     context: Context,
     order: Order,
-    assignments: Sequence[Assignment],
+    assignments: Sequence[VmRequest],
     ready: set[int],
-    ahead: Sequence[Assignment] = (),
+    ahead: Sequence[VmRequest] = (),
 ) -> Steps:
     """Ask for VMs, and beside it for the NICs of those `ahead`."""
     calls: list[Call] = [

@@ -206,7 +206,7 @@ class Teller:
             if fate.has_ended:
                 continue
             fate.shown = listed[fate.id]
-            if fate.phase == "watch" and fate.calls_until_watch is None:
+            if fate.phase == "run" and fate.calls_until_watch is None:
                 self._read_wire()
                 fate.calls_until_watch = list(fate.calls)
                 self._complete(fate)

@@ -51,7 +51,7 @@ def submitted(api: Api, stack: Stack, number: int) -> Iterator[dict[str, Any]]:
     status, answer = run(ROUTES[0], stack, number)
     assert status == 202
     fleet_id = json.loads(answer)["id"]
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     yield json.loads(answer)
     api.end(fleet_id)
 

@@ -132,7 +132,7 @@ def held_fleet(stack: Stack, receiver: Receiver) -> int:
     receiver.hold()
     api = Api(stack)
     fleet_id = api.start(**request(stack, HELD))
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     assert api.end(fleet_id)["phase"] == "cancelled"
     waiting = eventually(lambda: receiver.waiting or None)
     receiver.release()
@@ -142,7 +142,7 @@ def held_fleet(stack: Stack, receiver: Receiver) -> int:
 def orphaned_fleet(stack: Stack, receiver: Receiver) -> None:
     """A fleet whose orchestration is ended from outside: its VM is the sweep's."""
     fleet_id = Api(stack).start(**request(stack, ORPHANED))
-    Api(stack).wait(fleet_id, "watch")
+    Api(stack).wait(fleet_id, "run")
     key = json.loads((stack.state_dir / "host" / "ready.json").read_text())["keys"]["master"]
     url = f"{stack.url}/runtime/webhooks/durabletask/instances/{fleet_id}/terminate"
     requests.post(url, headers={"x-functions-key": key}, timeout=30).raise_for_status()
@@ -264,7 +264,7 @@ def test_a_fleet_is_one_trace_though_its_host_was_killed(watched: Watched):
 def test_the_root_has_the_fleets_own_times(watched: Watched):
     root = of_the_fleet(watched)[0]
     began = datetime.fromisoformat(watched.fleet["created_at"]).timestamp()
-    others = [span for span in of_the_fleet(watched)[1:] if span.name != "tell_end"]
+    others = [span for span in of_the_fleet(watched)[1:] if span.name != "report_completion"]
     assert (root.parent, root.start) == ("", pytest.approx(began, abs=0.001))
     assert root.end >= max(span.end for span in others)
 

@@ -17,7 +17,7 @@ import azure.functions as func
 
 from fleet import telemetry
 from fleet.azure import owned_resources
-from fleet.azure.client import Assignment, Azure
+from fleet.azure.client import Azure, RoleAssignment
 from fleet.azure.errors import describe
 from fleet.azure.owned_resources import Kind, Leftover
 from fleet.azure.sweep import Fate, asked_about, decide, survey
@@ -105,7 +105,7 @@ async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[Left
     return decide(seen.standing, run.fates, run.owner, now)
 
 
-async def _assignments(connection: Azure, uris: Iterable[str]) -> list[Assignment]:
+async def _assignments(connection: Azure, uris: Iterable[str]) -> list[RoleAssignment]:
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
             return await owned_resources.list_assignments(connection, uris)

@@ -7,9 +7,9 @@ export const PHASES = {
   plan: { sign: "ring", name: "Checking the plan", tone: "live" },
   network: { sign: "ring", name: "Making the network", tone: "live" },
   create: { sign: "quarter", name: "Creating VMs", tone: "live" },
-  observe: { sign: "half", name: "Waiting for VMs to boot", tone: "live" },
+  boot: { sign: "half", name: "Waiting for VMs to boot", tone: "live" },
   provisioned: { sign: "most", name: "Running trials", tone: "live" },
-  watch: { sign: "most", name: "Running trials", tone: "live" },
+  run: { sign: "most", name: "Running trials", tone: "live" },
   teardown: { sign: "dashed", name: "Deleting VMs", tone: "care" },
   done: { sign: "check", name: "Done", tone: "good" },
   cancelled: { sign: "barred", name: "Cancelled", tone: "quiet" },
@@ -21,8 +21,8 @@ export const STEPS = [
   ["Plan", ["plan"]],
   ["Network", ["network"]],
   ["Create", ["create"]],
-  ["Boot", ["observe"]],
-  ["Trials", ["provisioned", "watch"]],
+  ["Boot", ["boot"]],
+  ["Trials", ["provisioned", "run"]],
   ["Teardown", ["teardown"]],
 ];
 
@@ -102,9 +102,9 @@ const SENTENCES = {
   network: ({ machines }) => `Making the network for ${plural(machines.wanted, "VM")}.`,
   create: ({ machines }) =>
     `Azure has accepted ${whole(machines.accepted)} of ${plural(machines.wanted, "VM")} so far.`,
-  observe: ({ machines }) =>
+  boot: ({ machines }) =>
     `${whole(machines.running)} of ${plural(machines.wanted, "VM")} run; the others boot.`,
-  watch: watching,
+  run: watching,
   provisioned: watching,
   teardown: ({ machines, trials }) =>
     `${done(trials)}The fleet's VMs, disks, network interfaces and roles are being deleted; ` +

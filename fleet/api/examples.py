@@ -84,7 +84,7 @@ _TOLD: dict[str, Any] = {
     "id": "fleet-7",
     "batch_id": 7,
     "experiment_id": 1,
-    "phase": "watch",
+    "phase": "run",
     "machines": {
         "wanted": 2,
         "accepted": 2,

@@ -58,7 +58,7 @@ def no_news(
     """
     seen = [one["lastUpdatedTime"] for one in (instance, child) if one]
     silence = (now - max(map(datetime.fromisoformat, seen))).total_seconds()
-    watches = (instance.get("customStatus") or {}).get("phase") == "watch"
+    watches = (instance.get("customStatus") or {}).get("phase") == "run"
     tick = max(HEARTBEAT, _order(instance)["watch_seconds"]) if watches else HEARTBEAT
     is_silent = instance["runtimeStatus"] in ALIVE and silence > tick + MARGIN
     return int(silence) if is_silent else None

@@ -59,7 +59,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
+class RoleAssignment:
     """A role assignment that stands: its scope, its name (a GUID), and what was said of it."""
 
     scope: str
@@ -212,11 +212,11 @@ class Azure:
         with contextlib.suppress(ResourceNotFoundError):
             await self._roles.role_assignments.delete(scope.lstrip("/"), name)
 
-    async def list_assignments(self, scope: str) -> list[Assignment]:
+    async def list_assignments(self, scope: str) -> list[RoleAssignment]:
         """Role assignments at, above and below a scope."""
         url = f"{scope}/providers/{_AUTHORIZATION}/roleAssignments?api-version={AUTHORIZATION_API}"
         found = [(item["name"], item["properties"]) async for item in self._paged(url)]
-        return [Assignment(p["scope"], name, p.get("description") or "") for name, p in found]
+        return [RoleAssignment(p["scope"], name, p.get("description") or "") for name, p in found]
 
     async def count_assignments(self) -> int:
         """How many role assignments the subscription holds, at whatever scope in it.

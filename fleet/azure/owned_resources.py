@@ -11,7 +11,7 @@ from typing import Literal, NotRequired, TypedDict
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from fleet.azure import role_assignments
-from fleet.azure.client import Assignment, Azure
+from fleet.azure.client import Azure, RoleAssignment
 from fleet.model import names
 from fleet.model.records import Order
 
@@ -57,7 +57,7 @@ async def delete(connection: Azure, leftover: Leftover) -> None:
             await connection.delete_assignment(leftover["scope"], leftover["name"])
 
 
-async def list_assignments(connection: Azure, uris: Iterable[str]) -> list[Assignment]:
+async def list_assignments(connection: Azure, uris: Iterable[str]) -> list[RoleAssignment]:
     """The role assignments of the subscription and, wherever they are, at the `uris`.
 
     Where the subscription's may not be listed: those of the resource group. Raises HttpResponseError.
@@ -75,7 +75,7 @@ async def list_assignments(connection: Azure, uris: Iterable[str]) -> list[Assig
     return list({(one.scope.lower(), one.name): one for one in found}.values())
 
 
-def is_of(assignment: Assignment, order: Order) -> bool:
+def is_of(assignment: RoleAssignment, order: Order) -> bool:
     """Whether a role assignment is for a VM of this order: by what it says, or by where it is."""
     group = names.resource_group_id(order["subscription_id"], order["resource_group"])
     about = role_assignments.described(assignment.description)
@@ -88,7 +88,7 @@ def is_of(assignment: Assignment, order: Order) -> bool:
     )
 
 
-async def _at(connection: Azure, uri: str) -> list[Assignment]:
+async def _at(connection: Azure, uri: str) -> list[RoleAssignment]:
     try:
         return await connection.list_assignments(uri)
     except ResourceNotFoundError:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from fleet.azure import role_assignments
 from fleet.azure.bodies import Body
-from fleet.azure.client import Assignment
+from fleet.azure.client import RoleAssignment
 from fleet.azure.owned_resources import KINDS, Kind, Leftover
 from fleet.azure.virtual_machines import provisioning_state
 from fleet.model import names
@@ -53,7 +53,7 @@ class Survey:
 
 
 def survey(
-    resources: Mapping[Kind, Sequence[Body]], assignments: Iterable[Assignment], scope: str
+    resources: Mapping[Kind, Sequence[Body]], assignments: Iterable[RoleAssignment], scope: str
 ) -> Survey:
     """Read a resource group's lists, by kind; `scope` is its ARM id.
 

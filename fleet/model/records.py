@@ -102,7 +102,7 @@ class Order(TypedDict):
     deadline: NotRequired[str]
 
 
-class Assignment(TypedDict):
+class VmRequest(TypedDict):
     """A VM to ask for, and where. An ordinal is asked for in one place only: no PUT is ever repeated
     with another body.
     """
@@ -128,7 +128,7 @@ class Opening(TypedDict):
 class Postponed(TypedDict):
     """A VM that Azure had no ear for: it is asked for again, in the very same words."""
 
-    assignment: Assignment
+    assignment: VmRequest
     code: str
     """Of the failure."""
 
@@ -143,7 +143,7 @@ class Prepared(TypedDict):
     """Whether it is known to be there."""
 
 
-class Machine(Assignment):
+class Machine(VmRequest):
     """One VM as the orchestrator knows it."""
 
     name: str
@@ -190,7 +190,7 @@ class Trials(TypedDict):
     """Ended with an error."""
 
 
-def not_accepted(order: Order, assignment: Assignment) -> Machine:
+def not_accepted(order: Order, assignment: VmRequest) -> Machine:
     """The record of a VM that Azure has not accepted yet."""
     return {
         **assignment,

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, cast
 from fleet.model import failure_policy, names
 from fleet.model.placement import Block, block, covering, label, lifted, remember
 from fleet.model.records import (
-    Assignment,
     Failure,
     Machine,
     Opening,
@@ -19,6 +18,7 @@ from fleet.model.records import (
     Postponed,
     Prepared,
     Trials,
+    VmRequest,
     not_accepted,
 )
 
@@ -116,7 +116,7 @@ class FleetState:
     reason: Failure | None = None
     missing: list[int] = field(default_factory=list)
     """Ordinals that the last look did not show: gone when the next does not show them either."""
-    doomed: list[int] = field(default_factory=list)
+    deleting: list[int] = field(default_factory=list)
     """Ordinals that were given up, and may still be there."""
     unreleased: list[int] = field(default_factory=list)
     """Ordinals that are gone, whose roles are not yet taken back."""
@@ -156,16 +156,16 @@ class FleetState:
         failures = self.order["n_instances"] + MARGIN - self.in_vain
         return max(0, min(failures, names.ORDINALS - self.next_ordinal))
 
-    def resend(self, room: int) -> list[Assignment]:
+    def resend(self, room: int) -> list[VmRequest]:
         """Of the VMs that Azure had no ear for, as many as there is room for."""
         if self.stopped or not self.trials_left():
             return []
         taken, self.again = self.again[:room], self.again[room:]
         return [one["assignment"] for one in taken]
 
-    def assign(self, places: Iterable[Place]) -> list[Assignment]:
+    def assign(self, places: Iterable[Place]) -> list[VmRequest]:
         """One VM for each place: openings first. Their ordinals are taken for good."""
-        assignments: list[Assignment] = []
+        assignments: list[VmRequest] = []
         for place in places:
             opening = self.openings.pop(0) if self.openings else None
             if opening is None:
@@ -188,7 +188,7 @@ class FleetState:
         self.next_ordinal += 1
         return self.next_ordinal - 1
 
-    def take_back(self, assignment: Assignment, *, has_nic: bool) -> None:
+    def take_back(self, assignment: VmRequest, *, has_nic: bool) -> None:
         """An assignment that was not sent: its VM is asked for again, in whatever place."""
         self._reopen(assignment)
         location = assignment["place"]["location"]
@@ -196,7 +196,7 @@ class FleetState:
             {"ordinal": assignment["ordinal"], "location": location, "made": has_nic}
         )
 
-    def _reopen(self, assignment: Assignment) -> None:
+    def _reopen(self, assignment: VmRequest) -> None:
         replaced = assignment["replaces"]
         if replaced is None:
             self.fresh += 1
@@ -230,7 +230,7 @@ class FleetState:
             self.outage_since = None
         self.machines[machine["ordinal"]] = machine
 
-    def refuse(self, assignment: Assignment, failure: Failure, now: datetime) -> None:
+    def refuse(self, assignment: VmRequest, failure: Failure, now: datetime) -> None:
         """Azure did not accept a VM. Throttling, and Azure's own faults, are no failure of the VM."""
         throttled = failure_policy.is_throttled(failure)
         fault = failure_policy.is_azure_fault(failure)
@@ -416,15 +416,15 @@ class FleetState:
 
     def _see_absent(self, shown: set[int]) -> list[int]:
         """Returns those that are gone now and never ran."""
-        watched = [*(machine["ordinal"] for machine in self.living()), *self.doomed]
+        watched = [*(machine["ordinal"] for machine in self.living()), *self.deleting]
         absent = [ordinal for ordinal in watched if ordinal not in shown]
         vanished = []
         for ordinal in absent:
             if ordinal not in self.missing:
                 continue
             machine = self.machines[ordinal]
-            if ordinal in self.doomed:
-                self.doomed.remove(ordinal)
+            if ordinal in self.deleting:
+                self.deleting.remove(ordinal)
             else:
                 if machine["state"] == "creating":
                     vanished.append(ordinal)
@@ -434,11 +434,11 @@ class FleetState:
         self.missing = [ordinal for ordinal in absent if ordinal not in self.unreleased]
         return vanished
 
-    def doom(self, ordinals: Iterable[int]) -> None:
+    def mark_deleting(self, ordinals: Iterable[int]) -> None:
         """These VMs are given up; their deletion has been asked for."""
         for ordinal in ordinals:
             self.machines[ordinal]["state"] = "failed"
-            self.doomed.append(ordinal)
+            self.deleting.append(ordinal)
 
     def news(self) -> list[Machine]:
         """The VMs of which something has come to pass that the database was not told."""
@@ -446,7 +446,7 @@ class FleetState:
             machine for machine in self.machines.values() if machine["noted"] != standing(machine)
         ]
 
-    def hear(self, told: Mapping[str, Any]) -> None:
+    def record_heartbeats(self, told: Mapping[str, Any]) -> None:
         """Take in which VMs were found `silent` and `done`. Without an answer nobody is silent: while
         the database is away, no VM can give a sign of life.
         """
@@ -454,7 +454,7 @@ class FleetState:
         self.silent = {ordinal: self.silent.get(ordinal, 0) + 1 for ordinal in found}
         self.done = list(told.get("done", ()))
 
-    def mute(self) -> list[int]:
+    def silent_vms(self) -> list[int]:
         """Ordinals of running VMs that were found silent for SILENT_COUNTS times in a row."""
         found = [int(one) for one, counts in self.silent.items() if counts >= SILENT_COUNTS]
         return [one for one in found if self.machines[one]["state"] == "running"]

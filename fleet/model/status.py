@@ -21,10 +21,10 @@ LONGEST = 7000
 SHORTENED = (120, 60)
 """Characters of each text, where dropping parts was not enough; a time has fewer."""
 
-STARTING = frozenset({"plan", "network", "create", "observe"})
+STARTING = frozenset({"plan", "network", "create", "boot"})
 
 HEARTBEAT = 10.0
-"""Seconds of a timer: longer waits are several. Only the tick of `watch` is one, however long."""
+"""Seconds of a timer: longer waits are several. Only the tick of `run` is one, however long."""
 
 
 def custom_status(fleet: FleetState) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def problem(code: int, title: str, detail: str, *faults: dict[str, str]) -> http
     return httpx.Response(code, headers=headers, content=json.dumps(document))
 
 
-def status(phase: str = "watch", **more: Any) -> dict[str, Any]:
+def status(phase: str = "run", **more: Any) -> dict[str, Any]:
     """A fleet as `GET /fleets/{id}` shows it."""
     return {
         "id": "fleet-7",

@@ -58,7 +58,7 @@ def test_the_request_that_is_given_stays_as_it_is(make: Make) -> None:
 @pytest.mark.parametrize("passing", [429, 502, 503, 504])
 def test_what_may_pass_is_tried_again(make: Make, passing: int) -> None:
     app = Script(busy(passing), busy(passing), ok(**status()))
-    assert make(app).ask("status", 7)["phase"] == "watch"
+    assert make(app).ask("status", 7)["phase"] == "run"
 
 
 def test_a_fault_of_the_app_is_tried_once_more(make: Make) -> None:
@@ -205,9 +205,9 @@ def test_a_log_is_text(make: Make) -> None:
 
 
 def test_a_watch_shows_every_status_until_the_end(make: Make) -> None:
-    app = Script(*(ok(**status(phase)) for phase in ("create", "watch", "done")))
+    app = Script(*(ok(**status(phase)) for phase in ("create", "run", "done")))
     shown = make(app).watch("fleet-7", interval=0)
-    assert [one["phase"] for one in shown] == ["create", "watch", "done"]
+    assert [one["phase"] for one in shown] == ["create", "run", "done"]
 
 
 def test_a_watch_rides_out_a_restart(make: Make) -> None:
@@ -215,13 +215,13 @@ def test_a_watch_rides_out_a_restart(make: Make) -> None:
         ok(**status()), busy(), httpx.Response(404, headers=both.AT_ONCE), ok(**status("done"))
     )
     shown = make(app).watch("fleet-7", interval=0)
-    assert [one["phase"] for one in shown] == ["watch", "done"]
+    assert [one["phase"] for one in shown] == ["run", "done"]
 
 
 def test_a_watch_may_have_more_patience_than_other_calls(make: Make) -> None:
     app = Script(ok(**status()), REFUSED, ok(**status("done")))
     shown = make(app, patience=0).watch("fleet-7", interval=0, patience=60)
-    assert [one["phase"] for one in shown] == ["watch", "done"]
+    assert [one["phase"] for one in shown] == ["run", "done"]
 
 
 def test_that_patience_begins_with_the_first_answer(make: Make) -> None:

@@ -38,7 +38,7 @@ def test_trials_that_nobody_has_counted_yet_are_left_out() -> None:
 def test_off_a_terminal_a_phase_is_one_line_however_often_it_is_looked_at() -> None:
     to, out = console(terminal=False)
     with progress._lines("fleet-7", to) as shown:
-        for phase in ("create", "create", "watch", "watch", "done"):
+        for phase in ("create", "create", "run", "run", "done"):
             shown.show(status(phase, trials=None))
     assert [line.split(";")[0] for line in out.getvalue().splitlines()] == [
         "fleet-7 create", "fleet-7 watch", "fleet-7 done",
@@ -84,7 +84,7 @@ def test_a_notebook_gets_a_table_in_which_nothing_is_markup() -> None:
 def test_at_the_end_trials_with_an_error_are_told_with_where_to_read_it() -> None:
     to, out = console(terminal=False)
     with progress._lines("fleet-7", to) as shown:
-        shown.show(status("watch"))
+        shown.show(status("run"))
         assert "errmsg" not in out.getvalue()
         shown.show(status("done"))
     sentence = "1 of 8 trials ended with an error: the errmsg of each is in Powerlift's"

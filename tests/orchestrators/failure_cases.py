@@ -28,7 +28,7 @@ class Case:
     name: str
     faults: tuple[Json, ...] = ()
     request: Mapping[str, Any] = field(default_factory=dict)
-    phase: str = "watch"
+    phase: str = "run"
     ran: Mapping[str, int] = field(default_factory=dict)
     """VMs that came to run, by place."""
     missing: Mapping[str, int] = field(default_factory=dict)

@@ -154,7 +154,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     crashes = Crashes(stack, request_of(stack, number, 6000 + seed), random.Random(seed))
     fleet_id = Api(stack).start(**crashes.request)
     with trials_held(stack, number):
-        crashes.until("provisioned", "watch", *TERMINAL)
+        crashes.until("provisioned", "run", *TERMINAL)
     if story is CANCELLED:
         Api(stack).delete(fleet_id)
     phase = crashes.until(*TERMINAL)

@@ -99,7 +99,7 @@ def settle(stack: Stack) -> dict[int, dict[str, Any]]:
         listed = {fleet["id"]: fleet for fleet in api.list().json()["fleets"]}
         for batch in started.keys() - settled.keys():
             fleet, case = listed[f"fleet-{batch}"], CASE_OF[batch]
-            if case.deed and not fleet["failures"] and fleet["phase"] == "watch":
+            if case.deed and not fleet["failures"] and fleet["phase"] == "run":
                 DEEDS[case.deed](stack, batch)
             if has_settled(fleet, case) or time.monotonic() - started[batch] > PATIENCE:
                 settled[batch] = fleet

@@ -51,7 +51,7 @@ def run(stack: Stack, api: Api) -> Run:
     fleet_id = api.start(
         experiment_id=experiment(stack, trials=20), n_instances=20, max_undead=5, batch_id=4001
     )
-    api.wait(fleet_id, "provisioned", "watch")
+    api.wait(fleet_id, "provisioned", "run")
     calls = wire(stack)[begin:]
     api.end(fleet_id)
     return Run(4001, calls, api.get(fleet_id).json(), standing(stack, 4001))
@@ -109,7 +109,7 @@ def test_without_delete_on_complete_the_vms_stay_until_the_fleet_is_deleted(stac
     fleet_id = api.start(
         experiment_id=number, n_instances=2, batch_id=4002, delete_on_complete=False
     )
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     sql(
         stack,
         "UPDATE trial SET start_time = now(), end_time = now() WHERE experiment_id = %s",
@@ -164,7 +164,7 @@ def test_the_deadline_ends_a_fleet(stack: Stack, api: Api):
 def test_the_trials_of_lost_vms_go_back_to_the_queue(stack: Stack, api: Api):
     number = experiment(stack, trials=1)
     fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=4006)
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     sql(
         stack,
         "UPDATE trial SET start_time = now(), runner_id = %s WHERE experiment_id = %s",
@@ -179,7 +179,7 @@ def test_the_trials_of_lost_vms_go_back_to_the_queue(stack: Stack, api: Api):
 
 def test_a_fleet_whose_vms_are_lost_says_that_trials_are_left(stack: Stack, api: Api):
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=2, batch_id=4007)
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     for ordinal in range(2):
         lose_vm(stack, 4007, ordinal)
     fleet = api.wait(fleet_id, "failed")

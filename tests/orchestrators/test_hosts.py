@@ -44,7 +44,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         send(stack, json.dumps(request(stack, BY_QUEUE)))
         eventually(lambda: api.get(f"fleet-{BY_QUEUE}").status_code == 200 or None)
         for batch in batches:
-            api.wait(f"fleet-{batch}", "watch")
+            api.wait(f"fleet-{batch}", "run")
         yield Story(
             ends=[api.end(f"fleet-{batch}")["phase"] for batch in batches],
             left=[name for batch in batches for name in standing(stack, batch)],

@@ -32,7 +32,7 @@ def codes(api: Api, fleet_id: str) -> dict[str, int]:
 def test_a_vm_that_falls_silent_is_replaced_and_its_trial_is_another_s(stack: Stack, api: Api):
     batch, number = next(BATCHES), experiment(stack, trials=1)
     fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=batch)
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     eventually(lambda: has_table(stack))
     take = "UPDATE trial SET start_time = now(), runner_id = %s WHERE experiment_id = %s"
     sql(stack, take, runner_id(batch, 0), number)
@@ -51,21 +51,21 @@ def test_a_vm_that_falls_silent_is_replaced_and_its_trial_is_another_s(stack: St
 def test_a_vm_that_cannot_delete_itself_is_deleted(stack: Stack, api: Api):
     batch, number = next(BATCHES), experiment(stack, trials=2)
     fleet_id = api.start(experiment_id=number, n_instances=2, batch_id=batch)
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     eventually(lambda: has_table(stack))
     tell(stack, number, batch, 0, ended_at="now() - interval '1 hour'", exit_code="0")
 
     eventually(lambda: api.get(fleet_id).json()["machines"]["gone"] == 1 or None)
     shown = api.get(fleet_id).json()
     api.end(fleet_id)
-    assert (shown["phase"], shown["machines"]["running"], shown["failures"]) == ("watch", 1, [])
+    assert (shown["phase"], shown["machines"]["running"], shown["failures"]) == ("run", 1, [])
 
 
 def test_spot_vms_whose_script_fails_are_not_asked_for_without_an_end(stack: Stack, api: Api):
     """Gone while trials are ready, they look like evicted ones, in whose stead others are made."""
     batch, number = next(BATCHES), experiment(stack, trials=9)
     fleet_id = api.start(experiment_id=number, n_instances=3, batch_id=batch, **SPOT)
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     eventually(lambda: has_table(stack))
     for ordinal in range(3):
         tell(stack, number, batch, ordinal, outcome="'a package is missing'", exit_code="1")

@@ -50,14 +50,14 @@ def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
     """The output of a fleet whose work is done, and whose teardown leaves something."""
     fleet = fleet_of("running")
     fleet.order = {**ORDER, "n_instances": 1, "delete_on_complete": not keep}
-    fleet.phase, fleet.trials_ended_at = "watch", "2025-12-31T00:00:00+00:00"
+    fleet.phase, fleet.trials_ended_at = "run", "2025-12-31T00:00:00+00:00"
     fleet.trials = {"total": 1, "ready": 0, "running": 0, "complete": 1, "error": 0}
     left = {"ok": False, "deleted": 0, "left": [ROLE], "machines": machines, "unreleased": None}
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": False},
         "list_machines": lambda _: {"ok": True, "states": {"Succeeded": [0]}, "identities": {}},
-        "take_stock": lambda _: {"ok": True, "trials": fleet.trials},
-        "tell_end": lambda _: {"ok": True},
+        "record_snapshot": lambda _: {"ok": True, "trials": fleet.trials},
+        "report_completion": lambda _: {"ok": True},
         "delete_vms": lambda _: {"ok": True},
         "teardown_fleet": lambda _: left,
     }

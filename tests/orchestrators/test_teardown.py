@@ -45,7 +45,7 @@ class Torn:
 def torn(stack: Stack, api: Api) -> Torn:
     driver = Driver(stack.arm, stack.state_dir / "azure")
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=BATCH)
-    deadline = api.wait(fleet_id, "provisioned", "watch")["deadline"]
+    deadline = api.wait(fleet_id, "provisioned", "run")["deadline"]
     tags = names.tags(BATCH, 1, deadline, "tests", {})
     nics = [names.nic(BATCH, ordinal) for ordinal in range(100, 100 + MORE)]
     subnet = driver.subnet()
@@ -108,7 +108,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_trials_go_back_though_a_role_is_locked(locked: Stack):
     api, number = Api(locked), experiment(locked, trials=1)
     fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=LOCKED)
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     held = "UPDATE trial SET start_time = now(), runner_id = %s WHERE experiment_id = %s"
     sql(locked, held, names.runner_id(LOCKED, 0), number)
     api.delete(fleet_id)

@@ -102,14 +102,14 @@ def test_a_long_wait_gives_signs_of_life():
 def cancelled() -> Played:
     """A fleet that finds itself cancelled as it goes on."""
     fleet = fleet_of("running", created_at="2026-01-01T00:00:00Z")
-    fleet.phase = "watch"
+    fleet.phase = "run"
     done = {"ok": True, "deleted": 1, "left": [], "machines": 0, "unreleased": None}
     stock = {"ok": True, "trials": None, "silent": [], "done": [], "unnoted": None}
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": True},
         "teardown_fleet": lambda _: done,
-        "take_stock": lambda _: stock,
-        "tell_end": lambda _: {"ok": True},
+        "record_snapshot": lambda _: stock,
+        "report_completion": lambda _: {"ok": True},
     }
     return play(run_fleet, fleet.write(), answers, version="1.0")
 

@@ -52,7 +52,7 @@ def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def provisioned(stack: Stack, batch: int) -> dict[str, Any]:
     """A fleet once it has all the VMs that it can get; it is ended once that was told."""
     api, fleet_id = Api(stack), f"fleet-{batch}"
-    fleet = api.wait(fleet_id, "watch", "failed", patience=90)
+    fleet = api.wait(fleet_id, "run", "failed", patience=90)
     api.end(fleet_id)
     return fleet
 
@@ -106,7 +106,7 @@ def limited(stormy: Stack) -> dict[str, Any]:
 
 
 def test_as_many_run_as_the_quota_allows(limited: dict[str, Any]):
-    assert (limited["phase"], limited["machines"]["running"]) == ("watch", 7)
+    assert (limited["phase"], limited["machines"]["running"]) == ("run", 7)
 
 
 def test_the_others_are_missing_for_one_reason(limited: dict[str, Any]):

@@ -45,7 +45,7 @@ FEW, MANY = contract(25, edges=False), contract(150, edges=True)
 def known(api: Api, stack: Stack) -> Iterator[str]:
     """A fleet with two VMs that run."""
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=2, batch_id=OURS - 1)
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     yield fleet_id
     api.end(fleet_id)
 

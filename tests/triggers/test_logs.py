@@ -52,7 +52,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
         api.start(experiment_id=number, n_instances=1, batch_id=MODEST, uri=uri)
         for batch in (SILENT, NO_ROOM, MODEST):
             api.wait(f"fleet-{batch}")
-        api.wait(f"fleet-{STANDS}", "watch")
+        api.wait(f"fleet-{STANDS}", "run")
         yield Logs(stack, api)
 
 

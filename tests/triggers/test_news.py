@@ -62,5 +62,5 @@ def test_a_fleet_that_waits_as_long_as_azure_says_has_news(
 
 
 def test_there_is_news_again(busy: Api, silent: dict[int, int | None]):
-    fleets = [busy.wait(f"fleet-{batch}", "watch") for batch in (SLOW, THROTTLED)]
+    fleets = [busy.wait(f"fleet-{batch}", "run") for batch in (SLOW, THROTTLED)]
     assert [fleet["no_news_seconds"] for fleet in fleets] == [None, None]

@@ -40,7 +40,7 @@ def told(stack: Stack, api: Api) -> Told:
     number = experiment(stack, trials=6)
     api.start(experiment_id=number, n_instances=3, batch_id=BATCH)
     early = eventually(lambda: api.machines(FLEET) or None)
-    links = api.wait(FLEET, "watch")["links"]
+    links = api.wait(FLEET, "run")["links"]
     running = api.machines(FLEET)
     end_trials(stack, number, 3)
     half = progress(stack)
@@ -157,7 +157,7 @@ def test_trials_are_counted_where_the_database_can_be_read_alone(stack: Stack, a
     uri = f"postgresql://full_disk:full@{stack.db_uri.partition('@')[2]}"
     number = experiment(stack, trials=2)
     fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=BATCH + 2, uri=uri)
-    api.wait(fleet_id, "watch")
+    api.wait(fleet_id, "run")
     end_trials(stack, number, 2)
     eventually(lambda: (api.get(fleet_id).json()["trials"] or {}).get("complete") == 2 or None)
     api.end(fleet_id)

@@ -165,7 +165,7 @@ def fleet(cloud: Cloud, batch: int, **document: Any) -> str:
     }
     api = Api(cloud.stack)
     fleet_id = api.start(**{**usual, **document})
-    api.wait(fleet_id, "provisioned", "watch")
+    api.wait(fleet_id, "provisioned", "run")
     assert len(cloud.left(batch)) == 12  # two VMs, NICs, disks; three role assignments each
     return fleet_id
 
@@ -296,7 +296,7 @@ def test_each_fleets_account_is_looked_into_whatever_another_ones_answer(
         account = {name: stack.arm[name] for name in ACCOUNT}
         wrong = {**account, "client_secret": "wrong-secret"}
         api.wait(api.start(batch_id=1, azure_json=wrong, **document), "failed")
-        api.wait(api.start(batch_id=2, azure_json=account, **document), "watch")
+        api.wait(api.start(batch_id=2, azure_json=account, **document), "run")
         make_nic(Driver(stack.arm, state), names.nic(4014, 0), tags(4014, PAST))
         eventually(lambda: None if any("-4014-" in one for one in everything(stack)) else True)
         log = (stack.logs / "host.log").read_text()

@@ -241,7 +241,7 @@ class Scene:
         if len(self.machines) < self.vms:
             return "create"
         booting = any(one["state"] == "creating" for one in self.machines)
-        return "observe" if booting and self.elapsed < 300 else "watch"
+        return "boot" if booting and self.elapsed < 300 else "run"
 
     def _end(self) -> None:
         for machine in self.machines:

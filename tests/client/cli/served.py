@@ -85,7 +85,7 @@ def fleet(text: str = "", **changes: Any) -> dict[str, Any]:
         "id": "fleet-7",
         "batch_id": 7,
         "experiment_id": 12,
-        "phase": "watch",
+        "phase": "run",
         "machines": counts,
         "missing": {f"AllocationFailed{text}": 2},
         "places": [place, {**place, "place": f"eastus/2 Standard_D2s_v5{text}", "failed": {}}],

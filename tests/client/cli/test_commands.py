@@ -30,7 +30,7 @@ def number(stack: Stack) -> int:
 def standing(api: Api, number: int) -> Iterator[str]:
     """A fleet of two VMs that run."""
     fleet = api.start(experiment_id=number, n_instances=2, vm_size=SIZE, batch_id=STANDS)
-    api.wait(fleet, "watch")
+    api.wait(fleet, "run")
     yield fleet
     api.end(fleet)
 
@@ -183,7 +183,7 @@ def test_the_page_of_a_fleet_is_named_without_the_key_unless_asked(
 def test_nobody_is_asked_where_nobody_can_answer(fleet_command: Command, api: Api, standing: str):
     done = fleet_command("cancel", standing)
     assert (done.exit_code, "--yes" in done.stderr) == (2, True)
-    assert api.get(standing).json()["phase"] == "watch"
+    assert api.get(standing).json()["phase"] == "run"
 
 
 def test_a_cancelled_fleet_is_followed_to_its_end(fleet_command: Command, api: Api, number: int):
@@ -228,9 +228,9 @@ def test_ctrl_c_leaves_the_fleet_alone_and_says_how_to_end_it(
     first = watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
     _, told = watching.communicate(timeout=30)
-    assert ("watch" in first, watching.returncode) == (True, 130)
+    assert ("run" in first, watching.returncode) == (True, 130)
     assert f"powerlift-fleet cancel {standing}" in told
-    assert api.get(standing).json()["phase"] == "watch"
+    assert api.get(standing).json()["phase"] == "run"
 
 
 def test_a_reader_that_goes_ends_the_watch_quietly(fleet_command: Command, standing: str):

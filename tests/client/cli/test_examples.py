@@ -35,7 +35,7 @@ def watched(stack: Stack, api: Api) -> Iterator[tuple[str, int]]:
     """A fleet that runs, to stand for fleet-7, and its experiment, to stand for 1."""
     number = experiment(stack)
     fleet = api.start(experiment_id=number, n_instances=1, batch_id=BATCH)
-    api.wait(fleet, "watch")
+    api.wait(fleet, "run")
     yield fleet, number
     api.wait(fleet, "cancelled")
 

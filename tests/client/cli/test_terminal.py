@@ -41,7 +41,7 @@ def seen(window: Terminal, look: Callable[[str], bool]) -> str:
 def fleet(stack: Stack, api: Api) -> str:
     """A fleet of three VMs that run."""
     started = api.start(experiment_id=experiment(stack, 8), n_instances=3, batch_id=STORY)
-    api.wait(started, "watch")
+    api.wait(started, "run")
     return started
 
 
@@ -72,7 +72,7 @@ def test_a_person_is_asked_before_a_fleet_ends_and_ctrl_c_ends_only_the_looking(
     stack: Stack, api: Api, fleet_command: Command
 ):
     fleet = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=ASKED)
-    api.wait(fleet, "watch")
+    api.wait(fleet, "run")
     with terminal(fleet_command, "cancel", fleet, columns=40) as window:
         seen(window, lambda text: "[y/N]" in text)
         window.type("n\r")
@@ -81,7 +81,7 @@ def test_a_person_is_asked_before_a_fleet_ends_and_ctrl_c_ends_only_the_looking(
         seen(window, lambda text: "1 of 1" in text)
         window.type("\x03")
         assert (window.wait(PATIENCE), f"{fleet} goes on" in window.text) == (130, True)
-    assert api.get(fleet).json()["phase"] == "watch"
+    assert api.get(fleet).json()["phase"] == "run"
     with terminal(fleet_command, "cancel", fleet, "--wait", "--interval", "0.3") as window:
         seen(window, lambda text: "[y/N]" in text)
         window.type("y\r")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.azure import bodies, role_assignments
-from fleet.azure.client import Assignment
+from fleet.azure.client import RoleAssignment
 from fleet.azure.owned_resources import KINDS, Kind, Leftover
 from fleet.azure.sweep import Fate, Origin, Standing, Survey, asked_about, decide, survey
 from fleet.model import names
@@ -50,12 +50,12 @@ def disk_of(order: Any, ordinal: int = 0, **more: Any) -> dict[str, Any]:
     return {"name": names.os_disk(names.machine(order["batch_id"], ordinal)), **more}
 
 
-def role_of(order: Any, scope: str = STORAGE, ordinal: int = 0) -> Assignment:
+def role_of(order: Any, scope: str = STORAGE, ordinal: int = 0) -> RoleAssignment:
     name = names.machine(order["batch_id"], ordinal)
-    return Assignment(scope, f"role-{ordinal}", role_assignments.description(order, name))
+    return RoleAssignment(scope, f"role-{ordinal}", role_assignments.description(order, name))
 
 
-def seen(*roles: Assignment, vms: Any = (), nics: Any = (), disks: Any = ()) -> Survey:
+def seen(*roles: RoleAssignment, vms: Any = (), nics: Any = (), disks: Any = ()) -> Survey:
     lists = cast(dict[Kind, Any], {"machine": list(vms), "nic": list(nics), "disk": list(disks)})
     return survey(lists, roles, SCOPE)
 
@@ -192,9 +192,9 @@ def test_what_cannot_be_read_is_named_and_left_alone(vm: dict[str, Any]):
 
 
 def test_a_role_assignment_that_somebody_else_made_is_not_ours():
-    assert seen(Assignment(STORAGE, "x", ""), Assignment(STORAGE, "y", "for Powerlift")) == Survey(
-        [], []
-    )
+    assert seen(
+        RoleAssignment(STORAGE, "x", ""), RoleAssignment(STORAGE, "y", "for Powerlift")
+    ) == Survey([], [])
 
 
 def test_arm_ids_ignore_case():

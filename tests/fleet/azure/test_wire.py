@@ -55,7 +55,7 @@ def sent(stack: Stack, api: Api) -> Sent:
         zones=["1"],
         tags={"owner": "tests"},
     )
-    fleet = api.wait(fleet_id, "provisioned", "watch")
+    fleet = api.wait(fleet_id, "provisioned", "run")
     api.end(fleet_id)
     return Sent(
         wire(stack)[begin:], group, extra, number, fleet["deadline"], standing(stack, BATCH)

@@ -34,7 +34,7 @@ def failing(fleet: FleetState, *reasons: Failure) -> FleetState:
         (assignment,) = fleet.assign([place()])
         made = {"created_at": later(turn + 0.5).isoformat()}
         fleet.accept({**machine(assignment["ordinal"]), **assignment, **made})
-        fleet.doom([assignment["ordinal"]])
+        fleet.mark_deleting([assignment["ordinal"]])
         fleet.fail(assignment["ordinal"], reason, later(turn + 1))
     return fleet
 
@@ -45,7 +45,7 @@ def together(fleet: FleetState, count: int, reason: Failure) -> FleetState:
     for assignment in assignments:
         fleet.accept({**machine(assignment["ordinal"]), **assignment})
     for assignment in assignments:
-        fleet.doom([assignment["ordinal"]])
+        fleet.mark_deleting([assignment["ordinal"]])
         fleet.fail(assignment["ordinal"], reason, later(60))
     return fleet
 
@@ -111,12 +111,12 @@ def test_a_vm_that_went_before_it_ran_has_vanished():
 
 def test_a_vm_that_was_given_up_holds_its_trial_until_it_is_gone():
     fleet = fleet_of("creating")
-    fleet.doom([0])
+    fleet.mark_deleting([0])
     fleet.see({"Deleting": [0]}, {})
     fleet.see({}, {})
     still = list(fleet.unreleased)
     fleet.see({}, {})
-    assert (still, fleet.unreleased, fleet.doomed) == ([], [0], [])
+    assert (still, fleet.unreleased, fleet.deleting) == ([], [0], [])
 
 
 def test_a_state_of_another_release_is_read():
@@ -241,7 +241,7 @@ def test_a_fault_of_the_whole_fleet_stops_it_at_once():
 
 def test_every_vm_that_is_missing_is_explained():
     fleet = failing(wanting(9), UNKNOWN, NO_ROOM, NO_ROOM, FORBIDDEN)
-    fleet.phase = "watch"
+    fleet.phase = "run"
     assert (missing(fleet), len(fleet.living())) == (
         {"NeverSeen": 1, "AuthorizationFailed": 8},
         0,

@@ -105,7 +105,7 @@ def test_the_latest_refusal_says_why_no_more_are_asked_for():
     assert (fleet.blocks[0]["since"], why_no_more(fleet)) == (NOW.isoformat(), "AllocationFailed")
 
 
-def instance(state: str, phase: str = "watch", **changes: Any) -> dict[str, Any]:
+def instance(state: str, phase: str = "run", **changes: Any) -> dict[str, Any]:
     """A durable instance of a fleet that looks every 30 s once its VMs run; last updated at NOW."""
     usual = {
         "runtimeStatus": state,
@@ -121,8 +121,8 @@ def instance(state: str, phase: str = "watch", **changes: Any) -> dict[str, Any]
 @pytest.mark.parametrize(
     ("state", "phase", "seconds", "told"),
     [
-        ("Running", "watch", 60, None),
-        ("Running", "watch", 80.5, 80),
+        ("Running", "run", 60, None),
+        ("Running", "run", 80.5, 80),
         ("Running", "create", 40, None),
         ("Running", "create", 41, 41),
         ("Pending", "plan", 80, 80),

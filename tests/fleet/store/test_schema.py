@@ -222,7 +222,7 @@ def test_a_plan_creates_no_table_and_a_fleet_does(stack: Stack, api: Api, databa
     assert plan(stack, asked)["ok"]
     assert tables(database) == set()
     fleet_id = api.start(**asked)
-    api.wait(fleet_id, "create", "observe", "provisioned", "watch")
+    api.wait(fleet_id, "create", "boot", "provisioned", "run")
     api.end(fleet_id)
     assert versions(database) == [("benchmark", LATEST)]
 

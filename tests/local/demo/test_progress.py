@@ -8,7 +8,7 @@ from rich.console import Console
 from local.demo.progress import Bar, display, line, machines, trials
 
 
-def status(phase: str = "watch", **parts: Any) -> dict[str, Any]:
+def status(phase: str = "run", **parts: Any) -> dict[str, Any]:
     counts = {"wanted": 4, "accepted": 4, "permitted": 4, "running": 3, "failed": 0, "gone": 1}
     done = {"total": 24, "ready": 10, "running": 3, "complete": 10, "error": 1}
     return {"phase": phase, "machines": counts, "trials": done, **parts}
@@ -37,7 +37,7 @@ def test_a_file_gets_one_line_per_change() -> None:
     out = io.StringIO()
 
     with display(Console(file=out)) as shown:
-        for phase in ("create", "create", "watch", "watch"):
+        for phase in ("create", "create", "run", "run"):
             shown.show(status(phase))
 
     assert len(out.getvalue().splitlines()) == 2

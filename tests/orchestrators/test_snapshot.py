@@ -23,7 +23,7 @@ def watched(count: int, stock: Any) -> Played:
         watch_seconds=30.0, observe_seconds=10.0, created_at="2026-01-01T00:00:00Z",
         n_instances=count, delete_on_complete=False, ssh_public_key="k" * 400, sealed="s" * 800,
     )  # fmt: skip
-    fleet.phase = "watch"
+    fleet.phase = "run"
     for machine in fleet.machines.values():
         machine["name"], machine["settled"] = "powerlift-vm-9007199254740991-0000", True
         machine["permitted_at"] = machine["running_at"] = "2026-01-01T00:00:00.123456+00:00"
@@ -32,8 +32,8 @@ def watched(count: int, stock: Any) -> Played:
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": False},
         "list_machines": lambda _: {"ok": True, "states": shown, "identities": {}},
-        "take_stock": lambda _: {"ok": True, "trials": ENDED, **stock},
-        "tell_end": lambda _: {"ok": True},
+        "record_snapshot": lambda _: {"ok": True, "trials": ENDED, **stock},
+        "report_completion": lambda _: {"ok": True},
         "teardown_fleet": lambda _: torn,
     }
     return play(run_fleet, fleet.write(), answers)
@@ -46,24 +46,24 @@ def test_what_cannot_be_noted_hides_no_trial():
 
 def test_what_was_not_noted_is_noted_with_the_next_count():
     played = watched(1, {"unnoted": NO_ROOM})
-    told = [len(task["machines"]) for name, task in played.asked if name == "take_stock"]
+    told = [len(task["machines"]) for name, task in played.asked if name == "record_snapshot"]
     assert told == [1, 1]
 
 
 def test_what_was_noted_is_not_noted_again():
     played = watched(1, {"unnoted": None})
-    told = [len(task["machines"]) for name, task in played.asked if name == "take_stock"]
+    told = [len(task["machines"]) for name, task in played.asked if name == "record_snapshot"]
     assert told == [1, 0]
 
 
 def test_news_of_many_vms_fits_into_plain_messages():
     played = watched(1000, {"unnoted": None})
-    tasks = [task for name, task in played.asked if name == "take_stock"]
+    tasks = [task for name, task in played.asked if name == "record_snapshot"]
     sizes = [len(json.dumps(json.dumps(json.dumps(task)))) for task in tasks]
     assert max(sizes) < PLAIN
 
 
 def test_of_many_messages_one_has_the_trials_counted():
     played = watched(1000, {"unnoted": None})
-    first = [task["counts"] for name, task in played.asked if name == "take_stock"][:14]
+    first = [task["counts"] for name, task in played.asked if name == "record_snapshot"][:14]
     assert first == [True, *[False] * 13]

@@ -16,7 +16,7 @@ from fleet.model.status import why_no_more
 from orchestrators.create import fill
 from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
 from orchestrators.reconcile import check_deadline, delete, give_up, note_lost, reconcile
-from orchestrators.snapshot import stock
+from orchestrators.snapshot import take_snapshot
 
 TICKS = 20
 """Looks per history: each adds a dozen events, and every event is replayed at each step. A new
@@ -28,18 +28,18 @@ REVOKED_AT_ONCE = 10
 """VMs per activity; their roles are taken back side by side."""
 
 
-def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+def run(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     """Returns whether the fleet is done; if not, it goes on in a new history, or is cancelled.
 
     Raises Ended when it is over with trials still open.
     """
-    show(context, fleet, "watch")
+    show(context, fleet, "run")
     for _ in range(TICKS):
         yield from reconcile(context, fleet)
-        counted = yield from take_stock(context, fleet)
+        counted = yield from count_and_clean_up(context, fleet)
         if not cancel.is_completed:
             yield from fill(context, fleet, cancel)
-        show(context, fleet, "watch")
+        show(context, fleet, "run")
         check_deadline(context, fleet)
         if is_over(fleet, context.current_utc_datetime, counted):
             return True
@@ -49,9 +49,9 @@ def watch(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     return False
 
 
-def take_stock(context: Context, fleet: FleetState) -> Steps:
-    """`stock`, and clean up after the VMs that are gone. Returns whether the trials were counted."""
-    counted = yield from stock(context, fleet)
+def count_and_clean_up(context: Context, fleet: FleetState) -> Steps:
+    """Take a snapshot, and clean up after deleted VMs. Returns whether the trials were counted."""
+    counted = yield from take_snapshot(context, fleet)
     if fleet.trials_left():
         fleet.trials_ended_at = None  # somebody may have added some
     elif fleet.trials_ended_at is None:
@@ -64,7 +64,7 @@ def take_stock(context: Context, fleet: FleetState) -> Steps:
 
 def end_idle(context: Context, fleet: FleetState) -> Steps:
     """Give up the VMs that are silent, whatever they hold, and delete those that are done."""
-    mute = fleet.mute()
+    mute = fleet.silent_vms()
     if mute:
         text = (
             "The VM runs, and its script gives no sign of life: it may hang, or never have begun."
@@ -152,7 +152,7 @@ def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
         return True
     if fleet.past_deadline(now):
         return True
-    if fleet.trials_ended_at is None or fleet.doomed or fleet.unreleased:
+    if fleet.trials_ended_at is None or fleet.deleting or fleet.unreleased:
         return False
     lingering = now - datetime.fromisoformat(fleet.trials_ended_at) > GRACE
     return lingering or not fleet.order["delete_on_complete"]
