@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import requests
 
 from fleet.settings import Settings, SettingsError
+from local.stack import Stack
+from tests.harness import Api
 
 REQUIRED = {"FLEET_SEALING_KEY": "k", "POWERLIFT_DB_URI": "postgresql://me@host/powerlift"}
 
@@ -37,3 +42,12 @@ def test_all_faults_are_said_at_once():
 def test_a_required_setting_that_is_empty_is_named(name: str):
     with pytest.raises(SettingsError, match=f"{name} is not set"):
         Settings.read({**REQUIRED, name: ""})
+
+
+def test_an_app_without_its_database_takes_no_request(tmp_path: Path):
+    settings = {"POWERLIFT_DB_URI": ""}
+    with Stack(tmp_path, machines="none", app_settings=settings) as stack:
+        submitted = Api(stack).post({"experiment_id": 1, "n_instances": 1, "uri": stack.db_uri})
+        answers = [requests.get(f"{stack.url}/api/health", timeout=30), submitted]
+    told = [(one.status_code, "POWERLIFT_DB_URI" in one.json()["detail"]) for one in answers]
+    assert told == [(503, True)] * 2
