@@ -27,6 +27,7 @@ help:
 	@echo 'make check   lint, formatting, types and shell scripts'
 	@echo 'make bench   the measured claims'
 	@echo 'make docs    docs/api.md, from the models and the table of routes'
+	@echo 'make lock    requirements*.txt, from requirements*.in; ARGS=--upgrade for newer versions'
 	@echo 'make clean   removes what the others made, the virtual environment included'
 	@echo 'PYTHON=...   the Python 3.11 or 3.12 to make the virtual environment with'
 
@@ -54,10 +55,18 @@ bench: $(STAMP)
 docs: $(STAMP)
 	@exec $(PYTHON_IN) -m docs.api
 
+# The versions that are locked stay, unless ARGS=--upgrade or ARGS="--upgrade-package NAME".
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes
+
+.PHONY: lock
+lock: $(STAMP)
+	$(VENV)/bin/$(LOCK) $(ARGS) --output-file requirements.txt requirements.in
+	$(VENV)/bin/$(LOCK) $(ARGS) --no-emit-package powerlift-fleet --output-file requirements-dev.txt requirements-dev.in
+
 .PHONY: clean
 clean:
 	rm -rf $(VENV) .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.txt requirements-dev.txt
+$(STAMP): requirements-dev.txt
 	@exec sh local/bootstrap.sh '$(PYTHON)' $(VENV) $(STAMP)
