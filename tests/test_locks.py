@@ -41,7 +41,7 @@ def inputs(name: str) -> Iterator[Requirement]:
         text = line.partition("#")[0].strip()
         if text.startswith("-r "):
             yield from inputs(text.removeprefix("-r ").removesuffix(".in"))
-        elif text and not text.startswith("-c "):
+        elif text:
             yield Requirement(text.replace("-e ./client", CLIENT))
 
 
