@@ -11,6 +11,7 @@ ARGS    ?=
 VENV   := .venv
 PYTHON_IN := $(VENV)/bin/python
 STAMP  := $(VENV)/.complete
+UV     := env UV_CACHE_DIR=.local/cache/uv $(VENV)/bin/uv
 
 # Without bytecode caches each of our processes would compile pandas and SQLAlchemy anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -28,6 +29,10 @@ help:
 	@echo 'make check   lint, formatting, types and shell scripts'
 	@echo 'make bench   the measured claims'
 	@echo 'make docs    docs/api.md, from the models and the table of routes'
+	@echo 'make lock    requirements*.txt, from requirements*.in; ARGS=--upgrade for newer versions'
+	@echo 'make check-supply-chain   advisories for what is deployed, and an SBOM in .local'
+	@echo 'make wheel   the client, in dist; make test-client CLIENT_PYTHON=3.13 tries it'
+	@echo 'make release VERSION=0.2.0   writes the version and dates the changelog'
 	@echo 'make clean   removes what the others made, the virtual environment included'
 	@echo 'PYTHON=...   the Python 3.11 or 3.12 to make the virtual environment with'
 
@@ -49,7 +54,7 @@ test-fast: $(STAMP)
 
 .PHONY: check
 check: $(STAMP)
-	@exec $(PYTHON_IN) -m pytest -q tests/test_checks.py
+	@exec $(PYTHON_IN) -m pytest -q tests/test_checks.py $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP)
@@ -59,10 +64,42 @@ bench: $(STAMP)
 docs: $(STAMP)
 	@exec $(PYTHON_IN) -m docs.api
 
+# The versions that are locked stay, unless ARGS=--upgrade or ARGS="--upgrade-package NAME".
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes
+
+.PHONY: lock
+lock: $(STAMP)
+	$(LOCK) $(ARGS) --output-file requirements.txt requirements.in
+	$(LOCK) $(ARGS) --constraint requirements.txt --no-emit-package powerlift-fleet --output-file requirements-dev.txt requirements-dev.in
+
+# ARGS=--strict: a package that no advisory service knows is a failure.
+.PHONY: check-supply-chain
+check-supply-chain: $(STAMP)
+	@exec $(PYTHON_IN) -m local.supply_chain $(ARGS)
+
+.PHONY: wheel
+wheel: $(STAMP)
+	@exec $(UV) build --quiet --wheel --no-build-isolation --python $(PYTHON_IN) --out-dir dist client
+
+# The wheel that is newest in dist, on another Python (uv finds it, or downloads it).
+CLIENT_PYTHON ?= 3.13
+CLIENT_TESTS := tests/client/test_client.py tests/client/test_errors.py tests/client/test_progress.py \
+                tests/client/test_retry.py
+
+.PHONY: test-client
+test-client: $(STAMP)
+	@wheel=$$(ls -t dist/powerlift_fleet-*.whl | head -n 1) && exec $(UV) run --quiet --no-project --isolated \
+	  --python '$(CLIENT_PYTHON)' --with "$$wheel[queue]" --with pytest -- \
+	  sh -c 'powerlift-fleet --version && exec python -m pytest -q --noconftest -p no:cacheprovider $(CLIENT_TESTS)'
+
+.PHONY: release
+release: $(STAMP)
+	@exec $(PYTHON_IN) -m local.release '$(VERSION)'
+
 .PHONY: clean
 clean:
-	rm -rf $(VENV) .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .local dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.txt requirements-dev.txt
+$(STAMP): requirements-dev.txt
 	@exec sh local/bootstrap.sh '$(PYTHON)' $(VENV) $(STAMP)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from local.functions.settings import development_storage
-from local.node import find_node
+from local.node import find_node, npm_install
 from local.process import ServiceError
 
 VERSION = "3.35.0"
@@ -54,12 +54,12 @@ class Azurite:
         deadline = time.monotonic() + timeout
         data = self._state_dir / "data"
         data.mkdir(parents=True, exist_ok=True)
-        node = find_node()
-        home = self._install(node, deadline)
+        node, _ = find_node()
+        home = self._install(deadline)
         self._port = _free_port()
         self._run(
             [
-                node[0], str(home / _MAIN), "--silent", "--disableTelemetry",
+                node, str(home / _MAIN), "--silent", "--disableTelemetry",
                 "--skipApiVersionCheck",  # the SDKs send versions that Azurite does not know yet
                 "--queueHost", "127.0.0.1", "--queuePort", str(self._port),
                 "--location", str(data),
@@ -80,7 +80,7 @@ class Azurite:
             process.kill()
             process.wait()
 
-    def _install(self, node: Sequence[str], deadline: float) -> Path:
+    def _install(self, deadline: float) -> Path:
         """The folder that holds Azurite. A half installed one never gets that folder's name."""
         home = self._cache_dir / "azurite" / VERSION
         home.parent.mkdir(parents=True, exist_ok=True)
@@ -90,10 +90,7 @@ class Azurite:
                 shutil.rmtree(draft, ignore_errors=True)
                 draft.mkdir()
                 # No package of it needs an install script to serve queues.
-                options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-                self._run(
-                    [*node, "install", "--prefix", str(draft), *options, f"azurite@{VERSION}"]
-                )
+                self._run(npm_install(self._cache_dir, draft, f"azurite@{VERSION}"))
                 self._wait(lambda: self._ended_well("npm install"), deadline)
                 draft.replace(home)
         return home

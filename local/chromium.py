@@ -13,7 +13,7 @@ import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.node import find_node
+from local.node import find_node, npm_install
 from local.process import ServiceError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -96,7 +96,7 @@ def _from_npm(home: Path) -> Chromium:
             draft = home.with_name(f"{VERSION}.part")
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
-            _install(draft)
+            _install(draft, home.parent.parent)
             (draft / "fonts.conf").write_text(_FONTS.format(home=home))
             draft.replace(home)
     libraries = os.pathsep.join([str(home / "lib"), os.environ.get("LD_LIBRARY_PATH", "")])
@@ -104,11 +104,9 @@ def _from_npm(home: Path) -> Chromium:
     return Chromium(home / "chromium", env)
 
 
-def _install(home: Path) -> None:
-    node, npm = find_node()
-    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-    package = f"{_PACKAGE}@{VERSION}"
-    argv = [node, npm, "install", "--prefix", str(home / "npm"), *options, package]
+def _install(home: Path, cache_dir: Path) -> None:
+    node, _ = find_node()
+    argv = npm_install(cache_dir, home / "npm", f"{_PACKAGE}@{VERSION}")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     if done.returncode != 0:
         raise ServiceError(done.stderr[-500:].strip())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
@@ -27,6 +30,15 @@ others of their variables (PIP_TARGET, UV_PYTHON) would send packages to another
 _LOGIN = re.compile(
     r"(?P<scheme>https?://)(?P<user>[^/@:\s]+):(?P<password>[^/@\s]*)@(?P<host>[^/:\s]+)"
 )
+
+_UV = """\
+#!/bin/sh
+# The package index first; where it cannot be reached, what the cache has.
+{uv} "$@" && exit
+status=$?
+{uv} --offline "$@" >/dev/null 2>&1 || exit $status
+echo "Installed from the cache of this machine instead." >&2
+"""
 
 
 def outer_environment() -> dict[str, str]:
@@ -54,6 +66,17 @@ def machine_environment(cache: Path, netrc: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def machine_tools(directory: Path) -> Path:
+    """The directory, for the PATH of the VMs, with uv alone: the rest of our .venv is not theirs."""
+    directory.mkdir(exist_ok=True)
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent))
+    if uv is not None:
+        (directory / "uv").unlink(missing_ok=True)  # a VM of an earlier start may be reading it
+        (directory / "uv").write_text(_UV.format(uv=shlex.quote(uv)))
+        (directory / "uv").chmod(0o755)
+    return directory
 
 
 def _without_logins(variables: Mapping[str, str], netrc: Path) -> dict[str, str]:

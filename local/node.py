@@ -31,6 +31,16 @@ def find_node() -> tuple[str, str]:
     return str(root / "bin" / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")
 
 
+def npm_install(cache_dir: Path, prefix: Path, package: str) -> list[str]:
+    """The command that installs `package` below `prefix`. Nothing is written to the user's home.
+
+    Raises ServiceError when there is no Node.js.
+    """
+    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    folders = ["--prefix", str(prefix), "--cache", str(cache_dir / "npm")]
+    return [*find_node(), "install", *folders, *options, package]
+
+
 def _major_version(node: str) -> int:
     try:
         text = subprocess.run(

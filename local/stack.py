@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -17,7 +16,7 @@ from cryptography.fernet import Fernet
 from local.azure.weather.document import load
 from local.azurite import Azurite
 from local.bytecode import lend_bytecode
-from local.environment import machine_environment, outer_environment
+from local.environment import machine_environment, machine_tools, outer_environment
 from local.postgres import Postgres
 from local.process import Service
 from local.queues import QUEUE, make_queues
@@ -220,7 +219,7 @@ class Stack:
     def _azure_options(self) -> list[str]:
         options = ["--port", "0", "--machines", self.machines]
         options += ["--time-scale", str(self.time_scale), "--seed", str(self.seed)]
-        for directory in (self._tools(), self.psql_bin):
+        for directory in (machine_tools(self.state_dir / "bin"), self.psql_bin):
             options += ["--machine-path", str(directory)]
         for name, value in machine_environment(CACHE, self.state_dir / "netrc").items():
             options += ["--machine-env", f"{name}={value}"]
@@ -235,16 +234,6 @@ class Stack:
             file.write_text(json.dumps(faults))
         load(file)
         return file.resolve()
-
-    def _tools(self) -> Path:
-        """A directory with uv alone, for the PATH of the VMs: the rest of our .venv is not theirs."""
-        tools = self.state_dir / "bin"
-        tools.mkdir(exist_ok=True)
-        uv = shutil.which("uv", path=str(Path(sys.executable).parent))
-        if uv is not None:
-            (tools / "uv").unlink(missing_ok=True)
-            (tools / "uv").symlink_to(uv)
-        return tools
 
     def _host_env(self) -> dict[str, str]:
         return {

@@ -53,3 +53,14 @@ def test_a_failed_installation_is_not_taken_for_a_whole_one(
     with pytest.raises(ServiceError, match="npm install ended with"):
         Azurite(tmp_path / "state", tmp_path / "cache").start()
     assert not list((tmp_path / "cache").glob("azurite/*/node_modules/azurite"))
+
+
+def test_npm_needs_no_home_that_can_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    monkeypatch.setenv("npm_config_offline", "true")
+
+    # The cache could be made, and has no Azurite yet.
+    with pytest.raises(ServiceError, match="ENOTCACHED"):
+        Azurite(tmp_path / "state", tmp_path / "cache").start()

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import netrc
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from local.environment import machine_environment, outer_environment
+from local.environment import machine_environment, machine_tools, outer_environment
 
 
 def test_the_callers_azure_account_stays_outside(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,3 +63,27 @@ def test_a_login_of_a_package_index_is_where_pip_and_uv_find_it(
     found = netrc.netrc(given["NETRC"]).authenticators("mirror.example")
     assert found is not None
     assert (found[0], found[2]) == ("me", "se@cret")
+
+
+def install(directory: Path, package: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a VM does: uv on its PATH installs a package."""
+    uv = machine_tools(directory / "bin") / "uv"
+    target = ["--target", str(directory / "packages"), "--python", sys.executable]
+    return subprocess.run(
+        [uv, "pip", "install", *target, package],
+        env={**os.environ, "UV_CACHE_DIR": str(directory / "cache"), **environment},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_without_an_index_a_vm_installs_what_the_cache_has(tmp_path: Path) -> None:
+    assert install(tmp_path, "six").returncode == 0
+    shutil.rmtree(tmp_path / "packages")
+
+    # Nothing listens on this port.
+    no_network = {"HTTPS_PROXY": "http://127.0.0.1:9", "UV_HTTP_RETRIES": "0"}
+    installed = install(tmp_path, "six", **no_network)
+    missing = install(tmp_path, "iniconfig", **no_network)
+
+    assert (installed.returncode, (tmp_path / "packages" / "six.py").exists()) == (0, True)
+    assert (missing.returncode, "Failed to fetch" in missing.stderr) == (2, True)

@@ -1,0 +1,94 @@
+"""The set-up of the virtual environment, with a lock that is small: uv, and what builds the client."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from local.stack import CACHE, REPOSITORY
+
+LOCKED = {"uv", "hatchling", "editables", "packaging", "pathspec", "pluggy", "trove-classifiers"}
+
+
+def lock(*packages: str) -> str:
+    """Entries of the project's own lock."""
+    text = (REPOSITORY / "requirements-dev.txt").read_text()
+    entries = dict(re.findall(r"^([\w.-]+)(==.*\n(?: .*\n)+)", text, re.MULTILINE))
+    return "".join(name + entries[name] for name in packages)
+
+
+def start(repository: Path) -> subprocess.Popen[str]:
+    argv = ["sh", "local/bootstrap.sh", sys.executable, ".venv", ".venv/.complete"]
+    return subprocess.Popen(
+        argv, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def set_up(repository: Path) -> None:
+    process = start(repository)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+def imports(repository: Path, name: str) -> bool:
+    python = repository / ".venv" / "bin" / "python"
+    return subprocess.run([python, "-c", f"import {name}"], capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("with space")
+    (root / "local").mkdir()
+    for name in ("local/bootstrap.py", "local/bootstrap.sh"):
+        (root / name).write_text((REPOSITORY / name).read_text())
+    (root / "client").symlink_to(REPOSITORY / "client")
+    (root / ".local").mkdir()
+    (root / ".local" / "cache").symlink_to(CACHE)
+    (root / "requirements-dev.txt").write_text(lock(*LOCKED))
+    return root
+
+
+def test_ctrl_c_is_answered_in_a_sentence(repository: Path) -> None:
+    process = start(repository)
+    deadline = time.monotonic() + 60
+    while not (repository / ".venv" / "bin" / "pip").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in errors) == (130, False), errors
+
+
+def test_an_environment_without_its_stamp_is_made_anew(repository: Path) -> None:
+    set_up(repository)
+    (repository / ".venv" / ".complete").unlink()
+    (repository / ".venv" / "bin" / "uv").chmod(0o644)  # as pip leaves it where it is cut short
+    set_up(repository)
+    assert imports(repository, "powerlift_fleet")
+
+
+def test_a_changed_lock_updates_the_environment(repository: Path) -> None:
+    set_up(repository)
+    time.sleep(0.01)  # the stamp is compared by its time
+    (repository / "requirements-dev.txt").write_text(lock(*LOCKED, "click"))
+    set_up(repository)
+    assert imports(repository, "click")
+    (repository / "requirements-dev.txt").write_text(lock(*LOCKED))
+    set_up(repository)
+    assert not imports(repository, "click")
+
+
+def test_a_package_with_another_hash_is_refused(repository: Path) -> None:
+    other = re.sub(r"sha256:\w{64}", "sha256:" + 64 * "0", lock("click"))
+    (repository / "requirements-dev.txt").write_text(lock(*LOCKED) + other)
+    process = start(repository)
+    _, errors = process.communicate(timeout=300)
+    assert (process.returncode, "hash" in errors.lower()) == (1, True), errors
+    assert not imports(repository, "click")
