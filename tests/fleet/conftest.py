@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -26,6 +27,8 @@ from fleet.vm.render import Startup, render
 from local.postgres import DATABASE, Postgres
 
 _RECORD = r"""printf '%s\x1f' "$@" >>"$ROOT/${0##*/}.calls"; echo >>"$ROOT/${0##*/}.calls" """
+_PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None)  # loaded before any fork: another thread may hold the loader's lock
 PATIENCE = 120
 """Seconds for a VM's life: the cores are shared."""
 NOTHING = "def trial(trial):\n    pass\n"
@@ -230,7 +233,7 @@ class Machine:
         with (self.root / "console.log").open("wb") as log:
             self.process = subprocess.Popen(
                 ["bash", str(script)], cwd=self.root, env=environment, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_adopt_orphans,
             )  # fmt: skip
 
     def environment(self) -> dict[str, str]:
@@ -286,6 +289,12 @@ class Machine:
             self.process.wait(30)
             for pid in self._left():  # where a test has killed the script alone
                 os.kill(pid, signal.SIGKILL)
+
+
+def _adopt_orphans() -> None:
+    """Have the script reap orphans, as a VM's init would: `stop_group` waits for them, and the init of
+    the container that tests run in may take seconds."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 @contextmanager
