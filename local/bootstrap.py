@@ -31,6 +31,9 @@ def main(home: Path, stamp: Path) -> int:
             command = " ".join(map(str, error.cmd))
             print(f"Could not set up {home}: `{command}` failed (above).", file=sys.stderr)
             return 1
+        except OSError as error:  # the disk is full, say
+            print(f"Could not set up {home}: {error}", file=sys.stderr)
+            return 1
         except KeyboardInterrupt:
             print(f"\nInterrupted. The next `make` sets up {home} anew.", file=sys.stderr)
             return _INTERRUPTED
