@@ -98,7 +98,7 @@ release: $(STAMP)
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) .local dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .local dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.txt

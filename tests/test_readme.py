@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 from fleet.api.request import AzureJson, FleetRequest
-from local.demo.experiment import add_tasks, open_store
 from local.stack import Stack
 from tests.harness import Api, eventually, experiment
 
@@ -60,23 +58,6 @@ def test_the_sample_settings_hold_what_the_host_needs():
 
 def test_the_readme_is_short():
     assert len(README.splitlines()) <= 130
-
-
-def test_the_benchmark_runs_as_printed(stack: Stack, tmp_path: Path):
-    add_tasks(open_store(stack.db_uri))
-    program = tmp_path / "benchmark.py"
-    program.write_text(example("AzureVMFleet("))
-    environment = {
-        **os.environ,
-        "FLEET_URL": stack.url,
-        "FLEET_KEY": stack.key,
-        "POWERLIFT_DB_URI": stack.db_uri,
-    }
-    done = subprocess.run(
-        [sys.executable, str(program)], env=environment, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr
-    assert {task in done.stdout for task in ("iris", "wine", "breast_cancer")} == {True}
 
 
 def test_a_fleet_is_submitted_and_cancelled_by_curl_as_printed(stack: Stack, api: Api):

@@ -24,7 +24,6 @@ from azure.mgmt.core.exceptions import ARMErrorFormat
 from azure.mgmt.network.aio import NetworkManagementClient
 
 from fleet.azure.bodies import Body
-from fleet.azure.errors import TOKENS
 from fleet.azure.request_telemetry import policies
 from fleet.model import names
 from fleet.settings import Settings
@@ -300,8 +299,7 @@ def _forget_refused_token(response: Any) -> None:
     Here, for every caller: on Flex Consumption the HTTP functions have processes of their own, in which
     no activity would find out.
     """
-    http = response.http_response
-    if http.status_code == 401 and any(code in http.text() for code in TOKENS):
+    if response.http_response.status_code == 401:  # its body may not be read yet
         _connections.clear()
 
 

@@ -256,7 +256,7 @@ def test_to_wait_for_another_end_raises_it(
 
 def test_to_wait_no_longer_than_told_leaves_the_fleet_alone(make: Make) -> None:
     app = Script(ok(**status()))
-    with pytest.raises(TimeoutError, match="fleet-7 is in phase watch after 0 s"):
+    with pytest.raises(TimeoutError, match="fleet-7 is in phase run after 0 s"):
         make(app).ask("wait", 7, timeout=0)
     assert {request.method for request in app.requests} == {"GET"}
 

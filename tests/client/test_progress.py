@@ -26,7 +26,7 @@ def console(terminal: bool) -> tuple[Console, io.StringIO]:
 
 def test_a_line_tells_phase_vms_trials_and_failures() -> None:
     assert progress.line("fleet-7", status(failures=[FAILURE])) == (
-        "fleet-7 watch; VMs 2/2 (2 running); trials 3/8 (2 running, 1 with an error); "
+        "fleet-7 run; VMs 2/2 (2 running); trials 3/8 (2 running, 1 with an error); "
         "failures: 3 x SkuNotAvailable"
     )
 
@@ -41,7 +41,7 @@ def test_off_a_terminal_a_phase_is_one_line_however_often_it_is_looked_at() -> N
         for phase in ("create", "create", "run", "run", "done"):
             shown.show(status(phase, trials=None))
     assert [line.split(";")[0] for line in out.getvalue().splitlines()] == [
-        "fleet-7 create", "fleet-7 watch", "fleet-7 done",
+        "fleet-7 create", "fleet-7 run", "fleet-7 done",
     ]  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def test_a_terminal_has_a_bar_for_the_vms_and_one_for_the_trials() -> None:
     to, out = console(terminal=True)
     with progress._bars("fleet-7", to) as shown:
         shown.show(status())
-    assert "fleet-7: watch" in out.getvalue()
+    assert "fleet-7: run" in out.getvalue()
     assert "3/8, 2 running, 1 with an error" in out.getvalue()
 
 

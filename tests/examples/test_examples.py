@@ -26,13 +26,15 @@ DONE = re.compile(r"fleet-\d+ done; VMs 2/2 .*trials 8/8")
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of the two."""
+    """What came of the three."""
 
     status: int
     printed: str
     progress: str
     shown: list[str]
     """The notebook's outputs, as plain text."""
+    readme: subprocess.CompletedProcess[str]
+    """The README's program."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,30 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             printed, progress = script.communicate(timeout=PATIENCE)
         finally:
             script.kill()
-    return Ran(script.returncode, printed, progress, outputs(notebook))
+        # Last: it takes the tasks that the others have put into the store.
+        (state / "readme.py").write_text(readme_program())
+        readme = subprocess.run(
+            [sys.executable, str(state / "readme.py")],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    return Ran(script.returncode, printed, progress, outputs(notebook), readme)
+
+
+def readme_program() -> str:
+    """The README's Python, as printed."""
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.M | re.S
+    )
+    return str(blocks[0])
+
+
+@pytest.mark.slow
+def test_the_program_in_the_readme_prints_its_results(ran: Ran) -> None:
+    done = ran.readme
+    assert (done.returncode, {"iris", "wine"} - set(done.stdout.split())) == (0, set()), done
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def failure_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("evicting")
     with packages_at_hand(packages), evicting(state) as stack:
         number = real_experiment(stack, TRIALS, SMALL_RUNNER)

@@ -28,7 +28,7 @@ def test_trials_are_unknown_before_the_app_has_looked() -> None:
 
 def test_a_line_names_the_phase_and_both_counts() -> None:
     assert line(status()) == (
-        "watch         VMs 4/4 (4 accepted, 3 running, 1 gone)"
+        "run           VMs 4/4 (4 accepted, 3 running, 1 gone)"
         "  trials 11/24 (10 ready, 3 running, 1 error)"
     )
 

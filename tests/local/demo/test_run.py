@@ -52,7 +52,7 @@ def test_a_run_completes_every_trial_and_leaves_nothing(tmp_path: Path, trigger:
         ("start", "Starting"),
         ("run", " local.demo.start\n"),
         ("run", "Stack is up"),
-        ("run", " watch "),
+        ("run", " run  "),
     ],
 )
 def test_ctrl_c_leaves_no_process(tmp_path: Path, asked: str, said: str) -> None:
