@@ -20,7 +20,7 @@ from fleet.azure.client import Azure
 from fleet.azure.errors import describe
 from fleet.model import names
 from fleet.model.records import Order
-from fleet.store.database import DatabaseUnreachable, connected, may, may_write, rows
+from fleet.store.database import DatabaseUnreachable, connected, may, rows
 
 LIMIT = 32 * 1024
 """Bytes of a log that are kept and shown: its end. `startup.sh` keeps as many."""

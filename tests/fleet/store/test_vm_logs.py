@@ -76,7 +76,8 @@ def test_a_database_that_is_not_there_is_told_without_its_address():
 def test_a_role_that_may_not_write_keeps_no_log(uri: str, benchmark_database: Any):
     benchmark_database.sql("CREATE ROLE reader LOGIN PASSWORD 'reader'")
     address = uri.partition("@")[2]
-    keep(f"postgresql://reader:reader@{address}", 1, [kept()])
+    with pytest.raises(DatabaseUnreachable, match="42501"):
+        keep(f"postgresql://reader:reader@{address}", 1, [kept()])
     assert find(uri, 1, RUNNER) is None
 
 
