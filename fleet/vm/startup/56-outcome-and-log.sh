@@ -1,0 +1,29 @@
+record_end() {
+    [[ $recorded == true ]] || return 0
+    query answer "UPDATE powerlift_fleet_runner SET ended_at = coalesce(ended_at, now()),
+                    exit_code = $1, outcome = coalesce(outcome, $(sql_text "$reason"))
+                  WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" ||
+        say "how this VM ended could not be recorded"
+    keep_log 2>/dev/null || say "the end of this log could not be kept"
+}
+
+keep_log() {
+    local log
+    log=$(console_tail) && query answer "
+        UPDATE powerlift_fleet_runner SET log = convert_from(decode('$log', 'base64'), 'UTF8')
+        WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" $((answer_in < 10 ? answer_in : 10))
+}
+
+# The last 32 KB of the console log, in base64, as text that a database takes. cloud-init's output goes
+# through a pipe, and from there into a file of its own.
+console_tail() {
+    local file=/proc/$$/fd/3
+    [[ -f $file ]] || file=/var/log/cloud-init-output.log
+    tail -c "$LOG_BYTES" "$file" | python3 -I -c 'import base64, sys
+text = sys.stdin.buffer.read().decode("utf-8", "replace").replace("\0", "")
+end = text.encode()[-int(sys.argv[1]):].decode("utf-8", "ignore")
+print(base64.b64encode(end.encode()).decode())' "$LOG_BYTES"
+}
+
+readonly MINE="experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID AND end_time IS NULL"
+
