@@ -133,7 +133,7 @@ def find(uri: str, experiment_id: int, runner_id: int) -> Record | None:
 
 
 def keep(uri: str, experiment_id: int, machines: Sequence[Kept]) -> None:
-    """Write down how VMs ended, where they have not done so themselves.
+    """Write down how VMs ended, where they have not done so themselves. Does nothing without the table.
 
     Raises DatabaseUnreachable, also where the role may not write the table.
     """
@@ -142,7 +142,9 @@ def keep(uri: str, experiment_id: int, machines: Sequence[Kept]) -> None:
         connected(uri, DATABASE_PATIENCE, DATABASE_PATIENCE) as database,
         database.cursor() as cursor,
     ):
-        cursor.executemany(_KEEP, values)
+        [(exists,)] = rows(cursor, "SELECT to_regclass('powerlift_fleet_runner') IS NOT NULL")
+        if exists:
+            cursor.executemany(_KEEP, values)
 
 
 _FIND = """
