@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from fleet import telemetry
-from fleet.api.status import ALIVE
+from fleet.api.status import ALIVE, order_in
 from fleet.model import names
 from triggers.durable_client import (
     MARK_CANCELLED,
     TEARDOWN_FLEET,
     find,
     is_alive,
-    order_in,
     start_unless_running,
 )
 

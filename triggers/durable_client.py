@@ -51,12 +51,6 @@ def as_json(status: Any) -> dict[str, Any]:
     return document
 
 
-def order_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The order in an orchestration's input: alone at first, later part of the fleet's state."""
-    order: Mapping[str, Any] = document.get("order", document)
-    return order
-
-
 async def start_unless_running(
     client: Any, orchestrator: str, instance: str, task: Mapping[str, Any]
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fleet import telemetry
-from fleet.api.status import ALIVE
+from fleet.api.status import ALIVE, order_in
 from fleet.azure import credentials
 from fleet.azure.client import Azure
 from fleet.azure.errors import describe
@@ -40,7 +40,7 @@ async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
 
 
 def _add_place(places: dict[Azure, set[str]], instance: dict[str, Any]) -> None:
-    order: Any = durable_client.order_in(instance["input"])
+    order: Any = order_in(instance["input"])
     try:
         connection, _ = credentials.opened(order)
     except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from fleet.api import progress, status
 from fleet.api.responses import Machine, Progress, Shown
-from fleet.api.status import ALIVE
+from fleet.api.status import ALIVE, order_in
 from fleet.azure.credentials import opened
 from fleet.model.records import Order
 from fleet.model.state import TERMINAL
@@ -19,7 +19,7 @@ from fleet.settings import Settings
 from fleet.store import trial_history, vm_logs, vm_records
 from fleet.store.database import DatabaseUnreachable
 from triggers import query_cache
-from triggers.durable_client import find, order_in
+from triggers.durable_client import find
 
 
 async def fleet_of(

@@ -9,12 +9,13 @@ from fleet import telemetry
 from fleet.api.order import order_of
 from fleet.api.request import Fault, FleetRequest, RequestRefused, chosen_batch, parse, uri_faults
 from fleet.api.responses import Plan
+from fleet.api.status import order_in
 from fleet.azure.client import connect
 from fleet.model import names
 from fleet.preflight.plan import preview
 from fleet.secrets import Seal
 from fleet.settings import Settings
-from triggers.durable_client import RUN_FLEET, TaskHubUnavailable, find, order_in, task_hub
+from triggers.durable_client import RUN_FLEET, TaskHubUnavailable, find, task_hub
 
 
 class BatchTaken(Exception):

@@ -44,7 +44,7 @@ def answer(
 def child_of(instance: Mapping[str, Any]) -> str:
     """The instance that a fleet may be waiting for: its own is not updated meanwhile."""
     status = instance.get("customStatus") or {}
-    batch_id = _order(instance)["batch_id"]
+    batch_id = order_in(instance["input"])["batch_id"]
     if status.get("phase") == "teardown":
         return names.teardown_id(batch_id)
     return names.wave_id(batch_id, status.get("waves", 0))
@@ -59,19 +59,19 @@ def no_news(
     seen = [one["lastUpdatedTime"] for one in (instance, child) if one]
     silence = (now - max(map(datetime.fromisoformat, seen))).total_seconds()
     watches = (instance.get("customStatus") or {}).get("phase") == "run"
-    tick = max(HEARTBEAT, _order(instance)["watch_seconds"]) if watches else HEARTBEAT
+    tick = max(HEARTBEAT, order_in(instance["input"])["watch_seconds"]) if watches else HEARTBEAT
     is_silent = instance["runtimeStatus"] in ALIVE and silence > tick + MARGIN
     return int(silence) if is_silent else None
 
 
-def _order(instance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """In the input: alone at first, later part of the fleet's state."""
-    order: Mapping[str, Any] = instance["input"].get("order", instance["input"])
+def order_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The order in an orchestration's input: alone at first, later part of the fleet's state."""
+    order: Mapping[str, Any] = document.get("order", document)
     return order
 
 
 def _shown(instance: Mapping[str, Any], now: datetime) -> Shown:
-    order = _order(instance)
+    order = order_in(instance["input"])
     shown = instance.get("customStatus") or {}
     phase = shown.get("phase", "plan")
     if instance["runtimeStatus"] in ("Failed", "Terminated", "Canceled") and phase not in TERMINAL:
