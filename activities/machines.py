@@ -31,12 +31,12 @@ async def create_vm(task: Json) -> Json:
     """
     order: Order = task["order"]
     assignment: VmRequest = task["assignment"]
-    ordinal, place = assignment["ordinal"], assignment["place"]
+    ordinal, placement = assignment["ordinal"], assignment["placement"]
     connection, uri = opened(order)
     endpoint = Settings.read().resource_manager_endpoint
-    body = virtual_machines.body(order, ordinal, place, uri, endpoint)
+    body = virtual_machines.body(order, ordinal, placement, uri, endpoint)
     if not task["has_nic"]:
-        await _put_nic(connection, order, ordinal, place["location"])
+        await _put_nic(connection, order, ordinal, placement["location"])
     asked = not_accepted(order, assignment)
     return {
         "machine": virtual_machines.accepted(asked, await _put(connection, asked["name"], body))

@@ -30,13 +30,13 @@ async def assign_permissions(task: Json) -> Json:
     machine: Machine = task["machine"]
     connection, _ = opened(order)
     wanted = role_assignments.of_machine(order, machine["name"], machine["principal_id"] or "")
-    todo = [place for place in range(len(wanted)) if place not in machine["assigned"]]
+    todo = [index for index in range(len(wanted)) if index not in machine["assigned"]]
     role = names.role_definition_id(order["subscription_id"])
     about = role_assignments.description(order, machine["name"])
     failures = await asyncio.gather(
-        *(_assign(connection, wanted[place], role, about) for place in todo)
+        *(_assign(connection, wanted[index], role, about) for index in todo)
     )
-    done = [place for place, failed in zip(todo, failures, strict=True) if failed is None]
+    done = [index for index, failed in zip(todo, failures, strict=True) if failed is None]
     return {
         "assigned": sorted([*machine["assigned"], *done]),
         "failures": [failed for failed in failures if failed is not None],
@@ -55,7 +55,7 @@ async def revoke_permissions(task: Json) -> Json:
     standing: list[Grant] = []
     for machine in task["machines"]:
         wanted = role_assignments.of_machine(order, machine["name"], machine["principal_id"])
-        standing += [wanted[place] for place in machine["assigned"]]
+        standing += [wanted[index] for index in machine["assigned"]]
     await asyncio.gather(*(connection.delete_assignment(g.scope, g.name) for g in standing))
     return {}
 

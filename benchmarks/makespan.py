@@ -74,7 +74,7 @@ def main() -> None:
 def measure(size: int, max_undead: int, time_scale: float, seed: int) -> Figures:
     """Run one fleet on a stack of its own, until all its VMs run with their roles; then delete it."""
     settings = {
-        "FLEET_OBSERVE_SECONDS": str(5 * time_scale),
+        "FLEET_BOOT_POLL_SECONDS": str(5 * time_scale),
         "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # not now: its requests are no fleet's
     }
     with (

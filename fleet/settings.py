@@ -26,8 +26,8 @@ class Settings:
     resource_manager_endpoint: str
     database_uri: str = field(repr=False)
     sealing_keys: tuple[str, ...] = field(repr=False)
-    observe_seconds: float
-    watch_seconds: float
+    boot_poll_seconds: float
+    run_poll_seconds: float
     writes_per_second: float
     """Azure's refill of a principal's bucket of writes (10): how fast a fleet may create."""
     prices: Mapping[str, float]
@@ -76,8 +76,8 @@ class Settings:
             resource_manager_endpoint=endpoint.rstrip("/"),
             database_uri=database_uri,
             sealing_keys=keys,
-            observe_seconds=seconds("FLEET_OBSERVE_SECONDS", 5),
-            watch_seconds=seconds("FLEET_WATCH_SECONDS", 30),
+            boot_poll_seconds=seconds("FLEET_BOOT_POLL_SECONDS", 5),
+            run_poll_seconds=seconds("FLEET_RUN_POLL_SECONDS", 30),
             writes_per_second=seconds("FLEET_WRITES_PER_SECOND", 10),
             prices=_prices(environment.get("FLEET_PRICES") or "{}", faults),
             owner=_owner(environment, keys),

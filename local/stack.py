@@ -24,7 +24,7 @@ from local.queues import QUEUE, make_queues
 REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = REPOSITORY / ".local" / "cache"
 
-_OBSERVE_SECONDS, _WATCH_SECONDS = 10.0, 30.0  # the app's defaults, in simulated seconds
+_BOOT_POLL_SECONDS, _RUN_POLL_SECONDS = 10.0, 30.0  # the app's defaults, in simulated seconds
 _WRITES_PER_SECOND = 10.0  # Azure's refill of a principal's bucket, in simulated seconds
 _SHORTEST_TICK = 1.0  # seconds; below this the host would be busy with timers alone
 
@@ -244,8 +244,10 @@ class Stack:
             "AzureWebJobsStorage": self.queue_connection_string,
             "POWERLIFT_DB_URI": self.db_uri,
             "FLEET_SEALING_KEY": self._sealing_key(),
-            "FLEET_OBSERVE_SECONDS": str(max(_OBSERVE_SECONDS * self.time_scale, _SHORTEST_TICK)),
-            "FLEET_WATCH_SECONDS": str(max(_WATCH_SECONDS * self.time_scale, _SHORTEST_TICK)),
+            "FLEET_BOOT_POLL_SECONDS": str(
+                max(_BOOT_POLL_SECONDS * self.time_scale, _SHORTEST_TICK)
+            ),
+            "FLEET_RUN_POLL_SECONDS": str(max(_RUN_POLL_SECONDS * self.time_scale, _SHORTEST_TICK)),
             "FLEET_WRITES_PER_SECOND": str(_WRITES_PER_SECOND / self.time_scale),
             **self.app_settings,
         }

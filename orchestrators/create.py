@@ -8,7 +8,7 @@ from typing import Any
 from fleet.model import names
 from fleet.model.failure import failure
 from fleet.model.placement import block, choose, remember
-from fleet.model.records import Failure, Place, VmRequest
+from fleet.model.records import Failure, Placement, VmRequest
 from fleet.model.state import BURST, FleetState
 from orchestrators import network
 from orchestrators.patterns import (
@@ -67,7 +67,10 @@ def boot(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     for _ in range(TURNS):
         waiting = fleet.count("creating") or fleet.unsettled()
         if not waiting and not wants_more(context, fleet):
-            if fleet.count("running", "gone") < fleet.order["min_instances"] and fleet.is_short():
+            if (
+                fleet.count("running", "deleted") < fleet.order["min_instances"]
+                and fleet.is_short()
+            ):
                 raise Ended("failed", too_few(fleet))
             return True
         if (yield from sleep_unless(context, cancel, pause(fleet))):
@@ -82,7 +85,7 @@ def boot(context: Context, fleet: FleetState, cancel: Any) -> Steps:
 
 def pause(fleet: FleetState) -> float:
     """Seconds between two looks: with a page for 50 VMs, Azure's 300 pages a minute are half used."""
-    return max(fleet.order["observe_seconds"], len(fleet.living()) / 50 * 0.4)
+    return max(fleet.order["boot_poll_seconds"], len(fleet.living()) / 50 * 0.4)
 
 
 def is_due(context: Context, fleet: FleetState) -> bool:
@@ -101,26 +104,28 @@ def fill(context: Context, fleet: FleetState, cancel: Any) -> Steps:
         return
     room = 1 if fleet.outage_since else window_of(fleet) - len(fleet.undead())
     again = fleet.resend(max(0, room))
-    places = places_for_more(context, fleet)[: max(0, room - len(again))]
-    for location in dict.fromkeys(place["location"] for place in places):
+    placements = placements_for_more(context, fleet)[: max(0, room - len(again))]
+    for location in dict.fromkeys(placement["location"] for placement in placements):
         reason = yield from network.ensure(context, fleet, cancel, location)
         if reason is not None:
-            places = [place for place in places if place["location"] != location]
+            placements = [
+                placement for placement in placements if placement["location"] != location
+            ]
             leave_out(context, fleet, location, reason)
-    writes = (len(again) + len(places)) * fleet.writes_per_vm()
+    writes = (len(again) + len(placements)) * fleet.writes_per_vm()
     if not writes:
         return
     wait = fleet.spend(writes, context.current_utc_datetime)
     if wait > 0 and (yield from sleep_unless(context, cancel, wait)):
         raise Ended("cancelled")
     ready = fleet.with_nic()
-    yield from run_wave(context, fleet, [*again, *fleet.assign(places)], ready)
+    yield from run_wave(context, fleet, [*again, *fleet.assign(placements)], ready)
 
 
 def wants_more(context: Context, fleet: FleetState) -> bool:
     """Whether VMs are to be asked for, now or as soon as Azure has an ear."""
     again = fleet.again and not fleet.stopped and fleet.trials_left()
-    return bool(again or places_for_more(context, fleet))
+    return bool(again or placements_for_more(context, fleet))
 
 
 def window_of(fleet: FleetState) -> int:
@@ -128,7 +133,7 @@ def window_of(fleet: FleetState) -> int:
     return max(1, min(fleet.order["max_undead"], CHUNK, BURST // fleet.writes_per_vm()))
 
 
-def places_for_more(context: Context, fleet: FleetState) -> list[Place]:
+def placements_for_more(context: Context, fleet: FleetState) -> list[Placement]:
     """Where the VMs that are wanted could be asked for now; empty when none is to be asked for."""
     count = min(fleet.deficit(), fleet.budget(), CHUNK)
     if fleet.stopped or count <= 0:
@@ -143,7 +148,7 @@ def run_wave(
     """One `create_wave`, awaited even after a cancel: what it makes must be known before it can be
     deleted. `ready` are ordinals that have a NIC.
     """
-    home = assignments[0]["place"]["location"]
+    home = assignments[0]["placement"]["location"]
     task = {
         "order": fleet.order,
         "assignments": assignments,
@@ -194,6 +199,6 @@ def leave_out(context: Context, fleet: FleetState, location: str, reason: Failur
     """No VM goes to a location whose network cannot be had, for as long as a quota would be held."""
     fleet.note(reason, f"left {location} out")
     reason = {**reason, "scope": "location", "cool_down": 600.0}
-    place = Place(location=location, zone=None, vm_size="", priority="")
+    placement = Placement(location=location, zone=None, vm_size="", priority="")
     now = context.current_utc_datetime
-    fleet.blocks = remember(fleet.blocks, block(place, reason, {}, now))
+    fleet.blocks = remember(fleet.blocks, block(placement, reason, {}, now))

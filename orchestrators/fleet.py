@@ -173,10 +173,10 @@ def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps
         return failure_of(error)
     if result["machines"] == 0:
         for machine in fleet.living():
-            machine["state"] = "gone"
+            machine["state"] = "deleted"
         for machine in fleet.machines.values():
-            if machine["gone_at"] is None and machine["state"] != "refused":
-                machine["gone_at"] = context.current_utc_datetime.isoformat()
+            if machine["deleted_at"] is None and machine["state"] != "refused":
+                machine["deleted_at"] = context.current_utc_datetime.isoformat()
     if result["unreleased"]:
         fleet.note(result["unreleased"], "left trials marked as running")
     if result["ok"]:

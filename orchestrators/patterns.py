@@ -117,12 +117,12 @@ def settle(context: Context, calls: Sequence[Call], rounds: int = ROUNDS) -> Ste
     todo = list(range(len(calls)))
     for turn in range(rounds):
         for start in range(0, len(todo), CHUNK):
-            places = todo[start : start + CHUNK]
-            answers = yield from _fan_out(context, [calls[place] for place in places])
-            for place, answer in zip(places, answers, strict=True):
-                results[place] = answer
-        todo = [place for place in todo if _may_pass(results[place])]
-        wait = max((_wait(results[place], turn) for place in todo), default=0.0)
+            positions = todo[start : start + CHUNK]
+            answers = yield from _fan_out(context, [calls[position] for position in positions])
+            for position, answer in zip(positions, answers, strict=True):
+                results[position] = answer
+        todo = [position for position in todo if _may_pass(results[position])]
+        wait = max((_wait(results[position], turn) for position in todo), default=0.0)
         if not todo or turn == rounds - 1 or wait > LONGEST_DELAY:
             break
         yield from sleep(context, wait)

@@ -97,7 +97,7 @@ def note_lost(context: Context, fleet: FleetState, ordinals: list[int], *, ran: 
     """VMs that went away before their work was done, by no hand of ours."""
     for ordinal in ordinals:
         machine = fleet.machines[ordinal]
-        code = "SpotEvicted" if machine["place"]["priority"] == "Spot" else "VmLost"
+        code = "SpotEvicted" if machine["placement"]["priority"] == "Spot" else "VmLost"
         text = f"The VM {machine['name']} was there, and went before its work was done."
         fleet.fail(ordinal, vm_failure(code, text), context.current_utc_datetime, ran=ran)
 

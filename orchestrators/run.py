@@ -43,7 +43,7 @@ def run(context: Context, fleet: FleetState, cancel: Any) -> Steps:
         check_deadline(context, fleet)
         if is_over(fleet, context.current_utc_datetime, counted):
             return True
-        tick = fleet.order["watch_seconds"]
+        tick = fleet.order["run_poll_seconds"]
         if (yield from sleep_unless(context, cancel, tick, longest=tick)):
             break
     return False
@@ -75,8 +75,8 @@ def end_idle(context: Context, fleet: FleetState) -> Steps:
 
 def clean_up(context: Context, fleet: FleetState) -> Steps:
     """Take back the roles of VMs that are gone, and give back the trials they still held."""
-    gone = list(fleet.unreleased)
-    machines = [fleet.machines[ordinal] for ordinal in gone]
+    deleted = list(fleet.unreleased)
+    machines = [fleet.machines[ordinal] for ordinal in deleted]
     known = [machine for machine in machines if machine["principal_id"]]
     calls = [
         (
@@ -87,11 +87,11 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
     ]
     results = yield from settle(context, calls)
     reasons = {str(machine["ordinal"]): _why_gone(machine) for machine in machines}
-    task = {"order": fleet.order, "ordinals": gone, "reasons": reasons}
+    task = {"order": fleet.order, "ordinals": deleted, "reasons": reasons}
     released = yield from attempt(context, release_trials, task)
     if released["ok"]:
         quit_ = released["quit"]
-        there = [ordinal for ordinal in gone if str(ordinal) not in quit_]
+        there = [ordinal for ordinal in deleted if str(ordinal) not in quit_]
         lost = [ordinal for ordinal in there if _was_lost(fleet, ordinal, released["held"])]
         note_lost(context, fleet, lost, ran=True)
         note_failed(context, fleet, quit_)
@@ -99,7 +99,7 @@ def clean_up(context: Context, fleet: FleetState) -> Steps:
         if not result["ok"]:
             fleet.note(result["failure"], "tried again at the next tick")
     if released["ok"] and all(result["ok"] for result in results):
-        fleet.unreleased = [ordinal for ordinal in fleet.unreleased if ordinal not in gone]
+        fleet.unreleased = [ordinal for ordinal in fleet.unreleased if ordinal not in deleted]
 
 
 def note_failed(context: Context, fleet: FleetState, outcomes: Mapping[str, str | None]) -> None:
@@ -114,7 +114,7 @@ def note_failed(context: Context, fleet: FleetState, outcomes: Mapping[str, str 
 
 def _why_gone(machine: Machine) -> str:
     """For the trial that a VM held: in the words that its user reads in the results."""
-    where = f"{machine['name']} ({label(machine['place'])})"
+    where = f"{machine['name']} ({label(machine['placement'])})"
     ended = machine["ended"]
     if ended is None:
         return f"{where}, which went without a word."
@@ -129,7 +129,7 @@ def _was_lost(fleet: FleetState, ordinal: int, held: list[int]) -> bool:
     if machine["ended"] is not None:
         return False  # we know already why
     left = fleet.trials is not None and fleet.trials["ready"] > 0
-    return ordinal in held or (machine["place"]["priority"] == "Spot" and left)
+    return ordinal in held or (machine["placement"]["priority"] == "Spot" and left)
 
 
 def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:

@@ -67,5 +67,5 @@ def snapshot_if_stale(context: Context, fleet: FleetState) -> Steps:
     """
     last = fleet.counted_at and datetime.fromisoformat(fleet.counted_at)
     age = (context.current_utc_datetime - last).total_seconds() if last else float("inf")
-    if age >= fleet.order["watch_seconds"] or (fleet.counted and fleet.news()):
+    if age >= fleet.order["run_poll_seconds"] or (fleet.counted and fleet.news()):
         yield from take_snapshot(context, fleet, rounds=1)

@@ -66,7 +66,7 @@ def teardown_fleet(context: Context) -> Steps:
     deleted, unreleased = 0, None
     while looks.empty < 2 and context.current_utc_datetime < looks.give_up:
         look = yield from attempt(context, find_leftovers, task)
-        pause = min(order["watch_seconds"], LOOK_SECONDS)
+        pause = min(order["run_poll_seconds"], LOOK_SECONDS)
         if look["ok"]:
             looks.take(look, context.current_utc_datetime)
             tried = yield from _delete(context, order, look["delete"])

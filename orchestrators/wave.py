@@ -13,7 +13,7 @@ from activities.machines import create_vm, delete_nics, prepare_nics
 from activities.permissions import assign_permissions
 from fleet.model import failure_policy
 from fleet.model.placement import label
-from fleet.model.records import Machine, Order, Place, VmRequest
+from fleet.model.records import Machine, Order, Placement, VmRequest
 from orchestrators.patterns import Call, Context, Steps, delay, settle
 
 bp = df.Blueprint()
@@ -37,8 +37,8 @@ def create_wave(context: Context) -> Steps:
     pilots, rest = _pilots(task["assignments"], task["tried"])
     first = yield from _create(context, order, pilots, ready, ahead=rest)
     ready |= first["prepared"]
-    closed = [label(one["place"]) for one in pilots if one["ordinal"] in first["refusals"]]
-    unsent = [one for one in rest if first["wait"] or label(one["place"]) in closed]
+    closed = [label(one["placement"]) for one in pilots if one["ordinal"] in first["refusals"]]
+    unsent = [one for one in rest if first["wait"] or label(one["placement"]) in closed]
     sent = [one for one in rest if one not in unsent]
     second = yield from _create(context, order, sent, ready)
     refusals = {**first["refusals"], **second["refusals"]}
@@ -64,14 +64,14 @@ def create_wave(context: Context) -> Steps:
 
 
 def _pilots(
-    assignments: Sequence[VmRequest], tried: Sequence[Place]
+    assignments: Sequence[VmRequest], tried: Sequence[Placement]
 ) -> tuple[list[VmRequest], list[VmRequest]]:
     """The first VM of each place that was never tried, and all others."""
-    known = {label(place) for place in tried}
+    known = {label(placement) for placement in tried}
     pilots = []
     for one in assignments:
-        if label(one["place"]) not in known:
-            known.add(label(one["place"]))
+        if label(one["placement"]) not in known:
+            known.add(label(one["placement"]))
             pilots.append(one)
     return pilots, [one for one in assignments if one not in pilots]
 
@@ -89,7 +89,7 @@ def _create(
         for one in assignments
     ]
     nics = [
-        {"ordinal": one["ordinal"], "location": one["place"]["location"]}
+        {"ordinal": one["ordinal"], "location": one["placement"]["location"]}
         for one in ahead
         if one["ordinal"] not in ready
     ]
@@ -141,8 +141,8 @@ def assign(
         refusals = result["failures"] if result["ok"] else [result["failure"]]
         machine["assigned"] = result.get("assigned", machine["assigned"])
         machine["settled"] = not refusals
-        if 0 in machine["assigned"] and machine["permitted_at"] is None:
-            machine["permitted_at"] = now.isoformat()
+        if 0 in machine["assigned"] and machine["role_assigned_at"] is None:
+            machine["role_assigned_at"] = now.isoformat()
         machine["refusal"] = refusals[0] if refusals else None
         if refusals:
             wait = max(refusals[0]["retry_after"] or 0.0, delay(machine["tries"]))

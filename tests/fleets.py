@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from fleet.model.records import Machine, Order, Place, not_accepted
+from fleet.model.records import Machine, Order, Placement, not_accepted
 from fleet.model.state import FleetState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,15 +37,15 @@ def order(**changes: Any) -> Order:
     return cast(Order, {**usual, **changes})
 
 
-def place(zone: str | None = None, **changes: str) -> Place:
+def placement(zone: str | None = None, **changes: str) -> Placement:
     usual = {"location": "eastus", "zone": zone, "vm_size": SIZE, "priority": "Regular"}
-    return cast(Place, {**usual, **changes})
+    return cast(Placement, {**usual, **changes})
 
 
 def machine(ordinal: int, state: str = "creating", **changes: Any) -> Machine:
     """A VM that Azure accepted at NOW, with its role."""
     new = not_accepted(
-        order(), {"ordinal": ordinal, "place": place(), "replaces": None, "attempt": 1}
+        order(), {"ordinal": ordinal, "placement": placement(), "replaces": None, "attempt": 1}
     )
     known = {"created_at": NOW.isoformat(), "principal_id": "p", "assigned": [0], "settled": True}
     return cast(Machine, {**new, **known, "state": state, **changes})

@@ -78,7 +78,7 @@ class Fate:
     def writes(self) -> int:
         return sum(call["method"] in ("PUT", "DELETE") for call in self.calls)
 
-    def permitted(self) -> set[str]:
+    def role_assigned(self) -> set[str]:
         """VMs with a role that lets them delete themselves."""
         return {vm for vm, principals in own_roles(self.calls).items() if principals}
 
@@ -188,8 +188,8 @@ class Teller:
         for fate in self.fates:
             fate.kills += not fate.has_ended
         self.stack.start_host()
-        for place in kill.cancels:
-            self._cancel(self.fates[place])
+        for index in kill.cancels:
+            self._cancel(self.fates[index])
         self._host_since = (self._writes, time.monotonic())
 
     def _cancel(self, fate: Fate) -> None:
@@ -239,7 +239,7 @@ class Teller:
     def _end_if_idle(self, fate: Fate, vm: str) -> None:
         """A VM without work deletes itself, once it may."""
         keeps = not fate.cast.asked["delete_on_complete"]
-        if fate.batch in self._working and not keeps and vm in fate.permitted():
+        if fate.batch in self._working and not keeps and vm in fate.role_assigned():
             with suppress(requests.ConnectionError):  # the answer was lost: it tries again
                 self.driver.send("DELETE", self.driver.vm_path(vm))
 

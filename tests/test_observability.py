@@ -196,7 +196,9 @@ def test_a_refused_vm_is_counted_with_what_was_done(watched: Watched):
 
 def test_the_lives_of_a_fleets_vms_add_up(watched: Watched):
     lived = sum(
-        seconds(one["created_at"], one["gone_at"]) for one in watched.records if one["created_at"]
+        seconds(one["created_at"], one["deleted_at"])
+        for one in watched.records
+        if one["created_at"]
     )
     [point] = watched.receiver.points("powerlift.vm.lifetime")
     held = 60.0  # the VM of the second fleet lived for some seconds too
@@ -299,10 +301,10 @@ def test_the_log_tells_each_event_of_a_fleet_once(watched: Watched):
         "fleet.cancelled": 1,
         "fleet.ended": 1,
         "vm.accepted": 3,
-        "vm.permitted": 3,
+        "vm.role_assigned": 3,
         "vm.running": 3,
         "vm.refused": 1,
-        "vm.gone": 3,
+        "vm.deleted": 3,
     }
 
 
@@ -322,7 +324,7 @@ def test_the_documented_queries_find_the_fields_of_a_line(watched: Watched):
         for name, pattern in patterns.items()
         if (found := re.search(pattern.replace('""', '"'), line))
     }
-    assert (told["event"], told["place"]) == ("vm.running", "eastus/1 Standard_D2s_v5")
+    assert (told["event"], told["placement"]) == ("vm.running", "eastus/1 Standard_D2s_v5")
     assert {"fleet", "ordinal", "after"} <= told.keys()
     assert "code" not in told
 

@@ -26,27 +26,27 @@ PAGE = 100
 async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
     """The app's own account and that of each fleet in the task hub, with the fleets' resource_uris."""
     own = credentials.own(settings)
-    places: dict[Azure, set[str]] = {own: set()} if own else {}
+    known: dict[Azure, set[str]] = {own: set()} if own else {}
     active = 0
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
             async for instance in _fleets(client, names.FLEET_PREFIX):
-                _add_place(places, instance)
+                _add_account(known, instance)
                 active += instance["runtimeStatus"] in ALIVE
         telemetry.fleets_counted(active)
     except Exception as error:
         warn("The sweep cannot ask which fleets there are: it goes by deadlines alone", error)
-    return places
+    return known
 
 
-def _add_place(places: dict[Azure, set[str]], instance: dict[str, Any]) -> None:
+def _add_account(known: dict[Azure, set[str]], instance: dict[str, Any]) -> None:
     order: Any = order_in(instance["input"])
     try:
         connection, _ = credentials.opened(order)
     except Exception as error:
         warn(f"The sweep cannot open the account of {instance['instanceId']}", error)
     else:
-        places.setdefault(connection, set()).update(order["resource_uris"])
+        known.setdefault(connection, set()).update(order["resource_uris"])
 
 
 async def _fleets(client: Any, prefix: str) -> AsyncIterator[dict[str, Any]]:

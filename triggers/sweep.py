@@ -65,11 +65,11 @@ async def sweep(timer: func.TimerRequest, client: Any) -> None:
         await _sweep(run, await known_fleets.accounts(client, settings))
 
 
-async def _sweep(run: Run, places: dict[Azure, set[str]]) -> None:
+async def _sweep(run: Run, accounts: dict[Azure, set[str]]) -> None:
     try:
         async with asyncio.timeout(PATIENCE):
             # In any order: an account full of what cannot be deleted is not always the first.
-            for connection, uris in random.sample(list(places.items()), len(places)):
+            for connection, uris in random.sample(list(accounts.items()), len(accounts)):
                 await _sweep_place(run, connection, uris)
     except TimeoutError:
         text = "The sweep took more than %.0f s; the next one goes on"

@@ -48,7 +48,7 @@ export function updateCancel(fleet) {
   text(button, asked ? "Cancelling …" : over ? "Delete what is left" : "Cancel fleet");
   text(byId("cancel-title"), over ? `Delete what ${fleet.id} left?` : `Cancel ${fleet.id}?`);
   text(byId("cancel-yes"), over ? "Delete" : "Cancel and delete");
-  const standing = Math.max(machines.running, over ? 0 : machines.accepted - machines.gone - machines.failed);
+  const standing = Math.max(machines.running, over ? 0 : machines.accepted - machines.deleted - machines.failed);
   const what = standing
     ? `${plural(standing, "VM")} with ${standing === 1 ? "its" : "their"} disks, network interfaces and roles will be deleted.`
     : "No VM stands yet; none will be made.";

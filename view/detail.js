@@ -9,11 +9,11 @@ import { STAGES, action, sentenceCase } from "./words.js";
 
 const MOMENTS = [
   ["created_at", "accepted by Azure"],
-  ["permitted_at", "has its role"],
+  ["role_assigned_at", "role assigned"],
   ["running_at", "runs"],
   ["working_at", "works"],
   ["ended_at", "ended"],
-  ["gone_at", "gone"],
+  ["deleted_at", "deleted"],
 ];
 
 const WORDS = 600; // characters of any text
@@ -80,10 +80,10 @@ function line(id, ordinal, words) {
 }
 
 function record(machine) {
-  const { place, trials } = machine;
+  const { placement, trials } = machine;
   const items = [
-    ["Size", place?.vm_size],
-    ["Place", place && [place.location, place.zone && `zone ${place.zone}`, place.priority === "Spot" && "Spot"].filter(Boolean).join(", ")],
+    ["Size", placement?.vm_size],
+    ["Placement", placement && [placement.location, placement.zone && `zone ${placement.zone}`, placement.priority === "Spot" && "Spot"].filter(Boolean).join(", ")],
     ["Attempt", machine.attempt > 1 ? `${machine.attempt} in its line` : null],
     ["Runner", machine.runner_id],
     ["Trials", trials && `${whole(trials.complete)} complete, ${whole(trials.error)} with an error, ${whole(trials.running)} running`],

@@ -7,7 +7,7 @@ import { census } from "./rows.js";
 const HEIGHT = 56;
 const SAMPLES = 160;
 const LEAST = 12; // below so many VMs the rows say it better
-const STACK = ["working", "running", "permitted", "accepted", "ended"]; // from the bottom
+const STACK = ["working", "running", "role_assigned", "accepted", "ended"]; // from the bottom
 
 /** `until`: where the future begins. */
 export function drawGlance(rows, domain, until) {

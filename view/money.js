@@ -1,21 +1,21 @@
-/** Where the money goes: VM-hours and cost, in all and by place. */
+/** Where the money goes: VM-hours and cost, in all and by placement. */
 
 import { byId, el, keyed, show, text } from "./dom.js";
 import { DASH, clip, money, quantity, whole } from "./format.js";
 import { codes } from "./summary.js";
-import { ended, isTerminal, placeLabel } from "./words.js";
+import { ended, isTerminal, placementLabel } from "./words.js";
 
-const LABEL = 80; // characters of a place
+const LABEL = 80; // characters of a placement
 
 export function updateMoney(fleet, progress) {
   const cost = progress?.cost ?? null;
   const hours = progress?.vm_hours ?? null;
   totals(fleet, progress?.trials ?? fleet.trials, hours, cost);
-  text(byId("no-prices"), hours && !cost ? "No prices are known for these places; VM-hours only" : "");
-  const rows = places(fleet.places, hours?.by_place ?? []);
+  text(byId("no-prices"), hours && !cost ? "No prices are known for these placements; VM-hours only" : "");
+  const rows = placements(fleet.placements, hours?.by_placement ?? []);
   show(byId("money-card"), rows.length || !isTerminal(fleet.phase));
   const make = () => el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, el("span", { class: "size" }), el("span", { class: "where" }), el("span", { class: "bad" })), ...[1, 2, 3, 4].map(() => el("td", { role: "cell", class: "n" })));
-  keyed(byId("places"), rows, (row) => row.label, make, (node, row) => place(node, row, cost?.currency ?? "USD"));
+  keyed(byId("placements"), rows, (row) => row.label, make, (node, row) => placement(node, row, cost?.currency ?? "USD"));
 }
 
 function totals(fleet, trials, hours, cost) {
@@ -33,12 +33,12 @@ function totals(fleet, trials, hours, cost) {
   keyed(byId("money"), items, ([key]) => key, ([, words]) => el("div", {}, el("dt", {}, words), el("dd")), (node, [, , value]) => text(node.lastChild, value));
 }
 
-/** The places of the status and those of the bill, as one list. */
-function places(known, billed) {
+/** The placements of the status and those of the bill, as one list. */
+function placements(known, billed) {
   const rows = new Map();
-  for (const { place: label, accepted, failed } of known) rows.set(label, { label, accepted, failed });
+  for (const { placement: label, accepted, failed } of known) rows.set(label, { label, accepted, failed });
   for (const one of billed) {
-    const label = placeLabel(one.place);
+    const label = placementLabel(one.placement);
     const before = rows.get(label)?.bill?.hours ?? 0;
     const bill = { price: one.price_per_hour, hours: before + one.vm_hours };
     rows.set(label, { label, accepted: null, failed: {}, ...rows.get(label), bill });
@@ -46,7 +46,7 @@ function places(known, billed) {
   return [...rows.values()];
 }
 
-function place(node, { label, accepted, failed, bill }, currency) {
+function placement(node, { label, accepted, failed, bill }, currency) {
   const [name, ...cells] = node.children;
   const [where, ...rest] = label.split(" ");
   text(name.children[0], clip(rest.join(" ") || where, LABEL));

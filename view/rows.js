@@ -6,7 +6,7 @@ import { stage } from "./words.js";
 /** The pieces of a bar, in the order of a VM's life; each member says when it began. */
 export const PIECES = [
   ["accepted", "created_at"],
-  ["permitted", "permitted_at"],
+  ["role_assigned", "role_assigned_at"],
   ["running", "running_at"],
   ["working", "working_at"],
   ["ended", "ended_at"],
@@ -15,9 +15,9 @@ export const PIECES = [
 export const FILTERS = [
   ["all", "All", () => true],
   ["working", "Working", (row) => row.stage === "working"],
-  ["booting", "Booting", (row) => ["accepted", "permitted", "running"].includes(row.stage)],
+  ["booting", "Booting", (row) => ["accepted", "role_assigned", "running"].includes(row.stage)],
   ["failed", "Failed", (row) => row.stage === "failed" || row.stage === "refused"],
-  ["ended", "Ended", (row) => row.stage === "ended" || row.stage === "gone"],
+  ["ended", "Ended", (row) => row.stage === "ended" || row.stage === "deleted"],
 ];
 
 /** One row per VM: `{machine, stage, pieces, failedAt, heir, depth}`. A VM stands below the one that
@@ -62,14 +62,14 @@ export function piecesOf(machine, now) {
   if (begun.length === 0) return [];
   const last = begun.at(-1);
   const alive = machine.state === "creating" || machine.state === "running";
-  const end = moment(machine.gone_at) ?? (alive || (last.kind === "ended" && machine.state === "failed") ? now : last.from);
+  const end = moment(machine.deleted_at) ?? (alive || (last.kind === "ended" && machine.state === "failed") ? now : last.from);
   return begun
     .map(({ kind, from }, i) => ({ kind, from, to: Math.max(from, begun[i + 1]?.from ?? end) }))
     .filter(({ kind, from, to }) => to > from || kind !== "ended");
 }
 
 function failure(machine, pieces) {
-  return moment(machine.ended_at) ?? moment(machine.gone_at) ?? pieces.at(-1)?.to ?? null;
+  return moment(machine.ended_at) ?? moment(machine.deleted_at) ?? pieces.at(-1)?.to ?? null;
 }
 
 /** Which rows a filter leaves, and how many each of FILTERS would. */
@@ -93,7 +93,7 @@ export function domain(rows, began, now, live) {
   return { from, to: from + Math.ceil(span / step) * step };
 }
 
-/** How many VMs did what, at `samples` moments: `{accepted: [n, …], permitted: …}`. */
+/** How many VMs did what, at `samples` moments: `{accepted: [n, …], role_assigned: …}`. */
 export function census(rows, { from, to }, samples) {
   const changes = Object.fromEntries(PIECES.map(([kind]) => [kind, new Array(samples + 1).fill(0)]));
   const place = (at) => Math.min(samples, Math.max(0, Math.round(((at - from) / (to - from)) * samples)));

@@ -79,10 +79,10 @@ function reason(fleet) {
 const COUNTS = [
   ["wanted", "wanted", ""],
   ["accepted", "accepted", "quarter"],
-  ["permitted", "have their role", "half"],
+  ["role_assigned", "role assigned", "half"],
   ["running", "run", "full"],
   ["failed", "failed", "cross"],
-  ["gone", "gone", "ring"],
+  ["deleted", "deleted", "ring"],
 ];
 
 function counts(machines) {

@@ -35,11 +35,11 @@ export const phaseOf = (name) => PHASES[name] ?? { sign: "ring", name: String(na
 /** By what a VM does: its sign and name. `stage` finds it. */
 export const STAGES = {
   accepted: { sign: "quarter", name: "accepted" },
-  permitted: { sign: "half", name: "booting, has its role" },
+  role_assigned: { sign: "half", name: "booting, role assigned" },
   running: { sign: "most", name: "runs, setting up" },
   working: { sign: "full", name: "working" },
   ended: { sign: "dashed", name: "has ended, being deleted" },
-  gone: { sign: "ring", name: "gone" },
+  deleted: { sign: "ring", name: "deleted" },
   failed: { sign: "cross", name: "failed" },
   refused: { sign: "barred", name: "refused by Azure" },
 };
@@ -48,11 +48,11 @@ export const STAGES = {
 export function stage(machine) {
   if (machine.state === "refused" || machine.state === "failed") return machine.state;
   if (machine.ended) return "failed";
-  if (machine.state === "gone" || machine.gone_at) return "gone";
+  if (machine.state === "deleted" || machine.deleted_at) return "deleted";
   if (machine.ended_at) return "ended";
   if (machine.working_at) return "working";
   if (machine.state === "running" || machine.running_at) return "running";
-  return machine.permitted_at ? "permitted" : "accepted";
+  return machine.role_assigned_at ? "role_assigned" : "accepted";
 }
 
 const ACTIONS = {
@@ -77,11 +77,11 @@ export function sentenceCase(words) {
   return /[.!?…]$/.test(first) ? first : `${first}.`;
 }
 
-/** A place as the API's tables name it: "eastus/1 Standard_D2s_v5 Spot". */
-export function placeLabel(place) {
-  const zone = place.zone ? `/${place.zone}` : "";
-  const spot = place.priority === "Spot" ? " Spot" : "";
-  return `${place.location}${zone} ${place.vm_size}${spot}`;
+/** A placement as the API's tables name it: "eastus/1 Standard_D2s_v5 Spot". */
+export function placementLabel(placement) {
+  const zone = placement.zone ? `/${placement.zone}` : "";
+  const spot = placement.priority === "Spot" ? " Spot" : "";
+  return `${placement.location}${zone} ${placement.vm_size}${spot}`;
 }
 
 export const ended = (trials) => trials.complete + trials.error;
@@ -108,7 +108,7 @@ const SENTENCES = {
   provisioned: watching,
   teardown: ({ machines, trials }) =>
     `${done(trials)}The fleet's VMs, disks, network interfaces and roles are being deleted; ` +
-    `${whole(machines.gone)} of ${plural(machines.accepted, "VM")} are gone.`,
+    `${whole(machines.deleted)} of ${plural(machines.accepted, "VM")} are deleted.`,
   done: (fleet) => `${done(fleet.trials)}${after("The fleet ended", fleet)} ${left(fleet)}`,
   cancelled: (fleet) => `${after("Cancelled", fleet)} ${done(fleet.trials)}${left(fleet)}`,
   failed: (fleet) => `${after("The fleet gave up", fleet)} ${done(fleet.trials)}${left(fleet)}`,
@@ -146,7 +146,7 @@ function left({ machines }) {
   return machines.accepted > 0 ? "Nothing of it is left." : "";
 }
 
-/** VMs that Azure took back are gone, not failed: their records say that something ended them. */
+/** VMs that Azure took back are deleted, not failed: their records say that something ended them. */
 function trouble({ machines, missing }, records) {
   const failed = Math.max(machines.failed, records.filter((one) => one.ended).length);
   if (!failed) return "";

@@ -68,9 +68,9 @@ def _suited(fleet: str, quiet: bool) -> AbstractContextManager[Display]:
 def machines(status: Status) -> Bar:
     """The VMs: those that came up (running, or gone again) of those wanted."""
     count = status["machines"]
-    told = ("running", "failed", "gone")
+    told = ("running", "failed", "deleted")
     detail = ", ".join(f"{count[it]} {it}" for it in told if count[it])
-    return Bar(count["running"] + count["gone"], count["wanted"], detail)
+    return Bar(count["running"] + count["deleted"], count["wanted"], detail)
 
 
 def trials(status: Status) -> Bar:

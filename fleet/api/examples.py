@@ -73,7 +73,7 @@ _LINKS = {
     "view": "https://fleet.example.org/api/view/fleet-7",
     "cancel": _FLEET,
 }
-_PLACE = {
+_PLACEMENT = {
     "location": "eastus",
     "zone": None,
     "vm_size": "Standard_D2s_v5",
@@ -88,13 +88,13 @@ _TOLD: dict[str, Any] = {
     "machines": {
         "wanted": 2,
         "accepted": 2,
-        "permitted": 2,
+        "role_assigned": 2,
         "running": 2,
         "failed": 0,
-        "gone": 0,
+        "deleted": 0,
     },
     "missing": {},
-    "places": [{"place": "eastus Standard_D2s_v5", "accepted": 2, "failed": {}}],
+    "placements": [{"placement": "eastus Standard_D2s_v5", "accepted": 2, "failed": {}}],
     "trials": _TRIALS,
     "failures": [],
     "warnings": [],
@@ -120,16 +120,16 @@ ANSWERS: dict[str, Any] = {
                 "ordinal": 0,
                 "name": "powerlift-vm-7-0000",
                 "runner_id": 70000,
-                "place": _PLACE,
+                "placement": _PLACEMENT,
                 "state": "running",
                 "attempt": 1,
                 "replaces": None,
                 "created_at": "2026-03-01T12:00:12.000Z",
-                "permitted_at": "2026-03-01T12:00:20.000Z",
+                "role_assigned_at": "2026-03-01T12:00:20.000Z",
                 "running_at": "2026-03-01T12:01:05.000Z",
                 "working_at": "2026-03-01T12:02:30.000Z",
                 "ended_at": None,
-                "gone_at": None,
+                "deleted_at": None,
                 "ended": None,
                 "outcome": None,
                 "trials": {"running": 1, "complete": 2, "error": 0},
@@ -153,7 +153,9 @@ ANSWERS: dict[str, Any] = {
         "expected_end": "2026-03-01T12:14:31.000Z",
         "vm_hours": {
             "so_far": 0.1431,
-            "by_place": [{"place": _PLACE, "vm_hours": 0.1431, "price_per_hour": 0.096}],
+            "by_placement": [
+                {"placement": _PLACEMENT, "vm_hours": 0.1431, "price_per_hour": 0.096}
+            ],
         },
         "cost": {
             "currency": "USD",
@@ -168,7 +170,7 @@ ANSWERS: dict[str, Any] = {
         "ok": True,
         "n_instances": 2,
         "location": "eastus",
-        "places": ["eastus Standard_D2s_v5"],
+        "placements": ["eastus Standard_D2s_v5"],
         "trials": {"total": 24, "ready": 24, "running": 0, "complete": 0, "error": 0},
         "checks": [
             {

@@ -53,10 +53,10 @@ def order_of(request: FleetRequest, settings: Settings, batch_id: int) -> dict[s
         "ssh_public_key": request.ssh_public_key,
         "tags": dict(request.tags),
         "max_lifetime": request.max_lifetime,
-        "observe_seconds": settings.observe_seconds,
+        "boot_poll_seconds": settings.boot_poll_seconds,
         "writes_per_second": settings.writes_per_second,
         "owner": settings.owner,
-        "watch_seconds": settings.watch_seconds,
+        "run_poll_seconds": settings.run_poll_seconds,
         "sealed": "",
         "fingerprint": "",
     }

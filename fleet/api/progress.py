@@ -9,7 +9,7 @@ from typing import Any
 from fleet.api.responses import Cost, Machine, Progress
 from fleet.model import names
 from fleet.model.placement import label
-from fleet.model.records import Order, Place
+from fleet.model.records import Order, Placement
 from fleet.store.trial_history import Course
 from fleet.store.vm_records import Known, Runner
 
@@ -23,7 +23,7 @@ LEAST_TRIALS = 3
 ERROR_LINE = 300
 """Characters that are shown of a trial's error: its end."""
 
-_ORDER = ("refused", "creating", "running", "gone", "failed")
+_ORDER = ("refused", "creating", "running", "deleted", "failed")
 """States of a VM, in which it only goes forward."""
 
 
@@ -46,7 +46,7 @@ def machines(
 
 
 def _how_far(machine: Mapping[str, Any]) -> tuple[int, int]:
-    marks = ("permitted_at", "running_at", "ended_at", "gone_at")
+    marks = ("role_assigned_at", "running_at", "ended_at", "deleted_at")
     return _ORDER.index(machine["state"]), sum(bool(machine.get(mark)) for mark in marks)
 
 
@@ -55,16 +55,16 @@ def _shown(order: Order, machine: Mapping[str, Any], runner: Runner) -> Machine:
         "ordinal": machine["ordinal"],
         "name": machine["name"],
         "runner_id": names.runner_id(order["batch_id"], machine["ordinal"]),
-        "place": machine["place"],
+        "placement": machine["placement"],
         "state": machine["state"],
         "attempt": machine["attempt"],
         "replaces": machine["replaces"],
         "created_at": _utc(machine["created_at"]),
-        "permitted_at": _utc(machine.get("permitted_at")),
+        "role_assigned_at": _utc(machine.get("role_assigned_at")),
         "running_at": _utc(machine.get("running_at")),
         "working_at": _utc(runner.working_at),
         "ended_at": _utc(runner.ended_at or machine.get("ended_at")),
-        "gone_at": _utc(machine.get("gone_at")),
+        "deleted_at": _utc(machine.get("deleted_at")),
         "ended": machine["ended"],
         "outcome": runner.outcome,
         "trials": {"running": runner.running, "complete": runner.complete, "error": runner.error},
@@ -117,11 +117,11 @@ def progress(
         "expected_end": _utc(end),
         "vm_hours": {
             "so_far": round(sum(one["vm_hours"] for one in hours), 4),
-            "by_place": [
+            "by_placement": [
                 {
-                    "place": one["place"],
+                    "placement": one["placement"],
                     "vm_hours": round(one["vm_hours"], 4),
-                    "price_per_hour": price_of(one["place"], prices),
+                    "price_per_hour": price_of(one["placement"], prices),
                 }
                 for one in hours
             ],
@@ -149,27 +149,27 @@ def vm_hours(shown: Iterable[Mapping[str, Any]], now: datetime) -> list[dict[str
     From Azure's acceptance to the look that did not find the VM any more: what Azure bills, within a
     tick and the time that a boot and a deletion take it.
     """
-    places: dict[str, dict[str, Any]] = {}
+    placements: dict[str, dict[str, Any]] = {}
     for one in shown:
         if one["created_at"] is None:
             continue
-        new = {"place": one["place"], "vm_hours": 0.0, "living": 0}
-        place = places.setdefault(label(one["place"]), new)
-        living = one["state"] in ("creating", "running") and one["gone_at"] is None
-        end = one["gone_at"] or (None if living else one["ended_at"])
+        new = {"placement": one["placement"], "vm_hours": 0.0, "living": 0}
+        placement = placements.setdefault(label(one["placement"]), new)
+        living = one["state"] in ("creating", "running") and one["deleted_at"] is None
+        end = one["deleted_at"] or (None if living else one["ended_at"])
         until = datetime.fromisoformat(end) if end else now
         seconds = (until - datetime.fromisoformat(one["created_at"])).total_seconds()
-        place["vm_hours"] += max(0.0, seconds) / 3600
-        place["living"] += living
-    return list(places.values())
+        placement["vm_hours"] += max(0.0, seconds) / 3600
+        placement["living"] += living
+    return list(placements.values())
 
 
-def price_of(place: Place, prices: Mapping[str, float]) -> float | None:
+def price_of(placement: Placement, prices: Mapping[str, float]) -> float | None:
     """US dollars an hour for a VM there, by the most exact of the keys that FLEET_PRICES may have:
     `location/size Spot`, `size Spot`; `location/size`, `size` for regular ones.
     """
-    size = place["vm_size"] + (" Spot" if place["priority"] == "Spot" else "")
-    for key in (f"{place['location']}/{size}", size):
+    size = placement["vm_size"] + (" Spot" if placement["priority"] == "Spot" else "")
+    for key in (f"{placement['location']}/{size}", size):
         if key.lower() in prices:
             return prices[key.lower()]
     return None
@@ -183,7 +183,7 @@ def _cost(
     end: datetime | None,
 ) -> Cost | None:
     """In US dollars; None unless every place has a price: a part of a sum would pass for the whole."""
-    priced = [(one, price_of(one["place"], prices)) for one in hours]
+    priced = [(one, price_of(one["placement"], prices)) for one in hours]
     if not priced or any(price is None for _, price in priced):
         return None
     so_far = sum(one["vm_hours"] * (price or 0.0) for one, price in priced)

@@ -38,13 +38,13 @@ _OPTION = re.compile(r"password\s*=\s*('[^']*|[^\s&]+)", re.IGNORECASE | re.ASCI
 
 def redacted(body: bytes) -> bytes:
     """The body with `***` for each client secret, and for each password: of a URI, or by that name."""
-    text, places = _read(body)
+    text, offsets = _read(body)
     parts, done = [], 0
     for start, end in sorted(_spans(text)):
-        begin = max(places[start], done)
-        if begin < places[end]:
+        begin = max(offsets[start], done)
+        if begin < offsets[end]:
             parts += [body[done:begin], HIDDEN]
-            done = places[end]
+            done = offsets[end]
     return b"".join([*parts, body[done:]])
 
 
@@ -54,7 +54,7 @@ def _read(body: bytes) -> tuple[str, list[int]]:
     A byte is a character, and NUL is none: so UTF-16 is read as well.
     """
     kept = [index for index, byte in enumerate(body) if byte]
-    text, places = [], []
+    text, offsets = [], []
     for unit in _UNIT.finditer(bytes(body[index] for index in kept)):
         written = unit[0].decode("latin-1")
         if len(written) == 6:
@@ -63,8 +63,8 @@ def _read(body: bytes) -> tuple[str, list[int]]:
         elif len(written) == 2:
             written = _ESCAPES.get(written[1], written[1])
         text.append(written)
-        places.append(kept[unit.start()])
-    return "".join(text), [*places, len(body)]
+        offsets.append(kept[unit.start()])
+    return "".join(text), [*offsets, len(body)]
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from fleet.model.records import Failure, Place, Trials
+from fleet.model.records import Failure, Placement, Trials
 
 Phase = Literal[
     "plan",
@@ -29,7 +29,7 @@ PHASES = (
 )
 BATCH = "The idempotency key, which is in the names of all of the fleet's resources."
 Status = Literal["ok", "warning", "fault", "unknown"]
-State = Literal["refused", "creating", "running", "failed", "gone"]
+State = Literal["refused", "creating", "running", "failed", "deleted"]
 Count = Annotated[int, Field(ge=0)]
 FleetId = Annotated[str, Field(pattern=r"^fleet-(0|[1-9][0-9]{0,18})$", examples=["fleet-7"])]
 Batch = Annotated[int, Field(ge=0, examples=[7])]
@@ -81,20 +81,20 @@ class MachineCounts(TypedDict):
     """VMs that the fleet is to have: `n_instances`, or fewer where fewer trials are left."""
     accepted: Count
     """VMs that Azure has accepted, whatever became of them."""
-    permitted: Count
+    role_assigned: Count
     """VMs that got their role, and so could delete themselves, whatever became of them."""
     running: Count
     """VMs that run now."""
     failed: Count
     """VMs that Azure accepted and could not bring up, or that were given up."""
-    gone: Count
+    deleted: Count
     """VMs that have ended and are no longer there."""
 
 
-class PlaceTally(TypedDict):
+class PlacementCounts(TypedDict):
     """How it went in one place."""
 
-    place: Annotated[str, Field(examples=["eastus/1 Standard_D2s_v5 Spot"])]
+    placement: Annotated[str, Field(examples=["eastus/1 Standard_D2s_v5 Spot"])]
     """Location, zone, VM size and priority in a few words."""
     accepted: Count
     """VMs that Azure accepted here."""
@@ -137,7 +137,7 @@ class Told(TypedDict):
             description="VMs that were wanted and are not there, by the code of what kept them away."
         ),
     ]
-    places: Annotated[list[PlaceTally], Field(description="Where VMs were asked for.")]
+    placements: Annotated[list[PlacementCounts], Field(description="Where VMs were asked for.")]
     trials: Annotated[
         Trials | None,
         Field(description="The experiment's trials, counted; null until they were first."),
@@ -236,7 +236,7 @@ class Machine(TypedDict):
     """Its name in Azure."""
     runner_id: Annotated[int, Field(ge=0, examples=[70003])]
     """Its id in Powerlift's trial table."""
-    place: Place
+    placement: Placement
     """Where it is, or was to be."""
     state: State
     """`refused`: Azure never accepted it. `gone`: it ended, by itself or by Azure's hand."""
@@ -246,7 +246,7 @@ class Machine(TypedDict):
     """The ordinal of the VM in whose stead it was asked for; null for a first one."""
     created_at: Time | None
     """When Azure accepted it; null for `refused`."""
-    permitted_at: Time | None
+    role_assigned_at: Time | None
     """When its roles stood, so that it can delete itself; null before."""
     running_at: Time | None
     """When it was first seen running; null before."""
@@ -254,7 +254,7 @@ class Machine(TypedDict):
     """When its script began; null before. The VM itself writes this to the database."""
     ended_at: Time | None
     """When its script ended or its failure became known; null before."""
-    gone_at: Time | None
+    deleted_at: Time | None
     """When it was no longer there; null before."""
     ended: Ended | None
     """Why it failed or was refused; null otherwise."""
@@ -304,10 +304,10 @@ class Before(TypedDict):
     """Ended with an error."""
 
 
-class PlaceHours(TypedDict):
+class PlacementHours(TypedDict):
     """VM hours in one place."""
 
-    place: Place
+    placement: Placement
     """Where."""
     vm_hours: Annotated[float, Field(ge=0)]
     """Hours that VMs have been there, all together."""
@@ -320,7 +320,7 @@ class VmHours(TypedDict):
 
     so_far: Annotated[float, Field(ge=0)]
     """Hours of all VMs together."""
-    by_place: list[PlaceHours]
+    by_placement: list[PlacementHours]
     """The same by place."""
 
 
@@ -402,7 +402,7 @@ class Plan(TypedDict):
     """VMs that it would ask for: no more than trials are left."""
     location: str | None
     """The Azure region; null where neither the request nor the resource group says it."""
-    places: Annotated[list[str], Field(examples=[["eastus/1 Standard_D2s_v5"]])]
+    placements: Annotated[list[str], Field(examples=[["eastus/1 Standard_D2s_v5"]])]
     """Where VMs could be, the most wanted place first, each in a few words."""
     trials: Trials | None
     """The experiment's trials; null where the database could not be asked."""

@@ -37,7 +37,7 @@ def answer(
     counts = shown["machines"]
     return {
         **shown,
-        "machines": {**counts, "gone": counts["gone"] + counts["running"], "running": 0},
+        "machines": {**counts, "deleted": counts["deleted"] + counts["running"], "running": 0},
     }
 
 
@@ -59,7 +59,7 @@ def no_news(
     seen = [one["lastUpdatedTime"] for one in (instance, child) if one]
     silence = (now - max(map(datetime.fromisoformat, seen))).total_seconds()
     watches = (instance.get("customStatus") or {}).get("phase") == "run"
-    tick = max(HEARTBEAT, order_in(instance["input"])["watch_seconds"]) if watches else HEARTBEAT
+    tick = max(HEARTBEAT, order_in(instance["input"])["run_poll_seconds"]) if watches else HEARTBEAT
     is_silent = instance["runtimeStatus"] in ALIVE and silence > tick + MARGIN
     return int(silence) if is_silent else None
 
@@ -83,7 +83,7 @@ def _shown(instance: Mapping[str, Any], now: datetime) -> Shown:
         "phase": phase,
         "machines": shown.get("machines") or _none_yet(order["n_instances"]),
         "missing": shown.get("missing", {}),
-        "places": shown.get("places", []),
+        "placements": shown.get("placements", []),
         "trials": shown.get("trials"),
         "failures": shown.get("failures", []),
         "warnings": shown.get("warnings", []),
@@ -102,10 +102,10 @@ def _none_yet(wanted: int) -> MachineCounts:
     return {
         "wanted": wanted,
         "accepted": 0,
-        "permitted": 0,
+        "role_assigned": 0,
         "running": 0,
         "failed": 0,
-        "gone": 0,
+        "deleted": 0,
     }
 
 

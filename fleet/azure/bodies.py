@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.model import names
-from fleet.model.records import Order, Place
+from fleet.model.records import Order, Placement
 
 VNET_RANGE = "10.0.0.0/16"
 SUBNET_RANGE = "10.0.0.0/17"
@@ -46,15 +46,17 @@ def nic(order: Order, ordinal: int, location: str, subnet_id: str) -> Body:
     }
 
 
-def machine(order: Order, ordinal: int, place: Place, nic_id: str, custom_data: str) -> Body:
+def machine(
+    order: Order, ordinal: int, placement: Placement, nic_id: str, custom_data: str
+) -> Body:
     """A VM that takes its NIC and disk with it when it goes (deleteOption Delete on both)."""
     vm, name = order["vm"], names.machine(order["batch_id"], ordinal)
     body: Body = {
-        "location": place["location"],
+        "location": placement["location"],
         "tags": _tags(order, ordinal),
         "identity": {"type": "SystemAssigned"},
         "properties": {
-            "hardwareProfile": {"vmSize": place["vm_size"]},
+            "hardwareProfile": {"vmSize": placement["vm_size"]},
             "storageProfile": {
                 "imageReference": dict(vm["image"]),
                 "osDisk": _os_disk(vm, name),
@@ -83,9 +85,9 @@ def machine(order: Order, ordinal: int, place: Place, nic_id: str, custom_data: 
             "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
         },
     }
-    if place["zone"]:
-        body["zones"] = [place["zone"]]
-    if place["priority"] == "Spot":
+    if placement["zone"]:
+        body["zones"] = [placement["zone"]]
+    if placement["priority"] == "Spot":
         # An evicted VM is deleted: deallocated ones would keep their disks, and be paid for.
         price = -1 if vm["max_price"] is None else vm["max_price"]
         body["properties"] |= {

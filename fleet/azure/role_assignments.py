@@ -74,7 +74,8 @@ def of_machine(order: Order, machine_name: str, principal_id: str) -> list[Grant
     """
     scope = machine_id(order, machine_name)
     grants = [
-        Grant(place, principal_id, "ServicePrincipal") for place in (scope, *order["resource_uris"])
+        Grant(target, principal_id, "ServicePrincipal")
+        for target in (scope, *order["resource_uris"])
     ]
     client = order["client_principal_id"]
     if client:

@@ -9,7 +9,7 @@ from fleet.azure import bodies
 from fleet.azure.bodies import Body
 from fleet.model import names
 from fleet.model.failure import NO_REASON
-from fleet.model.records import Machine, Order, Place
+from fleet.model.records import Machine, Order, Placement
 from fleet.vm.render import Startup, custom_data, render
 
 
@@ -46,10 +46,10 @@ def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
     return custom_data(render(startup))
 
 
-def body(order: Order, ordinal: int, place: Place, uri: str, endpoint: str) -> Body:
+def body(order: Order, ordinal: int, placement: Placement, uri: str, endpoint: str) -> Body:
     """The VM's PUT body. The same for the same arguments, so that the PUT can be repeated."""
     data = startup_data(order, ordinal, uri, endpoint)
-    return bodies.machine(order, ordinal, place, nic_id(order, ordinal), data)
+    return bodies.machine(order, ordinal, placement, nic_id(order, ordinal), data)
 
 
 def accepted(asked: Machine, vm: Body) -> Machine:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from fleet.model.records import Failure, Machine, Order, Place, Size
+from fleet.model.records import Failure, Machine, Order, Placement, Size
 
 
 class Block(TypedDict):
@@ -29,7 +29,7 @@ class Block(TypedDict):
     """Whether capacity comes and goes there: one VM may try it while no other place is open."""
 
 
-def tiers(order: Order) -> list[list[Place]]:
+def tiers(order: Order) -> list[list[Placement]]:
     """The places of a planned order, the most wanted tier first; each place once.
 
     A fallback inherits what it does not name. The request's zones hold in its own location alone:
@@ -37,14 +37,14 @@ def tiers(order: Order) -> list[list[Place]]:
     """
     home = order["location"] or ""
     asked = [{}, *order["fallbacks"]]
-    seen: list[Place] = []
+    seen: list[Placement] = []
     found = []
     for difference in asked:
         location = difference.get("location") or home
         named = difference.get("zone")
         zones = [named] if named else order["zones"] if location == home else []
         tier = [
-            Place(
+            Placement(
                 location=location,
                 zone=zone,
                 vm_size=difference.get("vm_size") or order["vm_size"],
@@ -52,23 +52,25 @@ def tiers(order: Order) -> list[list[Place]]:
             )
             for zone in zones or [None]
         ]
-        new = [place for place in tier if place not in seen]
+        new = [placement for placement in tier if placement not in seen]
         seen += new
         if new:
             found.append(new)
     return found
 
 
-def label(place: Place) -> str:
+def label(placement: Placement) -> str:
     """A place in a few words: `eastus/1 Standard_D2s_v5`, with `Spot` where it is."""
-    zone = f"/{place['zone']}" if place["zone"] else ""
-    spot = " Spot" if place["priority"] == "Spot" else ""
-    return f"{place['location']}{zone} {place['vm_size']}{spot}"
+    zone = f"/{placement['zone']}" if placement["zone"] else ""
+    spot = " Spot" if placement["priority"] == "Spot" else ""
+    return f"{placement['location']}{zone} {placement['vm_size']}{spot}"
 
 
-def block(place: Place, failure: Failure, sizes: Mapping[str, Size], now: datetime) -> Block:
+def block(
+    placement: Placement, failure: Failure, sizes: Mapping[str, Size], now: datetime
+) -> Block:
     """What a failure in a place (action `move`) says about others."""
-    facts = _facts(place, sizes)
+    facts = _facts(placement, sizes)
     return {
         "match": {name: facts[name] for name in failure["scope"].split()},
         "code": failure["code"],
@@ -79,10 +81,10 @@ def block(place: Place, failure: Failure, sizes: Mapping[str, Size], now: dateti
 
 
 def covering(
-    place: Place, blocks: Sequence[Block], sizes: Mapping[str, Size], now: datetime
+    placement: Placement, blocks: Sequence[Block], sizes: Mapping[str, Size], now: datetime
 ) -> list[Block]:
     """The blocks that hold in a place now."""
-    facts = _facts(place, sizes)
+    facts = _facts(placement, sizes)
     return [
         one
         for one in blocks
@@ -93,7 +95,7 @@ def covering(
 
 def choose(
     order: Order, blocks: Sequence[Block], living: Iterable[Machine], count: int, now: datetime
-) -> list[Place]:
+) -> list[Placement]:
     """Places for `count` VMs, or for as many as there is a place for.
 
     The first tier with an open place serves, evenly. With none open, a place where capacity comes
@@ -101,26 +103,26 @@ def choose(
     """
     ordered, sizes, living = tiers(order), order["sizes"], list(living)
     held = {label(p): covering(p, blocks, sizes, now) for tier in ordered for p in tier}
-    load = Counter(label(machine["place"]) for machine in living)
+    load = Counter(label(machine["placement"]) for machine in living)
     for tier in ordered:
-        free = [place for place in tier if not held[label(place)]]
+        free = [placement for placement in tier if not held[label(placement)]]
         if free:
             return [_least(free, load) for _ in range(count)]
-    busy = {label(machine["place"]) for machine in living if machine["state"] == "creating"}
-    every = [place for tier in ordered for place in tier]
+    busy = {label(machine["placement"]) for machine in living if machine["state"] == "creating"}
+    every = [placement for tier in ordered for placement in tier]
     probes = [
-        place
-        for place in every
-        if label(place) not in busy and all(one["passing"] for one in held[label(place)])
+        placement
+        for placement in every
+        if label(placement) not in busy and all(one["passing"] for one in held[label(placement)])
     ]
-    probes.sort(key=lambda place: max(one["since"] for one in held[label(place)]))
+    probes.sort(key=lambda placement: max(one["since"] for one in held[label(placement)]))
     return probes[:count]
 
 
-def _least(free: Sequence[Place], load: Counter[str]) -> Place:
-    place = min(free, key=lambda one: load[label(one)])
-    load[label(place)] += 1
-    return place
+def _least(free: Sequence[Placement], load: Counter[str]) -> Placement:
+    placement = min(free, key=lambda one: load[label(one)])
+    load[label(placement)] += 1
+    return placement
 
 
 def remember(blocks: Sequence[Block], new: Block) -> list[Block]:
@@ -139,7 +141,7 @@ def lifted(
         for one in blocks
         if one["passing"]
         and _moment(machine["created_at"]) > _moment(one["since"])
-        and one in covering(machine["place"], blocks, sizes, _moment(one["since"]))
+        and one in covering(machine["placement"], blocks, sizes, _moment(one["since"]))
     ]
     return [one for one in blocks if one not in disproved]
 
@@ -148,10 +150,10 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _facts(place: Place, sizes: Mapping[str, Size]) -> dict[str, Any]:
+def _facts(placement: Placement, sizes: Mapping[str, Size]) -> dict[str, Any]:
     """Without knowledge of a size, the size stands for its family."""
-    size = sizes.get(place["vm_size"], {"family": place["vm_size"], "vcpus": 0})
-    return {**place, **size}
+    size = sizes.get(placement["vm_size"], {"family": placement["vm_size"], "vcpus": 0})
+    return {**placement, **size}
 
 
 def _holds(name: str, value: Any, facts: Mapping[str, Any]) -> bool:

@@ -39,7 +39,7 @@ class Failure(TypedDict):
     whether Azure as a whole has a fault, and not one resource."""
 
 
-class Place(TypedDict):
+class Placement(TypedDict):
     """Where a VM can be: what Azure's capacity and quotas depend on."""
 
     location: str
@@ -91,8 +91,8 @@ class Order(TypedDict):
     ssh_public_key: str | None
     tags: dict[str, str]
     max_lifetime: float
-    observe_seconds: float
-    watch_seconds: float
+    boot_poll_seconds: float
+    run_poll_seconds: float
     writes_per_second: float
     owner: str
     """The deployment that looks after the fleet: `Settings.owner`."""
@@ -108,7 +108,7 @@ class VmRequest(TypedDict):
     """
 
     ordinal: int
-    place: Place
+    placement: Placement
     replaces: int | None
     """The ordinal of the VM in whose stead this one is asked for."""
     attempt: int
@@ -159,17 +159,17 @@ class Machine(VmRequest):
     tries: int
     next_try: str | None
     """When its missing roles are to be sent again, ISO 8601; None: at once."""
-    state: Literal["refused", "creating", "running", "failed", "gone"]
+    state: Literal["refused", "creating", "running", "failed", "deleted"]
     """`refused`: Azure never accepted it. `gone`: it ended, by itself or by Azure's hand."""
     ended: dict[str, str] | None
     """Why it failed or was refused: `code`, `message`, and `next`, what was done then."""
-    permitted_at: str | None
+    role_assigned_at: str | None
     """When its role stood: since then it can delete itself. This and the next three: ISO 8601."""
     running_at: str | None
     """When it was first seen to run."""
     ended_at: str | None
     """When its failure became known."""
-    gone_at: str | None
+    deleted_at: str | None
     """When it was no longer there."""
     noted: str
     """What the database was last told of it: see `FleetState.news`."""
@@ -204,17 +204,17 @@ def not_accepted(order: Order, assignment: VmRequest) -> Machine:
         "next_try": None,
         "state": "refused",
         "ended": None,
-        "permitted_at": None,
+        "role_assigned_at": None,
         "running_at": None,
         "ended_at": None,
-        "gone_at": None,
+        "deleted_at": None,
         "noted": "",
     }
 
 
 STORED = (
-    "ordinal", "name", "place", "state", "attempt", "replaces", "created_at", "permitted_at",
-    "running_at", "ended_at", "gone_at", "ended",
+    "ordinal", "name", "placement", "state", "attempt", "replaces", "created_at", "role_assigned_at",
+    "running_at", "ended_at", "deleted_at", "ended",
 )  # fmt: skip
 """Members of a VM's record that the database has: no principal ids."""
 

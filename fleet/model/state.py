@@ -14,7 +14,7 @@ from fleet.model.records import (
     Machine,
     Opening,
     Order,
-    Place,
+    Placement,
     Postponed,
     Prepared,
     Trials,
@@ -40,8 +40,8 @@ SILENT_COUNTS = 10
 database is back."""
 
 _NEW_MACHINE = {"assigned": [], "settled": False, "refusal": None, "tries": 0, "next_try": None,
-                "replaces": None, "attempt": 1, "ended": None, "permitted_at": None,
-                "running_at": None, "ended_at": None, "gone_at": None, "noted": ""}  # fmt: skip
+                "replaces": None, "attempt": 1, "ended": None, "role_assigned_at": None,
+                "running_at": None, "ended_at": None, "deleted_at": None, "noted": ""}  # fmt: skip
 _UP = ("Succeeded", "Updating", "Deleting")
 
 
@@ -88,7 +88,7 @@ class FleetState:
     networks: list[str] = field(default_factory=list)
     """Locations whose network is there."""
     blocks: list[Block] = field(default_factory=list)
-    tried: list[Place] = field(default_factory=list)
+    tried: list[Placement] = field(default_factory=list)
     """Where Azure has taken or refused a VM of the fleet."""
     tallies: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By place: VMs accepted, and failures by code."""
@@ -163,17 +163,17 @@ class FleetState:
         taken, self.again = self.again[:room], self.again[room:]
         return [one["assignment"] for one in taken]
 
-    def assign(self, places: Iterable[Place]) -> list[VmRequest]:
+    def assign(self, placements: Iterable[Placement]) -> list[VmRequest]:
         """One VM for each place: openings first. Their ordinals are taken for good."""
         assignments: list[VmRequest] = []
-        for place in places:
+        for placement in placements:
             opening = self.openings.pop(0) if self.openings else None
             if opening is None:
                 self.fresh -= 1
             assignments.append(
                 {
-                    "ordinal": self._ordinal(place["location"]),
-                    "place": place,
+                    "ordinal": self._ordinal(placement["location"]),
+                    "placement": placement,
                     "replaces": opening and opening["replaces"],
                     "attempt": opening["attempt"] if opening else 1,
                 }
@@ -191,7 +191,7 @@ class FleetState:
     def take_back(self, assignment: VmRequest, *, has_nic: bool) -> None:
         """An assignment that was not sent: its VM is asked for again, in whatever place."""
         self._reopen(assignment)
-        location = assignment["place"]["location"]
+        location = assignment["placement"]["location"]
         self.prepared.append(
             {"ordinal": assignment["ordinal"], "location": location, "made": has_nic}
         )
@@ -225,8 +225,8 @@ class FleetState:
     def accept(self, machine: Machine) -> None:
         """Azure has a VM, or has told something new of it."""
         if machine["ordinal"] not in self.machines:
-            self._tally(machine["place"])["accepted"] += 1
-            self._try(machine["place"])
+            self._tally(machine["placement"])["accepted"] += 1
+            self._try(machine["placement"])
             self.outage_since = None
         self.machines[machine["ordinal"]] = machine
 
@@ -241,7 +241,7 @@ class FleetState:
             did = "waited as long as Azure said" if throttled else "asked again later"
             self.note(failure, did)
             return
-        self._try(assignment["place"])
+        self._try(assignment["placement"])
         self.machines[assignment["ordinal"]] = not_accepted(self.order, assignment)
         self.fail(assignment["ordinal"], failure, now)
 
@@ -255,9 +255,9 @@ class FleetState:
         since = datetime.fromisoformat(self.outage_since or now.isoformat())
         return min(60.0, max(10.0, (now - since).total_seconds()))
 
-    def _try(self, place: Place) -> None:
-        if place not in self.tried:
-            self.tried.append(place)
+    def _try(self, placement: Placement) -> None:
+        if placement not in self.tried:
+            self.tried.append(placement)
 
     def fail(self, ordinal: int, failure: Failure, now: datetime, *, ran: bool = False) -> None:
         """A VM has failed: remember why and what follows, and open its place in the fleet again where
@@ -265,15 +265,15 @@ class FleetState:
         """
         machine = self.machines[ordinal]
         code = failure["code"]
-        codes = self._tally(machine["place"])["failed"]
+        codes = self._tally(machine["placement"])["failed"]
         codes[code] = codes.get(code, 0) + 1
         cost = 0 if ran or self._is_news(machine, failure, now) else 1
         self.in_vain += cost
-        self._close(machine["place"], failure, now)
+        self._close(machine["placement"], failure, now)
         count = self.failures.get(code, {"count": 0})["count"] + 1
         policy = failure_policy.of(failure)
         repeated = count >= failure_policy.REPEATS_THAT_STOP and failure_policy.repeats_elsewhere(
-            failure, any_vm_has_run=self.count("running", "gone") > 0
+            failure, any_vm_has_run=self.count("running", "deleted") > 0
         )
         if policy.ends_fleet or repeated:
             self.stopped = self.stopped or failure
@@ -293,7 +293,7 @@ class FleetState:
         """Whether nothing had told us that this place is closed when the VM was asked for."""
         if not failure_policy.closes_placement(failure):
             return False
-        held = covering(machine["place"], self.blocks, self.order["sizes"], now)
+        held = covering(machine["placement"], self.blocks, self.order["sizes"], now)
         told = [one["since"] for one in held if one["code"] == failure["code"]]
         made = machine["created_at"]
         return not any(
@@ -301,10 +301,10 @@ class FleetState:
             for since in told
         )
 
-    def _close(self, place: Place, failure: Failure, now: datetime) -> None:
+    def _close(self, placement: Placement, failure: Failure, now: datetime) -> None:
         """Where a failure holds for others too, none goes there for a while; then one goes first."""
         if failure["scope"]:
-            new = block(place, failure, self.order["sizes"], now)
+            new = block(placement, failure, self.order["sizes"], now)
             self.blocks = remember(self.blocks, new)
             sizes = self.order["sizes"]
             self.tried = [one for one in self.tried if not covering(one, [new], sizes, now)]
@@ -314,8 +314,8 @@ class FleetState:
         before = self.machines.get(-1 if machine["replaces"] is None else machine["replaces"])
         return before["ended"]["code"] if before and before["ended"] else None
 
-    def _tally(self, place: Place) -> dict[str, Any]:
-        return self.tallies.setdefault(label(place), {"accepted": 0, "failed": {}})
+    def _tally(self, placement: Placement) -> dict[str, Any]:
+        return self.tallies.setdefault(label(placement), {"accepted": 0, "failed": {}})
 
     # Azure's pace
 
@@ -351,7 +351,7 @@ class FleetState:
     def count(self, *states: str) -> int:
         return sum(machine["state"] in states for machine in self.machines.values())
 
-    def permitted(self) -> int:
+    def role_assigned(self) -> int:
         """VMs that can delete themselves: their first grant stands."""
         return sum(0 in machine["assigned"] for machine in self.machines.values())
 
@@ -428,8 +428,8 @@ class FleetState:
             else:
                 if machine["state"] == "creating":
                     vanished.append(ordinal)
-                machine["state"] = "gone"
-            machine["gone_at"] = self.looked_at
+                machine["state"] = "deleted"
+            machine["deleted_at"] = self.looked_at
             self.unreleased.append(ordinal)
         self.missing = [ordinal for ordinal in absent if ordinal not in self.unreleased]
         return vanished
@@ -472,8 +472,8 @@ def standing(machine: Machine) -> str:
     has changed, and not for each try at a role.
     """
     came = {
-        "permitted": machine["permitted_at"],
+        "role_assigned": machine["role_assigned_at"],
         "ended": machine["ended"],
-        "gone": machine["gone_at"],
+        "deleted": machine["deleted_at"],
     }
     return " ".join((machine["state"], *(mark for mark, has in came.items() if has)))

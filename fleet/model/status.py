@@ -11,7 +11,7 @@ from typing import Any
 from fleet.model.state import FleetState
 
 SHOWN_FAILURES = 8
-SHOWN_PLACES = 12
+SHOWN_PLACEMENTS = 12
 SHOWN_CODES = 12
 """Of VMs that are missing, and of failures in one place; the rest together are OTHER_CODES."""
 OTHER_CODES = "others"
@@ -39,15 +39,15 @@ def custom_status(fleet: FleetState) -> dict[str, Any]:
         "machines": {
             "wanted": fleet.order["n_instances"],
             "accepted": sum(tally["accepted"] for tally in fleet.tallies.values()),
-            "permitted": fleet.permitted(),
+            "role_assigned": fleet.role_assigned(),
             "running": fleet.count("running"),
             "failed": fleet.count("failed"),
-            "gone": fleet.count("gone"),
+            "deleted": fleet.count("deleted"),
         },
         "missing": _most_frequent(missing(fleet)),
-        "places": [
-            {"place": place, **tally, "failed": _most_frequent(tally["failed"])}
-            for place, tally in list(fleet.tallies.items())[:SHOWN_PLACES]
+        "placements": [
+            {"placement": placement, **tally, "failed": _most_frequent(tally["failed"])}
+            for placement, tally in list(fleet.tallies.items())[:SHOWN_PLACEMENTS]
         ],
         "trials": fleet.trials,
         "failures": [{"code": code, **group} for code, group in often],
@@ -62,7 +62,7 @@ def custom_status(fleet: FleetState) -> dict[str, Any]:
 
 def _fitted(shown: dict[str, Any]) -> dict[str, Any]:
     """A custom status without what goes above LONGEST: the least telling goes first."""
-    for part in ("warnings", "places", "failures"):
+    for part in ("warnings", "placements", "failures"):
         while len(json.dumps(shown)) > LONGEST and len(shown[part]) > 1:
             shown[part].pop()
     for most in SHORTENED:

@@ -17,9 +17,10 @@ from fleet.azure import virtual_machines
 from fleet.azure.bodies import Body
 from fleet.azure.client import Azure
 from fleet.azure.errors import describe
-from fleet.model import failure_policy, names, placement
+from fleet.model import failure_policy, names
 from fleet.model.failure import DescribedError
-from fleet.model.records import Failure, Order, Place, Size, Trials
+from fleet.model.placement import tiers
+from fleet.model.records import Failure, Order, Placement, Size, Trials
 from fleet.settings import PUBLIC_CLOUD
 from fleet.store import schema, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
@@ -110,29 +111,33 @@ class Survey:
         return min(self.order["min_instances"], self.wanted)
 
     @cached_property
-    def tiers(self) -> list[list[Place]]:
-        return placement.tiers(self.order)
+    def tiers(self) -> list[list[Placement]]:
+        return tiers(self.order)
 
     @cached_property
-    def places(self) -> list[Place]:
-        return [place for tier in self.tiers for place in tier]
+    def placements(self) -> list[Placement]:
+        return [placement for tier in self.tiers for placement in tier]
 
     @cached_property
     def sizes(self) -> dict[str, Size]:
         """The VM sizes of the order's places, as far as the SKUs know them."""
-        skus = {place["vm_size"]: sku for place in self.places if (sku := self.sku(place))}
+        skus = {
+            placement["vm_size"]: sku
+            for placement in self.placements
+            if (sku := self.sku(placement))
+        }
         return {
             name: {"family": sku["family"].strip(), "vcpus": int(capabilities(sku)["vCPUs"])}
             for name, sku in skus.items()
             if "vCPUs" in capabilities(sku)
         }
 
-    def sku(self, place: Place) -> Body | None:
+    def sku(self, placement: Placement) -> Body | None:
         """The SKU of a place's size in its location; None where it is not offered or not known."""
-        region = self.regions.get(place["location"])
+        region = self.regions.get(placement["location"])
         if region is None or isinstance(region.skus, Missing):
             return None
-        wanted = place["vm_size"].lower()
+        wanted = placement["vm_size"].lower()
         return next((sku for sku in region.skus if sku["name"].lower() == wanted), None)
 
 
@@ -190,8 +195,8 @@ async def _regions(
     if home is None:
         return {}
     located: Order = {**order, "location": home}
-    wanted = {place["location"]: None for tier in placement.tiers(located) for place in tier}
-    found = await asyncio.gather(*(_region(connection, located, place) for place in wanted))
+    wanted = {placement["location"]: None for tier in tiers(located) for placement in tier}
+    found = await asyncio.gather(*(_region(connection, located, placement) for placement in wanted))
     return dict(zip(wanted, found, strict=True))
 
 

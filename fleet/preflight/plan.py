@@ -8,8 +8,8 @@ from typing import TypedDict
 from fleet.api import responses
 from fleet.api.responses import Check
 from fleet.azure.client import Azure
-from fleet.model import placement
 from fleet.model.failure import failure
+from fleet.model.placement import label
 from fleet.model.records import Failure, Order, Size, Trials
 from fleet.preflight import basics, networks, quotas, rights, sizes
 from fleet.preflight.finding import Finding
@@ -83,7 +83,7 @@ async def preview(connection: Azure, uri: str, order: Order) -> responses.Plan:
         "ok": not plan["faults"] and not blind,
         "n_instances": wanted,
         "location": location,
-        "places": [placement.label(place) for place in survey.places] if location else [],
+        "placements": [label(placement) for placement in survey.placements] if location else [],
         "trials": plan["trials"],
         "checks": plan["checks"],
     }

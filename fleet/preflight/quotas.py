@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fleet.azure.bodies import Body
-from fleet.model.records import Place, Size
+from fleet.model.records import Placement, Size
 from fleet.preflight.finding import Finding, room, unseen
 from fleet.preflight.inventory import Missing, Survey
 from fleet.preflight.sizes import refusals
@@ -39,28 +39,28 @@ class Filling:
     """What kept VMs out, each once."""
     unknown: dict[str, None] = field(default_factory=dict)
 
-    def fill(self, place: Place) -> None:
+    def fill(self, placement: Placement) -> None:
         """Put as many VMs there as its quotas take. One that is not told takes all."""
-        size = self.survey.sizes.get(place["vm_size"])
+        size = self.survey.sizes.get(placement["vm_size"])
         if size is None:
-            self.unknown[f"the vCPUs of {place['vm_size']}"] = None
+            self.unknown[f"the vCPUs of {placement['vm_size']}"] = None
             self.left = 0
             return
         charges = [
-            (quota, amount) for quota, amount in self._charges(place, size) if quota is not None
+            (quota, amount) for quota, amount in self._charges(placement, size) if quota is not None
         ]
         fit = min([self.left, *(quota.rest // amount for quota, amount in charges)])
         for quota, amount in charges:
             if quota.rest // amount == fit < self.left:
-                self.tight[_told(quota, amount, place)] = None
+                self.tight[_told(quota, amount, placement)] = None
             quota.rest -= fit * amount
         self.left -= fit
 
-    def _charges(self, place: Place, size: Size) -> Iterator[tuple[Quota | None, int]]:
-        for name, amount in _amounts(place, size).items():
-            quota = self.quotas.get((place["location"], _folded(name)))
+    def _charges(self, placement: Placement, size: Size) -> Iterator[tuple[Quota | None, int]]:
+        for name, amount in _amounts(placement, size).items():
+            quota = self.quotas.get((placement["location"], _folded(name)))
             if quota is None:
-                self.unknown[f"{name} in {place['location']}"] = None
+                self.unknown[f"{name} in {placement['location']}"] = None
             yield quota, amount
 
 
@@ -75,9 +75,9 @@ def quota(survey: Survey) -> Iterator[Finding]:
     if blind or not candidates:
         return
     filling = Filling(survey, survey.wanted, _quotas(survey))
-    for place in candidates:
+    for placement in candidates:
         if filling.left > 0:
-            filling.fill(place)
+            filling.fill(placement)
     if filling.left == 0 and filling.unknown:
         detail = f"Azure does not tell {', '.join(filling.unknown)}"
         yield Finding("unknown", detail, "See the portal: Quotas.")
@@ -86,7 +86,7 @@ def quota(survey: Survey) -> Iterator[Finding]:
     yield room(survey, survey.wanted - filling.left, "QuotaTooSmall", why, _ADVICE)
 
 
-def _candidates(survey: Survey) -> list[Place]:
+def _candidates(survey: Survey) -> list[Placement]:
     """The places to fill, without those that the SKUs rule out. Where that is all of them, all whose
     size is known: so that a plan tells every fault at once.
 
@@ -97,12 +97,12 @@ def _candidates(survey: Survey) -> list[Place]:
     return [tier[0] for tier in (open_ones if any(open_ones) else known) if tier]
 
 
-def _amounts(place: Place, size: Size) -> dict[str, int]:
+def _amounts(placement: Placement, size: Size) -> dict[str, int]:
     """What one VM takes of which quota. Spot has a pool of its own, for all families together."""
     vcpus = size["vcpus"]
     cores = (
         {"lowPriorityCores": vcpus}
-        if place["priority"] == "Spot"
+        if placement["priority"] == "Spot"
         else {size["family"]: vcpus, "cores": vcpus}
     )
     return {**cores, "virtualMachines": 1}
@@ -122,8 +122,8 @@ def _read(item: Body, location: str) -> Quota:
     return Quota(item["name"]["value"].strip(), location, limit, rest, rest)
 
 
-def _told(quota: Quota, amount: int, place: Place) -> str:
-    needs = f"a {place['vm_size']} takes {amount}"
+def _told(quota: Quota, amount: int, placement: Placement) -> str:
+    needs = f"a {placement['vm_size']} takes {amount}"
     return f"{quota.name} in {quota.location} has {quota.seen} of {quota.limit} left, {needs}"
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from fleet.azure.bodies import Body
-from fleet.model import placement
-from fleet.model.records import Place
+from fleet.model.placement import label
+from fleet.model.records import Placement
 from fleet.preflight.finding import Finding, unseen
 from fleet.preflight.inventory import Missing, Survey, capabilities
 
@@ -22,7 +22,7 @@ def offered(survey: Survey) -> Iterator[Finding]:
         for location, region in survey.regions.items()
         if isinstance(region.skus, Missing)
     )
-    refused = {placement.label(place): refusals(survey, place) for place in survey.places}
+    refused = {label(placement): refusals(survey, placement) for placement in survey.placements}
     reasons = "; ".join(f"{label}: {', '.join(why)}" for label, why in refused.items() if why)
     if all(refused.values()):
         yield Finding("fault", reasons, _ADVICE, "SizeNotAvailable")
@@ -33,7 +33,7 @@ def offered(survey: Survey) -> Iterator[Finding]:
 
 
 def burstable(survey: Survey) -> Iterator[Finding]:
-    sizes = {place["vm_size"]: None for place in survey.places}
+    sizes = {placement["vm_size"]: None for placement in survey.placements}
     found = [size for size in sizes if _BURSTABLE.match(size)]
     if found:
         detail = (
@@ -45,27 +45,27 @@ def burstable(survey: Survey) -> Iterator[Finding]:
         yield Finding("ok", "No size depends on CPU credits")
 
 
-def refusals(survey: Survey, place: Place) -> list[str]:
+def refusals(survey: Survey, placement: Placement) -> list[str]:
     """Why Azure would make no VM in a place; empty where it would, or where we cannot know."""
-    region, sku = survey.regions[place["location"]], survey.sku(place)
+    region, sku = survey.regions[placement["location"]], survey.sku(placement)
     if isinstance(region.skus, Missing):
         return []
     if not region.skus:
         return ["the subscription has no such location"]
     if sku is None:
         return ["the location has no such size"]
-    return [reason for wrong, reason in _conditions(survey, place, sku) if wrong]
+    return [reason for wrong, reason in _conditions(survey, placement, sku) if wrong]
 
 
-def _conditions(survey: Survey, place: Place, sku: Body) -> Iterator[tuple[bool, str]]:
-    can, location, zone = capabilities(sku), place["location"], place["zone"]
+def _conditions(survey: Survey, placement: Placement, sku: Body) -> Iterator[tuple[bool, str]]:
+    can, location, zone = capabilities(sku), placement["location"], placement["zone"]
     closed = [one for one in sku.get("restrictions", []) if _holds(one, location, zone)]
     codes = ", ".join(sorted({one.get("reasonCode", "unknown") for one in closed}))
     yield bool(closed), f"restricted ({codes})"
     zones = _zones(sku, location)
     there = f"has it in zones {', '.join(sorted(zones))} only" if zones else "has it in no zone"
     yield zone is not None and zone not in zones, f"the location {there}"
-    spot = place["priority"] == "Spot" and can.get("LowPriorityCapable") == "False"
+    spot = placement["priority"] == "Spot" and can.get("LowPriorityCapable") == "False"
     yield spot, "not as Spot"
     ephemeral = survey.order["vm"]["ephemeral_os_disk"]
     yield ephemeral and can.get("EphemeralOSDiskSupported") == "False", "no ephemeral OS disk"

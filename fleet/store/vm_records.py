@@ -70,10 +70,10 @@ def as_noted(record: Mapping[str, Any], noted: str) -> dict[str, Any] | None:
     if not marks:
         return None
     since = {
-        "permitted_at": "permitted" in marks,
+        "role_assigned_at": "role_assigned" in marks,
         "running_at": marks[0] not in ("refused", "creating"),
         "ended": "ended" in marks,
-        "gone_at": "gone" in marks[1:],
+        "deleted_at": "deleted" in marks[1:],
     }
     return {**record, **{name: record[name] if was else None for name, was in since.items()}}
 

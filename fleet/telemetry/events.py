@@ -11,7 +11,7 @@ from typing import Any
 
 from fleet.model import failure_policy, names
 from fleet.model.placement import label
-from fleet.model.records import Failure, Order, Place, Trials
+from fleet.model.records import Failure, Order, Placement, Trials
 from fleet.telemetry import setup, traces
 from fleet.telemetry.fields import LOG, bound
 from fleet.telemetry.metrics import measure
@@ -60,49 +60,53 @@ def machine_changed(
 ) -> None:
     """A VM's record (as GET /fleets/{id}/machines has it) is another than `before`, if there was one."""
     old = before or {}
-    place, where = record["place"], label(record["place"])
+    placement, where = record["placement"], label(record["placement"])
     fleet = names.instance_id(order["batch_id"])
     new = {name for name, value in record.items() if value and not old.get(name)}
-    with bound(fleet=fleet, ordinal=record["ordinal"], attempt=record["attempt"], place=where):
+    with bound(fleet=fleet, ordinal=record["ordinal"], attempt=record["attempt"], placement=where):
         name = record["name"]
         if "created_at" in new:
             stead = (
                 "" if record["replaces"] is None else f", in the stead of VM {record['replaces']}"
             )
             LOG.info("%s is accepted%s", name, stead, extra={"event": "vm.accepted"})
-        if "permitted_at" in new:
-            LOG.info("%s has its role: it can delete itself", name, extra={"event": "vm.permitted"})
+        if "role_assigned_at" in new:
+            LOG.info(
+                "%s has its role: it can delete itself", name, extra={"event": "vm.role_assigned"}
+            )
         if "running_at" in new:
-            _has_come_to_run(record, place)
+            _has_come_to_run(record, placement)
         if "ended" in new:
-            _has_failed(record, place)
-        if "gone_at" in new:
-            _is_gone(record, place)
+            _has_failed(record, placement)
+        if "deleted_at" in new:
+            _was_deleted(record, placement)
 
 
-def _has_come_to_run(record: Mapping[str, Any], place: Place) -> None:
+def _has_come_to_run(record: Mapping[str, Any], placement: Placement) -> None:
     took = _seconds(record["created_at"], record["running_at"])
     LOG.info("%s runs, after %.0f s", record["name"], took or 0.0, extra={"event": "vm.running"})
     if took is not None:
-        measure("powerlift.vm.creation.duration", took, _of_place(place))
+        measure("powerlift.vm.creation.duration", took, _of_placement(placement))
 
 
-def _has_failed(record: Mapping[str, Any], place: Place) -> None:
+def _has_failed(record: Mapping[str, Any], placement: Placement) -> None:
     code, did = record["ended"]["code"], record["ended"]["next"]
     refused = not record["created_at"]
     told = {"event": "vm.refused" if refused else "vm.failed", "code": code}
     words = "is refused" if refused else "has failed"
     text = "%s %s: %s: %s We %s."
     LOG.warning(text, record["name"], words, code, record["ended"]["message"], did, extra=told)
-    attributes = {"error.type": code, "powerlift.action": did, **_of_place(place)}
+    attributes = {"error.type": code, "powerlift.action": did, **_of_placement(placement)}
     measure("powerlift.vm.failures", 1, attributes)
 
 
-def _is_gone(record: Mapping[str, Any], place: Place) -> None:
-    lived = _seconds(record["created_at"], record["gone_at"])
-    LOG.info("%s is gone, after %.0f s", record["name"], lived or 0.0, extra={"event": "vm.gone"})
+def _was_deleted(record: Mapping[str, Any], placement: Placement) -> None:
+    lived = _seconds(record["created_at"], record["deleted_at"])
+    LOG.info(
+        "%s is gone, after %.0f s", record["name"], lived or 0.0, extra={"event": "vm.deleted"}
+    )
     if lived is not None:
-        measure("powerlift.vm.lifetime", lived, _of_place(place))
+        measure("powerlift.vm.lifetime", lived, _of_placement(placement))
 
 
 def fleet_ended(
@@ -140,12 +144,12 @@ def swept(kind: str, count: int) -> None:
     measure("powerlift.sweep.deleted", count, {"powerlift.resource.kind": kind})
 
 
-def _of_place(place: Place) -> dict[str, str | None]:
+def _of_placement(placement: Placement) -> dict[str, str | None]:
     return {
-        "cloud.region": place["location"],
-        "cloud.availability_zone": place["zone"],
-        "host.type": place["vm_size"],
-        "powerlift.vm.priority": place["priority"],
+        "cloud.region": placement["location"],
+        "cloud.availability_zone": placement["zone"],
+        "host.type": placement["vm_size"],
+        "powerlift.vm.priority": placement["priority"],
     }
 
 

@@ -21,7 +21,7 @@ FIELDS = {
     "phase": "of the fleet, where it has ended",
     "ordinal": "of the VM",
     "attempt": "1 for the first VM of a line of replacements",
-    "place": "of the VM, as the API labels it",
+    "placement": "of the VM, as the API labels it",
     "code": "of what went wrong, as in docs/failures.md",
 }
 """Their meaning, in the order in which the text has them."""

@@ -24,8 +24,8 @@ class Bar(NamedTuple):
 def machines(status: Status) -> Bar:
     """The VMs: those that came up (running, or gone again) of those wanted."""
     count = status["machines"]
-    up = count["running"] + count["gone"]
-    told = ["accepted", "running", "failed", "gone"]
+    up = count["running"] + count["deleted"]
+    told = ["accepted", "running", "failed", "deleted"]
     return Bar(up, count["wanted"], ", ".join(f"{count[it]} {it}" for it in told if count[it]))
 
 

@@ -97,10 +97,10 @@ def status(phase: str = "run", **more: Any) -> dict[str, Any]:
         "experiment_id": 1,
         "phase": phase,
         "machines": {
-            "wanted": 2, "accepted": 2, "permitted": 2, "running": 2, "failed": 0, "gone": 0,
+            "wanted": 2, "accepted": 2, "role_assigned": 2, "running": 2, "failed": 0, "deleted": 0,
         },
         "missing": {},
-        "places": [],
+        "placements": [],
         "trials": {"total": 8, "ready": 3, "running": 2, "complete": 2, "error": 1},
         "failures": [],
         "warnings": [],

@@ -179,7 +179,10 @@ def test_the_seeds_function_returns_when_all_vms_are_there(
     run_azure_process(*process_arguments(experiment(stack), stack.db_uri, batch_id=5004))
     shown = client.status(5004)
     end(client, "5004")
-    assert (shown["phase"] in ("provisioned", "run"), shown["machines"]["permitted"]) == (True, 2)
+    assert (shown["phase"] in ("provisioned", "run"), shown["machines"]["role_assigned"]) == (
+        True,
+        2,
+    )
 
 
 def test_the_seeds_function_raises_what_kept_the_fleet_from_being_there(

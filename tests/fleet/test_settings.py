@@ -32,7 +32,7 @@ def test_prices_that_cannot_be_used_are_said(text: str):
 
 
 def test_all_faults_are_said_at_once():
-    wrong = {"FLEET_PRICES": "?", "FLEET_OBSERVE_SECONDS": "0"}
+    wrong = {"FLEET_PRICES": "?", "FLEET_BOOT_POLL_SECONDS": "0"}
     with pytest.raises(SettingsError) as told:
         Settings.read(wrong)
     assert len(told.value.faults) == 4

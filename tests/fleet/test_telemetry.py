@@ -62,10 +62,10 @@ def test_a_record_has_the_bound_fields_as_attributes(kept: Kept):
 
 
 def test_a_record_has_its_fields_at_the_end_of_its_text(kept: Kept):
-    with telemetry.bound(fleet="fleet-7", place="100% far"):
+    with telemetry.bound(fleet="fleet-7", placement="100% far"):
         LOG.info("%d VMs", 3, extra={"event": "vm.running"})
     assert kept.records[0].getMessage() == (
-        '3 VMs [event=vm.running fleet=fleet-7 place="100% far"]'
+        '3 VMs [event=vm.running fleet=fleet-7 placement="100% far"]'
     )
 
 
@@ -76,24 +76,26 @@ def test_fields_are_bound_for_their_block_alone(kept: Kept):
     assert kept.records[0].getMessage() == "Hello"
 
 
-@pytest.mark.parametrize("noted", ["", "creating", "creating permitted", "running permitted"])
+@pytest.mark.parametrize(
+    "noted", ["", "creating", "creating role_assigned", "running role_assigned"]
+)
 def test_without_the_table_a_vm_is_told_of_once_all_the_same(kept: Kept, noted: str):
     """From how it stood when it was last noted, whatever has come to pass since is told, and no more."""
-    lived = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "gone"}
-    for name in ("permitted_at", "running_at", "gone_at"):
+    lived = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "deleted"}
+    for name in ("role_assigned_at", "running_at", "deleted_at"):
         lived[name] = "2026-01-01T00:01:00Z"
     record = records.stored(lived)
     telemetry.machine_changed(order(), record, vm_records.as_noted(record, noted))
-    marks = {"": 0, "creating": 1, "creating permitted": 2, "running permitted": 3}
-    every = ["vm.accepted", "vm.permitted", "vm.running", "vm.gone"]
+    marks = {"": 0, "creating": 1, "creating role_assigned": 2, "running role_assigned": 3}
+    every = ["vm.accepted", "vm.role_assigned", "vm.running", "vm.deleted"]
     assert [vars(one)["event"] for one in kept.records] == every[marks[noted] :]
 
 
 def test_a_vm_that_stands_as_it_was_noted_is_not_told_of(kept: Kept):
-    gone = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "gone"}
-    gone |= {"permitted_at": "2026-01-01T00:01:00Z", "gone_at": "2026-01-01T00:02:00Z"}
-    record = records.stored(gone)
-    telemetry.machine_changed(order(), record, vm_records.as_noted(record, standing(gone)))
+    deleted = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "deleted"}
+    deleted |= {"role_assigned_at": "2026-01-01T00:01:00Z", "deleted_at": "2026-01-01T00:02:00Z"}
+    record = records.stored(deleted)
+    telemetry.machine_changed(order(), record, vm_records.as_noted(record, standing(deleted)))
     assert kept.records == []
 
 
@@ -250,11 +252,11 @@ def test_the_page_lists_every_metric():
 def test_the_page_has_each_metrics_unit_and_attributes():
     lines = {m[1]: m[0] for m in re.finditer(r"^\| `(powerlift[^`]+)` \|.*$", PAGE, re.MULTILINE)}
     said = {name: set(re.findall(r"`([^`]+)`", line)) for name, line in lines.items()}
-    place = {"place"}
+    placement = {"placement"}
     for metric in METRICS:
         whole = set(metric.attributes)
         parts = {"cloud.region", "cloud.availability_zone", "host.type", "powerlift.vm.priority"}
-        told = whole - parts | place if parts <= whole else whole
+        told = whole - parts | placement if parts <= whole else whole
         assert said[metric.name] - {metric.name} == {metric.unit, *told}
 
 

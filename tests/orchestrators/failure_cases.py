@@ -116,7 +116,7 @@ def replaced(on: str, error: str | Json, code: str = "") -> Case:
 
 def moved(
     error: str | Json,
-    *places: Json,
+    *placements: Json,
     to: str,
     code: str = "",
     name: str = "",
@@ -127,7 +127,7 @@ def moved(
     comes first among the fallbacks, and the one where the VMs are to run (`to`) last.
     """
     code = code or _code(error)
-    asked = {"fallbacks": list(places), **request}
+    asked = {"fallbacks": list(placements), **request}
     fault = answer(on, error, "0000")
     return Case(f"{name or code} at {on}", (fault,), asked, ran={to: 2}, ended=[(code, MOVED)])
 
@@ -328,7 +328,7 @@ CASES: tuple[Case, ...] = (
     ),
     # fail_fleet
     Case(
-        GROUP_GONE, request={"azure_json": {"resource_group": "gone"}},
+        GROUP_GONE, request={"azure_json": {"resource_group": "deleted"}},
         phase="failed", missing={"ResourceGroupNotFound": 2},
         told={"ResourceGroupNotFound": "ended before anything was created"},
         seen=(("ResourceGroupNotFound", 404, "Resource group 'gone' could not be found."),),

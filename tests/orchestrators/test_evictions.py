@@ -79,7 +79,7 @@ def test_three_were_taken_back_and_explained(told: Told):
 
 
 def test_others_stood_in_for_them(told: Told):
-    accepted = {one["place"]: one["accepted"] for one in told.fleet["places"]}
+    accepted = {one["placement"]: one["accepted"] for one in told.fleet["placements"]}
     assert accepted == {
         "eastus Standard_D2s_v5 Spot": VMS,
         "eastus Standard_D2s_v5": 3,

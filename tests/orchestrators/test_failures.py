@@ -63,7 +63,7 @@ def weather() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     state: Path = tmp_path_factory.mktemp("rows")
-    settings = {"FLEET_OBSERVE_SECONDS": "1", "FLEET_WATCH_SECONDS": "1.5"}
+    settings = {"FLEET_BOOT_POLL_SECONDS": "1", "FLEET_RUN_POLL_SECONDS": "1.5"}
     with Stack(
         state,
         time_scale=TIME_SCALE,
@@ -164,8 +164,8 @@ def test_the_fleet_comes_out_as_the_row_says(outcomes: Outcomes, case: Case):
 @every_case
 def test_the_vms_ran_where_they_could(outcomes: Outcomes, case: Case):
     machines = outcomes[case.name].machines
-    ran = [one for one in machines if one["state"] == "gone" and one["ended"] is None]
-    assert Counter(label(one["place"]) for one in ran) == case.ran
+    ran = [one for one in machines if one["state"] == "deleted" and one["ended"] is None]
+    assert Counter(label(one["placement"]) for one in ran) == case.ran
 
 
 @every_case
@@ -213,6 +213,6 @@ def test_nothing_is_left(outcomes: Outcomes, case: Case):
 
 
 def test_a_fleet_whose_group_is_gone_can_be_deleted(stormy: Stack, outcomes: Outcomes):
-    api, gone = Api(stormy), f"fleet-{BATCH_OF[GROUP_GONE]}"
-    api.delete(gone)
-    assert api.wait(gone, patience=5)["phase"] == "failed"
+    api, deleted = Api(stormy), f"fleet-{BATCH_OF[GROUP_GONE]}"
+    api.delete(deleted)
+    assert api.wait(deleted, patience=5)["phase"] == "failed"

@@ -97,7 +97,7 @@ def test_a_vm_costs_at_most_five_requests(run: Run):
 
 
 def test_all_twenty_came_to_run(run: Run):
-    assert run.fleet["machines"]["accepted"] == run.fleet["machines"]["permitted"] == 20
+    assert run.fleet["machines"]["accepted"] == run.fleet["machines"]["role_assigned"] == 20
 
 
 def test_a_cancelled_fleet_leaves_nothing(run: Run):
@@ -183,7 +183,7 @@ def test_a_fleet_whose_vms_are_lost_says_that_trials_are_left(stack: Stack, api:
     for ordinal in range(2):
         lose_vm(stack, 4007, ordinal)
     fleet = api.wait(fleet_id, "failed")
-    assert (fleet["reason"]["code"], fleet["machines"]["gone"], standing(stack, 4007)) == (
+    assert (fleet["reason"]["code"], fleet["machines"]["deleted"], standing(stack, 4007)) == (
         "TrialsLeft",
         2,
         [],

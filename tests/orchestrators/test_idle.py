@@ -55,7 +55,7 @@ def test_a_vm_that_cannot_delete_itself_is_deleted(stack: Stack, api: Api):
     eventually(lambda: has_table(stack))
     tell(stack, number, batch, 0, ended_at="now() - interval '1 hour'", exit_code="0")
 
-    eventually(lambda: api.get(fleet_id).json()["machines"]["gone"] == 1 or None)
+    eventually(lambda: api.get(fleet_id).json()["machines"]["deleted"] == 1 or None)
     shown = api.get(fleet_id).json()
     api.end(fleet_id)
     assert (shown["phase"], shown["machines"]["running"], shown["failures"]) == ("run", 1, [])

@@ -15,7 +15,7 @@ from tests.orchestrators.play import Played, play
 
 ROLE = {"kind": "assignment", "name": "role", "scope": "/subscriptions/s"}
 VM = {"kind": "machine", "name": "powerlift-vm-7-0000"}
-ORDER = order(watch_seconds=30.0, observe_seconds=10.0, created_at="2026-01-01T00:00:00Z")
+ORDER = order(run_poll_seconds=30.0, boot_poll_seconds=10.0, created_at="2026-01-01T00:00:00Z")
 NO_DATABASE = {"ok": False, "failure": failure("DatabaseUnreachable", "no", "fail_fleet", "")}
 
 
@@ -121,6 +121,6 @@ def test_it_is_told_all_the_same():
     assert (told["code"], "DELETE" in told["advice"]) == ("LeftBehind", False)
 
 
-@pytest.mark.parametrize(("machines", "state"), [(0, "gone"), (1, "running"), (None, "running")])
+@pytest.mark.parametrize(("machines", "state"), [(0, "deleted"), (1, "running"), (None, "running")])
 def test_vms_are_gone_where_none_stands(machines: int | None, state: str):
     assert ended(keep=False, machines=machines)["machines"][0]["state"] == state

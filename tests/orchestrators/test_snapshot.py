@@ -20,13 +20,13 @@ def watched(count: int, stock: Any) -> Played:
     """A fleet of so many VMs whose user keeps them, from its watch to its end."""
     fleet = fleet_of(*["running"] * count)
     fleet.order = order(
-        watch_seconds=30.0, observe_seconds=10.0, created_at="2026-01-01T00:00:00Z",
+        run_poll_seconds=30.0, boot_poll_seconds=10.0, created_at="2026-01-01T00:00:00Z",
         n_instances=count, delete_on_complete=False, ssh_public_key="k" * 400, sealed="s" * 800,
     )  # fmt: skip
     fleet.phase = "run"
     for machine in fleet.machines.values():
         machine["name"], machine["settled"] = "powerlift-vm-9007199254740991-0000", True
-        machine["permitted_at"] = machine["running_at"] = "2026-01-01T00:00:00.123456+00:00"
+        machine["role_assigned_at"] = machine["running_at"] = "2026-01-01T00:00:00.123456+00:00"
     shown = {"Succeeded": list(fleet.machines)}
     torn = {"ok": True, "deleted": 0, "left": [], "machines": None, "unreleased": None}
     answers = {

@@ -16,7 +16,7 @@ from orchestrators.teardown import teardown_fleet
 from tests.fleets import fleet_of, order
 from tests.orchestrators.play import Played, play
 
-ORDER = order(watch_seconds=30.0, observe_seconds=10.0, created_at="2026-01-01T00:00:00Z")
+ORDER = order(run_poll_seconds=30.0, boot_poll_seconds=10.0, created_at="2026-01-01T00:00:00Z")
 SECONDS = (0.05, 1.0, 1.2, 2.0, 2.7, 3.8, 30.0, 59.4, 300.0)
 bp = df.Blueprint()
 
@@ -68,7 +68,7 @@ def test_a_throttled_call_is_not_repeated_sooner_than_azure_says(seconds: float)
     assert second - first >= seconds
 
 
-def torn_down(watch_seconds: float, retry_after: float) -> Played:
+def torn_down(run_poll_seconds: float, retry_after: float) -> Played:
     """A teardown in which Azure refuses the first deletion."""
     role = {"kind": "assignment", "name": "role", "scope": "/subscriptions/s"}
     left = [[], [], [role]]
@@ -79,7 +79,7 @@ def torn_down(watch_seconds: float, retry_after: float) -> Played:
         },
         "delete_leftovers": lambda _: tried,
     }  # fmt: skip
-    task = {"order": {**ORDER, "watch_seconds": watch_seconds}, "keep_machines": False}
+    task = {"order": {**ORDER, "run_poll_seconds": run_poll_seconds}, "keep_machines": False}
     return play(teardown_fleet, task, answers)
 
 

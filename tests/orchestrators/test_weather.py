@@ -132,9 +132,11 @@ def test_the_fleet_reaches_its_size_all_the_same(unlucky: dict[str, Any]):
 
 
 def test_the_status_tells_attempts_by_zone_and_code(unlucky: dict[str, Any]):
-    failed = sum(place["failed"].get("ZonalAllocationFailed", 0) for place in unlucky["places"])
-    accepted = sum(place["accepted"] for place in unlucky["places"])
-    assert (len(unlucky["places"]), accepted - failed, failed > 0) == (3, 30, True)
+    failed = sum(
+        placement["failed"].get("ZonalAllocationFailed", 0) for placement in unlucky["placements"]
+    )
+    accepted = sum(placement["accepted"] for placement in unlucky["placements"])
+    assert (len(unlucky["placements"]), accepted - failed, failed > 0) == (3, 30, True)
 
 
 # An identity that is unknown for a minute and more
@@ -146,7 +148,7 @@ def unknown(stormy: Stack) -> dict[str, Any]:
 
 
 def test_all_vms_get_their_role_in_the_end(unknown: dict[str, Any]):
-    assert (unknown["machines"]["running"], unknown["machines"]["permitted"]) == (6, 6)
+    assert (unknown["machines"]["running"], unknown["machines"]["role_assigned"]) == (6, 6)
 
 
 def test_the_identity_was_unknown_for_a_minute(stormy: Stack, unknown: dict[str, Any]):

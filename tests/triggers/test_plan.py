@@ -123,7 +123,7 @@ def test_a_plan_says_what_a_fleet_would_be(planner: Planner):
         "ok": True,
         "n_instances": 10,
         "location": "eastus",
-        "places": [f"eastus/1 {SIZE}", f"eastus/2 {SIZE}", f"westus {SIZE}"],
+        "placements": [f"eastus/1 {SIZE}", f"eastus/2 {SIZE}", f"westus {SIZE}"],
         "trials": {"total": 20, "ready": 20, "running": 0, "complete": 0, "error": 0},
     }
 

@@ -14,7 +14,7 @@ from tests.harness import Api, eventually, experiment, sql, standing
 
 BATCH = 5201
 FLEET = f"fleet-{BATCH}"
-MACHINE_TIMES = ("created_at", "permitted_at", "running_at")
+MACHINE_TIMES = ("created_at", "role_assigned_at", "running_at")
 
 
 def progress(stack: Stack, fleet_id: str = FLEET) -> Any:
@@ -80,7 +80,7 @@ def test_a_vm_runs_after_it_was_accepted(told: Told):
 
 
 def test_at_the_end_every_vm_has_gone(told: Told):
-    assert [(one["state"], bool(one["gone_at"])) for one in told.end] == [("gone", True)] * 3
+    assert [(one["state"], bool(one["deleted_at"])) for one in told.end] == [("deleted", True)] * 3
 
 
 def test_half_of_the_trials(told: Told):
@@ -95,11 +95,11 @@ def test_the_series_ends_with_all_that_have_ended(told: Told):
 
 def test_hours_are_counted_by_place(told: Told):
     hours = told.final["vm_hours"]
-    assert hours["so_far"] == sum(one["vm_hours"] for one in hours["by_place"]) > 0
+    assert hours["so_far"] == sum(one["vm_hours"] for one in hours["by_placement"]) > 0
 
 
 def test_without_prices_there_is_no_cost(told: Told):
-    assert (told.final["cost"], told.final["vm_hours"]["by_place"][0]["price_per_hour"]) == (
+    assert (told.final["cost"], told.final["vm_hours"]["by_placement"][0]["price_per_hour"]) == (
         None,
         None,
     )

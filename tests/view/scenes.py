@@ -100,15 +100,15 @@ class Scene:
             "machines": {
                 "wanted": self.vms,
                 "accepted": sum(one["created_at"] is not None for one in self.machines),
-                "permitted": sum(one["permitted_at"] is not None for one in self.machines),
+                "role_assigned": sum(one["role_assigned_at"] is not None for one in self.machines),
                 "running": states["running"],
                 "failed": states["failed"],
-                "gone": states["gone"],
+                "deleted": states["deleted"],
             },
             "trials": self.trials(),
             "failures": groups,
             "missing": {},
-            "places": self._places(),
+            "placements": self._places(),
             "warnings": ["quotas: 12 of the family's 20 vCPUs are in use. Ask for more quota."],
             "reason": None,
             "created_at": self.at(0),
@@ -155,9 +155,9 @@ class Scene:
             "expected_end": end.isoformat() if end else None,
             "vm_hours": {
                 "so_far": sum(hours),
-                "by_place": [
-                    {"place": place, "vm_hours": h, "price_per_hour": price if self.prices else None}
-                    for place, h, price in zip(PLACES, hours, PRICES, strict=True) if h
+                "by_placement": [
+                    {"placement": where, "vm_hours": h, "price_per_hour": price if self.prices else None}
+                    for where, h, price in zip(PLACES, hours, PRICES, strict=True) if h
                 ],
             },
             "cost": {
@@ -185,7 +185,7 @@ class Scene:
         for ordinal, begun, replaces, attempt in asked:
             if begun > self.elapsed:
                 continue
-            place = ordinal % 2 if attempt == 1 else 2
+            placement = ordinal % 2 if attempt == 1 else 2
             times = [begun, begun + draw.uniform(5, 14)]
             times += [times[1] + draw.uniform(25, 70)]
             times += [times[2] + draw.uniform(40, 120)]
@@ -196,12 +196,12 @@ class Scene:
                 end = times[3] + draw.uniform(60, 500) if lost else times[1] + draw.uniform(20, 40)
                 if not lost:
                     times[2:] = []
-            machine = self._machine(ordinal, place, replaces, attempt, times)
+            machine = self._machine(ordinal, placement, replaces, attempt, times)
             if end is not None and end < self.elapsed:
                 code = "SpotEvicted" if lost else "ZonalAllocationFailed"
                 message, did, _ = FAILURES[code]
                 machine |= {
-                    "state": "failed", "ended_at": self.at(end), "gone_at": self.at(end + 25),
+                    "state": "failed", "ended_at": self.at(end), "deleted_at": self.at(end + 25),
                     "ended": {"code": code, "message": message, "next": did},
                 }  # fmt: skip
                 if end + 6 < self.elapsed:
@@ -212,15 +212,15 @@ class Scene:
         return sorted(machines, key=lambda one: int(one["ordinal"]))
 
     def _machine(
-        self, ordinal: int, place: int, replaces: int | None, attempt: int, times: list[float]
+        self, ordinal: int, placement: int, replaces: int | None, attempt: int, times: list[float]
     ) -> Json:
-        created, permitted, running, working = [self.at(at) for at in (*times, *[None] * 4)[:4]]
+        created, role_assigned, running, working = [self.at(at) for at in (*times, *[None] * 4)[:4]]
         return {
             "ordinal": ordinal, "name": f"powerlift-vm-7-{ordinal:04}", "runner_id": 70000 + ordinal,
-            "place": PLACES[place], "state": "running" if running else "creating",
+            "placement": PLACES[placement], "state": "running" if running else "creating",
             "attempt": attempt, "replaces": replaces,
-            "created_at": created, "permitted_at": permitted, "running_at": running,
-            "working_at": working, "ended_at": None, "gone_at": None,
+            "created_at": created, "role_assigned_at": role_assigned, "running_at": running,
+            "working_at": working, "ended_at": None, "deleted_at": None,
             "ended": None, "outcome": None, "trials": {"running": 0, "complete": 0, "error": 0},
         }  # fmt: skip
 
@@ -248,27 +248,29 @@ class Scene:
             machine["trials"]["running"] = 0
             if machine["state"] != "failed":
                 machine |= {
-                    "state": "gone", "ended_at": self.at(self.elapsed - 70),
-                    "gone_at": self.at(self.elapsed - 20),
+                    "state": "deleted", "ended_at": self.at(self.elapsed - 70),
+                    "deleted_at": self.at(self.elapsed - 20),
                     "outcome": "no more work" if self.phase == "done" else None,
                 }  # fmt: skip
 
     def _places(self) -> list[Json]:
         found = []
-        for place in PLACES:
-            here = [one for one in self.machines if one["place"] == place]
+        for placement in PLACES:
+            here = [one for one in self.machines if one["placement"] == placement]
             failed = Counter(one["ended"]["code"] for one in here if one["ended"])
             accepted = len(here) - sum(failed.values())
             if here:
-                found.append({"place": label(place), "accepted": accepted, "failed": dict(failed)})  # type: ignore[arg-type]
+                found.append(
+                    {"placement": label(placement), "accepted": accepted, "failed": dict(failed)}
+                )  # type: ignore[arg-type]
         return found
 
     def _hours(self) -> list[float]:
         sums = [0.0] * len(PLACES)
         for one in self.machines:
             begun = datetime.fromisoformat(one["created_at"])
-            gone = datetime.fromisoformat(one["gone_at"]) if one["gone_at"] else self.now
-            sums[PLACES.index(one["place"])] += (gone - begun).total_seconds() / 3600
+            deleted = datetime.fromisoformat(one["deleted_at"]) if one["deleted_at"] else self.now
+            sums[PLACES.index(one["placement"])] += (deleted - begun).total_seconds() / 3600
         return sums
 
 
@@ -293,7 +295,7 @@ class Hostile(Scene):
         for at, machine in enumerate(self.machines):
             words = [*HOSTILE.values()][at % len(HOSTILE)]
             machine |= {"name": words, "outcome": words}
-            machine["place"] = {**machine["place"], "vm_size": words, "location": words}
+            machine["placement"] = {**machine["placement"], "vm_size": words, "location": words}
             if at % 2:
                 machine |= {
                     "state": "failed",
@@ -308,7 +310,7 @@ class Hostile(Scene):
             "failures": [
                 {"code": t, "count": 1, "message": t, "action": t, "advice": t} for t in texts
             ],
-            "places": [{"place": t, "accepted": 1, "failed": {t: 1}} for t in texts],
+            "placements": [{"placement": t, "accepted": 1, "failed": {t: 1}} for t in texts],
             "warnings": texts,
             "missing": dict.fromkeys(texts, 1),
             "reason": why,

@@ -61,7 +61,7 @@ def asking(page: Page) -> None:
     page.click("#cancel")
 
 
-def gone(page: Page, stage: Stage) -> None:
+def deleted(page: Page, stage: Stage) -> None:
     stage.show(Scene())
 
 
@@ -112,7 +112,7 @@ def take(
     page.on("pageerror", lambda error: print(name, error))
     stage.away = ""
     stage.fleets.clear()
-    before, after = SHOTS.get(name, (gone, None))
+    before, after = SHOTS.get(name, (deleted, None))
     before(page, stage)
     if name == "list":
         stage.show(

@@ -44,7 +44,7 @@ def test_a_fleet_with_a_failure_and_a_replacement_is_followed_to_its_end(
     visit.wait("#phase :text-is('Done')")
     visit.wait("#pulse[data-state=ended]")
     assert visit.text("#sentence").startswith(f"All {TRIALS} trials are done.")
-    assert visit.text("#counts [data-kind=gone] dd") == "7"
+    assert visit.text("#counts [data-kind=deleted] dd") == "7"
     assert "1 VM failed; another took its stead." in visit.text("#sentence")
     assert visit.page.evaluate("window.sameDocument") is True
     assert visit.said == []

@@ -185,9 +185,9 @@ def test_records_that_cannot_be_had_leave_the_rest(stage: Stage, visit: Open):
 
 def test_a_database_that_is_away_keeps_the_last_numbers(stage: Stage, shown: Visit):
     done, scene = shown.text("#trials-done"), stage.fleets["fleet-7"]
-    gone = {"trials": None, "problem": "The database does not answer."}
+    deleted = {"trials": None, "problem": "The database does not answer."}
     empty = {"start": scene.at(0), "step": 0, "complete": [], "error": []}
-    told = {**scene.progress(), **gone, "series": empty}
+    told = {**scene.progress(), **deleted, "series": empty}
     scene.progress = lambda: told  # type: ignore[method-assign]
     shown.look_again()
     shown.wait("#trials-problem:has-text('The database does not answer.')")
@@ -258,7 +258,7 @@ def test_cancelling_when_the_app_is_away_says_so_and_can_be_tried_again(stage: S
 def test_what_an_ended_fleet_has_left_can_be_deleted(stage: Stage, visit: Open):
     scene = Scene(phase="done")
     status = scene.status()
-    kept = {**status["machines"], "running": 2, "gone": 4}
+    kept = {**status["machines"], "running": 2, "deleted": 4}
     scene.status = lambda: {**status, "machines": kept, "phase": scene.phase}  # type: ignore[method-assign]
     stage.show(scene)
     page = opened(stage, visit)
@@ -274,13 +274,13 @@ def test_what_an_ended_fleet_has_left_can_be_deleted(stage: Stage, visit: Open):
 def test_a_place_that_is_told_of_twice_is_one_row_with_the_sum(stage: Stage, visit: Open):
     scene = Scene(failing=0, phase="done")
     told = scene.progress()
-    (first, *_) = told["vm_hours"]["by_place"]
+    (first, *_) = told["vm_hours"]["by_placement"]
     halves = [{**first, "vm_hours": 1.5}, {**first, "vm_hours": 2.25}]
-    hours = {"so_far": 3.75, "by_place": halves}
+    hours = {"so_far": 3.75, "by_placement": halves}
     scene.progress = lambda: {**told, "vm_hours": hours}  # type: ignore[method-assign]
     stage.show(scene)
     page = opened(stage, visit)
-    cells = page.page.locator("#places tr:first-child td").all_inner_texts()
+    cells = page.page.locator("#placements tr:first-child td").all_inner_texts()
     assert cells == ["3", "3.75", "$0.0211", "$0.0791"]
 
 

@@ -55,7 +55,7 @@ def test_money(call: Call, amount: float, currency: str, words: str):
 
 def machine(**changes: Any) -> dict[str, Any]:
     times = dict.fromkeys(
-        ("created_at", "permitted_at", "running_at", "working_at", "ended_at", "gone_at")
+        ("created_at", "role_assigned_at", "running_at", "working_at", "ended_at", "deleted_at")
     )
     return {"ordinal": 0, "state": "running", "replaces": None, "ended": None, **times, **changes}
 
@@ -66,30 +66,30 @@ def machine(**changes: Any) -> dict[str, Any]:
         ({}, []),
         ({"created": 1}, [("accepted", 1, 9)]),
         (
-            {"created": 1, "permitted": 2, "running": 3, "working": 5},
-            [("accepted", 1, 2), ("permitted", 2, 3), ("running", 3, 5), ("working", 5, 9)],
+            {"created": 1, "role_assigned": 2, "running": 3, "working": 5},
+            [("accepted", 1, 2), ("role_assigned", 2, 3), ("running", 3, 5), ("working", 5, 9)],
         ),
         (  # a role that came late
-            {"created": 1, "permitted": 6, "running": 3},
+            {"created": 1, "role_assigned": 6, "running": 3},
             [("accepted", 1, 3), ("running", 3, 9)],
         ),
         (
-            {"created": 1, "running": 3, "ended": 5, "gone": 7},
+            {"created": 1, "running": 3, "ended": 5, "deleted": 7},
             [("accepted", 1, 3), ("running", 3, 5), ("ended", 5, 7)],
         ),
     ],
 )
 def test_the_pieces_of_a_bar(call: Call, seconds: dict[str, int], pieces: list[Any]):
     times = {f"{name}_at": f"2026-01-01T00:00:{at:02}Z" for name, at in seconds.items()}
-    state = "gone" if "gone" in seconds else "running"
+    state = "deleted" if "deleted" in seconds else "running"
     found = call("rows", "piecesOf", machine(state=state, **times), START + 9000)
     told = [(one["kind"], one["from"] - START, one["to"] - START) for one in found]
     assert told == [(kind, 1000 * begin, 1000 * end) for kind, begin, end in pieces]
 
 
 def test_of_a_vm_that_is_gone_nobody_knows_when_the_bar_ends_with_what_is_known(call: Call):
-    gone = machine(state="gone", created_at="2026-01-01T00:00:01Z")
-    found = call("rows", "piecesOf", gone, START + 9000)
+    deleted = machine(state="deleted", created_at="2026-01-01T00:00:01Z")
+    found = call("rows", "piecesOf", deleted, START + 9000)
     assert [(one["from"] - START, one["to"] - START) for one in found] == [(1000, 1000)]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_SIGNS = {"complete": "█", "running": "█", "gone": "▓", "failed": "▒"}
-_PLAIN = {"complete": "#", "running": "#", "gone": "+", "failed": "!"}
+_SIGNS = {"complete": "█", "running": "█", "deleted": "▓", "failed": "▒"}
+_PLAIN = {"complete": "#", "running": "#", "deleted": "+", "failed": "!"}
 _REST, _PLAIN_REST = "░", "."
 
 

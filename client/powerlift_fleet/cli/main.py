@@ -23,7 +23,7 @@ from powerlift_fleet.errors import (
 from powerlift_fleet.flows import new_batch_id
 from powerlift_fleet.wire import fleet_id
 
-STATES = ("refused", "creating", "running", "failed", "gone")
+STATES = ("refused", "creating", "running", "failed", "deleted")
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -25,7 +25,7 @@ CRAMPED = 110
 _INDENT = (0, 0, 0, 2)
 
 _COLOURS = {
-    "complete": "green", "running": "green", "gone": "dim green", "failed": "red", "": "dim",
+    "complete": "green", "running": "green", "deleted": "dim green", "failed": "red", "": "dim",
     "done": "bold green", "cancelled": "bold yellow", "refused": "red", "creating": "cyan",
     "ok": "green", "warning": "yellow", "fault": "bold red", "unknown": "magenta",
 }  # fmt: skip
@@ -73,10 +73,10 @@ def _fleet(
     if warnings:
         yield _section("What the plan warned of", _COLOURS["warning"])
         yield from (Padding(Text(line), _INDENT) for line in warnings)
-    places = list(words.places(status))
-    if len(places) > 1 or (places and failures):
+    placements = list(words.placements(status))
+    if len(placements) > 1 or (placements and failures):
         yield _section("Places")
-        yield Padding(_pairs(places, out), _INDENT)
+        yield Padding(_pairs(placements, out), _INDENT)
 
 
 def _title(status: Mapping[str, Any]) -> Text:
@@ -130,7 +130,7 @@ def machines_page(
     rows = [_machine(one, today) for one in machines]
     if out.width < (CRAMPED if any(row[-1] for row in rows) else NARROW):
         return Group(*(_block(row) for row in rows))
-    return _table(("VM", "state", "since", "trials", "errors", "place", "how it ended"), rows)
+    return _table(("VM", "state", "since", "trials", "errors", "placement", "how it ended"), rows)
 
 
 def _machine(one: Mapping[str, Any], today: datetime) -> list[Text]:
@@ -141,19 +141,19 @@ def _machine(one: Mapping[str, Any], today: datetime) -> list[Text]:
     trials, errors = words.work(one)
     return [
         Text(number), Text(state, _COLOURS.get(state, "")), Text(_ago(since, today)), Text(trials),
-        Text(errors, "red"), Text(words.place(one.get("place"))), Text(words.ending(one)),
+        Text(errors, "red"), Text(words.placement(one.get("placement"))), Text(words.ending(one)),
     ]  # fmt: skip
 
 
 def _block(row: list[Text]) -> RenderableType:
     """A VM where a table has no room: its state, then its place and work, then its end."""
-    number, state, ago, trials, errors, place, ending = row
+    number, state, ago, trials, errors, placement, ending = row
     first = Text("  ").join([Text.assemble(("VM ", "dim"), number), state, ago])
     if trials:
-        place = Text.assemble(place, ", ", trials, " trials")
+        placement = Text.assemble(placement, ", ", trials, " trials")
     if errors:
-        place = Text.assemble(place, ", ", errors, " with an error")
-    return Group(first, *(Padding(text, _INDENT) for text in (place, ending) if text))
+        placement = Text.assemble(placement, ", ", errors, " with an error")
+    return Group(first, *(Padding(text, _INDENT) for text in (placement, ending) if text))
 
 
 def list_page(fleets: Sequence[Mapping[str, Any]], out: Console) -> RenderableType:
@@ -202,8 +202,8 @@ def _ago(when: datetime | None, today: datetime) -> str:
 
 def plan_page(plan: Mapping[str, Any], out: Console) -> RenderableType:
     """A plan: its verdict, then its checks, the worst first."""
-    places = [clean(place, 120) for place in plan.get("places") or []]
-    known = [(count(int(plan.get("n_instances") or 0), "VM"), ", then ".join(places))]
+    placements = [clean(placement, 120) for placement in plan.get("placements") or []]
+    known = [(count(int(plan.get("n_instances") or 0), "VM"), ", then ".join(placements))]
     trials = plan.get("trials")
     if trials:
         known.append((count(trials["total"], "trial"), f"{trials['ready']:,} ready"))

@@ -49,8 +49,8 @@ def phase(status: Document) -> str:
 def machines(status: Document) -> Gauge:
     """The VMs that came up (running, or gone again) of those wanted."""
     told = status.get("machines") or {}
-    parts = {kind: _number(told, kind) for kind in ("running", "gone")}
-    shown = ("accepted", "running", "failed", "gone")
+    parts = {kind: _number(told, kind) for kind in ("running", "deleted")}
+    shown = ("accepted", "running", "failed", "deleted")
     return Gauge(parts, _number(told, "wanted"), _counts(told, shown))
 
 
@@ -117,13 +117,16 @@ def facts(
         yield "ended", relative(when, today)
 
 
-def places(status: Document) -> Iterator[tuple[str, str]]:
+def placements(status: Document) -> Iterator[tuple[str, str]]:
     """Each place, and what came of it."""
-    for one in status.get("places") or []:
+    for one in status.get("placements") or []:
         failed = (one.get("failed") or {}).items()
         codes = ", ".join(f"{number:,} {clean(code, 60)}" for code, number in failed)
         accepted = f"{count(_number(one, 'accepted'), 'VM')} accepted"
-        yield clean(one.get("place"), 120), f"{accepted}; failed: {codes}" if codes else accepted
+        yield (
+            clean(one.get("placement"), 120),
+            f"{accepted}; failed: {codes}" if codes else accepted,
+        )
 
 
 def reason(status: Document) -> Iterator[str]:
@@ -164,7 +167,7 @@ def warnings(status: Document) -> Iterator[str]:
         yield clean(text, LONGEST)
 
 
-def place(told: Document | None) -> str:
+def placement(told: Document | None) -> str:
     """A VM's place as the fleet's `places` have it: `eastus/1 Standard_D2s_v5`, `Spot` where it is."""
     if not told:
         return ""
@@ -179,7 +182,7 @@ def since(machine: Document) -> datetime | None:
         "creating": "created_at",
         "running": "running_at",
         "failed": "ended_at",
-        "gone": "gone_at",
+        "deleted": "deleted_at",
     }
     return moment(machine.get(names.get(str(machine.get("state")), "ended_at")))
 

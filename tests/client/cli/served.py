@@ -75,9 +75,16 @@ def fleet(text: str = "", **changes: Any) -> dict[str, Any]:
         "action": f"looked elsewhere{text}",
         "advice": f"Try later, or list more zones or fallbacks.{text}",
     }
-    counts = {"wanted": 10, "accepted": 11, "permitted": 9, "running": 8, "failed": 3, "gone": 0}
-    place = {
-        "place": f"eastus/1 Standard_D2s_v5{text}",
+    counts = {
+        "wanted": 10,
+        "accepted": 11,
+        "role_assigned": 9,
+        "running": 8,
+        "failed": 3,
+        "deleted": 0,
+    }
+    placement = {
+        "placement": f"eastus/1 Standard_D2s_v5{text}",
         "accepted": 4,
         "failed": {f"AllocationFailed{text}": 3},
     }
@@ -88,7 +95,10 @@ def fleet(text: str = "", **changes: Any) -> dict[str, Any]:
         "phase": "run",
         "machines": counts,
         "missing": {f"AllocationFailed{text}": 2},
-        "places": [place, {**place, "place": f"eastus/2 Standard_D2s_v5{text}", "failed": {}}],
+        "placements": [
+            placement,
+            {**placement, "placement": f"eastus/2 Standard_D2s_v5{text}", "failed": {}},
+        ],
         "trials": {"total": 1000, "ready": 572, "running": 8, "complete": 417, "error": 3},
         "failures": [{**failure, "count": 3}],
         "warnings": [f"7 of 10 VMs fit.{text}"],
@@ -128,16 +138,16 @@ def machine(ordinal: int, state: str, text: str = "", **changes: Any) -> dict[st
         "ordinal": ordinal,
         "name": f"powerlift-vm-7-{ordinal:04}",
         "runner_id": 70000 + ordinal,
-        "place": {**PLACE, "location": f"eastus{text}"},
+        "placement": {**PLACE, "location": f"eastus{text}"},
         "state": state,
         "attempt": 1,
         "replaces": None,
         "created_at": when(days=4),
-        "permitted_at": when(days=4),
+        "role_assigned_at": when(days=4),
         "running_at": when(days=3),
         "working_at": when(days=3),
-        "ended_at": when(days=2) if state in ("failed", "gone") else None,
-        "gone_at": when(days=1) if state == "gone" else None,
+        "ended_at": when(days=2) if state in ("failed", "deleted") else None,
+        "deleted_at": when(days=1) if state == "deleted" else None,
         "ended": None,
         "outcome": None,
         "trials": {"running": 1, "complete": 51, "error": 2},
@@ -156,7 +166,7 @@ def machines(text: str = "") -> dict[str, Any]:
         "machines": [
             machine(0, "running", text),
             machine(1, "failed", text, ended=why),
-            machine(2, "gone", text, replaces=1, outcome=f"all trials done{text}"),
+            machine(2, "deleted", text, replaces=1, outcome=f"all trials done{text}"),
             machine(3, "refused", text, ended=why, created_at=None, trials=None),
         ],
     }
@@ -168,5 +178,11 @@ def plan(text: str = "") -> dict[str, Any]:
         for name, state in (("sizes", "ok"), ("rights", "unknown"), ("quota", "warning"))
     ]
     trials = {"total": 20, "ready": 20, "running": 0, "complete": 0, "error": 0}
-    places = [f"eastus/1 Standard_D2s_v5{text}", f"westus Standard_D2s_v5{text}"]
-    return {"ok": True, "n_instances": 10, "places": places, "trials": trials, "checks": checks}
+    placements = [f"eastus/1 Standard_D2s_v5{text}", f"westus Standard_D2s_v5{text}"]
+    return {
+        "ok": True,
+        "n_instances": 10,
+        "placements": placements,
+        "trials": trials,
+        "checks": checks,
+    }

@@ -114,7 +114,7 @@ def test_a_vm_is_told_with_its_trials_its_end_and_whose_stead_it_took(friendly: 
     assert cells == [
         ["0", "running", "3 d ago", "53", "2", spot],
         ["1", "failed", "2 d ago", "53", "2", spot, evicted],
-        ["2 for 1", "gone", "1 d ago", "53", "2", spot, "all trials done"],
+        ["2 for 1", "deleted", "1 d ago", "53", "2", spot, "all trials done"],
         ["3", "refused", spot, evicted],
     ]
 
@@ -169,7 +169,7 @@ def test_markup_is_text(hostile: Command):
 
 def test_json_is_what_the_api_said_and_ascii(hostile: Command):
     done = hostile("machines", "fleet-7", "--json")
-    told = [machine["place"]["location"] for machine in json.loads(done.stdout)["machines"]]
+    told = [machine["placement"]["location"] for machine in json.loads(done.stdout)["machines"]]
     assert (told, done.stdout.isascii()) == ([f"eastus{HOSTILE}"] * 4, True)
 
 

@@ -12,7 +12,7 @@ from fleet.api.progress import machines, per_hour, price_of, progress, vm_hours
 from fleet.model.records import stored as record
 from fleet.store.trial_history import Course
 from fleet.store.vm_records import Known, Runner
-from tests.fleets import NOW, SIZE, later, machine, order, place
+from tests.fleets import NOW, SIZE, later, machine, order, placement
 
 PRICES = {"standard_d2s_v5": 0.1, "standard_d2s_v5 spot": 0.02, "westus2/standard_d2s_v5": 0.2}
 ZULU = "2026-01-01T00:00:00.000Z"
@@ -44,8 +44,8 @@ def test_what_the_database_has_is_newer_than_the_history():
 
 def test_but_not_where_it_could_not_be_reached():
     noted = record(machine(0, "creating"))
-    (one,) = machines(order(), [machine(0, "gone", gone_at=ZULU)], Known({0: noted}, {}))
-    assert (one["state"], one["gone_at"]) == ("gone", ZULU)
+    (one,) = machines(order(), [machine(0, "deleted", deleted_at=ZULU)], Known({0: noted}, {}))
+    assert (one["state"], one["deleted_at"]) == ("deleted", ZULU)
 
 
 def test_a_failure_counts_more_than_having_run():
@@ -70,8 +70,8 @@ def test_a_vm_has_its_own_words_and_trials():
 
 
 def test_a_record_of_the_release_before_has_no_times():
-    before = {name: value for name, value in machine(0).items() if name != "permitted_at"}
-    assert machines(order(), [before], None)[0]["permitted_at"] is None
+    before = {name: value for name, value in machine(0).items() if name != "role_assigned_at"}
+    assert machines(order(), [before], None)[0]["role_assigned_at"] is None
 
 
 def test_no_identity_is_shown():
@@ -126,7 +126,7 @@ def test_without_a_database_the_money_is_told():
     ("vm", "hours"),
     [
         ({}, 1.0),
-        ({"state": "gone", "gone_at": later(1800).isoformat()}, 0.5),
+        ({"state": "deleted", "deleted_at": later(1800).isoformat()}, 0.5),
         ({"state": "failed", "ended_at": later(900).isoformat()}, 0.25),
         ({"state": "refused", "created_at": ""}, 0.0),
     ],
@@ -137,23 +137,23 @@ def test_a_vm_costs_from_acceptance_to_its_end(vm: dict[str, Any], hours: float)
 
 
 def test_hours_are_told_by_place():
-    spot = {"place": place(priority="Spot")}
+    spot = {"placement": placement(priority="Spot")}
     assert [one["living"] for one in vm_hours(shown({}, {}, spot), NOW)] == [2, 1]
 
 
 def test_a_place_is_one_in_whatever_order_its_members_come():
     """PostgreSQL's jsonb keeps an order of its own."""
-    other = {"place": dict(reversed(place().items()))}
+    other = {"placement": dict(reversed(placement().items()))}
     assert [one["living"] for one in vm_hours(shown({}, other), NOW)] == [2]
 
 
 @pytest.mark.parametrize(
     ("where", "price"),
     [
-        (place(), 0.1),
-        (place(priority="Spot"), 0.02),
-        (place(location="westus2"), 0.2),
-        (place(vm_size="Standard_F2s_v2"), None),
+        (placement(), 0.1),
+        (placement(priority="Spot"), 0.02),
+        (placement(location="westus2"), 0.2),
+        (placement(vm_size="Standard_F2s_v2"), None),
     ],
     ids=["size", "spot", "location", "unknown"],
 )
@@ -162,7 +162,7 @@ def test_the_most_exact_price_counts(where: Any, price: float | None):
 
 
 def test_a_place_without_a_price_leaves_no_sum():
-    assert told(course([0, 3]), place=place(vm_size="Standard_F2s_v2"))["cost"] is None
+    assert told(course([0, 3]), placement=placement(vm_size="Standard_F2s_v2"))["cost"] is None
 
 
 def test_money_is_told_by_trial_and_to_the_end():

@@ -14,7 +14,7 @@ from fleet.azure.client import RoleAssignment
 from fleet.azure.owned_resources import KINDS, Kind, Leftover
 from fleet.azure.sweep import Fate, Origin, Standing, Survey, asked_about, decide, survey
 from fleet.model import names
-from tests.fleets import NOW, order, place
+from tests.fleets import NOW, order, placement
 
 SCOPE = "/subscriptions/s/resourceGroups/g"
 OURS, THEIRS = "us", "them"
@@ -32,7 +32,7 @@ def mine(**changes: Any) -> Any:
 def vm_of(order: Any, ordinal: int = 0, **tags: str) -> dict[str, Any]:
     """A VM in Azure's list, made of the very body that we send."""
     name = names.machine(order["batch_id"], ordinal)
-    body = bodies.machine(order, ordinal, place(), "nic", "data")
+    body = bodies.machine(order, ordinal, placement(), "nic", "data")
     body["tags"] |= tags
     body["properties"]["provisioningState"] = "Succeeded"
     return {**body, "name": name, "id": role_assignments.machine_id(order, name)}

@@ -8,8 +8,8 @@ import pytest
 
 from fleet.azure.errors import explain
 from fleet.model.placement import Block, block, choose, label, remember, tiers
-from fleet.model.records import Place
-from tests.fleets import NOW, SIZE, later, machine, order, place
+from fleet.model.records import Placement
+from tests.fleets import NOW, SIZE, later, machine, order, placement
 
 ZONES = ["1", "2", "3"]
 BIG = "Standard_D4s_v5"
@@ -24,7 +24,7 @@ FAMILY = QUOTA.format("standardDSv5Family Cores", "{}")
 REGION = QUOTA.format("Total Regional Cores", "Current Limit: 4")
 
 
-def after(code: str, where: Place, text: str = "", **changes: Any) -> list[Block]:
+def after(code: str, where: Placement, text: str = "", **changes: Any) -> list[Block]:
     return [block(where, explain(code, text), SIZES, NOW)]  # type: ignore[arg-type]
 
 
@@ -52,18 +52,18 @@ def test_no_place_is_named_twice():
 
 
 def test_vms_are_dealt_evenly_over_the_zones():
-    living = [machine(0, place=place("1")), machine(1, place=place("1"))]
+    living = [machine(0, placement=placement("1")), machine(1, placement=placement("1"))]
     chosen = choose(order(zones=ZONES), [], living, 4, NOW)
     assert sorted(str(one["zone"]) for one in chosen) == ["2", "2", "3", "3"]
 
 
 def test_the_size_changes_only_where_the_request_asks_for_it():
-    blocks = after("SkuNotAvailable", place())
+    blocks = after("SkuNotAvailable", placement())
     assert open_ones(blocks) == []
 
 
 def test_a_fallback_serves_when_the_place_before_is_closed():
-    blocks = after("SkuNotAvailable", place())
+    blocks = after("SkuNotAvailable", placement())
     assert open_ones(blocks, fallbacks=[{"vm_size": "Standard_F2s_v2"}]) == [
         "eastus Standard_F2s_v2"
     ]
@@ -85,15 +85,15 @@ def test_a_fallback_serves_when_the_place_before_is_closed():
 )
 def test_a_failure_closes_what_shares_its_cause(code: str, text: str, still_open: str):
     others = {
-        "2": place("2"),
-        "3": place("3"),
-        "big": place("1", vm_size=BIG),
-        "small": place("1", vm_size="Standard_D1"),
-        "other": place("1", vm_size="Standard_F2s_v2"),
-        "west": place("1", location="westus2"),
-        "spot": place("1", priority="Spot"),
+        "2": placement("2"),
+        "3": placement("3"),
+        "big": placement("1", vm_size=BIG),
+        "small": placement("1", vm_size="Standard_D1"),
+        "other": placement("1", vm_size="Standard_F2s_v2"),
+        "west": placement("1", location="westus2"),
+        "spot": placement("1", priority="Spot"),
     }
-    blocks = after(code, place("1"), text)
+    blocks = after(code, placement("1"), text)
     found = {
         name
         for name, one in others.items()
@@ -107,19 +107,22 @@ def test_a_failure_closes_what_shares_its_cause(code: str, text: str, still_open
 
 
 def test_a_place_is_open_again_after_its_cool_down():
-    blocks = after("SkuNotAvailable", place())
+    blocks = after("SkuNotAvailable", placement())
     chosen = choose(order(), blocks, [], 1, later(3600))
     assert [label(one) for one in chosen] == [f"eastus {SIZE}"]
 
 
 def test_a_repeated_failure_is_remembered_once():
-    (first,), (second,) = after("SkuNotAvailable", place()), after("SkuNotAvailable", place())
+    (first,), (second,) = (
+        after("SkuNotAvailable", placement()),
+        after("SkuNotAvailable", placement()),
+    )
     assert remember([first], second) == [second]
 
 
 def test_with_no_place_open_the_longest_untried_is_tried_by_one_vm():
     blocks = [
-        block(place(zone), explain("ZonalAllocationFailed", ""), {}, later(at))
+        block(placement(zone), explain("ZonalAllocationFailed", ""), {}, later(at))
         for zone, at in (("1", 20), ("2", 10), ("3", 30))
     ]
     asked = order(zones=ZONES)
@@ -127,11 +130,11 @@ def test_with_no_place_open_the_longest_untried_is_tried_by_one_vm():
 
 
 def test_where_a_vm_is_on_trial_no_other_is_tried():
-    blocks = after("ZonalAllocationFailed", place("1"))
-    living = [machine(0, place=place("1"))]
+    blocks = after("ZonalAllocationFailed", placement("1"))
+    living = [machine(0, placement=placement("1"))]
     assert choose(order(zones=["1"], sizes=SIZES), blocks, living, 5, NOW) == []
 
 
 def test_what_a_quota_forbids_is_not_tried():
-    blocks = after("OperationNotAllowed", place(), REGION)
+    blocks = after("OperationNotAllowed", placement(), REGION)
     assert open_ones(blocks, 5) == []

@@ -14,7 +14,7 @@ from fleet.model.placement import choose
 from fleet.model.records import Failure
 from fleet.model.state import ATTEMPTS, BURST, OUTAGE, FleetState
 from fleet.model.status import custom_status, missing
-from tests.fleets import NOW, fleet_of, later, machine, order, place
+from tests.fleets import NOW, fleet_of, later, machine, order, placement
 
 NO_ANSWER: Failure = {**failure("ConnectionFailed", "no answer", "retry", ""), "passing": True}
 NO_ROOM = explain("AllocationFailed", "Allocation failed.")
@@ -31,7 +31,7 @@ def wanting(count: int, **changes: Any) -> FleetState:
 def failing(fleet: FleetState, *reasons: Failure) -> FleetState:
     """One VM after the other is accepted and fails a second later, each in the stead of the last."""
     for turn, reason in enumerate(reasons):
-        (assignment,) = fleet.assign([place()])
+        (assignment,) = fleet.assign([placement()])
         made = {"created_at": later(turn + 0.5).isoformat()}
         fleet.accept({**machine(assignment["ordinal"]), **assignment, **made})
         fleet.mark_deleting([assignment["ordinal"]])
@@ -41,7 +41,7 @@ def failing(fleet: FleetState, *reasons: Failure) -> FleetState:
 
 def together(fleet: FleetState, count: int, reason: Failure) -> FleetState:
     """Some VMs are accepted at once, and all fail a minute later."""
-    assignments = fleet.assign([place()] * count)
+    assignments = fleet.assign([placement()] * count)
     for assignment in assignments:
         fleet.accept({**machine(assignment["ordinal"]), **assignment})
     for assignment in assignments:
@@ -70,7 +70,7 @@ def test_a_vm_that_two_lists_miss_is_gone():
     fleet = fleet_of("running")
     fleet.see({}, {})
     fleet.see({}, {})
-    assert (states_of(fleet), fleet.unreleased) == (["gone"], [0])
+    assert (states_of(fleet), fleet.unreleased) == (["deleted"], [0])
 
 
 def test_a_vm_that_a_list_shows_again_was_never_gone():
@@ -98,7 +98,7 @@ def test_a_vm_that_runs_is_not_failed_by_an_update():
 def test_a_vm_that_was_refused_and_is_there_all_the_same_is_unwanted():
     fleet = fleet_of()
     fleet.fresh = 1
-    (assignment,) = fleet.assign([place()])
+    (assignment,) = fleet.assign([placement()])
     fleet.refuse(assignment, NO_ROOM, NOW)
     assert fleet.see({"Creating": [0]}, {}).unwanted == [0]
 
@@ -133,7 +133,7 @@ def test_an_identity_is_learned():
 
 
 def test_it_survives_a_new_history():
-    fleet = fleet_of("running", "gone")
+    fleet = fleet_of("running", "deleted")
     fleet.note(failure("AllocationFailed", "no room", "fail_machine", "wait"), "gave it up")
     again = FleetState.read(json.loads(json.dumps(fleet.write())))
     assert again == fleet
@@ -168,7 +168,7 @@ def test_without_an_answer_trials_are_assumed_to_be_left():
 
 def test_a_vm_stands_in_for_one_that_found_no_room():
     fleet = failing(wanting(1), NO_ROOM)
-    (assignment,) = fleet.assign([place("2")])
+    (assignment,) = fleet.assign([placement("2")])
     assert (assignment["ordinal"], assignment["replaces"], assignment["attempt"]) == (1, 0, 1)
 
 
@@ -203,9 +203,9 @@ def test_what_it_could_have_known_does():
 
 
 def test_a_vm_that_ran_and_was_lost_costs_nothing():
-    fleet = fleet_of("gone")
+    fleet = fleet_of("deleted")
     fleet.machines[0]["attempt"] = 5
-    fleet.fail(0, explain("VmLost", "gone"), NOW, ran=True)
+    fleet.fail(0, explain("VmLost", "deleted"), NOW, ran=True)
     assert (fleet.in_vain, fleet.openings[0]["attempt"]) == (0, 1)
 
 
@@ -250,7 +250,7 @@ def test_every_vm_that_is_missing_is_explained():
 
 def test_throttling_is_no_failure_of_a_vm():
     fleet = wanting(1)
-    (assignment,) = fleet.assign([place()])
+    (assignment,) = fleet.assign([placement()])
     wait = failure("TooManyRequests", "slow", "wait", "", 90.0)
     fleet.refuse(assignment, wait, NOW)
     assert (fleet.machines, fleet.resend(5), fleet.held_for(NOW)) == ({}, [assignment], 90.0)
@@ -258,14 +258,14 @@ def test_throttling_is_no_failure_of_a_vm():
 
 def test_a_fault_of_azures_is_none_of_a_vm_either():
     fleet = wanting(1)
-    (assignment,) = fleet.assign([place()])
+    (assignment,) = fleet.assign([placement()])
     fleet.refuse(assignment, NO_ANSWER, NOW)
     assert (fleet.machines, fleet.resend(5), fleet.held_for(NOW)) == ({}, [assignment], 10.0)
 
 
 def test_unless_it_goes_on_and_on():
     fleet = wanting(1)
-    (assignment,) = fleet.assign([place()])
+    (assignment,) = fleet.assign([placement()])
     fleet.refuse(assignment, NO_ANSWER, NOW)
     fleet.refuse(assignment, NO_ANSWER, later(OUTAGE.total_seconds() + 1))
     assert fleet.machines[0]["ended"]["code"] == "ConnectionFailed"  # type: ignore[index]
@@ -301,20 +301,21 @@ def test_an_ordinal_with_a_nic_is_used_first_in_its_location_only():
     fleet.to_prepare("eastus", 1)
     fleet.prepared[0]["made"] = True
     ordinals = [
-        one["ordinal"] for one in fleet.assign([place(location="westus2"), place(), place()])
+        one["ordinal"]
+        for one in fleet.assign([placement(location="westus2"), placement(), placement()])
     ]
     assert ordinals == [1, 0, 2]
 
 
 def test_no_more_nics_are_prepared_than_vms_are_wanted():
     fleet = wanting(3)
-    fleet.assign([place()])
+    fleet.assign([placement()])
     assert len(fleet.to_prepare("eastus", 20)) == 2
 
 
 def test_an_assignment_that_was_not_sent_keeps_its_nic():
     fleet = wanting(1)
-    (assignment,) = fleet.assign([place("1")])
+    (assignment,) = fleet.assign([placement("1")])
     fleet.take_back(assignment, has_nic=True)
     assert (fleet.fresh, fleet.with_nic()) == (1, {0})
 
@@ -357,8 +358,8 @@ def test_one_that_was_accepted_before_does_not():
 
 def test_the_status_tells_attempts_by_place_and_code():
     fleet = failing(wanting(2), NO_ROOM, NO_ROOM)
-    assert custom_status(fleet)["places"] == [
-        {"place": "eastus Standard_D2s_v5", "accepted": 2, "failed": {"AllocationFailed": 2}}
+    assert custom_status(fleet)["placements"] == [
+        {"placement": "eastus Standard_D2s_v5", "accepted": 2, "failed": {"AllocationFailed": 2}}
     ]
 
 

@@ -12,15 +12,15 @@ from fleet.model.failure import failure
 from fleet.model.placement import block
 from fleet.model.state import FleetState
 from fleet.model.status import LONGEST, custom_status, why_no_more
-from tests.fleets import NOW, fleet_of, later, order, place
+from tests.fleets import NOW, fleet_of, later, order, placement
 
 
 def crowded(
-    places: int = 40, codes: int = 5, warnings: int = 30, failures: int = 100
+    placements: int = 40, codes: int = 5, warnings: int = 30, failures: int = 100
 ) -> FleetState:
     """A fleet that has met a lot, in many words; what came first was most frequent."""
     fleet = fleet_of("running", created_at="2026-01-01T00:00:00.000000Z")
-    for at in range(places):
+    for at in range(placements):
         failed = {f"SomeCodeOfAzures{code:03}": 5 for code in range(codes)}
         label = f"eastus{at}/1 Standard_D2s_v5 Spot"
         fleet.tallies[label] = {"accepted": 7, "failed": failed}
@@ -42,8 +42,8 @@ def size(shown: dict[str, Any]) -> int:
     [
         crowded(),
         crowded(codes=3000),
-        crowded(places=1, warnings=1, failures=1),
-        crowded(places=0, warnings=0),
+        crowded(placements=1, warnings=1, failures=1),
+        crowded(placements=0, warnings=0),
     ],
     ids=["much of all", "many codes", "one of each", "failures alone"],
 )
@@ -60,12 +60,12 @@ def test_the_words_are_cut_where_nothing_is_left_to_drop():
 
 def test_one_of_each_part_stays():
     shown = custom_status(crowded(codes=3000))
-    assert [len(shown[part]) > 0 for part in ("warnings", "places", "failures")] == [True] * 3
+    assert [len(shown[part]) > 0 for part in ("warnings", "placements", "failures")] == [True] * 3
 
 
 def test_warnings_go_before_places_and_places_before_failures():
     shown = custom_status(crowded())
-    lengths = [len(shown[part]) for part in ("warnings", "places", "failures")]
+    lengths = [len(shown[part]) for part in ("warnings", "placements", "failures")]
     assert (lengths[0], lengths[2]) == (1, 8)
 
 
@@ -101,7 +101,7 @@ def test_the_latest_refusal_says_why_no_more_are_asked_for():
     fleet = fleet_of("running")
     for seconds, code in ((0, "SkuNotAvailable"), (900, "AllocationFailed"), (60, "SpotEvicted")):
         why = {**failure(code, "", "move", ""), "scope": "location", "cool_down": 60.0}
-        fleet.blocks.append(block(place(), why, order()["sizes"], later(seconds)))  # type: ignore[arg-type]
+        fleet.blocks.append(block(placement(), why, order()["sizes"], later(seconds)))  # type: ignore[arg-type]
     assert (fleet.blocks[0]["since"], why_no_more(fleet)) == (NOW.isoformat(), "AllocationFailed")
 
 
@@ -110,7 +110,7 @@ def instance(state: str, phase: str = "run", **changes: Any) -> dict[str, Any]:
     usual = {
         "runtimeStatus": state,
         "instanceId": "fleet-7",
-        "input": dict(order(watch_seconds=30.0)),
+        "input": dict(order(run_poll_seconds=30.0)),
         "output": None,
         "customStatus": {"phase": phase, "waves": 3},
     }
@@ -136,7 +136,7 @@ def test_a_fleet_without_news_says_for_how_long(
 
 
 def test_a_fleet_with_longer_ticks_is_silent_for_longer():
-    slow = instance("Running", input=dict(order(watch_seconds=300.0)))
+    slow = instance("Running", input=dict(order(run_poll_seconds=300.0)))
     assert [no_news(slow, later(seconds)) for seconds in (330, 331)] == [None, 331]
 
 

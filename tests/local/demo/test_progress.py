@@ -9,13 +9,20 @@ from local.demo.progress import Bar, display, line, machines, trials
 
 
 def status(phase: str = "run", **parts: Any) -> dict[str, Any]:
-    counts = {"wanted": 4, "accepted": 4, "permitted": 4, "running": 3, "failed": 0, "gone": 1}
+    counts = {
+        "wanted": 4,
+        "accepted": 4,
+        "role_assigned": 4,
+        "running": 3,
+        "failed": 0,
+        "deleted": 1,
+    }
     done = {"total": 24, "ready": 10, "running": 3, "complete": 10, "error": 1}
     return {"phase": phase, "machines": counts, "trials": done, **parts}
 
 
 def test_a_vm_counts_once_it_runs_or_is_gone_again() -> None:
-    assert machines(status()) == Bar(4, 4, "4 accepted, 3 running, 1 gone")
+    assert machines(status()) == Bar(4, 4, "4 accepted, 3 running, 1 deleted")
 
 
 def test_a_trial_counts_once_it_ended_well_or_not() -> None:
@@ -28,7 +35,7 @@ def test_trials_are_unknown_before_the_app_has_looked() -> None:
 
 def test_a_line_names_the_phase_and_both_counts() -> None:
     assert line(status()) == (
-        "run           VMs 4/4 (4 accepted, 3 running, 1 gone)"
+        "run           VMs 4/4 (4 accepted, 3 running, 1 deleted)"
         "  trials 11/24 (10 ready, 3 running, 1 error)"
     )
 
