@@ -30,7 +30,7 @@ async def plan_fleet(task: Json) -> Json:
     connection, uri = opened(order)
     plan = await make_plan(connection, uri, order)
     if not plan["faults"]:
-        await asyncio.to_thread(schema.migrate, uri)
+        await asyncio.to_thread(schema.migrate, uri, schema.BENCHMARK)
     _tell(plan)
     key = order["ssh_public_key"] or _public_key()
     return {

@@ -296,7 +296,7 @@ def test_the_log_tells_each_event_of_a_fleet_once(watched: Watched):
     told = events(watched.log, f"fleet-{WATCHED}")
     once = {name: told[name] for name in told if name.startswith(("vm.", "fleet."))}
     assert once == {
-        "fleet.asked": 1,
+        "fleet.submitted": 1,
         "fleet.planned": 1,
         "fleet.cancelled": 1,
         "fleet.ended": 1,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fleet import telemetry
 from fleet.api.status import ALIVE, order_in
 from fleet.model import names
+from fleet.settings import Settings
+from fleet.store import fleets
+from fleet.store.database import DatabaseUnreachable
 from triggers.durable_client import (
     MARK_CANCELLED,
     TEARDOWN_FLEET,
@@ -14,6 +19,7 @@ from triggers.durable_client import (
     is_alive,
     start_unless_running,
 )
+from triggers.lease import lease
 
 
 async def cancel(client: Any, instance: str) -> bool:
@@ -23,14 +29,33 @@ async def cancel(client: Any, instance: str) -> bool:
         return False
     order = order_in(status["input"])
     telemetry.LOG.info("Cancelled", extra={"event": "fleet.cancelled", "fleet": instance})
-    if status["runtimeStatus"] in ALIVE:
-        # The mark first: an event can be lost, and the fleet then looks for the mark.
-        await start_unless_running(client, MARK_CANCELLED, names.cancel_id(order["batch_id"]), {})
-        if await _raise_cancel(client, instance):
-            return True
-    task = {"order": order, "keep_machines": False}
-    await start_unless_running(client, TEARDOWN_FLEET, names.teardown_id(order["batch_id"]), task)
+    async with _alone(order["batch_id"]):
+        if status["runtimeStatus"] in ALIVE:
+            # The mark first: an event can be lost, and the fleet then looks for the mark.
+            mark = names.cancel_id(order["batch_id"])
+            await start_unless_running(client, MARK_CANCELLED, mark, {})
+            if await _raise_cancel(client, instance):
+                return True
+        task = {"order": order, "keep_machines": False}
+        teardown = names.teardown_id(order["batch_id"])
+        await start_unless_running(client, TEARDOWN_FLEET, teardown, task)
     return True
+
+
+@asynccontextmanager
+async def _alone(batch_id: int) -> AsyncIterator[None]:
+    """Hold the fleet's lease, so that two requests at once start one teardown.
+
+    Without the database the fleet is cancelled all the same: VMs cost money, and a teardown that
+    replaces another one deletes what is left.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(lease(Settings.read().database_uri, batch_id))
+        except (DatabaseUnreachable, fleets.LeaseHeld) as error:
+            text, extra = "Cancelled without its lease: %s", {"event": "fleet.cancelled"}
+            telemetry.LOG.warning(text, error, extra=extra)
+        yield
 
 
 async def _raise_cancel(client: Any, instance: str) -> bool:

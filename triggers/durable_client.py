@@ -54,15 +54,9 @@ def as_json(status: Any) -> dict[str, Any]:
 async def start_unless_running(
     client: Any, orchestrator: str, instance: str, task: Mapping[str, Any]
 ) -> None:
-    """Start an instance, unless it is under way."""
-    if await is_alive(client, instance):
-        return
-    try:
-        await client.start_new(orchestrator, instance, task)
-    except Exception:
-        # Perhaps somebody has started it between our look and our start: the host refuses two. That
-        # one may have ended meanwhile, as a mark does at once.
-        if not await is_alive(client, instance):
+    """Start an instance, unless one of this id is under way. The caller holds the fleet's lease."""
+    if not await is_alive(client, instance):
+        with task_hub():
             await client.start_new(orchestrator, instance, task)
 
 

@@ -28,7 +28,10 @@ from fleet.model import names
 from fleet.secrets import SealBroken
 from fleet.settings import Settings, SettingsError
 from fleet.store import vm_logs
-from triggers import cancellation, durable_client, queries, submission
+from fleet.store.database import DatabaseUnreachable
+from fleet.store.fleets import LeaseHeld, TakenError
+from triggers import callers, cancellation, durable_client, queries, submission
+from triggers.durable_client import TaskHubUnavailable
 
 bp = df.Blueprint()
 
@@ -45,18 +48,23 @@ NO_BODY = (
     "drops a body without one (Transfer-Encoding: chunked)."
 )
 
-REFUSALS = (RequestRefused, submission.BatchTaken, SettingsError, SealBroken)
+REFUSALS = (RequestRefused, TakenError, SettingsError, SealBroken)
 """What a submission raises for a request that it refuses."""
+
+OUTAGES = (TaskHubUnavailable, DatabaseUnreachable, LeaseHeld)
+"""What may pass in seconds: the same request can then succeed."""
+RETRY_AFTER = 5
 
 
 @bp.function_name("submit_fleet")
 @bp.route(route="fleets", methods=["POST"])
 @bp.durable_client_input(client_name="client")
 async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
-    """202 with Location for a new fleet; 200 for a repeat of the same batch; 400, 409, 413."""
+    """202 with Location for a new fleet; 200 for a repeat of the same request; 400, 409, 413, 503."""
     try:
-        accepted = await submission.submit(client, _body(req), req.headers.get("Idempotency-Key"))
-    except REFUSALS as error:
+        key = req.headers.get("Idempotency-Key")
+        accepted = await submission.submit(client, _body(req), callers.of_request(req), key)
+    except (*REFUSALS, *OUTAGES) as error:
         return _refused(error)
     links = _links(req, accepted.id)
     body: Submitted = {"id": accepted.id, "batch_id": accepted.batch_id, "links": links}
@@ -204,15 +212,22 @@ def _links(req: func.HttpRequest, fleet_id: str) -> Links:
 
 
 def _refused(error: Exception) -> func.HttpResponse:
-    if isinstance(error, (RequestRefused, submission.BatchTaken)):
+    if isinstance(error, (RequestRefused, TakenError)):
         telemetry.LOG.info("A request is refused: %s", error, extra={"event": "request.refused"})
     match error:
         case strict_json.TooLarge():
             return _problem(413, "The body is too large", error.faults[0]["detail"])
         case RequestRefused():
             return _problem(400, "The request cannot be a fleet", str(error), error.faults)
-        case submission.BatchTaken():
-            return _problem(409, "The batch id is taken", str(error))
+        case TakenError():
+            return _problem(409, "Already in use", str(error))
+        case TaskHubUnavailable() | DatabaseUnreachable() | LeaseHeld():
+            extra = {"event": "request.delayed"}
+            telemetry.LOG.warning("A request must be repeated: %s", error, extra=extra)
+            detail = f"{error} Nothing was started. Repeat the request in {RETRY_AFTER} seconds."
+            answer = _problem(503, "Not available now", detail)
+            answer.headers["Retry-After"] = str(RETRY_AFTER)
+            return answer
     telemetry.LOG.error(SETTINGS_FAULT, error, extra={"event": "app.settings"})
     return _problem(503, "The app is not set up", str(error))
 

@@ -18,7 +18,8 @@ from fleet.api.request import RequestRefused
 from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
 from fleet.store.database import DatabaseUnreachable
-from triggers import submission
+from fleet.store.fleets import LeaseHeld, TakenError
+from triggers import callers, submission
 from triggers.durable_client import TaskHubUnavailable
 
 bp = df.Blueprint()
@@ -26,10 +27,10 @@ bp = df.Blueprint()
 # Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 
-REFUSALS = (RequestRefused, submission.BatchTaken)
+REFUSALS = (RequestRefused, TakenError)
 """What can never be a fleet."""
 
-OUTAGES = (TaskHubUnavailable, DatabaseUnreachable, SettingsError, SealBroken)
+OUTAGES = (TaskHubUnavailable, DatabaseUnreachable, LeaseHeld, SettingsError, SealBroken)
 """What may pass, in a minute or in hours: the message is retried for as long as it lives."""
 
 TRIES = 5
@@ -56,7 +57,9 @@ async def submit_fleet_from_queue(
     content = message.get_body()
     body, encoded = _decoded(content)
     try:
-        accepted = await submission.submit(client, strict_json.read(body), message.id)
+        accepted = await submission.submit(
+            client, strict_json.read(body), callers.QUEUE, message.id
+        )
     except REFUSALS as refused:
         told = (message.id, QUEUE, refused)
         extra = {"event": "request.refused"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +17,10 @@ from fleet.model import names
 from fleet.preflight.plan import preview
 from fleet.secrets import Seal
 from fleet.settings import Settings
-from triggers.durable_client import RUN_FLEET, TaskHubUnavailable, find, task_hub
-
-
-class BatchTaken(Exception):
-    """The batch id already names a fleet that was asked for in other words."""
-
-    def __init__(self, batch_id: int) -> None:
-        super().__init__(
-            f"Batch {batch_id} is another request's. Repeat that request as it was, or leave "
-            "batch_id out to get a new one."
-        )
+from fleet.store import fleets
+from triggers.callers import Caller
+from triggers.durable_client import RUN_FLEET, find, task_hub
+from triggers.lease import lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +32,59 @@ class Accepted:
     created: bool
 
 
-async def submit(client: Any, document: Any, idempotency_key: str | None) -> Accepted:
-    """Start the fleet that a request asks for, unless it is there already.
+async def submit(
+    client: Any, document: Any, caller: Caller, idempotency_key: str | None
+) -> Accepted:
+    """Start the fleet that a request asks for, unless an equal request has started it.
 
-    Raises RequestRefused (with every fault), BatchTaken, SettingsError, SealBroken, TaskHubUnavailable.
+    Raises RequestRefused (with every fault), TakenError, SettingsError, SealBroken, and what may pass:
+    TaskHubUnavailable, DatabaseUnreachable, LeaseHeld.
     """
     request = parse(document)
     settings = Settings.read()
     _complete(request, settings)
-    batch_id = chosen_batch(request, idempotency_key)
-    instance = names.instance_id(batch_id)
     seal = Seal(settings.sealing_keys)
-    fingerprints = seal.fingerprints(_plain(request, batch_id))
-    if await _repeats(client, instance, batch_id, fingerprints):
-        return Accepted(instance, batch_id, created=False)
-    order = order_of(request, settings, batch_id)
+    callers, fingerprints = caller.digests(seal), seal.fingerprints(_plain(request))
+    submission = fleets.Submission(
+        batch_id=chosen_batch(request, callers[-1], idempotency_key),
+        callers=callers,
+        idempotency_key=idempotency_key,
+        fingerprints=fingerprints,
+        name=request.name,
+        experiment_id=request.experiment_id,
+        n_instances=request.n_instances,
+    )
+    claim = await asyncio.to_thread(fleets.claim, settings.database_uri, submission)
+    instance = names.instance_id(claim.batch_id)
+    if claim.started:
+        return Accepted(instance, claim.batch_id, created=False)
+    order = order_of(request, settings, claim.batch_id)
     order |= {"sealed": seal.close(_secrets(request)), "fingerprint": fingerprints[0]}
-    try:
+    async with lease(settings.database_uri, claim.batch_id) as held:
+        if held is None or held.started:
+            return Accepted(instance, claim.batch_id, created=False)
+        created = await _start(client, instance, order, fingerprints)
+        held.mark_started()
+    if created:
+        extra = {"event": "fleet.submitted", "fleet": instance}
+        text = "Submitted: %d VMs for experiment %d"
+        telemetry.LOG.info(text, request.n_instances, request.experiment_id, extra=extra)
+    return Accepted(instance, claim.batch_id, created)
+
+
+async def _start(client: Any, instance: str, order: Any, fingerprints: Sequence[str]) -> bool:
+    """Start a fleet's orchestration. False where it exists: a host died before it could note that.
+
+    Raises TakenError, TaskHubUnavailable.
+    """
+    status = await find(client, instance)
+    if status is None:
         with task_hub():
             await client.start_new(RUN_FLEET, instance, order)
-    except TaskHubUnavailable:
-        # Somebody else may have started it between our look and our start: the host refuses two.
-        if await _repeats(client, instance, batch_id, fingerprints):
-            return Accepted(instance, batch_id, created=False)
-        raise
-    extra = {"event": "fleet.asked", "fleet": instance}
-    text, told = "Asked for %d VMs for experiment %d", (request.n_instances, request.experiment_id)
-    telemetry.LOG.info(text, *told, extra=extra)
-    return Accepted(instance, batch_id, created=True)
+        return True
+    if order_in(status["input"])["fingerprint"] not in fingerprints:
+        raise fleets.TakenError(f"{instance} was already started by a different request.")
+    return False
 
 
 async def plan(document: Any) -> Plan:
@@ -75,28 +95,17 @@ async def plan(document: Any) -> Plan:
     request = parse(document)
     settings = Settings.read()
     _complete(request, settings)
-    order: Any = order_of(request, settings, chosen_batch(request, None))
+    order: Any = order_of(request, settings, chosen_batch(request, "", None))
     secrets = _secrets(request)
     connection = connect(order, settings, secrets.get("client_secret"))
-    uri = secrets.get("uri") or settings.database_uri or ""
+    uri = secrets.get("uri") or settings.database_uri
     return await preview(connection, uri, order)
 
 
-async def _repeats(client: Any, instance: str, batch_id: int, fingerprints: list[str]) -> bool:
-    """Whether the fleet is there already. Raises BatchTaken when it is another request's."""
-    status = await find(client, instance)
-    if status is None:
-        return False
-    if order_in(status["input"])["fingerprint"] not in fingerprints:
-        raise BatchTaken(batch_id)
-    return True
-
-
 def _complete(request: FleetRequest, settings: Settings) -> None:
-    """Refuse what neither the request nor the settings say."""
+    """Refuse a request that lacks what the settings lack too."""
     account = request.azure_json
     needed = [
-        ("/uri", request.uri or settings.database_uri, "POWERLIFT_DB_URI"),
         (
             "/azure_json/subscription_id",
             account.subscription_id or settings.subscription_id,
@@ -109,7 +118,7 @@ def _complete(request: FleetRequest, settings: Settings) -> None:
         ),
     ]
     faults = [
-        Fault(pointer, f"Neither the request nor the setting {setting} says this.")
+        Fault(pointer, f"Required: set it in the request or in {setting}.")
         for pointer, value, setting in needed
         if not value
     ]
@@ -124,6 +133,6 @@ def _secrets(request: FleetRequest) -> dict[str, str]:
     return {name: value.get_secret_value() for name, value in secrets.items() if value}
 
 
-def _plain(request: FleetRequest, batch_id: int) -> dict[str, Any]:
-    """The whole request, secrets included, for its fingerprint alone."""
-    return {**request.model_dump(mode="json"), **_secrets(request), "batch_id": batch_id}
+def _plain(request: FleetRequest) -> dict[str, Any]:
+    """The request with its secrets, for its fingerprint alone. The batch id is compared by itself."""
+    return {**request.model_dump(mode="json", exclude={"batch_id"}), **_secrets(request)}

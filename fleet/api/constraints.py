@@ -81,9 +81,16 @@ TAG_KEYS: dict[str, Any] = {
     "not": {"pattern": r"^\s*[Pp][Oo][Ww][Ee][Rr][Ll][Ii][Ff][Tt]-"},
 }
 """Of the names in `tags`."""
+NAME: dict[str, Any] = {"not": {"pattern": r"^(latest$|fleet-)"}}
+"""Of `name`."""
 _NO_LOCATION = {"properties": {"location": {"type": "null"}}}
 
 RULES = (
+    Rule(
+        "/name",
+        "`latest` and names that begin with `fleet-` are reserved.",
+        lambda asked: re.match(NAME["not"]["pattern"], str(asked.get("name"))) is not None,
+    ),
     Rule(
         "/azure_json/client_secret",
         "A client secret needs tenant_id and client_id beside it.",

@@ -72,6 +72,9 @@ PublicKey = Annotated[
     ),
 ]
 TagValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=256)]
+FleetName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)
+]
 Location = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}$")]
 Zone = Literal["1", "2", "3"]
 Priority = Literal["Regular", "Spot"]
@@ -197,6 +200,13 @@ class FleetRequest(BaseModel):
         description="The idempotency key, in the names of all resources. Default: derived from the "
         "header Idempotency-Key, else random. Ids above 2^53 are rounded by some JSON readers.",
     )
+    name: FleetName | None = Field(
+        None,
+        description="A name that may be used wherever a fleet's id goes: lower-case letters, digits and "
+        "hyphens, first a letter. Unique among fleets that have not ended. `latest` and names that "
+        "begin with `fleet-` are reserved.",
+        json_schema_extra=constraints.NAME,
+    )
 
     client_principal_id: Guid | None = Field(
         None,
@@ -276,14 +286,14 @@ def parse(document: Any) -> FleetRequest:
     return request
 
 
-def chosen_batch(request: FleetRequest, idempotency_key: str | None) -> int:
-    """The request's batch id, else one derived from the key, else a random one."""
+def chosen_batch(request: FleetRequest, caller: str, idempotency_key: str | None) -> int:
+    """The request's batch id, else one derived from caller and key, else a random one."""
     if request.batch_id is not None:
         return request.batch_id
     if idempotency_key:
-        # A header may hold any bytes; those that are no UTF-8 come as half surrogate pairs.
-        digest = hashlib.sha256(idempotency_key.encode(errors="surrogatepass")).digest()
-        return int.from_bytes(digest[:8], "big") >> (64 - BATCH_BITS)
+        # A header may hold any bytes; those that are not UTF-8 come as half surrogate pairs.
+        text = f"{caller} {idempotency_key}".encode(errors="surrogatepass")
+        return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> (64 - BATCH_BITS)
     return secrets.randbits(BATCH_BITS)
 
 

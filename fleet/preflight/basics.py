@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fleet.preflight.finding import Finding, unseen
 from fleet.preflight.inventory import Missing, Survey
 from fleet.store.database import DatabaseUnreachable
-from fleet.store.schema import LATEST, SchemaTooNew
+from fleet.store.schema import BENCHMARK, SchemaTooNew
 
 
 def resource_group(survey: Survey) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def schema(survey: Survey) -> Iterator[Finding]:
     """What a newer build of the app has migrated, this one must not write to."""
     seen = survey.schema
     if not isinstance(seen, Missing):
-        text = f"The app's tables in the database have version {seen}; this build uses {LATEST}"
+        text = f"The app's tables have version {seen}; this build uses {BENCHMARK.latest}"
         yield Finding("ok", text)
     elif isinstance(seen.error, SchemaTooNew):
         yield _fault(seen)

@@ -170,7 +170,7 @@ async def take(connection: Azure, uri: str, order: Order) -> Survey:
         asyncio.gather(
             _look(asyncio.to_thread(trials.count, uri, order["experiment_id"])),
             _look(asyncio.to_thread(vm_records.neighbour, uri, order)),
-            _look(asyncio.to_thread(schema.version, uri)),
+            _look(asyncio.to_thread(schema.version, uri, schema.BENCHMARK)),
         ),
     )
     counted, neighbour, version = database

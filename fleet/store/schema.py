@@ -1,7 +1,9 @@
-"""The app's tables in a benchmark's database: numbered migrations, each applied once."""
+"""The app's tables: numbered migrations, each applied once, in the app's own database and in those of
+the benchmarks. The two may be one database."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,26 @@ from fleet.model.failure import DescribedError
 from fleet.store.database import ANSWER_PATIENCE, connected, may, rows
 
 _FOLDER = Path(__file__).with_name("migrations")
-_MIGRATIONS = sorted((_FOLDER / "benchmark").glob("*.sql"))
-LATEST = len(_MIGRATIONS)
-"""The version of the tables that this build uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of one kind of database, made by the migrations in the folder of this name."""
+
+    name: str
+
+    @property
+    def migrations(self) -> list[Path]:
+        return sorted((_FOLDER / self.name).glob("*.sql"))
+
+    @property
+    def latest(self) -> int:
+        """The version that this build uses."""
+        return len(self.migrations)
+
+
+APP = Tables("app")
+BENCHMARK = Tables("benchmark")
 
 
 class SchemaTooNew(DescribedError, RuntimeError):
@@ -23,45 +42,48 @@ class SchemaTooNew(DescribedError, RuntimeError):
     advice = "Deploy the newer build of the app here, or use another database."
 
 
-def version(uri: str) -> int:
+def version(uri: str, tables: Tables) -> int:
     """The version of the tables; 0 where there is none, or the role may not read it.
 
     Raises SchemaTooNew, DatabaseUnreachable.
     """
     with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
-        return _version(cursor)
+        return _version(cursor, tables)
 
 
-def migrate(uri: str) -> None:
-    """Create the tables, or bring them up to date: all in one transaction.
+def migrate(uri: str, tables: Tables) -> int:
+    """Create the tables, or bring them up to date: all in one transaction. Returns their version.
 
     Changes nothing where the role may not do so, or the database is read-only. Raises SchemaTooNew,
     DatabaseUnreachable.
     """
     with connected(uri) as database, database.cursor() as cursor:
-        if _version(cursor) == LATEST:
-            return
+        before = _version(cursor, tables)
+        if before == tables.latest:
+            return before
         try:
             # Held until the transaction ends: PgBouncer may give the session to another client then.
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet'))")
             cursor.execute((_FOLDER / "versions.sql").read_text())
-            for number in range(_version(cursor), LATEST):
-                cursor.execute(_MIGRATIONS[number].read_text())
-                cursor.execute(_APPLIED, (number + 1,))
+            for number in range(_version(cursor, tables), tables.latest):
+                cursor.execute(tables.migrations[number].read_text())
+                cursor.execute(_APPLIED, (tables.name, number + 1))
         except (InsufficientPrivilege, ReadOnlySqlTransaction):
             database.rollback()
+            return before
+    return tables.latest
 
 
-_VERSION = "SELECT coalesce(max(version), 0) FROM powerlift_fleet_schema WHERE tables = 'benchmark'"
-_APPLIED = "INSERT INTO powerlift_fleet_schema (tables, version) VALUES ('benchmark', %s)"
+_VERSION = "SELECT coalesce(max(version), 0) FROM powerlift_fleet_schema WHERE tables = %s"
+_APPLIED = "INSERT INTO powerlift_fleet_schema (tables, version) VALUES (%s, %s)"
 
 
-def _version(cursor: Any) -> int:
+def _version(cursor: Any, tables: Tables) -> int:
     if not may(cursor, "powerlift_fleet_schema", "SELECT"):
         return 0
-    [(found,)] = rows(cursor, _VERSION)
-    if found > LATEST:
+    [(found,)] = rows(cursor, _VERSION, (tables.name,))
+    if found > tables.latest:
         raise SchemaTooNew(
-            f"The database has version {found} of the app's tables; this build knows {LATEST}."
+            f"The database has version {found} of the app's tables; this build knows {tables.latest}."
         )
     return int(found)

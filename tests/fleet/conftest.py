@@ -22,7 +22,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from fleet.store.schema import migrate
+from fleet.store.schema import BENCHMARK, migrate
 from fleet.vm.render import Startup, render
 from local.postgres import DATABASE, Postgres
 
@@ -103,7 +103,7 @@ def benchmark_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ben
     """With our tables, as a fleet's VMs find them."""
     with Postgres(tmp_path_factory.mktemp("postgres")) as postgres:
         database = Benchmark(postgres)
-        migrate(database.uri)
+        migrate(database.uri, BENCHMARK)
         yield database
 
 

@@ -6,8 +6,10 @@ where nothing is recorded, those of its `HttpApiHandler`. Rewind is refused with
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +22,7 @@ from local.functions.durable.status import history_payload, status_payload
 from local.functions.durable.store import InstanceExists
 from local.functions.durable.tables import Tables
 
+_READ_TO_WRITE = 0.03  # seconds: a round trip to Azure Storage
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PAGE = 100  # the extension's default; the Python client never asks for a second page
 _STATES = {*Status.FINISHED, "Running", "Pending", "Suspended", "ContinuedAsNew", "Canceled"}
@@ -83,18 +86,25 @@ class ManagementApi:
         if "/" in (wanted or ""):
             return web.Response(status=404)
         given = None if token is None else json.dumps(token)
-        return self._start_instance(name, wanted, given, request.query.get("version"))
+        return await self._start_instance(name, wanted, given, request.query.get("version"))
 
-    def _start_instance(
+    async def _start_instance(
         self, name: str, instance_id: str | None, input_json: str | None, version: str | None = None
     ) -> web.Response:
-        """As the extension does, take any name: an instance without an orchestrator fails later."""
+        """As the extension does, take any name: an instance without an orchestrator fails later.
+
+        Also as there, starts of one id at the same time all succeed, and the last one wins: the
+        extension first reads the instance and then writes it, without a lock.
+        """
+        store = self._engine.store
+        instance_id = instance_id or uuid.uuid4().hex
         try:
-            instance_id = self._engine.store.start(
-                name, instance_id, input_json, version, replace_running=self._replace_running
-            )
+            if not self._replace_running:
+                store.check_finished(instance_id)
         except InstanceExists as error:
             return _failure(409, str(error))
+        await asyncio.sleep(_READ_TO_WRITE)
+        store.start(name, instance_id, input_json, version)
         self._engine.wake(instance_id)
         payload = self._links.management(instance_id)
         del payload["rewindPostUri"]
@@ -200,7 +210,9 @@ class ManagementApi:
             text = "InstanceId does not match a valid orchestration instance."
             return _failure(400, text)
         new_id = _flag(request, "restartWithNewInstanceId", True)
-        return self._start_instance(instance.name, None if new_id else instance.id, instance.input)
+        return await self._start_instance(
+            instance.name, None if new_id else instance.id, instance.input
+        )
 
     async def _rewind(self, request: web.Request) -> web.Response:
         return _failure(501, "This host cannot rewind instances.")

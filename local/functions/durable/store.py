@@ -60,26 +60,18 @@ class Store:
     def __init__(self, tables: Tables, leases: Leases, version: str | None) -> None:
         self._tables, self._leases, self._version = tables, leases, version
 
-    def start(
-        self,
-        name: str,
-        instance_id: str | None,
-        input_json: str | None,
-        version: str | None = None,
-        *,
-        replace_running: bool = False,
-    ) -> str:
-        """Create an instance, or replace a finished one of the same id. Returns the id.
+    def check_finished(self, instance_id: str) -> None:
+        """Raises InstanceExists while an instance of this id is unfinished."""
+        old = self._tables.instance(instance_id)
+        if old is not None and not old.finished:
+            raise InstanceExists(instance_id, old.status)
 
-        Raises InstanceExists where one of this id is unfinished, unless `replace_running`.
-        """
-        instance_id = instance_id or uuid.uuid4().hex
+    def start(
+        self, name: str, instance_id: str, input_json: str | None, version: str | None = None
+    ) -> None:
+        """Create an instance. It replaces one of the same id, unfinished or not."""
         with self._tables.transaction():
-            old = self._tables.instance(instance_id)
-            if old is not None and not old.finished and not replace_running:
-                raise InstanceExists(instance_id, old.status)
             self._tables.create(name, instance_id, input_json, version or self._version)
-        return instance_id
 
     def post(self, instance_id: str, message: Event) -> None:
         """Send `message` to the instance, whatever its execution."""

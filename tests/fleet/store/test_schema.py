@@ -12,7 +12,7 @@ import requests
 
 from fleet.model.records import stored
 from fleet.store import heartbeats, trials, vm_logs, vm_records
-from fleet.store.schema import LATEST, SchemaTooNew, migrate, version
+from fleet.store.schema import BENCHMARK, SchemaTooNew, migrate, version
 from local.stack import Stack
 from tests.fleet.conftest import Benchmark
 from tests.fleets import NOW, machine, order
@@ -103,20 +103,21 @@ def role(database: Benchmark) -> str:
 
 def make_newer(database: Benchmark) -> None:
     """As a later build of the app leaves the database."""
-    migrate(database.uri)
+    migrate(database.uri, BENCHMARK)
     database.sql(
-        "INSERT INTO powerlift_fleet_schema (tables, version) VALUES ('benchmark', %s)", LATEST + 1
+        "INSERT INTO powerlift_fleet_schema (tables, version) VALUES ('benchmark', %s)",
+        BENCHMARK.latest + 1,
     )
 
 
 def test_a_database_that_no_fleet_has_used_has_version_0(database: Benchmark):
-    assert (version(database.uri), tables(database)) == (0, set())
+    assert (version(database.uri, BENCHMARK), tables(database)) == (0, set())
 
 
 def test_migrations_are_applied_once(database: Benchmark):
-    migrate(database.uri)
-    migrate(database.uri)
-    assert versions(database) == [("benchmark", one) for one in range(1, LATEST + 1)]
+    migrate(database.uri, BENCHMARK)
+    migrate(database.uri, BENCHMARK)
+    assert versions(database) == [("benchmark", one) for one in range(1, BENCHMARK.latest + 1)]
 
 
 @pytest.mark.parametrize("older", OLDER.values(), ids=OLDER)
@@ -124,21 +125,21 @@ def test_tables_of_any_earlier_build_get_the_present_shape(
     database: Benchmark, benchmark_database: Benchmark, older: str
 ):
     database.sql(older)
-    migrate(database.uri)
+    migrate(database.uri, BENCHMARK)
     assert database.sql(SHAPE) == benchmark_database.sql(SHAPE)
 
 
 def test_records_of_an_earlier_build_are_kept(database: Benchmark):
     database.sql(OLDER["records"])
     vm_records.write(database.uri, FLEET, [stored(machine(0))], NOW.isoformat())
-    migrate(database.uri)
+    migrate(database.uri, BENCHMARK)
     assert vm_records.read(database.uri, FLEET).machines == {0: stored(machine(0))}
 
 
 def test_a_vm_of_before_there_were_heartbeats_counts_as_never_seen(database: Benchmark):
     """One that was seen and says nothing more would be deleted as silent."""
     database.sql(OLDER["logs"])
-    migrate(database.uri)
+    migrate(database.uri, BENCHMARK)
     database.sql("INSERT INTO powerlift_fleet_runner (experiment_id, runner_id) VALUES (1, 3)")
     seen = "SELECT runner_id, seen_at IS NOT NULL FROM powerlift_fleet_runner ORDER BY 1"
     assert database.sql(seen) == [(2, False), (3, True)]
@@ -147,19 +148,21 @@ def test_a_vm_of_before_there_were_heartbeats_counts_as_never_seen(database: Ben
 def test_apps_that_migrate_at_once_wait_for_each_other(database: Benchmark):
     with ThreadPoolExecutor(4) as pool, psycopg2.connect(database.uri) as first:
         first.cursor().execute(LOCK)
-        others = [pool.submit(migrate, database.uri) for _ in range(4)]
+        others = [pool.submit(migrate, database.uri, BENCHMARK) for _ in range(4)]
         eventually(lambda: database.sql(WAITING) == [(4,)] or None)
         first.rollback()
         assert [one.result(30) for one in others] == [None] * 4
-    assert versions(database) == [("benchmark", one) for one in range(1, LATEST + 1)]
+    assert versions(database) == [("benchmark", one) for one in range(1, BENCHMARK.latest + 1)]
 
 
 @pytest.mark.parametrize("look", [version, migrate])
 @pytest.mark.parametrize("options", ["", READ_ONLY])
 def test_what_a_newer_build_has_migrated_is_refused(database: Benchmark, look: Any, options: str):
     make_newer(database)
-    with pytest.raises(SchemaTooNew, match=f"has version {LATEST + 1} .* knows {LATEST}") as told:
-        look(database.uri + options)
+    with pytest.raises(
+        SchemaTooNew, match=f"has version {BENCHMARK.latest + 1} .* knows {BENCHMARK.latest}"
+    ) as told:
+        look(database.uri + options, BENCHMARK)
     assert (told.value.failure["action"], "newer build" in told.value.advice) == (
         "fail_fleet",
         True,
@@ -167,7 +170,7 @@ def test_what_a_newer_build_has_migrated_is_refused(database: Benchmark, look: A
 
 
 def test_a_read_only_database_is_left_as_it_is(database: Benchmark):
-    migrate(database.uri + READ_ONLY)
+    migrate(database.uri + READ_ONLY, BENCHMARK)
     assert tables(database) == set()
 
 
@@ -176,7 +179,7 @@ def test_where_the_role_may_create_no_table_a_fleet_goes_without(database: Bench
     fleet = {**FLEET, "experiment_id": number}
     database.sql("UPDATE trial SET runner_id = 9, start_time = now()")
 
-    migrate(uri)
+    migrate(uri, BENCHMARK)
 
     assert tables(database) == set()
     assert vm_records.write(uri, fleet, [stored(machine(0))], NOW.isoformat()) is None
@@ -195,15 +198,15 @@ def test_tables_of_another_role_are_left_as_they_are(database: Benchmark):
     uri = role(database)
     database.sql("GRANT CREATE ON SCHEMA public TO PUBLIC")
     before = database.sql(SHAPE)
-    migrate(uri)
+    migrate(uri, BENCHMARK)
     assert database.sql(SHAPE) == before
 
 
 def test_a_role_that_may_only_use_the_tables_of_another_does(database: Benchmark):
-    migrate(database.uri)
+    migrate(database.uri, BENCHMARK)
     uri = role(database)
     database.sql("GRANT SELECT, INSERT, UPDATE ON powerlift_fleet_machine TO PUBLIC")
-    migrate(uri)
+    migrate(uri, BENCHMARK)
     assert vm_records.write(uri, FLEET, [stored(machine(0))], NOW.isoformat()) == {}
 
 
@@ -224,7 +227,7 @@ def test_a_plan_creates_no_table_and_a_fleet_does(stack: Stack, api: Api, databa
     fleet_id = api.start(**asked)
     api.wait(fleet_id, "create", "boot", "provisioned", "run")
     api.end(fleet_id)
-    assert versions(database) == [("benchmark", LATEST)]
+    assert versions(database) == [("benchmark", BENCHMARK.latest)]
 
 
 def test_a_newer_database_is_a_fault_of_the_plan_and_ends_the_fleet(

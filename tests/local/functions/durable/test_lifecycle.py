@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,17 @@ def test_a_running_id_cannot_be_started_again(durable: Host) -> None:
     )
 
     assert "An Orchestration instance with the status Running already exists." in text
+
+
+def test_two_starts_of_one_id_at_the_same_moment_both_succeed_and_one_wins(durable: Host) -> None:
+    def start(number: int) -> str:
+        return durable.start_new("instant", "contended", number)
+
+    with ThreadPoolExecutor(2) as pool:
+        started = list(pool.map(start, (1, 2)))
+
+    assert started == ["contended"] * 2
+    assert durable.finished("contended")["output"] in (1, 2)
 
 
 def test_a_finished_id_can(durable: Host) -> None:

@@ -1,0 +1,140 @@
+"""The app's two doors alone: a Functions host, storage and PostgreSQL, and fleets that do nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import requests
+from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+from cryptography.fernet import Fernet
+
+from local.azurite import Azurite
+from local.environment import outer_environment
+from local.postgres import Postgres
+from local.process import Service
+from local.queues import make_queues
+
+ROOT = Path(__file__).parents[2]
+QUEUE = "powerlift-fleets"
+SUBSCRIPTION = "11111111-1111-1111-1111-111111111111"
+
+
+def request(batch: int | None, n_instances: int = 1) -> dict[str, Any]:
+    """A request that needs no Azure to be accepted."""
+    return {
+        "experiment_id": 1, "n_instances": n_instances, "batch_id": batch,
+        "uri": "postgresql://me:s3cret@host/db",
+        "azure_json": {"subscription_id": SUBSCRIPTION, "resource_group": "vms"},
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Doors:
+    """A host with the app's HTTP and queue triggers and host.json; a queue retries without a pause."""
+
+    journal: Path
+    storage: str
+    database: str
+    service: Service
+    ready: dict[str, Any]
+
+    def begin(self, outage: str) -> None:
+        (self.journal / "outage").write_text(outage)
+        (self.journal / "tries").write_text("")
+
+    def restart(self) -> None:
+        """Start the host again, after a crash or as an update does."""
+        self.service.kill()
+        self.ready.update(self.service.start(120))
+
+    def tries(self) -> int:
+        return len((self.journal / "tries").read_text().splitlines())
+
+    def begun(self, which: int | str) -> list[int]:
+        """How many VMs each start of a fleet, or of its teardown, asked for."""
+        lines = (self.journal / "begun").read_text().splitlines()
+        return [int(line.split()[1]) for line in lines if line.split()[0] == str(which)]
+
+    def end(self, batch: int) -> None:
+        """Let a fleet end by itself."""
+        url = f"{self.ready['url']}/runtime/webhooks/durabletask/instances/fleet-{batch}/raiseEvent/end"
+        code = {"code": self.ready["keys"]["master"]}
+        assert requests.post(url, params=code, json={}, timeout=30).status_code == 202
+
+    def delete(self, batch: int) -> requests.Response:
+        url = f"{self.ready['url']}/api/fleets/fleet-{batch}"
+        headers = {"x-functions-key": self.ready["keys"]["default"]}
+        return requests.delete(url, headers=headers, timeout=60)
+
+    def post(
+        self, document: dict[str, Any], key: str = "default", **headers: str
+    ) -> requests.Response:
+        headers = {"x-functions-key": self.ready["keys"][key], **headers}
+        url = f"{self.ready['url']}/api/fleets"
+        return requests.post(url, json=document, headers=headers, timeout=60)
+
+    def send(self, document: dict[str, Any]) -> None:
+        with self.queue(QUEUE) as queue:
+            queue.send_message(json.dumps(document))
+
+    def queue(self, name: str) -> QueueClient:
+        policy = TextBase64EncodePolicy()
+        return QueueClient.from_connection_string(self.storage, name, message_encode_policy=policy)
+
+    def left(self, name: str) -> int:
+        with self.queue(name) as queue:
+            return queue.get_queue_properties().approximate_message_count or 0
+
+    def fleet(self, batch: int) -> Any:
+        """The durable instance of a fleet; None where there is none."""
+        url = f"{self.ready['url']}/api/instance/fleet-{batch}"
+        headers = {"x-functions-key": self.ready["keys"]["default"]}
+        return requests.get(url, headers=headers, timeout=30).json()
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg2.connect(self.database) as database, database.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    folder = tmp_path_factory.mktemp("doors")
+    shutil.copytree(ROOT / "tests/triggers/apps/submission", folder / "app")
+    shutil.copy(ROOT / "host.json", folder / "app")
+    for name in ("outage", "begun"):
+        (folder / name).write_text("")
+    azurite = Azurite(folder / "azurite", ROOT / ".local" / "cache")
+    with Postgres(folder / "postgres") as postgres:
+        try:
+            azurite.start()
+            make_queues(azurite.connection_string, QUEUE)
+            env = {
+                "JOURNAL": str(folder), "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
+                "TASKHUB_NAME": "Doors", "POWERLIFT_DB_URI": postgres.uri(),
+                "AzureWebJobsStorage": azurite.connection_string,
+                "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:00",
+            }  # fmt: skip
+            state = folder / "state"
+            service = Service(
+                "doors",
+                [sys.executable, "-m", "local.functions", "--state", str(state), "--port", "0",
+                 "--host-root", str(folder / "app"), "--visibility-timeout", "1"],
+                ready=state / "ready.json", log=folder / "log", env={**outer_environment(), **env},
+                cwd=ROOT,
+            )  # fmt: skip
+            try:
+                ready = service.start(120)
+                yield Doors(folder, azurite.connection_string, postgres.uri(), service, ready)
+            finally:
+                service.stop()
+        finally:
+            azurite.stop()
