@@ -16,7 +16,7 @@ from activities import (
 )
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
-from triggers import http, openapi, queue, sweep, view
+from triggers import http, openapi, purge, queue, sweep, view
 
 telemetry.start()
 app = df.DFApp()
@@ -26,6 +26,7 @@ for room in (
     openapi,
     queue,
     sweep,
+    purge,
     view,
     fleet,
     wave,

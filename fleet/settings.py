@@ -30,6 +30,8 @@ class Settings:
     run_poll_seconds: float
     writes_per_second: float
     """Azure's refill of a principal's bucket of writes (10): how fast a fleet may create."""
+    retention_days: float
+    """How long an ended fleet's histories, VM records and logs are kept."""
     prices: Mapping[str, float]
     """US dollars an hour by VM size, in lower case: see `fleet.api.progress.price_of`."""
     owner: str
@@ -44,14 +46,14 @@ class Settings:
         """Read the settings. Raises SettingsError naming every setting that cannot be used."""
         faults: list[str] = []
 
-        def seconds(name: str, default: float) -> float:
+        def positive(name: str, default: float, unit: str) -> float:
             text = environment.get(name) or str(default)
             try:
                 value = float(text)
             except ValueError:
                 value = 0.0
             if not value > 0:
-                faults.append(f"{name} is {text!r}; it must be a number of seconds above 0.")
+                faults.append(f"{name} is {text!r}; it must be a number of {unit} above 0.")
             return value
 
         endpoint = environment.get("AZURE_RESOURCE_MANAGER_ENDPOINT") or PUBLIC_CLOUD
@@ -76,9 +78,10 @@ class Settings:
             resource_manager_endpoint=endpoint.rstrip("/"),
             database_uri=database_uri,
             sealing_keys=keys,
-            boot_poll_seconds=seconds("FLEET_BOOT_POLL_SECONDS", 5),
-            run_poll_seconds=seconds("FLEET_RUN_POLL_SECONDS", 30),
-            writes_per_second=seconds("FLEET_WRITES_PER_SECOND", 10),
+            boot_poll_seconds=positive("FLEET_BOOT_POLL_SECONDS", 5, "seconds"),
+            run_poll_seconds=positive("FLEET_RUN_POLL_SECONDS", 30, "seconds"),
+            writes_per_second=positive("FLEET_WRITES_PER_SECOND", 10, "seconds"),
+            retention_days=positive("FLEET_RETENTION_DAYS", 30, "days"),
             prices=_prices(environment.get("FLEET_PRICES") or "{}", faults),
             owner=_owner(environment, keys),
         )

@@ -10,7 +10,7 @@ from fleet import telemetry
 from fleet.api.status import ALIVE, order_in
 from fleet.model import names
 from fleet.settings import Settings
-from fleet.store import fleets
+from fleet.store import claims
 from fleet.store.database import DatabaseUnreachable
 from triggers.durable_client import (
     MARK_CANCELLED,
@@ -52,7 +52,7 @@ async def _alone(batch_id: int) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(lease(Settings.read().database_uri, batch_id))
-        except (DatabaseUnreachable, fleets.LeaseHeld) as error:
+        except (DatabaseUnreachable, claims.LeaseHeld) as error:
             text, extra = "Cancelled without its lease: %s", {"event": "fleet.cancelled"}
             telemetry.LOG.warning(text, error, extra=extra)
         yield

@@ -28,8 +28,8 @@ from fleet.model import names
 from fleet.secrets import SealBroken
 from fleet.settings import Settings, SettingsError
 from fleet.store import vm_logs
+from fleet.store.claims import LeaseHeld, TakenError
 from fleet.store.database import DatabaseUnreachable
-from fleet.store.fleets import LeaseHeld, TakenError
 from triggers import callers, cancellation, durable_client, queries, submission
 from triggers.durable_client import TaskHubUnavailable
 

@@ -1,12 +1,13 @@
-"""What the task hub knows of fleets: which accounts they are in, and whether they still run."""
+"""What is known of fleets: the accounts that they are in, and which have ended."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 from fleet import telemetry
+from fleet.api import status
 from fleet.api.status import ALIVE, order_in
 from fleet.azure import credentials
 from fleet.azure.client import Azure
@@ -14,52 +15,68 @@ from fleet.azure.errors import describe
 from fleet.azure.sweep import Fate
 from fleet.model import names
 from fleet.settings import Settings
+from fleet.store import fleets
 from triggers import durable_client
 
 SOURCE_PATIENCE = 20.0
-"""Seconds for each thing that the sweep can do without: what hangs must not take the others' time."""
+"""Seconds for each source that the sweep can do without."""
 AT_ONCE = 10
-PAGE = 100
-"""Instances that the durable client gets for one question; it cannot ask for the second page."""
 
 
 async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
-    """The app's own account and that of each fleet in the task hub, with the fleets' resource_uris."""
+    """The app's own account, and every account with fleets that are not purged; the resource_uris of
+    these fleets with each."""
     own = credentials.own(settings)
     known: dict[Azure, set[str]] = {own: set()} if own else {}
-    active = 0
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
-            async for instance in _fleets(client, names.FLEET_PREFIX):
-                _add_account(known, instance)
-                active += instance["runtimeStatus"] in ALIVE
-        telemetry.fleets_counted(active)
+            used = await asyncio.to_thread(fleets.accounts, settings.database_uri)
+            for batch_id, uris in used:
+                await _add_account(client, known, names.instance_id(batch_id), uris)
     except Exception as error:
-        warn("The sweep cannot ask which fleets there are: it goes by deadlines alone", error)
+        warn(
+            "The sweep cannot read the accounts of fleets: it sweeps those that it has read", error
+        )
     return known
 
 
-def _add_account(known: dict[Azure, set[str]], instance: dict[str, Any]) -> None:
-    order: Any = order_in(instance["input"])
+async def _add_account(
+    client: Any, known: dict[Azure, set[str]], instance: str, uris: list[str]
+) -> None:
     try:
-        connection, _ = credentials.opened(order)
+        found = await durable_client.find(client, instance)
+        if found is not None:
+            order: Any = order_in(found["input"])
+            connection, _ = credentials.opened(order)
+            known.setdefault(connection, set()).update(uris)
     except Exception as error:
-        warn(f"The sweep cannot open the account of {instance['instanceId']}", error)
-    else:
-        known.setdefault(connection, set()).update(order["resource_uris"])
+        warn(f"The sweep cannot open the account of {instance}", error)
 
 
-async def _fleets(client: Any, prefix: str) -> AsyncIterator[dict[str, Any]]:
-    """Every fleet in the task hub, page by page: a prefix that fills a page is made longer."""
-    page = await client.get_status_by(instance_id_prefix=prefix)
-    full = len(page) >= PAGE
-    for one in map(durable_client.as_json, page):
-        is_fleet = names.batch_of(one["instanceId"]) is not None
-        if is_fleet and (not full or one["instanceId"] == prefix):
-            yield one
-    for digit in "0123456789" if full else "":
-        async for deeper in _fleets(client, prefix + digit):
-            yield deeper
+async def close_ended(client: Any, settings: Settings) -> None:
+    """Note the end of fleets whose own note was lost: the database was away, or they were terminated."""
+    try:
+        async with asyncio.timeout(SOURCE_PATIENCE):
+            active = await asyncio.to_thread(fleets.active, settings.database_uri)
+            telemetry.fleets_counted(len(active))
+            for batch_id in active:
+                await _close_if_ended(client, settings.database_uri, batch_id)
+    except Exception as error:
+        warn("The sweep cannot compare the table of fleets with the task hub", error)
+
+
+async def _close_if_ended(client: Any, uri: str, batch_id: int) -> None:
+    instance = await durable_client.find(client, names.instance_id(batch_id))
+    if instance is None or instance["runtimeStatus"] in ALIVE:
+        return
+    shown = status.answer(instance)
+    changes = {
+        "phase": shown["phase"],
+        "machines": shown["machines"],
+        "trials": shown["trials"],
+        "ended_at": datetime.fromisoformat(shown["updated_at"]),
+    }
+    await asyncio.to_thread(fleets.note, uri, batch_id, changes)
 
 
 async def ask_fates(client: Any, fates: dict[int, Fate], batches: list[int]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
-from fleet.store import fleets
+from fleet.store import claims
 
 PATIENCE_SECONDS = 10.0
 """For another holder: it looks into the task hub and starts an instance, which takes milliseconds."""
@@ -15,7 +15,7 @@ RETRY_SECONDS = 0.1
 
 
 @asynccontextmanager
-async def lease(uri: str, batch_id: int) -> AsyncIterator[fleets.Lease | None]:
+async def lease(uri: str, batch_id: int) -> AsyncIterator[claims.Lease | None]:
     """Hold the lease of a fleet; None where the table has no such fleet.
 
     Raises LeaseHeld where others hold it for PATIENCE_SECONDS, DatabaseUnreachable.
@@ -27,13 +27,13 @@ async def lease(uri: str, batch_id: int) -> AsyncIterator[fleets.Lease | None]:
         await asyncio.to_thread(stack.close)
 
 
-async def _acquired(stack: ExitStack, uri: str, batch_id: int) -> fleets.Lease | None:
+async def _acquired(stack: ExitStack, uri: str, batch_id: int) -> claims.Lease | None:
     """Tries again rather than wait in the database: the holder needs a thread to release it."""
     until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while True:
         try:
-            return await asyncio.to_thread(stack.enter_context, fleets.leased(uri, batch_id))
-        except fleets.LeaseHeld:
+            return await asyncio.to_thread(stack.enter_context, claims.leased(uri, batch_id))
+        except claims.LeaseHeld:
             if asyncio.get_running_loop().time() > until:
                 raise
         await asyncio.sleep(RETRY_SECONDS)

@@ -17,8 +17,8 @@ from fleet.api.redaction import redacted
 from fleet.api.request import RequestRefused
 from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
+from fleet.store.claims import LeaseHeld, TakenError
 from fleet.store.database import DatabaseUnreachable
-from fleet.store.fleets import LeaseHeld, TakenError
 from triggers import callers, submission
 from triggers.durable_client import TaskHubUnavailable
 

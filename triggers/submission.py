@@ -17,7 +17,7 @@ from fleet.model import names
 from fleet.preflight.plan import preview
 from fleet.secrets import Seal
 from fleet.settings import Settings
-from fleet.store import fleets
+from fleet.store import claims
 from triggers.callers import Caller
 from triggers.durable_client import RUN_FLEET, find, task_hub
 from triggers.lease import lease
@@ -45,23 +45,33 @@ async def submit(
     _complete(request, settings)
     seal = Seal(settings.sealing_keys)
     callers, fingerprints = caller.digests(seal), seal.fingerprints(_plain(request))
-    submission = fleets.Submission(
-        batch_id=chosen_batch(request, callers[-1], idempotency_key),
+    batch_id = chosen_batch(request, callers[-1], idempotency_key)
+    order = order_of(request, settings, batch_id)
+    account = (order["subscription_id"], order["resource_group"], order["client_id"] or "")
+    submission = claims.Submission(
+        batch_id=batch_id,
         callers=callers,
         idempotency_key=idempotency_key,
         fingerprints=fingerprints,
         name=request.name,
         experiment_id=request.experiment_id,
         n_instances=request.n_instances,
+        account="/".join(account).lower(),
+        resource_uris=order["resource_uris"],
     )
-    claim = await asyncio.to_thread(fleets.claim, settings.database_uri, submission)
+    claim = await asyncio.to_thread(claims.claim, settings.database_uri, submission)
     instance = names.instance_id(claim.batch_id)
     if claim.started:
         return Accepted(instance, claim.batch_id, created=False)
-    order = order_of(request, settings, claim.batch_id)
-    order |= {"sealed": seal.close(_secrets(request)), "fingerprint": fingerprints[0]}
+    order |= {
+        "batch_id": claim.batch_id,
+        "sealed": seal.close(_secrets(request)),
+        "fingerprint": fingerprints[0],
+    }
     async with lease(settings.database_uri, claim.batch_id) as held:
-        if held is None or held.started:
+        if held is None:
+            raise claims.LeaseHeld(f"The claim of {instance} has just been given up.")
+        if held.started:
             return Accepted(instance, claim.batch_id, created=False)
         created = await _start(client, instance, order, fingerprints)
         held.mark_started()
@@ -83,7 +93,7 @@ async def _start(client: Any, instance: str, order: Any, fingerprints: Sequence[
             await client.start_new(RUN_FLEET, instance, order)
         return True
     if order_in(status["input"])["fingerprint"] not in fingerprints:
-        raise fleets.TakenError(f"{instance} was already started by a different request.")
+        raise claims.TakenError(f"{instance} was already started by a different request.")
     return False
 
 

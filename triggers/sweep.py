@@ -62,6 +62,7 @@ async def sweep(timer: func.TimerRequest, client: Any) -> None:
     settings = Settings.read()
     run = Run(settings.owner, client)
     with telemetry.activity("sweep", {}):
+        await known_fleets.close_ended(client, settings)
         await _sweep(run, await known_fleets.accounts(client, settings))
 
 

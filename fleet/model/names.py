@@ -39,7 +39,12 @@ def wave_id(batch_id: int, number: int) -> str:
 
     Outside the fleets' prefix, so that a list of fleets holds no waves.
     """
-    return f"wave-{batch_id}-{number}"
+    return f"{wave_prefix(batch_id)}{number}"
+
+
+def wave_prefix(batch_id: int) -> str:
+    """What the instance ids of a fleet's waves begin with, and no others."""
+    return f"wave-{batch_id}-"
 
 
 def teardown_id(batch_id: int) -> str:

@@ -1,194 +1,205 @@
-"""The table of fleets, in the app's own database: which request owns a batch id, and who may start it.
+"""The table of fleets in the app's own database: one row a fleet, for as long as the app lives.
 
-The task hub cannot decide this: two starts of one instance at the same time both succeed there.
+The task hub and the benchmarks' databases hold more about a fleet, until that is purged.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
-from psycopg2.errors import LockNotAvailable
+from fleet.store.database import ANSWER_PATIENCE, connected, rows
 
-from fleet.store import schema
-from fleet.store.database import ANSWER_PATIENCE, DatabaseUnreachable, connected, rows
-
-SHORT = 1_000_000
-"""Batch ids below this are short enough to be the fleet's number as well."""
-
-IDLE_SECONDS = 30
-"""A lease whose holder does nothing in the database for so long is ended by the server."""
-
-
-class TakenError(Exception):
-    """A batch id, an idempotency key or a name that belongs to another fleet."""
-
-
-class LeaseHeld(Exception):
-    """Another request is starting something of this fleet at this moment."""
+SHORTEST_PREFIX = 4
+"""Digits of a batch id that may stand for all of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """What a request claims. `callers` and `fingerprints` hold one digest per sealing key, the newest
-    first: a row that was written under an older key is recognized too."""
-
-    batch_id: int
-    callers: Sequence[str]
-    idempotency_key: str | None
-    fingerprints: Sequence[str]
-    name: str | None
-    experiment_id: int
-    n_instances: int
-
-    @property
-    def key(self) -> str | None:
-        """The idempotency key as the table has it: of one length, however long the header was."""
-        if self.idempotency_key is None:
-            return None
-        # A header may hold any bytes; those that are not UTF-8 come as half surrogate pairs.
-        return hashlib.sha256(self.idempotency_key.encode(errors="surrogatepass")).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The row of a request's fleet: `started` once its orchestration exists."""
+class Row:
+    """One fleet. `machines` and `trials` are counts, as the API shows them; null before the first."""
 
     batch_id: int
     number: int
-    started: bool
+    name: str | None
+    caller: str
+    experiment_id: int
+    experiment_name: str | None
+    n_instances: int
+    submitted_at: datetime
+    ended_at: datetime | None
+    purged_at: datetime | None
+    phase: str
+    machines: dict[str, int] | None
+    trials: dict[str, int] | None
+    cost: float | None
+    updated_at: datetime
 
 
-def claim(uri: str, submission: Submission) -> Claim:
-    """The fleet of a request: the one that an equal request has claimed before, or a new row.
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which fleets to list: all that every given member fits."""
 
-    Raises TakenError where batch id, idempotency key or name belong to another fleet, SchemaTooNew,
-    DatabaseUnreachable.
-    """
-    _prepare(uri)
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
-        found = _claimed(cursor, submission)
-        if found is None:
-            # One new fleet at a time, so that no number is given twice.
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet_number'))")
-            found = _claimed(cursor, submission) or _added(cursor, submission)
-        if found is None:
-            raise TakenError(
-                f"A fleet named {submission.name!r} is running. Cancel it, or choose another name."
-            )
-        return found
+    status: str | None = None
+    """A phase, or `active` or `ended`."""
+    experiment: str | None = None
+    """An experiment's id or name."""
+    owner: str | None = None
+    """Who submitted it, as `caller` shows it."""
+    since: datetime | None = None
+    sort: Literal["newest", "oldest"] = "newest"
+    limit: int = 50
+    after: tuple[datetime, int] | None = None
+    """The last fleet of the page before: its time of submission and its batch id."""
 
 
-class Lease:
-    """The exclusive right to start something of one fleet, for as long as the transaction lasts."""
-
-    def __init__(self, cursor: Any, batch_id: int, started: bool) -> None:
-        self._cursor, self._batch_id, self.started = cursor, batch_id, started
-
-    def mark_started(self) -> None:
-        self._cursor.execute(
-            "UPDATE powerlift_fleet SET started_at = coalesce(started_at, now()) WHERE batch_id = %s",
-            (self._batch_id,),
-        )
-
-
-@contextmanager
-def leased(uri: str, batch_id: int) -> Iterator[Lease | None]:
-    """Lock a fleet's row. None where there is no row; nothing waits for a lock.
-
-    The server releases it when this process dies. Raises LeaseHeld, DatabaseUnreachable.
-    """
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
-        cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
-        try:
-            found = rows(cursor, _LEASE, (batch_id,))
-        except LockNotAvailable:
-            raise LeaseHeld(f"Another request is starting fleet-{batch_id}.") from None
-        yield Lease(cursor, batch_id, found[0][0]) if found else None
-
-
-def _prepare(uri: str) -> None:
-    """Migrate the app's tables once in a process. Raises DatabaseUnreachable where that cannot be."""
-    if uri in _prepared:
-        return
-    if schema.migrate(uri, schema.APP) < schema.APP.latest:
-        raise DatabaseUnreachable(
-            "The app's database (POWERLIFT_DB_URI) lacks the table powerlift_fleet, and its role may "
-            "not create it. Grant the role CREATE on the schema, or let the tables' owner start a fleet."
-        )
-    _prepared.add(uri)
-
-
-_prepared: set[str] = set()
-
-
-def _claimed(cursor: Any, submission: Submission) -> Claim | None:
-    """The row that a request's batch id or idempotency key names. Raises TakenError."""
-    for batch_id, number, started, fingerprint, same_key in rows(
-        cursor, _FIND, _columns(submission)
-    ):
-        if fingerprint in submission.fingerprints:
-            return Claim(int(batch_id), number, started)
-        what = "This Idempotency-Key" if same_key else f"batch_id {batch_id}"
-        raise TakenError(
-            f"{what} was already used by a different request (fleet-{number}). Repeat that request "
-            "unchanged, or leave it out to get a new fleet."
-        )
-    return None
-
-
-def _added(cursor: Any, submission: Submission) -> Claim | None:
-    """A new row; None where its name belongs to a fleet that has not ended. Raises TakenError."""
-    number = _new_number(cursor, submission)
-    cursor.execute(_INSERT, {**_columns(submission), "number": number})
-    return Claim(submission.batch_id, number, started=False) if cursor.rowcount else None
-
-
-def _new_number(cursor: Any, submission: Submission) -> int:
-    """A number that is neither another fleet's number nor its batch id."""
-    batch_id = submission.batch_id
-    if rows(cursor, "SELECT 1 FROM powerlift_fleet WHERE number = %s", (batch_id,)):
-        raise TakenError(
-            f"batch_id {batch_id} is the number of another fleet (fleet-{batch_id}). Choose another "
-            "batch_id, or leave it out."
-        )
-    if batch_id < SHORT:
-        return batch_id
-    while True:
-        [(number,)] = rows(cursor, "SELECT nextval('powerlift_fleet_number')")
-        if not rows(cursor, _IS_USED, {"number": number}):
-            return int(number)
-
-
-def _columns(submission: Submission) -> dict[str, Any]:
-    return {
-        "batch_id": submission.batch_id,
-        "caller": submission.callers[0],
-        "callers": list(submission.callers),
-        "key": submission.key,
-        "fingerprint": submission.fingerprints[0],
-        "name": submission.name,
-        "experiment_id": submission.experiment_id,
-        "n_instances": submission.n_instances,
+def page(uri: str, wanted: Filter) -> list[Row]:
+    """Fleets that were started, in the order of their submission. Raises DatabaseUnreachable."""
+    newest = wanted.sort == "newest"
+    values = {
+        "status": wanted.status,
+        "experiment": wanted.experiment,
+        "owner": wanted.owner,
+        "since": wanted.since,
+        "limit": wanted.limit,
+        "at": wanted.after and wanted.after[0],
+        "batch_id": wanted.after and wanted.after[1],
     }
+    statement = _PAGE.format(then="<" if newest else ">", order="DESC" if newest else "ASC")
+    return _select(uri, statement, values)
 
 
-_FIND = """
-    SELECT batch_id, number, started_at IS NOT NULL, fingerprint,
-           coalesce(idempotency_key = %(key)s, false)
-    FROM powerlift_fleet
-    WHERE batch_id = %(batch_id)s OR (caller = ANY(%(callers)s) AND idempotency_key = %(key)s)
-    ORDER BY 5 DESC
+def matching(uri: str, reference: str) -> list[Row]:
+    """The fleets that a text may mean: one, none, or several where it is ambiguous.
+
+    `latest`; a batch id, a number or the first digits of a batch id, with or without `fleet-`; a name or
+    the beginning of one. What fits exactly goes before what only begins alike, and of fleets of one name
+    the one that has not ended, then the newest. Raises DatabaseUnreachable.
+    """
+    text = reference.strip().lower()
+    digits = text.removeprefix("fleet-")
+    if text == "latest":
+        return _select(uri, _LATEST, {})
+    if digits.isascii() and digits.isdecimal():
+        values = {"exact": int(digits), "prefix": digits if len(digits) >= SHORTEST_PREFIX else ""}
+        found = _select(uri, _BY_NUMBER, values)
+        exact = [row for row in found if int(digits) in (row.batch_id, row.number)]
+        return exact or found
+    found = _select(uri, _BY_NAME, {"name": text}) if text else []
+    exact = [row for row in found if row.name == text]
+    return exact[:1] or found
+
+
+def note(uri: str, batch_id: int, changes: Mapping[str, Any]) -> None:
+    """Write what has become of a fleet. Its row stays as it is once it has ended.
+
+    `changes` are values of `phase`, `machines`, `trials`, `cost`, `experiment_name` and `ended_at`. A
+    fleet without a row has none after it. Raises DatabaseUnreachable.
+    """
+    values = {
+        name: json.dumps(value) if isinstance(value, Mapping) else value
+        for name, value in changes.items()
+    }
+    columns = ", ".join(f"{name} = %({name})s" for name in values)
+    with connected(uri) as database, database.cursor() as cursor:
+        cursor.execute(_NOTE.format(columns=columns), {**values, "fleet": batch_id})
+
+
+def active(uri: str) -> list[int]:
+    """The batch ids of fleets that have not ended. Raises DatabaseUnreachable."""
+    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+        return [int(batch_id) for (batch_id,) in rows(cursor, _ACTIVE)]
+
+
+def accounts(uri: str) -> list[tuple[int, list[str]]]:
+    """Every account that fleets used which are not purged: the batch id of its newest fleet, and the
+    resource_uris of all. Raises DatabaseUnreachable."""
+    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+        return [(int(batch_id), uris) for batch_id, uris in rows(cursor, _ACCOUNTS)]
+
+
+def to_purge(uri: str, days: float, limit: int, skip: int = 0) -> list[Row]:
+    """Fleets that ended more than `days` ago and are not yet purged, the oldest first."""
+    return _select(uri, _TO_PURGE, {"days": days, "limit": limit, "skip": skip})
+
+
+def mark_purged(uri: str, batch_id: int) -> None:
+    """Note that a fleet's row is all that is left of it."""
+    with connected(uri) as database, database.cursor() as cursor:
+        cursor.execute(
+            "UPDATE powerlift_fleet SET purged_at = now() WHERE batch_id = %s", (batch_id,)
+        )
+
+
+def forget_unstarted(uri: str) -> None:
+    """Delete claims of a day ago whose fleet was never started: nobody repeats that request now."""
+    with connected(uri) as database, database.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM powerlift_fleet"
+            " WHERE started_at IS NULL AND submitted_at < now() - interval '1 day'"
+        )
+
+
+def _select(uri: str, statement: str, values: Mapping[str, Any]) -> list[Row]:
+    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+        found = rows(cursor, statement, values)
+    return [Row(int(batch_id), *rest) for batch_id, *rest in found]
+
+
+_FROM = """
+    SELECT batch_id, number, name, caller, experiment_id, experiment_name, n_instances, submitted_at,
+           ended_at, purged_at, phase, machines, trials, cost, updated_at
+    FROM powerlift_fleet WHERE started_at IS NOT NULL
 """
-_INSERT = """
-    INSERT INTO powerlift_fleet (batch_id, number, name, caller, idempotency_key, fingerprint,
-                                 experiment_id, n_instances)
-    VALUES (%(batch_id)s, %(number)s, %(name)s, %(caller)s, %(key)s, %(fingerprint)s,
-            %(experiment_id)s, %(n_instances)s)
-    ON CONFLICT DO NOTHING
+_PAGE = (
+    _FROM
+    + """
+    AND (%(status)s IS NULL OR phase = %(status)s
+         OR (%(status)s = 'active' AND ended_at IS NULL)
+         OR (%(status)s = 'ended' AND ended_at IS NOT NULL))
+    AND (%(experiment)s IS NULL OR experiment_id::text = %(experiment)s
+         OR experiment_name = %(experiment)s)
+    AND (%(owner)s IS NULL OR caller = %(owner)s)
+    AND (%(since)s::timestamptz IS NULL OR submitted_at >= %(since)s)
+    AND (%(at)s::timestamptz IS NULL
+         OR (submitted_at, batch_id) {then} (%(at)s::timestamptz, %(batch_id)s::numeric))
+    ORDER BY submitted_at {order}, batch_id {order} LIMIT %(limit)s
 """
-_IS_USED = "SELECT 1 FROM powerlift_fleet WHERE number = %(number)s OR batch_id = %(number)s"
-_LEASE = "SELECT started_at IS NOT NULL FROM powerlift_fleet WHERE batch_id = %s FOR UPDATE NOWAIT"
+)
+_LATEST = _FROM + "ORDER BY submitted_at DESC, batch_id DESC LIMIT 1"
+_BY_NUMBER = (
+    _FROM
+    + """
+    AND (batch_id = %(exact)s OR number = %(exact)s
+         OR (%(prefix)s <> '' AND starts_with(batch_id::text, %(prefix)s)))
+    ORDER BY submitted_at DESC LIMIT 10
+"""
+)
+_BY_NAME = (
+    _FROM
+    + """
+    AND starts_with(name, %(name)s)
+    ORDER BY name <> %(name)s, ended_at IS NOT NULL, submitted_at DESC LIMIT 10
+"""
+)
+_NOTE = """
+    UPDATE powerlift_fleet SET {columns}, updated_at = now()
+    WHERE batch_id = %(fleet)s AND ended_at IS NULL
+"""
+_ACTIVE = "SELECT batch_id FROM powerlift_fleet WHERE ended_at IS NULL AND started_at IS NOT NULL"
+_ACCOUNTS = """
+    SELECT (array_agg(batch_id ORDER BY submitted_at DESC))[1],
+           coalesce(array_agg(DISTINCT target) FILTER (WHERE target IS NOT NULL), '{}')
+    FROM powerlift_fleet LEFT JOIN unnest(resource_uris) AS target ON true
+    WHERE started_at IS NOT NULL AND purged_at IS NULL
+    GROUP BY account
+"""
+_TO_PURGE = (
+    _FROM
+    + """
+    AND purged_at IS NULL AND ended_at < now() - %(days)s * interval '1 day'
+    ORDER BY ended_at LIMIT %(limit)s OFFSET %(skip)s
+"""
+)

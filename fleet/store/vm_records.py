@@ -112,6 +112,22 @@ def neighbour(uri: str, order: Order) -> int | None:
     return int(found[0][0]) if found else None
 
 
+def purge(uri: str, order: Order) -> None:
+    """Delete what our tables hold of a fleet's VMs: records, heartbeats, logs and which trials they ran.
+
+    Leaves alone what the role may not delete. Raises DatabaseUnreachable.
+    """
+    fleet = {
+        "batch_id": order["batch_id"],
+        "began": order.get("created_at"),
+        "experiment": order["experiment_id"],
+    }
+    with connected(uri) as database, database.cursor() as cursor:
+        for table, statement in _PURGE.items():
+            if may(cursor, f"powerlift_fleet_{table}", "SELECT", "DELETE"):
+                cursor.execute(statement, fleet)
+
+
 def _rows_of(cursor: Any, table: str, statement: str, values: Any) -> list[Any]:
     """What a statement answers; nothing where the role may not read the table, or there is none."""
     return rows(cursor, statement, values) if may(cursor, table, "SELECT") else []
@@ -132,6 +148,24 @@ _WRITE = """
         SET record = EXCLUDED.record, noted_at = EXCLUDED.noted_at
         WHERE known.noted_at <= EXCLUDED.noted_at
 """
+_OF_FLEET = """
+    IN (SELECT runner_id FROM powerlift_fleet_machine
+        WHERE batch_id = %(batch_id)s AND began = %(began)s AND experiment_id = %(experiment)s)
+"""
+_LOSSES = """
+    DELETE FROM powerlift_fleet_loss AS lost USING powerlift_fleet_trial AS ran
+    WHERE ran.trial_id = lost.trial_id AND ran.experiment_id = %(experiment)s AND lost.runner_id
+"""
+_PURGE = {
+    "loss": _LOSSES + _OF_FLEET,
+    **{
+        table: f"DELETE FROM powerlift_fleet_{table}"  # noqa: S608 - a constant
+        " WHERE experiment_id = %(experiment)s AND runner_id" + _OF_FLEET
+        for table in ("trial", "runner")
+    },
+    "machine": "DELETE FROM powerlift_fleet_machine"
+    " WHERE batch_id = %(batch_id)s AND began = %(began)s",
+}
 _NEIGHBOUR = """
     SELECT batch_id FROM powerlift_fleet_machine
     WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s AND batch_id <> %s LIMIT 1

@@ -121,6 +121,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
                 "JOURNAL": str(folder), "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
                 "TASKHUB_NAME": "Doors", "POWERLIFT_DB_URI": postgres.uri(),
                 "AzureWebJobsStorage": azurite.connection_string,
+                "FLEET_PURGE_SCHEDULE": "* * * * * *",
                 "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:00",
             }  # fmt: skip
             state = folder / "state"

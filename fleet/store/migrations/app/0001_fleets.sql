@@ -9,9 +9,20 @@ CREATE TABLE powerlift_fleet (
     idempotency_key text,
     fingerprint text NOT NULL,
     experiment_id integer NOT NULL,
+    experiment_name text,
     n_instances integer NOT NULL,
+    account text NOT NULL,
+    resource_uris text[] NOT NULL DEFAULT '{}',
     submitted_at timestamptz NOT NULL DEFAULT now(),
     started_at timestamptz,
     ended_at timestamptz,
+    purged_at timestamptz,
+    phase text NOT NULL DEFAULT 'plan',
+    machines jsonb,
+    trials jsonb,
+    cost double precision,
+    updated_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (caller, idempotency_key));
 CREATE UNIQUE INDEX powerlift_fleet_name ON powerlift_fleet (name) WHERE ended_at IS NULL;
+CREATE INDEX powerlift_fleet_newest ON powerlift_fleet (submitted_at, batch_id);
+CREATE INDEX powerlift_fleet_kept ON powerlift_fleet (ended_at) WHERE purged_at IS NULL;

@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 import azure.durable_functions as df
+from cryptography.fernet import Fernet
 
-from triggers import durable_client, http, queue, submission
+from triggers import durable_client, http, purge, queue, submission
 
 JOURNAL = Path(os.environ["JOURNAL"])
 SETTINGS = {name: os.environ[name] for name in ("FLEET_SEALING_KEY", "POWERLIFT_DB_URI")}
@@ -45,6 +46,8 @@ async def submit_in_an_outage(client, *request):
             client = df.DurableOrchestrationClient(json.dumps(NOWHERE))
         case "settings":
             os.environ["FLEET_SEALING_KEY"] = ""
+        case "other key":
+            os.environ["FLEET_SEALING_KEY"] = Fernet.generate_key().decode()
         case "database":
             os.environ["POWERLIFT_DB_URI"] = "postgresql://me:s3cret@127.0.0.1:1/db"
         case "crash before start":
@@ -65,6 +68,7 @@ submission.submit = submit_in_an_outage
 app = df.DFApp()
 app.register_functions(queue.bp)
 app.register_functions(http.bp)
+app.register_functions(purge.bp)
 
 
 @app.function_name("run_fleet")
