@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleet import telemetry
-from fleet.api.status import ALIVE, order_in
+from fleet.api.instance_status import ALIVE, order_in
 from fleet.model import names
 from triggers.durable_client import (
     MARK_CANCELLED,

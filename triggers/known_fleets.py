@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fleet import telemetry
-from fleet.api.status import ALIVE, order_in
+from fleet.api.instance_status import ALIVE, order_in
 from fleet.azure import credentials
 from fleet.azure.client import Azure
-from fleet.azure.errors import describe
-from fleet.azure.sweep import Fate
+from fleet.azure.error_classifier import describe
+from fleet.azure.sweep import BatchStatus
 from fleet.model import names
 from fleet.settings import Settings
 from triggers import durable_client
@@ -42,7 +42,7 @@ async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
 def _add_account(known: dict[Azure, set[str]], instance: dict[str, Any]) -> None:
     order: Any = order_in(instance["input"])
     try:
-        connection, _ = credentials.opened(order)
+        connection, _ = credentials.open_connections(order)
     except Exception as error:
         warn(f"The sweep cannot open the account of {instance['instanceId']}", error)
     else:
@@ -62,7 +62,7 @@ async def _fleets(client: Any, prefix: str) -> AsyncIterator[dict[str, Any]]:
             yield deeper
 
 
-async def ask_fates(client: Any, fates: dict[int, Fate], batches: list[int]) -> None:
+async def ask_fates(client: Any, fates: dict[int, BatchStatus], batches: list[int]) -> None:
     """Add the fates of batches to `fates`; those that cannot be had are left out."""
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
@@ -74,14 +74,14 @@ async def ask_fates(client: Any, fates: dict[int, Fate], batches: list[int]) -> 
         warn("The sweep cannot ask for every fleet: it goes by deadlines for the others", error)
 
 
-async def _ask_for(client: Any, fates: dict[int, Fate], batch: int) -> None:
+async def _ask_for(client: Any, fates: dict[int, BatchStatus], batch: int) -> None:
     try:
         fates[batch] = await _fate(client, names.instance_id(batch))
     except Exception as error:
         warn(f"The sweep cannot ask for batch {batch}: it goes by its deadline", error)
 
 
-async def _fate(client: Any, instance: str) -> Fate:
+async def _fate(client: Any, instance: str) -> BatchStatus:
     status = await durable_client.find(client, instance)
     if status is None:
         return "unknown"

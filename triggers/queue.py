@@ -14,7 +14,7 @@ import azure.functions as func
 from fleet import telemetry
 from fleet.api import strict_json
 from fleet.api.redaction import redacted
-from fleet.api.request import RequestRefused
+from fleet.api.request import InvalidRequest
 from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
 from fleet.store.database import DatabaseUnreachable
@@ -26,7 +26,7 @@ bp = df.Blueprint()
 # Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 
-REFUSALS = (RequestRefused, submission.BatchTaken)
+REFUSALS = (InvalidRequest, submission.BatchTaken)
 """What can never be a fleet."""
 
 OUTAGES = (TaskHubUnavailable, DatabaseUnreachable, SettingsError, SealBroken)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet import telemetry
-from fleet.api.order import order_of
-from fleet.api.request import Fault, FleetRequest, RequestRefused, chosen_batch, parse, uri_faults
-from fleet.api.responses import Plan
-from fleet.api.status import order_in
+from fleet.api.instance_status import order_in
+from fleet.api.order_builder import build_order
+from fleet.api.request import Fault, FleetRequest, InvalidRequest, batch_id_of, parse, uri_faults
+from fleet.api.responses.plan import Plan
 from fleet.azure.client import connect
 from fleet.model import names
 from fleet.preflight.plan import preview
@@ -40,18 +40,18 @@ class Accepted:
 async def submit(client: Any, document: Any, idempotency_key: str | None) -> Accepted:
     """Start the fleet that a request asks for, unless it is there already.
 
-    Raises RequestRefused (with every fault), BatchTaken, SettingsError, SealBroken, TaskHubUnavailable.
+    Raises InvalidRequest (with every fault), BatchTaken, SettingsError, SealBroken, TaskHubUnavailable.
     """
     request = parse(document)
     settings = Settings.read()
     _complete(request, settings)
-    batch_id = chosen_batch(request, idempotency_key)
+    batch_id = batch_id_of(request, idempotency_key)
     instance = names.instance_id(batch_id)
     seal = Seal(settings.sealing_keys)
     fingerprints = seal.fingerprints(_plain(request, batch_id))
     if await _repeats(client, instance, batch_id, fingerprints):
         return Accepted(instance, batch_id, created=False)
-    order = order_of(request, settings, batch_id)
+    order = build_order(request, settings, batch_id)
     order |= {"sealed": seal.close(_secrets(request)), "fingerprint": fingerprints[0]}
     try:
         with task_hub():
@@ -70,12 +70,12 @@ async def submit(client: Any, document: Any, idempotency_key: str | None) -> Acc
 async def plan(document: Any) -> Plan:
     """What a fleet of this request would meet: `preflight.plan.preview`. Starts and stores nothing.
 
-    Raises RequestRefused (with every fault), SettingsError.
+    Raises InvalidRequest (with every fault), SettingsError.
     """
     request = parse(document)
     settings = Settings.read()
     _complete(request, settings)
-    order: Any = order_of(request, settings, chosen_batch(request, None))
+    order: Any = build_order(request, settings, batch_id_of(request, None))
     secrets = _secrets(request)
     connection = connect(order, settings, secrets.get("client_secret"))
     uri = secrets.get("uri") or settings.database_uri or ""
@@ -116,7 +116,7 @@ def _complete(request: FleetRequest, settings: Settings) -> None:
     if not request.uri:
         faults += uri_faults(settings.database_uri)
     if faults:
-        raise RequestRefused(faults)
+        raise InvalidRequest(faults)
 
 
 def _secrets(request: FleetRequest) -> dict[str, str]:

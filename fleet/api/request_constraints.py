@@ -1,7 +1,4 @@
-"""What the fields of a request may not say against each other, each rule with its JSON Schema.
-
-The schemas are part of the API's document; what JSON Schema cannot say is in a description there.
-"""
+"""Rules between the fields of a request, each with its JSON Schema where JSON Schema can express it."""
 
 from __future__ import annotations
 
@@ -10,55 +7,55 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Asked = Mapping[str, Any]
-"""A request as it came: it may hold any other fault as well."""
+Body = Mapping[str, Any]
+"""A request's JSON, not validated yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One thing that a request may not do."""
+    """A combination of fields that is invalid."""
 
     pointer: str
     detail: str
-    broken: Callable[[Asked], bool]
+    is_violated: Callable[[Body], bool]
     schema: dict[str, Any] | None = None
-    """The same for the whole request; None where a part's own schema or a description says it."""
+    """The rule as a schema of the whole request; None if a field's own schema states it."""
 
 
-def broken_by(asked: Asked) -> Iterator[Rule]:
-    """The rules that a request breaks."""
-    return (rule for rule in RULES if rule.broken(asked))
+def violated_rules(body: Body) -> Iterator[Rule]:
+    return (rule for rule in RULES if rule.is_violated(body))
 
 
-def _account(asked: Asked) -> Mapping[str, Any]:
-    account = asked.get("azure_json")
+def _account(body: Body) -> Mapping[str, Any]:
+    account = body.get("azure_json")
     return account if isinstance(account, Mapping) else {}
 
 
-def _fallbacks(asked: Asked) -> list[Mapping[str, Any]]:
-    listed = asked.get("fallbacks")
+def _fallbacks(body: Body) -> list[Mapping[str, Any]]:
+    listed = body.get("fallbacks")
     return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
 
 
-def _tags(asked: Asked) -> list[str]:
-    tags = asked.get("tags")
+def _tag_keys(body: Body) -> list[str]:
+    tags = body.get("tags")
     return [key.strip().lower() for key in tags] if isinstance(tags, Mapping) else []
 
 
-def _lone_secret(asked: Asked) -> bool:
-    account = _account(asked)
+def _secret_without_account(body: Body) -> bool:
+    account = _account(body)
     complete = account.get("tenant_id") and account.get("client_id")
     return account.get("client_secret") is not None and not complete
 
 
-def _more_than_all(asked: Asked) -> bool:
-    least, wanted = asked.get("min_instances"), asked.get("n_instances")
-    return isinstance(least, int) and isinstance(wanted, int) and least > max(wanted, 1)
+def _minimum_above_total(body: Body) -> bool:
+    minimum, total = body.get("min_instances"), body.get("n_instances")
+    return isinstance(minimum, int) and isinstance(total, int) and minimum > max(total, 1)
 
 
-def _price_without_spot(asked: Asked) -> bool:
-    asks = [asked, *_fallbacks(asked)]
-    return asked.get("max_price") is not None and all(one.get("priority") != "Spot" for one in asks)
+def _price_without_spot(body: Body) -> bool:
+    candidates = [body, *_fallbacks(body)]
+    is_regular = all(one.get("priority") != "Spot" for one in candidates)
+    return body.get("max_price") is not None and is_regular
 
 
 def _given(name: str) -> dict[str, Any]:
@@ -69,30 +66,30 @@ def _is(name: str, value: Any) -> dict[str, Any]:
     return {"required": [name], "properties": {name: {"const": value}}}
 
 
-LONE_SECRET: dict[str, Any] = {
+CLIENT_SECRET_SCHEMA: dict[str, Any] = {
     "if": _given("client_secret"),
     "then": {"allOf": [_given("tenant_id"), _given("client_id")]},
 }
-"""Of `azure_json`."""
+"""For `azure_json`."""
 _TAG = r"[^<>%&\\?/\x00-\x1f\x7f]"
-TAG_KEYS: dict[str, Any] = {
+TAG_KEY_SCHEMA: dict[str, Any] = {
     "pattern": rf"^{_TAG}*[^\s{_TAG[2:]}{_TAG}*$",
     "maxLength": 256,
     "not": {"pattern": r"^\s*[Pp][Oo][Ww][Ee][Rr][Ll][Ii][Ff][Tt]-"},
 }
-"""Of the names in `tags`."""
+"""For the keys of `tags`."""
 _NO_LOCATION = {"properties": {"location": {"type": "null"}}}
 
 RULES = (
     Rule(
         "/azure_json/client_secret",
-        "A client secret needs tenant_id and client_id beside it.",
-        _lone_secret,
+        "client_secret requires tenant_id and client_id.",
+        _secret_without_account,
     ),
-    Rule("/min_instances", "This is above n_instances.", _more_than_all),
+    Rule("/min_instances", "min_instances must not exceed n_instances.", _minimum_above_total),
     Rule(
         "/max_price",
-        "A price limit is for priority Spot only.",
+        "max_price requires priority Spot, in the request or in a fallback.",
         _price_without_spot,
         {
             "if": _given("max_price"),
@@ -109,14 +106,14 @@ RULES = (
     ),
     Rule(
         "/fallbacks",
-        "A fallback must differ in something: location, vm_size, zone or priority.",
-        lambda asked: any(not one for one in _fallbacks(asked)),
+        "A fallback must set at least one of location, vm_size, zone and priority.",
+        lambda body: any(not one for one in _fallbacks(body)),
     ),
     Rule(
         "/fallbacks",
-        "With a subnet of yours (subnet_id) every VM must be in that subnet's region.",
-        lambda asked: (
-            bool(asked.get("subnet_id")) and any(one.get("location") for one in _fallbacks(asked))
+        "With subnet_id, a fallback cannot set location: all VMs must be in the subnet's region.",
+        lambda body: (
+            bool(body.get("subnet_id")) and any(one.get("location") for one in _fallbacks(body))
         ),
         {
             "if": _given("subnet_id"),
@@ -125,27 +122,27 @@ RULES = (
     ),
     Rule(
         "/outbound",
-        "An existing way out is that of a subnet of yours: name it in subnet_id.",
-        lambda asked: asked.get("outbound") == "existing" and not asked.get("subnet_id"),
+        "outbound existing requires subnet_id.",
+        lambda body: body.get("outbound") == "existing" and not body.get("subnet_id"),
         {"if": _is("outbound", "existing"), "then": _given("subnet_id")},
     ),
     Rule(
         "/subnet_id",
-        "We do not change a subnet of yours: say outbound existing.",
-        lambda asked: bool(asked.get("subnet_id")) and asked.get("outbound") != "existing",
+        "subnet_id requires outbound existing: the app does not change an existing subnet.",
+        lambda body: bool(body.get("subnet_id")) and body.get("outbound") != "existing",
         {"if": _given("subnet_id"), "then": _is("outbound", "existing")},
     ),
     Rule(
         "/tags",
-        "A key may hold none of < > % & \\ ? / (Azure's rule), and no control characters.",
-        lambda asked: any(re.search(r"[<>%&\\?/\x00-\x1f\x7f]", key) for key in _tags(asked)),
+        "A tag key must not contain < > % & \\ ? / or control characters.",
+        lambda body: any(re.search(r"[<>%&\\?/\x00-\x1f\x7f]", key) for key in _tag_keys(body)),
     ),
     Rule(
         "/tags",
-        "Keys that start with powerlift- are ours; Azure ignores their case.",
-        lambda asked: any(key.startswith("powerlift-") for key in _tags(asked)),
+        "Tag keys that start with powerlift- are reserved (Azure ignores case).",
+        lambda body: any(key.startswith("powerlift-") for key in _tag_keys(body)),
     ),
 )
 
-TOGETHER: list[Any] = [rule.schema for rule in RULES if rule.schema is not None]
-"""Of a whole request: what its fields may not say against each other."""
+CROSS_FIELD_SCHEMAS: list[Any] = [rule.schema for rule in RULES if rule.schema is not None]
+"""For the whole request."""

@@ -1,42 +1,41 @@
-"""What can be known before anything is made: one module a concern, one small function a check.
+"""The result of a check.
 
-A check takes a `Survey` (what Azure and the database said) and yields findings. It does no I/O.
+A check is a function without I/O that takes `PlanInputs` and yields results. Each of the other modules
+holds the checks of one concern.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet.api.responses import Status
-from fleet.preflight.inventory import Missing, Survey
+from fleet.api.responses.plan import Status
+from fleet.preflight.plan_inputs import PlanInputs, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check has to say: how things are, and what a user can do about it."""
+class CheckResult:
+    """What a check found, and what the user can do about it."""
 
     status: Status
     detail: str
     advice: str = ""
     code: str = ""
-    """Of a fault."""
+    """The failure code of a fault."""
 
 
-def unseen(what: str, missing: Missing) -> Finding:
-    """The finding where Azure did not say what the check needs to know."""
+def unreadable(what: str, missing: Unavailable) -> CheckResult:
+    """The result if the check's input could not be read."""
     reason = missing.failure
     detail = f"{what} could not be read: {reason['code']}: {reason['message']}"
-    return Finding("unknown", detail, "Ask again later." if missing.passing else reason["advice"])
+    return CheckResult("unknown", detail, "Retry later." if missing.passing else reason["advice"])
 
 
-def room(survey: Survey, fit: int, code: str, why: str, advice: str) -> Finding:
-    """Whether as many VMs as are wanted fit somewhere. With fewer than min_instances the fleet
-    would fail, so that is a fault; with fewer than wanted it would be smaller: a warning.
-    """
-    wanted, least = survey.wanted, survey.least
+def capacity_result(inputs: PlanInputs, fit: int, code: str, why: str, advice: str) -> CheckResult:
+    """A warning if fewer VMs fit than wanted, a fault if fewer fit than min_instances."""
+    wanted, minimum = inputs.wanted, inputs.minimum
     if fit >= wanted:
-        return Finding("ok", f"{wanted} of {wanted} VMs fit{why}")
+        return CheckResult("ok", f"{wanted} of {wanted} VMs fit{why}")
     detail = f"{fit} of {wanted} VMs fit{why}"
-    if fit >= least:
-        return Finding("warning", detail, advice)
-    return Finding("fault", f"{detail}; min_instances is {least}", advice, code)
+    if fit >= minimum:
+        return CheckResult("warning", detail, advice)
+    return CheckResult("fault", f"{detail}; min_instances is {minimum}", advice, code)

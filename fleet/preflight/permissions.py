@@ -1,4 +1,4 @@
-"""What the app's identity may do, and whether Azure has room for the VMs' role assignments."""
+"""Checks the permissions of the app's identity and the limit of role assignments."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from functools import cache
 
 from fleet.azure import role_assignments
-from fleet.azure.bodies import Body
-from fleet.preflight.finding import Finding, room, unseen
-from fleet.preflight.inventory import Missing, Survey, scopes
-from fleet.preflight.networks import standing
+from fleet.azure.arm_bodies import Body
+from fleet.preflight.check_result import CheckResult, capacity_result, unreadable
+from fleet.preflight.networks import existing_subnet
+from fleet.preflight.plan_inputs import PlanInputs, Unavailable, scopes
 
 ASSIGNMENT_LIMIT = 4000
-"""Of a subscription, fixed; assignments at groups and resources count (RBAC troubleshoot-limits)."""
+"""Fixed limit per subscription, including groups and resources (RBAC troubleshoot-limits)."""
 
 _GROUP = {
     "Microsoft.Compute/virtualMachines": "read write delete",
@@ -21,66 +21,72 @@ _GROUP = {
     "Microsoft.Network/networkInterfaces": "read write delete join/action",
     "Microsoft.Authorization/roleAssignments": "read write delete",
 }
-_OUR_NETWORK = {"Microsoft.Network/virtualNetworks": "read subnets/join/action"}
+_SHARED_NETWORK = {"Microsoft.Network/virtualNetworks": "read subnets/join/action"}
 _NEW_NETWORK = {"Microsoft.Network/virtualNetworks": "read write subnets/join/action"}
-_THEIR_NETWORK = {"Microsoft.Network/virtualNetworks": "subnets/join/action"}
+_EXISTING_NETWORK = {"Microsoft.Network/virtualNetworks": "subnets/join/action"}
 _RESOURCE = {"Microsoft.Authorization/roleAssignments": "write delete"}
-"""What a fleet does, from resource type to its verbs: first to the last deleted disk."""
+"""All actions of a fleet: resource type to verbs."""
 
 
-def rights(survey: Survey) -> Iterator[Finding]:
-    """One finding for each scope at which something is missing, or that was not told."""
+def check_permissions(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """One result per scope with missing or unreadable permissions."""
     complete = True
-    for scope, needed in _needed(survey):
-        held = survey.permissions[scope]
-        if isinstance(held, Missing):
+    for scope, needed in _needed(inputs):
+        held = inputs.permissions[scope]
+        if isinstance(held, Unavailable):
             complete = False
-            yield unseen(f"The permissions at {scope}", held)
+            yield unreadable(f"The permissions at {scope}", held)
             continue
         missing = _missing(needed, held)
         if missing:
             complete = False
             advice = (
-                "Give the app's identity these rights: Contributor and User Access Administrator "
+                "Assign the app's identity Contributor and User Access Administrator at this scope: "
+                "together they include all required actions."
             )
-            advice += "at this scope hold them all."
-            yield Finding("fault", f"Not allowed at {scope}: {missing}", advice, "RightsMissing")
+            yield CheckResult(
+                "fault", f"Missing permissions at {scope}: {missing}", advice, "PermissionsMissing"
+            )
     if complete:
-        yield Finding("ok", "The app's identity may do all that a fleet needs")
+        yield CheckResult("ok", "The app's identity has all required permissions")
 
 
-def role_assignment_room(survey: Survey) -> Iterator[Finding]:
-    count = survey.assignments
-    if isinstance(count, Missing):
-        yield unseen("The subscription's role assignments", count)
+def role_assignment_limit(inputs: PlanInputs) -> Iterator[CheckResult]:
+    count = inputs.assignments
+    if isinstance(count, Unavailable):
+        yield unreadable("The subscription's role assignments", count)
         return
-    each = len(role_assignments.of_machine(survey.order, "", ""))
+    each = len(role_assignments.grants_for_vm(inputs.order, "", ""))
     fit = max(0, ASSIGNMENT_LIMIT - count) // each
-    why = f": the subscription holds {count} of {ASSIGNMENT_LIMIT} role assignments, a VM takes {each}"
-    advice = (
-        "Delete assignments of principals that are gone, or ask for fewer VMs or resource_uris."
+    why = f": the subscription has {count} of {ASSIGNMENT_LIMIT} role assignments; a VM requires {each}"
+    advice = "Delete assignments of deleted principals, or use fewer VMs or resource_uris."
+    yield capacity_result(inputs, fit, "RoleAssignmentLimitExceeded", why, advice)
+
+
+def _needed(inputs: PlanInputs) -> Iterator[tuple[str, dict[str, str]]]:
+    order = inputs.order
+    network = (
+        {}
+        if order["subnet_id"]
+        else _SHARED_NETWORK
+        if _all_subnets_exist(inputs)
+        else _NEW_NETWORK
     )
-    yield room(survey, fit, "RoleAssignmentLimitExceeded", why, advice)
-
-
-def _needed(survey: Survey) -> Iterator[tuple[str, dict[str, str]]]:
-    order = survey.order
-    network = {} if order["subnet_id"] else _OUR_NETWORK if _all_stand(survey) else _NEW_NETWORK
     yield scopes(order)[0], _GROUP | network
     for uri in order["resource_uris"]:
         yield uri, _RESOURCE
     if order["subnet_id"]:
-        yield order["subnet_id"], _THEIR_NETWORK
+        yield order["subnet_id"], _EXISTING_NETWORK
 
 
-def _all_stand(survey: Survey) -> bool:
-    return bool(survey.regions) and all(
-        standing(survey, location, region) for location, region in survey.regions.items()
+def _all_subnets_exist(inputs: PlanInputs) -> bool:
+    return bool(inputs.regions) and all(
+        existing_subnet(inputs, location, region) for location, region in inputs.regions.items()
     )
 
 
 def _missing(needed: dict[str, str], held: list[Body]) -> str:
-    """The actions that no role gives: `Microsoft.Compute/disks/{delete}, …`."""
+    """The actions that no role grants: `Microsoft.Compute/disks/{delete}, …`."""
     parts = []
     for kind, verbs in needed.items():
         lacking = [verb for verb in verbs.split() if not _allowed(f"{kind}/{verb}", held)]
@@ -90,7 +96,7 @@ def _missing(needed: dict[str, str], held: list[Body]) -> str:
 
 
 def _allowed(action: str, held: list[Body]) -> bool:
-    """A role gives its actions less its own notActions; what one role takes out, another may give."""
+    """A role grants its actions minus its own notActions; another role may still grant these."""
     return any(
         _matches_any(role.get("actions", []), action)
         and not _matches_any(role.get("notActions", []), action)
