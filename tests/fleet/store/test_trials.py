@@ -75,9 +75,7 @@ def test_a_trial_that_is_lost_too_often_says_with_which_vm(benchmark_database: A
         release(benchmark_database.uri, number, [runner], {runner: f"VM {runner}: evicted."})
     (trial,) = benchmark_database.trials(number)
     assert (trial["runner_id"], trial["end_time"] is not None) == (-2, True)
-    assert trial["errmsg"].endswith(
-        f"times. Last: VM {HELD_BY + MAX_LOSSES - 1}: evicted."
-    )
+    assert trial["errmsg"].endswith(f"times. Last: VM {HELD_BY + MAX_LOSSES - 1}: evicted.")
 
 
 def test_one_that_a_cancel_took_away_may_be_lost_as_often_as_it_likes(
