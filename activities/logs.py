@@ -7,10 +7,10 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, recorded
+from activities.recorded import Json, open_connections, recorded
 from fleet import telemetry
 from fleet.azure.client import Azure
-from fleet.azure.errors import describe
+from fleet.azure.error_classifier import describe
 from fleet.model import failure_policy, names
 from fleet.model.records import Failure, Order
 from fleet.store import vm_logs
@@ -27,21 +27,23 @@ async def keep_logs(task: Json) -> Json:
     had is no failure: the deletion matters more.
     """
     order: Order = task["order"]
-    connection, uri = opened(order)
+    connection, uri = open_connections(order)
     machines: list[dict[str, Any]] = task["machines"]
     kept = await asyncio.gather(*(_end_of(connection, order, **machine) for machine in machines))
-    await asyncio.to_thread(vm_logs.keep, uri, order["experiment_id"], kept)
+    await asyncio.to_thread(vm_logs.store_logs, uri, order["experiment_id"], kept)
     return {"kept": sum(one.log is not None for one in kept)}
 
 
-async def _end_of(connection: Azure, order: Order, ordinal: int, reason: Failure) -> vm_logs.Kept:
+async def _end_of(
+    connection: Azure, order: Order, ordinal: int, reason: Failure
+) -> vm_logs.EndedVm:
     name = names.machine(order["batch_id"], ordinal)
     log = None
     if not failure_policy.of(reason).moved:  # else Azure had no room: the VM has never been on
         try:
-            log = await vm_logs.fetch(connection, name)
+            log = await vm_logs.fetch_console(connection, name)
         except Exception as error:
             extra = {"event": "log.missed", "ordinal": ordinal, "code": describe(error)["code"]}
             telemetry.LOG.info("No log of %s is kept", name, extra=extra)
     outcome = f"{reason['code']}: {reason['message']}"
-    return vm_logs.Kept(names.runner_id(order["batch_id"], ordinal), name, outcome, log)
+    return vm_logs.EndedVm(names.runner_id(order["batch_id"], ordinal), name, outcome, log)

@@ -8,12 +8,12 @@ from typing import Any
 import azure.durable_functions as df
 from azure.core.exceptions import HttpResponseError
 
-from activities.recorded import Json, opened, recorded, retried
+from activities.recorded import Json, open_connections, recorded, retried
 from fleet import telemetry
-from fleet.azure import bodies, virtual_machines
-from fleet.azure.bodies import Body
+from fleet.azure import arm_bodies, virtual_machines
+from fleet.azure.arm_bodies import Body
 from fleet.azure.client import Azure
-from fleet.azure.errors import describe, explain
+from fleet.azure.error_classifier import describe, explain
 from fleet.model import failure_policy, names
 from fleet.model.records import Order, VmRequest, not_accepted
 from fleet.settings import Settings
@@ -32,7 +32,7 @@ async def create_vm(task: Json) -> Json:
     order: Order = task["order"]
     assignment: VmRequest = task["assignment"]
     ordinal, placement = assignment["ordinal"], assignment["placement"]
-    connection, uri = opened(order)
+    connection, uri = open_connections(order)
     endpoint = Settings.read().resource_manager_endpoint
     body = virtual_machines.body(order, ordinal, placement, uri, endpoint)
     if not task["has_nic"]:
@@ -52,7 +52,7 @@ async def prepare_nics(task: Json) -> Json:
     Another refusal is not told: `create_vm` makes the NIC that is missing, and meets it itself.
     """
     order: Order = task["order"]
-    connection, _ = opened(order)
+    connection, _ = open_connections(order)
     nics: list[dict[str, Any]] = task["nics"]
     puts = (_put_nic(connection, order, nic["ordinal"], nic["location"]) for nic in nics)
     outcomes = await asyncio.gather(*puts, return_exceptions=True)
@@ -76,7 +76,7 @@ async def delete_nics(task: Json) -> Json:
     the teardown and the sweep.
     """
     order: Order = task["order"]
-    connection, _ = opened(order)
+    connection, _ = open_connections(order)
     names_ = [names.nic(order["batch_id"], ordinal) for ordinal in task["ordinals"]]
     await asyncio.gather(*map(connection.delete_nic, names_), return_exceptions=True)
     return {}
@@ -91,7 +91,7 @@ async def inspect_vms(task: Json) -> Json:
     one VM, and no list tells.
     """
     order: Order = task["order"]
-    connection, _ = opened(order)
+    connection, _ = open_connections(order)
     ordinals: list[int] = task["ordinals"]
     views = await asyncio.gather(
         *(connection.instance_view(names.machine(order["batch_id"], one)) for one in ordinals)
@@ -109,7 +109,7 @@ async def list_machines(task: Json) -> Json:
     created_at]` of the ordinals in `unknown` alone, to keep the durable history small.
     """
     order: Order = task["order"]
-    connection, _ = opened(order)
+    connection, _ = open_connections(order)
     wanted = set(task["unknown"])
     states: dict[str, list[int]] = {}
     identities: dict[str, Any] = {}
@@ -131,13 +131,13 @@ async def list_machines(task: Json) -> Json:
 async def delete_vm(task: Json) -> Json:
     """`{order, ordinal}` -> `{}`: start the deletion of a VM, its NIC and its disk."""
     order: Order = task["order"]
-    connection, _ = opened(order)
+    connection, _ = open_connections(order)
     await connection.delete_machine(names.machine(order["batch_id"], task["ordinal"]))
     return {}
 
 
 async def _put_nic(connection: Azure, order: Order, ordinal: int, location: str) -> None:
-    body = bodies.nic(order, ordinal, location, virtual_machines.subnet_id(order, location))
+    body = arm_bodies.nic(order, ordinal, location, virtual_machines.subnet_id(order, location))
     await connection.put_nic(names.nic(order["batch_id"], ordinal), body)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, retried
-from fleet.azure import bodies
+from activities.recorded import Json, open_connections, retried
+from fleet.azure import arm_bodies
 from fleet.azure.client import Answer, Azure
 from fleet.azure.virtual_machines import provisioning_state
 from fleet.model import names
@@ -27,7 +27,7 @@ async def ensure_network(task: Json) -> Json:
     order: Order = task["order"]
     if order["subnet_id"]:
         return {"ready": True, "retry_after": 0.0}
-    connection, _ = opened(order)
+    connection, _ = open_connections(order)
     answer = await _ensured(connection, task["location"])
     state = provisioning_state(answer.body)
     if state == "Failed":
@@ -39,10 +39,10 @@ async def _ensured(connection: Azure, location: str) -> Answer:
     vnet, subnet = names.vnet(location), names.subnet(location)
     standing = await connection.get_vnet(vnet)
     if standing is None or provisioning_state(standing.body) == "Failed":
-        return await connection.put_vnet(vnet, bodies.vnet(location))
+        return await connection.put_vnet(vnet, arm_bodies.vnet(location))
     if provisioning_state(standing.body) != "Succeeded":
         return standing
     for found in standing.body["properties"].get("subnets", []):
         if found["name"].lower() == subnet.lower() and provisioning_state(found) != "Failed":
             return Answer(found, standing.retry_after)
-    return await connection.put_subnet(vnet, subnet, bodies.subnet())
+    return await connection.put_subnet(vnet, subnet, arm_bodies.subnet())

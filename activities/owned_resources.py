@@ -8,12 +8,12 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, recorded, retried
+from activities.recorded import Json, open_connections, recorded, retried
 from fleet import telemetry
 from fleet.azure import owned_resources
-from fleet.azure.bodies import Body
-from fleet.azure.errors import describe
-from fleet.azure.owned_resources import Kind, Leftover
+from fleet.azure.arm_bodies import Body
+from fleet.azure.error_classifier import describe
+from fleet.azure.owned_resources import Kind, ResourceRef
 from fleet.azure.virtual_machines import provisioning_state
 from fleet.model import failure_policy
 from fleet.model.records import Order
@@ -35,7 +35,7 @@ async def find_leftovers(task: Json) -> Json:
     without a VM are looked for, and `machines` is null.
     """
     order: Order = task["order"]
-    connection, _ = opened(order)
+    connection, _ = open_connections(order)
     batch = order["batch_id"]
     nics, disks = await asyncio.gather(connection.list_nics(batch), connection.list_disks(batch))
     orphans = [_entry("disk", disk) for disk in disks if not disk.get("managedBy")]
@@ -46,7 +46,7 @@ async def find_leftovers(task: Json) -> Json:
         connection.list_machines(batch),
         owned_resources.list_assignments(connection, order["resource_uris"]),
     )
-    mine = [one for one in assignments if owned_resources.is_of(one, order)]
+    mine = [one for one in assignments if owned_resources.belongs_to(one, order)]
     free = [_entry("machine", vm) for vm in vms if provisioning_state(vm) != "Deleting"]
     free += [{"kind": "assignment", "name": one.name, "scope": one.scope} for one in mine]
     everything = len(vms) + len(nics) + len(disks) + len(mine)
@@ -62,8 +62,8 @@ async def delete_leftovers(task: Json) -> Json:
     `deleted` counts those whose deletion has begun, and those that were gone; `refused` the others,
     by code. `retry_after`: how many seconds Azure asked us to wait, None where it did not.
     """
-    connection, _ = opened(task["order"])
-    resources: list[Leftover] = task["resources"]
+    connection, _ = open_connections(task["order"])
+    resources: list[ResourceRef] = task["resources"]
     outcomes = await asyncio.gather(
         *(owned_resources.delete(connection, resource) for resource in resources),
         return_exceptions=True,
@@ -85,7 +85,7 @@ def _tell(deleted: int, refused: Counter[str]) -> None:
 
 
 def _first(free: list[Any], everything: int) -> dict[str, Any]:
-    delete = owned_resources.fairly(free, PER_LOOK)
+    delete = owned_resources.sample_evenly(free, PER_LOOK)
     return {"delete": delete, "waiting": everything - len(delete)}
 
 

@@ -6,11 +6,11 @@ import asyncio
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, recorded
+from activities.recorded import Json, open_connections, recorded
 from fleet import telemetry
-from fleet.azure import bodies, role_assignments
+from fleet.azure import arm_bodies, role_assignments
 from fleet.azure.client import Azure
-from fleet.azure.errors import describe
+from fleet.azure.error_classifier import describe
 from fleet.azure.role_assignments import Grant
 from fleet.model import failure_policy, names
 from fleet.model.records import Failure, Machine, Order
@@ -28,8 +28,8 @@ async def assign_permissions(task: Json) -> Json:
     """
     order: Order = task["order"]
     machine: Machine = task["machine"]
-    connection, _ = opened(order)
-    wanted = role_assignments.of_machine(order, machine["name"], machine["principal_id"] or "")
+    connection, _ = open_connections(order)
+    wanted = role_assignments.grants_for_vm(order, machine["name"], machine["principal_id"] or "")
     todo = [index for index in range(len(wanted)) if index not in machine["assigned"]]
     role = names.role_definition_id(order["subscription_id"])
     about = role_assignments.description(order, machine["name"])
@@ -51,17 +51,17 @@ async def revoke_permissions(task: Json) -> Json:
     Azure keeps role assignments of deleted principals, and allows 4,000 in a subscription.
     """
     order: Order = task["order"]
-    connection, _ = opened(order)
+    connection, _ = open_connections(order)
     standing: list[Grant] = []
     for machine in task["machines"]:
-        wanted = role_assignments.of_machine(order, machine["name"], machine["principal_id"])
+        wanted = role_assignments.grants_for_vm(order, machine["name"], machine["principal_id"])
         standing += [wanted[index] for index in machine["assigned"]]
     await asyncio.gather(*(connection.delete_assignment(g.scope, g.name) for g in standing))
     return {}
 
 
 async def _assign(connection: Azure, grant: Grant, role: str, about: str) -> Failure | None:
-    body = bodies.role_assignment(role, grant.principal_id, grant.principal_type, about)
+    body = arm_bodies.role_assignment(role, grant.principal_id, grant.principal_type, about)
     try:
         await connection.put_assignment(grant.scope, grant.name, body)
     except Exception as error:  # each grant has its own outcome: one refusal hides no other

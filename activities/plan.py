@@ -8,7 +8,7 @@ import azure.durable_functions as df
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from activities.recorded import Json, opened, retried
+from activities.recorded import Json, open_connections, retried
 from fleet import telemetry
 from fleet.model.records import Order
 from fleet.preflight.plan import Plan, make_plan
@@ -27,7 +27,7 @@ async def plan_fleet(task: Json) -> Json:
     `resolved` also holds `ssh_public_key`.
     """
     order: Order = task["order"]
-    connection, uri = opened(order)
+    connection, uri = open_connections(order)
     plan = await make_plan(connection, uri, order)
     if not plan["faults"]:
         await asyncio.to_thread(schema.migrate, uri, schema.BENCHMARK)

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fleet import telemetry
-from fleet.azure.credentials import opened as opened
-from fleet.azure.errors import describe
+from fleet.azure.credentials import open_connections as open_connections
+from fleet.azure.error_classifier import describe
 from fleet.model import failure_policy
 from fleet.model.records import Failure
 

@@ -6,9 +6,9 @@ import asyncio
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, recorded
+from activities.recorded import Json, open_connections, recorded
 from fleet import telemetry
-from fleet.azure.errors import describe
+from fleet.azure.error_classifier import describe
 from fleet.model.records import Failure, Order
 from fleet.store import heartbeats, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
@@ -29,7 +29,7 @@ async def record_snapshot(task: Json) -> Json:
     more, unless it cannot be told now: `silent` and `done`, the ordinals of `heartbeats.Idle`.
     """
     order: Order = task["order"]
-    _, uri = opened(order)
+    _, uri = open_connections(order)
     counted = None
     if task["counts"]:
         counted = await asyncio.to_thread(trials.count, uri, order["experiment_id"])
@@ -54,7 +54,9 @@ async def _note(uri: str, task: Json) -> Failure | None:
         return failure
     for record, noted in zip(task["machines"], task["noted"], strict=True):
         earlier = (
-            vm_records.as_noted(record, noted) if known is None else known.get(record["ordinal"])
+            vm_records.record_as_of(record, noted)
+            if known is None
+            else known.get(record["ordinal"])
         )
         telemetry.machine_changed(task["order"], record, earlier)
     return None
@@ -62,7 +64,7 @@ async def _note(uri: str, task: Json) -> Failure | None:
 
 async def _idle(uri: str, order: Order) -> Json:
     try:
-        found = await asyncio.to_thread(heartbeats.idle, uri, order)
+        found = await asyncio.to_thread(heartbeats.find_idle, uri, order)
     except DatabaseUnreachable as error:
         telemetry.failed(describe(error), "Idle VMs cannot be told")
         return {}

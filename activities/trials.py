@@ -6,7 +6,7 @@ import asyncio
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, retried
+from activities.recorded import Json, open_connections, retried
 from fleet.model import names
 from fleet.model.records import Order
 from fleet.model.state import SHOWN_CHARACTERS
@@ -26,7 +26,7 @@ async def release_trials(task: Json) -> Json:
     null where there was no more work.
     """
     order: Order = task["order"]
-    _, uri = opened(order)
+    _, uri = open_connections(order)
     ordinals = range(names.ORDINALS) if task["ordinals"] is None else task["ordinals"]
     runners = [names.runner_id(order["batch_id"], ordinal) for ordinal in ordinals]
     reasons = task["reasons"] and {
@@ -36,7 +36,7 @@ async def release_trials(task: Json) -> Json:
     held = await asyncio.to_thread(trials.release, uri, order["experiment_id"], runners, reasons)
     told = dict.fromkeys(ordinals, "It was deleted with its fleet.")
     told |= {int(ordinal): why for ordinal, why in (task["reasons"] or {}).items()}
-    ended = await asyncio.to_thread(heartbeats.close, uri, order, told)
+    ended = await asyncio.to_thread(heartbeats.record_ends, uri, order, told)
     shown = {
         str(one): why and why[:SHOWN_CHARACTERS] for one, why in ended.items() if task["reasons"]
     }

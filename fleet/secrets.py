@@ -1,4 +1,4 @@
-"""Sealing: no secret reaches a durable history, a status or a log in the clear."""
+"""Encrypts secrets before they enter a durable history."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ from fleet.model.failure import DescribedError
 
 
 class SealBroken(DescribedError, ValueError):
-    """A sealed text that none of the keys opens, or a key that is not valid."""
+    """No key decrypts the secrets, or a key is invalid."""
 
     code, action, advice = "SealBroken", "fail_fleet", "See the message."
 
 
 class Seal:
-    """Fernet over one or more keys: the first seals, all of them open, so that keys can rotate."""
+    """Fernet with key rotation: the first key encrypts, all keys decrypt."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
         except ValueError as error:
             raise SealBroken(
-                "FLEET_SEALING_KEY holds something that is no Fernet key (32 bytes, url-safe base64)."
+                "FLEET_SEALING_KEY contains an invalid Fernet key (expected: 32 bytes, URL-safe base64)."
             ) from error
         self._keys = tuple(base64.urlsafe_b64decode(key) for key in keys)
 
     def close(self, secrets: Mapping[str, str]) -> str:
-        """Seal a mapping of names to secrets into one text."""
+        """Encrypt secrets, by name."""
         return self._fernet.encrypt(json.dumps(dict(secrets)).encode()).decode()
 
     def open(self, sealed: str) -> dict[str, str]:
-        """Open what `close` made. Raises SealBroken when no key fits."""
+        """Decrypt the output of `close`. Raises SealBroken if no key fits."""
         try:
             return dict(json.loads(self._fernet.decrypt(sealed.encode())))
         except InvalidToken:
             raise SealBroken(
-                "A sealed request cannot be opened: FLEET_SEALING_KEY no longer holds the key that "
-                "it was sealed with. Put the old key back, after the new one."
+                "Cannot decrypt the request's secrets: FLEET_SEALING_KEY no longer contains the "
+                "key that "
+                "encrypted them. Append the old key after the new one."
             ) from None
 
     def fingerprints(self, document: Any) -> list[str]:
-        """One keyed digest of a JSON document per key, the sealing key's first.
+        """An HMAC of a JSON document per key, the encrypting key's first.
 
-        Keyed, because a plain digest of a request that holds a short secret can be guessed.
+        Keyed, because a plain digest of a request with a short secret can be brute-forced.
         """
         text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
         return [hmac.new(key, text, hashlib.sha256).hexdigest() for key in self._keys]

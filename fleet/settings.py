@@ -1,4 +1,4 @@
-"""What the deployment says: the app's settings, read from the environment."""
+"""The app's settings, read from environment variables."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PUBLIC_CLOUD = "https://management.azure.com"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The app's settings. Names are the environment's; azure-identity reads the AZURE_* ones too.
+    """The app's settings. azure-identity also reads the AZURE_* variables.
 
-    Secrets are kept out of `repr`, so that no traceback or log shows them.
+    `repr` omits secrets, which keeps them out of tracebacks and logs.
     """
 
     subscription_id: str | None
@@ -29,31 +29,31 @@ class Settings:
     boot_poll_seconds: float
     run_poll_seconds: float
     writes_per_second: float
-    """Azure's refill of a principal's bucket of writes (10): how fast a fleet may create."""
+    """Rate limit for creating resources. Azure refills a principal's write bucket at 10/s."""
     retention_days: float
-    """How long an ended fleet's histories, VM records and logs are kept."""
+    """How long the histories, VM records and logs of an ended fleet are kept."""
     prices: Mapping[str, float]
-    """US dollars an hour by VM size, in lower case: see `fleet.api.progress.price_of`."""
+    """US dollars per hour by lower-case key: see `fleet.api.progress.price_of`."""
     owner: str
-    """Which deployment made a resource: one app's sweep leaves alone what another looks after.
+    """Identifies the deployment that owns a resource, so that sweeps ignore each other's resources.
 
-    FLEET_OWNER; else the site's name in Azure, or a digest of the sealing key, with the slot and
-    the task hub: no two deployments share it by accident.
+    FLEET_OWNER; by default the Azure site name, else a digest of the sealing key, plus slot and task
+    hub, which makes it unique.
     """
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings. Raises SettingsError naming every setting that cannot be used."""
+        """Read the settings. Raises SettingsError with every missing or invalid setting."""
         faults: list[str] = []
 
-        def positive(name: str, default: float, unit: str) -> float:
+        def positive(name: str, default: float) -> float:
             text = environment.get(name) or str(default)
             try:
                 value = float(text)
             except ValueError:
                 value = 0.0
             if not value > 0:
-                faults.append(f"{name} is {text!r}; it must be a number of {unit} above 0.")
+                faults.append(f"{name} must be a number above 0, not {text!r}.")
             return value
 
         endpoint = environment.get("AZURE_RESOURCE_MANAGER_ENDPOINT") or PUBLIC_CLOUD
@@ -64,7 +64,7 @@ class Settings:
         )
         if not keys:
             faults.append(
-                "FLEET_SEALING_KEY is not set. Make one: python -c 'from cryptography.fernet "
+                "FLEET_SEALING_KEY is not set. Generate a key: python -c 'from cryptography.fernet "
                 "import Fernet; print(Fernet.generate_key().decode())'"
             )
         database_uri = environment.get("POWERLIFT_DB_URI", "")
@@ -78,10 +78,10 @@ class Settings:
             resource_manager_endpoint=endpoint.rstrip("/"),
             database_uri=database_uri,
             sealing_keys=keys,
-            boot_poll_seconds=positive("FLEET_BOOT_POLL_SECONDS", 5, "seconds"),
-            run_poll_seconds=positive("FLEET_RUN_POLL_SECONDS", 30, "seconds"),
-            writes_per_second=positive("FLEET_WRITES_PER_SECOND", 10, "seconds"),
-            retention_days=positive("FLEET_RETENTION_DAYS", 30, "days"),
+            boot_poll_seconds=positive("FLEET_BOOT_POLL_SECONDS", 5),
+            run_poll_seconds=positive("FLEET_RUN_POLL_SECONDS", 30),
+            writes_per_second=positive("FLEET_WRITES_PER_SECOND", 10),
+            retention_days=positive("FLEET_RETENTION_DAYS", 30),
             prices=_prices(environment.get("FLEET_PRICES") or "{}", faults),
             owner=_owner(environment, keys),
         )
@@ -98,14 +98,14 @@ def _prices(text: str, faults: list[str]) -> dict[str, float]:
         prices = {"": -1.0}
     if not all(0 <= price < math.inf for price in prices.values()):
         faults.append(
-            "FLEET_PRICES must be a JSON object of US dollars an hour by VM size: "
+            "FLEET_PRICES must be a JSON object of US dollars per hour by VM size: "
             '{"Standard_D2s_v5": 0.096, "Standard_D2s_v5 Spot": 0.019}.'
         )
     return prices
 
 
 def _owner(environment: Mapping[str, str], keys: tuple[str, ...]) -> str:
-    # The oldest key: it is the last to change when keys are rotated.
+    # The last key, because rotation changes it last.
     digest = "key-" + hashlib.sha256("".join(keys[-1:]).encode()).hexdigest()[:12]
     site = environment.get("WEBSITE_SITE_NAME") or digest
     slot, hub = environment.get("WEBSITE_SLOT_NAME"), environment.get("TASKHUB_NAME")
@@ -113,7 +113,7 @@ def _owner(environment: Mapping[str, str], keys: tuple[str, ...]) -> str:
 
 
 class SettingsError(ValueError):
-    """Settings that cannot be used; the message lists every one of them."""
+    """Missing or invalid settings; the message lists all of them."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__(" ".join(faults))

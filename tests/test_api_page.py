@@ -105,7 +105,7 @@ def test_a_command_is_answered_as_printed(
     status, answer = run(route, stack, number)
     shown = printed(route)
     assert (status, shown is None or alike(shown, json.loads(answer))) == (
-        next(iter(route.answers)),
+        next(iter(route.responses)),
         True,
     ), answer
 
@@ -114,7 +114,7 @@ def test_the_fleet_that_is_submitted_is_answered_as_printed(submitted: dict[str,
     assert alike(printed(ROUTES[0]), submitted)
 
 
-@pytest.mark.parametrize("example", blocks(section("## The request"), "json"), ids=range(5))
+@pytest.mark.parametrize("example", blocks(section("## Request"), "json"), ids=range(5))
 def test_an_example_of_a_request_is_taken(stack: Stack, example: str):
     headers = {"x-functions-key": stack.key}
     answer = requests.post(f"{stack.url}/api/plan", example, headers=headers, timeout=60)

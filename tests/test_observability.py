@@ -309,10 +309,8 @@ def test_the_log_tells_each_event_of_a_fleet_once(watched: Watched):
 
 
 def test_a_replacement_says_in_whose_stead_it_is(watched: Watched):
-    [line] = [line for line in watched.log.splitlines() if "in the stead of" in line]
-    assert re.search(
-        r"in the stead of VM 1 \[event=vm.accepted fleet=fleet-\d+ .* ordinal=\d", line
-    )
+    [line] = [line for line in watched.log.splitlines() if "replacing" in line]
+    assert re.search(r"replacing VM 1 \[event=vm.accepted fleet=fleet-\d+ .* ordinal=\d", line)
 
 
 def test_the_documented_queries_find_the_fields_of_a_line(watched: Watched):

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fleet import telemetry
-from fleet.api.status import ALIVE, order_in
+from fleet.api.instance_status import ALIVE, order_in
 from fleet.model import names
 from fleet.settings import Settings
 from fleet.store import claims

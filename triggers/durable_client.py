@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from fleet.api.status import ALIVE
+from fleet.api.instance_status import ALIVE
 from fleet.model import names
 
 RUN_FLEET = "run_fleet"

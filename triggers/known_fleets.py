@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from fleet import telemetry
-from fleet.api import status
-from fleet.api.status import ALIVE, order_in
+from fleet.api import instance_status
+from fleet.api.instance_status import ALIVE, order_in
 from fleet.azure import credentials
 from fleet.azure.client import Azure
-from fleet.azure.errors import describe
-from fleet.azure.sweep import Fate
+from fleet.azure.error_classifier import describe
+from fleet.azure.sweep import BatchStatus
 from fleet.model import names
 from fleet.settings import Settings
 from fleet.store import fleets
@@ -47,7 +47,7 @@ async def _add_account(
         found = await durable_client.find(client, instance)
         if found is not None:
             order: Any = order_in(found["input"])
-            connection, _ = credentials.opened(order)
+            connection, _ = credentials.open_connections(order)
             known.setdefault(connection, set()).update(uris)
     except Exception as error:
         warn(f"The sweep cannot open the account of {instance}", error)
@@ -69,17 +69,17 @@ async def _close_if_ended(client: Any, uri: str, batch_id: int) -> None:
     instance = await durable_client.find(client, names.instance_id(batch_id))
     if instance is None or instance["runtimeStatus"] in ALIVE:
         return
-    shown = status.answer(instance)
+    fleet = instance_status.fleet_from_instance(instance)
     changes = {
-        "phase": shown["phase"],
-        "machines": shown["machines"],
-        "trials": shown["trials"],
-        "ended_at": datetime.fromisoformat(shown["updated_at"]),
+        "phase": fleet["phase"],
+        "machines": fleet["machines"],
+        "trials": fleet["trials"],
+        "ended_at": datetime.fromisoformat(fleet["updated_at"]),
     }
     await asyncio.to_thread(fleets.note, uri, batch_id, changes)
 
 
-async def ask_fates(client: Any, fates: dict[int, Fate], batches: list[int]) -> None:
+async def ask_fates(client: Any, fates: dict[int, BatchStatus], batches: list[int]) -> None:
     """Add the fates of batches to `fates`; those that cannot be had are left out."""
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
@@ -91,14 +91,14 @@ async def ask_fates(client: Any, fates: dict[int, Fate], batches: list[int]) -> 
         warn("The sweep cannot ask for every fleet: it goes by deadlines for the others", error)
 
 
-async def _ask_for(client: Any, fates: dict[int, Fate], batch: int) -> None:
+async def _ask_for(client: Any, fates: dict[int, BatchStatus], batch: int) -> None:
     try:
         fates[batch] = await _fate(client, names.instance_id(batch))
     except Exception as error:
         warn(f"The sweep cannot ask for batch {batch}: it goes by its deadline", error)
 
 
-async def _fate(client: Any, instance: str) -> Fate:
+async def _fate(client: Any, instance: str) -> BatchStatus:
     status = await durable_client.find(client, instance)
     if status is None:
         return "unknown"

@@ -16,8 +16,8 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from fleet import telemetry
-from fleet.api import status
-from fleet.api.status import ALIVE, order_in
+from fleet.api import instance_status
+from fleet.api.instance_status import ALIVE, order_in
 from fleet.azure import credentials
 from fleet.model import names
 from fleet.secrets import SealBroken
@@ -117,8 +117,11 @@ async def _purge_records(instance: Mapping[str, Any]) -> None:
     """Raises DatabaseUnreachable, SettingsError."""
     order: Any = order_in(instance["input"])
     try:
-        _, uri = credentials.opened(order)
+        _, uri = credentials.open_connections(order)
     except SealBroken:
         return  # without its key nobody can reach its database any more
-    begun: Any = {**order, "created_at": status.answer(instance)["created_at"]}
+    begun: Any = {
+        **order,
+        "created_at": instance_status.fleet_from_instance(instance)["created_at"],
+    }
     await asyncio.to_thread(vm_records.purge, uri, begun)

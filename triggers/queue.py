@@ -14,10 +14,10 @@ import azure.functions as func
 from fleet import telemetry
 from fleet.api import strict_json
 from fleet.api.redaction import redacted
-from fleet.api.request import RequestRefused
+from fleet.api.request import InvalidRequest
 from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
-from fleet.store.claims import LeaseHeld, TakenError
+from fleet.store.claims import AlreadyUsed, LeaseHeld
 from fleet.store.database import DatabaseUnreachable
 from triggers import callers, submission
 from triggers.durable_client import TaskHubUnavailable
@@ -27,7 +27,7 @@ bp = df.Blueprint()
 # Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 
-REFUSALS = (RequestRefused, TakenError)
+REFUSALS = (InvalidRequest, AlreadyUsed)
 """What can never be a fleet."""
 
 OUTAGES = (TaskHubUnavailable, DatabaseUnreachable, LeaseHeld, SettingsError, SealBroken)

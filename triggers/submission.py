@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet import telemetry
-from fleet.api.order import order_of
-from fleet.api.request import Fault, FleetRequest, RequestRefused, chosen_batch, parse, uri_faults
-from fleet.api.responses import Plan
-from fleet.api.status import order_in
+from fleet.api.instance_status import order_in
+from fleet.api.order_builder import build_order
+from fleet.api.request import Fault, FleetRequest, InvalidRequest, batch_id_of, parse, uri_faults
+from fleet.api.responses.plan import Plan
 from fleet.azure.client import connect
 from fleet.model import names
 from fleet.preflight.plan import preview
@@ -37,16 +37,16 @@ async def submit(
 ) -> Accepted:
     """Start the fleet that a request asks for, unless an equal request has started it.
 
-    Raises RequestRefused (with every fault), TakenError, SettingsError, SealBroken, and what may pass:
-    TaskHubUnavailable, DatabaseUnreachable, LeaseHeld.
+    Raises InvalidRequest (with every fault), AlreadyUsed, SettingsError, SealBroken, and errors that may
+    pass: TaskHubUnavailable, DatabaseUnreachable, LeaseHeld.
     """
     request = parse(document)
     settings = Settings.read()
     _complete(request, settings)
     seal = Seal(settings.sealing_keys)
     callers, fingerprints = caller.digests(seal), seal.fingerprints(_plain(request))
-    batch_id = chosen_batch(request, callers[-1], idempotency_key)
-    order = order_of(request, settings, batch_id)
+    batch_id = batch_id_of(request, callers[-1], idempotency_key)
+    order = build_order(request, settings, batch_id)
     account = (order["subscription_id"], order["resource_group"], order["client_id"] or "")
     submission = claims.Submission(
         batch_id=batch_id,
@@ -85,7 +85,7 @@ async def submit(
 async def _start(client: Any, instance: str, order: Any, fingerprints: Sequence[str]) -> bool:
     """Start a fleet's orchestration. False where it exists: a host died before it could note that.
 
-    Raises TakenError, TaskHubUnavailable.
+    Raises AlreadyUsed, TaskHubUnavailable.
     """
     status = await find(client, instance)
     if status is None:
@@ -93,19 +93,19 @@ async def _start(client: Any, instance: str, order: Any, fingerprints: Sequence[
             await client.start_new(RUN_FLEET, instance, order)
         return True
     if order_in(status["input"])["fingerprint"] not in fingerprints:
-        raise claims.TakenError(f"{instance} was already started by a different request.")
+        raise claims.AlreadyUsed(f"{instance} was already started by a different request.")
     return False
 
 
 async def plan(document: Any) -> Plan:
     """What a fleet of this request would meet: `preflight.plan.preview`. Starts and stores nothing.
 
-    Raises RequestRefused (with every fault), SettingsError.
+    Raises InvalidRequest (with every fault), SettingsError.
     """
     request = parse(document)
     settings = Settings.read()
     _complete(request, settings)
-    order: Any = order_of(request, settings, chosen_batch(request, "", None))
+    order: Any = build_order(request, settings, batch_id_of(request, "", None))
     secrets = _secrets(request)
     connection = connect(order, settings, secrets.get("client_secret"))
     uri = secrets.get("uri") or settings.database_uri
@@ -135,7 +135,7 @@ def _complete(request: FleetRequest, settings: Settings) -> None:
     if not request.uri:
         faults += uri_faults(settings.database_uri)
     if faults:
-        raise RequestRefused(faults)
+        raise InvalidRequest(faults)
 
 
 def _secrets(request: FleetRequest) -> dict[str, str]:

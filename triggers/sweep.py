@@ -18,9 +18,9 @@ import azure.functions as func
 from fleet import telemetry
 from fleet.azure import owned_resources
 from fleet.azure.client import Azure, RoleAssignment
-from fleet.azure.errors import describe
-from fleet.azure.owned_resources import Kind, Leftover
-from fleet.azure.sweep import Fate, asked_about, decide, survey
+from fleet.azure.error_classifier import describe
+from fleet.azure.owned_resources import Kind, ResourceRef
+from fleet.azure.sweep import BatchStatus, batches_to_check, decide, take_inventory
 from fleet.model import failure_policy
 from fleet.settings import Settings
 from triggers import known_fleets
@@ -47,7 +47,7 @@ class Run:
     client: Any
     left: int = MOST
     """Deletions that it may still ask for."""
-    fates: dict[int, Fate] = field(default_factory=dict)
+    fates: dict[int, BatchStatus] = field(default_factory=dict)
     """Of the batches that were asked about."""
 
 
@@ -88,12 +88,12 @@ async def _sweep_place(run: Run, connection: Azure, uris: Iterable[str]) -> None
         _failed(run, connection, error)
 
 
-async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[Leftover]:
+async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[ResourceRef]:
     # Role assignments first: one that is listed after its VM came would seem to have none.
     assignments = await _assignments(connection, uris)
     kinds: tuple[Kind, ...] = ("machine", "nic", "disk")
     lists = await asyncio.gather(*(connection.list_kind(kind) for kind in kinds))
-    seen = survey(dict(zip(kinds, lists, strict=True)), assignments, connection.scope)
+    seen = take_inventory(dict(zip(kinds, lists, strict=True)), assignments, connection.scope)
     if seen.unreadable:
         text, some = (
             "The sweep leaves alone what it cannot read: %s",
@@ -101,9 +101,9 @@ async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[Left
         )
         telemetry.LOG.info(text, some, extra={"event": "sweep.unreadable"})
     now = datetime.now(UTC)
-    unknown = sorted(asked_about(seen.standing, run.owner, now) - run.fates.keys())
+    unknown = sorted(batches_to_check(seen.owned, run.owner, now) - run.fates.keys())
     await known_fleets.ask_fates(run.client, run.fates, unknown)
-    return decide(seen.standing, run.fates, run.owner, now)
+    return decide(seen.owned, run.fates, run.owner, now)
 
 
 async def _assignments(connection: Azure, uris: Iterable[str]) -> list[RoleAssignment]:
@@ -115,11 +115,11 @@ async def _assignments(connection: Azure, uris: Iterable[str]) -> list[RoleAssig
         return []  # VMs cost more, and can be deleted all the same
 
 
-async def _delete(run: Run, connection: Azure, chosen: list[Leftover]) -> None:
+async def _delete(run: Run, connection: Azure, chosen: list[ResourceRef]) -> None:
     """Start the deletions, a few side by side. What Azure throttles ends the run."""
     deleted: Counter[str] = Counter()
     refused: Counter[str] = Counter()
-    drawn = owned_resources.fairly(chosen, run.left)
+    drawn = owned_resources.sample_evenly(chosen, run.left)
     for start in range(0, len(drawn), AT_ONCE):
         group = drawn[start : start + min(AT_ONCE, run.left)]
         if not group:

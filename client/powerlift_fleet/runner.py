@@ -3,7 +3,7 @@
 An experiment's `script`: one file, which needs the package powerlift, Linux, and no argument.
 Environment: EXPERIMENT_ID, RUNNER_ID (numbers), DB_URL (SQLAlchemy's), TIMEOUT (seconds that a trial
 may take; empty, "None", "inf" or absent: no limit), MEMORY_LIMIT (of a trial with all it has started:
-bytes, or with K, M, G, T for powers of 1024; empty or absent: no limit), POWERLIFT_DATABASE_PATIENCE
+bytes, or with K, M, G, T for powers of 1024; empty or absent: no limit), POWERLIFT_DATABASE_TIMEOUT
 (seconds that a silent database is waited for, roughly; 300).
 Exit codes: 0 no more work; 65 the runner itself failed; 143 SIGTERM (the open trial is left open).
 
@@ -95,7 +95,7 @@ class Contract:
             db_url=os.environ["DB_URL"],
             timeout=_seconds(os.environ.get("TIMEOUT", "")),
             memory=_bytes(os.environ.get("MEMORY_LIMIT") or MEMORY_LIMIT),
-            patience=float(os.environ.get("POWERLIFT_DATABASE_PATIENCE") or 300),
+            patience=float(os.environ.get("POWERLIFT_DATABASE_TIMEOUT") or 300),
         )
 
 

@@ -1,1 +1,1 @@
-"""The contract of both doors: requests, responses, routes and their OpenAPI document."""
+"""The API contract: request, responses, routes and OpenAPI document."""

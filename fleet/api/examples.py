@@ -1,5 +1,5 @@
-"""Requests and answers as examples. Tests send each request to a running app, and hold each answer
-against its type and against what that app answers.
+"""Example requests and responses. Tests send each request to a running app and compare each response
+example with its type and with that app's response.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from typing import Any
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "small": {
-        "summary": "The least: whatever is left out comes from the deployment's settings",
+        "summary": "Minimal: everything else comes from the deployment's settings",
         "value": {"experiment_id": 1, "n_instances": 2},
     },
     "limits": {
-        "summary": "A name for retries, and limits in time",
+        "summary": "With an idempotency key and time limits",
         "value": {
             "experiment_id": 1,
             "n_instances": 2,
@@ -25,7 +25,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         },
     },
     "spot": {
-        "summary": "Spot VMs in three zones, and where to go when Azure has no room",
+        "summary": "Spot VMs in three zones, with fallbacks for insufficient capacity",
         "value": {
             "experiment_id": 1,
             "n_instances": 50,
@@ -37,7 +37,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         },
     },
     "elsewhere": {
-        "summary": "Another database, subscription and identity than the deployment's",
+        "summary": "With its own database, subscription and identity",
         "value": {
             "experiment_id": 1,
             "n_instances": 2,
@@ -53,7 +53,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         },
     },
     "subnet": {
-        "summary": "In a subnet of yours, which has a way out",
+        "summary": "In an existing subnet with outbound access",
         "value": {
             "experiment_id": 1,
             "n_instances": 2,
@@ -63,15 +63,15 @@ REQUESTS: dict[str, dict[str, Any]] = {
         },
     },
 }
-"""Bodies of POST /fleets and POST /plan, as OpenAPI has examples."""
+"""Bodies of POST /fleets and POST /plan, as OpenAPI example objects."""
 
-_FLEET = "https://fleet.example.org/api/fleets/fleet-7"
+_FLEET_URL = "https://fleet.example.org/api/fleets/fleet-7"
 _LINKS = {
-    "self": _FLEET,
-    "machines": f"{_FLEET}/machines",
-    "progress": f"{_FLEET}/progress",
+    "self": _FLEET_URL,
+    "machines": f"{_FLEET_URL}/machines",
+    "progress": f"{_FLEET_URL}/progress",
     "view": "https://fleet.example.org/api/view/fleet-7",
-    "cancel": _FLEET,
+    "cancel": _FLEET_URL,
 }
 _PLACEMENT = {
     "location": "eastus",
@@ -80,7 +80,7 @@ _PLACEMENT = {
     "priority": "Regular",
 }
 _TRIALS = {"total": 24, "ready": 18, "running": 2, "complete": 4, "error": 0}
-_TOLD: dict[str, Any] = {
+_FLEET: dict[str, Any] = {
     "id": "fleet-7",
     "batch_id": 7,
     "experiment_id": 1,
@@ -109,10 +109,10 @@ _TOLD: dict[str, Any] = {
     "links": _LINKS,
 }
 
-ANSWERS: dict[str, Any] = {
-    "Submitted": {"id": "fleet-7", "batch_id": 7, "links": _LINKS},
-    "Cancelled": {"id": "fleet-7", "links": _LINKS},
-    "Fleet": _TOLD,
+RESPONSES: dict[str, Any] = {
+    "SubmitResponse": {"id": "fleet-7", "batch_id": 7, "links": _LINKS},
+    "CancelResponse": {"id": "fleet-7", "links": _LINKS},
+    "Fleet": _FLEET,
     "Machines": {
         "id": "fleet-7",
         "machines": [
@@ -176,7 +176,7 @@ ANSWERS: dict[str, Any] = {
             {
                 "name": "resource_group",
                 "status": "ok",
-                "detail": "The resource group is there.",
+                "detail": "Resource group benchmarks exists in eastus.",
                 "advice": "",
             }
         ],
@@ -184,12 +184,13 @@ ANSWERS: dict[str, Any] = {
     "Health": {"status": "ok"},
     "Problem": {
         "type": "about:blank",
-        "title": "The request cannot be a fleet",
+        "title": "Invalid fleet request",
         "status": 400,
         "detail": "/n_instances: This field is required.",
         "errors": [{"pointer": "/n_instances", "detail": "This field is required."}],
     },
-    "text/plain; charset=utf-8": "# powerlift-vm-7-0000 has not ended; its console as Azure has it now"
-    " (the last 32 KB)\n...\n",
+    "text/plain; charset=utf-8": "# powerlift-vm-7-0000 is still running; current console log "
+    "(last 32 KB)"
+    "\n...\n",
 }
-"""By type: what the API may answer."""
+"""By response type."""

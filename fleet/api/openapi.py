@@ -1,4 +1,4 @@
-"""The API as an OpenAPI 3.1 document, made of the models that validate and the types that answer."""
+"""The OpenAPI 3.1 document, generated from the request model, the response types and the routes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from fleet.api import examples, responses
+from fleet.api import examples
 from fleet.api.request import FleetRequest
+from fleet.api.responses.app import Health, Problem
+from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
+from fleet.api.responses.machines import Machines
+from fleet.api.responses.plan import Plan
+from fleet.api.responses.progress import Progress
 from fleet.api.routes import (
     HEADERS,
     JSON,
@@ -18,41 +23,32 @@ from fleet.api.routes import (
     PROBLEM,
     ROUTES,
     TAGS,
-    Answer,
+    Response,
     Route,
 )
 
 VERSION = "0.1.0"
 
-ANSWERS = tuple[
-    responses.Submitted,
-    responses.Fleets,
-    responses.Fleet,
-    responses.Cancelled,
-    responses.Progress,
-    responses.Plan,
-    responses.Machines,
-    responses.Health,
-    responses.Problem,
+RESPONSES = tuple[
+    SubmitResponse, Fleets, Fleet, CancelResponse, Progress, Plan, Machines, Health, Problem
 ]
-"""Every answer in JSON. As one type: pydantic then names what they share once."""
+"""All JSON responses as one type, so that pydantic emits each shared type once."""
 
 DESCRIPTION = """
-Runs Powerlift benchmarks on fleets of Azure VMs: submit a fleet, see how it goes, cancel it.
+Runs Powerlift benchmarks on fleets of Azure VMs: submit, monitor and cancel fleets.
 
-- Times are ISO 8601 in UTC, durations seconds, prices US dollars, unless a member says otherwise.
-- Errors are problem details (RFC 9457). A request that is refused learns every reason at once, each with
-  a JSON pointer into the body, and without the value.
-- Bodies are read as JSON in UTF-8, whatever their Content-Type, and strictly: no NaN, no name twice in
-  an object, no unknown field, no number as text; a million bytes at most, else 413. A request needs a
-  Content-Length: the Functions host drops a chunked body.
-- HEAD is answered wherever GET is.
-- What the Functions host answers itself has an empty body: 400 for what is no HTTP; 401 without a
-  fitting key; 404 for an unknown path, and for a method that a path does not have; 500 after a fault of
-  ours; 503 while it restarts.
-- A POST that met a 5xx, or no answer, can be sent again: under the same `batch_id` or
-  `Idempotency-Key` it is one fleet.
-- Members may be added to answers. Members that are here stay.
+- Times are ISO 8601 in UTC, durations are in seconds, and prices in US dollars, unless noted otherwise.
+- Errors are problem details (RFC 9457). A 400 lists every validation error, each with a JSON pointer
+  into the body. It never repeats a value.
+- Bodies are parsed as strict UTF-8 JSON, regardless of Content-Type: no NaN, no duplicate or unknown
+  fields, no numbers as strings. Bodies above one million bytes get a 413. Send a Content-Length: the
+  Functions host drops chunked bodies.
+- Every GET route also supports HEAD.
+- The Functions host itself responds with an empty body: 400 for malformed HTTP, 401 for a missing or
+  wrong key, 404 for an unknown path or method, 500 after an unhandled error, 503 during a restart.
+- A POST is safe to retry after a 5xx or a timeout: the same `batch_id` or `Idempotency-Key` never
+  starts a second fleet.
+- New members may be added to responses. Existing members are stable.
 """.strip()
 
 _SECURITY = {
@@ -66,23 +62,23 @@ _SECURITY = {
         "type": "apiKey",
         "in": "query",
         "name": "code",
-        "description": "The same key as a parameter. URLs end up in logs: prefer the header.",
+        "description": "The same key as a query parameter. Prefer the header: URLs are logged.",
     },
 }
 
 
 def document(base: str = "/api") -> dict[str, Any]:
-    """The document, for an app whose routes are below `base`: a URL, or a path on the same host.
+    """The document for an app whose routes are below `base` (a URL, or a path on the same host).
 
-    Not to be changed: but for `servers` it is one for all.
+    Do not modify the result: all callers share it.
     """
-    server = {"url": base, "description": "The app that gave you this document."}
+    server = {"url": base, "description": "The app that serves this document."}
     return {**_document(), "servers": [server]}
 
 
 @functools.cache
 def _document() -> dict[str, Any]:
-    # Once: it takes 200 ms of CPU, and anybody may ask, in as many spellings as /api has.
+    # Cached, because it takes 200 ms of CPU and the route is anonymous.
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -110,14 +106,14 @@ def _document() -> dict[str, Any]:
 
 
 def schemas() -> dict[str, Any]:
-    """JSON Schemas by name: the request's, and those of all answers."""
+    """JSON Schemas of the request and all responses, by name."""
     template = "#/components/schemas/{model}"
     request = FleetRequest.model_json_schema(ref_template=template, schema_generator=_WithoutTitles)
     adapter: TypeAdapter[Any] = TypeAdapter(
-        ANSWERS, config=ConfigDict(use_attribute_docstrings=True)
+        RESPONSES, config=ConfigDict(use_attribute_docstrings=True)
     )
-    told = adapter.json_schema(ref_template=template, schema_generator=_WithoutTitles)
-    found = {**request.pop("$defs"), "FleetRequest": request, **told["$defs"]}
+    response_schemas = adapter.json_schema(ref_template=template, schema_generator=_WithoutTitles)
+    found = {**request.pop("$defs"), "FleetRequest": request, **response_schemas["$defs"]}
     return {
         **dict(sorted(found.items())),
         "Document": {"type": "object", "description": "An OpenAPI 3.1 document."},
@@ -125,14 +121,14 @@ def schemas() -> dict[str, Any]:
 
 
 class _WithoutTitles(GenerateJsonSchema):
-    """`vm_size` needs no title "Vm Size"."""
+    """Omits titles such as "Vm Size" for `vm_size`."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    responses = {str(code): _response(answer, route) for code, answer in route.answers.items()}
+    responses = {str(code): _response(one, route) for code, one in route.responses.items()}
     if not route.anonymous:
         responses["401"] = {"$ref": "#/components/responses/NoKey"}
     operation: dict[str, Any] = {
@@ -147,35 +143,35 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["parameters"] = [
             {"$ref": f"#/components/parameters/{name}"} for name in route.parameters
         ]
-    if route.takes_fleet:
+    if route.has_fleet_body:
         operation["requestBody"] = {
             "required": True,
-            "description": "The fleet that is wanted; docs/api.md explains each field.",
+            "description": "The fleet to provision; docs/api.md explains each field.",
             "content": {JSON: {"schema": _ref("FleetRequest"), "examples": examples.REQUESTS}},
         }
     return {**operation, "responses": dict(sorted(responses.items()))}
 
 
-def _response(answer: Answer, route: Route | None = None) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": answer.description}
-    if answer.headers:
-        response["headers"] = {
-            name: {"$ref": f"#/components/headers/{name}"} for name in answer.headers
+def _response(response: Response, route: Route | None = None) -> dict[str, Any]:
+    document: dict[str, Any] = {"description": response.description}
+    if response.headers:
+        document["headers"] = {
+            name: {"$ref": f"#/components/headers/{name}"} for name in response.headers
         }
-    if answer.media:
+    if response.media:
         content: dict[str, Any] = {
-            "schema": _ref(answer.schema) if answer.schema else {"type": "string"}
+            "schema": _ref(response.schema) if response.schema else {"type": "string"}
         }
-        example = examples.ANSWERS.get(answer.schema or answer.media)
+        example = examples.RESPONSES.get(response.schema or response.media)
         if example is not None:
             content["example"] = example
-        response["content"] = {answer.media: content}
-    if route is not None and route.leads_to and answer.media not in ("", PROBLEM):
-        response["links"] = {
+        document["content"] = {response.media: content}
+    if route is not None and route.follow_ups and response.media not in ("", PROBLEM):
+        document["links"] = {
             name: {"operationId": name, "parameters": {"id": "$response.body#/id"}}
-            for name in route.leads_to
+            for name in route.follow_ups
         }
-    return response
+    return document
 
 
 def _ref(name: str) -> dict[str, str]:

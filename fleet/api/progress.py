@@ -1,4 +1,4 @@
-"""How far a fleet is, when it will be done, and what it costs: from what is known, without I/O."""
+"""A fleet's VM records, progress, expected end and cost. No I/O."""
 
 from __future__ import annotations
 
@@ -6,51 +6,51 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fleet.api.responses import Cost, Machine, Progress
+from fleet.api.responses.machines import Machine
+from fleet.api.responses.progress import Cost, Progress
 from fleet.model import names
 from fleet.model.placement import label
 from fleet.model.records import Order, Placement
-from fleet.store.trial_history import Course
-from fleet.store.vm_records import Known, Runner
+from fleet.store.trial_history import TrialHistory
+from fleet.store.vm_records import StoredVms, VmReport
 
 RECENT = 0.25
-"""Of the time since the first trial ended: what a rate is taken from. A fleet grows and shrinks."""
-LEAST_RECENT = 60.0
-"""Seconds."""
-LEAST_TRIALS = 3
-"""That have ended in it: from fewer nothing can be told."""
+"""The share of the time since the first finished trial that the rate is averaged over."""
+MIN_RECENT_SECONDS = 60.0
+MIN_TRIALS = 3
+"""Finished trials in that window that an estimate needs."""
 
 ERROR_LINE = 300
-"""Characters that are shown of a trial's error: its end."""
+"""Characters of a trial's error that are shown: its end."""
 
-_ORDER = ("refused", "creating", "running", "deleted", "failed")
-"""States of a VM, in which it only goes forward."""
+_STATE_ORDER = ("refused", "creating", "running", "deleted", "failed")
+"""VM states in the order in which a VM passes through them."""
 
 
 def machines(
-    order: Order, records: Iterable[Mapping[str, Any]], known: Known | None
+    order: Order, records: Iterable[Mapping[str, Any]], stored: StoredVms | None
 ) -> list[Machine]:
-    """A fleet's VMs in order of ordinal, as `GET /fleets/{id}/machines` shows them.
+    """The response of `GET /fleets/{id}/machines`, in order of ordinal.
 
-    `records` are those of the durable history. What the database has may be newer, or older where it
-    could not be reached: a VM only goes forward, so the one that is further counts.
+    `records` come from the durable history. The database may have newer or, after an outage, older
+    records; the one with the more advanced state wins.
     """
     found = {one["ordinal"]: one for one in records}
-    for ordinal, one in (known.machines if known else {}).items():
-        if ordinal not in found or _how_far(one) > _how_far(found[ordinal]):
+    for ordinal, one in (stored.machines if stored else {}).items():
+        if ordinal not in found or _advancement(one) > _advancement(found[ordinal]):
             found[ordinal] = one
-    runners = known.runners if known else {}
+    reports = stored.reports if stored else {}
     return [
-        _shown(order, found[ordinal], runners.get(ordinal, Runner())) for ordinal in sorted(found)
+        _shown(order, found[ordinal], reports.get(ordinal, VmReport())) for ordinal in sorted(found)
     ]
 
 
-def _how_far(machine: Mapping[str, Any]) -> tuple[int, int]:
-    marks = ("role_assigned_at", "running_at", "ended_at", "deleted_at")
-    return _ORDER.index(machine["state"]), sum(bool(machine.get(mark)) for mark in marks)
+def _advancement(machine: Mapping[str, Any]) -> tuple[int, int]:
+    timestamps = ("role_assigned_at", "running_at", "ended_at", "deleted_at")
+    return _STATE_ORDER.index(machine["state"]), sum(bool(machine.get(one)) for one in timestamps)
 
 
-def _shown(order: Order, machine: Mapping[str, Any], runner: Runner) -> Machine:
+def _shown(order: Order, machine: Mapping[str, Any], report: VmReport) -> Machine:
     return {
         "ordinal": machine["ordinal"],
         "name": machine["name"],
@@ -62,18 +62,18 @@ def _shown(order: Order, machine: Mapping[str, Any], runner: Runner) -> Machine:
         "created_at": _utc(machine["created_at"]),
         "role_assigned_at": _utc(machine.get("role_assigned_at")),
         "running_at": _utc(machine.get("running_at")),
-        "working_at": _utc(runner.working_at),
-        "ended_at": _utc(runner.ended_at or machine.get("ended_at")),
+        "working_at": _utc(report.working_at),
+        "ended_at": _utc(report.ended_at or machine.get("ended_at")),
         "deleted_at": _utc(machine.get("deleted_at")),
         "ended": machine["ended"],
-        "outcome": runner.outcome,
-        "trials": {"running": runner.running, "complete": runner.complete, "error": runner.error},
+        "outcome": report.outcome,
+        "trials": {"running": report.running, "complete": report.complete, "error": report.error},
     }
 
 
 def progress(
     order: Order,
-    course: Course | None,
+    history: TrialHistory | None,
     shown: Iterable[Mapping[str, Any]],
     prices: Mapping[str, float],
     *,
@@ -81,12 +81,13 @@ def progress(
     ended: bool,
     problem: str | None = None,
 ) -> Progress:
-    """What `GET /fleets/{id}/progress` tells; `shown` is from `machines`. Without a `course`, `problem`
-    says why there is none.
+    """The response of `GET /fleets/{id}/progress`. `shown` comes from `machines`.
+
+    If `history` is None, `problem` says why.
     """
     hours = vm_hours(shown, as_of)
-    rate = per_hour(course) if course else None
-    left = course.trials["ready"] + course.trials["running"] if course else 0
+    rate = trials_per_hour(history) if history else None
+    left = history.trials["ready"] + history.trials["running"] if history else 0
     end = None
     if rate and left and not ended:
         end = as_of + timedelta(hours=left / rate)
@@ -95,23 +96,23 @@ def progress(
         "as_of": _text(as_of),
         "experiment": {
             "id": order["experiment_id"],
-            "name": course.experiment if course else None,
+            "name": history.experiment if history else None,
         },
-        "trials": course.trials if course else None,
+        "trials": history.trials if history else None,
         "before": {
-            "complete": course.complete[0] if course else 0,
-            "error": course.error[0] if course else 0,
+            "complete": history.complete[0] if history else 0,
+            "error": history.error[0] if history else 0,
         },
         "errors": [
-            # Cut only now, when no half of a password can be left of a whole one.
+            # Cut after redaction: a cut password would not be recognised.
             {"message": line[-ERROR_LINE:], "count": count}
-            for line, count in (course.why if course else ())
+            for line, count in (history.error_messages if history else ())
         ],
         "series": {
             "start": _text(order.get("created_at") or as_of),
-            "step": course.step if course else 0.0,
-            "complete": list(course.complete[1:]) if course else [],
-            "error": list(course.error[1:]) if course else [],
+            "step": history.step if history else 0.0,
+            "complete": list(history.complete[1:]) if history else [],
+            "error": list(history.error[1:]) if history else [],
         },
         "trials_per_hour": rate,
         "expected_end": _utc(end),
@@ -126,47 +127,47 @@ def progress(
                 for one in hours
             ],
         },
-        "cost": _cost(hours, prices, course, as_of, end),
+        "cost": _cost(hours, prices, history, as_of, end),
         "problem": problem,
     }
 
 
-def per_hour(course: Course) -> float | None:
-    """Trials an hour, lately: in the last RECENT of the time since the first one ended."""
-    ended = [good + bad for good, bad in zip(course.complete[1:], course.error[1:], strict=True)]
+def trials_per_hour(history: TrialHistory) -> float | None:
+    """The recent completion rate; None if too few trials have finished."""
+    ended = [good + bad for good, bad in zip(history.complete[1:], history.error[1:], strict=True)]
     first = next((step for step, count in enumerate(ended) if count), None)
     if first is None:
         return None
-    since = (len(ended) - first) * course.step
-    steps = min(len(ended), max(1, round(max(since * RECENT, LEAST_RECENT) / course.step)))
+    since = (len(ended) - first) * history.step
+    steps = min(len(ended), max(1, round(max(since * RECENT, MIN_RECENT_SECONDS) / history.step)))
     count = ended[-1] - (ended[-1 - steps] if steps < len(ended) else 0)
-    return None if count < LEAST_TRIALS else count / (steps * course.step) * 3600
+    return None if count < MIN_TRIALS else count / (steps * history.step) * 3600
 
 
 def vm_hours(shown: Iterable[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
-    """Hours for which VMs were there, by place: `place`, `vm_hours`, and how many are `living`.
+    """VM hours by placement: dicts of `placement`, `vm_hours` and `alive` (VMs that exist now).
 
-    From Azure's acceptance to the look that did not find the VM any more: what Azure bills, within a
-    tick and the time that a boot and a deletion take it.
+    Counts from Azure's acceptance to the first poll without the VM: what Azure bills, accurate to one
+    polling interval plus boot and deletion time.
     """
     placements: dict[str, dict[str, Any]] = {}
     for one in shown:
         if one["created_at"] is None:
             continue
-        new = {"placement": one["placement"], "vm_hours": 0.0, "living": 0}
+        new = {"placement": one["placement"], "vm_hours": 0.0, "alive": 0}
         placement = placements.setdefault(label(one["placement"]), new)
-        living = one["state"] in ("creating", "running") and one["deleted_at"] is None
-        end = one["deleted_at"] or (None if living else one["ended_at"])
+        alive = one["state"] in ("creating", "running") and one["deleted_at"] is None
+        end = one["deleted_at"] or (None if alive else one["ended_at"])
         until = datetime.fromisoformat(end) if end else now
         seconds = (until - datetime.fromisoformat(one["created_at"])).total_seconds()
         placement["vm_hours"] += max(0.0, seconds) / 3600
-        placement["living"] += living
+        placement["alive"] += alive
     return list(placements.values())
 
 
 def price_of(placement: Placement, prices: Mapping[str, float]) -> float | None:
-    """US dollars an hour for a VM there, by the most exact of the keys that FLEET_PRICES may have:
-    `location/size Spot`, `size Spot`; `location/size`, `size` for regular ones.
+    """US dollars per VM hour in a placement, or None. Looks up `location/size` before `size` in
+    FLEET_PRICES; both have the suffix ` Spot` for Spot VMs.
     """
     size = placement["vm_size"] + (" Spot" if placement["priority"] == "Spot" else "")
     for key in (f"{placement['location']}/{size}", size):
@@ -178,34 +179,35 @@ def price_of(placement: Placement, prices: Mapping[str, float]) -> float | None:
 def _cost(
     hours: list[dict[str, Any]],
     prices: Mapping[str, float],
-    course: Course | None,
+    history: TrialHistory | None,
     as_of: datetime,
     end: datetime | None,
 ) -> Cost | None:
-    """In US dollars; None unless every place has a price: a part of a sum would pass for the whole."""
+    """In US dollars; None if any placement has no price, because a partial sum would be misleading."""
     priced = [(one, price_of(one["placement"], prices)) for one in hours]
     if not priced or any(price is None for _, price in priced):
         return None
     so_far = sum(one["vm_hours"] * (price or 0.0) for one, price in priced)
-    an_hour = sum(one["living"] * (price or 0.0) for one, price in priced)
-    trials = course.complete[-1] + course.error[-1] if course and len(course.complete) > 1 else 0
-    to_come = (end - as_of).total_seconds() / 3600 if end else None
+    per_hour = sum(one["alive"] * (price or 0.0) for one, price in priced)
+    trials = (
+        history.complete[-1] + history.error[-1] if history and len(history.complete) > 1 else 0
+    )
+    remaining = (end - as_of).total_seconds() / 3600 if end else None
     return {
         "currency": "USD",
         "so_far": round(so_far, 4),
-        "per_hour": round(an_hour, 4),
-        "expected": None if to_come is None else round(so_far + an_hour * to_come, 4),
+        "per_hour": round(per_hour, 4),
+        "expected": None if remaining is None else round(so_far + per_hour * remaining, 4),
         "per_trial": round(so_far / trials, 6) if trials else None,
     }
 
 
 def _utc(moment: datetime | str | None) -> str | None:
-    """A time as text; None for what has not come to pass."""
     return _text(moment) if moment else None
 
 
 def _text(moment: datetime | str) -> str:
-    """ISO 8601 with a Z, as Azure writes times."""
+    """ISO 8601 with milliseconds and a Z; naive times are UTC."""
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
     if moment.tzinfo is None:

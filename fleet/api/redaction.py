@@ -1,7 +1,7 @@
-"""A refused request without its secrets, every other byte as it was sent.
+"""Redacts secrets in a rejected request and keeps all other bytes.
 
-It may be no JSON, and no UTF-8: secrets are found by how they are written, at any depth. Where it is not
-clear where one ends, more is hidden rather than less.
+The request may be invalid JSON or UTF-8, so secrets are found by pattern, at any depth. If the end of a
+secret is ambiguous, the longer match is redacted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 HIDDEN = b"***"
 
 _QUOTE = "\ue000"
-"""Stands for an escaped quote: it does not end the string that it is in."""
+"""Replaces an escaped quote, which does not end its string."""
 _UNIT = re.compile(rb"\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': _QUOTE, "'": _QUOTE}
 
@@ -32,12 +32,12 @@ _SECRET = re.compile(
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
 _USER = re.compile(r"(?>.*?://)?+[^:]*:(.*)@", re.DOTALL)
-"""The last @ ends the password: one that should be %40 may be in it."""
+"""The password ends at the last @, because it may contain an unencoded @."""
 _OPTION = re.compile(r"password\s*=\s*('[^']*|[^\s&]+)", re.IGNORECASE | re.ASCII)
 
 
 def redacted(body: bytes) -> bytes:
-    """The body with `***` for each client secret, and for each password: of a URI, or by that name."""
+    """The body with `***` in place of client secrets, URI passwords and values named password."""
     text, offsets = _read(body)
     parts, done = [], 0
     for start, end in sorted(_spans(text)):
@@ -49,9 +49,9 @@ def redacted(body: bytes) -> bytes:
 
 
 def _read(body: bytes) -> tuple[str, list[int]]:
-    """The body as characters, JSON's escapes undone, and where in the body each begins.
+    """The body's characters with JSON escapes decoded, and the byte offset of each.
 
-    A byte is a character, and NUL is none: so UTF-16 is read as well.
+    Treats each byte as a character and skips NULs, which also handles UTF-16.
     """
     kept = [index for index, byte in enumerate(body) if byte]
     text, offsets = [], []
@@ -68,7 +68,7 @@ def _read(body: bytes) -> tuple[str, list[int]]:
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where secrets begin and end."""
+    """The start and end of each secret."""
     for found in _SECRET.finditer(text):
         value = found.span(found.lastgroup or 0)
         if found["uri"] is None and found["url"] is None:

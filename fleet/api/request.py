@@ -1,4 +1,4 @@
-"""The request for a fleet: one model for both doors (the HTTP body and the queue message)."""
+"""The fleet request: one model for HTTP bodies and queue messages."""
 
 from __future__ import annotations
 
@@ -19,20 +19,28 @@ from pydantic import (
     ValidationError,
 )
 
-from fleet.api import constraints
+from fleet.api.request_constraints import (
+    CLIENT_SECRET_SCHEMA,
+    CROSS_FIELD_SCHEMAS,
+    NAME_SCHEMA,
+    TAG_KEY_SCHEMA,
+    violated_rules,
+)
 
 BATCH_BITS = 53
-"""Bits of a batch id that we choose: what survives JSON in JavaScript and jq unrounded."""
+"""Bits of a generated batch ID: JavaScript and jq parse JSON numbers up to this size exactly."""
 
-DATABASE = r"^[Pp][Oo][Ss][Tt][Gg][Rr][Ee][Ss]([Qq][Ll])?(\+[-.A-Za-z0-9]*)?://[^\x00-\x20\x7f]+$"
-"""What JSON Schema can say of a database URI; `uri_faults` says the rest."""
+DATABASE_URI_PATTERN = (
+    r"^[Pp][Oo][Ss][Tt][Gg][Rr][Ee][Ss]([Qq][Ll])?(\+[-.A-Za-z0-9]*)?://[^\x00-\x20\x7f]+$"
+)
+"""The part of `uri_faults` that JSON Schema can express."""
 
-TOLD, NAMED = 20, 100
-"""Faults in a refusal's text, and characters of a pointer there."""
+MESSAGE_FAULTS, MESSAGE_POINTER = 20, 100
+"""Limits of an InvalidRequest's message: number of faults, and characters of a pointer."""
 
 WEEK = 7 * 24 * 3600.0
 
-# In patterns: \x00-\x1f\x7f are control characters, which neither Azure nor PostgreSQL takes.
+# \x00-\x1f\x7f in patterns: control characters, which Azure and PostgreSQL reject.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*$", max_length=256)]
 Tenant = Annotated[str, StringConstraints(pattern=r"^[-.A-Za-z0-9]+$", max_length=256)]
 Text = Annotated[
@@ -57,7 +65,7 @@ SUBNET = (
 SubnetId = Annotated[
     str,
     StringConstraints(pattern=f"(?i){SUBNET}", max_length=1024),
-    # JSON Schema's patterns know no (?i).
+    # JSON Schema patterns do not support (?i).
     Field(json_schema_extra={"pattern": SUBNET}),
 ]
 Guid = Annotated[
@@ -81,103 +89,110 @@ Priority = Literal["Regular", "Spot"]
 
 
 class Fault(dict[str, str]):
-    """One thing wrong with a request: `pointer` (a JSON pointer, RFC 6901) and `detail`."""
+    """A validation error: `pointer` (a JSON pointer, RFC 6901) and `detail`."""
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(pointer=pointer, detail=detail)
 
 
-class RequestRefused(ValueError):
-    """A request that cannot be a fleet; `faults` lists every reason. Holds no value of the request.
+class InvalidRequest(ValueError):
+    """An invalid fleet request. `faults` lists every validation error, without the request's values.
 
-    As text it is a line for a log: names of fields are whatever their sender likes.
+    The message is one bounded line, because it is logged and field names are untrusted input.
     """
 
     def __init__(self, faults: list[Fault]) -> None:
-        told = [f"{fault['pointer'][:NAMED]}: {fault['detail']}" for fault in faults[:TOLD]]
-        told += [f"and {len(faults) - TOLD} more"] if len(faults) > TOLD else []
-        super().__init__(" ".join("; ".join(told).split()))
+        shown = [
+            f"{one['pointer'][:MESSAGE_POINTER]}: {one['detail']}"
+            for one in faults[:MESSAGE_FAULTS]
+        ]
+        omitted = len(faults) - len(shown)
+        shown += [f"and {omitted} more"] if omitted else []
+        super().__init__(" ".join("; ".join(shown).split()))
         self.faults = faults
 
 
 class AzureJson(BaseModel):
-    """Who calls Azure, and where. What is left out comes from the deployment's settings.
+    """The Azure account of the fleet. Omitted fields come from the deployment's settings.
 
     Without `client_secret` the app uses its own identity (azure-identity's DefaultAzureCredential).
     """
 
     model_config = ConfigDict(
-        extra="forbid", hide_input_in_errors=True, json_schema_extra=constraints.LONE_SECRET
+        extra="forbid", hide_input_in_errors=True, json_schema_extra=CLIENT_SECRET_SCHEMA
     )
 
     tenant_id: Tenant | None = Field(
-        None, description="The Entra tenant that client_id is of: a GUID or a domain name."
+        None, description="The Entra tenant of client_id: a GUID or a domain name."
     )
     client_id: Text | None = Field(
-        None, description="With client_secret: the application (client) id that calls Azure."
+        None,
+        description="The application (client) ID to authenticate with; requires client_secret.",
     )
     client_secret: SecretStr | None = Field(
         None,
         min_length=1,
         max_length=1024,
-        description="The application's secret; needs tenant_id and client_id. It is sealed at once.",
+        description="The application's secret; requires tenant_id and client_id. Encrypted on receipt.",
     )
     subscription_id: Guid | None = Field(
-        None, description="The Azure subscription; default: the deployment's."
+        None, description="The Azure subscription. Default: the deployment's."
     )
     resource_group: ResourceGroup | None = Field(
-        None, description="The resource group, which must exist; default: the deployment's."
+        None, description="The resource group; must exist. Default: the deployment's."
     )
 
 
 class Fallback(BaseModel):
-    """Where to go when Azure has no room in the places before: what differs from the request."""
+    """An alternative placement, as differences from the request."""
 
     model_config = ConfigDict(
         extra="forbid", hide_input_in_errors=True, json_schema_extra={"minProperties": 1}
     )
 
-    location: Location | None = Field(None, description="Another Azure region.")
-    vm_size: Name | None = Field(None, description="Another VM size.")
+    location: Location | None = Field(None, description="A different Azure region.")
+    vm_size: Name | None = Field(None, description="A different VM size.")
     zone: Zone | None = Field(None, description="An availability zone of the location.")
-    priority: Priority | None = Field(None, description="The other priority.")
+    priority: Priority | None = Field(None, description="A different priority.")
 
 
 class FleetRequest(BaseModel):
-    """Everything that a user can ask of a fleet. Names and defaults are `AzureVMInstance`'s."""
+    """A fleet request. Names and defaults match `AzureVMInstance`."""
 
     model_config = ConfigDict(
-        extra="forbid", hide_input_in_errors=True, json_schema_extra={"allOf": constraints.TOGETHER}
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={"allOf": CROSS_FIELD_SCHEMAS},
     )
 
-    experiment_id: int = Field(
-        ge=0, lt=2**31, description="Powerlift's experiment to run trials of."
-    )
+    experiment_id: int = Field(ge=0, lt=2**31, description="The Powerlift experiment to run.")
     n_instances: int = Field(
-        ge=1, le=5000, description="How many VMs to create; no more than trials are left."
+        ge=1, le=5000, description="VMs to provision, capped at the number of unfinished trials."
     )
     uri: SecretStr | None = Field(
         None,
         max_length=2048,
-        description="The Powerlift database, as the VMs reach it: postgresql://user:password@host/"
-        "name, or with a SQLAlchemy driver. Default: the deployment's. It is sealed at once.",
-        json_schema_extra={"pattern": DATABASE},
+        description="The Powerlift database, reachable from the VMs: postgresql://user:password@host/"
+        "name, optionally with a SQLAlchemy driver. Default: the deployment's. Encrypted on receipt.",
+        json_schema_extra={"pattern": DATABASE_URI_PATTERN},
     )
     resource_uris: list[ResourceId] = Field(
-        [], max_length=20, description="ARM ids at which every VM gets the Contributor role."
+        [],
+        max_length=20,
+        description="ARM IDs of scopes at which every VM gets the Contributor role.",
     )
     timeout: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Seconds per trial; null: no limit."
     )
     azure_json: AzureJson = Field(
         AzureJson.model_construct(),
-        description="Who calls Azure, and where; default: the deployment's own identity and settings.",
+        description="The Azure account. Default: the deployment's own identity and settings.",
     )
     location: Location | None = Field(
-        None, description="Azure region; default: the resource group's."
+        None, description="Azure region. Default: the resource group's."
     )
-    vm_size: Name = Field("Standard_B16s_v2", description="Azure's name of the VM size.")
-    image_publisher: Name = Field("canonical", description="Who publishes the VMs' image.")
+    vm_size: Name = Field("Standard_B16s_v2", description="The Azure VM size.")
+    image_publisher: Name = Field("canonical", description="The image's publisher.")
     image_offer: Name = Field("ubuntu-24_04-lts", description="The image's offer.")
     image_sku: Name = Field("server", description="The image's SKU.")
     image_version: Name = Field("latest", description="The image's version.")
@@ -186,119 +201,121 @@ class FleetRequest(BaseModel):
         20,
         ge=1,
         le=1000,
-        description="How many VMs may exist whose role does not let them delete themselves yet.",
+        description="Maximum number of VMs that exist without the role to delete themselves.",
     )
     delete_on_complete: bool = Field(
         True,
-        description="VMs delete themselves after the last trial; false leaves them to you, until you "
-        "DELETE the fleet or the deadline comes.",
+        description="Whether VMs delete themselves after the last trial. If false, they stay until you "
+        "DELETE the fleet or the deadline passes.",
     )
     batch_id: int | None = Field(
         None,
         ge=0,
         lt=2**63,
-        description="The idempotency key, in the names of all resources. Default: derived from the "
-        "header Idempotency-Key, else random. Ids above 2^53 are rounded by some JSON readers.",
+        description="The idempotency key; part of all resource names. Default: derived from the header "
+        "Idempotency-Key, else random. Some JSON parsers round IDs above 2^53.",
     )
     name: FleetName | None = Field(
         None,
-        description="A name that may be used wherever a fleet's id goes: lower-case letters, digits and "
-        "hyphens, first a letter. Unique among fleets that have not ended. `latest` and names that "
-        "begin with `fleet-` are reserved.",
-        json_schema_extra=constraints.NAME,
+        description="A name that can be used in place of the fleet's ID: lower-case letters, digits and "
+        "hyphens, starting with a letter. Unique among fleets that have not ended. `latest` and names "
+        "that begin with `fleet-` are reserved.",
+        json_schema_extra=NAME_SCHEMA,
     )
 
     client_principal_id: Guid | None = Field(
         None,
-        description="Who else gets the Contributor role on each VM, an object id; default: "
-        "azure_json.client_id.",
+        description="Object ID of an additional principal that gets the Contributor role on each VM. "
+        "Default: azure_json.client_id.",
     )
     client_principal_type: Literal["User", "Group", "ServicePrincipal"] = Field(
-        "User", description="What client_principal_id is."
+        "User", description="The principal type of client_principal_id."
     )
     ssh_public_key: PublicKey | None = Field(
         None,
-        description="For user azureuser; default: a key whose private half is thrown away.",
+        description="SSH public key of user azureuser. Default: a new key without a stored private key.",
     )
     outbound: Literal["default", "existing"] = Field(
-        "default", description="The way out of a new subnet; existing: subnet_id has its own."
+        "default",
+        description="Outbound access: default for a new subnet, existing if subnet_id has its own.",
     )
     subnet_id: SubnetId | None = Field(
-        None, description="ARM id of a subnet of yours; needs outbound existing."
+        None, description="ARM ID of an existing subnet; requires outbound existing."
     )
     zones: list[Zone] = Field(
-        [], max_length=20, description="Availability zones; VMs are dealt to these in turn."
+        [], max_length=20, description="Availability zones, used round-robin."
     )
-    priority: Priority = Field("Regular", description="Spot VMs cost less, and can be evicted.")
+    priority: Priority = Field("Regular", description="Spot VMs cost less and can be evicted.")
     fallbacks: list[Fallback] = Field(
         [],
         max_length=20,
-        description="Where to go, in this order, when Azure has no room. None may name a location "
-        "where there is a subnet_id.",
+        description="Alternative placements, tried in order when Azure has no capacity or quota. With "
+        "subnet_id, a fallback cannot set location.",
     )
     max_price: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="US dollars per VM and hour at most; needs priority Spot, here or in a fallback. "
-        "Default: the price of a Regular VM.",
+        description="Maximum price in US dollars per VM and hour; requires priority Spot, here or in a "
+        "fallback. Default: the pay-as-you-go price.",
     )
     ephemeral_os_disk: bool = Field(
-        False, description="OS disks on the VM's own host: quicker, and lost with it."
+        False, description="OS disks on the VM's host: faster, and lost if the host fails."
     )
     max_lifetime: float = Field(
         WEEK,
         ge=1,
         le=31 * 24 * 3600,
-        description="Seconds from the start to the deadline, at which VMs are deleted, done or not.",
+        description="Seconds from the start to the deadline. All VMs are deleted at the deadline.",
     )
     min_instances: int = Field(
         1,
         ge=1,
-        description="With fewer VMs than this the fleet fails, unless fewer trials are left; no more "
-        "than n_instances.",
+        description="The fleet fails with fewer VMs than this, unless fewer trials are unfinished. At "
+        "most n_instances.",
     )
     tags: dict[Text, TagValue] = Field(
         {},
         max_length=40,
-        description="On every resource, beside ours. No key starts with powerlift-, in any case.",
-        json_schema_extra={"propertyNames": constraints.TAG_KEYS},
+        description="Additional tags for every resource. Keys must not start with powerlift- "
+        "(in any case).",
+        json_schema_extra={"propertyNames": TAG_KEY_SCHEMA},
     )
 
 
 def parse(document: Any) -> FleetRequest:
-    """Check a request. Raises RequestRefused with every fault; no value is repeated in a fault."""
+    """Validate a request. Raises InvalidRequest with every fault; faults never repeat a value."""
     if not isinstance(document, Mapping):
-        raise RequestRefused([Fault("", "The request must be a JSON object.")])
+        raise InvalidRequest([Fault("", "The request must be a JSON object.")])
     faults: list[Fault] = []
     request: FleetRequest | None = None
     try:
-        # JSON mode: strict about types (true is no number), yet a list is a list.
+        # JSON mode, because strict Python mode would reject JSON's representations.
         request = FleetRequest.model_validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
         for item in error.errors(include_url=False, include_context=False, include_input=False):
             pointer = "".join(f"/{_escape(part)}" for part in item["loc"])
             faults.append(Fault(pointer, _sentence(item["type"], item["msg"])))
     faults += uri_faults(document.get("uri"))
-    faults += [Fault(rule.pointer, rule.detail) for rule in constraints.broken_by(document)]
+    faults += [Fault(rule.pointer, rule.detail) for rule in violated_rules(document)]
     if faults or request is None:
-        raise RequestRefused(faults)
+        raise InvalidRequest(faults)
     return request
 
 
-def chosen_batch(request: FleetRequest, caller: str, idempotency_key: str | None) -> int:
-    """The request's batch id, else one derived from caller and key, else a random one."""
+def batch_id_of(request: FleetRequest, caller: str, idempotency_key: str | None) -> int:
+    """The request's batch ID, else one derived from caller and idempotency key, else a random one."""
     if request.batch_id is not None:
         return request.batch_id
     if idempotency_key:
-        # A header may hold any bytes; those that are not UTF-8 come as half surrogate pairs.
+        # Headers may contain invalid UTF-8, which arrives as lone surrogates.
         text = f"{caller} {idempotency_key}".encode(errors="surrogatepass")
         return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> (64 - BATCH_BITS)
     return secrets.randbits(BATCH_BITS)
 
 
-def scopes_of(request: FleetRequest) -> list[str]:
-    """The resource_uris, each once, in the order given; ARM ids ignore case."""
+def unique_scopes(request: FleetRequest) -> list[str]:
+    """The resource_uris without duplicates, in order. ARM IDs are case-insensitive."""
     first: dict[str, str] = {}
     for uri in request.resource_uris:
         first.setdefault(uri.lower(), uri)
@@ -306,24 +323,27 @@ def scopes_of(request: FleetRequest) -> list[str]:
 
 
 def uri_faults(uri: Any) -> list[Fault]:
-    """What keeps a database URI from serving the VMs; what is no text is another check's fault."""
+    """Faults of a database URI. Empty for a value that is not a string: the model reports that."""
     if not isinstance(uri, str):
         return []
     try:
         if re.search(r"[\x00-\x20\x7f]", uri):
-            raise ValueError("urlsplit drops some of these")
+            raise ValueError("urlsplit silently drops control characters")
         parts = urlsplit(uri)
         scheme, host = parts.scheme.split("+")[0], parts.hostname
         _ = parts.port
     except ValueError:
-        return [Fault("/uri", "This is no URI; percent-encode what is special in a password.")]
-    if scheme not in ("postgresql", "postgres"):
         return [
             Fault(
-                "/uri", "The VMs need a PostgreSQL database: postgresql://user:password@host/name."
+                "/uri",
+                "This is not a valid URI. Percent-encode special characters in the password.",
             )
         ]
-    return [] if host else [Fault("/uri", "The URI names no host that a VM could reach.")]
+    if scheme not in ("postgresql", "postgres"):
+        return [
+            Fault("/uri", "Only PostgreSQL is supported: postgresql://user:password@host/name.")
+        ]
+    return [] if host else [Fault("/uri", "The URI has no host.")]
 
 
 def _escape(part: int | str) -> str:
@@ -332,7 +352,7 @@ def _escape(part: int | str) -> str:
 
 def _sentence(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
-        return "There is no such field."
+        return "Unknown field."
     if kind == "missing":
         return "This field is required."
     return message if message.endswith(".") else f"{message}."

@@ -1,12 +1,13 @@
-"""The API's routes, as one table: what each takes, every answer it gives, and where to go from there.
+"""The API's routes in one table: parameters, responses and links.
 
-The OpenAPI document and docs/api.md are made of it. A test holds it against the registered functions.
+The OpenAPI document and docs/api.md are generated from it. A test compares it with the registered
+functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 JSON = "application/json"
@@ -16,12 +17,12 @@ HTML = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a route may answer."""
+class Response:
+    """One possible response of a route."""
 
     description: str
     schema: str = ""
-    """A type of `fleet.api.responses`; for TEXT and HTML plain text; without media type, no body."""
+    """The name of a response type; empty for TEXT, HTML and responses without a body."""
     media: str = JSON
     headers: tuple[str, ...] = ()
     """Names in HEADERS."""
@@ -29,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method of a path. `name` is the function's, and the operation's id."""
+    """One method of a path. `name` is the function name and the operation ID."""
 
     method: str
     path: str
@@ -37,21 +38,21 @@ class Route:
     tag: str
     summary: str
     description: str
-    answers: Mapping[int, Answer]
+    responses: Mapping[int, Response]
     parameters: tuple[str, ...] = ()
     """Names in PARAMETERS."""
-    takes_fleet: bool = False
+    has_fleet_body: bool = False
     """Whether the body is a FleetRequest."""
     anonymous: bool = False
-    leads_to: tuple[str, ...] = field(default=())
-    """Names of routes that take the fleet's id from this one's answer."""
+    follow_ups: tuple[str, ...] = ()
+    """Names of routes whose `id` parameter comes from this response."""
 
 
 TAGS = {
-    "Fleets": "Ask for fleets, see how they are, cancel them.",
+    "Fleets": "Submit, monitor and cancel fleets.",
     "Machines": "A fleet's VMs.",
-    "Pages": "Fleets to look at in a browser; these need no key.",
-    "App": "The app itself; these need no key.",
+    "Pages": "Web pages for a browser. No key required.",
+    "App": "The app itself. No key required.",
 }
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -61,7 +62,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "format": "uri"},
     },
     "ETag": {
-        "description": "Of this document; send it as If-None-Match.",
+        "description": "The document's ETag, for If-None-Match.",
         "required": True,
         "schema": {"type": "string"},
     },
@@ -72,7 +73,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "name": "id",
         "in": "path",
         "required": True,
-        "description": "The fleet's id: `fleet-` and its batch id.",
+        "description": "The fleet's ID: `fleet-` followed by its batch ID.",
         "schema": {"type": "string", "pattern": "^fleet-(0|[1-9][0-9]{0,18})$"},
         "example": "fleet-7",
     },
@@ -80,7 +81,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "name": "id",
         "in": "path",
         "required": True,
-        "description": "The fleet's id. The page is the same for all; its script asks for the fleet.",
+        "description": "The fleet's ID. The page is static; its script requests the fleet.",
         "schema": {"type": "string", "minLength": 1},
         "example": "fleet-7",
     },
@@ -96,8 +97,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
-        "description": "Stands for a `batch_id`, where the request has none: the same key is the same "
-        "fleet, however often it is sent.",
+        "description": "Replaces `batch_id` if the request has none. Requests with the same key start "
+        "one fleet.",
         "schema": {"type": "string"},
         "example": "benchmark-of-march-1",
     },
@@ -105,20 +106,22 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "name": "If-None-Match",
         "in": "header",
         "required": False,
-        "description": "The ETag of the document that you have.",
+        "description": "The ETag of the cached document.",
         "schema": {"type": "string"},
     },
 }
 
-_REFUSED = Answer("The request cannot be a fleet; `errors` has every reason.", "Problem", PROBLEM)
-_TOO_LARGE = Answer("The body has more than a million bytes.", "Problem", PROBLEM)
-_NO_FLEET = Answer("There is no such fleet.", "Problem", PROBLEM)
-_NOT_SET_UP = Answer(
-    "The app's settings are missing or wrong, or do not open what the fleet has sealed.",
+_REFUSED = Response(
+    "Invalid fleet request; `errors` lists every validation error.", "Problem", PROBLEM
+)
+_TOO_LARGE = Response("The body is larger than one million bytes.", "Problem", PROBLEM)
+_NO_FLEET = Response("Fleet not found.", "Problem", PROBLEM)
+_NOT_SET_UP = Response(
+    "The app's settings are missing or invalid, or its sealing key cannot decrypt the fleet's secrets.",
     "Problem",
     PROBLEM,
 )
-NO_KEY = Answer("The key is missing or wrong. The Functions host answers this itself.", media="")
+NO_KEY = Response("The key is missing or wrong. The Functions host sends this response.", media="")
 
 ROUTES = (
     Route(
@@ -127,20 +130,22 @@ ROUTES = (
         "submit_fleet",
         "Fleets",
         "Submit a fleet",
-        "Starts the fleet that the body asks for, and answers at once. A request that is sent again, "
-        "under the same `batch_id` or `Idempotency-Key` and in the same words, is the same fleet, also "
-        "when that one has ended.",
+        "Starts a fleet and returns immediately. Repeating an identical request with the same "
+        "`batch_id` "
+        "or `Idempotency-Key` returns the existing fleet, even after it has ended.",
         {
-            202: Answer("A new fleet has begun.", "Submitted", headers=("Location",)),
-            200: Answer("That fleet is there already.", "Submitted", headers=("Location",)),
+            202: Response("The fleet was started.", "SubmitResponse", headers=("Location",)),
+            200: Response("The fleet already exists.", "SubmitResponse", headers=("Location",)),
             400: _REFUSED,
-            409: Answer("The batch is that of another request.", "Problem", PROBLEM),
+            409: Response(
+                "The batch ID was already used by a different request.", "Problem", PROBLEM
+            ),
             413: _TOO_LARGE,
             503: _NOT_SET_UP,
         },
         ("Idempotency-Key",),
-        takes_fleet=True,
-        leads_to=(
+        has_fleet_body=True,
+        follow_ups=(
             "get_fleet",
             "list_machines_of_fleet",
             "get_progress_of_fleet",
@@ -153,21 +158,21 @@ ROUTES = (
         "list_fleets",
         "Fleets",
         "List fleets",
-        "The fleets that the app still knows, those that have ended included, the newest first. With "
-        "more than a hundred, older ones may be missing.",
-        {200: Answer("The fleets.", "Fleets")},
+        "All fleets in the task hub, including ended ones, newest first. With more than 100 fleets, "
+        "older ones may be missing.",
+        {200: Response("The fleets.", "Fleets")},
     ),
     Route(
         "GET",
         "/fleets/{id}",
         "get_fleet",
         "Fleets",
-        "See how a fleet is",
-        "Its phase, its VMs and trials by state, and what went wrong, grouped by code. Worth asking "
-        "every few seconds: that is how often a fleet looks.",
-        {200: Answer("The fleet.", "Fleet"), 404: _NO_FLEET},
+        "Get a fleet",
+        "The fleet's phase, its VMs and trials by state, and its failures by code. A fleet updates its "
+        "status every few seconds, so poll at that rate.",
+        {200: Response("The fleet.", "Fleet"), 404: _NO_FLEET},
         ("id",),
-        leads_to=("list_machines_of_fleet", "get_progress_of_fleet", "cancel_fleet"),
+        follow_ups=("list_machines_of_fleet", "get_progress_of_fleet", "cancel_fleet"),
     ),
     Route(
         "DELETE",
@@ -175,24 +180,24 @@ ROUTES = (
         "cancel_fleet",
         "Fleets",
         "Cancel a fleet",
-        "Cancels the fleet and deletes what it has made, its VMs first. Of one that has ended it "
-        "deletes what was left standing. May be sent again.",
+        "Cancels the fleet and deletes its resources, VMs first. For a fleet that has ended, deletes "
+        "its remaining resources. Idempotent.",
         {
-            202: Answer("The fleet ends.", "Cancelled", headers=("Location",)),
+            202: Response("The fleet is being torn down.", "CancelResponse", headers=("Location",)),
             404: _NO_FLEET,
         },
         ("id",),
-        leads_to=("get_fleet",),
+        follow_ups=("get_fleet",),
     ),
     Route(
         "GET",
         "/fleets/{id}/progress",
         "get_progress_of_fleet",
         "Fleets",
-        "See how far a fleet is",
-        "Trials over time, when they will be done, VM hours, and what these cost. Where the database "
-        "does not answer, `problem` says so, and what it would know is null or empty.",
-        {200: Answer("The progress.", "Progress"), 404: _NO_FLEET, 503: _NOT_SET_UP},
+        "Get a fleet's progress",
+        "Trials over time, expected end, VM hours and cost. If the database is unreachable, `problem` "
+        "says why, and the members that depend on it are null or empty.",
+        {200: Response("The progress.", "Progress"), 404: _NO_FLEET, 503: _NOT_SET_UP},
         ("id",),
     ),
     Route(
@@ -201,15 +206,15 @@ ROUTES = (
         "plan",
         "Fleets",
         "Plan a fleet",
-        "What a fleet of this request would meet: quotas, sizes, zones, addresses, rights, trials. "
-        "Reads only; nothing is created, started or kept. Answers in seconds.",
+        "Checks quotas, sizes, zones, IP addresses, permissions and trials for a request. Read-only: "
+        "creates, starts and stores nothing. Takes a few seconds.",
         {
-            200: Answer("The plan, with whatever stands in the way.", "Plan"),
+            200: Response("The plan, including its faults.", "Plan"),
             400: _REFUSED,
             413: _TOO_LARGE,
             503: _NOT_SET_UP,
         },
-        takes_fleet=True,
+        has_fleet_body=True,
     ),
     Route(
         "GET",
@@ -217,9 +222,9 @@ ROUTES = (
         "list_machines_of_fleet",
         "Machines",
         "List a fleet's VMs",
-        "A record for each VM, those that failed included: where it is or was, its times, why it ended, "
-        "what was done then, and its trials. At most one look of the fleet old.",
-        {200: Answer("The VMs.", "Machines"), 404: _NO_FLEET, 503: _NOT_SET_UP},
+        "A record for each VM, including failed ones: placement, timestamps, failure, follow-up action "
+        "and trials. At most one polling interval old.",
+        {200: Response("The VMs.", "Machines"), 404: _NO_FLEET, 503: _NOT_SET_UP},
         ("id",),
     ),
     Route(
@@ -228,11 +233,11 @@ ROUTES = (
         "get_log_of_machine",
         "Machines",
         "Read a VM's log",
-        "The last 32 KB of the VM's console; the first line tells how it ended. Kept when the VM is "
-        "gone.",
+        "The last 32 KB of the VM's console log. The first line says how the VM ended. Available after "
+        "the VM is deleted.",
         {
-            200: Answer("The log.", media=TEXT),
-            404: Answer("There is no such fleet, no such VM, or no log.", "Problem", PROBLEM),
+            200: Response("The log.", media=TEXT),
+            404: Response("Fleet, VM or log not found.", "Problem", PROBLEM),
             503: _NOT_SET_UP,
         },
         ("id", "ordinal"),
@@ -242,10 +247,9 @@ ROUTES = (
         "/view",
         "view_fleets",
         "Pages",
-        "Watch all fleets",
-        "A page for people. It holds no data: its script asks this API, with the key that its user "
-        "gives it (docs/view.md).",
-        {200: Answer("The page.", media=HTML)},
+        "View all fleets",
+        "A web page without data: its script calls this API with the user's key (docs/view.md).",
+        {200: Response("The page.", media=HTML)},
         anonymous=True,
     ),
     Route(
@@ -253,9 +257,9 @@ ROUTES = (
         "/view/{id}",
         "view_fleet",
         "Pages",
-        "Watch a fleet",
-        "The page of one fleet, likewise without data.",
-        {200: Answer("The page.", media=HTML)},
+        "View a fleet",
+        "The web page of one fleet, also without data.",
+        {200: Response("The page.", media=HTML)},
         ("any-id",),
         anonymous=True,
     ),
@@ -264,11 +268,13 @@ ROUTES = (
         "/health",
         "health",
         "App",
-        "See whether the app is set up",
-        "Looks at the app's settings alone: it asks neither Azure nor the database.",
+        "Check the app's settings",
+        "Validates the app's settings. Does not contact Azure or the database.",
         {
-            200: Answer("The app can take requests.", "Health"),
-            503: Answer("Settings are missing or wrong; each is named.", "Problem", PROBLEM),
+            200: Response("The app can accept requests.", "Health"),
+            503: Response(
+                "Settings are missing or invalid; `detail` names each.", "Problem", PROBLEM
+            ),
         },
         anonymous=True,
     ),
@@ -280,8 +286,8 @@ ROUTES = (
         "Get this document",
         "The API as an OpenAPI 3.1 document.",
         {
-            200: Answer("The document.", "Document", headers=("ETag",)),
-            304: Answer("You have it.", media="", headers=("ETag",)),
+            200: Response("The document.", "Document", headers=("ETag",)),
+            304: Response("Not modified.", media="", headers=("ETag",)),
         },
         ("If-None-Match",),
         anonymous=True,

@@ -1,4 +1,4 @@
-"""A request's JSON, read strictly: what two readers could take for different things is refused."""
+"""Strict JSON parsing: rejects input that two parsers could interpret differently."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ import json
 from collections import Counter
 from typing import Any, NoReturn
 
-from fleet.api.request import Fault, RequestRefused
+from fleet.api.request import Fault, InvalidRequest
 
 LIMIT = 1_000_000
-"""Bytes of a body; the largest request that can be a fleet has a tenth of it."""
+"""Bytes of a body: ten times the largest valid request."""
 
 
-class TooLarge(RequestRefused):
-    """A body above LIMIT."""
+class BodyTooLarge(InvalidRequest):
+    """The body exceeds LIMIT."""
 
     def __init__(self) -> None:
         super().__init__([Fault("", f"The body is larger than {LIMIT} bytes.")])
 
 
 def read(body: bytes) -> Any:
-    """A body as JSON: UTF-8, with a byte order mark or without. Raises RequestRefused, TooLarge.
+    """Parse a UTF-8 body, with or without a byte order mark. Raises InvalidRequest, BodyTooLarge.
 
-    Python's own reader also takes NaN, half a surrogate pair, and a name that an object has twice.
+    Python's json module also accepts NaN, lone surrogates and duplicate names.
     """
     if len(body) > LIMIT:
-        raise TooLarge
+        raise BodyTooLarge
     try:
         text = body.decode("utf-8-sig")
         document = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_number
+            text, object_pairs_hook=_object, parse_constant=_reject_constant, parse_float=_number
         )
         json.dumps(document, ensure_ascii=False).encode()
-    except RequestRefused:
+    except InvalidRequest:
         raise
     except UnicodeEncodeError:
-        raise _refused("The body has half a surrogate pair, which is no character.") from None
+        raise _invalid("The body contains a lone surrogate.") from None
     except UnicodeDecodeError:
-        raise _refused("The body is not in UTF-8.") from None
+        raise _invalid("The body is not valid UTF-8.") from None
     except RecursionError:
-        raise _refused("The body is nested too deeply.") from None
+        raise _invalid("The body is nested too deeply.") from None
     except ValueError as error:
-        # Its own words may repeat a part of the body.
+        # The parser's own message may quote the body.
         where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise _refused(f"The body is no JSON{where}.") from None
+        raise _invalid(f"The body is not valid JSON{where}.") from None
     return document
 
 
@@ -51,20 +51,20 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
         counts = Counter(name for name, _ in members)
-        twice = [name[:100] for name, count in counts.items() if count > 1][:10]
-        raise _refused(f"An object has a name more than once: {', '.join(twice)}.")
+        duplicates = [name[:100] for name, count in counts.items() if count > 1][:10]
+        raise _invalid(f"An object has duplicate names: {', '.join(duplicates)}.")
     return found
 
 
 def _number(text: str) -> int | float:
-    """2.0 is an integer to JSON Schema, and to what writes numbers in one way only."""
+    """2.0 becomes an integer: JSON Schema does not distinguish the two."""
     number = float(text)
     return int(number) if abs(number) < 2**53 and number.is_integer() else number
 
 
-def _constant(text: str) -> NoReturn:
-    raise _refused(f"{text} is no number in JSON.")
+def _reject_constant(text: str) -> NoReturn:
+    raise _invalid(f"{text} is not a valid JSON number.")
 
 
-def _refused(detail: str) -> RequestRefused:
-    return RequestRefused([Fault("", detail)])
+def _invalid(detail: str) -> InvalidRequest:
+    return InvalidRequest([Fault("", detail)])

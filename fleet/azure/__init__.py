@@ -1,1 +1,1 @@
-"""Azure on the wire: credentials, client, bodies, error table, role assignments, owned resources."""
+"""Access to Azure: credentials, client, request bodies, errors, role assignments, owned resources."""

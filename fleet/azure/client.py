@@ -23,7 +23,7 @@ from azure.mgmt.compute.aio import ComputeManagementClient
 from azure.mgmt.core.exceptions import ARMErrorFormat
 from azure.mgmt.network.aio import NetworkManagementClient
 
-from fleet.azure.bodies import Body
+from fleet.azure.arm_bodies import Body
 from fleet.azure.request_telemetry import policies
 from fleet.model import names
 from fleet.settings import Settings

@@ -8,7 +8,7 @@ from fleet.secrets import Seal
 from fleet.settings import Settings
 
 
-def opened(order: Order) -> tuple[client.Azure, str]:
+def open_connections(order: Order) -> tuple[client.Azure, str]:
     """Azure for this order's account, and the database's URI. Raises SealBroken, SettingsError."""
     settings = Settings.read()
     secrets = Seal(settings.sealing_keys).open(order["sealed"])

@@ -1,7 +1,7 @@
-"""What each Azure error means: one ordered table, first match wins.
+"""The meaning of each Azure error: an ordered table, first match wins.
 
-Codes, texts and actions: the REST references' error pages and what Karpenter, dstack, Terraform
-and Taskcluster learned of them. A new code is one row here and one test.
+Sources: the error pages of the REST references, and the error handling of Karpenter, dstack, Terraform
+and Taskcluster. A new code takes one row here and one test.
 """
 
 from __future__ import annotations
@@ -9,54 +9,57 @@ from __future__ import annotations
 from fleet.model.failure import HOUR, NOT_PROVISIONED, SPOT_EVICTED, VM_LOST, Row, row
 
 QUOTA_HOLD = 600.0
-"""Somebody else's VMs may go meanwhile; Karpenter holds as long."""
+"""Seconds in which other VMs may release quota; the same as Karpenter's cooldown."""
 
-_MORE_QUOTA = "Ask for more quota (portal: Quotas), or for fewer or smaller VMs, or list fallbacks."
-_ELSEWHERE = "Try later, or let the request list more zones or fallbacks."
+_MORE_QUOTA = (
+    "Request a quota increase (Azure portal: Quotas), use fewer or smaller VMs, or add fallbacks."
+)
+_RETRY_LATER = "Retry later, or add zones or fallbacks to the request."
 
 TABLE: tuple[Row, ...] = (
-    # By status first: at 429 OperationNotAllowed is throttling, at 409 it is quota.
-    row("wait", status="429", advice="Azure asks us to go slower; we wait as long as it says."),
+    # Status first: OperationNotAllowed means throttling with 429, and quota with 409.
+    row("wait", status="429", advice="No action needed: the app honours Retry-After."),
     row(
         "retry",
         status="408 500 502 503 504",
         passing=True,
-        advice="Azure had a fault; we try again.",
+        advice="No action needed: the app retries with backoff.",
     ),
     row("succeed", "RoleAssignmentExists"),
     row(
         "retry",
         "InvalidAuthenticationToken ExpiredAuthenticationToken",
-        advice="We ask for a new token. If that does not help: check tenant_id and client_id.",
+        advice="The app requests a new token. If the error persists, check tenant_id and client_id.",
     ),
     row(
         "retry",
         "PrincipalNotFound",
-        advice="A new identity takes seconds, at times minutes, to be known everywhere; we try "
-        "again. For the client user: client_principal_id must be an object id.",
+        advice="The app retries: a new identity takes up to minutes to replicate. If the error "
+        "persists, "
+        "check that client_principal_id is an object ID.",
     ),
     row(
         "retry",
         "RetryableError RetryableErrorDueToAnotherOperation AnotherOperationInProgress "
         "OperationPreempted Conflict ReferencedResourceNotProvisioned NicInUse "
         "InUseSubnetCannotBeDeleted InUseNetworkSecurityGroupCannotBeDeleted",
-        advice="Another operation holds this resource; we try again.",
+        advice="No action needed: the app retries after the other operation.",
     ),
     row(
         "replace",
         "OperationNotAllowed",
         text="marked for deletion",
         label="MarkedForDeletion",
-        advice="Somebody deletes this VM; we ask for another.",
+        advice="The VM is being deleted; the app creates a replacement.",
     ),
     row(
         "retry",
         "OperationNotAllowed",
         text="attached to VM",
         label="StillAttached",
-        advice="The VM that holds it goes first; we try again.",
+        advice="No action needed: the app retries after the VM is deleted.",
     ),
-    # All quotas share a code. In Karpenter's order: spot, family, then the region's total.
+    # All quotas share a code. Karpenter matches in the same order: Spot, region, family.
     row(
         "move",
         "OperationNotAllowed QuotaExceeded",
@@ -102,20 +105,20 @@ TABLE: tuple[Row, ...] = (
         cool_down=QUOTA_HOLD,
         advice=_MORE_QUOTA,
     ),
-    # Karpenter holds it for 23 h; two recorded answers show that it is capacity, which comes back.
+    # Karpenter's cooldown is 23 h, but two recorded responses show temporary capacity shortages.
     row(
         "move",
         "SkuNotAvailable",
         scope="location zone vm_size priority",
         cool_down=HOUR,
-        advice=f"Azure does not offer this size here now. {_ELSEWHERE}",
+        advice=f"The size is currently not available there. {_RETRY_LATER}",
     ),
     row(
         "move",
         "NotAvailableForSubscription",
         scope="location zone vm_size",
         cool_down=24 * HOUR,
-        advice="Ask Azure to open this size to the subscription, or choose another.",
+        advice="Ask Azure support to enable this size for the subscription, or choose another size.",
     ),
     row(
         "move",
@@ -123,7 +126,7 @@ TABLE: tuple[Row, ...] = (
         scope="location zone vm_size",
         cool_down=HOUR,
         passing=True,
-        advice=f"Azure has no room for this size here now. {_ELSEWHERE}",
+        advice=f"Azure has insufficient capacity for this size. {_RETRY_LATER}",
     ),
     row(
         "move",
@@ -131,7 +134,7 @@ TABLE: tuple[Row, ...] = (
         scope="location zone vm_size priority",
         cool_down=HOUR,
         passing=True,
-        advice=f"Azure has no room for this size in this zone now. {_ELSEWHERE}",
+        advice=f"Azure has insufficient capacity for this size in this zone. {_RETRY_LATER}",
     ),
     row(
         "move",
@@ -139,7 +142,8 @@ TABLE: tuple[Row, ...] = (
         scope="location vm_size priority",
         cool_down=HOUR,
         passing=True,
-        advice="Azure has no room for this combination: drop ephemeral_os_disk, or change vm_size.",
+        advice="Azure has no capacity for this combination. Remove ephemeral_os_disk, or change "
+        "vm_size.",
     ),
     SPOT_EVICTED,
     VM_LOST,
@@ -148,35 +152,35 @@ TABLE: tuple[Row, ...] = (
         "SpotPriceGreaterThanProvidedMaxPrice",
         scope="location vm_size priority",
         cool_down=HOUR,
-        advice="Raise max_price, or leave it out: then the on-demand price is the limit.",
+        advice="Raise max_price, or omit it to use the pay-as-you-go price as the limit.",
     ),
     row(
         "move",
         "AzureSpotIsNotSupportedForThisVMSize",
         scope="vm_size priority",
         cool_down=24 * HOUR,
-        advice="Choose another vm_size, or priority Regular.",
+        advice="Choose another vm_size, or use priority Regular.",
     ),
     row(
         "move",
         "SubnetIsFull",
         scope="location",
         cool_down=QUOTA_HOLD,
-        advice="The subnet has no free address: use a larger one, or ask for fewer VMs.",
+        advice="The subnet has no free IP addresses. Use a larger subnet or fewer VMs.",
     ),
     row(
         "move",
         "InvalidAvailabilityZone",
         scope="location zone",
         cool_down=24 * HOUR,
-        advice="The location has no such zone: change zones.",
+        advice="The region has no such zone. Change zones.",
     ),
     row(
         "move",
         "LocationNotAvailableForResourceType",
         scope="location",
         cool_down=24 * HOUR,
-        advice="The subscription cannot use this location: choose another.",
+        advice="The region is not available to the subscription. Choose another location.",
     ),
     row(
         "move",
@@ -185,36 +189,37 @@ TABLE: tuple[Row, ...] = (
         label="SizeNotInLocation",
         scope="location vm_size",
         cool_down=24 * HOUR,
-        advice="The location has no such vm_size: choose another.",
+        advice="The region does not offer this vm_size. Choose another size or location.",
     ),
     row(
         "replace",
         "OSProvisioningTimedOut",
-        advice="The VM did not start in time: check that the image runs on this size.",
+        advice="The OS did not start in time. Check that the image supports this VM size.",
     ),
     NOT_PROVISIONED,
     row(
         "replace",
         "NicReservedForAnotherVm PropertyChangeNotAllowed ConflictingUserInput",
-        advice="A name that we wanted is taken by what is left of another VM; we take a new one.",
+        advice="A resource of an earlier VM still uses the name; the app creates a replacement "
+        "with a new name.",
     ),
     row(
         "replace",
         "InvalidResourceReference",
         text=r"^Resource \S+/networkInterfaces/",
-        label="NicGone",
-        advice="Somebody deleted the VM's network interface; we ask for another VM.",
+        label="NicDeleted",
+        advice="The VM's network interface was deleted externally; the app creates a replacement.",
     ),
     row(
         "fail_fleet",
         "ResourceGroupNotFound SubscriptionNotFound ResourceGroupBeingDeleted "
         "InvalidResourceReference SubnetNotFound",
-        advice="Create what is missing, or name another one, and submit again.",
+        advice="Create the missing resource, or specify another one, and submit again.",
     ),
     row(
         "fail_fleet",
         "AuthorizationFailed LinkedAuthorizationFailed",
-        advice="Give the app's identity the roles that the deployment guide lists.",
+        advice="Assign the app's identity the roles listed in docs/operating.md.",
     ),
     row(
         "fail_fleet",
@@ -224,31 +229,37 @@ TABLE: tuple[Row, ...] = (
     row(
         "fail_fleet",
         "MissingSubscriptionRegistration SubscriptionNotRegistered",
-        advice="Register the named provider in the subscription: az provider register -n ...",
+        advice="Register the resource provider in the subscription: az provider register -n ...",
     ),
     row(
         "fail_fleet",
         "RequestDisallowedByPolicy ScopeLocked ReadOnlyDisabledSubscription",
-        advice="A policy or a lock forbids it: talk to whoever runs the subscription.",
+        advice="An Azure policy, a lock or the subscription's state blocks the operation. "
+        "Contact the subscription's "
+        "administrator.",
     ),
     row(
         "fail_fleet",
         "RoleAssignmentLimitExceeded",
-        advice="The subscription is full of role assignments (4,000): delete those of principals "
-        "that are gone.",
+        advice="The subscription has reached its limit of 4,000 role assignments. Delete those "
+        "of deleted "
+        "principals.",
     ),
     row(
         "fail_fleet",
         "ImageNotFound PlatformImageNotFound MarketplacePurchaseEligibilityFailed "
         "VMMarketplaceInvalidInput",
-        advice="Check image_publisher, image_offer, image_sku and image_version, and its terms.",
+        advice="Check image_publisher, image_offer, image_sku and image_version, and accept the "
+        "image's terms.",
     ),
     row(
         "fail_fleet",
         "InvalidParameter InvalidRequestContent InvalidRequestFormat BadRequest "
         "MaxPriceValueInvalid EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines "
         "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines UnmatchedPrincipalType",
-        advice="Azure will refuse this however often it is asked: change it and submit again.",
+        advice="The request is invalid, and retrying cannot succeed. Correct it and submit again.",
     ),
-    row("fail_machine", advice="This answer is not known to us; the VM is given up."),
+    row(
+        "fail_machine", advice="Unrecognised Azure error; the VM is abandoned. Check the VM's log."
+    ),
 )

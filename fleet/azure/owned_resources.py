@@ -1,4 +1,4 @@
-"""What can be left in Azure of a fleet, how it is listed, and how it is deleted."""
+"""The Azure resources that a fleet owns: how to list and delete them."""
 
 from __future__ import annotations
 
@@ -17,50 +17,53 @@ from fleet.model.records import Order
 
 Kind = Literal["machine", "assignment", "disk", "nic"]
 KINDS: tuple[Kind, ...] = ("machine", "assignment", "disk", "nic")
-"""In the order of deletion: a VM costs most, and takes its disk and its NIC with it."""
+"""In order of deletion: a VM costs most, and its deletion removes its disk and NIC."""
 
 
-class Leftover(TypedDict):
-    """One thing to delete."""
+class ResourceRef(TypedDict):
+    """A resource to delete."""
 
     kind: Kind
     name: str
     scope: NotRequired[str]
-    """Of a role assignment."""
+    """The scope of a role assignment."""
 
 
-def fairly(found: Iterable[Leftover], most: int, seed: int | None = None) -> list[Leftover]:
-    """`most` of what was found: in turns from each of KINDS, and drawn within a kind.
+def sample_evenly(
+    resources: Iterable[ResourceRef], limit: int, seed: int | None = None
+) -> list[ResourceRef]:
+    """Sample up to `limit` resources, round-robin over KINDS and random within a kind.
 
-    What cannot be deleted (a lock, a right that is missing) would else take every try, and the rest
-    would stay too. The same `seed` draws the same; None draws anew.
+    Prevents undeletable resources (locks, missing permissions) from blocking the others. Deterministic
+    for a given `seed`.
     """
-    kinds: dict[Kind, list[Leftover]] = {kind: [] for kind in KINDS}
-    for leftover in found:
-        kinds[leftover["kind"]].append(leftover)
-    chance = Random(seed)  # noqa: S311 - it guards no secret
-    drawn = [chance.sample(some, len(some)) for some in kinds.values()]
-    turns = chain.from_iterable(zip_longest(*drawn))
-    return [leftover for leftover in turns if leftover is not None][:most]
+    kinds: dict[Kind, list[ResourceRef]] = {kind: [] for kind in KINDS}
+    for ref in resources:
+        kinds[ref["kind"]].append(ref)
+    generator = Random(seed)  # noqa: S311 - not used for security
+    shuffled = [generator.sample(some, len(some)) for some in kinds.values()]
+    turns = chain.from_iterable(zip_longest(*shuffled))
+    return [ref for ref in turns if ref is not None][:limit]
 
 
-async def delete(connection: Azure, leftover: Leftover) -> None:
-    """Start its deletion; absent is fine. Raises HttpResponseError."""
-    match leftover["kind"]:
+async def delete(connection: Azure, ref: ResourceRef) -> None:
+    """Start the deletion; succeeds if the resource is absent. Raises HttpResponseError."""
+    match ref["kind"]:
         case "machine":
-            await connection.delete_machine(leftover["name"])
+            await connection.delete_machine(ref["name"])
         case "nic":
-            await connection.delete_nic(leftover["name"])
+            await connection.delete_nic(ref["name"])
         case "disk":
-            await connection.delete_disk(leftover["name"])
+            await connection.delete_disk(ref["name"])
         case "assignment":
-            await connection.delete_assignment(leftover["scope"], leftover["name"])
+            await connection.delete_assignment(ref["scope"], ref["name"])
 
 
 async def list_assignments(connection: Azure, uris: Iterable[str]) -> list[RoleAssignment]:
-    """The role assignments of the subscription and, wherever they are, at the `uris`.
+    """The role assignments of the subscription and of scopes in `uris` outside it.
 
-    Where the subscription's may not be listed: those of the resource group. Raises HttpResponseError.
+    Without permission to list the subscription's, those of the resource group. Raises
+    HttpResponseError.
     """
     try:
         found, within = await connection.list_assignments(connection.subscription), True
@@ -75,10 +78,10 @@ async def list_assignments(connection: Azure, uris: Iterable[str]) -> list[RoleA
     return list({(one.scope.lower(), one.name): one for one in found}.values())
 
 
-def is_of(assignment: RoleAssignment, order: Order) -> bool:
-    """Whether a role assignment is for a VM of this order: by what it says, or by where it is."""
+def belongs_to(assignment: RoleAssignment, order: Order) -> bool:
+    """Whether a role assignment belongs to a VM of this order, by its description or scope."""
     group = names.resource_group_id(order["subscription_id"], order["resource_group"])
-    about = role_assignments.described(assignment.description)
+    about = role_assignments.parse_description(assignment.description)
     if about is not None and (about.owner, about.batch_id) == (order["owner"], order["batch_id"]):
         return about.machine_id.lower().startswith(f"{group}/".lower())
     vm = assignment.scope.rpartition("/")[2]

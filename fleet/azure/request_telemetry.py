@@ -1,4 +1,4 @@
-"""A look at every request to Azure Resource Manager, as a policy in the SDKs' pipelines."""
+"""Metrics and traces of requests to Azure Resource Manager, as an SDK pipeline policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.mgmt.core.exceptions import ARMErrorFormat
 
-from fleet.azure.errors import describe
+from fleet.azure.error_classifier import describe
 from fleet.telemetry import metrics, traces
 
 _TYPES = {
@@ -30,18 +30,18 @@ _TYPES = {
     "retrievebootdiagnosticsdata": "log",
 }
 _SINGLE = ("view", "log")
-"""Of one VM, though no name follows them in the path."""
+"""Sub-resources of one VM: no name follows them in the path."""
 
 
 def policies() -> list[AsyncHTTPPolicy[Any, Any]]:
-    """For the SDKs' `per_retry_policies`; none where nobody listens."""
-    return [Watched()] if metrics.is_on() or traces.is_on() else []
+    """For the SDKs' `per_retry_policies`; empty if telemetry is off."""
+    return [RequestTelemetryPolicy()] if metrics.is_on() or traces.is_on() else []
 
 
-class Watched(AsyncHTTPPolicy[Any, Any]):  # type: ignore[misc]
-    """Counts and times a request, and has azure-core make a span of it where an activity has one.
+class RequestTelemetryPolicy(AsyncHTTPPolicy[Any, Any]):  # type: ignore[misc]
+    """Measures a request, and makes azure-core create a span for it inside an activity's span.
 
-    azure-core's own switch for tracing stays off: with it each operation has a second span.
+    azure-core's global tracing switch stays off, because it adds a second span per operation.
     """
 
     async def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
@@ -55,20 +55,20 @@ class Watched(AsyncHTTPPolicy[Any, Any]):  # type: ignore[misc]
         try:
             response = await self.next.send(request)
         except Exception as error:
-            _tell(kind, method, 0, describe(error)["code"], began)
+            _record(kind, method, 0, describe(error)["code"], began)
             raise
         status = response.http_response.status_code
-        _tell(kind, method, status, await _code(response) if status >= 400 else None, began)
+        _record(kind, method, status, await _code(response) if status >= 400 else None, began)
         return response
 
 
 def kind_of(method: str, url: str) -> str:
-    """`vm.put`, `nic.list`, `role.delete`, …: the words of docs/weather.md; else `other`."""
+    """The kind of request, as in docs/weather.md: `vm.put`, `nic.list`, `role.delete`, … or `other`."""
     path = urlsplit(url).path.rstrip("/")
     if re.fullmatch(r"/subscriptions/[^/]+/resourcegroups/[^/]+", path, re.IGNORECASE):
         return f"group.{method.lower()}"
     parts = re.split("/providers/", path, flags=re.IGNORECASE)[-1].split("/")[1:]
-    # type, name, type, name, …: an even number names one resource, an odd one all of a type.
+    # type/name/type/name/…: an even number of segments names one resource, an odd number a collection.
     last = parts[-1 - (len(parts) + 1) % 2] if parts else ""
     name = _TYPES.get(last.lower())
     if name is None:
@@ -79,18 +79,18 @@ def kind_of(method: str, url: str) -> str:
 
 async def _code(response: PipelineResponse[Any, Any]) -> str:
     answer = response.http_response
-    with suppress(AzureError):  # whoever reads it next meets the same
-        # Operations that go on in the background leave the body to be read; that can be done twice.
+    with suppress(AzureError):  # the SDK's own read raises the same error
+        # Long-running operations leave the body unread, and reading it twice is safe.
         await (answer.read() if hasattr(answer, "read") else answer.load_body())
     return describe(HttpResponseError(response=answer, error_format=ARMErrorFormat))["code"]
 
 
-def _tell(kind: str, method: str, status: int, code: str | None, began: float) -> None:
-    took = time.perf_counter() - began
+def _record(kind: str, method: str, status: int, code: str | None, began: float) -> None:
+    duration = time.perf_counter() - began
     attributes = {
         "powerlift.arm.kind": kind,
         "http.request.method": method,
         "powerlift.arm.status": f"{status // 100}xx",
     }
-    metrics.measure("powerlift.arm.duration", took, attributes)
+    metrics.measure("powerlift.arm.duration", duration, attributes)
     metrics.measure("powerlift.arm.requests", 1, {**attributes, "error.type": code})

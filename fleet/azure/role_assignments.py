@@ -1,4 +1,4 @@
-"""Who gets which role where: the role assignments of one VM."""
+"""The role assignments of one VM."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """What a role assignment's description says: whose it is, and for which VM."""
+class DescriptionFields:
+    """The fields of a role assignment's description."""
 
     owner: str
     batch_id: int
@@ -39,25 +39,27 @@ _DESCRIPTION = re.compile(
 
 
 def description(order: Order, machine_name: str) -> str:
-    """What every role assignment of a VM bears: role assignments have no tags.
+    """Identifies the VM of a role assignment, because role assignments have no tags.
 
-    So one at a resource_uri, which outlives the VM and names only an identity that is gone, can be
-    traced to its VM when every record of the fleet is lost.
+    An assignment at a resource_uri outlives its VM and names only a deleted identity. The description
+    lets the sweep attribute it without any fleet record.
     """
     about = f"{order['owner']}: batch {order['batch_id']} until {order['deadline']}"
     return f"Powerlift Fleet {about}, VM {machine_id(order, machine_name)}"
 
 
-def described(text: str) -> Described | None:
-    """What `description` said; None for any other text."""
+def parse_description(text: str) -> DescriptionFields | None:
+    """Parse the output of `description`; None for any other text."""
     match = _DESCRIPTION.fullmatch(text)
     if match is None:
         return None
-    return Described(match["owner"], int(match["batch"]), match["deadline"], match["machine"])
+    return DescriptionFields(
+        match["owner"], int(match["batch"]), match["deadline"], match["machine"]
+    )
 
 
 def machine_id(order: Order, machine_name: str) -> str:
-    """The ARM id of a VM of the order's."""
+    """The VM's ARM ID."""
     return names.resource_id(
         order["subscription_id"],
         order["resource_group"],
@@ -66,11 +68,11 @@ def machine_id(order: Order, machine_name: str) -> str:
     )
 
 
-def of_machine(order: Order, machine_name: str, principal_id: str) -> list[Grant]:
-    """All grants of a VM, in a fixed order.
+def grants_for_vm(order: Order, machine_name: str, principal_id: str) -> list[Grant]:
+    """All role assignments of a VM, in a fixed order.
 
-    The first is the one that lets the VM delete itself. Then the VM at each of the order's
-    resource_uris, and last the client user at the VM.
+    First the VM's own role, which lets it delete itself; then the VM at each of the order's
+    resource_uris; last the client principal at the VM.
     """
     scope = machine_id(order, machine_name)
     grants = [

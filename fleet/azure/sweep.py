@@ -1,7 +1,7 @@
-"""What the sweep deletes: a decision over what stands in a resource group, without any I/O.
+"""The sweep's decision: what to delete from the contents of a resource group. No I/O.
 
-The sweep is the third guarantee that nothing outlives its use: it needs no fleet's record. What it
-goes by is on the resources themselves, in their tags and in the descriptions of role assignments.
+The sweep is the third cleanup guarantee and needs no fleet record: it relies on resource tags and on
+the descriptions of role assignments.
 """
 
 from __future__ import annotations
@@ -12,169 +12,183 @@ from datetime import datetime
 from typing import Literal
 
 from fleet.azure import role_assignments
-from fleet.azure.bodies import Body
+from fleet.azure.arm_bodies import Body
 from fleet.azure.client import RoleAssignment
-from fleet.azure.owned_resources import KINDS, Kind, Leftover
+from fleet.azure.owned_resources import KINDS, Kind, ResourceRef
+from fleet.azure.role_assignments import DescriptionFields
 from fleet.azure.virtual_machines import provisioning_state
 from fleet.model import names
 
-Fate = Literal["alive", "done", "ended", "unknown"]
-"""What became of a fleet: `done` ended well, `ended` in any other way, of `unknown` there is no
-record any more."""
+BatchStatus = Literal["alive", "done", "ended", "unknown"]
+"""`done`: succeeded. `ended`: failed or cancelled. `unknown`: the task hub has no record of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Whose a resource is."""
+class Ownership:
+    """The batch and the deployment that own a resource."""
 
     batch_id: int
     owner: str | None = None
-    """The deployment that made it; None where nothing says."""
+    """The deployment; None if the resource does not name one."""
     deadline: datetime | None = None
     keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A resource of ours that stands in Azure."""
+class OwnedResource:
+    """A resource in Azure that belongs to a fleet."""
 
-    leftover: Leftover
-    origin: Origin
-    free: bool
-    """Whether its deletion can be asked for now: nothing uses it, and nobody deletes it already."""
+    ref: ResourceRef
+    ownership: Ownership
+    deletable: bool
+    """False while another resource uses it or its deletion is in progress."""
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What stands of ours, and the names of what says so in a way that we cannot read."""
+class Inventory:
+    """The resources that fleets own, and the names of resources with unreadable ownership."""
 
-    standing: list[Standing]
+    owned: list[OwnedResource]
     unreadable: list[str]
 
 
-def survey(
+def take_inventory(
     resources: Mapping[Kind, Sequence[Body]], assignments: Iterable[RoleAssignment], scope: str
-) -> Survey:
-    """Read a resource group's lists, by kind; `scope` is its ARM id.
+) -> Inventory:
+    """Classify the resources of a resource group, by kind. `scope` is the group's ARM ID.
 
-    VMs, NICs and OS disks are ours when both name and tags say so: a policy or a person may copy
-    tags. An OS disk may lack them, and is then of the same origin as what its batch has left else.
+    A VM, NIC or OS disk is owned only if both its name and its tags say so: policies and users copy
+    tags. An OS disk may lack tags; it then inherits the ownership of its batch's other resources.
     """
-    standing: list[Standing] = []
+    owned: list[OwnedResource] = []
     unreadable: list[str] = []
     vms = {vm["id"].lower() for vm in resources["machine"]}
-    about = {one: role_assignments.described(one.description) for one in assignments}
-    found: list[tuple[Leftover, bool, Body | role_assignments.Described]] = [
-        ({"kind": kind, "name": body["name"]}, _is_free(kind, body), body)
+    descriptions = {one: role_assignments.parse_description(one.description) for one in assignments}
+    found: list[tuple[ResourceRef, bool, Body | DescriptionFields]] = [
+        ({"kind": kind, "name": body["name"]}, _is_deletable(kind, body), body)
         for kind, bodies in resources.items()
         for body in bodies
     ]
     found += [
-        ({"kind": "assignment", "name": one.name, "scope": one.scope}, not _stands(said, vms), said)
-        for one, said in about.items()
-        if said is not None and said.machine_id.lower().startswith(f"{scope}/".lower())
+        (
+            {"kind": "assignment", "name": one.name, "scope": one.scope},
+            not _exists(fields, vms),
+            fields,
+        )
+        for one, fields in descriptions.items()
+        if fields is not None and fields.machine_id.lower().startswith(f"{scope}/".lower())
     ]
-    for leftover, free, source in found:
+    for ref, deletable, source in found:
         try:
-            origin = (
-                _said(source) if isinstance(source, role_assignments.Described) else _tagged(source)
-            )
+            ownership = _ownership(source)
         except ValueError:
-            unreadable.append(leftover["name"])
+            unreadable.append(ref["name"])
             continue
-        if origin is not None:
-            standing.append(Standing(leftover, origin, free))
-    return Survey(list(_adopted(standing)), unreadable)
+        if ownership is not None:
+            owned.append(OwnedResource(ref, ownership, deletable))
+    return Inventory(list(_inherit_ownership(owned)), unreadable)
 
 
-def asked_about(standing: Iterable[Standing], owner: str, now: datetime) -> set[int]:
-    """The batches whose fate decides about something."""
+def batches_to_check(owned: Iterable[OwnedResource], owner: str, now: datetime) -> set[int]:
+    """The batches whose status decides whether a resource is deleted."""
     return {
-        one.origin.batch_id
-        for one in standing
-        if one.free and one.origin.owner in (owner, None) and not _is_late(one.origin, now)
+        one.ownership.batch_id
+        for one in owned
+        if one.deletable
+        and one.ownership.owner in (owner, None)
+        and not _is_overdue(one.ownership, now)
     }
 
 
 def decide(
-    standing: Iterable[Standing], fates: Mapping[int, Fate], owner: str, now: datetime
-) -> list[Leftover]:
-    """What is to be deleted, in the order of KINDS.
+    owned: Iterable[OwnedResource], statuses: Mapping[int, BatchStatus], owner: str, now: datetime
+) -> list[ResourceRef]:
+    """The resources to delete, in the order of KINDS.
 
-    Whatever is past its deadline, whoever made it; and what this deployment (`owner`) made for a
-    fleet that lives no more. A batch that `fates` does not hold is taken to be alive.
+    Deletes every resource past its deadline, whichever deployment owns it, and the resources that this
+    deployment (`owner`) created for fleets that have ended. A batch missing from `statuses` is alive.
     """
-    chosen = [one for one in standing if one.free and _is_over(one.origin, fates, owner, now)]
-    chosen.sort(key=lambda one: KINDS.index(one.leftover["kind"]))
-    return [one.leftover for one in chosen]
+    chosen = [
+        one for one in owned if one.deletable and _is_orphaned(one.ownership, statuses, owner, now)
+    ]
+    chosen.sort(key=lambda one: KINDS.index(one.ref["kind"]))
+    return [one.ref for one in chosen]
 
 
-def _is_over(origin: Origin, fates: Mapping[int, Fate], owner: str, now: datetime) -> bool:
-    if _is_late(origin, now):
+def _is_orphaned(
+    ownership: Ownership, statuses: Mapping[int, BatchStatus], owner: str, now: datetime
+) -> bool:
+    if _is_overdue(ownership, now):
         return True
-    fate = fates.get(origin.batch_id, "alive")
-    if origin.owner is None:
-        # Nothing but its name and our own record of that batch says that it is ours.
-        return fate == "ended"
-    if origin.owner != owner or fate == "alive":
+    status = statuses.get(ownership.batch_id, "alive")
+    if ownership.owner is None:
+        # Only the name suggests that the resource is ours; our own record of the batch must confirm it.
+        return status == "ended"
+    if ownership.owner != owner or status == "alive":
         return False
-    return not (origin.keep and fate in ("done", "unknown"))
+    return not (ownership.keep and status in ("done", "unknown"))
 
 
-def _is_late(origin: Origin, now: datetime) -> bool:
-    return origin.deadline is not None and now >= origin.deadline
+def _is_overdue(ownership: Ownership, now: datetime) -> bool:
+    return ownership.deadline is not None and now >= ownership.deadline
 
 
-def _adopted(standing: Sequence[Standing]) -> Iterator[Standing]:
-    """An origin for what has only its name, from others of its batch, where they all agree."""
-    known: dict[int, set[Origin]] = {}
-    for one in standing:
-        if one.origin.owner is not None:
-            known.setdefault(one.origin.batch_id, set()).add(replace(one.origin, keep=False))
-    kept = {one.origin.batch_id for one in standing if one.origin.keep}
-    for one in standing:
-        others = known.get(one.origin.batch_id, set())
-        if one.origin.owner is None and one.origin.deadline is None and len(others) == 1:
-            keep = one.origin.batch_id in kept
-            yield replace(one, origin=replace(next(iter(others)), keep=keep))
+def _inherit_ownership(owned: Sequence[OwnedResource]) -> Iterator[OwnedResource]:
+    """Give an untagged resource the ownership of its batch's other resources, if these agree."""
+    known: dict[int, set[Ownership]] = {}
+    for one in owned:
+        if one.ownership.owner is not None:
+            known.setdefault(one.ownership.batch_id, set()).add(replace(one.ownership, keep=False))
+    kept = {one.ownership.batch_id for one in owned if one.ownership.keep}
+    for one in owned:
+        others = known.get(one.ownership.batch_id, set())
+        if one.ownership.owner is None and one.ownership.deadline is None and len(others) == 1:
+            keep = one.ownership.batch_id in kept
+            yield replace(one, ownership=replace(next(iter(others)), keep=keep))
         else:
             yield one
 
 
-def _tagged(resource: Body) -> Origin | None:
-    """None for what is not ours. Raises ValueError for tags that cannot be read, or are not its own."""
+def _ownership(source: Body | DescriptionFields) -> Ownership | None:
+    if isinstance(source, DescriptionFields):
+        return _from_description(source)
+    return _from_tags(source)
+
+
+def _from_tags(resource: Body) -> Ownership | None:
+    """None if no fleet owns it. Raises ValueError if tags are unreadable or contradict the name."""
     tags, batch = resource.get("tags") or {}, names.batch_in(resource["name"])
     if names.BATCH_TAG not in tags:
         is_disk = resource["name"].endswith("_osdisk")
-        return Origin(batch) if batch is not None and is_disk else None
+        return Ownership(batch) if batch is not None and is_disk else None
     if batch is None or tags[names.BATCH_TAG] != str(batch):
-        raise ValueError("name and tag do not agree")
+        raise ValueError("the name contradicts the batch tag")
     deadline = tags.get(names.DEADLINE_TAG)
-    return Origin(
+    return Ownership(
         batch,
         tags.get(names.OWNER_TAG),
-        None if deadline is None else _moment(deadline),
+        None if deadline is None else _parse_time(deadline),
         names.KEEP_TAG in tags,
     )
 
 
-def _said(about: role_assignments.Described) -> Origin:
-    """Raises ValueError for a deadline that cannot be read."""
-    return Origin(about.batch_id, about.owner, _moment(about.deadline))
+def _from_description(fields: DescriptionFields) -> Ownership:
+    """Raises ValueError for an unreadable deadline."""
+    return Ownership(fields.batch_id, fields.owner, _parse_time(fields.deadline))
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without a time zone")
-    return moment
+def _parse_time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("deadline without a time zone")
+    return time
 
 
-def _stands(about: role_assignments.Described, vms: Collection[str]) -> bool:
-    return about.machine_id.lower() in vms
+def _exists(fields: DescriptionFields, vms: Collection[str]) -> bool:
+    return fields.machine_id.lower() in vms
 
 
-def _is_free(kind: Kind, resource: Body) -> bool:
+def _is_deletable(kind: Kind, resource: Body) -> bool:
     match kind:
         case "nic":
             return not resource["properties"].get("virtualMachine")

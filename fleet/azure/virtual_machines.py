@@ -1,12 +1,12 @@
-"""A VM between Azure's JSON and our records."""
+"""Conversions between Azure's JSON for a VM and the fleet's records."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from fleet.azure import bodies
-from fleet.azure.bodies import Body
+from fleet.azure import arm_bodies
+from fleet.azure.arm_bodies import Body
 from fleet.model import names
 from fleet.model.failure import NO_REASON
 from fleet.model.records import Machine, Order, Placement
@@ -14,7 +14,7 @@ from fleet.vm.render import Startup, custom_data, render
 
 
 def subnet_id(order: Order, location: str) -> str:
-    """The ARM id of the fleet's subnet there: the user's own, or the region's shared one."""
+    """The ARM ID of the fleet's subnet: the request's `subnet_id`, else the region's shared subnet."""
     network = names.resource_id(
         order["subscription_id"],
         order["resource_group"],
@@ -47,15 +47,13 @@ def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
 
 
 def body(order: Order, ordinal: int, placement: Placement, uri: str, endpoint: str) -> Body:
-    """The VM's PUT body. The same for the same arguments, so that the PUT can be repeated."""
+    """The VM's PUT body; deterministic, so that the PUT is idempotent."""
     data = startup_data(order, ordinal, uri, endpoint)
-    return bodies.machine(order, ordinal, placement, nic_id(order, ordinal), data)
+    return arm_bodies.vm(order, ordinal, placement, nic_id(order, ordinal), data)
 
 
 def accepted(asked: Machine, vm: Body) -> Machine:
-    """The record once Azure has the VM, from its JSON. Its principal id is None where Azure has not
-    said it yet.
-    """
+    """The record of an accepted VM. Its principal ID is None until Azure reports it."""
     return {
         **asked,
         "created_at": created_at(vm),
@@ -70,12 +68,12 @@ def principal_id(vm: Body) -> str | None:
 
 
 def created_at(vm: Body) -> str:
-    """When Azure accepted the VM, ISO 8601; now, where it does not say."""
+    """When Azure accepted the VM, ISO 8601. Defaults to now."""
     return vm["properties"].get("timeCreated") or datetime.now(UTC).isoformat()
 
 
 def failure_in(instance_view: Body) -> tuple[str, str] | None:
-    """Azure's code and words in the instance view of a VM that has failed; None in any other."""
+    """The error code and message in a failed VM's instance view; None for any other VM."""
     for status in instance_view.get("statuses", []):
         kind, _, rest = status["code"].partition("/")
         state, _, code = rest.partition("/")

@@ -1,1 +1,1 @@
-"""The plan: what can be known before anything is created."""
+"""The plan: checks that run before any resource is created."""

@@ -1,86 +1,86 @@
-"""The resource group, the experiment and its trials, and the size of the startup script."""
+"""Checks of the resource group, the trials, the custom data, the runner IDs and the database schema."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleet.preflight.finding import Finding, unseen
-from fleet.preflight.inventory import Missing, Survey
+from fleet.preflight.check_result import CheckResult, unreadable
+from fleet.preflight.plan_inputs import PlanInputs, Unavailable
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.schema import BENCHMARK, SchemaTooNew
 
 
-def resource_group(survey: Survey) -> Iterator[Finding]:
-    group = survey.group
-    if not isinstance(group, Missing):
-        yield Finding("ok", f"{group['name']} stands, in {group['location']}")
+def resource_group(inputs: PlanInputs) -> Iterator[CheckResult]:
+    group = inputs.group
+    if not isinstance(group, Unavailable):
+        yield CheckResult("ok", f"Resource group {group['name']} exists in {group['location']}")
     elif group.passing:
-        yield unseen("The resource group", group)
+        yield unreadable("The resource group", group)
     else:
         yield _fault(group)
 
 
-def trials(survey: Survey) -> Iterator[Finding]:
-    """Without trials the VMs would be made for nothing; so would more VMs than trials."""
-    seen, experiment = survey.trials, survey.order["experiment_id"]
-    if isinstance(seen, Missing):
-        yield _unanswered(seen)
+def trials(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """VMs without an unfinished trial to run would only cost money."""
+    seen, experiment = inputs.trials, inputs.order["experiment_id"]
+    if isinstance(seen, Unavailable):
+        yield _unreachable(seen)
         return
     if seen is None:
-        text = f"The database has no experiment {experiment}."
+        text = f"Experiment {experiment} does not exist in the database."
         advice = "Create the experiment and its trials first."
-        yield Finding("fault", text, advice, "ExperimentNotFound")
+        yield CheckResult("fault", text, advice, "ExperimentNotFound")
         return
-    left, asked = seen["ready"] + seen["running"], survey.order["n_instances"]
-    told = f"{left} of {seen['total']} trials of experiment {experiment} are left"
-    if left == 0:
-        advice = "Add trials, or reset those to be run again."
-        yield Finding("fault", told, advice, "NoTrialsLeft")
-    elif survey.wanted < asked:
-        instead = f"{told}: {survey.wanted} VMs are made, not {asked}"
-        yield Finding("warning", instead, "Ask for no more VMs than trials are left.")
+    remaining, asked = seen["ready"] + seen["running"], inputs.order["n_instances"]
+    detail = f"{remaining} of {seen['total']} trials of experiment {experiment} are unfinished"
+    if remaining == 0:
+        advice = "Add trials, or reset finished trials to run them again."
+        yield CheckResult("fault", detail, advice, "NoTrialsLeft")
+    elif inputs.wanted < asked:
+        capped = f"{detail}: the fleet has {inputs.wanted} VMs instead of {asked}"
+        yield CheckResult("warning", capped, "Request at most one VM per unfinished trial.")
     else:
-        yield Finding("ok", told)
+        yield CheckResult("ok", detail)
 
 
-def custom_data(survey: Survey) -> Iterator[Finding]:
-    fault = survey.custom_data_fault
+def custom_data(inputs: PlanInputs) -> Iterator[CheckResult]:
+    fault = inputs.custom_data_fault
     if fault is None:
-        yield Finding("ok", "The startup script fits into a VM's custom data")
+        yield CheckResult("ok", "The startup script fits into the VM's custom data")
     else:
-        yield Finding("fault", fault, "Shorten the request's uri.", "CustomDataTooLarge")
+        yield CheckResult("fault", fault, "Use a shorter uri.", "CustomDataTooLarge")
 
 
-def runner_ids(survey: Survey) -> Iterator[Finding]:
-    """A runner takes the trials that bear its number, so no two VMs of an experiment may share one."""
-    other = survey.neighbour
-    if isinstance(other, Missing):
-        yield unseen("Whether the runner ids are free", other)
+def runner_ids(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """A runner claims trials by its ID, so no two VMs of an experiment may share one."""
+    other = inputs.conflicting_batch
+    if isinstance(other, Unavailable):
+        yield unreadable("The runner IDs in use", other)
     elif other is None:
-        yield Finding("ok", "No other batch of the experiment has these runner ids")
+        yield CheckResult("ok", "No other batch of the experiment uses these runner IDs")
     else:
-        text = f"Batch {other} of the same experiment has the same runner ids."
-        yield Finding("fault", text, "Submit under another batch_id.", "RunnerIdsTaken")
+        text = f"Batch {other} of the same experiment uses the same runner IDs."
+        yield CheckResult("fault", text, "Submit with a different batch_id.", "RunnerIdsTaken")
 
 
-def schema(survey: Survey) -> Iterator[Finding]:
-    """What a newer build of the app has migrated, this one must not write to."""
-    seen = survey.schema
-    if not isinstance(seen, Missing):
-        text = f"The app's tables have version {seen}; this build uses {BENCHMARK.latest}"
-        yield Finding("ok", text)
+def schema(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """The app must not write to tables that a newer build has migrated."""
+    seen = inputs.schema
+    if not isinstance(seen, Unavailable):
+        text = f"The database schema has version {seen}; this build uses {BENCHMARK.latest}"
+        yield CheckResult("ok", text)
     elif isinstance(seen.error, SchemaTooNew):
         yield _fault(seen)
     else:
-        yield unseen("The version of the app's tables", seen)
+        yield unreadable("The database schema version", seen)
 
 
-def _unanswered(missing: Missing) -> Finding:
+def _unreachable(missing: Unavailable) -> CheckResult:
     if isinstance(missing.error, DatabaseUnreachable):
         return _fault(missing)
-    return unseen("The experiment", missing)
+    return unreadable("The experiment", missing)
 
 
-def _fault(missing: Missing) -> Finding:
+def _fault(missing: Unavailable) -> CheckResult:
     reason = missing.failure
-    return Finding("fault", reason["message"], reason["advice"], reason["code"])
+    return CheckResult("fault", reason["message"], reason["advice"], reason["code"])

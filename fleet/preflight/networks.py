@@ -1,4 +1,4 @@
-"""Whether the VMs' subnet is there, leads out, and has addresses."""
+"""Checks that the VMs' subnet exists, has outbound access and has free IP addresses."""
 
 from __future__ import annotations
 
@@ -6,100 +6,104 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fleet.azure import bodies, virtual_machines
-from fleet.azure.bodies import Body
+from fleet.azure import arm_bodies, virtual_machines
+from fleet.azure.arm_bodies import Body
 from fleet.model import names
-from fleet.preflight.finding import Finding, room, unseen
-from fleet.preflight.inventory import Missing, Region, Survey
+from fleet.preflight.check_result import CheckResult, capacity_result, unreadable
+from fleet.preflight.plan_inputs import PlanInputs, Region, Unavailable
 
-_KEPT_BY_AZURE = 5
-"""Addresses of each subnet: the first four and the last."""
-_TOO_SMALL = "Use a larger subnet, or ask for fewer VMs."
-_CLOSED = (
-    "Give the subnet a NAT gateway: without a way out a VM can install nothing, nor delete itself."
+_RESERVED_BY_AZURE = 5
+"""IP addresses in each subnet: the first four and the last."""
+_TOO_SMALL = "Use a larger subnet or fewer VMs."
+_NO_OUTBOUND = (
+    "Add a NAT gateway: VMs need outbound access to install packages and delete themselves."
 )
 
 
-def subnet(survey: Survey) -> Iterator[Finding]:
-    """The user's own must be there; ours is made where it is absent."""
-    for location, region in survey.regions.items():
-        if isinstance(region.network, Missing):
-            yield unseen(f"The network in {location}", region.network)
-        elif survey.order["subnet_id"]:
-            yield _theirs(survey, location, region)
+def subnet(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """A `subnet_id` must exist; the app creates its own subnet if it is absent."""
+    for location, region in inputs.regions.items():
+        if isinstance(region.network, Unavailable):
+            yield unreadable(f"The network in {location}", region.network)
+        elif inputs.order["subnet_id"]:
+            yield _existing(inputs, location, region)
         else:
-            yield _ours(survey, location, region)
+            yield _shared(inputs, location, region)
 
 
-def addresses(survey: Survey) -> Iterator[Finding]:
-    """The free addresses of all locations together, against the VMs wanted."""
+def addresses(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """Compares the free IP addresses of all locations with the VMs wanted."""
     free, parts = 0, []
-    for location, region in survey.regions.items():
-        if survey.order["subnet_id"] and standing(survey, location, region) is None:
-            return  # the subnet's own check says why
-        count = _free(survey, location, region)
-        if isinstance(count, Finding):
+    for location, region in inputs.regions.items():
+        if inputs.order["subnet_id"] and existing_subnet(inputs, location, region) is None:
+            return  # the subnet check reports it
+        count = _free(inputs, location, region)
+        if isinstance(count, CheckResult):
             yield count
             return
         free += count
-        parts.append(f"{names.subnet(location)} has {count} free addresses")
-    yield room(survey, free, "SubnetTooSmall", f": {'; '.join(parts)}", _TOO_SMALL)
+        parts.append(f"{names.subnet(location)} has {count} free IP addresses")
+    yield capacity_result(inputs, free, "SubnetTooSmall", f": {'; '.join(parts)}", _TOO_SMALL)
 
 
-def standing(survey: Survey, location: str, region: Region) -> Body | None:
-    """The order's subnet there, as Azure has it; None where it is absent, or was not seen."""
-    if region.network is None or isinstance(region.network, Missing):
+def existing_subnet(inputs: PlanInputs, location: str, region: Region) -> Body | None:
+    """The order's subnet in a location; None if it is absent or could not be read."""
+    if region.network is None or isinstance(region.network, Unavailable):
         return None
-    return region.network.subnet(virtual_machines.subnet_id(survey.order, location))
+    return region.network.subnet(virtual_machines.subnet_id(inputs.order, location))
 
 
-def _theirs(survey: Survey, location: str, region: Region) -> Finding:
-    found, wanted = standing(survey, location, region), survey.order["subnet_id"]
-    if found is None or region.network is None or isinstance(region.network, Missing):
-        advice = "Create it, or name another one in subnet_id."
-        return Finding("fault", f"There is no subnet {wanted}", advice, "SubnetNotFound")
+def _existing(inputs: PlanInputs, location: str, region: Region) -> CheckResult:
+    found, wanted = existing_subnet(inputs, location, region), inputs.order["subnet_id"]
+    if found is None or region.network is None or isinstance(region.network, Unavailable):
+        advice = "Create the subnet, or specify another subnet_id."
+        return CheckResult("fault", f"Subnet {wanted} does not exist", advice, "SubnetNotFound")
     where = region.network.body["location"].replace(" ", "").lower()
     if where != location:
-        text = f"The subnet is in {where}, the VMs are to be in {location}"
-        return Finding("fault", text, "Name a subnet of the VMs' location.", "SubnetElsewhere")
-    # Routes that a gateway or a virtual WAN announces are not to be seen in a subnet.
-    way = _way_out(found)
-    return replace(way, status="warning") if way.status == "fault" else way
+        text = f"The subnet is in {where}, but the VMs are in {location}"
+        return CheckResult(
+            "fault", text, "Specify a subnet in the VMs' region.", "SubnetInOtherRegion"
+        )
+    # A subnet does not show routes propagated by a gateway or a virtual WAN.
+    outbound = _outbound_access(found)
+    return replace(outbound, status="warning") if outbound.status == "fault" else outbound
 
 
-def _ours(survey: Survey, location: str, region: Region) -> Finding:
-    found = standing(survey, location, region)
+def _shared(inputs: PlanInputs, location: str, region: Region) -> CheckResult:
+    found = existing_subnet(inputs, location, region)
     if found is None:
-        return Finding("ok", f"{names.subnet(location)} will be made")
-    if survey.order["outbound"] == "default":
-        return _way_out(found)
-    return Finding("ok", f"{names.subnet(location)} stands")
+        return CheckResult("ok", f"{names.subnet(location)} will be created")
+    if inputs.order["outbound"] == "default":
+        return _outbound_access(found)
+    return CheckResult("ok", f"{names.subnet(location)} exists")
 
 
-def _way_out(subnet: Body) -> Finding:
-    """A private subnet without a gateway keeps its VMs from Azure itself (azure-docs: an explicit
+def _outbound_access(subnet: Body) -> CheckResult:
+    """VMs in a private subnet without a gateway cannot reach Azure itself (azure-docs: an explicit
     outbound method is needed for endpoints "on the internet and within Microsoft").
     """
     name, has = subnet["name"], subnet["properties"]
     if has.get("natGateway"):
-        return Finding("ok", f"{name} leads out by a NAT gateway")
+        return CheckResult("ok", f"{name} has outbound access through a NAT gateway")
     if has.get("defaultOutboundAccess") is not False:
-        return Finding("ok", f"{name} has default outbound access")
+        return CheckResult("ok", f"{name} has default outbound access")
     if has.get("routeTable"):
-        detail = f"{name} is private, with a route table: whether that leads out is not known"
-        return Finding("unknown", detail, "Check that the routes lead to a firewall or gateway.")
-    return Finding("fault", f"{name} is private, and has no way out", _CLOSED, "NoOutbound")
+        detail = f"{name} is private with a route table; its outbound access is unknown"
+        return CheckResult("unknown", detail, "Check that a route leads to a firewall or gateway.")
+    return CheckResult(
+        "fault", f"{name} is private and has no outbound access", _NO_OUTBOUND, "NoOutbound"
+    )
 
 
-def _free(survey: Survey, location: str, region: Region) -> int | Finding:
+def _free(inputs: PlanInputs, location: str, region: Region) -> int | CheckResult:
     network = region.network
-    if isinstance(network, Missing):
-        return unseen(f"The network in {location}", network)
-    if network is None or standing(survey, location, region) is None:
-        return ipaddress.ip_network(bodies.SUBNET_RANGE).num_addresses - _KEPT_BY_AZURE
-    if isinstance(network.usages, Missing):
-        return unseen(f"The free addresses in {location}", network.usages)
-    usage = network.usage(virtual_machines.subnet_id(survey.order, location))
+    if isinstance(network, Unavailable):
+        return unreadable(f"The network in {location}", network)
+    if network is None or existing_subnet(inputs, location, region) is None:
+        return ipaddress.ip_network(arm_bodies.SUBNET_RANGE).num_addresses - _RESERVED_BY_AZURE
+    if isinstance(network.usages, Unavailable):
+        return unreadable(f"The free IP addresses in {location}", network.usages)
+    usage = network.usage(virtual_machines.subnet_id(inputs.order, location))
     if usage is None:
-        return Finding("unknown", f"Azure does not tell the free addresses in {location}")
+        return CheckResult("unknown", f"Azure does not report the free IP addresses in {location}")
     return max(0, int(usage["limit"]) - int(usage["currentValue"]))

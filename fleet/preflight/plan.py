@@ -1,32 +1,32 @@
-"""The plan: what a fleet would meet, known in seconds, before anything is made."""
+"""The plan: checks an order within seconds, before any resource is created."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TypedDict
 
-from fleet.api import responses
-from fleet.api.responses import Check
+from fleet.api.responses.plan import Check
+from fleet.api.responses.plan import Plan as PlanResponse
 from fleet.azure.client import Azure
 from fleet.model.failure import failure
 from fleet.model.placement import label
 from fleet.model.records import Failure, Order, Size, Trials
-from fleet.preflight import basics, networks, quotas, rights, sizes
-from fleet.preflight.finding import Finding
-from fleet.preflight.inventory import Missing, Survey, take
+from fleet.preflight import basics, networks, permissions, quotas, sizes
+from fleet.preflight.check_result import CheckResult
+from fleet.preflight.plan_inputs import PlanInputs, Unavailable, collect
 
 
 class Resolved(TypedDict):
-    """What the request left open, and how many VMs are worth making."""
+    """Values that the request leaves open, and the capped number of VMs."""
 
     location: str | None
-    """None where neither the request nor the resource group says it: then there is a fault."""
+    """None if neither the request nor the resource group provides it; then there is a fault."""
     n_instances: int
     sizes: dict[str, Size]
 
 
 class Plan(TypedDict):
-    """What `make_plan` finds. The fleet can go on when `faults` is empty."""
+    """The result of `make_plan`. The fleet continues if `faults` is empty."""
 
     resolved: Resolved
     trials: Trials | None
@@ -34,77 +34,76 @@ class Plan(TypedDict):
     faults: list[Failure]
 
 
-ANYWHERE: dict[str, Callable[[Survey], Iterable[Finding]]] = {
+CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "resource_group": basics.resource_group,
     "trials": basics.trials,
     "custom_data": basics.custom_data,
     "runner_ids": basics.runner_ids,
     "schema": basics.schema,
-    "rights": rights.rights,
-    "role_assignments": rights.role_assignment_room,
+    "permissions": permissions.check_permissions,
+    "role_assignments": permissions.role_assignment_limit,
 }
-"""Checks, by the name that users see."""
+"""Checks by public name."""
 
-LOCATED: dict[str, Callable[[Survey], Iterable[Finding]]] = {
+LOCATION_CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "sizes": sizes.offered,
     "burstable": sizes.burstable,
     "quota": quotas.quota,
     "subnet": networks.subnet,
     "addresses": networks.addresses,
 }
-"""Checks that need to know where the VMs will be."""
+"""Checks that require a location."""
 
 ESSENTIAL = frozenset({"resource_group", "trials"})
-"""Checks without whose answer no fleet can be started."""
+"""Checks whose inputs must be readable to start a fleet."""
 
 
 async def make_plan(connection: Azure, uri: str, order: Order) -> Plan:
-    """All checks of an order. Reads only.
+    """Run all checks of an order. Read-only.
 
-    Raises AzureError or TimeoutError where an essential look failed in a way that may pass.
+    Raises AzureError or TimeoutError if an essential read failed with a transient error.
     """
-    survey = await take(connection, uri, order)
-    for seen in (survey.group, survey.trials):
-        if isinstance(seen, Missing) and seen.passing:
+    inputs = await collect(connection, uri, order)
+    for seen in (inputs.group, inputs.trials):
+        if isinstance(seen, Unavailable) and seen.passing:
             raise seen.error
-    return judge(survey)
+    return evaluate(inputs)
 
 
-async def preview(connection: Azure, uri: str, order: Order) -> responses.Plan:
-    """The plan for a reader: `{ok, n_instances, location, places, trials, checks}`.
-
-    `ok`: a fleet submitted now would go on. What may pass is shown as unknown, not raised.
-    """
-    survey = await take(connection, uri, order)
-    plan = judge(survey)
-    blind = any(c["name"] in ESSENTIAL and c["status"] == "unknown" for c in plan["checks"])
+async def preview(connection: Azure, uri: str, order: Order) -> PlanResponse:
+    """The response of `POST /plan`. Reports transient errors as `unknown` instead of raising them."""
+    inputs = await collect(connection, uri, order)
+    plan = evaluate(inputs)
+    is_blocked = any(c["name"] in ESSENTIAL and c["status"] == "unknown" for c in plan["checks"])
     location, wanted = plan["resolved"]["location"], plan["resolved"]["n_instances"]
     return {
-        "ok": not plan["faults"] and not blind,
+        "ok": not plan["faults"] and not is_blocked,
         "n_instances": wanted,
         "location": location,
-        "placements": [label(placement) for placement in survey.placements] if location else [],
+        "placements": [label(placement) for placement in inputs.placements] if location else [],
         "trials": plan["trials"],
         "checks": plan["checks"],
     }
 
 
-def judge(survey: Survey) -> Plan:
-    """What a survey says about its order. Pure."""
-    location = survey.order["location"]
-    findings = [(name, one) for name, check in ANYWHERE.items() for one in check(survey)]
+def evaluate(inputs: PlanInputs) -> Plan:
+    """Run all checks on collected inputs, without I/O."""
+    location = inputs.order["location"]
+    findings = [(name, one) for name, check in CHECKS.items() for one in check(inputs)]
     if location is None:
-        lost = Finding("unknown", "The location is not known", "Name it in the request.")
-        findings += [(name, lost) for name in LOCATED]
+        skipped = CheckResult("unknown", "The location is unknown", "Set location in the request.")
+        findings += [(name, skipped) for name in LOCATION_CHECKS]
     else:
-        findings += [(name, one) for name, check in LOCATED.items() for one in check(survey)]
+        findings += [
+            (name, one) for name, check in LOCATION_CHECKS.items() for one in check(inputs)
+        ]
     return {
         "resolved": {
             "location": location,
-            "n_instances": survey.wanted,
-            "sizes": survey.sizes,
+            "n_instances": inputs.wanted,
+            "sizes": inputs.sizes,
         },
-        "trials": None if isinstance(survey.trials, Missing) else survey.trials,
+        "trials": None if isinstance(inputs.trials, Unavailable) else inputs.trials,
         "checks": [
             {"name": name, "status": one.status, "detail": one.detail, "advice": one.advice}
             for name, one in findings

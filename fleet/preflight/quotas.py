@@ -1,5 +1,5 @@
-"""Whether the subscription's vCPU quotas have room: most refusals of Azure are theirs, and can be
-foreseen (94.5 % of failed attempts: karpenter-provider-azure, design 0012).
+"""Checks the vCPU quotas: they cause most provisioning failures (94.5 % according to
+karpenter-provider-azure, design 0012), and are predictable.
 """
 
 from __future__ import annotations
@@ -7,98 +7,102 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fleet.azure.bodies import Body
+from fleet.azure.arm_bodies import Body
 from fleet.model.records import Placement, Size
-from fleet.preflight.finding import Finding, room, unseen
-from fleet.preflight.inventory import Missing, Survey
+from fleet.preflight.check_result import CheckResult, capacity_result, unreadable
+from fleet.preflight.plan_inputs import PlanInputs, Unavailable
 from fleet.preflight.sizes import refusals
 
-_ADVICE = "Ask for more quota (portal: Quotas), or for fewer or smaller VMs, or list fallbacks."
+_ADVICE = (
+    "Request a quota increase (Azure portal: Quotas), use fewer or smaller VMs, or add fallbacks."
+)
 
 
 @dataclass
 class Quota:
-    """One limit of one location, and what is left of it while places are filled."""
+    """One quota of one location, and what remains of it during the allocation."""
 
     name: str
     location: str
     limit: int
-    rest: int
-    seen: int
-    """The rest before we took any of it."""
+    remaining: int
+    available: int
+    """The remaining quota before the allocation."""
 
 
 @dataclass
-class Filling:
-    """VMs dealt to the places, tier after tier, until a quota ends it."""
+class QuotaAllocation:
+    """Allocates VMs to placements, tier by tier, until the quotas are exhausted."""
 
-    survey: Survey
-    left: int
+    inputs: PlanInputs
+    remaining: int
     quotas: dict[tuple[str, str], Quota]
-    tight: dict[str, None] = field(default_factory=dict)
-    """What kept VMs out, each once."""
+    exhausted: dict[str, None] = field(default_factory=dict)
+    """The exhausted quotas, as an ordered set of messages."""
     unknown: dict[str, None] = field(default_factory=dict)
 
-    def fill(self, placement: Placement) -> None:
-        """Put as many VMs there as its quotas take. One that is not told takes all."""
-        size = self.survey.sizes.get(placement["vm_size"])
+    def allocate(self, placement: Placement) -> None:
+        """Allocate as many VMs as the quotas allow. Unknown quotas are treated as unlimited."""
+        size = self.inputs.sizes.get(placement["vm_size"])
         if size is None:
             self.unknown[f"the vCPUs of {placement['vm_size']}"] = None
-            self.left = 0
+            self.remaining = 0
             return
         charges = [
             (quota, amount) for quota, amount in self._charges(placement, size) if quota is not None
         ]
-        fit = min([self.left, *(quota.rest // amount for quota, amount in charges)])
+        fit = min([self.remaining, *(quota.remaining // amount for quota, amount in charges)])
         for quota, amount in charges:
-            if quota.rest // amount == fit < self.left:
-                self.tight[_told(quota, amount, placement)] = None
-            quota.rest -= fit * amount
-        self.left -= fit
+            if quota.remaining // amount == fit < self.remaining:
+                self.exhausted[_shortfall(quota, amount, placement)] = None
+            quota.remaining -= fit * amount
+        self.remaining -= fit
 
     def _charges(self, placement: Placement, size: Size) -> Iterator[tuple[Quota | None, int]]:
         for name, amount in _amounts(placement, size).items():
-            quota = self.quotas.get((placement["location"], _folded(name)))
+            quota = self.quotas.get((placement["location"], _normalised(name)))
             if quota is None:
                 self.unknown[f"{name} in {placement['location']}"] = None
             yield quota, amount
 
 
-def quota(survey: Survey) -> Iterator[Finding]:
-    """How many of the VMs fit, with the rest of a family and of a region shared by their places."""
-    blind = False
-    for location, region in survey.regions.items():
-        if isinstance(region.usages, Missing):
-            blind = True
-            yield unseen(f"The quotas of {location}", region.usages)
-    candidates = _candidates(survey)
-    if blind or not candidates:
+def quota(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """How many VMs fit. Placements share the quotas of their family and region."""
+    is_incomplete = False
+    for location, region in inputs.regions.items():
+        if isinstance(region.usages, Unavailable):
+            is_incomplete = True
+            yield unreadable(f"The quotas of {location}", region.usages)
+    candidates = _candidates(inputs)
+    if is_incomplete or not candidates:
         return
-    filling = Filling(survey, survey.wanted, _quotas(survey))
+    allocation = QuotaAllocation(inputs, inputs.wanted, _quotas(inputs))
     for placement in candidates:
-        if filling.left > 0:
-            filling.fill(placement)
-    if filling.left == 0 and filling.unknown:
-        detail = f"Azure does not tell {', '.join(filling.unknown)}"
-        yield Finding("unknown", detail, "See the portal: Quotas.")
+        if allocation.remaining > 0:
+            allocation.allocate(placement)
+    if allocation.remaining == 0 and allocation.unknown:
+        detail = f"Azure does not report {', '.join(allocation.unknown)}"
+        yield CheckResult("unknown", detail, "Check Quotas in the Azure portal.")
         return
-    why = f": {'; '.join(filling.tight)}" if filling.tight else ""
-    yield room(survey, survey.wanted - filling.left, "QuotaTooSmall", why, _ADVICE)
+    why = f": {'; '.join(allocation.exhausted)}" if allocation.exhausted else ""
+    yield capacity_result(
+        inputs, inputs.wanted - allocation.remaining, "QuotaTooSmall", why, _ADVICE
+    )
 
 
-def _candidates(survey: Survey) -> list[Placement]:
-    """The places to fill, without those that the SKUs rule out. Where that is all of them, all whose
-    size is known: so that a plan tells every fault at once.
+def _candidates(inputs: PlanInputs) -> list[Placement]:
+    """One placement per tier, because zones share their location's quotas.
 
-    Zones share their location's quotas, so one place stands for its tier.
+    Excludes placements that the SKUs rule out. If that excludes all, keeps those with a known size, so
+    that the plan also reports quota faults.
     """
-    open_ones = [[p for p in tier if not refusals(survey, p)] for tier in survey.tiers]
-    known = [[p for p in tier if survey.sku(p) is not None] for tier in survey.tiers]
-    return [tier[0] for tier in (open_ones if any(open_ones) else known) if tier]
+    available = [[p for p in tier if not refusals(inputs, p)] for tier in inputs.tiers]
+    known = [[p for p in tier if inputs.sku(p) is not None] for tier in inputs.tiers]
+    return [tier[0] for tier in (available if any(available) else known) if tier]
 
 
 def _amounts(placement: Placement, size: Size) -> dict[str, int]:
-    """What one VM takes of which quota. Spot has a pool of its own, for all families together."""
+    """The quota that one VM consumes, by name. All Spot families share one quota."""
     vcpus = size["vcpus"]
     cores = (
         {"lowPriorityCores": vcpus}
@@ -108,25 +112,27 @@ def _amounts(placement: Placement, size: Size) -> dict[str, int]:
     return {**cores, "virtualMachines": 1}
 
 
-def _quotas(survey: Survey) -> dict[tuple[str, str], Quota]:
+def _quotas(inputs: PlanInputs) -> dict[tuple[str, str], Quota]:
     found = {}
-    for location, region in survey.regions.items():
-        for item in region.usages if not isinstance(region.usages, Missing) else []:
-            found[location, _folded(item["name"]["value"])] = _read(item, location)
+    for location, region in inputs.regions.items():
+        for item in region.usages if not isinstance(region.usages, Unavailable) else []:
+            found[location, _normalised(item["name"]["value"])] = _read(item, location)
     return found
 
 
 def _read(item: Body, location: str) -> Quota:
     limit, used = int(item["limit"]), int(item["currentValue"])
-    rest = max(0, limit - used)
-    return Quota(item["name"]["value"].strip(), location, limit, rest, rest)
+    available = max(0, limit - used)
+    return Quota(item["name"]["value"].strip(), location, limit, available, available)
 
 
-def _told(quota: Quota, amount: int, placement: Placement) -> str:
-    needs = f"a {placement['vm_size']} takes {amount}"
-    return f"{quota.name} in {quota.location} has {quota.seen} of {quota.limit} left, {needs}"
+def _shortfall(quota: Quota, amount: int, placement: Placement) -> str:
+    required = f"a {placement['vm_size']} requires {amount}"
+    return (
+        f"{quota.name} in {quota.location} has {quota.available} of {quota.limit} left; {required}"
+    )
 
 
-def _folded(name: str) -> str:
-    """The names of families carry stray spaces, and the SKUs' letter case is not the usages'."""
+def _normalised(name: str) -> str:
+    """Normalised: family names contain stray spaces, and SKUs and usages differ in case."""
     return "".join(name.split()).lower()

@@ -1,89 +1,96 @@
-"""Whether Azure offers the sizes where they are wanted (the SKUs), and what they are good for."""
+"""Checks that the VM sizes are offered in their locations and suit timings."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from fleet.azure.bodies import Body
+from fleet.azure.arm_bodies import Body
 from fleet.model.placement import label
 from fleet.model.records import Placement
-from fleet.preflight.finding import Finding, unseen
-from fleet.preflight.inventory import Missing, Survey, capabilities
+from fleet.preflight.check_result import CheckResult, unreadable
+from fleet.preflight.plan_inputs import PlanInputs, Unavailable, capabilities
 
 _BURSTABLE = re.compile(r"standard_b\d", re.IGNORECASE)
-_ADVICE = "Choose another vm_size, location or zones, or list fallbacks."
+_ADVICE = "Choose another vm_size, location or zones, or add fallbacks."
 
 
-def offered(survey: Survey) -> Iterator[Finding]:
-    """A fault where no place can take a VM, a warning where some cannot."""
+def offered(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """A fault if no placement offers its size, a warning if some do not."""
     yield from (
-        unseen(f"The sizes that {location} offers", region.skus)
-        for location, region in survey.regions.items()
-        if isinstance(region.skus, Missing)
+        unreadable(f"The VM sizes offered in {location}", region.skus)
+        for location, region in inputs.regions.items()
+        if isinstance(region.skus, Unavailable)
     )
-    refused = {label(placement): refusals(survey, placement) for placement in survey.placements}
+    refused = {label(placement): refusals(inputs, placement) for placement in inputs.placements}
     reasons = "; ".join(f"{label}: {', '.join(why)}" for label, why in refused.items() if why)
     if all(refused.values()):
-        yield Finding("fault", reasons, _ADVICE, "SizeNotAvailable")
+        yield CheckResult("fault", reasons, _ADVICE, "SizeNotAvailable")
     elif reasons:
-        yield Finding("warning", reasons, _ADVICE)
-    elif not any(isinstance(region.skus, Missing) for region in survey.regions.values()):
-        yield Finding("ok", f"Offered: {', '.join(refused)}")
+        yield CheckResult("warning", reasons, _ADVICE)
+    elif not any(isinstance(region.skus, Unavailable) for region in inputs.regions.values()):
+        yield CheckResult("ok", f"Offered: {', '.join(refused)}")
 
 
-def burstable(survey: Survey) -> Iterator[Finding]:
-    sizes = {placement["vm_size"]: None for placement in survey.placements}
+def burstable(inputs: PlanInputs) -> Iterator[CheckResult]:
+    sizes = {placement["vm_size"]: None for placement in inputs.placements}
     found = [size for size in sizes if _BURSTABLE.match(size)]
     if found:
         detail = (
-            f"{', '.join(found)} slows down when its CPU credits are used up: what is measured "
+            f"{', '.join(found)} is burstable: its performance, and so every timing, "
+            "depends on CPU credits"
         )
-        detail += "on it depends on what ran before"
-        yield Finding("warning", detail, "For timings choose a size outside the B-series.")
+        yield CheckResult(
+            "warning", detail, "For comparable timings, choose a size outside the B-series."
+        )
     else:
-        yield Finding("ok", "No size depends on CPU credits")
+        yield CheckResult("ok", "No size is burstable")
 
 
-def refusals(survey: Survey, placement: Placement) -> list[str]:
-    """Why Azure would make no VM in a place; empty where it would, or where we cannot know."""
-    region, sku = survey.regions[placement["location"]], survey.sku(placement)
-    if isinstance(region.skus, Missing):
+def refusals(inputs: PlanInputs, placement: Placement) -> list[str]:
+    """Why Azure would refuse a VM in a placement; empty if it would not, or if unknown."""
+    region, sku = inputs.regions[placement["location"]], inputs.sku(placement)
+    if isinstance(region.skus, Unavailable):
         return []
     if not region.skus:
-        return ["the subscription has no such location"]
+        return ["location not available to the subscription"]
     if sku is None:
-        return ["the location has no such size"]
-    return [reason for wrong, reason in _conditions(survey, placement, sku) if wrong]
+        return ["size not offered in the location"]
+    return [reason for wrong, reason in _conditions(inputs, placement, sku) if wrong]
 
 
-def _conditions(survey: Survey, placement: Placement, sku: Body) -> Iterator[tuple[bool, str]]:
+def _conditions(inputs: PlanInputs, placement: Placement, sku: Body) -> Iterator[tuple[bool, str]]:
     can, location, zone = capabilities(sku), placement["location"], placement["zone"]
-    closed = [one for one in sku.get("restrictions", []) if _holds(one, location, zone)]
+    closed = [one for one in sku.get("restrictions", []) if _applies(one, location, zone)]
     codes = ", ".join(sorted({one.get("reasonCode", "unknown") for one in closed}))
     yield bool(closed), f"restricted ({codes})"
     zones = _zones(sku, location)
-    there = f"has it in zones {', '.join(sorted(zones))} only" if zones else "has it in no zone"
-    yield zone is not None and zone not in zones, f"the location {there}"
+    offered = f"only offered in zones {', '.join(sorted(zones))}" if zones else "offered in no zone"
+    yield zone is not None and zone not in zones, offered
     spot = placement["priority"] == "Spot" and can.get("LowPriorityCapable") == "False"
-    yield spot, "not as Spot"
-    ephemeral = survey.order["vm"]["ephemeral_os_disk"]
-    yield ephemeral and can.get("EphemeralOSDiskSupported") == "False", "no ephemeral OS disk"
+    yield spot, "not offered as Spot"
+    ephemeral = inputs.order["vm"]["ephemeral_os_disk"]
+    yield (
+        ephemeral and can.get("EphemeralOSDiskSupported") == "False",
+        "no support for ephemeral OS disks",
+    )
 
 
-def _holds(restriction: Body, location: str, zone: str | None) -> bool:
-    """Whether a restriction of a SKU applies in a place. One of zones leaves regional VMs alone."""
+def _applies(restriction: Body, location: str, zone: str | None) -> bool:
+    """Whether a SKU's restriction applies. Zone restrictions do not affect regional VMs."""
     info = restriction.get("restrictionInfo", {})
     if restriction["type"] == "Zone":
         return zone is not None and zone in info.get("zones", [])
-    return location in map(_folded, [*restriction.get("values", []), *info.get("locations", [])])
+    return location in map(
+        _normalised, [*restriction.get("values", []), *info.get("locations", [])]
+    )
 
 
 def _zones(sku: Body, location: str) -> list[str]:
-    found = (i for i in sku.get("locationInfo", []) if _folded(i["location"]) == location)
+    found = (i for i in sku.get("locationInfo", []) if _normalised(i["location"]) == location)
     return [zone for info in found for zone in info.get("zones", [])]
 
 
-def _folded(location: str) -> str:
-    """`East US` and `eastus` are one: SKUs have either."""
+def _normalised(location: str) -> str:
+    """Normalised: SKUs contain both `East US` and `eastus`."""
     return location.replace(" ", "").lower()

@@ -1,1 +1,1 @@
-"""The databases: trials, VM records, heartbeats and logs."""
+"""Database access: trials, VM records, heartbeats and logs."""

@@ -23,7 +23,7 @@ IDLE_SECONDS = 30
 """A lease whose holder does nothing in the database for so long is ended by the server."""
 
 
-class TakenError(Exception):
+class AlreadyUsed(Exception):
     """A batch id, an idempotency key or a name that belongs to another fleet."""
 
 
@@ -68,7 +68,7 @@ class Claim:
 def claim(uri: str, submission: Submission) -> Claim:
     """The fleet of a request: the one that an equal request has claimed before, or a new row.
 
-    Raises TakenError where batch id, idempotency key or name belong to another fleet, SchemaTooNew,
+    Raises AlreadyUsed where batch id, idempotency key or name belong to another fleet, SchemaTooNew,
     DatabaseUnreachable.
     """
     _prepare(uri)
@@ -79,7 +79,7 @@ def claim(uri: str, submission: Submission) -> Claim:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet_number'))")
             found = _claimed(cursor, submission) or _added(cursor, submission)
         if found is None:
-            raise TakenError(
+            raise AlreadyUsed(
                 f"A fleet named {submission.name!r} is running. Cancel it, or choose another name."
             )
         return found
@@ -129,14 +129,14 @@ _prepared: set[str] = set()
 
 
 def _claimed(cursor: Any, submission: Submission) -> Claim | None:
-    """The row that a request's batch id or idempotency key names. Raises TakenError."""
+    """The row that a request's batch id or idempotency key names. Raises AlreadyUsed."""
     for batch_id, number, started, fingerprint, same_key in rows(
         cursor, _FIND, _columns(submission)
     ):
         if fingerprint in submission.fingerprints:
             return Claim(int(batch_id), number, started)
         what = "This Idempotency-Key" if same_key else f"batch_id {batch_id}"
-        raise TakenError(
+        raise AlreadyUsed(
             f"{what} was already used by a different request (fleet-{number}). Repeat that request "
             "unchanged, or leave it out to get a new fleet."
         )
@@ -144,7 +144,7 @@ def _claimed(cursor: Any, submission: Submission) -> Claim | None:
 
 
 def _added(cursor: Any, submission: Submission) -> Claim | None:
-    """A new row; None where its name belongs to a fleet that has not ended. Raises TakenError."""
+    """A new row; None where its name belongs to a fleet that has not ended. Raises AlreadyUsed."""
     number = _new_number(cursor, submission)
     cursor.execute(_INSERT, {**_columns(submission), "number": number})
     return Claim(submission.batch_id, number, started=False) if cursor.rowcount else None
@@ -154,7 +154,7 @@ def _new_number(cursor: Any, submission: Submission) -> int:
     """A number that is neither another fleet's number nor its batch id."""
     batch_id = submission.batch_id
     if rows(cursor, "SELECT 1 FROM powerlift_fleet WHERE number = %s", (batch_id,)):
-        raise TakenError(
+        raise AlreadyUsed(
             f"batch_id {batch_id} is the number of another fleet (fleet-{batch_id}). Choose another "
             "batch_id, or leave it out."
         )

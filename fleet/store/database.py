@@ -1,4 +1,4 @@
-"""The Powerlift database: one transaction at a time, with deadlines, and no URI in any error."""
+"""Connections to a Powerlift database: timeouts, and errors without the URI."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10
 STATEMENT_TIMEOUT = 20
-"""Seconds. Together below every tick's patience, so that a slow database holds no orchestration."""
+"""Seconds. Their sum is below every activity timeout, so a slow database blocks no orchestration."""
 
 ANSWER_PATIENCE = 5
-"""Seconds, once to connect and once for each statement, while somebody waits for an answer."""
+"""Seconds to connect, and per statement, while an HTTP request waits."""
 
 
 class DatabaseUnreachable(DescribedError, RuntimeError):
-    """The database could not be asked. Holds no URI: psycopg2's own texts may name user and host."""
+    """A database operation failed. Omits psycopg2's message, which may contain user and host."""
 
     code, action = "DatabaseUnreachable", "retry"
-    advice = "Check the request's uri or the setting POWERLIFT_DB_URI, and the firewall."
+    advice = "Check the request's uri or the setting POWERLIFT_DB_URI, and the database's firewall."
 
 
 @contextmanager
 def connected(
     uri: str, connect: int = CONNECT_TIMEOUT, statement: int = STATEMENT_TIMEOUT
 ) -> Iterator[connection]:
-    """One transaction, with so many seconds to connect and for each statement.
+    """Open one transaction. `connect` and `statement` are timeouts in seconds.
 
-    Raises DatabaseUnreachable, whatever goes wrong in it.
+    Raises DatabaseUnreachable for any psycopg2 error.
     """
     try:
         database = psycopg2.connect(_libpq(uri), connect_timeout=connect)
         try:
             with database, database.cursor() as cursor:
-                # Not as an option of the connection: a pooler (PgBouncer) refuses what it does not know.
+                # Not as a connection option, because PgBouncer rejects unknown options.
                 cursor.execute("SET LOCAL statement_timeout = %s", (statement * 1000,))
                 yield database
         finally:
@@ -51,21 +51,20 @@ def connected(
 
 
 def rows(cursor: Any, statement: str, values: Any = ()) -> list[Any]:
-    """What a statement answers."""
     cursor.execute(statement, values)
     return list(cursor.fetchall())
 
 
 def may(cursor: Any, table: str, *privileges: str) -> bool:
-    """Whether a table of ours exists, and the role has these privileges on it.
+    """Whether one of the app's tables exists and the role has these privileges on it.
 
-    A role without them goes without: nothing that a fleet needs is in these tables.
+    The app's tables are optional: callers degrade without them.
     """
     return bool(rows(cursor, _MAY, (table, list(privileges)))[0][0])
 
 
 def may_write(cursor: Any, table: str) -> bool:
-    """Whether a table of ours exists, and the role may read, insert and update."""
+    """Whether one of the app's tables exists and the role may read, insert and update."""
     return may(cursor, table, "SELECT", "INSERT", "UPDATE")
 
 
@@ -76,29 +75,31 @@ _MAY = """
 
 
 def _libpq(uri: str) -> str:
-    """The URI without SQLAlchemy's driver. Raises DatabaseUnreachable."""
+    """The URI without a SQLAlchemy driver. Raises DatabaseUnreachable."""
     try:
         return urlunsplit(urlsplit(uri)._replace(scheme="postgresql"))
     except ValueError:
         raise DatabaseUnreachable(
-            "The database's URI is none: percent-encode what is special in its password."
+            "The database URI is invalid. Percent-encode special characters in its password."
         ) from None
 
 
 def _reason(error: psycopg2.Error) -> str:
     if isinstance(error, psycopg2.errors.UndefinedTable):
         return (
-            "The database answers, but has no Powerlift tables (experiment, trial): is the name in "
-            "the URI that of the benchmark's database?"
+            "The database has no Powerlift tables (experiment, trial). Check the database name in the "
+            "URI."
         )
     if error.pgcode:
-        return f"The database refused the query (SQLSTATE {error.pgcode})."
-    # Refused before there was a session: psycopg2 then knows no code, and has the server's words alone.
+        return f"The database rejected the query (SQLSTATE {error.pgcode})."
+    # psycopg2 has no SQLSTATE for a refused connection, only the server's message.
     text = str(error).lower()
     if "too many" in text or "connection slots" in text:
-        return "The database has no connection left: allow it more, or ask for fewer VMs at once."
+        return "The database has no free connections. Raise max_connections, or use fewer VMs."
     if "password authentication" in text or "role " in text:
-        return "The database refuses the user or the password of the URI."
+        return "The database rejected the user or password in the URI."
     if "does not exist" in text:
-        return "The server answers, but has no database of the URI's name."
-    return "The database does not answer: check host, port, firewall, and that it runs."
+        return "The database in the URI does not exist on the server."
+    return (
+        "The database is unreachable. Check host, port, firewall, and that the server is running."
+    )

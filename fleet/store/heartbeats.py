@@ -1,4 +1,4 @@
-"""VMs that cost and do nothing, by what was noted of them and what they have told; and their end."""
+"""Finds VMs that run without doing work, by their heartbeats, and records their end."""
 
 from __future__ import annotations
 
@@ -11,69 +11,70 @@ from fleet.model import names
 from fleet.model.records import Order
 from fleet.store.database import connected, may_write, rows
 
-SILENCE = 20 * 60
-"""Seconds without a sign of life after which a VM counts as silent: it gives one each minute."""
-FIRST_WORDS = 45 * 60
-"""Seconds in which a VM that runs must have come to its first: apt alone may wait for half of them."""
+HEARTBEAT_TIMEOUT = 20 * 60
+"""Seconds without a heartbeat after which a VM counts as silent; it sends one per minute."""
+FIRST_HEARTBEAT_TIMEOUT = 45 * 60
+"""Seconds from running to the first heartbeat; apt alone may take half of them."""
 STOPPED = 143
-"""The exit code of a script that something else has ended: a signal, Azure's notice, the fleet."""
-LINGERING = 30 * 60
-"""Seconds that a VM may stand after its script's end: it tries to delete itself for 15 minutes."""
+"""The exit code of a script that was stopped by a signal, an eviction notice or the fleet."""
+DELETION_TIMEOUT = 30 * 60
+"""Seconds from the script's end to deletion; a VM tries to delete itself for 15 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
-    """VMs that run, as far as Azure knows, and do no work: their ordinals."""
+class IdleVms:
+    """Ordinals of running VMs that do no work."""
 
     silent: list[int]
-    """Their script has not ended, and gives no sign of life."""
+    """Their script has not ended and sends no heartbeats."""
     done: list[int]
-    """Their script has ended, and they could not delete themselves."""
+    """Their script has ended, and they failed to delete themselves."""
 
 
-def idle(uri: str, order: Order) -> Idle:
-    """The VMs of a fleet that cost and do nothing, by what was noted of them and what they have told.
+def find_idle(uri: str, order: Order) -> IdleVms:
+    """Find a fleet's idle VMs.
 
-    A VM that never told anything and holds a trial is at work all the same. Where the database role may
-    have no table of ours, or the database can only be read, no VM can tell anything, and none counts as
-    silent. Raises DatabaseUnreachable.
+    A VM without heartbeats that holds a trial is working. Without write access to the app's tables VMs
+    cannot send heartbeats, and none counts as silent. Raises DatabaseUnreachable.
     """
     fleet = {"batch": order["batch_id"], "began": order["created_at"]}
-    limits = {"silence": SILENCE, "first_words": FIRST_WORDS, "lingering": LINGERING}
+    limits = {
+        "heartbeat": HEARTBEAT_TIMEOUT,
+        "first": FIRST_HEARTBEAT_TIMEOUT,
+        "deletion": DELETION_TIMEOUT,
+    }
     with connected(uri) as database, database.cursor() as cursor:
         tables = ("powerlift_fleet_machine", "powerlift_fleet_runner")
         if not all(may_write(cursor, table) for table in tables):
-            return Idle([], [])
+            return IdleVms([], [])
         found = rows(cursor, _IDLE, {**fleet, **limits})
-        [(is_mute,)] = rows(cursor, "SELECT current_setting('transaction_read_only')::boolean")
-    silent = [ordinal for ordinal, has_ended in found if not has_ended and not is_mute]
+        [(is_read_only,)] = rows(cursor, "SELECT current_setting('transaction_read_only')::boolean")
+    silent = [ordinal for ordinal, has_ended in found if not has_ended and not is_read_only]
     done = [ordinal for ordinal, has_ended in found if has_ended]
-    return Idle(silent, done if order["delete_on_complete"] else [])
+    return IdleVms(silent, done if order["delete_on_complete"] else [])
 
 
-def close(uri: str, order: Order, reasons: Mapping[int, str]) -> dict[int, str | None]:
-    """Note the end of VMs that are gone, by ordinal, where they have not told theirs. One that comes
-    back all the same reads there that it must not go on.
+def record_ends(uri: str, order: Order, reasons: Mapping[int, str]) -> dict[int, str | None]:
+    """Record the end of deleted or abandoned VMs that did not record it themselves.
 
-    Returns those whose script had come to its own end: None where all was well, else why not. Raises
-    DatabaseUnreachable.
+    `reasons` is by ordinal. A VM that is still alive reads the record and stops. Returns the VMs whose
+    script exited on its own, by ordinal: None for success, else the reason. Raises DatabaseUnreachable.
     """
     first = names.runner_id(order["batch_id"], 0)
-    gone = [(first + ordinal, reason) for ordinal, reason in reasons.items()]
+    ended = [(first + ordinal, reason) for ordinal, reason in reasons.items()]
     with connected(uri) as database, database.cursor() as cursor:
-        if not gone or not may_write(cursor, "powerlift_fleet_runner"):
+        if not ended or not may_write(cursor, "powerlift_fleet_runner"):
             return {}
-        told = execute_values(
-            cursor, _CLOSE % order["experiment_id"], gone, page_size=len(gone), fetch=True
+        updated = execute_values(
+            cursor, _CLOSE % order["experiment_id"], ended, page_size=len(ended), fetch=True
         )
     return {
         runner - first: None if code == 0 else outcome
-        for runner, code, outcome in told
+        for runner, code, outcome in updated
         if code is not None and code != STOPPED
     }
 
 
-# Of a VM that runs: what its script says of itself, or nothing.
 _IDLE = """
     SELECT machine.ordinal, runner.ended_at IS NOT NULL
     FROM powerlift_fleet_machine AS machine
@@ -82,11 +83,11 @@ _IDLE = """
       AND machine.record ->> 'state' = 'running'
       AND CASE
           WHEN runner.ended_at IS NOT NULL
-              THEN runner.ended_at < now() - make_interval(secs => %(lingering)s)
+              THEN runner.ended_at < now() - make_interval(secs => %(deletion)s)
           WHEN runner.runner_id IS NOT NULL
-              THEN runner.seen_at < now() - make_interval(secs => %(silence)s)
+              THEN runner.seen_at < now() - make_interval(secs => %(heartbeat)s)
           ELSE (machine.record ->> 'running_at')::timestamptz
-                       < now() - make_interval(secs => %(first_words)s)
+                       < now() - make_interval(secs => %(first)s)
               AND NOT EXISTS (SELECT FROM trial
                               WHERE trial.experiment_id = machine.experiment_id
                                 AND trial.runner_id = machine.runner_id)
@@ -95,8 +96,8 @@ _IDLE = """
 """
 _CLOSE = """
     UPDATE powerlift_fleet_runner AS runner
-    SET ended_at = coalesce(ended_at, now()), outcome = coalesce(outcome, gone.reason)
-    FROM (VALUES %%s) AS gone (runner_id, reason)
-    WHERE runner.experiment_id = %d AND runner.runner_id = gone.runner_id
+    SET ended_at = coalesce(ended_at, now()), outcome = coalesce(outcome, ended.reason)
+    FROM (VALUES %%s) AS ended (runner_id, reason)
+    WHERE runner.experiment_id = %d AND runner.runner_id = ended.runner_id
     RETURNING runner.runner_id, runner.exit_code, runner.outcome
 """

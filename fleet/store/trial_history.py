@@ -1,6 +1,6 @@
-"""How an experiment's trials went over time, out of Powerlift's own tables.
+"""An experiment's trials over time, from Powerlift's own tables.
 
-Their times bear no zone: they are the server's, as is every session here.
+Their timestamps are naive, in the server's time zone, which is also the session's.
 """
 
 from __future__ import annotations
@@ -15,66 +15,63 @@ from fleet.model.records import Trials
 from fleet.store.database import ANSWER_PATIENCE, connected, rows
 
 POINTS = 240
-"""Of a series, at most."""
-LONGEST = 2000
-"""Characters of an error's line."""
+"""Maximum length of a series."""
+ERROR_TAIL = 2000
+"""Characters at the end of an error that are searched for its last line."""
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """How an experiment's trials went since a fleet began."""
+class TrialHistory:
+    """An experiment's trials since a fleet started."""
 
     as_of: datetime
     experiment: str | None
-    """Its name; None when there is no such experiment."""
+    """Its name; None if it does not exist."""
     trials: Trials
     step: float
     """Seconds."""
     complete: Sequence[int]
-    """How many had ended well by the end of each step. The first is what came before the fleet and is
-    not counted in the others."""
+    """Cumulative count of successful trials at the end of each step. The first element counts those
+    before the fleet, which the others exclude."""
     error: Sequence[int]
-    why: Sequence[tuple[str, int]] = ()
-    """What trials failed with since the fleet began, the most frequent first: the last line of an error,
-    and how often. Lines that differ in their numbers alone count as one."""
+    error_messages: Sequence[tuple[str, int]] = ()
+    """Last lines of errors since the fleet started and their counts, most frequent first. Lines that
+    differ only in numbers are grouped."""
 
 
-def course(uri: str, experiment_id: int, began: str, ended: str | None) -> Course:
-    """An experiment's trials from one time to another, or to now (ISO 8601).
-
-    Raises DatabaseUnreachable.
-    """
+def load_history(uri: str, experiment_id: int, began: str, ended: str | None) -> TrialHistory:
+    """Load the history from `began` to `ended` (ISO 8601), or to now. Raises DatabaseUnreachable."""
     with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
         [(as_of, seconds)] = rows(cursor, _SPAN, {"began": began, "ended": ended})
         step = max(1.0, float(seconds) / POINTS)
         names_ = rows(cursor, _EXPERIMENT, (experiment_id,))
-        task = {"experiment": experiment_id, "began": began, "step": step, "longest": LONGEST}
+        task = {"experiment": experiment_id, "began": began, "step": step, "longest": ERROR_TAIL}
         found = rows(cursor, _ENDED, task)
         [(ready, running)] = rows(cursor, _OPEN, (experiment_id,))
-        why = rows(cursor, _WHY, task)
-    # At most POINTS: a quotient of floats may be a little above it.
+        messages = rows(cursor, _ERRORS, task)
+    # Clamped to POINTS, which float division may exceed.
     steps = 1 + min(POINTS, max(0, math.ceil(float(seconds) / step)))
     complete, error = (_by_step(found, steps, failed) for failed in (False, True))
-    ended_well, ended_badly = sum(complete), sum(error)
-    return Course(
+    completed, failed = sum(complete), sum(error)
+    return TrialHistory(
         as_of,
         names_[0][0] if names_ else None,
         {
-            "total": ready + running + ended_well + ended_badly,
+            "total": ready + running + completed + failed,
             "ready": ready,
             "running": running,
-            "complete": ended_well,
-            "error": ended_badly,
+            "complete": completed,
+            "error": failed,
         },
         step,
         [complete[0], *itertools.accumulate(complete[1:])],
         [error[0], *itertools.accumulate(error[1:])],
-        why,
+        messages,
     )
 
 
 def _by_step(found: Iterable[tuple[int, bool, int]], steps: int, failed: bool) -> list[int]:
-    """How many trials ended in each step; what ended after the last counts there."""
+    """Trials finished per step; the last step includes later ones."""
     counts = [0] * max(steps, 2)
     for step, has_failed, count in found:
         if has_failed is failed:
@@ -99,8 +96,8 @@ _OPEN = """
     SELECT count(*) FILTER (WHERE start_time IS NULL), count(*) FILTER (WHERE start_time IS NOT NULL)
     FROM trial WHERE experiment_id = %s AND end_time IS NULL
 """
-# A traceback ends with what went wrong. Turned around, since split_part counts from the front.
-_WHY = """
+# The last line of a traceback is the error; reversed because split_part counts from the front.
+_ERRORS = """
     SELECT min(line), count(*)
     FROM (SELECT reverse(split_part(
               reverse(right(rtrim(errmsg, E' \\n\\r\\t'), %(longest)s)), E'\\n', 1)) AS line

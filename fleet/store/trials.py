@@ -1,4 +1,4 @@
-"""Powerlift's trial table, as far as a fleet needs it: counting, and giving lost trials back."""
+"""Powerlift's trial table: counts trials and requeues lost ones."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from fleet.model.records import Trials
 from fleet.store.database import connected, may_write
 
-LOSSES = 3
-"""VMs that a trial may take with it, or be unlucky with, before it is given up."""
+MAX_LOSSES = 3
+"""VM losses after which a trial is marked as failed instead of requeued."""
 
 
 def count(uri: str, experiment_id: int) -> Trials | None:
-    """How many trials are where, in Powerlift's own terms; None when there is no such experiment.
+    """Count trials by state; None if the experiment does not exist.
 
-    Raises DatabaseUnreachable. Blocks for CONNECT_TIMEOUT + STATEMENT_TIMEOUT seconds at most.
+    Raises DatabaseUnreachable. Blocks for at most CONNECT_TIMEOUT + STATEMENT_TIMEOUT seconds.
     """
     statement = """
         SELECT e.id,
@@ -48,16 +48,14 @@ def release(
     runner_ids: Sequence[int],
     reasons: Mapping[int, str] | None = None,
 ) -> list[int]:
-    """Put the open trials of runners that are gone back to the queue. Returns the runners that held
-    some.
+    """Requeue the unfinished trials of deleted VMs. Returns the runners that held any.
 
-    `reasons` tells, by runner, which VM is gone and why, where that is to be held against the trial: one
-    that was lost LOSSES times is marked as failed instead, with the last reason. Losses are kept in a
-    table of our own, so the answer is the same when this is done twice; without it,
-    a trial goes back however often.
+    `reasons`, by runner, counts the loss against the trial: after MAX_LOSSES losses the trial is marked
+    as failed with the last reason. Losses are stored, so a repeated call is idempotent. Without that
+    table, or without a reason, a trial is always requeued.
 
-    What the trials had measured is deleted, or a trial's results would mix two machines' timings.
-    Raises DatabaseUnreachable. Only for runners whose VM no longer exists: another would write on.
+    Deletes the trials' partial measurements, which would mix timings of two VMs. The VMs must no longer
+    exist, because a running VM would keep writing. Raises DatabaseUnreachable.
     """
     with connected(uri) as database, database.cursor() as cursor:
         cursor.execute(_HELD, (experiment_id, list(runner_ids)))
@@ -68,7 +66,7 @@ def release(
             cursor.executemany(_LOSE, lost)
             cursor.execute(_LOST, (list(runner_ids), experiment_id))
             runners = {runner for (runner,) in cursor.fetchall()}
-            cursor.execute(_SPENT, (list(held), LOSSES))
+            cursor.execute(_SPENT, (list(held), MAX_LOSSES))
             spent = {trial: reasons.get(held[trial], "") for (trial,) in cursor.fetchall()}
         back = [trial for trial in held if trial not in spent]
         cursor.execute(_GIVE_BACK, (back,))
@@ -100,5 +98,4 @@ _SPENT = """
 
 
 def _given_up(reason: str) -> str:
-    lost = f"The trial was lost {LOSSES} times with the VM that ran it, and is given up."
-    return f"{lost} The last was {reason}"
+    return f"Abandoned: the VM running this trial was lost {MAX_LOSSES} times. Last: {reason}"

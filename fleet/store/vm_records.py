@@ -1,8 +1,7 @@
-"""What the benchmark's database knows of a fleet's VMs: written at each look, read for each answer.
+"""The VM records in the benchmark's database: written at each poll, read for each API response.
 
-A durable history shows a fleet's VMs as they were when it began, some minutes ago. So the orchestrator
-writes each change into a table of ours, `powerlift_fleet_machine`. What the VMs have written themselves
-(`startup.sh`: powerlift_fleet_runner, powerlift_fleet_trial) is read together with it.
+A durable history contains the VMs' state as of its start, minutes ago. The orchestrator therefore writes
+each change to `powerlift_fleet_machine`. VMs report to powerlift_fleet_runner and powerlift_fleet_trial.
 """
 
 from __future__ import annotations
@@ -21,36 +20,35 @@ from fleet.store.database import ANSWER_PATIENCE, connected, may, may_write, row
 
 
 @dataclass(frozen=True, slots=True)
-class Runner:
-    """What a VM has told of itself, and its trials have shown."""
+class VmReport:
+    """What a VM reports about itself, and its trials by state."""
 
     working_at: datetime | None = None
-    """When its script began to work; None where it never did."""
+    """When its startup script started; None if it never did."""
     ended_at: datetime | None = None
     outcome: str | None = None
-    """How its script ended, in its own words."""
+    """Why its script exited."""
     running: int = 0
     complete: int = 0
     error: int = 0
-    """Trials."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A fleet's VMs, by ordinal, as the database has them."""
+class StoredVms:
+    """A fleet's VMs in the database, by ordinal."""
 
     machines: Mapping[int, Mapping[str, Any]]
-    """Records, with the members of `records.STORED`."""
-    runners: Mapping[int, Runner]
+    """Records with the members of `records.STORED`."""
+    reports: Mapping[int, VmReport]
 
 
 def write(
     uri: str, order: Order, records: Sequence[Mapping[str, Any]], at: str
 ) -> dict[int, dict[str, Any]] | None:
-    """Note VMs as they stood `at` a time (ISO 8601). Returns what was known of them before, by ordinal.
+    """Write VM records as of a time (ISO 8601). Returns the previous records by ordinal.
 
-    What was noted later stays: an activity may run twice, and late. Without a table that
-    the role may write: None. Raises DatabaseUnreachable.
+    Newer records are kept, because an activity may run twice and late. Returns None without write
+    access to the table. Raises DatabaseUnreachable.
     """
     with connected(uri) as database, database.cursor() as cursor:
         if not may_write(cursor, "powerlift_fleet_machine"):
@@ -64,8 +62,8 @@ def write(
     return before
 
 
-def as_noted(record: Mapping[str, Any], noted: str) -> dict[str, Any] | None:
-    """A VM's record as it was when the VM stood so (`state.standing`); None for one never noted."""
+def record_as_of(record: Mapping[str, Any], noted: str) -> dict[str, Any] | None:
+    """A VM's record as of its last stored markers (`state.standing`); None if never stored."""
     marks = noted.split()
     if not marks:
         return None
@@ -78,8 +76,8 @@ def as_noted(record: Mapping[str, Any], noted: str) -> dict[str, Any] | None:
     return {**record, **{name: record[name] if was else None for name, was in since.items()}}
 
 
-def read(uri: str, order: Order) -> Known:
-    """What is known of a fleet's VMs; empty where there are no tables. Raises DatabaseUnreachable."""
+def read(uri: str, order: Order) -> StoredVms:
+    """Read a fleet's VMs; empty without the tables. Raises DatabaseUnreachable."""
     first = _runner(order, 0)
     runners = (order["experiment_id"], first, first + names.ORDINALS - 1)
     fleet = (order["batch_id"], order.get("created_at"))
@@ -87,28 +85,29 @@ def read(uri: str, order: Order) -> Known:
         machines = _rows_of(cursor, "powerlift_fleet_machine", _MACHINES, fleet)
         ends = _rows_of(cursor, "powerlift_fleet_runner", _RUNNERS, runners)
         counts = _rows_of(cursor, "powerlift_fleet_trial", _TRIALS, runners)
-    told: dict[int, Any] = {runner: end for runner, *end in ends}
+    reported: dict[int, Any] = {runner: end for runner, *end in ends}
     counted: dict[int, Any] = {runner: count for runner, *count in counts}
-    return Known(
+    return StoredVms(
         dict(machines),
         {
-            runner - first: Runner(
-                *told.get(runner, (None, None, None)), *counted.get(runner, (0, 0, 0))
+            runner - first: VmReport(
+                *reported.get(runner, (None, None, None)), *counted.get(runner, (0, 0, 0))
             )
-            for runner in {*told, *counted}
+            for runner in {*reported, *counted}
         },
     )
 
 
-def neighbour(uri: str, order: Order) -> int | None:
-    """Another batch of the same experiment whose VMs have the runner ids of this one, or None.
+def conflicting_batch(uri: str, order: Order) -> int | None:
+    """Another batch of the experiment with the same runner IDs, or None.
 
-    Runner ids have 32 bits and batches 64, so two of 214,000 may meet. Raises DatabaseUnreachable.
+    Runner IDs have 32 bits and batch IDs 64, so batches 214,000 apart collide. Raises
+    DatabaseUnreachable.
     """
     first = _runner(order, 0)
     ours = (order["experiment_id"], first, first + names.ORDINALS - 1, order["batch_id"])
     with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
-        found = _rows_of(cursor, "powerlift_fleet_machine", _NEIGHBOUR, ours)
+        found = _rows_of(cursor, "powerlift_fleet_machine", _CONFLICTING_BATCH, ours)
     return int(found[0][0]) if found else None
 
 
@@ -129,7 +128,7 @@ def purge(uri: str, order: Order) -> None:
 
 
 def _rows_of(cursor: Any, table: str, statement: str, values: Any) -> list[Any]:
-    """What a statement answers; nothing where the role may not read the table, or there is none."""
+    """The rows; empty if the table does not exist or the role may not read it."""
     return rows(cursor, statement, values) if may(cursor, table, "SELECT") else []
 
 
@@ -166,12 +165,12 @@ _PURGE = {
     "machine": "DELETE FROM powerlift_fleet_machine"
     " WHERE batch_id = %(batch_id)s AND began = %(began)s",
 }
-_NEIGHBOUR = """
+_CONFLICTING_BATCH = """
     SELECT batch_id FROM powerlift_fleet_machine
     WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s AND batch_id <> %s LIMIT 1
 """
 _MACHINES = "SELECT ordinal, record FROM powerlift_fleet_machine WHERE batch_id = %s AND began = %s"
-# The app may have made the row, for a VM that has never worked: then it knows no kernel.
+# A row without a kernel was written by the app, for a VM whose script never started.
 _RUNNERS = """
     SELECT runner_id, CASE WHEN kernel IS NOT NULL THEN started_at END, ended_at, outcome
     FROM powerlift_fleet_runner WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s

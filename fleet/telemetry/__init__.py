@@ -1,8 +1,6 @@
-"""What the app tells of itself: structured logs always; metrics and traces where a receiver is named.
+"""Structured logs, and metrics and traces if an exporter is configured (docs/observability.md).
 
-`fields` gives every log record its fleet; `setup` reads the environment and loads OpenTelemetry, or
-nothing of it; `metrics` and `traces` hold what is measured; `events` is what the rest of the app calls.
-docs/observability.md lists all of it.
+The app calls `events`. `fields` adds context to log records, and `setup` loads OpenTelemetry on demand.
 """
 
 from fleet.telemetry.events import (

@@ -1,4 +1,4 @@
-"""What has happened, told once to everybody who listens: the log, and OpenTelemetry if it is on."""
+"""The app's events: each is logged and, if OpenTelemetry is on, measured."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fleet.telemetry.fields import LOG, bound
 from fleet.telemetry.metrics import measure
 
 _SLOW_IDENTITY = "PrincipalNotFound"
-"""Every large fleet meets it: a new identity takes seconds to be known everywhere."""
+"""Expected in every large fleet: a new identity takes seconds to replicate."""
 
 
 @contextmanager
 def activity(name: str, task: Mapping[str, Any]) -> Iterator[None]:
-    """While an activity is at work: its log records have their fields, and it has a span."""
+    """Give an activity's log records their fields, and the activity a span."""
     about = {**task, **task.get("assignment", {}), **task.get("machine", {})}
     order = task.get("order")
     fields = {
@@ -35,22 +35,22 @@ def activity(name: str, task: Mapping[str, Any]) -> Iterator[None]:
         yield
 
 
-def failed(failure: Failure, what: str = "It fails", event: str = "call.failed") -> None:
-    """A call has failed, and its record says what follows."""
+def failed(failure: Failure, what: str = "Call failed", event: str = "call.failed") -> None:
+    """A call failed."""
     code, level = failure["code"], failure_policy.log_level(failure)
     if failure_policy.is_done(failure) or code == _SLOW_IDENTITY:
         level = logging.INFO
-    told = {
+    fields = {
         "event": "azure.throttled" if failure_policy.is_throttled(failure) else event,
         "code": code,
     }
-    LOG.log(level, "%s: %s: %s", what, code, failure["message"], extra=told)
+    LOG.log(level, "%s: %s: %s", what, code, failure["message"], extra=fields)
     if level > logging.INFO:
         traces.fail(code)
 
 
 def unexpected(error: Exception) -> None:
-    """An error that the app did not expect: its frames alone, since its text may hold a secret."""
+    """An unexpected error. Logs only its frames, because its message may contain a secret."""
     frames = "".join(format_tb(error.__traceback__))
     LOG.error("%s at:\n%s", type(error).__name__, frames, extra={"event": "app.fault"})
 
@@ -58,7 +58,7 @@ def unexpected(error: Exception) -> None:
 def machine_changed(
     order: Order, record: Mapping[str, Any], before: Mapping[str, Any] | None
 ) -> None:
-    """A VM's record (as GET /fleets/{id}/machines has it) is another than `before`, if there was one."""
+    """A VM's record (as in GET /fleets/{id}/machines) differs from `before`, if any."""
     old = before or {}
     placement, where = record["placement"], label(record["placement"])
     fleet = names.instance_id(order["batch_id"])
@@ -66,45 +66,39 @@ def machine_changed(
     with bound(fleet=fleet, ordinal=record["ordinal"], attempt=record["attempt"], placement=where):
         name = record["name"]
         if "created_at" in new:
-            stead = (
-                "" if record["replaces"] is None else f", in the stead of VM {record['replaces']}"
-            )
-            LOG.info("%s is accepted%s", name, stead, extra={"event": "vm.accepted"})
+            replaced = "" if record["replaces"] is None else f", replacing VM {record['replaces']}"
+            LOG.info("%s accepted%s", name, replaced, extra={"event": "vm.accepted"})
         if "role_assigned_at" in new:
-            LOG.info(
-                "%s has its role: it can delete itself", name, extra={"event": "vm.role_assigned"}
-            )
+            LOG.info("%s role assigned", name, extra={"event": "vm.role_assigned"})
         if "running_at" in new:
-            _has_come_to_run(record, placement)
+            _vm_running(record, placement)
         if "ended" in new:
-            _has_failed(record, placement)
+            _vm_failed(record, placement)
         if "deleted_at" in new:
-            _was_deleted(record, placement)
+            _vm_deleted(record, placement)
 
 
-def _has_come_to_run(record: Mapping[str, Any], placement: Placement) -> None:
+def _vm_running(record: Mapping[str, Any], placement: Placement) -> None:
     took = _seconds(record["created_at"], record["running_at"])
-    LOG.info("%s runs, after %.0f s", record["name"], took or 0.0, extra={"event": "vm.running"})
+    LOG.info("%s running after %.0f s", record["name"], took or 0.0, extra={"event": "vm.running"})
     if took is not None:
         measure("powerlift.vm.creation.duration", took, _of_placement(placement))
 
 
-def _has_failed(record: Mapping[str, Any], placement: Placement) -> None:
-    code, did = record["ended"]["code"], record["ended"]["next"]
+def _vm_failed(record: Mapping[str, Any], placement: Placement) -> None:
+    code, action = record["ended"]["code"], record["ended"]["next"]
     refused = not record["created_at"]
-    told = {"event": "vm.refused" if refused else "vm.failed", "code": code}
-    words = "is refused" if refused else "has failed"
-    text = "%s %s: %s: %s We %s."
-    LOG.warning(text, record["name"], words, code, record["ended"]["message"], did, extra=told)
-    attributes = {"error.type": code, "powerlift.action": did, **_of_placement(placement)}
+    fields = {"event": "vm.refused" if refused else "vm.failed", "code": code}
+    state = "refused" if refused else "failed"
+    text = "%s %s: %s: %s Action: %s."
+    LOG.warning(text, record["name"], state, code, record["ended"]["message"], action, extra=fields)
+    attributes = {"error.type": code, "powerlift.action": action, **_of_placement(placement)}
     measure("powerlift.vm.failures", 1, attributes)
 
 
-def _was_deleted(record: Mapping[str, Any], placement: Placement) -> None:
+def _vm_deleted(record: Mapping[str, Any], placement: Placement) -> None:
     lived = _seconds(record["created_at"], record["deleted_at"])
-    LOG.info(
-        "%s is gone, after %.0f s", record["name"], lived or 0.0, extra={"event": "vm.deleted"}
-    )
+    LOG.info("%s deleted after %.0f s", record["name"], lived or 0.0, extra={"event": "vm.deleted"})
     if lived is not None:
         measure("powerlift.vm.lifetime", lived, _of_placement(placement))
 
@@ -112,35 +106,35 @@ def _was_deleted(record: Mapping[str, Any], placement: Placement) -> None:
 def fleet_ended(
     order: Order, phase: str, started_at: str, ended_at: str, reason: Failure | None = None
 ) -> None:
-    """A fleet is over: `done`, `cancelled` or `failed`. Times are ISO 8601."""
+    """A fleet ended: `done`, `cancelled` or `failed`. Times are ISO 8601."""
     took = _seconds(started_at, ended_at) or 0.0
     level = logging.ERROR if phase == "failed" else logging.INFO
     why = "" if reason is None else f": {reason['code']}: {reason['message']}"
-    told = {"event": "fleet.ended", "phase": phase, "code": reason and reason["code"]}
-    extra = {name: value for name, value in told.items() if value is not None}
+    fields = {"event": "fleet.ended", "phase": phase, "code": reason and reason["code"]}
+    extra = {name: value for name, value in fields.items() if value is not None}
     with bound(fleet=names.instance_id(order["batch_id"])):
-        LOG.log(level, "The fleet is %s after %.0f s%s", phase, took, why, extra=extra)
+        LOG.log(level, "Fleet %s after %.0f s%s", phase, took, why, extra=extra)
     measure("powerlift.fleet.duration", took, {"powerlift.fleet.phase": phase})
     traces.fleet(order, phase, started_at, ended_at, reason and reason["code"])
     setup.flush()
 
 
 def trials_counted(order: Order, trials: Trials, before: Trials | None) -> None:
-    """How many of the experiment's trials are where, now and the last time; None the first time."""
+    """The experiment's trials by state, now and at the last count; None at the first count."""
     if before is None:
         return
-    # Fewer than before: somebody has sent trials again.
+    # Counts decrease when a user resets trials.
     measure("powerlift.trials.completed", max(0, trials["complete"] - before["complete"]))
     measure("powerlift.trials.failed", max(0, trials["error"] - before["error"]))
 
 
 def fleets_counted(active: int) -> None:
-    """So many fleets have not ended."""
+    """The number of fleets that have not ended."""
     measure("powerlift.fleet.active", active)
 
 
 def swept(kind: str, count: int) -> None:
-    """The sweep has deleted so many resources of a kind."""
+    """The sweep deleted resources of a kind."""
     measure("powerlift.sweep.deleted", count, {"powerlift.resource.kind": kind})
 
 

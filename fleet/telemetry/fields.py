@@ -1,9 +1,8 @@
-"""The fields of a log record: bound once for all that an activity or a trigger does, and told with
-each record.
+"""Context fields of log records, bound for the duration of an activity or a trigger.
 
-As attributes of the record they become custom dimensions wherever OpenTelemetry takes the logs. The
-Functions host by itself passes on the text alone, so they stand at its end too:
-`… [event=vm.running fleet=fleet-7 ordinal=3]`, a text with spaces in double quotes.
+As record attributes they become custom dimensions in OpenTelemetry. The Functions host forwards only the
+message, so it also ends with the fields: `… [event=vm.running fleet=fleet-7 ordinal=3]`. Values with
+spaces are quoted.
 """
 
 from __future__ import annotations
@@ -15,31 +14,28 @@ from contextvars import ContextVar
 from typing import Any
 
 FIELDS = {
-    "event": "what has happened, in one word; the same in every release",
-    "fleet": "the fleet's id",
-    "activity": "the function that was at work",
-    "phase": "of the fleet, where it has ended",
-    "ordinal": "of the VM",
-    "attempt": "1 for the first VM of a line of replacements",
-    "placement": "of the VM, as the API labels it",
-    "code": "of what went wrong, as in docs/failures.md",
+    "event": "the kind of event; stable across releases",
+    "fleet": "the fleet's ID",
+    "activity": "the activity function",
+    "phase": "the fleet's final phase",
+    "ordinal": "the VM's ordinal",
+    "attempt": "1 for an initial VM, higher for replacements",
+    "placement": "the VM's placement, as labelled in the API",
+    "code": "the failure code, as in docs/failures.md",
 }
-"""Their meaning, in the order in which the text has them."""
+"""Descriptions, in the order of the fields in a message."""
 
 LOG = logging.getLogger("powerlift.fleet")
-"""The app's only logger. `extra={...}` adds fields to those that are bound."""
+"""The app's only logger. `extra={...}` adds to the bound fields."""
 
 _bound: ContextVar[Mapping[str, Any]] = ContextVar("powerlift_log_fields", default={})  # noqa: B039 - never changed in place
 
 
 @contextmanager
 def bound(**fields: Any) -> Iterator[None]:
-    """Bind fields for every record until the end of the block, also of what is awaited in it.
-
-    None leaves a field as it is.
-    """
-    told = {name: value for name, value in fields.items() if value is not None}
-    token = _bound.set({**_bound.get(), **told})
+    """Bind fields for all records within the block, including awaited calls. None is ignored."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    token = _bound.set({**_bound.get(), **given})
     try:
         yield
     finally:
@@ -47,17 +43,17 @@ def bound(**fields: Any) -> Iterator[None]:
 
 
 def _annotate(record: logging.LogRecord) -> bool:
-    """A logging filter that lets everything through, with its fields."""
+    """A logging filter that adds the fields and accepts every record."""
     vars(record).update({**_bound.get(), **_own(record)})
-    told = " ".join(f"{name}={_quoted(value)}" for name, value in _own(record).items())
-    if told:
-        # The message is a template as long as it has arguments.
-        record.msg = f"{record.msg} [{told.replace('%', '%%') if record.args else told}]"
+    suffix = " ".join(f"{name}={_quoted(value)}" for name, value in _own(record).items())
+    if suffix:
+        # With arguments, the message is a template in which % must be escaped.
+        record.msg = f"{record.msg} [{suffix.replace('%', '%%') if record.args else suffix}]"
     return True
 
 
 def _own(record: logging.LogRecord) -> dict[str, Any]:
-    """The fields that a record has, in their order."""
+    """A record's fields, in the order of FIELDS."""
     return {name: vars(record)[name] for name in FIELDS if name in vars(record)}
 
 

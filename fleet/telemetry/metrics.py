@@ -1,4 +1,4 @@
-"""What is measured: one table. Nothing of OpenTelemetry is here before `setup` has found a receiver."""
+"""The app's metrics in one table. OpenTelemetry is loaded by `setup` only."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 MINUTE, HOUR = 60.0, 3600.0
-PLACE = ("cloud.region", "cloud.availability_zone", "host.type", "powerlift.vm.priority")
-"""A place, by the names of OpenTelemetry's semantic conventions where these have one."""
+PLACEMENT_ATTRIBUTES = (
+    "cloud.region",
+    "cloud.availability_zone",
+    "host.type",
+    "powerlift.vm.priority",
+)
+"""A placement, by OpenTelemetry's semantic conventions where available."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One instrument. Attributes have few values each: no name of a VM or a fleet is among them."""
+    """One instrument. Attributes have low cardinality: no names of VMs or fleets."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -30,7 +35,7 @@ METRICS = (
         "powerlift.fleet.duration",
         "histogram",
         "s",
-        "From the plan to the end of the teardown.",
+        "From the start of the plan to the end of the teardown.",
         ("powerlift.fleet.phase",),
         (MINUTE, 5 * MINUTE, 15 * MINUTE, *(HOUR * n for n in (0.5, 1, 2, 4, 8, 16, 24, 48))),
     ),
@@ -39,39 +44,39 @@ METRICS = (
         "powerlift.vm.creation.duration",
         "histogram",
         "s",
-        "From Azure's acceptance of a VM to the first look that saw it running.",
-        PLACE,
+        "From Azure's acceptance of a VM to the first poll that observes it running.",
+        PLACEMENT_ATTRIBUTES,
         (10.0, 20.0, 30.0, 45.0, *(MINUTE * n for n in (1, 1.5, 2, 3, 5, 10, 20, 40))),
     ),
     Metric(
         "powerlift.vm.failures",
         "counter",
         "{vm}",
-        "VMs that were refused or have failed, by what we did then.",
-        ("error.type", "powerlift.action", *PLACE),
+        "VMs that were refused or failed, by follow-up action.",
+        ("error.type", "powerlift.action", *PLACEMENT_ATTRIBUTES),
     ),
     Metric(
         "powerlift.vm.lifetime",
         "histogram",
         "s",
-        "From Azure's acceptance of a VM until it was gone; the sum is VM-seconds.",
-        PLACE,
+        "From Azure's acceptance of a VM to its deletion; the sum is VM-seconds.",
+        PLACEMENT_ATTRIBUTES,
         (MINUTE, 5 * MINUTE, 15 * MINUTE, *(HOUR * n for n in (0.5, 1, 2, 4, 8, 16, 24, 48))),
     ),
-    Metric("powerlift.trials.completed", "counter", "{trial}", "Trials that were completed."),
-    Metric("powerlift.trials.failed", "counter", "{trial}", "Trials that ended with an error."),
+    Metric("powerlift.trials.completed", "counter", "{trial}", "Trials finished without an error."),
+    Metric("powerlift.trials.failed", "counter", "{trial}", "Trials finished with an error."),
     Metric(
         "powerlift.arm.requests",
         "counter",
         "{request}",
-        "Requests to Azure Resource Manager; status 0xx where no answer came.",
+        "Requests to Azure Resource Manager; status 0xx without a response.",
         ("powerlift.arm.kind", "http.request.method", "powerlift.arm.status", "error.type"),
     ),
     Metric(
         "powerlift.arm.duration",
         "histogram",
         "s",
-        "Time to Azure Resource Manager's answer.",
+        "Response time of Azure Resource Manager.",
         ("powerlift.arm.kind", "http.request.method", "powerlift.arm.status"),
         (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
     ),
@@ -79,21 +84,21 @@ METRICS = (
         "powerlift.sweep.deleted",
         "counter",
         "{resource}",
-        "What the sweep has deleted, by kind.",
+        "Resources deleted by the sweep, by kind.",
         ("powerlift.resource.kind",),
     ),
 )
 
 _recorders: dict[str, Callable[..., None]] = {}
-"""By name: what takes a value and its attributes. Empty where nobody listens."""
+"""Recording functions by metric name; empty if metrics are off."""
 
 
 def measure(name: str, value: float, attributes: dict[str, Any] | None = None) -> None:
-    """Record a value of a metric in METRICS; attributes that are None are left out."""
+    """Record a value of a metric in METRICS. Attributes that are None are omitted."""
     record = _recorders.get(name)
     if record is not None:
-        told = {key: one for key, one in (attributes or {}).items() if one is not None}
-        record(value, attributes=told)
+        given = {key: one for key, one in (attributes or {}).items() if one is not None}
+        record(value, attributes=given)
 
 
 def is_on() -> bool:
@@ -101,7 +106,7 @@ def is_on() -> bool:
 
 
 def use(meter: Any) -> None:
-    """Send what is measured to an OpenTelemetry meter."""
+    """Export metrics through an OpenTelemetry meter."""
     for one in METRICS:
         options: dict[str, Any] = {"unit": one.unit, "description": one.description}
         if one.buckets:

@@ -1,7 +1,6 @@
-"""Whether anybody listens, by OpenTelemetry's own environment variables; only then its SDK is loaded.
+"""Loads the OpenTelemetry SDK if its environment variables configure an exporter.
 
-The SDK and its exporters read all else from the environment themselves: endpoints, headers, samplers,
-intervals, limits.
+The SDK and its exporters read the rest of their configuration from the environment.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from fleet.telemetry.fields import LOG
 
 SERVICE = "powerlift-fleet"
 INTERVAL = 15_000.0
-"""Milliseconds between two exports of metrics, unless OTEL_METRIC_EXPORT_INTERVAL says another: a
-worker may be frozen or ended a minute after its last fleet."""
-LAST_WORD = 3.0
-"""Seconds that the end of the process waits for what is still to be sent."""
+"""Default milliseconds between metric exports; short, because a worker may be frozen or terminated a
+minute after its last fleet."""
+SHUTDOWN_TIMEOUT = 3.0
+"""Seconds that process exit waits for pending exports."""
 
 _flushes: list[Callable[[], object]] = []
 _shutdowns: list[Callable[[], object]] = []
@@ -32,29 +31,29 @@ _flushing = threading.Lock()
 
 
 def start(environment: Mapping[str, str] = os.environ) -> None:
-    """Load OpenTelemetry if the environment names an exporter; call it once, as the app is loaded.
+    """Load OpenTelemetry if an exporter is configured. Call once, when the app is loaded.
 
-    Never raises: an exporter that cannot be had must not keep the app from its work.
+    Never raises: a broken exporter must not stop the app.
     """
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or _flushes:
         return
     try:
         if "opentelemetry.sdk" in sys.modules:
-            _take_over()
+            _use_existing_providers()
             return
         for signal, begin in (("traces", _begin_traces), ("metrics", _begin_metrics)):
             exporters = [_loaded(signal, name) for name in named(signal, environment)]
             if exporters:
                 begin(exporters, environment)
     except Exception:
-        LOG.exception("Metrics and traces are off: OpenTelemetry could not be set up")
+        LOG.exception("Metrics and traces are off: OpenTelemetry setup failed")
     if _shutdowns:
         atexit.register(_end)
 
 
 def named(signal: str, environment: Mapping[str, str]) -> list[str]:
-    """The exporters of a signal (`traces`, `metrics`). Other than in OpenTelemetry's specification
-    there is none by default: nobody who names no receiver is to pay for one.
+    """The exporters of a signal (`traces`, `metrics`). Unlike in OpenTelemetry's specification, the
+    default is none, which avoids the cost of an unused exporter.
     """
     upper = signal.upper()
     chosen = environment.get(f"OTEL_{upper}_EXPORTER", "").strip()
@@ -65,7 +64,7 @@ def named(signal: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def flush() -> None:
-    """Send what is waiting, in a thread: whoever calls does not wait for it. One at a time."""
+    """Export pending data in a background thread, one at a time."""
     if _flushes and _flushing.acquire(blocking=False):
         threading.Thread(target=_flush, name="telemetry-flush", daemon=True).start()
 
@@ -83,20 +82,18 @@ def _end() -> None:
         for one in _shutdowns:
             one()
 
-    with suppress(RuntimeError):  # Python 3.12.0 and 3.12.1 start no thread as late as this
+    with suppress(RuntimeError):  # Python 3.12.0 and 3.12.1 cannot start threads at exit
         last = threading.Thread(target=work, name="telemetry-end", daemon=True)
         last.start()
-        last.join(LAST_WORD)
+        last.join(SHUTDOWN_TIMEOUT)
 
 
 def _loaded(signal: str, name: str) -> Any:
-    """A new exporter, by the name under which its package has announced it."""
+    """A new exporter, by its entry point name."""
     known = {"otlp": "otlp_proto_http"}.get(name, name)
     found = entry_points(group=f"opentelemetry_{signal}_exporter", name=known)
     if not found:
-        raise LookupError(
-            f"OTEL_{signal.upper()}_EXPORTER: there is no exporter {name!r} installed."
-        )
+        raise LookupError(f"OTEL_{signal.upper()}_EXPORTER: exporter {name!r} is not installed.")
     return next(iter(found)).load()()
 
 
@@ -108,7 +105,7 @@ def _begin_traces(exporters: list[Any], environment: Mapping[str, str]) -> None:
     provider = TracerProvider(resource=_resource(), id_generator=_ids(), shutdown_on_exit=False)
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)  # azure-core asks there
+    trace.set_tracer_provider(provider)  # azure-core uses the global provider
     traces.use(provider.get_tracer(SERVICE), provider.sampler)
     _flushes.append(provider.force_flush)
     _shutdowns.append(provider.shutdown)
@@ -126,13 +123,13 @@ def _begin_metrics(exporters: list[Any], environment: Mapping[str, str]) -> None
     _shutdowns.append(provider.shutdown)
 
 
-def _take_over() -> None:
-    """Use what somebody has set up before us: the Functions worker does, for Application Insights."""
-    from opentelemetry import metrics as their_metrics
+def _use_existing_providers() -> None:
+    """Use existing providers; the Functions worker sets them up for Application Insights."""
+    from opentelemetry import metrics as otel_metrics
     from opentelemetry import trace
 
     tracers: Any = trace.get_tracer_provider()
-    meters: Any = their_metrics.get_meter_provider()
+    meters: Any = otel_metrics.get_meter_provider()
     if hasattr(tracers, "id_generator"):
         tracers.id_generator = _ids()
         traces.use(tracers.get_tracer(SERVICE), tracers.sampler)
@@ -146,7 +143,7 @@ def _ids() -> Any:
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
     class Ids(RandomIdGenerator):
-        """Random, but for the root of a fleet's trace."""
+        """Random IDs, except for the root span of a fleet."""
 
         def generate_trace_id(self) -> int:
             root = traces.root_ids.get()
@@ -163,7 +160,7 @@ _instance = str(uuid4())
 
 
 def _resource() -> Any:
-    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, and what they leave out."""
+    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, plus defaults."""
     from opentelemetry.sdk.resources import Resource
 
     found = Resource.create()
@@ -171,5 +168,5 @@ def _resource() -> Any:
     if str(found.attributes.get("service.name", "")).startswith("unknown_service"):
         ours["service.name"] = SERVICE
     if "service.instance.id" not in found.attributes:
-        ours["service.instance.id"] = _instance  # two workers' counters are not one
+        ours["service.instance.id"] = _instance  # separates the counters of two workers
     return found.merge(Resource(ours))

@@ -1,7 +1,7 @@
-"""One trace for each fleet, though a hundred processes may have worked for it.
+"""One trace per fleet, across all processes.
 
-The ids of the trace and of its root span follow from the fleet alone, so that each activity's span
-finds its parent without a word from the orchestrator; the root is told at the end, with its true times.
+The IDs of the trace and its root span are derived from the fleet, so that activities find their parent
+without context propagation. The root span is exported at the end, with the fleet's start and end times.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from fleet.model import names
 from fleet.model.records import Order
 
 root_ids: ContextVar[tuple[int, int] | None] = ContextVar("powerlift_root_ids", default=None)
-"""The trace and span id that the next span must have: the root's."""
+"""The trace and span ID of the next span, if it is a root."""
 
 _tracer: trace.Tracer | None = None
 _sampler: Any = None
 
 
 def use(tracer: trace.Tracer, sampler: Any) -> None:
-    """Send spans to a tracer. `sampler` is its provider's."""
+    """Export spans through a tracer. `sampler` is its provider's."""
     global _tracer, _sampler
     _tracer, _sampler = tracer, sampler
 
@@ -38,15 +38,15 @@ def is_on() -> bool:
 
 
 def is_recording() -> bool:
-    """Whether we are inside of a span that somebody will get."""
+    """Whether the current span will be exported."""
     return _tracer is not None and trace.get_current_span().is_recording()
 
 
 @contextmanager
 def span(name: str, order: Order | None, fields: Mapping[str, Any]) -> Iterator[None]:
-    """A span around an activity, in its fleet's trace; one of its own without a fleet.
+    """A span around an activity, in the fleet's trace or, without a fleet, in a new one.
 
-    What is raised is not recorded: an unknown error's text may hold a secret. See `fail`.
+    Does not record exceptions, because their messages may contain secrets. See `fail`.
     """
     if _tracer is None:
         yield
@@ -67,7 +67,7 @@ def span(name: str, order: Order | None, fields: Mapping[str, Any]) -> Iterator[
 
 
 def fail(code: str) -> None:
-    """The current span has failed."""
+    """Mark the current span as failed."""
     if _tracer is not None:
         current = trace.get_current_span()
         current.set_attribute("error.type", code)
@@ -103,9 +103,9 @@ def fleet(order: Order, phase: str, started_at: str, ended_at: str, code: str | 
 
 
 def ids_of(order: Order) -> tuple[int, int] | None:
-    """The trace's id and its root's; None before the fleet has begun.
+    """The IDs of the trace and its root span; None before the fleet has started.
 
-    A batch may be used again once its history is gone, so its beginning is part of them.
+    Includes the start time, because a batch ID can be reused after its history is purged.
     """
     if "created_at" not in order:
         return None
@@ -118,7 +118,7 @@ def _below(order: Order | None) -> Context:
     ids = None if order is None else ids_of(order)
     if ids is None:
         return Context()
-    # Sampled as the root will be: a sampler goes by the trace's id, and asks a parent first.
+    # Apply the root's sampling decision, because samplers use the parent's if there is one.
     sampled = _sampler.should_sample(None, ids[0], "fleet").decision.is_sampled()
     flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if sampled else trace.TraceFlags.DEFAULT)
     parent = SpanContext(*ids, is_remote=True, trace_flags=flags)

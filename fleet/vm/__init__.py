@@ -1,1 +1,1 @@
-"""What runs on a VM: the startup script and the agent inside it."""
+"""What runs on a VM: the startup script and the agent that it contains."""

@@ -1,11 +1,11 @@
-"""What a VM asks of Azure: what it runs on, whether it must go, and its own deletion.
+"""The VM's access to Azure: instance metadata, scheduled events, and its own deletion.
 
-`startup.sh` carries this text and runs it with the system's Python, whatever version that is (3.8
-for Ubuntu 20.04): standard library only, and nothing of this app. Tokens stay inside the process.
+The startup script embeds this file and runs it with the system's Python (3.8 on Ubuntu 20.04 or newer):
+standard library only, no imports from the app. Tokens never leave the process.
 
-    agent.py describe                   the hardware, as JSON
-    agent.py watch VM_NAME              ends when Azure says that the VM has to go; prints the event
-    agent.py approve EVENT_ID           it may go now
+    agent.py describe                 print hardware and image as JSON
+    agent.py wait_for_event VM_NAME   exit when Azure announces the end of the VM; print the event
+    agent.py approve_event EVENT_ID   let Azure proceed before the event's time
     agent.py delete ARM SUBSCRIPTION GROUP VM_NAME
 """
 
@@ -24,20 +24,22 @@ METADATA = (
     os.environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://169.254.169.254") + "/metadata"
 )
 EVENTS = METADATA + "/scheduledevents?api-version=2020-07-01"
-EVENTS_PATIENCE = 150
-"""Seconds: the first question turns the service on, which takes up to two minutes."""
+EVENTS_TIMEOUT = 150
+"""Seconds; the first request enables the service, which takes up to two minutes."""
 
-LEAVING = ("Preempt", "Terminate", "Redeploy", "Reboot")
-"""Events after which the machine is gone, or is there without our script: cloud-init runs it only at
-the first boot. `Freeze`, the other kind, is a pause of seconds."""
+TERMINAL_EVENTS = ("Preempt", "Terminate", "Redeploy", "Reboot")
+"""Events after which the VM is deleted, or reboots without the script, which cloud-init runs only at the
+first boot. The other kind, `Freeze`, is a pause of seconds."""
 
-DIRECT = request.build_opener(request.ProxyHandler({}))  # the metadata service is on this host
+DIRECT = request.build_opener(
+    request.ProxyHandler({})
+)  # the metadata service must not go through a proxy
 
 
 def describe() -> None:
-    """Print what tells this VM's results from another's; what is not known is null."""
+    """Print the VM's hardware and image, which affect its results; unknown values are null."""
     try:
-        compute = ask(METADATA + "/instance/compute?api-version=2021-02-01", 5)
+        compute = request_metadata(METADATA + "/instance/compute?api-version=2021-02-01", 5)
     except (OSError, ValueError):
         compute = {}
     image = [str(compute.get(part) or "") for part in ("publisher", "offer", "sku")]
@@ -57,7 +59,7 @@ def describe() -> None:
 
 
 def cpu_model() -> str | None:
-    """The name that the processor gives itself; on ARM it gives none, but numbers of maker and part."""
+    """The CPU's model name; on ARM, which has none, its implementer and part numbers."""
     wanted = ("model name", "CPU implementer", "CPU part")
     found: dict[str, str] = {}
     with open("/proc/cpuinfo") as lines:
@@ -68,32 +70,32 @@ def cpu_model() -> str | None:
     return found.get("model name") or " ".join(found.values()) or None
 
 
-def watch(machine: str) -> None:
-    """Return, and print the event's id, once Azure announces that the VM has to go."""
+def wait_for_event(machine: str) -> None:
+    """Return and print the event's ID when Azure announces an event that ends the VM."""
     while True:
         try:
-            events = ask(EVENTS, EVENTS_PATIENCE)["Events"]
+            events = request_metadata(EVENTS, EVENTS_TIMEOUT)["Events"]
         except (OSError, ValueError, KeyError):
             events = []
         for event in events:
             named = [name.lower() for name in event.get("Resources") or []]
-            if event.get("EventType") in LEAVING and machine.lower() in named:
+            if event.get("EventType") in TERMINAL_EVENTS and machine.lower() in named:
                 print(event["EventId"], event["EventType"])
                 return
         time.sleep(1)
 
 
-def approve(event_id: str) -> None:
-    """Tell Azure that it need not wait until the event's time."""
-    ask(EVENTS, 5, {"StartRequests": [{"EventId": event_id}]})
+def approve_event(event_id: str) -> None:
+    """Let Azure proceed before the event's time."""
+    request_metadata(EVENTS, 5, {"StartRequests": [{"EventId": event_id}]})
 
 
 def delete(manager: str, *names: str) -> None:
-    """Have Azure delete the VM. A VM that it no longer knows is as good as deleted."""
+    """Start the VM's deletion. Succeeds if the VM does not exist."""
     subscription, group, machine = map(parse.quote, names)
     query = parse.urlencode({"api-version": "2018-02-01", "resource": manager})
-    token = ask(METADATA + "/identity/oauth2/token?" + query, 30)["access_token"]
-    call = request.Request(  # noqa: S310 (HTTPS, to where the app was told that Azure is)
+    token = request_metadata(METADATA + "/identity/oauth2/token?" + query, 30)["access_token"]
+    call = request.Request(  # noqa: S310 (HTTPS, to the configured endpoint)
         f"{manager}/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute"
         f"/virtualMachines/{machine}?api-version=2024-11-01&forceDeletion=true",
         headers={"Authorization": "Bearer " + token},
@@ -106,25 +108,25 @@ def delete(manager: str, *names: str) -> None:
             raise
 
 
-def ask(url: str, patience: float, body: Any = None) -> Any:
-    """The metadata service's answer, decoded. Raises OSError, ValueError."""
+def request_metadata(url: str, timeout: float, body: Any = None) -> Any:
+    """The metadata service's response, decoded. Raises OSError, ValueError."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Metadata": "true", "Content-Type": "application/json"}
-    call = request.Request(url, data, headers)  # noqa: S310 (plain HTTP, as this service speaks)
-    with DIRECT.open(call, timeout=patience) as answer:
+    call = request.Request(url, data, headers)  # noqa: S310 (the service supports only plain HTTP)
+    with DIRECT.open(call, timeout=timeout) as answer:
         text = answer.read()
     return json.loads(text) if text else None
 
 
 def main(command: str, *arguments: str) -> None:
     commands: dict[str, Callable[..., None]]
-    commands = {"describe": describe, "watch": watch, "approve": approve, "delete": delete}
+    commands = {one.__name__: one for one in (describe, wait_for_event, approve_event, delete)}
     try:
         commands[command](*arguments)
     except error.HTTPError as answer:
         sys.exit(f"{answer.url.partition('?')[0]}: {answer.code} {answer.read(500)!r}")
     except (OSError, ValueError, KeyError) as problem:
-        sys.exit(f"no answer from Azure: {problem!r}")
+        sys.exit(f"no response from Azure: {problem!r}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The script a VM runs at its first boot: the fragments in `startup/`, with `agent.py` and its values.
+"""Renders a VM's startup script from the fragments in `startup/`, `agent.py` and the VM's values.
 
-Standard library only; no I/O but reading the fragments, and the same text for the same values.
+Deterministic: equal values give equal scripts.
 """
 
 from __future__ import annotations
@@ -13,70 +13,65 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 CUSTOM_DATA_LIMIT = 65_535
-"""Bytes, before base64: what Azure takes as a VM's custom data."""
+"""Azure's limit in bytes, before base64."""
 
 NO_TIMEOUT = 1e9
-"""Seconds, 31 years: how "no limit" is told to a trial runner. Powerlift's own calls
-`float(os.environ["TIMEOUT"])`, so it can be neither absent nor "None", and gives the number to
-`threading.Timer`, which takes 0 for "at once" and refuses "inf" (OverflowError in its thread)."""
+"""Seconds (31 years) that represent "no limit" in the environment variable TIMEOUT. Powerlift's runner
+requires a number, and its `threading.Timer` fires immediately for 0 and raises OverflowError for inf."""
 
-STEADY = {
+KEEPALIVE = {
     "connect_timeout": "15",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",
 }
-"""libpq's options that a URI gets where it does not say otherwise (seconds; the last: milliseconds).
-Azure's NAT forgets a connection that is idle for 4 minutes without a word to either side: a trial that
-computes for longer would wait for an answer for a quarter of an hour, and a VM with it."""
+"""Default libpq options of the URI, in seconds (the last in milliseconds). Azure's NAT silently drops
+connections that are idle for 4 minutes; without keepalives a long trial then blocks for 15 minutes."""
 
 _FRAGMENTS = Path(__file__).with_name("startup")
-_GUEST = Path(__file__).with_name("agent.py")
+_AGENT = Path(__file__).with_name("agent.py")
 _MARK = "# VALUES OF THIS VM\n"
 _DRIVERS = ("postgresql+psycopg", "postgresql+psycopg2")
-"""SQLAlchemy dialects whose drivers the VM installs; any other is left to SQLAlchemy's default."""
+"""SQLAlchemy dialects whose drivers the VM installs. Any other becomes plain `postgresql`."""
 
 
 class CustomDataTooLarge(ValueError):
-    """The script is larger than Azure takes as custom data."""
+    """The script exceeds Azure's limit for custom data."""
 
     def __init__(self, size: int) -> None:
         super().__init__(
-            f"The VM's startup script would have {size} bytes; Azure takes {CUSTOM_DATA_LIMIT}."
+            f"The VM's startup script has {size} bytes; Azure's limit is {CUSTOM_DATA_LIMIT}."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Startup:
-    """What one VM has to know. `uri` is left out of `repr`: it holds the database's password."""
+    """The values of one VM's script. `repr` omits `uri`, which contains the database password."""
 
     experiment_id: int
     runner_id: int
     uri: str = field(repr=False)
-    """The Powerlift database, as SQLAlchemy or libpq write it."""
+    """The Powerlift database, as a SQLAlchemy or libpq URI."""
     timeout: float | None
-    """Seconds that a trial may take; None for no limit."""
+    """Seconds per trial; None for no limit."""
     delete_on_complete: bool
     subscription_id: str
     resource_group: str
     vm_name: str
     resource_manager_endpoint: str
-    """Where the VM asks for its own deletion: https://management.azure.com, or another cloud's."""
+    """The ARM endpoint for the VM's own deletion: https://management.azure.com, or another cloud's."""
 
 
 def template() -> str:
-    """The script without a VM's values: its fragments in the order of their names."""
+    """The script without a VM's values: the fragments in order of their names."""
     return "".join(part.read_text() for part in sorted(_FRAGMENTS.glob("*.sh")))
 
 
 def render(startup: Startup) -> str:
-    """The whole script, for bash.
-
-    Raises ValueError for a URI that is no PostgreSQL URI; the message does not quote it.
-    """
+    """The complete bash script. Raises ValueError, without quoting it, for an invalid PostgreSQL URI."""
     before, mark, after = template().partition(_MARK)
-    assert mark, f"{_FRAGMENTS.name}/ has lost the line where values go"
+    assert mark, f"{_FRAGMENTS.name}/ lacks the marker line for values"
     return (
         before + "".join(f"readonly {name}={value}\n" for name, value in _values(startup)) + after
     )
@@ -91,7 +86,7 @@ def custom_data(script: str) -> str:
 
 
 def _values(startup: Startup) -> Iterable[tuple[str, str]]:
-    """Names and values as bash words. What is secret, or has lines, is base64 of a file's content."""
+    """Names and values as bash words. Secrets and file contents are base64."""
     timeout = NO_TIMEOUT if startup.timeout is None else startup.timeout
     yield "EXPERIMENT_ID", str(int(startup.experiment_id))
     yield "RUNNER_ID", str(int(startup.runner_id))
@@ -104,7 +99,7 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(startup.uri))
     yield "PG_SERVICE_BASE64", _base64(_service_file(startup.uri))
     yield "PG_PASSWORD_BASE64", _base64(_password_file(startup.uri))
-    yield "GUEST", shlex.quote(_GUEST.read_text(encoding="utf-8"))
+    yield "AGENT", shlex.quote(_AGENT.read_text(encoding="utf-8"))
 
 
 def _base64(text: str) -> str:
@@ -112,26 +107,26 @@ def _base64(text: str) -> str:
 
 
 def _sqlalchemy_uri(uri: str) -> str:
-    """The URI as SQLAlchemy takes it, with a driver that the VM has."""
+    """The URI for SQLAlchemy, with a driver that the VM installs."""
     scheme, _, rest = uri.strip().partition("://")
     given = _libpq_options(uri)
-    more = urlencode({name: value for name, value in STEADY.items() if name not in given})
+    more = urlencode({name: value for name, value in KEEPALIVE.items() if name not in given})
     joint = "&" if "?" in rest else "?"
     return f"{scheme if scheme in _DRIVERS else 'postgresql'}://{rest}{joint}{more}".rstrip("?&")
 
 
 def _service_file(uri: str) -> str:
-    """All of the URI but its password as a libpq connection service, which psql reads from a file.
+    """The URI without its password as a libpq service file.
 
-    psql takes a URI only as an argument, where every user of the machine can read it.
+    psql accepts a URI only as an argument, which every user of the VM can read.
     """
-    options = {**STEADY, **_libpq_options(uri)}
+    options = {**KEEPALIVE, **_libpq_options(uri)}
     options.pop("password", None)
     return "[powerlift]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
 
 
 def _password_file(uri: str) -> str:
-    """The URI's password as a libpq password file, for whatever host; empty when it has none."""
+    """The URI's password as a libpq password file; empty without a password."""
     password = _libpq_options(uri).get("password")
     if password is None:
         return ""
@@ -140,14 +135,14 @@ def _password_file(uri: str) -> str:
 
 
 def _libpq_options(uri: str) -> dict[str, str]:
-    """The URI taken apart into libpq's keywords, percent-decoded; its query counts last."""
+    """The URI as percent-decoded libpq keywords; its query overrides the rest."""
     try:
         parts = urlsplit(uri.strip())
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("The database's URI cannot be read: is its password encoded?") from None
+        raise ValueError("The database URI is invalid. Percent-encode its password.") from None
     if parts.scheme.partition("+")[0] not in ("postgresql", "postgres"):
-        raise ValueError("The database's URI must start with postgresql://.")
+        raise ValueError("The database URI must start with postgresql://.")
     named = {
         "host": host,
         "port": str(port) if port else None,
@@ -158,5 +153,5 @@ def _libpq_options(uri: str) -> dict[str, str]:
     options = {key: unquote(value) for key, value in named.items() if value}
     options.update(parse_qsl(parts.query))
     if any(character in value for value in options.values() for character in "\r\n\0"):
-        raise ValueError("The database's URI holds a line break, which no PostgreSQL client takes.")
+        raise ValueError("The database URI contains a line break.")
     return options

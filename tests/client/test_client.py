@@ -91,7 +91,7 @@ def test_a_refusal_has_its_class_and_is_not_tried_again(
 
 def test_a_refused_request_tells_every_fault(make: Make) -> None:
     faults = [{"pointer": "/uri", "detail": "This is no URI."}, {"pointer": "", "detail": "No."}]
-    app = Script(problem(400, "The request cannot be a fleet", "…", *faults))
+    app = Script(problem(400, "Invalid fleet request", "…", *faults))
     with pytest.raises(fleets.RequestRefused, match=r"/uri: This is no URI\.") as caught:
         make(app).ask("submit", {})
     assert caught.value.faults == faults
@@ -104,7 +104,7 @@ def test_a_key_that_is_refused_without_a_word_is_told_of_in_ours(make: Make) -> 
 
 
 def test_an_app_that_says_what_it_lacks_is_not_asked_again(make: Make) -> None:
-    app = Script(problem(503, "The app is not set up", "FLEET_SEALING_KEY is missing."))
+    app = Script(problem(503, "Invalid app settings", "FLEET_SEALING_KEY is missing."))
     with pytest.raises(fleets.AppUnavailable, match="FLEET_SEALING_KEY is missing"):
         make(app).ask("fleets")
     assert len(app.requests) == 1
@@ -231,11 +231,11 @@ def test_that_patience_begins_with_the_first_answer(make: Make) -> None:
 
 def test_a_watch_of_a_fleet_that_is_not_there_ends(make: Make) -> None:
     with pytest.raises(fleets.NotFound):
-        make(Script(problem(404, "No such fleet", "…"))).watch("fleet-7", interval=0)
+        make(Script(problem(404, "Fleet not found", "…"))).watch("fleet-7", interval=0)
 
 
 def test_a_fleet_asked_for_by_queue_may_appear_late(make: Make) -> None:
-    app = Script(problem(404, "No such fleet", "…"), ok(**status("done")))
+    app = Script(problem(404, "Fleet not found", "…"), ok(**status("done")))
     assert len(make(app).watch("fleet-7", interval=0, appears_within=30)) == 1
 
 

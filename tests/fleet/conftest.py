@@ -247,7 +247,7 @@ class Machine:
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": self.azure.url,
             "PYTHONPATH": sysconfig.get_path("purelib"),  # what the `uv` here does not install
             "OPENBLAS_NUM_THREADS": "1",
-            "POWERLIFT_TURN_PAUSE": "0",
+            "POWERLIFT_RUN_BACKOFF": "0",
         }
 
     def run(self, startup: Startup, timeout: float = PATIENCE) -> int:

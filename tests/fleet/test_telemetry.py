@@ -85,7 +85,7 @@ def test_without_the_table_a_vm_is_told_of_once_all_the_same(kept: Kept, noted: 
     for name in ("role_assigned_at", "running_at", "deleted_at"):
         lived[name] = "2026-01-01T00:01:00Z"
     record = records.stored(lived)
-    telemetry.machine_changed(order(), record, vm_records.as_noted(record, noted))
+    telemetry.machine_changed(order(), record, vm_records.record_as_of(record, noted))
     marks = {"": 0, "creating": 1, "creating role_assigned": 2, "running role_assigned": 3}
     every = ["vm.accepted", "vm.role_assigned", "vm.running", "vm.deleted"]
     assert [vars(one)["event"] for one in kept.records] == every[marks[noted] :]
@@ -95,7 +95,7 @@ def test_a_vm_that_stands_as_it_was_noted_is_not_told_of(kept: Kept):
     deleted = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "deleted"}
     deleted |= {"role_assigned_at": "2026-01-01T00:01:00Z", "deleted_at": "2026-01-01T00:02:00Z"}
     record = records.stored(deleted)
-    telemetry.machine_changed(order(), record, vm_records.as_noted(record, standing(deleted)))
+    telemetry.machine_changed(order(), record, vm_records.record_as_of(record, standing(deleted)))
     assert kept.records == []
 
 

@@ -255,7 +255,7 @@ CASES: tuple[Case, ...] = (
     replaced(
         "vm.put",
         said("InvalidResourceReference", f"Resource {_NIC} referenced by v was not found.", 400),
-        "NicGone",
+        "NicDeleted",
     ),
     replaced("vm.boot", "OSProvisioningTimedOut"),
     replaced("vm.boot", "InternalExecutionError"),

@@ -148,7 +148,7 @@ def test_every_check_has_its_line(planner: Planner):
             "custom_data",
             "runner_ids",
             "schema",
-            "rights",
+            "permissions",
             "role_assignments",
             "sizes",
             "burstable",
@@ -338,14 +338,14 @@ def test_role_assignments(planner: Planner, vms: int, resources: int, least: int
 
 def test_rights_that_cannot_be_read_are_unknown(planner: Planner):
     dark = f"{planner.azure.group}/providers/{STORAGE}/dark"
-    assert planner.statuses("rights", resource_uris=[dark]) == ["unknown"]
+    assert planner.statuses("permissions", resource_uris=[dark]) == ["unknown"]
 
 
 def test_an_app_without_the_right_to_assign_roles_is_told_where(limited: Planner):
     storage = f"{limited.azure.group}/providers/{STORAGE}/one"
     checks = limited.plan(resource_uris=[storage])["checks"]
     assert [check["detail"] for check in checks if check["status"] == "fault"] == [
-        f"Not allowed at {scope}: Microsoft.Authorization/roleAssignments/{{write,delete}}"
+        f"Missing permissions at {scope}: Microsoft.Authorization/roleAssignments/{{write,delete}}"
         for scope in (limited.azure.group, storage)
     ]
 

@@ -142,7 +142,7 @@ def test_a_database_that_is_down_is_said_and_the_rest_is_told(told: Told, stack:
     fleet_id = api.start(experiment_id=1, n_instances=1, batch_id=BATCH + 1, uri=uri)
     api.wait(fleet_id)
     body = progress(stack, fleet_id)
-    assert ("does not answer" in body["problem"], body["trials"], body["vm_hours"]["so_far"]) == (
+    assert ("is unreachable" in body["problem"], body["trials"], body["vm_hours"]["so_far"]) == (
         True,
         None,
         0,

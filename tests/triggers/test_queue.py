@@ -85,7 +85,9 @@ def test_a_message_that_is_not_utf_8_is_refused_with_its_reason(stack: Stack):
     number = send(stack, '{"mark": "with-reason\udcff"}')
     poisoned(stack, "with-reason")
     log = (stack.logs / "host.log").read_text()
-    assert f"Message {number} is refused and goes to {POISON}: : The body is not in UTF-8." in log
+    assert (
+        f"Message {number} is refused and goes to {POISON}: : The body is not valid UTF-8." in log
+    )
 
 
 def test_a_message_in_plain_text_is_a_fleet(api: Api, stack: Stack):

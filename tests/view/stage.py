@@ -61,7 +61,7 @@ class Stage:
             return _json(200, {"fleets": [one.status() for one in self.fleets.values()]})
         if scene is None:
             return _json(
-                404, {"title": "No such fleet", "detail": f"There is no fleet {parts[0]}."}
+                404, {"title": "Fleet not found", "detail": f"There is no fleet {parts[0]}."}
             )
         if method == "DELETE":
             self.cancelled.append(scene.id)

@@ -1,15 +1,15 @@
 #!/bin/bash
-# Runs trials of one Powerlift experiment on this VM until there are none left, then deletes the VM.
+# Runs trials of one Powerlift experiment until none are left, then deletes this VM.
 #
-# cloud-init runs it once, as root, on Ubuntu. fleet/vm/render.py puts the values of the VM in at the
-# marked line. However it ends, it passes through `finish`, which writes the reason to the console
-# log and deletes the VM (unless DELETE_ON_COMPLETE is false). `main`, at the end, is the summary.
+# cloud-init runs it once, as root, on Ubuntu. fleet/vm/render.py inserts the VM's values at the marked
+# line. Every exit goes through `finish`, which logs the reason and deletes the VM (unless
+# DELETE_ON_COMPLETE is false). Start reading at `main`, at the end.
 
-# shellcheck disable=SC2329  # `retry`, `attend` and `trap` call functions by their names
+# shellcheck disable=SC2329  # `retry`, `run_group` and `trap` call functions by name
 set -u -o pipefail
-exec </dev/null 3>&1 # no child can eat what a loop reads; 3 is the console, wherever 1 goes
-trap : PIPE          # cloud-init's console is a pipe: a reader that dies must not be this script's end
-export DEBIAN_FRONTEND=noninteractive HOME=${HOME:-/root} # cloud-init may set no HOME
+exec </dev/null 3>&1 # children must not read a loop's input; 3 stays the console
+trap : PIPE          # cloud-init's console is a pipe whose reader may exit first
+export DEBIAN_FRONTEND=noninteractive HOME=${HOME:-/root} # cloud-init may not set HOME
 
 # VALUES OF THIS VM
 
@@ -17,42 +17,42 @@ readonly HOME_DIR=${POWERLIFT_HOME:-$HOME/powerlift}
 readonly PYTHON=$HOME_DIR/venv/bin/python
 readonly NOTICE=$HOME_DIR/notice
 
-# Seconds that a kind of trouble is waited out. A VM that waits costs money, so these are minutes; a
-# role assignment may take ten of them to act, and until then Azure refuses the deletion.
-readonly DATABASE_PATIENCE=${POWERLIFT_DATABASE_PATIENCE:-600}
-readonly INSTALL_PATIENCE=${POWERLIFT_INSTALL_PATIENCE:-300}
-readonly DELETE_PATIENCE=${POWERLIFT_DELETE_PATIENCE:-900}
-readonly BEAT_PAUSE=${POWERLIFT_BEAT_PAUSE:-60} # between two signs of life; the fleet waits for 20
-readonly FRUITLESS_TURNS=5 # in a row: as many are bad luck, more is a broken experiment
-readonly LOG_BYTES=32768   # of the console log outlive the VM
-readonly TURN_PAUSE=${POWERLIFT_TURN_PAUSE:-2} # seconds after the first; grows with their square
+# Retry timeouts in seconds. Minutes, because a waiting VM costs money; but a role assignment takes up to
+# ten minutes to take effect, and Azure rejects the deletion until then.
+readonly DATABASE_TIMEOUT=${POWERLIFT_DATABASE_TIMEOUT:-600}
+readonly INSTALL_TIMEOUT=${POWERLIFT_INSTALL_TIMEOUT:-300}
+readonly DELETE_TIMEOUT=${POWERLIFT_DELETE_TIMEOUT:-900}
+readonly HEARTBEAT_INTERVAL=${POWERLIFT_HEARTBEAT_INTERVAL:-60} # the fleet's timeout is 20 minutes
+readonly MAX_FAILED_RUNS=5 # in a row; more means that the experiment is broken
+readonly LOG_BYTES=32768   # of the console log are stored in the database
+readonly RUN_BACKOFF=${POWERLIFT_RUN_BACKOFF:-2} # seconds after one failed run; grows quadratically
 
-reason="startup.sh itself failed"
-child=         # the process group that `attend` waits for
-turn=          # the last one, perhaps with processes that have outlived the command
-watcher=       # the process group that looks out for Azure's notice
-beater=        # the process group that tells the fleet that this VM lives
+reason="internal error in the startup script"
+child=         # the process group that `run_group` waits for
+last_child=    # the previous one, which may still have processes
+event_waiter=  # the process group that waits for scheduled events
+heartbeat=     # the process group that sends heartbeats
 az_fetch=      # the process group that installs the Azure CLI
-recorded=false # whether the database has a row for this runner
+registered=false # whether the database has a row for this VM
 installer=()   # uv or pip, up to the packages
-answer_in=60   # seconds that the database has for one answer
+query_timeout=60 # seconds
 
 say() { printf 'powerlift %(%F %T)T: %s\n' -1 "$*"; }
 
-# fail REASON [STATUS]: ends the script; 143 where it was not its own doing. Not for subshells: there
-# `exit` ends only them.
+# fail REASON [STATUS]: exits the script; 143 if it was stopped externally. Not for subshells, where
+# `exit` ends only the subshell.
 fail() {
     reason=$1
     exit "${2:-1}"
 }
 
-# Runs a command in a process group of its own. Unlike for a command in the foreground, bash acts on
-# a signal at once, and `finish` can stop the command with all it started.
-attend() {
+# Runs a command in its own process group, so that bash handles signals immediately and `finish` can stop
+# the command with all its children.
+run_group() {
     local status
     set -m
     "$@" &
-    child=$! turn=$!
+    child=$! last_child=$!
     set +m
     wait "$child"
     status=$?
@@ -64,11 +64,11 @@ attend() {
     return "$status"
 }
 
-# What Azure is asked, it is asked in Python: a token then stays inside one process. cloud-init needs
-# Python, so it is there. -I: nothing of it comes from the directory that trials write to.
-guest() { python3 -I - "$@" <<<"$GUEST"; }
+# In Python, so that tokens stay inside one process; cloud-init requires Python, so it is installed.
+# -I prevents imports from the directory that trials write to.
+agent() { python3 -I - "$@" <<<"$AGENT"; }
 
-# retry SECONDS COMMAND...: until it succeeds, or SECONDS have passed. Pauses double up to 30 s.
+# retry SECONDS COMMAND...: with exponential backoff up to 30 s, until SECONDS have passed.
 retry() {
     local end=$((SECONDS + $1)) pause=1
     shift
@@ -77,13 +77,13 @@ retry() {
             say "$1 failed; giving up"
             return 1
         fi
-        say "$1 failed; again in $pause s"
-        attend sleep "$pause"
+        say "$1 failed; retrying in $pause s"
+        run_group sleep "$pause"
         pause=$((pause < 16 ? pause * 2 : 30))
     done
 }
 
-# stop_group GROUP: asks a process group to end, and ends it after 10 s; at a notice, after 5.
+# stop_group GROUP: sends SIGTERM, then SIGKILL after 10 s, or 5 s before an eviction.
 stop_group() {
     [[ -n $1 ]] && kill -TERM -- "-$1" 2>/dev/null || return 0
     local tries=100

@@ -1,16 +1,16 @@
-# --- Azure's notice --------------------------------------------------------------------------------
+# --- eviction notice --------------------------------------------------------------------------------
 
-# Azure announces an eviction of a Spot VM 30 s ahead, and other ends earlier; any VM may get one.
-watch_for_notice() {
+# Azure announces Spot evictions 30 s ahead, and other events earlier.
+wait_for_notice() {
     set -m
-    { guest watch "$VM_NAME" >"$NOTICE" && kill -USR1 "$$"; } &
-    watcher=$!
+    { agent wait_for_event "$VM_NAME" >"$NOTICE" && kill -USR1 "$$"; } &
+    event_waiter=$!
     set +m
 }
 
 approve_event() {
     local event
     read -r event _ <"$NOTICE"
-    attend guest approve "$event" || say "the event could not be approved; Azure waits for its time"
+    run_group agent approve_event "$event" || say "failed to approve the event; Azure proceeds at its scheduled time"
 }
 

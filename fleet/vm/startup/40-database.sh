@@ -1,17 +1,16 @@
 # --- the database ----------------------------------------------------------------------------------
 
-# ask SQL COMMAND...: what psql answers, run by COMMAND. It finds the server and the password in files:
-# its arguments can be read by every user of the VM, its environment by every program of ours.
-ask() {
+# psql_with SQL COMMAND...: runs psql through COMMAND. Server and password come from files, because other
+# users can read arguments and child processes the environment.
+psql_with() {
     PGSERVICEFILE=$HOME_DIR/pg_service.conf PGPASSFILE=$HOME_DIR/pgpass \
         "${@:2}" psql -XqtAw -v ON_ERROR_STOP=1 "service=powerlift" -c "$1"
 }
 
-# query FILE SQL [SECONDS]: writes the answer's rows to FILE.
-query() { ask "$2" attend timeout -k 5 "${3:-$answer_in}" >"$1"; }
+# query FILE SQL [TIMEOUT]: writes the rows to FILE.
+query() { psql_with "$2" run_group timeout -k 5 "${3:-$query_timeout}" >"$1"; }
 
-# column NAME FILE: writes a text of the experiment to FILE, byte for byte (base64 on the way, since
-# psql ends every value with a line break of its own).
+# column NAME FILE: writes a column of the experiment to FILE. Base64, because psql appends a newline.
 column() {
     query answer "SELECT encode(convert_to($1, 'UTF8'), 'base64') FROM experiment
                   WHERE id = $EXPERIMENT_ID" &&
@@ -26,7 +25,7 @@ read_experiment() {
                            FROM wheel WHERE experiment_id = $EXPERIMENT_ID ORDER BY name"
 }
 
-# Wheels arrive one by one, each under the last part of its name: a name is data, not a path.
+# Only the last component of a wheel's name is used, because the name is untrusted.
 read_wheels() {
     local code name
     local -a codes
@@ -39,6 +38,6 @@ read_wheels() {
     done
 }
 
-# sql_text TEXT: an SQL expression for the text, whatever it holds.
+# sql_text TEXT: an injection-safe SQL expression for the text.
 sql_text() { printf "convert_from(decode('%s', 'base64'), 'UTF8')" "$(printf %s "$1" | base64 -w0)"; }
 

@@ -1,21 +1,21 @@
 record_end() {
-    [[ $recorded == true ]] || return 0
+    [[ $registered == true ]] || return 0
     query answer "UPDATE powerlift_fleet_runner SET ended_at = coalesce(ended_at, now()),
                     exit_code = $1, outcome = coalesce(outcome, $(sql_text "$reason"))
                   WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" ||
-        say "how this VM ended could not be recorded"
-    keep_log 2>/dev/null || say "the end of this log could not be kept"
+        say "failed to record the outcome"
+    store_log 2>/dev/null || say "failed to store this log"
 }
 
-keep_log() {
+store_log() {
     local log
     log=$(console_tail) && query answer "
         UPDATE powerlift_fleet_runner SET log = convert_from(decode('$log', 'base64'), 'UTF8')
-        WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" $((answer_in < 10 ? answer_in : 10))
+        WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" $((query_timeout < 10 ? query_timeout : 10))
 }
 
-# The last 32 KB of the console log, in base64, as text that a database takes. cloud-init's output goes
-# through a pipe, and from there into a file of its own.
+# The end of the console log, in base64, without NULs, which PostgreSQL rejects. If the console is a pipe,
+# cloud-init writes the log file.
 console_tail() {
     local file=/proc/$$/fd/3
     [[ -f $file ]] || file=/var/log/cloud-init-output.log

@@ -1,6 +1,6 @@
-# --- the trials ------------------------------------------------------------------------------------
+# --- trials ----------------------------------------------------------------------------------------
 
-# The experiment's script, in the way that Powerlift runs it. No other program is told the URI.
+# Runs the experiment's script like Powerlift. Only this process gets the URI.
 run_script() {
     DB_URL=$(<db_url)
     export EXPERIMENT_ID RUNNER_ID TIMEOUT DB_URL
@@ -8,55 +8,55 @@ run_script() {
     exec "$PYTHON" startup.py
 }
 
-# Exit codes, as in Powerlift: 0 no more work, 1 more work, others a failure. Python itself ends with
-# 1 as well when the script is broken, so a turn counts only when its trial has ended.
+# Exit codes as in Powerlift: 0 no more work, 1 more work, others failure. Python also exits with 1 for a
+# broken script, so a run succeeds only if its trial has ended.
 run_trials() {
-    local status fruitless=0
-    while ((fruitless < FRUITLESS_TURNS)); do
-        attend sleep $((fruitless * fruitless * TURN_PAUSE))
-        retry "$DATABASE_PATIENCE" claim_trial || fail "the database cannot be reached any more"
-        take_turn
+    local status failed_runs=0
+    while ((failed_runs < MAX_FAILED_RUNS)); do
+        run_group sleep $((failed_runs * failed_runs * RUN_BACKOFF))
+        retry "$DATABASE_TIMEOUT" claim_trial || fail "lost the connection to the database"
+        run_once
         status=$?
-        say "the experiment's script $(death "$status")"
+        say "the experiment's script $(describe_exit "$status")"
         ((status != 0)) || return 0
-        ((status != 143)) || attend sleep 2 # at a shutdown we too get SIGTERM, perhaps last
-        retry "$DATABASE_PATIENCE" settle "$status" ||
-            fail "the database cannot be reached any more"
-        fruitless=$(($(<fruit) == 1 ? 0 : fruitless + 1))
+        ((status != 143)) || run_group sleep 2 # during a shutdown this script gets SIGTERM too, possibly later
+        retry "$DATABASE_TIMEOUT" settle "$status" ||
+            fail "lost the connection to the database"
+        failed_runs=$(($(<progress) == 1 ? 0 : failed_runs + 1))
     done
-    fail "the experiment's script ended $fruitless times in a row without ending a trial"
+    fail "the experiment's script exited $failed_runs times in a row without finishing a trial"
 }
 
-# The script, and the end of whatever it has left running: that would be in the next trial's way.
-take_turn() {
+# Kills processes that the script leaves running, which would disturb the next trial.
+run_once() {
     local status
-    attend run_script
+    run_group run_script
     status=$?
-    kill -KILL -- "-$turn" 2>/dev/null
+    kill -KILL -- "-$last_child" 2>/dev/null
     return "$status"
 }
 
-# settle STATUS: ends what the turn left open, and writes 1 to the file `fruit` if it was of use. Out of
-# memory (137) and a segmentation fault (139) are a trial's own doing: they cost that trial alone.
+# settle STATUS: marks an open trial as failed, and writes 1 to the file `progress` if the run succeeded.
+# Running out of memory (137) and segmentation faults (139) count as the trial's own failure.
 settle() {
-    look_at_claim && cp ended fruit || return 1
+    check_claim && cp ended progress || return 1
     (($1 != 1)) || return 0
     mark_trial "$1" || return 1
-    (($1 != 137 && $1 != 139)) || [[ ! -s marked ]] || echo 1 >fruit
+    (($1 != 137 && $1 != 139)) || [[ ! -s marked ]] || echo 1 >progress
 }
 
-# systemd stops a whole service when the kernel kills one process of it for want of memory (its
-# OOMPolicy). Outside of cloud-init's, a trial that takes too much is not the end of the VM.
+# systemd stops a service when the kernel OOM-kills one of its processes (OOMPolicy). Leaving cloud-init's
+# control group limits the damage to the trial.
 leave_service() {
     local group=/sys/fs/cgroup/powerlift
     [[ -n ${INVOCATION_ID:-} && -e /sys/fs/cgroup/cgroup.procs ]] || return 0 # no systemd, or not v2
     if ! { mkdir -p "$group" && echo "$$" >"$group/cgroup.procs"; }; then
-        say "this script stays in cloud-init's control group"
+        say "failed to leave cloud-init's control group"
     fi
 }
 
-# The working directory: root's alone, since it holds the database's password. In a subshell, as what
-# packages install later is for everyone.
+# The working directory is readable by root only, because it contains the database password. Runs in a
+# subshell, so that the umask does not affect installed packages.
 make_home() {
     umask 077
     mkdir -p "$HOME_DIR/wheels" && chmod 700 "$HOME_DIR" && cd "$HOME_DIR" &&
@@ -68,31 +68,31 @@ make_home() {
 main() {
     say "experiment $EXPERIMENT_ID, runner $RUNNER_ID, VM $VM_NAME"
     if ! (make_home) || ! cd "$HOME_DIR"; then
-        fail "$HOME_DIR cannot be written to"
+        fail "$HOME_DIR is not writable"
     fi
     leave_service
-    watch_for_notice
-    retry "$INSTALL_PATIENCE" install_system || fail "apt-get could not install what Powerlift needs"
-    retry "$DATABASE_PATIENCE" read_experiment || fail "the experiment cannot be read from the database"
-    record_start
-    (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID is not in the database"
+    wait_for_notice
+    retry "$INSTALL_TIMEOUT" install_system || fail "apt-get failed to install Powerlift's system packages"
+    retry "$DATABASE_TIMEOUT" read_experiment || fail "failed to read the experiment from the database"
+    register_vm
+    (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID does not exist in the database"
     grep -q '[^[:space:]]' startup.py || fail "the script of experiment $EXPERIMENT_ID is empty"
-    retry "$DATABASE_PATIENCE" read_wheels || fail "the experiment's wheels cannot be read"
+    retry "$DATABASE_TIMEOUT" read_wheels || fail "failed to read the experiment's wheels"
 
-    keep_alive
+    start_heartbeat
     install_shell
-    begin_fetch_az
-    split_words pip_install || fail "pip_install cannot be split into words: a quote is not closed"
-    retry "$INSTALL_PATIENCE" make_venv || fail "python3 could not make a virtual environment"
-    retry "$INSTALL_PATIENCE" install_packages || fail "the experiment's packages cannot be installed"
+    start_fetch_az
+    split_words pip_install || fail "invalid pip_install: unclosed quote"
+    retry "$INSTALL_TIMEOUT" make_venv || fail "python3 failed to create a virtual environment"
+    retry "$INSTALL_TIMEOUT" install_packages || fail "failed to install the experiment's packages"
 
     run_trials
     reason="no more work"
 }
 
 trap finish EXIT
-trap 'fail "told to stop by a signal" 143' TERM INT HUP
-trap 'fail "Azure has announced that it takes this VM" 143' USR1
-trap 'fail "the fleet has given this VM up" 143' USR2
+trap 'fail "stopped by a signal" 143' TERM INT HUP
+trap 'fail "Azure announced that it will stop this VM" 143' USR1
+trap 'fail "the fleet abandoned this VM" 143' USR2
 main
 exit 0

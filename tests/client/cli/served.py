@@ -175,7 +175,7 @@ def machines(text: str = "") -> dict[str, Any]:
 def plan(text: str = "") -> dict[str, Any]:
     checks = [
         {"name": f"{name}{text}", "status": state, "detail": f"Seen.{text}", "advice": f"Do.{text}"}
-        for name, state in (("sizes", "ok"), ("rights", "unknown"), ("quota", "warning"))
+        for name, state in (("sizes", "ok"), ("permissions", "unknown"), ("quota", "warning"))
     ]
     trials = {"total": 20, "ready": 20, "running": 0, "complete": 0, "error": 0}
     placements = [f"eastus/1 Standard_D2s_v5{text}", f"westus Standard_D2s_v5{text}"]

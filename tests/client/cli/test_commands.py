@@ -70,7 +70,7 @@ def test_a_script_gets_the_problem_as_the_api_has_it(fleet_command: Command):
 
 def test_a_batch_that_is_taken_is_refused(fleet_command: Command, standing: str):
     done = fleet_command("submit", "--experiment", 1, "--vms", 9, "--batch-id", STANDS)
-    assert (done.exit_code, "batch id is taken" in done.stderr) == (3, True)
+    assert (done.exit_code, "Batch ID already used" in done.stderr) == (3, True)
 
 
 def test_a_request_comes_from_standard_input_and_no_secret_of_it_is_shown(fleet_command: Command):

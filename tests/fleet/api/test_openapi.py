@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from fleet.api import examples, openapi
-from fleet.api.request import RequestRefused, parse
+from fleet.api.request import InvalidRequest, parse
 from fleet.api.routes import ROUTES
 from tests.registered import http_functions
 
@@ -64,9 +64,9 @@ def test_secrets_are_passwords_that_are_written_only():
     assert kinds == [("password", True)] * 2
 
 
-@pytest.mark.parametrize("name", [name for name in examples.ANSWERS if name in SCHEMAS])
+@pytest.mark.parametrize("name", [name for name in examples.RESPONSES if name in SCHEMAS])
 def test_the_example_of_an_answer_is_of_its_type(name: str):
-    assert [error.message for error in validator(name).iter_errors(examples.ANSWERS[name])] == []
+    assert [error.message for error in validator(name).iter_errors(examples.RESPONSES[name])] == []
 
 
 def test_the_version_is_the_projects():
@@ -143,7 +143,7 @@ def test_the_schema_takes_what_the_app_takes_and_refuses_what_it_refuses(asked: 
     try:
         parse(asked)
         taken = True
-    except RequestRefused:
+    except InvalidRequest:
         taken = False
     assert validator("FleetRequest").is_valid(asked) == taken
 

@@ -8,21 +8,23 @@ from typing import Any
 
 import pytest
 
-from fleet.api.progress import machines, per_hour, price_of, progress, vm_hours
+from fleet.api.progress import machines, price_of, progress, trials_per_hour, vm_hours
 from fleet.model.records import stored as record
-from fleet.store.trial_history import Course
-from fleet.store.vm_records import Known, Runner
+from fleet.store.trial_history import TrialHistory
+from fleet.store.vm_records import StoredVms, VmReport
 from tests.fleets import NOW, SIZE, later, machine, order, placement
 
 PRICES = {"standard_d2s_v5": 0.1, "standard_d2s_v5 spot": 0.02, "westus2/standard_d2s_v5": 0.2}
 ZULU = "2026-01-01T00:00:00.000Z"
 
 
-def course(complete: list[int], error: list[int] | None = None, step: float = 60.0) -> Course:
+def history(
+    complete: list[int], error: list[int] | None = None, step: float = 60.0
+) -> TrialHistory:
     """By step, added up; the first is what came before. 10 trials are open."""
     error = error or [0] * len(complete)
     trials = {"total": 0, "ready": 6, "running": 4, "complete": 0, "error": 0}
-    return Course(NOW, "mine", trials, step, complete, error)  # type: ignore[arg-type]
+    return TrialHistory(NOW, "mine", trials, step, complete, error)  # type: ignore[arg-type]
 
 
 def shown(*changes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -30,36 +32,39 @@ def shown(*changes: dict[str, Any]) -> list[dict[str, Any]]:
     return machines(order(), every, None)
 
 
-def told(course: Course | None, ended: bool = False, **vm: Any) -> dict[str, Any]:
+def told(history: TrialHistory | None, ended: bool = False, **vm: Any) -> dict[str, Any]:
     """The progress of a fleet of one VM, an hour after it was accepted."""
     now = NOW + timedelta(hours=1)
-    return progress(order(), course, shown(vm), PRICES, as_of=now, ended=ended)
+    return progress(order(), history, shown(vm), PRICES, as_of=now, ended=ended)
 
 
 def test_what_the_database_has_is_newer_than_the_history():
     noted = record(machine(0, "running", running_at=ZULU))
-    (one,) = machines(order(), [machine(0)], Known({0: noted}, {}))
+    (one,) = machines(order(), [machine(0)], StoredVms({0: noted}, {}))
     assert (one["state"], one["running_at"]) == ("running", ZULU)
 
 
 def test_but_not_where_it_could_not_be_reached():
     noted = record(machine(0, "creating"))
-    (one,) = machines(order(), [machine(0, "deleted", deleted_at=ZULU)], Known({0: noted}, {}))
+    (one,) = machines(order(), [machine(0, "deleted", deleted_at=ZULU)], StoredVms({0: noted}, {}))
     assert (one["state"], one["deleted_at"]) == ("deleted", ZULU)
 
 
 def test_a_failure_counts_more_than_having_run():
     noted = record(machine(0, "failed", ended_at=ZULU))
-    assert machines(order(), [machine(0, "running")], Known({0: noted}, {}))[0]["state"] == "failed"
+    assert (
+        machines(order(), [machine(0, "running")], StoredVms({0: noted}, {}))[0]["state"]
+        == "failed"
+    )
 
 
 def test_vms_that_only_the_database_knows_are_shown_in_their_order():
-    known = Known({2: record(machine(2)), 0: record(machine(0))}, {})
+    known = StoredVms({2: record(machine(2)), 0: record(machine(0))}, {})
     assert [one["ordinal"] for one in machines(order(), [machine(1)], known)] == [0, 1, 2]
 
 
 def test_a_vm_has_its_own_words_and_trials():
-    known = Known({}, {0: Runner(later(60), later(90), "no more work", 0, 5, 1)})
+    known = StoredVms({}, {0: VmReport(later(60), later(90), "no more work", 0, 5, 1)})
     (one,) = machines(order(), [machine(0)], known)
     assert (one["working_at"], one["ended_at"], one["outcome"], one["trials"]) == (
         "2026-01-01T00:01:00.000Z",
@@ -96,25 +101,25 @@ def test_no_identity_is_shown():
     ],
 )
 def test_a_rate_is_that_of_the_recent_past(complete: list[int], rate: float | None):
-    assert per_hour(course(complete)) == rate
+    assert trials_per_hour(history(complete)) == rate
 
 
 def test_failed_trials_are_done_too():
-    assert per_hour(course([0, 1, 2, 3], [0, 2, 4, 6])) == 180
+    assert trials_per_hour(history([0, 1, 2, 3], [0, 2, 4, 6])) == 180
 
 
 def test_of_a_trials_error_the_end_is_shown():
-    failed = replace(course([0, 3]), why=[("x" * 500 + "the end", 2)])
+    failed = replace(history([0, 3]), error_messages=[("x" * 500 + "the end", 2)])
     [error] = told(failed)["errors"]
     assert (len(error["message"]), error["message"][-7:], error["count"]) == (300, "the end", 2)
 
 
 def test_the_expected_end_is_when_the_open_trials_will_be_done():
-    assert told(course([0, 10, 20, 30]))["expected_end"] == "2026-01-01T01:01:00.000Z"
+    assert told(history([0, 10, 20, 30]))["expected_end"] == "2026-01-01T01:01:00.000Z"
 
 
 def test_a_fleet_that_has_ended_expects_nothing():
-    assert told(course([0, 10, 20, 30]), ended=True)["expected_end"] is None
+    assert told(history([0, 10, 20, 30]), ended=True)["expected_end"] is None
 
 
 def test_without_a_database_the_money_is_told():
@@ -138,13 +143,13 @@ def test_a_vm_costs_from_acceptance_to_its_end(vm: dict[str, Any], hours: float)
 
 def test_hours_are_told_by_place():
     spot = {"placement": placement(priority="Spot")}
-    assert [one["living"] for one in vm_hours(shown({}, {}, spot), NOW)] == [2, 1]
+    assert [one["alive"] for one in vm_hours(shown({}, {}, spot), NOW)] == [2, 1]
 
 
 def test_a_place_is_one_in_whatever_order_its_members_come():
     """PostgreSQL's jsonb keeps an order of its own."""
     other = {"placement": dict(reversed(placement().items()))}
-    assert [one["living"] for one in vm_hours(shown({}, other), NOW)] == [2]
+    assert [one["alive"] for one in vm_hours(shown({}, other), NOW)] == [2]
 
 
 @pytest.mark.parametrize(
@@ -162,11 +167,11 @@ def test_the_most_exact_price_counts(where: Any, price: float | None):
 
 
 def test_a_place_without_a_price_leaves_no_sum():
-    assert told(course([0, 3]), placement=placement(vm_size="Standard_F2s_v2"))["cost"] is None
+    assert told(history([0, 3]), placement=placement(vm_size="Standard_F2s_v2"))["cost"] is None
 
 
 def test_money_is_told_by_trial_and_to_the_end():
-    cost = told(course([0, 10, 20, 40], step=900.0))["cost"]
+    cost = told(history([0, 10, 20, 40], step=900.0))["cost"]
     # 40 trials in the hour; the last 900 s had 20, so 10 more take 450 s.
     assert cost == {
         "currency": "USD",

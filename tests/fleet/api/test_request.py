@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.api.request import BATCH_BITS, RequestRefused, chosen_batch, parse, scopes_of
+from fleet.api.request import BATCH_BITS, InvalidRequest, batch_id_of, parse, unique_scopes
 
 LEAST = {"experiment_id": 1, "n_instances": 2}
 PASSWORD = "s3cr3t-value"
 
 
 def faults_of(document: Any) -> dict[str, str]:
-    with pytest.raises(RequestRefused) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         parse(document)
     return {fault["pointer"]: fault["detail"] for fault in refused.value.faults}
 
@@ -116,24 +116,24 @@ def test_no_fault_repeats_a_value(document: dict[str, str]):
 
 def test_scopes_are_each_kept_once_whatever_their_case():
     uris = ["/subscriptions/a/resourceGroups/b", "/subscriptions/A/resourcegroups/B"]
-    assert scopes_of(parse({**LEAST, "resource_uris": uris})) == uris[:1]
+    assert unique_scopes(parse({**LEAST, "resource_uris": uris})) == uris[:1]
 
 
 def test_an_explicit_batch_wins_over_the_idempotency_key():
-    assert chosen_batch(parse({**LEAST, "batch_id": 7}), "key") == 7
+    assert batch_id_of(parse({**LEAST, "batch_id": 7}), "key") == 7
 
 
 def test_the_same_idempotency_key_is_the_same_batch():
-    assert chosen_batch(parse(LEAST), "key") == chosen_batch(parse(LEAST), "key")
+    assert batch_id_of(parse(LEAST), "key") == batch_id_of(parse(LEAST), "key")
 
 
 @given(st.text(min_size=1))
 def test_a_chosen_batch_survives_javascript(key: str):
-    assert 0 <= chosen_batch(parse(LEAST), key) < 2**BATCH_BITS
+    assert 0 <= batch_id_of(parse(LEAST), key) < 2**BATCH_BITS
 
 
 def test_without_a_key_every_batch_is_another():
-    assert chosen_batch(parse(LEAST), None) != chosen_batch(parse(LEAST), None)
+    assert batch_id_of(parse(LEAST), None) != batch_id_of(parse(LEAST), None)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_without_a_key_every_batch_is_another():
     ids=["of lines", "of many", "of a long one"],
 )
 def test_no_name_of_a_field_fills_or_forges_a_log(names: list[str]):
-    with pytest.raises(RequestRefused) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         parse({**LEAST, **dict.fromkeys(names, 1)})
     text = str(refused.value)
     assert (len(text) < 5_000, text.splitlines(), len(refused.value.faults)) == (

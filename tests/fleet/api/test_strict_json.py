@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.api.request import RequestRefused
+from fleet.api.request import InvalidRequest
 from fleet.api.strict_json import LIMIT, read
 
 
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "no JSON"),
-        (b"{", "no JSON"),
-        (b"n_instances=2", "no JSON"),
-        (b"\xff\xfe{\0}\0", "not in UTF-8"),
-        (b'{"timeout": NaN}', "NaN is no number"),
-        (b'{"timeout": -Infinity}', "-Infinity is no number"),
-        (b'{"n_instances": 1, "n_instances": 2}', "more than once: n_instances"),
-        (b'{"azure_json": {"a": 1, "a": 1}}', "more than once: a"),
-        (b'{"location": "\\ud800"}', "half a surrogate pair"),
-        (b'{"\\udc00": 1}', "half a surrogate pair"),
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"n_instances=2", "not valid JSON"),
+        (b"\xff\xfe{\0}\0", "not valid UTF-8"),
+        (b'{"timeout": NaN}', "NaN is not a valid JSON number"),
+        (b'{"timeout": -Infinity}', "-Infinity is not a valid JSON number"),
+        (b'{"n_instances": 1, "n_instances": 2}', "duplicate names: n_instances"),
+        (b'{"azure_json": {"a": 1, "a": 1}}', "duplicate names: a"),
+        (b'{"location": "\\ud800"}', "lone surrogate"),
+        (b'{"\\udc00": 1}', "lone surrogate"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 100_000, "nested too deeply"),
-        (b"9" * 10_000, "no JSON"),
+        (b"9" * 10_000, "not valid JSON"),
         (b'"' + b"a" * LIMIT + b'"', "larger than"),
     ],
 )
 def test_what_is_not_read_is_refused_with_the_reason(body: bytes, reason: str):
-    with pytest.raises(RequestRefused, match=reason):
+    with pytest.raises(InvalidRequest, match=reason):
         read(body)
 
 
 def test_a_refusal_repeats_nothing_of_the_body():
-    with pytest.raises(RequestRefused) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         read(b'{"uri": "postgresql://user:s3cr3t@host/db",}')
     assert "s3cr3t" not in str(refused.value)
 

@@ -13,8 +13,8 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
+from fleet.azure.error_classifier import describe, explain
 from fleet.azure.error_table import TABLE
-from fleet.azure.errors import describe, explain
 from fleet.model.failure import MESSAGE_LIMIT, Row
 from fleet.model.records import Failure
 from local.azure.weather.catalogue import CATALOGUE
@@ -232,12 +232,12 @@ def test_no_vm_that_failed_to_boot_is_waited_for(name: str):
 # The users' page
 
 DOES = {
-    "wait": "waits as long as Azure says, and asks again",
-    "retry": "asks again after 2, 4, 8, 16 seconds",
-    "succeed": "goes on: it was done before",
-    "replace": "asks for another VM; if that one meets the same, gives it up",
-    "fail_machine": "gives the VM up; after three, asks for no more VMs",
-    "fail_fleet": "asks for no more VMs",
+    "wait": "waits for Retry-After, then retries",
+    "retry": "retries after 2, 4, 8 and 16 seconds",
+    "succeed": "continues: the operation had already succeeded",
+    "replace": "creates a replacement; abandons it if it fails with the same code",
+    "fail_machine": "abandons the VM; after three, stops creating VMs",
+    "fail_fleet": "stops creating VMs",
 }
 MEMBERS = {"location": "region", "vm_size": "size", "vcpus": "as many vCPUs or more"}
 SPANS = {600.0: "10 minutes", 3600.0: "1 hour", 86400.0: "24 hours"}
@@ -257,15 +257,15 @@ def _does(row: Row) -> str:
     if row.action != "move":
         return DOES[row.action]
     if not row.scope:
-        return "asks for another VM"
+        return "creates a replacement"
     members = ", ".join(MEMBERS.get(one, one) for one in row.scope.split())
-    again = "; meanwhile one VM at a time, where no other place is open" if row.passing else ""
-    return f"looks elsewhere for {SPANS[row.cool_down]} (same {members}){again}"
+    again = "; if no other placement is open, tries one VM at a time there" if row.passing else ""
+    return f"cooldown of {SPANS[row.cool_down]} (same {members}){again}"
 
 
 def rows_of_the_page() -> list[list[str]]:
     """The cells of the page's first table."""
-    table = PAGE.read_text().partition("## Codes of our own")[0]
+    table = PAGE.read_text().partition("## Codes of the app")[0]
     lines = re.findall(r"^\| (.*) \|$", table, re.MULTILINE)
     return [[cell.strip() for cell in line.split("|")] for line in lines if "---" not in line][1:]
 

@@ -6,40 +6,42 @@ from collections import Counter
 
 import pytest
 
-from fleet.azure.owned_resources import KINDS, Kind, Leftover, fairly
+from fleet.azure.owned_resources import KINDS, Kind, ResourceRef, sample_evenly
 
 
-def some(kind: Kind, count: int) -> list[Leftover]:
+def some(kind: Kind, count: int) -> list[ResourceRef]:
     return [{"kind": kind, "name": f"{kind}-{at}"} for at in range(count)]
 
 
 def test_each_kind_gets_its_turns():
     found = [one for kind in KINDS for one in some(kind, 500)]
-    assert Counter(one["kind"] for one in fairly(found, 100)) == dict.fromkeys(KINDS, 25)
+    assert Counter(one["kind"] for one in sample_evenly(found, 100)) == dict.fromkeys(KINDS, 25)
 
 
 def test_what_one_kind_leaves_goes_to_the_others():
     found = [*some("assignment", 500), *some("nic", 3)]
-    assert Counter(one["kind"] for one in fairly(found, 100)) == {"assignment": 97, "nic": 3}
+    assert Counter(one["kind"] for one in sample_evenly(found, 100)) == {"assignment": 97, "nic": 3}
 
 
 def test_vms_come_first():
     found = [*some("nic", 5), *some("machine", 5)]
-    assert fairly(found, 1)[0]["kind"] == "machine"
+    assert sample_evenly(found, 1)[0]["kind"] == "machine"
 
 
 @pytest.mark.parametrize("count", [0, 7, 100])
 def test_all_are_taken_where_there_is_room(count: int):
     found = some("disk", count)
-    assert sorted(one["name"] for one in fairly(found, 100)) == sorted(o["name"] for o in found)
+    assert sorted(one["name"] for one in sample_evenly(found, 100)) == sorted(
+        o["name"] for o in found
+    )
 
 
 def test_what_is_locked_does_not_keep_the_rest_from_its_turn():
     found, free = some("machine", 1000), "machine-999"
-    drawn = [one["name"] for seed in range(60) for one in fairly(found, 100, seed)]
+    drawn = [one["name"] for seed in range(60) for one in sample_evenly(found, 100, seed)]
     assert free in drawn
 
 
 def test_each_look_draws_anew():
     found = some("machine", 1000)
-    assert fairly(found, 100) != fairly(found, 100)
+    assert sample_evenly(found, 100) != sample_evenly(found, 100)

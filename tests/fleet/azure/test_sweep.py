@@ -9,10 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.azure import bodies, role_assignments
+from fleet.azure import arm_bodies, role_assignments
 from fleet.azure.client import RoleAssignment
-from fleet.azure.owned_resources import KINDS, Kind, Leftover
-from fleet.azure.sweep import Fate, Origin, Standing, Survey, asked_about, decide, survey
+from fleet.azure.owned_resources import KINDS, Kind, ResourceRef
+from fleet.azure.sweep import (
+    BatchStatus,
+    Inventory,
+    OwnedResource,
+    Ownership,
+    batches_to_check,
+    decide,
+    take_inventory,
+)
 from fleet.model import names
 from tests.fleets import NOW, order, placement
 
@@ -32,14 +40,14 @@ def mine(**changes: Any) -> Any:
 def vm_of(order: Any, ordinal: int = 0, **tags: str) -> dict[str, Any]:
     """A VM in Azure's list, made of the very body that we send."""
     name = names.machine(order["batch_id"], ordinal)
-    body = bodies.machine(order, ordinal, placement(), "nic", "data")
+    body = arm_bodies.vm(order, ordinal, placement(), "nic", "data")
     body["tags"] |= tags
     body["properties"]["provisioningState"] = "Succeeded"
     return {**body, "name": name, "id": role_assignments.machine_id(order, name)}
 
 
 def nic_of(order: Any, ordinal: int = 0, vm: str | None = None) -> dict[str, Any]:
-    body = bodies.nic(order, ordinal, "eastus", "subnet")
+    body = arm_bodies.nic(order, ordinal, "eastus", "subnet")
     if vm:
         body["properties"]["virtualMachine"] = {"id": vm}
     return {**body, "name": names.nic(order["batch_id"], ordinal)}
@@ -55,15 +63,15 @@ def role_of(order: Any, scope: str = STORAGE, ordinal: int = 0) -> RoleAssignmen
     return RoleAssignment(scope, f"role-{ordinal}", role_assignments.description(order, name))
 
 
-def seen(*roles: RoleAssignment, vms: Any = (), nics: Any = (), disks: Any = ()) -> Survey:
+def seen(*roles: RoleAssignment, vms: Any = (), nics: Any = (), disks: Any = ()) -> Inventory:
     lists = cast(dict[Kind, Any], {"machine": list(vms), "nic": list(nics), "disk": list(disks)})
-    return survey(lists, roles, SCOPE)
+    return take_inventory(lists, roles, SCOPE)
 
 
-def chosen(found: Survey, fate: Fate | None = None, days: float = 0) -> list[str]:
+def chosen(found: Inventory, fate: BatchStatus | None = None, days: float = 0) -> list[str]:
     """The kinds of what is deleted when batch 7 has that fate; None: it could not be asked for."""
     fates = {} if fate is None else {7: fate}
-    return [one["kind"] for one in decide(found.standing, fates, OURS, NOW + timedelta(days=days))]
+    return [one["kind"] for one in decide(found.owned, fates, OURS, NOW + timedelta(days=days))]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +100,9 @@ def chosen(found: Survey, fate: Fate | None = None, days: float = 0) -> list[str
         (THEIRS, FUTURE, False, "ended", False),
     ],
 )
-def test_a_vm_goes_when(owner: str, deadline: str, keep: bool, fate: Fate | None, goes: bool):
+def test_a_vm_goes_when(
+    owner: str, deadline: str, keep: bool, fate: BatchStatus | None, goes: bool
+):
     vm = vm_of(mine(owner=owner, deadline=deadline, delete_on_complete=not keep))
     assert chosen(seen(vms=[vm]), fate) == (["machine"] if goes else [])
 
@@ -125,7 +135,7 @@ def test_what_is_left_without_a_vm_goes_by_itself():
 
 
 @pytest.mark.parametrize("fate", ["alive", None])
-def test_what_a_living_fleet_has_without_a_vm_is_left_to_it(fate: Fate | None):
+def test_what_a_living_fleet_has_without_a_vm_is_left_to_it(fate: BatchStatus | None):
     found = seen(role_of(mine()), nics=[nic_of(mine())], disks=[disk_of(mine())])
     assert chosen(found, fate) == []
 
@@ -149,7 +159,7 @@ def test_a_disk_without_tags_is_kept_with_its_batch():
 
 def test_a_disk_without_tags_and_without_a_batch_around_it_needs_a_record_of_a_fleet_that_ended():
     found = seen(disks=[disk_of(mine())])
-    fates: list[Fate | None] = [None, "alive", "unknown", "done", "ended"]
+    fates: list[BatchStatus | None] = [None, "alive", "unknown", "done", "ended"]
     assert [chosen(found, fate) for fate in fates] == [[], [], [], [], ["disk"]]
 
 
@@ -160,7 +170,7 @@ def test_a_disk_that_two_deployments_may_have_made_is_left_alone():
 
 def test_a_role_assignment_of_another_resource_groups_vm_is_left_alone():
     found = seen(role_of(mine(resource_group="other", deadline=PAST)))
-    assert found.standing == []
+    assert found.owned == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +182,7 @@ def test_a_role_assignment_of_another_resource_groups_vm_is_left_alone():
     ids=["no tags", "no batch"],
 )
 def test_what_bears_no_batch_is_not_ours(vm: dict[str, Any]):
-    assert seen(vms=[vm]) == Survey([], [])
+    assert seen(vms=[vm]) == Inventory([], [])
 
 
 @pytest.mark.parametrize(
@@ -188,13 +198,13 @@ def test_what_bears_no_batch_is_not_ours(vm: dict[str, Any]):
     ids=["another name", "another batch", "a longer name", "no time", "no zone", "no number"],
 )
 def test_what_cannot_be_read_is_named_and_left_alone(vm: dict[str, Any]):
-    assert seen(vms=[vm]) == Survey([], [vm["name"]])
+    assert seen(vms=[vm]) == Inventory([], [vm["name"]])
 
 
 def test_a_role_assignment_that_somebody_else_made_is_not_ours():
     assert seen(
         RoleAssignment(STORAGE, "x", ""), RoleAssignment(STORAGE, "y", "for Powerlift")
-    ) == Survey([], [])
+    ) == Inventory([], [])
 
 
 def test_arm_ids_ignore_case():
@@ -210,7 +220,7 @@ def test_only_fates_that_decide_are_asked_for():
         vm_of(mine(batch_id=3, owner=THEIRS)),
     ]
     nics = [nic_of(mine(batch_id=4), vm="vm"), nic_of(mine(batch_id=5))]
-    assert asked_about(seen(vms=vms, nics=nics).standing, OURS, NOW) == {1, 5}
+    assert batches_to_check(seen(vms=vms, nics=nics).owned, OURS, NOW) == {1, 5}
 
 
 @given(
@@ -221,36 +231,42 @@ def test_only_fates_that_decide_are_asked_for():
 def test_a_description_says_what_it_was_given(owner: str, batch: int, group: str):
     one = mine(owner=owner, batch_id=batch, resource_group=group)
     name = names.machine(batch, 3)
-    said = role_assignments.described(role_assignments.description(one, name))
-    assert said == role_assignments.Described(
+    said = role_assignments.parse_description(role_assignments.description(one, name))
+    assert said == role_assignments.DescriptionFields(
         owner, batch, FUTURE, role_assignments.machine_id(one, name)
     )
 
 
 ORIGINS = st.builds(
-    Origin,
+    Ownership,
     batch_id=st.integers(0, 3),
     owner=st.sampled_from([OURS, THEIRS, None]),
     deadline=st.sampled_from([None, NOW - timedelta(1), NOW + timedelta(1)]),
     keep=st.booleans(),
 )
 THINGS = st.builds(
-    Standing,
-    leftover=st.builds(lambda kind: Leftover(kind=kind, name="x"), st.sampled_from(KINDS)),
-    origin=ORIGINS,
-    free=st.booleans(),
+    OwnedResource,
+    ref=st.builds(lambda kind: ResourceRef(kind=kind, name="x"), st.sampled_from(KINDS)),
+    ownership=ORIGINS,
+    deletable=st.booleans(),
 )
 FATES = st.dictionaries(st.integers(0, 3), st.sampled_from(["alive", "done", "ended", "unknown"]))
 
 
 @given(st.lists(THINGS), FATES)
-def test_nothing_of_a_living_fleet_goes_before_its_deadline(things: list[Standing], fates: Any):
-    early = [one for one in things if not one.origin.deadline or one.origin.deadline > NOW]
-    living = [one for one in early if fates.get(one.origin.batch_id, "alive") == "alive"]
+def test_nothing_of_a_living_fleet_goes_before_its_deadline(
+    things: list[OwnedResource], fates: Any
+):
+    early = [one for one in things if not one.ownership.deadline or one.ownership.deadline > NOW]
+    living = [one for one in early if fates.get(one.ownership.batch_id, "alive") == "alive"]
     assert decide(living, fates, OURS, NOW) == []
 
 
 @given(st.lists(THINGS), FATES)
-def test_nothing_free_outlives_its_deadline(things: list[Standing], fates: Any):
-    late = [one for one in things if one.origin.deadline and one.origin.deadline < NOW and one.free]
+def test_nothing_free_outlives_its_deadline(things: list[OwnedResource], fates: Any):
+    late = [
+        one
+        for one in things
+        if one.ownership.deadline and one.ownership.deadline < NOW and one.deletable
+    ]
     assert len(decide(late, fates, OURS, NOW)) == len(late)

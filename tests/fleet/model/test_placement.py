@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet.azure.errors import explain
+from fleet.azure.error_classifier import explain
 from fleet.model.placement import Block, block, choose, label, remember, tiers
 from fleet.model.records import Placement
 from tests.fleets import NOW, SIZE, later, machine, order, placement

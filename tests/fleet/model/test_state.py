@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet.azure.errors import explain
+from fleet.azure.error_classifier import explain
 from fleet.model.failure import failure
 from fleet.model.placement import choose
 from fleet.model.records import Failure

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet.api.status import answer, child_of, no_news
+from fleet.api.instance_status import child_instance_id, fleet_from_instance, stale_seconds
 from fleet.model.failure import failure
 from fleet.model.placement import block
 from fleet.model.state import FleetState
@@ -132,23 +132,25 @@ def instance(state: str, phase: str = "run", **changes: Any) -> dict[str, Any]:
 def test_a_fleet_without_news_says_for_how_long(
     state: str, phase: str, seconds: float, told: int | None
 ):
-    assert answer(instance(state, phase), now=later(seconds))["no_news_seconds"] == told
+    assert (
+        fleet_from_instance(instance(state, phase), now=later(seconds))["no_news_seconds"] == told
+    )
 
 
 def test_a_fleet_with_longer_ticks_is_silent_for_longer():
     slow = instance("Running", input=dict(order(run_poll_seconds=300.0)))
-    assert [no_news(slow, later(seconds)) for seconds in (330, 331)] == [None, 331]
+    assert [stale_seconds(slow, later(seconds)) for seconds in (330, 331)] == [None, 331]
 
 
 def test_news_of_the_child_that_a_fleet_waits_for_are_its_own():
     child = instance("Running", lastUpdatedTime=later(100).isoformat())
-    seconds = [no_news(instance("Running", "create"), later(at), child) for at in (140, 150)]
+    seconds = [stale_seconds(instance("Running", "create"), later(at), child) for at in (140, 150)]
     assert seconds == [None, 50]
 
 
 @pytest.mark.parametrize(("phase", "child"), [("create", "wave-7-3"), ("teardown", "teardown-7")])
 def test_the_child_of_a_phase(phase: str, child: str):
-    assert child_of(instance("Running", phase)) == child
+    assert child_instance_id(instance("Running", phase)) == child
 
 
 def test_a_teardown_after_the_end_has_news_of_its_own():
@@ -156,7 +158,9 @@ def test_a_teardown_after_the_end_has_news_of_its_own():
     late = later(100).isoformat()
     teardown = instance("Running", input=task, customStatus=None, lastUpdatedTime=late)
     told = [
-        answer(instance("Completed", "done"), teardown, later(seconds))["no_news_seconds"]
+        fleet_from_instance(instance("Completed", "done"), teardown, later(seconds))[
+            "no_news_seconds"
+        ]
         for seconds in (130, 190)
     ]
     assert told == [None, 90]
@@ -165,5 +169,5 @@ def test_a_teardown_after_the_end_has_news_of_its_own():
 def test_the_version_is_shown():
     fleet = fleet_of("running")
     fleet.version = "1.0"
-    shown = answer(instance("Running", customStatus=custom_status(fleet)))
+    shown = fleet_from_instance(instance("Running", customStatus=custom_status(fleet)))
     assert shown["version"] == "1.0"

@@ -10,8 +10,8 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 
 from fleet.model.records import Order
-from fleet.preflight.inventory import Missing, Network, Region, Survey, scopes
-from fleet.preflight.plan import ANYWHERE, LOCATED, Check, judge
+from fleet.preflight.plan import CHECKS, LOCATION_CHECKS, Check, evaluate
+from fleet.preflight.plan_inputs import Network, PlanInputs, Region, Unavailable, scopes
 from fleet.store.database import DatabaseUnreachable
 
 S = "/subscriptions/941eb251-27ab-53dd-b1e0-b1ca8fecaab2"
@@ -29,7 +29,7 @@ CONTRIBUTOR = {
         "Microsoft.Authorization/elevateAccess/Action",
     ],
 }
-NO_ANSWER = Missing(ServiceRequestError("no answer"))
+NO_ANSWER = Unavailable(ServiceRequestError("no answer"))
 
 
 def order(**changes: Any) -> Order:
@@ -102,7 +102,7 @@ def region(**changes: Any) -> Region:
     return Region(**{"skus": [sku()], "usages": usages(), "network": None, **changes})
 
 
-def survey(asked: Order | None = None, **changes: Any) -> Survey:
+def inputs(asked: Order | None = None, **changes: Any) -> PlanInputs:
     """A survey in which all is well."""
     asked = asked or order()
     usual: dict[str, Any] = {
@@ -112,36 +112,36 @@ def survey(asked: Order | None = None, **changes: Any) -> Survey:
         "permissions": {scope: [OWNER] for scope in scopes(asked)},
         "assignments": 1,
         "custom_data_fault": None,
-        "neighbour": None,
+        "conflicting_batch": None,
         "schema": 1,
     }
-    return Survey(order=asked, **{**usual, **changes})
+    return PlanInputs(order=asked, **{**usual, **changes})
 
 
-def found(seen: Survey, name: str) -> list[Check]:
-    return [check for check in judge(seen)["checks"] if check["name"] == name]
+def found(seen: PlanInputs, name: str) -> list[Check]:
+    return [check for check in evaluate(seen)["checks"] if check["name"] == name]
 
 
-def one(seen: Survey, name: str) -> Check:
+def one(seen: PlanInputs, name: str) -> Check:
     (check,) = found(seen, name)
     return check
 
 
-def statuses(seen: Survey, name: str) -> list[str]:
+def statuses(seen: PlanInputs, name: str) -> list[str]:
     return [check["status"] for check in found(seen, name)]
 
 
 def test_where_all_is_well_every_check_says_so():
-    assert {check["status"] for check in judge(survey())["checks"]} == {"ok"}
+    assert {check["status"] for check in evaluate(inputs())["checks"]} == {"ok"}
 
 
 def test_every_check_is_in_its_page():
     page = (Path(__file__).parents[3] / "docs" / "plan.md").read_text()
-    assert [name for name in {**ANYWHERE, **LOCATED} if f"| `{name}` |" not in page] == []
+    assert [name for name in {**CHECKS, **LOCATION_CHECKS} if f"| `{name}` |" not in page] == []
 
 
 def test_what_was_left_open_is_resolved():
-    assert judge(survey())["resolved"] == {
+    assert evaluate(inputs())["resolved"] == {
         "location": "eastus",
         "n_instances": 10,
         "sizes": {"Standard_D2s_v5": {"family": "standardDSv5Family", "vcpus": 2}},
@@ -149,7 +149,7 @@ def test_what_was_left_open_is_resolved():
 
 
 def test_a_fault_is_a_failure_of_the_fleet_with_its_code_and_advice():
-    (fault,) = judge(survey(trials=None))["faults"]
+    (fault,) = evaluate(inputs(trials=None))["faults"]
     assert (fault["code"], fault["action"], bool(fault["advice"])) == (
         "ExperimentNotFound",
         "fail_fleet",
@@ -159,19 +159,19 @@ def test_a_fault_is_a_failure_of_the_fleet_with_its_code_and_advice():
 
 def test_nothing_that_could_not_be_seen_is_a_fault():
     blind = region(skus=NO_ANSWER, usages=NO_ANSWER, network=NO_ANSWER)
-    seen = survey(
+    seen = inputs(
         group=NO_ANSWER,
         trials=NO_ANSWER,
         regions={"eastus": blind},
         permissions={GROUP: NO_ANSWER},
         assignments=NO_ANSWER,
     )
-    plan = judge(seen)
+    plan = evaluate(seen)
     assert plan["faults"] == []
     assert {check["name"] for check in plan["checks"] if check["status"] == "unknown"} == {
         "resource_group",
         "trials",
-        "rights",
+        "permissions",
         "role_assignments",
         "sizes",
         "quota",
@@ -181,8 +181,8 @@ def test_nothing_that_could_not_be_seen_is_a_fault():
 
 
 def test_without_a_location_what_depends_on_it_is_unknown():
-    seen = survey(order(location=None), regions={})
-    assert {c["name"] for c in judge(seen)["checks"] if c["status"] == "unknown"} == {
+    seen = inputs(order(location=None), regions={})
+    assert {c["name"] for c in evaluate(seen)["checks"] if c["status"] == "unknown"} == {
         "sizes",
         "burstable",
         "quota",
@@ -210,21 +210,21 @@ def trials(ready: int, running: int = 0) -> dict[str, int]:
     ],
 )
 def test_no_more_vms_are_made_than_trials_are_left(left: Any, expected: str, made: int):
-    seen = survey(trials=left)
+    seen = inputs(trials=left)
     assert (one(seen, "trials")["status"], seen.wanted) == (expected, made)
 
 
 def test_a_database_that_does_not_answer_is_a_fault():
-    seen = survey(trials=Missing(DatabaseUnreachable("The database does not answer.")))
-    assert [fault["code"] for fault in judge(seen)["faults"]] == ["DatabaseUnreachable"]
+    seen = inputs(trials=Unavailable(DatabaseUnreachable("The database does not answer.")))
+    assert [fault["code"] for fault in evaluate(seen)["faults"]] == ["DatabaseUnreachable"]
 
 
 def test_custom_data_that_is_too_large_is_a_fault():
-    assert one(survey(custom_data_fault="It is too large."), "custom_data")["status"] == "fault"
+    assert one(inputs(custom_data_fault="It is too large."), "custom_data")["status"] == "fault"
 
 
 def test_a_batch_whose_runner_ids_another_has_is_refused():
-    [fault] = judge(survey(neighbour=7))["faults"]
+    [fault] = evaluate(inputs(conflicting_batch=7))["faults"]
     assert (fault["code"], "Batch 7" in fault["message"]) == ("RunnerIdsTaken", True)
 
 
@@ -247,36 +247,36 @@ def test_a_batch_whose_runner_ids_another_has_is_refused():
     ],
 )
 def test_quotas_are_counted_in_vcpus(rest: dict[str, int | None], expected: str):
-    seen = survey(regions={"eastus": region(usages=usages(**rest))})
+    seen = inputs(regions={"eastus": region(usages=usages(**rest))})
     assert statuses(seen, "quota") == [expected]
 
 
 def test_the_answer_has_the_numbers_that_it_counted_with():
-    seen = survey(regions={"eastus": region(usages=usages(standardDSv5Family=14))})
+    seen = inputs(regions={"eastus": region(usages=usages(standardDSv5Family=14))})
     assert one(seen, "quota")["detail"] == (
-        "7 of 10 VMs fit: standardDSv5Family in eastus has 14 of 100 left,"
-        " a Standard_D2s_v5 takes 2"
+        "7 of 10 VMs fit: standardDSv5Family in eastus has 14 of 100 left;"
+        " a Standard_D2s_v5 requires 2"
     )
 
 
 def test_a_family_is_found_under_stray_spaces_and_in_other_letters():
     stray = {"limit": 100, "currentValue": 86, "name": {"value": " StandardDsv5Family"}}
     other = [*usages(standardDSv5Family=None), stray]
-    seen = survey(regions={"eastus": region(usages=other)})
+    seen = inputs(regions={"eastus": region(usages=other)})
     assert one(seen, "quota")["detail"].startswith("7 of 10 VMs fit")
 
 
 def test_spot_has_a_quota_of_its_own():
     spot = order(priority="Spot")
     rest = usages(cores=0, standardDSv5Family=0, lowPriorityCores=14)
-    seen = survey(spot, regions={"eastus": region(usages=rest)})
+    seen = inputs(spot, regions={"eastus": region(usages=rest)})
     assert one(seen, "quota")["detail"].startswith("7 of 10 VMs fit: lowPriorityCores")
 
 
 def test_places_of_one_family_share_its_quota():
     asked = order(fallbacks=[{"vm_size": "Standard_D4s_v5"}])
     skus = [sku(), sku("Standard_D4s_v5", capabilities={"vCPUs": "4"})]
-    seen = survey(
+    seen = inputs(
         asked, regions={"eastus": region(skus=skus, usages=usages(standardDSv5Family=15))}
     )
     assert one(seen, "quota")["detail"].startswith("7 of 10 VMs fit")
@@ -286,27 +286,27 @@ def test_places_of_two_families_share_their_region():
     asked = order(fallbacks=[{"vm_size": "Standard_F2s_v2"}])
     skus = [sku(), sku("Standard_F2s_v2", "standardFSv2Family")]
     rest = usages(cores=16, standardDSv5Family=10, standardFSv2Family=10)
-    seen = survey(asked, regions={"eastus": region(skus=skus, usages=rest)})
+    seen = inputs(asked, regions={"eastus": region(skus=skus, usages=rest)})
     assert one(seen, "quota")["detail"].startswith("8 of 10 VMs fit")
 
 
 def test_a_fallback_takes_what_the_first_place_cannot():
     asked = order(fallbacks=[{"location": "westus"}])
     regions = {"eastus": region(usages=usages(cores=4)), "westus": region()}
-    assert statuses(survey(asked, regions=regions), "quota") == ["ok"]
+    assert statuses(inputs(asked, regions=regions), "quota") == ["ok"]
 
 
 def test_a_place_that_the_skus_rule_out_counts_for_nothing():
     asked = order(fallbacks=[{"location": "westus"}])
     closed = sku(restrictions=[restriction("Location", locations=["eastus"])])
     regions = {"eastus": region(skus=[closed]), "westus": region(usages=usages(cores=14))}
-    assert one(survey(asked, regions=regions), "quota")["detail"].startswith("7 of 10 VMs fit")
+    assert one(inputs(asked, regions=regions), "quota")["detail"].startswith("7 of 10 VMs fit")
 
 
 def test_quotas_are_told_even_where_no_place_is_open():
     closed = sku(restrictions=[restriction("Location", locations=["eastus"])])
-    seen = survey(regions={"eastus": region(skus=[closed], usages=usages(cores=0))})
-    codes = [fault["code"] for fault in judge(seen)["faults"]]
+    seen = inputs(regions={"eastus": region(skus=[closed], usages=usages(cores=0))})
+    codes = [fault["code"] for fault in evaluate(seen)["faults"]]
     assert codes == ["SizeNotAvailable", "QuotaTooSmall"]
 
 
@@ -336,13 +336,13 @@ def test_quotas_are_told_even_where_no_place_is_open():
 def test_the_skus_say_where_a_size_can_be_had(
     changes: dict[str, Any], offer: list[Any], expected: str
 ):
-    seen = survey(order(**changes), regions={"eastus": region(skus=offer)})
+    seen = inputs(order(**changes), regions={"eastus": region(skus=offer)})
     assert one(seen, "sizes")["status"] == expected
 
 
 def test_a_place_that_is_ruled_out_is_named_with_the_reason():
     closed = sku(restrictions=[restriction("Zone", zones=["1"])])
-    seen = survey(order(zones=["1", "2"]), regions={"eastus": region(skus=[closed])})
+    seen = inputs(order(zones=["1", "2"]), regions={"eastus": region(skus=[closed])})
     assert one(seen, "sizes")["detail"] == (
         "eastus/1 Standard_D2s_v5: restricted (NotAvailableForSubscription)"
     )
@@ -351,8 +351,8 @@ def test_a_place_that_is_ruled_out_is_named_with_the_reason():
 def test_a_burstable_size_is_a_warning_and_no_more():
     size = sku("Standard_B16s_v2", "standardBsv2Family")
     regions = {"eastus": region(skus=[size], usages=usages(standardBsv2Family=100))}
-    seen = survey(order(vm_size="Standard_B16s_v2"), regions=regions)
-    assert (one(seen, "burstable")["status"], judge(seen)["faults"]) == ("warning", [])
+    seen = inputs(order(vm_size="Standard_B16s_v2"), regions=regions)
+    assert (one(seen, "burstable")["status"], evaluate(seen)["faults"]) == ("warning", [])
 
 
 # Networks
@@ -371,8 +371,8 @@ def test_a_burstable_size_is_a_warning_and_no_more():
 def test_a_subnet_that_stands_says_whether_it_leads_out(
     subnet_id: str | None, properties: dict[str, Any], expected: str
 ):
-    standing = network(subnet_id or OURS, **properties)
-    seen = survey(order(subnet_id=subnet_id), regions={"eastus": region(network=standing)})
+    existing_subnet = network(subnet_id or OURS, **properties)
+    seen = inputs(order(subnet_id=subnet_id), regions={"eastus": region(network=existing_subnet)})
     assert one(seen, "subnet")["status"] == expected
 
 
@@ -380,8 +380,8 @@ def test_a_subnet_that_stands_says_whether_it_leads_out(
 def test_a_private_subnet_has_no_way_out_unless_its_owner_knows_one(
     subnet_id: str | None, expected: str
 ):
-    standing = network(subnet_id or OURS, defaultOutboundAccess=False)
-    seen = survey(order(subnet_id=subnet_id), regions={"eastus": region(network=standing)})
+    existing_subnet = network(subnet_id or OURS, defaultOutboundAccess=False)
+    seen = inputs(order(subnet_id=subnet_id), regions={"eastus": region(network=existing_subnet)})
     assert one(seen, "subnet")["status"] == expected
 
 
@@ -390,26 +390,26 @@ def test_a_private_subnet_has_no_way_out_unless_its_owner_knows_one(
 )
 @pytest.mark.parametrize("subnet_id", [None, THEIRS])
 def test_a_subnet_that_stands_needs_free_addresses(subnet_id: str | None, used: int, expected: str):
-    standing = network(subnet_id or OURS, used)
-    seen = survey(order(subnet_id=subnet_id), regions={"eastus": region(network=standing)})
+    existing_subnet = network(subnet_id or OURS, used)
+    seen = inputs(order(subnet_id=subnet_id), regions={"eastus": region(network=existing_subnet)})
     assert one(seen, "addresses")["status"] == expected
 
 
 def test_addresses_that_azure_does_not_tell_are_unknown():
-    standing = replace(network(OURS), usages=NO_ANSWER)
-    seen = survey(regions={"eastus": region(network=standing)})
+    existing_subnet = replace(network(OURS), usages=NO_ANSWER)
+    seen = inputs(regions={"eastus": region(network=existing_subnet)})
     assert one(seen, "addresses")["status"] == "unknown"
 
 
 def test_a_subnet_of_the_user_must_be_there():
-    seen = survey(order(subnet_id=THEIRS))
-    assert [fault["code"] for fault in judge(seen)["faults"]] == ["SubnetNotFound"]
+    seen = inputs(order(subnet_id=THEIRS))
+    assert [fault["code"] for fault in evaluate(seen)["faults"]] == ["SubnetNotFound"]
 
 
 def test_a_subnet_of_the_user_must_be_where_the_vms_are():
-    standing = replace(network(THEIRS), body={**network(THEIRS).body, "location": "West US"})
-    seen = survey(order(subnet_id=THEIRS), regions={"eastus": region(network=standing)})
-    assert [fault["code"] for fault in judge(seen)["faults"]] == ["SubnetElsewhere"]
+    existing_subnet = replace(network(THEIRS), body={**network(THEIRS).body, "location": "West US"})
+    seen = inputs(order(subnet_id=THEIRS), regions={"eastus": region(network=existing_subnet)})
+    assert [fault["code"] for fault in evaluate(seen)["faults"]] == ["SubnetInOtherRegion"]
 
 
 # Rights
@@ -438,43 +438,43 @@ NO_NETWORKS = {"actions": ["*"], "notActions": ["Microsoft.Network/virtualNetwor
 def test_rights_that_are_missing_are_named_with_their_scope(roles: list[Any], missing: str | None):
     details = [
         check["detail"]
-        for check in found(survey(permissions={GROUP: roles}), "rights")
+        for check in found(inputs(permissions={GROUP: roles}), "permissions")
         if check["status"] == "fault"
     ]
-    assert details == ([f"Not allowed at {GROUP}: {missing}"] if missing else [])
+    assert details == ([f"Missing permissions at {GROUP}: {missing}"] if missing else [])
 
 
 def test_a_network_that_stands_need_not_be_written():
-    seen = survey(
+    seen = inputs(
         regions={"eastus": region(network=network(OURS))}, permissions={GROUP: [NO_NETWORKS]}
     )
-    assert statuses(seen, "rights") == ["ok"]
+    assert statuses(seen, "permissions") == ["ok"]
 
 
 def test_each_resource_uri_needs_the_right_to_assign_roles():
-    seen = survey(
+    seen = inputs(
         order(resource_uris=[STORAGE]), permissions={GROUP: [OWNER], STORAGE: [CONTRIBUTOR]}
     )
-    assert one(seen, "rights")["detail"] == (
-        f"Not allowed at {STORAGE}: Microsoft.Authorization/roleAssignments/{{write,delete}}"
+    assert one(seen, "permissions")["detail"] == (
+        f"Missing permissions at {STORAGE}: Microsoft.Authorization/roleAssignments/{{write,delete}}"
     )
 
 
 def test_a_subnet_of_the_user_needs_the_right_to_join_it_alone():
     asked = order(subnet_id=THEIRS)
     join = {"actions": ["Microsoft.Network/virtualNetworks/subnets/join/action"]}
-    seen = survey(
+    seen = inputs(
         asked,
         regions={"eastus": region(network=network(THEIRS))},
         permissions={GROUP: [NO_NETWORKS], THEIRS: [join]},
     )
-    assert statuses(seen, "rights") == ["ok"]
+    assert statuses(seen, "permissions") == ["ok"]
 
 
 @pytest.mark.parametrize(
-    ("standing", "expected"), [(3970, "ok"), (3971, "warning"), (3995, "fault"), (4100, "fault")]
+    ("existing", "expected"), [(3970, "ok"), (3971, "warning"), (3995, "fault"), (4100, "fault")]
 )
-def test_role_assignments_are_counted_against_azures_limit(standing: int, expected: str):
+def test_role_assignments_are_counted_against_azures_limit(existing: int, expected: str):
     """A VM takes three here: its own, one at the resource, and the client user's."""
     asked = order(resource_uris=[STORAGE], client_principal_id="user")
-    assert one(survey(asked, assignments=standing), "role_assignments")["status"] == expected
+    assert one(inputs(asked, assignments=existing), "role_assignments")["status"] == expected

@@ -10,8 +10,8 @@ import pytest
 
 from fleet.model.names import runner_id
 from fleet.model.records import Order
-from fleet.store.heartbeats import Idle, close, idle
-from fleet.store.vm_records import neighbour, write
+from fleet.store.heartbeats import IdleVms, find_idle, record_ends
+from fleet.store.vm_records import conflicting_batch, write
 
 BATCHES = itertools.count(500)
 NOW, AN_HOUR_AGO = "now()", "now() - interval '1 hour'"
@@ -54,29 +54,29 @@ def make(benchmark_database: Any) -> Callable[..., Fleet]:
     return lambda **order: Fleet(benchmark_database, **order)
 
 
-def idle_of(fleet: Fleet) -> Idle:
-    return idle(fleet.uri, fleet.order)
+def idle_of(fleet: Fleet) -> IdleVms:
+    return find_idle(fleet.uri, fleet.order)
 
 
 def test_a_vm_that_was_seen_a_minute_ago_works(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
     fleet.tells(seen_at="now() - interval '1 minute'")
-    assert idle_of(fleet) == Idle([], [])
+    assert idle_of(fleet) == IdleVms([], [])
 
 
 def test_one_that_was_seen_an_hour_ago_is_silent(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
     fleet.tells(seen_at=AN_HOUR_AGO)
-    assert idle_of(fleet) == Idle([0], [])
+    assert idle_of(fleet) == IdleVms([0], [])
 
 
 def test_one_of_an_older_release_gives_no_signs_and_is_not_silent(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
     fleet.tells(seen_at="NULL")
-    assert idle_of(fleet) == Idle([], [])
+    assert idle_of(fleet) == IdleVms([], [])
 
 
 @pytest.mark.parametrize(("since", "silent"), [(AN_HOUR_AGO, [0]), (NOW, [])])
@@ -85,7 +85,7 @@ def test_one_that_has_never_told_anything_has_its_time(
 ):
     fleet = make()
     fleet.runs(since)
-    assert idle_of(fleet) == Idle(silent, [])
+    assert idle_of(fleet) == IdleVms(silent, [])
 
 
 def test_one_that_could_tell_nothing_and_holds_a_trial_works(make: Callable[..., Fleet]):
@@ -93,7 +93,7 @@ def test_one_that_could_tell_nothing_and_holds_a_trial_works(make: Callable[...,
     fleet.runs(AN_HOUR_AGO)
     hold = "UPDATE trial SET runner_id = %s, start_time = now() WHERE experiment_id = %s"
     fleet.database.sql(hold, fleet.runner, fleet.experiment)
-    assert idle_of(fleet) == Idle([], [])
+    assert idle_of(fleet) == IdleVms([], [])
 
 
 @pytest.mark.parametrize(("when", "done"), [(AN_HOUR_AGO, [0]), (NOW, [])])
@@ -103,20 +103,20 @@ def test_one_whose_script_has_ended_has_its_time_to_go(
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
     fleet.tells(seen_at=AN_HOUR_AGO, ended_at=when)
-    assert idle_of(fleet) == Idle([], done)
+    assert idle_of(fleet) == IdleVms([], done)
 
 
 def test_one_that_is_to_stay_may(make: Callable[..., Fleet]):
     fleet = make(delete_on_complete=False)
     fleet.runs(AN_HOUR_AGO)
     fleet.tells(ended_at=AN_HOUR_AGO)
-    assert idle_of(fleet) == Idle([], [])
+    assert idle_of(fleet) == IdleVms([], [])
 
 
 def test_a_vm_that_went_without_a_word_gets_its_end_noted(make: Callable[..., Fleet]):
     fleet = make()
     fleet.tells(seen_at=NOW)
-    told = [close(fleet.uri, fleet.order, {0: "It went."}) for _ in range(2)]
+    told = [record_ends(fleet.uri, fleet.order, {0: "It went."}) for _ in range(2)]
     assert (told, fleet.row()) == ([{}, {}], (True, "It went.", None))
 
 
@@ -128,13 +128,13 @@ def test_its_own_words_stay_and_are_told_where_the_end_was_its_own(
 ):
     fleet = make()
     fleet.tells(outcome="'its words'", exit_code=code, ended_at=NOW)
-    assert close(fleet.uri, fleet.order, {0: "It went."}) == told
+    assert record_ends(fleet.uri, fleet.order, {0: "It went."}) == told
     assert fleet.row()[1] == "its words"
 
 
 def test_nothing_is_told_of_vms_that_were_never_heard(make: Callable[..., Fleet]):
     fleet = make()
-    assert close(fleet.uri, fleet.order, {0: "It went."}) == {}
+    assert record_ends(fleet.uri, fleet.order, {0: "It went."}) == {}
 
 
 @pytest.mark.parametrize(("more", "shared"), [(214_000, True), (1, False)])
@@ -145,7 +145,10 @@ def test_a_batch_far_away_may_have_the_same_runner_ids(
     fleet.runs(NOW)
     batch = fleet.order["batch_id"]
     other: Order = {**fleet.order, "batch_id": batch + more}
-    assert (neighbour(fleet.uri, other), neighbour(fleet.uri, fleet.order)) == (
+    assert (
+        conflicting_batch(fleet.uri, other),
+        conflicting_batch(fleet.uri, fleet.order),
+    ) == (
         batch if shared else None,
         None,
     )
@@ -157,4 +160,4 @@ def test_where_no_vm_could_write_none_is_silent(make: Callable[..., Fleet]):
     fleet.runs(AN_HOUR_AGO)
     fleet.tells(seen_at=AN_HOUR_AGO)
     full = f"{fleet.uri}?options=-cdefault_transaction_read_only%3Don"
-    assert idle(full, fleet.order) == Idle([], [])
+    assert find_idle(full, fleet.order) == IdleVms([], [])

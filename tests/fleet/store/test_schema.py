@@ -183,12 +183,12 @@ def test_where_the_role_may_create_no_table_a_fleet_goes_without(database: Bench
 
     assert tables(database) == set()
     assert vm_records.write(uri, fleet, [stored(machine(0))], NOW.isoformat()) is None
-    assert vm_records.read(uri, fleet) == vm_records.Known({}, {})
-    assert vm_records.neighbour(uri, fleet) is None
-    assert heartbeats.idle(uri, fleet) == heartbeats.Idle([], [])
-    assert heartbeats.close(uri, fleet, {0: "It went."}) == {}
-    vm_logs.keep(uri, number, [vm_logs.Kept(9, "vm", "evicted", None)])
-    assert vm_logs.find(uri, number, 9) is None
+    assert vm_records.read(uri, fleet) == vm_records.StoredVms({}, {})
+    assert vm_records.conflicting_batch(uri, fleet) is None
+    assert heartbeats.find_idle(uri, fleet) == heartbeats.IdleVms([], [])
+    assert heartbeats.record_ends(uri, fleet, {0: "It went."}) == {}
+    vm_logs.store_logs(uri, number, [vm_logs.EndedVm(9, "vm", "evicted", None)])
+    assert vm_logs.find_log(uri, number, 9) is None
     assert trials.release(uri, number, [9], {9: "evicted"}) == [9]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleet.store.database import DatabaseUnreachable
-from fleet.store.trial_history import LONGEST, POINTS, course
+from fleet.store.trial_history import LONGEST, POINTS, load_history
 from tests.fleets import NOW, later
 
 BEGAN = "2026-01-01T00:00:00.000000Z"
@@ -42,39 +42,39 @@ def ends(benchmark_database: Any) -> Any:
 
 
 def test_trials_are_counted_by_the_time_of_their_end(uri: str, ends: Any):
-    found = course(uri, ends(0.5, 1.5, 2.5), BEGAN, at(4))
+    found = load_history(uri, ends(0.5, 1.5, 2.5), BEGAN, at(4))
     assert (found.step, list(found.complete)) == (1.0, [0, 1, 2, 3, 3])
 
 
 def test_what_had_ended_before_is_counted_apart(uri: str, ends: Any):
-    assert list(course(uri, ends(-60, 0.5), BEGAN, at(2)).complete) == [1, 1, 1]
+    assert list(load_history(uri, ends(-60, 0.5), BEGAN, at(2)).complete) == [1, 1, 1]
 
 
 def test_failed_ones_are_counted_apart(uri: str, ends: Any):
-    found = course(uri, ends(0.5, 0.6, failed=1), BEGAN, at(1))
+    found = load_history(uri, ends(0.5, 0.6, failed=1), BEGAN, at(1))
     assert (list(found.complete), list(found.error)) == ([0, 1], [0, 1])
 
 
 def test_what_ends_after_the_fleet_is_not_lost(uri: str, ends: Any):
-    found = course(uri, ends(0.5, 100), BEGAN, at(2))
+    found = load_history(uri, ends(0.5, 100), BEGAN, at(2))
     assert (found.trials["complete"], list(found.complete)) == (2, [0, 1, 2])
 
 
 def test_the_counts_add_up(uri: str, ends: Any):
     expected = {"total": 5, "ready": 3, "running": 0, "complete": 1, "error": 1}
-    assert course(uri, ends(1, 2, failed=1), BEGAN, at(3)).trials == expected
+    assert load_history(uri, ends(1, 2, failed=1), BEGAN, at(3)).trials == expected
 
 
 @pytest.mark.parametrize("seconds", [245, 7 * 86400])  # 245 / (245 / 240) is above 240
 def test_a_long_fleet_has_no_more_points_than_a_short_one(uri: str, ends: Any, seconds: int):
-    before, *points = course(uri, ends(1), BEGAN, at(seconds)).complete
+    before, *points = load_history(uri, ends(1), BEGAN, at(seconds)).complete
     assert (before, len(points)) == (0, POINTS)
 
 
 def test_the_zone_of_the_server_does_not_matter(uri: str, ends: Any, benchmark_database: Any):
     benchmark_database.sql("ALTER ROLE CURRENT_USER SET TimeZone = 'Asia/Tokyo'")
     try:
-        assert list(course(uri, ends(0.5), BEGAN, at(1)).complete) == [0, 1]
+        assert list(load_history(uri, ends(0.5), BEGAN, at(1)).complete) == [0, 1]
     finally:
         benchmark_database.sql("ALTER ROLE CURRENT_USER RESET TimeZone")
 
@@ -82,7 +82,7 @@ def test_the_zone_of_the_server_does_not_matter(uri: str, ends: Any, benchmark_d
 def test_options_in_the_uri_are_kept(uri: str, benchmark_database: Any):
     """Where Powerlift's tables are in a schema of their own, say."""
     with pytest.raises(DatabaseUnreachable, match="no Powerlift tables"):
-        course(f"{uri}?options=-csearch_path%3Dnowhere", 1, BEGAN, at(1))
+        load_history(f"{uri}?options=-csearch_path%3Dnowhere", 1, BEGAN, at(1))
 
 
 def fail(database: Any, number: int, *errors: str, second: float = 0.5) -> None:
@@ -101,7 +101,7 @@ def test_errors_are_told_by_their_last_line(uri: str, ends: Any, benchmark_datab
     number = ends()
     trace = "Traceback (most recent call last):\n  File x\nValueError: no\n\n"
     fail(benchmark_database, number, trace, trace, "KeyError: 'a'")
-    assert list(course(uri, number, BEGAN, at(1)).why) == [
+    assert list(load_history(uri, number, BEGAN, at(1)).error_messages) == [
         ("ValueError: no", 2),
         ("KeyError: 'a'", 1),
     ]
@@ -110,26 +110,29 @@ def test_errors_are_told_by_their_last_line(uri: str, ends: Any, benchmark_datab
 def test_errors_that_differ_in_numbers_alone_are_one(uri: str, ends: Any, benchmark_database: Any):
     number = ends()
     fail(benchmark_database, number, "killed at 8.01 GiB", "killed at 8.35 GiB", "")
-    assert list(course(uri, number, BEGAN, at(1)).why) == [("killed at 8.01 GiB", 2), ("", 1)]
+    assert list(load_history(uri, number, BEGAN, at(1)).error_messages) == [
+        ("killed at 8.01 GiB", 2),
+        ("", 1),
+    ]
 
 
 def test_errors_of_an_earlier_fleet_are_its_own(uri: str, ends: Any, benchmark_database: Any):
     number = ends()
     fail(benchmark_database, number, "KeyError", second=-60)
-    assert list(course(uri, number, BEGAN, at(1)).why) == []
+    assert list(load_history(uri, number, BEGAN, at(1)).error_messages) == []
 
 
 def test_of_a_long_line_the_end_is_told(uri: str, ends: Any, benchmark_database: Any):
     number = ends()
     fail(benchmark_database, number, "x" * 5000 + "the end")
-    [(line, _)] = course(uri, number, BEGAN, at(1)).why
+    [(line, _)] = load_history(uri, number, BEGAN, at(1)).error_messages
     assert (len(line), line[-7:]) == (LONGEST, "the end")
 
 
 def test_an_experiment_has_its_name(uri: str, ends: Any):
-    assert str(course(uri, ends(), BEGAN, at(1)).experiment).startswith("experiment ")
+    assert str(load_history(uri, ends(), BEGAN, at(1)).experiment).startswith("experiment ")
 
 
 def test_one_that_is_gone_has_none(uri: str):
-    found = course(uri, 999_999, BEGAN, at(1))
+    found = load_history(uri, 999_999, BEGAN, at(1))
     assert (found.experiment, found.trials["total"]) == (None, 0)

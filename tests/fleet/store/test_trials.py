@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet.store.trials import LOSSES, count, release
+from fleet.store.trials import MAX_LOSSES, count, release
 
 HELD_BY = 70_001
 Hold = Callable[..., int]
@@ -70,21 +70,19 @@ def test_the_answer_is_the_same_when_it_is_done_twice(benchmark_database: Any, h
 
 def test_a_trial_that_is_lost_too_often_says_with_which_vm(benchmark_database: Any, hold: Hold):
     number = hold(HELD_BY)
-    for runner in range(HELD_BY, HELD_BY + LOSSES):
+    for runner in range(HELD_BY, HELD_BY + MAX_LOSSES):
         take(benchmark_database, number, runner)
         release(benchmark_database.uri, number, [runner], {runner: f"VM {runner}: evicted."})
     (trial,) = benchmark_database.trials(number)
     assert (trial["runner_id"], trial["end_time"] is not None) == (-2, True)
-    assert trial["errmsg"].endswith(
-        f"is given up. The last was VM {HELD_BY + LOSSES - 1}: evicted."
-    )
+    assert trial["errmsg"].endswith(f"times. Last: VM {HELD_BY + MAX_LOSSES - 1}: evicted.")
 
 
 def test_one_that_a_cancel_took_away_may_be_lost_as_often_as_it_likes(
     benchmark_database: Any, hold: Hold
 ):
     number = hold(HELD_BY)
-    for runner in range(HELD_BY, HELD_BY + 2 * LOSSES):
+    for runner in range(HELD_BY, HELD_BY + 2 * MAX_LOSSES):
         take(benchmark_database, number, runner)
         release(benchmark_database.uri, number, [runner])
     assert count(benchmark_database.uri, number)["ready"] == 1  # type: ignore[index]

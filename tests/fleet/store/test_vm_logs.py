@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from fleet.store.database import DatabaseUnreachable
-from fleet.store.vm_logs import LIMIT, Kept, find, keep, text_of, without_password
+from fleet.store.vm_logs import LIMIT, EndedVm, decode_tail, find_log, redact_password, store_logs
 
 RUNNER = 80_001
 
 
-def kept(log: str | None = "its last words", outcome: str = "OSProvisioningTimedOut: late") -> Kept:
-    return Kept(RUNNER, "powerlift-vm-8-0001", outcome, log)
+def kept(
+    log: str | None = "its last words", outcome: str = "OSProvisioningTimedOut: late"
+) -> EndedVm:
+    return EndedVm(RUNNER, "powerlift-vm-8-0001", outcome, log)
 
 
 @pytest.fixture
@@ -24,19 +26,19 @@ def uri(benchmark_database: Any) -> str:
 
 
 def test_of_a_vm_that_nobody_has_recorded_nothing_is_known(uri: str):
-    assert find(uri, 1, RUNNER) is None
+    assert find_log(uri, 1, RUNNER) is None
 
 
 def test_a_log_and_the_reason_are_kept(uri: str):
-    keep(uri, 1, [kept()])
-    record = find(uri, 1, RUNNER)
+    store_logs(uri, 1, [kept()])
+    record = find_log(uri, 1, RUNNER)
     assert record is not None
     assert (record.log, record.outcome) == ("its last words", "OSProvisioningTimedOut: late")
 
 
 def test_the_reason_is_kept_where_there_is_no_log(uri: str):
-    keep(uri, 1, [kept(None)])
-    record = find(uri, 1, RUNNER)
+    store_logs(uri, 1, [kept(None)])
+    record = find_log(uri, 1, RUNNER)
     assert record is not None
     assert (record.log, record.ending().partition(": ")[2]) == (
         None,
@@ -45,20 +47,20 @@ def test_the_reason_is_kept_where_there_is_no_log(uri: str):
 
 
 def test_what_the_vm_has_said_itself_is_not_overwritten(uri: str):
-    keep(uri, 1, [kept("the VM's own", "no more work")])
-    keep(uri, 1, [kept("ours", "ours")])
-    record = find(uri, 1, RUNNER)
+    store_logs(uri, 1, [kept("the VM's own", "no more work")])
+    store_logs(uri, 1, [kept("ours", "ours")])
+    record = find_log(uri, 1, RUNNER)
     assert record is not None
     assert (record.log, record.outcome) == ("the VM's own", "no more work")
 
 
 def test_what_the_vm_could_not_say_is_added(uri: str, benchmark_database: Any):
-    keep(uri, 1, [kept()])
+    store_logs(uri, 1, [kept()])
     benchmark_database.sql(
         "UPDATE powerlift_fleet_runner SET log = NULL, outcome = NULL, ended_at = NULL"
     )
-    keep(uri, 1, [kept("ours", "BootTimedOut: late")])
-    record = find(uri, 1, RUNNER)
+    store_logs(uri, 1, [kept("ours", "BootTimedOut: late")])
+    record = find_log(uri, 1, RUNNER)
     assert record is not None
     assert (record.log, record.outcome, record.ended_at is None) == (
         "ours",
@@ -69,7 +71,7 @@ def test_what_the_vm_could_not_say_is_added(uri: str, benchmark_database: Any):
 
 def test_a_database_that_is_not_there_is_told_without_its_address():
     with pytest.raises(DatabaseUnreachable) as told:
-        keep("postgresql://me:hidden@127.0.0.1:1/powerlift", 1, [kept()])
+        store_logs("postgresql://me:hidden@127.0.0.1:1/powerlift", 1, [kept()])
     assert "127.0.0.1" not in str(told.value)
 
 
@@ -77,24 +79,24 @@ def test_a_role_that_may_not_write_keeps_no_log(uri: str, benchmark_database: An
     benchmark_database.sql("CREATE ROLE reader LOGIN PASSWORD 'reader'")
     address = uri.partition("@")[2]
     with pytest.raises(DatabaseUnreachable, match="42501"):
-        keep(f"postgresql://reader:reader@{address}", 1, [kept()])
-    assert find(uri, 1, RUNNER) is None
+        store_logs(f"postgresql://reader:reader@{address}", 1, [kept()])
+    assert find_log(uri, 1, RUNNER) is None
 
 
 def test_a_role_that_may_not_read_knows_of_no_log(uri: str, benchmark_database: Any):
     benchmark_database.sql("CREATE ROLE blind LOGIN PASSWORD 'blind'")
-    keep(uri, 1, [kept()])
-    assert find(f"postgresql://blind:blind@{uri.partition('@')[2]}", 1, RUNNER) is None
+    store_logs(uri, 1, [kept()])
+    assert find_log(f"postgresql://blind:blind@{uri.partition('@')[2]}", 1, RUNNER) is None
 
 
 def test_of_a_long_log_the_end_is_kept():
-    text = text_of(b"first" + "\N{EURO SIGN}".encode() * LIMIT + b"last")
+    text = decode_tail(b"first" + "\N{EURO SIGN}".encode() * LIMIT + b"last")
     assert (len(text.encode()) <= LIMIT, text[0], text[-4:]) == (True, "\N{EURO SIGN}", "last")
 
 
 def test_any_byte_becomes_text_that_postgresql_takes(uri: str):
-    keep(uri, 1, [kept(text_of(bytes(range(256))))])
-    record = find(uri, 1, RUNNER)
+    store_logs(uri, 1, [kept(decode_tail(bytes(range(256))))])
+    record = find_log(uri, 1, RUNNER)
     assert record is not None
     assert record.log is not None
     assert ("\0" in record.log, "xyz" in record.log, "\N{REPLACEMENT CHARACTER}" in record.log) == (
@@ -105,7 +107,7 @@ def test_any_byte_becomes_text_that_postgresql_takes(uri: str):
 
 
 def test_a_log_of_bad_bytes_alone_is_no_longer_than_another():
-    assert len(text_of(b"\xff" * LIMIT).encode()) <= LIMIT
+    assert len(decode_tail(b"\xff" * LIMIT).encode()) <= LIMIT
 
 
 @pytest.mark.parametrize("shown", ["p@ss/word", "p%40ss%2Fword", "p@ss%2fword"])
@@ -113,4 +115,4 @@ def test_a_log_of_bad_bytes_alone_is_no_longer_than_another():
     "given", ["//me:p%40ss%2fword@host/db", "//me@host/db?password=p@ss%2fword"]
 )
 def test_the_databases_password_is_not_shown(shown: str, given: str):
-    assert without_password(f"me:{shown}@host", f"postgresql:{given}").startswith("me:***")
+    assert redact_password(f"me:{shown}@host", f"postgresql:{given}").startswith("me:***")

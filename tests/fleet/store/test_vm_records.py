@@ -9,7 +9,7 @@ import pytest
 
 from fleet.model.records import STORED, Order, stored
 from fleet.store.database import DatabaseUnreachable
-from fleet.store.vm_records import neighbour, read, write
+from fleet.store.vm_records import conflicting_batch, read, write
 from tests.fleets import later, machine, order
 
 BEGAN = "2026-01-01T00:00:00.000000Z"
@@ -63,7 +63,7 @@ def test_a_batch_id_has_64_bits(uri: str, fleet: Order):
     largest: Order = {**fleet, "batch_id": 2**64 - 1}
     write(uri, largest, [stored(machine(0))], at(0))
     meets: Order = {**largest, "batch_id": largest["batch_id"] % 214_000}
-    found = (read(uri, largest).machines, neighbour(uri, meets))
+    found = (read(uri, largest).machines, conflicting_batch(uri, meets))
     assert found == ({0: stored(machine(0))}, largest["batch_id"])
 
 

@@ -107,9 +107,9 @@ def trial(trial):
     sleeper.wait()
 """
 
-SIGNAL = "told to stop by a signal"
-NOTICE = "Azure has announced that it takes this VM"
-GIVEN_UP = "the fleet has given this VM up"
+SIGNAL = "stopped by a signal"
+NOTICE = "Azure announced that it will stop this VM"
+GIVEN_UP = "the fleet abandoned this VM"
 
 
 def give_up(vm, database, experiment):
@@ -136,7 +136,7 @@ def reason(case):
 def stopped(case, vm, benchmark_database, startup, reason):
     """The experiment of a VM that was stopped in the middle of its trial."""
     experiment = benchmark_database.experiment(RUNNERS[case[0]], trials=1, trial_fn=STAYS)
-    vm.env["POWERLIFT_BEAT_PAUSE"] = "0.2"
+    vm.env["POWERLIFT_HEARTBEAT_INTERVAL"] = "0.2"
     vm.start(startup(experiment))
     vm.until(lambda: (vm.root / "sleeper").exists() and (vm.root / "sleeper").read_text()[-1:])
     began = time.monotonic()

@@ -53,8 +53,8 @@ def test_so_is_a_signal(vm, benchmark_database, startup, number):
     vm.wait()
 
     row = benchmark_database.runner(experiment)
-    assert (row["outcome"], "ending (143): told to stop" in row["log"]) == (
-        "told to stop by a signal",
+    assert (row["outcome"], "ending (143): stopped" in row["log"]) == (
+        "stopped by a signal",
         True,
     ), vm.log
 

@@ -169,7 +169,7 @@ def test_deletion_is_repeated_until_the_role_acts(vm, benchmark_database, startu
 
 def test_the_vm_is_turned_off_when_its_deletion_stays_refused(vm, benchmark_database, startup):
     vm.azure.answers = [403] * 9
-    vm.env["POWERLIFT_DELETE_PATIENCE"] = "0"
+    vm.env["POWERLIFT_DELETE_TIMEOUT"] = "0"
 
     vm.run(startup(benchmark_database.experiment(DONE)))
 
@@ -230,7 +230,7 @@ def ended(vm, database, startup) -> tuple[int, str, str | None, int]:
 
 def test_a_missing_experiment_is_said(vm, benchmark_database, startup):
     """Powerlift's VM takes the empty script for one that has succeeded."""
-    reason = "experiment 987654 is not in the database"
+    reason = "experiment 987654 does not exist in the database"
     assert ended(vm, benchmark_database, startup(987654)) == (1, reason, reason, 1), vm.log
 
 
@@ -243,10 +243,10 @@ def test_an_empty_script_is_said(vm, benchmark_database, startup):
 
 def test_an_unreachable_database_is_not_waited_for_too_long(vm, benchmark_database, startup):
     """Powerlift's VM waits for 25 hours."""
-    vm.env["POWERLIFT_DATABASE_PATIENCE"] = "1"
+    vm.env["POWERLIFT_DATABASE_TIMEOUT"] = "1"
     uri = "postgresql://u:p@127.0.0.1:1/powerlift"
 
-    reason = "the experiment cannot be read from the database"
+    reason = "failed to read the experiment from the database"
     assert ended(vm, benchmark_database, startup(1_000_001, uri=uri)) == (1, reason, "", 1), vm.log
 
 
@@ -255,7 +255,7 @@ def test_a_database_that_is_gone_for_good_is_not_waited_for_too_long(
 ):
     """Powerlift's runner waits ever longer, without an end."""
     benchmark_database.sql("CREATE ROLE gone SUPERUSER LOGIN PASSWORD 'gone'")
-    vm.env["POWERLIFT_DATABASE_PATIENCE"] = "1"
+    vm.env["POWERLIFT_DATABASE_TIMEOUT"] = "1"
     experiment = benchmark_database.experiment(source(), trials=1, trial_fn=HELD)
     place = benchmark_database.uri.split("@")[1]
 
@@ -265,7 +265,7 @@ def test_a_database_that_is_gone_for_good_is_not_waited_for_too_long(
     (vm.root / "go").touch()
     code = vm.wait()
 
-    said = "ending (1): the database cannot be reached any more" in vm.log
+    said = "ending (1): lost the connection to the database" in vm.log
     assert (code, said, len(vm.azure.deletes)) == (1, True, 1), vm.log
 
 
@@ -275,11 +275,11 @@ def test_a_database_that_is_gone_for_good_is_not_waited_for_too_long(
 def test_a_wheel_that_cannot_be_installed_is_said(vm, benchmark_database, startup, bad):
     """Powerlift's VM leaves only the subshell that its loop over the wheels runs in, and goes on."""
     vm.program("uv", f'[[ " $* " != *" wheels/{bad} "* ]]')
-    vm.env["POWERLIFT_INSTALL_PATIENCE"] = "0"
+    vm.env["POWERLIFT_INSTALL_TIMEOUT"] = "0"
     wheels = {"a-1-py3-none-any.whl": b"no wheel", "b-1-py3-none-any.whl": b"no wheel"}
     experiment = benchmark_database.experiment(DONE, wheels=wheels)
 
-    reason = "the experiment's packages cannot be installed"
+    reason = "failed to install the experiment's packages"
     assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
 
 
@@ -294,7 +294,7 @@ def test_a_script_that_python_cannot_read_is_given_up(vm, benchmark_database, st
     """Powerlift's VM starts it again for ever: Python's 1 is also the code for more work."""
     experiment = benchmark_database.experiment("def", trials=1)
 
-    reason = "the experiment's script ended 5 times in a row without ending a trial"
+    reason = "the experiment's script ended 5 times in a row without finishing a trial"
     assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
 
 
@@ -309,7 +309,7 @@ def test_gives_its_trial_back_when_it_gives_up(vm, benchmark_database, startup):
 
 def test_pauses_grow_while_nothing_comes_of_the_script(vm, benchmark_database, startup):
     vm.program("sleep", "[[ $1 != 60 ]] || exec /bin/sleep 60")
-    vm.env["POWERLIFT_TURN_PAUSE"] = "2"
+    vm.env["POWERLIFT_RUN_BACKOFF"] = "2"
 
     vm.run(startup(benchmark_database.experiment("def", trials=1)))
 
@@ -331,7 +331,7 @@ def test_a_runner_that_fails_each_time_is_given_up(vm, benchmark_database, start
     ("number", "words"),
     [
         ("11", "crashed: segmentation fault (exit code 139, SIGSEGV)"),
-        ("9", "was killed, most likely by the kernel for want of memory (exit code 137, SIGKILL)"),
+        ("9", "was killed, most likely because it ran out of memory (exit code 137, SIGKILL)"),
     ],
 )
 def test_as_many_trials_as_you_like_may_kill_the_runner(

@@ -121,7 +121,7 @@ def test_a_console_that_nobody_reads_any_more_is_not_the_end(vm, benchmark_datab
     [trial] = benchmark_database.trials(experiment)
     outcome = benchmark_database.runner(experiment)["outcome"]
     ended = (trial["runner_id"], outcome, len(vm.azure.deletes))
-    assert ended == (-1, "told to stop by a signal", 1)
+    assert ended == (-1, "stopped by a signal", 1)
 
 
 # Installing
@@ -185,7 +185,7 @@ touch "$ROOT/go"
 @pytest.fixture
 def beating(vm, benchmark_database, startup):
     """The experiment of a VM that gives many signs of life, and is at work."""
-    vm.env["POWERLIFT_BEAT_PAUSE"] = "0.1"
+    vm.env["POWERLIFT_HEARTBEAT_INTERVAL"] = "0.1"
     experiment = benchmark_database.experiment(WAITS, trials=1)
     vm.start(startup(experiment))
     vm.until(lambda: (vm.root / "up").exists())

@@ -1,7 +1,6 @@
-"""The JSON that goes to Azure: camelCase, as the REST references have it.
+"""Request bodies for Azure Resource Manager, in the camelCase of the REST references.
 
-Dicts on purpose: azure-mgmt-compute >= 38 and -network >= 31 send a dict as it is, so what is
-written here is what is on the wire.
+Dicts rather than SDK models: azure-mgmt-compute >= 38 and -network >= 31 send a dict unchanged.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ from fleet.model.records import Order, Placement
 
 VNET_RANGE = "10.0.0.0/16"
 SUBNET_RANGE = "10.0.0.0/17"
-"""32,763 addresses (Azure keeps five): every batch of a region shares the subnet."""
+"""32,763 usable addresses: all fleets of a region share the subnet."""
 
 Body = dict[str, Any]
 
 
 def subnet() -> Body:
-    """Subnets of new networks are private by default since api-version 2025-07-01: always say it."""
+    """Outbound access is explicit, because subnets are private by default since API 2025-07-01."""
     return {"properties": {"addressPrefix": SUBNET_RANGE, "defaultOutboundAccess": True}}
 
 
 def vnet(location: str) -> Body:
-    """The virtual network with its one subnet, in one PUT."""
+    """The virtual network with its subnet, for one PUT."""
     return {
         "location": location,
         "properties": {
@@ -46,11 +45,9 @@ def nic(order: Order, ordinal: int, location: str, subnet_id: str) -> Body:
     }
 
 
-def machine(
-    order: Order, ordinal: int, placement: Placement, nic_id: str, custom_data: str
-) -> Body:
-    """A VM that takes its NIC and disk with it when it goes (deleteOption Delete on both)."""
-    vm, name = order["vm"], names.machine(order["batch_id"], ordinal)
+def vm(order: Order, ordinal: int, placement: Placement, nic_id: str, custom_data: str) -> Body:
+    """deleteOption Delete removes the NIC and the OS disk together with the VM."""
+    options, name = order["vm"], names.machine(order["batch_id"], ordinal)
     body: Body = {
         "location": placement["location"],
         "tags": _tags(order, ordinal),
@@ -58,8 +55,8 @@ def machine(
         "properties": {
             "hardwareProfile": {"vmSize": placement["vm_size"]},
             "storageProfile": {
-                "imageReference": dict(vm["image"]),
-                "osDisk": _os_disk(vm, name),
+                "imageReference": dict(options["image"]),
+                "osDisk": _os_disk(options, name),
             },
             "osProfile": {
                 "computerName": name,
@@ -88,8 +85,8 @@ def machine(
     if placement["zone"]:
         body["zones"] = [placement["zone"]]
     if placement["priority"] == "Spot":
-        # An evicted VM is deleted: deallocated ones would keep their disks, and be paid for.
-        price = -1 if vm["max_price"] is None else vm["max_price"]
+        # Delete evicted VMs: the disks of deallocated VMs still cost money.
+        price = -1 if options["max_price"] is None else options["max_price"]
         body["properties"] |= {
             "priority": "Spot",
             "evictionPolicy": "Delete",
@@ -101,7 +98,7 @@ def machine(
 def role_assignment(
     role_definition_id: str, principal_id: str, principal_type: str, description: str
 ) -> Body:
-    """`principalType` is always sent: without it Azure first looks for the principal, too early."""
+    """With `principalType`, Azure skips the lookup of a principal that has not replicated yet."""
     return {
         "properties": {
             "roleDefinitionId": role_definition_id,
@@ -112,15 +109,15 @@ def role_assignment(
     }
 
 
-def _os_disk(vm: dict[str, Any], machine_name: str) -> Body:
+def _os_disk(options: dict[str, Any], machine_name: str) -> Body:
     disk: Body = {
         "name": names.os_disk(machine_name),
         "createOption": "FromImage",
         "deleteOption": "Delete",
-        "managedDisk": {"storageAccountType": vm["disk_type"]},
+        "managedDisk": {"storageAccountType": options["disk_type"]},
     }
-    if vm["ephemeral_os_disk"]:
-        # Azure allows an ephemeral disk only with a read-only cache.
+    if options["ephemeral_os_disk"]:
+        # Ephemeral OS disks require a read-only cache.
         disk |= {"caching": "ReadOnly", "diffDiskSettings": {"option": "Local"}}
     return disk
 

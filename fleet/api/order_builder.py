@@ -1,18 +1,18 @@
-"""From a request to an order: what the orchestrator gets."""
+"""Builds the orchestrator's input, the order, from a request."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fleet.api.request import FleetRequest, scopes_of
+from fleet.api.request import FleetRequest, unique_scopes
 from fleet.model.records import Order
 from fleet.settings import Settings
 
 
-def order_of(request: FleetRequest, settings: Settings, batch_id: int) -> dict[str, Any]:
-    """A request and the deployment's settings as one order; `sealed` and `fingerprint` still empty.
+def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dict[str, Any]:
+    """Merge a request with the deployment's settings. `sealed` and `fingerprint` stay empty.
 
-    The caller has checked that subscription, resource group and database are known.
+    Expects that subscription and resource group are set in one of the two.
     """
     account = request.azure_json
     order: Order = {
@@ -23,12 +23,12 @@ def order_of(request: FleetRequest, settings: Settings, batch_id: int) -> dict[s
         "max_undead": request.max_undead,
         "timeout": request.timeout,
         "delete_on_complete": request.delete_on_complete,
-        "resource_uris": scopes_of(request),
+        "resource_uris": unique_scopes(request),
         "subscription_id": account.subscription_id or settings.subscription_id or "",
         "resource_group": account.resource_group or settings.resource_group or "",
         "tenant_id": account.tenant_id,
         "client_id": account.client_id,
-        # The seed's rule. Azure wants an object id here, so client_principal_id is the better way.
+        # As run_azure_process does, although Azure expects an object ID: prefer client_principal_id.
         "client_principal_id": request.client_principal_id or account.client_id,
         "client_principal_type": request.client_principal_type,
         "location": request.location,

@@ -1,4 +1,4 @@
-"""From any exception to a failure record, by the error table."""
+"""Classifies exceptions as failure records, by the error table."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from fleet.model import failure_policy
 from fleet.model.failure import DescribedError, failure, look_up
 from fleet.model.records import Failure
 
-TOKENS = ("InvalidAuthenticationToken", "ExpiredAuthenticationToken")
-"""Codes that a new token may cure."""
-ENTRA_PASSING = frozenset({"50196", "90006", "90012", "90024", "90033", "90055"})
-"""Entra's errors that pass: loops, timeouts, throttling, a part that is down (Microsoft's page of
-AADSTS codes). Any other says that the credentials, the tenant or a policy must change."""
+TOKEN_ERRORS = ("InvalidAuthenticationToken", "ExpiredAuthenticationToken")
+"""Codes that a new token may resolve."""
+ENTRA_TRANSIENT = frozenset({"50196", "90006", "90012", "90024", "90033", "90055"})
+"""Transient AADSTS codes: loops, timeouts, throttling and outages (Microsoft's list of AADSTS codes).
+All others require a change of credentials, tenant or policy."""
 _ENTRA = re.compile(r"AADSTS(\d+)")
 
 
 def describe(error: BaseException) -> Failure:
-    """Any error as a failure record. Never raises; never holds a secret or more than a few lines."""
+    """Convert any error to a failure record. Never raises. The record is short and holds no secret."""
     match error:
-        case ClientAuthenticationError() if _is_matter_of_time(error):
-            words = " ".join(_message(error).split())
-            advice = "If it goes on: see that the app has its identity, and that Entra answers it."
-            found = failure("TokenUnavailable", words, "retry", advice, _retry_after(error))
+        case ClientAuthenticationError() if _is_transient(error):
+            message = " ".join(_message(error).split())
+            advice = "If the error persists, check the app's managed identity."
+            found = failure("TokenUnavailable", message, "retry", advice, _retry_after(error))
             return {**found, "passing": True}
         case ClientAuthenticationError():
-            # Entra's own errors have no code, or one of many; to us they are all the same.
+            # Entra errors have many codes or none; all of them have the same remedy.
             code, status = _code(error) or "", 401
-            code = code if code in TOKENS else "AuthenticationFailed"
+            code = code if code in TOKEN_ERRORS else "AuthenticationFailed"
         case HttpResponseError():
             code, status = _code(error) or f"Http{error.status_code}", error.status_code or 0
         case ServiceRequestError() | ServiceResponseError() | TimeoutError():
@@ -46,32 +46,32 @@ def describe(error: BaseException) -> Failure:
         case AzureError():
             code, status = type(error).__name__, 0
         case _:
-            # The text of an unknown exception may hold anything, a connection string included.
+            # The message of an unknown exception may contain a secret.
             return failure(
                 type(error).__name__,
-                "An error that the app did not expect; its log has the traceback.",
+                "Unexpected error. The app's log has the traceback.",
                 "fail_machine",
-                "Read the app's log; if it is a fault of ours, report it.",
+                "Check the app's log, and report the error if it is a bug.",
             )
     return look_up(TABLE, code, _message(error), status=status, retry_after=_retry_after(error))
 
 
 def explain(code: str, message: str) -> Failure:
-    """Why Azure could not bring a VM up that it had accepted: the words of its instance view.
+    """The failure of a VM that Azure accepted and could not provision, from its instance view.
 
-    The operation is over, so what would be tried again is a matter of another VM.
+    A retryable error becomes a replacement: the operation has completed and cannot be retried.
     """
     return failure_policy.after_acceptance(look_up(TABLE, code, message))
 
 
-def _is_matter_of_time(error: ClientAuthenticationError) -> bool:
-    """Whether a token was not to be had, and may be later.
+def _is_transient(error: ClientAuthenticationError) -> bool:
+    """Whether a later token request may succeed.
 
-    Entra numbers its errors. Without a number nobody answered, or what gives the app its identity.
+    An error without an AADSTS code is a connection error, or comes from the managed identity endpoint.
     """
     numbers = set(_ENTRA.findall(_message(error)))
     if numbers:
-        return numbers <= ENTRA_PASSING
+        return numbers <= ENTRA_TRANSIENT
     status = error.status_code
     return status is None or status == 429 or status >= 500
 
@@ -89,5 +89,5 @@ def _retry_after(error: BaseException) -> float | None:
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     try:
         return max(0.0, float(headers["Retry-After"]))
-    except (KeyError, ValueError):  # absent, or a date: our own backoff serves as well
+    except (KeyError, ValueError):  # absent, or a date: the default backoff applies
         return None

@@ -1,6 +1,6 @@
-"""What the checks go by: everything that Azure and the database say, asked for side by side.
+"""The inputs of all checks, read concurrently from Azure and the database.
 
-GETs and one SELECT only. Each look has its own deadline, and one that fails leaves a `Missing`.
+Read-only. Each read has its own timeout; a failed read becomes `Unavailable`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from azure.core.exceptions import AzureError
 
 from fleet.azure import virtual_machines
-from fleet.azure.bodies import Body
+from fleet.azure.arm_bodies import Body
 from fleet.azure.client import Azure
-from fleet.azure.errors import describe
+from fleet.azure.error_classifier import describe
 from fleet.model import failure_policy, names
 from fleet.model.failure import DescribedError
 from fleet.model.placement import tiers
@@ -28,13 +28,13 @@ from fleet.vm.render import CustomDataTooLarge
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 20.0
-"""Of one look. The SKUs of a region are a megabyte, for which Azure takes its time."""
+FETCH_TIMEOUT = 20.0
+"""Per read. The SKUs of a region are a megabyte, which Azure serves slowly."""
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """In place of what could not be seen."""
+class Unavailable:
+    """Replaces a value that could not be read."""
 
     error: Exception
 
@@ -44,8 +44,8 @@ class Missing:
 
     @property
     def passing(self) -> bool:
-        """Whether the same look may succeed later. A database that does not answer counts as one
-        that never will: more often than not its URI or its firewall is wrong.
+        """Whether a retry may succeed. An unreachable database counts as permanent, because the usual
+        cause is a wrong URI or firewall rule.
         """
         unreachable = isinstance(self.error, DatabaseUnreachable)
         return not unreachable and failure_policy.of(self.failure).retried
@@ -53,61 +53,61 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A virtual network that stands, and how many of its subnets' addresses are in use."""
+    """An existing virtual network, with the address usage of its subnets."""
 
     body: Body
-    usages: list[Body] | Missing
+    usages: list[Body] | Unavailable
 
     def subnet(self, subnet_id: str) -> Body | None:
-        """The subnet with this ARM id, or None."""
+        """The subnet with this ARM ID, or None."""
         return _by_id(self.body["properties"].get("subnets", []), subnet_id)
 
     def usage(self, subnet_id: str) -> Body | None:
-        """`{currentValue, limit}` of the subnet with this ARM id, or None."""
-        return None if isinstance(self.usages, Missing) else _by_id(self.usages, subnet_id)
+        """`{currentValue, limit}` of the subnet with this ARM ID, or None."""
+        return None if isinstance(self.usages, Unavailable) else _by_id(self.usages, subnet_id)
 
 
 @dataclass(frozen=True)
 class Region:
-    """What there is to know of one location."""
+    """The inputs of one location."""
 
-    skus: list[Body] | Missing
-    usages: list[Body] | Missing
-    network: Network | Missing | None
-    """The order's network there; None where none stands."""
+    skus: list[Body] | Unavailable
+    usages: list[Body] | Unavailable
+    network: Network | Unavailable | None
+    """The order's virtual network; None if it does not exist."""
 
 
 @dataclass(frozen=True)
-class Survey:
-    """An order, with its location where that is known, and what was seen for it."""
+class PlanInputs:
+    """An order, with its location if known, and what was read for it."""
 
     order: Order
-    group: Body | Missing
-    trials: Trials | Missing | None
-    """None: the database has no such experiment."""
+    group: Body | Unavailable
+    trials: Trials | Unavailable | None
+    """None: the experiment does not exist."""
     regions: dict[str, Region]
-    """By location; empty while the order's own location is not known."""
-    permissions: dict[str, list[Body] | Missing]
-    """By scope (an ARM id)."""
-    assignments: int | Missing
-    """How many role assignments the subscription holds."""
+    """By location; empty if the order's location is unknown."""
+    permissions: dict[str, list[Body] | Unavailable]
+    """By scope (an ARM ID)."""
+    assignments: int | Unavailable
+    """The number of role assignments in the subscription."""
     custom_data_fault: str | None
-    neighbour: int | Missing | None
-    """Another batch with the same runner ids."""
-    schema: int | Missing
-    """The version of our tables in the database."""
+    conflicting_batch: int | Unavailable | None
+    """Another batch with the same runner IDs."""
+    schema: int | Unavailable
+    """The version of the app's tables in the database."""
 
     @cached_property
     def wanted(self) -> int:
-        """VMs worth making: no more than trials are left."""
+        """The VMs to provision: at most one per unfinished trial."""
         asked, seen = self.order["n_instances"], self.trials
-        if seen is None or isinstance(seen, Missing):
+        if seen is None or isinstance(seen, Unavailable):
             return asked
         return min(asked, max(1, seen["ready"] + seen["running"]))
 
     @property
-    def least(self) -> int:
-        """With fewer VMs than this the fleet fails: min_instances, where so many are worth making."""
+    def minimum(self) -> int:
+        """The fleet fails with fewer VMs: min_instances, capped at `wanted`."""
         return min(self.order["min_instances"], self.wanted)
 
     @cached_property
@@ -120,7 +120,7 @@ class Survey:
 
     @cached_property
     def sizes(self) -> dict[str, Size]:
-        """The VM sizes of the order's places, as far as the SKUs know them."""
+        """The VM sizes of the order's placements that the SKUs list."""
         skus = {
             placement["vm_size"]: sku
             for placement in self.placements
@@ -133,49 +133,49 @@ class Survey:
         }
 
     def sku(self, placement: Placement) -> Body | None:
-        """The SKU of a place's size in its location; None where it is not offered or not known."""
+        """The SKU of a placement's size in its location; None if not offered or unknown."""
         region = self.regions.get(placement["location"])
-        if region is None or isinstance(region.skus, Missing):
+        if region is None or isinstance(region.skus, Unavailable):
             return None
         wanted = placement["vm_size"].lower()
         return next((sku for sku in region.skus if sku["name"].lower() == wanted), None)
 
 
 def capabilities(sku: Body) -> dict[str, str]:
-    """What a SKU can do, by name ("vCPUs": "16", "LowPriorityCapable": "True")."""
+    """A SKU's capabilities by name: "vCPUs": "16", "LowPriorityCapable": "True"."""
     return {item["name"]: item["value"] for item in sku.get("capabilities", [])}
 
 
 def network_id(order: Order, location: str) -> str:
-    """The ARM id of the order's virtual network there."""
+    """The ARM ID of the order's virtual network in a location."""
     return virtual_machines.subnet_id(order, location).rpartition("/subnets/")[0]
 
 
 def scopes(order: Order) -> list[str]:
-    """The ARM ids at which the app needs rights: the group, the resource_uris, the user's network."""
+    """The scopes at which the app needs permissions: resource group, resource_uris, subnet_id."""
     group = names.resource_group_id(order["subscription_id"], order["resource_group"])
-    theirs = [order["subnet_id"]] if order["subnet_id"] else []
-    return [group, *order["resource_uris"], *theirs]
+    subnet = [order["subnet_id"]] if order["subnet_id"] else []
+    return [group, *order["resource_uris"], *subnet]
 
 
-async def take(connection: Azure, uri: str, order: Order) -> Survey:
-    """Look at all that the checks need. Raises nothing that a look may meet."""
-    # The regions wait for the group where it is the group that says which ones they are.
-    group = asyncio.ensure_future(_look(connection.resource_group()))
+async def collect(connection: Azure, uri: str, order: Order) -> PlanInputs:
+    """Read everything that the checks need. Failed reads become `Unavailable`."""
+    # Without a location in the order, the regions depend on the resource group's location.
+    group = asyncio.ensure_future(_fetch(connection.resource_group()))
     seen, regions, permissions, assignments, database = await asyncio.gather(
         group,
         _regions(connection, order, group),
         _permissions(connection, scopes(order)),
-        _look(connection.count_assignments()),
+        _fetch(connection.count_assignments()),
         asyncio.gather(
-            _look(asyncio.to_thread(trials.count, uri, order["experiment_id"])),
-            _look(asyncio.to_thread(vm_records.neighbour, uri, order)),
-            _look(asyncio.to_thread(schema.version, uri, schema.BENCHMARK)),
+            _fetch(asyncio.to_thread(trials.count, uri, order["experiment_id"])),
+            _fetch(asyncio.to_thread(vm_records.conflicting_batch, uri, order)),
+            _fetch(asyncio.to_thread(schema.version, uri, schema.BENCHMARK)),
         ),
     )
-    counted, neighbour, version = database
+    counted, conflicting_batch, version = database
     located: Order = {**order, "location": _location(order, seen)}
-    return Survey(
+    return PlanInputs(
         order=located,
         group=seen,
         trials=counted,
@@ -183,13 +183,13 @@ async def take(connection: Azure, uri: str, order: Order) -> Survey:
         permissions=permissions,
         assignments=assignments,
         custom_data_fault=_custom_data_fault(order, uri),
-        neighbour=neighbour,
+        conflicting_batch=conflicting_batch,
         schema=version,
     )
 
 
 async def _regions(
-    connection: Azure, order: Order, group: Awaitable[Body | Missing]
+    connection: Azure, order: Order, group: Awaitable[Body | Unavailable]
 ) -> dict[str, Region]:
     home = order["location"] or _location(order, await group)
     if home is None:
@@ -202,9 +202,9 @@ async def _regions(
 
 async def _region(connection: Azure, order: Order, location: str) -> Region:
     skus, usages, network = await asyncio.gather(
-        _look(connection.list_skus(location)),
-        _look(connection.list_usages(location)),
-        _look(_network(connection, network_id(order, location))),
+        _fetch(connection.list_skus(location)),
+        _fetch(connection.list_usages(location)),
+        _fetch(_network(connection, network_id(order, location))),
     )
     return Region(skus, usages, network)
 
@@ -213,26 +213,26 @@ async def _network(connection: Azure, network: str) -> Network | None:
     body = await connection.get_network(network)
     if body is None:
         return None
-    return Network(body, await _look(connection.list_network_usages(network)))
+    return Network(body, await _fetch(connection.list_network_usages(network)))
 
 
-async def _permissions(connection: Azure, at: Sequence[str]) -> dict[str, list[Body] | Missing]:
-    looks = (_look(connection.list_permissions(scope)) for scope in at)
-    return dict(zip(at, await asyncio.gather(*looks), strict=True))
+async def _permissions(connection: Azure, at: Sequence[str]) -> dict[str, list[Body] | Unavailable]:
+    reads = (_fetch(connection.list_permissions(scope)) for scope in at)
+    return dict(zip(at, await asyncio.gather(*reads), strict=True))
 
 
-async def _look(call: Awaitable[T]) -> T | Missing:
+async def _fetch(call: Awaitable[T]) -> T | Unavailable:
     try:
-        async with asyncio.timeout(LOOK_SECONDS):
+        async with asyncio.timeout(FETCH_TIMEOUT):
             return await call
     except TimeoutError:
-        return Missing(TimeoutError(f"There was no answer within {LOOK_SECONDS:g} seconds."))
+        return Unavailable(TimeoutError(f"No response within {FETCH_TIMEOUT:g} seconds."))
     except (AzureError, DescribedError, ValueError) as error:
-        return Missing(error)
+        return Unavailable(error)
 
 
-def _location(order: Order, group: Body | Missing) -> str | None:
-    if order["location"] or isinstance(group, Missing):
+def _location(order: Order, group: Body | Unavailable) -> str | None:
+    if order["location"] or isinstance(group, Unavailable):
         return order["location"]
     return str(group["location"])
 

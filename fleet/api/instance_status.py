@@ -1,4 +1,4 @@
-"""A fleet as the API shows it, from the status of its durable instance."""
+"""A fleet's API representation, from the status of its durable instance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from fleet.api.responses import MachineCounts, Shown
+from fleet.api.responses.fleets import FleetWithoutLinks, MachineCounts
 from fleet.model import names
 from fleet.model.state import TERMINAL
 from fleet.model.status import HEARTBEAT
@@ -15,25 +15,25 @@ ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 """Runtime statuses of an instance that has not ended."""
 
 MARGIN = 30.0
-"""Seconds more without an update that mean nothing: an activity, and the polling of the queues."""
+"""Tolerated delay of an update in seconds: an activity plus queue polling."""
 
 
-def answer(
+def fleet_from_instance(
     instance: Mapping[str, Any],
     teardown: Mapping[str, Any] | None = None,
     now: datetime | None = None,
-) -> Shown:
-    """A fleet as `GET /fleets/{id}` shows it, without links.
+) -> FleetWithoutLinks:
+    """The response of `GET /fleets/{id}`, without links.
 
-    Takes only named members: the input holds sealed ones. `teardown` is the latest of the fleet, where
-    there was one: a DELETE after the end starts another.
+    Copies members by name, because the input contains sealed secrets. `teardown` is the fleet's latest
+    separate teardown instance, if any: a DELETE after the end starts one.
     """
     now = now or datetime.now(UTC)
-    shown = _shown(instance, now)
+    shown = _fleet(instance, now)
     if teardown is None or teardown["input"]["keep_machines"] or shown["phase"] not in TERMINAL:
         return shown
     if teardown["runtimeStatus"] in ALIVE:
-        return {**shown, "phase": "teardown", "no_news_seconds": no_news(teardown, now)}
+        return {**shown, "phase": "teardown", "no_news_seconds": stale_seconds(teardown, now)}
     counts = shown["machines"]
     return {
         **shown,
@@ -41,8 +41,8 @@ def answer(
     }
 
 
-def child_of(instance: Mapping[str, Any]) -> str:
-    """The instance that a fleet may be waiting for: its own is not updated meanwhile."""
+def child_instance_id(instance: Mapping[str, Any]) -> str:
+    """The sub-orchestration that a fleet waits for; the fleet itself is not updated meanwhile."""
     status = instance.get("customStatus") or {}
     batch_id = order_in(instance["input"])["batch_id"]
     if status.get("phase") == "teardown":
@@ -50,38 +50,40 @@ def child_of(instance: Mapping[str, Any]) -> str:
     return names.wave_id(batch_id, status.get("waves", 0))
 
 
-def no_news(
+def stale_seconds(
     instance: Mapping[str, Any], now: datetime, child: Mapping[str, Any] | None = None
 ) -> int | None:
-    """Seconds since an instance that has not ended, or its child, was updated; None where that is no
-    more than a tick or a heartbeat, and MARGIN: then the host works.
+    """Seconds since a live instance, or its child, was updated; None if it is not overdue.
+
+    An update is overdue after a polling interval or heartbeat, plus MARGIN.
     """
-    seen = [one["lastUpdatedTime"] for one in (instance, child) if one]
-    silence = (now - max(map(datetime.fromisoformat, seen))).total_seconds()
-    watches = (instance.get("customStatus") or {}).get("phase") == "run"
-    tick = max(HEARTBEAT, order_in(instance["input"])["run_poll_seconds"]) if watches else HEARTBEAT
-    is_silent = instance["runtimeStatus"] in ALIVE and silence > tick + MARGIN
-    return int(silence) if is_silent else None
+    updates = [one["lastUpdatedTime"] for one in (instance, child) if one]
+    age = (now - max(map(datetime.fromisoformat, updates))).total_seconds()
+    interval = HEARTBEAT
+    if (instance.get("customStatus") or {}).get("phase") == "run":
+        interval = max(HEARTBEAT, order_in(instance["input"])["run_poll_seconds"])
+    is_stale = instance["runtimeStatus"] in ALIVE and age > interval + MARGIN
+    return int(age) if is_stale else None
 
 
 def order_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The order in an orchestration's input: alone at first, later part of the fleet's state."""
+    """The order in an orchestration's input: the input itself at first, later a part of the state."""
     order: Mapping[str, Any] = document.get("order", document)
     return order
 
 
-def _shown(instance: Mapping[str, Any], now: datetime) -> Shown:
+def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
     order = order_in(instance["input"])
     shown = instance.get("customStatus") or {}
     phase = shown.get("phase", "plan")
     if instance["runtimeStatus"] in ("Failed", "Terminated", "Canceled") and phase not in TERMINAL:
-        phase = "failed"  # ended from outside: by an operator, or by a fault of ours
+        phase = "failed"  # terminated by an operator, or failed by a bug
     return {
         "id": instance["instanceId"],
         "batch_id": order["batch_id"],
         "experiment_id": order["experiment_id"],
         "phase": phase,
-        "machines": shown.get("machines") or _none_yet(order["n_instances"]),
+        "machines": shown.get("machines") or _no_vms_yet(order["n_instances"]),
         "missing": shown.get("missing", {}),
         "placements": shown.get("placements", []),
         "trials": shown.get("trials"),
@@ -90,7 +92,7 @@ def _shown(instance: Mapping[str, Any], now: datetime) -> Shown:
         "reason": shown.get("reason"),
         "created_at": shown.get("created_at") or instance["createdTime"],
         "updated_at": instance["lastUpdatedTime"],
-        "no_news_seconds": no_news(instance, now),
+        "no_news_seconds": stale_seconds(instance, now),
         "version": shown.get("version"),
         "provisioned_at": shown.get("provisioned_at"),
         "deadline": shown.get("deadline"),
@@ -98,7 +100,7 @@ def _shown(instance: Mapping[str, Any], now: datetime) -> Shown:
     }
 
 
-def _none_yet(wanted: int) -> MachineCounts:
+def _no_vms_yet(wanted: int) -> MachineCounts:
     return {
         "wanted": wanted,
         "accepted": 0,
@@ -109,7 +111,7 @@ def _none_yet(wanted: int) -> MachineCounts:
     }
 
 
-def records(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A record per VM (`records.Machine`), as the fleet's last history had begun or ended."""
+def vm_records(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A record per VM (`records.Machine`), from the end or the start of the latest history."""
     found: list[dict[str, Any]] = (instance.get("output") or instance["input"]).get("machines", [])
     return found

@@ -1,0 +1,180 @@
+"""Responses of `/fleets` and `/fleets/{id}`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from fleet.api.responses.common import BATCH, Batch, Count, FleetId, Links, Time
+from fleet.model.records import Failure, Trials
+
+Phase = Literal[
+    "plan",
+    "network",
+    "create",
+    "boot",
+    "provisioned",
+    "run",
+    "teardown",
+    "done",
+    "cancelled",
+    "failed",
+]
+PHASES = (
+    "`done`, `cancelled` and `failed` are final. `provisioned`: every VM is running or has failed."
+)
+
+
+class SubmitResponse(TypedDict):
+    """A submitted fleet."""
+
+    id: FleetId
+    """The fleet's ID."""
+    batch_id: Annotated[Batch, Field(description=BATCH)]
+    links: Links
+    """URLs of the fleet's other resources."""
+
+
+class CancelResponse(TypedDict):
+    """A fleet that is being cancelled and torn down."""
+
+    id: FleetId
+    """The fleet's ID."""
+    links: Links
+    """URLs of the fleet's other resources."""
+
+
+class MachineCounts(TypedDict):
+    """A fleet's VMs by state. A VM that ran and was deleted counts under `deleted` only."""
+
+    wanted: Count
+    """The target number of VMs: `n_instances`, or fewer if fewer trials are unfinished."""
+    accepted: Count
+    """VMs that Azure has accepted, in any later state."""
+    role_assigned: Count
+    """VMs whose role was assigned, so that they can delete themselves, in any later state."""
+    running: Count
+    """VMs that are running now."""
+    failed: Count
+    """VMs that Azure accepted and could not provision, or that the app abandoned."""
+    deleted: Count
+    """VMs that ran and were deleted."""
+
+
+class PlacementCounts(TypedDict):
+    """Results for one placement."""
+
+    placement: Annotated[str, Field(examples=["eastus/1 Standard_D2s_v5 Spot"])]
+    """A label: location, zone, VM size and priority."""
+    accepted: Count
+    """VMs that Azure accepted there."""
+    failed: dict[str, Count]
+    """Failures there, by code."""
+
+
+class FailureGroup(TypedDict):
+    """Failures with the same code."""
+
+    code: Annotated[str, Field(examples=["FamilyQuotaExceeded"])]
+    """Azure's error code, or the app's own where Azure uses one code for several errors."""
+    count: Count
+    """The number of occurrences."""
+    message: str
+    """Azure's latest error message."""
+    action: str
+    """What the app did about it."""
+    advice: str
+    """What the user can do about it."""
+
+
+class FleetStatus(TypedDict):
+    """The status that a fleet publishes while it runs and when it has ended."""
+
+    # In `Field`, because pydantic does not find the docstrings of inherited members.
+    version: Annotated[
+        str | None,
+        Field(
+            description="The version of its orchestrators: the deployment's when the fleet "
+            "started; null before"
+            " it starts, and if that deployment had no version.",
+            examples=["1.0"],
+        ),
+    ]
+    phase: Annotated[Phase, Field(description=PHASES)]
+    machines: Annotated[MachineCounts, Field(description="The fleet's VMs, by state.")]
+    missing: Annotated[
+        dict[str, Count],
+        Field(description="VMs that could not be provisioned, by failure code."),
+    ]
+    placements: Annotated[
+        list[PlacementCounts], Field(description="The placements that were tried.")
+    ]
+    trials: Annotated[
+        Trials | None,
+        Field(description="The experiment's trials, by state; null before the first count."),
+    ]
+    failures: Annotated[
+        list[FailureGroup], Field(description="Failures by code, the most frequent first.")
+    ]
+    warnings: Annotated[list[str], Field(description="Warnings from the plan.")]
+    reason: Annotated[Failure | None, Field(description="Why the fleet failed; null otherwise.")]
+    provisioned_at: Annotated[
+        Time | None, Field(description="When every VM was running or had failed; null before.")
+    ]
+    deadline: Annotated[
+        Time | None,
+        Field(
+            description="When the fleet's VMs are deleted, even if trials are unfinished; null "
+            "before the plan."
+        ),
+    ]
+
+
+class FinalStatus(FleetStatus):
+    """The status of a fleet that has ended."""
+
+    created_at: Time | None
+    """When it was submitted."""
+
+
+class FleetWithoutLinks(FleetStatus):
+    """A fleet, as read from its durable instance."""
+
+    id: Annotated[FleetId, Field(description="The fleet's ID.")]
+    batch_id: Annotated[Batch, Field(description=BATCH)]
+    experiment_id: Annotated[
+        Count, Field(description="The Powerlift experiment that the fleet runs.")
+    ]
+    created_at: Annotated[Time, Field(description="When it was submitted.")]
+    updated_at: Annotated[Time, Field(description="When its status was last updated.")]
+    no_news_seconds: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Seconds since `updated_at` if a running fleet is overdue for an "
+            "update: the host"
+            " may be restarting; null otherwise.",
+        ),
+    ]
+    summary: Annotated[
+        FinalStatus | None,
+        Field(
+            description="The final status; null before, and if the instance was terminated externally."
+        ),
+    ]
+
+
+class Fleet(FleetWithoutLinks):
+    """A fleet."""
+
+    links: Links
+    """URLs of the fleet's other resources."""
+
+
+class Fleets(TypedDict):
+    """A list of fleets."""
+
+    fleets: list[Fleet]
+    """Sorted by creation time, newest first."""

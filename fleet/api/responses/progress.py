@@ -1,0 +1,117 @@
+"""Responses of `GET /fleets/{id}/progress`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from fleet.api.responses.common import Count, FleetId, Time
+from fleet.model.records import Placement, Trials
+
+
+class Experiment(TypedDict):
+    """A Powerlift experiment."""
+
+    id: Count
+    """Its ID in the database."""
+    name: str | None
+    """Its name; null if the database could not be read."""
+
+
+class Series(TypedDict):
+    """Trials finished since the fleet started: cumulative counts at `start + step * (i + 1)`."""
+
+    start: Time
+    """The start of the first step."""
+    step: Annotated[float, Field(ge=0)]
+    """Seconds between two points; 0 if there are none."""
+    complete: Annotated[list[Count], Field(max_length=240)]
+    """Trials finished without an error by that time."""
+    error: Annotated[list[Count], Field(max_length=240)]
+    """Trials finished with an error by that time."""
+
+
+class Before(TypedDict):
+    """Trials that had finished before the fleet started. The series excludes them."""
+
+    complete: Count
+    """Finished without an error."""
+    error: Count
+    """Finished with an error."""
+
+
+class PlacementHours(TypedDict):
+    """VM hours in one placement."""
+
+    placement: Placement
+    """The placement."""
+    vm_hours: Annotated[float, Field(ge=0)]
+    """VM hours in this placement, summed over its VMs."""
+    price_per_hour: float | None
+    """For one VM, in the currency of `cost`; null if no price is configured."""
+
+
+class VmHours(TypedDict):
+    """The lifetime of the fleet's VMs."""
+
+    so_far: Annotated[float, Field(ge=0)]
+    """VM hours until now, summed over all VMs."""
+    by_placement: list[PlacementHours]
+    """The same by placement."""
+
+
+class Cost(TypedDict):
+    """What the fleet's VMs cost: list prices, without disks, network and discounts."""
+
+    currency: Annotated[str, Field(examples=["USD"])]
+    """ISO 4217."""
+    so_far: float
+    """Until now."""
+    per_hour: float
+    """Per hour, for the VMs that exist now."""
+    expected: float | None
+    """Until the expected end; null if that is unknown."""
+    per_trial: float | None
+    """`so_far` divided by the experiment's trials finished since the fleet started, including those that
+    another fleet ran; null before the first."""
+
+
+class TrialError(TypedDict):
+    """One kind of trial error."""
+
+    message: Annotated[str, Field(examples=["ValueError: Input X contains NaN."])]
+    """The last line of one trial's error, cut to its last 300 characters. The others may differ in
+    their numbers."""
+    count: Count
+    """The number of trials."""
+
+
+class Progress(TypedDict):
+    """A fleet's trials over time, its VM hours, and their cost."""
+
+    id: FleetId
+    """The fleet's ID."""
+    as_of: Time
+    """The time of this report."""
+    experiment: Experiment
+    """The experiment that the fleet runs."""
+    trials: Trials | None
+    """The experiment's trials now; null if the database could not be read."""
+    series: Series
+    """Trials over time; empty if the database could not be read."""
+    before: Before
+    """Trials finished before the fleet started."""
+    errors: list[TrialError]
+    """The eight most frequent trial errors since the fleet started."""
+    trials_per_hour: float | None
+    """The experiment's recent completion rate; null if too few trials have finished."""
+    expected_end: Time | None
+    """When the last trial finishes at that rate; null if it cannot be estimated."""
+    vm_hours: VmHours
+    """The billed lifetime of the VMs, accurate to one polling interval."""
+    cost: Cost | None
+    """Null if the price of any placement is unknown: a partial sum would be misleading."""
+    problem: str | None
+    """Why the database could not be read; null otherwise."""

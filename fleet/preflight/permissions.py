@@ -1,0 +1,114 @@
+"""Checks the permissions of the app's identity and the limit of role assignments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from fleet.azure import role_assignments
+from fleet.azure.arm_bodies import Body
+from fleet.preflight.check_result import CheckResult, capacity_result, unreadable
+from fleet.preflight.networks import existing_subnet
+from fleet.preflight.plan_inputs import PlanInputs, Unavailable, scopes
+
+ASSIGNMENT_LIMIT = 4000
+"""Fixed limit per subscription, including groups and resources (RBAC troubleshoot-limits)."""
+
+_GROUP = {
+    "Microsoft.Compute/virtualMachines": "read write delete",
+    "Microsoft.Compute/disks": "read delete",
+    "Microsoft.Network/networkInterfaces": "read write delete join/action",
+    "Microsoft.Authorization/roleAssignments": "read write delete",
+}
+_SHARED_NETWORK = {"Microsoft.Network/virtualNetworks": "read subnets/join/action"}
+_NEW_NETWORK = {"Microsoft.Network/virtualNetworks": "read write subnets/join/action"}
+_EXISTING_NETWORK = {"Microsoft.Network/virtualNetworks": "subnets/join/action"}
+_RESOURCE = {"Microsoft.Authorization/roleAssignments": "write delete"}
+"""All actions of a fleet: resource type to verbs."""
+
+
+def check_permissions(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """One result per scope with missing or unreadable permissions."""
+    complete = True
+    for scope, needed in _needed(inputs):
+        held = inputs.permissions[scope]
+        if isinstance(held, Unavailable):
+            complete = False
+            yield unreadable(f"The permissions at {scope}", held)
+            continue
+        missing = _missing(needed, held)
+        if missing:
+            complete = False
+            advice = (
+                "Assign the app's identity Contributor and User Access Administrator at this scope: "
+                "together they include all required actions."
+            )
+            yield CheckResult(
+                "fault", f"Missing permissions at {scope}: {missing}", advice, "PermissionsMissing"
+            )
+    if complete:
+        yield CheckResult("ok", "The app's identity has all required permissions")
+
+
+def role_assignment_limit(inputs: PlanInputs) -> Iterator[CheckResult]:
+    count = inputs.assignments
+    if isinstance(count, Unavailable):
+        yield unreadable("The subscription's role assignments", count)
+        return
+    each = len(role_assignments.grants_for_vm(inputs.order, "", ""))
+    fit = max(0, ASSIGNMENT_LIMIT - count) // each
+    why = f": the subscription has {count} of {ASSIGNMENT_LIMIT} role assignments; a VM requires {each}"
+    advice = "Delete assignments of deleted principals, or use fewer VMs or resource_uris."
+    yield capacity_result(inputs, fit, "RoleAssignmentLimitExceeded", why, advice)
+
+
+def _needed(inputs: PlanInputs) -> Iterator[tuple[str, dict[str, str]]]:
+    order = inputs.order
+    network = (
+        {}
+        if order["subnet_id"]
+        else _SHARED_NETWORK
+        if _all_subnets_exist(inputs)
+        else _NEW_NETWORK
+    )
+    yield scopes(order)[0], _GROUP | network
+    for uri in order["resource_uris"]:
+        yield uri, _RESOURCE
+    if order["subnet_id"]:
+        yield order["subnet_id"], _EXISTING_NETWORK
+
+
+def _all_subnets_exist(inputs: PlanInputs) -> bool:
+    return bool(inputs.regions) and all(
+        existing_subnet(inputs, location, region) for location, region in inputs.regions.items()
+    )
+
+
+def _missing(needed: dict[str, str], held: list[Body]) -> str:
+    """The actions that no role grants: `Microsoft.Compute/disks/{delete}, …`."""
+    parts = []
+    for kind, verbs in needed.items():
+        lacking = [verb for verb in verbs.split() if not _allowed(f"{kind}/{verb}", held)]
+        if lacking:
+            parts.append(f"{kind}/{{{','.join(lacking)}}}")
+    return ", ".join(parts)
+
+
+def _allowed(action: str, held: list[Body]) -> bool:
+    """A role grants its actions minus its own notActions; another role may still grant these."""
+    return any(
+        _matches_any(role.get("actions", []), action)
+        and not _matches_any(role.get("notActions", []), action)
+        for role in held
+    )
+
+
+def _matches_any(patterns: list[str], action: str) -> bool:
+    return any(_expression(pattern).fullmatch(action) for pattern in patterns)
+
+
+@cache
+def _expression(pattern: str) -> re.Pattern[str]:
+    parts = (re.escape(part) for part in pattern.split("*"))
+    return re.compile(".*".join(parts), re.IGNORECASE)
