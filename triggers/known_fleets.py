@@ -25,7 +25,7 @@ PAGE = 100
 
 async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
     """The app's own account and that of each fleet in the task hub, with the fleets' resource_uris."""
-    own = credentials.own(settings)
+    own = credentials.own_account(settings)
     known: dict[Azure, set[str]] = {own: set()} if own else {}
     active = 0
     try:
