@@ -6,7 +6,8 @@ import azure.durable_functions as df
 
 from activities.recorded import Json, open_connections, retried
 from fleet.azure import arm_bodies
-from fleet.azure.client import Answer, Azure
+from fleet.azure.arm_pipeline import ArmResponse
+from fleet.azure.client import Azure
 from fleet.azure.virtual_machines import provisioning_state
 from fleet.model import names
 from fleet.model.records import Order
@@ -35,7 +36,7 @@ async def ensure_network(task: Json) -> Json:
     return {"ready": state == "Succeeded", "retry_after": answer.retry_after or RETRY_AFTER}
 
 
-async def _ensured(connection: Azure, location: str) -> Answer:
+async def _ensured(connection: Azure, location: str) -> ArmResponse:
     vnet, subnet = names.vnet(location), names.subnet(location)
     standing = await connection.get_vnet(vnet)
     if standing is None or provisioning_state(standing.body) == "Failed":
@@ -44,5 +45,5 @@ async def _ensured(connection: Azure, location: str) -> Answer:
         return standing
     for found in standing.body["properties"].get("subnets", []):
         if found["name"].lower() == subnet.lower() and provisioning_state(found) != "Failed":
-            return Answer(found, standing.retry_after)
+            return ArmResponse(found, standing.retry_after)
     return await connection.put_subnet(vnet, subnet, arm_bodies.subnet())

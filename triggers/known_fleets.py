@@ -24,9 +24,8 @@ AT_ONCE = 10
 
 
 async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
-    """The app's own account, and every account with fleets that are not purged; the resource_uris of
-    these fleets with each."""
-    own = credentials.own(settings)
+    """The app's own account and that of each fleet that is not purged, with the fleets' resource_uris."""
+    own = credentials.own_account(settings)
     known: dict[Azure, set[str]] = {own: set()} if own else {}
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
@@ -34,9 +33,7 @@ async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
             for batch_id, uris in used:
                 await _add_account(client, known, names.instance_id(batch_id), uris)
     except Exception as error:
-        warn(
-            "The sweep cannot read the accounts of fleets: it sweeps those that it has read", error
-        )
+        warn("The sweep cannot read the fleets' accounts: it skips those that it has not read", error)
     return known
 
 

@@ -12,7 +12,7 @@ from fleet.api.instance_status import order_in
 from fleet.api.order_builder import build_order
 from fleet.api.request import Fault, FleetRequest, InvalidRequest, batch_id_of, parse, uri_faults
 from fleet.api.responses.plan import Plan
-from fleet.azure.client import connect
+from fleet.azure.credentials import connect
 from fleet.model import names
 from fleet.preflight.plan import preview
 from fleet.secrets import Seal

@@ -1,29 +1,102 @@
-"""Whose Azure a fleet works in: the one place that opens a seal."""
+"""Connections to Azure: credentials, cached clients, and the decryption of an order's secrets."""
 
 from __future__ import annotations
 
-from fleet.azure import client
+import hashlib
+from typing import Any, TypedDict
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
+
+from fleet.azure.client import Azure
 from fleet.model.records import Order
 from fleet.secrets import Seal
 from fleet.settings import Settings
 
+_PUBLIC_AUTHORITIES = (
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.chinacloudapi.cn",
+)
 
-def open_connections(order: Order) -> tuple[client.Azure, str]:
-    """Azure for this order's account, and the database's URI. Raises SealBroken, SettingsError."""
+
+class Account(TypedDict):
+    """An Azure account. Every `Order` is one. Without a secret, the app's own identity is used."""
+
+    subscription_id: str
+    resource_group: str
+    tenant_id: str | None
+    client_id: str | None
+
+
+def open_connections(order: Order) -> tuple[Azure, str]:
+    """The Azure client and the database URI of an order. Raises SealBroken, SettingsError."""
     settings = Settings.read()
     secrets = Seal(settings.sealing_keys).open(order["sealed"])
-    connection = client.connect(order, settings, secrets.get("client_secret"))
+    connection = connect(order, settings, secrets.get("client_secret"))
     return connection, secrets.get("uri") or settings.database_uri
 
 
-def own(settings: Settings) -> client.Azure | None:
-    """The resource group of the app's settings, by its own identity; None where they name none."""
+def own_account(settings: Settings) -> Azure | None:
+    """The client for the resource group in the settings, with the app's own identity; None if unset."""
     if not settings.subscription_id or not settings.resource_group:
         return None
-    account: client.Account = {
+    account: Account = {
         "subscription_id": settings.subscription_id,
         "resource_group": settings.resource_group,
         "tenant_id": None,
         "client_id": None,
     }
-    return client.connect(account, settings, None)
+    return connect(account, settings, None)
+
+
+_connections: dict[tuple[str, ...], Azure] = {}
+
+
+def connect(account: Account, settings: Settings, client_secret: str | None) -> Azure:
+    """The process's client for an account, cached so that calls share tokens and sockets.
+
+    Never closed, as the Azure Functions guidance recommends.
+    """
+    secret_digest = hashlib.sha256((client_secret or "").encode()).hexdigest()
+    key = (
+        settings.resource_manager_endpoint,
+        account["subscription_id"],
+        account["resource_group"],
+        account["tenant_id"] or "",
+        account["client_id"] or "",
+        secret_digest,
+    )
+    if key not in _connections:
+        _connections[key] = Azure(
+            _credential(account, settings, client_secret),
+            settings.resource_manager_endpoint,
+            account["subscription_id"],
+            account["resource_group"],
+            _drop_rejected_token,
+        )
+    return _connections[key]
+
+
+def _drop_rejected_token(response: Any) -> None:
+    """Drop all clients when Azure rejects a token, so that the next call requests a new one.
+
+    A response hook covers every process; on Flex Consumption, HTTP functions have their own.
+    """
+    if response.http_response.status_code == 401:  # the body may be unread
+        _connections.clear()
+
+
+def _credential(
+    account: Account, settings: Settings, client_secret: str | None
+) -> AsyncTokenCredential:
+    # Instance discovery fails for authorities that the public cloud does not know.
+    options: dict[str, Any] = {}
+    if settings.authority and not any(host in settings.authority for host in _PUBLIC_AUTHORITIES):
+        options = {"disable_instance_discovery": True}
+    if client_secret:
+        tenant, client = account["tenant_id"] or "", account["client_id"] or ""
+        if settings.authority:
+            options["authority"] = settings.authority
+        return ClientSecretCredential(tenant, client, client_secret, **options)
+    return DefaultAzureCredential(**options)

@@ -1,0 +1,86 @@
+"""Calls through the SDKs' pipelines: raw JSON instead of models, without retries or polling."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from azure.core import AsyncPipelineClient
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.rest import HttpRequest
+from azure.mgmt.compute.aio import ComputeManagementClient
+from azure.mgmt.core.exceptions import ARMErrorFormat
+
+from fleet.azure.arm_bodies import Body
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResponse:
+    """A resource as JSON, and Retry-After in seconds."""
+
+    body: Body
+    retry_after: float | None
+
+
+def arm_response(response: Any, _body: Any, _headers: Any) -> ArmResponse:
+    """The SDKs' `cls` hook: keeps the raw JSON and a header that models omit."""
+    http = response.http_response
+    text = http.text()
+    try:
+        wait = float(http.headers["Retry-After"])
+    except (KeyError, ValueError):
+        wait = None
+    return ArmResponse(http.json() if text else {}, wait)
+
+
+async def start_operation(begin: Any, *arguments: Any, **options: Any) -> ArmResponse:
+    """Start a long-running operation without polling it."""
+    poller = await begin(*arguments, polling=False, cls=arm_response, **options)
+    response = await poller.result()
+    return response if isinstance(response, ArmResponse) else ArmResponse({}, None)
+
+
+async def get_or_none(operation: Any) -> ArmResponse | None:
+    """The resource; None if it does not exist. A missing resource group still raises."""
+    try:
+        response: ArmResponse = await operation
+    except ResourceNotFoundError as error:
+        if getattr(error.error, "code", None) in ("ResourceNotFound", "NotFound"):
+            return None
+        raise
+    return response
+
+
+async def read_tail(blobs: AsyncPipelineClient[Any, Any], url: str, limit: int) -> bytes | None:
+    """The last bytes of a blob, without the NULs that pad a page; None if it does not exist.
+
+    Reads the whole blob, because storage has no suffix ranges. Raises HttpResponseError.
+    """
+    tail = b""
+    async with await blobs.send_request(HttpRequest("GET", url), stream=True) as response:
+        if response.status_code == 404:
+            return None
+        if response.status_code != 200:
+            raise HttpResponseError(message="Failed to read the console log.", response=response)
+        async for chunk in response.iter_raw():
+            tail = (tail + chunk.replace(b"\0", b""))[-limit:]
+    return tail
+
+
+async def get_json(client: ComputeManagementClient, url: str) -> Body:
+    """GET through a client's pipeline. Raises HttpResponseError."""
+    response = await client.send_request(HttpRequest("GET", url))
+    if response.status_code != 200:
+        raise HttpResponseError(response=response, error_format=ARMErrorFormat)
+    return dict(response.json())
+
+
+async def list_pages(client: ComputeManagementClient, first: str) -> AsyncIterator[Body]:
+    """The items of all pages of a list."""
+    url: str | None = first
+    while url:
+        page = await get_json(client, url)
+        for item in page["value"]:
+            yield item
+        url = page.get("nextLink")
