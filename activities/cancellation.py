@@ -7,7 +7,7 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.recorded import Json
+from activities.results import Json
 from fleet.model import names
 
 bp = df.Blueprint()

@@ -7,7 +7,7 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, recorded
+from activities.results import Json, never_raises, opened
 from fleet import telemetry
 from fleet.azure.client import Azure
 from fleet.azure.errors import describe
@@ -19,8 +19,8 @@ bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
-async def keep_logs(task: Json) -> Json:
+@never_raises
+async def save_logs(task: Json) -> Json:
     """`{order, machines: [{ordinal, reason}]}` -> `{kept}`: the VMs whose log could be had.
 
     `reason` is the Failure for which a VM is about to be deleted; it is kept too. A log that cannot be

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, retried
+from activities.results import Json, opened, raises_transient
 from fleet.azure import bodies
 from fleet.azure.client import Answer, Azure
 from fleet.azure.virtual_machines import provisioning_state
@@ -18,7 +18,7 @@ RETRY_AFTER = 3.0
 
 
 @bp.activity_trigger(input_name="task")
-@retried
+@raises_transient
 async def ensure_network(task: Json) -> Json:
     """`{order, location}` -> `{ready, retry_after}`: GET first, PUT only what is absent, shrink nothing.
 

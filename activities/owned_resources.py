@@ -8,7 +8,7 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, recorded, retried
+from activities.results import Json, never_raises, opened, raises_transient
 from fleet import telemetry
 from fleet.azure import owned_resources
 from fleet.azure.bodies import Body
@@ -25,8 +25,8 @@ PER_LOOK = 100
 
 
 @bp.activity_trigger(input_name="task")
-@retried
-async def find_leftovers(task: Json) -> Json:
+@raises_transient
+async def list_owned_resources(task: Json) -> Json:
     """`{order, keep_machines}` -> `{delete, waiting, machines}`.
 
     `delete` lists up to PER_LOOK `{kind, name, scope?}` that can be deleted now (`leftovers.fairly`);
@@ -54,8 +54,8 @@ async def find_leftovers(task: Json) -> Json:
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
-async def delete_leftovers(task: Json) -> Json:
+@never_raises
+async def delete_owned_resources(task: Json) -> Json:
     """`{order, resources: [{kind, name, scope?}]}` -> `{deleted, refused, retry_after}`: one try at
     each.
 

@@ -8,7 +8,7 @@ import azure.durable_functions as df
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from activities.recorded import Json, opened, retried
+from activities.results import Json, opened, raises_transient
 from fleet import telemetry
 from fleet.model.records import Order
 from fleet.preflight.plan import Plan, make_plan
@@ -18,7 +18,7 @@ bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@retried
+@raises_transient
 async def plan_fleet(task: Json) -> Json:
     """`{order}` -> `{resolved, trials, checks, faults}`: `fleet.preflight.plan.Plan` without the checks
     that are ok, since a durable history keeps it all. Creates nothing but our tables in the database,

@@ -6,7 +6,7 @@ import asyncio
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, recorded
+from activities.results import Json, never_raises, opened
 from fleet import telemetry
 from fleet.azure.errors import describe
 from fleet.model.records import Failure, Order
@@ -17,7 +17,7 @@ bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
+@never_raises
 async def record_snapshot(task: Json) -> Json:
     """`{order, machines, noted, at, counts, counted, idle?}` -> `{trials, unnoted}`: counts by state
     where `counts` is true, or null when the experiment is gone; and the Failure for which the VMs could

@@ -6,7 +6,7 @@ import asyncio
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, retried
+from activities.results import Json, opened, raises_transient
 from fleet.model import names
 from fleet.model.records import Order
 from fleet.model.state import SHOWN_CHARACTERS
@@ -16,7 +16,7 @@ bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@retried
+@raises_transient
 async def release_trials(task: Json) -> Json:
     """`{order, ordinals, reasons}` -> `{held, quit}`: open trials of VMs that are gone are queued again.
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import azure.durable_functions as df
 
-from orchestrators.patterns import Context, Steps
+from orchestrators.patterns import Context, Orchestration
 
 bp = df.Blueprint()
 
 
 @bp.orchestration_trigger(context_name="context")
-def mark_cancelled(context: Context) -> Steps:
+def mark_cancelled(context: Context) -> Orchestration:
     """`{batch_id}` -> the same."""
     yield from ()
     return context.get_input()

@@ -15,8 +15,8 @@ from orchestrators.patterns import (
     CHUNK,
     LONGEST_DELAY,
     Context,
-    Ended,
-    Steps,
+    FleetEnded,
+    Orchestration,
     failure_of,
     show,
     sleep_unless,
@@ -31,7 +31,7 @@ ROLE_WAIT = 5.0
 """Seconds between two tries while every place of the window is taken."""
 
 
-def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+def create(context: Context, fleet: FleetState, cancel: Any) -> Orchestration:
     """Waves, until every VM was asked for; at most `max_undead` VMs ever lack their role.
 
     Returns whether it is over; if not, it goes on in a new history. What Azure has no place for now
@@ -53,16 +53,16 @@ def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
         yield from snapshot_if_stale(context, fleet)
         show(context, fleet, "create")
         if cancel.is_completed:
-            raise Ended("cancelled")
+            raise FleetEnded("cancelled")
         check_deadline(context, fleet)
     return False
 
 
-def boot(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+def boot(context: Context, fleet: FleetState, cancel: Any) -> Orchestration:
     """One LIST per tick, until every VM runs with its roles, or has failed and nothing can stand in
     for it.
 
-    Returns whether it is over. Raises Ended when fewer than `min_instances` have come to run.
+    Returns whether it is over. Raises FleetEnded when fewer than `min_instances` have come to run.
     """
     for _ in range(TURNS):
         waiting = fleet.count("creating") or fleet.unsettled()
@@ -71,10 +71,10 @@ def boot(context: Context, fleet: FleetState, cancel: Any) -> Steps:
                 fleet.count("running", "deleted") < fleet.order["min_instances"]
                 and fleet.is_short()
             ):
-                raise Ended("failed", too_few(fleet))
+                raise FleetEnded("failed", too_few(fleet))
             return True
         if (yield from sleep_unless(context, cancel, pause(fleet))):
-            raise Ended("cancelled")
+            raise FleetEnded("cancelled")
         yield from reconcile(context, fleet)
         yield from fill(context, fleet, cancel)
         yield from snapshot_if_stale(context, fleet)
@@ -96,7 +96,7 @@ def is_due(context: Context, fleet: FleetState) -> bool:
     return since.total_seconds() >= pause(fleet)
 
 
-def fill(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+def fill(context: Context, fleet: FleetState, cancel: Any) -> Orchestration:
     """One wave, as large as the window, the places and Azure's pace have room for; none while Azure
     wants no writes. After faults of Azure's one VM goes first.
     """
@@ -117,7 +117,7 @@ def fill(context: Context, fleet: FleetState, cancel: Any) -> Steps:
         return
     wait = fleet.spend(writes, context.current_utc_datetime)
     if wait > 0 and (yield from sleep_unless(context, cancel, wait)):
-        raise Ended("cancelled")
+        raise FleetEnded("cancelled")
     ready = fleet.with_nic()
     yield from run_wave(context, fleet, [*again, *fleet.assign(placements)], ready)
 
@@ -144,7 +144,7 @@ def placements_for_more(context: Context, fleet: FleetState) -> list[Placement]:
 
 def run_wave(
     context: Context, fleet: FleetState, assignments: list[VmRequest], ready: set[int]
-) -> Steps:
+) -> Orchestration:
     """One `create_wave`, awaited even after a cancel: what it makes must be known before it can be
     deleted. `ready` are ordinals that have a NIC.
     """
@@ -163,7 +163,7 @@ def run_wave(
     try:
         result = yield context.call_sub_orchestrator(create_wave, task, name)
     except Exception as error:
-        raise Ended("failed", failure_of(error)) from error
+        raise FleetEnded("failed", failure_of(error)) from error
     _take_in(context, fleet, result)
 
 

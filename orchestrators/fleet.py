@@ -19,8 +19,8 @@ from orchestrators import network
 from orchestrators.create import boot, create, leave_out
 from orchestrators.patterns import (
     Context,
-    Ended,
-    Steps,
+    FleetEnded,
+    Orchestration,
     attempt,
     failure_of,
     receive,
@@ -35,7 +35,7 @@ bp = df.Blueprint()
 
 
 @bp.orchestration_trigger(context_name="context")
-def run_fleet(context: Context) -> Steps:
+def run_fleet(context: Context) -> Orchestration:
     """An order (`fleet.model.records.Order`), or the state of one that goes on -> `{summary, machines}`.
 
     One history after the other (`continue_as_new`), so that none grows with the fleet's life.
@@ -46,15 +46,15 @@ def run_fleet(context: Context) -> Steps:
     try:
         yield from receive(context, cancel)
         if (yield from missed_cancel(context, fleet)):
-            raise Ended("cancelled")
+            raise FleetEnded("cancelled")
         ended = yield from go_on(context, fleet, cancel)
         if cancel.is_completed:
-            raise Ended("cancelled")
+            raise FleetEnded("cancelled")
         if not ended:
             context.continue_as_new(fleet.write())
             return None
         phase, reason = "done", None
-    except Ended as early:
+    except FleetEnded as early:
         # Whatever else came to pass meanwhile: who has cancelled a fleet wants to read so.
         cancelled = cancel.is_completed
         phase, reason = ("cancelled", None) if cancelled else (early.phase, early.reason)
@@ -64,7 +64,7 @@ def run_fleet(context: Context) -> Steps:
     return (yield from end(context, fleet, phase, reason))
 
 
-def missed_cancel(context: Context, fleet: FleetState) -> Steps:
+def missed_cancel(context: Context, fleet: FleetState) -> Orchestration:
     """Whether a cancel came while the fleet went on from the history before; see `mark_cancelled`."""
     if fleet.phase == "plan":
         return False
@@ -75,12 +75,12 @@ def missed_cancel(context: Context, fleet: FleetState) -> Steps:
     return asked["ok"] and asked["cancelled"]
 
 
-def go_on(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+def go_on(context: Context, fleet: FleetState, cancel: Any) -> Orchestration:
     """Phase after phase, as far as one history takes the fleet. Returns whether all is done; raises
-    Ended where the fleet cannot go on.
+    FleetEnded where the fleet cannot go on.
     """
     if cancel.is_completed:
-        raise Ended("cancelled")
+        raise FleetEnded("cancelled")
     if fleet.phase == "plan":
         yield from plan(context, fleet)
         yield from home_network(context, fleet, cancel)
@@ -97,7 +97,7 @@ def go_on(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     return (yield from run(context, fleet, cancel))
 
 
-def plan(context: Context, fleet: FleetState) -> Steps:
+def plan(context: Context, fleet: FleetState) -> Orchestration:
     """Resolve what was left open; end the fleet, with every reason, when it cannot work."""
     now = context.current_utc_datetime
     order = fleet.order
@@ -109,7 +109,7 @@ def plan(context: Context, fleet: FleetState) -> Steps:
     for reason in reasons:
         fleet.note(reason, "ended before anything was created")
     if reasons:
-        raise Ended("failed", reasons[0])
+        raise FleetEnded("failed", reasons[0])
     resolved = result["resolved"]
     order["location"] = resolved["location"]
     order["ssh_public_key"] = resolved["ssh_public_key"]
@@ -124,18 +124,18 @@ def plan(context: Context, fleet: FleetState) -> Steps:
     ]
 
 
-def home_network(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+def home_network(context: Context, fleet: FleetState, cancel: Any) -> Orchestration:
     show(context, fleet, "network")
     reason = yield from network.ensure(context, fleet, cancel, fleet.order["location"] or "")
     if reason is None:
         return
     if not any(one.get("location") for one in fleet.order["fallbacks"]):
         fleet.note(reason, "gave the fleet up")
-        raise Ended("failed", reason)
+        raise FleetEnded("failed", reason)
     leave_out(context, fleet, fleet.order["location"] or "", reason)
 
 
-def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None) -> Steps:
+def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None) -> Orchestration:
     """Tear down what was made, which gives unfinished trials back, and say how it ended."""
     fleet.reason = reason
     if fleet.next_ordinal > 0:
@@ -155,7 +155,7 @@ def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None)
     return {"summary": custom_status(fleet), "machines": list(fleet.machines.values())}
 
 
-def tell(context: Context, fleet: FleetState, phase: str) -> Steps:
+def tell(context: Context, fleet: FleetState, phase: str) -> Orchestration:
     """Have the end logged and measured; a fleet that nobody could hear of ends all the same."""
     now = _utc(context.current_utc_datetime, "microseconds")
     times = {"started_at": fleet.order.get("created_at", now), "ended_at": now}
@@ -163,7 +163,7 @@ def tell(context: Context, fleet: FleetState, phase: str) -> Steps:
     yield from settle(context, [(report_completion, task)], rounds=1)
 
 
-def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps:
+def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Orchestration:
     """Run `teardown_fleet`; returns None, or a failure where something was left."""
     task = {"order": fleet.order, "keep_machines": keep_machines}
     name = names.teardown_id(fleet.order["batch_id"])

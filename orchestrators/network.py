@@ -7,12 +7,12 @@ from typing import Any
 from activities.network import ensure_network
 from fleet.model.failure import failure
 from fleet.model.state import FleetState
-from orchestrators.patterns import Context, Ended, Steps, attempt, sleep_unless
+from orchestrators.patterns import Context, FleetEnded, Orchestration, attempt, sleep_unless
 
 LOOKS = 60
 
 
-def ensure(context: Context, fleet: FleetState, cancel: Any, location: str) -> Steps:
+def ensure(context: Context, fleet: FleetState, cancel: Any, location: str) -> Orchestration:
     """Wait until the location's network is there; returns None, or why it is not (a Failure)."""
     if location in fleet.networks:
         return None
@@ -25,6 +25,6 @@ def ensure(context: Context, fleet: FleetState, cancel: Any, location: str) -> S
             fleet.networks.append(location)
             return None
         if (yield from sleep_unless(context, cancel, result["retry_after"])):
-            raise Ended("cancelled")
+            raise FleetEnded("cancelled")
     text = f"The virtual network in {location} was not ready after {LOOKS} looks."
     return failure("NetworkNotReady", text, "fail_fleet", "See its activity log.")

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import azure.durable_functions as df
 
-from activities.recorded import MARK
+from activities.results import MARK
 from fleet.model import failure_policy
 from fleet.model.failure import failure
 from fleet.model.records import Failure
@@ -38,7 +38,7 @@ FIRST_DELAY, LONGEST_DELAY = 2.0, 60.0
 THROTTLE_PATIENCE = timedelta(minutes=30)
 """Waits of 20 minutes have been seen; a budget of attempts would be spent in one."""
 
-Steps = Generator[Any, Any, Any]
+Orchestration = Generator[Any, Any, Any]
 Call = tuple[Any, dict[str, Any]]
 """An activity, and the task that it is given."""
 
@@ -63,7 +63,7 @@ class Context(Protocol):
     def continue_as_new(self, input_: Any) -> None: ...
 
 
-class Ended(Exception):
+class FleetEnded(Exception):
     """The fleet is over before its work is: `phase` says how, `reason` why."""
 
     def __init__(self, phase: str, reason: Failure | None = None) -> None:
@@ -86,7 +86,9 @@ class Backoff(df.RetryOptions):  # type: ignore[misc]
         return {**super().to_json(), **mine}
 
 
-def attempt(context: Context, activity: Any, task: dict[str, Any], patient: bool = True) -> Steps:
+def attempt(
+    context: Context, activity: Any, task: dict[str, Any], patient: bool = True
+) -> Orchestration:
     """One activity with durable retry; returns its record, also when every attempt failed.
 
     Where Azure throttles it, it is tried again when Azure said, and no sooner; that is no failure,
@@ -106,7 +108,7 @@ def attempt(context: Context, activity: Any, task: dict[str, Any], patient: bool
         yield from sleep(context, wait)
 
 
-def settle(context: Context, calls: Sequence[Call], rounds: int = ROUNDS) -> Steps:
+def settle(context: Context, calls: Sequence[Call], rounds: int = ROUNDS) -> Orchestration:
     """Fan out over (activity, task) pairs, dispatched in order; returns one record each, in order.
 
     What may pass is tried again, all of it together, after one durable timer: the longest wait that
@@ -135,13 +137,15 @@ def show(context: Context, fleet: FleetState, phase: str) -> None:
     context.set_custom_status({**custom_status(fleet), "waves": fleet.waves})
 
 
-def sleep(context: Context, seconds: float) -> Steps:
+def sleep(context: Context, seconds: float) -> Orchestration:
     """Wait for so many seconds at least."""
     for fire_at in _timers(context, seconds):
         yield context.create_timer(fire_at)
 
 
-def sleep_unless(context: Context, event: Any, seconds: float, longest: float = HEARTBEAT) -> Steps:
+def sleep_unless(
+    context: Context, event: Any, seconds: float, longest: float = HEARTBEAT
+) -> Orchestration:
     """Wait for so many seconds at least, or until the event is there. Returns whether it is.
 
     `longest`: of one timer, in seconds.
@@ -153,7 +157,7 @@ def sleep_unless(context: Context, event: Any, seconds: float, longest: float = 
     return bool(event.is_completed)
 
 
-def receive(context: Context, event: Any) -> Steps:
+def receive(context: Context, event: Any) -> Orchestration:
     """Take an event that may be there already: the SDK sees one only once its wait was yielded."""
     yield from _timer_or(context, event, context.current_utc_datetime)
 
@@ -168,7 +172,7 @@ def _timers(context: Context, seconds: float, longest: float = HEARTBEAT) -> Ite
         yield min(end, now + timedelta(seconds=longest)) + EARLY
 
 
-def _timer_or(context: Context, event: Any, fire_at: datetime) -> Steps:
+def _timer_or(context: Context, event: Any, fire_at: datetime) -> Orchestration:
     timer = context.create_timer(fire_at)
     yield context.task_any([event, timer])
     if not timer.is_completed:
@@ -206,7 +210,7 @@ def _may_pass(result: dict[str, Any]) -> bool:
     return not result["ok"] and failure_policy.of(result["failure"]).retried
 
 
-def _fan_out(context: Context, calls: Sequence[Call]) -> Steps:
+def _fan_out(context: Context, calls: Sequence[Call]) -> Orchestration:
     tasks = [context.call_activity(activity, task) for activity, task in calls]
     try:
         return (yield context.task_all(tasks))

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from activities.logs import keep_logs
-from activities.machines import delete_vm, inspect_vms, list_machines
+from activities.logs import save_logs
+from activities.vms import delete_vm, inspect_vms, list_vms
 from fleet.model import failure_policy
 from fleet.model.failure import NO_REASON, failure, vm_failure
 from fleet.model.records import Failure, Machine
 from fleet.model.state import FleetState
-from orchestrators.patterns import Context, Ended, Steps, attempt, settle
+from orchestrators.patterns import Context, FleetEnded, Orchestration, attempt, settle
 from orchestrators.snapshot import take_snapshot
 from orchestrators.wave import assign
 
@@ -24,7 +24,7 @@ BOOT_PATIENCE = timedelta(minutes=30)
 """Azure itself gives up on a guest after 20 to 40 minutes (OSProvisioningTimedOut)."""
 
 
-def reconcile(context: Context, fleet: FleetState) -> Steps:
+def reconcile(context: Context, fleet: FleetState) -> Orchestration:
     """One look, and what follows from it; VMs that cannot come to work are given up."""
     seen = yield from look(context, fleet)
     yield from give_up_roles(context, fleet)
@@ -32,7 +32,7 @@ def reconcile(context: Context, fleet: FleetState) -> Steps:
         yield from give_up_boots(context, fleet)
 
 
-def look(context: Context, fleet: FleetState) -> Steps:
+def look(context: Context, fleet: FleetState) -> Orchestration:
     """One LIST; then whatever it allows or asks for: missing roles, and deleting VMs.
 
     VMs that failed are deleted before others stand in for them, and so are those that we do not
@@ -43,7 +43,7 @@ def look(context: Context, fleet: FleetState) -> Steps:
     if fleet.blind_until and now < datetime.fromisoformat(fleet.blind_until):
         return False
     task = {"order": fleet.order, "unknown": fleet.unknown()}
-    shown = yield from attempt(context, list_machines, task, patient=False)
+    shown = yield from attempt(context, list_vms, task, patient=False)
     if shown["ok"]:
         fleet.looked_at = context.current_utc_datetime.isoformat()
         seen = fleet.see(shown["states"], shown["identities"])
@@ -68,7 +68,7 @@ def apply_throttling(context: Context, fleet: FleetState) -> None:
             fleet.hold(datetime.fromisoformat(next_try))
 
 
-def replace_failed(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:
+def replace_failed(context: Context, fleet: FleetState, ordinals: list[int]) -> Orchestration:
     """Learn why Azure could not bring VMs up, and delete them."""
     reasons: dict[str, Failure] = {}
     for start in range(0, len(ordinals), INSPECTED_AT_ONCE):
@@ -84,7 +84,7 @@ def replace_failed(context: Context, fleet: FleetState, ordinals: list[int]) -> 
         fleet.fail(ordinal, reason, context.current_utc_datetime)
 
 
-def note_vanished(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:
+def note_vanished(context: Context, fleet: FleetState, ordinals: list[int]) -> Orchestration:
     """VMs that went before we had seen them run: lost, unless there was nothing left to do."""
     if not ordinals:
         return
@@ -102,7 +102,7 @@ def note_lost(context: Context, fleet: FleetState, ordinals: list[int], *, ran: 
         fleet.fail(ordinal, vm_failure(code, text), context.current_utc_datetime, ran=ran)
 
 
-def give_up_roles(context: Context, fleet: FleetState) -> Steps:
+def give_up_roles(context: Context, fleet: FleetState) -> Orchestration:
     """A VM that cannot get the role to delete itself is deleted; other roles are only reported."""
     for machine in fleet.unsettled():
         reason = _why_no_role(fleet, machine, context.current_utc_datetime)
@@ -133,14 +133,16 @@ def _why_no_role(fleet: FleetState, machine: Machine, now: datetime) -> Failure 
     return failure("IdentityNotKnown", text, "fail_machine", "Look at the VM's activity log.")
 
 
-def give_up_boots(context: Context, fleet: FleetState) -> Steps:
+def give_up_boots(context: Context, fleet: FleetState) -> Orchestration:
     creating = [machine for machine in fleet.living() if machine["state"] == "creating"]
     late = _older(BOOT_PATIENCE, context.current_utc_datetime, creating)
     text = f"The VM did not run after {BOOT_PATIENCE}."
     yield from give_up(context, fleet, late, vm_failure("BootTimedOut", text))
 
 
-def give_up(context: Context, fleet: FleetState, ordinals: list[int], reason: Failure) -> Steps:
+def give_up(
+    context: Context, fleet: FleetState, ordinals: list[int], reason: Failure
+) -> Orchestration:
     """Delete VMs and say why. What the deletion misses is found by the next look, or by the teardown
     at the end.
     """
@@ -151,27 +153,27 @@ def give_up(context: Context, fleet: FleetState, ordinals: list[int], reason: Fa
         fleet.fail(ordinal, reason, context.current_utc_datetime)
 
 
-def keep(context: Context, fleet: FleetState, reasons: Mapping[int, Failure]) -> Steps:
+def keep(context: Context, fleet: FleetState, reasons: Mapping[int, Failure]) -> Orchestration:
     """What VMs have said, before they are deleted: one try, since nothing depends on it."""
     machines = [{"ordinal": ordinal, "reason": reason} for ordinal, reason in reasons.items()]
     calls = [
-        (keep_logs, {"order": fleet.order, "machines": machines[start : start + KEPT_AT_ONCE]})
+        (save_logs, {"order": fleet.order, "machines": machines[start : start + KEPT_AT_ONCE]})
         for start in range(0, len(machines), KEPT_AT_ONCE)
     ]
     yield from settle(context, calls, rounds=1)
 
 
-def delete(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:
+def delete(context: Context, fleet: FleetState, ordinals: list[int]) -> Orchestration:
     calls = [(delete_vm, {"order": fleet.order, "ordinal": ordinal}) for ordinal in ordinals]
     yield from settle(context, calls)
 
 
 def check_deadline(context: Context, fleet: FleetState) -> None:
-    """Raises Ended when the deadline has passed, with trials open as far as we know."""
+    """Raises FleetEnded when the deadline has passed, with trials open as far as we know."""
     if fleet.past_deadline(context.current_utc_datetime) and fleet.trials_left():
         text = f"The deadline {fleet.order['deadline']} passed with trials still open."
         advice = "Submit the rest as a new batch, with more VMs or a longer max_lifetime."
-        raise Ended("failed", failure("DeadlineReached", text, "fail_fleet", advice))
+        raise FleetEnded("failed", failure("DeadlineReached", text, "fail_fleet", advice))
 
 
 def _older(patience: timedelta, now: datetime, machines: list[Any]) -> list[int]:

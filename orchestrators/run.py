@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from activities.permissions import revoke_permissions
+from activities.role_assignments import revoke_permissions
 from activities.trials import release_trials
 from fleet.model.failure import failure
 from fleet.model.placement import label
@@ -14,7 +14,15 @@ from fleet.model.records import Machine
 from fleet.model.state import FleetState
 from fleet.model.status import why_no_more
 from orchestrators.create import fill
-from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
+from orchestrators.patterns import (
+    Context,
+    FleetEnded,
+    Orchestration,
+    attempt,
+    settle,
+    show,
+    sleep_unless,
+)
 from orchestrators.reconcile import check_deadline, delete, give_up, note_lost, reconcile
 from orchestrators.snapshot import take_snapshot
 
@@ -28,10 +36,10 @@ REVOKED_AT_ONCE = 10
 """VMs per activity; their roles are taken back side by side."""
 
 
-def run(context: Context, fleet: FleetState, cancel: Any) -> Steps:
+def run(context: Context, fleet: FleetState, cancel: Any) -> Orchestration:
     """Returns whether the fleet is done; if not, it goes on in a new history, or is cancelled.
 
-    Raises Ended when it is over with trials still open.
+    Raises FleetEnded when it is over with trials still open.
     """
     show(context, fleet, "run")
     for _ in range(TICKS):
@@ -49,7 +57,7 @@ def run(context: Context, fleet: FleetState, cancel: Any) -> Steps:
     return False
 
 
-def count_and_clean_up(context: Context, fleet: FleetState) -> Steps:
+def count_and_clean_up(context: Context, fleet: FleetState) -> Orchestration:
     """Take a snapshot, and clean up after deleted VMs. Returns whether the trials were counted."""
     counted = yield from take_snapshot(context, fleet)
     if fleet.trials_left():
@@ -62,7 +70,7 @@ def count_and_clean_up(context: Context, fleet: FleetState) -> Steps:
     return counted
 
 
-def end_idle(context: Context, fleet: FleetState) -> Steps:
+def end_idle(context: Context, fleet: FleetState) -> Orchestration:
     """Give up the VMs that are silent, whatever they hold, and delete those that are done."""
     mute = fleet.silent_vms()
     if mute:
@@ -73,7 +81,7 @@ def end_idle(context: Context, fleet: FleetState) -> Steps:
     yield from delete(context, fleet, fleet.done)
 
 
-def clean_up(context: Context, fleet: FleetState) -> Steps:
+def clean_up(context: Context, fleet: FleetState) -> Orchestration:
     """Take back the roles of VMs that are gone, and give back the trials they still held."""
     deleted = list(fleet.unreleased)
     machines = [fleet.machines[ordinal] for ordinal in deleted]
@@ -135,7 +143,7 @@ def _was_lost(fleet: FleetState, ordinal: int, held: list[int]) -> bool:
 def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
     """Whether the work is done, or nothing lives that could do it.
 
-    Raises Ended where that leaves trials open, by a count that was `counted` just now: an older one
+    Raises FleetEnded where that leaves trials open, by a count that was `counted` just now: an older one
     says nothing of what the last VMs have done.
     """
     if not fleet.living():
@@ -148,7 +156,7 @@ def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
             if fleet.openings or fleet.stopped:
                 text += f" No other could be had: {why_no_more(fleet)}."
             advice = "Look at the experiment's script and packages; submit the rest as a new batch."
-            raise Ended("failed", failure("TrialsLeft", text, "fail_fleet", advice))
+            raise FleetEnded("failed", failure("TrialsLeft", text, "fail_fleet", advice))
         return True
     if fleet.past_deadline(now):
         return True

@@ -8,7 +8,7 @@ from typing import Any
 from activities.snapshot import record_snapshot
 from fleet.model.records import Machine, stored
 from fleet.model.state import FleetState, standing
-from orchestrators.patterns import ROUNDS, Context, Steps, settle
+from orchestrators.patterns import ROUNDS, Context, Orchestration, settle
 
 NOTED_AT_ONCE = 75
 """VMs per activity: 500 bytes each, and a message above 60 KB takes a detour by way of a blob."""
@@ -18,7 +18,7 @@ LATER = "went on; what is shown of the VMs may be old"
 
 def take_snapshot(
     context: Context, fleet: FleetState, rounds: int = ROUNDS, otherwise: str = AGAIN
-) -> Steps:
+) -> Orchestration:
     """Count the trials, and note the VMs of which there is news. Returns whether they were counted.
 
     What could not be noted is noted with the next; `otherwise` says what follows from a count that
@@ -60,7 +60,7 @@ def _task(fleet: FleetState, part: list[Machine], at: str, *, first: bool) -> di
     }
 
 
-def snapshot_if_stale(context: Context, fleet: FleetState) -> Steps:
+def snapshot_if_stale(context: Context, fleet: FleetState) -> Orchestration:
     """`take_snapshot` in one try, where there is news or the last count is old.
 
     VMs are being created meanwhile; a database that does not answer must not delay that each time.

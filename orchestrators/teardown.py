@@ -9,10 +9,10 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.owned_resources import delete_leftovers, find_leftovers
+from activities.owned_resources import delete_owned_resources, list_owned_resources
 from activities.trials import release_trials
 from fleet.model.records import Failure, Order
-from orchestrators.patterns import Context, Steps, attempt, settle, sleep
+from orchestrators.patterns import Context, Orchestration, attempt, settle, sleep
 
 bp = df.Blueprint()
 
@@ -20,7 +20,7 @@ PATIENCE = timedelta(minutes=30)
 """Without progress. Above the slowest deletion that we know of, and the 180 s for which Azure
 reserves a NIC."""
 LOOK_SECONDS = 10.0
-"""Between two looks; `PER_LOOK` of find_leftovers depends on it."""
+"""Between two looks; `PER_LOOK` of list_owned_resources depends on it."""
 AT_ONCE = 10
 """Deletions per activity: each activity adds to the history, which is replayed at every step."""
 
@@ -53,7 +53,7 @@ class Looks:
 
 
 @bp.orchestration_trigger(context_name="context")
-def teardown_fleet(context: Context) -> Steps:
+def teardown_fleet(context: Context) -> Orchestration:
     """`{order, keep_machines}` -> `{ok, deleted, left, machines, unreleased}`.
 
     `left`: what stood after PATIENCE. `machines`: how many VMs, those being deleted included; null
@@ -65,7 +65,7 @@ def teardown_fleet(context: Context) -> Steps:
     looks = Looks(context.current_utc_datetime + PATIENCE)
     deleted, unreleased = 0, None
     while looks.empty < 2 and context.current_utc_datetime < looks.give_up:
-        look = yield from attempt(context, find_leftovers, task)
+        look = yield from attempt(context, list_owned_resources, task)
         pause = min(order["run_poll_seconds"], LOOK_SECONDS)
         if look["ok"]:
             looks.take(look, context.current_utc_datetime)
@@ -87,21 +87,21 @@ def teardown_fleet(context: Context) -> Steps:
     return {"ok": ok, "deleted": deleted, "left": left, **told}
 
 
-def _give_back(context: Context, order: Order) -> Steps:
+def _give_back(context: Context, order: Order) -> Orchestration:
     """Give back the trials of every VM of the batch; returns None, or the failure."""
     task = {"order": order, "ordinals": None, "reasons": None}
     released = yield from attempt(context, release_trials, task)
     return None if released["ok"] else released["failure"]
 
 
-def _delete(context: Context, order: Order, resources: list[dict[str, Any]]) -> Steps:
+def _delete(context: Context, order: Order, resources: list[dict[str, Any]]) -> Orchestration:
     """One try each: what is refused now is found again by the next look.
 
     Returns `{deleted, refused, wait}`: how many it took, how many not, by code, and how many seconds
     Azure asks us to wait.
     """
     calls = [
-        (delete_leftovers, {"order": order, "resources": resources[start : start + AT_ONCE]})
+        (delete_owned_resources, {"order": order, "resources": resources[start : start + AT_ONCE]})
         for start in range(0, len(resources), AT_ONCE)
     ]
     results = [result for result in (yield from settle(context, calls, rounds=1)) if result["ok"]]

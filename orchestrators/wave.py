@@ -9,18 +9,18 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from activities.machines import create_vm, delete_nics, prepare_nics
-from activities.permissions import assign_permissions
+from activities.role_assignments import assign_permissions
+from activities.vms import create_nics, create_vm, delete_nics
 from fleet.model import failure_policy
 from fleet.model.placement import label
 from fleet.model.records import Machine, Order, Placement, VmRequest
-from orchestrators.patterns import Call, Context, Steps, delay, settle
+from orchestrators.patterns import Call, Context, Orchestration, delay, settle
 
 bp = df.Blueprint()
 
 
 @bp.orchestration_trigger(context_name="context")
-def create_wave(context: Context) -> Steps:
+def create_wave(context: Context) -> Orchestration:
     """`{order, assignments, tried, prepared, following, pending}` -> `{machines, refusals, unsent,
     prepared, wait}`.
 
@@ -82,7 +82,7 @@ def _create(
     assignments: Sequence[VmRequest],
     ready: set[int],
     ahead: Sequence[VmRequest] = (),
-) -> Steps:
+) -> Orchestration:
     """Ask for VMs, and beside it for the NICs of those `ahead`."""
     calls: list[Call] = [
         (create_vm, {"order": order, "assignment": one, "has_nic": one["ordinal"] in ready})
@@ -109,22 +109,22 @@ def _create(
 
 
 def _preparations(order: Order, nics: Sequence[Any]) -> list[Call]:
-    return [(prepare_nics, {"order": order, "nics": list(nics)})] if nics else []
+    return [(create_nics, {"order": order, "nics": list(nics)})] if nics else []
 
 
 def _longest_wait(results: Iterable[dict[str, Any]]) -> float:
-    """What Azure asked `prepare_nics` to wait, in seconds."""
+    """What Azure asked `create_nics` to wait, in seconds."""
     return max((result.get("retry_after") or 0.0 for result in results), default=0.0)
 
 
 def _prepared(results: Iterable[dict[str, Any]]) -> set[int]:
-    """The ordinals that `prepare_nics` has made NICs for."""
+    """The ordinals that `create_nics` has made NICs for."""
     return {ordinal for result in results if result["ok"] for ordinal in result.get("prepared", [])}
 
 
 def assign(
     context: Context, order: Order, machines: Iterable[Machine], beside: Sequence[Call] = ()
-) -> Steps:
+) -> Orchestration:
     """One try at the missing roles of each VM, dispatched in order of creation time.
 
     What Azure refuses is left for a later wave or tick, after a backoff, so that one slow identity

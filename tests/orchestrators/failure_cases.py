@@ -18,7 +18,7 @@ SIZE, LARGER, LARGEST, OTHER_FAMILY = (
 ANOTHER, MOVED, GAVE_UP = "asked for another VM", "looked elsewhere", "gave this VM up"
 
 Json = dict[str, Any]
-Ended = list[tuple[str, str]]
+FleetEnded = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Case:
     ran: Mapping[str, int] = field(default_factory=dict)
     """VMs that came to run, by place."""
     missing: Mapping[str, int] = field(default_factory=dict)
-    ended: Ended = field(default_factory=list)
+    ended: FleetEnded = field(default_factory=list)
     """Of the VMs that failed, in order: the code and what was done."""
     told: Mapping[str, str] = field(default_factory=dict)
     """What the status tells besides: code, and what was done."""

@@ -31,7 +31,7 @@ def watched(count: int, stock: Any) -> Played:
     torn = {"ok": True, "deleted": 0, "left": [], "machines": None, "unreleased": None}
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": False},
-        "list_machines": lambda _: {"ok": True, "states": shown, "identities": {}},
+        "list_vms": lambda _: {"ok": True, "states": shown, "identities": {}},
         "record_snapshot": lambda _: {"ok": True, "trials": ENDED, **stock},
         "report_completion": lambda _: {"ok": True},
         "teardown_fleet": lambda _: torn,

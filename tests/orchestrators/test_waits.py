@@ -11,7 +11,7 @@ import pytest
 from fleet.model.failure import failure
 from fleet.model.status import HEARTBEAT
 from orchestrators.fleet import run_fleet
-from orchestrators.patterns import Context, Steps, attempt, receive, sleep, sleep_unless
+from orchestrators.patterns import Context, Orchestration, attempt, receive, sleep, sleep_unless
 from orchestrators.teardown import teardown_fleet
 from tests.fleets import fleet_of, order
 from tests.orchestrators.play import Played, play
@@ -22,7 +22,7 @@ bp = df.Blueprint()
 
 
 @bp.orchestration_trigger(context_name="context")
-def waiting(context: Context) -> Steps:
+def waiting(context: Context) -> Orchestration:
     """Seconds to wait -> how long each kind of wait took."""
     event = context.wait_for_external_event("never")
     yield from receive(context, event)
@@ -35,7 +35,7 @@ def waiting(context: Context) -> Steps:
 
 
 @bp.orchestration_trigger(context_name="context")
-def trying(context: Context) -> Steps:
+def trying(context: Context) -> Orchestration:
     return (yield from attempt(context, "activity", {}))
 
 
@@ -74,10 +74,10 @@ def torn_down(run_poll_seconds: float, retry_after: float) -> Played:
     left = [[], [], [role]]
     tried = {"ok": True, "deleted": 0, "refused": {"Busy": 1}, "retry_after": retry_after}
     answers = {
-        "find_leftovers": lambda _: {
+        "list_owned_resources": lambda _: {
             "ok": True, "delete": left.pop(), "waiting": 0, "machines": None,
         },
-        "delete_leftovers": lambda _: tried,
+        "delete_owned_resources": lambda _: tried,
     }  # fmt: skip
     task = {"order": {**ORDER, "run_poll_seconds": run_poll_seconds}, "keep_machines": False}
     return play(teardown_fleet, task, answers)

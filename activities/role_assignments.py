@@ -6,7 +6,7 @@ import asyncio
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, opened, recorded
+from activities.results import Json, never_raises, opened
 from fleet import telemetry
 from fleet.azure import bodies, role_assignments
 from fleet.azure.client import Azure
@@ -19,7 +19,7 @@ bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
+@never_raises
 async def assign_permissions(task: Json) -> Json:
     """`{order, machine}` -> `{assigned, failures}`: what stands now, and why the rest does not.
 
@@ -44,7 +44,7 @@ async def assign_permissions(task: Json) -> Json:
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
+@never_raises
 async def revoke_permissions(task: Json) -> Json:
     """`{order, machines}` -> `{}`: take back what was assigned for VMs that are gone.
 

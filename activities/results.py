@@ -25,7 +25,7 @@ class ActivityFailed(Exception):
     """Raised for the orchestrator to retry. Its one line holds the failure record as JSON."""
 
 
-def recorded(work: Work) -> Work:
+def never_raises(work: Work) -> Work:
     """For fan-outs: any error becomes `{"ok": false, "failure": …}`, because an exception there
     would leave siblings behind (task_all fails at the first, the host waits for all).
     """
@@ -41,7 +41,7 @@ def recorded(work: Work) -> Work:
     return activity
 
 
-def retried(work: Work) -> Work:
+def raises_transient(work: Work) -> Work:
     """For single calls: what may pass is raised, for `call_activity_with_retry`; the rest recorded.
 
     Throttling too: a retry policy knows no Retry-After, `patterns.attempt` does.

@@ -8,7 +8,7 @@ from typing import Any
 import azure.durable_functions as df
 from azure.core.exceptions import HttpResponseError
 
-from activities.recorded import Json, opened, recorded, retried
+from activities.results import Json, never_raises, opened, raises_transient
 from fleet import telemetry
 from fleet.azure import bodies, virtual_machines
 from fleet.azure.bodies import Body
@@ -22,11 +22,11 @@ bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
+@never_raises
 async def create_vm(task: Json) -> Json:
     """`{order, assignment, has_nic}` -> `{machine}`, as soon as Azure has accepted the VM.
 
-    Two PUTs, the NIC's (unless `prepare_nics` has made it) and the VM's, both repeatable: names and
+    Two PUTs, the NIC's (unless `create_nics` has made it) and the VM's, both repeatable: names and
     bodies depend on the input alone.
     """
     order: Order = task["order"]
@@ -44,8 +44,8 @@ async def create_vm(task: Json) -> Json:
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
-async def prepare_nics(task: Json) -> Json:
+@never_raises
+async def create_nics(task: Json) -> Json:
     """`{order, nics: [{ordinal, location}]}` -> `{prepared, retry_after}`: NICs ahead of their VMs;
     the ordinals of those there are now, and how many seconds Azure asked us to wait (or None).
 
@@ -68,7 +68,7 @@ async def prepare_nics(task: Json) -> Json:
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
+@never_raises
 async def delete_nics(task: Json) -> Json:
     """`{order, ordinals}` -> `{}`: one try at the NICs of VMs that Azure has refused.
 
@@ -83,7 +83,7 @@ async def delete_nics(task: Json) -> Json:
 
 
 @bp.activity_trigger(input_name="task")
-@retried
+@raises_transient
 async def inspect_vms(task: Json) -> Json:
     """`{order, ordinals}` -> `{failures}`: why Azure could not bring these VMs up, by ordinal.
 
@@ -101,8 +101,8 @@ async def inspect_vms(task: Json) -> Json:
 
 
 @bp.activity_trigger(input_name="task")
-@retried
-async def list_machines(task: Json) -> Json:
+@raises_transient
+async def list_vms(task: Json) -> Json:
     """`{order, unknown}` -> `{states, identities}`: one LIST for the whole fleet.
 
     `states` maps a provisioning state to the ordinals in it; `identities` gives `[principal_id,
@@ -127,7 +127,7 @@ async def list_machines(task: Json) -> Json:
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
+@never_raises
 async def delete_vm(task: Json) -> Json:
     """`{order, ordinal}` -> `{}`: start the deletion of a VM, its NIC and its disk."""
     order: Order = task["order"]
