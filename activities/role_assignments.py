@@ -1,4 +1,7 @@
-"""Role assignments of one VM: given once it has an identity, taken back once it is gone."""
+"""The role assignments of VMs: assigned once a VM has an identity, removed once it is deleted.
+
+`orchestrators/role_assignments.py` decides on their order.
+"""
 
 from __future__ import annotations
 
@@ -6,69 +9,66 @@ import asyncio
 
 import azure.durable_functions as df
 
-from activities.results import Json, never_raises, opened
+from activities.results import never_raises
 from fleet import telemetry
 from fleet.azure import bodies, role_assignments
 from fleet.azure.client import Azure
+from fleet.azure.credentials import opened
 from fleet.azure.errors import describe
 from fleet.azure.role_assignments import Grant
 from fleet.model import failure_policy, names
-from fleet.model.records import Failure, Machine, Order
+from fleet.model.activities import AssignPermissions, Ok, PermissionsAssigned, RevokePermissions
+from fleet.model.records import Failure
 
 bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
 @never_raises
-async def assign_permissions(task: Json) -> Json:
-    """`{order, machine}` -> `{assigned, failures}`: what stands now, and why the rest does not.
-
-    Only what is not in the machine's `assigned` yet is sent. Grants depend on nothing in each other,
-    so they are sent at once.
-    """
-    order: Order = task["order"]
-    machine: Machine = task["machine"]
+async def assign_permissions(task: AssignPermissions) -> PermissionsAssigned:
+    """Try once to create the role assignments that a VM lacks; they do not depend on each other."""
+    order, vm = task["order"], task["vm"]
     connection, _ = opened(order)
-    wanted = role_assignments.of_machine(order, machine["name"], machine["principal_id"] or "")
-    todo = [index for index in range(len(wanted)) if index not in machine["assigned"]]
+    wanted = role_assignments.of_machine(order, vm["name"], vm["principal_id"] or "")
+    missing = [index for index in range(len(wanted)) if index not in vm["assigned"]]
     role = names.role_definition_id(order["subscription_id"])
-    about = role_assignments.description(order, machine["name"])
+    description = role_assignments.description(order, vm["name"])
     failures = await asyncio.gather(
-        *(_assign(connection, wanted[index], role, about) for index in todo)
+        *(_assign(connection, wanted[index], role, description) for index in missing)
     )
-    done = [index for index, failed in zip(todo, failures, strict=True) if failed is None]
+    done = [index for index, failure in zip(missing, failures, strict=True) if failure is None]
     return {
-        "assigned": sorted([*machine["assigned"], *done]),
-        "failures": [failed for failed in failures if failed is not None],
+        "ok": True,
+        "assigned": sorted([*vm["assigned"], *done]),
+        "failures": [failure for failure in failures if failure is not None],
     }
 
 
 @bp.activity_trigger(input_name="task")
 @never_raises
-async def revoke_permissions(task: Json) -> Json:
-    """`{order, machines}` -> `{}`: take back what was assigned for VMs that are gone.
+async def revoke_permissions(task: RevokePermissions) -> Ok:
+    """Delete the role assignments of deleted VMs.
 
-    Azure keeps role assignments of deleted principals, and allows 4,000 in a subscription.
+    Azure keeps them otherwise, and allows 4,000 in a subscription.
     """
-    order: Order = task["order"]
-    connection, _ = opened(order)
-    standing: list[Grant] = []
-    for machine in task["machines"]:
-        wanted = role_assignments.of_machine(order, machine["name"], machine["principal_id"])
-        standing += [wanted[index] for index in machine["assigned"]]
-    await asyncio.gather(*(connection.delete_assignment(g.scope, g.name) for g in standing))
-    return {}
+    connection, _ = opened(task["order"])
+    grants: list[Grant] = []
+    for vm in task["vms"]:
+        every = role_assignments.of_machine(task["order"], vm["name"], vm["principal_id"] or "")
+        grants += [every[index] for index in vm["assigned"]]
+    await asyncio.gather(*(connection.delete_assignment(one.scope, one.name) for one in grants))
+    return {"ok": True}
 
 
-async def _assign(connection: Azure, grant: Grant, role: str, about: str) -> Failure | None:
-    body = bodies.role_assignment(role, grant.principal_id, grant.principal_type, about)
+async def _assign(connection: Azure, grant: Grant, role: str, description: str) -> Failure | None:
+    body = bodies.role_assignment(role, grant.principal_id, grant.principal_type, description)
     try:
         await connection.put_assignment(grant.scope, grant.name, body)
-    except Exception as error:  # each grant has its own outcome: one refusal hides no other
+    except Exception as error:  # one refusal must not hide the outcome of the others
         failure = describe(error)
         if failure["code"] == "ResourceNotFound" and "/virtualMachines/" in grant.scope:
-            # The VM has ended while nobody looked: whether it is gone is for the next LIST to say.
+            # The VM may have deleted itself; the next LIST decides whether it has.
             failure = failure_policy.as_transient(failure)
-        telemetry.failed(failure, "A role cannot be given")
+        telemetry.failed(failure, "A role could not be assigned")
         return None if failure_policy.is_done(failure) else failure
     return None

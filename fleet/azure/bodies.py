@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.model import names
-from fleet.model.records import Order, Placement
+from fleet.model.records import Order, Placement, VmOptions
 
 VNET_RANGE = "10.0.0.0/16"
 SUBNET_RANGE = "10.0.0.0/17"
@@ -50,7 +50,7 @@ def machine(
     order: Order, ordinal: int, placement: Placement, nic_id: str, custom_data: str
 ) -> Body:
     """A VM that takes its NIC and disk with it when it goes (deleteOption Delete on both)."""
-    vm, name = order["vm"], names.machine(order["batch_id"], ordinal)
+    vm, name = order["vm"], names.vm(order["batch_id"], ordinal)
     body: Body = {
         "location": placement["location"],
         "tags": _tags(order, ordinal),
@@ -112,7 +112,7 @@ def role_assignment(
     }
 
 
-def _os_disk(vm: dict[str, Any], machine_name: str) -> Body:
+def _os_disk(vm: VmOptions, machine_name: str) -> Body:
     disk: Body = {
         "name": names.os_disk(machine_name),
         "createOption": "FromImage",

@@ -69,7 +69,7 @@ async def of_machine(connection: Azure, uri: str, order: Order, ordinal: int) ->
 
     As it is now where the VM stands, else as it was kept. Raises NoLog. No password of `uri` is in it.
     """
-    name = names.machine(order["batch_id"], ordinal)
+    name = names.vm(order["batch_id"], ordinal)
     runner = names.runner_id(order["batch_id"], ordinal)
     fresh, kept = await asyncio.gather(
         fetch(connection, name),

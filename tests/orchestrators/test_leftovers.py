@@ -9,7 +9,7 @@ import pytest
 
 from fleet.model.failure import failure
 from orchestrators.fleet import run_fleet
-from orchestrators.teardown import PATIENCE, teardown_fleet
+from orchestrators.teardown import PROGRESS_TIMEOUT, teardown_fleet
 from tests.fleets import fleet_of, order
 from tests.orchestrators.play import Played, play
 
@@ -41,7 +41,7 @@ def torn(*looks: dict[str, Any], keep: bool = False, released: Any = None) -> Pl
     answers = {
         "list_owned_resources": each(looks),
         "delete_owned_resources": lambda _: refused,
-        "release_trials": lambda _: released or {"ok": True, "held": []},
+        "release_trials": lambda _: released or {"ok": True, "interrupted": [], "outcomes": {}},
     }
     return play(teardown_fleet, {"order": ORDER, "keep_machines": keep}, answers)
 
@@ -56,9 +56,9 @@ def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": False},
         "list_vms": lambda _: {"ok": True, "states": {"Succeeded": [0]}, "identities": {}},
-        "record_snapshot": lambda _: {"ok": True, "trials": fleet.trials},
+        "record_snapshot": lambda _: {"ok": True, "trials": fleet.trials, "vms_failure": None},
         "report_completion": lambda _: {"ok": True},
-        "delete_vms": lambda _: {"ok": True},
+        "delete_vm": lambda _: {"ok": True},
         "teardown_fleet": lambda _: left,
     }
     output: dict[str, Any] = play(run_fleet, fleet.write(), answers).output
@@ -83,7 +83,7 @@ def test_a_teardown_tells_what_it_has_left():
 
 
 def test_it_gives_up_after_its_patience():
-    assert torn(look(ROLE)).took >= PATIENCE.total_seconds()
+    assert torn(look(ROLE)).took >= PROGRESS_TIMEOUT.total_seconds()
 
 
 def test_trials_are_kept_from_others_while_a_vm_stands():

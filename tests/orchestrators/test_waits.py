@@ -11,7 +11,14 @@ import pytest
 from fleet.model.failure import failure
 from fleet.model.status import HEARTBEAT
 from orchestrators.fleet import run_fleet
-from orchestrators.patterns import Context, Orchestration, attempt, receive, sleep, sleep_unless
+from orchestrators.patterns import (
+    Context,
+    Orchestration,
+    call_with_retry,
+    receive,
+    sleep,
+    sleep_unless,
+)
 from orchestrators.teardown import teardown_fleet
 from tests.fleets import fleet_of, order
 from tests.orchestrators.play import Played, play
@@ -36,7 +43,7 @@ def waiting(context: Context) -> Orchestration:
 
 @bp.orchestration_trigger(context_name="context")
 def trying(context: Context) -> Orchestration:
-    return (yield from attempt(context, "activity", {}))
+    return (yield from call_with_retry(context, "activity", {}))
 
 
 @pytest.mark.parametrize("seconds", SECONDS)
@@ -91,7 +98,7 @@ def test_a_deletion_is_not_repeated_sooner_than_azure_says():
 
 def test_looks_are_a_second_apart_however_short_their_setting_is():
     played = torn_down(0.05, 0.0)
-    looks = [at for at, (name, _) in zip(played.at, played.asked, strict=True) if "find" in name]
+    looks = [at for at, (name, _) in zip(played.at, played.asked, strict=True) if "list" in name]
     assert min(after - at for at, after in pairwise(looks)) >= 1
 
 
@@ -104,7 +111,7 @@ def cancelled() -> Played:
     fleet = fleet_of("running", created_at="2026-01-01T00:00:00Z")
     fleet.phase = "run"
     done = {"ok": True, "deleted": 1, "left": [], "machines": 0, "unreleased": None}
-    stock = {"ok": True, "trials": None, "silent": [], "done": [], "unnoted": None}
+    stock = {"ok": True, "trials": None, "silent": [], "done": [], "vms_failure": None}
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": True},
         "teardown_fleet": lambda _: done,
