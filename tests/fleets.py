@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from fleet.model.records import Order, Placement, Vm, new_vm
+from fleet.azure.errors import explain
+from fleet.model.records import Failure, Order, Placement, Vm, new_vm
 from fleet.model.state import FleetState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SIZE = "Standard_D2s_v5"
+NO_CAPACITY = explain("AllocationFailed", "Allocation failed.")
+UNRECOGNISED = explain("NeverSeen", "?")
 
 
 def order(**changes: Any) -> Order:
@@ -67,3 +70,19 @@ def fleet_of(*states: str, **changes: Any) -> FleetState:
 
 def later(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
+
+
+def new_fleet(count: int, **changes: Any) -> FleetState:
+    """A fleet that has requested none of its VMs yet."""
+    return FleetState.read(dict(order(n_instances=count, **changes)))
+
+
+def failing(fleet: FleetState, *reasons: Failure) -> FleetState:
+    """VMs are accepted and fail a second later, each replacing the one before."""
+    for turn, reason in enumerate(reasons):
+        (request,) = fleet.demand.request([placement()])
+        created_at = later(turn + 0.5).isoformat()
+        fleet.accept({**machine(request["ordinal"]), **request, "created_at": created_at})
+        fleet.mark_deleting([request["ordinal"]])
+        fleet.fail_vm(request["ordinal"], reason, later(turn + 1))
+    return fleet

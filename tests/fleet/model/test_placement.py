@@ -1,4 +1,4 @@
-"""Places: the order in which they are wanted, and what a failure in one says about others."""
+"""Placements: their order of preference, and what a failure in one says about others."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ def test_zones_come_first_then_the_fallbacks_in_their_order():
     ]
 
 
-def test_no_place_is_named_twice():
+def test_placements_are_distinct():
     asked = order(zones=["1"], fallbacks=[{"zone": "1"}, {"zone": "2"}, {"location": "eastus"}])
     assert [[one["zone"] for one in tier] for tier in tiers(asked)] == [["1"], ["2"]]
 
 
-def test_vms_are_dealt_evenly_over_the_zones():
+def test_vms_are_spread_evenly_over_the_zones():
     living = [machine(0, placement=placement("1")), machine(1, placement=placement("1"))]
     chosen = choose(order(zones=ZONES), [], living, 4, NOW)
     assert sorted(str(one["zone"]) for one in chosen) == ["2", "2", "3", "3"]
 
 
-def test_the_size_changes_only_where_the_request_asks_for_it():
+def test_the_size_changes_only_if_a_fallback_says_so():
     cooldowns = after("SkuNotAvailable", placement())
     assert open_ones(cooldowns) == []
 
 
-def test_a_fallback_serves_when_the_place_before_is_closed():
+def test_a_fallback_is_used_when_the_first_placement_is_closed():
     cooldowns = after("SkuNotAvailable", placement())
     assert open_ones(cooldowns, fallbacks=[{"vm_size": "Standard_F2s_v2"}]) == [
         "eastus Standard_F2s_v2"
@@ -106,13 +106,13 @@ def test_a_failure_closes_what_shares_its_cause(code: str, text: str, still_open
     assert found == set(still_open.split())
 
 
-def test_a_place_is_open_again_after_its_cool_down():
+def test_a_placement_is_open_again_after_its_cooldown():
     cooldowns = after("SkuNotAvailable", placement())
     chosen = choose(order(), cooldowns, [], 1, later(3600))
     assert [label(one) for one in chosen] == [f"eastus {SIZE}"]
 
 
-def test_a_repeated_failure_is_remembered_once():
+def test_a_repeated_failure_replaces_its_cooldown():
     (first,), (second,) = (
         after("SkuNotAvailable", placement()),
         after("SkuNotAvailable", placement()),
@@ -120,7 +120,7 @@ def test_a_repeated_failure_is_remembered_once():
     assert add([first], second) == [second]
 
 
-def test_with_no_place_open_the_longest_untried_is_tried_by_one_vm():
+def test_if_all_are_closed_the_least_recently_refused_is_probed_first():
     cooldowns = [
         cooldown(placement(zone), explain("ZonalAllocationFailed", ""), {}, later(at))
         for zone, at in (("1", 20), ("2", 10), ("3", 30))
@@ -129,12 +129,12 @@ def test_with_no_place_open_the_longest_untried_is_tried_by_one_vm():
     assert [one["zone"] for one in choose(asked, cooldowns, [], 2, later(40))] == ["2", "1"]
 
 
-def test_where_a_vm_is_on_trial_no_other_is_tried():
+def test_a_placement_is_probed_by_one_vm_at_a_time():
     cooldowns = after("ZonalAllocationFailed", placement("1"))
     living = [machine(0, placement=placement("1"))]
     assert choose(order(zones=["1"], sizes=SIZES), cooldowns, living, 5, NOW) == []
 
 
-def test_what_a_quota_forbids_is_not_tried():
+def test_a_placement_without_quota_is_not_probed():
     cooldowns = after("OperationNotAllowed", placement(), REGION)
     assert open_ones(cooldowns, 5) == []

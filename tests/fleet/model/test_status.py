@@ -11,8 +11,18 @@ from fleet.api.status import answer, child_of, no_news
 from fleet.model.failure import failure
 from fleet.model.placement import cooldown
 from fleet.model.state import FleetState
-from fleet.model.status import LONGEST, custom_status, why_no_more
-from tests.fleets import NOW, fleet_of, later, order, placement
+from fleet.model.status import LONGEST, custom_status, missing, why_no_more
+from tests.fleets import (
+    NO_CAPACITY,
+    NOW,
+    UNRECOGNISED,
+    failing,
+    fleet_of,
+    later,
+    new_fleet,
+    order,
+    placement,
+)
 
 
 def crowded(
@@ -172,3 +182,43 @@ def test_the_version_is_shown():
     fleet.version = "1.0"
     shown = answer(instance("Running", customStatus=custom_status(fleet)))
     assert shown["version"] == "1.0"
+
+
+def test_the_status_of_a_large_fleet_is_small():
+    fleet = fleet_of(*["running"] * 2000)
+    for code in range(100):
+        fleet.failures.add(
+            failure(f"Code{code}", "m" * 400, "fail_machine", "a" * 100), "gave it up"
+        )
+    assert len(json.dumps(custom_status(fleet))) < 8000  # UTF-16 doubles it; the limit is 16 KB
+
+
+def test_failures_are_counted_by_code():
+    fleet = fleet_of("running")
+    for _ in range(3):
+        fleet.failures.add(
+            failure("SkuNotAvailable", "text", "fail_machine", "advice"), "gave it up"
+        )
+    assert custom_status(fleet)["failures"][0]["count"] == 3
+
+
+def test_every_missing_vm_is_explained():
+    fleet = failing(
+        new_fleet(9),
+        UNRECOGNISED,
+        NO_CAPACITY,
+        NO_CAPACITY,
+        failure("AuthorizationFailed", "no", "fail_fleet", ""),
+    )
+    fleet.phase = "run"
+    assert (missing(fleet), len(fleet.living_vms())) == (
+        {"NeverSeen": 1, "AuthorizationFailed": 8},
+        0,
+    )
+
+
+def test_the_status_counts_by_placement_and_code():
+    fleet = failing(new_fleet(2), NO_CAPACITY, NO_CAPACITY)
+    assert custom_status(fleet)["placements"] == [
+        {"placement": "eastus Standard_D2s_v5", "accepted": 2, "failed": {"AllocationFailed": 2}}
+    ]
