@@ -75,7 +75,7 @@ def why_given_up(fleet: FleetState, vm: Vm, now: datetime) -> Failure | None:
     if datetime.fromisoformat(listed_at) - created_at < ROLE_TIMEOUT:
         return None
     text = f"Azure did not report the VM's identity within {ROLE_TIMEOUT}."
-    return failure("IdentityNotKnown", text, "fail_machine", "Check the VM's activity log.")
+    return failure("IdentityNotKnown", text, "fail_vm", "Check the VM's activity log.")
 
 
 def _is_due(vm: Vm, now: datetime) -> bool:

@@ -122,7 +122,7 @@ def record_script_failures(
         vm = fleet.vms[int(ordinal)]
         if outcome is None or vm["ended"] is not None:
             continue
-        reason = failure("ScriptFailed", f"{vm['name']}: {outcome}", "fail_machine", CHECK_LOG)
+        reason = failure("ScriptFailed", f"{vm['name']}: {outcome}", "fail_vm", CHECK_LOG)
         fleet.fail_vm(int(ordinal), reason, context.current_utc_datetime, ran=True)
 
 

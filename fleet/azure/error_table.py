@@ -250,5 +250,5 @@ TABLE: tuple[Row, ...] = (
         "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines UnmatchedPrincipalType",
         advice="Azure will refuse this however often it is asked: change it and submit again.",
     ),
-    row("fail_machine", advice="This answer is not known to us; the VM is given up."),
+    row("fail_vm", advice="This answer is not known to us; the VM is given up."),
 )

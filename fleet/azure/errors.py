@@ -50,7 +50,7 @@ def describe(error: BaseException) -> Failure:
             return failure(
                 type(error).__name__,
                 "An error that the app did not expect; its log has the traceback.",
-                "fail_machine",
+                "fail_vm",
                 "Read the app's log; if it is a fault of ours, report it.",
             )
     return look_up(TABLE, code, _message(error), status=status, retry_after=_retry_after(error))

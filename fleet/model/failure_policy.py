@@ -35,7 +35,7 @@ POLICIES: dict[Action, Policy] = {
     "retry": Policy(retried=True, replaced=True, outcome=MOVED),
     "replace": Policy(replaced=True, outcome=REPLACED),
     "move": Policy(replaced=True, moved=True, outcome=MOVED),
-    "fail_machine": Policy(),
+    "fail_vm": Policy(),
     "fail_fleet": Policy(ends_fleet=True),
 }
 
@@ -78,7 +78,7 @@ def repeats_elsewhere(failure: Failure, *, any_vm_has_run: bool) -> bool:
     """
     if failure["action"] == "replace":
         return not any_vm_has_run
-    return failure["action"] == "fail_machine"
+    return failure["action"] == "fail_vm"
 
 
 def is_final_for_vm(failure: Failure, previous_code: str | None) -> bool:

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from fleet.model import names
 
-Action = Literal["succeed", "wait", "retry", "replace", "move", "fail_machine", "fail_fleet"]
+Action = Literal["succeed", "wait", "retry", "replace", "move", "fail_vm", "fail_fleet"]
 """What follows a failure; `fleet.model.failure_policy` has the table."""
 
 

@@ -361,6 +361,6 @@ CASES: tuple[Case, ...] = (
     fatal("nic.put", "InvalidRequestContent"),
     fatal("vm.put", "MaxPriceValueInvalid"),
     fatal("role.put", "UnmatchedPrincipalType", count=2),
-    # fail_machine
+    # fail_vm
     halting("vm.put", said("Teapot", "I am a teapot.", 418)),
 )  # fmt: skip

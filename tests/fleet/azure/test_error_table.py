@@ -100,7 +100,7 @@ def test_the_text_of_an_unknown_exception_is_hidden():
 
 def test_an_unknown_exception_is_named():
     found = describe(ZeroDivisionError())
-    assert (found["code"], found["action"]) == ("ZeroDivisionError", "fail_machine")
+    assert (found["code"], found["action"]) == ("ZeroDivisionError", "fail_vm")
 
 
 # Tokens
@@ -236,7 +236,7 @@ DOES = {
     "retry": "asks again after 2, 4, 8, 16 seconds",
     "succeed": "goes on: it was done before",
     "replace": "asks for another VM; if that one meets the same, gives it up",
-    "fail_machine": "gives the VM up; after three, asks for no more VMs",
+    "fail_vm": "gives the VM up; after three, asks for no more VMs",
     "fail_fleet": "asks for no more VMs",
 }
 MEMBERS = {"location": "region", "vm_size": "size", "vcpus": "as many vCPUs or more"}

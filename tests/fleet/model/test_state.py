@@ -50,7 +50,7 @@ def test_the_state_of_another_release_is_read():
 
 def test_the_state_survives_continue_as_new():
     fleet = fleet_of("running", "deleted")
-    fleet.failures.add(failure("AllocationFailed", "no room", "fail_machine", "wait"), "gave it up")
+    fleet.failures.add(failure("AllocationFailed", "no room", "fail_vm", "wait"), "gave it up")
     again = FleetState.read(json.loads(json.dumps(fleet.write())))
     assert again == fleet
 

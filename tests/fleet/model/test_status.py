@@ -36,7 +36,7 @@ def crowded(
         fleet.placements.counts[label] = {"accepted": 7, "failed": failed}
     fleet.warnings = [f"check {at}: {'long ' * 100}" for at in range(warnings)]
     for at in range(failures):
-        why = failure(f"SomeFailure{at:03}", "m" * 400, "fail_machine", "a" * 100)
+        why = failure(f"SomeFailure{at:03}", "m" * 400, "fail_vm", "a" * 100)
         for _ in range(2 if at < 3 else 1):
             fleet.failures.add(why, "gave up on this VM")
     fleet.reason = failure("SomeFailure000", "r" * 5000, "fail_fleet", "a" * 2000)
@@ -188,7 +188,7 @@ def test_the_status_of_a_large_fleet_is_small():
     fleet = fleet_of(*["running"] * 2000)
     for code in range(100):
         fleet.failures.add(
-            failure(f"Code{code}", "m" * 400, "fail_machine", "a" * 100), "gave it up"
+            failure(f"Code{code}", "m" * 400, "fail_vm", "a" * 100), "gave it up"
         )
     assert len(json.dumps(custom_status(fleet))) < 8000  # UTF-16 doubles it; the limit is 16 KB
 
@@ -197,7 +197,7 @@ def test_failures_are_counted_by_code():
     fleet = fleet_of("running")
     for _ in range(3):
         fleet.failures.add(
-            failure("SkuNotAvailable", "text", "fail_machine", "advice"), "gave it up"
+            failure("SkuNotAvailable", "text", "fail_vm", "advice"), "gave it up"
         )
     assert custom_status(fleet)["failures"][0]["count"] == 3
 
