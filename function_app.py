@@ -6,13 +6,13 @@ from activities import (
     cancellation,
     completion,
     logs,
-    machines,
     network,
     owned_resources,
-    permissions,
     plan,
+    role_assignments,
     snapshot,
     trials,
+    vms,
 )
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
@@ -34,8 +34,8 @@ for room in (
     cancel,
     plan,
     network,
-    machines,
-    permissions,
+    vms,
+    role_assignments,
     trials,
     snapshot,
     owned_resources,

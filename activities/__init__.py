@@ -1,1 +1,1 @@
-"""One side effect each: idempotent, a small dict in, a small dict out."""
+"""One side effect each: idempotent, a small typed dict in, a small typed dict out."""

@@ -1,49 +1,46 @@
-"""What a VM's console has said, kept before the VM is deleted."""
+"""Saving the console logs of VMs before they are deleted."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, open_connections, recorded
+from activities.results import never_raises
 from fleet import telemetry
 from fleet.azure.client import Azure
+from fleet.azure.credentials import open_connections
 from fleet.azure.error_classifier import describe
 from fleet.model import failure_policy, names
-from fleet.model.records import Failure, Order
+from fleet.model.activities import FailedVm, LogsSaved, SaveLogs
+from fleet.model.records import Order
 from fleet.store import vm_logs
 
 bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
-async def keep_logs(task: Json) -> Json:
-    """`{order, machines: [{ordinal, reason}]}` -> `{kept}`: the VMs whose log could be had.
-
-    `reason` is the Failure for which a VM is about to be deleted; it is kept too. A log that cannot be
-    had is no failure: the deletion matters more.
+@never_raises
+async def save_logs(task: SaveLogs) -> LogsSaved:
+    """Save why VMs failed, and their console logs where Azure has them: a missing log must not delay the
+    deletion.
     """
-    order: Order = task["order"]
+    order = task["order"]
     connection, uri = open_connections(order)
-    machines: list[dict[str, Any]] = task["machines"]
-    kept = await asyncio.gather(*(_end_of(connection, order, **machine) for machine in machines))
+    kept = await asyncio.gather(*(_log_of(connection, order, vm) for vm in task["vms"]))
     await asyncio.to_thread(vm_logs.store_logs, uri, order["experiment_id"], kept)
-    return {"kept": sum(one.log is not None for one in kept)}
+    return {"ok": True, "saved": sum(one.log is not None for one in kept)}
 
 
-async def _end_of(
-    connection: Azure, order: Order, ordinal: int, reason: Failure
-) -> vm_logs.EndedVm:
-    name = names.machine(order["batch_id"], ordinal)
+async def _log_of(connection: Azure, order: Order, vm: FailedVm) -> vm_logs.EndedVm:
+    ordinal, reason = vm["ordinal"], vm["reason"]
+    name = names.vm(order["batch_id"], ordinal)
     log = None
-    if not failure_policy.of(reason).moved:  # else Azure had no room: the VM has never been on
+    if not failure_policy.of(reason).moved:  # without capacity, the VM was never started
         try:
             log = await vm_logs.fetch_console(connection, name)
         except Exception as error:
             extra = {"event": "log.missed", "ordinal": ordinal, "code": describe(error)["code"]}
-            telemetry.LOG.info("No log of %s is kept", name, extra=extra)
+            telemetry.LOG.info("The log of %s could not be saved", name, extra=extra)
     outcome = f"{reason['code']}: {reason['message']}"
     return vm_logs.EndedVm(names.runner_id(order["batch_id"], ordinal), name, outcome, log)

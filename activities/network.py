@@ -1,49 +1,48 @@
-"""Phase 2: the region's shared virtual network and subnet."""
+"""A location's shared virtual network and subnet."""
 
 from __future__ import annotations
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, open_connections, retried
+from activities.results import raises_transient
 from fleet.azure import arm_bodies
 from fleet.azure.arm_pipeline import ArmResponse
 from fleet.azure.client import Azure
+from fleet.azure.credentials import open_connections
 from fleet.azure.virtual_machines import provisioning_state
 from fleet.model import names
-from fleet.model.records import Order
+from fleet.model.activities import EnsureNetwork, NetworkState
 
 bp = df.Blueprint()
 
 RETRY_AFTER = 3.0
-"""Seconds to the next look where Azure does not say: what its network PUTs ask for."""
+"""Seconds to the next call if Azure does not say: what its network PUTs ask for."""
 
 
 @bp.activity_trigger(input_name="task")
-@retried
-async def ensure_network(task: Json) -> Json:
-    """`{order, location}` -> `{ready, retry_after}`: GET first, PUT only what is absent, shrink nothing.
-
-    Called again until ready; each call looks at what is there, so it may run any number of times.
-    """
-    order: Order = task["order"]
+@raises_transient
+async def ensure_network(task: EnsureNetwork) -> NetworkState:
+    """GET first, PUT only what is absent. Called again until it is ready."""
+    order = task["order"]
     if order["subnet_id"]:
-        return {"ready": True, "retry_after": 0.0}
+        return {"ok": True, "ready": True, "retry_after": 0.0}
     connection, _ = open_connections(order)
-    answer = await _ensured(connection, task["location"])
+    answer = await _ensure(connection, task["location"])
     state = provisioning_state(answer.body)
     if state == "Failed":
-        raise TimeoutError(f"the network {answer.body['name']} failed to provision; put again")
-    return {"ready": state == "Succeeded", "retry_after": answer.retry_after or RETRY_AFTER}
+        raise TimeoutError(f"Network {answer.body['name']} failed to provision; retrying the PUT")
+    retry_after = answer.retry_after or RETRY_AFTER
+    return {"ok": True, "ready": state == "Succeeded", "retry_after": retry_after}
 
 
-async def _ensured(connection: Azure, location: str) -> ArmResponse:
+async def _ensure(connection: Azure, location: str) -> ArmResponse:
     vnet, subnet = names.vnet(location), names.subnet(location)
-    standing = await connection.get_vnet(vnet)
-    if standing is None or provisioning_state(standing.body) == "Failed":
+    existing = await connection.get_vnet(vnet)
+    if existing is None or provisioning_state(existing.body) == "Failed":
         return await connection.put_vnet(vnet, arm_bodies.vnet(location))
-    if provisioning_state(standing.body) != "Succeeded":
-        return standing
-    for found in standing.body["properties"].get("subnets", []):
+    if provisioning_state(existing.body) != "Succeeded":
+        return existing
+    for found in existing.body["properties"].get("subnets", []):
         if found["name"].lower() == subnet.lower() and provisioning_state(found) != "Failed":
-            return ArmResponse(found, standing.retry_after)
+            return ArmResponse(found, existing.retry_after)
     return await connection.put_subnet(vnet, subnet, arm_bodies.subnet())

@@ -1,93 +1,84 @@
-"""What a fleet has left in Azure: found by tag, name and description, deleted a few at a time."""
+"""The Azure resources of a fleet that are still to be deleted: list them, delete a few at a time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, open_connections, recorded, retried
+from activities.results import never_raises, raises_transient
 from fleet import telemetry
 from fleet.azure import owned_resources
 from fleet.azure.arm_bodies import Body
+from fleet.azure.credentials import open_connections
 from fleet.azure.error_classifier import describe
 from fleet.azure.owned_resources import Kind, ResourceRef
 from fleet.azure.virtual_machines import provisioning_state
 from fleet.model import failure_policy
-from fleet.model.records import Order
+from fleet.model.activities import (
+    DeleteOwnedResources,
+    OwnedResources,
+    OwnedResourcesDeleted,
+    Teardown,
+)
 
 bp = df.Blueprint()
 
-PER_LOOK = 100
-"""Looks are ten seconds apart, and Azure refills ten deletions a second (a bucket of 200)."""
+MAX_DELETIONS = 100
+"""Per LIST: there is one every ten seconds, and Azure refills ten deletions a second (bucket: 200)."""
 
 
 @bp.activity_trigger(input_name="task")
-@retried
-async def find_leftovers(task: Json) -> Json:
-    """`{order, keep_machines}` -> `{delete, waiting, machines}`.
-
-    `delete` lists up to PER_LOOK `{kind, name, scope?}` that can be deleted now (`leftovers.fairly`);
-    `waiting` counts what goes by itself, or must wait for a VM or for its turn; `machines` the VMs
-    that stand, those that are being deleted included. With `keep_machines` only NICs and disks
-    without a VM are looked for, and `machines` is null.
+@raises_transient
+async def list_owned_resources(task: Teardown) -> OwnedResources:
+    """List the VMs, NICs and disks of a fleet by name, and its role assignments by description. Returns
+    up to MAX_DELETIONS to delete.
     """
-    order: Order = task["order"]
+    order = task["order"]
     connection, _ = open_connections(order)
     batch = order["batch_id"]
     nics, disks = await asyncio.gather(connection.list_nics(batch), connection.list_disks(batch))
     orphans = [_entry("disk", disk) for disk in disks if not disk.get("managedBy")]
     orphans += [_entry("nic", nic) for nic in nics if not nic["properties"].get("virtualMachine")]
     if task["keep_machines"]:
-        return {**_first(orphans, len(orphans)), "machines": None}
+        return _result(orphans, len(orphans), None)
     vms, assignments = await asyncio.gather(
         connection.list_machines(batch),
         owned_resources.list_assignments(connection, order["resource_uris"]),
     )
-    mine = [one for one in assignments if owned_resources.belongs_to(one, order)]
+    owned = [one for one in assignments if owned_resources.belongs_to(one, order)]
     free = [_entry("machine", vm) for vm in vms if provisioning_state(vm) != "Deleting"]
-    free += [{"kind": "assignment", "name": one.name, "scope": one.scope} for one in mine]
-    everything = len(vms) + len(nics) + len(disks) + len(mine)
-    return {**_first([*free, *orphans], everything), "machines": len(vms)}
+    free += [{"kind": "assignment", "name": one.name, "scope": one.scope} for one in owned]
+    total = len(vms) + len(nics) + len(disks) + len(owned)
+    return _result([*free, *orphans], total, len(vms))
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
-async def delete_leftovers(task: Json) -> Json:
-    """`{order, resources: [{kind, name, scope?}]}` -> `{deleted, refused, retry_after}`: one try at
-    each.
-
-    `deleted` counts those whose deletion has begun, and those that were gone; `refused` the others,
-    by code. `retry_after`: how many seconds Azure asked us to wait, None where it did not.
-    """
+@never_raises
+async def delete_owned_resources(task: DeleteOwnedResources) -> OwnedResourcesDeleted:
+    """Try once to start the deletion of each resource."""
     connection, _ = open_connections(task["order"])
-    resources: list[ResourceRef] = task["resources"]
     outcomes = await asyncio.gather(
-        *(owned_resources.delete(connection, resource) for resource in resources),
+        *(owned_resources.delete(connection, resource) for resource in task["resources"]),
         return_exceptions=True,
     )
-    refused = [describe(error) for error in outcomes if error is not None]
-    _tell(len(outcomes) - len(refused), Counter(failure["code"] for failure in refused))
-    waits = [failure["retry_after"] for failure in refused if failure_policy.is_throttled(failure)]
-    return {
-        "deleted": len(outcomes) - len(refused),
-        "refused": Counter(failure["code"] for failure in refused),
-        "retry_after": max((wait or 0.0 for wait in waits), default=None),
-    }
-
-
-def _tell(deleted: int, refused: Counter[str]) -> None:
+    failures = [describe(error) for error in outcomes if error is not None]
+    deleted = len(outcomes) - len(failures)
+    refused = Counter(failure["code"] for failure in failures)
     codes = ", ".join(f"{code}: {count}" for code, count in sorted(refused.items())) or "none"
-    text = "The teardown deletes %d; refused: %s"
-    telemetry.LOG.info(text, deleted, codes, extra={"event": "teardown.deleted"})
+    extra = {"event": "teardown.deleted"}
+    telemetry.LOG.info("The teardown deletes %d; refused: %s", deleted, codes, extra=extra)
+    waits = [one["retry_after"] or 0.0 for one in failures if failure_policy.is_throttled(one)]
+    retry_after = max(waits, default=None)
+    return {"ok": True, "deleted": deleted, "refused": refused, "retry_after": retry_after}
 
 
-def _first(free: list[Any], everything: int) -> dict[str, Any]:
-    delete = owned_resources.sample_evenly(free, PER_LOOK)
-    return {"delete": delete, "waiting": everything - len(delete)}
-
-
-def _entry(kind: Kind, resource: Body) -> Any:
+def _entry(kind: Kind, resource: Body) -> ResourceRef:
     return {"kind": kind, "name": resource["name"]}
+
+
+def _result(free: list[ResourceRef], total: int, vms: int | None) -> OwnedResources:
+    delete = owned_resources.sample_evenly(free, MAX_DELETIONS)
+    waiting = total - len(delete)
+    return {"ok": True, "delete": [*delete], "waiting": waiting, "machines": vms}

@@ -1,4 +1,4 @@
-"""Phase 1: resolve what the request left open, and refuse now what cannot work."""
+"""The plan: resolve what the request left open, and reject what cannot work."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import azure.durable_functions as df
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from activities.recorded import Json, open_connections, retried
+from activities.results import raises_transient
 from fleet import telemetry
-from fleet.model.records import Order
+from fleet.azure.credentials import open_connections
+from fleet.model.activities import FleetPlanned, PlanFleet
 from fleet.preflight.plan import Plan, make_plan
 from fleet.store import schema
 
@@ -18,48 +19,47 @@ bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@retried
-async def plan_fleet(task: Json) -> Json:
-    """`{order}` -> `{resolved, trials, checks, faults}`: `fleet.preflight.plan.Plan` without the checks
-    that are ok, since a durable history keeps it all. Creates nothing but our tables in the database,
-    for a plan without faults.
-
-    `resolved` also holds `ssh_public_key`.
-    """
-    order: Order = task["order"]
+@raises_transient
+async def plan_fleet(task: PlanFleet) -> FleetPlanned:
+    """Plan a fleet. If there is no fault, create the app's tables in the request's database."""
+    order = task["order"]
     connection, uri = open_connections(order)
     plan = await make_plan(connection, uri, order)
     if not plan["faults"]:
         await asyncio.to_thread(schema.migrate, uri, schema.BENCHMARK)
-    _tell(plan)
+    _log(plan)
     key = order["ssh_public_key"] or _public_key()
     return {
-        **plan,
+        "ok": True,
         "resolved": {**plan["resolved"], "ssh_public_key": key},
-        "checks": [check for check in plan["checks"] if check["status"] != "ok"],
-    }
+        "trials": plan["trials"],
+        "checks": [
+            {"name": one["name"], "status": one["status"], "detail": one["detail"],
+             "advice": one["advice"]}
+            for one in plan["checks"]
+            if one["status"] != "ok"
+        ],
+        "faults": plan["faults"],
+    }  # fmt: skip
 
 
-def _tell(plan: Plan) -> None:
+def _log(plan: Plan) -> None:
+    log = telemetry.LOG
     for check in plan["checks"]:
         if check["status"] in ("warning", "unknown"):
-            told = (check["name"], check["detail"])
-            telemetry.LOG.warning("The plan warns: %s: %s", *told, extra={"event": "plan.warning"})
+            values = check["name"], check["detail"]
+            log.warning("Plan warning: %s: %s", *values, extra={"event": "plan.warning"})
     for fault in plan["faults"]:
-        told = (fault["code"], fault["message"])
         extra = {"event": "plan.fault", "code": fault["code"]}
-        telemetry.LOG.warning("The plan refuses the fleet: %s: %s", *told, extra=extra)
+        log.warning("Plan fault: %s: %s", fault["code"], fault["message"], extra=extra)
     if not plan["faults"]:
-        resolved = plan["resolved"]
-        text = "The plan has no faults: %d VMs in %s"
-        told_ = (resolved["n_instances"], resolved["location"])
-        telemetry.LOG.info(text, *told_, extra={"event": "fleet.planned"})
+        resolved = plan["resolved"]["n_instances"], plan["resolved"]["location"]
+        log.info("Planned %d VMs in %s", *resolved, extra={"event": "fleet.planned"})
 
 
 def _public_key() -> str:
-    """A key whose private half is thrown away: Azure wants one, and nobody needs to log in.
-
-    Whoever does gives `ssh_public_key`. RSA 2048: the least that every Azure image takes.
+    """A key whose private half is discarded: Azure requires one, and logging in is not supported unless
+    the request sets `ssh_public_key`. Every Azure image accepts RSA 2048.
     """
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     encoded = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)

@@ -1,4 +1,4 @@
-"""Taking stock: the trials are counted, and what has come to pass with the VMs is noted."""
+"""The snapshot: count the trials, record the VMs, read the heartbeats."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, open_connections, recorded
+from activities.results import never_raises
 from fleet import telemetry
+from fleet.azure.credentials import open_connections
 from fleet.azure.error_classifier import describe
-from fleet.model.records import Failure, Order
+from fleet.model.activities import RecordSnapshot, SnapshotRecorded
+from fleet.model.records import Failure
 from fleet.store import heartbeats, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
 
@@ -17,55 +19,41 @@ bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@recorded
-async def record_snapshot(task: Json) -> Json:
-    """`{order, machines, noted, at, counts, counted, idle?}` -> `{trials, unnoted}`: counts by state
-    where `counts` is true, or null when the experiment is gone; and the Failure for which the VMs could
-    not be noted, else null.
-
-    `machines` are records of VMs (`records.stored`) as they stood `at` that time, and `noted` is how
-    they stood when they were last noted (`state.standing`). `counted` are the trials of the last
-    count, where what has changed since is to be told. Where `idle` is true there are two members
-    more, unless it cannot be told now: `silent` and `done`, the ordinals of `heartbeats.Idle`.
-    """
-    order: Order = task["order"]
+@never_raises
+async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
+    order = task["order"]
     _, uri = open_connections(order)
-    counted = None
-    if task["counts"]:
-        counted = await asyncio.to_thread(trials.count, uri, order["experiment_id"])
-    unnoted = await _note(uri, task) if task["machines"] else None
-    if counted:
-        telemetry.trials_counted(order, counted, task["counted"])
-    idle = await _idle(uri, order) if task.get("idle") else {}
-    return {"trials": counted, "unnoted": unnoted, **idle}
+    count = None
+    if task["counts_trials"]:
+        count = await asyncio.to_thread(trials.count, uri, order["experiment_id"])
+    vms_failure = await _record_vms(uri, task) if task["vms"] else None
+    if count:
+        telemetry.trials_counted(order, count, task["last_count"])
+    result: SnapshotRecorded = {"ok": True, "trials": count, "vms_failure": vms_failure}
+    if task["reads_heartbeats"]:
+        try:
+            idle = await asyncio.to_thread(heartbeats.find_idle, uri, order)
+        except DatabaseUnreachable as error:
+            telemetry.failed(describe(error), "Heartbeats could not be read")
+        else:
+            result["silent"], result["done"] = idle.silent, idle.done
+    return result
 
 
-async def _note(uri: str, task: Json) -> Failure | None:
-    """A database that can be read alone (a disk that is full makes it so) must not hide that all trials
-    have ended: the VMs are for whoever watches, the count decides what the fleet does.
+async def _record_vms(uri: str, task: RecordSnapshot) -> Failure | None:
+    """Returns a failure instead of raising: a read-only database (its disk may be full) must not hide
+    that all trials have ended.
     """
+    order, vms = task["order"], task["vms"]
     try:
-        known = await asyncio.to_thread(
-            vm_records.write, uri, task["order"], task["machines"], task["at"]
-        )
+        known = await asyncio.to_thread(vm_records.write, uri, order, vms, task["at"])
     except DatabaseUnreachable as error:
         failure = describe(error)
-        telemetry.failed(failure, "The VMs cannot be noted")
+        telemetry.failed(failure, "VM records could not be written")
         return failure
-    for record, noted in zip(task["machines"], task["noted"], strict=True):
-        earlier = (
-            vm_records.record_as_of(record, noted)
-            if known is None
-            else known.get(record["ordinal"])
+    for vm, recorded in zip(vms, task["recorded"], strict=True):
+        before = (
+            vm_records.record_as_of(vm, recorded) if known is None else known.get(vm["ordinal"])
         )
-        telemetry.machine_changed(task["order"], record, earlier)
+        telemetry.machine_changed(order, vm, before)
     return None
-
-
-async def _idle(uri: str, order: Order) -> Json:
-    try:
-        found = await asyncio.to_thread(heartbeats.find_idle, uri, order)
-    except DatabaseUnreachable as error:
-        telemetry.failed(describe(error), "Idle VMs cannot be told")
-        return {}
-    return {"silent": found.silent, "done": found.done}

@@ -1,4 +1,4 @@
-"""Powerlift's trials: giving back those of VMs that are gone."""
+"""Requeueing the trials of deleted VMs."""
 
 from __future__ import annotations
 
@@ -6,38 +6,37 @@ import asyncio
 
 import azure.durable_functions as df
 
-from activities.recorded import Json, open_connections, retried
+from activities.results import raises_transient
+from fleet.azure.credentials import open_connections
 from fleet.model import names
-from fleet.model.records import Order
-from fleet.model.state import SHOWN_CHARACTERS
+from fleet.model.activities import ReleaseTrials, TrialsReleased
+from fleet.model.failure_counts import SHOWN_CHARACTERS
 from fleet.store import heartbeats, trials
 
 bp = df.Blueprint()
 
 
 @bp.activity_trigger(input_name="task")
-@retried
-async def release_trials(task: Json) -> Json:
-    """`{order, ordinals, reasons}` -> `{held, quit}`: open trials of VMs that are gone are queued again.
-
-    `ordinals` null: of every VM that the batch can have had. `reasons` says, by ordinal, why a VM is
-    gone, or is null where that is not to be held against its trial (`trials.release`). `held` are the
-    ordinals of the VMs that had one, `quit` says of those whose script came to its own end why it did:
-    null where there was no more work.
-    """
-    order: Order = task["order"]
+@raises_transient
+async def release_trials(task: ReleaseTrials) -> TrialsReleased:
+    """Requeue the open trials of deleted VMs (`trials.release`), and record that the VMs have ended."""
+    order = task["order"]
     _, uri = open_connections(order)
     ordinals = range(names.ORDINALS) if task["ordinals"] is None else task["ordinals"]
     runners = [names.runner_id(order["batch_id"], ordinal) for ordinal in ordinals]
-    reasons = task["reasons"] and {
-        names.runner_id(order["batch_id"], int(ordinal)): why
-        for ordinal, why in task["reasons"].items()
+    reasons = {int(ordinal): why for ordinal, why in (task["reasons"] or {}).items()}
+    held_against = None if task["reasons"] is None else {
+        names.runner_id(order["batch_id"], ordinal): why for ordinal, why in reasons.items()
+    }  # fmt: skip
+    experiment = order["experiment_id"]
+    held = await asyncio.to_thread(trials.release, uri, experiment, runners, held_against)
+    ends = dict.fromkeys(ordinals, "It was deleted with its fleet.") | reasons
+    ended = await asyncio.to_thread(heartbeats.record_ends, uri, order, ends)
+    outcomes = {
+        str(ordinal): outcome and outcome[:SHOWN_CHARACTERS] for ordinal, outcome in ended.items()
     }
-    held = await asyncio.to_thread(trials.release, uri, order["experiment_id"], runners, reasons)
-    told = dict.fromkeys(ordinals, "It was deleted with its fleet.")
-    told |= {int(ordinal): why for ordinal, why in (task["reasons"] or {}).items()}
-    ended = await asyncio.to_thread(heartbeats.record_ends, uri, order, told)
-    shown = {
-        str(one): why and why[:SHOWN_CHARACTERS] for one, why in ended.items() if task["reasons"]
+    return {
+        "ok": True,
+        "interrupted": [runner % names.ORDINALS for runner in held],
+        "outcomes": outcomes if task["reasons"] else {},
     }
-    return {"held": [runner % names.ORDINALS for runner in held], "quit": shown}

@@ -1,204 +1,189 @@
-"""Phases 3 and 4: VMs in waves, then one look per tick until every one of them runs."""
+"""The phases create and boot: request VMs in waves, then poll until they all run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from fleet.model import names
+from fleet.model.activities import CreateWave, WaveResult
 from fleet.model.failure import failure
-from fleet.model.placement import block, choose, remember
 from fleet.model.records import Failure, Placement, VmRequest
-from fleet.model.state import BURST, FleetState
+from fleet.model.state import FleetState
+from fleet.model.write_budget import BURST, writes_per_vm
 from orchestrators import network
 from orchestrators.patterns import (
-    CHUNK,
-    LONGEST_DELAY,
+    FAN_OUT,
+    LONGEST_BACKOFF,
     Context,
-    Ended,
-    Steps,
+    FleetEnded,
+    Orchestration,
     failure_of,
-    show,
+    publish_status,
     sleep_unless,
 )
-from orchestrators.reconcile import apply_throttling, check_deadline, give_up_roles, look, reconcile
+from orchestrators.reconcile import check_deadline, give_up_roles, observe, reconcile
+from orchestrators.role_assignments import pause_if_throttled
 from orchestrators.snapshot import snapshot_if_stale
 from orchestrators.wave import create_wave
 
 TURNS = 40
-"""Waves or ticks per history: at each step all of its events are replayed."""
-ROLE_WAIT = 5.0
-"""Seconds between two tries while every place of the window is taken."""
+"""Waves or polls per history, because every step replays all of it."""
+ROLE_POLL_SECONDS = 5.0
+"""Between two tries to assign roles while the window is full."""
 
 
-def create(context: Context, fleet: FleetState, cancel: Any) -> Steps:
-    """Waves, until every VM was asked for; at most `max_undead` VMs ever lack their role.
+def create(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[bool]:
+    """Send waves until every VM was requested. Returns whether the phase is over; if not, it continues
+    in a new history.
 
-    Returns whether it is over; if not, it goes on in a new history. What Azure has no place for now
-    is left to `boot`.
+    VMs for which Azure has no capacity now are left to `boot`.
     """
     for _ in range(TURNS):
-        if not wants_more(context, fleet):
+        if not wants_vms(context, fleet):
             return True
-        held = fleet.held_for(context.current_utc_datetime)
-        if held > 0:
-            yield from sleep_unless(context, cancel, min(held, LONGEST_DELAY))
-        elif window_of(fleet) > len(fleet.undead()):
-            yield from fill(context, fleet, cancel)
+        paused = fleet.writes.paused_for(context.current_utc_datetime)
+        if paused:
+            yield from sleep_unless(context, cancel, min(paused, LONGEST_BACKOFF))
+        elif window(fleet) > len(fleet.vms_without_role()):
+            yield from send_wave(context, fleet, cancel)
         else:
-            yield from sleep_unless(context, cancel, ROLE_WAIT)
-        if is_due(context, fleet):
-            yield from look(context, fleet)
+            yield from sleep_unless(context, cancel, ROLE_POLL_SECONDS)
+        if list_is_due(context, fleet):
+            yield from observe(context, fleet)
         yield from give_up_roles(context, fleet)
         yield from snapshot_if_stale(context, fleet)
-        show(context, fleet, "create")
+        publish_status(context, fleet, "create")
         if cancel.is_completed:
-            raise Ended("cancelled")
+            raise FleetEnded("cancelled")
         check_deadline(context, fleet)
     return False
 
 
-def boot(context: Context, fleet: FleetState, cancel: Any) -> Steps:
-    """One LIST per tick, until every VM runs with its roles, or has failed and nothing can stand in
-    for it.
+def boot(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[bool]:
+    """Poll until every VM runs with its roles, or has failed without a replacement. Returns whether the
+    phase is over.
 
-    Returns whether it is over. Raises Ended when fewer than `min_instances` have come to run.
+    Raises FleetEnded if fewer than `min_instances` VMs have started.
     """
     for _ in range(TURNS):
-        waiting = fleet.count("creating") or fleet.unsettled()
-        if not waiting and not wants_more(context, fleet):
-            if (
-                fleet.count("running", "deleted") < fleet.order["min_instances"]
-                and fleet.is_short()
-            ):
-                raise Ended("failed", too_few(fleet))
+        waiting = fleet.count("creating") or fleet.vms_missing_roles()
+        if not waiting and not wants_vms(context, fleet):
+            started = fleet.count("running", "deleted")
+            if started < fleet.order["min_instances"] and fleet.is_short():
+                raise FleetEnded("failed", too_few_vms(fleet))
             return True
-        if (yield from sleep_unless(context, cancel, pause(fleet))):
-            raise Ended("cancelled")
+        if (yield from sleep_unless(context, cancel, poll_seconds(fleet))):
+            raise FleetEnded("cancelled")
         yield from reconcile(context, fleet)
-        yield from fill(context, fleet, cancel)
+        yield from send_wave(context, fleet, cancel)
         yield from snapshot_if_stale(context, fleet)
-        show(context, fleet, "boot")
+        publish_status(context, fleet, "boot")
         check_deadline(context, fleet)
     return False
 
 
-def pause(fleet: FleetState) -> float:
-    """Seconds between two looks: with a page for 50 VMs, Azure's 300 pages a minute are half used."""
-    return max(fleet.order["boot_poll_seconds"], len(fleet.living()) / 50 * 0.4)
+def poll_seconds(fleet: FleetState) -> float:
+    """Between two LISTs: with 50 VMs on a page, this uses half of Azure's 300 pages a minute."""
+    return max(fleet.order["boot_poll_seconds"], len(fleet.living_vms()) / 50 * 0.4)
 
 
-def is_due(context: Context, fleet: FleetState) -> bool:
-    """Whether it is time for a look: what fails meanwhile must not be met by the next wave too."""
-    if fleet.looked_at is None:
+def list_is_due(context: Context, fleet: FleetState) -> bool:
+    """LIST between waves too, so that the next wave avoids what has just failed."""
+    listed_at = fleet.observation.listed_at
+    if listed_at is None:
         return True
-    since = context.current_utc_datetime - datetime.fromisoformat(fleet.looked_at)
-    return since.total_seconds() >= pause(fleet)
+    age = context.current_utc_datetime - datetime.fromisoformat(listed_at)
+    return age.total_seconds() >= poll_seconds(fleet)
 
 
-def fill(context: Context, fleet: FleetState, cancel: Any) -> Steps:
-    """One wave, as large as the window, the places and Azure's pace have room for; none while Azure
-    wants no writes. After faults of Azure's one VM goes first.
+def wants_vms(context: Context, fleet: FleetState) -> bool:
+    """Whether to request VMs, now or after a pause."""
+    return fleet.can_retry() or bool(fleet.placements_for(FAN_OUT, context.current_utc_datetime))
+
+
+def window(fleet: FleetState) -> int:
+    """How many VMs may lack their role at once."""
+    return max(1, min(fleet.order["max_undead"], FAN_OUT, BURST // writes_per_vm(fleet.order)))
+
+
+def send_wave(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[None]:
+    """Send one wave, as large as the window, the placements and the write budget allow; after an outage
+    of Azure, a single VM.
     """
-    if fleet.is_held(context.current_utc_datetime):
+    if fleet.writes.paused_for(context.current_utc_datetime):
         return
-    room = 1 if fleet.outage_since else window_of(fleet) - len(fleet.undead())
-    again = fleet.resend(max(0, room))
-    placements = placements_for_more(context, fleet)[: max(0, room - len(again))]
-    for location in dict.fromkeys(placement["location"] for placement in placements):
-        reason = yield from network.ensure(context, fleet, cancel, location)
-        if reason is not None:
-            placements = [
-                placement for placement in placements if placement["location"] != location
-            ]
-            leave_out(context, fleet, location, reason)
-    writes = (len(again) + len(placements)) * fleet.writes_per_vm()
+    room = 1 if fleet.writes.outage_since else window(fleet) - len(fleet.vms_without_role())
+    retries = fleet.take_retries(max(0, room))
+    placements = yield from _placements_with_network(
+        context, fleet, cancel, max(0, room - len(retries))
+    )
+    writes = (len(retries) + len(placements)) * writes_per_vm(fleet.order)
     if not writes:
         return
-    wait = fleet.spend(writes, context.current_utc_datetime)
+    rate = fleet.order["writes_per_second"]
+    wait = fleet.writes.spend(writes, rate, context.current_utc_datetime)
     if wait > 0 and (yield from sleep_unless(context, cancel, wait)):
-        raise Ended("cancelled")
-    ready = fleet.with_nic()
-    yield from run_wave(context, fleet, [*again, *fleet.assign(placements)], ready)
+        raise FleetEnded("cancelled")
+    with_nic = fleet.demand.ordinals_with_nic()
+    yield from run_wave(context, fleet, [*retries, *fleet.demand.request(placements)], with_nic)
 
 
-def wants_more(context: Context, fleet: FleetState) -> bool:
-    """Whether VMs are to be asked for, now or as soon as Azure has an ear."""
-    again = fleet.again and not fleet.stopped and fleet.trials_left()
-    return bool(again or placements_for_more(context, fleet))
-
-
-def window_of(fleet: FleetState) -> int:
-    """How many VMs may lack their role at once."""
-    return max(1, min(fleet.order["max_undead"], CHUNK, BURST // fleet.writes_per_vm()))
-
-
-def placements_for_more(context: Context, fleet: FleetState) -> list[Placement]:
-    """Where the VMs that are wanted could be asked for now; empty when none is to be asked for."""
-    count = min(fleet.deficit(), fleet.budget(), CHUNK)
-    if fleet.stopped or count <= 0:
-        return []
-    now = context.current_utc_datetime
-    return choose(fleet.order, fleet.blocks, fleet.living(), count, now)
+def _placements_with_network(
+    context: Context, fleet: FleetState, cancel: Any, count: int
+) -> Orchestration[Sequence[Placement]]:
+    placements = fleet.placements_for(FAN_OUT, context.current_utc_datetime)[:count]
+    for location in dict.fromkeys(placement["location"] for placement in placements):
+        reason = yield from network.provision(context, fleet, cancel, location)
+        if reason is not None:
+            placements = [one for one in placements if one["location"] != location]
+            network.exclude(context, fleet, location, reason)
+    return placements
 
 
 def run_wave(
-    context: Context, fleet: FleetState, assignments: list[VmRequest], ready: set[int]
-) -> Steps:
-    """One `create_wave`, awaited even after a cancel: what it makes must be known before it can be
-    deleted. `ready` are ordinals that have a NIC.
-    """
-    home = assignments[0]["placement"]["location"]
-    task = {
+    context: Context, fleet: FleetState, requests: list[VmRequest], with_nic: set[int]
+) -> Orchestration[None]:
+    """Run one `create_wave`, also after a cancel: VMs must be known before they can be deleted."""
+    home = requests[0]["placement"]["location"]
+    outage = fleet.writes.outage_since is not None
+    task: CreateWave = {
         "order": fleet.order,
-        "assignments": assignments,
-        "tried": fleet.tried,
-        "prepared": [one["ordinal"] for one in assignments if one["ordinal"] in ready],
-        "following": [] if fleet.outage_since else fleet.to_prepare(home, window_of(fleet)),
-        "pending": fleet.undead(),
+        "requests": requests,
+        "tried": fleet.placements.tried,
+        "with_nic": [one["ordinal"] for one in requests if one["ordinal"] in with_nic],
+        "reserved": [] if outage else fleet.reserve_nics(home, window(fleet)),
+        "without_role": fleet.vms_without_role(),
     }
     fleet.waves += 1
-    show(context, fleet, fleet.phase)  # a reader looks for news of the wave by its number
+    publish_status(context, fleet, fleet.phase)  # the API finds the running wave by its number
     name = names.wave_id(fleet.order["batch_id"], fleet.waves)
     try:
-        result = yield context.call_sub_orchestrator(create_wave, task, name)
+        result: WaveResult = yield context.call_sub_orchestrator(create_wave, task, name)
     except Exception as error:
-        raise Ended("failed", failure_of(error)) from error
-    _take_in(context, fleet, result)
-
-
-def too_few(fleet: FleetState) -> Failure:
-    """Why there are fewer VMs than `min_instances`: what stopped us, or the most frequent failure."""
-    text = f"{fleet.count('running', 'gone')} of {fleet.order['n_instances']} VMs came to run."
-    often: tuple[str, Any] | None
-    often = max(fleet.failures.items(), key=lambda item: item[1]["count"], default=None)
-    if fleet.stopped is not None:
-        often = fleet.stopped["code"], {**fleet.stopped}
-    if often is None:
-        return failure("TooFewMachines", text, "fail_fleet", "See the app's log.")
-    code, group = often
-    return failure(code, f"{text} {group['message']}", "fail_fleet", group["advice"])
-
-
-def _take_in(context: Context, fleet: FleetState, result: dict[str, Any]) -> None:
+        raise FleetEnded("failed", failure_of(error)) from error
     now = context.current_utc_datetime
-    for machine in result["machines"]:
-        fleet.accept(machine)
-    apply_throttling(context, fleet)
+    for vm in result["vms"]:
+        fleet.accept(vm)
+    pause_if_throttled(context, fleet)
     if result["wait"]:
-        fleet.hold(now + timedelta(seconds=result["wait"]))
-    for one in result["refusals"]:
-        fleet.refuse(one["assignment"], one["failure"], now)
-    for one in result["unsent"]:
-        fleet.take_back(one["assignment"], has_nic=one["has_nic"])
-    for following in fleet.prepared:
-        following["made"] = following["made"] or following["ordinal"] in result["prepared"]
+        fleet.writes.pause_until(now + timedelta(seconds=result["wait"]))
+    for refusal in result["refusals"]:
+        fleet.refuse(refusal["request"], refusal["failure"], now)
+    for unsent in result["unsent"]:
+        fleet.requeue(unsent["request"], has_nic=unsent["has_nic"])
+    fleet.demand.nics_created(result["nics"])
 
 
-def leave_out(context: Context, fleet: FleetState, location: str, reason: Failure) -> None:
-    """No VM goes to a location whose network cannot be had, for as long as a quota would be held."""
-    fleet.note(reason, f"left {location} out")
-    reason = {**reason, "scope": "location", "cool_down": 600.0}
-    placement = Placement(location=location, zone=None, vm_size="", priority="")
-    now = context.current_utc_datetime
-    fleet.blocks = remember(fleet.blocks, block(placement, reason, {}, now))
+def too_few_vms(fleet: FleetState) -> Failure:
+    """Why fewer than `min_instances` VMs started: what stopped it, or the most frequent failure."""
+    started, wanted = fleet.count("running", "deleted"), fleet.order["n_instances"]
+    text = f"{started or 'None'} of the {wanted} VMs started."
+    stopped = fleet.demand.stopped
+    if stopped is not None:
+        text, advice = f"{text} {stopped['message']}", stopped["advice"]
+        return failure(stopped["code"], text, "fail_fleet", advice)
+    for code, count in fleet.failures.most_frequent():
+        return failure(code, f"{text} {count['message']}", "fail_fleet", count["advice"])
+    return failure("TooFewMachines", text, "fail_fleet", "Check the app's log.")

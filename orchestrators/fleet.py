@@ -1,7 +1,8 @@
-"""`run_fleet`: the one top-level orchestrator, from a request to the last deleted disk."""
+"""`run_fleet`: the one top-level orchestrator, from the plan to the teardown."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,21 +12,31 @@ from activities.cancellation import was_cancelled
 from activities.completion import report_completion
 from activities.plan import plan_fleet
 from fleet.model import names
+from fleet.model.activities import (
+    CancelChecked,
+    Failed,
+    FleetPlanned,
+    PlanFleet,
+    ReportCompletion,
+    Teardown,
+    TeardownResult,
+    WasCancelled,
+)
 from fleet.model.failure import failure
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
 from fleet.model.status import custom_status
 from orchestrators import network
-from orchestrators.create import boot, create, leave_out
+from orchestrators.create import boot, create
 from orchestrators.patterns import (
     Context,
-    Ended,
-    Steps,
-    attempt,
+    FleetEnded,
+    Orchestration,
+    call_with_retry,
     failure_of,
+    publish_status,
     receive,
     settle,
-    show,
 )
 from orchestrators.run import run
 from orchestrators.snapshot import take_snapshot
@@ -35,10 +46,11 @@ bp = df.Blueprint()
 
 
 @bp.orchestration_trigger(context_name="context")
-def run_fleet(context: Context) -> Steps:
-    """An order (`fleet.model.records.Order`), or the state of one that goes on -> `{summary, machines}`.
+def run_fleet(context: Context) -> Orchestration[Mapping[str, object] | None]:
+    """Input: an `Order`, or `FleetState.write()` of the previous history. Output: `{summary, machines}`,
+    the custom status and a `Vm` each.
 
-    One history after the other (`continue_as_new`), so that none grows with the fleet's life.
+    A fleet runs in a chain of histories (`continue_as_new`), so that none grows with its lifetime.
     """
     fleet = FleetState.read(context.get_input())
     fleet.version = context.version
@@ -46,75 +58,81 @@ def run_fleet(context: Context) -> Steps:
     try:
         yield from receive(context, cancel)
         if (yield from missed_cancel(context, fleet)):
-            raise Ended("cancelled")
-        ended = yield from go_on(context, fleet, cancel)
+            raise FleetEnded("cancelled")
+        done = yield from run_phases(context, fleet, cancel)
         if cancel.is_completed:
-            raise Ended("cancelled")
-        if not ended:
+            raise FleetEnded("cancelled")
+        if not done:
             context.continue_as_new(fleet.write())
             return None
         phase, reason = "done", None
-    except Ended as early:
-        # Whatever else came to pass meanwhile: who has cancelled a fleet wants to read so.
+    except FleetEnded as ended:
+        # Cancellation takes precedence over other outcomes.
         cancelled = cancel.is_completed
-        phase, reason = ("cancelled", None) if cancelled else (early.phase, early.reason)
+        phase, reason = ("cancelled", None) if cancelled else (ended.phase, ended.reason)
     except Exception as error:
-        # A fault of ours. Whatever happens, what was made is deleted.
+        # A bug must not leak VMs either.
         phase, reason = "failed", failure_of(error)
-    return (yield from end(context, fleet, phase, reason))
+    return (yield from finish(context, fleet, phase, reason))
 
 
-def missed_cancel(context: Context, fleet: FleetState) -> Steps:
-    """Whether a cancel came while the fleet went on from the history before; see `mark_cancelled`."""
+def missed_cancel(context: Context, fleet: FleetState) -> Orchestration[bool]:
+    """Whether a cancel was raised between two histories; see `mark_cancelled`."""
     if fleet.phase == "plan":
         return False
-    task = {"batch_id": fleet.order["batch_id"], "since": fleet.order["created_at"]}
-    asked = yield from attempt(context, was_cancelled, task)
-    if not asked["ok"]:
-        fleet.note(asked["failure"], "went on; press cancel again if you had pressed it")
-    return asked["ok"] and asked["cancelled"]
+    task: WasCancelled = {
+        "batch_id": fleet.order["batch_id"],
+        "since": fleet.order["created_at"],
+    }
+    result: CancelChecked | Failed = yield from call_with_retry(context, was_cancelled, task)
+    if result["ok"]:
+        return result["cancelled"]
+    fleet.failures.add(result["failure"], "continued; if you cancelled the fleet, cancel it again")
+    return False
 
 
-def go_on(context: Context, fleet: FleetState, cancel: Any) -> Steps:
-    """Phase after phase, as far as one history takes the fleet. Returns whether all is done; raises
-    Ended where the fleet cannot go on.
+def run_phases(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[bool]:
+    """Run as many phases as fit into this history. Returns whether the fleet is done.
+
+    Raises FleetEnded if it ends early.
     """
     if cancel.is_completed:
-        raise Ended("cancelled")
+        raise FleetEnded("cancelled")
     if fleet.phase == "plan":
         yield from plan(context, fleet)
-        yield from home_network(context, fleet, cancel)
-        show(context, fleet, "create")
+        yield from provision_home_network(context, fleet, cancel)
+        publish_status(context, fleet, "create")
     if fleet.phase == "create":
         if not (yield from create(context, fleet, cancel)):
             return False
-        show(context, fleet, "boot")
+        publish_status(context, fleet, "boot")
     if fleet.phase == "boot":
         if (yield from boot(context, fleet, cancel)):
             fleet.provisioned_at = _utc(context.current_utc_datetime, "microseconds")
-            show(context, fleet, "provisioned")
+            publish_status(context, fleet, "provisioned")
         return False
     return (yield from run(context, fleet, cancel))
 
 
-def plan(context: Context, fleet: FleetState) -> Steps:
-    """Resolve what was left open; end the fleet, with every reason, when it cannot work."""
+def plan(context: Context, fleet: FleetState) -> Orchestration[None]:
+    """Resolve what the request left open. Raises FleetEnded if the fleet cannot work."""
     now = context.current_utc_datetime
     order = fleet.order
     order["created_at"] = _utc(now, "microseconds")
     order["deadline"] = _utc(now + timedelta(seconds=order["max_lifetime"]), "seconds")
-    show(context, fleet, "plan")
-    result = yield from attempt(context, plan_fleet, {"order": order})
+    publish_status(context, fleet, "plan")
+    task: PlanFleet = {"order": order}
+    result: FleetPlanned | Failed = yield from call_with_retry(context, plan_fleet, task)
     reasons = result["faults"] if result["ok"] else [result["failure"]]
     for reason in reasons:
-        fleet.note(reason, "ended before anything was created")
-    if reasons:
-        raise Ended("failed", reasons[0])
+        fleet.failures.add(reason, "ended before anything was created")
+    if reasons or not result["ok"]:
+        raise FleetEnded("failed", reasons[0])
     resolved = result["resolved"]
     order["location"] = resolved["location"]
     order["ssh_public_key"] = resolved["ssh_public_key"]
     order["sizes"] = resolved["sizes"]
-    order["n_instances"] = fleet.fresh = resolved["n_instances"]
+    order["n_instances"] = fleet.demand.unrequested = resolved["n_instances"]
     order["min_instances"] = min(order["min_instances"], order["n_instances"])
     fleet.trials = result["trials"]
     fleet.warnings = [
@@ -124,68 +142,80 @@ def plan(context: Context, fleet: FleetState) -> Steps:
     ]
 
 
-def home_network(context: Context, fleet: FleetState, cancel: Any) -> Steps:
-    show(context, fleet, "network")
-    reason = yield from network.ensure(context, fleet, cancel, fleet.order["location"] or "")
+def provision_home_network(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[None]:
+    """Raises FleetEnded if the network fails and no fallback names another location."""
+    publish_status(context, fleet, "network")
+    home = fleet.order["location"] or ""
+    reason = yield from network.provision(context, fleet, cancel, home)
     if reason is None:
         return
     if not any(one.get("location") for one in fleet.order["fallbacks"]):
-        fleet.note(reason, "gave the fleet up")
-        raise Ended("failed", reason)
-    leave_out(context, fleet, fleet.order["location"] or "", reason)
+        fleet.failures.add(reason, "stopped")
+        raise FleetEnded("failed", reason)
+    network.exclude(context, fleet, home, reason)
 
 
-def end(context: Context, fleet: FleetState, phase: str, reason: Failure | None) -> Steps:
-    """Tear down what was made, which gives unfinished trials back, and say how it ended."""
+def finish(
+    context: Context, fleet: FleetState, phase: str, reason: Failure | None
+) -> Orchestration[Mapping[str, object]]:
+    """Tear the fleet down, take a last snapshot, and report the outcome."""
     fleet.reason = reason
-    if fleet.next_ordinal > 0:
+    if fleet.demand.next_ordinal > 0:
         keep = phase == "done" and not fleet.order["delete_on_complete"]
-        show(context, fleet, "teardown")
+        publish_status(context, fleet, "teardown")
         left = yield from tear_down(context, fleet, keep)
         if left is not None and keep:
-            # Not a failed fleet: of such a one, the sweep deletes what its user wants to keep.
-            fleet.note(left, "left it there, with the VMs that are kept")
+            # Not `failed`: the sweep would delete the VMs that the user keeps.
+            fleet.failures.add(left, "left it in place, with the VMs that are kept")
         elif left is not None:
-            fleet.note(left, "left it to the next DELETE of this fleet")
+            fleet.failures.add(left, "left it to the next DELETE of this fleet")
             phase, fleet.reason = "failed", reason or left
-    if fleet.machines:
-        yield from take_snapshot(context, fleet, rounds=2, otherwise="ended with an older count")
-    yield from tell(context, fleet, phase)
-    show(context, fleet, phase)
-    return {"summary": custom_status(fleet), "machines": list(fleet.machines.values())}
+    if fleet.vms:
+        yield from take_snapshot(context, fleet, 2, "reported the previous count of trials")
+    yield from report(context, fleet, phase)
+    publish_status(context, fleet, phase)
+    return {"summary": custom_status(fleet), "machines": list(fleet.vms.values())}
 
 
-def tell(context: Context, fleet: FleetState, phase: str) -> Steps:
-    """Have the end logged and measured; a fleet that nobody could hear of ends all the same."""
+def report(context: Context, fleet: FleetState, phase: str) -> Orchestration[None]:
     now = _utc(context.current_utc_datetime, "microseconds")
-    times = {"started_at": fleet.order.get("created_at", now), "ended_at": now}
-    task = {"order": fleet.order, "phase": phase, "reason": fleet.reason, **times}
-    yield from settle(context, [(report_completion, task)], rounds=1)
+    task: ReportCompletion = {
+        "order": fleet.order,
+        "phase": phase,
+        "reason": fleet.reason,
+        "started_at": fleet.order.get("created_at", now),
+        "ended_at": now,
+    }
+    yield from settle(context, [(report_completion, task)], max_tries=1)
 
 
-def tear_down(context: Context, fleet: FleetState, keep_machines: bool) -> Steps:
-    """Run `teardown_fleet`; returns None, or a failure where something was left."""
-    task = {"order": fleet.order, "keep_machines": keep_machines}
+def tear_down(
+    context: Context, fleet: FleetState, keep_machines: bool
+) -> Orchestration[Failure | None]:
+    """Run `teardown_fleet`. Returns a failure if it left something."""
+    task: Teardown = {"order": fleet.order, "keep_machines": keep_machines}
     name = names.teardown_id(fleet.order["batch_id"])
     try:
-        result = yield context.call_sub_orchestrator(teardown_fleet, task, name)
+        result: TeardownResult = yield context.call_sub_orchestrator(teardown_fleet, task, name)
     except Exception as error:
         return failure_of(error)
     if result["machines"] == 0:
-        for machine in fleet.living():
-            machine["state"] = "deleted"
-        for machine in fleet.machines.values():
-            if machine["deleted_at"] is None and machine["state"] != "refused":
-                machine["deleted_at"] = context.current_utc_datetime.isoformat()
+        for vm in fleet.living_vms():
+            vm["state"] = "deleted"
+        for vm in fleet.vms.values():
+            if vm["deleted_at"] is None and vm["state"] != "refused":
+                vm["deleted_at"] = context.current_utc_datetime.isoformat()
     if result["unreleased"]:
-        fleet.note(result["unreleased"], "left trials marked as running")
+        fleet.failures.add(result["unreleased"], "left trials marked as running")
     if result["ok"]:
         return None
-    text = f"Still there when we stopped looking: {result['left']}"
-    advice = "See the portal." if keep_machines else "DELETE the fleet again, or see the portal."
+    text = f"The teardown could not delete: {result['left']}"
+    advice = (
+        "Check the portal." if keep_machines else "DELETE the fleet again, or check the portal."
+    )
     return failure("LeftBehind", text, "fail_fleet", advice)
 
 
-def _utc(moment: datetime, to_the: str) -> str:
+def _utc(moment: datetime, timespec: str) -> str:
     """ISO 8601 with a Z, as Azure writes times."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=to_the) + "Z"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=timespec) + "Z"

@@ -1,50 +1,54 @@
-"""The few safe ways to call activities from an orchestrator.
+"""Safe ways to call activities and to wait.
 
-In azure-functions-durable 1.x an exception that leaves a child of `task_all` while siblings are
-pending gives wrong results or hangs (azure-functions-durable-python#603, won't fix). So a fan-out
-has no durable retry: its activities return records, and what can be tried again is tried in rounds.
+In azure-functions-durable 1.x, an exception that leaves a child of `task_all` while siblings are pending
+gives wrong results or hangs (azure-functions-durable-python#603, won't fix). So activities in a fan-out
+return failures instead of raising them, and are retried in rounds.
 
-All waits are made here. A durable timer may fire up to a second early: the storage provider hides its
-message for `fire_at` minus now, cut to whole seconds.
+A durable timer may fire up to a second early: the storage provider hides its message for whole seconds,
+rounded down. Every wait goes through this module.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import azure.durable_functions as df
 
-from activities.recorded import MARK
+from activities.results import MARK
 from fleet.model import failure_policy
+from fleet.model.activities import Failed
 from fleet.model.failure import failure
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
 from fleet.model.status import HEARTBEAT, custom_status
 
-ROUNDS = 5
-CHUNK = 50
-"""Activities in one fan-out: each completion replays the whole history, so cost grows as its square."""
+MAX_TRIES = 5
+FAN_OUT = 50
+"""Activities in one fan-out. Each completion replays the whole history, so the cost is quadratic."""
 
 SHORTEST_WAIT = 1.0
-"""Seconds: the provider would turn a shorter wait into none."""
-EARLY = timedelta(seconds=1)
-"""How much too early a timer may fire."""
+"""Seconds. The provider rounds a shorter wait down to none."""
+TIMER_ERROR = timedelta(seconds=1)
+"""How early a timer may fire."""
 
-FIRST_DELAY, LONGEST_DELAY = 2.0, 60.0
-THROTTLE_PATIENCE = timedelta(minutes=30)
-"""Waits of 20 minutes have been seen; a budget of attempts would be spent in one."""
+FIRST_BACKOFF, LONGEST_BACKOFF = 2.0, 60.0
+"""Seconds."""
+THROTTLE_TIMEOUT = timedelta(minutes=30)
+"""Azure has asked for waits of 20 minutes."""
 
-Steps = Generator[Any, Any, Any]
-Call = tuple[Any, dict[str, Any]]
-"""An activity, and the task that it is given."""
+T = TypeVar("T")
+Orchestration = Generator[Any, Any, T]
+"""A step of an orchestrator. `yield from` it to get its result."""
+Call = tuple[Any, Mapping[str, Any]]
+"""An activity and its input."""
 
 
 class Context(Protocol):
-    """What we use of `df.DurableOrchestrationContext`, which ships no types."""
+    """The part of `df.DurableOrchestrationContext`, which ships no types, that we use."""
 
     instance_id: str
     current_utc_datetime: datetime
@@ -63,8 +67,8 @@ class Context(Protocol):
     def continue_as_new(self, input_: Any) -> None: ...
 
 
-class Ended(Exception):
-    """The fleet is over before its work is: `phase` says how, `reason` why."""
+class FleetEnded(Exception):
+    """Ends the fleet early, in `phase` and for `reason`."""
 
     def __init__(self, phase: str, reason: Failure | None = None) -> None:
         super().__init__(phase)
@@ -72,79 +76,90 @@ class Ended(Exception):
 
 
 class Backoff(df.RetryOptions):  # type: ignore[misc]
-    """Retry with exponential backoff: the host reads two members that the SDK does not know.
+    """Retry with exponential backoff, by two members that the host reads and the SDK lacks.
 
-    Never `retryTimeoutInMilliseconds`: the host then stops without the timer that the SDK awaits.
+    Never add `retryTimeoutInMilliseconds`: the host then stops without the timer that the SDK awaits.
     """
 
-    def __init__(self, first_seconds: float = FIRST_DELAY, attempts: int = ROUNDS) -> None:
-        super().__init__(int(first_seconds * 1000), attempts)
+    def __init__(self) -> None:
+        super().__init__(int(FIRST_BACKOFF * 1000), MAX_TRIES)
 
-    def to_json(self) -> dict[str, Any]:
-        longest = int(LONGEST_DELAY * 1000)
-        mine = {"backoffCoefficient": 2.0, "maxRetryIntervalInMilliseconds": longest}
-        return {**super().to_json(), **mine}
+    def to_json(self) -> dict[str, float]:
+        longest = int(LONGEST_BACKOFF * 1000)
+        ours = {"backoffCoefficient": 2.0, "maxRetryIntervalInMilliseconds": longest}
+        return {**super().to_json(), **ours}
 
 
-def attempt(context: Context, activity: Any, task: dict[str, Any], patient: bool = True) -> Steps:
-    """One activity with durable retry; returns its record, also when every attempt failed.
+def call_with_retry(
+    context: Context, activity: Any, task: Mapping[str, Any], *, long_waits: bool = True
+) -> Orchestration[Any]:
+    """Call one activity with durable retry. Returns its result, which is `Failed` if every try failed.
 
-    Where Azure throttles it, it is tried again when Azure said, and no sooner; that is no failure,
-    and has its own budget. Who is not `patient` gets the record where the wait is long.
+    Throttled calls are repeated when Azure asks, for up to THROTTLE_TIMEOUT. If `long_waits` is false, a
+    throttled result with a wait above LONGEST_BACKOFF is returned instead.
     """
-    give_up = context.current_utc_datetime + THROTTLE_PATIENCE
+    give_up_at = context.current_utc_datetime + THROTTLE_TIMEOUT
     for turn in itertools.count():
         try:
             result = yield context.call_activity_with_retry(activity, Backoff(), task)
         except Exception as error:
-            return {"ok": False, "failure": failure_of(error)}
-        if not is_throttled(result) or context.current_utc_datetime >= give_up:
+            return _failed(error)
+        if result["ok"] or not failure_policy.is_throttled(result["failure"]):
             return result
-        wait = _wait(result, turn)
-        if not patient and wait > LONGEST_DELAY:
+        wait = _retry_delay(result["failure"], turn)
+        if context.current_utc_datetime >= give_up_at or (
+            not long_waits and wait > LONGEST_BACKOFF
+        ):
             return result
         yield from sleep(context, wait)
 
 
-def settle(context: Context, calls: Sequence[Call], rounds: int = ROUNDS) -> Steps:
-    """Fan out over (activity, task) pairs, dispatched in order; returns one record each, in order.
+def settle(
+    context: Context, calls: Sequence[Call], max_tries: int = MAX_TRIES
+) -> Orchestration[list[Any]]:
+    """Fan out over activities that never raise, dispatched in order. Returns their results, in order.
 
-    What may pass is tried again, all of it together, after one durable timer: the longest wait that
-    Azure asked for, else a backoff. A wait above LONGEST_DELAY is left to the caller, who can be
-    cancelled meanwhile. The activities must be idempotent and return records.
+    Retriable failures are retried together after one durable timer: the longest wait that Azure asked
+    for, else a backoff. A wait above LONGEST_BACKOFF is left to the caller, which can be cancelled.
     """
-    results: list[dict[str, Any]] = [{}] * len(calls)
-    todo = list(range(len(calls)))
-    for turn in range(rounds):
-        for start in range(0, len(todo), CHUNK):
-            positions = todo[start : start + CHUNK]
-            answers = yield from _fan_out(context, [calls[position] for position in positions])
-            for position, answer in zip(positions, answers, strict=True):
-                results[position] = answer
-        todo = [position for position in todo if _may_pass(results[position])]
-        wait = max((_wait(results[position], turn) for position in todo), default=0.0)
-        if not todo or turn == rounds - 1 or wait > LONGEST_DELAY:
+    results: list[Any] = [None] * len(calls)
+    pending = list(range(len(calls)))
+    for turn in range(max_tries):
+        for chunk in chunks(pending, FAN_OUT):
+            answers = yield from _fan_out(context, [calls[index] for index in chunk])
+            for index, answer in zip(chunk, answers, strict=True):
+                results[index] = answer
+        pending = [index for index in pending if _is_retriable(results[index])]
+        wait = max((_retry_delay(results[one]["failure"], turn) for one in pending), default=0.0)
+        if not pending or turn == max_tries - 1 or wait > LONGEST_BACKOFF:
             break
         yield from sleep(context, wait)
     return results
 
 
-def show(context: Context, fleet: FleetState, phase: str) -> None:
-    """Enter (or stay in) a phase, and let the world see how far the fleet is."""
+def chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """The items in slices of up to `size`."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def publish_status(context: Context, fleet: FleetState, phase: str) -> None:
+    """Enter (or stay in) a phase, and publish the custom status."""
     fleet.phase = phase
     context.set_custom_status({**custom_status(fleet), "waves": fleet.waves})
 
 
-def sleep(context: Context, seconds: float) -> Steps:
-    """Wait for so many seconds at least."""
-    for fire_at in _timers(context, seconds):
+def sleep(context: Context, seconds: float) -> Orchestration[None]:
+    """Wait for at least so many seconds."""
+    for fire_at in _timers(context, seconds, HEARTBEAT):
         yield context.create_timer(fire_at)
 
 
-def sleep_unless(context: Context, event: Any, seconds: float, longest: float = HEARTBEAT) -> Steps:
-    """Wait for so many seconds at least, or until the event is there. Returns whether it is.
+def sleep_unless(
+    context: Context, event: Any, seconds: float, longest: float = HEARTBEAT
+) -> Orchestration[bool]:
+    """Wait for at least so many seconds, or for the event. Returns whether the event was received.
 
-    `longest`: of one timer, in seconds.
+    `longest`: seconds of one timer.
     """
     for fire_at in _timers(context, seconds, longest):
         if event.is_completed:
@@ -153,64 +168,62 @@ def sleep_unless(context: Context, event: Any, seconds: float, longest: float = 
     return bool(event.is_completed)
 
 
-def receive(context: Context, event: Any) -> Steps:
-    """Take an event that may be there already: the SDK sees one only once its wait was yielded."""
+def receive(context: Context, event: Any) -> Orchestration[None]:
+    """Receive an event that may have been raised already: the SDK completes it only after a yield."""
     yield from _timer_or(context, event, context.current_utc_datetime)
 
 
-def _timers(context: Context, seconds: float, longest: float = HEARTBEAT) -> Iterator[datetime]:
-    """When to set timers for, one after the other, until the time has passed by our own clock.
+def _timers(context: Context, seconds: float, longest: float) -> Iterator[datetime]:
+    """When to set timers for, one after the other, until the time has passed.
 
-    Each timer updates the instance: a long wait is cut into heartbeats.
+    Each timer updates the instance, which serves as its heartbeat.
     """
     end = context.current_utc_datetime + timedelta(seconds=max(seconds, SHORTEST_WAIT))
     while (now := context.current_utc_datetime) < end:
-        yield min(end, now + timedelta(seconds=longest)) + EARLY
+        yield min(end, now + timedelta(seconds=longest)) + TIMER_ERROR
 
 
-def _timer_or(context: Context, event: Any, fire_at: datetime) -> Steps:
+def _timer_or(context: Context, event: Any, fire_at: datetime) -> Orchestration[None]:
     timer = context.create_timer(fire_at)
     yield context.task_any([event, timer])
     if not timer.is_completed:
-        timer.cancel()  # a pending timer would hold back whatever is scheduled after it
+        timer.cancel()  # a pending timer delays whatever is scheduled after it
 
 
-def delay(turn: int) -> float:
-    """Seconds of backoff after the turn (0, 1, …) that failed."""
-    return min(FIRST_DELAY * 2.0**turn, LONGEST_DELAY)
-
-
-def is_throttled(result: dict[str, Any]) -> bool:
-    """Whether Azure asked us to go slower."""
-    return not result["ok"] and failure_policy.is_throttled(result["failure"])
+def backoff(turn: int) -> float:
+    """Seconds to wait after a try (0, 1, …) that failed."""
+    return min(FIRST_BACKOFF * 2.0**turn, LONGEST_BACKOFF)
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The failure record inside an exception that crossed from an activity, or one made of it."""
+    """The failure record in an exception that an activity raised, or a new one."""
     text = str(error)
     try:
         record: Failure = json.JSONDecoder().raw_decode(text, text.index(MARK) + len(MARK))[0]
     except ValueError:
-        # The activity was ended from outside: a timeout, or its worker died.
-        advice = "The app's log has the details."
+        # The activity was stopped from outside: by a timeout, or by the end of its worker.
+        advice = "Check the app's log."
         return failure("ActivityFailed", text.partition("\n")[0], "retry", advice)
     return record
 
 
-def _wait(result: dict[str, Any], turn: int) -> float:
-    """Seconds to the next try of a call that has failed: as Azure said, else a backoff."""
-    return float(result["failure"]["retry_after"] or delay(turn))
+def _failed(error: BaseException) -> Failed:
+    return {"ok": False, "failure": failure_of(error)}
 
 
-def _may_pass(result: dict[str, Any]) -> bool:
+def _retry_delay(reason: Failure, turn: int) -> float:
+    return float(reason["retry_after"] or backoff(turn))
+
+
+def _is_retriable(result: Any) -> bool:
     return not result["ok"] and failure_policy.of(result["failure"]).retried
 
 
-def _fan_out(context: Context, calls: Sequence[Call]) -> Steps:
+def _fan_out(context: Context, calls: Sequence[Call]) -> Orchestration[list[Any]]:
     tasks = [context.call_activity(activity, task) for activity, task in calls]
     try:
-        return (yield context.task_all(tasks))
+        return list((yield context.task_all(tasks)))
     except Exception as error:
-        # Only from outside (see `failure_of`). Plain calls take no further ids, so going on is safe; the
-        # siblings' results are lost to us, and they are idempotent: all are tried again.
-        return [{"ok": False, "failure": failure_of(error)} for _ in tasks]
+        # Raised from outside only (see `failure_of`). The siblings' results are lost; because activities
+        # are idempotent, all of them are retried.
+        return [_failed(error) for _ in tasks]

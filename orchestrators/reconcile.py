@@ -1,182 +1,168 @@
-"""Bringing what we know of the VMs and what Azure shows together: one look, and what follows."""
+"""Reconcile the fleet's state with what Azure lists: one LIST, never a GET for each VM."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from activities.logs import keep_logs
-from activities.machines import delete_vm, inspect_vms, list_machines
-from fleet.model import failure_policy
+from activities.logs import save_logs
+from activities.vms import delete_vm, inspect_vms, list_vms
+from fleet.model.activities import (
+    DeleteVm,
+    Failed,
+    FailedVm,
+    ListVms,
+    SaveLogs,
+    VmOrdinals,
+    VmsInspected,
+    VmsListed,
+)
 from fleet.model.failure import NO_REASON, failure, vm_failure
-from fleet.model.records import Failure, Machine
+from fleet.model.records import Failure
 from fleet.model.state import FleetState
-from orchestrators.patterns import Context, Ended, Steps, attempt, settle
+from orchestrators.patterns import (
+    Context,
+    FleetEnded,
+    Orchestration,
+    call_with_retry,
+    chunks,
+    settle,
+)
+from orchestrators.role_assignments import assign_roles, pause_if_throttled, why_given_up
 from orchestrators.snapshot import take_snapshot
-from orchestrators.wave import assign
 
-INSPECTED_AT_ONCE = KEPT_AT_ONCE = 10
-ROLE_PATIENCE = timedelta(minutes=5)
-"""How long an identity may stay unknown: mostly seconds; peers wait 2 to 5 minutes."""
-ROLE_TRIES = 5
-BOOT_PATIENCE = timedelta(minutes=30)
-"""Azure itself gives up on a guest after 20 to 40 minutes (OSProvisioningTimedOut)."""
+VMS_PER_ACTIVITY = 10
+BOOT_TIMEOUT = timedelta(minutes=30)
+"""Azure itself gives up on a booting VM after 20 to 40 minutes (OSProvisioningTimedOut)."""
 
 
-def reconcile(context: Context, fleet: FleetState) -> Steps:
-    """One look, and what follows from it; VMs that cannot come to work are given up."""
-    seen = yield from look(context, fleet)
+def reconcile(context: Context, fleet: FleetState) -> Orchestration[None]:
+    """Observe the VMs, and give up those that cannot work."""
+    listed = yield from observe(context, fleet)
     yield from give_up_roles(context, fleet)
-    if seen:  # else a VM that runs may still seem to boot
-        yield from give_up_boots(context, fleet)
+    if listed:  # otherwise a VM that runs may still appear to boot
+        yield from time_out_boots(context, fleet)
 
 
-def look(context: Context, fleet: FleetState) -> Steps:
-    """One LIST; then whatever it allows or asks for: missing roles, and deleting VMs.
+def observe(context: Context, fleet: FleetState) -> Orchestration[bool]:
+    """List the VMs and act on what has changed; then assign missing roles. Returns whether the LIST
+    succeeded.
 
-    VMs that failed are deleted before others stand in for them, and so are those that we do not
-    want: Azure had accepted them, and its answer was lost, or their deletion was. Returns whether
-    the LIST could be had.
+    A VM is unwanted if Azure had accepted it and the answer was lost, or if its deletion was lost.
     """
-    now = context.current_utc_datetime
-    if fleet.blind_until and now < datetime.fromisoformat(fleet.blind_until):
+    if fleet.observation.list_is_throttled(context.current_utc_datetime):
         return False
-    task = {"order": fleet.order, "unknown": fleet.unknown()}
-    shown = yield from attempt(context, list_machines, task, patient=False)
-    if shown["ok"]:
-        fleet.looked_at = context.current_utc_datetime.isoformat()
-        seen = fleet.see(shown["states"], shown["identities"])
-        yield from replace_failed(context, fleet, seen.failed)
-        yield from note_vanished(context, fleet, seen.vanished)
-        yield from delete(context, fleet, seen.unwanted)
+    unidentified = [vm["ordinal"] for vm in fleet.living_vms() if vm["principal_id"] is None]
+    task: ListVms = {"order": fleet.order, "unidentified": unidentified}
+    listed: VmsListed | Failed
+    listed = yield from call_with_retry(context, list_vms, task, long_waits=False)
+    now = context.current_utc_datetime
+    if listed["ok"]:
+        changes = fleet.apply_list(listed["states"], listed["identities"], now)
+        yield from replace_failed(context, fleet, changes.failed)
+        yield from handle_vanished(context, fleet, changes.vanished)
+        yield from delete_vms(context, fleet, changes.unwanted)
     else:
-        fleet.note(shown["failure"], "looked again at the next tick")
-        wait = timedelta(seconds=shown["failure"]["retry_after"] or 0.0)
-        fleet.blind_until = (context.current_utc_datetime + wait).isoformat()
-    if fleet.unsettled() and not fleet.is_held(context.current_utc_datetime):
-        yield from assign(context, fleet.order, fleet.unsettled())
-        apply_throttling(context, fleet)
-    return bool(shown["ok"])
+        fleet.failures.add(listed["failure"], "retried at the next poll")
+        wait = timedelta(seconds=listed["failure"]["retry_after"] or 0.0)
+        fleet.observation.next_list_at = (now + wait).isoformat()
+    vms = fleet.vms_missing_roles()
+    if vms and not fleet.writes.paused_for(context.current_utc_datetime):
+        yield from assign_roles(context, fleet.order, vms)
+        pause_if_throttled(context, fleet)
+    return listed["ok"]
 
 
-def apply_throttling(context: Context, fleet: FleetState) -> None:
-    """Where Azure throttles one VM's role, the whole fleet goes slower."""
-    for machine in fleet.unsettled():
-        refusal, next_try = machine["refusal"], machine["next_try"]
-        if refusal is not None and failure_policy.is_throttled(refusal) and next_try is not None:
-            fleet.hold(datetime.fromisoformat(next_try))
-
-
-def replace_failed(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:
-    """Learn why Azure could not bring VMs up, and delete them."""
+def replace_failed(
+    context: Context, fleet: FleetState, ordinals: Sequence[int]
+) -> Orchestration[None]:
+    """Find out why Azure failed to start VMs, and delete them before they are replaced."""
     reasons: dict[str, Failure] = {}
-    for start in range(0, len(ordinals), INSPECTED_AT_ONCE):
-        task = {"order": fleet.order, "ordinals": ordinals[start : start + INSPECTED_AT_ONCE]}
-        result = yield from attempt(context, inspect_vms, task)
+    for part in chunks(ordinals, VMS_PER_ACTIVITY):
+        task: VmOrdinals = {"order": fleet.order, "ordinals": list(part)}
+        result: VmsInspected | Failed = yield from call_with_retry(context, inspect_vms, task)
         reasons |= result["failures"] if result["ok"] else {}
     unknown = vm_failure("ProvisioningFailed", NO_REASON)
-    known = {ordinal: reasons.get(str(ordinal)) or unknown for ordinal in ordinals}
-    yield from keep(context, fleet, known)
-    yield from delete(context, fleet, ordinals)
-    for ordinal, reason in known.items():
-        fleet.mark_deleting([ordinal])
-        fleet.fail(ordinal, reason, context.current_utc_datetime)
+    yield from delete_failed(
+        context, fleet, {ordinal: reasons.get(str(ordinal)) or unknown for ordinal in ordinals}
+    )
 
 
-def note_vanished(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:
-    """VMs that went before we had seen them run: lost, unless there was nothing left to do."""
+def handle_vanished(
+    context: Context, fleet: FleetState, ordinals: Sequence[int]
+) -> Orchestration[None]:
+    """VMs that were deleted before a LIST showed them running are lost if there are trials left."""
     if not ordinals:
         return
-    yield from take_snapshot(context, fleet, rounds=1)
+    yield from take_snapshot(context, fleet, max_tries=1)
     if fleet.trials is None or fleet.trials["ready"] > 0:
-        note_lost(context, fleet, ordinals, ran=False)
+        record_lost(context, fleet, ordinals, ran=False)
 
 
-def note_lost(context: Context, fleet: FleetState, ordinals: list[int], *, ran: bool) -> None:
-    """VMs that went away before their work was done, by no hand of ours."""
+def record_lost(context: Context, fleet: FleetState, ordinals: Sequence[int], *, ran: bool) -> None:
+    """Record VMs that were deleted, not by the fleet, before they finished."""
     for ordinal in ordinals:
-        machine = fleet.machines[ordinal]
-        code = "SpotEvicted" if machine["placement"]["priority"] == "Spot" else "VmLost"
-        text = f"The VM {machine['name']} was there, and went before its work was done."
-        fleet.fail(ordinal, vm_failure(code, text), context.current_utc_datetime, ran=ran)
+        vm = fleet.vms[ordinal]
+        if vm["placement"]["priority"] == "Spot":
+            code, text = "SpotEvicted", f"Azure evicted Spot VM {vm['name']} before it finished."
+        else:
+            code, text = "VmLost", f"VM {vm['name']} was deleted before it finished."
+        fleet.fail_vm(ordinal, vm_failure(code, text), context.current_utc_datetime, ran=ran)
 
 
-def give_up_roles(context: Context, fleet: FleetState) -> Steps:
-    """A VM that cannot get the role to delete itself is deleted; other roles are only reported."""
-    for machine in fleet.unsettled():
-        reason = _why_no_role(fleet, machine, context.current_utc_datetime)
+def give_up_roles(context: Context, fleet: FleetState) -> Orchestration[None]:
+    """Delete VMs that cannot get the role to delete themselves; only report other missing roles."""
+    for vm in fleet.vms_missing_roles():
+        reason = why_given_up(fleet, vm, context.current_utc_datetime)
         if reason is None:
             continue
-        machine["settled"] = True
-        if 0 in machine["assigned"]:
-            fleet.note(reason, "went on without this role")
+        vm["roles_settled"] = True
+        if 0 in vm["assigned"]:
+            fleet.failures.add(reason, "continued without this role")
         else:
-            yield from give_up(context, fleet, [machine["ordinal"]], reason)
+            yield from delete_failed(context, fleet, {vm["ordinal"]: reason})
 
 
-def _why_no_role(fleet: FleetState, machine: Machine, now: datetime) -> Failure | None:
-    """Why a VM will not get its roles; None while it may.
-
-    Given up is what Azure will never allow, and what it has refused for ROLE_PATIENCE and ROLE_TRIES:
-    time in which Azure wants no writes, or in which we could not look, is not the VM's fault.
-    """
-    refusal, made = machine["refusal"], datetime.fromisoformat(machine["created_at"])
-    if refusal is not None:
-        may_pass = failure_policy.is_throttled(refusal) or now - made < ROLE_PATIENCE
-        may_pass = may_pass or machine["tries"] < ROLE_TRIES
-        return None if failure_policy.of(refusal).retried and may_pass else refusal
-    looked = fleet.looked_at and datetime.fromisoformat(fleet.looked_at)
-    if machine["principal_id"] or not looked or looked - made < ROLE_PATIENCE:
-        return None
-    text = f"Azure told no identity of the VM for {ROLE_PATIENCE}."
-    return failure("IdentityNotKnown", text, "fail_machine", "Look at the VM's activity log.")
-
-
-def give_up_boots(context: Context, fleet: FleetState) -> Steps:
-    creating = [machine for machine in fleet.living() if machine["state"] == "creating"]
-    late = _older(BOOT_PATIENCE, context.current_utc_datetime, creating)
-    text = f"The VM did not run after {BOOT_PATIENCE}."
-    yield from give_up(context, fleet, late, vm_failure("BootTimedOut", text))
-
-
-def give_up(context: Context, fleet: FleetState, ordinals: list[int], reason: Failure) -> Steps:
-    """Delete VMs and say why. What the deletion misses is found by the next look, or by the teardown
-    at the end.
-    """
-    yield from keep(context, fleet, dict.fromkeys(ordinals, reason))
-    yield from delete(context, fleet, ordinals)
-    fleet.mark_deleting(ordinals)
-    for ordinal in ordinals:
-        fleet.fail(ordinal, reason, context.current_utc_datetime)
-
-
-def keep(context: Context, fleet: FleetState, reasons: Mapping[int, Failure]) -> Steps:
-    """What VMs have said, before they are deleted: one try, since nothing depends on it."""
-    machines = [{"ordinal": ordinal, "reason": reason} for ordinal, reason in reasons.items()]
-    calls = [
-        (keep_logs, {"order": fleet.order, "machines": machines[start : start + KEPT_AT_ONCE]})
-        for start in range(0, len(machines), KEPT_AT_ONCE)
+def time_out_boots(context: Context, fleet: FleetState) -> Orchestration[None]:
+    now = context.current_utc_datetime
+    late = [
+        vm["ordinal"]
+        for vm in fleet.living_vms()
+        if vm["state"] == "creating"
+        and now - datetime.fromisoformat(vm["created_at"]) > BOOT_TIMEOUT
     ]
-    yield from settle(context, calls, rounds=1)
+    reason = vm_failure("BootTimedOut", f"The VM did not start within {BOOT_TIMEOUT}.")
+    yield from delete_failed(context, fleet, dict.fromkeys(late, reason))
 
 
-def delete(context: Context, fleet: FleetState, ordinals: list[int]) -> Steps:
-    calls = [(delete_vm, {"order": fleet.order, "ordinal": ordinal}) for ordinal in ordinals]
-    yield from settle(context, calls)
+def delete_failed(
+    context: Context, fleet: FleetState, reasons: Mapping[int, Failure]
+) -> Orchestration[None]:
+    """Save the logs of VMs, delete them, and record why they failed, by ordinal.
+
+    A deletion that fails is repeated after the next LIST, or by the teardown.
+    """
+    failed: list[FailedVm] = [
+        {"ordinal": ordinal, "reason": reason} for ordinal, reason in reasons.items()
+    ]
+    tasks: list[SaveLogs] = [
+        {"order": fleet.order, "vms": list(part)} for part in chunks(failed, VMS_PER_ACTIVITY)
+    ]
+    yield from settle(context, [(save_logs, task) for task in tasks], max_tries=1)
+    yield from delete_vms(context, fleet, list(reasons))
+    fleet.mark_deleting(reasons)
+    for ordinal, reason in reasons.items():
+        fleet.fail_vm(ordinal, reason, context.current_utc_datetime)
+
+
+def delete_vms(context: Context, fleet: FleetState, ordinals: Sequence[int]) -> Orchestration[None]:
+    tasks: list[DeleteVm] = [{"order": fleet.order, "ordinal": ordinal} for ordinal in ordinals]
+    yield from settle(context, [(delete_vm, task) for task in tasks])
 
 
 def check_deadline(context: Context, fleet: FleetState) -> None:
-    """Raises Ended when the deadline has passed, with trials open as far as we know."""
-    if fleet.past_deadline(context.current_utc_datetime) and fleet.trials_left():
-        text = f"The deadline {fleet.order['deadline']} passed with trials still open."
-        advice = "Submit the rest as a new batch, with more VMs or a longer max_lifetime."
-        raise Ended("failed", failure("DeadlineReached", text, "fail_fleet", advice))
-
-
-def _older(patience: timedelta, now: datetime, machines: list[Any]) -> list[int]:
-    return [
-        machine["ordinal"]
-        for machine in machines
-        if now - datetime.fromisoformat(machine["created_at"]) > patience
-    ]
+    """Raises FleetEnded if the deadline has passed and there are trials left."""
+    if fleet.past_deadline(context.current_utc_datetime) and fleet.has_open_trials():
+        text = f"The deadline {fleet.order['deadline']} passed with trials left."
+        advice = "Submit the remaining trials again, with more VMs or a longer max_lifetime."
+        raise FleetEnded("failed", failure("DeadlineReached", text, "fail_fleet", advice))

@@ -1,4 +1,4 @@
-"""Phase 5: from the first trial to the last VM gone, one look per tick."""
+"""The phase run: poll the VMs and the trials, replace lost VMs, until all trials have ended."""
 
 from __future__ import annotations
 
@@ -6,153 +6,166 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from activities.permissions import revoke_permissions
+from activities.role_assignments import revoke_permissions
 from activities.trials import release_trials
+from fleet.model.activities import Failed, Ok, ReleaseTrials, RevokePermissions, TrialsReleased
 from fleet.model.failure import failure
 from fleet.model.placement import label
-from fleet.model.records import Machine
+from fleet.model.records import Vm
 from fleet.model.state import FleetState
 from fleet.model.status import why_no_more
-from orchestrators.create import fill
-from orchestrators.patterns import Context, Ended, Steps, attempt, settle, show, sleep_unless
-from orchestrators.reconcile import check_deadline, delete, give_up, note_lost, reconcile
+from orchestrators.create import send_wave
+from orchestrators.patterns import (
+    Context,
+    FleetEnded,
+    Orchestration,
+    call_with_retry,
+    chunks,
+    publish_status,
+    settle,
+    sleep_unless,
+)
+from orchestrators.reconcile import (
+    VMS_PER_ACTIVITY,
+    check_deadline,
+    delete_failed,
+    delete_vms,
+    reconcile,
+    record_lost,
+)
 from orchestrators.snapshot import take_snapshot
 
-TICKS = 20
-"""Looks per history: each adds a dozen events, and every event is replayed at each step. A new
-history also shows the VMs' records to the world as they are now."""
+POLLS = 20
+"""Per history: each adds a dozen events, and every step replays them all. A new history also publishes
+the current VM records."""
 GRACE = timedelta(minutes=10)
-"""How long a VM may stay after the last trial: its role can take ten minutes to act."""
-SEE_LOG = "Look at the VM's log; it is kept after its end."
-REVOKED_AT_ONCE = 10
-"""VMs per activity; their roles are taken back side by side."""
+"""How long a VM may exist after the last trial: its role may take ten minutes to become effective."""
+CHECK_LOG = "Check the VM's log, which is kept after its deletion."
 
 
-def run(context: Context, fleet: FleetState, cancel: Any) -> Steps:
-    """Returns whether the fleet is done; if not, it goes on in a new history, or is cancelled.
+def run(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[bool]:
+    """Returns whether the fleet is done; if not, it continues in a new history, or was cancelled.
 
-    Raises Ended when it is over with trials still open.
+    Raises FleetEnded if it ends with trials left.
     """
-    show(context, fleet, "run")
-    for _ in range(TICKS):
+    publish_status(context, fleet, "run")
+    for _ in range(POLLS):
         yield from reconcile(context, fleet)
         counted = yield from count_and_clean_up(context, fleet)
         if not cancel.is_completed:
-            yield from fill(context, fleet, cancel)
-        show(context, fleet, "run")
+            yield from send_wave(context, fleet, cancel)
+        publish_status(context, fleet, "run")
         check_deadline(context, fleet)
         if is_over(fleet, context.current_utc_datetime, counted):
             return True
-        tick = fleet.order["run_poll_seconds"]
-        if (yield from sleep_unless(context, cancel, tick, longest=tick)):
+        seconds = fleet.order["run_poll_seconds"]
+        if (yield from sleep_unless(context, cancel, seconds, longest=seconds)):
             break
     return False
 
 
-def count_and_clean_up(context: Context, fleet: FleetState) -> Steps:
-    """Take a snapshot, and clean up after deleted VMs. Returns whether the trials were counted."""
+def count_and_clean_up(context: Context, fleet: FleetState) -> Orchestration[bool]:
+    """Take a snapshot, end idle VMs, and clean up after deleted ones. Returns whether the trials were
+    counted.
+    """
     counted = yield from take_snapshot(context, fleet)
-    if fleet.trials_left():
-        fleet.trials_ended_at = None  # somebody may have added some
+    if fleet.has_open_trials():
+        fleet.trials_ended_at = None  # trials may have been added
     elif fleet.trials_ended_at is None:
         fleet.trials_ended_at = context.current_utc_datetime.isoformat()
-    yield from end_idle(context, fleet)
-    if fleet.unreleased:
+    yield from end_idle_vms(context, fleet)
+    if fleet.observation.to_clean_up:
         yield from clean_up(context, fleet)
     return counted
 
 
-def end_idle(context: Context, fleet: FleetState) -> Steps:
-    """Give up the VMs that are silent, whatever they hold, and delete those that are done."""
-    mute = fleet.silent_vms()
-    if mute:
-        text = (
-            "The VM runs, and its script gives no sign of life: it may hang, or never have begun."
-        )
-        yield from give_up(context, fleet, mute, failure("VmSilent", text, "replace", SEE_LOG))
-    yield from delete(context, fleet, fleet.done)
+def end_idle_vms(context: Context, fleet: FleetState) -> Orchestration[None]:
+    """Replace the VMs without a heartbeat, whatever trial they hold, and delete those that are done."""
+    text = "The VM runs, but its script sends no heartbeat: it hangs, or never started."
+    reason = failure("VmSilent", text, "replace", CHECK_LOG)
+    silent = fleet.observation.silent_vms(fleet.vms)
+    yield from delete_failed(context, fleet, dict.fromkeys(silent, reason))
+    yield from delete_vms(context, fleet, fleet.observation.done)
 
 
-def clean_up(context: Context, fleet: FleetState) -> Steps:
-    """Take back the roles of VMs that are gone, and give back the trials they still held."""
-    deleted = list(fleet.unreleased)
-    machines = [fleet.machines[ordinal] for ordinal in deleted]
-    known = [machine for machine in machines if machine["principal_id"]]
-    calls = [
-        (
-            revoke_permissions,
-            {"order": fleet.order, "machines": known[start : start + REVOKED_AT_ONCE]},
-        )
-        for start in range(0, len(known), REVOKED_AT_ONCE)
+def clean_up(context: Context, fleet: FleetState) -> Orchestration[None]:
+    """Delete the role assignments of deleted VMs, and requeue the trials that they held."""
+    deleted = list(fleet.observation.to_clean_up)
+    vms = [fleet.vms[ordinal] for ordinal in deleted]
+    identified = [vm for vm in vms if vm["principal_id"]]
+    tasks: list[RevokePermissions] = [
+        {"order": fleet.order, "vms": list(part)} for part in chunks(identified, VMS_PER_ACTIVITY)
     ]
-    results = yield from settle(context, calls)
-    reasons = {str(machine["ordinal"]): _why_gone(machine) for machine in machines}
-    task = {"order": fleet.order, "ordinals": deleted, "reasons": reasons}
-    released = yield from attempt(context, release_trials, task)
+    results: list[Ok | Failed]
+    results = yield from settle(context, [(revoke_permissions, task) for task in tasks])
+    reasons = {str(vm["ordinal"]): _why_deleted(vm) for vm in vms}
+    task: ReleaseTrials = {"order": fleet.order, "ordinals": deleted, "reasons": reasons}
+    released: TrialsReleased | Failed = yield from call_with_retry(context, release_trials, task)
     if released["ok"]:
-        quit_ = released["quit"]
-        there = [ordinal for ordinal in deleted if str(ordinal) not in quit_]
-        lost = [ordinal for ordinal in there if _was_lost(fleet, ordinal, released["held"])]
-        note_lost(context, fleet, lost, ran=True)
-        note_failed(context, fleet, quit_)
-    for result in (*results, released):
-        if not result["ok"]:
-            fleet.note(result["failure"], "tried again at the next tick")
-    if released["ok"] and all(result["ok"] for result in results):
-        fleet.unreleased = [ordinal for ordinal in fleet.unreleased if ordinal not in deleted]
+        unexplained = [one for one in deleted if str(one) not in released["outcomes"]]
+        lost = [one for one in unexplained if _was_lost(fleet, one, released["interrupted"])]
+        record_lost(context, fleet, lost, ran=True)
+        record_script_failures(context, fleet, released["outcomes"])
+    failures = [one["failure"] for one in (*results, released) if not one["ok"]]
+    for reason in failures:
+        fleet.failures.add(reason, "retried at the next poll")
+    if not failures:
+        left = [one for one in fleet.observation.to_clean_up if one not in deleted]
+        fleet.observation.to_clean_up = left
 
 
-def note_failed(context: Context, fleet: FleetState, outcomes: Mapping[str, str | None]) -> None:
-    """VMs whose script could not do its work, in its own words. Another would meet the same."""
+def record_script_failures(
+    context: Context, fleet: FleetState, outcomes: Mapping[str, str | None]
+) -> None:
+    """Record VMs whose script failed. They are not replaced: the script would fail again."""
     for ordinal, outcome in outcomes.items():
-        machine = fleet.machines[int(ordinal)]
-        if outcome is None or machine["ended"] is not None:
+        vm = fleet.vms[int(ordinal)]
+        if outcome is None or vm["ended"] is not None:
             continue
-        reason = failure("ScriptFailed", f"{machine['name']}: {outcome}", "fail_machine", SEE_LOG)
-        fleet.fail(int(ordinal), reason, context.current_utc_datetime, ran=True)
+        reason = failure("ScriptFailed", f"{vm['name']}: {outcome}", "fail_vm", CHECK_LOG)
+        fleet.fail_vm(int(ordinal), reason, context.current_utc_datetime, ran=True)
 
 
-def _why_gone(machine: Machine) -> str:
-    """For the trial that a VM held: in the words that its user reads in the results."""
-    where = f"{machine['name']} ({label(machine['placement'])})"
-    ended = machine["ended"]
+def _why_deleted(vm: Vm) -> str:
+    """For the results of the trial that the VM held."""
+    name = f"{vm['name']} ({label(vm['placement'])})"
+    ended = vm["ended"]
     if ended is None:
-        return f"{where}, which went without a word."
-    return f"{where}: {ended['code']}: {ended['message']}"
+        return f"{name}, which was deleted without reporting a reason."
+    return f"{name}: {ended['code']}: {ended['message']}"
 
 
-def _was_lost(fleet: FleetState, ordinal: int, held: list[int]) -> bool:
-    """Whether a VM that is gone did not end by itself: it held a trial, or is a Spot VM and went while
-    trials were to be had.
+def _was_lost(fleet: FleetState, ordinal: int, interrupted: list[int]) -> bool:
+    """Whether a VM was deleted before it finished: it held a trial, or is a Spot VM that was deleted
+    while trials were left.
     """
-    machine = fleet.machines[ordinal]
-    if machine["ended"] is not None:
-        return False  # we know already why
-    left = fleet.trials is not None and fleet.trials["ready"] > 0
-    return ordinal in held or (machine["placement"]["priority"] == "Spot" and left)
+    vm = fleet.vms[ordinal]
+    if vm["ended"] is not None:
+        return False  # its failure is recorded
+    trials_left = fleet.trials is not None and fleet.trials["ready"] > 0
+    return ordinal in interrupted or (vm["placement"]["priority"] == "Spot" and trials_left)
 
 
 def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
-    """Whether the work is done, or nothing lives that could do it.
+    """Whether all trials have ended, or no VM is left to run them.
 
-    Raises Ended where that leaves trials open, by a count that was `counted` just now: an older one
-    says nothing of what the last VMs have done.
+    Raises FleetEnded in the latter case. It needs a count of trials made after the last VM was deleted;
+    `counted`: whether there is one.
     """
-    if not fleet.living():
-        if fleet.trials_left() and not counted and not fleet.past_deadline(now):
+    if not fleet.living_vms():
+        if not fleet.has_open_trials():
+            return True
+        if fleet.can_retry() or not (counted or fleet.past_deadline(now)):
             return False
-        if fleet.trials_left() and fleet.again and not fleet.stopped:
-            return False  # Azure has no ear for now
-        if fleet.trials_left():
-            text = "Every VM has ended, and trials are still open."
-            if fleet.openings or fleet.stopped:
-                text += f" No other could be had: {why_no_more(fleet)}."
-            advice = "Look at the experiment's script and packages; submit the rest as a new batch."
-            raise Ended("failed", failure("TrialsLeft", text, "fail_fleet", advice))
-        return True
+        text = "Every VM has ended, and there are trials left."
+        if fleet.demand.replacements or fleet.demand.stopped:
+            text += f" No replacement could be created: {why_no_more(fleet)}."
+        advice = "Check the experiment's script and packages; submit the remaining trials again."
+        raise FleetEnded("failed", failure("TrialsLeft", text, "fail_fleet", advice))
     if fleet.past_deadline(now):
         return True
-    if fleet.trials_ended_at is None or fleet.deleting or fleet.unreleased:
+    pending = fleet.observation.deleting or fleet.observation.to_clean_up
+    if fleet.trials_ended_at is None or pending:
         return False
-    lingering = now - datetime.fromisoformat(fleet.trials_ended_at) > GRACE
-    return lingering or not fleet.order["delete_on_complete"]
+    lingers = now - datetime.fromisoformat(fleet.trials_ended_at) > GRACE
+    return lingers or not fleet.order["delete_on_complete"]

@@ -1,71 +1,74 @@
-"""Taking stock at each look: how far the trials are, and what the world is told of the VMs."""
+"""Snapshots: the trials are counted, and VMs that have changed are recorded in the database."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from activities.snapshot import record_snapshot
-from fleet.model.records import Machine, stored
-from fleet.model.state import FleetState, standing
-from orchestrators.patterns import ROUNDS, Context, Steps, settle
+from fleet.model.activities import Failed, RecordSnapshot, SnapshotRecorded
+from fleet.model.records import Vm, lifecycle, stored
+from fleet.model.state import FleetState
+from orchestrators.patterns import MAX_TRIES, Context, Orchestration, chunks, settle
 
-NOTED_AT_ONCE = 75
-"""VMs per activity: 500 bytes each, and a message above 60 KB takes a detour by way of a blob."""
-AGAIN = "counted again at the next tick"
-LATER = "went on; what is shown of the VMs may be old"
+VMS_PER_ACTIVITY = 75
+"""At 500 bytes each. A message above 60 KB goes through a blob, which is slower."""
+RETRIED = "retried at the next poll"
+CONTINUED = "continued; the list of VMs may be out of date"
 
 
 def take_snapshot(
-    context: Context, fleet: FleetState, rounds: int = ROUNDS, otherwise: str = AGAIN
-) -> Steps:
-    """Count the trials, and note the VMs of which there is news. Returns whether they were counted.
+    context: Context, fleet: FleetState, max_tries: int = MAX_TRIES, action: str = RETRIED
+) -> Orchestration[bool]:
+    """Count the trials and record the changed VMs. Returns whether the trials were counted.
 
-    What could not be noted is noted with the next; `otherwise` says what follows from a count that
-    could not be had.
+    VMs that could not be recorded are recorded with the next snapshot. `action`: what the fleet does if
+    the count fails, as in `FailureCounts.add`.
     """
-    news = fleet.news()
-    at = fleet.counted_at = context.current_utc_datetime.isoformat()
-    parts = [news[start : start + NOTED_AT_ONCE] for start in range(0, len(news), NOTED_AT_ONCE)]
+    at = fleet.snapshot_at = context.current_utc_datetime.isoformat()
+    parts = chunks(fleet.unrecorded_vms(), VMS_PER_ACTIVITY) or [[]]
     calls = [
-        (record_snapshot, _task(fleet, part, at, first=not number))
-        for number, part in enumerate(parts or [[]])
+        (record_snapshot, _task(fleet, part, at, first=index == 0))
+        for index, part in enumerate(parts)
     ]
-    results = yield from settle(context, calls, rounds)
-    for part, result in zip(parts, results, strict=False):
-        if result["ok"] and not result.get("unnoted"):
-            for machine in part:
-                machine["noted"] = standing(machine)
-    failed = [(result["failure"], otherwise) for result in results if not result["ok"]]
-    failed += [(result["unnoted"], LATER) for result in results if result.get("unnoted")]
-    fleet.counted = not failed
-    if failed:
-        fleet.note(*failed[0])
-    if results[0]["ok"]:
-        fleet.trials = results[0]["trials"]
-    fleet.record_heartbeats(results[0] if results[0]["ok"] else {})
-    return bool(results[0]["ok"])
+    results: list[SnapshotRecorded | Failed] = yield from settle(context, calls, max_tries)
+    failures = [(result["failure"], action) for result in results if not result["ok"]]
+    for part, result in zip(parts, results, strict=True):
+        if result["ok"] and result["vms_failure"]:
+            failures.append((result["vms_failure"], CONTINUED))
+        elif result["ok"]:
+            for vm in part:
+                vm["recorded"] = lifecycle(vm)
+    fleet.snapshot_ok = not failures
+    if failures:
+        fleet.failures.add(*failures[0])
+    first = results[0]
+    if first["ok"]:
+        fleet.trials = first["trials"]
+        fleet.observation.apply_heartbeats(first.get("silent", []), first.get("done", []))
+    else:
+        fleet.observation.apply_heartbeats([], [])
+    return first["ok"]
 
 
-def _task(fleet: FleetState, part: list[Machine], at: str, *, first: bool) -> dict[str, Any]:
+def snapshot_if_stale(context: Context, fleet: FleetState) -> Orchestration[None]:
+    """`take_snapshot` if VMs have changed or the last one is old: with one try, because an unreachable
+    database must not delay the creation of VMs.
+    """
+    last = fleet.snapshot_at and datetime.fromisoformat(fleet.snapshot_at)
+    age = (context.current_utc_datetime - last).total_seconds() if last else float("inf")
+    stale = age >= fleet.order["run_poll_seconds"]
+    if stale or (fleet.snapshot_ok and fleet.unrecorded_vms()):
+        yield from take_snapshot(context, fleet, max_tries=1)
+
+
+def _task(fleet: FleetState, vms: Sequence[Vm], at: str, *, first: bool) -> RecordSnapshot:
     return {
         "order": fleet.order,
-        "machines": [stored(machine) for machine in part],
-        "noted": [machine["noted"] for machine in part],
+        "vms": [stored(vm) for vm in vms],
+        "recorded": [vm["recorded"] for vm in vms],
         "at": at,
-        # Of the fleet, and so once: a count of 100,000 trials takes 0.2 s.
-        "counts": first,
-        "counted": fleet.trials if first else None,
-        "idle": first and fleet.phase == "run",
+        "counts_trials": first,  # once: counting 100,000 trials takes 0.2 s
+        "last_count": fleet.trials if first else None,
+        "reads_heartbeats": first and fleet.phase == "run",
     }
-
-
-def snapshot_if_stale(context: Context, fleet: FleetState) -> Steps:
-    """`take_snapshot` in one try, where there is news or the last count is old.
-
-    VMs are being created meanwhile; a database that does not answer must not delay that each time.
-    """
-    last = fleet.counted_at and datetime.fromisoformat(fleet.counted_at)
-    age = (context.current_utc_datetime - last).total_seconds() if last else float("inf")
-    if age >= fleet.order["run_poll_seconds"] or (fleet.counted and fleet.news()):
-        yield from take_snapshot(context, fleet, rounds=1)

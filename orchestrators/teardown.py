@@ -1,115 +1,126 @@
-"""The end of every fleet: delete what is the batch's, until two looks in a row find nothing."""
+"""`teardown_fleet`: delete everything of a batch until two LISTs in a row find nothing."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 import azure.durable_functions as df
 
-from activities.owned_resources import delete_leftovers, find_leftovers
+from activities.owned_resources import delete_owned_resources, list_owned_resources
 from activities.trials import release_trials
+from fleet.model.activities import (
+    DeleteOwnedResources,
+    Failed,
+    OwnedResource,
+    OwnedResources,
+    OwnedResourcesDeleted,
+    ReleaseTrials,
+    Teardown,
+    TeardownResult,
+    TrialsReleased,
+)
 from fleet.model.records import Failure, Order
-from orchestrators.patterns import Context, Steps, attempt, settle, sleep
+from orchestrators.patterns import Context, Orchestration, call_with_retry, chunks, settle, sleep
 
 bp = df.Blueprint()
 
-PATIENCE = timedelta(minutes=30)
-"""Without progress. Above the slowest deletion that we know of, and the 180 s for which Azure
-reserves a NIC."""
-LOOK_SECONDS = 10.0
-"""Between two looks; `PER_LOOK` of find_leftovers depends on it."""
-AT_ONCE = 10
-"""Deletions per activity: each activity adds to the history, which is replayed at every step."""
+PROGRESS_TIMEOUT = timedelta(minutes=30)
+"""Longer than the slowest known deletion, and than the 180 s for which Azure reserves a NIC."""
+POLL_SECONDS = 10.0
+"""Between two LISTs; `MAX_DELETIONS` of `list_owned_resources` depends on it."""
+DELETIONS_PER_ACTIVITY = 10
+"""Each activity adds to the history, which every step replays."""
 
 
 @dataclass
-class Looks:
-    """What the looks so far have told."""
+class Progress:
+    """What the LISTs have shown so far. One LIST proves nothing, because it may lag behind a PUT."""
 
-    give_up: datetime
-    least: int | None = None
-    """The fewest things that were there at a look."""
-    empty: int = 0
-    without_vms: int = 0
-    """Looks in a row: a list may lag behind a PUT, so one alone proves nothing."""
+    give_up_at: datetime
+    fewest: int | None = None
+    """The fewest resources that a LIST has shown."""
+    lists_empty: int = 0
+    lists_without_vms: int = 0
+    """LISTs in a row."""
     machines: int | None = None
-    """VMs at the last look; None where it was not told."""
-    left: Any = None
+    """VMs in the last LIST; None if it failed, or the VMs are kept."""
+    left: list[Mapping[str, object]] = field(default_factory=list)
 
-    def take(self, look: dict[str, Any], now: datetime) -> None:
-        self.machines = look["machines"]
-        standing = len(look["delete"]) + look["waiting"]
-        self.empty = 0 if standing else self.empty + 1
-        self.without_vms = self.without_vms + 1 if self.machines == 0 else 0
-        if self.least is None or standing < self.least:
-            self.least, self.give_up = standing, now + PATIENCE
+    def listed(self, found: OwnedResources, now: datetime) -> None:
+        self.machines = found["machines"]
+        count = len(found["delete"]) + found["waiting"]
+        self.lists_empty = 0 if count else self.lists_empty + 1
+        self.lists_without_vms = self.lists_without_vms + 1 if self.machines == 0 else 0
+        if self.fewest is None or count < self.fewest:
+            self.fewest, self.give_up_at = count, now + PROGRESS_TIMEOUT
 
-    def miss(self, failure: Failure) -> None:
-        self.empty, self.without_vms, self.machines = 0, 0, None
+    def failed(self, failure: Failure) -> None:
+        self.lists_empty, self.lists_without_vms, self.machines = 0, 0, None
         self.left = [failure]
 
 
 @bp.orchestration_trigger(context_name="context")
-def teardown_fleet(context: Context) -> Steps:
-    """`{order, keep_machines}` -> `{ok, deleted, left, machines, unreleased}`.
+def teardown_fleet(context: Context) -> Orchestration[TeardownResult]:
+    """Delete what a fleet owns, until nothing is left or PROGRESS_TIMEOUT passes without progress.
 
-    `left`: what stood after PATIENCE. `machines`: how many VMs, those being deleted included; null
-    where nobody could tell, or they are kept. `unreleased`: the failure where the trials of the VMs
-    could not be given back, which is done as soon as no VM stands that could write on.
+    Trials are released as soon as no VM exists that could still write results.
     """
-    task: dict[str, Any] = context.get_input()
-    order: Order = task["order"]
-    looks = Looks(context.current_utc_datetime + PATIENCE)
+    task: Teardown = context.get_input()
+    order = task["order"]
+    progress = Progress(context.current_utc_datetime + PROGRESS_TIMEOUT)
     deleted, unreleased = 0, None
-    while looks.empty < 2 and context.current_utc_datetime < looks.give_up:
-        look = yield from attempt(context, find_leftovers, task)
-        pause = min(order["run_poll_seconds"], LOOK_SECONDS)
-        if look["ok"]:
-            looks.take(look, context.current_utc_datetime)
-            tried = yield from _delete(context, order, look["delete"])
-            deleted, pause = deleted + tried["deleted"], max(pause, tried["wait"])
-            looks.left = [
-                {"refused": tried["refused"], "waiting": look["waiting"]},
-                *look["delete"],
-            ]
+    while progress.lists_empty < 2 and context.current_utc_datetime < progress.give_up_at:
+        pause = min(order["run_poll_seconds"], POLL_SECONDS)
+        found: OwnedResources | Failed
+        found = yield from call_with_retry(context, list_owned_resources, task)
+        if found["ok"]:
+            progress.listed(found, context.current_utc_datetime)
+            tried = yield from _delete(context, order, found["delete"])
+            deleted, pause = deleted + tried["deleted"], max(pause, tried["retry_after"] or 0.0)
+            remaining = {"refused": tried["refused"], "waiting": found["waiting"]}
+            progress.left = [remaining, *found["delete"]]
         else:
-            looks.miss(look["failure"])
-        if looks.without_vms == 2:  # again where a VM came late
-            unreleased = yield from _give_back(context, order)
-        if looks.empty < 2:
+            progress.failed(found["failure"])
+        if progress.lists_without_vms == 2:  # reached again after a VM that appeared late
+            unreleased = yield from _release_trials(context, order)
+        if progress.lists_empty < 2:
             yield from sleep(context, pause)
-    ok = looks.empty == 2
-    left = [] if ok else looks.left
-    told = {"machines": looks.machines, "unreleased": unreleased}
-    return {"ok": ok, "deleted": deleted, "left": left, **told}
+    ok = progress.lists_empty == 2
+    return {
+        "ok": ok,
+        "deleted": deleted,
+        "left": [] if ok else progress.left,
+        "machines": progress.machines,
+        "unreleased": unreleased,
+    }
 
 
-def _give_back(context: Context, order: Order) -> Steps:
-    """Give back the trials of every VM of the batch; returns None, or the failure."""
-    task = {"order": order, "ordinals": None, "reasons": None}
-    released = yield from attempt(context, release_trials, task)
-    return None if released["ok"] else released["failure"]
+def _release_trials(context: Context, order: Order) -> Orchestration[Failure | None]:
+    task: ReleaseTrials = {"order": order, "ordinals": None, "reasons": None}
+    result: TrialsReleased | Failed = yield from call_with_retry(context, release_trials, task)
+    return None if result["ok"] else result["failure"]
 
 
-def _delete(context: Context, order: Order, resources: list[dict[str, Any]]) -> Steps:
-    """One try each: what is refused now is found again by the next look.
-
-    Returns `{deleted, refused, wait}`: how many it took, how many not, by code, and how many seconds
-    Azure asks us to wait.
-    """
-    calls = [
-        (delete_leftovers, {"order": order, "resources": resources[start : start + AT_ONCE]})
-        for start in range(0, len(resources), AT_ONCE)
+def _delete(
+    context: Context, order: Order, resources: Sequence[OwnedResource]
+) -> Orchestration[OwnedResourcesDeleted]:
+    """Try each deletion once: the next LIST finds what was refused. Returns the sum of the results."""
+    tasks: list[DeleteOwnedResources] = [
+        {"order": order, "resources": list(part)}
+        for part in chunks(resources, DELETIONS_PER_ACTIVITY)
     ]
-    results = [result for result in (yield from settle(context, calls, rounds=1)) if result["ok"]]
+    calls = [(delete_owned_resources, task) for task in tasks]
+    results: list[OwnedResourcesDeleted | Failed] = yield from settle(context, calls, max_tries=1)
+    done = [result for result in results if result["ok"]]
     refused: Counter[str] = Counter()
-    for result in results:
+    for result in done:
         refused.update(result["refused"])
     return {
-        "deleted": sum(result["deleted"] for result in results),
+        "ok": True,
+        "deleted": sum(result["deleted"] for result in done),
         "refused": dict(refused),
-        "wait": max((result["retry_after"] or 0.0 for result in results), default=0.0),
+        "retry_after": max((result["retry_after"] or 0.0 for result in done), default=None),
     }

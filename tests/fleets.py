@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from fleet.model.records import Machine, Order, Placement, not_accepted
+from fleet.azure.error_classifier import explain
+from fleet.model.records import Failure, Order, Placement, Vm, new_vm
 from fleet.model.state import FleetState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SIZE = "Standard_D2s_v5"
+NO_CAPACITY = explain("AllocationFailed", "Allocation failed.")
+UNRECOGNISED = explain("NeverSeen", "?")
 
 
 def order(**changes: Any) -> Order:
@@ -42,19 +45,24 @@ def placement(zone: str | None = None, **changes: str) -> Placement:
     return cast(Placement, {**usual, **changes})
 
 
-def machine(ordinal: int, state: str = "creating", **changes: Any) -> Machine:
+def machine(ordinal: int, state: str = "creating", **changes: Any) -> Vm:
     """A VM that Azure accepted at NOW, with its role."""
-    new = not_accepted(
+    new = new_vm(
         order(), {"ordinal": ordinal, "placement": placement(), "replaces": None, "attempt": 1}
     )
-    known = {"created_at": NOW.isoformat(), "principal_id": "p", "assigned": [0], "settled": True}
-    return cast(Machine, {**new, **known, "state": state, **changes})
+    known = {
+        "created_at": NOW.isoformat(),
+        "principal_id": "p",
+        "assigned": [0],
+        "roles_settled": True,
+    }
+    return cast(Vm, {**new, **known, "state": state, **changes})
 
 
 def fleet_of(*states: str, **changes: Any) -> FleetState:
     """A fleet with one VM in each of the given states, all of whose VMs were asked for."""
     fleet = FleetState.read(dict(order(n_instances=max(1, len(states)), **changes)))
-    fleet.fresh, fleet.next_ordinal = 0, len(states)
+    fleet.demand.unrequested, fleet.demand.next_ordinal = 0, len(states)
     for ordinal, state in enumerate(states):
         fleet.accept(machine(ordinal, state))
     return fleet
@@ -62,3 +70,19 @@ def fleet_of(*states: str, **changes: Any) -> FleetState:
 
 def later(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
+
+
+def new_fleet(count: int, **changes: Any) -> FleetState:
+    """A fleet that has requested none of its VMs yet."""
+    return FleetState.read(dict(order(n_instances=count, **changes)))
+
+
+def failing(fleet: FleetState, *reasons: Failure) -> FleetState:
+    """VMs are accepted and fail a second later, each replacing the one before."""
+    for turn, reason in enumerate(reasons):
+        (request,) = fleet.demand.request([placement()])
+        created_at = later(turn + 0.5).isoformat()
+        fleet.accept({**machine(request["ordinal"]), **request, "created_at": created_at})
+        fleet.mark_deleting([request["ordinal"]])
+        fleet.fail_vm(request["ordinal"], reason, later(turn + 1))
+    return fleet

@@ -177,7 +177,7 @@ def lose_vm(stack: Stack, batch: int, ordinal: int) -> None:
         credential_scopes=[f"{arm['arm']}/.default"],
         **options,
     )
-    name = names.machine(batch, ordinal)
+    name = names.vm(batch, ordinal)
     client.virtual_machines.begin_delete(arm["resource_group"], name, polling=False)
 
 

@@ -190,7 +190,8 @@ def test_each_vm_that_came_to_run_is_timed_by_place(watched: Watched):
 
 def test_a_refused_vm_is_counted_with_what_was_done(watched: Watched):
     [point] = watched.receiver.points("powerlift.vm.failures")
-    told = {"error.type": "ZonalAllocationFailed", "powerlift.action": "looked elsewhere", **PLACE}
+    moved = "tried the next zone or fallback"
+    told = {"error.type": "ZonalAllocationFailed", "powerlift.action": moved, **PLACE}
     assert (point.value, point.attributes) == (1, told)
 
 

@@ -24,7 +24,7 @@ AT_ONCE = 10
 
 
 async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
-    """The app's own account and that of each fleet that is not purged, with the fleets' resource_uris."""
+    """The app's own account and that of each fleet not purged yet, with their resource_uris."""
     own = credentials.own_account(settings)
     known: dict[Azure, set[str]] = {own: set()} if own else {}
     try:
@@ -33,7 +33,9 @@ async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
             for batch_id, uris in used:
                 await _add_account(client, known, names.instance_id(batch_id), uris)
     except Exception as error:
-        warn("The sweep cannot read the fleets' accounts: it skips those that it has not read", error)
+        warn(
+            "The sweep cannot read the fleets' accounts: it skips those that it has not read", error
+        )
     return known
 
 

@@ -61,7 +61,7 @@ const ACTIONS = {
   retry: "Tried again.",
   replace: "Asked for another VM.",
   move: "Looked elsewhere.",
-  fail_machine: "Gave this VM up.",
+  fail_vm: "Gave this VM up.",
   fail_fleet: "Gave the fleet up.",
 };
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from fleet.api.request import FleetRequest, unique_scopes
-from fleet.model.records import Order
+from fleet.model.records import Fallback, Order
 from fleet.settings import Settings
 
 
@@ -35,7 +35,9 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
         "zones": list(dict.fromkeys(request.zones)),
         "vm_size": request.vm_size,
         "priority": request.priority,
-        "fallbacks": [one.model_dump(exclude_none=True) for one in request.fallbacks],
+        "fallbacks": [
+            cast(Fallback, one.model_dump(exclude_none=True)) for one in request.fallbacks
+        ],
         "sizes": {},
         "vm": {
             "image": {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.model import names
-from fleet.model.records import Order, Placement
+from fleet.model.records import Order, Placement, VmOptions
 
 VNET_RANGE = "10.0.0.0/16"
 SUBNET_RANGE = "10.0.0.0/17"
@@ -47,7 +47,7 @@ def nic(order: Order, ordinal: int, location: str, subnet_id: str) -> Body:
 
 def vm(order: Order, ordinal: int, placement: Placement, nic_id: str, custom_data: str) -> Body:
     """deleteOption Delete removes the NIC and the OS disk together with the VM."""
-    options, name = order["vm"], names.machine(order["batch_id"], ordinal)
+    options, name = order["vm"], names.vm(order["batch_id"], ordinal)
     body: Body = {
         "location": placement["location"],
         "tags": _tags(order, ordinal),
@@ -109,7 +109,7 @@ def role_assignment(
     }
 
 
-def _os_disk(options: dict[str, Any], machine_name: str) -> Body:
+def _os_disk(options: VmOptions, machine_name: str) -> Body:
     disk: Body = {
         "name": names.os_disk(machine_name),
         "createOption": "FromImage",

@@ -50,7 +50,7 @@ def describe(error: BaseException) -> Failure:
             return failure(
                 type(error).__name__,
                 "Unexpected error. The app's log has the traceback.",
-                "fail_machine",
+                "fail_vm",
                 "Check the app's log, and report the error if it is a bug.",
             )
     return look_up(TABLE, code, _message(error), status=status, retry_after=_retry_after(error))

@@ -259,7 +259,5 @@ TABLE: tuple[Row, ...] = (
         "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines UnmatchedPrincipalType",
         advice="The request is invalid, and retrying cannot succeed. Correct it and submit again.",
     ),
-    row(
-        "fail_machine", advice="Unrecognised Azure error; the VM is abandoned. Check the VM's log."
-    ),
+    row("fail_vm", advice="Unrecognised Azure error; the VM is abandoned. Check the VM's log."),
 )

@@ -9,7 +9,7 @@ from fleet.azure import arm_bodies
 from fleet.azure.arm_bodies import Body
 from fleet.model import names
 from fleet.model.failure import NO_REASON
-from fleet.model.records import Machine, Order, Placement
+from fleet.model.records import Order, Placement, Vm
 from fleet.vm.render import Startup, custom_data, render
 
 
@@ -40,7 +40,7 @@ def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
         delete_on_complete=order["delete_on_complete"],
         subscription_id=order["subscription_id"],
         resource_group=order["resource_group"],
-        vm_name=names.machine(order["batch_id"], ordinal),
+        vm_name=names.vm(order["batch_id"], ordinal),
         resource_manager_endpoint=endpoint,
     )
     return custom_data(render(startup))
@@ -52,7 +52,7 @@ def body(order: Order, ordinal: int, placement: Placement, uri: str, endpoint: s
     return arm_bodies.vm(order, ordinal, placement, nic_id(order, ordinal), data)
 
 
-def accepted(asked: Machine, vm: Body) -> Machine:
+def accepted(asked: Vm, vm: Body) -> Vm:
     """The record of an accepted VM. Its principal ID is None until Azure reports it."""
     return {
         **asked,

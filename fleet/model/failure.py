@@ -1,7 +1,6 @@
-"""A failure: what went wrong, why, and what a user can do, as a record that a history can hold.
+"""Failure records: how they are built, and the app's own codes for VMs that Azure had accepted.
 
-Azure's own codes are rows of `fleet.azure.error_table`. The codes here are those that the app itself
-decides on, about a VM that Azure had accepted.
+Azure's codes are rows of `fleet.azure.error_table`; what an action leads to is `failure_policy`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any, ClassVar
 from fleet.model.records import Action, Failure
 
 MESSAGE_LIMIT = 400
-"""Characters of a message that are kept: a durable history holds one per attempt."""
+"""Characters kept of a message: a durable history holds one per attempt."""
 
 HOUR = 3600.0
 
@@ -29,7 +28,7 @@ class Row:
     statuses: frozenset[int] = frozenset()
     text: re.Pattern[str] | None = None
     label: str = ""
-    """Our own code, where Azure has one code for several things."""
+    """The app's own code, where Azure uses one code for several errors."""
     scope: str = ""
     cool_down: float = 0.0
     passing: bool = False
@@ -54,7 +53,7 @@ def row(action: Action, codes: str = "", *, status: str = "", text: str = "", **
     )
 
 
-NO_REASON = "Azure accepted the VM and then could not start it."
+NO_REASON = "Azure accepted the VM, then failed to start it without giving a reason."
 
 SPOT_EVICTED = row(
     "move",
@@ -62,23 +61,23 @@ SPOT_EVICTED = row(
     scope="location zone vm_size priority",
     cool_down=HOUR,
     passing=True,
-    advice="Azure took the Spot VM back. List a fallback with priority Regular to be sure.",
+    advice="Azure evicted the Spot VM. To rule this out, list a fallback with priority Regular.",
 )
 VM_LOST = row(
     "move",
     "VmLost",
-    advice="Look at the resource group's activity log; the VM's trial went back to the queue.",
+    advice="Check the resource group's activity log. The VM's trial was requeued.",
 )
 NOT_PROVISIONED = row(
     "replace",
     "InternalExecutionError VMExtensionProvisioningError VMAgentStatusCommunicationError "
     "ProvisioningFailed BootTimedOut",
-    advice="Azure could not bring the VM up; we ask for another.",
+    advice="Azure could not start the VM; a replacement was requested.",
 )
 
 
 def vm_failure(code: str, message: str) -> Failure:
-    """The failure of a VM that Azure had accepted, by a code that the app decided on."""
+    """A failure, with one of the codes above, of a VM that Azure had accepted."""
     return look_up((SPOT_EVICTED, VM_LOST, NOT_PROVISIONED), code, message)
 
 
@@ -90,7 +89,7 @@ def look_up(
     status: int = 0,
     retry_after: float | None = None,
 ) -> Failure:
-    """The failure that the first matching row describes. Raises StopIteration where none matches."""
+    """The failure described by the first matching row. Raises StopIteration if no row matches."""
     message = " ".join(message.split())
     found = next(row for row in rows if row.matches(code, status, message))
     if found.label:
@@ -104,7 +103,7 @@ def look_up(
 
 
 class DescribedError(Exception):
-    """An error of ours that says what follows from it. Its text holds no secret."""
+    """An error of the app that defines its own failure record. Its text holds no secret."""
 
     code: ClassVar[str]
     action: ClassVar[Action]
@@ -118,7 +117,7 @@ class DescribedError(Exception):
 def failure(
     code: str, message: str, action: Action, advice: str, retry_after: float | None = None
 ) -> Failure:
-    """A failure record, with its message cut to MESSAGE_LIMIT characters."""
+    """A failure record; its message is cut to MESSAGE_LIMIT characters."""
     return {
         "code": code,
         "message": message[:MESSAGE_LIMIT],

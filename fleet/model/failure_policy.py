@@ -1,6 +1,6 @@
-"""What follows from a failure: for the call, the VM, its placement and the fleet.
+"""What a failure leads to: for the call, the VM, its placement and the fleet.
 
-One table, by the action that a row of the error table names. Nothing else branches on an action.
+One table, keyed by the action in a row of the error table. Nothing else branches on an action.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from fleet.model.records import Action, Failure
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What one action means."""
-
     retried: bool = False
-    """The same call may succeed later."""
+    """The same call is repeated later."""
     replaced: bool = False
-    """Another VM is created instead of the one that failed."""
+    """A replacement VM is created."""
     moved: bool = False
-    """The failure belongs to the placement; the next VM may be placed elsewhere."""
+    """The failure belongs to the placement; the replacement may be placed elsewhere."""
     ends_fleet: bool = False
-    """No VM would fare better: no more are created."""
+    """Every VM would fail the same way: no more are created."""
     outcome: str = ""
-    """What a user reads that was done, where the VM is replaced."""
+    """What the user reads that the fleet did, where the VM is replaced."""
 
+
+MOVED = "tried the next zone or fallback"
+REPLACED = "requested a replacement VM"
+GAVE_UP = "gave up on this VM"
 
 POLICIES: dict[Action, Policy] = {
     "succeed": Policy(),
-    "wait": Policy(retried=True, replaced=True, outcome="looked elsewhere"),
-    "retry": Policy(retried=True, replaced=True, outcome="looked elsewhere"),
-    "replace": Policy(replaced=True, outcome="asked for another VM"),
-    "move": Policy(replaced=True, moved=True, outcome="looked elsewhere"),
-    "fail_machine": Policy(),
+    "wait": Policy(retried=True, replaced=True, outcome=MOVED),
+    "retry": Policy(retried=True, replaced=True, outcome=MOVED),
+    "replace": Policy(replaced=True, outcome=REPLACED),
+    "move": Policy(replaced=True, moved=True, outcome=MOVED),
+    "fail_vm": Policy(),
     "fail_fleet": Policy(ends_fleet=True),
 }
 
-GAVE_UP = "gave this VM up"
-
 REPEATS_THAT_STOP = 3
-"""VMs lost to a fault that the next VM would meet as well: then no more are created."""
+"""Failed VMs after which no more are created, where the cause would hit the next VM as well."""
 
 
 def of(failure: Failure) -> Policy:
@@ -48,41 +48,41 @@ def of(failure: Failure) -> Policy:
 
 
 def is_done(failure: Failure) -> bool:
-    """The call's effect was there already."""
+    """The call had already taken effect."""
     return failure["action"] == "succeed"
 
 
 def is_throttled(failure: Failure) -> bool:
-    """Azure asked for fewer requests."""
+    """Azure throttled the call."""
     return failure["action"] == "wait"
 
 
 def is_retried_as_is(failure: Failure) -> bool:
-    """A retry without news from Azure when: a durable retry policy serves."""
+    """The call is retried by a durable retry policy: Azure did not say when."""
     return failure["action"] == "retry"
 
 
-def is_azure_fault(failure: Failure) -> bool:
-    """Azure as a whole has a fault, not one resource."""
+def is_outage(failure: Failure) -> bool:
+    """Azure as a whole has an outage, rather than one resource."""
     return failure["action"] == "retry" and failure["passing"]
 
 
 def closes_placement(failure: Failure) -> bool:
-    """Other VMs would be refused in the same placement."""
+    """Azure would refuse other VMs in the same placement."""
     return of(failure).moved and bool(failure["scope"])
 
 
 def repeats_elsewhere(failure: Failure, *, any_vm_has_run: bool) -> bool:
-    """The next VM would meet the same: an unrecognised answer, or an image and a size with which no
-    VM has run yet.
+    """The next VM would fail the same way: the error is unrecognised, or no VM has run yet with this
+    image and size.
     """
     if failure["action"] == "replace":
         return not any_vm_has_run
-    return failure["action"] == "fail_machine"
+    return failure["action"] == "fail_vm"
 
 
 def is_final_for_vm(failure: Failure, previous_code: str | None) -> bool:
-    """Another VM would fare no better: the fault is not the placement's, or the VM that this one
+    """A replacement would fail as well: the placement is not the cause, or the VM that this one
     replaced failed with the same code.
     """
     if failure["action"] == "replace":
@@ -91,8 +91,9 @@ def is_final_for_vm(failure: Failure, previous_code: str | None) -> bool:
 
 
 def after_acceptance(failure: Failure) -> Failure:
-    """The failure of an operation that is over: what would be retried takes another VM."""
-    return {**failure, "action": "replace"} if _is_open(failure) else failure
+    """The failure of an operation that cannot be retried: it needs a replacement VM instead."""
+    retriable = is_done(failure) or of(failure).retried
+    return {**failure, "action": "replace"} if retriable else failure
 
 
 def as_transient(failure: Failure) -> Failure:
@@ -102,7 +103,3 @@ def as_transient(failure: Failure) -> Failure:
 
 def log_level(failure: Failure) -> int:
     return logging.ERROR if of(failure).ends_fleet else logging.WARNING
-
-
-def _is_open(failure: Failure) -> bool:
-    return is_done(failure) or of(failure).retried

@@ -1,4 +1,4 @@
-"""Names, tags and identifiers: functions of (batch, ordinal), so that every call can be repeated."""
+"""Names, tags and identifiers: functions of (batch, ordinal), so that every call is idempotent."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ EXPERIMENT_TAG = "powerlift-experiment"
 RUNNER_TAG = "powerlift-runner"
 DEADLINE_TAG = "powerlift-deadline"
 OWNER_TAG = "powerlift-owner"
-"""The deployment that looks after it (`Settings.owner`)."""
+"""The deployment that manages the resource (`Settings.owner`)."""
 KEEP_TAG = "powerlift-keep"
-"""On what its user wants to keep after the last trial; the deadline holds for it too."""
+"""On resources that the user keeps after the last trial. The deadline still applies."""
 
 FLEET_PREFIX = "fleet-"
 CANCEL_EVENT = "cancel"
-"""The external event that a fleet's orchestrator takes for a DELETE."""
+"""The external event that cancels a fleet."""
 
 _INSTANCE = re.compile(r"fleet-(0|[1-9][0-9]{0,19})")
-_MACHINE = re.compile(r"powerlift-vm-(\d+)-(\d{4})", re.IGNORECASE)
+_VM = re.compile(r"powerlift-vm-(\d+)-(\d{4})", re.IGNORECASE)
 _OURS = re.compile(r"powerlift-(?:vm|nic)-(\d+)-\d{4}(?:_osdisk)?", re.IGNORECASE)
 
 
@@ -48,17 +48,17 @@ def wave_prefix(batch_id: int) -> str:
 
 
 def teardown_id(batch_id: int) -> str:
-    """The instance id of a fleet's teardown: one at a time."""
+    """The instance id of a fleet's teardown: only one runs at a time."""
     return f"teardown-{batch_id}"
 
 
 def cancel_id(batch_id: int) -> str:
-    """The instance id of the mark that a fleet was cancelled."""
+    """The instance id of the durable mark that a fleet was cancelled."""
     return f"cancel-{batch_id}"
 
 
 def batch_of(instance: str) -> int | None:
-    """The batch of a fleet's id, or None for any other text (a sub-orchestration's id, say)."""
+    """The batch in a fleet's id; None for any other text, such as a sub-orchestration's id."""
     match = _INSTANCE.fullmatch(instance)
     return int(match[1]) if match else None
 
@@ -71,7 +71,7 @@ def subnet(location: str) -> str:
     return f"powerlift-subnet-{location}"
 
 
-def machine(batch_id: int, ordinal: int) -> str:
+def vm(batch_id: int, ordinal: int) -> str:
     return f"powerlift-vm-{batch_id}-{ordinal:04}"
 
 
@@ -79,18 +79,18 @@ def nic(batch_id: int, ordinal: int) -> str:
     return f"powerlift-nic-{batch_id}-{ordinal:04}"
 
 
-def os_disk(machine_name: str) -> str:
-    return f"{machine_name}_osdisk"
+def os_disk(vm_name: str) -> str:
+    return f"{vm_name}_osdisk"
 
 
-def ordinal_of(machine_name: str, batch_id: int) -> int | None:
-    """The ordinal in a VM's name, or None when the VM is not of this batch."""
-    match = _MACHINE.fullmatch(machine_name)
+def ordinal_of(vm_name: str, batch_id: int) -> int | None:
+    """The ordinal in a VM's name; None if the VM belongs to another batch."""
+    match = _VM.fullmatch(vm_name)
     return int(match[2]) if match and int(match[1]) == batch_id else None
 
 
 def batch_in(name: str) -> int | None:
-    """The batch in the name of a VM, NIC or OS disk of ours; None for any other name."""
+    """The batch in the name of a VM, NIC or OS disk of the app; None for any other name."""
     match = _OURS.fullmatch(name)
     return int(match[1]) if match else None
 
@@ -122,8 +122,8 @@ def role_definition_id(subscription_id: str, role: str = CONTRIBUTOR) -> str:
 def role_assignment(scope: str, principal_id: str, role: str = CONTRIBUTOR) -> str:
     """The name (a GUID) of a role assignment.
 
-    It depends on the principal: names are global, and one reused for another principal is refused
-    (RoleAssignmentUpdateNotPermitted). ARM ids ignore case, so the scope is folded.
+    The principal is part of it: Azure refuses to reuse a name for another principal
+    (RoleAssignmentUpdateNotPermitted). ARM ids ignore case, so the scope is lowercased.
     """
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{scope.lower()}|{role}|{principal_id.lower()}"))
 
@@ -131,7 +131,7 @@ def role_assignment(scope: str, principal_id: str, role: str = CONTRIBUTOR) -> s
 def tags(
     batch_id: int, experiment_id: int, deadline: str, owner: str, extra: Mapping[str, str]
 ) -> dict[str, str]:
-    """Tags of every resource of a batch; ours win over the user's."""
+    """Tags of every resource of a batch; the app's own override the user's."""
     return {
         **extra,
         BATCH_TAG: str(batch_id),

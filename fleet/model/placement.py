@@ -1,47 +1,120 @@
-"""Where VMs can be, and where Azure has just refused them.
+"""Where VMs are created, and where Azure has just refused them.
 
-A *place* is what capacity and quotas depend on: location, zone, VM size and priority. Places come in
-tiers, the request's own first and then each fallback; within a tier VMs are dealt evenly over the
-zones. What failed in a place holds for every VM of the fleet, with the scope and the cool-down of
-the error table.
+Placements come in tiers: the request's own first, then one for each fallback. Within a tier, VMs are
+spread evenly over the zones. A refusal puts every placement that shares its cause in cooldown; the
+error table says what they share and for how long.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any
 
-from fleet.model.records import Failure, Machine, Order, Placement, Size
+from typing_extensions import TypedDict
+
+from fleet.model import failure_policy
+from fleet.model.records import Failure, Fallback, Order, Placement, Size, Vm
 
 
-class Block(TypedDict):
-    """A failure that is remembered: no VM goes where all of `match` holds, until `until`."""
+class Cooldown(TypedDict):
+    """Placements that get no VM for a while: those where all of `match` holds."""
 
-    match: dict[str, Any]
-    """Members of a place, and `family` or `vcpus` (that many or more) of its size."""
+    match: dict[str, object]
+    """Members of a placement, and `family` or `vcpus` (that many or more) of its size."""
     code: str
+    """Of the failure."""
     since: str
     until: str
-    """ISO 8601."""
+    """ISO 8601, as is `since`."""
     passing: bool
-    """Whether capacity comes and goes there: one VM may try it while no other place is open."""
+    """Whether capacity fluctuates: then one VM may probe the placement while no other is open."""
+
+
+class PlacementCounts(TypedDict):
+    """What became of the VMs of one placement."""
+
+    accepted: int
+    failed: dict[str, int]
+    """By code."""
+
+
+@dataclass
+class PlacementHistory:
+    """What a fleet has learned about its placements."""
+
+    cooldowns: list[Cooldown] = field(default_factory=list)
+    tried: list[Placement] = field(default_factory=list)
+    """Where Azure has accepted or refused a VM since the last cooldown."""
+    counts: dict[str, PlacementCounts] = field(default_factory=dict)
+    """By label."""
+
+    def count_accepted(self, placement: Placement) -> None:
+        self._counts_of(placement)["accepted"] += 1
+        self.mark_tried(placement)
+
+    def count_failed(self, placement: Placement, code: str) -> None:
+        codes = self._counts_of(placement)["failed"]
+        codes[code] = codes.get(code, 0) + 1
+
+    def mark_tried(self, placement: Placement) -> None:
+        if placement not in self.tried:
+            self.tried.append(placement)
+
+    def close(
+        self, placement: Placement, failure: Failure, sizes: Mapping[str, Size], now: datetime
+    ) -> None:
+        """Start the failure's cooldown, if it has one. After it, one VM probes the placement first."""
+        if failure["scope"]:
+            new = cooldown(placement, failure, sizes, now)
+            self.cooldowns = add(self.cooldowns, new)
+            self.tried = [one for one in self.tried if not active(one, [new], sizes, now)]
+
+    def reopen(self, running: Iterable[Vm], sizes: Mapping[str, Size]) -> None:
+        """Drop the cooldowns that running VMs disprove: they were accepted after the refusal."""
+        disproved = [
+            one
+            for vm in running
+            for one in self.cooldowns
+            if one["passing"]
+            and _time(vm["created_at"]) > _time(one["since"])
+            and active(vm["placement"], [one], sizes, _time(one["since"]))
+        ]
+        self.cooldowns = [one for one in self.cooldowns if one not in disproved]
+
+    def is_surprise(
+        self, vm: Vm, failure: Failure, sizes: Mapping[str, Size], now: datetime
+    ) -> bool:
+        """Whether the placement was not known to be closed when the VM was requested."""
+        if not failure_policy.closes_placement(failure):
+            return False
+        known = active(vm["placement"], self.cooldowns, sizes, now)
+        return not any(
+            one["code"] == failure["code"]
+            and (not vm["created_at"] or _time(vm["created_at"]) > _time(one["since"]))
+            for one in known
+        )
+
+    def _counts_of(self, placement: Placement) -> PlacementCounts:
+        return self.counts.setdefault(label(placement), {"accepted": 0, "failed": {}})
 
 
 def tiers(order: Order) -> list[list[Placement]]:
-    """The places of a planned order, the most wanted tier first; each place once.
+    """The distinct placements of a planned order, in order of preference.
 
-    A fallback inherits what it does not name. The request's zones hold in its own location alone:
-    elsewhere a VM is put in no zone, unless the fallback names one.
+    A fallback inherits the members that it does not name. The request's zones apply to its own location
+    only: elsewhere VMs are regional, unless the fallback names a zone.
     """
     home = order["location"] or ""
-    asked = [{}, *order["fallbacks"]]
     seen: list[Placement] = []
     found = []
-    for difference in asked:
+    differences: list[Fallback] = [{}, *order["fallbacks"]]
+    for difference in differences:
         location = difference.get("location") or home
         named = difference.get("zone")
+        zones: Sequence[str | None]
         zones = [named] if named else order["zones"] if location == home else []
         tier = [
             Placement(
@@ -60,16 +133,42 @@ def tiers(order: Order) -> list[list[Placement]]:
 
 
 def label(placement: Placement) -> str:
-    """A place in a few words: `eastus/1 Standard_D2s_v5`, with `Spot` where it is."""
+    """A placement in words: `eastus/1 Standard_D2s_v5`, followed by `Spot` if it is."""
     zone = f"/{placement['zone']}" if placement["zone"] else ""
     spot = " Spot" if placement["priority"] == "Spot" else ""
     return f"{placement['location']}{zone} {placement['vm_size']}{spot}"
 
 
-def block(
+def choose(
+    order: Order, cooldowns: Sequence[Cooldown], living: Iterable[Vm], count: int, now: datetime
+) -> list[Placement]:
+    """Placements for up to `count` VMs.
+
+    The first tier with an open placement is used, evenly. If none is open, placements where capacity
+    fluctuates are probed by one VM each, least recently refused first.
+    """
+    ordered, sizes, living = tiers(order), order["sizes"], list(living)
+    held = {label(p): active(p, cooldowns, sizes, now) for tier in ordered for p in tier}
+    load = Counter(label(vm["placement"]) for vm in living)
+    for tier in ordered:
+        free = [placement for placement in tier if not held[label(placement)]]
+        if free:
+            return [_least_loaded(free, load) for _ in range(count)]
+    probed = {label(vm["placement"]) for vm in living if vm["state"] == "creating"}
+    probes = [
+        placement
+        for tier in ordered
+        for placement in tier
+        if label(placement) not in probed and all(one["passing"] for one in held[label(placement)])
+    ]
+    probes.sort(key=lambda placement: max(one["since"] for one in held[label(placement)]))
+    return probes[:count]
+
+
+def cooldown(
     placement: Placement, failure: Failure, sizes: Mapping[str, Size], now: datetime
-) -> Block:
-    """What a failure in a place (action `move`) says about others."""
+) -> Cooldown:
+    """The cooldown that a failure (action `move`) in a placement starts."""
     facts = _facts(placement, sizes)
     return {
         "match": {name: facts[name] for name in failure["scope"].split()},
@@ -80,82 +179,43 @@ def block(
     }
 
 
-def covering(
-    placement: Placement, blocks: Sequence[Block], sizes: Mapping[str, Size], now: datetime
-) -> list[Block]:
-    """The blocks that hold in a place now."""
+def active(
+    placement: Placement, cooldowns: Sequence[Cooldown], sizes: Mapping[str, Size], now: datetime
+) -> list[Cooldown]:
+    """The cooldowns that a placement is in now."""
     facts = _facts(placement, sizes)
     return [
         one
-        for one in blocks
-        if now < _moment(one["until"])
-        and all(_holds(name, value, facts) for name, value in one["match"].items())
+        for one in cooldowns
+        if now < _time(one["until"])
+        and all(_matches(name, value, facts) for name, value in one["match"].items())
     ]
 
 
-def choose(
-    order: Order, blocks: Sequence[Block], living: Iterable[Machine], count: int, now: datetime
-) -> list[Placement]:
-    """Places for `count` VMs, or for as many as there is a place for.
-
-    The first tier with an open place serves, evenly. With none open, a place where capacity comes
-    and goes gets one VM at a time, the longest untried first: should it run, the place is open.
-    """
-    ordered, sizes, living = tiers(order), order["sizes"], list(living)
-    held = {label(p): covering(p, blocks, sizes, now) for tier in ordered for p in tier}
-    load = Counter(label(machine["placement"]) for machine in living)
-    for tier in ordered:
-        free = [placement for placement in tier if not held[label(placement)]]
-        if free:
-            return [_least(free, load) for _ in range(count)]
-    busy = {label(machine["placement"]) for machine in living if machine["state"] == "creating"}
-    every = [placement for tier in ordered for placement in tier]
-    probes = [
-        placement
-        for placement in every
-        if label(placement) not in busy and all(one["passing"] for one in held[label(placement)])
+def add(cooldowns: Sequence[Cooldown], new: Cooldown) -> list[Cooldown]:
+    """The cooldowns with a new one, which replaces an older one of the same scope and code."""
+    others = [
+        one for one in cooldowns if (one["match"], one["code"]) != (new["match"], new["code"])
     ]
-    probes.sort(key=lambda placement: max(one["since"] for one in held[label(placement)]))
-    return probes[:count]
+    return [*others, new]
 
 
-def _least(free: Sequence[Placement], load: Counter[str]) -> Placement:
+def _least_loaded(free: Sequence[Placement], load: Counter[str]) -> Placement:
     placement = min(free, key=lambda one: load[label(one)])
     load[label(placement)] += 1
     return placement
 
 
-def remember(blocks: Sequence[Block], new: Block) -> list[Block]:
-    """The blocks with a new one, which takes the place of an older one of the same words."""
-    others = [one for one in blocks if (one["match"], one["code"]) != (new["match"], new["code"])]
-    return [*others, new]
-
-
-def lifted(
-    blocks: Sequence[Block], ran: Iterable[Machine], sizes: Mapping[str, Size]
-) -> list[Block]:
-    """The blocks without those that VMs accepted since have disproved: they run there."""
-    disproved = [
-        one
-        for machine in ran
-        for one in blocks
-        if one["passing"]
-        and _moment(machine["created_at"]) > _moment(one["since"])
-        and one in covering(machine["placement"], blocks, sizes, _moment(one["since"]))
-    ]
-    return [one for one in blocks if one not in disproved]
-
-
-def _moment(text: str) -> datetime:
+def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _facts(placement: Placement, sizes: Mapping[str, Size]) -> dict[str, Any]:
-    """Without knowledge of a size, the size stands for its family."""
+def _facts(placement: Placement, sizes: Mapping[str, Size]) -> Mapping[str, Any]:
+    """An unknown size is its own family."""
     size = sizes.get(placement["vm_size"], {"family": placement["vm_size"], "vcpus": 0})
     return {**placement, **size}
 
 
-def _holds(name: str, value: Any, facts: Mapping[str, Any]) -> bool:
-    # A quota that has no room for so many vCPUs may have room for fewer.
+def _matches(name: str, value: Any, facts: Mapping[str, Any]) -> bool:
+    # A quota without room for so many vCPUs may have room for fewer.
     return bool(facts[name] >= value if name == "vcpus" else facts[name] == value)

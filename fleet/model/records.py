@@ -1,67 +1,91 @@
-"""What travels between orchestrators and activities: plain JSON objects, small and without secrets.
-
-Durable Functions keeps all of it in a history, so every member here is written many times.
+"""The JSON objects that a durable history holds: small, because each is replayed many times, and
+without secrets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NotRequired
+from typing import Literal, NotRequired, cast
 
 from typing_extensions import TypedDict
 
 from fleet.model import names
 
-Action = Literal["succeed", "wait", "retry", "replace", "move", "fail_machine", "fail_fleet"]
-"""What follows a failure: nothing (it was done already), the same call later (told when, or not),
-another VM in the same place, or elsewhere, one VM less, or no fleet."""
+Action = Literal["succeed", "wait", "retry", "replace", "move", "fail_vm", "fail_fleet"]
+"""What follows a failure; `fleet.model.failure_policy` has the table."""
 
 
 class Failure(TypedDict):
-    """One thing that went wrong: Azure's code and words, what we do about it, what a user can do."""
+    """An error: what happened, what the app does about it, and what the user can do."""
 
     code: str
-    """Azure's code, or ours where Azure has one code for several things."""
+    """Azure's code, or the app's own where Azure uses one code for several errors."""
     message: str
-    """Azure's words."""
+    """Azure's message."""
     action: Action
-    """What follows."""
+    """What the app does about it."""
     advice: str
-    """What a user can do."""
+    """What the user can do."""
     retry_after: float | None
-    """Seconds that Azure asked us to wait, when it said so."""
+    """Seconds that Azure asked us to wait; null where it did not say."""
     scope: str
-    """For `move`: the members of a place, space-separated, in which it holds ("location family")."""
+    """For `move`: the members of a placement that it applies to, space-separated ("location family")."""
     cool_down: float
-    """For `move`: seconds for which VMs go elsewhere."""
+    """For `move`: seconds during which VMs are placed elsewhere."""
     passing: bool
-    """For `move`: whether one VM at a time may try the same place when no other is open. For `retry`:
-    whether Azure as a whole has a fault, and not one resource."""
+    """For `move`: whether one VM at a time may probe the placement when no other is open. For `retry`:
+    whether Azure as a whole has an outage, rather than one resource."""
 
 
 class Placement(TypedDict):
-    """Where a VM can be: what Azure's capacity and quotas depend on."""
+    """Where a VM is created: everything that Azure's capacity and quotas depend on."""
 
     location: str
     """The Azure region."""
     zone: str | None
-    """The availability zone, `1` to `3`; null outside of zones."""
+    """The availability zone, `1` to `3`; null for a regional VM."""
     vm_size: str
     """As Azure names it: `Standard_D2s_v5`."""
     priority: str
     """`Regular` or `Spot`."""
 
 
+class Fallback(TypedDict, total=False):
+    """The members of a placement in which a fallback differs from the request."""
+
+    location: str
+    zone: str
+    vm_size: str
+    priority: str
+
+
 class Size(TypedDict):
-    """What the plan learned of a VM size."""
+    """A VM size, as the plan looked it up."""
 
     family: str
-    """As the quotas name it."""
+    """The quota family."""
     vcpus: int
 
 
+class Image(TypedDict):
+    publisher: str
+    offer: str
+    sku: str
+    version: str
+
+
+class VmOptions(TypedDict):
+    """The options of a VM that no placement decision depends on."""
+
+    image: Image
+    disk_type: str
+    max_price: float | None
+    ephemeral_os_disk: bool
+
+
 class Order(TypedDict):
-    """A fleet as it was asked for, and, once planned, as it will be made. Secrets only in `sealed`."""
+    """A fleet request with the deployment's settings. The plan resolves what was left open. Secrets are
+    in `sealed` only.
+    """
 
     batch_id: int
     experiment_id: int
@@ -81,11 +105,11 @@ class Order(TypedDict):
     zones: list[str]
     vm_size: str
     priority: str
-    fallbacks: list[dict[str, Any]]
-    """In the order of preference: the members of `Place` in which each differs from the above."""
+    fallbacks: list[Fallback]
+    """In order of preference."""
     sizes: dict[str, Size]
-    """By VM size; empty until planned, and for sizes that the plan could not look up."""
-    vm: dict[str, Any]
+    """By VM size; empty before the plan, and without the sizes that it could not look up."""
+    vm: VmOptions
     outbound: str
     subnet_id: str | None
     ssh_public_key: str | None
@@ -95,7 +119,7 @@ class Order(TypedDict):
     run_poll_seconds: float
     writes_per_second: float
     owner: str
-    """The deployment that looks after the fleet: `Settings.owner`."""
+    """The deployment that manages the fleet: `Settings.owner`."""
     sealed: str
     fingerprint: str
     created_at: NotRequired[str]
@@ -103,123 +127,141 @@ class Order(TypedDict):
 
 
 class VmRequest(TypedDict):
-    """A VM to ask for, and where. An ordinal is asked for in one place only: no PUT is ever repeated
-    with another body.
-    """
+    """A VM to create. An ordinal belongs to one placement: no PUT is repeated with another body."""
 
     ordinal: int
     placement: Placement
     replaces: int | None
-    """The ordinal of the VM in whose stead this one is asked for."""
+    """The ordinal of the VM that this one replaces."""
     attempt: int
-    """1 for the first VM of a line of replacements."""
+    """1 for the first VM of a chain of replacements."""
 
 
-class Opening(TypedDict):
-    """A VM that failed, and that another is to stand in for."""
+class Replacement(TypedDict):
+    """A failed VM that is to be replaced."""
 
     replaces: int
     attempt: int
-    """Of the VM to come."""
+    """Of the replacement."""
     code: str
     """Of the failure."""
 
 
-class Postponed(TypedDict):
-    """A VM that Azure had no ear for: it is asked for again, in the very same words."""
+class PendingRetry(TypedDict):
+    """A VM whose create was throttled or met an outage. It is retried with an identical body."""
 
-    assignment: VmRequest
+    request: VmRequest
     code: str
     """Of the failure."""
 
 
-class Prepared(TypedDict):
-    """An ordinal whose NIC was asked for, and its VM not yet."""
+class ReservedOrdinal(TypedDict):
+    """An ordinal whose NIC was requested, and its VM not yet."""
 
     ordinal: int
     location: str
     """Of the NIC."""
-    made: bool
-    """Whether it is known to be there."""
+    has_nic: bool
+    """Whether the NIC is known to exist."""
 
 
-class Machine(VmRequest):
-    """One VM as the orchestrator knows it."""
+class Ended(TypedDict):
+    """Why a VM failed or was refused."""
+
+    code: str
+    message: str
+    next: str
+    """What the app did about it."""
+
+
+class StoredVm(VmRequest):
+    """The part of a VM's record that the database holds. All times are ISO 8601."""
 
     name: str
+    state: Literal["refused", "creating", "running", "failed", "deleted"]
+    """`refused`: Azure never accepted the VM. `deleted`: it deleted itself, or Azure did."""
     created_at: str
-    """When Azure accepted the VM (`properties.timeCreated`), ISO 8601."""
+    """When Azure accepted the VM (`properties.timeCreated`); empty before that."""
+    role_assigned_at: str | None
+    """When it got the role to delete itself."""
+    running_at: str | None
+    """When a LIST first showed it running."""
+    ended_at: str | None
+    """When its failure was detected."""
+    deleted_at: str | None
+    """When it no longer existed."""
+    ended: Ended | None
+
+
+class Vm(StoredVm):
+    """A VM as the orchestrator knows it."""
+
     principal_id: str | None
     assigned: list[int]
-    """Which of the VM's role assignments stand, by their place in `grants.of_machine`."""
-    settled: bool
-    """Whether nothing is left to assign: every role stands, or was given up."""
-    refusal: Failure | None
+    """Which of its role assignments exist, by index in `role_assignments.of_machine`."""
+    roles_settled: bool
+    """Whether every role was assigned or given up."""
+    role_failure: Failure | None
     """Why the last try left a role unassigned."""
-    tries: int
-    next_try: str | None
-    """When its missing roles are to be sent again, ISO 8601; None: at once."""
-    state: Literal["refused", "creating", "running", "failed", "deleted"]
-    """`refused`: Azure never accepted it. `gone`: it ended, by itself or by Azure's hand."""
-    ended: dict[str, str] | None
-    """Why it failed or was refused: `code`, `message`, and `next`, what was done then."""
-    role_assigned_at: str | None
-    """When its role stood: since then it can delete itself. This and the next three: ISO 8601."""
-    running_at: str | None
-    """When it was first seen to run."""
-    ended_at: str | None
-    """When its failure became known."""
-    deleted_at: str | None
-    """When it was no longer there."""
-    noted: str
-    """What the database was last told of it: see `FleetState.news`."""
+    role_tries: int
+    next_role_try: str | None
+    """When its missing roles are retried, ISO 8601; None: at once."""
+    recorded: str
+    """Its `lifecycle` when the database last recorded it."""
 
 
 class Trials(TypedDict):
-    """How many of an experiment's trials are where."""
+    """An experiment's trials, counted by state."""
 
     total: int
     """All of them."""
     ready: int
-    """Not begun."""
+    """Not started."""
     running: int
-    """Begun, and not ended."""
+    """Started, not ended."""
     complete: int
-    """Ended well."""
+    """Succeeded."""
     error: int
     """Ended with an error."""
 
 
-def not_accepted(order: Order, assignment: VmRequest) -> Machine:
+def new_vm(order: Order, request: VmRequest) -> Vm:
     """The record of a VM that Azure has not accepted yet."""
     return {
-        **assignment,
-        "name": names.machine(order["batch_id"], assignment["ordinal"]),
-        "created_at": "",
-        "principal_id": None,
-        "assigned": [],
-        "settled": False,
-        "refusal": None,
-        "tries": 0,
-        "next_try": None,
+        **request,
+        "name": names.vm(order["batch_id"], request["ordinal"]),
         "state": "refused",
-        "ended": None,
+        "created_at": "",
         "role_assigned_at": None,
         "running_at": None,
         "ended_at": None,
         "deleted_at": None,
-        "noted": "",
+        "ended": None,
+        "principal_id": None,
+        "assigned": [],
+        "roles_settled": False,
+        "role_failure": None,
+        "role_tries": 0,
+        "next_role_try": None,
+        "recorded": "",
     }
 
 
-STORED = (
-    "ordinal", "name", "placement", "state", "attempt", "replaces", "created_at", "role_assigned_at",
-    "running_at", "ended_at", "deleted_at", "ended",
-)  # fmt: skip
-"""Members of a VM's record that the database has: no principal ids."""
+STORED = tuple(StoredVm.__annotations__)
 
 
-def stored(machine: Machine) -> dict[str, Any]:
-    """What the database has of a VM: the members of STORED."""
-    every: Mapping[str, Any] = machine
-    return {name: every[name] for name in STORED}
+def stored(vm: Vm) -> StoredVm:
+    """The members of a VM's record that the database holds."""
+    return cast(StoredVm, {name: value for name, value in vm.items() if name in STORED})
+
+
+def lifecycle(vm: Vm) -> str:
+    """A VM's state and milestones in words. The database is written where this has changed, and not
+    after each try to assign a role.
+    """
+    milestones = {
+        "role_assigned": vm["role_assigned_at"],
+        "ended": vm["ended"],
+        "deleted": vm["deleted_at"],
+    }
+    return " ".join((vm["state"], *(name for name, reached in milestones.items() if reached)))

@@ -69,7 +69,7 @@ async def read_log(connection: Azure, uri: str, order: Order, ordinal: int) -> s
 
     The current log if the VM exists, else the stored one. Redacts the password of `uri`. Raises NoLog.
     """
-    name = names.machine(order["batch_id"], ordinal)
+    name = names.vm(order["batch_id"], ordinal)
     runner = names.runner_id(order["batch_id"], ordinal)
     fresh, kept = await asyncio.gather(
         fetch_console(connection, name),

@@ -23,7 +23,7 @@ _SLOW_IDENTITY = "PrincipalNotFound"
 @contextmanager
 def activity(name: str, task: Mapping[str, Any]) -> Iterator[None]:
     """Give an activity's log records their fields, and the activity a span."""
-    about = {**task, **task.get("assignment", {}), **task.get("machine", {})}
+    about = {**task, **task.get("request", {}), **task.get("vm", {})}
     order = task.get("order")
     fields = {
         "activity": name,

@@ -17,7 +17,6 @@ import pytest
 from fleet import telemetry
 from fleet.azure.request_telemetry import kind_of
 from fleet.model import records
-from fleet.model.state import standing
 from fleet.store import vm_records
 from fleet.telemetry.fields import FIELDS, LOG
 from fleet.telemetry.metrics import METRICS
@@ -95,7 +94,9 @@ def test_a_vm_that_stands_as_it_was_noted_is_not_told_of(kept: Kept):
     deleted = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "deleted"}
     deleted |= {"role_assigned_at": "2026-01-01T00:01:00Z", "deleted_at": "2026-01-01T00:02:00Z"}
     record = records.stored(deleted)
-    telemetry.machine_changed(order(), record, vm_records.record_as_of(record, standing(deleted)))
+    telemetry.machine_changed(
+        order(), record, vm_records.record_as_of(record, records.lifecycle(deleted))
+    )
     assert kept.records == []
 
 

@@ -15,7 +15,9 @@ SIZE, LARGER, LARGEST, OTHER_FAMILY = (
     "Standard_D8s_v5",
     "Standard_E4s_v5",
 )
-ANOTHER, MOVED, GAVE_UP = "asked for another VM", "looked elsewhere", "gave this VM up"
+ANOTHER = "requested a replacement VM"
+MOVED = "tried the next zone or fallback"
+GAVE_UP = "gave up on this VM"
 
 Json = dict[str, Any]
 Ended = list[tuple[str, str]]
@@ -203,7 +205,7 @@ CASES: tuple[Case, ...] = (
         "a network that is never made",
         (answer("vnet.put", "InternalServerError", match="-vnet-westus2$"),),
         {"location": "westus2"}, phase="failed", missing={"InternalServerError": 2},
-        told={"InternalServerError": "gave the fleet up"},
+        told={"InternalServerError": "stopped"},
     ),
     Case(
         "a fallback's network that is refused",
@@ -213,7 +215,7 @@ CASES: tuple[Case, ...] = (
         ),
         {"fallbacks": [{"location": "westus3"}, {"location": ELSEWHERE}]},
         ran={_TO_REGION: 2}, ended=[("SkuNotAvailable", MOVED)],
-        told={"RequestDisallowedByPolicy": "left westus3 out"},
+        told={"RequestDisallowedByPolicy": "excluded westus3"},
     ),
     # wait
     passing("vm.put", "SubscriptionRequestsThrottled"),
@@ -350,7 +352,7 @@ CASES: tuple[Case, ...] = (
         "ScopeLocked at vnet.put",
         (answer("vnet.put", "ScopeLocked", match="-vnet-southcentralus$"),),
         {"location": "southcentralus"}, phase="failed", missing={"ScopeLocked": 2},
-        told={"ScopeLocked": "gave the fleet up"},
+        told={"ScopeLocked": "stopped"},
     ),
     fatal("role.put", "RoleAssignmentLimitExceeded", count=2),
     fatal("vm.put", "PlatformImageNotFound"),
@@ -359,6 +361,6 @@ CASES: tuple[Case, ...] = (
     fatal("nic.put", "InvalidRequestContent"),
     fatal("vm.put", "MaxPriceValueInvalid"),
     fatal("role.put", "UnmatchedPrincipalType", count=2),
-    # fail_machine
+    # fail_vm
     halting("vm.put", said("Teapot", "I am a teapot.", 418)),
 )  # fmt: skip

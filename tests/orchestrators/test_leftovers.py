@@ -9,7 +9,7 @@ import pytest
 
 from fleet.model.failure import failure
 from orchestrators.fleet import run_fleet
-from orchestrators.teardown import PATIENCE, teardown_fleet
+from orchestrators.teardown import PROGRESS_TIMEOUT, teardown_fleet
 from tests.fleets import fleet_of, order
 from tests.orchestrators.play import Played, play
 
@@ -39,9 +39,9 @@ def torn(*looks: dict[str, Any], keep: bool = False, released: Any = None) -> Pl
     """A teardown whose deletions are all refused, by an Azure that wants few of them."""
     refused = {"ok": True, "deleted": 0, "refused": {"ScopeLocked": 1}, "retry_after": 300.0}
     answers = {
-        "find_leftovers": each(looks),
-        "delete_leftovers": lambda _: refused,
-        "release_trials": lambda _: released or {"ok": True, "held": []},
+        "list_owned_resources": each(looks),
+        "delete_owned_resources": lambda _: refused,
+        "release_trials": lambda _: released or {"ok": True, "interrupted": [], "outcomes": {}},
     }
     return play(teardown_fleet, {"order": ORDER, "keep_machines": keep}, answers)
 
@@ -55,10 +55,10 @@ def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
     left = {"ok": False, "deleted": 0, "left": [ROLE], "machines": machines, "unreleased": None}
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": False},
-        "list_machines": lambda _: {"ok": True, "states": {"Succeeded": [0]}, "identities": {}},
-        "record_snapshot": lambda _: {"ok": True, "trials": fleet.trials},
+        "list_vms": lambda _: {"ok": True, "states": {"Succeeded": [0]}, "identities": {}},
+        "record_snapshot": lambda _: {"ok": True, "trials": fleet.trials, "vms_failure": None},
         "report_completion": lambda _: {"ok": True},
-        "delete_vms": lambda _: {"ok": True},
+        "delete_vm": lambda _: {"ok": True},
         "teardown_fleet": lambda _: left,
     }
     output: dict[str, Any] = play(run_fleet, fleet.write(), answers).output
@@ -73,8 +73,8 @@ def test_trials_go_back_though_a_role_cannot_be_deleted():
 
 def test_they_go_back_before_the_teardown_gives_up():
     played = torn(look(VM, ROLE, machines=1), look(ROLE))
-    called = [name for name, _ in played.asked if name != "delete_leftovers"]
-    assert called[:4] == ["find_leftovers"] * 3 + ["release_trials"]
+    called = [name for name, _ in played.asked if name != "delete_owned_resources"]
+    assert called[:4] == ["list_owned_resources"] * 3 + ["release_trials"]
 
 
 def test_a_teardown_tells_what_it_has_left():
@@ -83,7 +83,7 @@ def test_a_teardown_tells_what_it_has_left():
 
 
 def test_it_gives_up_after_its_patience():
-    assert torn(look(ROLE)).took >= PATIENCE.total_seconds()
+    assert torn(look(ROLE)).took >= PROGRESS_TIMEOUT.total_seconds()
 
 
 def test_trials_are_kept_from_others_while_a_vm_stands():

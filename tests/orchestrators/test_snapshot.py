@@ -24,14 +24,14 @@ def watched(count: int, stock: Any) -> Played:
         n_instances=count, delete_on_complete=False, ssh_public_key="k" * 400, sealed="s" * 800,
     )  # fmt: skip
     fleet.phase = "run"
-    for machine in fleet.machines.values():
-        machine["name"], machine["settled"] = "powerlift-vm-9007199254740991-0000", True
+    for machine in fleet.vms.values():
+        machine["name"], machine["roles_settled"] = "powerlift-vm-9007199254740991-0000", True
         machine["role_assigned_at"] = machine["running_at"] = "2026-01-01T00:00:00.123456+00:00"
-    shown = {"Succeeded": list(fleet.machines)}
+    shown = {"Succeeded": list(fleet.vms)}
     torn = {"ok": True, "deleted": 0, "left": [], "machines": None, "unreleased": None}
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": False},
-        "list_machines": lambda _: {"ok": True, "states": shown, "identities": {}},
+        "list_vms": lambda _: {"ok": True, "states": shown, "identities": {}},
         "record_snapshot": lambda _: {"ok": True, "trials": ENDED, **stock},
         "report_completion": lambda _: {"ok": True},
         "teardown_fleet": lambda _: torn,
@@ -40,30 +40,30 @@ def watched(count: int, stock: Any) -> Played:
 
 
 def test_what_cannot_be_noted_hides_no_trial():
-    summary = watched(1, {"unnoted": NO_ROOM}).output["summary"]
+    summary = watched(1, {"vms_failure": NO_ROOM}).output["summary"]
     assert (summary["phase"], summary["trials"]) == ("done", ENDED)
 
 
 def test_what_was_not_noted_is_noted_with_the_next_count():
-    played = watched(1, {"unnoted": NO_ROOM})
-    told = [len(task["machines"]) for name, task in played.asked if name == "record_snapshot"]
+    played = watched(1, {"vms_failure": NO_ROOM})
+    told = [len(task["vms"]) for name, task in played.asked if name == "record_snapshot"]
     assert told == [1, 1]
 
 
 def test_what_was_noted_is_not_noted_again():
-    played = watched(1, {"unnoted": None})
-    told = [len(task["machines"]) for name, task in played.asked if name == "record_snapshot"]
+    played = watched(1, {"vms_failure": None})
+    told = [len(task["vms"]) for name, task in played.asked if name == "record_snapshot"]
     assert told == [1, 0]
 
 
 def test_news_of_many_vms_fits_into_plain_messages():
-    played = watched(1000, {"unnoted": None})
+    played = watched(1000, {"vms_failure": None})
     tasks = [task for name, task in played.asked if name == "record_snapshot"]
     sizes = [len(json.dumps(json.dumps(json.dumps(task)))) for task in tasks]
     assert max(sizes) < PLAIN
 
 
 def test_of_many_messages_one_has_the_trials_counted():
-    played = watched(1000, {"unnoted": None})
-    first = [task["counts"] for name, task in played.asked if name == "record_snapshot"][:14]
+    played = watched(1000, {"vms_failure": None})
+    first = [task["counts_trials"] for name, task in played.asked if name == "record_snapshot"][:14]
     assert first == [True, *[False] * 13]

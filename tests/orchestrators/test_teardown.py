@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from activities.owned_resources import PER_LOOK
+from activities.owned_resources import MAX_DELETIONS
 from fleet.model import names
 from local.stack import Stack
 from tests.harness import Api, eventually, everything, experiment, sql, standing, wire
@@ -66,7 +66,7 @@ def torn(stack: Stack, api: Api) -> Torn:
 
 def put_role(driver: Driver, scope: str, deadline: str) -> str:
     """A role assignment that only its description shows to be of the batch's VM 99."""
-    vm = driver.vm_path(names.machine(BATCH, 99))
+    vm = driver.vm_path(names.vm(BATCH, 99))
     role = f"{driver.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
     properties = {
         "roleDefinitionId": role,
@@ -86,14 +86,14 @@ def test_everything_that_bears_the_batch_goes(torn: Torn):
 
 def test_one_look_deletes_no_more_than_azure_refills_until_the_next(torn: Torn):
     counts = torn.deletions_by_look()
-    assert max(counts.values()) <= PER_LOOK
+    assert max(counts.values()) <= MAX_DELETIONS
     assert sum(counts.values()) >= MORE
 
 
 def test_vms_are_deleted_by_the_first_look(torn: Torn):
     deletions = [call["path"] for call in torn.calls if call["method"] == "DELETE"]
-    vm = names.machine(BATCH, 0)
-    assert any(path.endswith(f"/{vm}") for path in deletions[:PER_LOOK])
+    vm = names.vm(BATCH, 0)
+    assert any(path.endswith(f"/{vm}") for path in deletions[:MAX_DELETIONS])
 
 
 @pytest.fixture(scope="module")

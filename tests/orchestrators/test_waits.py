@@ -11,7 +11,14 @@ import pytest
 from fleet.model.failure import failure
 from fleet.model.status import HEARTBEAT
 from orchestrators.fleet import run_fleet
-from orchestrators.patterns import Context, Steps, attempt, receive, sleep, sleep_unless
+from orchestrators.patterns import (
+    Context,
+    Orchestration,
+    call_with_retry,
+    receive,
+    sleep,
+    sleep_unless,
+)
 from orchestrators.teardown import teardown_fleet
 from tests.fleets import fleet_of, order
 from tests.orchestrators.play import Played, play
@@ -22,7 +29,7 @@ bp = df.Blueprint()
 
 
 @bp.orchestration_trigger(context_name="context")
-def waiting(context: Context) -> Steps:
+def waiting(context: Context) -> Orchestration:
     """Seconds to wait -> how long each kind of wait took."""
     event = context.wait_for_external_event("never")
     yield from receive(context, event)
@@ -35,8 +42,8 @@ def waiting(context: Context) -> Steps:
 
 
 @bp.orchestration_trigger(context_name="context")
-def trying(context: Context) -> Steps:
-    return (yield from attempt(context, "activity", {}))
+def trying(context: Context) -> Orchestration:
+    return (yield from call_with_retry(context, "activity", {}))
 
 
 @pytest.mark.parametrize("seconds", SECONDS)
@@ -74,10 +81,10 @@ def torn_down(run_poll_seconds: float, retry_after: float) -> Played:
     left = [[], [], [role]]
     tried = {"ok": True, "deleted": 0, "refused": {"Busy": 1}, "retry_after": retry_after}
     answers = {
-        "find_leftovers": lambda _: {
+        "list_owned_resources": lambda _: {
             "ok": True, "delete": left.pop(), "waiting": 0, "machines": None,
         },
-        "delete_leftovers": lambda _: tried,
+        "delete_owned_resources": lambda _: tried,
     }  # fmt: skip
     task = {"order": {**ORDER, "run_poll_seconds": run_poll_seconds}, "keep_machines": False}
     return play(teardown_fleet, task, answers)
@@ -91,7 +98,7 @@ def test_a_deletion_is_not_repeated_sooner_than_azure_says():
 
 def test_looks_are_a_second_apart_however_short_their_setting_is():
     played = torn_down(0.05, 0.0)
-    looks = [at for at, (name, _) in zip(played.at, played.asked, strict=True) if "find" in name]
+    looks = [at for at, (name, _) in zip(played.at, played.asked, strict=True) if "list" in name]
     assert min(after - at for at, after in pairwise(looks)) >= 1
 
 
@@ -104,7 +111,7 @@ def cancelled() -> Played:
     fleet = fleet_of("running", created_at="2026-01-01T00:00:00Z")
     fleet.phase = "run"
     done = {"ok": True, "deleted": 1, "left": [], "machines": 0, "unreleased": None}
-    stock = {"ok": True, "trials": None, "silent": [], "done": [], "unnoted": None}
+    stock = {"ok": True, "trials": None, "silent": [], "done": [], "vms_failure": None}
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": True},
         "teardown_fleet": lambda _: done,

@@ -117,7 +117,7 @@ def test_a_log_that_cannot_be_kept_changes_nothing_else(shown: Logs):
 
 def test_a_database_that_refuses_logs_is_one_line_of_the_apps_log(shown: Logs):
     log = (shown.stack.logs / "host.log").read_text()
-    mark = f"event=call.failed fleet=fleet-{MODEST} activity=keep_logs"
+    mark = f"event=call.failed fleet=fleet-{MODEST} activity=save_logs"
     lines = [line for line in log.splitlines() if mark in line]
     assert lines
     assert all("SQLSTATE 42501" in line for line in lines)

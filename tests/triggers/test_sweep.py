@@ -53,7 +53,7 @@ class Cloud:
         """Make a VM with NIC and disk, named as the app names them, until it runs; returns its id."""
         nic = make_nic(self.driver, names.nic(batch, 0), tags)
         body = {**self.driver.vm_body(nic), "tags": tags}
-        name = names.machine(batch, 0)
+        name = names.vm(batch, 0)
         body["properties"]["storageProfile"]["osDisk"]["name"] = names.os_disk(name)
         if nic_stays:
             held = body["properties"]["networkProfile"]["networkInterfaces"][0]
@@ -223,7 +223,7 @@ def test_a_vm_that_its_user_keeps_is_left_alone_until_its_deadline(cloud: Cloud)
     cloud.swept()
     kept = cloud.left(4006)
     for ordinal in range(2):
-        vm = cloud.driver.vm_path(names.machine(4006, ordinal))
+        vm = cloud.driver.vm_path(names.vm(4006, ordinal))
         cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
     cloud.gone(4006)
     assert len(before) == 12
@@ -242,7 +242,7 @@ def test_what_is_not_ours_is_left_alone(cloud: Cloud):
 def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: Cloud):
     vm = f"{cloud.driver.group}/providers/Microsoft.Compute/virtualMachines"
     nic = cloud.driver.make_nic("roles-are-here")
-    about = f"batch 4008 until {FUTURE}, VM {vm}/{names.machine(4008, 0)}"
+    about = f"batch 4008 until {FUTURE}, VM {vm}/{names.vm(4008, 0)}"
     ours = make_role(cloud.driver, nic, f"Powerlift Fleet {OWNER}: {about}")
     theirs = make_role(cloud.driver, nic, f"Powerlift Fleet another: {about}")
     eventually(lambda: None if cloud.stands(ours) else True)
@@ -277,7 +277,7 @@ def test_without_the_task_hub_the_sweep_goes_by_deadlines(alone: Driver):
 def test_with_rights_in_the_resource_group_alone_the_role_assignments_there_are_seen(
     alone: Driver,
 ):
-    vm = f"{alone.group}/providers/Microsoft.Compute/virtualMachines/{names.machine(4012, 0)}"
+    vm = f"{alone.group}/providers/Microsoft.Compute/virtualMachines/{names.vm(4012, 0)}"
     description = f"Powerlift Fleet another: batch 4012 until {PAST}, VM {vm}"
     role = make_role(alone, alone.make_nic(), description)
     stay_in_the_group(alone)

@@ -100,7 +100,7 @@ def test_the_text_of_an_unknown_exception_is_hidden():
 
 def test_an_unknown_exception_is_named():
     found = describe(ZeroDivisionError())
-    assert (found["code"], found["action"]) == ("ZeroDivisionError", "fail_machine")
+    assert (found["code"], found["action"]) == ("ZeroDivisionError", "fail_vm")
 
 
 # Tokens
@@ -236,7 +236,7 @@ DOES = {
     "retry": "retries after 2, 4, 8 and 16 seconds",
     "succeed": "continues: the operation had already succeeded",
     "replace": "creates a replacement; abandons it if it fails with the same code",
-    "fail_machine": "abandons the VM; after three, stops creating VMs",
+    "fail_vm": "abandons the VM; after three, stops creating VMs",
     "fail_fleet": "stops creating VMs",
 }
 MEMBERS = {"location": "region", "vm_size": "size", "vcpus": "as many vCPUs or more"}

@@ -39,7 +39,7 @@ def mine(**changes: Any) -> Any:
 
 def vm_of(order: Any, ordinal: int = 0, **tags: str) -> dict[str, Any]:
     """A VM in Azure's list, made of the very body that we send."""
-    name = names.machine(order["batch_id"], ordinal)
+    name = names.vm(order["batch_id"], ordinal)
     body = arm_bodies.vm(order, ordinal, placement(), "nic", "data")
     body["tags"] |= tags
     body["properties"]["provisioningState"] = "Succeeded"
@@ -55,11 +55,11 @@ def nic_of(order: Any, ordinal: int = 0, vm: str | None = None) -> dict[str, Any
 
 def disk_of(order: Any, ordinal: int = 0, **more: Any) -> dict[str, Any]:
     """An OS disk to which Azure copied no tags."""
-    return {"name": names.os_disk(names.machine(order["batch_id"], ordinal)), **more}
+    return {"name": names.os_disk(names.vm(order["batch_id"], ordinal)), **more}
 
 
 def role_of(order: Any, scope: str = STORAGE, ordinal: int = 0) -> RoleAssignment:
-    name = names.machine(order["batch_id"], ordinal)
+    name = names.vm(order["batch_id"], ordinal)
     return RoleAssignment(scope, f"role-{ordinal}", role_assignments.description(order, name))
 
 
@@ -230,7 +230,7 @@ def test_only_fates_that_decide_are_asked_for():
 )
 def test_a_description_says_what_it_was_given(owner: str, batch: int, group: str):
     one = mine(owner=owner, batch_id=batch, resource_group=group)
-    name = names.machine(batch, 3)
+    name = names.vm(batch, 3)
     said = role_assignments.parse_description(role_assignments.description(one, name))
     assert said == role_assignments.DescriptionFields(
         owner, batch, FUTURE, role_assignments.machine_id(one, name)

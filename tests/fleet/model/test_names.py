@@ -18,16 +18,16 @@ SCOPE = "/subscriptions/s/resourceGroups/g"
 
 @given(BATCHES, ORDINALS)
 def test_a_machine_name_is_legal_for_linux_vms(batch: int, ordinal: int):
-    assert re.fullmatch(r"[a-z][a-z0-9-]{0,63}(?<!-)", names.machine(batch, ordinal))
+    assert re.fullmatch(r"[a-z][a-z0-9-]{0,63}(?<!-)", names.vm(batch, ordinal))
 
 
 @given(BATCHES, ORDINALS)
 def test_the_ordinal_can_be_read_back(batch: int, ordinal: int):
-    assert names.ordinal_of(names.machine(batch, ordinal).upper(), batch) == ordinal
+    assert names.ordinal_of(names.vm(batch, ordinal).upper(), batch) == ordinal
 
 
 def test_another_batchs_machine_has_no_ordinal_here():
-    assert names.ordinal_of(names.machine(71, 1), 7) is None
+    assert names.ordinal_of(names.vm(71, 1), 7) is None
 
 
 @given(BATCHES)

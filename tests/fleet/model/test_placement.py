@@ -1,4 +1,4 @@
-"""Places: the order in which they are wanted, and what a failure in one says about others."""
+"""Placements: their order of preference, and what a failure in one says about others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleet.azure.error_classifier import explain
-from fleet.model.placement import Block, block, choose, label, remember, tiers
+from fleet.model.placement import Cooldown, add, choose, cooldown, label, tiers
 from fleet.model.records import Placement
 from tests.fleets import NOW, SIZE, later, machine, order, placement
 
@@ -24,13 +24,13 @@ FAMILY = QUOTA.format("standardDSv5Family Cores", "{}")
 REGION = QUOTA.format("Total Regional Cores", "Current Limit: 4")
 
 
-def after(code: str, where: Placement, text: str = "", **changes: Any) -> list[Block]:
-    return [block(where, explain(code, text), SIZES, NOW)]  # type: ignore[arg-type]
+def after(code: str, where: Placement, text: str = "", **changes: Any) -> list[Cooldown]:
+    return [cooldown(where, explain(code, text), SIZES, NOW)]  # type: ignore[arg-type]
 
 
-def open_ones(blocks: list[Block], count: int = 1, **changes: Any) -> list[str]:
+def open_ones(cooldowns: list[Cooldown], count: int = 1, **changes: Any) -> list[str]:
     asked = order(sizes=SIZES, **changes)
-    return [label(one) for one in choose(asked, blocks, [], count, NOW)]
+    return [label(one) for one in choose(asked, cooldowns, [], count, NOW)]
 
 
 def test_zones_come_first_then_the_fallbacks_in_their_order():
@@ -46,25 +46,25 @@ def test_zones_come_first_then_the_fallbacks_in_their_order():
     ]
 
 
-def test_no_place_is_named_twice():
+def test_placements_are_distinct():
     asked = order(zones=["1"], fallbacks=[{"zone": "1"}, {"zone": "2"}, {"location": "eastus"}])
     assert [[one["zone"] for one in tier] for tier in tiers(asked)] == [["1"], ["2"]]
 
 
-def test_vms_are_dealt_evenly_over_the_zones():
+def test_vms_are_spread_evenly_over_the_zones():
     living = [machine(0, placement=placement("1")), machine(1, placement=placement("1"))]
     chosen = choose(order(zones=ZONES), [], living, 4, NOW)
     assert sorted(str(one["zone"]) for one in chosen) == ["2", "2", "3", "3"]
 
 
-def test_the_size_changes_only_where_the_request_asks_for_it():
-    blocks = after("SkuNotAvailable", placement())
-    assert open_ones(blocks) == []
+def test_the_size_changes_only_if_a_fallback_says_so():
+    cooldowns = after("SkuNotAvailable", placement())
+    assert open_ones(cooldowns) == []
 
 
-def test_a_fallback_serves_when_the_place_before_is_closed():
-    blocks = after("SkuNotAvailable", placement())
-    assert open_ones(blocks, fallbacks=[{"vm_size": "Standard_F2s_v2"}]) == [
+def test_a_fallback_is_used_when_the_first_placement_is_closed():
+    cooldowns = after("SkuNotAvailable", placement())
+    assert open_ones(cooldowns, fallbacks=[{"vm_size": "Standard_F2s_v2"}]) == [
         "eastus Standard_F2s_v2"
     ]
 
@@ -93,48 +93,48 @@ def test_a_failure_closes_what_shares_its_cause(code: str, text: str, still_open
         "west": placement("1", location="westus2"),
         "spot": placement("1", priority="Spot"),
     }
-    blocks = after(code, placement("1"), text)
+    cooldowns = after(code, placement("1"), text)
     found = {
         name
         for name, one in others.items()
         if choose(
             order(zones=[one["zone"]], location=one["location"], vm_size=one["vm_size"],
                   priority=one["priority"], sizes=SIZES),
-            [{**each, "passing": False} for each in blocks], [], 1, NOW,
+            [{**each, "passing": False} for each in cooldowns], [], 1, NOW,
         )
     }  # fmt: skip
     assert found == set(still_open.split())
 
 
-def test_a_place_is_open_again_after_its_cool_down():
-    blocks = after("SkuNotAvailable", placement())
-    chosen = choose(order(), blocks, [], 1, later(3600))
+def test_a_placement_is_open_again_after_its_cooldown():
+    cooldowns = after("SkuNotAvailable", placement())
+    chosen = choose(order(), cooldowns, [], 1, later(3600))
     assert [label(one) for one in chosen] == [f"eastus {SIZE}"]
 
 
-def test_a_repeated_failure_is_remembered_once():
+def test_a_repeated_failure_replaces_its_cooldown():
     (first,), (second,) = (
         after("SkuNotAvailable", placement()),
         after("SkuNotAvailable", placement()),
     )
-    assert remember([first], second) == [second]
+    assert add([first], second) == [second]
 
 
-def test_with_no_place_open_the_longest_untried_is_tried_by_one_vm():
-    blocks = [
-        block(placement(zone), explain("ZonalAllocationFailed", ""), {}, later(at))
+def test_if_all_are_closed_the_least_recently_refused_is_probed_first():
+    cooldowns = [
+        cooldown(placement(zone), explain("ZonalAllocationFailed", ""), {}, later(at))
         for zone, at in (("1", 20), ("2", 10), ("3", 30))
     ]
     asked = order(zones=ZONES)
-    assert [one["zone"] for one in choose(asked, blocks, [], 2, later(40))] == ["2", "1"]
+    assert [one["zone"] for one in choose(asked, cooldowns, [], 2, later(40))] == ["2", "1"]
 
 
-def test_where_a_vm_is_on_trial_no_other_is_tried():
-    blocks = after("ZonalAllocationFailed", placement("1"))
+def test_a_placement_is_probed_by_one_vm_at_a_time():
+    cooldowns = after("ZonalAllocationFailed", placement("1"))
     living = [machine(0, placement=placement("1"))]
-    assert choose(order(zones=["1"], sizes=SIZES), blocks, living, 5, NOW) == []
+    assert choose(order(zones=["1"], sizes=SIZES), cooldowns, living, 5, NOW) == []
 
 
-def test_what_a_quota_forbids_is_not_tried():
-    blocks = after("OperationNotAllowed", placement(), REGION)
-    assert open_ones(blocks, 5) == []
+def test_a_placement_without_quota_is_not_probed():
+    cooldowns = after("OperationNotAllowed", placement(), REGION)
+    assert open_ones(cooldowns, 5) == []

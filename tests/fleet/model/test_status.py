@@ -9,10 +9,20 @@ import pytest
 
 from fleet.api.instance_status import child_instance_id, fleet_from_instance, stale_seconds
 from fleet.model.failure import failure
-from fleet.model.placement import block
+from fleet.model.placement import cooldown
 from fleet.model.state import FleetState
-from fleet.model.status import LONGEST, custom_status, why_no_more
-from tests.fleets import NOW, fleet_of, later, order, placement
+from fleet.model.status import LONGEST, custom_status, missing, why_no_more
+from tests.fleets import (
+    NO_CAPACITY,
+    NOW,
+    UNRECOGNISED,
+    failing,
+    fleet_of,
+    later,
+    new_fleet,
+    order,
+    placement,
+)
 
 
 def crowded(
@@ -23,17 +33,17 @@ def crowded(
     for at in range(placements):
         failed = {f"SomeCodeOfAzures{code:03}": 5 for code in range(codes)}
         label = f"eastus{at}/1 Standard_D2s_v5 Spot"
-        fleet.tallies[label] = {"accepted": 7, "failed": failed}
+        fleet.placements.counts[label] = {"accepted": 7, "failed": failed}
     fleet.warnings = [f"check {at}: {'long ' * 100}" for at in range(warnings)]
     for at in range(failures):
-        why = failure(f"SomeFailure{at:03}", "m" * 400, "fail_machine", "a" * 100)
+        why = failure(f"SomeFailure{at:03}", "m" * 400, "fail_vm", "a" * 100)
         for _ in range(2 if at < 3 else 1):
-            fleet.note(why, "gave this VM up")
+            fleet.failures.add(why, "gave up on this VM")
     fleet.reason = failure("SomeFailure000", "r" * 5000, "fail_fleet", "a" * 2000)
     return fleet
 
 
-def size(shown: dict[str, Any]) -> int:
+def size(shown: Any) -> int:
     return len(json.dumps(shown))
 
 
@@ -53,7 +63,7 @@ def test_the_status_fits_whatever_comes(fleet: FleetState):
 
 def test_the_words_are_cut_where_nothing_is_left_to_drop():
     fleet = crowded(1, 1, 1, 1)
-    fleet.failures["SomeFailure000"]["message"] = "m" * 9000
+    fleet.failures.by_code["SomeFailure000"]["message"] = "m" * 9000
     shown = custom_status(fleet)
     assert (size(shown) <= LONGEST, shown["created_at"]) == (True, fleet.order["created_at"])
 
@@ -92,7 +102,7 @@ def test_what_fits_is_shown_as_it_is():
 
 def test_the_codes_that_count_least_are_counted_together():
     fleet = fleet_of("running")
-    fleet.given_up = {f"Code{at:02}": 100 - at for at in range(14)}
+    fleet.demand.given_up = {f"Code{at:02}": 100 - at for at in range(14)}
     shown = custom_status(fleet)["missing"]
     assert (len(shown), shown["Code00"], shown["others"]) == (13, 100, 88 + 87)
 
@@ -101,8 +111,13 @@ def test_the_latest_refusal_says_why_no_more_are_asked_for():
     fleet = fleet_of("running")
     for seconds, code in ((0, "SkuNotAvailable"), (900, "AllocationFailed"), (60, "SpotEvicted")):
         why = {**failure(code, "", "move", ""), "scope": "location", "cool_down": 60.0}
-        fleet.blocks.append(block(placement(), why, order()["sizes"], later(seconds)))  # type: ignore[arg-type]
-    assert (fleet.blocks[0]["since"], why_no_more(fleet)) == (NOW.isoformat(), "AllocationFailed")
+        fleet.placements.cooldowns.append(
+            cooldown(placement(), why, order()["sizes"], later(seconds))
+        )  # type: ignore[arg-type]
+    assert (fleet.placements.cooldowns[0]["since"], why_no_more(fleet)) == (
+        NOW.isoformat(),
+        "AllocationFailed",
+    )
 
 
 def instance(state: str, phase: str = "run", **changes: Any) -> dict[str, Any]:
@@ -171,3 +186,39 @@ def test_the_version_is_shown():
     fleet.version = "1.0"
     shown = fleet_from_instance(instance("Running", customStatus=custom_status(fleet)))
     assert shown["version"] == "1.0"
+
+
+def test_the_status_of_a_large_fleet_is_small():
+    fleet = fleet_of(*["running"] * 2000)
+    for code in range(100):
+        fleet.failures.add(failure(f"Code{code}", "m" * 400, "fail_vm", "a" * 100), "gave it up")
+    assert len(json.dumps(custom_status(fleet))) < 8000  # UTF-16 doubles it; the limit is 16 KB
+
+
+def test_failures_are_counted_by_code():
+    fleet = fleet_of("running")
+    for _ in range(3):
+        fleet.failures.add(failure("SkuNotAvailable", "text", "fail_vm", "advice"), "gave it up")
+    assert custom_status(fleet)["failures"][0]["count"] == 3
+
+
+def test_every_missing_vm_is_explained():
+    fleet = failing(
+        new_fleet(9),
+        UNRECOGNISED,
+        NO_CAPACITY,
+        NO_CAPACITY,
+        failure("AuthorizationFailed", "no", "fail_fleet", ""),
+    )
+    fleet.phase = "run"
+    assert (missing(fleet), len(fleet.living_vms())) == (
+        {"NeverSeen": 1, "AuthorizationFailed": 8},
+        0,
+    )
+
+
+def test_the_status_counts_by_placement_and_code():
+    fleet = failing(new_fleet(2), NO_CAPACITY, NO_CAPACITY)
+    assert custom_status(fleet)["placements"] == [
+        {"placement": "eastus Standard_D2s_v5", "accepted": 2, "failed": {"AllocationFailed": 2}}
+    ]

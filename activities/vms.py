@@ -1,0 +1,151 @@
+"""VMs and their NICs: create, list, inspect, delete."""
+
+from __future__ import annotations
+
+import asyncio
+
+import azure.durable_functions as df
+from azure.core.exceptions import HttpResponseError
+
+from activities.results import never_raises, raises_transient
+from fleet import telemetry
+from fleet.azure import arm_bodies, virtual_machines
+from fleet.azure.arm_bodies import Body
+from fleet.azure.client import Azure
+from fleet.azure.credentials import open_connections
+from fleet.azure.error_classifier import describe, explain
+from fleet.model import failure_policy, names
+from fleet.model.activities import (
+    CreateNics,
+    CreateVm,
+    DeleteVm,
+    ListVms,
+    NicsCreated,
+    Ok,
+    VmAccepted,
+    VmOrdinals,
+    VmsInspected,
+    VmsListed,
+)
+from fleet.model.records import Order, new_vm
+from fleet.settings import Settings
+
+bp = df.Blueprint()
+
+
+@bp.activity_trigger(input_name="task")
+@never_raises
+async def create_vm(task: CreateVm) -> VmAccepted:
+    """PUT a VM, after its NIC unless it has one. Returns as soon as Azure has accepted the VM.
+
+    Both PUTs are idempotent: names and bodies depend on the input alone.
+    """
+    order, request = task["order"], task["request"]
+    ordinal, placement = request["ordinal"], request["placement"]
+    connection, uri = open_connections(order)
+    endpoint = Settings.read().resource_manager_endpoint
+    body = virtual_machines.body(order, ordinal, placement, uri, endpoint)
+    if not task["has_nic"]:
+        await _put_nic(connection, order, ordinal, placement["location"])
+    vm = new_vm(order, request)
+    created = await _put_vm(connection, vm["name"], body)
+    return {"ok": True, "vm": virtual_machines.accepted(vm, created)}
+
+
+@bp.activity_trigger(input_name="task")
+@never_raises
+async def create_nics(task: CreateNics) -> NicsCreated:
+    """PUT NICs ahead of their VMs. Of the failures, only throttling is returned: `create_vm` creates
+    NICs that are missing, and meets any other failure itself.
+    """
+    order, nics = task["order"], task["nics"]
+    connection, _ = open_connections(order)
+    puts = (_put_nic(connection, order, nic["ordinal"], nic["location"]) for nic in nics)
+    outcomes = await asyncio.gather(*puts, return_exceptions=True)
+    failures = [describe(error) for error in outcomes if error is not None]
+    waits = [one["retry_after"] or 0.0 for one in failures if failure_policy.is_throttled(one)]
+    for one in failures:
+        telemetry.failed(one, "A network interface could not be created ahead of its VM")
+    created = [nic["ordinal"] for nic, error in zip(nics, outcomes, strict=True) if error is None]
+    return {"ok": True, "created": created, "retry_after": max(waits, default=None)}
+
+
+@bp.activity_trigger(input_name="task")
+@never_raises
+async def delete_nics(task: VmOrdinals) -> Ok:
+    """Try once to delete the NICs of VMs that Azure refused.
+
+    Azure may reserve a NIC for 180 s, or have created its VM after all: those are left to the teardown
+    and the sweep.
+    """
+    order = task["order"]
+    connection, _ = open_connections(order)
+    nics = [names.nic(order["batch_id"], ordinal) for ordinal in task["ordinals"]]
+    await asyncio.gather(*map(connection.delete_nic, nics), return_exceptions=True)
+    return {"ok": True}
+
+
+@bp.activity_trigger(input_name="task")
+@raises_transient
+async def inspect_vms(task: VmOrdinals) -> VmsInspected:
+    """Why Azure failed to start VMs. Only an instance view says so, and Azure allows 12 GETs a minute
+    for a VM, so this is for failed VMs only.
+    """
+    order, ordinals = task["order"], task["ordinals"]
+    connection, _ = open_connections(order)
+    views = await asyncio.gather(
+        *(connection.instance_view(names.vm(order["batch_id"], ordinal)) for ordinal in ordinals)
+    )
+    errors = zip(ordinals, map(virtual_machines.failure_in, views), strict=True)
+    failures = {str(ordinal): explain(*error) for ordinal, error in errors if error}
+    return {"ok": True, "failures": failures}
+
+
+@bp.activity_trigger(input_name="task")
+@raises_transient
+async def list_vms(task: ListVms) -> VmsListed:
+    """One LIST for the whole fleet. It returns identities only for `unidentified`, to keep the durable
+    history small.
+    """
+    order = task["order"]
+    connection, _ = open_connections(order)
+    unidentified = set(task["unidentified"])
+    listed: VmsListed = {"ok": True, "states": {}, "identities": {}}
+    for vm in await connection.list_machines(order["batch_id"]):
+        ordinal = names.ordinal_of(vm["name"], order["batch_id"])
+        if ordinal is None:
+            continue
+        listed["states"].setdefault(virtual_machines.provisioning_state(vm), []).append(ordinal)
+        if ordinal in unidentified:
+            identity = virtual_machines.principal_id(vm), virtual_machines.created_at(vm)
+            listed["identities"][str(ordinal)] = identity
+    return listed
+
+
+@bp.activity_trigger(input_name="task")
+@never_raises
+async def delete_vm(task: DeleteVm) -> Ok:
+    """Start the deletion of a VM, its NIC and its disk."""
+    order = task["order"]
+    connection, _ = open_connections(order)
+    await connection.delete_machine(names.vm(order["batch_id"], task["ordinal"]))
+    return {"ok": True}
+
+
+async def _put_nic(connection: Azure, order: Order, ordinal: int, location: str) -> None:
+    body = arm_bodies.nic(order, ordinal, location, virtual_machines.subnet_id(order, location))
+    await connection.put_nic(names.nic(order["batch_id"], ordinal), body)
+
+
+async def _put_vm(connection: Azure, name: str, body: Body) -> Body:
+    try:
+        return (await connection.put_machine(name, body)).body
+    except HttpResponseError as error:
+        if getattr(error.error, "code", None) != "PropertyChangeNotAllowed":
+            raise
+        # An earlier run of this activity may have created it with another body (a rotated key, say).
+        existing = await connection.get_machine(name)
+        tags = {} if existing is None else existing.body.get("tags") or {}
+        if existing is None or tags.get(names.BATCH_TAG) != body["tags"][names.BATCH_TAG]:
+            raise
+        return existing.body

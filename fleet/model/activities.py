@@ -1,0 +1,330 @@
+"""The inputs and results of activities and sub-orchestrations, which orchestrators share with them.
+
+An activity's result is `{"ok": true, …}`, as typed below, or `Failed`. Times are ISO 8601, durations
+seconds. JSON objects that are keyed by ordinal have it as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from fleet.model.records import (
+    Failure,
+    Order,
+    Placement,
+    ReservedOrdinal,
+    Size,
+    StoredVm,
+    Trials,
+    Vm,
+    VmRequest,
+)
+
+
+class Ok(TypedDict):
+    """An activity succeeded, with nothing more to report."""
+
+    ok: Literal[True]
+
+
+class Failed(TypedDict):
+    """An activity failed, after its retries."""
+
+    ok: Literal[False]
+    failure: Failure
+
+
+# plan_fleet
+
+
+class PlanFleet(TypedDict):
+    order: Order
+
+
+class Resolved(TypedDict):
+    """What the plan decided where the request left it open."""
+
+    location: str | None
+    n_instances: int
+    sizes: dict[str, Size]
+    ssh_public_key: str
+
+
+class PlanCheck(TypedDict):
+    name: str
+    status: str
+    """`fault`, `warning` or `unknown`; checks that are ok are left out."""
+    detail: str
+    advice: str
+
+
+class FleetPlanned(Ok):
+    resolved: Resolved
+    trials: Trials | None
+    checks: list[PlanCheck]
+    faults: list[Failure]
+    """Why the fleet cannot work; empty if it can."""
+
+
+# ensure_network
+
+
+class EnsureNetwork(TypedDict):
+    order: Order
+    location: str
+
+
+class NetworkState(Ok):
+    ready: bool
+    retry_after: float
+    """To the next call, while it is not ready."""
+
+
+# create_vm, create_nics, delete_nics
+
+
+class CreateVm(TypedDict):
+    order: Order
+    request: VmRequest
+    has_nic: bool
+
+
+class VmAccepted(Ok):
+    vm: Vm
+
+
+class Nic(TypedDict):
+    ordinal: int
+    location: str
+
+
+class CreateNics(TypedDict):
+    order: Order
+    nics: list[Nic]
+
+
+class NicsCreated(Ok):
+    created: list[int]
+    """Ordinals."""
+    retry_after: float | None
+    """How long Azure asked us to wait, if it throttled a NIC."""
+
+
+class VmOrdinals(TypedDict):
+    order: Order
+    ordinals: list[int]
+
+
+# list_vms, inspect_vms, delete_vm, save_logs
+
+
+class ListVms(TypedDict):
+    order: Order
+    unidentified: list[int]
+    """Ordinals of VMs whose identity is not known yet."""
+
+
+class VmsListed(Ok):
+    states: dict[str, list[int]]
+    """Ordinals by provisioning state."""
+    identities: dict[str, tuple[str | None, str]]
+    """Principal id and creation time of the `unidentified` VMs, by ordinal."""
+
+
+class VmsInspected(Ok):
+    failures: dict[str, Failure]
+    """Why Azure failed to start VMs, by ordinal; without those for which it gives no reason."""
+
+
+class DeleteVm(TypedDict):
+    order: Order
+    ordinal: int
+
+
+class FailedVm(TypedDict):
+    ordinal: int
+    reason: Failure
+
+
+class SaveLogs(TypedDict):
+    order: Order
+    vms: list[FailedVm]
+
+
+class LogsSaved(Ok):
+    saved: int
+
+
+# assign_permissions, revoke_permissions
+
+
+class AssignPermissions(TypedDict):
+    order: Order
+    vm: Vm
+
+
+class PermissionsAssigned(Ok):
+    assigned: list[int]
+    """The role assignments that exist now, as in `Vm`."""
+    failures: list[Failure]
+    """Why the others do not."""
+
+
+class RevokePermissions(TypedDict):
+    order: Order
+    vms: list[Vm]
+
+
+# record_snapshot, release_trials
+
+
+class RecordSnapshot(TypedDict):
+    order: Order
+    vms: list[StoredVm]
+    """As they are `at` that time."""
+    recorded: list[str]
+    """The lifecycle of each VM when it was last recorded."""
+    at: str
+    counts_trials: bool
+    last_count: Trials | None
+    """The previous count, for metrics."""
+    reads_heartbeats: bool
+
+
+class SnapshotRecorded(Ok):
+    trials: Trials | None
+    """Null if not counted, or if the experiment was deleted."""
+    vms_failure: Failure | None
+    """Why the VMs were not recorded."""
+    silent: NotRequired[list[int]]
+    done: NotRequired[list[int]]
+    """Ordinals, as in `heartbeats.Idle`; both are absent if the heartbeats could not be read."""
+
+
+class ReleaseTrials(TypedDict):
+    order: Order
+    ordinals: list[int] | None
+    """Null: of every VM that the batch can have had."""
+    reasons: dict[str, str] | None
+    """By ordinal: why the VM was deleted. Null if that does not count against its trial."""
+
+
+class TrialsReleased(Ok):
+    interrupted: list[int]
+    """Ordinals of the VMs that held a trial."""
+    outcomes: dict[str, str | None]
+    """By ordinal, of VMs whose script ended by itself: why, or null if there was no more work."""
+
+
+# was_cancelled, report_completion
+
+
+class WasCancelled(TypedDict):
+    batch_id: int
+    since: str
+    """The fleet's creation: an older mark belongs to an earlier fleet of the batch."""
+
+
+class CancelChecked(Ok):
+    cancelled: bool
+
+
+class ReportCompletion(TypedDict):
+    order: Order
+    phase: str
+    reason: Failure | None
+    started_at: str
+    ended_at: str
+
+
+# list_owned_resources, delete_owned_resources
+
+
+class Teardown(TypedDict):
+    """Also the input of `teardown_fleet`."""
+
+    order: Order
+    keep_machines: bool
+    """Whether to delete only NICs and disks without a VM."""
+
+
+class OwnedResource(TypedDict):
+    kind: Literal["machine", "assignment", "disk", "nic"]
+    name: str
+    scope: NotRequired[str]
+    """Of a role assignment."""
+
+
+class OwnedResources(Ok):
+    delete: list[OwnedResource]
+    """Those that can be deleted now."""
+    waiting: int
+    """How many more there are: Azure deletes them with their VM, or their turn comes later."""
+    machines: int | None
+    """VMs, including those that are being deleted; null with `keep_machines`."""
+
+
+class DeleteOwnedResources(TypedDict):
+    order: Order
+    resources: list[OwnedResource]
+
+
+class OwnedResourcesDeleted(Ok):
+    deleted: int
+    """Deletions that started, and resources that no longer existed."""
+    refused: dict[str, int]
+    """By code."""
+    retry_after: float | None
+    """How long Azure asked us to wait, if it throttled a deletion."""
+
+
+# The sub-orchestrations create_wave and teardown_fleet, and the result of run_fleet
+
+
+class CreateWave(TypedDict):
+    order: Order
+    requests: list[VmRequest]
+    tried: list[Placement]
+    """Placements that need no pilot."""
+    with_nic: list[int]
+    """Ordinals among the requests whose NIC exists."""
+    reserved: list[ReservedOrdinal]
+    """Ordinals of the next wave, whose NICs are created while roles are assigned."""
+    without_role: list[Vm]
+    """VMs of earlier waves that still lack a role."""
+
+
+class Refusal(TypedDict):
+    request: VmRequest
+    failure: Failure
+
+
+class Unsent(TypedDict):
+    request: VmRequest
+    has_nic: bool
+
+
+class WaveResult(TypedDict):
+    vms: list[Vm]
+    """Those that Azure accepted, and those of `without_role`."""
+    refusals: list[Refusal]
+    unsent: list[Unsent]
+    """Requests that were not sent because Azure refused the pilot of their placement, or throttled."""
+    nics: list[int]
+    """Ordinals among `reserved` whose NIC exists now."""
+    wait: float
+    """Seconds for which Azure wants no writes."""
+
+
+class TeardownResult(TypedDict):
+    ok: bool
+    deleted: int
+    left: list[Mapping[str, object]]
+    """What the teardown could not delete, or the failure that prevents it from looking."""
+    machines: int | None
+    """VMs that still exist, including those that are being deleted; null if unknown or kept."""
+    unreleased: Failure | None
+    """Why the VMs' trials could not be released."""

@@ -1,0 +1,124 @@
+"""How many VMs a fleet still wants, and which ordinals they get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fleet.model.names import ORDINALS
+from fleet.model.records import (
+    Failure,
+    PendingRetry,
+    Placement,
+    Replacement,
+    ReservedOrdinal,
+    Trials,
+    VmRequest,
+)
+
+MAX_ATTEMPTS = 8
+"""VMs in one chain of replacements."""
+RETRY_MARGIN = 10
+"""Failures that a fleet may have beyond one for each VM."""
+
+
+def open_trials(trials: Trials) -> int:
+    return trials["ready"] + trials["running"]
+
+
+@dataclass
+class Demand:
+    """The VMs of an order that are not created yet.
+
+    Each of the order's `n_instances` VMs is living, has ended, or is counted here once: in
+    `unrequested`, `replacements`, `retries` or `given_up`.
+    """
+
+    unrequested: int = 0
+    replacements: list[Replacement] = field(default_factory=list)
+    retries: list[PendingRetry] = field(default_factory=list)
+    given_up: dict[str, int] = field(default_factory=dict)
+    """VMs that get no replacement, by the code of their last failure."""
+    failed_attempts: int = 0
+    """Failures counted against the retry budget: see `FleetState.fail_vm`."""
+    next_ordinal: int = 0
+    reserved: list[ReservedOrdinal] = field(default_factory=list)
+    stopped: Failure | None = None
+    """Why no more VMs are requested."""
+
+    def wanted(self, trials: Trials | None, living: int) -> int:
+        """How many VMs to request, beside retries: never more than there are trials for them.
+
+        `trials` None: assume enough.
+        """
+        wanted = len(self.replacements) + self.unrequested
+        if trials is None:
+            return wanted
+        return max(0, min(wanted, open_trials(trials) - living - len(self.retries)))
+
+    def requests_left(self, n_instances: int) -> int:
+        """How many more VMs may be requested at all, by the retry budget and the free ordinals."""
+        budget = n_instances + RETRY_MARGIN - self.failed_attempts
+        return max(0, min(budget, ORDINALS - self.next_ordinal))
+
+    def take_retries(self, count: int) -> list[VmRequest]:
+        """Up to `count` of the pending retries."""
+        taken, self.retries = self.retries[:count], self.retries[count:]
+        return [one["request"] for one in taken]
+
+    def request(self, placements: Iterable[Placement]) -> list[VmRequest]:
+        """A VM in each placement, replacements first."""
+        requests: list[VmRequest] = []
+        for placement in placements:
+            replacement = self.replacements.pop(0) if self.replacements else None
+            if replacement is None:
+                self.unrequested -= 1
+            requests.append(
+                {
+                    "ordinal": self._take_ordinal(placement["location"]),
+                    "placement": placement,
+                    "replaces": replacement and replacement["replaces"],
+                    "attempt": replacement["attempt"] if replacement else 1,
+                }
+            )
+        return requests
+
+    def requeue(self, request: VmRequest, code: str, *, has_nic: bool) -> None:
+        """Take back a request that was not sent: its VM may be placed elsewhere. `code`: the failure of
+        the VM that it replaces.
+        """
+        if request["replaces"] is None:
+            self.unrequested += 1
+        else:
+            self.replacements.append(
+                {"replaces": request["replaces"], "attempt": request["attempt"], "code": code}
+            )
+        location = request["placement"]["location"]
+        self.reserved.append(
+            {"ordinal": request["ordinal"], "location": location, "has_nic": has_nic}
+        )
+
+    def reserve(self, location: str, count: int) -> list[ReservedOrdinal]:
+        """The next ordinals, for NICs in a location that are created ahead of their VMs."""
+        first, self.next_ordinal = self.next_ordinal, self.next_ordinal + count
+        new: list[ReservedOrdinal] = [
+            {"ordinal": ordinal, "location": location, "has_nic": False}
+            for ordinal in range(first, first + count)
+        ]
+        self.reserved += new
+        return new
+
+    def nics_created(self, ordinals: Iterable[int]) -> None:
+        for one in self.reserved:
+            one["has_nic"] = one["has_nic"] or one["ordinal"] in ordinals
+
+    def ordinals_with_nic(self) -> set[int]:
+        return {one["ordinal"] for one in self.reserved if one["has_nic"]}
+
+    def _take_ordinal(self, location: str) -> int:
+        for one in self.reserved:
+            if one["location"] == location:
+                self.reserved.remove(one)
+                return one["ordinal"]
+        self.next_ordinal += 1
+        return self.next_ordinal - 1

@@ -1,0 +1,108 @@
+"""What Azure's LIST and the VMs' heartbeats say about a fleet's VMs."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from fleet.model.records import Vm
+
+SILENT_COUNTS = 10
+"""Snapshots in a row, minutes apart, that must find a VM silent: time for the VMs to report again after
+a database outage.
+"""
+_UP = ("Succeeded", "Updating", "Deleting")
+
+
+class Changes(NamedTuple):
+    """What a LIST shows that the fleet did not know."""
+
+    started: list[Vm]
+    failed: list[int]
+    """Ordinals of VMs that Azure accepted, then failed to start."""
+    vanished: list[int]
+    """Ordinals of VMs that were deleted before they ran."""
+    unwanted: list[int]
+    """Ordinals of VMs that exist, and are unknown or given up."""
+
+
+@dataclass
+class Observation:
+    """All times are ISO 8601."""
+
+    listed_at: str | None = None
+    """The last LIST that succeeded."""
+    next_list_at: str | None = None
+    """Azure throttles LISTs until then."""
+    absent: list[int] = field(default_factory=list)
+    """Ordinals that the last LIST did not show."""
+    deleting: list[int] = field(default_factory=list)
+    """Ordinals of VMs that were given up and may still exist."""
+    to_clean_up: list[int] = field(default_factory=list)
+    """Ordinals of deleted VMs whose roles and trials are still to be released."""
+    silent: dict[str, int] = field(default_factory=dict)
+    """By ordinal: how many snapshots in a row found no heartbeat."""
+    done: list[int] = field(default_factory=list)
+    """Ordinals of VMs whose script has ended and which failed to delete themselves."""
+
+    def apply_list(
+        self, vms: Mapping[int, Vm], states: Mapping[str, Iterable[int]], retried: Container[int]
+    ) -> Changes:
+        """Update the VMs from a LIST, made at `listed_at`: ordinals by provisioning state.
+
+        A VM counts as deleted when two LISTs in a row do not show it: a LIST may lag behind a PUT.
+        """
+        shown = {ordinal: state for state, ordinals in states.items() for ordinal in ordinals}
+        # Of the VMs that boot: in one that runs, `Failed` means that an update failed.
+        creating = [vm for vm in vms.values() if vm["state"] == "creating"]
+        started = [vm for vm in creating if shown.get(vm["ordinal"]) in _UP]
+        failed = [vm["ordinal"] for vm in creating if shown.get(vm["ordinal"]) == "Failed"]
+        for vm in started:
+            vm["state"], vm["running_at"] = "running", self.listed_at
+        vanished = self._apply_absences(vms, shown)
+        # The PUT of a retried VM may have succeeded though its answer was lost.
+        unwanted = [
+            ordinal
+            for ordinal, state in shown.items()
+            if state != "Deleting"
+            and ordinal not in retried
+            and not (ordinal in vms and is_living(vms[ordinal]))
+        ]
+        return Changes(started, failed, vanished, unwanted)
+
+    def _apply_absences(self, vms: Mapping[int, Vm], shown: Container[int]) -> list[int]:
+        """Mark VMs that are absent for the second time as deleted. Returns those that never ran."""
+        living = [ordinal for ordinal, vm in vms.items() if is_living(vm)]
+        absent = [ordinal for ordinal in (*living, *self.deleting) if ordinal not in shown]
+        deleted = [ordinal for ordinal in absent if ordinal in self.absent]
+        vanished = [ordinal for ordinal in deleted if vms[ordinal]["state"] == "creating"]
+        for ordinal in deleted:
+            if ordinal in self.deleting:
+                self.deleting.remove(ordinal)
+            else:
+                vms[ordinal]["state"] = "deleted"
+            vms[ordinal]["deleted_at"] = self.listed_at
+        self.to_clean_up += deleted
+        self.absent = [ordinal for ordinal in absent if ordinal not in deleted]
+        return vanished
+
+    def apply_heartbeats(self, silent: Iterable[int], done: Iterable[int]) -> None:
+        """Update from a snapshot: both empty where the database did not answer, because a VM cannot send
+        heartbeats then.
+        """
+        self.silent = {str(ordinal): self.silent.get(str(ordinal), 0) + 1 for ordinal in silent}
+        self.done = list(done)
+
+    def silent_vms(self, vms: Mapping[int, Vm]) -> list[int]:
+        """Ordinals of running VMs that SILENT_COUNTS snapshots in a row found silent."""
+        silent = [int(ordinal) for ordinal, count in self.silent.items() if count >= SILENT_COUNTS]
+        return [ordinal for ordinal in silent if vms[ordinal]["state"] == "running"]
+
+    def list_is_throttled(self, now: datetime) -> bool:
+        return self.next_list_at is not None and now < datetime.fromisoformat(self.next_list_at)
+
+
+def is_living(vm: Vm) -> bool:
+    return vm["state"] in ("creating", "running")

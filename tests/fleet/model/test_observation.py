@@ -1,0 +1,103 @@
+"""What a LIST means for the VMs of a fleet."""
+
+from __future__ import annotations
+
+from tests.fleets import (
+    NO_CAPACITY,
+    NOW,
+    failing,
+    fleet_of,
+    later,
+    machine,
+    new_fleet,
+    placement,
+)
+
+
+def test_a_provisioned_vm_runs():
+    fleet = fleet_of("creating")
+    fleet.apply_list({"Succeeded": [0]}, {}, NOW)
+    assert [vm["state"] for vm in fleet.vms.values()] == ["running"]
+
+
+def test_a_vm_absent_from_one_list_is_not_deleted_yet():
+    fleet = fleet_of("running")
+    fleet.apply_list({}, {}, NOW)
+    assert [vm["state"] for vm in fleet.vms.values()] == ["running"]
+
+
+def test_a_vm_absent_from_two_lists_is_deleted():
+    fleet = fleet_of("running")
+    fleet.apply_list({}, {}, NOW)
+    fleet.apply_list({}, {}, NOW)
+    assert ([vm["state"] for vm in fleet.vms.values()], fleet.observation.to_clean_up) == (
+        ["deleted"],
+        [0],
+    )
+
+
+def test_absences_must_be_consecutive():
+    fleet = fleet_of("creating")
+    fleet.apply_list({}, {}, NOW)
+    fleet.apply_list({"Creating": [0]}, {}, NOW)
+    fleet.apply_list({}, {}, NOW)
+    assert [vm["state"] for vm in fleet.vms.values()] == ["creating"]
+
+
+def test_failed_vms_are_reported():
+    seen = fleet_of("creating", "running").apply_list({"Failed": [0], "Succeeded": [1]}, {}, NOW)
+    assert seen.failed == [0]
+
+
+def test_an_unknown_vm_is_unwanted():
+    seen = fleet_of("running").apply_list({"Succeeded": [0, 1], "Deleting": [2]}, {}, NOW)
+    assert seen.unwanted == [1]
+
+
+def test_a_failed_update_does_not_fail_a_running_vm():
+    assert fleet_of("running").apply_list({"Failed": [0]}, {}, NOW).failed == []
+
+
+def test_a_refused_vm_that_exists_is_unwanted():
+    fleet = fleet_of()
+    fleet.demand.unrequested = 1
+    (request,) = fleet.demand.request([placement()])
+    fleet.refuse(request, NO_CAPACITY, NOW)
+    assert fleet.apply_list({"Creating": [0]}, {}, NOW).unwanted == [0]
+
+
+def test_a_vm_deleted_before_it_ran_has_vanished():
+    fleet = fleet_of("creating", "running")
+    fleet.apply_list({}, {}, NOW)
+    assert fleet.apply_list({}, {}, NOW).vanished == [0]
+
+
+def test_a_given_up_vm_is_cleaned_up_once_it_is_deleted():
+    fleet = fleet_of("creating")
+    fleet.mark_deleting([0])
+    fleet.apply_list({"Deleting": [0]}, {}, NOW)
+    fleet.apply_list({}, {}, NOW)
+    still = list(fleet.observation.to_clean_up)
+    fleet.apply_list({}, {}, NOW)
+    assert (still, fleet.observation.to_clean_up, fleet.observation.deleting) == ([], [0], [])
+
+
+def test_an_identity_is_learned():
+    fleet = fleet_of("creating")
+    fleet.vms[0]["principal_id"] = None
+    fleet.apply_list({"Creating": [0]}, {"0": ["oid", "2026-01-01T00:00:01Z"]}, NOW)
+    assert fleet.vms[0]["principal_id"] == "oid"
+
+
+def test_a_vm_that_started_reopens_its_placement():
+    fleet = failing(new_fleet(2), NO_CAPACITY)
+    fleet.accept(machine(5, created_at=later(60).isoformat()))
+    fleet.apply_list({"Succeeded": [5], "Deleting": [0]}, {}, NOW)
+    assert fleet.placements.cooldowns == []
+
+
+def test_a_vm_accepted_before_the_refusal_does_not():
+    fleet = failing(new_fleet(2), NO_CAPACITY)
+    fleet.accept(machine(5))
+    fleet.apply_list({"Succeeded": [5], "Deleting": [0]}, {}, NOW)
+    assert [one["code"] for one in fleet.placements.cooldowns] == ["AllocationFailed"]
