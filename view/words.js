@@ -92,7 +92,7 @@ export function sentence(fleet, progress, records, now) {
   return [tell(fleet, progress, now).trim(), trouble(fleet, records), silence(fleet)].filter(Boolean).join(" ");
 }
 
-function silence({ no_news_seconds: seconds }) {
+function silence({ stale_seconds: seconds }) {
   return seconds ? `No news for ${duration(seconds)}; the host may be restarting.` : "";
 }
 

@@ -113,7 +113,7 @@ class Scene:
             "reason": None,
             "created_at": self.at(0),
             "updated_at": self.now.isoformat(),
-            "no_news_seconds": None,
+            "stale_seconds": None,
             "version": "1.0",
             "provisioned_at": self.at(160),
             "deadline": (self.began + timedelta(days=1)).isoformat(),

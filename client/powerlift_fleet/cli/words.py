@@ -78,7 +78,7 @@ def line(status: Document, progress: Document | None = None) -> str:
 
 def no_news(status: Document) -> str:
     """That the fleet is silent; empty while it is not."""
-    seconds = _number(status, "no_news_seconds")
+    seconds = _number(status, "stale_seconds")
     silence = f"{seconds} s" if seconds < 120 else span(seconds)
     return f"No news for {silence}; the host may be restarting." if seconds else ""
 

@@ -80,7 +80,9 @@ def test_sqlalchemy_gets_a_dialect_it_has_a_driver_for(given, taken):
 def test_a_connection_that_azure_forgets_is_found_dead_in_a_minute():
     """Its NAT drops what is idle for 4 minutes, and a trial takes longer."""
     options = parse_qs(urlsplit(decoded(PLAIN, "DB_URL_BASE64")).query)
-    assert {name: options[name] for name in KEEPALIVE} == {one: [what] for one, what in KEEPALIVE.items()}
+    assert {name: options[name] for name in KEEPALIVE} == {
+        one: [what] for one, what in KEEPALIVE.items()
+    }
 
 
 def test_what_a_uri_says_of_its_connection_counts():
