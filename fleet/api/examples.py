@@ -130,7 +130,7 @@ RESPONSES: dict[str, Any] = {
                 "working_at": "2026-03-01T12:02:30.000Z",
                 "ended_at": None,
                 "deleted_at": None,
-                "ended": None,
+                "failure": None,
                 "outcome": None,
                 "trials": {"running": 1, "complete": 2, "error": 0},
             }

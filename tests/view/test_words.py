@@ -57,7 +57,7 @@ def machine(**changes: Any) -> dict[str, Any]:
     times = dict.fromkeys(
         ("created_at", "role_assigned_at", "running_at", "working_at", "ended_at", "deleted_at")
     )
-    return {"ordinal": 0, "state": "running", "replaces": None, "ended": None, **times, **changes}
+    return {"ordinal": 0, "state": "running", "replaces": None, "failure": None, **times, **changes}
 
 
 @pytest.mark.parametrize(
