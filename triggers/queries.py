@@ -29,12 +29,12 @@ async def fleet_of(
 ) -> FleetWithoutLinks:
     """`status.answer`; where the fleet itself has no news, with those of the child it waits for."""
     shown = instance_status.fleet_from_instance(instance, teardown)
-    if shown["no_news_seconds"] is None or instance["runtimeStatus"] not in ALIVE:
+    if shown["stale_seconds"] is None or instance["runtimeStatus"] not in ALIVE:
         return shown
     child = await find(client, instance_status.child_instance_id(instance))
     return {
         **shown,
-        "no_news_seconds": instance_status.stale_seconds(instance, datetime.now(UTC), child),
+        "stale_seconds": instance_status.stale_seconds(instance, datetime.now(UTC), child),
     }
 
 

@@ -61,11 +61,11 @@ export function updateDetail() {
   text(byId("detail-title"), `VM ${machine.ordinal}`);
   setIcon(byId("detail-sign"), STAGES[row.stage].sign);
   text(byId("detail-words"), sentenceCase(STAGES[row.stage].name).slice(0, -1));
-  attr(byId("detail-stage"), "data-tone", machine.ended ? "bad" : row.stage === "working" ? "live" : "quiet");
+  attr(byId("detail-stage"), "data-tone", machine.failure ? "bad" : row.stage === "working" ? "live" : "quiet");
   text(byId("detail-name"), clip(machine.name, WORDS));
-  show(byId("detail-ended"), machine.ended);
-  text(byId("detail-why"), machine.ended ? `${clip(machine.ended.code, WORDS)}: ${clip(machine.ended.message, WORDS)}` : "");
-  text(byId("detail-next"), machine.ended ? clip(action(machine.ended.next), WORDS) : "");
+  show(byId("detail-ended"), machine.failure);
+  text(byId("detail-why"), machine.failure ? `${clip(machine.failure.code, WORDS)}: ${clip(machine.failure.message, WORDS)}` : "");
+  text(byId("detail-next"), machine.failure ? clip(action(machine.failure.action), WORDS) : "");
   line("detail-before", machine.replaces, "← Replaces VM");
   line("detail-after", row.heir, "Replaced by VM");
   record(machine);

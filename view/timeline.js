@@ -132,7 +132,7 @@ const percent = (at) => `${(100 * share(at)).toFixed(3)}%`;
 /** Words beside a bar: why its VM failed, and which came in its stead. */
 function mark(node, { machine, stage, pieces, failedAt, heir }) {
   const failed = stage === "failed" || stage === "refused";
-  text(node, failed ? `${clip(machine.ended?.code ?? STAGES[stage].name, CODE)}${heir === null ? "" : ` → ${heir}`}` : "");
+  text(node, failed ? `${clip(machine.failure?.code ?? STAGES[stage].name, CODE)}${heir === null ? "" : ` → ${heir}`}` : "");
   if (!failed) return;
   const at = share(Math.max(failedAt ?? view.domain.from, pieces.at(-1)?.to ?? 0));
   css(node, "max-width", `${Math.max(100 * at, 100 - 100 * at).toFixed(1)}%`);
@@ -143,7 +143,7 @@ function mark(node, { machine, stage, pieces, failedAt, heir }) {
 
 function spoken({ machine, stage, heir }) {
   const parts = [`VM ${machine.ordinal}`, STAGES[stage].name];
-  if (machine.ended) parts.push(clip(machine.ended.code, CODE));
+  if (machine.failure) parts.push(clip(machine.failure.code, CODE));
   if (machine.replaces !== null && machine.replaces !== undefined) parts.push(`replaces ${machine.replaces}`);
   if (heir !== null) parts.push(`replaced by ${heir}`);
   const { complete = 0, error = 0 } = machine.trials ?? {};

@@ -47,7 +47,7 @@ export const STAGES = {
 /** What a VM does now: a key of STAGES. */
 export function stage(machine) {
   if (machine.state === "refused" || machine.state === "failed") return machine.state;
-  if (machine.ended) return "failed";
+  if (machine.failure) return "failed";
   if (machine.state === "deleted" || machine.deleted_at) return "deleted";
   if (machine.ended_at) return "ended";
   if (machine.working_at) return "working";
@@ -92,7 +92,7 @@ export function sentence(fleet, progress, records, now) {
   return [tell(fleet, progress, now).trim(), trouble(fleet, records), silence(fleet)].filter(Boolean).join(" ");
 }
 
-function silence({ no_news_seconds: seconds }) {
+function silence({ stale_seconds: seconds }) {
   return seconds ? `No news for ${duration(seconds)}; the host may be restarting.` : "";
 }
 
@@ -148,7 +148,7 @@ function left({ machines }) {
 
 /** VMs that Azure took back are deleted, not failed: their records say that something ended them. */
 function trouble({ machines, missing }, records) {
-  const failed = Math.max(machines.failed, records.filter((one) => one.ended).length);
+  const failed = Math.max(machines.failed, records.filter((one) => one.failure).length);
   if (!failed) return "";
   const lost = Object.values(missing ?? {}).reduce((sum, n) => sum + n, 0);
   const stead = failed === 1 ? "another took its stead" : "others took their stead";

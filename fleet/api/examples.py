@@ -101,7 +101,7 @@ _FLEET: dict[str, Any] = {
     "reason": None,
     "created_at": "2026-03-01T12:00:00.000000Z",
     "updated_at": "2026-03-01T12:04:30.000000Z",
-    "no_news_seconds": None,
+    "stale_seconds": None,
     "version": "1.0",
     "provisioned_at": "2026-03-01T12:01:10.000000Z",
     "deadline": "2026-03-02T12:00:00Z",
@@ -130,7 +130,7 @@ RESPONSES: dict[str, Any] = {
                 "working_at": "2026-03-01T12:02:30.000Z",
                 "ended_at": None,
                 "deleted_at": None,
-                "ended": None,
+                "failure": None,
                 "outcome": None,
                 "trials": {"running": 1, "complete": 2, "error": 0},
             }

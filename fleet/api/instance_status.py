@@ -33,7 +33,7 @@ def fleet_from_instance(
     if teardown is None or teardown["input"]["keep_machines"] or shown["phase"] not in TERMINAL:
         return shown
     if teardown["runtimeStatus"] in ALIVE:
-        return {**shown, "phase": "teardown", "no_news_seconds": stale_seconds(teardown, now)}
+        return {**shown, "phase": "teardown", "stale_seconds": stale_seconds(teardown, now)}
     counts = shown["machines"]
     return {
         **shown,
@@ -92,7 +92,7 @@ def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
         "reason": shown.get("reason"),
         "created_at": shown.get("created_at") or instance["createdTime"],
         "updated_at": instance["lastUpdatedTime"],
-        "no_news_seconds": stale_seconds(instance, now),
+        "stale_seconds": stale_seconds(instance, now),
         "version": shown.get("version"),
         "provisioned_at": shown.get("provisioned_at"),
         "deadline": shown.get("deadline"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fleet.api.responses.machines import Machine
+from fleet.api.responses.machines import Machine, VmFailure
 from fleet.api.responses.progress import Cost, Progress
 from fleet.model import names
 from fleet.model.placement import label
@@ -65,10 +65,16 @@ def _shown(order: Order, machine: Mapping[str, Any], report: VmReport) -> Machin
         "working_at": _utc(report.working_at),
         "ended_at": _utc(report.ended_at or machine.get("ended_at")),
         "deleted_at": _utc(machine.get("deleted_at")),
-        "ended": machine["ended"],
+        "failure": _failure(machine["ended"]),
         "outcome": report.outcome,
         "trials": {"running": report.running, "complete": report.complete, "error": report.error},
     }
+
+
+def _failure(ended: Mapping[str, str] | None) -> VmFailure | None:
+    if not ended:
+        return None
+    return {"code": ended["code"], "message": ended["message"], "action": ended["next"]}
 
 
 def progress(

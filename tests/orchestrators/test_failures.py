@@ -164,14 +164,16 @@ def test_the_fleet_comes_out_as_the_row_says(outcomes: Outcomes, case: Case):
 @every_case
 def test_the_vms_ran_where_they_could(outcomes: Outcomes, case: Case):
     machines = outcomes[case.name].machines
-    ran = [one for one in machines if one["state"] == "deleted" and one["ended"] is None]
+    ran = [one for one in machines if one["state"] == "deleted" and one["failure"] is None]
     assert Counter(label(one["placement"]) for one in ran) == case.ran
 
 
 @every_case
 def test_the_records_say_what_became_of_the_others(outcomes: Outcomes, case: Case):
     records = sorted(outcomes[case.name].machines, key=lambda one: one["ordinal"])
-    ended = [(one["ended"]["code"], one["ended"]["next"]) for one in records if one["ended"]]
+    ended = [
+        (one["failure"]["code"], one["failure"]["action"]) for one in records if one["failure"]
+    ]
     assert ended == case.ended
 
 

@@ -109,10 +109,12 @@ def unexplained(fate: Fate) -> Iterator[str]:
     if fate.phase == "cancelled":
         return
     shown, missing = fate.shown, fate.shown["missing"]
-    there = [one for one in fate.machines if one["ended"] is None]
+    there = [one for one in fate.machines if one["failure"] is None]
     wanted = shown["machines"]["wanted"]
     if wanted != len(there) + sum(missing.values()):
-        states = Counter((one["state"], (one["ended"] or {}).get("code")) for one in fate.machines)
+        states = Counter(
+            (one["state"], (one["failure"] or {}).get("code")) for one in fate.machines
+        )
         yield f"{wanted} wanted, {len(there)} were there, missing {missing}: {states}"
     told = {group["code"] for group in shown["failures"]} | {(shown["reason"] or {}).get("code")}
     told = (told | {"NoTrialsLeft"}) - {"TooFewMachines"}  # which says no more than the number does

@@ -87,8 +87,8 @@ def test_all_vms_run_in_the_other_zones(stormy: Stack, restricted: dict[str, Any
 
 
 def test_the_record_of_the_refused_vm_says_what_was_done(stormy: Stack, restricted: dict[str, Any]):
-    ended = [one for one in Api(stormy).machines(f"fleet-{RESTRICTED}") if one["ended"]]
-    assert [(one["state"], one["ended"]["code"], one["ended"]["next"]) for one in ended] == [
+    ended = [one for one in Api(stormy).machines(f"fleet-{RESTRICTED}") if one["failure"]]
+    assert [(one["state"], one["failure"]["code"], one["failure"]["action"]) for one in ended] == [
         ("refused", "SkuNotAvailable", "tried the next zone or fallback")
     ]
 

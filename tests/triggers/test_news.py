@@ -42,14 +42,14 @@ def silent(busy: Api) -> dict[int, int | None]:
 
     def look() -> dict[int, int | None] | None:
         fleets = busy.list().json()["fleets"]
-        told = {fleet["batch_id"]: fleet["no_news_seconds"] for fleet in fleets}
+        told = {fleet["batch_id"]: fleet["stale_seconds"] for fleet in fleets}
         return told if any(told.values()) else None
 
     return eventually(look)
 
 
 def test_a_fleet_says_for_how_long_it_has_had_no_news(busy: Api, silent: dict[int, int | None]):
-    shown = busy.get(f"fleet-{SLOW}").json()["no_news_seconds"]
+    shown = busy.get(f"fleet-{SLOW}").json()["stale_seconds"]
     assert ((silent[SLOW] or 0) >= 40, (shown or 0) >= 40) == (True, True)
 
 
@@ -58,9 +58,9 @@ def test_a_fleet_that_waits_as_long_as_azure_says_has_news(
 ):
     """Those of its wave: it itself has had none for as long as the other."""
     fleet = busy.get(f"fleet-{THROTTLED}").json()
-    assert (fleet["phase"], fleet["no_news_seconds"], silent[THROTTLED]) == ("create", None, None)
+    assert (fleet["phase"], fleet["stale_seconds"], silent[THROTTLED]) == ("create", None, None)
 
 
 def test_there_is_news_again(busy: Api, silent: dict[int, int | None]):
     fleets = [busy.wait(f"fleet-{batch}", "run") for batch in (SLOW, THROTTLED)]
-    assert [fleet["no_news_seconds"] for fleet in fleets] == [None, None]
+    assert [fleet["stale_seconds"] for fleet in fleets] == [None, None]

@@ -90,7 +90,7 @@ class Scene:
 
     def status(self) -> Json:
         states = Counter(one["state"] for one in self.machines)
-        failed = Counter(one["ended"]["code"] for one in self.machines if one["ended"])
+        failed = Counter(one["failure"]["code"] for one in self.machines if one["failure"])
         groups = [
             {"code": code, "count": n, **dict(zip(SAID, FAILURES[code], strict=True))}
             for code, n in failed.most_common()
@@ -113,7 +113,7 @@ class Scene:
             "reason": None,
             "created_at": self.at(0),
             "updated_at": self.now.isoformat(),
-            "no_news_seconds": None,
+            "stale_seconds": None,
             "version": "1.0",
             "provisioned_at": self.at(160),
             "deadline": (self.began + timedelta(days=1)).isoformat(),
@@ -202,7 +202,7 @@ class Scene:
                 message, did, _ = FAILURES[code]
                 machine |= {
                     "state": "failed", "ended_at": self.at(end), "deleted_at": self.at(end + 25),
-                    "ended": {"code": code, "message": message, "next": did},
+                    "failure": {"code": code, "message": message, "action": did},
                 }  # fmt: skip
                 if end + 6 < self.elapsed:
                     asked.append((following, end + 6, ordinal, 2))
@@ -221,7 +221,7 @@ class Scene:
             "attempt": attempt, "replaces": replaces,
             "created_at": created, "role_assigned_at": role_assigned, "running_at": running,
             "working_at": working, "ended_at": None, "deleted_at": None,
-            "ended": None, "outcome": None, "trials": {"running": 0, "complete": 0, "error": 0},
+            "failure": None, "outcome": None, "trials": {"running": 0, "complete": 0, "error": 0},
         }  # fmt: skip
 
     def _work(self, machine: Json, draw: random.Random, times: list[float], until: float) -> None:
@@ -257,7 +257,7 @@ class Scene:
         found = []
         for placement in PLACES:
             here = [one for one in self.machines if one["placement"] == placement]
-            failed = Counter(one["ended"]["code"] for one in here if one["ended"])
+            failed = Counter(one["failure"]["code"] for one in here if one["failure"])
             accepted = len(here) - sum(failed.values())
             if here:
                 found.append(
@@ -299,7 +299,7 @@ class Hostile(Scene):
             if at % 2:
                 machine |= {
                     "state": "failed",
-                    "ended": {"code": words, "message": words, "next": words},
+                    "failure": {"code": words, "message": words, "action": words},
                 }
 
     def status(self) -> Json:

@@ -57,7 +57,7 @@ def machine(**changes: Any) -> dict[str, Any]:
     times = dict.fromkeys(
         ("created_at", "role_assigned_at", "running_at", "working_at", "ended_at", "deleted_at")
     )
-    return {"ordinal": 0, "state": "running", "replaces": None, "ended": None, **times, **changes}
+    return {"ordinal": 0, "state": "running", "replaces": None, "failure": None, **times, **changes}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_vms_that_nobody_replaced_are_in_the_sentence(call: Call):
 
 
 def test_a_fleet_without_news_says_so_in_the_sentence(call: Call):
-    status = {**Scene(vms=12).status(), "no_news_seconds": 80}
+    status = {**Scene(vms=12).status(), "stale_seconds": 80}
     assert call("words", "sentence", status, None, [], 0).endswith(
         "No news for 1 min 20 s; the host may be restarting."
     )

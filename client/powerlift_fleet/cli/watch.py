@@ -198,7 +198,7 @@ class Lines:
 def _what_changes(status: Mapping[str, Any]) -> Document:
     """A status without what changes though nothing has happened."""
     kept = {name: value for name, value in status.items() if name not in ("updated_at", "links")}
-    return {**kept, "no_news_seconds": status.get("no_news_seconds") is not None}
+    return {**kept, "stale_seconds": status.get("stale_seconds") is not None}
 
 
 def _print(text: str) -> None:

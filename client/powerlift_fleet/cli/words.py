@@ -78,7 +78,7 @@ def line(status: Document, progress: Document | None = None) -> str:
 
 def no_news(status: Document) -> str:
     """That the fleet is silent; empty while it is not."""
-    seconds = _number(status, "no_news_seconds")
+    seconds = _number(status, "stale_seconds")
     silence = f"{seconds} s" if seconds < 120 else span(seconds)
     return f"No news for {silence}; the host may be restarting." if seconds else ""
 
@@ -189,10 +189,10 @@ def since(machine: Document) -> datetime | None:
 
 def ending(machine: Document) -> str:
     """Why a VM failed and what was done then, or how its script ended."""
-    ended = machine.get("ended")
-    if ended:
-        then = f" ({clean(ended['next'], 120)})" if ended.get("next") else ""
-        return f"{clean(ended.get('code'), 80)}: {clean(ended.get('message'), LONGEST)}{then}"
+    failure = machine.get("failure")
+    if failure:
+        action = f" ({clean(failure['action'], 120)})" if failure.get("action") else ""
+        return f"{clean(failure.get('code'), 80)}: {clean(failure.get('message'), LONGEST)}{action}"
     return clean(machine.get("outcome") or "", LONGEST)
 
 

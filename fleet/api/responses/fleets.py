@@ -149,7 +149,7 @@ class FleetWithoutLinks(FleetStatus):
     ]
     created_at: Annotated[Time, Field(description="When it was submitted.")]
     updated_at: Annotated[Time, Field(description="When its status was last updated.")]
-    no_news_seconds: Annotated[
+    stale_seconds: Annotated[
         int | None,
         Field(
             ge=0,

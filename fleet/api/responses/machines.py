@@ -20,7 +20,7 @@ class VmFailure(TypedDict):
     """Azure's error code, or the app's own where Azure uses one code for several errors."""
     message: str
     """Azure's error message."""
-    next: str
+    action: str
     """What the app did about it."""
 
 
@@ -64,7 +64,7 @@ class Machine(TypedDict):
     """When its script exited or its failure was detected; null before."""
     deleted_at: Time | None
     """When it was first observed deleted; null before."""
-    ended: VmFailure | None
+    failure: VmFailure | None
     """Why it failed or was refused; null otherwise."""
     outcome: str | None
     """Why its script exited, as reported by the VM; null before."""

@@ -148,7 +148,7 @@ def machine(ordinal: int, state: str, text: str = "", **changes: Any) -> dict[st
         "working_at": when(days=3),
         "ended_at": when(days=2) if state in ("failed", "deleted") else None,
         "deleted_at": when(days=1) if state == "deleted" else None,
-        "ended": None,
+        "failure": None,
         "outcome": None,
         "trials": {"running": 1, "complete": 51, "error": 2},
     }
@@ -159,15 +159,15 @@ def machines(text: str = "") -> dict[str, Any]:
     why = {
         "code": f"SpotEvicted{text}",
         "message": f"Azure took it.{text}",
-        "next": f"gave up{text}",
+        "action": f"gave up{text}",
     }
     return {
         "id": "fleet-7",
         "machines": [
             machine(0, "running", text),
-            machine(1, "failed", text, ended=why),
+            machine(1, "failed", text, failure=why),
             machine(2, "deleted", text, replaces=1, outcome=f"all trials done{text}"),
-            machine(3, "refused", text, ended=why, created_at=None, trials=None),
+            machine(3, "refused", text, failure=why, created_at=None, trials=None),
         ],
     }
 

@@ -173,8 +173,8 @@ def test_json_is_what_the_api_said_and_ascii(hostile: Command):
     assert (told, done.stdout.isascii()) == ([f"eastus{HOSTILE}"] * 4, True)
 
 
-FLEET = served.fleet(no_news_seconds=None)
-SILENT = [{**FLEET, "no_news_seconds": seconds} for seconds in (80, 85, 140)]
+FLEET = served.fleet(stale_seconds=None)
+SILENT = [{**FLEET, "stale_seconds": seconds} for seconds in (80, 85, 140)]
 
 
 @pytest.fixture
@@ -196,5 +196,5 @@ def test_a_watch_in_a_pipe_tells_once_that_there_is_no_news(silent: Command):
 
 def test_a_watch_for_a_script_has_a_line_for_a_silence_not_for_each_second_of_it(silent: Command):
     done = silent("status", "fleet-7", "--watch", "--interval", "0.3", "--json")
-    told = [json.loads(line)["no_news_seconds"] for line in done.stdout.splitlines()]
+    told = [json.loads(line)["stale_seconds"] for line in done.stdout.splitlines()]
     assert told == [80, None]

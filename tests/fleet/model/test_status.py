@@ -147,9 +147,7 @@ def instance(state: str, phase: str = "run", **changes: Any) -> dict[str, Any]:
 def test_a_fleet_without_news_says_for_how_long(
     state: str, phase: str, seconds: float, told: int | None
 ):
-    assert (
-        fleet_from_instance(instance(state, phase), now=later(seconds))["no_news_seconds"] == told
-    )
+    assert fleet_from_instance(instance(state, phase), now=later(seconds))["stale_seconds"] == told
 
 
 def test_a_fleet_with_longer_ticks_is_silent_for_longer():
@@ -174,7 +172,7 @@ def test_a_teardown_after_the_end_has_news_of_its_own():
     teardown = instance("Running", input=task, customStatus=None, lastUpdatedTime=late)
     told = [
         fleet_from_instance(instance("Completed", "done"), teardown, later(seconds))[
-            "no_news_seconds"
+            "stale_seconds"
         ]
         for seconds in (130, 190)
     ]

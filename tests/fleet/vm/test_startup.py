@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from fleet.vm.render import STEADY, CustomDataTooLarge, Startup, custom_data, render
+from fleet.vm.render import KEEPALIVE, CustomDataTooLarge, Startup, custom_data, render
 
 PLAIN = Startup(
     experiment_id=17,
@@ -80,7 +80,9 @@ def test_sqlalchemy_gets_a_dialect_it_has_a_driver_for(given, taken):
 def test_a_connection_that_azure_forgets_is_found_dead_in_a_minute():
     """Its NAT drops what is idle for 4 minutes, and a trial takes longer."""
     options = parse_qs(urlsplit(decoded(PLAIN, "DB_URL_BASE64")).query)
-    assert {name: options[name] for name in STEADY} == {one: [what] for one, what in STEADY.items()}
+    assert {name: options[name] for name in KEEPALIVE} == {
+        one: [what] for one, what in KEEPALIVE.items()
+    }
 
 
 def test_what_a_uri_says_of_its_connection_counts():
@@ -92,7 +94,7 @@ def test_what_a_uri_says_of_its_connection_counts():
 def test_psql_gets_all_but_the_password_as_a_service():
     service = decoded(PLAIN, "PG_SERVICE_BASE64")
     wanted = ["host=db.example.com", "port=6543", "user=ada", "dbname=bench"]
-    steady = [f"{name}={value}" for name, value in STEADY.items()]
+    steady = [f"{name}={value}" for name, value in KEEPALIVE.items()]
     assert service.split("\n") == [
         "[powerlift]", *steady, *wanted, "sslmode=require", "application_name=a b", "",
     ]  # fmt: skip
@@ -112,7 +114,7 @@ def test_no_password_is_no_line():
     ["mysql://u:sesame@h/d", "postgresql://u:sesame@h:port/d", "postgresql://u:sesame%0A@h/d"],
 )
 def test_refuses_other_uris_without_quoting_them(uri):
-    with pytest.raises(ValueError, match="database's URI") as error:
+    with pytest.raises(ValueError, match="database URI") as error:
         render(replace(PLAIN, uri=uri))
     assert "sesame" not in str(error.value)
 

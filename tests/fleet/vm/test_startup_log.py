@@ -126,4 +126,4 @@ def test_the_password_is_not_in_the_log(vm, benchmark_database, startup):
     vm.run(startup(experiment, uri=f"postgresql://quiet:hidden-treasure@{place}"))
 
     log = log_of(benchmark_database, experiment)
-    assert ("hidden-treasure" in log, "without ending a trial" in log) == (False, True), vm.log
+    assert ("hidden-treasure" in log, "without finishing a trial" in log) == (False, True), vm.log

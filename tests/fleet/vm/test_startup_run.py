@@ -286,7 +286,7 @@ def test_a_wheel_that_cannot_be_installed_is_said(vm, benchmark_database, startu
 def test_an_unclosed_quote_is_said(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(DONE, pip_install="'numpy")
 
-    reason = "pip_install cannot be split into words: a quote is not closed"
+    reason = "invalid pip_install: unclosed quote"
     assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
 
 
@@ -322,7 +322,7 @@ def test_a_runner_that_fails_each_time_is_given_up(vm, benchmark_database, start
 
     vm.run(startup(experiment))
 
-    message = "The runner ended with exit code 65 while it ran this trial."
+    message = "The runner exited with code 65 while running this trial."
     marked = [row["errmsg"] for row in benchmark_database.trials(experiment)]
     assert marked == [message] * 5 + [None] * 2, vm.log
 
@@ -342,7 +342,7 @@ def test_as_many_trials_as_you_like_may_kill_the_runner(
 
     vm.run(startup(experiment))
 
-    message = f"The runner {words} while it ran this trial."
+    message = f"The runner {words} while running this trial."
     ends = [(row["runner_id"], row["errmsg"]) for row in benchmark_database.trials(experiment)]
     assert ends == [(-2, message)] * 6, vm.log
 

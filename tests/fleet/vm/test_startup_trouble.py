@@ -52,7 +52,7 @@ def test_at_a_notice_a_database_that_hangs_is_not_waited_for(vm, benchmark_datab
         began = time.monotonic()
         vm.wait()
 
-    said = "the fleet will do so" in vm.log
+    said = "the fleet will requeue it" in vm.log
     gone = (len(vm.azure.deletes), len(vm.azure.approved), time.monotonic() - began < 30)
     assert (said, gone) == (True, (1, 1, True)), vm.log
 
@@ -83,7 +83,7 @@ def test_heeds_any_end_of_its_vm_and_neither_a_pause_nor_another_vms_end(vm, kin
         vm.announce(event, machine)
         vm.azure.events[-1]["EventId"] = f"{event} of {machine}"
 
-    watch = [sys.executable, "-I", agent.__file__, "watch", mine]
+    watch = [sys.executable, "-I", agent.__file__, "wait_for_event", mine]
     told = subprocess.run(watch, env=vm.environment(), capture_output=True, timeout=60, check=True)
 
     assert told.stdout.decode() == f"{kind} of {mine} {kind}\n"
