@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import datetime
+
 import azure.durable_functions as df
 
+from activities import fleet_table
 from activities.results import never_raises
 from fleet import telemetry
+from fleet.api import progress
+from fleet.azure.credentials import open_connections
 from fleet.model.activities import Ok, ReportCompletion
+from fleet.model.records import Order
+from fleet.settings import Settings
+from fleet.store import vm_records
+from fleet.store.database import DatabaseUnreachable
 
 bp = df.Blueprint()
 
@@ -14,6 +24,24 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @never_raises
 async def report_completion(task: ReportCompletion) -> Ok:
-    """Log it, measure it, and end its trace."""
-    telemetry.fleet_ended(**task)
+    """Log it, measure it, end its trace, and complete its row in the table of fleets."""
+    order, phase, ended_at = task["order"], task["phase"], task["ended_at"]
+    telemetry.fleet_ended(order, phase, task["started_at"], ended_at, task["reason"])
+    row = {"phase": phase, "machines": task["counts"], "trials": task["trials"]}
+    cost = await _cost(order, ended_at)
+    await fleet_table.update(order, {**row, "cost": cost, "ended_at": ended_at})
     return {"ok": True}
+
+
+async def _cost(order: Order, ended_at: str) -> float | None:
+    """In US dollars; None without prices, or without the records of its VMs."""
+    _, uri = open_connections(order)
+    try:
+        stored = await asyncio.to_thread(vm_records.read, uri, order)
+    except DatabaseUnreachable:
+        return None
+    hours = progress.vm_hours(
+        progress.machines(order, [], stored), datetime.fromisoformat(ended_at)
+    )
+    cost = progress.cost(hours, Settings.read().prices, None, datetime.fromisoformat(ended_at))
+    return cost["so_far"] if cost else None

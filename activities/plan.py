@@ -8,12 +8,13 @@ import azure.durable_functions as df
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from activities import fleet_table
 from activities.results import raises_transient
 from fleet import telemetry
 from fleet.azure.credentials import open_connections
 from fleet.model.activities import FleetPlanned, PlanFleet
 from fleet.preflight.plan import Plan, make_plan
-from fleet.store import schema
+from fleet.store import schema, trials
 
 bp = df.Blueprint()
 
@@ -27,6 +28,8 @@ async def plan_fleet(task: PlanFleet) -> FleetPlanned:
     plan = await make_plan(connection, uri, order)
     if not plan["faults"]:
         await asyncio.to_thread(schema.migrate, uri, schema.BENCHMARK)
+        name = await asyncio.to_thread(trials.experiment_name, uri, order["experiment_id"])
+        await fleet_table.update(order, {"experiment_name": name, "trials": plan["trials"]})
     _log(plan)
     key = order["ssh_public_key"] or _public_key()
     return {

@@ -6,6 +6,7 @@ import asyncio
 
 import azure.durable_functions as df
 
+from activities import fleet_table
 from activities.results import never_raises
 from fleet import telemetry
 from fleet.azure.credentials import open_connections
@@ -29,6 +30,9 @@ async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
     vms_failure = await _record_vms(uri, task) if task["vms"] else None
     if count:
         telemetry.trials_counted(order, count, task["last_count"])
+    if task["counts"]:
+        row = {"phase": task["phase"], "machines": task["counts"], "trials": count}
+        await fleet_table.update(order, row)
     result: SnapshotRecorded = {"ok": True, "trials": count, "vms_failure": vms_failure}
     if task["reads_heartbeats"]:
         try:

@@ -25,7 +25,7 @@ from fleet.model.activities import (
 from fleet.model.failure import failure
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
-from fleet.model.status import custom_status
+from fleet.model.status import custom_status, vm_counts
 from orchestrators import network
 from orchestrators.create import boot, create
 from orchestrators.patterns import (
@@ -182,6 +182,8 @@ def report(context: Context, fleet: FleetState, phase: str) -> Orchestration[Non
     task: ReportCompletion = {
         "order": fleet.order,
         "phase": phase,
+        "counts": vm_counts(fleet),
+        "trials": fleet.trials,
         "reason": fleet.reason,
         "started_at": fleet.order.get("created_at", now),
         "ended_at": now,

@@ -9,6 +9,7 @@ from activities.snapshot import record_snapshot
 from fleet.model.activities import Failed, RecordSnapshot, SnapshotRecorded
 from fleet.model.records import Vm, lifecycle, stored
 from fleet.model.state import FleetState
+from fleet.model.status import vm_counts
 from orchestrators.patterns import MAX_TRIES, Context, Orchestration, chunks, settle
 
 VMS_PER_ACTIVITY = 75
@@ -65,6 +66,8 @@ def snapshot_if_stale(context: Context, fleet: FleetState) -> Orchestration[None
 def _task(fleet: FleetState, vms: Sequence[Vm], at: str, *, first: bool) -> RecordSnapshot:
     return {
         "order": fleet.order,
+        "phase": fleet.phase,
+        "counts": vm_counts(fleet) if first else None,
         "vms": [stored(vm) for vm in vms],
         "recorded": [vm["recorded"] for vm in vms],
         "at": at,

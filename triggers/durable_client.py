@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from fleet.api.instance_status import ALIVE
-from fleet.model import names
 
 RUN_FLEET = "run_fleet"
 TEARDOWN_FLEET = "teardown_fleet"
@@ -31,16 +30,6 @@ async def find(client: Any, instance: str) -> dict[str, Any] | None:
     if status:
         return as_json(status)
     return next((as_json(one) for one in listed if one.instance_id == instance), None)
-
-
-async def find_all(client: Any) -> list[dict[str, Any]]:
-    """The status of the fleets that the task hub knows, without waves and teardowns.
-
-    The SDK's client reads one page, of 100 instances on most hosts: an older fleet may be missing.
-    """
-    found = await client.get_status_by(instance_id_prefix=names.FLEET_PREFIX)
-    every = [as_json(status) for status in found]
-    return [one for one in every if names.batch_of(one["instanceId"]) is not None]
 
 
 def as_json(status: Any) -> dict[str, Any]:

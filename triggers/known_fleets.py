@@ -75,7 +75,7 @@ async def _close_if_ended(client: Any, uri: str, batch_id: int) -> None:
         "trials": fleet["trials"],
         "ended_at": datetime.fromisoformat(fleet["updated_at"]),
     }
-    await asyncio.to_thread(fleets.note, uri, batch_id, changes)
+    await asyncio.to_thread(fleets.update, uri, batch_id, changes)
 
 
 async def ask_fates(client: Any, fates: dict[int, BatchStatus], batches: list[int]) -> None:

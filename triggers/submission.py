@@ -28,6 +28,7 @@ class Accepted:
     """A fleet that exists now; `created` says whether this very call made it."""
 
     id: str
+    number: int
     batch_id: int
     created: bool
 
@@ -62,7 +63,7 @@ async def submit(
     claim = await asyncio.to_thread(claims.claim, settings.database_uri, submission)
     instance = names.instance_id(claim.batch_id)
     if claim.started:
-        return Accepted(instance, claim.batch_id, created=False)
+        return Accepted(instance, claim.number, claim.batch_id, created=False)
     order |= {
         "batch_id": claim.batch_id,
         "sealed": seal.close(_secrets(request)),
@@ -72,14 +73,14 @@ async def submit(
         if held is None:
             raise claims.LeaseHeld(f"The claim of {instance} has just been given up.")
         if held.started:
-            return Accepted(instance, claim.batch_id, created=False)
+            return Accepted(instance, claim.number, claim.batch_id, created=False)
         created = await _start(client, instance, order, fingerprints)
         held.mark_started()
     if created:
         extra = {"event": "fleet.submitted", "fleet": instance}
         text = "Submitted: %d VMs for experiment %d"
         telemetry.LOG.info(text, request.n_instances, request.experiment_id, extra=extra)
-    return Accepted(instance, claim.batch_id, created)
+    return Accepted(instance, claim.number, claim.batch_id, created)
 
 
 async def _start(client: Any, instance: str, order: Any, fingerprints: Sequence[str]) -> bool:

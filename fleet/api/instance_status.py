@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from fleet.api.responses.common import json_id
 from fleet.api.responses.fleets import FleetWithoutLinks, MachineCounts
 from fleet.model import names
 from fleet.model.state import TERMINAL
@@ -80,7 +81,7 @@ def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
         phase = "failed"  # terminated by an operator, or failed by a bug
     return {
         "id": instance["instanceId"],
-        "batch_id": order["batch_id"],
+        "batch_id": json_id(order["batch_id"]),
         "experiment_id": order["experiment_id"],
         "phase": phase,
         "machines": shown.get("machines") or _no_vms_yet(order["n_instances"]),

@@ -133,7 +133,7 @@ def progress(
                 for one in hours
             ],
         },
-        "cost": _cost(hours, prices, history, as_of, end),
+        "cost": cost(hours, prices, history, as_of, end),
         "problem": problem,
     }
 
@@ -182,12 +182,12 @@ def price_of(placement: Placement, prices: Mapping[str, float]) -> float | None:
     return None
 
 
-def _cost(
+def cost(
     hours: list[dict[str, Any]],
     prices: Mapping[str, float],
     history: TrialHistory | None,
     as_of: datetime,
-    end: datetime | None,
+    end: datetime | None = None,
 ) -> Cost | None:
     """In US dollars; None if any placement has no price, because a partial sum would be misleading."""
     priced = [(one, price_of(one["placement"], prices)) for one in hours]

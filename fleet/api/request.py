@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
 )
 
 from fleet.api.request_constraints import (
@@ -80,6 +82,26 @@ PublicKey = Annotated[
     ),
 ]
 TagValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=256)]
+
+
+def _from_digits(batch_id: Any) -> Any:
+    digits = isinstance(batch_id, str) and re.fullmatch("0|[1-9][0-9]{0,19}", batch_id)
+    return int(batch_id) if digits else batch_id
+
+
+BatchId = Annotated[
+    int,
+    Field(ge=0, lt=2**64),
+    BeforeValidator(_from_digits),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**64},
+                {"type": "string", "pattern": "^(0|[1-9][0-9]{0,19})$"},
+            ]
+        }
+    ),
+]
 FleetName = Annotated[
     str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)
 ]
@@ -208,12 +230,11 @@ class FleetRequest(BaseModel):
         description="Whether VMs delete themselves after the last trial. If false, they stay until you "
         "DELETE the fleet or the deadline passes.",
     )
-    batch_id: int | None = Field(
+    batch_id: BatchId | None = Field(
         None,
-        ge=0,
-        lt=2**63,
         description="The idempotency key; part of all resource names. Default: derived from the header "
-        "Idempotency-Key, else random. Some JSON parsers round IDs above 2^53.",
+        "Idempotency-Key, else random. Up to 64 bits; as a string above 2^53, which some JSON parsers "
+        "round.",
     )
     name: FleetName | None = Field(
         None,

@@ -73,8 +73,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "name": "id",
         "in": "path",
         "required": True,
-        "description": "The fleet's ID: `fleet-` followed by its batch ID.",
-        "schema": {"type": "string", "pattern": "^fleet-(0|[1-9][0-9]{0,18})$"},
+        "description": "The fleet: `fleet-` and its batch ID or number, its name, `latest`, or an "
+        "unambiguous prefix of one of these.",
+        "schema": {"type": "string", "minLength": 1},
         "example": "fleet-7",
     },
     "any-id": {

@@ -20,6 +20,7 @@ from fleet.model.records import (
     StoredVm,
     Trials,
     Vm,
+    VmCounts,
     VmRequest,
 )
 
@@ -183,6 +184,9 @@ class RevokePermissions(TypedDict):
 
 class RecordSnapshot(TypedDict):
     order: Order
+    phase: str
+    counts: VmCounts | None
+    """The fleet's VMs by state; null if another part of the snapshot has them."""
     vms: list[StoredVm]
     """As they are `at` that time."""
     recorded: list[str]
@@ -235,6 +239,8 @@ class CancelChecked(Ok):
 class ReportCompletion(TypedDict):
     order: Order
     phase: str
+    counts: VmCounts
+    trials: Trials | None
     reason: Failure | None
     started_at: str
     ended_at: str

@@ -210,6 +210,17 @@ class Vm(StoredVm):
     """Its `lifecycle` when the database last recorded it."""
 
 
+class VmCounts(TypedDict):
+    """A fleet's VMs by state."""
+
+    wanted: int
+    accepted: int
+    role_assigned: int
+    running: int
+    failed: int
+    deleted: int
+
+
 class Trials(TypedDict):
     """An experiment's trials, counted by state."""
 

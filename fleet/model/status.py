@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from fleet.model.failure_counts import FailureCount
 from fleet.model.placement import PlacementCounts
-from fleet.model.records import Failure, Trials
+from fleet.model.records import Failure, Trials, VmCounts
 from fleet.model.state import FleetState
 
 SHOWN_FAILURES = 8
@@ -30,15 +30,6 @@ STARTING = frozenset({"plan", "network", "create", "boot"})
 
 HEARTBEAT = 10.0
 """Longest durable timer, in seconds: a longer wait takes several. In `run`, a poll takes one."""
-
-
-class VmCounts(TypedDict):
-    wanted: int
-    accepted: int
-    role_assigned: int
-    running: int
-    failed: int
-    deleted: int
 
 
 class ShownPlacement(PlacementCounts):
@@ -73,14 +64,7 @@ def custom_status(fleet: FleetState) -> CustomStatus:
         {
             "version": fleet.version,
             "phase": fleet.phase,
-            "machines": {
-                "wanted": fleet.order["n_instances"],
-                "accepted": sum(count["accepted"] for count in counts.values()),
-                "role_assigned": fleet.count_role_assigned(),
-                "running": fleet.count("running"),
-                "failed": fleet.count("failed"),
-                "deleted": fleet.count("deleted"),
-            },
+            "machines": vm_counts(fleet),
             "missing": _most_frequent(missing(fleet)),
             "placements": [
                 {
@@ -132,6 +116,17 @@ def why_no_more(fleet: FleetState) -> str:
     if cooldowns:
         return max(cooldowns, key=lambda one: datetime.fromisoformat(one["since"]))["code"]
     return "AttemptsSpent" if fleet.retry_budget_is_spent() else "NoTrialsLeft"
+
+
+def vm_counts(fleet: FleetState) -> VmCounts:
+    return {
+        "wanted": fleet.order["n_instances"],
+        "accepted": sum(count["accepted"] for count in fleet.placements.counts.values()),
+        "role_assigned": fleet.count_role_assigned(),
+        "running": fleet.count("running"),
+        "failed": fleet.count("failed"),
+        "deleted": fleet.count("deleted"),
+    }
 
 
 def _fitted(shown: Any) -> CustomStatus:

@@ -92,11 +92,11 @@ def matching(uri: str, reference: str) -> list[Row]:
     return exact[:1] or found
 
 
-def note(uri: str, batch_id: int, changes: Mapping[str, Any]) -> None:
-    """Write what has become of a fleet. Its row stays as it is once it has ended.
+def update(uri: str, batch_id: int, changes: Mapping[str, Any]) -> None:
+    """Change columns of a fleet's row, unless the fleet has ended.
 
-    `changes` are values of `phase`, `machines`, `trials`, `cost`, `experiment_name` and `ended_at`. A
-    fleet without a row has none after it. Raises DatabaseUnreachable.
+    `changes` are values of `phase`, `machines`, `trials`, `cost`, `experiment_name` and `ended_at`.
+    Raises DatabaseUnreachable.
     """
     values = {
         name: json.dumps(value) if isinstance(value, Mapping) else value
@@ -104,7 +104,7 @@ def note(uri: str, batch_id: int, changes: Mapping[str, Any]) -> None:
     }
     columns = ", ".join(f"{name} = %({name})s" for name in values)
     with connected(uri) as database, database.cursor() as cursor:
-        cursor.execute(_NOTE.format(columns=columns), {**values, "fleet": batch_id})
+        cursor.execute(_UPDATE.format(columns=columns), {**values, "fleet": batch_id})
 
 
 def active(uri: str) -> list[int]:
@@ -184,7 +184,7 @@ _BY_NAME = (
     ORDER BY name <> %(name)s, ended_at IS NOT NULL, submitted_at DESC LIMIT 10
 """
 )
-_NOTE = """
+_UPDATE = """
     UPDATE powerlift_fleet SET {columns}, updated_at = now()
     WHERE batch_id = %(fleet)s AND ended_at IS NULL
 """

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fleet.model.records import Trials
-from fleet.store.database import connected, may_write
+from fleet.store.database import connected, may_write, rows
 
 MAX_LOSSES = 3
 """VM losses after which a trial is marked as failed instead of requeued."""
+
+
+def experiment_name(uri: str, experiment_id: int) -> str | None:
+    """Raises DatabaseUnreachable."""
+    with connected(uri) as database, database.cursor() as cursor:
+        found = rows(cursor, "SELECT name FROM experiment WHERE id = %s", (experiment_id,))
+    return found[0][0] if found else None
 
 
 def count(uri: str, experiment_id: int) -> Trials | None:

@@ -9,13 +9,20 @@ from typing_extensions import TypedDict
 
 BATCH = "The idempotency key. It is part of the names of all of the fleet's resources."
 Count = Annotated[int, Field(ge=0)]
-FleetId = Annotated[str, Field(pattern=r"^fleet-(0|[1-9][0-9]{0,18})$", examples=["fleet-7"])]
-Batch = Annotated[int, Field(ge=0, examples=[7])]
+FleetId = Annotated[str, Field(pattern=r"^fleet-(0|[1-9][0-9]{0,19})$", examples=["fleet-7"])]
+Batch = Annotated[int, Field(ge=0, le=2**53)] | Annotated[str, Field(pattern="^[0-9]{16,20}$")]
+"""See `json_id`."""
+Number = Annotated[int, Field(ge=0, examples=[7])]
 Ordinal = Annotated[int, Field(ge=0, lt=10_000, examples=[3])]
 Time = Annotated[
     str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-03-01T12:00:00Z"])
 ]
 Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
+
+
+def json_id(batch_id: int) -> int | str:
+    """A batch ID in JSON: a string above 2^53, where JavaScript rounds numbers."""
+    return batch_id if batch_id <= 2**53 else str(batch_id)
 
 
 class Links(TypedDict):

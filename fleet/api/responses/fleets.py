@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from fleet.api.responses.common import BATCH, Batch, Count, FleetId, Links, Time
+from fleet.api.responses.common import (
+    BATCH,
+    Batch,
+    Count,
+    FleetId,
+    Links,
+    Number,
+    Time,
+)
 from fleet.model.records import Failure, Trials
 
 Phase = Literal[
@@ -32,6 +40,8 @@ class SubmitResponse(TypedDict):
 
     id: FleetId
     """The fleet's ID."""
+    number: Number
+    """The fleet's short number: `fleet-` and this number is another ID of it."""
     batch_id: Annotated[Batch, Field(description=BATCH)]
     links: Links
     """URLs of the fleet's other resources."""
@@ -173,8 +183,50 @@ class Fleet(FleetWithoutLinks):
     """URLs of the fleet's other resources."""
 
 
-class Fleets(TypedDict):
-    """A list of fleets."""
+class FleetListEntry(TypedDict):
+    """A fleet in a list, as it last reported."""
 
-    fleets: list[Fleet]
-    """Sorted by creation time, newest first."""
+    id: FleetId
+    """The fleet's ID."""
+    number: Number
+    """The fleet's short number."""
+    name: str | None
+    """The name that its request gave it."""
+    batch_id: Annotated[Batch, Field(description=BATCH)]
+    experiment_id: Count
+    """The Powerlift experiment that the fleet runs."""
+    experiment_name: str | None
+    """The experiment's name; null before the plan."""
+    submitted_by: str
+    """A digest of the function key, a principal, or `queue`."""
+    phase: Annotated[Phase, Field(description=PHASES)]
+    machines: MachineCounts | None
+    """Its VMs, by state; null before the first."""
+    trials: Trials | None
+    """The experiment's trials, by state; null before the first count."""
+    cost: float | None
+    """In US dollars, once it has ended; null if a placement has no price."""
+    created_at: Time
+    """When it was submitted."""
+    updated_at: Time
+    """When it last reported."""
+    ended_at: Time | None
+    """When it ended; null before."""
+    purged_at: Time | None
+    """When its history, VM records and logs were deleted; null before."""
+
+
+class ListedFleet(FleetListEntry):
+    """A fleet in a list."""
+
+    links: Links
+    """URLs of the fleet's other resources."""
+
+
+class Fleets(TypedDict):
+    """A page of fleets."""
+
+    fleets: list[ListedFleet]
+    """Sorted by time of submission."""
+    next: str | None
+    """The `cursor` of the next page; null on the last page."""

@@ -51,7 +51,7 @@ def matches(uri: str, text: str) -> list[int]:
 
 def end(uri: str, batch_id: int, **more: Any) -> None:
     ended = datetime.now(UTC)
-    fleets.note(uri, batch_id, {"phase": "done", "ended_at": ended, **more})
+    fleets.update(uri, batch_id, {"phase": "done", "ended_at": ended, **more})
 
 
 LONG, LONGER = 8_371_268_713_126_378, 8_371_900_000_000_000
@@ -123,7 +123,7 @@ def test_a_list_is_filtered(uri: str, wanted: Filter, found: list[int]):
     end(uri, 1)
     start(uri, 2, experiment_id=5)
     start(uri, 3, callers=["key-2"])
-    fleets.note(uri, 3, {"experiment_name": "iris"})
+    fleets.update(uri, 3, {"experiment_name": "iris"})
     assert [row.batch_id for row in fleets.page(uri, wanted)] == found
 
 
@@ -135,9 +135,9 @@ def test_what_was_only_claimed_is_not_listed(uri: str):
 
 def test_a_row_stays_as_its_fleet_ended(uri: str):
     start(uri, 1)
-    fleets.note(uri, 1, {"phase": "run", "machines": {"running": 2}, "trials": {"total": 4}})
+    fleets.update(uri, 1, {"phase": "run", "machines": {"running": 2}, "trials": {"total": 4}})
     end(uri, 1, cost=0.5)
-    fleets.note(uri, 1, {"phase": "run", "cost": None})
+    fleets.update(uri, 1, {"phase": "run", "cost": None})
     [row] = fleets.page(uri, Filter())
     assert (row.phase, row.machines, row.cost) == ("done", {"running": 2}, 0.5)
 

@@ -1,0 +1,110 @@
+"""The list of fleets: its query parameters, its pages, and a fleet's entry."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import cast, get_args
+
+from fleet.api.request import Fault, InvalidRequest
+from fleet.api.responses.common import json_id
+from fleet.api.responses.fleets import FleetListEntry, Phase
+from fleet.model import names
+from fleet.store.fleets import Filter, Row
+
+MAX_LIMIT = 200
+STATUSES = ("active", "ended", *get_args(Phase))
+SORTS = ("newest", "oldest")
+
+
+def read_query(query: Mapping[str, str]) -> Filter:
+    """The filter of a request. Raises InvalidRequest with every fault."""
+    faults = [
+        Fault("", f"Unknown query parameter {name[:50]!r}.")
+        for name in query
+        if name not in ("status", "experiment", "owner", "since", "sort", "limit", "cursor", "code")
+    ]
+
+    def choice(name: str, choices: tuple[str, ...], default: str | None) -> str | None:
+        value = query.get(name, default)
+        if value is not None and value not in choices:
+            faults.append(Fault("", f"{name} must be one of {', '.join(choices)}."))
+        return value
+
+    limit, since, after = 50, None, None
+    if "limit" in query:
+        text = query["limit"]
+        limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
+        if not 1 <= limit <= MAX_LIMIT:
+            faults.append(Fault("", f"limit must be a number from 1 to {MAX_LIMIT}."))
+    try:
+        since = _time(query["since"]) if "since" in query else None
+    except ValueError:
+        faults.append(Fault("", "since must be an ISO 8601 time, such as 2026-03-01T12:00:00Z."))
+    try:
+        after = _decoded(query["cursor"]) if query.get("cursor") else None
+    except ValueError:
+        faults.append(Fault("", "cursor must be the `next` of an earlier response."))
+    status = choice("status", STATUSES, None)
+    sort = choice("sort", SORTS, "newest")
+    if faults:
+        raise InvalidRequest(faults)
+    return Filter(
+        status=status,
+        experiment=query.get("experiment"),
+        owner=query.get("owner"),
+        since=since,
+        sort="oldest" if sort == "oldest" else "newest",
+        limit=limit,
+        after=after,
+    )
+
+
+def cursor(row: Row) -> str:
+    """Where the page after a row begins."""
+    text = f"{row.submitted_at.isoformat()} {row.batch_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def entry(row: Row) -> FleetListEntry:
+    """A fleet's entry, without links."""
+    found = {
+        "id": names.instance_id(row.batch_id),
+        "number": row.number,
+        "name": row.name,
+        "batch_id": json_id(row.batch_id),
+        "experiment_id": row.experiment_id,
+        "experiment_name": row.experiment_name,
+        "submitted_by": row.caller,
+        "phase": row.phase,
+        "machines": row.machines,
+        "trials": row.trials,
+        "cost": row.cost,
+        "created_at": _text(row.submitted_at),
+        "updated_at": _text(row.updated_at),
+        "ended_at": _text(row.ended_at) if row.ended_at else None,
+        "purged_at": _text(row.purged_at) if row.purged_at else None,
+    }
+    return cast(FleetListEntry, found)
+
+
+def _decoded(text: str) -> tuple[datetime, int]:
+    """Raises ValueError."""
+    try:
+        padded = text.encode() + b"=" * (-len(text) % 4)
+        at, batch_id = base64.urlsafe_b64decode(padded).decode().split(" ")
+    except (binascii.Error, UnicodeError) as error:
+        raise ValueError(text) from error
+    return _time(at), int(batch_id)
+
+
+def _time(text: str) -> datetime:
+    """Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,94 @@
+"""HTTP responses: JSON, and problem details (RFC 9457) for every error that a handler may raise."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import azure.functions as func
+
+from fleet import telemetry
+from fleet.api.request import Fault, InvalidRequest
+from fleet.api.responses.app import Problem, RequestFault
+from fleet.api.strict_json import BodyTooLarge
+from fleet.secrets import SealBroken
+from fleet.settings import SettingsError
+from fleet.store.claims import AlreadyUsed, LeaseHeld
+from fleet.store.database import DatabaseUnreachable
+from fleet.store.schema import SchemaTooNew
+from fleet.store.vm_logs import NoLog
+from triggers.durable_client import TaskHubUnavailable
+from triggers.references import FleetAmbiguous, FleetNotFound, FleetPurged
+
+RETRY_AFTER_SECONDS = 5
+
+Handler = Callable[..., Awaitable[func.HttpResponse]]
+
+TITLES: dict[type[Exception], tuple[int, str]] = {
+    BodyTooLarge: (413, "Request body too large"),
+    InvalidRequest: (400, "Invalid fleet request"),
+    AlreadyUsed: (409, "Already used"),
+    FleetNotFound: (404, "Fleet not found"),
+    FleetAmbiguous: (409, "Ambiguous fleet"),
+    FleetPurged: (410, "Fleet purged"),
+    NoLog: (404, "Log not found"),
+    TaskHubUnavailable: (503, "Temporarily unavailable"),
+    DatabaseUnreachable: (503, "Temporarily unavailable"),
+    LeaseHeld: (503, "Temporarily unavailable"),
+    SettingsError: (503, "Invalid app settings"),
+    SealBroken: (503, "Invalid app settings"),
+    SchemaTooNew: (503, "Invalid app settings"),
+}
+"""Status code and title by error. A subclass comes before its base."""
+
+
+def with_problems(handler: Handler) -> Handler:
+    """Return problem details for the errors in TITLES."""
+
+    @functools.wraps(handler)
+    async def answered(*arguments: Any, **named: Any) -> func.HttpResponse:
+        try:
+            return await handler(*arguments, **named)
+        except tuple(TITLES) as error:
+            return _problem_of(error)
+
+    return answered
+
+
+def _problem_of(error: Exception) -> func.HttpResponse:
+    code, title = next(found for kind, found in TITLES.items() if isinstance(error, kind))
+    if isinstance(error, BodyTooLarge):
+        return problem(code, title, error.faults[0]["detail"])
+    if isinstance(error, (InvalidRequest, AlreadyUsed)):
+        telemetry.LOG.info("Request rejected: %s", error, extra={"event": "request.refused"})
+        return problem(code, title, str(error), getattr(error, "faults", None))
+    if code != 503:
+        return problem(code, title, str(error))
+    if title == "Invalid app settings":
+        telemetry.LOG.error("%s: %s", title, error, extra={"event": "app.settings"})
+        return problem(code, title, str(error))
+    extra = {"event": "request.delayed"}
+    telemetry.LOG.warning("Request answered with 503: %s", error, extra=extra)
+    detail = f"{error} Repeat the request in {RETRY_AFTER_SECONDS} seconds."
+    response = problem(code, title, detail)
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def problem(
+    code: int, title: str, detail: str, faults: list[Fault] | None = None
+) -> func.HttpResponse:
+    body: Problem = {"type": "about:blank", "title": title, "status": code, "detail": detail}
+    if faults is not None:
+        body["errors"] = cast(list[RequestFault], faults)
+    return json_response(code, body, {"Content-Type": "application/problem+json"})
+
+
+def json_response(code: int, body: Any, headers: dict[str, str] | None = None) -> func.HttpResponse:
+    return func.HttpResponse(
+        json.dumps(body),
+        status_code=code,
+        headers={"Content-Type": "application/json", **(headers or {})},
+    )
