@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -19,7 +19,7 @@ from fleet.settings import Settings, SettingsError
 from fleet.store import fleets
 from triggers import callers, cancellation, durable_client, queries, query_cache, submission
 from triggers.problems import json_response, problem, with_problems
-from triggers.references import FleetNotFound, find_instance
+from triggers.references import FleetNotFound, find_instance, find_row_if_available
 
 bp = df.Blueprint()
 
@@ -68,9 +68,10 @@ async def list_fleets(req: func.HttpRequest) -> func.HttpResponse:
     """A page of fleets, newest first; 400, 503."""
     wanted, uri = fleet_list.read_query(req.params), Settings.read().database_uri
     rows = await query_cache.ask(("fleets", uri, wanted), fleets.page, uri, wanted)
-    entries = [fleet_list.entry(row) for row in rows]
     body: Fleets = {
-        "fleets": [{**one, "links": _links(req, one["id"])} for one in entries],
+        "fleets": [
+            fleet_list.entry(row, _links(req, names.instance_id(row.batch_id))) for row in rows
+        ],
         "next": fleet_list.cursor(rows[-1]) if len(rows) == wanted.limit else None,
     }
     return json_response(200, body)
@@ -86,7 +87,9 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     batch_id = instance_status.order_in(instance["input"])["batch_id"]
     teardown = await durable_client.find(client, names.teardown_id(batch_id))
     shown = await queries.fleet_of(client, instance, teardown)
-    body: Fleet = {**shown, "links": _links(req, shown["id"])}
+    row = await find_row_if_available(shown["id"])
+    handle = {"number": row and row.number, "name": row and row.name}
+    body = cast(Fleet, {**shown, **handle, "links": _links(req, shown["id"])})
     return json_response(200, body)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from fleet.model import names
 from fleet.settings import Settings
 from fleet.store import fleets
+from fleet.store.database import DatabaseUnreachable
 from triggers import durable_client, query_cache
 
 
@@ -65,3 +66,11 @@ async def find_row(reference: str) -> fleets.Row:
         raise FleetAmbiguous(reference, matches)
     row: fleets.Row = matches[0]
     return row
+
+
+async def find_row_if_available(reference: str) -> fleets.Row | None:
+    """`find_row`, or None: for what is shown of a fleet beside its status."""
+    try:
+        return await find_row(reference)
+    except (FleetNotFound, FleetAmbiguous, DatabaseUnreachable):
+        return None

@@ -106,11 +106,33 @@ _FLEET: dict[str, Any] = {
     "provisioned_at": "2026-03-01T12:01:10.000000Z",
     "deadline": "2026-03-02T12:00:00Z",
     "summary": None,
+    "number": 7,
+    "name": "nightly",
+    "links": _LINKS,
+}
+
+_LISTED: dict[str, Any] = {
+    "id": "fleet-7",
+    "number": 7,
+    "name": "nightly",
+    "batch_id": 7,
+    "experiment_id": 1,
+    "experiment_name": "classifiers",
+    "submitted_by": "key-1a2b3c4d5e6f",
+    "phase": "run",
+    "machines": _FLEET["machines"],
+    "trials": _TRIALS,
+    "cost": None,
+    "created_at": "2026-03-01T12:00:00.000Z",
+    "updated_at": "2026-03-01T12:04:30.000Z",
+    "ended_at": None,
+    "purged_at": None,
     "links": _LINKS,
 }
 
 RESPONSES: dict[str, Any] = {
-    "SubmitResponse": {"id": "fleet-7", "batch_id": 7, "links": _LINKS},
+    "SubmitResponse": {"id": "fleet-7", "number": 7, "batch_id": 7, "links": _LINKS},
+    "Fleets": {"fleets": [_LISTED], "next": None},
     "CancelResponse": {"id": "fleet-7", "links": _LINKS},
     "Fleet": _FLEET,
     "Machines": {

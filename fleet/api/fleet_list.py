@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import cast, get_args
 
 from fleet.api.request import Fault, InvalidRequest
-from fleet.api.responses.common import json_id
+from fleet.api.responses.common import Links, json_id
 from fleet.api.responses.fleets import FleetListEntry, Phase
 from fleet.model import names
 from fleet.store.fleets import Filter, Row
@@ -68,8 +68,8 @@ def cursor(row: Row) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def entry(row: Row) -> FleetListEntry:
-    """A fleet's entry, without links."""
+def entry(row: Row, links: Links) -> FleetListEntry:
+    """A fleet's entry in the list."""
     found = {
         "id": names.instance_id(row.batch_id),
         "number": row.number,
@@ -86,6 +86,7 @@ def entry(row: Row) -> FleetListEntry:
         "updated_at": _text(row.updated_at),
         "ended_at": _text(row.ended_at) if row.ended_at else None,
         "purged_at": _text(row.purged_at) if row.purged_at else None,
+        "links": links,
     }
     return cast(FleetListEntry, found)
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fleet.api import fleet_list
+
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 TEXT = "text/plain; charset=utf-8"
@@ -61,12 +63,25 @@ HEADERS: dict[str, dict[str, Any]] = {
         "required": True,
         "schema": {"type": "string", "format": "uri"},
     },
+    "Retry-After": {
+        "description": "Seconds after which to repeat the request. Absent if the settings are invalid.",
+        "required": False,
+        "schema": {"type": "integer"},
+    },
     "ETag": {
         "description": "The document's ETag, for If-None-Match.",
         "required": True,
         "schema": {"type": "string"},
     },
 }
+
+
+def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name, "in": "query", "required": False, "description": description,
+        "schema": schema,
+    }  # fmt: skip
+
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {
@@ -103,6 +118,35 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
         "example": "benchmark-of-march-1",
     },
+    "status": _query(
+        "status",
+        "Only fleets in this phase; `active`: not ended; `ended`: done, cancelled or failed.",
+        {"type": "string", "enum": list(fleet_list.STATUSES)},
+    ),
+    "experiment": _query(
+        "experiment", "Only fleets of this experiment, by ID or name.", {"type": "string"}
+    ),
+    "owner": _query("owner", "Only fleets whose `submitted_by` is this.", {"type": "string"}),
+    "since": _query(
+        "since",
+        "Only fleets submitted at this time or later.",
+        {"type": "string", "format": "date-time"},
+    ),
+    "sort": _query(
+        "sort",
+        "The order, by time of submission.",
+        {"type": "string", "enum": list(fleet_list.SORTS), "default": "newest"},
+    ),
+    "limit": _query(
+        "limit",
+        "Fleets per page.",
+        {"type": "integer", "minimum": 1, "maximum": fleet_list.MAX_LIMIT, "default": 50},
+    ),
+    "cursor": _query(
+        "cursor",
+        "The `next` of the previous page; the other parameters as there.",
+        {"type": "string"},
+    ),
     "If-None-Match": {
         "name": "If-None-Match",
         "in": "header",
@@ -116,12 +160,21 @@ _REFUSED = Response(
     "Invalid fleet request; `errors` lists every validation error.", "Problem", PROBLEM
 )
 _TOO_LARGE = Response("The body is larger than one million bytes.", "Problem", PROBLEM)
-_NO_FLEET = Response("Fleet not found.", "Problem", PROBLEM)
-_NOT_SET_UP = Response(
-    "The app's settings are missing or invalid, or its sealing key cannot decrypt the fleet's secrets.",
+_UNAVAILABLE = Response(
+    "The task hub or the app's database is unavailable; or the app's settings are invalid, or its "
+    "sealing key cannot decrypt the fleet's secrets.",
     "Problem",
     PROBLEM,
+    headers=("Retry-After",),
 )
+_OF_FLEET = {
+    404: Response("Fleet not found.", "Problem", PROBLEM),
+    409: Response("Several fleets have an ID or name that begins so.", "Problem", PROBLEM),
+    410: Response(
+        "The fleet ended long ago, and only its list entry was kept.", "Problem", PROBLEM
+    ),
+    503: _UNAVAILABLE,
+}
 NO_KEY = Response("The key is missing or wrong. The Functions host sends this response.", media="")
 
 ROUTES = (
@@ -139,10 +192,12 @@ ROUTES = (
             200: Response("The fleet already exists.", "SubmitResponse", headers=("Location",)),
             400: _REFUSED,
             409: Response(
-                "The batch ID was already used by a different request.", "Problem", PROBLEM
+                "The batch ID, idempotency key or name belongs to a different fleet.",
+                "Problem",
+                PROBLEM,
             ),
             413: _TOO_LARGE,
-            503: _NOT_SET_UP,
+            503: _UNAVAILABLE,
         },
         ("Idempotency-Key",),
         has_fleet_body=True,
@@ -159,9 +214,14 @@ ROUTES = (
         "list_fleets",
         "Fleets",
         "List fleets",
-        "All fleets in the task hub, including ended ones, newest first. With more than 100 fleets, "
-        "older ones may be missing.",
-        {200: Response("The fleets.", "Fleets")},
+        "All fleets that were ever started, page by page. An entry is as its fleet last reported, at "
+        "most a polling interval ago.",
+        {
+            200: Response("A page of fleets.", "Fleets"),
+            400: Response("Invalid query parameters.", "Problem", PROBLEM),
+            503: _UNAVAILABLE,
+        },
+        ("status", "experiment", "owner", "since", "sort", "limit", "cursor"),
     ),
     Route(
         "GET",
@@ -171,7 +231,7 @@ ROUTES = (
         "Get a fleet",
         "The fleet's phase, its VMs and trials by state, and its failures by code. A fleet updates its "
         "status every few seconds, so poll at that rate.",
-        {200: Response("The fleet.", "Fleet"), 404: _NO_FLEET},
+        {200: Response("The fleet.", "Fleet"), **_OF_FLEET},
         ("id",),
         follow_ups=("list_machines_of_fleet", "get_progress_of_fleet", "cancel_fleet"),
     ),
@@ -185,7 +245,7 @@ ROUTES = (
         "its remaining resources. Idempotent.",
         {
             202: Response("The fleet is being torn down.", "CancelResponse", headers=("Location",)),
-            404: _NO_FLEET,
+            **_OF_FLEET,
         },
         ("id",),
         follow_ups=("get_fleet",),
@@ -198,7 +258,7 @@ ROUTES = (
         "Get a fleet's progress",
         "Trials over time, expected end, VM hours and cost. If the database is unreachable, `problem` "
         "says why, and the members that depend on it are null or empty.",
-        {200: Response("The progress.", "Progress"), 404: _NO_FLEET, 503: _NOT_SET_UP},
+        {200: Response("The progress.", "Progress"), **_OF_FLEET},
         ("id",),
     ),
     Route(
@@ -213,7 +273,7 @@ ROUTES = (
             200: Response("The plan, including its faults.", "Plan"),
             400: _REFUSED,
             413: _TOO_LARGE,
-            503: _NOT_SET_UP,
+            503: _UNAVAILABLE,
         },
         has_fleet_body=True,
     ),
@@ -225,7 +285,7 @@ ROUTES = (
         "List a fleet's VMs",
         "A record for each VM, including failed ones: placement, timestamps, failure, follow-up action "
         "and trials. At most one polling interval old.",
-        {200: Response("The VMs.", "Machines"), 404: _NO_FLEET, 503: _NOT_SET_UP},
+        {200: Response("The VMs.", "Machines"), **_OF_FLEET},
         ("id",),
     ),
     Route(
@@ -238,8 +298,8 @@ ROUTES = (
         "the VM is deleted.",
         {
             200: Response("The log.", media=TEXT),
+            **_OF_FLEET,
             404: Response("Fleet, VM or log not found.", "Problem", PROBLEM),
-            503: _NOT_SET_UP,
         },
         ("id", "ordinal"),
     ),

@@ -179,6 +179,10 @@ class FleetWithoutLinks(FleetStatus):
 class Fleet(FleetWithoutLinks):
     """A fleet."""
 
+    number: Number | None
+    """The fleet's short number; null while the app's database is unavailable."""
+    name: str | None
+    """The name that its request gave it."""
     links: Links
     """URLs of the fleet's other resources."""
 
@@ -214,11 +218,6 @@ class FleetListEntry(TypedDict):
     """When it ended; null before."""
     purged_at: Time | None
     """When its history, VM records and logs were deleted; null before."""
-
-
-class ListedFleet(FleetListEntry):
-    """A fleet in a list."""
-
     links: Links
     """URLs of the fleet's other resources."""
 
@@ -226,7 +225,7 @@ class ListedFleet(FleetListEntry):
 class Fleets(TypedDict):
     """A page of fleets."""
 
-    fleets: list[ListedFleet]
+    fleets: list[FleetListEntry]
     """Sorted by time of submission."""
     next: str | None
     """The `cursor` of the next page; null on the last page."""
