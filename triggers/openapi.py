@@ -1,4 +1,4 @@
-"""The API's OpenAPI document, for anybody: it holds nothing of any fleet."""
+"""Serves the OpenAPI document anonymously, because it contains no fleet data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ bp = df.Blueprint()
 @bp.function_name("get_openapi")
 @bp.route(route="openapi.json", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 def get_openapi(req: func.HttpRequest) -> func.HttpResponse:
-    """The document, for the path under which it was asked for; 304 to who has it already."""
+    """The document for the requested base path; 304 if the client's ETag matches."""
     text, tag = _rendered(re.sub("(?i)/openapi.json/?$", "", urlsplit(req.url).path))
     headers = {"Content-Type": "application/json", "ETag": tag, "Cache-Control": "no-cache"}
     known = req.headers.get("If-None-Match") or ""

@@ -1,8 +1,7 @@
-"""The pages a person watches: one fleet, and the list. They hold no data, and so need no key.
+"""The web pages: one fleet, and the list of fleets. They contain no data and are anonymous.
 
-A page's script asks the API, with the key that its user gives it. Sources are in `view/`: HTML that
-links its style sheets and one ES module. Each page is put together once, as one answer without any
-other request.
+A page's script calls the API with the user's key. The sources in `view/` are HTML with linked style
+sheets and one ES module. Each page is bundled once into a single response.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", r
 
 @dataclass(frozen=True)
 class Page:
-    """One answer: HTML without links, and the headers that let nothing else run in it."""
+    """Self-contained HTML, and headers that block all other content."""
 
     html: str
     headers: Mapping[str, str]
@@ -39,20 +38,20 @@ class Page:
 @bp.function_name("view_fleets")
 @bp.route(route="view", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 def view_fleets(req: func.HttpRequest) -> func.HttpResponse:
-    """The list of all fleets, as a page."""
+    """The page with all fleets."""
     return _answer(page("fleets.html"))
 
 
 @bp.function_name("view_fleet")
 @bp.route(route="view/{id}", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 def view_fleet(req: func.HttpRequest) -> func.HttpResponse:
-    """One fleet, as a page. The same for every fleet: its script reads the id in its address."""
+    """The page of a fleet. Static: its script reads the fleet's ID from the URL."""
     return _answer(page("fleet.html"))
 
 
 @cache
 def page(name: str) -> Page:
-    """A page of `view/`, put together. Raises FileNotFoundError for what it links and is not there."""
+    """Bundle a page of `view/`. Raises FileNotFoundError for a missing linked file."""
     html = (SOURCES / name).read_text(encoding="utf-8")
     styles: list[str] = []
     scripts: list[str] = []
@@ -70,16 +69,16 @@ def page(name: str) -> Page:
 
 
 def bundle(entry: str) -> str:
-    """An ES module and what it imports as one script; each module keeps a scope of its own.
+    """Bundle an ES module and its imports into one script with a scope per module.
 
-    Ours alone are understood: `import {…} from "./x.js"`, and `export` before a function, class or
-    const. Raises ValueError for modules that import each other.
+    Supports only `import {…} from "./x.js"`, and `export` before a function, class or const. Raises
+    ValueError for circular imports.
     """
     done: dict[str, str] = {}
 
     def add(name: str, above: tuple[str, ...]) -> None:
         if name in above:
-            raise ValueError(f"{name}.js imports itself, by way of {', '.join(above)}")
+            raise ValueError(f"{name}.js imports itself through {', '.join(above)}")
         if name in done:
             return
         source = (SOURCES / f"{name}.js").read_text(encoding="utf-8")
@@ -103,7 +102,7 @@ def _headers(styles: list[str], scripts: list[str]) -> dict[str, str]:
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
-        # No text becomes HTML or code, whatever a later change of the scripts may try.
+        # Prevents scripts from turning text into HTML or code.
         "require-trusted-types-for": "'script'",
         "trusted-types": "'none'",
     }
@@ -112,7 +111,7 @@ def _headers(styles: list[str], scripts: list[str]) -> dict[str, str]:
         "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
-        # A cache would keep the address, and with it the key of `?code=`.
+        # A cached URL may contain the key in `?code=`.
         "Cache-Control": "no-store",
     }
 

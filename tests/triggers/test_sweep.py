@@ -300,7 +300,7 @@ def test_each_fleets_account_is_looked_into_whatever_another_ones_answer(
         make_nic(Driver(stack.arm, state), names.nic(4014, 0), tags(4014, PAST))
         eventually(lambda: None if any("-4014-" in one for one in everything(stack)) else True)
         log = (stack.logs / "host.log").read_text()
-    assert "The sweep cannot look into" in log
+    assert "The sweep cannot read" in log
     assert "wrong-secret" not in log
 
 
