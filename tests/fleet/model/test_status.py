@@ -187,18 +187,14 @@ def test_the_version_is_shown():
 def test_the_status_of_a_large_fleet_is_small():
     fleet = fleet_of(*["running"] * 2000)
     for code in range(100):
-        fleet.failures.add(
-            failure(f"Code{code}", "m" * 400, "fail_vm", "a" * 100), "gave it up"
-        )
+        fleet.failures.add(failure(f"Code{code}", "m" * 400, "fail_vm", "a" * 100), "gave it up")
     assert len(json.dumps(custom_status(fleet))) < 8000  # UTF-16 doubles it; the limit is 16 KB
 
 
 def test_failures_are_counted_by_code():
     fleet = fleet_of("running")
     for _ in range(3):
-        fleet.failures.add(
-            failure("SkuNotAvailable", "text", "fail_vm", "advice"), "gave it up"
-        )
+        fleet.failures.add(failure("SkuNotAvailable", "text", "fail_vm", "advice"), "gave it up")
     assert custom_status(fleet)["failures"][0]["count"] == 3
 
 
