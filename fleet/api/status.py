@@ -110,6 +110,6 @@ def _none_yet(wanted: int) -> MachineCounts:
 
 
 def records(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A record per VM (`records.Machine`), as the fleet's last history had begun or ended."""
+    """A record per VM (`records.Vm`), as the fleet's last history had begun or ended."""
     found: list[dict[str, Any]] = (instance.get("output") or instance["input"]).get("machines", [])
     return found

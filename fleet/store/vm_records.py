@@ -65,7 +65,7 @@ def write(
 
 
 def as_noted(record: Mapping[str, Any], noted: str) -> dict[str, Any] | None:
-    """A VM's record as it was when the VM stood so (`state.standing`); None for one never noted."""
+    """A VM's record as it was when the VM stood so (`records.lifecycle`); None for one never noted."""
     marks = noted.split()
     if not marks:
         return None
