@@ -1,4 +1,4 @@
-"""Fleets, orders and VMs as records, for the tests of what is pure."""
+"""Orders, VMs and fleet states for tests of pure code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNRECOGNISED = explain("NeverSeen", "?")
 
 
 def order(**changes: Any) -> Order:
-    """A planned order; keywords replace what is usual."""
+    """A planned order; keywords override the defaults."""
     usual = {
         "batch_id": 7,
         "experiment_id": 1,
@@ -60,7 +60,7 @@ def machine(ordinal: int, state: str = "creating", **changes: Any) -> Vm:
 
 
 def fleet_of(*states: str, **changes: Any) -> FleetState:
-    """A fleet with one VM in each of the given states, all of whose VMs were asked for."""
+    """A fleet that has requested all of its VMs: one in each of the given states."""
     fleet = FleetState.read(dict(order(n_instances=max(1, len(states)), **changes)))
     fleet.demand.unrequested, fleet.demand.next_ordinal = 0, len(states)
     for ordinal, state in enumerate(states):

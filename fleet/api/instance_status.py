@@ -113,6 +113,6 @@ def _no_vms_yet(wanted: int) -> MachineCounts:
 
 
 def vm_records(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A record per VM (`records.Machine`), from the end or the start of the latest history."""
+    """A record per VM (`records.Vm`), from the end or the start of the latest history."""
     found: list[dict[str, Any]] = (instance.get("output") or instance["input"]).get("machines", [])
     return found

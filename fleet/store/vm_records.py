@@ -63,7 +63,7 @@ def write(
 
 
 def record_as_of(record: Mapping[str, Any], noted: str) -> dict[str, Any] | None:
-    """A VM's record as of its last stored markers (`state.standing`); None if never stored."""
+    """A VM's record as of its last stored markers (`records.lifecycle`); None if never stored."""
     marks = noted.split()
     if not marks:
         return None

@@ -1,6 +1,6 @@
-"""An orchestrator alone, by its own clock: half an hour of looking takes a second.
+"""Run one orchestrator with a simulated clock: half an hour of polling takes a second.
 
-It runs in the SDK's executor, as in the host; what it calls is answered here. A timer fires as early as
+It runs in the SDK's executor, as in the host; its calls are answered here. A timer fires as early as
 with Azure Storage: its message is sent a moment later, and hidden for whole seconds, rounded down.
 """
 
@@ -19,25 +19,25 @@ from local.functions.durable.walk import FunctionNames, Walk
 from tests.fleets import NOW
 
 Answers = Mapping[str, Callable[[Any], Any]]
-"""By the name of an activity or sub-orchestrator: from its input to its result."""
+"""By name of an activity or sub-orchestrator: a function from its input to its result."""
 SENDING = timedelta(milliseconds=250)
 """From the orchestrator's clock to the message of its timer."""
 
 
 @dataclass
 class Played:
-    """What an orchestrator came to."""
+    """What an orchestrator did."""
 
     output: Any = None
     asked: list[tuple[str, Any]] = field(default_factory=list)
     """What it called, in order, each with its input."""
     at: list[float] = field(default_factory=list)
-    """When it did, in seconds since it began."""
+    """When it called, in seconds since its start."""
     took: float = 0.0
-    """Seconds, by its own clock."""
+    """Seconds on the simulated clock."""
     timers: int = 0
     silence: float = 0.0
-    """The most seconds without an event."""
+    """The longest time without an event, in seconds."""
 
     def times(self, name: str) -> int:
         """How often it called a function."""
@@ -45,7 +45,7 @@ class Played:
 
 
 def play(orchestrator: Any, given: Any, answers: Answers, version: str | None = None) -> Played:
-    """Run an orchestrator (as its module has it) from an input to its output."""
+    """Run an orchestrator, as its module defines it, to its output."""
     read_times_fast()
     handler = orchestrator._function._func
     names = FunctionNames(answers.keys(), answers.keys())

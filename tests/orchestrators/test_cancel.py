@@ -1,4 +1,4 @@
-"""Cancelling a fleet: at any moment, more than once, and though the host dies over it."""
+"""Cancelling a fleet: in every phase, repeatedly, and across a crash of the host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def many(stack: Stack, batch: int, **changes: Any) -> dict[str, Any]:
 
 
 def wait_for_vms(stack: Stack, batch: int) -> None:
-    """Until the first VMs of a batch are there."""
+    """Wait for the first VMs of a batch."""
     marker = "/virtualmachines/"
 
     def look() -> bool | None:
@@ -39,7 +39,7 @@ def test_while_vms_are_being_created(stack: Stack, api: Api):
     )
 
 
-def test_before_anything_is_made(stack: Stack, api: Api):
+def test_before_anything_is_created(stack: Stack, api: Api):
     fleet_id = api.start(**many(stack, 4102))
     fleet = api.end(fleet_id)
     assert (fleet["phase"], standing(stack, 4102)) == ("cancelled", [])
@@ -59,8 +59,8 @@ def test_again_after_the_end(stack: Stack, api: Api):
     assert (api.delete(fleet_id).status_code, api.wait(fleet_id)["phase"]) == (202, "cancelled")
 
 
-def test_though_its_event_is_lost(stack: Stack, api: Api):
-    """As when it came while the fleet went on in a new history: the mark alone is left."""
+def test_if_the_event_is_lost(stack: Stack, api: Api):
+    """An event raised during `continue_as_new` may be lost; the mark persists."""
     fleet_id = api.start(**many(stack, 4105, n_instances=4))
     api.wait(fleet_id, "create")
     keys = json.loads((stack.state_dir / "host" / "keys.json").read_text())
@@ -70,7 +70,7 @@ def test_though_its_event_is_lost(stack: Stack, api: Api):
     assert api.wait(fleet_id)["phase"] == "cancelled"
 
 
-def test_though_the_host_dies_over_it(stack: Stack, api: Api):
+def test_if_the_host_crashes(stack: Stack, api: Api):
     fleet_id = api.start(**many(stack, 4106))
     wait_for_vms(stack, 4106)
     api.delete(fleet_id)

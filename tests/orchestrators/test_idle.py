@@ -1,4 +1,4 @@
-"""VMs that stand and do no work: the fleet ends them, says why, and loses no trial."""
+"""Idle VMs: the fleet deletes them, says why, and loses no trial."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ BATCHES = itertools.count(4600)
 SPOT = {"priority": "Spot", "vm_size": "Standard_D2s_v5", "location": "eastus"}
 
 
-def tell(stack: Stack, number: int, batch: int, ordinal: int, **columns: str) -> None:
-    """As a VM's script does: its row, with these columns (SQL)."""
+def report(stack: Stack, number: int, batch: int, ordinal: int, **columns: str) -> None:
+    """Insert a VM's row as its script does, with these columns (SQL)."""
     sql(
         stack,
         f"INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, {', '.join(columns)})"
@@ -29,14 +29,14 @@ def codes(api: Api, fleet_id: str) -> dict[str, int]:
     return {one["code"]: one["count"] for one in api.get(fleet_id).json()["failures"]}
 
 
-def test_a_vm_that_falls_silent_is_replaced_and_its_trial_is_another_s(stack: Stack, api: Api):
+def test_a_vm_without_heartbeat_is_replaced_and_its_trial_requeued(stack: Stack, api: Api):
     batch, number = next(BATCHES), experiment(stack, trials=1)
     fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=batch)
     api.wait(fleet_id, "run")
     eventually(lambda: has_table(stack))
     take = "UPDATE trial SET start_time = now(), runner_id = %s WHERE experiment_id = %s"
     sql(stack, take, runner_id(batch, 0), number)
-    tell(stack, number, batch, 0, seen_at="now() - interval '1 hour'")
+    report(stack, number, batch, 0, seen_at="now() - interval '1 hour'")
 
     eventually(lambda: codes(api, fleet_id) == {"VmSilent": 1} or None)
     given = "SELECT runner_id FROM trial WHERE experiment_id = %s"
@@ -53,7 +53,7 @@ def test_a_vm_that_cannot_delete_itself_is_deleted(stack: Stack, api: Api):
     fleet_id = api.start(experiment_id=number, n_instances=2, batch_id=batch)
     api.wait(fleet_id, "run")
     eventually(lambda: has_table(stack))
-    tell(stack, number, batch, 0, ended_at="now() - interval '1 hour'", exit_code="0")
+    report(stack, number, batch, 0, ended_at="now() - interval '1 hour'", exit_code="0")
 
     eventually(lambda: api.get(fleet_id).json()["machines"]["deleted"] == 1 or None)
     shown = api.get(fleet_id).json()
@@ -61,14 +61,14 @@ def test_a_vm_that_cannot_delete_itself_is_deleted(stack: Stack, api: Api):
     assert (shown["phase"], shown["machines"]["running"], shown["failures"]) == ("run", 1, [])
 
 
-def test_spot_vms_whose_script_fails_are_not_asked_for_without_an_end(stack: Stack, api: Api):
-    """Gone while trials are ready, they look like evicted ones, in whose stead others are made."""
+def test_spot_vms_with_a_failing_script_are_not_replaced_forever(stack: Stack, api: Api):
+    """Deleted while trials are ready, they look like evicted VMs, which are replaced."""
     batch, number = next(BATCHES), experiment(stack, trials=9)
     fleet_id = api.start(experiment_id=number, n_instances=3, batch_id=batch, **SPOT)
     api.wait(fleet_id, "run")
     eventually(lambda: has_table(stack))
     for ordinal in range(3):
-        tell(stack, number, batch, ordinal, outcome="'a package is missing'", exit_code="1")
+        report(stack, number, batch, ordinal, outcome="'a package is missing'", exit_code="1")
         lose_vm(stack, batch, ordinal)
 
     fleet = api.wait(fleet_id, "failed")

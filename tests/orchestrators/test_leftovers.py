@@ -1,4 +1,4 @@
-"""Ends at which something cannot be deleted: what a fleet then says, and whose trials go back."""
+"""A teardown that cannot delete everything: what the fleet reports, and which trials are requeued."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def look(*leftovers: Any, machines: int | None = 0) -> dict[str, Any]:
 
 
 def each(looks: Iterable[dict[str, Any]]) -> Callable[[Any], Any]:
-    """One look after the other; the last one for good."""
+    """One LIST after the other; the last one repeats."""
     rest: Iterator[Any] = iter(looks)
     last: list[Any] = [None]
 
@@ -36,7 +36,7 @@ def each(looks: Iterable[dict[str, Any]]) -> Callable[[Any], Any]:
 
 
 def torn(*looks: dict[str, Any], keep: bool = False, released: Any = None) -> Played:
-    """A teardown whose deletions are all refused, by an Azure that wants few of them."""
+    """A teardown whose deletions are all refused and throttled."""
     refused = {"ok": True, "deleted": 0, "refused": {"ScopeLocked": 1}, "retry_after": 300.0}
     answers = {
         "list_owned_resources": each(looks),
@@ -47,7 +47,7 @@ def torn(*looks: dict[str, Any], keep: bool = False, released: Any = None) -> Pl
 
 
 def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
-    """The output of a fleet whose work is done, and whose teardown leaves something."""
+    """The output of a fleet that is done and whose teardown leaves a role."""
     fleet = fleet_of("running")
     fleet.order = {**ORDER, "n_instances": 1, "delete_on_complete": not keep}
     fleet.phase, fleet.trials_ended_at = "run", "2025-12-31T00:00:00+00:00"
@@ -65,62 +65,62 @@ def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
     return output
 
 
-def test_trials_go_back_though_a_role_cannot_be_deleted():
+def test_trials_are_requeued_if_a_role_cannot_be_deleted():
     played = torn(look(VM, ROLE, machines=1), look(ROLE))
     given = [task for name, task in played.asked if name == "release_trials"]
     assert [(task["ordinals"], task["reasons"]) for task in given] == [(None, None)]
 
 
-def test_they_go_back_before_the_teardown_gives_up():
+def test_trials_are_requeued_before_the_teardown_gives_up():
     played = torn(look(VM, ROLE, machines=1), look(ROLE))
     called = [name for name, _ in played.asked if name != "delete_owned_resources"]
     assert called[:4] == ["list_owned_resources"] * 3 + ["release_trials"]
 
 
-def test_a_teardown_tells_what_it_has_left():
+def test_a_teardown_reports_what_is_left():
     output = torn(look(ROLE)).output
     assert (output["ok"], output["machines"], ROLE in output["left"]) == (False, 0, True)
 
 
-def test_it_gives_up_after_its_patience():
+def test_a_teardown_times_out_without_progress():
     assert torn(look(ROLE)).took >= PROGRESS_TIMEOUT.total_seconds()
 
 
-def test_trials_are_kept_from_others_while_a_vm_stands():
+def test_trials_are_not_requeued_while_a_vm_exists():
     assert torn(look(VM, machines=1)).times("release_trials") == 0
 
 
-def test_one_look_without_a_vm_proves_nothing():
+def test_one_list_without_vms_proves_nothing():
     looks = [look(machines=0), look(VM, machines=1), look(ROLE), look(VM, machines=1)]
     assert torn(*looks).times("release_trials") == 0
 
 
-def test_a_vm_that_came_late_may_have_taken_a_trial():
+def test_trials_are_requeued_again_after_a_late_vm():
     looks = [look(ROLE), look(ROLE), look(VM, machines=1), look(ROLE)]
     assert torn(*looks).times("release_trials") == 2
 
 
-def test_the_trials_of_vms_that_are_kept_are_theirs():
+def test_the_trials_of_kept_vms_are_not_requeued():
     assert torn(look(machines=None), keep=True).times("release_trials") == 0
 
 
-def test_a_teardown_says_that_the_trials_could_not_be_given_back():
+def test_a_teardown_reports_that_trials_could_not_be_requeued():
     output = torn(look(), released=NO_DATABASE).output
     assert (output["ok"], output["unreleased"]["code"]) == (True, "DatabaseUnreachable")
 
 
 @pytest.mark.parametrize(("keep", "phase"), [(True, "done"), (False, "failed")])
-def test_what_is_left_fails_no_fleet_whose_vms_are_kept(keep: bool, phase: str):
-    """Of a failed one the sweep deletes what its user wants to keep."""
+def test_leftovers_do_not_fail_a_fleet_that_keeps_its_vms(keep: bool, phase: str):
+    """The sweep deletes the VMs of a failed fleet."""
     output = ended(keep=keep, machines=None if keep else 0)
     assert output["summary"]["phase"] == phase
 
 
-def test_it_is_told_all_the_same():
+def test_leftovers_are_reported_anyway():
     (told,) = ended(keep=True, machines=None)["summary"]["failures"]
     assert (told["code"], "DELETE" in told["advice"]) == ("LeftBehind", False)
 
 
 @pytest.mark.parametrize(("machines", "state"), [(0, "deleted"), (1, "running"), (None, "running")])
-def test_vms_are_gone_where_none_stands(machines: int | None, state: str):
+def test_vms_are_deleted_if_none_exists(machines: int | None, state: str):
     assert ended(keep=False, machines=machines)["machines"][0]["state"] == state

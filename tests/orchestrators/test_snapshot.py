@@ -1,4 +1,4 @@
-"""What a fleet makes of a count of its trials, and how it tells of many VMs at once."""
+"""Snapshots: failed ones, and those of many VMs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from orchestrators.fleet import run_fleet
 from tests.fleets import fleet_of, order
 from tests.orchestrators.play import Played, play
 
-NO_ROOM = failure("DatabaseUnreachable", "SQLSTATE 53100", "retry", "")
+DISK_FULL = failure("DatabaseUnreachable", "SQLSTATE 53100", "retry", "")
 ENDED = {"total": 9, "ready": 0, "running": 0, "complete": 9, "error": 0}
 PLAIN = 60 * 1024
-"""Bytes of a message that Durable puts on its queue itself."""
+"""Bytes of a message that Durable sends without a blob."""
 
 
 def watched(count: int, stock: Any) -> Played:
-    """A fleet of so many VMs whose user keeps them, from its watch to its end."""
+    """A fleet that keeps its VMs, from `run` to its end."""
     fleet = fleet_of(*["running"] * count)
     fleet.order = order(
         run_poll_seconds=30.0, boot_poll_seconds=10.0, created_at="2026-01-01T00:00:00Z",
@@ -39,31 +39,31 @@ def watched(count: int, stock: Any) -> Played:
     return play(run_fleet, fleet.write(), answers)
 
 
-def test_what_cannot_be_noted_hides_no_trial():
-    summary = watched(1, {"vms_failure": NO_ROOM}).output["summary"]
+def test_trials_are_counted_if_vms_cannot_be_recorded():
+    summary = watched(1, {"vms_failure": DISK_FULL}).output["summary"]
     assert (summary["phase"], summary["trials"]) == ("done", ENDED)
 
 
-def test_what_was_not_noted_is_noted_with_the_next_count():
-    played = watched(1, {"vms_failure": NO_ROOM})
+def test_unrecorded_vms_are_recorded_by_the_next_snapshot():
+    played = watched(1, {"vms_failure": DISK_FULL})
     told = [len(task["vms"]) for name, task in played.asked if name == "record_snapshot"]
     assert told == [1, 1]
 
 
-def test_what_was_noted_is_not_noted_again():
+def test_recorded_vms_are_not_recorded_again():
     played = watched(1, {"vms_failure": None})
     told = [len(task["vms"]) for name, task in played.asked if name == "record_snapshot"]
     assert told == [1, 0]
 
 
-def test_news_of_many_vms_fits_into_plain_messages():
+def test_snapshots_of_many_vms_fit_into_plain_messages():
     played = watched(1000, {"vms_failure": None})
     tasks = [task for name, task in played.asked if name == "record_snapshot"]
     sizes = [len(json.dumps(json.dumps(json.dumps(task)))) for task in tasks]
     assert max(sizes) < PLAIN
 
 
-def test_of_many_messages_one_has_the_trials_counted():
+def test_only_one_of_many_messages_counts_the_trials():
     played = watched(1000, {"vms_failure": None})
     first = [task["counts_trials"] for name, task in played.asked if name == "record_snapshot"][:14]
     assert first == [True, *[False] * 13]

@@ -1,4 +1,4 @@
-"""The end of a fleet that has left more than one look may delete, or what a lock holds."""
+"""Teardowns of more resources than one LIST may delete, and of locked ones."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ LOCKED = 3802
 
 @dataclass(frozen=True)
 class Torn:
-    """A fleet with many NICs and a role that no record knows of, after its cancel."""
+    """A cancelled fleet with many NICs and a role that it did not create."""
 
     fleet: dict[str, Any]
     calls: list[dict[str, Any]]
     left: list[str]
     """Of the NICs and the role."""
 
-    def deletions_by_look(self) -> Counter[int]:
-        """How many deletions began after each list of disks, which only a look asks for."""
-        looks, counts = 0, Counter[int]()
+    def deletions_by_list(self) -> Counter[int]:
+        """Deletions after each LIST of disks, which only a teardown sends."""
+        lists, counts = 0, Counter[int]()
         for call in self.calls:
-            looks += call["method"] == "GET" and call["path"].endswith("/Microsoft.Compute/disks")
-            counts[looks] += call["method"] == "DELETE"
+            lists += call["method"] == "GET" and call["path"].endswith("/Microsoft.Compute/disks")
+            counts[lists] += call["method"] == "DELETE"
         return counts
 
 
@@ -65,7 +65,7 @@ def torn(stack: Stack, api: Api) -> Torn:
 
 
 def put_role(driver: Driver, scope: str, deadline: str) -> str:
-    """A role assignment that only its description shows to be of the batch's VM 99."""
+    """A role assignment of VM 99, by its description only."""
     vm = driver.vm_path(names.vm(BATCH, 99))
     role = f"{driver.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
     properties = {
@@ -79,18 +79,18 @@ def put_role(driver: Driver, scope: str, deadline: str) -> str:
     return str(answer.json()["id"])
 
 
-def test_everything_that_bears_the_batch_goes(torn: Torn):
+def test_everything_of_the_batch_is_deleted(torn: Torn):
     assert torn.fleet["phase"] == "cancelled"
     assert torn.left == []
 
 
-def test_one_look_deletes_no_more_than_azure_refills_until_the_next(torn: Torn):
-    counts = torn.deletions_by_look()
+def test_one_list_deletes_no_more_than_azure_refills_until_the_next(torn: Torn):
+    counts = torn.deletions_by_list()
     assert max(counts.values()) <= MAX_DELETIONS
     assert sum(counts.values()) >= MORE
 
 
-def test_vms_are_deleted_by_the_first_look(torn: Torn):
+def test_vms_are_deleted_after_the_first_list(torn: Torn):
     deletions = [call["path"] for call in torn.calls if call["method"] == "DELETE"]
     vm = names.vm(BATCH, 0)
     assert any(path.endswith(f"/{vm}") for path in deletions[:MAX_DELETIONS])
@@ -105,7 +105,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def test_trials_go_back_though_a_role_is_locked(locked: Stack):
+def test_trials_are_requeued_if_a_role_is_locked(locked: Stack):
     api, number = Api(locked), experiment(locked, trials=1)
     fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=LOCKED)
     api.wait(fleet_id, "run")

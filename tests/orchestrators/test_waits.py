@@ -1,4 +1,4 @@
-"""Waits on durable timers that fire up to a second early: none is too short, and none is silent."""
+"""Waits on durable timers that fire up to a second early: never too short, with a heartbeat."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ def test_no_wait_is_shorter_than_a_second():
 
 
 def test_a_wait_takes_one_timer():
-    """It would take several of no length, were each set for the end of the wait."""
+    """A timer set for the exact end would fire early, and need several more."""
     receiving, sleeping, sleeping_unless = 1, 1, 1
     assert play(waiting, 9.7, {}).timers == receiving + sleeping + sleeping_unless
 
 
-def test_taking_an_event_waits_for_nothing():
+def test_receiving_an_event_does_not_wait():
     took = play(waiting, 5.0, {})
     assert took.took - sum(took.output) < 1
 
 
 @pytest.mark.parametrize("seconds", SECONDS)
-def test_a_throttled_call_is_not_repeated_sooner_than_azure_says(seconds: float):
+def test_a_throttled_call_respects_retry_after(seconds: float):
     busy: Any = {**failure("TooManyRequests", "", "wait", ""), "retry_after": seconds}
     answers = [{"ok": True}, {"ok": False, "failure": busy}]
     first, second = play(trying, None, {"activity": lambda _: answers.pop()}).at
@@ -90,36 +90,36 @@ def torn_down(run_poll_seconds: float, retry_after: float) -> Played:
     return play(teardown_fleet, task, answers)
 
 
-def test_a_deletion_is_not_repeated_sooner_than_azure_says():
+def test_a_throttled_deletion_respects_retry_after():
     played = torn_down(0.3, 17.3)
     (tried,) = [at for at, (name, _) in zip(played.at, played.asked, strict=True) if "del" in name]
     assert played.at[-2] - tried >= 17.3
 
 
-def test_looks_are_a_second_apart_however_short_their_setting_is():
+def test_lists_are_at_least_a_second_apart():
     played = torn_down(0.05, 0.0)
     looks = [at for at, (name, _) in zip(played.at, played.asked, strict=True) if "list" in name]
     assert min(after - at for at, after in pairwise(looks)) >= 1
 
 
-def test_a_long_wait_gives_signs_of_life():
+def test_a_long_wait_has_a_heartbeat():
     assert play(waiting, 1200.0, {}).silence <= HEARTBEAT + 1
 
 
 def cancelled() -> Played:
-    """A fleet that finds itself cancelled as it goes on."""
+    """A fleet that finds its cancel mark in a new history."""
     fleet = fleet_of("running", created_at="2026-01-01T00:00:00Z")
     fleet.phase = "run"
     done = {"ok": True, "deleted": 1, "left": [], "machines": 0, "unreleased": None}
-    stock = {"ok": True, "trials": None, "silent": [], "done": [], "vms_failure": None}
+    snapshot = {"ok": True, "trials": None, "silent": [], "done": [], "vms_failure": None}
     answers = {
         "was_cancelled": lambda _: {"ok": True, "cancelled": True},
         "teardown_fleet": lambda _: done,
-        "record_snapshot": lambda _: stock,
+        "record_snapshot": lambda _: snapshot,
         "report_completion": lambda _: {"ok": True},
     }
     return play(run_fleet, fleet.write(), answers, version="1.0")
 
 
-def test_a_fleet_tells_the_version_that_it_began_with():
+def test_a_fleet_reports_the_version_that_started_it():
     assert cancelled().output["summary"]["version"] == "1.0"
