@@ -22,7 +22,7 @@ help:
 	@echo 'make run     one experiment on a fleet of simulated VMs, from request to teardown'
 	@echo '             VMS=$(VMS) TRIALS=$(TRIALS) TRIGGER=http|queue SEED=$(SEED)'
 	@echo '             SCALE=$(SCALE)   wall seconds per simulated second'
-	@echo '             FAULTS=FILE  what goes wrong in Azure (docs/weather.md)'
+	@echo '             FAULTS=FILE  what goes wrong in Azure (docs/fault-injection.md)'
 	@echo 'make start   the app on simulated Azure, until Ctrl-C; prints how to talk to it'
 	@echo 'make test    all tests; ARGS="tests/fleet -k names" for some'
 	@echo 'make test-fast  the tests that start no process; under a minute'

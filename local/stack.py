@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, Self
 
 from cryptography.fernet import Fernet
 
-from local.azure.weather.document import load
+from local.azure.faults.plan import load
 from local.azurite import Azurite
 from local.bytecode import lend_bytecode
 from local.environment import machine_environment, machine_tools, outer_environment
@@ -43,8 +43,8 @@ class Stack:
 
     `time_scale` is wall seconds per simulated second, and `seed` draws Azure's latencies. With
     `machines` "none" the VMs only pretend to run. `app_settings` are the app's settings that differ
-    from what the stack gives it. `faults` is a weather plan for Azure (docs/weather.md), as a file or
-    as its parsed JSON; one that is not right raises `local.azure.weather.document.PlanRefused`.
+    from what the stack gives it. `faults` is a fault plan for Azure (docs/fault-injection.md), as a
+    file or as its parsed JSON; one that is not right raises `local.azure.faults.plan.PlanRefused`.
     `hosts` are the roles of each host process (one process by default, which has all), and
     `visibility_timeout` is how many seconds their work stays hidden after a crash, in place of
     host.json's.

@@ -18,7 +18,7 @@ from azure.storage.queue import QueueClient
 from powerlift.bench.store import Store
 
 from fleet.model import names
-from local.demo.census import census
+from local.demo.azure_resources import census
 from local.stack import Stack
 
 T = TypeVar("T")

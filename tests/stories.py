@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from fleet.azure.error_table import TABLE
-from local.azure.weather.catalogue import CATALOGUE
+from local.azure.faults.azure_errors import CATALOGUE
 
 FLEETS = 6
 FIRST_BATCH = 8001

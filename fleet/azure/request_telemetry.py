@@ -63,7 +63,7 @@ class Watched(AsyncHTTPPolicy[Any, Any]):  # type: ignore[misc]
 
 
 def kind_of(method: str, url: str) -> str:
-    """`vm.put`, `nic.list`, `role.delete`, …: the words of docs/weather.md; else `other`."""
+    """`vm.put`, `nic.list`, `role.delete`, …: the words of docs/fault-injection.md; else `other`."""
     path = urlsplit(url).path.rstrip("/")
     if re.fullmatch(r"/subscriptions/[^/]+/resourcegroups/[^/]+", path, re.IGNORECASE):
         return f"group.{method.lower()}"

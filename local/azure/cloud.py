@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from local.azure.calls import Call
+from local.azure.arm.calls import Call
+from local.azure.arm.errors import ArmError
+from local.azure.arm.resources import Store
 from local.azure.clock import Clock
-from local.azure.directory import Directory, Identity
-from local.azure.errors import ArmError
+from local.azure.faults.allocator import Supply
+from local.azure.identity.directory import Directory, Identity
 from local.azure.latency import Latencies
 from local.azure.options import Options
-from local.azure.resources import Store
-from local.azure.weather.supply import Supply
 
 
 @dataclass(frozen=True)

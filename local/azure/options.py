@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.azure.weather.document import Plan, PlanRefused, load
+from local.azure.faults.plan import Plan, PlanRefused, load
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Options:
     page_size: int = 50
     """Items per page of a list."""
     weather: Plan = field(default_factory=Plan)
-    """What goes wrong, and when (docs/weather.md)."""
+    """What goes wrong, and when (docs/fault-injection.md)."""
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:

@@ -7,13 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
-from local.azure.arm import Arm
-from local.azure.boot_diagnostics import BootDiagnostics
-from local.azure.calls import Reply, Request
+from local.azure.arm.calls import Reply, Request
+from local.azure.arm.router import Arm
 from local.azure.clock import Clock
-from local.azure.entra import Entra
+from local.azure.compute.boot_diagnostics import BootDiagnostics
+from local.azure.identity.entra import Entra
 from local.azure.tls import Certificates
-from local.azure.wire import WireLog
+from local.azure.wire_log import WireLog
 
 _MAX_BODY = 4 * 1024**2  # ARM's own limit
 _CLOSE_TIMEOUT = 1.0

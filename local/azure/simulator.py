@@ -6,30 +6,30 @@ import os
 from types import TracebackType
 from typing import Any, Self
 
-from local.azure.arm import Arm
-from local.azure.authorization import Authorization
-from local.azure.boot_diagnostics import BootDiagnostics
-from local.azure.catalog import Catalog
+from local.azure.arm.operations import Operations
+from local.azure.arm.resources import Store
+from local.azure.arm.router import Arm
+from local.azure.arm.subscriptions import Catalog
 from local.azure.clock import Clock
 from local.azure.cloud import Cloud, Gate, open_gate
-from local.azure.compute import Compute
-from local.azure.directory import Directory, load_identity
-from local.azure.disks import Disks
-from local.azure.entra import Entra
-from local.azure.interfaces import Interfaces
+from local.azure.compute.boot_diagnostics import BootDiagnostics
+from local.azure.compute.disks import Disks
+from local.azure.compute.virtual_machines import Compute
+from local.azure.faults.allocator import Supply
+from local.azure.faults.interceptor import weathered
+from local.azure.identity.authorization import Authorization
+from local.azure.identity.directory import Directory, load_identity
+from local.azure.identity.entra import Entra
+from local.azure.identity.role_definitions import RoleDefinitions
 from local.azure.latency import Latencies
-from local.azure.machines import Machines, NoMachines, ProcessMachines
-from local.azure.network_parts import NetworkParts
-from local.azure.operations import Operations
+from local.azure.network.interfaces import Interfaces
+from local.azure.network.simple_resources import NetworkParts
+from local.azure.network.virtual_networks import VirtualNetworks
 from local.azure.options import Options
-from local.azure.resources import Store
-from local.azure.role_definitions import RoleDefinitions
 from local.azure.server import Server
 from local.azure.tls import prepare
-from local.azure.virtual_networks import VirtualNetworks
-from local.azure.weather.gate import weathered
-from local.azure.weather.supply import Supply
-from local.azure.wire import WireLog
+from local.azure.vm.runner import Machines, NoMachines, ProcessMachines
+from local.azure.wire_log import WireLog
 
 
 class AzureSimulator:

@@ -42,7 +42,7 @@ def main() -> int:
 
 def _obey(asked: argparse.Namespace) -> int:
     # Imported here: pandas and scikit-learn take seconds.
-    from local.azure.weather.document import PlanRefused
+    from local.azure.faults.plan import PlanRefused
     from local.demo.processes import adopt_orphans
     from local.demo.run import DemoFailed, Options, run
     from local.demo.start import NotRunning, add_experiment, start

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from local.demo import census, experiment, fleets, results, trouble
+from local.demo import azure_resources, experiment, failure_report, fleets, results
 from local.demo.processes import leftovers
 from local.demo.progress import display
 from local.stack import Stack
@@ -74,9 +74,9 @@ def _demonstrate(stack: Stack, options: Options) -> None:
     store = experiment.open_store(stack.db_uri)
     experiment_id = experiment.create(store, options.trials)
     _say(f"Experiment {experiment_id}: {options.trials} trials")
-    before = census.census(stack.arm)
+    before = azure_resources.census(stack.arm)
     fleet = _follow(stack, _post(stack, options, experiment_id), options.deadline)
-    for line in trouble.lines(fleet):
+    for line in failure_report.lines(fleet):
         _say(line)
     complete = results.trials_by_status(store)["COMPLETE"]
     if complete:
@@ -155,7 +155,7 @@ def _left_in_azure(stack: Stack, before: dict[str, set[str]]) -> dict[str, set[s
     """What stands in Azure that did not before; deletions under way are given time to end."""
     deadline = time.monotonic() + _DELETION
     while True:
-        now = census.census(stack.arm)
+        now = azure_resources.census(stack.arm)
         left = {kind: ids - before[kind] for kind, ids in now.items()}
         if not any(left.values()) or time.monotonic() > deadline:
             return left

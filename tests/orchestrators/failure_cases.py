@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.azure.weather.catalogue import CATALOGUE
+from local.azure.faults.azure_errors import CATALOGUE
 
 HOME, ELSEWHERE = "eastus", "westus"
 SIZE, LARGER, LARGEST, OTHER_FAMILY = (

@@ -17,7 +17,7 @@ from fleet.azure.error_table import TABLE
 from fleet.azure.errors import describe, explain
 from fleet.model.failure import MESSAGE_LIMIT, Row
 from fleet.model.records import Failure
-from local.azure.weather.catalogue import CATALOGUE
+from local.azure.faults.azure_errors import CATALOGUE
 from tests.local.azure.driver import GROUP, Driver, serve
 
 ROOT = Path(__file__).resolve().parents[3]

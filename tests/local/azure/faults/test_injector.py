@@ -1,0 +1,227 @@
+"""Faults: when they strike, and what they do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+from azure.core.exceptions import AzureError
+
+from tests.local.azure.driver import GROUP, NETWORK_API, ROLE_API, Driver, code, unique
+from tests.local.azure.faults.conftest import Cloud
+from tests.local.azure.faults.vms import body, boot, put
+
+STORM = {"code": "Storm", "status": 503}
+OPERATIONS = {
+    "group.get": ("GET", ""),
+    "skus": ("GET", "/providers/Microsoft.Compute/skus"),
+    "usages": ("GET", "/providers/Microsoft.Compute/locations/eastus/usages"),
+    "vnet.put": ("PUT", "/providers/Microsoft.Network/virtualNetworks/storm"),
+    "subnet.put": ("PUT", "/providers/Microsoft.Network/virtualNetworks/v/subnets/storm"),
+    "subnet.get": ("GET", "/providers/Microsoft.Network/virtualNetworks/v/subnets/storm"),
+    "nic.put": ("PUT", "/providers/Microsoft.Network/networkInterfaces/storm"),
+    "nic.delete": ("DELETE", "/providers/Microsoft.Network/networkInterfaces/storm"),
+    "nic.list": ("GET", "/providers/Microsoft.Network/networkInterfaces"),
+    "vm.put": ("PUT", "/providers/Microsoft.Compute/virtualMachines/storm"),
+    "vm.get": ("GET", "/providers/Microsoft.Compute/virtualMachines/storm"),
+    "vm.list": ("GET", "/providers/Microsoft.Compute/virtualMachines"),
+    "vm.delete": ("DELETE", "/providers/Microsoft.Compute/virtualMachines/storm"),
+    "disk.delete": ("DELETE", "/providers/Microsoft.Compute/disks/storm"),
+    "role.put": ("PUT", "/providers/Microsoft.Authorization/roleAssignments/storm"),
+    "role.delete": ("DELETE", "/providers/Microsoft.Authorization/roleAssignments/storm"),
+}
+OF_THE_SUBSCRIPTION = ("skus", "usages")
+
+PLAN = {
+    "faults": [
+        {"on": "vm.put", "match": "/NTH-", "nth": [1, 3], "error": STORM},
+        {"on": "vm.put", "match": "/times-", "times": 2, "error": STORM},
+        {"on": "vm.put", "match": "/early-", "until": 1e-9, "error": STORM},
+        {"on": "vm.put", "match": "/late-", "from": 1e9, "error": STORM},
+        {"on": "vm.put", "match": "/now-", "from": 1e-9, "until": 1e9, "error": STORM},
+        {"on": "vm.put", "match": "/kind-", "zone": "1", "error": STORM},
+        {"on": "vm.put", "match": "/kind-", "size": "Standard_E2s_v5", "error": STORM},
+        {"on": "vm.put", "match": "/kind-", "location": "westus", "error": STORM},
+        {"on": "vm.boot", "match": "/kind-", "zone": "2", "error": STORM},
+        {"on": "nic.put", "match": "/lost-", "nth": [1], "lost": True},
+        {"on": "vm.put", "match": "/lost-", "nth": [1], "lost": True},
+        {"on": "vm.put", "match": "/worse-", "lost": True, "error": STORM},
+        {"on": "vm.get", "match": "/slow-", "slow": 40},
+        {"on": "vm.delete", "match": "/stuck-", "times": 1, "error": "MarkedForDeletion"},
+        {"on": "vm.delete.operation", "match": "/back-", "times": 1, "error": STORM},
+        {"on": "vm.put", "match": "/told-", "error": {
+            "code": "Own", "message": "$vm is not for $size", "status": 418, "retry_after": 1000,
+            "details": [{"code": "Inner", "message": "in $location"}],
+        }},
+    ]
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def azure(cloud: Cloud) -> Driver:
+    return cloud(PLAN)
+
+
+def statuses(azure: Driver, prefix: str, count: int, **kind: Any) -> list[int]:
+    return [put(azure, unique(prefix), **kind).status_code for _ in range(count)]
+
+
+def log(azure: Driver, path: str) -> list[dict[str, Any]]:
+    lines = (azure.state / "wire.jsonl").read_text().splitlines()
+    return [e for e in map(json.loads, lines) if e["path"] == path]
+
+
+@pytest.fixture(scope="module")
+def every(cloud: Cloud) -> Driver:
+    """A cloud in which every operation fails with its own name as the code."""
+    return cloud(
+        {"faults": [{"on": on, "error": {"code": on, "status": 503}} for on in OPERATIONS]}
+    )
+
+
+@pytest.mark.parametrize("on", OPERATIONS)
+def test_every_operation_can_fail(every: Driver, on: str) -> None:
+    method, path = OPERATIONS[on]
+    root = every.subscription if on in OF_THE_SUBSCRIPTION else every.group
+    sent = {} if method == "PUT" else None
+
+    answer = every.send(method, root + path, sent, api=ROLE_API)
+
+    assert (answer.status_code, code(answer)) == (503, on)
+
+
+def test_any_get_can_fail(cloud: Cloud) -> None:
+    azure = cloud({"faults": [{"on": "read", "nth": [2], "error": STORM}]})
+
+    answers = [azure.send("GET", path) for path in (azure.group, azure.net("networkInterfaces"))]
+
+    assert [answer.status_code for answer in answers] == [200, 503]
+
+
+def test_a_token_can_be_refused(cloud: Cloud) -> None:
+    azure = cloud({"faults": [{"on": "token", "nth": [1], "error": "ServiceUnavailable"}]})
+
+    answers = [azure.ask_token(), azure.ask_token()]
+
+    assert [answer.status_code for answer in answers] == [503, 200]
+    assert answers[0].json()["error"] == "ServiceUnavailable"
+
+
+def test_nth_counts_what_the_fault_is_about(azure: Driver) -> None:
+    put(azure)
+
+    assert statuses(azure, "nth", 4) == [503, 201, 503, 201]
+
+
+def test_times_is_how_often_it_strikes(azure: Driver) -> None:
+    assert statuses(azure, "times", 3) == [503, 503, 201]
+
+
+@pytest.mark.parametrize(("prefix", "status"), [("early", 201), ("late", 201), ("now", 503)])
+def test_a_fault_has_its_time(azure: Driver, prefix: str, status: int) -> None:
+    assert statuses(azure, prefix, 1) == [status]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [({"zone": "1"}, 503), ({"zone": "3"}, 201), ({"size": "Standard_E2s_v5"}, 503), ({}, 201)],
+)
+def test_a_fault_is_about_a_kind_of_vm(azure: Driver, kind: dict[str, str], status: int) -> None:
+    assert statuses(azure, "kind", 1, **kind) == [status]
+
+
+def test_the_kind_is_known_at_the_end_of_the_boot(azure: Driver) -> None:
+    ends = [boot(azure, unique("kind"), zone=zone) for zone in ("2", "3")]
+
+    assert [vm["properties"]["provisioningState"] for vm in ends] == ["Failed", "Succeeded"]
+
+
+def test_an_error_of_ones_own(azure: Driver) -> None:
+    answer = put(azure, "told-1")
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (418, "6")
+    assert answer.json()["error"] == {
+        "code": "Own",
+        "message": "told-1 is not for Standard_D2s_v5",
+        "details": [{"code": "Inner", "message": "in eastus"}],
+    }
+
+
+def test_a_lost_answer_breaks_the_connection(azure: Driver) -> None:
+    with pytest.raises(requests.ConnectionError):
+        azure.make_nic("lost-1")
+
+    assert azure.send("GET", azure.net("networkInterfaces", "lost-1"), api=NETWORK_API).ok
+
+
+def test_a_lost_put_has_been_worked_on_once(azure: Driver) -> None:
+    name, vm = unique("lost"), body(azure)
+    with pytest.raises(AzureError):
+        azure.compute().virtual_machines.begin_create_or_update(GROUP, name, vm)
+
+    again = azure.send("PUT", azure.vm_path(name), vm)
+
+    assert again.status_code == 200
+    first, second = log(azure, azure.vm_path(name))
+    assert (first["status"], first["lost"], first["fault"]) == (201, True, 10)
+    assert (second["status"], "lost" in second, "fault" in second) == (200, False, False)
+
+
+def test_a_lost_error_has_not_been_worked_on(azure: Driver) -> None:
+    with pytest.raises(requests.ConnectionError):
+        put(azure, "worse-1")
+
+    assert azure.send("GET", azure.vm_path("worse-1")).status_code == 404
+
+
+def test_a_slow_answer_takes_its_time(azure: Driver) -> None:
+    azure.send("GET", azure.vm_path("slow-1"))
+
+    (line,) = log(azure, azure.vm_path("slow-1"))
+    assert (line["answered"] - line["at"] >= 40, line["fault"]) == (True, 12)
+
+
+def test_a_deletion_can_be_refused(azure: Driver) -> None:
+    vm = boot(azure, unique("stuck"))
+
+    answers = [azure.send("DELETE", vm["id"]) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [409, 202]
+
+
+def test_a_deletion_can_fail_later(azure: Driver) -> None:
+    vm = boot(azure, unique("back"))
+
+    with pytest.raises(AzureError):
+        azure.compute().virtual_machines.begin_delete(GROUP, vm["name"]).result()
+
+    assert azure.send("GET", vm["id"]).json()["properties"]["provisioningState"] == "Succeeded"
+
+
+CHANCE = {"faults": [{"on": "vm.get", "probability": 0.5, "error": STORM}]}
+
+
+def outcomes(azure: Driver, numbers: range) -> dict[int, list[int]]:
+    """What three looks at each of some VMs that are not there get."""
+    return {n: [azure.send("GET", azure.vm_path(f"vm-{n}")).status_code for _ in range(3)]
+            for n in numbers}  # fmt: skip
+
+
+def test_chance_follows_from_the_seed_and_not_from_the_order(cloud: Cloud) -> None:
+    first = outcomes(cloud(CHANCE, "--seed", "1"), range(12))
+    again = outcomes(cloud(CHANCE, "--seed", "1"), range(11, -1, -1))
+    other = outcomes(cloud(CHANCE, "--seed", "2"), range(12))
+
+    assert first == again
+    assert first != other
+    assert {status for looks in first.values() for status in looks} == {404, 503}
+
+
+def test_a_fault_needs_the_right_to_ask(azure: Driver) -> None:
+    answer = azure.bare(
+        "PUT", azure.vm_path("now-1"), params={"api-version": "2026-04-01"}, json={}
+    )
+
+    assert answer.status_code == 401
