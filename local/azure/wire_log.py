@@ -1,4 +1,4 @@
-"""The wire log: every request and its answer, one JSON object a line, secrets left out."""
+"""The wire log: every request and its response, one JSON object per line, secrets redacted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from local.azure.arm.calls import Reply, Request
 
 _SECRETS = frozenset(("client_secret", "customdata", "adminpassword", "userdata", "sig"))
-_LOGGED_ANSWER_HEADERS = ("Azure-AsyncOperation", "Location", "Retry-After")
+_LOGGED_RESPONSE_HEADERS = ("Azure-AsyncOperation", "Location", "Retry-After")
 
 
 class WireLog:
-    """Appends to `wire.jsonl`; each line is on disk before the client has its answer."""
+    """Appends to `wire.jsonl`. Each line is written before the client gets its response."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", buffering=1)
@@ -29,8 +29,8 @@ class WireLog:
     def write(
         self, number: int, request: Request, reply: Reply, *, at: float, answered: float
     ) -> None:
-        """Record an exchange; times are simulated seconds since the start."""
-        marks = request.marks
+        """Log an exchange. Times are simulated seconds since the start."""
+        effects = request.effects
         line = {
             "n": number,
             "at": round(at, 4),
@@ -43,22 +43,21 @@ class WireLog:
             "status": reply.status,
             "response_headers": {
                 name: reply.headers[name]
-                for name in _LOGGED_ANSWER_HEADERS
+                for name in _LOGGED_RESPONSE_HEADERS
                 if name in reply.headers
             },
             "principal": reply.principal,
-            **({} if marks.fault is None else {"fault": marks.fault}),
-            **({"lost": True} if marks.lost else {}),
+            **({} if effects.fault is None else {"fault": effects.fault}),
+            **({"lost": True} if effects.lost else {}),
         }
         self._file.write(json.dumps(line) + "\n")
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
 
 def redact(body: Any) -> Any:
-    """`body` with every secret member replaced by its size and SHA-256."""
+    """`body` with every secret replaced by its size and SHA-256."""
     if isinstance(body, Mapping):
         return {
             name: _digest(value)

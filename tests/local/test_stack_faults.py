@@ -1,4 +1,4 @@
-"""The stack with weather."""
+"""The stack with a fault plan."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.azure.faults.plan import PlanRefused
+from local.azure.faults.plan import InvalidPlan
 from local.stack import Stack
 from tests.local.azure.driver import Driver
 
@@ -15,7 +15,7 @@ NO_TOKENS = {"faults": [{"on": "token", "error": "ServiceUnavailable"}]}
 
 
 @pytest.mark.slow
-def test_the_plan_is_carried_out_by_the_stack_it_was_given_to(tmp_path: Path) -> None:
+def test_a_plan_applies_only_to_its_stack(tmp_path: Path) -> None:
     statuses = []
     for faults in (NO_TOKENS, None):
         with Stack(tmp_path, time_scale=0.01, machines="none", faults=faults) as stack:
@@ -26,9 +26,9 @@ def test_the_plan_is_carried_out_by_the_stack_it_was_given_to(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("in_a_file", [False, True])
-def test_a_plan_that_is_not_right_is_refused(tmp_path: Path, in_a_file: bool) -> None:
+def test_an_invalid_plan_is_rejected(tmp_path: Path, in_a_file: bool) -> None:
     file = tmp_path / "plan.json"
-    file.write_text(json.dumps({"storms": []}))
+    file.write_text(json.dumps({"unknown": []}))
 
-    with pytest.raises(PlanRefused, match="storms: Extra inputs"):
-        Stack(tmp_path / "state", faults=file if in_a_file else {"storms": []})
+    with pytest.raises(InvalidPlan, match="unknown: Extra inputs"):
+        Stack(tmp_path / "state", faults=file if in_a_file else {"unknown": []})

@@ -1,4 +1,4 @@
-"""What passes between the server and the rooms: requests, calls on resources, replies, routes."""
+"""What the server and the providers exchange: requests, calls, replies and routes."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from local.azure.identity.directory import Principal
 
 
 @dataclass
-class Marks:
-    """What the gate wants of the answer to a request, whether that is a reply or an error."""
+class ResponseEffects:
+    """What the interceptor changes in the response, be it a reply or an error."""
 
     headers: dict[str, str] = field(default_factory=dict)
     lost: bool = False
-    """The connection ends in place of the answer."""
+    """Close the connection instead of responding."""
     fault: int | None = None
-    """Index of the fault of the weather plan that struck last, for the wire log."""
+    """Index of the fault that fired last, for the wire log."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request, read whole."""
+    """One HTTP request with its whole body."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Keys are in lower case."""
     body: Any
-    """Parsed JSON or form fields; None when there is no body."""
+    """Parsed JSON or form fields; None without a body."""
     malformed: str | None
-    """Why the body could not be parsed."""
+    """Why the body could not be parsed, or None."""
     base: str
-    """`https://host:port` as the client addressed us; links must lead back the same way."""
-    marks: Marks = field(default_factory=Marks)
+    """`https://host:port` as the client sent it; links in responses start with it."""
+    effects: ResponseEffects = field(default_factory=ResponseEffects)
 
 
 @dataclass
 class Reply:
-    """An answer. `body` None sends none, bytes are sent as they are, and anything else as JSON."""
+    """A response. `body` is sent as JSON, bytes as they are; None sends no body."""
 
     status: int
     body: Any = None
@@ -52,7 +52,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Call:
-    """A request by a known principal on a known route."""
+    """An authenticated request on a known route."""
 
     request: Request
     target: Target
@@ -60,29 +60,29 @@ class Call:
 
     @property
     def api_version(self) -> str:
-        """The date alone: previews count as their date."""
+        """The date alone, also for previews."""
         return self.request.query["api-version"][:10]
 
 
 @dataclass(frozen=True)
 class Route:
-    """One operation of the cloud. `type` is written as ARM writes it in the names of actions."""
+    """One operation. `type` is spelled as in the names of RBAC actions."""
 
     method: str
     type: str
     handler: Callable[[Call], Awaitable[Reply]]
     collection: bool = False
     open: bool = False
-    """Needs a valid token, but no role."""
+    """Requires a valid token, but no role."""
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """How the router finds it."""
+        """The router's lookup key."""
         return self.method, self.type.lower(), self.collection
 
     @property
     def action(self) -> str:
-        """What a role must allow, such as `Microsoft.Compute/virtualMachines/write`."""
+        """The RBAC action, such as `Microsoft.Compute/virtualMachines/write`."""
         verbs = {"PUT": "write", "DELETE": "delete", "POST": "action"}
         verb = verbs.get(self.method, "read")
         type_ = self.type if "." in self.type.split("/")[0] else f"Microsoft.Resources/{self.type}"

@@ -1,4 +1,4 @@
-"""ARM's error answers: the envelope, and one constructor for each that more than one room needs."""
+"""ARM's error responses, with a constructor for each error that several providers raise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Detail = dict[str, Any]
 
 
 class ArmError(Exception):
-    """An error answer. Raised anywhere below the router, which turns it into the envelope."""
+    """An error response. The router catches it and adds the envelope."""
 
     def __init__(
         self,
@@ -26,12 +26,12 @@ class ArmError(Exception):
         self.status, self.code, self.message, self.target = status, code, message, target
         self.details, self.headers = list(details), dict(headers or {})
         self.cause = cause
-        """Who failed: `gateway` is ARM itself, `service` a resource provider."""
+        """The source of the failure: `gateway` is ARM itself, `service` a resource provider."""
         self.wrapped = True
-        """Whether an answer holds it under `error`; Compute's throttling comes bare."""
+        """Whether a response has it under `error`; Compute's throttling errors have no envelope."""
 
     def error(self) -> Detail:
-        """The object under `error`, of an answer or of a failed operation."""
+        """The `error` object of a response or of a failed operation."""
         error: Detail = {"code": self.code, "message": self.message}
         if self.target is not None:
             error["target"] = self.target
@@ -41,7 +41,7 @@ class ArmError(Exception):
 
 
 def gateway(status: int, code: str, message: str) -> ArmError:
-    """An error by ARM itself, before any resource provider was asked."""
+    """An error of ARM itself, raised before a resource provider is called."""
     return ArmError(status, code, message, cause="gateway")
 
 
@@ -51,12 +51,12 @@ def invalid_parameter(target: str, message: str) -> ArmError:
 
 
 def missing_parameter(path: str) -> ArmError:
-    """400 InvalidParameter for a required member that is not there."""
+    """400 InvalidParameter for a missing required member."""
     return invalid_parameter(path, f"Required parameter '{path}' is missing (null).")
 
 
 def not_deserialized(reason: str, target: str | None = None) -> ArmError:
-    """400 InvalidRequestContent: JSON that the resource type cannot read."""
+    """400 InvalidRequestContent: the resource type cannot deserialize the JSON."""
     message = f"The request content was invalid and could not be deserialized: '{reason}'."
     return ArmError(400, "InvalidRequestContent", message, target=target, cause="gateway")
 
@@ -72,7 +72,7 @@ def resource_not_found(type_: str, name: str, group: str) -> ArmError:
 
 
 def invalid_reference(missing: str, by: str) -> ArmError:
-    """400 InvalidResourceReference: a request names a resource that is not there."""
+    """400 InvalidResourceReference: a request refers to a resource that does not exist."""
     return ArmError(
         400,
         "InvalidResourceReference",
@@ -103,7 +103,7 @@ def unauthenticated(code: str, message: str, tenant: str) -> ArmError:
 
 
 def nic_reserved(vm_id: str) -> ArmError:
-    """400 NicReservedForAnotherVm (gardenlinux#4133). No Retry-After: clients do not wait for it."""
+    """400 NicReservedForAnotherVm (gardenlinux#4133). Azure sends no Retry-After."""
     return ArmError(
         400,
         "NicReservedForAnotherVm",
@@ -124,7 +124,7 @@ def nic_in_use(nic_id: str, vm_id: str) -> ArmError:
 
 
 def marked_for_deletion(operation: str, vm: str) -> ArmError:
-    """409 OperationNotAllowed on a VM that is going (viya4-iac-azure#140)."""
+    """409 OperationNotAllowed on a VM that is being deleted (viya4-iac-azure#140)."""
     return ArmError(
         409,
         "OperationNotAllowed",

@@ -1,6 +1,6 @@
-"""Long-running operations: the work, its status, and the headers that lead a client to it.
+"""Long-running operations: their work, their status, and the polling headers.
 
-Headers, bodies and hints are those of the recorded traffic (azure-sdk-for-python, compute tests).
+Headers, bodies and Retry-After hints match recorded traffic (azure-sdk-for-python, compute tests).
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError, gateway
 from local.azure.arm.resources import Json
 from local.azure.clock import timestamp
-from local.azure.cloud import Cloud, Passage
+from local.azure.cloud import Checkpoint, Cloud
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Style:
-    """The Retry-After hints of a kind of operation, in seconds; None where the recording has none."""
+class RetryHints:
+    """The Retry-After hints of a kind of operation, in seconds; None sends no header."""
 
-    answer: int | None
+    response: int | None
     first_poll: int | None
     later_polls: int | None
 
 
-NETWORK_PUT = Style(3, 10, 10)
-NIC_PUT = Style(None, None, None)
-NETWORK_DELETE = Style(10, 10, 10)  # the hints of a DELETE are not recorded
-VM_PUT = Style(10, 50, None)
-VM_DELETE = Style(10, 30, 30)
-DISK_DELETE = Style(10, 10, 10)  # not recorded
+NETWORK_PUT = RetryHints(3, 10, 10)
+NIC_PUT = RetryHints(None, None, None)
+NETWORK_DELETE = RetryHints(10, 10, 10)  # not recorded
+VM_PUT = RetryHints(10, 50, None)
+VM_DELETE = RetryHints(10, 30, 30)
+DISK_DELETE = RetryHints(10, 10, 10)  # not recorded
 
 
 @dataclass
 class Operation:
-    """One long-running operation and its status."""
+    """One long-running operation."""
 
     namespace: str
     location: str
     owner: str
-    style: Style
+    hints: RetryHints
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     started: str = field(default_factory=timestamp)
     ended: str | None = None
@@ -54,19 +54,19 @@ class Operation:
     task: asyncio.Task[None] | None = None
 
     def end(self, status: str, error: ArmError | None = None) -> None:
-        """Set the final status; the first one stands."""
+        """Set the final status. Later calls have no effect."""
         if self.ended is None:
             self.status, self.error, self.ended = status, error, timestamp()
 
     def preempt(self) -> None:
-        """Break off the work because a newer operation has taken the resource."""
+        """Cancel the work because a newer operation has started on the resource."""
         if self.task is not None:
             self.task.cancel()
         message = "The operation has been preempted by a more recent operation."
         self.end("Failed", ArmError(409, "OperationPreempted", message))
 
     def body(self) -> Json:
-        """What a status request answers: Compute says more than Network."""
+        """The response to a status request. Compute returns more members than Network."""
         body: Json = {"status": self.status}
         if self.namespace == "Microsoft.Compute":
             ended = {"endTime": self.ended} if self.ended else {}
@@ -77,7 +77,7 @@ class Operation:
 
 
 class Operations:
-    """All operations, and the routes on which clients follow them."""
+    """All operations, and the routes on which clients poll them."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -91,9 +91,9 @@ class Operations:
             for leaf, handler in (("operations", self._status), ("operationResults", self._result))
         ]
 
-    def completed(self, call: Call, location: str, style: Style) -> Operation:
-        """An operation that was over when its request was answered."""
-        operation = self._new(call, location, style)
+    def completed(self, call: Call, location: str, hints: RetryHints) -> Operation:
+        """An operation that had succeeded by the time of the response."""
+        operation = self._new(call, location, hints)
         operation.end("Succeeded")
         return operation
 
@@ -101,28 +101,28 @@ class Operations:
         self,
         call: Call,
         location: str,
-        style: Style,
+        hints: RetryHints,
         *,
         work: Callable[[], Awaitable[None]],
         finish: Callable[[], Awaitable[None]],
         failed: Callable[[ArmError], None] | None = None,
     ) -> Operation:
-        """Begin an operation: `work` takes the time, then the gate is passed, then `finish` acts.
+        """Start an operation: await `work`, run the interceptor, await `finish`.
 
-        An ArmError on the way ends the operation as Failed, after `failed` was told.
+        An ArmError in any of these calls `failed` and ends the operation as Failed.
         """
-        operation = self._new(call, location, style)
+        operation = self._new(call, location, hints)
 
         async def run() -> None:
             try:
                 await work()
-                await self._cloud.gate(Passage("finish", call))
+                await self._cloud.intercept(Checkpoint("finishing", call))
                 await finish()
             except ArmError as error:
                 fail(error)
             except Exception:
-                logger.exception("The operation on %s broke", call.target.path)
-                fail(ArmError(500, "InternalServerError", "The simulator broke; see its log."))
+                logger.exception("The operation on %s failed", call.target.path)
+                fail(ArmError(500, "InternalServerError", "The simulator failed. See its log."))
             else:
                 operation.end("Succeeded")
 
@@ -137,7 +137,7 @@ class Operations:
     def headers(
         self, operation: Operation, call: Call, *, location: bool = False
     ) -> dict[str, str]:
-        """The headers of the answer that starts `operation`; `location` for a DELETE."""
+        """The headers of the response that starts `operation`; `location` for a DELETE."""
         compute = operation.namespace == "Microsoft.Compute"
         root = (
             f"{call.request.base}{self._cloud.subscription_scope}/providers/{operation.namespace}"
@@ -153,23 +153,23 @@ class Operations:
             leaf = "operations" if compute else "operationResults"
             monitor = f"{extra}monitor=true&" if compute else ""
             headers["Location"] = f"{root}/{leaf}/{operation.id}?{monitor}{version}"
-        return headers | self._hint(operation.style.answer)
+        return headers | self._retry_after(operation.hints.response)
 
     async def stop(self) -> None:
-        """Break off what still runs."""
+        """Cancel the operations in progress."""
         tasks = [o.task for o in self._operations.values() if o.task and not o.task.done()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _new(self, call: Call, location: str, style: Style) -> Operation:
+    def _new(self, call: Call, location: str, hints: RetryHints) -> Operation:
         namespace = call.target.type.partition("/")[0]
         canonical = "Microsoft.Compute" if "compute" in namespace.lower() else "Microsoft.Network"
-        operation = Operation(canonical, location, call.principal.object_id, style)
+        operation = Operation(canonical, location, call.principal.object_id, hints)
         self._operations[operation.id] = operation
         return operation
 
-    def _hint(self, seconds: int | None) -> dict[str, str]:
+    def _retry_after(self, seconds: int | None) -> dict[str, str]:
         return {} if seconds is None else {"Retry-After": self._cloud.clock.retry_after(seconds)}
 
     def _find(self, call: Call) -> Operation:
@@ -184,15 +184,15 @@ class Operations:
             return await self._result(call)
         headers = {}
         if operation.ended is None:
-            style = operation.style
-            headers = self._hint(style.later_polls if operation.polls else style.first_poll)
+            hints = operation.hints
+            headers = self._retry_after(hints.later_polls if operation.polls else hints.first_poll)
         operation.polls += 1
         return Reply(200, operation.body(), headers)
 
     async def _result(self, call: Call) -> Reply:
         operation = self._find(call)
         if operation.ended is None:
-            return Reply(202, None, self._hint(operation.style.later_polls))
+            return Reply(202, None, self._retry_after(operation.hints.later_polls))
         if operation.error is not None:
             raise operation.error
         return Reply(200 if operation.namespace == "Microsoft.Compute" else 204)

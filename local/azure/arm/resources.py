@@ -1,4 +1,4 @@
-"""Resource ids, the store of what exists, tags and paging."""
+"""Resource ids, the store of resources, conditional requests, tags and paging."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    """What a path points at: a resource, or the collection of one type below a scope.
+    """What a path refers to: a resource, or the collection of one type below a scope.
 
     `/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/virtualNetworks/v/subnets` has
     the scope `/subscriptions/S/resourceGroups/G`, the type `Microsoft.Network/virtualNetworks/subnets`,
@@ -34,31 +34,31 @@ class Target:
 
     @property
     def key(self) -> str:
-        """The id in one letter case: ARM's ids are case-insensitive."""
+        """The id in lower case: ARM's ids are case-insensitive."""
         return self.path.lower()
 
     @property
     def kind(self) -> str:
-        """The type in one letter case."""
+        """The type in lower case."""
         return self.type.lower()
 
     @property
     def name(self) -> str:
-        """The last name; empty for a collection at the top."""
+        """The last name; empty for a top-level collection."""
         return self.names[-1] if self.names else ""
 
     @property
     def parent(self) -> str:
-        """The key of the resource that this one is part of, for a nested type."""
+        """The key of the parent resource, for a nested type."""
         return "/".join(self.path.split("/")[:-2]).lower()
 
 
 def parse_id(path: str) -> Target:
-    """Take a path apart. Raises ArmError 404 when it cannot be a resource id."""
+    """Parse a path. Raises ArmError 404 if it is not a resource id."""
     parts = [part for part in path.split("/") if part]
     lowered = [part.lower() for part in parts]
     if "providers" in lowered:
-        # The last one: a role assignment hangs on the id of another resource.
+        # The last one: a role assignment's id extends the id of another resource.
         at = len(lowered) - 1 - lowered[::-1].index("providers")
         scope, namespace, rest = parts[:at], parts[at + 1 : at + 2], parts[at + 2 :]
         if not namespace or not rest:
@@ -92,7 +92,7 @@ _etags = itertools.count(1)
 
 @dataclass
 class Resource:
-    """Something that exists. `body` is what a GET answers."""
+    """A stored resource. `body` is what a GET returns."""
 
     target: Target
     body: Json
@@ -100,27 +100,25 @@ class Resource:
 
     @property
     def id(self) -> str:
-        """The id, in the letter case of the request that created it."""
+        """The id, spelled as in the request that created it."""
         return self.target.path
 
     @property
     def name(self) -> str:
-        """The resource's own name."""
         return self.target.name
 
     @property
     def location(self) -> str:
-        """The region, or the empty string for what has none."""
+        """The region; empty for a resource without one."""
         return str(self.body.get("location", ""))
 
     @property
     def properties(self) -> Json:
-        """`body["properties"]`."""
         properties: Json = self.body["properties"]
         return properties
 
     def touch(self) -> None:
-        """Give it a new etag after a change."""
+        """Set a new etag after a change."""
         self.etag = f'W/"{next(_etags):08d}"'
 
 
@@ -138,14 +136,14 @@ class Store:
         return self._resources.get(id_.rstrip("/").lower())
 
     def get(self, target: Target) -> Resource:
-        """The resource at `target`. Raises ArmError 404 when it is absent."""
+        """The resource at `target`. Raises ArmError 404 if it does not exist."""
         found = self._resources.get(target.key)
         if found is None:
-            raise self.absent(target)
+            raise self.not_found(target)
         return found
 
-    def absent(self, target: Target) -> ArmError:
-        """The 404 for `target`; a part of an absent resource is a matter of its provider."""
+    def not_found(self, target: Target) -> ArmError:
+        """The 404 for `target`; for a missing child of an existing resource, the provider's own 404."""
         if len(target.names) > 1:
             if target.parent in self._resources:
                 return ArmError(404, "NotFound", f"Resource {target.path} not found.")
@@ -154,16 +152,16 @@ class Store:
         return resource_not_found(target.type, target.name, target.group or "")
 
     def add(self, resource: Resource) -> None:
-        """Put a resource in, in place of one of the same id."""
+        """Store a resource, replacing one with the same id."""
         self._resources[resource.target.key] = resource
 
     def remove(self, resource: Resource) -> None:
-        """Take a resource out; nothing happens when it is gone already."""
+        """Remove a resource. Idempotent."""
         if self._resources.get(resource.target.key) is resource:
             del self._resources[resource.target.key]
 
-    def below(self, target: Target) -> list[Resource]:
-        """What a list of the collection `target` shows, ordered by id."""
+    def list_collection(self, target: Target) -> list[Resource]:
+        """The resources of the collection `target`, ordered by id."""
         kind = target.kind
         prefix = (target.path.rpartition("/")[0] if len(target.names) else target.scope).lower()
         return sorted(
@@ -177,7 +175,7 @@ class Store:
 
 
 def check_conditions(headers: Mapping[str, str], existing: Resource | None) -> None:
-    """Honour If-Match and If-None-Match. Raises ArmError 412."""
+    """Apply If-Match and If-None-Match. Raises ArmError 412."""
     match, none_match = headers.get("if-match"), headers.get("if-none-match")
     failed = (none_match == "*" and existing is not None) or (
         match is not None
@@ -222,10 +220,10 @@ def check_tags(tags: Mapping[str, str]) -> None:
 
 
 def page(items: Iterable[tuple[str, Json]], size: int, url: str, query: Mapping[str, str]) -> Json:
-    """One page of a list. `items` are (key, body), ordered by key; `url` is the list's own address.
+    """One page of a list. `items` are (key, body), ordered by key; `url` is the list's own URL.
 
-    The token is the last key of a page, so that what comes or goes between two requests neither
-    hides nor repeats another item. Raises ArmError 400 for a token that is not ours.
+    The token is the last key of the page, so that a concurrent change neither skips nor repeats
+    another item. Raises ArmError 400 for an invalid token.
     """
     after = _decode_token(query.get("$skiptoken"))
     rest = list(itertools.islice((i for i in items if i[0] > after), size + 1))

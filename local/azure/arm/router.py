@@ -1,4 +1,4 @@
-"""Azure Resource Manager's front: who asks, for what, and may they."""
+"""The front end of Azure Resource Manager: authentication, routing, authorization."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from local.azure.arm.calls import Call, Reply, Request, Route
 from local.azure.arm.errors import ArmError, gateway, not_deserialized
 from local.azure.arm.resources import Json, Target, check_tags, parse_id
-from local.azure.cloud import Cloud, Passage
+from local.azure.cloud import Checkpoint, Cloud
 from local.azure.compute.sizes import ZONES
 from local.azure.identity.authorization import Authorization
 from local.azure.identity.directory import Principal
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?", re.IGNORECASE)
 
-# What is left in a full bucket after one call (learn.microsoft.com, request-limits-and-throttling).
+# What remains in a full bucket after one call (learn.microsoft.com, request-limits-and-throttling).
 _BUCKETS = {"PUT": ("writes", 199, 2999), "DELETE": ("deletes", 199, 2999)}
 _READS = ("reads", 249, 3749)
 
@@ -37,16 +37,16 @@ _COMPUTE_BUCKETS = {
 }
 
 
-class Arm:
-    """Routes requests to the rooms, after everything that ARM checks by itself."""
+class Router:
+    """Routes requests to the providers, after the checks that ARM makes itself."""
 
     def __init__(self, cloud: Cloud, authorization: Authorization, routes: Iterable[Route]) -> None:
         self._cloud, self._authorization = cloud, authorization
         self._routes = {route.key: route for route in routes}
         self._types = {route.type.lower() for route in self._routes.values()}
 
-    async def answer(self, request: Request) -> Reply:
-        """The reply to any request; errors become ARM's envelope."""
+    async def handle(self, request: Request) -> Reply:
+        """Handle any request. Errors are returned in ARM's envelope."""
         principal = None
         try:
             principal = self._cloud.directory.authenticate(request.headers, request.base)
@@ -56,14 +56,14 @@ class Arm:
             body = {"error": error.error()} if error.wrapped else error.error()
             reply = Reply(error.status, body, headers)
         except Exception:
-            logger.exception("%s %s broke", request.method, request.path)
-            broken = gateway(500, "InternalServerError", "The simulator broke; see its log.")
-            reply = Reply(500, {"error": broken.error()})
+            logger.exception("%s %s failed", request.method, request.path)
+            failure = gateway(500, "InternalServerError", "The simulator failed. See its log.")
+            reply = Reply(500, {"error": failure.error()})
         reply.principal = principal.object_id if principal else None
         reply.headers = {
             **self._standard_headers(request),
             **reply.headers,
-            **request.marks.headers,
+            **request.effects.headers,
         }
         return reply
 
@@ -71,7 +71,7 @@ class Arm:
         _check_api_version(request)
         target = parse_id(request.path)
         route = self._route(request, target)
-        await self._cloud.gate(Passage("arrive", Call(request, target, principal)))
+        await self._cloud.intercept(Checkpoint("received", Call(request, target, principal)))
         if request.method in ("GET", "HEAD"):
             await self._cloud.wait("read", request.path)
         if not route.open:
@@ -81,7 +81,7 @@ class Arm:
         if request.method == "PUT":
             request = _with_clean_body(request, target)
         call = Call(request, target, principal)
-        await self._cloud.gate(Passage("accept", call))
+        await self._cloud.intercept(Checkpoint("accepted", call))
         reply = await route.handler(call)
         bucket = _COMPUTE_BUCKETS.get((request.method, target.kind))
         if bucket:
@@ -103,7 +103,7 @@ class Arm:
             404,
             "InvalidResourceType",
             f"The resource type '{type_}' could not be found in the namespace '{namespace}' for api "
-            f"version '{request.query['api-version']}'. The simulator does not know it.",
+            f"version '{request.query['api-version']}'. The simulator does not support it.",
         )
 
     def _standard_headers(self, request: Request) -> dict[str, str]:
@@ -137,7 +137,7 @@ def _check_api_version(request: Request) -> None:
 
 
 def _without_nulls(value: Any) -> Any:
-    """null stands for "not given" anywhere in a body."""
+    """ARM treats null as absent anywhere in a body."""
     if isinstance(value, dict):
         return {name: _without_nulls(item) for name, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -146,7 +146,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _with_clean_body(request: Request, target: Target) -> Request:
-    """What ARM checks in any body before it asks a provider; the region in its canonical form."""
+    """The request, after ARM's checks of any body, with the region in its canonical form."""
     if request.malformed:
         raise not_deserialized(request.malformed)
     if not isinstance(request.body, dict):

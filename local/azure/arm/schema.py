@@ -1,7 +1,7 @@
-"""The members that each resource type knows, as tables.
+"""The members of each resource type, as tables.
 
 Taken from the published models of azure-mgmt-compute 39.0.0 (api-version 2026-04-01) and
-azure-mgmt-network 33.1.0 (2026-03-01); `OBJECT` and `LIST` stand where we look no deeper. A name
+azure-mgmt-network 33.1.0 (2026-03-01); `OBJECT` and `LIST` are not validated further. A name
 that ends in "!" is required. A tuple of strings is an enumeration.
 """
 
@@ -19,14 +19,14 @@ _TAGS = {"*": str}
 
 
 def _all(schema: Schema, names: str) -> Members:
-    """Members that have the same schema."""
+    """Members with the same schema."""
     return dict.fromkeys(names.split(), schema)
 
 
 _REFERENCE = {"id!": str}
 _ID = {"id": str}
 
-# What a client may send back after a GET; ARM ignores these.
+# A client may send these back after a GET; ARM ignores them.
 _READ_ONLY = {**_all(str, "id name type etag"), "systemData": OBJECT}
 _TRACKED = {**_READ_ONLY, "location!": str, "tags": _TAGS, "extendedLocation": OBJECT}
 

@@ -1,4 +1,4 @@
-"""What can be had, and what is used: subscriptions, resource groups, SKUs, usages."""
+"""Tenants, subscriptions, resource groups, and Compute's SKUs and usages."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import gateway
-from local.azure.arm.resources import Json, Resource, page, parse_id
+from local.azure.arm.resources import Json, Resource, parse_id
 from local.azure.arm.schema import RESOURCE_GROUP
-from local.azure.arm.validation import check
+from local.azure.arm.validation import validate
 from local.azure.cloud import Cloud
 from local.azure.compute.sizes import SIZES, ZONES, Size
 from local.azure.identity.authorization import Authorization
@@ -16,8 +16,8 @@ from local.azure.identity.authorization import Authorization
 _GROUP = "subscriptions/resourceGroups"
 
 
-class Catalog:
-    """The read-mostly part of ARM and Compute."""
+class Subscriptions:
+    """The subscription and what it contains or may use."""
 
     def __init__(self, cloud: Cloud, authorization: Authorization) -> None:
         self._cloud, self._authorization = cloud, authorization
@@ -97,7 +97,7 @@ class Catalog:
 
     async def _put_group(self, call: Call) -> Reply:
         self._cloud.check_group(call.target.subscription, None)
-        body = check(call.request.body, RESOURCE_GROUP)
+        body = validate(call.request.body, RESOURCE_GROUP)
         existing = self._cloud.store.find(call.target.path)
         if existing is not None and existing.location != body["location"]:
             raise gateway(
@@ -111,18 +111,18 @@ class Catalog:
 
     async def _list_groups(self, call: Call) -> Reply:
         groups = [r for r in self._cloud.store if r.target.kind == _GROUP.lower()]
-        return self._page(call, [(g.target.key, g.body) for g in groups])
+        return self._cloud.page(call, sorted((g.target.key, g.body) for g in groups))
 
     async def _skus(self, call: Call) -> Reply:
         wanted = re.search(r"location eq '([^']*)'", call.request.query.get("$filter", ""))
         locations = [wanted[1].lower()] if wanted else list(ZONES)
         items = [
-            _sku(size, location, self._cloud.supply.restrictions(size, location))
+            _sku(size, location, self._cloud.allocator.restrictions(size, location))
             for location in locations
             if location in ZONES
             for size in SIZES.values()
         ]
-        # The real list is one page for a location.
+        # Azure returns the SKUs of a location as one page.
         return Reply(200, {"value": items})
 
     async def _usages(self, call: Call) -> Reply:
@@ -130,8 +130,8 @@ class Catalog:
         if location not in ZONES:
             message = f"The provided location '{location}' is not available."
             raise gateway(400, "NoRegisteredProviderFound", message)
-        supply = self._cloud.supply
-        limits, used = supply.limits(location), supply.used(location)
+        allocator = self._cloud.allocator
+        limits, used = allocator.limits(location), allocator.usage(location)
         families = {size.family: f"{size.family} vCPUs" for size in SIZES.values()}
         names = {
             "cores": "Total Regional vCPUs",
@@ -149,15 +149,6 @@ class Catalog:
             for value, text in names.items()
         ]
         return Reply(200, {"value": items})
-
-    def _page(self, call: Call, items: list[tuple[str, Json]]) -> Reply:
-        url = f"{call.request.base}{call.request.path}"
-        query = call.request.query
-        return Reply(200, page(sorted(items, key=_key), self._cloud.options.page_size, url, query))
-
-
-def _key(item: tuple[str, Json]) -> str:
-    return item[0]
 
 
 def _sku(size: Size, location: str, restrictions: list[Json]) -> Json:

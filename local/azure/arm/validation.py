@@ -1,4 +1,4 @@
-"""Checks a request body against its table, as strictly as ARM does."""
+"""Validates a request body against its schema, as strictly as ARM does."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from local.azure.arm.schema import Schema
 _NAMES: dict[type, str] = {str: "String", int: "Int32", bool: "Boolean", float: "Double"}
 
 
-def check(body: Any, schema: Schema) -> dict[str, Any]:
-    """Return `body` when it fits; raise ArmError 400 for the first member that does not.
+def validate(body: Any, schema: Schema) -> dict[str, Any]:
+    """Return `body` if it is valid; raise ArmError 400 for the first invalid member.
 
     Unknown members, wrong types, missing required members and values outside an enumeration are
-    refused. Members that are null must be gone already.
+    invalid. The caller has removed members that are null.
     """
     if not isinstance(body, dict):
         raise not_deserialized("A JSON object is required.")
@@ -28,32 +28,32 @@ def check(body: Any, schema: Schema) -> dict[str, Any]:
         raise gateway(
             400, "LocationRequired", "The location property is required for this definition."
         )
-    _check(body, schema, "")
+    _validate(body, schema, "")
     return body
 
 
-def _check(value: Any, schema: Schema, path: str) -> None:
+def _validate(value: Any, schema: Schema, path: str) -> None:
     if isinstance(schema, dict):
-        _check_object(value, schema, path)
+        _validate_object(value, schema, path)
     elif isinstance(schema, list):
         if not isinstance(value, list):
             raise _wrong_type(path, "JSON array")
         for at, item in enumerate(value):
-            _check(item, schema[0], f"{path}[{at}]")
+            _validate(item, schema[0], f"{path}[{at}]")
     elif isinstance(schema, tuple):
-        _check_choice(value, schema, path)
+        _validate_enum(value, schema, path)
     elif not _is(value, schema):
         raise _wrong_type(
             path, _NAMES.get(schema, "JSON object" if schema is dict else "JSON array")
         )
 
 
-def _check_object(value: Any, schema: dict[str, Schema], path: str) -> None:
+def _validate_object(value: Any, schema: dict[str, Schema], path: str) -> None:
     if not isinstance(value, dict):
         raise _wrong_type(path, "JSON object")
     if "*" in schema:
         for name, item in value.items():
-            _check(item, schema["*"], _join(path, name))
+            _validate(item, schema["*"], _join(path, name))
         return
     known = {name.removesuffix("!"): item for name, item in schema.items()}
     for name, item in value.items():
@@ -63,14 +63,14 @@ def _check_object(value: Any, schema: dict[str, Schema], path: str) -> None:
                 f"Path '{_join(path, name)}'",
                 _join(path, name),
             )
-        _check(item, known[name], _join(path, name))
+        _validate(item, known[name], _join(path, name))
     for name in schema:
         if name.endswith("!") and name[:-1] not in value:
             raise missing_parameter(_join(path, name[:-1]))
 
 
-def _check_choice(value: Any, choices: tuple[str, ...], path: str) -> None:
-    # ARM compares enumerations without regard to letter case.
+def _validate_enum(value: Any, choices: tuple[str, ...], path: str) -> None:
+    # Enumerations are case-insensitive in ARM.
     if not isinstance(value, str) or value.lower() not in {choice.lower() for choice in choices}:
         raise invalid_parameter(
             path,

@@ -1,7 +1,7 @@
-"""Boot diagnostics: a VM's serial console log, as a blob whose URL is signed and expires.
+"""Boot diagnostics: a VM's serial console log, as a blob with a signed URL that expires.
 
-Names, query and answers are those of the storage account that Azure manages. A VM that has never
-booted has a URL too, of a blob that does not exist (azure-powershell#25607).
+Names, query and responses match the storage account that Azure manages. A VM that has never booted
+also has a URL; its blob does not exist (azure-powershell#25607).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from local.azure.arm.errors import ArmError, invalid_parameter
 from local.azure.arm.resources import parse_id
 from local.azure.cloud import Cloud
 from local.azure.compute.vm import VM_TYPE, VirtualMachine
-from local.azure.vm.runner import Machines
+from local.azure.vm.runner import VmRunner
 
 _DEFAULT_MINUTES, _MAX_MINUTES = "120", 1440
 _BLOB = re.compile(r"/bootdiagnostics-[a-z0-9]+-([0-9a-f-]{36})/[^/]+\.serialconsole\.log")
@@ -30,10 +30,10 @@ _UNSIGNED = (
 
 
 class BootDiagnostics:
-    """The action on a VM, and the blob that its answer leads to."""
+    """The action on a VM, and the blob that its response refers to."""
 
-    def __init__(self, cloud: Cloud, machines: Machines) -> None:
-        self._cloud, self._machines = cloud, machines
+    def __init__(self, cloud: Cloud, runner: VmRunner) -> None:
+        self._cloud, self._runner = cloud, runner
         self._key = secrets.token_bytes(32)
 
     def routes(self) -> list[Route]:
@@ -48,7 +48,7 @@ class BootDiagnostics:
         minutes = _minutes(query.get("sasUriExpirationTimeInMinutes", _DEFAULT_MINUTES))
         if not vm.has_boot_diagnostics:
             raise ArmError(
-                409,  # the status and the code are a guess; Azure's words are not published
+                409,  # status, code and message are a guess: Azure does not document them
                 "OperationNotAllowed",
                 f"Boot diagnostics is not enabled on VM '{vm.name}'.",
             )
@@ -58,42 +58,40 @@ class BootDiagnostics:
         return Reply(200, {"serialConsoleLogBlobUri": url})
 
     def _sign(self, path: str, minutes: int) -> dict[str, str]:
-        """The query of a shared access signature for reading one blob."""
-        end = self._cloud.clock.ahead(60 * minutes).strftime(_TIME)
+        """The query of a shared access signature that allows reading one blob."""
+        end = self._cloud.clock.wall_time_after(60 * minutes).strftime(_TIME)
         return {"sv": "2018-03-28", "sr": "b", "sp": "r", "se": end, "sig": self._mac(path, end)}
 
     def _mac(self, path: str, end: str) -> str:
         return hmac.new(self._key, f"{path}\n{end}".encode(), hashlib.sha256).hexdigest()
 
-    async def answer(self, request: Request) -> Reply | None:
-        """The blob; None when the path is not that of one."""
+    async def handle_blob(self, request: Request) -> Reply | None:
+        """The blob, or None if the path is not a blob's."""
         blob = _BLOB.fullmatch(request.path)
         if blob is None:
             return None
-        if (
-            "authorization" in request.headers
-        ):  # a storage account takes no token for Azure's manager
-            return _refusal(401, "InvalidAuthenticationInfo", "The token's audience is another.")
+        if "authorization" in request.headers:  # the audience of the token is Resource Manager
+            return _error(401, "InvalidAuthenticationInfo", "The token's audience is another.")
         end = request.query.get("se", "")
         if not hmac.compare_digest(request.query.get("sig", ""), self._mac(request.path, end)):
-            return _refusal(403, "AuthenticationFailed", _UNSIGNED)
+            return _error(403, "AuthenticationFailed", _UNSIGNED)
         if datetime.strptime(end, _TIME).replace(tzinfo=UTC) <= datetime.now(UTC):
-            return _refusal(403, "AuthenticationFailed", f"{_UNSIGNED} It expired at {end}.")
+            return _error(403, "AuthenticationFailed", f"{_UNSIGNED} It expired at {end}.")
         if request.method != "GET":
-            return _refusal(403, "AuthorizationPermissionMismatch", "The signature allows reading.")
+            return _error(403, "AuthorizationPermissionMismatch", "The signature allows reading.")
         log = await self._log(blob[1])
         if log is None:
-            return _refusal(404, "BlobNotFound", "The specified blob does not exist.")
+            return _error(404, "BlobNotFound", "The specified blob does not exist.")
         headers = {"Content-Type": "application/octet-stream", "x-ms-blob-type": "AppendBlob"}
         return Reply(200, log, headers)
 
     async def _log(self, vm_id: str) -> bytes | None:
-        """A serial console's log; None for a VM that is gone, or has never booted."""
+        """A VM's serial console log; None if the VM is deleted or has never booted."""
         vms = (one for one in self._cloud.store if isinstance(one, VirtualMachine))
         vm = next((one for one in vms if one.properties["vmId"] == vm_id), None)
         if vm is None or not vm.has_booted:
             return None
-        return vm.boot_messages().encode() + self._machines.console(vm)
+        return vm.boot_messages().encode() + self._runner.console(vm)
 
 
 def _minutes(text: str) -> int:
@@ -104,11 +102,11 @@ def _minutes(text: str) -> int:
 
 
 def _alphanumeric(name: str) -> str:
-    """What of a VM's name is in that of its container: nine letters and digits."""
+    """The part of a VM's name that is in its container's name: at most nine letters and digits."""
     return re.sub("[^a-z0-9]", "", name.lower())[:9]
 
 
-def _refusal(status: int, code: str, message: str) -> Reply:
+def _error(status: int, code: str, message: str) -> Reply:
     error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     text = f'<?xml version="1.0" encoding="utf-8"?>{error}'
     headers = {"Content-Type": "application/xml", "x-ms-error-code": code}

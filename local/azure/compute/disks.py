@@ -1,4 +1,4 @@
-"""Managed disks: they come with a VM, and go with it or stay."""
+"""Managed disks. They are created with a VM, and deleted with it or detached."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError
 from local.azure.arm.operations import DISK_DELETE, Operations
-from local.azure.arm.resources import Json, Resource, Target, page, parse_id
+from local.azure.arm.resources import Json, Resource, Target, parse_id
 from local.azure.clock import timestamp
 from local.azure.cloud import Cloud
 
 _TYPE = "Microsoft.Compute/disks"
 DEFAULT_SIZE_GB = 30
-"""The OS disk of the Ubuntu images."""
+"""The OS disk size of the Ubuntu images."""
 
 
 class Disks:
@@ -24,7 +24,7 @@ class Disks:
         self._cloud, self._operations = cloud, operations
 
     def routes(self) -> list[Route]:
-        """GET, DELETE and list; disks are created with their VM only."""
+        """GET, DELETE and list; there is no PUT, since disks are created with their VM."""
         return [
             Route("GET", _TYPE, self._get),
             Route("DELETE", _TYPE, self._delete),
@@ -32,7 +32,7 @@ class Disks:
         ]
 
     def check_free(self, vm: Target, names: Sequence[str]) -> None:
-        """Raise ArmError 409 when a disk of one of these names exists already."""
+        """Raise ArmError 409 if a disk with one of these names exists."""
         for name in names:
             found = self._cloud.store.find(self._target(vm, name).path)
             if found is not None:
@@ -71,7 +71,7 @@ class Disks:
         return target.path
 
     def release(self, id_: str, *, delete: bool) -> None:
-        """Let a disk go with its VM, or stay unattached."""
+        """Delete a disk with its VM, or detach it."""
         disk = self._cloud.store.find(id_)
         if disk is None:
             return
@@ -82,7 +82,7 @@ class Disks:
         disk.properties["diskState"] = "Unattached"
 
     def _target(self, vm: Target, name: str) -> Target:
-        # Compute writes the resource group in capitals here (recorded).
+        # Compute returns the resource group in upper case here (recorded).
         group = (vm.group or "").upper()
         root = f"{self._cloud.subscription_scope}/resourceGroups/{group}"
         return parse_id(f"{root}/providers/{_TYPE}/{name}")
@@ -91,9 +91,8 @@ class Disks:
         return Reply(200, self._cloud.store.get(call.target).body)
 
     async def _list(self, call: Call) -> Reply:
-        items = [(r.target.key, r.body) for r in self._cloud.store.below(call.target)]
-        url = f"{call.request.base}{call.request.path}"
-        return Reply(200, page(items, self._cloud.options.page_size, url, call.request.query))
+        found = self._cloud.store.list_collection(call.target)
+        return self._cloud.page(call, ((r.target.key, r.body) for r in found))
 
     async def _delete(self, call: Call) -> Reply:
         await self._cloud.wait("delete", call.target.name)

@@ -1,4 +1,4 @@
-"""Azure takes VMs back: the notice in their metadata, and their end."""
+"""Evicts VMs: announces the eviction in their metadata, then applies the eviction policy."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from email.utils import format_datetime
 from local.azure.cloud import Cloud
 from local.azure.compute.vm import VirtualMachine
 from local.azure.faults import evictions
-from local.azure.vm.runner import Machines
+from local.azure.vm.runner import VmRunner
 
 
 class Evictor:
-    """Evicts those VMs that the weather plan names. `let_go` removes a VM and what goes with it."""
+    """Evicts VMs as the fault plan says. `remove` deletes a VM and its dependent resources."""
 
     def __init__(
-        self, cloud: Cloud, machines: Machines, let_go: Callable[[VirtualMachine], None]
+        self, cloud: Cloud, runner: VmRunner, remove: Callable[[VirtualMachine], None]
     ) -> None:
-        self._cloud, self._machines, self._let_go = cloud, machines, let_go
+        self._cloud, self._runner, self._remove = cloud, runner, remove
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def watch(self, vm: VirtualMachine) -> None:
-        """Evict a VM that has just come up when its time comes, if it ever does."""
+    def schedule(self, vm: VirtualMachine) -> None:
+        """Schedule the eviction of a VM that has just started running, if there is one."""
         options = self._cloud.options
-        notice = evictions.draw(options.weather.evictions, options.seed, vm.name, spot=vm.is_spot)
+        notice = evictions.draw(
+            options.fault_plan.evictions, options.seed, vm.name, spot=vm.is_spot
+        )
         if notice is not None:
             task = asyncio.create_task(self._evict(vm, notice))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """Evict nothing any more."""
+        """Cancel all scheduled evictions."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -48,7 +50,7 @@ class Evictor:
                 "ResourceType": "VirtualMachine",
                 "Resources": [vm.name],
                 "EventStatus": "Scheduled",
-                "NotBefore": format_datetime(clock.ahead(notice.notice), usegmt=True),
+                "NotBefore": format_datetime(clock.wall_time_after(notice.notice), usegmt=True),
                 "Description": "",
                 "EventSource": "Platform",
                 "DurationInSeconds": -1,
@@ -56,17 +58,17 @@ class Evictor:
         )
         await clock.sleep(notice.notice)
         if vm.state == "Succeeded":
-            await self._end(vm)
+            await self._apply_policy(vm)
 
-    async def _end(self, vm: VirtualMachine) -> None:
-        """As the eviction policy says; a DELETE that comes meanwhile has the last word."""
+    async def _apply_policy(self, vm: VirtualMachine) -> None:
+        """Delete or deallocate the VM. A concurrent DELETE takes precedence."""
         if vm.eviction_policy == "delete":
             vm.state = "Deleting"
-            await self._machines.stop(vm)
-            self._let_go(vm)
+            await self._runner.stop(vm)
+            self._remove(vm)
             return
-        await self._machines.stop(vm)
-        self._cloud.supply.free(vm)
+        await self._runner.stop(vm)
+        self._cloud.allocator.release(vm)
         if vm.state == "Succeeded":
             vm.power = "deallocated"
             vm.touch()

@@ -1,4 +1,4 @@
-"""Regions, VM sizes and images that the simulated cloud offers."""
+"""The regions, VM sizes and images of the simulated cloud."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ ZONES = {
 
 @dataclass(frozen=True)
 class Size:
-    """A VM size."""
-
     name: str
     family: str
     vcpus: int
@@ -36,7 +34,7 @@ def _sizes(family: str, name: str, vcpus: tuple[int, ...], gb_per_vcpu: float) -
 
 _SMALL = (2, 4, 8, 16, 32, 48, 64, 96)
 
-# Families and shapes as the VM size pages of learn.microsoft.com list them.
+# Families and sizes are from the VM size pages of learn.microsoft.com.
 _ALL = [
     Size("Standard_B1s", "standardBSFamily", 1, 1),
     Size("Standard_B1ms", "standardBSFamily", 1, 2),
@@ -83,5 +81,5 @@ _OFFERS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def has_image(publisher: str, offer: str, sku: str) -> bool:
-    """Whether the marketplace has this image (a small part of the real one)."""
+    """Whether the simulated marketplace has this image."""
     return sku.lower() in _OFFERS.get(publisher.lower(), {}).get(offer.lower(), ())

@@ -1,4 +1,4 @@
-"""Virtual machines: the requests, and the life of a VM from acceptance to its end."""
+"""Virtual machines: the requests, and the life cycle of a VM."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import uuid
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError, invalid_parameter, marked_for_deletion
 from local.azure.arm.operations import VM_DELETE, VM_PUT, Operations
-from local.azure.arm.resources import Json, Resource, check_conditions, page, parse_id
+from local.azure.arm.resources import Json, Resource, check_conditions, parse_id
 from local.azure.arm.schema import VIRTUAL_MACHINE
-from local.azure.arm.validation import check
+from local.azure.arm.validation import validate
 from local.azure.cloud import Cloud
 from local.azure.compute.disks import Disks
 from local.azure.compute.evictor import Evictor
-from local.azure.compute.vm import VM_TYPE, VirtualMachine, new_machine
-from local.azure.compute.vm_validation import check_vm
+from local.azure.compute.vm import VM_TYPE, VirtualMachine, new_vm
+from local.azure.compute.vm_validation import validate_vm
 from local.azure.identity.directory import Principal, seeded_guid
 from local.azure.network.interfaces import Interfaces
-from local.azure.vm.runner import Machines
+from local.azure.vm.runner import VmRunner
 
 _SHUTDOWN_SHARE = 1 / 3
-"""How much of a deletion has passed when the machine loses power."""
+"""The share of a deletion's time after which the VM loses power."""
 
 
-class Compute:
-    """Microsoft.Compute/virtualMachines."""
+class VirtualMachines:
+    """Microsoft.VirtualMachines/virtualMachines."""
 
     def __init__(
         self,
@@ -33,11 +33,11 @@ class Compute:
         operations: Operations,
         interfaces: Interfaces,
         disks: Disks,
-        machines: Machines,
+        runner: VmRunner,
     ) -> None:
         self._cloud, self._operations = cloud, operations
-        self._interfaces, self._disks, self._machines = interfaces, disks, machines
-        self.evictor = Evictor(cloud, machines, self._let_go)
+        self._interfaces, self._disks, self._runner = interfaces, disks, runner
+        self.evictor = Evictor(cloud, runner, self._remove)
         self._incarnations: dict[str, int] = {}
 
     def routes(self) -> list[Route]:
@@ -50,22 +50,22 @@ class Compute:
             Route("GET", f"{VM_TYPE}/instanceView", self._instance_view, collection=True),
         ]
 
-    # Creating
+    # Create
 
     async def _put(self, call: Call) -> Reply:
-        body = check(call.request.body, VIRTUAL_MACHINE)
-        check_vm(call.target.name, body)
+        body = validate(call.request.body, VIRTUAL_MACHINE)
+        validate_vm(call.target.name, body)
         await self._cloud.wait("vm.put", call.target.name)
         existing = self._find(call)
         check_conditions(call.request.headers, existing)
         if existing is not None:
             return await self._update(call, existing, body)
-        self._cloud.supply.admit(body)
+        self._cloud.allocator.admit(body)
         nic_ids = [nic["id"] for nic in body["properties"]["networkProfile"]["networkInterfaces"]]
         nics = self._interfaces.claim(nic_ids, call.target.path, body["location"])
-        vm = new_machine(call.target, body)
+        vm = new_vm(call.target, body)
         self._disks.check_free(vm.target, [disk["name"] for disk in vm.disks() if disk.get("name")])
-        self._give_identity(vm, body.get("identity"))
+        self._assign_identity(vm, body.get("identity"))
         for at, nic in enumerate(nics):
             self._interfaces.attach(nic, vm.id, primary=at == 0)
         vm.interfaces = nics
@@ -74,16 +74,16 @@ class Compute:
         self._create_disks(vm)
         return reply
 
-    def _give_identity(self, vm: VirtualMachine, asked: Json | None) -> None:
-        """A new identity for each incarnation of a VM, as in Azure; the ids follow from the seed."""
-        kind = str((asked or {}).get("type") or "None")
-        if asked is None or kind.lower() == "none":
+    def _assign_identity(self, vm: VirtualMachine, requested: Json | None) -> None:
+        """Assign a new identity, as Azure does for each incarnation of a VM, with ids from the seed."""
+        kind = str((requested or {}).get("type") or "None")
+        if requested is None or kind.lower() == "none":
             return
         identity: Json = {"type": kind}
-        if asked.get("userAssignedIdentities"):
+        if requested.get("userAssignedIdentities"):
             identity["userAssignedIdentities"] = {
                 id_: {"principalId": str(uuid.uuid4()), "clientId": str(uuid.uuid4())}
-                for id_ in asked["userAssignedIdentities"]
+                for id_ in requested["userAssignedIdentities"]
             }
         if "systemassigned" in kind.lower():
             vm.principal = self._new_principal(vm)
@@ -104,14 +104,14 @@ class Compute:
             object_id=seeded_guid(seed, f"{vm.target.key}/{number}/principal"),
             client_id=seeded_guid(seed, f"{vm.target.key}/{number}/client"),
             vm_id=vm.id,
-            known_at=now + draw("identity.replication", vm.name),
-            known_untyped_at=now + draw("identity.replication.untyped", vm.name),
+            replicated_at=now + draw("identity.replication", vm.name),
+            replicated_untyped_at=now + draw("identity.replication.untyped", vm.name),
         )
         self._cloud.directory.add(principal)
         return principal
 
     def _create_disks(self, vm: VirtualMachine) -> None:
-        """After the 201 was rendered: it does not name the disk's id yet (recorded)."""
+        """Called after the 201 is rendered, since that does not contain disk ids yet (recorded)."""
         for index, disk in enumerate(vm.disks(), start=1):
             if disk.get("diffDiskSettings"):
                 continue
@@ -121,22 +121,22 @@ class Compute:
             vm.disk_ids.append((id_, disk["deleteOption"].lower() == "delete"))
 
     def _boot(self, call: Call, vm: VirtualMachine, status: int) -> Reply:
-        """Answer, and let the machine come up in its time."""
+        """Start the boot, and return the response."""
         vm.state, vm.failure = "Creating", None
 
         async def work() -> None:
             await self._cloud.wait("vm.boot", vm.name)
 
         async def finish() -> None:
-            self._cloud.supply.place(vm)
+            self._cloud.allocator.allocate(vm)
             outbound = any(self._interfaces.has_outbound(nic) for nic in vm.interfaces)
-            await self._machines.start(vm, outbound=outbound, stopped=lambda: _stopped(vm))
+            await self._runner.start(vm, outbound=outbound, stopped=lambda: _mark_stopped(vm))
             vm.state, vm.power = "Succeeded", "running"
             vm.touch()
-            self.evictor.watch(vm)
+            self.evictor.schedule(vm)
 
         def failed(error: ArmError) -> None:
-            self._cloud.supply.free(vm)
+            self._cloud.allocator.release(vm)
             vm.state, vm.failure = "Failed", error
             for nic in vm.interfaces:
                 self._interfaces.reserve(nic, vm.id)
@@ -144,28 +144,28 @@ class Compute:
         vm.operation = self._operations.start(
             call, vm.location, VM_PUT, work=work, finish=finish, failed=failed
         )
-        return self._answer(call, vm, status)
+        return self._reply(call, vm, status)
 
-    def _answer(self, call: Call, vm: VirtualMachine, status: int) -> Reply:
+    def _reply(self, call: Call, vm: VirtualMachine, status: int) -> Reply:
         assert vm.operation is not None
-        # A copy: the disks get their ids before the answer is sent.
+        # A copy, since the disks get their ids before the response is sent.
         body = copy.deepcopy(vm.render())
         return Reply(status, body, self._operations.headers(vm.operation, call))
 
     async def _update(self, call: Call, vm: VirtualMachine, body: Json) -> Reply:
-        """A repeated PUT: 200 when nothing changes that cannot change."""
+        """Handle a repeated PUT, which must not change immutable properties."""
         if vm.state == "Deleting":
             raise marked_for_deletion("createOrUpdate", vm.name)
         vm.update(body)
         if vm.principal is None:
-            self._give_identity(vm, body.get("identity"))
+            self._assign_identity(vm, body.get("identity"))
         if vm.state == "Failed":
             return self._boot(call, vm, 200)
         if vm.state == "Succeeded":
             vm.operation = self._operations.completed(call, vm.location, VM_PUT)
-        return self._answer(call, vm, 200)
+        return self._reply(call, vm, 200)
 
-    # Ending
+    # Delete
 
     async def _delete(self, call: Call) -> Reply:
         forced = call.request.query.get("forceDeletion", "").lower() == "true"
@@ -187,11 +187,11 @@ class Compute:
 
         async def work() -> None:
             await self._cloud.clock.sleep(seconds * _SHUTDOWN_SHARE)
-            await self._machines.stop(vm)
+            await self._runner.stop(vm)
             await self._cloud.clock.sleep(seconds * (1 - _SHUTDOWN_SHARE))
 
         async def finish() -> None:
-            self._let_go(vm)
+            self._remove(vm)
 
         def failed(error: ArmError) -> None:
             vm.state = "Failed" if before == "Creating" else before
@@ -201,23 +201,23 @@ class Compute:
             call, vm.location, VM_DELETE, work=work, finish=finish, failed=failed
         )
 
-    def _let_go(self, vm: VirtualMachine) -> None:
-        """Remove the VM, and what goes with it; detach the rest. Role assignments stay."""
+    def _remove(self, vm: VirtualMachine) -> None:
+        """Delete the VM; delete or detach its interfaces and disks. Its role assignments remain."""
         references = vm.properties["networkProfile"]["networkInterfaces"]
         for nic, reference in zip(vm.interfaces, references, strict=True):
             option = (reference.get("properties") or {}).get("deleteOption") or "Detach"
             if option.lower() == "delete":
-                self._interfaces.discard(nic)
+                self._interfaces.delete(nic)
             else:
                 self._interfaces.detach(nic)
-        for id_, goes in vm.disk_ids:
-            self._disks.release(id_, delete=goes)
+        for id_, delete in vm.disk_ids:
+            self._disks.release(id_, delete=delete)
         if vm.principal is not None:
             self._cloud.directory.remove(vm.principal.object_id)
-        self._cloud.supply.free(vm)
+        self._cloud.allocator.release(vm)
         self._cloud.store.remove(vm)
 
-    # Reading
+    # Read
 
     async def _get(self, call: Call) -> Reply:
         vm = self._existing(call)
@@ -232,17 +232,16 @@ class Compute:
         return Reply(200, vm.instance_view())
 
     async def _list(self, call: Call) -> Reply:
-        """The subscription's list knows statusOnly; $expand is ignored without a scale set's $filter."""
+        """Only the subscription's list supports statusOnly. $expand is ignored, as in Azure."""
         query = call.request.query
         status_only = query.get("statusOnly", "").lower() == "true" and call.target.group is None
 
-        def shown(resource: Resource) -> Json:
+        def render(resource: Resource) -> Json:
             assert isinstance(resource, VirtualMachine)
             return resource.render_status() if status_only else resource.render()
 
-        items = ((r.target.key, shown(r)) for r in self._cloud.store.below(call.target))
-        url = f"{call.request.base}{call.request.path}"
-        return Reply(200, page(items, self._cloud.options.page_size, url, query))
+        items = ((r.target.key, render(r)) for r in self._cloud.store.list_collection(call.target))
+        return self._cloud.page(call, items)
 
     def _find(self, call: Call) -> VirtualMachine | None:
         found = self._cloud.store.find(call.target.path)
@@ -254,7 +253,7 @@ class Compute:
         return found
 
 
-def _stopped(vm: VirtualMachine) -> None:
-    """The machine has shut itself down: it is stopped, and still paid for."""
+def _mark_stopped(vm: VirtualMachine) -> None:
+    """The VM has shut itself down. It is stopped, and still billed."""
     if vm.state != "Deleting":
         vm.power = "stopped"

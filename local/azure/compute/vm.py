@@ -1,4 +1,4 @@
-"""One VM: what is stored of it, what it shows, and what of it cannot be changed."""
+"""The VM resource: its state, its representations, and its immutable properties."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from local.azure.network.interfaces import Interface
 VM_TYPE = "Microsoft.Compute/virtualMachines"
 
 _SECRETS = ("customData", "adminPassword")
-# What an update may change; everything else that a PUT repeats must be as it was.
+# Properties that an update may change. All others must be unchanged in a repeated PUT.
 _MUTABLE = ("hardwareProfile", "userData", "diagnosticsProfile", "billingProfile", "licenseType",
             "scheduledEventsProfile", "applicationProfile", "resiliencyProfile")  # fmt: skip
 _SERVER_SET = ("provisioningState", "instanceView", "vmId", "timeCreated")
-# How the codes begin of what goes wrong once the kernel is up.
+# Code prefixes of errors that occur after the kernel has booted.
 _GUEST_FAILURES = ("OSProvisioning", "VMExtension", "VMAgent")
 
 
 @dataclass
 class VirtualMachine(Resource):
-    """A VM. `body` never holds a secret; those are in `secrets`."""
+    """A VM. Secrets are in `secrets`, never in `body`."""
 
     secrets: Json = field(default_factory=dict)
     user_data: str | None = None
@@ -40,11 +40,11 @@ class VirtualMachine(Resource):
     principal: Principal | None = None
     interfaces: list[Interface] = field(default_factory=list)
     operation: Operation | None = None
-    """The operation that last changed it."""
+    """The latest operation on the VM."""
     disk_ids: list[tuple[str, bool]] = field(default_factory=list)
-    """(id, whether it is deleted with the VM)."""
+    """(id, whether the disk is deleted with the VM)."""
     scheduled_events: list[Json] = field(default_factory=list)
-    """What its metadata service announces."""
+    """The events in its metadata service."""
 
     @property
     def custom_data(self) -> str | None:
@@ -54,28 +54,28 @@ class VirtualMachine(Resource):
 
     @property
     def is_spot(self) -> bool:
-        """Whether Azure may take it back."""
+        """Whether Azure may evict it."""
         return str(self.properties.get("priority") or "").lower() in ("spot", "low")
 
     @property
     def eviction_policy(self) -> str:
-        """What its eviction does: `deallocate`, which is the default, or `delete`."""
+        """`deallocate`, which is the default, or `delete`."""
         return str(self.properties.get("evictionPolicy") or "Deallocate").lower()
 
     @property
     def has_boot_diagnostics(self) -> bool:
-        """Whether its serial console is kept."""
+        """Whether boot diagnostics are enabled."""
         profile = self.properties.get("diagnosticsProfile") or {}
         return bool((profile.get("bootDiagnostics") or {}).get("enabled"))
 
     @property
     def has_booted(self) -> bool:
-        """Whether its kernel ever ran."""
+        """Whether its kernel has ever booted."""
         code = "" if self.failure is None else self.failure.code
         return self.power is not None or code.startswith(_GUEST_FAILURES)
 
     def boot_messages(self) -> str:
-        """What its kernel and its system write to the serial console before any custom data runs."""
+        """The serial console output before custom data runs."""
         image = self.properties["storageProfile"].get("imageReference") or {}
         name = f"{image.get('offer', 'linux')} {image.get('exactVersion', '')}".strip()
         return (
@@ -85,13 +85,13 @@ class VirtualMachine(Resource):
         )
 
     def disks(self) -> Iterator[Json]:
-        """The OS disk, then the data disks, of the storage profile."""
+        """The OS disk, then the data disks."""
         storage = self.properties["storageProfile"]
         yield storage["osDisk"]
         yield from storage.get("dataDisks") or []
 
     def render(self, expand: str = "") -> Json:
-        """What a GET answers; `expand` is `instanceView`, `userData` or nothing."""
+        """What a GET returns; `expand` is `instanceView`, `userData` or empty."""
         body = {**self.body, "etag": self.etag}
         properties = {**self.properties, "provisioningState": self.state}
         if expand.lower() == "instanceview":
@@ -101,7 +101,7 @@ class VirtualMachine(Resource):
         return {**body, "properties": properties}
 
     def render_status(self) -> Json:
-        """An item of the subscription's list with statusOnly=true: no tags and no profiles."""
+        """An item of the subscription's list with statusOnly=true: without tags and profiles."""
         return {
             "name": self.name,
             "id": self.id,
@@ -115,7 +115,6 @@ class VirtualMachine(Resource):
         }
 
     def instance_view(self) -> Json:
-        """The run-time status."""
         booted = self.power is not None
         guest = {
             "computerName": (self.properties.get("osProfile") or {}).get("computerName"),
@@ -132,7 +131,7 @@ class VirtualMachine(Resource):
         }
 
     def statuses(self) -> list[Json]:
-        """Provisioning state, and power state once there is one."""
+        """The provisioning state, and the power state once the VM has booted."""
         provisioning = _status("ProvisioningState", self.state)
         if self.failure is not None:
             provisioning |= {
@@ -150,7 +149,7 @@ class VirtualMachine(Resource):
         return [provisioning, power]
 
     def update(self, body: Json) -> None:
-        """Apply a repeated PUT. Raises ArmError 409 when it changes what cannot change."""
+        """Apply a repeated PUT. Raises ArmError 409 if it changes an immutable property."""
         _check_unchanged(body, self)
         if "tags" in body:
             self.body["tags"] = body["tags"] or {}
@@ -170,8 +169,8 @@ def _status(kind: str, state: str) -> Json:
     }
 
 
-def new_machine(target: Target, body: Json) -> VirtualMachine:
-    """A VM from the body of its first PUT, with the defaults that the server fills in."""
+def new_vm(target: Target, body: Json) -> VirtualMachine:
+    """A VM from the body of its first PUT, with the server's defaults."""
     properties = copy.deepcopy(body["properties"])
     for member in (*_SERVER_SET, "userData"):
         properties.pop(member, None)
@@ -186,7 +185,7 @@ def new_machine(target: Target, body: Json) -> VirtualMachine:
         linux = profile.setdefault("linuxConfiguration", {})
         linux.setdefault("disablePasswordAuthentication", False)
         linux.setdefault("provisionVMAgent", True)
-    _fill_storage(properties["storageProfile"])
+    _set_storage_defaults(properties["storageProfile"])
     now = timestamp()
     properties = {"vmId": str(uuid.uuid4()), **properties, "timeCreated": now}
     kept = {
@@ -202,7 +201,7 @@ def new_machine(target: Target, body: Json) -> VirtualMachine:
     )
 
 
-def _fill_storage(storage: Json) -> None:
+def _set_storage_defaults(storage: Json) -> None:
     image = storage.get("imageReference")
     if image and image.get("publisher"):
         image["exactVersion"] = (
@@ -243,7 +242,7 @@ def _check_unchanged(body: Json, vm: VirtualMachine) -> None:
 
 
 def _difference(sent: Any, stored: Any, path: str) -> str | None:
-    """The path of the first member that was sent with another value than the stored one."""
+    """The path of the first member that differs from the stored one, or None."""
     if isinstance(sent, dict):
         known = stored if isinstance(stored, dict) else {}
         for name, value in sent.items():
@@ -258,7 +257,7 @@ def _difference(sent: Any, stored: Any, path: str) -> str | None:
         return next((p for a, b in pairs if (p := _difference(a, b, path))), None)
     same = sent is None or sent == stored
     if isinstance(sent, str) and isinstance(stored, str):
-        # Enumerations and ids: letter case does not count.
+        # Enumerations and ids are case-insensitive.
         same = sent.lower() == stored.lower() if "customData" not in path else sent == stored
     return None if same else path
 

@@ -1,4 +1,4 @@
-"""What Compute refuses in a new VM, beyond the shape of the body (facts of the API reference)."""
+"""Compute's validation of a new VM, beyond the schema (from the API reference)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _DISALLOWED_ADMINS = (
 _MIN_RSA_BITS = 2048
 
 
-def check_vm(name: str, body: Json) -> None:
-    """Raise ArmError 400 or 404 for what cannot be told from the shape alone."""
+def validate_vm(name: str, body: Json) -> None:
+    """Raise ArmError 400 or 404 for what the schema cannot express."""
     properties = body["properties"]
     _check_name("vmName", name)
     _check_size(properties["hardwareProfile"]["vmSize"], body["location"], body.get("zones") or [])
@@ -47,7 +47,7 @@ def check_vm(name: str, body: Json) -> None:
 
 
 def decode_custom_data(encoded: str) -> bytes:
-    """The bytes of custom data. Raises ArmError 400 when it is not base64, or too long."""
+    """Decode custom data. Raises ArmError 400 if it is not base64 or too long."""
     return _decode("osProfile.customData", encoded)
 
 
@@ -181,14 +181,14 @@ def _check_key(key: Json, user: str) -> None:
             "Destination path for SSH public keys is currently limited to its default value "
             f"{path} due to a known issue in Linux provisioning agent.",
         )
-    if not _good_key(key.get("keyData") or ""):
+    if not _is_valid_key(key.get("keyData") or ""):
         raise invalid_parameter(
             "linuxConfiguration.ssh.publicKeys.keyData",
             "The value of parameter linuxConfiguration.ssh.publicKeys.keyData is invalid.",
         )
 
 
-def _good_key(text: str) -> bool:
+def _is_valid_key(text: str) -> bool:
     """RSA of at least 2048 bits, or Ed25519, in OpenSSH's one-line form (RFC 4253, RFC 8709)."""
     fields = text.split()
     if len(fields) < 2 or fields[0] not in ("ssh-rsa", "ssh-ed25519"):
@@ -209,7 +209,7 @@ def _strings(blob: bytes) -> list[bytes]:
     while blob:
         (length,) = struct.unpack(">I", blob[:4])
         if len(blob) < 4 + length:
-            raise ValueError("cut short")
+            raise ValueError("truncated")
         parts.append(blob[4 : 4 + length])
         blob = blob[4 + length :]
     return parts

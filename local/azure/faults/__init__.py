@@ -1,5 +1,4 @@
-"""What goes wrong in the simulated cloud, and when: a plan in one JSON document.
+"""Fault injection, driven by a fault plan: one JSON document (docs/fault-injection.md).
 
-`document` reads it; `gate`, `supply` and `evictions` carry it out. The document is described
-in docs/fault-injection.md.
+`plan` parses it; `interceptor`, `allocator` and `evictions` apply it.
 """

@@ -1,4 +1,4 @@
-"""What a region has for the subscription: quotas, sizes that are withheld, and room for VMs."""
+"""Admits VMs against the quotas, restrictions and capacity of the fault plan."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Iterator
 
 from local.azure.arm.resources import Json, Resource, Store
 from local.azure.compute.sizes import SIZES, ZONES, Size
-from local.azure.faults.azure_errors import CATALOGUE
+from local.azure.faults.azure_errors import AZURE_ERRORS
 from local.azure.faults.plan import ANY, REGIONAL_QUOTAS, Capacity, Plan, Restriction
-from local.azure.faults.template_values import vm_facts
+from local.azure.faults.template_values import vm_placement
 
 _VMS = "microsoft.compute/virtualmachines"
 
 CORE_LIMIT = 100_000
-"""vCPUs a region, and a family, where the plan says nothing; high enough never to be met."""
+"""Default vCPU limit per region and per family; high enough never to be reached."""
 _VM_LIMIT = 25_000
 
-_ERRORS = {
+_QUOTA_ERRORS = {
     "cores": "RegionalQuota",
     "lowPriorityCores": "SpotQuota",
     "virtualMachines": "VirtualMachinesQuota",
 }
 
 
-class Supply:
-    """Counts what stands against what the plan allows."""
+class Allocator:
+    """Tracks quota usage and allocated VMs against the plan's limits."""
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan, self._store = plan, store
-        self._placed: dict[str, Resource] = {}
+        self._allocated: dict[str, Resource] = {}
 
     # Quotas
 
@@ -40,28 +40,28 @@ class Supply:
         given = self._plan.quotas
         return high | families | given.get(ANY, {}) | given.get(location, {})
 
-    def used(self, location: str) -> Counter[str]:
-        """How much of each quota is used: a VM counts from its acceptance until it is gone."""
+    def usage(self, location: str) -> Counter[str]:
+        """Usage of each quota: a VM counts from its acceptance until it is deleted."""
         used: Counter[str] = Counter()
         for resource in self._store:
             if resource.target.kind == _VMS and resource.location == location:
-                used.update(_needs(resource.body))
+                used.update(_required(resource.body))
         return used
 
-    # What a new VM meets
+    # Admission of a new VM
 
     def admit(self, body: Json) -> None:
-        """Raise ArmError 409 when a VM of this body cannot be had: first by its size, then by quota."""
-        location, zone, size = vm_facts(body)
-        if any(zone in zones for zones in self._withheld(SIZES[size.lower()], location)):
+        """Raise ArmError 409 if the size is restricted, or else if a quota would be exceeded."""
+        location, zone, size = vm_placement(body)
+        if any(zone in zones for zones in self._restricted_zones(SIZES[size.lower()], location)):
             values = {"size": size, "location": location}
-            raise CATALOGUE["SkuNotAvailable"].error(values, None)
-        if self._plan.quotas:  # counting takes time that a cloud without limits need not spend
+            raise AZURE_ERRORS["SkuNotAvailable"].render(values, None)
+        if self._plan.quotas:  # counting is slow, and unneeded without limits
             self._check_quotas(body, location)
 
     def _check_quotas(self, body: Json, location: str) -> None:
-        limits, used = self.limits(location), self.used(location)
-        for name, needed in _needs(body).items():
+        limits, used = self.limits(location), self.usage(location)
+        for name, needed in _required(body).items():
             if used[name] + needed > limits[name]:
                 values = {
                     "family": name,
@@ -71,10 +71,10 @@ class Supply:
                     "required": str(needed),
                     "new_limit": str(used[name] + needed),
                 }
-                raise CATALOGUE[_ERRORS.get(name, "FamilyQuota")].error(values, None)
+                raise AZURE_ERRORS[_QUOTA_ERRORS.get(name, "FamilyQuota")].render(values, None)
 
     def restrictions(self, size: Size, location: str) -> list[Json]:
-        """What the list of SKUs says of a size."""
+        """The restrictions of a size, as the list of SKUs reports them."""
         return [
             {
                 "type": "Location" if rule.zones is None else "Zone",
@@ -85,46 +85,46 @@ class Supply:
                 },
                 "reasonCode": "NotAvailableForSubscription",
             }
-            for rule in self._rules(size, location)
+            for rule in self._restrictions(size, location)
         ]
 
-    def _rules(self, size: Size, location: str) -> Iterator[Restriction]:
+    def _restrictions(self, size: Size, location: str) -> Iterator[Restriction]:
         for rule in self._plan.restrictions:
             if rule.location in (ANY, location) and rule.size in (ANY, size.name):
                 yield rule
 
-    def _withheld(self, size: Size, location: str) -> Iterator[tuple[str | None, ...]]:
-        """The zones of each rule; None stands for a VM without one."""
-        for rule in self._rules(size, location):
+    def _restricted_zones(self, size: Size, location: str) -> Iterator[tuple[str | None, ...]]:
+        """The zones of each restriction; None is a VM without a zone."""
+        for rule in self._restrictions(size, location):
             yield (None, *ZONES[location]) if rule.zones is None else rule.zones
 
-    # Room for VMs
+    # Capacity
 
-    def place(self, vm: Resource) -> None:
-        """Give the VM its place. Raises ArmError AllocationFailed or ZonalAllocationFailed."""
-        others = [other for key, other in self._placed.items() if key != vm.target.key]
+    def allocate(self, vm: Resource) -> None:
+        """Allocate the VM. Raises ArmError AllocationFailed or ZonalAllocationFailed."""
+        others = [other for key, other in self._allocated.items() if key != vm.target.key]
         for rule in self._plan.capacity:
-            if _falls_under(rule, vm) and rule.vms <= sum(_falls_under(rule, o) for o in others):
-                zone = vm_facts(vm.body)[1]
+            if _matches(rule, vm) and rule.vms <= sum(_matches(rule, o) for o in others):
+                zone = vm_placement(vm.body)[1]
                 name = "AllocationFailed" if zone is None else "ZonalAllocationFailed"
-                raise CATALOGUE[name].error({}, None)
-        self._placed[vm.target.key] = vm
+                raise AZURE_ERRORS[name].render({}, None)
+        self._allocated[vm.target.key] = vm
 
-    def free(self, vm: Resource) -> None:
-        """Take the VM's place back; nothing happens when it has none."""
-        self._placed.pop(vm.target.key, None)
+    def release(self, vm: Resource) -> None:
+        """Release the VM's capacity. Idempotent."""
+        self._allocated.pop(vm.target.key, None)
 
 
-def _needs(body: Json) -> dict[str, int]:
-    """What a VM takes of each quota, in the order in which Compute looks at them."""
-    size = SIZES[vm_facts(body)[2].lower()]
+def _required(body: Json) -> dict[str, int]:
+    """What a VM requires of each quota, in the order in which Compute checks them."""
+    size = SIZES[vm_placement(body)[2].lower()]
     spot = str(body["properties"].get("priority") or "").lower() in ("spot", "low")
     cores = ["lowPriorityCores"] if spot else [size.family, "cores"]
     return {**dict.fromkeys(cores, size.vcpus), "virtualMachines": 1}
 
 
-def _falls_under(rule: Capacity, vm: Resource) -> bool:
-    location, zone, size = vm_facts(vm.body)
+def _matches(rule: Capacity, vm: Resource) -> bool:
+    location, zone, size = vm_placement(vm.body)
     return (
         rule.location in (ANY, location)
         and rule.zone in (ANY, zone)

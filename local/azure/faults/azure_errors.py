@@ -1,7 +1,7 @@
-"""Every error that the cloud may answer with, in Azure's own words.
+"""The errors that a fault plan can inject, in Azure's own words.
 
-Texts are of real answers where one was found (sources: docs/fault-injection.md).
-`$name` in a text is filled in from the request; see `template_values`.
+Texts are copied from real responses where one was found (docs/fault-injection.md lists the sources).
+`template_values` fills in each `$name` from the request.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from local.azure.arm.errors import (
     nic_reserved,
     resource_not_found,
 )
-from local.azure.faults.error_template import Entry, of
+from local.azure.faults.error_template import ErrorTemplate, template_of
 
 
-def _quota(what: str, page: str) -> Entry:
+def _quota(what: str, page: str) -> ErrorTemplate:
     # karpenter-provider-azure#192, cb-spider#1558, scylla-cluster-tests#4994
-    return Entry(
+    return ErrorTemplate(
         "OperationNotAllowed",
         409,
         f"Operation could not be completed as it results in exceeding approved {what} quota. "
@@ -37,7 +37,7 @@ _TOO_CONSTRAINED = (
     "condition is too restrictive. Please remove some constraints and try again. Constraints applied "
     "are:\n"
 )
-_ANOTHER = "Another operation on this or dependent resource is in progress."
+_OPERATION_IN_PROGRESS = "Another operation on this or dependent resource is in progress."
 _NO_CAPACITY = (
     "Read more about improving likelihood of allocation success at "
     "http://aka.ms/allocation-guidance"
@@ -45,104 +45,104 @@ _NO_CAPACITY = (
 
 _FAMILY = _quota("$family Cores", "per-vm")
 
-_ENTRIES: dict[str, Entry] = {
+_ENTRIES: dict[str, ErrorTemplate] = {
     # Quotas
     "FamilyQuota": _FAMILY,
     "RegionalQuota": _quota("Total Regional Cores", "regional"),
     "SpotQuota": _quota("LowPriorityCores", "low-priority"),
     "VirtualMachinesQuota": _quota("Virtual Machines", "regional"),
     "QuotaExceeded": replace(_FAMILY, code="QuotaExceeded"),
-    # The subscription's own limits
-    "ReadOnlyDisabledSubscription": Entry(
+    # Subscription
+    "ReadOnlyDisabledSubscription": ErrorTemplate(
         "ReadOnlyDisabledSubscription", 409,
         "The subscription '$subscription' is disabled and therefore marked as read only. You cannot "
         "perform any write actions on this subscription until it is re-enabled.", cause="gateway",
     ),
-    "MissingSubscriptionRegistration": Entry(
+    "MissingSubscriptionRegistration": ErrorTemplate(
         "MissingSubscriptionRegistration", 409,
         "The subscription is not registered to use namespace '$namespace'. See "
         "https://aka.ms/rps-not-found for how to register subscriptions.", cause="gateway",
     ),
-    "SubscriptionNotRegistered": Entry(
+    "SubscriptionNotRegistered": ErrorTemplate(
         "SubscriptionNotRegistered", 409,
         "Subscription $subscription is not registered with '$namespace'.",
     ),
-    "DeploymentQuotaExceeded": Entry(
+    "DeploymentQuotaExceeded": ErrorTemplate(
         "DeploymentQuotaExceeded", 409,
         "Creating the deployment would exceed the quota of '800'. The current deployment count is "
         "'800'. Please delete some deployments before creating a new one.", cause="gateway",
     ),
     # Capacity
-    "SkuNotAvailable": Entry(
+    "SkuNotAvailable": ErrorTemplate(
         "SkuNotAvailable", 409,
         "The requested VM size for resource 'Following SKUs have failed for Capacity Restrictions: "
         "$size' is currently not available in location '$location'. Please try another size or deploy "
         "to a different location or different zone. See https://aka.ms/azureskunotavailable for "
         "details.",
     ),
-    "NotAvailableForSubscription": Entry(
+    "NotAvailableForSubscription": ErrorTemplate(
         "NotAvailableForSubscription", 409,
         "The requested VM size '$size' is not available for your subscription in location "
         "'$location'.",
     ),
-    "AllocationFailed": Entry(
+    "AllocationFailed": ErrorTemplate(
         "AllocationFailed", 409,
         "Allocation failed. We do not have sufficient capacity for the requested VM size in this "
         f"region. {_NO_CAPACITY}",
     ),
-    "ZonalAllocationFailed": Entry(
+    "ZonalAllocationFailed": ErrorTemplate(
         "ZonalAllocationFailed", 409,
         "Allocation failed. We do not have sufficient capacity for the requested VM size in this "
         f"zone. {_NO_CAPACITY}",
     ),
-    "OverconstrainedAllocationRequest": Entry(
+    "OverconstrainedAllocationRequest": ErrorTemplate(
         "OverconstrainedAllocationRequest", 409,
         f"{_TOO_CONSTRAINED}  - Differencing (Ephemeral) Disks\n  - VM Size\n",
     ),
-    "OverconstrainedZonalAllocationRequest": Entry(
+    "OverconstrainedZonalAllocationRequest": ErrorTemplate(
         "OverconstrainedZonalAllocationRequest", 409,
         f"{_TOO_CONSTRAINED}  - Availability Zone\n  - VM Size\n",
     ),
     # Spot (error-codes-spot.md)
-    "SpotEvicted": Entry("SpotEvicted", 409, "The VM '$vm' was evicted."),
-    "SpotPriceGreaterThanProvidedMaxPrice": Entry(
+    "SpotEvicted": ErrorTemplate("SpotEvicted", 409, "The VM '$vm' was evicted."),
+    "SpotPriceGreaterThanProvidedMaxPrice": ErrorTemplate(
         "SpotPriceGreaterThanProvidedMaxPrice", 409,
         "Unable to perform operation 'Create VM' since the provided max price is lower than the "
         "current spot price for Azure Spot VM size '$size'. For more information, see "
         "https://aka.ms/AzureSpot/errormessages.",
     ),
-    "MaxPriceValueInvalid": Entry(
+    "MaxPriceValueInvalid": ErrorTemplate(
         "MaxPriceValueInvalid", 400,
         "Invalid max price value. The only supported values for max price are -1 or a decimal greater "
         "than zero. Max price value of -1 indicates the Azure Spot VM should not be evicted for price "
         "reasons.",
     ),
-    "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines": Entry(
+    "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines": ErrorTemplate(
         "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines", 400,
         "Eviction policy can be set only on Azure Spot Virtual Machines.",
     ),
-    "AzureSpotIsNotSupportedForThisVMSize": Entry(
+    "AzureSpotIsNotSupportedForThisVMSize": ErrorTemplate(
         "AzureSpotIsNotSupportedForThisVMSize", 400,
         "Azure Spot is not supported for this VM size $size.",
     ),
-    "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines": Entry(
+    "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines": ErrorTemplate(
         "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines", 400,
         "Max price is supported only for Azure Spot Virtual Machines.",
     ),
-    # Too many requests
-    "SubscriptionRequestsThrottled": Entry(
+    # Throttling
+    "SubscriptionRequestsThrottled": ErrorTemplate(
         "SubscriptionRequestsThrottled", 429,
         "Number of requests for subscription '$subscription' and operation '$operation' exceeded the "
         "backend storage limit. Please try again after '$seconds' seconds.",
         retry_after=6, cause="gateway",
     ),
-    "ResourceRequestsThrottled": Entry(
+    "ResourceRequestsThrottled": ErrorTemplate(
         "ResourceRequestsThrottled", 429,
         "Number of requests for $namespace exceeded the limit of '$limit' for time interval "
         "'$interval'. Please try again after '$seconds' seconds.",
         retry_after=5, cause="gateway",
     ),
-    "CrpThrottled": Entry(
+    "CrpThrottled": ErrorTemplate(
         "OperationNotAllowed", 429,
         "The server rejected the request because too many requests have been received for this "
         "subscription.",
@@ -156,8 +156,8 @@ _ENTRIES: dict[str, Entry] = {
             },
         ),
     ),
-    # Busy
-    "RetryableError": Entry(
+    # Conflicting operations
+    "RetryableError": ErrorTemplate(
         "RetryableError", 429, "A retryable error occurred.",
         details=(
             {
@@ -168,156 +168,156 @@ _ENTRIES: dict[str, Entry] = {
             },
         ),
     ),
-    "RetryableErrorDueToAnotherOperation": Entry(
+    "RetryableErrorDueToAnotherOperation": ErrorTemplate(
         "RetryableErrorDueToAnotherOperation", 429,
-        f"{_ANOTHER} To retrieve status of the operation use uri: $operation_uri.",
+        f"{_OPERATION_IN_PROGRESS} To retrieve status of the operation use uri: $operation_uri.",
     ),
-    "AnotherOperationInProgress": Entry(
+    "AnotherOperationInProgress": ErrorTemplate(
         "AnotherOperationInProgress", 409,
-        f"{_ANOTHER} To retrieve status of the operation use uri: $operation_uri.",
+        f"{_OPERATION_IN_PROGRESS} To retrieve status of the operation use uri: $operation_uri.",
     ),
-    "OperationPreempted": Entry(
+    "OperationPreempted": ErrorTemplate(
         "OperationPreempted", 409,
         "The operation has been preempted by a more recent operation.",
     ),
-    "Conflict": Entry("Conflict", 409, _ANOTHER),
-    # Azure itself
-    "RequestTimeout": Entry("RequestTimeout", 408, "The request timed out.", cause="gateway"),
-    "InternalServerError": Entry(
+    "Conflict": ErrorTemplate("Conflict", 409, _OPERATION_IN_PROGRESS),
+    # Azure failures
+    "RequestTimeout": ErrorTemplate("RequestTimeout", 408, "The request timed out.", cause="gateway"),
+    "InternalServerError": ErrorTemplate(
         "InternalServerError", 500, "Encountered internal server error.", cause="gateway"
     ),
-    "BadGateway": Entry("BadGateway", 502, "The gateway got a bad answer.", cause="gateway"),
-    "ServiceUnavailable": Entry(
+    "BadGateway": ErrorTemplate("BadGateway", 502, "The gateway got a bad answer.", cause="gateway"),
+    "ServiceUnavailable": ErrorTemplate(
         "ServiceUnavailable", 503, "The service is temporarily unavailable.", cause="gateway"
     ),
-    "GatewayTimeout": Entry(
+    "GatewayTimeout": ErrorTemplate(
         "GatewayTimeout", 504,
         "The gateway did not receive a response from '$namespace' within the specified time period.",
         cause="gateway",
     ),
-    # The guest
-    "OSProvisioningTimedOut": Entry(
+    # Guest provisioning
+    "OSProvisioningTimedOut": ErrorTemplate(
         "OSProvisioningTimedOut", 409,
         "OS Provisioning for VM '$vm' did not finish in the allotted time. The VM may still finish "
         "provisioning successfully. Please check provisioning state later. Also, make sure the image "
         "has been properly prepared (generalized).",
     ),
-    "InternalExecutionError": Entry(
+    "InternalExecutionError": ErrorTemplate(
         "InternalExecutionError", 500, "An internal execution error occurred."
     ),
-    "VMExtensionProvisioningError": Entry(
+    "VMExtensionProvisioningError": ErrorTemplate(
         "VMExtensionProvisioningError", 409,
         "VM has reported a failure when processing extension 'extension'.",
     ),
-    "VMAgentStatusCommunicationError": Entry(
+    "VMAgentStatusCommunicationError": ErrorTemplate(
         "VMAgentStatusCommunicationError", 409,
         "VM '$vm' has not reported status for VM agent or extensions. Verify that the OS is up and "
         "healthy, the VM has a running VM agent, and that it can establish outbound connections to "
         "Azure storage.",
     ),
-    # What stands in the way
-    "PropertyChangeNotAllowed": Entry(
+    # Conflicts
+    "PropertyChangeNotAllowed": ErrorTemplate(
         "PropertyChangeNotAllowed", 409,
         "Changing property 'osProfile.customData' is not allowed.", target="osProfile.customData",
     ),
-    "NicReservedForAnotherVm": of(nic_reserved("$vm_id")),
-    "NicInUse": of(nic_in_use("$id", "$vm_id")),
-    "InUseSubnetCannotBeDeleted": Entry(
+    "NicReservedForAnotherVm": template_of(nic_reserved("$vm_id")),
+    "NicInUse": template_of(nic_in_use("$id", "$vm_id")),
+    "InUseSubnetCannotBeDeleted": ErrorTemplate(
         "InUseSubnetCannotBeDeleted", 400,
         "Subnet $name is in use by $nic_id and cannot be deleted. In order to delete the subnet, "
         "delete all the resources within the subnet. See aka.ms/deletesubnet.",
     ),
-    "InUseNetworkSecurityGroupCannotBeDeleted": Entry(
+    "InUseNetworkSecurityGroupCannotBeDeleted": ErrorTemplate(
         "InUseNetworkSecurityGroupCannotBeDeleted", 400,
         "Network security group $id cannot be deleted because it is in use by the following "
         "resources: $nic_id.",
     ),
-    "AttachedToVm": Entry(
+    "AttachedToVm": ErrorTemplate(
         "OperationNotAllowed", 409, "Disk $name is attached to VM $vm_id."
     ),
-    "MarkedForDeletion": of(marked_for_deletion("createOrUpdate", "$vm")),
-    "UnsupportedForceDeletionResourceTypeInQueryString": Entry(
+    "MarkedForDeletion": template_of(marked_for_deletion("createOrUpdate", "$vm")),
+    "UnsupportedForceDeletionResourceTypeInQueryString": ErrorTemplate(
         "UnsupportedForceDeletionResourceTypeInQueryString", 400,
         "The resource type '$type' in the query string does not support force deletion.",
     ),
-    "ResourceGroupBeingDeleted": Entry(
+    "ResourceGroupBeingDeleted": ErrorTemplate(
         "ResourceGroupBeingDeleted", 409,
         "The resource group '$group' is in deprovisioning state and cannot perform this operation.",
         cause="gateway",
     ),
-    "ScopeLocked": Entry(
+    "ScopeLocked": ErrorTemplate(
         "ScopeLocked", 409,
         "The scope '$id' cannot perform write operation because following scope(s) are locked: "
         "'$scope'. Please remove the lock and try again.", cause="gateway",
     ),
-    "RequestDisallowedByPolicy": Entry(
+    "RequestDisallowedByPolicy": ErrorTemplate(
         "RequestDisallowedByPolicy", 403,
         "Resource '$name' was disallowed by policy.", cause="gateway",
     ),
-    # What is not there
-    "SubnetIsFull": Entry(
+    # Missing resources
+    "SubnetIsFull": ErrorTemplate(
         "SubnetIsFull", 400,
         "Subnet $subnet_name with address prefix 10.0.0.0/24 does not have enough capacity for 1 IP "
         "addresses.",
     ),
-    "ResourceGroupNotFound": Entry(
+    "ResourceGroupNotFound": ErrorTemplate(
         "ResourceGroupNotFound", 404, "Resource group '$group' could not be found.", cause="gateway"
     ),
-    "ResourceNotFound": of(resource_not_found("$type", "$name", "$group")),
-    "NotFound": Entry("NotFound", 404, "Resource $id not found."),
-    "InvalidResourceReference": of(invalid_reference("$subnet", "$id")),
-    "SubnetNotFound": Entry("SubnetNotFound", 400, "Subnet $subnet_name is not found."),
-    "ImageNotFound": Entry("ImageNotFound", 404, "The image '$image' was not found."),
-    "PlatformImageNotFound": Entry(
+    "ResourceNotFound": template_of(resource_not_found("$type", "$name", "$group")),
+    "NotFound": ErrorTemplate("NotFound", 404, "Resource $id not found."),
+    "InvalidResourceReference": template_of(invalid_reference("$subnet", "$id")),
+    "SubnetNotFound": ErrorTemplate("SubnetNotFound", 400, "Subnet $subnet_name is not found."),
+    "ImageNotFound": ErrorTemplate("ImageNotFound", 404, "The image '$image' was not found."),
+    "PlatformImageNotFound": ErrorTemplate(
         "PlatformImageNotFound", 404,
         "The platform image '$image' is not available. Verify that all fields in the storage profile "
         "are correct. For more details about storage profile information, please refer to "
         "https://aka.ms/storageprofile", target="imageReference",
     ),
-    # What is wrong with the request
-    "BadRequest": Entry("BadRequest", 400, "The request is invalid."),
-    "InvalidParameter": Entry(
+    # Invalid requests
+    "BadRequest": ErrorTemplate("BadRequest", 400, "The request is invalid."),
+    "InvalidParameter": ErrorTemplate(
         "InvalidParameter", 400, "The value of parameter vmSize is invalid.", target="vmSize"
     ),
-    "InvalidRequestContent": Entry(
+    "InvalidRequestContent": ErrorTemplate(
         "InvalidRequestContent", 400,
         "The request content was invalid and could not be deserialized: 'Could not find member "
         "'hardware_profile' on object of type 'ResourceDefinition'.'.", cause="gateway",
     ),
-    "MarketplacePurchaseEligibilityFailed": Entry(
+    "MarketplacePurchaseEligibilityFailed": ErrorTemplate(
         "MarketplacePurchaseEligibilityFailed", 400,
         "Marketplace purchase eligibility check returned errors. See inner errors for details.",
     ),
-    "VMMarketplaceInvalidInput": Entry(
+    "VMMarketplaceInvalidInput": ErrorTemplate(
         "VMMarketplaceInvalidInput", 400,
         "Creating a virtual machine from Marketplace image or a custom image sourced from a "
         "Marketplace image requires Plan information in the request. VM: '$id'.",
     ),
-    # Who asks
-    "AuthorizationFailed": of(authorization_failed("$client", "$principal", "$action", "$id")),
-    "LinkedAuthorizationFailed": Entry(
+    # Authentication and authorization
+    "AuthorizationFailed": template_of(authorization_failed("$client", "$principal", "$action", "$id")),
+    "LinkedAuthorizationFailed": ErrorTemplate(
         "LinkedAuthorizationFailed", 403,
         "The client '$client' with object id '$principal' has permission to perform action '$action' "
         "on scope '$id'; however, it does not have permission to perform action "
         "'Microsoft.Network/networkInterfaces/join/action' on the linked scope(s) '$nic_id' or the "
         "linked scope(s) are invalid.", cause="gateway",
     ),
-    "InvalidAuthenticationToken": Entry(
+    "InvalidAuthenticationToken": ErrorTemplate(
         "InvalidAuthenticationToken", 401, "The access token is invalid.",
         cause="gateway", challenge=True,
     ),
-    "ExpiredAuthenticationToken": Entry(
+    "ExpiredAuthenticationToken": ErrorTemplate(
         "ExpiredAuthenticationToken", 401,
         "The access token expiry UTC time '$begin' is earlier than current UTC time '$end'.",
         cause="gateway", challenge=True,
     ),
-    "AuthenticationFailed": Entry(
+    "AuthenticationFailed": ErrorTemplate(
         "AuthenticationFailed", 401,
         "Authentication failed. The 'Authorization' header is missing.",
         cause="gateway", challenge=True,
     ),
     # Roles (RBAC troubleshooting; avdaccelerator#76)
-    "PrincipalNotFound": Entry(
+    "PrincipalNotFound": ErrorTemplate(
         "PrincipalNotFound", 400,
         "Principal $assignee does not exist in the directory $tenant. Check that you have the correct "
         "principal ID. If you are creating this principal and then immediately assigning a role, this "
@@ -325,30 +325,30 @@ _ENTRIES: dict[str, Entry] = {
         "principalType property to a value, such as ServicePrincipal, User, or Group.  See "
         "https://aka.ms/docs-principaltype",
     ),
-    "RoleAssignmentExists": Entry(
+    "RoleAssignmentExists": ErrorTemplate(
         "RoleAssignmentExists", 409,
         "The role assignment already exists. The ID of the existing role assignment is "
         "$assignment.",
     ),
-    "RoleAssignmentUpdateNotPermitted": Entry(
+    "RoleAssignmentUpdateNotPermitted": ErrorTemplate(
         "RoleAssignmentUpdateNotPermitted", 400,
         "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.",
     ),
-    "RoleAssignmentLimitExceeded": Entry(
+    "RoleAssignmentLimitExceeded": ErrorTemplate(
         "RoleAssignmentLimitExceeded", 400, "No more role assignments can be created."
     ),
-    "UnmatchedPrincipalType": Entry(
+    "UnmatchedPrincipalType": ErrorTemplate(
         "UnmatchedPrincipalType", 400,
         "The PrincipalId '$assignee' has type 'ServicePrincipal', which is different from specified "
         "PrincipalType 'User'.",
     ),
-    "HashConflictOfDifferentRoleAssignmentIds": Entry(
+    "HashConflictOfDifferentRoleAssignmentIds": ErrorTemplate(
         "HashConflictOfDifferentRoleAssignmentIds", 409,
         "There is a hash conflict for the role assignment ID '$name'. Please use a new Guid.",
     ),
 }  # fmt: skip
 
-_ALSO_COMPUTE = replace(_ENTRIES["CrpThrottled"], code="TooManyRequests")
+_COMPUTE_THROTTLED = replace(_ENTRIES["CrpThrottled"], code="TooManyRequests")
 
-CATALOGUE: dict[str, Entry] = {**_ENTRIES, "TooManyRequests": _ALSO_COMPUTE}
-"""By the name that a plan uses: Azure's code, or a name of ours where a code has several meanings."""
+AZURE_ERRORS: dict[str, ErrorTemplate] = {**_ENTRIES, "TooManyRequests": _COMPUTE_THROTTLED}
+"""Keyed by the name in a plan: Azure's code, or our own name where a code has several meanings."""

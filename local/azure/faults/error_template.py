@@ -1,4 +1,4 @@
-"""One error that the cloud may answer with, as a template."""
+"""An error response of Azure as a template."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from local.azure.arm.errors import ArmError
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An error; its texts are templates."""
+class ErrorTemplate:
+    """An error whose message and details may contain `$name` placeholders."""
 
     code: str
     status: int
@@ -27,8 +27,8 @@ class Entry:
     wrapped: bool = True
     """Compute sends some errors without the envelope."""
 
-    def error(self, values: Mapping[str, str], retry_after: str | None) -> ArmError:
-        """The error with its texts filled in; `retry_after` is the header, in wall seconds."""
+    def render(self, values: Mapping[str, str], retry_after: str | None) -> ArmError:
+        """The error with its placeholders filled in; `retry_after` is the header, in wall seconds."""
         values = {**values, "seconds": retry_after or "0"}
         message = _fill(self.message, values)
         headers = {} if retry_after is None else {"Retry-After": retry_after}
@@ -50,6 +50,6 @@ def _fill(value: Any, values: Mapping[str, str]) -> Any:
     return Template(value).safe_substitute(values) if isinstance(value, str) else value
 
 
-def of(error: ArmError) -> Entry:
-    """The entry of an error that the simulator has a constructor for."""
-    return Entry(error.code, error.status, error.message, cause=error.cause)
+def template_of(error: ArmError) -> ErrorTemplate:
+    """The template of an error that has a constructor in `arm.errors`."""
+    return ErrorTemplate(error.code, error.status, error.message, cause=error.cause)

@@ -1,25 +1,29 @@
-"""The gate at which the plan's throttling and faults wait."""
+"""The interceptor that applies a fault plan's throttling and faults."""
 
 from __future__ import annotations
 
 from local.azure.arm.resources import Store
 from local.azure.clock import Clock
-from local.azure.cloud import Gate, Passage
-from local.azure.faults.injector import Faults
+from local.azure.cloud import Checkpoint, Interceptor
+from local.azure.faults.injector import FaultInjector
 from local.azure.faults.throttling import Throttle
 from local.azure.options import Options
 
 
-def weathered(gate: Gate, options: Options, clock: Clock, store: Store, tenant: str) -> Gate:
-    """`gate` behind what the plan in `options` lets happen; an empty plan changes nothing."""
-    throttle = Throttle(options.weather.rates(), clock, store, tenant)
-    faults = Faults(options.weather.faults, clock, store, seed=options.seed, tenant=tenant)
+def with_faults(
+    inner: Interceptor, options: Options, clock: Clock, store: Store, tenant: str
+) -> Interceptor:
+    """Apply the plan in `options`, then call `inner`."""
+    throttle = Throttle(options.fault_plan.rates(), clock, store, tenant)
+    injector = FaultInjector(
+        options.fault_plan.faults, clock, store, seed=options.seed, tenant=tenant
+    )
 
-    async def guarded(passage: Passage) -> None:
-        if passage.phase == "arrive":
-            throttle.take(passage.call)
+    async def intercept(checkpoint: Checkpoint) -> None:
+        if checkpoint.stage == "received":
+            throttle.take(checkpoint.call)
         else:
-            await faults.meet(passage.phase, passage.call)
-        await gate(passage)
+            await injector.inject(checkpoint.stage, checkpoint.call)
+        await inner(checkpoint)
 
-    return guarded
+    return intercept

@@ -1,4 +1,4 @@
-"""What a plan calls the operations of the cloud."""
+"""The names that a fault plan uses for operations."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _GROUP = "subscriptions/resourceGroups"
 _Key = tuple[str, str, str, bool]
 
 
-def _rows(phase: str, *rows: tuple[str, str, str]) -> dict[_Key, str]:
-    """Each row: the name, the method, the type; `[]` after a type stands for the collection."""
+def _rows(stage: str, *rows: tuple[str, str, str]) -> dict[_Key, str]:
+    """Each row is (name, method, type); `[]` after a type means the collection."""
     return {
-        (phase, method, type_.removesuffix("[]").lower(), type_.endswith("[]")): name
+        (stage, method, type_.removesuffix("[]").lower(), type_.endswith("[]")): name
         for name, method, type_ in rows
     }
 
 
-_NAMES = {
+_NAME_BY_KEY = {
     **_rows(
-        "accept",
+        "accepted",
         ("token", "POST", "token[]"),
         ("group.get", "GET", _GROUP),
         ("skus", "GET", "Microsoft.Compute/skus[]"),
@@ -51,7 +51,7 @@ _NAMES = {
         ("role.delete", "DELETE", _ROLE),
     ),
     **_rows(
-        "finish",
+        "finishing",
         ("vm.boot", "PUT", _VM),
         ("vm.delete.operation", "DELETE", _VM),
         ("vnet.put.operation", "PUT", _VNET),
@@ -62,16 +62,16 @@ _NAMES = {
 }
 
 READ = "read"
-"""Any GET, whatever else it is."""
+"""Any GET, in addition to its own name."""
 
-NAMES = frozenset(_NAMES.values()) | {READ}
-LATER = frozenset(name for (phase, *_), name in _NAMES.items() if phase == "finish")
-"""Those that are about the end of a long-running operation: nobody waits for an answer."""
+OPERATIONS = frozenset(_NAME_BY_KEY.values()) | {READ}
+LONG_RUNNING = frozenset(name for (stage, *_), name in _NAME_BY_KEY.items() if stage == "finishing")
+"""Names for the end of a long-running operation, where no client waits for a response."""
 
 
-def names_of(phase: str, call: Call) -> frozenset[str]:
-    """What a plan may call this passage; empty for what has no name."""
+def operation_names(stage: str, call: Call) -> frozenset[str]:
+    """The names that match an operation; empty for one that a plan cannot name."""
     target, method = call.target, call.request.method
-    name = _NAMES.get((phase, method, target.kind, target.collection))
-    read = phase == "accept" and method == "GET"
+    name = _NAME_BY_KEY.get((stage, method, target.kind, target.collection))
+    read = stage == "accepted" and method == "GET"
     return frozenset(([name] if name else []) + ([READ] if read else []))

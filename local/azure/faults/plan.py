@@ -1,4 +1,4 @@
-"""The plan as JSON: its shape, and everything that is wrong with one, at once."""
+"""The fault plan: its schema, and a validation that reports every error at once."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from pydantic import (
 )
 
 from local.azure.compute.sizes import SIZES, ZONES
-from local.azure.faults.azure_errors import CATALOGUE
-from local.azure.faults.operation_names import LATER, NAMES
+from local.azure.faults.azure_errors import AZURE_ERRORS
+from local.azure.faults.operation_names import LONG_RUNNING, OPERATIONS
 from local.azure.faults.rate_limits import RATES, Rate
 
 ANY = "*"
@@ -34,14 +34,14 @@ ANY = "*"
 REGIONAL_QUOTAS = ("cores", "lowPriorityCores", "virtualMachines")
 
 
-class PlanRefused(ValueError):
-    """The document is not a plan; the message has a line for every fault."""
+class InvalidPlan(ValueError):
+    """The fault plan is invalid. The message has one line per error."""
 
 
 def _one_of(known: Any, what: str) -> AfterValidator:
     def check(text: str) -> str:
         if text not in known:
-            raise ValueError(f"{text!r} is no {what}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"{text!r} is not a known {what}; known: {', '.join(sorted(known))}")
         return text
 
     return AfterValidator(check)
@@ -67,30 +67,30 @@ _Quota = Annotated[str, _one_of(_QUOTAS, "quota")]
 _RateName = Annotated[str, _one_of(RATES, "bucket")]
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Capacity(_Part):
-    """No more than `vms` VMs of this kind run at a time; another one fails at the end of its boot."""
+class Capacity(_Section):
+    """At most `vms` VMs of this kind run at a time. One more fails at the end of its boot."""
 
     vms: NonNegativeInt
     location: Location = ANY
     zone: Annotated[str, _one_of({*_ZONES, ANY}, "zone")] | None = ANY
-    """None is what has no zone; `*` is everything."""
+    """None matches VMs without a zone; `*` matches all."""
     size: SizeName = ANY
 
 
-class Restriction(_Part):
-    """A size that this subscription does not get, in some zones or in the whole location."""
+class Restriction(_Section):
+    """A size that is not available to the subscription, in some zones or in the whole location."""
 
     size: SizeName
     location: Location = ANY
     zones: tuple[Zone, ...] | None = Field(None, min_length=1)
 
 
-class RateGiven(_Part):
-    """A bucket of one's own; exactly one of the two speeds."""
+class CustomRate(_Section):
+    """A custom bucket with exactly one of the two refill rates."""
 
     bucket: PositiveInt
     per_second: PositiveFloat | None = None
@@ -99,22 +99,22 @@ class RateGiven(_Part):
     @model_validator(mode="after")
     def _one_speed(self) -> Self:
         if (self.per_second is None) == (self.per_minute is None):
-            raise ValueError("give per_second or per_minute")
+            raise ValueError("set exactly one of per_second and per_minute")
         return self
 
     def rate(self) -> Rate:
-        """The bucket that this describes."""
+        """The rate limit that this describes."""
         if self.per_second is not None:
             return Rate(self.bucket, self.per_second, 1)
         return Rate(self.bucket, self.per_minute or 0, 60)
 
 
-class Eviction(_Part):
-    """VMs that Azure takes back, so many simulated seconds after they have come up."""
+class Eviction(_Section):
+    """VMs to evict. Times are simulated seconds since the VM started running."""
 
     after: NonNegativeFloat | None = None
     within: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
-    """Drawn for each VM, from low to high."""
+    """[low, high]; a time is drawn for each VM."""
     share: float = Field(1.0, ge=0, le=1)
     match: Pattern = ""
     notice: NonNegativeFloat = 30.0
@@ -123,14 +123,14 @@ class Eviction(_Part):
     @model_validator(mode="after")
     def _one_time(self) -> Self:
         if (self.after is None) == (self.within is None):
-            raise ValueError("give after, or within")
+            raise ValueError("set exactly one of after and within")
         if self.within is not None and self.within[0] > self.within[1]:
-            raise ValueError("within is [low, high]")
+            raise ValueError("within must be [low, high]")
         return self
 
 
-class ErrorGiven(_Part):
-    """An error that is not in the catalogue."""
+class CustomError(_Section):
+    """An error that is not among `AZURE_ERRORS`."""
 
     code: str = Field(min_length=1)
     message: str = ""
@@ -141,16 +141,16 @@ class ErrorGiven(_Part):
 
 
 _Error = Annotated[
-    Annotated[str, _one_of(CATALOGUE, "error of the catalogue"), Tag("<name>")]
-    | Annotated[ErrorGiven, Tag("<own>")],
+    Annotated[str, _one_of(AZURE_ERRORS, "error name"), Tag("<name>")]
+    | Annotated[CustomError, Tag("<own>")],
     Discriminator(lambda given: "<name>" if isinstance(given, str) else "<own>"),
 ]
 
 
-class Fault(_Part):
-    """One thing that goes wrong, and when. Its conditions must all hold."""
+class Fault(_Section):
+    """One fault. It fires when all of its conditions hold."""
 
-    on: Annotated[str, _one_of(NAMES, "operation")]
+    on: Annotated[str, _one_of(OPERATIONS, "operation")]
     match: Pattern = ""
     zone: Zone | None = None
     size: SizeName = ANY
@@ -167,31 +167,31 @@ class Fault(_Part):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.error is None and not self.lost and not self.slow:
-            raise ValueError("give error, lost or slow")
-        if self.lost and self.on in LATER:
-            raise ValueError(f"lost: nobody waits for an answer of {self.on}")
+            raise ValueError("set error, lost or slow")
+        if self.lost and self.on in LONG_RUNNING:
+            raise ValueError(f"lost: no client waits for a response to {self.on}")
         of_a_vm = self.zone is not None or self.size != ANY or self.location != ANY
         if of_a_vm and not self.on.startswith("vm."):
-            raise ValueError("zone, size and location are conditions of vm.* alone")
+            raise ValueError("zone, size and location apply only to vm.*")
         return self
 
 
-class Plan(_Part):
-    """The whole document. An empty one changes nothing."""
+class Plan(_Section):
+    """The whole plan. An empty one injects nothing."""
 
     quotas: dict[Location, dict[_Quota, NonNegativeInt]] = {}
     capacity: tuple[Capacity, ...] = ()
     restrictions: tuple[Restriction, ...] = ()
     throttling: Annotated[
         Annotated[bool, Tag("<switch>")]
-        | Annotated[dict[_RateName, RateGiven | None], Tag("<rates>")],
+        | Annotated[dict[_RateName, CustomRate | None], Tag("<rates>")],
         Discriminator(lambda given: "<switch>" if isinstance(given, bool) else "<rates>"),
     ] = False
     evictions: tuple[Eviction, ...] = ()
     faults: tuple[Fault, ...] = ()
 
     def rates(self) -> dict[str, Rate]:
-        """The buckets that hold; empty when nothing is throttled."""
+        """The rate limits in force; empty when throttling is off."""
         if isinstance(self.throttling, bool):
             return dict(RATES) if self.throttling else {}
         own = {name: given.rate() for name, given in self.throttling.items() if given}
@@ -199,28 +199,27 @@ class Plan(_Part):
 
 
 def parse(document: str | Mapping[str, Any]) -> Plan:
-    """The plan in a JSON text or in its parsed form. Raises PlanRefused with every fault."""
+    """Parse a plan from JSON text or parsed JSON. Raises InvalidPlan with every error."""
     text = document if isinstance(document, str) else json.dumps(document)
     try:
         return Plan.model_validate_json(text)
     except ValidationError as error:
-        lines = [f"  {_place(fault['loc'])}: {_words(fault['msg'])}" for fault in error.errors()]
-        raise PlanRefused("\n".join(["This is not a weather plan:", *lines])) from None
+        lines = [
+            f"  {_path(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        ]
+        raise InvalidPlan("\n".join(["Invalid fault plan:", *lines])) from None
 
 
 def load(file: Path) -> Plan:
-    """The plan in a file. Raises PlanRefused, also when the file cannot be read."""
+    """Load a plan from a file. Raises InvalidPlan if it cannot be read or is invalid."""
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise PlanRefused(f"The weather plan {file} cannot be read: {error}") from None
+        raise InvalidPlan(f"The fault plan {file} cannot be read: {error}") from None
     return parse(text)
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _path(location: tuple[int | str, ...]) -> str:
     steps = [str(step) for step in location if not str(step).startswith("<")]
-    return ".".join(step for step in steps if step != "[key]") or "the document"
-
-
-def _words(message: str) -> str:
-    return message.removeprefix("Value error, ")
+    return ".".join(step for step in steps if step != "[key]") or "the plan"

@@ -1,4 +1,4 @@
-"""How many requests Azure takes: the buckets, and how fast each one fills."""
+"""Azure's rate limits: the size of each token bucket, and its refill rate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rate:
-    """A bucket of `bucket` tokens that gets `refill` more every `period` simulated seconds."""
+    """A bucket of `bucket` tokens, refilled with `refill` tokens every `period` simulated seconds."""
 
     bucket: int
     refill: float
@@ -15,7 +15,7 @@ class Rate:
 
 
 def _compute(bucket: int) -> Rate:
-    """Compute's rule: a third of the bucket each minute."""
+    """Compute refills a third of the bucket each minute."""
     return Rate(bucket, bucket / 3, 60)
 
 
@@ -41,7 +41,7 @@ RATES = {
     "network_reads": Rate(10_000, 10_000, 300),
     "network_writes": Rate(1000, 1000, 300),
 }
-"""By name; `_each` is the bucket of one VM or one operation."""
+"""`_each` is a bucket per VM or per operation."""
 
 GLOBAL_FACTOR = 15
-"""A subscription's bucket for all principals, in times of that of one."""
+"""The size of a subscription's bucket, as a multiple of a single principal's."""

@@ -1,4 +1,4 @@
-"""What an error's text can say about the request that it answers."""
+"""The values of the placeholders in error templates, taken from the request."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from local.azure.compute.sizes import SIZES
 _UNKNOWN = "unknown"
 
 
-def body_of(call: Call, store: Store) -> Json:
-    """The body of a PUT; of any other request the resource that it is about; empty without one."""
+def resource_body(call: Call, store: Store) -> Json:
+    """The body of a PUT; for other methods the body of the stored resource, or {}."""
     if call.request.method == "PUT" and isinstance(call.request.body, dict):
         return call.request.body
     found = store.find(call.target.path)
     return found.body if found is not None else {}
 
 
-def vm_facts(body: Json) -> tuple[str, str | None, str]:
-    """(location, zone, size) of a VM's body, however incomplete."""
+def vm_placement(body: Json) -> tuple[str, str | None, str]:
+    """(location, zone, size) from a VM's body, which may be incomplete."""
     zones = body.get("zones")
     zone = str(zones[0]) if isinstance(zones, list) and zones else None
-    size = _inside(body, "properties", "hardwareProfile", "vmSize")
+    size = _member(body, "properties", "hardwareProfile", "vmSize")
     return str(body.get("location") or ""), zone, size if isinstance(size, str) else ""
 
 
-def _inside(value: Any, *path: str) -> Any:
+def _member(value: Any, *path: str) -> Any:
     for step in path:
         value = value.get(step) if isinstance(value, dict) else None
     return value
 
 
-def values(call: Call, store: Store, tenant: str) -> dict[str, str]:
-    """Every `$name` of the catalogue but `seconds`."""
-    target, body = call.target, body_of(call, store)
-    location, zone, size = vm_facts(body)
+def template_values(call: Call, store: Store, tenant: str) -> dict[str, str]:
+    """The value of every `$name` except `seconds`."""
+    target, body = call.target, resource_body(call, store)
+    location, zone, size = vm_placement(body)
     known = SIZES.get(size.lower())
     vcpus = known.vcpus if known else 1
     network = f"{target.scope}/providers/Microsoft.Network"
-    assignee = _inside(body, "properties", "principalId")
+    assignee = _member(body, "properties", "principalId")
     now = datetime.now(UTC)
     return {
         "id": target.path,
@@ -57,7 +57,7 @@ def values(call: Call, store: Store, tenant: str) -> dict[str, str]:
         "zone": zone or "",
         "size": size or _UNKNOWN,
         "family": known.family if known else _UNKNOWN,
-        # A quota in which all is used but one vCPU less than is asked for.
+        # A quota that is one vCPU too small.
         "limit": str(vcpus - 1),
         "usage": "0",
         "required": str(vcpus),
@@ -74,7 +74,7 @@ def values(call: Call, store: Store, tenant: str) -> dict[str, str]:
         "subnet": f"{network}/virtualNetworks/v/subnets/{target.name}",
         "subnet_name": target.name,
         "image": ":".join(
-            str(_inside(body, "properties", "storageProfile", "imageReference", part))
+            str(_member(body, "properties", "storageProfile", "imageReference", part))
             for part in ("publisher", "offer", "sku", "version")
         ),
         "policy": "PutVM",

@@ -1,4 +1,4 @@
-"""Role assignments: who may do what where, and since when."""
+"""Azure RBAC: role assignments, and the authorization of requests."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from dataclasses import dataclass
 
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError, authorization_failed, invalid_parameter
-from local.azure.arm.resources import Json, page, parse_id
+from local.azure.arm.resources import Json, parse_id
 from local.azure.arm.schema import ROLE_ASSIGNMENT
-from local.azure.arm.validation import check
+from local.azure.arm.validation import validate
 from local.azure.clock import timestamp
 from local.azure.cloud import Cloud
 from local.azure.identity.directory import Principal, seeded_guid
-from local.azure.identity.roles import OWNER, Role, find_role
+from local.azure.identity.role_definitions import OWNER, Role, find_role
 
 _TYPE = "Microsoft.Authorization/roleAssignments"
 _PERMISSIONS_TYPE = "Microsoft.Authorization/permissions"
 _KNOWN_PROVIDERS = ("microsoft.compute/", "microsoft.network/")
 
 ASSIGNMENT_LIMIT = 4000
-"""Per subscription, fixed; assignments at resource groups and resources count (troubleshoot-limits)."""
+"""A fixed limit per subscription; includes resource group and resource scopes (troubleshoot-limits)."""
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """A role, given to a principal at a scope."""
+class RoleAssignment:
+    """A role assigned to a principal at a scope."""
 
     name: str
     scope: str
     role: Role
     principal_id: str
     effective_at: float
-    """Simulated time from which it acts."""
+    """Simulated time from which it is in effect."""
     body: Json
 
     def covers(self, path: str) -> bool:
-        """Whether `path` is the scope, or lies below it."""
+        """Whether `path` is the scope or is below it."""
         return f"{path.lower()}/".startswith(f"{self.scope.lower().rstrip('/')}/")
 
 
 class Authorization:
-    """The assignments of the subscription. They outlive their principals and scopes, as in Azure."""
+    """The subscription's role assignments. As in Azure, they outlive their principals and scopes."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._assignments: dict[str, Assignment] = {}
+        self._assignments: dict[str, RoleAssignment] = {}
         identity = cloud.identity
         self._add(
             name=seeded_guid(cloud.options.seed, "owner"),
@@ -82,7 +82,7 @@ class Authorization:
     def _roles_at(self, principal: Principal, path: str) -> list[Role]:
         return [a.role for a in self._in_effect(principal) if a.covers(path)]
 
-    def _in_effect(self, principal: Principal) -> list[Assignment]:
+    def _in_effect(self, principal: Principal) -> list[RoleAssignment]:
         now, object_id = self._cloud.clock.now(), principal.object_id.lower()
         return [
             assignment
@@ -91,20 +91,20 @@ class Authorization:
         ]
 
     async def _permissions(self, call: Call) -> Reply:
-        """What the caller may do at the scope: one entry for each of its roles there."""
+        """The caller's permissions at the scope: one entry per role."""
         roles = self._roles_at(call.principal, call.target.scope)
         return Reply(200, {"value": [role.permissions for role in roles]})
 
     async def _put(self, call: Call) -> Reply:
         name, scope = call.target.name.lower(), call.target.scope
-        properties = check(call.request.body, ROLE_ASSIGNMENT)["properties"]
+        properties = validate(call.request.body, ROLE_ASSIGNMENT)["properties"]
         await self._cloud.wait("role.put", name)
         self._check_name(name)
         self._check_scope(scope)
         role = find_role(properties["roleDefinitionId"])
         existing = self._assignments.get(name)
         if existing is not None:
-            return self._repeat(existing, scope, role, properties["principalId"])
+            return self._reput(existing, scope, role, properties["principalId"])
         self._check_principal(properties["principalId"], properties.get("principalType"))
         self._check_duplicate(scope, role, properties["principalId"])
         if len(self._assignments) >= ASSIGNMENT_LIMIT:
@@ -126,7 +126,7 @@ class Authorization:
 
     def _add(
         self, *, name: str, scope: str, role: Role, properties: Json, by: str, effective_at: float
-    ) -> Assignment:
+    ) -> RoleAssignment:
         now = timestamp()
         body = {
             "properties": {
@@ -148,7 +148,7 @@ class Authorization:
             "name": name,
         }
         principal_id = properties["principalId"].lower()
-        assignment = Assignment(name, scope, role, principal_id, effective_at, body)
+        assignment = RoleAssignment(name, scope, role, principal_id, effective_at, body)
         self._assignments[name] = assignment
         return assignment
 
@@ -163,17 +163,16 @@ class Authorization:
     def _check_scope(self, scope: str) -> None:
         target = parse_id(scope)
         self._cloud.check_group(target.subscription, target.group)
-        # Resources of other providers are taken on trust: they live outside this simulator.
+        # Resources of other providers are not simulated, so they are assumed to exist.
         if target.kind.startswith(_KNOWN_PROVIDERS):
             self._cloud.store.get(target)
 
     def _check_principal(self, principal_id: str, principal_type: str | None) -> None:
-        """Azure's directory check.
+        """Check that the principal exists in the directory.
 
-        An id named as a User, Group or Device that is not one of our service principals is taken
-        for one that lives elsewhere in the tenant, which this simulator does not hold. A service
-        principal that we do not know does not exist: Azure would take its word for the type, but
-        here it can only be a mistake.
+        Users, groups and devices are not simulated, so an unknown id of these types is accepted.
+        An unknown service principal is rejected. Azure would accept the given type, but here it is
+        always a mistake.
         """
         if not _is_guid(principal_id):
             raise ArmError(
@@ -194,7 +193,7 @@ class Authorization:
             return
         now = self._cloud.clock.now()
         if principal is None or now < (
-            principal.known_at if principal_type else principal.known_untyped_at
+            principal.replicated_at if principal_type else principal.replicated_untyped_at
         ):
             raise ArmError(
                 400,
@@ -221,7 +220,7 @@ class Authorization:
                     f"{other.name.replace('-', '')}.",
                 )
 
-    def _repeat(self, existing: Assignment, scope: str, role: Role, principal_id: str) -> Reply:
+    def _reput(self, existing: RoleAssignment, scope: str, role: Role, principal_id: str) -> Reply:
         same = (existing.scope.lower(), existing.principal_id) == (
             scope.lower(),
             principal_id.lower(),
@@ -254,7 +253,7 @@ class Authorization:
         return Reply(200, assignment.body)
 
     async def _list(self, call: Call) -> Reply:
-        """At, above and below the scope; `atScope()` leaves out what is below."""
+        """Assignments at, above and below the scope; `atScope()` excludes those below."""
         scope, text = call.target.scope, call.request.query.get("$filter", "")
         wanted = re.search(r"(?:principalId eq |assignedTo\()'([^']*)'", text, re.IGNORECASE)
         at_scope = "atscope()" in text.lower()
@@ -266,9 +265,7 @@ class Authorization:
             if (a.covers(scope) or (not at_scope and _below(a.scope, scope)))
             and (not wanted or a.principal_id == wanted[1].lower())
         ]
-        request = call.request
-        url = f"{request.base}{request.path}"
-        return Reply(200, page(shown, self._cloud.options.page_size, url, request.query))
+        return self._cloud.page(call, shown)
 
 
 def _is_guid(text: str) -> bool:

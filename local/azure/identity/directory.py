@@ -1,4 +1,4 @@
-"""The tenant: who we are, which principals exist, and the tokens that prove it."""
+"""The tenant: its identity, its service principals, and their access tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from local.azure.arm.errors import ArmError, unauthenticated
 
 TOKEN_LIFETIME = 86399
-"""Wall seconds; what Entra gives to applications today."""
+"""Wall seconds; the lifetime of Entra ID's application tokens."""
 
 _PUBLIC_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
 _KEY_ID = "local-azure"
@@ -26,7 +26,7 @@ _KEY_ID = "local-azure"
 
 @dataclass(frozen=True)
 class Identity:
-    """The subscription, the tenant, and the application that owns them. Kept in the state directory."""
+    """The subscription, the tenant, and the application that owns them."""
 
     subscription_id: str
     tenant_id: str
@@ -37,10 +37,10 @@ class Identity:
 
 
 def load_identity(directory: Path, seed: int) -> Identity:
-    """Read the identity, or make one. The ids follow from the seed; secret and key are random."""
-    kept = directory / "identity.json"
-    if kept.exists():
-        content = json.loads(kept.read_text())
+    """Load the identity, or create one. Ids are derived from the seed; secret and key are random."""
+    file = directory / "identity.json"
+    if file.exists():
+        content = json.loads(file.read_text())
     else:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
@@ -50,8 +50,8 @@ def load_identity(directory: Path, seed: int) -> Identity:
         )
         content = {"client_secret": secrets.token_urlsafe(30), "signing_key": pem.decode()}
         directory.mkdir(parents=True, exist_ok=True)
-        kept.touch(mode=0o600)
-        kept.write_text(json.dumps(content))
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(content))
     signing_key = serialization.load_pem_private_key(content["signing_key"].encode(), None)
     assert isinstance(signing_key, rsa.RSAPrivateKey)
     return Identity(
@@ -65,26 +65,26 @@ def load_identity(directory: Path, seed: int) -> Identity:
 
 
 def seeded_guid(seed: int, name: str) -> str:
-    """A GUID that is a function of the seed and a name."""
+    """A GUID derived from the seed and a name."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"local.azure/{seed}/{name}"))
 
 
 @dataclass(frozen=True)
 class Principal:
-    """A service principal: the configured application, or the identity of a VM."""
+    """A service principal: the configured application, or a VM's managed identity."""
 
     object_id: str
     client_id: str
     vm_id: str | None = None
-    """Resource id of the VM whose identity this is."""
-    known_at: float = 0.0
-    """Simulated time from which a role can be given to it when its type is named."""
-    known_untyped_at: float = 0.0
-    """The same when its type is left out, and the directory has to be asked."""
+    """Resource id of the VM that has this identity."""
+    replicated_at: float = 0.0
+    """Simulated time from which a role can be assigned to it if the request gives its type."""
+    replicated_untyped_at: float = 0.0
+    """The same without the type, which requires a directory lookup."""
 
 
 class Directory:
-    """The principals of the tenant, and the issuing and checking of tokens."""
+    """Holds the tenant's principals; issues and validates their tokens."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -92,7 +92,6 @@ class Directory:
         self.add(Principal(identity.client_object_id, identity.client_id))
 
     def add(self, principal: Principal) -> None:
-        """Enter a principal."""
         self._principals[principal.object_id.lower()] = principal
 
     def find(self, object_id: str) -> Principal | None:
@@ -100,11 +99,11 @@ class Directory:
         return self._principals.get(object_id.lower())
 
     def remove(self, object_id: str) -> None:
-        """Forget a principal; its tokens are refused from now on."""
+        """Remove a principal. Its tokens become invalid."""
         self._principals.pop(object_id.lower(), None)
 
-    def issue(self, principal: Principal, audience: str) -> str:
-        """A signed token for `principal`."""
+    def issue_token(self, principal: Principal, audience: str) -> str:
+        """A signed access token for `principal`."""
         now = int(time.time())
         claims: dict[str, Any] = {
             "aud": audience, "iss": f"https://sts.windows.net/{self.identity.tenant_id}/",
@@ -119,24 +118,26 @@ class Directory:
         )
 
     def authenticate(self, headers: Mapping[str, str], base: str) -> Principal:
-        """Who sends the request. Raises ArmError 401. `base` is our own audience."""
+        """The principal that sends the request. Raises ArmError 401. `base` is our own audience."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if not token:
             message = "Authentication failed. The 'Authorization' header is missing."
-            raise self._refusal("AuthenticationFailed", message)
+            raise self._unauthenticated("AuthenticationFailed", message)
         if scheme.lower() != "bearer":
             message = "Authentication failed. The 'Authorization' header has an invalid format."
-            raise self._refusal("AuthenticationFailedInvalidHeader", message)
+            raise self._unauthenticated("AuthenticationFailedInvalidHeader", message)
         claims = self._claims(token)
         if str(claims["aud"]).rstrip("/") not in (*_PUBLIC_AUDIENCES, base):
             audience = claims["aud"]
             message = (
                 f"The access token was obtained for the wrong audience or resource '{audience}'."
             )
-            raise self._refusal("InvalidAuthenticationTokenAudience", message)
+            raise self._unauthenticated("InvalidAuthenticationTokenAudience", message)
         principal = self.find(claims["oid"])
         if principal is None:
-            raise self._refusal("InvalidAuthenticationToken", "The access token is invalid.")
+            raise self._unauthenticated(
+                "InvalidAuthenticationToken", "The access token is invalid."
+            )
         return principal
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -148,20 +149,20 @@ class Directory:
                 options={"verify_aud": False, "require": ["aud", "exp", "oid"]},
             )
         except jwt.ExpiredSignatureError:
-            raise self._refusal(
+            raise self._unauthenticated(
                 "ExpiredAuthenticationToken",
                 "The access token expiry UTC time is earlier than current UTC time.",
             ) from None
         except jwt.InvalidTokenError:
-            raise self._refusal(
+            raise self._unauthenticated(
                 "InvalidAuthenticationToken", "The access token is invalid."
             ) from None
 
-    def _refusal(self, code: str, message: str) -> ArmError:
+    def _unauthenticated(self, code: str, message: str) -> ArmError:
         return unauthenticated(code, message, self.identity.tenant_id)
 
     def public_keys(self) -> dict[str, Any]:
-        """The JSON Web Key Set that verifies our tokens."""
+        """The JSON Web Key Set that verifies the tokens."""
         public = self.identity.signing_key.public_key()
         key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(public))
         return {"keys": [{**key, "use": "sig", "kid": _KEY_ID}]}

@@ -1,4 +1,4 @@
-"""Entra ID's endpoints: discovery, tokens for applications, and the cloud's own description."""
+"""Entra ID's endpoints: discovery, application tokens, and the cloud's metadata."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from local.azure.arm.calls import Call, Reply, Request
 from local.azure.arm.errors import ArmError
 from local.azure.arm.resources import Target
 from local.azure.clock import timestamp
-from local.azure.cloud import Gate, Passage
+from local.azure.cloud import Checkpoint, Interceptor
 from local.azure.identity.directory import TOKEN_LIFETIME, Directory
 
 _ANY_TENANT = ("common", "organizations")
@@ -18,14 +18,14 @@ _TOKEN = Target("/token", "/", "token", (), collection=True, subscription=None, 
 
 
 class Entra:
-    """Answers what azure-identity, MSAL and the Azure CLI ask before they have a token."""
+    """Handles the requests that azure-identity, MSAL and the Azure CLI send before they have a token."""
 
-    def __init__(self, directory: Directory, gate: Gate) -> None:
-        self._directory, self._gate = directory, gate
+    def __init__(self, directory: Directory, intercept: Interceptor) -> None:
+        self._directory, self._intercept = directory, intercept
         self._tenant = directory.identity.tenant_id
 
-    async def answer(self, request: Request) -> Reply | None:
-        """The reply, or None when the path is not one of ours."""
+    async def handle(self, request: Request) -> Reply | None:
+        """The reply, or None if the path is not an Entra ID endpoint."""
         parts = [part.lower() for part in request.path.split("/") if part]
         match parts:
             case ["metadata", "endpoints"]:
@@ -51,7 +51,7 @@ class Entra:
         }
 
     def _configuration(self, tenant: str, version: str, base: str) -> Reply:
-        if not self._knows(tenant):
+        if not self._is_known(tenant):
             return self._unknown_tenant(tenant)
         root = f"{base}/{tenant}"
         return Reply(
@@ -74,16 +74,16 @@ class Entra:
         identity = self._directory.identity
         form = request.body if isinstance(request.body, dict) else {}
         client = str(form.get("client_id", ""))
-        if not self._knows(tenant):
+        if not self._is_known(tenant):
             return self._unknown_tenant(tenant)
         if form.get("grant_type") != "client_credentials":
             text = f"The app requested an unsupported grant type '{form.get('grant_type')}'."
-            return _refusal(400, "unsupported_grant_type", 70003, text)
+            return _error(400, "unsupported_grant_type", 70003, text)
         if client.lower() != identity.client_id:
             text = (
                 f"Application with identifier '{client}' was not found in the directory '{tenant}'."
             )
-            return _refusal(400, "unauthorized_client", 700016, text)
+            return _error(400, "unauthorized_client", 700016, text)
         if not hmac.compare_digest(
             str(form.get("client_secret", "")).encode(), identity.client_secret.encode()
         ):
@@ -91,20 +91,20 @@ class Entra:
                 "Invalid client secret provided. Ensure the secret being sent in the request is the "
                 f"client secret value, not the client secret ID, for a secret added to app '{client}'."
             )
-            return _refusal(401, "invalid_client", 7000215, text)
+            return _error(401, "invalid_client", 7000215, text)
         principal = self._directory.find(identity.client_object_id)
         assert principal is not None
         try:
-            await self._gate(Passage("accept", Call(request, _TOKEN, principal)))
+            await self._intercept(Checkpoint("accepted", Call(request, _TOKEN, principal)))
         except ArmError as error:
             body = {"error": error.code, "error_description": error.message}
             return Reply(error.status, body, error.headers)
         scope = str(form.get("scope") or form.get("resource") or "")
-        token = self._directory.issue(principal, scope.removesuffix("/.default"))
+        token = self._directory.issue_token(principal, scope.removesuffix("/.default"))
         lifetime = {"expires_in": TOKEN_LIFETIME, "ext_expires_in": TOKEN_LIFETIME}
         return Reply(200, {"token_type": "Bearer", **lifetime, "access_token": token})
 
-    def _knows(self, tenant: str) -> bool:
+    def _is_known(self, tenant: str) -> bool:
         return tenant in (self._tenant, *_ANY_TENANT)
 
     def _unknown_tenant(self, tenant: str) -> Reply:
@@ -112,10 +112,10 @@ class Entra:
             f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are "
             "signing into the correct cloud."
         )
-        return _refusal(400, "invalid_request", 90002, text)
+        return _error(400, "invalid_request", 90002, text)
 
 
-def _refusal(status: int, error: str, number: int, text: str) -> Reply:
+def _error(status: int, error: str, number: int, text: str) -> Reply:
     trace, correlation, now = str(uuid.uuid4()), str(uuid.uuid4()), timestamp()
     return Reply(
         status,
@@ -132,7 +132,7 @@ def _refusal(status: int, error: str, number: int, text: str) -> Reply:
 
 
 def _cloud_description(base: str) -> dict[str, Any]:
-    """What `az cloud register --endpoint-resource-manager` reads. One object, not a list."""
+    """The response to `az cloud register --endpoint-resource-manager`: one object, not a list."""
     slash = f"{base}/"
     return {
         "name": "LocalAzure",

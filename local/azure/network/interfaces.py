@@ -1,4 +1,4 @@
-"""Network interfaces: their addresses, and the hold that a VM has on them."""
+"""Network interfaces: their addresses, and their attachment to VMs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from local.azure.arm.errors import (
 from local.azure.arm.operations import NIC_PUT
 from local.azure.arm.resources import Json, Resource, check_conditions
 from local.azure.arm.schema import NETWORK_INTERFACE
-from local.azure.arm.validation import check
+from local.azure.arm.validation import validate
 from local.azure.network.provider import NetworkProvider, check_name, new_body, reference
 from local.azure.network.virtual_networks import Subnet
 
@@ -26,7 +26,7 @@ _TYPE = "Microsoft.Network/networkInterfaces"
 _CONFIGURATION_TYPE = f"{_TYPE}/ipConfigurations"
 
 RESERVATION = 180.0
-"""Seconds that a failed or deleted VM keeps its interfaces from others (NicReservedForAnotherVm)."""
+"""Seconds for which a failed or deleted VM reserves its interfaces (NicReservedForAnotherVm)."""
 
 
 @dataclass
@@ -34,15 +34,14 @@ class Interface(Resource):
     """A network interface."""
 
     vm_id: str | None = None
-    """The VM that uses it."""
+    """The VM that it is attached to."""
     reserved_for: str | None = None
-    """The VM that it is, or was last, kept for."""
+    """The VM that it is or was reserved for."""
     reserved_until: float = 0.0
     """Simulated time."""
 
     @property
     def configurations(self) -> list[Json]:
-        """Its IP configurations."""
         configurations: list[Json] = self.properties["ipConfigurations"]
         return configurations
 
@@ -59,15 +58,15 @@ class Interfaces(NetworkProvider):
             Route("GET", _TYPE, self.list, collection=True),
         ]
 
-    # What Compute needs
+    # Used by Compute
 
     def claim(self, ids: Sequence[str], vm_id: str, location: str) -> list[Interface]:
-        """The interfaces, if the VM may have all of them. Raises ArmError 400."""
+        """The interfaces, if the VM may use all of them. Raises ArmError 400."""
         claimed = []
         for id_ in ids:
             nic = self.cloud.store.find(id_)
-            gone = nic is None or nic.properties["provisioningState"] == "Deleting"
-            if gone or not isinstance(nic, Interface) or nic.location != location:
+            deleted = nic is None or nic.properties["provisioningState"] == "Deleting"
+            if deleted or not isinstance(nic, Interface) or nic.location != location:
                 raise invalid_reference(id_, vm_id)
             self._check_reservation(nic, vm_id)
             if nic.vm_id is not None and nic.vm_id.lower() != vm_id.lower():
@@ -76,7 +75,7 @@ class Interfaces(NetworkProvider):
         return claimed
 
     def attach(self, nic: Interface, vm_id: str, *, primary: bool) -> None:
-        """Give the interface to a VM."""
+        """Attach the interface to a VM."""
         nic.vm_id, nic.reserved_for = vm_id, None
         digest = hashlib.sha256(nic.target.key.encode()).hexdigest()[:6].upper()
         mac = "-".join(["00", "0D", "3A", digest[:2], digest[2:4], digest[4:]])
@@ -84,11 +83,11 @@ class Interfaces(NetworkProvider):
         nic.touch()
 
     def reserve(self, nic: Interface, vm_id: str) -> None:
-        """Start the hold of 180 s."""
+        """Reserve the interface for the VM for 180 s."""
         nic.reserved_for, nic.reserved_until = vm_id, self.cloud.clock.now() + RESERVATION
 
     def detach(self, nic: Interface) -> None:
-        """Take the interface from its VM, which keeps it reserved for a while."""
+        """Detach the interface from its VM, and reserve it for that VM."""
         if nic.vm_id is None:
             return
         self.reserve(nic, nic.vm_id)
@@ -97,8 +96,8 @@ class Interfaces(NetworkProvider):
             nic.properties.pop(member, None)
         nic.touch()
 
-    def discard(self, nic: Interface) -> None:
-        """Delete the interface at once, with those public addresses that were to go with it."""
+    def delete(self, nic: Interface) -> None:
+        """Delete the interface, and its public addresses that have the delete option."""
         for configuration in nic.configurations:
             properties = configuration["properties"]
             subnet = self.cloud.store.find(properties["subnet"]["id"])
@@ -113,17 +112,17 @@ class Interfaces(NetworkProvider):
         self.cloud.store.remove(nic)
 
     def has_outbound(self, nic: Interface) -> bool:
-        """Whether a VM behind it reaches the internet."""
+        """Whether a VM with this interface has outbound internet access."""
         first = nic.configurations[0]["properties"]
         subnet = self.cloud.store.find(first["subnet"]["id"])
         assert isinstance(subnet, Subnet)
         nat = reference(subnet.properties, "natGateway")
         return not subnet.private or bool(nat) or bool(reference(first, "publicIPAddress"))
 
-    # The requests
+    # Requests
 
     def render(self, resource: Resource) -> Json:
-        """The interface, with what depends on its subnet today."""
+        """The interface, including what depends on its subnet."""
         assert isinstance(resource, Interface)
         body = super().render(resource)
         outbound = {"defaultOutboundConnectivityEnabled": self._has_default_outbound(resource)}
@@ -134,7 +133,7 @@ class Interfaces(NetworkProvider):
         return isinstance(subnet, Subnet) and not subnet.private
 
     async def _put(self, call: Call) -> Reply:
-        body = check(call.request.body, NETWORK_INTERFACE)
+        body = validate(call.request.body, NETWORK_INTERFACE)
         check_name(call.target.name)
         if not body["properties"]["ipConfigurations"]:
             raise missing_parameter("properties.ipConfigurations")
@@ -154,7 +153,7 @@ class Interfaces(NetworkProvider):
         return Reply(201 if existing is None else 200, self.render(nic), headers)
 
     def _check_references(self, call: Call, body: Json) -> list[Subnet]:
-        """The subnet of each IP configuration; raises ArmError when something is not there."""
+        """The subnet of each IP configuration. Raises ArmError if a reference is invalid."""
         group = reference(body["properties"], "networkSecurityGroup")
         if group and self.cloud.store.find(group) is None:
             raise invalid_reference(group, call.target.path)
@@ -222,7 +221,7 @@ class Interfaces(NetworkProvider):
         self._check_reservation(nic, None)
         if nic.vm_id is not None:
             raise nic_in_use(nic.id, nic.vm_id)
-        return await self.remove(call, nic, lambda: self.discard(nic))
+        return await self.start_delete(call, nic, lambda: self.delete(nic))
 
     def _check_reservation(self, nic: Interface, vm_id: str | None) -> None:
         reserved = nic.reserved_for
@@ -233,7 +232,7 @@ class Interfaces(NetworkProvider):
 
 
 def _check_provisioned(subnet: Subnet, nic_id: str) -> None:
-    """A subnet that is still being put cannot be used yet (hashicorp/terraform#7986)."""
+    """A subnet whose PUT is in progress cannot be used yet (hashicorp/terraform#7986)."""
     if subnet.properties["provisioningState"] == "Updating":
         raise ArmError(
             429,

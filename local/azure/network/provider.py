@@ -1,4 +1,4 @@
-"""What all Microsoft.Network resources have in common: names, the course of a PUT and of a DELETE."""
+"""The base of all Microsoft.Network resources: names, and the life cycle of PUT and DELETE."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Callable, Iterable
 from local.azure.arm.calls import Call, Reply
 from local.azure.arm.errors import ArmError
 from local.azure.arm.operations import NETWORK_DELETE, NETWORK_PUT, Operations
-from local.azure.arm.resources import Json, Resource, page
+from local.azure.arm.resources import Json, Resource
 from local.azure.cloud import Cloud
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,78}[A-Za-z0-9_])?")
 
-ANSWER_SHARE = 0.2
-"""How much of a PUT's drawn time has passed when it is answered; the rest is the operation's."""
+RESPONSE_SHARE = 0.2
+"""The share of a PUT's latency before its response; the rest is the operation's."""
 
 
 class NetworkProvider:
-    """Base of the rooms of Microsoft.Network."""
+    """Base class of the Microsoft.Network providers."""
 
     def __init__(self, cloud: Cloud, operations: Operations) -> None:
         self.cloud, self.operations = cloud, operations
 
     def render(self, resource: Resource) -> Json:
-        """What a GET of the resource answers."""
+        """What a GET of the resource returns."""
         return {**resource.body, "etag": resource.etag}
 
     async def get(self, call: Call) -> Reply:
@@ -35,20 +35,20 @@ class NetworkProvider:
 
     async def list(self, call: Call) -> Reply:
         """GET of a collection, in a resource group, a subscription, or a parent."""
-        items = ((r.target.key, self.render(r)) for r in self.cloud.store.below(call.target))
-        request = call.request
-        url = f"{request.base}{request.path}"
-        return Reply(200, page(items, self.cloud.options.page_size, url, request.query))
+        found = self.cloud.store.list_collection(call.target)
+        return self.cloud.page(call, ((r.target.key, self.render(r)) for r in found))
 
-    async def answer_wait(self, kind: str, name: str) -> None:
-        """The time until a PUT is answered."""
-        await self.cloud.clock.sleep(self.cloud.latencies.draw(kind, name) * ANSWER_SHARE)
+    async def wait_for_response(self, kind: str, name: str) -> None:
+        """Sleep until the response to a PUT is due."""
+        await self.cloud.clock.sleep(self.cloud.latencies.draw(kind, name) * RESPONSE_SHARE)
 
-    def settle(self, call: Call, changed: Iterable[Resource], kind: str, *, created: bool) -> Reply:
-        """Answer a PUT with `Updating`; the resources have succeeded when the drawn time is over."""
+    def start_put(
+        self, call: Call, changed: Iterable[Resource], kind: str, *, created: bool
+    ) -> Reply:
+        """Respond to a PUT with `Updating`, and start the operation that makes the resources succeed."""
         changed = list(changed)
         main = changed[0]
-        rest = self.cloud.latencies.draw(kind, main.name) * (1 - ANSWER_SHARE)
+        rest = self.cloud.latencies.draw(kind, main.name) * (1 - RESPONSE_SHARE)
         for resource in changed:
             resource.properties["provisioningState"] = "Updating"
             resource.touch()
@@ -71,27 +71,29 @@ class NetworkProvider:
         headers = self.operations.headers(operation, call)
         return Reply(201 if created else 200, self.render(main), headers)
 
-    async def remove(self, call: Call, resource: Resource, finish: Callable[[], None]) -> Reply:
-        """Answer a DELETE with 202; `finish` acts when the drawn time is over."""
+    async def start_delete(
+        self, call: Call, resource: Resource, delete: Callable[[], None]
+    ) -> Reply:
+        """Respond to a DELETE with 202, and start the operation that calls `delete`."""
         resource.properties["provisioningState"] = "Deleting"
         seconds = self.cloud.latencies.draw("network.delete", resource.name)
 
         async def work() -> None:
             await self.cloud.clock.sleep(seconds)
 
-        async def act() -> None:
-            finish()
+        async def finish() -> None:
+            delete()
 
-        def stays(_: ArmError) -> None:
+        def failed(_: ArmError) -> None:
             resource.properties["provisioningState"] = "Failed"
 
         operation = self.operations.start(
-            call, self.region(resource), NETWORK_DELETE, work=work, finish=act, failed=stays
+            call, self.region(resource), NETWORK_DELETE, work=work, finish=finish, failed=failed
         )
         return Reply(202, None, self.operations.headers(operation, call, location=True))
 
     def region(self, resource: Resource) -> str:
-        """The region of a resource, or of what it is part of."""
+        """The region of a resource, or of its parent."""
         if resource.location:
             return resource.location
         parent = self.cloud.store.find(resource.target.parent)
@@ -99,7 +101,7 @@ class NetworkProvider:
 
 
 def new_body(call: Call, type_: str, body: Json) -> Json:
-    """The stored form of a first PUT: the members as sent, and those that the server adds."""
+    """The body of a new resource: the members as sent, plus those that the server adds."""
     kept = {k: v for k, v in body.items() if v is not None and k not in ("id", "name", "etag")}
     properties = {
         "provisioningState": "Succeeded",
@@ -116,7 +118,7 @@ def new_body(call: Call, type_: str, body: Json) -> Json:
 
 
 def check_name(name: str) -> None:
-    """Raise ArmError 400 for a name that Microsoft.Network refuses."""
+    """Raise ArmError 400 for a name that Microsoft.Network rejects."""
     if not _NAME.fullmatch(name):
         raise ArmError(
             400,
@@ -128,5 +130,5 @@ def check_name(name: str) -> None:
 
 
 def reference(properties: Json, member: str) -> str | None:
-    """The id under `properties.{member}.id`, or None."""
+    """`properties.{member}.id`, or None."""
     return (properties.get(member) or {}).get("id")

@@ -1,4 +1,4 @@
-"""NAT gateways, public addresses and security groups: resources with little behaviour of their own."""
+"""NAT gateways, public IP addresses and network security groups, which share their behaviour."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from local.azure.arm.errors import ArmError, invalid_reference
 from local.azure.arm.operations import Operations
 from local.azure.arm.resources import Json, Resource, check_conditions
 from local.azure.arm.schema import NAT_GATEWAY, NETWORK_SECURITY_GROUP, PUBLIC_IP, Schema
-from local.azure.arm.validation import check
+from local.azure.arm.validation import validate
 from local.azure.cloud import Cloud
 from local.azure.network.provider import NetworkProvider, check_name, new_body, reference
 
 
 @dataclass(frozen=True)
-class Part:
-    """One of these types."""
+class Kind:
+    """A resource type, and where it differs from the others."""
 
     type: str
     schema: Schema
     latency: str
     in_use: str
-    """Code of the refusal to delete one that is in use."""
+    """Error code when a resource in use is deleted."""
 
 
-PARTS = (
-    Part("Microsoft.Network/natGateways", NAT_GATEWAY, "nat.put", "InUseNatGatewayCannotBeDeleted"),
-    Part(
+KINDS = (
+    Kind("Microsoft.Network/natGateways", NAT_GATEWAY, "nat.put", "InUseNatGatewayCannotBeDeleted"),
+    Kind(
         "Microsoft.Network/publicIPAddresses", PUBLIC_IP, "ip.put", "PublicIPAddressCannotBeDeleted"
     ),
-    Part(
+    Kind(
         "Microsoft.Network/networkSecurityGroups",
         NETWORK_SECURITY_GROUP,
         "nsg.put",
@@ -42,33 +42,33 @@ PARTS = (
 )
 
 
-class NetworkParts(NetworkProvider):
-    """GET, PUT, DELETE and list of every `Part`."""
+class SimpleResources(NetworkProvider):
+    """GET, PUT, DELETE and list of every type in `KINDS`."""
 
     def __init__(self, cloud: Cloud, operations: Operations) -> None:
         super().__init__(cloud, operations)
         self._addresses = itertools.count(1)
 
     def routes(self) -> list[Route]:
-        """Four routes a type."""
+        """Four routes per type."""
         routes: list[Route] = []
-        for part in PARTS:
+        for kind in KINDS:
             routes += [
-                Route("PUT", part.type, self._bind(self._put, part)),
-                Route("GET", part.type, self.get),
-                Route("DELETE", part.type, self._bind(self._delete, part)),
-                Route("GET", part.type, self.list, collection=True),
+                Route("PUT", kind.type, self._bind(self._put, kind)),
+                Route("GET", kind.type, self.get),
+                Route("DELETE", kind.type, self._bind(self._delete, kind)),
+                Route("GET", kind.type, self.list, collection=True),
             ]
         return routes
 
     @staticmethod
-    def _bind(handler: Callable[[Part, Call], Any], part: Part) -> Callable[[Call], Any]:
-        return lambda call: handler(part, call)
+    def _bind(handler: Callable[[Kind, Call], Any], kind: Kind) -> Callable[[Call], Any]:
+        return lambda call: handler(kind, call)
 
-    async def _put(self, part: Part, call: Call) -> Reply:
-        body = check(call.request.body, part.schema)
+    async def _put(self, kind: Kind, call: Call) -> Reply:
+        body = validate(call.request.body, kind.schema)
         check_name(call.target.name)
-        await self.answer_wait(part.latency, call.target.name)
+        await self.wait_for_response(kind.latency, call.target.name)
         existing = self.cloud.store.find(call.target.path)
         check_conditions(call.request.headers, existing)
         properties = body.get("properties") or {}
@@ -77,40 +77,40 @@ class NetworkParts(NetworkProvider):
                 raise invalid_reference(address["id"], call.target.path)
         resource = existing or Resource(call.target, {})
         before = resource.body.get("properties", {})
-        resource.body = new_body(call, part.type, body)
+        resource.body = new_body(call, kind.type, body)
         for member in ("ipAddress", "ipConfiguration", "resourceGuid"):
             if member in before:
                 resource.properties[member] = before[member]
-        if part.schema is PUBLIC_IP:
-            self._give_address(resource.properties)
+        if kind.schema is PUBLIC_IP:
+            self._assign_address(resource.properties)
         self.cloud.store.add(resource)
-        return self.settle(call, (resource,), part.latency, created=existing is None)
+        return self.start_put(call, (resource,), kind.latency, created=existing is None)
 
-    def _give_address(self, properties: Json) -> None:
+    def _assign_address(self, properties: Json) -> None:
         properties.setdefault("publicIPAllocationMethod", "Dynamic")
         properties.setdefault("idleTimeoutInMinutes", 4)
         if "ipAddress" not in properties and properties["publicIPAllocationMethod"] == "Static":
             number = next(self._addresses)
-            # TEST-NET-3 and its like are too small; 198.18.0.0/15 is set apart for benchmarks.
+            # 198.18.0.0/15 is reserved for benchmarks; the documentation ranges are too small.
             properties["ipAddress"] = f"198.18.{number // 256 % 256}.{number % 256}"
 
-    async def _delete(self, part: Part, call: Call) -> Reply:
+    async def _delete(self, kind: Kind, call: Call) -> Reply:
         await self.cloud.wait("delete", call.target.name)
         resource = self.cloud.store.find(call.target.path)
         if resource is None:
             return Reply(204)
-        user = self._user(resource)
+        user = self._user_of(resource)
         if user is not None:
             raise ArmError(
                 400,
-                part.in_use,
-                f"{part.type.rpartition('/')[2]} {resource.id} cannot be deleted since it is in use by "
+                kind.in_use,
+                f"{kind.type.rpartition('/')[2]} {resource.id} cannot be deleted since it is in use by "
                 f"{user}. Dissociate it first.",
             )
-        return await self.remove(call, resource, lambda: self.cloud.store.remove(resource))
+        return await self.start_delete(call, resource, lambda: self.cloud.store.remove(resource))
 
-    def _user(self, resource: Resource) -> str | None:
-        """The id of something that refers to the resource."""
+    def _user_of(self, resource: Resource) -> str | None:
+        """The id of a resource that refers to this one, or None."""
         held = reference(resource.properties, "ipConfiguration")
         if held:
             return held

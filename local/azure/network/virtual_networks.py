@@ -10,7 +10,7 @@ from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError, invalid_reference, missing_parameter
 from local.azure.arm.resources import Json, Resource, Target, check_conditions, parse_id
 from local.azure.arm.schema import SUBNET, VIRTUAL_NETWORK
-from local.azure.arm.validation import check
+from local.azure.arm.validation import validate
 from local.azure.network.provider import NetworkProvider, check_name, new_body, reference
 
 _TYPE = "Microsoft.Network/virtualNetworks"
@@ -18,14 +18,14 @@ _SUBNET_TYPE = f"{_TYPE}/subnets"
 _USAGES_TYPE = f"{_TYPE}/usages"
 
 PRIVATE_SINCE = "2025-07-01"
-"""The first api-version whose new subnets have no outbound internet (azure-networking-blog 4513778)."""
+"""The first api-version in which new subnets are private (azure-networking-blog 4513778)."""
 _KEEPS_SUBNETS_SINCE = "2023-09-01"
 _RESERVED_FIRST, _RESERVED_LAST = 4, 1
 
 
 @dataclass
 class Subnet(Resource):
-    """A subnet, and who has which of its addresses."""
+    """A subnet and its address leases."""
 
     leases: dict[str, ipaddress.IPv4Address] = field(default_factory=dict)
     """IP configuration id -> address."""
@@ -42,8 +42,8 @@ class Subnet(Resource):
 
     @property
     def usage(self) -> Json:
-        """How many of its addresses are in use. The limit leaves out those that Azure keeps: 251
-        for a /24 (the example of Get-AzVirtualNetworkUsageList).
+        """Its addresses in use. The limit excludes those that Azure reserves: 251 for a /24 (the
+        example of Get-AzVirtualNetworkUsageList).
         """
         return {
             "currentValue": float(len(self.leases)),
@@ -54,7 +54,7 @@ class Subnet(Resource):
         }
 
     def lease(self, holder: str) -> ipaddress.IPv4Address:
-        """The lowest free address, from .4 on. Raises ArmError 400 SubnetIsFull."""
+        """Lease the lowest free address, from .4 on. Raises ArmError 400 SubnetIsFull."""
         if holder in self.leases:
             return self.leases[holder]
         network, taken = self.network, set(self.leases.values())
@@ -74,7 +74,7 @@ class VirtualNetworks(NetworkProvider):
     """Microsoft.Network/virtualNetworks and their subnets."""
 
     def routes(self) -> list[Route]:
-        """GET, PUT, DELETE and list of both types, and the usage of a network's subnets."""
+        """GET, PUT, DELETE and list of both types, and the usages of a network."""
         return [
             Route("PUT", _TYPE, self._put),
             Route("GET", _TYPE, self.get),
@@ -88,13 +88,13 @@ class VirtualNetworks(NetworkProvider):
         ]
 
     def render(self, resource: Resource) -> Json:
-        """A subnet with its users, a network with its subnets."""
+        """A subnet with its IP configurations, a network with its subnets."""
         body = super().render(resource)
         if isinstance(resource, Subnet):
-            users = {"ipConfigurations": [{"id": holder} for holder in resource.leases]}
+            configurations = {"ipConfigurations": [{"id": holder} for holder in resource.leases]}
             return {
                 **body,
-                "properties": {**body["properties"], **(users if resource.leases else {})},
+                "properties": {**body["properties"], **(configurations if resource.leases else {})},
             }
         subnets = [self.render(subnet) for subnet in self._subnets(resource)]
         return {**body, "properties": {**body["properties"], "subnets": subnets}}
@@ -110,17 +110,17 @@ class VirtualNetworks(NetworkProvider):
         return Reply(200, {"value": [subnet.usage for subnet in self._subnets(network)]})
 
     async def _put(self, call: Call) -> Reply:
-        body = check(call.request.body, VIRTUAL_NETWORK)
+        body = validate(call.request.body, VIRTUAL_NETWORK)
         check_name(call.target.name)
         prefixes = [
             _parse(p, call.target) for p in body["properties"]["addressSpace"]["addressPrefixes"]
         ]
         wanted = self._wanted_subnets(call, body)
-        await self.answer_wait("vnet.put", call.target.name)
+        await self.wait_for_response("vnet.put", call.target.name)
         existing = self.cloud.store.find(call.target.path)
         check_conditions(call.request.headers, existing)
         if existing is not None:
-            _check_settled(existing)
+            _check_not_changing(existing)
         network = existing or Resource(call.target, {})
         kept = [] if existing is None else list(self._subnets(existing))
         dropped = [] if wanted is None else [s for s in kept if s.name.lower() not in wanted]
@@ -135,10 +135,10 @@ class VirtualNetworks(NetworkProvider):
         network.properties.setdefault("virtualNetworkPeerings", [])
         for resource in (network, *subnets):
             self.cloud.store.add(resource)
-        return self.settle(call, (network, *subnets), "vnet.put", created=existing is None)
+        return self.start_put(call, (network, *subnets), "vnet.put", created=existing is None)
 
     def _wanted_subnets(self, call: Call, body: Json) -> dict[str, Json] | None:
-        """The subnets listed in a network's PUT by lower-cased name; None leaves all as they are."""
+        """The subnets in a network's PUT by lower-cased name; None keeps the existing ones."""
         listed = body["properties"].get("subnets")
         if listed is None:
             return None if call.api_version >= _KEEPS_SUBNETS_SINCE else {}
@@ -151,7 +151,7 @@ class VirtualNetworks(NetworkProvider):
         self, call: Call, network: Resource, kept: list[Subnet], dropped: list[Subnet],
         wanted: dict[str, Json], prefixes: list[ipaddress.IPv4Network],
     ) -> list[Subnet]:  # fmt: skip
-        """The subnets after the PUT, checked against each other; nothing is stored yet."""
+        """The subnets after the PUT, validated against each other, and not stored yet."""
         others = [s for s in kept if s not in dropped and s.name.lower() not in wanted]
         planned: list[Subnet] = []
         for subnet_body in wanted.values():
@@ -162,15 +162,15 @@ class VirtualNetworks(NetworkProvider):
         return planned
 
     async def _put_subnet(self, call: Call) -> Reply:
-        body = check(call.request.body, SUBNET)
+        body = validate(call.request.body, SUBNET)
         check_name(call.target.name)
-        await self.answer_wait("subnet.put", call.target.name)
+        await self.wait_for_response("subnet.put", call.target.name)
         network = self.cloud.store.find(call.target.parent)
         if network is None:
-            raise self.cloud.store.absent(parse_id(call.target.parent))
+            raise self.cloud.store.not_found(parse_id(call.target.parent))
         siblings = [s for s in self._subnets(network) if s.target.key != call.target.key]
         for resource in (network, *siblings):
-            _check_settled(resource)
+            _check_not_changing(resource)
         existing = self.cloud.store.find(call.target.path)
         check_conditions(call.request.headers, existing)
         before = existing if isinstance(existing, Subnet) else None
@@ -178,10 +178,10 @@ class VirtualNetworks(NetworkProvider):
         space = network.properties["addressSpace"]["addressPrefixes"]
         _check_fits(subnet, network.name, [_parse(p, network.target) for p in space], siblings)
         self.cloud.store.add(subnet)
-        return self.settle(call, (subnet,), "subnet.put", created=existing is None)
+        return self.start_put(call, (subnet,), "subnet.put", created=existing is None)
 
     def _subnet(self, call: Call, target: Target, body: Json, before: Subnet | None) -> Subnet:
-        """The subnet as it will be."""
+        """The subnet after its PUT."""
         properties = dict(body.get("properties") or {})
         if not (properties.get("addressPrefix") or properties.get("addressPrefixes")):
             raise missing_parameter("properties.addressPrefix")
@@ -229,7 +229,7 @@ class VirtualNetworks(NetworkProvider):
             for resource in (*self._subnets(network), network):
                 self.cloud.store.remove(resource)
 
-        return await self.remove(call, network, finish)
+        return await self.start_delete(call, network, finish)
 
     async def _delete_subnet(self, call: Call) -> Reply:
         await self.cloud.wait("delete", call.target.name)
@@ -237,7 +237,7 @@ class VirtualNetworks(NetworkProvider):
         if not isinstance(subnet, Subnet):
             return Reply(204)
         _check_unused(subnet)
-        return await self.remove(call, subnet, lambda: self.cloud.store.remove(subnet))
+        return await self.start_delete(call, subnet, lambda: self.cloud.store.remove(subnet))
 
 
 def _prefix_of(properties: Json) -> str:
@@ -274,8 +274,8 @@ def _check_fits(
         )
 
 
-def _check_settled(resource: Resource) -> None:
-    """One change of a network at a time (seen with subnets that were created in parallel)."""
+def _check_not_changing(resource: Resource) -> None:
+    """A network allows one change at a time (seen with subnets created in parallel)."""
     if resource.properties["provisioningState"] in ("Updating", "Deleting"):
         raise ArmError(
             429,

@@ -16,15 +16,15 @@ from local.azure.identity.directory import TOKEN_LIFETIME
 
 
 class Imds:
-    """Answers at http://127.0.0.1:{port}/metadata/..., as 169.254.169.254 does in a VM."""
+    """Serves http://127.0.0.1:{port}/metadata/..., as 169.254.169.254 does in Azure."""
 
     def __init__(self, cloud: Cloud, vm: VirtualMachine) -> None:
         self._cloud, self._vm = cloud, vm
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listen on a free port of the loopback address; returns it."""
-        app = web.Application(middlewares=[_need_metadata_header])
+        """Listen on a free port of the loopback address. Returns the port."""
+        app = web.Application(middlewares=[_require_metadata_header])
         app.router.add_get("/metadata/identity/oauth2/token", self._token)
         app.router.add_get("/metadata/instance{path:.*}", self._instance)
         app.router.add_get("/metadata/scheduledevents", self._events)
@@ -37,23 +37,22 @@ class Imds:
         return port
 
     async def stop(self) -> None:
-        """Stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _token(self, request: web.Request) -> web.Response:
         principal, resource = self._vm.principal, request.query.get("resource")
         if not resource:
-            return _refusal("invalid_resource", "The 'resource' parameter is missing.")
+            return _bad_request("invalid_resource", "The 'resource' parameter is missing.")
         named = request.query.get("client_id") or request.query.get("object_id")
         if principal is None or (
             named and named.lower() not in (principal.client_id, principal.object_id)
         ):
-            return _refusal("invalid_request", "Identity not found")
+            return _bad_request("invalid_request", "Identity not found")
         now = int(time.time())
         return web.json_response(
             {
-                "access_token": self._cloud.directory.issue(principal, resource),
+                "access_token": self._cloud.directory.issue_token(principal, resource),
                 "client_id": principal.client_id,
                 "expires_in": str(TOKEN_LIFETIME),
                 "expires_on": str(now + TOKEN_LIFETIME),
@@ -69,7 +68,7 @@ class Imds:
         return web.json_response({"DocumentIncarnation": 1 + len(events), "Events": events})
 
     async def _start_events(self, request: web.Request) -> web.Response:
-        """The VM's consent: the event has started, though here it takes no less time."""
+        """Acknowledge events. Azure then starts them early; here only their status changes."""
         wanted = {start["EventId"] for start in (await request.json())["StartRequests"]}
         for event in self._vm.scheduled_events:
             if event["EventId"] in wanted:
@@ -77,7 +76,7 @@ class Imds:
         return web.json_response({})
 
     async def _instance(self, request: web.Request) -> web.Response:
-        """The document, or a part of it: `/compute/name?format=text`."""
+        """The instance metadata, or a part of it such as `/compute/name?format=text`."""
         part: Any = self._document()
         for step in (s for s in request.match_info["path"].split("/") if s):
             part = _step(part, step)
@@ -137,18 +136,18 @@ def _step(part: Any, name: str) -> Any:
 
 
 @web.middleware
-async def _need_metadata_header(
+async def _require_metadata_header(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """The header keeps a browser or a fooled proxy from fetching a token."""
+    """Require the Metadata header, which prevents request forgery."""
     if request.headers.get("Metadata", "").lower() != "true":
-        return _refusal("invalid_request", "Required metadata header not specified")
+        return _bad_request("invalid_request", "Required metadata header not specified")
     if "api-version" not in request.query:
-        return _refusal("invalid_request", "Required query variable 'api-version' is missing")
+        return _bad_request("invalid_request", "Required query variable 'api-version' is missing")
     response = await handler(request)
     response.headers["x-ms-request-id"] = str(uuid.uuid4())
     return response
 
 
-def _refusal(error: str, description: str) -> web.Response:
+def _bad_request(error: str, description: str) -> web.Response:
     return web.json_response({"error": error, "error_description": description}, status=400)

@@ -1,4 +1,4 @@
-"""The guests: each VM's custom data runs as a process on this machine."""
+"""Runs each VM's custom data as a process on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from local.azure.vm import supervisor
 from local.azure.vm.imds import Imds
 
 _COMMANDS = Path(__file__).parent / "commands"
-_NAMES = {
+_COMMAND_NAMES = {
     "az": ("az",),
     "apt-get": ("apt-get", "apt"),
     "sudo": ("sudo",),
@@ -28,53 +28,53 @@ _NAMES = {
     "cloud-init": ("cloud-init",),
     "hostname": ("hostname",),
     "dpkg": ("dpkg",),
-    "pretend": ("add-apt-repository", "timedatectl", "useradd", "usermod", "hostnamectl", "snap",
+    "no-op": ("add-apt-repository", "timedatectl", "useradd", "usermod", "hostnamectl", "snap",
                 "apt-key", "update-ca-certificates", "ufw", "swapon", "sysctl", "mount", "umount"),
 }  # fmt: skip
-"""Script -> the commands that it stands in for; it sees in $0 which one is meant."""
+"""Script -> the commands that it replaces; $0 tells it which one was called."""
 
-_NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
+_UNREACHABLE = "http://127.0.0.1:9"  # the discard port, where nothing listens
 
 
-class Machines(Protocol):
-    """What Compute asks of the guests."""
+class VmRunner(Protocol):
+    """Starts and stops what runs inside the VMs."""
 
     async def start(
         self, vm: VirtualMachine, *, outbound: bool, stopped: Callable[[], None]
     ) -> None:
-        """Turn the VM on. `stopped` is called when it turns itself off."""
+        """Start the VM. `stopped` is called when it shuts itself down."""
 
     async def stop(self, vm: VirtualMachine) -> None:
-        """Turn it off, and remove its directory. Nothing happens when it is not on."""
+        """Power the VM off, and remove its directory. Idempotent."""
 
     def console(self, vm: VirtualMachine) -> bytes:
-        """What its custom data has printed, also after it was turned off."""
+        """The console output of its custom data, also after the VM has stopped."""
 
     async def close(self) -> None:
-        """Turn everything off."""
+        """Power all VMs off."""
 
 
-class NoMachines:
-    """Guests that are only said to run."""
+class NullVmRunner:
+    """Runs nothing inside the VMs."""
 
     async def start(
         self, vm: VirtualMachine, *, outbound: bool, stopped: Callable[[], None]
     ) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     async def stop(self, vm: VirtualMachine) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def console(self, vm: VirtualMachine) -> bytes:
-        """It prints nothing."""
+        """Return nothing."""
         return b""
 
     async def close(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
-class _Guest:
-    """One running machine: its supervisor, its directory, and its metadata service."""
+class _VmProcess:
+    """A running VM: its supervisor process, its directory and its metadata service."""
 
     def __init__(
         self,
@@ -87,15 +87,15 @@ class _Guest:
         self._stopped = stopped
         self._ended = asyncio.Event()
         self._pidfd = os.pidfd_open(process.pid)
-        asyncio.get_running_loop().add_reader(self._pidfd, self._has_ended)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
 
-    async def turn_off(self) -> None:
-        """Close the pipe, on which the supervisor kills whatever runs and ends."""
+    async def power_off(self) -> None:
+        """Close the supervisor's stdin, which makes it kill all descendants and exit."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._ended.wait()
 
-    def _has_ended(self) -> None:
+    def _on_exit(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._process.wait()
@@ -103,20 +103,20 @@ class _Guest:
         self._stopped()
 
 
-class ProcessMachines:
-    """A process a VM, in `{state}/machines/{vm}`; its console stays in `{state}/consoles`."""
+class ProcessVmRunner:
+    """Runs VMs in `{state}/vms/{vm}`. Consoles of deleted VMs are kept in `{state}/consoles`."""
 
     def __init__(self, cloud: Cloud, bundle: Path, arm: Callable[[], str]) -> None:
         if sys.platform != "linux":
-            raise RuntimeError("Machines as processes need Linux; use --machines none.")
+            raise RuntimeError("Running VMs as processes requires Linux. Use --machines none.")
         self._cloud, self._bundle, self._arm = cloud, bundle, arm
         state = cloud.options.state
-        self._machines, self._consoles = state / "machines", state / "consoles"
+        self._vms, self._consoles = state / "vms", state / "consoles"
         self._bin = state / "bin"
-        self._guests: dict[str, _Guest] = {}
-        # A simulator that was killed may have left some, with their custom data.
-        shutil.rmtree(self._machines, ignore_errors=True)
-        for directory in (self._machines, self._consoles, self._bin):
+        self._processes: dict[str, _VmProcess] = {}
+        # A killed simulator leaves the directories of its VMs, which contain their custom data.
+        shutil.rmtree(self._vms, ignore_errors=True)
+        for directory in (self._vms, self._consoles, self._bin):
             directory.mkdir(parents=True, exist_ok=True)
         _install_commands(self._bin)
 
@@ -130,9 +130,9 @@ class ProcessMachines:
         except BaseException:
             await imds.stop()
             raise
-        # Nothing waits from here on: a deletion cannot come between the start and its entry.
+        # No await from here on: a deletion must not run between the start and its registration.
         environment = self._environment(vm, port, outbound=outbound)
-        self._guests[vm.target.key] = self._spawn(vm, imds, environment, stopped)
+        self._processes[vm.target.key] = self._spawn(vm, imds, environment, stopped)
 
     def _spawn(
         self,
@@ -140,7 +140,7 @@ class ProcessMachines:
         imds: Imds,
         environment: dict[str, str],
         stopped: Callable[[], None],
-    ) -> _Guest:
+    ) -> _VmProcess:
         directory = self._directory(vm)
         (directory / "tmp").mkdir(parents=True)
         console = directory / "console.log"
@@ -150,36 +150,36 @@ class ProcessMachines:
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=directory, start_new_session=True,
             env=environment,
         )  # fmt: skip
-        return _Guest(directory, imds, process, stopped)
+        return _VmProcess(directory, imds, process, stopped)
 
     def _directory(self, vm: VirtualMachine) -> Path:
-        return self._machines / vm.name
+        return self._vms / vm.name
 
-    def _kept_console(self, vm: VirtualMachine) -> Path:
+    def _saved_console(self, vm: VirtualMachine) -> Path:
         return self._consoles / f"{vm.name}.log"
 
     async def stop(self, vm: VirtualMachine) -> None:
-        """Cut the power: the supervisor kills whatever runs, then ends."""
-        guest = self._guests.pop(vm.target.key, None)
-        if guest is None:
+        """Power the VM off, save its console, and remove its directory."""
+        process = self._processes.pop(vm.target.key, None)
+        if process is None:
             return
-        await guest.turn_off()
-        await guest.imds.stop()
+        await process.power_off()
+        await process.imds.stop()
         with contextlib.suppress(FileNotFoundError):
-            shutil.move(guest.directory / "console.log", self._kept_console(vm))
-        await asyncio.to_thread(shutil.rmtree, guest.directory, ignore_errors=True)
+            shutil.move(process.directory / "console.log", self._saved_console(vm))
+        await asyncio.to_thread(shutil.rmtree, process.directory, ignore_errors=True)
 
     def console(self, vm: VirtualMachine) -> bytes:
-        """From where it runs; after its end from where that is kept."""
-        guest = self._guests.get(vm.target.key)
-        file = self._kept_console(vm) if guest is None else guest.directory / "console.log"
+        """Read the console of the running VM, or the saved one."""
+        process = self._processes.get(vm.target.key)
+        file = self._saved_console(vm) if process is None else process.directory / "console.log"
         return file.read_bytes() if file.exists() else b""
 
     async def close(self) -> None:
-        """Turn every guest off, all at once."""
-        vms = [r for r in self._cloud.store if r.target.key in self._guests]
+        """Power all VMs off concurrently."""
+        vms = [r for r in self._cloud.store if r.target.key in self._processes]
         await asyncio.gather(*(self.stop(vm) for vm in vms if isinstance(vm, VirtualMachine)))
-        shutil.rmtree(self._machines, ignore_errors=True)
+        shutil.rmtree(self._vms, ignore_errors=True)
 
     def _environment(self, vm: VirtualMachine, port: int, *, outbound: bool) -> dict[str, str]:
         options, directory = self._cloud.options, self._directory(vm)
@@ -195,23 +195,23 @@ class ProcessMachines:
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://127.0.0.1:{port}",
             "AZURE_RESOURCE_MANAGER_ENDPOINT": self._arm(),
             "LOCAL_AZURE_HOSTNAME": vm.name,
-            # Installing outside a virtual environment would alter this machine; Ubuntu refuses it too.
+            # Installing outside a virtual environment would modify this machine; Ubuntu refuses it too.
             "PIP_REQUIRE_VIRTUALENV": "1",
         }
         for name in ("CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
             environment[name] = str(self._bundle)
         environment |= options.machine_env
-        return environment if outbound else _cut_off(environment)
+        return environment if outbound else _without_outbound(environment)
 
 
-def _cut_off(environment: dict[str, str]) -> dict[str, str]:
-    """A private subnet with no way out: HTTPS leads nowhere, the metadata service answers."""
+def _without_outbound(environment: dict[str, str]) -> dict[str, str]:
+    """The environment in a private subnet: HTTPS fails, the metadata service works."""
     kept = {k: v for k, v in environment.items() if not k.lower().endswith("_proxy")}
-    return kept | {"https_proxy": _NOWHERE, "HTTPS_PROXY": _NOWHERE}
+    return kept | {"https_proxy": _UNREACHABLE, "HTTPS_PROXY": _UNREACHABLE}
 
 
 def _write_script(directory: Path, custom_data: str | None, console: Path) -> Path:
-    """The custom data as a file to run. What cloud-init would not run, does not run here either."""
+    """Write the custom data to an executable file. Like cloud-init, ignore data without a `#!` line."""
     content = decode_custom_data(custom_data) if custom_data else b"#!/bin/sh\n"
     console.touch()
     if not content.startswith(b"#!"):
@@ -224,14 +224,14 @@ def _write_script(directory: Path, custom_data: str | None, console: Path) -> Pa
 
 
 def _install_commands(directory: Path) -> None:
-    """Lay out the stand-ins under the names of what they stand in for, and a plain Python."""
-    for script, names in _NAMES.items():
+    """Install the stand-in commands under every name that they replace, and a plain Python."""
+    for script, names in _COMMAND_NAMES.items():
         for name in names:
             target = directory / name
             target.unlink(missing_ok=True)
             shutil.copyfile(_COMMANDS / script, target)
             target.chmod(0o755)
-    # The interpreter under any virtual environment that we run in; its own pip is left out.
+    # The base interpreter, not that of our virtual environment; without its pip.
     base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     for name in ("python3", "python", f"python3.{sys.version_info.minor}"):
         link = directory / name

@@ -1,14 +1,14 @@
-"""The power supply of one machine: runs its script, and ends everything that the script started.
+"""The supervisor of one VM: runs its script, and kills everything that the script started.
 
 `python supervisor.py CONSOLE SCRIPT` with a pipe as standard input. Standard library only, so that
-it starts quickly. It adopts every orphan below it (PR_SET_CHILD_SUBREAPER), so that no `setsid`,
-`nohup` or double fork leads out of its reach. It kills them all
+it starts quickly. It adopts all orphaned descendants (PR_SET_CHILD_SUBREAPER), so that processes
+cannot escape by `setsid`, `nohup` or a double fork. It kills all descendants
 
-- when the pipe closes: the VM was deleted, or the simulator is gone, however it ended;
-- on SIGTERM: the machine shuts itself down; the supervisor then ends;
-- on SIGHUP: the machine reboots; the supervisor goes on, and runs nothing again, as cloud-init would.
+- when the pipe closes, because the VM is deleted or the simulator has exited: it then exits;
+- on SIGTERM, when the VM shuts itself down: it then exits;
+- on SIGHUP, when the VM reboots: it keeps running, and like cloud-init does not rerun the script.
 
-A script that ends leaves the machine on.
+The VM keeps running after its script exits.
 """
 
 from __future__ import annotations
@@ -22,33 +22,32 @@ import sys
 import time
 
 _PR_SET_CHILD_SUBREAPER = 36
-_PAUSE = 0.005
+_POLL_SECONDS = 0.005
 
 
 def main(console: str, script: str) -> None:
-    """Run `script` with its output in `console`, until the power goes."""
+    """Run `script` with its output in `console` until the VM is powered off."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    alarm, bell = os.pipe()
-    os.set_blocking(bell, False)
-    signal.set_wakeup_fd(bell)
+    signals, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     _run(console, script)
     while True:
-        ready, _, _ = select.select([sys.stdin, alarm], [], [])
+        ready, _, _ = select.select([sys.stdin, signals], [], [])
         if sys.stdin in ready and not os.read(sys.stdin.fileno(), 1):
             break
-        numbers = os.read(alarm, 64) if alarm in ready else b""
+        numbers = os.read(signals, 64) if signals in ready else b""
         if signal.SIGTERM in numbers:
             break
         if signal.SIGHUP in numbers:
-            _end_all()
+            _kill_all()
         _reap()
-    _end_all()
+    _kill_all()
 
 
 def _run(console: str, script: str) -> None:
-    power_button = {"LOCAL_AZURE_POWER_BUTTON": str(os.getpid())}
     with open(console, "ab") as out:
         try:
             subprocess.Popen(
@@ -57,14 +56,14 @@ def _run(console: str, script: str) -> None:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                env={**os.environ, **power_button},
+                env={**os.environ, "LOCAL_AZURE_SUPERVISOR": str(os.getpid())},
             )
         except OSError as error:
             out.write(f"cloud-init: the script could not be run: {error}\n".encode())
 
 
-def _end_all() -> None:
-    """Kill until nothing is left below: a child of a killed process becomes ours, and is next."""
+def _kill_all() -> None:
+    """Kill until no child is left: children of a killed process become ours."""
     while children := _children():
         for child in children:
             try:
@@ -72,17 +71,17 @@ def _end_all() -> None:
             except ProcessLookupError:
                 continue
         _reap()
-        time.sleep(_PAUSE)
+        time.sleep(_POLL_SECONDS)
 
 
 def _children() -> list[int]:
-    """Processes whose parent we are, dead ones included until they are reaped."""
+    """Our child processes, including zombies."""
     own, found = os.getpid(), []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
                 with open(f"/proc/{entry}/stat", "rb") as stat:
-                    # "pid (name) state ppid ...": the name may hold anything, even parentheses.
+                    # "pid (name) state ppid ...": the name may contain parentheses.
                     parent = int(stat.read().rpartition(b")")[2].split()[1])
             except (OSError, IndexError):
                 continue

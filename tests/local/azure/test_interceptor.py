@@ -1,4 +1,4 @@
-"""The gate: how to let an operation fail, and what a failed VM leaves."""
+"""The interceptor: how to make an operation fail, and what a failed VM leaves behind."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import aiohttp
 import pytest
 
 from local.azure.arm.errors import ArmError
-from local.azure.cloud import Passage
+from local.azure.cloud import Checkpoint
 from local.azure.options import Options
 from local.azure.simulator import AzureSimulator
 from tests.local.azure.driver import Driver
 
 Send = Callable[..., Awaitable[tuple[int, dict[str, Any]]]]
 
-FULL = ArmError(
+ALLOCATION_FAILED = ArmError(
     409, "AllocationFailed", "Allocation failed. We do not have sufficient capacity in this region."
 )
 
 
-async def _refuse(passage: Passage, phase: str) -> None:
-    call = passage.call
-    if (passage.phase, call.request.method, call.target.name) == (phase, "PUT", "vm"):
-        raise FULL
+async def _reject(checkpoint: Checkpoint, stage: str) -> None:
+    call = checkpoint.call
+    if (checkpoint.stage, call.request.method, call.target.name) == (stage, "PUT", "vm"):
+        raise ALLOCATION_FAILED
 
 
 async def _with_vm(
-    state: Path, phase: str, scenario: Callable[[Send, str, int], Awaitable[Any]]
+    state: Path, stage: str, scenario: Callable[[Send, str, int], Awaitable[Any]]
 ) -> Any:
-    """Run a scenario on a cloud that refuses the VM `vm` in `phase`, after its PUT."""
+    """Run a scenario after the PUT of the VM `vm`, which fails at `stage`."""
     options = Options(state=state, time_scale=0.005, machines="none")
-    async with AzureSimulator(options, gate=lambda p: _refuse(p, phase)) as simulator:
+    async with AzureSimulator(options, intercept=lambda c: _reject(c, stage)) as simulator:
         ready = simulator.ready()
         driver = Driver(ready, state)
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=ready["ca_bundle"]))
@@ -63,20 +63,20 @@ async def _settled(send: Send, path: str) -> dict[str, Any]:
     raise AssertionError("the VM did not settle")
 
 
-def test_refused_at_once(tmp_path: Path) -> None:
+def test_rejected_immediately(tmp_path: Path) -> None:
     async def scenario(send: Send, path: str, status: int) -> Any:
         return status, (await send("GET", path))[0]
 
-    assert asyncio.run(_with_vm(tmp_path, "accept", scenario)) == (409, 404)
+    assert asyncio.run(_with_vm(tmp_path, "accepted", scenario)) == (409, 404)
 
 
-def test_failed_vm_stays_and_tells_why(tmp_path: Path) -> None:
+def test_failed_vm_remains_with_its_error(tmp_path: Path) -> None:
     async def scenario(send: Send, path: str, status: int) -> Any:
         await _settled(send, path)
         _, view = await send("GET", f"{path}/instanceView")
         return view["statuses"][0]["code"]
 
-    code = asyncio.run(_with_vm(tmp_path, "finish", scenario))
+    code = asyncio.run(_with_vm(tmp_path, "finishing", scenario))
 
     assert code == "ProvisioningState/failed/AllocationFailed"
 
@@ -87,7 +87,7 @@ def test_failed_vm_keeps_its_interface(tmp_path: Path) -> None:
         nic = vm["properties"]["networkProfile"]["networkInterfaces"][0]["id"]
         return (await send("DELETE", nic))[1]["error"]["code"]
 
-    code = asyncio.run(_with_vm(tmp_path, "finish", scenario))
+    code = asyncio.run(_with_vm(tmp_path, "finishing", scenario))
 
     assert code == "NicReservedForAnotherVm"
 
@@ -97,4 +97,4 @@ def test_other_requests_pass(tmp_path: Path, method: str) -> None:
     async def scenario(send: Send, path: str, status: int) -> Any:
         return (await send(method, path))[0]
 
-    assert asyncio.run(_with_vm(tmp_path, "finish", scenario)) in (200, 202)
+    assert asyncio.run(_with_vm(tmp_path, "finishing", scenario)) in (200, 202)

@@ -1,4 +1,4 @@
-"""Bodies that ARM would refuse are refused."""
+"""The simulator rejects bodies that ARM rejects."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ def _long(size: int) -> str:
     return base64.b64encode(b"#" * size).decode()
 
 
-def test_snake_case_vm_is_refused(azure: Driver) -> None:
+def test_snake_case_vm_is_rejected(azure: Driver) -> None:
     body = {"location": "eastus", "hardware_profile": {"vm_size": "Standard_D2s_v5"}}
 
     with pytest.raises(HttpResponseError, match="Could not find member 'hardware_profile'"):
         azure.compute().virtual_machines.begin_create_or_update(GROUP, "x", body)
 
 
-def test_snake_case_interface_is_refused(azure: Driver) -> None:
+def test_snake_case_interface_is_rejected(azure: Driver) -> None:
     body = {"location": "eastus", "ip_configurations": []}
 
     with pytest.raises(HttpResponseError, match="Could not find member 'ip_configurations'"):
         azure.network().network_interfaces.begin_create_or_update(GROUP, "x", body)
 
 
-def test_snake_case_subnet_is_refused(azure: Driver) -> None:
+def test_snake_case_subnet_is_rejected(azure: Driver) -> None:
     body = {"address_prefix": "10.0.0.0/24"}
 
     with pytest.raises(HttpResponseError, match="Could not find member 'address_prefix'"):
         azure.network().subnets.begin_create_or_update(GROUP, "shared", "x", body)
 
 
-def test_half_converted_body_is_refused_with_its_path(azure: Driver) -> None:
+def test_partly_snake_case_body_is_rejected_with_its_path(azure: Driver) -> None:
     body = {"location": "eastus", "properties": {"hardwareProfile": {"vm_size": "x"}}}
 
     error = azure.send("PUT", azure.vm_path("x"), body).json()["error"]
@@ -82,7 +82,7 @@ def test_half_converted_body_is_refused_with_its_path(azure: Driver) -> None:
         ("tags", {"a": 1}, "InvalidRequestContent", "tags.a"),
     ],
 )  # fmt: skip
-def test_vm_is_refused(
+def test_vm_is_rejected(
     azure: Driver, path: str, value: Any, expected: str, target: str | None
 ) -> None:
     body = with_change(azure.vm_body("/nic"), path, value)
@@ -100,19 +100,19 @@ def test_longest_custom_data_is_accepted(azure: Driver) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 65, "_a", "a-", "1234"])
-def test_vm_name_is_refused(azure: Driver, name: str) -> None:
+def test_vm_name_is_rejected(azure: Driver, name: str) -> None:
     answer = azure.send("PUT", azure.vm_path(name), azure.vm_body("/nic"))
 
     assert code(answer) == "InvalidParameter"
 
 
-def test_interface_name_is_refused(azure: Driver) -> None:
+def test_interface_name_is_rejected(azure: Driver) -> None:
     answer = azure.send("PUT", azure.net("networkInterfaces", "-x"), azure.nic_body("/s"))
 
     assert code(answer) == "InvalidResourceName"
 
 
-def test_whole_answer_can_be_sent_back(azure: Driver) -> None:
+def test_whole_response_can_be_sent_back(azure: Driver) -> None:
     vm = azure.make_running()
 
     assert azure.send("PUT", vm["id"], vm).status_code == 200

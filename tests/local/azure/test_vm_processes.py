@@ -1,4 +1,4 @@
-"""VMs as processes: what they run, what they see, and that nothing of them is left."""
+"""VMs as processes: what they run, their environment, and their cleanup."""
 
 from __future__ import annotations
 
@@ -36,19 +36,21 @@ echo accepted
 """
 
 
-def _console(guests: Driver, vm: str) -> str:
-    """What the VM has said, alive or not."""
+def _console(azure_processes: Driver, vm: str) -> str:
+    """The VM's console, whether it runs or is deleted."""
     for path in (
-        guests.state / "machines" / vm / "console.log",
-        guests.state / "consoles" / f"{vm}.log",
+        azure_processes.state / "vms" / vm / "console.log",
+        azure_processes.state / "consoles" / f"{vm}.log",
     ):
         if path.exists():
             return path.read_text()
     return ""
 
 
-def _said(guests: Driver, vm: str, text: str) -> str:
-    return str(until(lambda: text in _console(guests, vm) and _console(guests, vm)))
+def _wait_for_output(azure_processes: Driver, vm: str, text: str) -> str:
+    return str(
+        until(lambda: text in _console(azure_processes, vm) and _console(azure_processes, vm))
+    )
 
 
 def _alive(pid: int) -> bool:
@@ -56,11 +58,11 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A zombie has ended; only its parent has not looked yet.
+    # A zombie has exited; its parent has not reaped it yet.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_script_runs_as_on_a_fresh_machine(guests: Driver) -> None:
+def test_script_runs_as_on_a_new_vm(azure_processes: Driver) -> None:
     script = """#!/bin/bash
 sudo apt-get install -y postgresql-client && echo "installed"
 cloud-init status --wait
@@ -68,106 +70,106 @@ cloud-init status --wait
 echo "$GREETING from $(hostname)"
 read -r line || echo "no input"
 """
-    vm = guests.make_running(script=script)["name"]
+    vm = azure_processes.make_running(script=script)["name"]
 
-    said = _said(guests, vm, "no input")
+    output = _wait_for_output(azure_processes, vm, "no input")
 
-    assert "installed" in said
-    assert "home sweet home" in said
-    assert f"hello there from {vm}" in said
-
-
-def test_environment_is_clean(guests: Driver) -> None:
-    vm = guests.make_running(script="#!/bin/bash\nenv\necho end\n")["name"]
-
-    said = _said(guests, vm, "end")
-
-    assert "GREETING" in said
-    assert "OF_THE_HOST" not in said
+    assert "installed" in output
+    assert "home sweet home" in output
+    assert f"hello there from {vm}" in output
 
 
-def test_interpreter_is_that_of_the_first_line(guests: Driver) -> None:
-    vm = guests.make_running(script="#!/usr/bin/env python3\nprint(6 * 7)\n")["name"]
+def test_environment_is_clean(azure_processes: Driver) -> None:
+    vm = azure_processes.make_running(script="#!/bin/bash\nenv\necho end\n")["name"]
 
-    assert _said(guests, vm, "42")
+    output = _wait_for_output(azure_processes, vm, "end")
+
+    assert "GREETING" in output
+    assert "OF_THE_HOST" not in output
 
 
-def test_virtual_environments_work(guests: Driver) -> None:
+def test_interpreter_is_from_the_first_line(azure_processes: Driver) -> None:
+    vm = azure_processes.make_running(script="#!/usr/bin/env python3\nprint(6 * 7)\n")["name"]
+
+    assert _wait_for_output(azure_processes, vm, "42")
+
+
+def test_virtual_environments_work(azure_processes: Driver) -> None:
     script = (
         '#!/bin/bash\npython3 -m venv --without-pip v && v/bin/python -c \'print("in" + "side")\'\n'
     )
-    vm = guests.make_running(script=script)["name"]
+    vm = azure_processes.make_running(script=script)["name"]
 
-    assert _said(guests, vm, "inside")
-
-
-def test_text_without_an_interpreter_is_not_run(guests: Driver) -> None:
-    vm = guests.make_running(script="echo hello\n")["name"]
-
-    assert "unhandled non-multipart" in _said(guests, vm, "userdata")
+    assert _wait_for_output(azure_processes, vm, "inside")
 
 
-def test_vm_runs_on_after_its_script(guests: Driver) -> None:
-    vm = guests.make_running(script="#!/bin/sh\necho end\n")
-    _said(guests, vm["name"], "end")
+def test_text_without_an_interpreter_is_not_run(azure_processes: Driver) -> None:
+    vm = azure_processes.make_running(script="echo hello\n")["name"]
 
-    view = guests.send("GET", f"{vm['id']}/instanceView").json()
+    assert "unhandled non-multipart" in _wait_for_output(azure_processes, vm, "userdata")
+
+
+def test_vm_keeps_running_after_its_script(azure_processes: Driver) -> None:
+    vm = azure_processes.make_running(script="#!/bin/sh\necho end\n")
+    _wait_for_output(azure_processes, vm["name"], "end")
+
+    view = azure_processes.send("GET", f"{vm['id']}/instanceView").json()
 
     assert view["statuses"][1]["code"] == "PowerState/running"
 
 
-def test_shutdown_stops_it_but_it_stays(guests: Driver) -> None:
-    vm = guests.make_running(script="#!/bin/sh\nsudo shutdown -h now\n")
+def test_shutdown_stops_the_vm(azure_processes: Driver) -> None:
+    vm = azure_processes.make_running(script="#!/bin/sh\nsudo shutdown -h now\n")
 
     def power() -> str:
-        view = guests.send("GET", f"{vm['id']}/instanceView").json()
+        view = azure_processes.send("GET", f"{vm['id']}/instanceView").json()
         return str(view["statuses"][1]["code"])
 
     until(lambda: power() == "PowerState/stopped")
 
 
-def test_metadata_needs_its_header(guests: Driver) -> None:
+def test_metadata_requires_its_header(azure_processes: Driver) -> None:
     script = """#!/bin/bash
 imds=$AZURE_POD_IDENTITY_AUTHORITY_HOST/metadata
 curl -s -w ' %{http_code}\\n' "$imds/instance?api-version=2021-02-01"
 """
-    vm = guests.make_running(script=script)["name"]
+    vm = azure_processes.make_running(script=script)["name"]
 
-    assert "Required metadata header not specified" in _said(guests, vm, "400")
+    assert "Required metadata header not specified" in _wait_for_output(azure_processes, vm, "400")
 
 
-def test_metadata_names_the_vm(guests: Driver) -> None:
+def test_metadata_names_the_vm(azure_processes: Driver) -> None:
     script = """#!/bin/bash
 imds=$AZURE_POD_IDENTITY_AUTHORITY_HOST/metadata
 curl -s -H Metadata:true "$imds/instance/compute/name?api-version=2021-02-01&format=text"; echo
 curl -s -H Metadata:true "$imds/scheduledevents?api-version=2020-07-01"; echo
 """
-    vm = guests.make_running(script=script)["name"]
+    vm = azure_processes.make_running(script=script)["name"]
 
-    assert vm in _said(guests, vm, '"Events": []').splitlines()
+    assert vm in _wait_for_output(azure_processes, vm, '"Events": []').splitlines()
 
 
 @pytest.mark.parametrize("script", [DELETE_BY_CURL, DELETE_BY_AZ], ids=["curl", "az"])
-def test_vm_deletes_itself_once_it_may(guests: Driver, script: str) -> None:
-    vm = guests.make_running(script=script)
+def test_vm_deletes_itself_once_authorized(azure_processes: Driver, script: str) -> None:
+    vm = azure_processes.make_running(script=script)
     refusal = "AuthorizationFailed" if script is DELETE_BY_CURL else "No access was configured"
-    _said(guests, vm["name"], refusal)
+    _wait_for_output(azure_processes, vm["name"], refusal)
 
-    guests.grant(vm["id"], vm["identity"]["principalId"])
+    azure_processes.grant(vm["id"], vm["identity"]["principalId"])
 
-    guests.gone(vm["id"])
+    azure_processes.gone(vm["id"])
 
 
-def test_private_subnet_leads_nowhere(guests: Driver) -> None:
-    subnet = guests.make_network(unique("v"), "10.5.0.0/24", defaultOutboundAccess=False)
+def test_private_subnet_has_no_outbound_access(azure_processes: Driver) -> None:
+    subnet = azure_processes.make_network(unique("v"), "10.5.0.0/24", defaultOutboundAccess=False)
     script = """#!/bin/bash
 curl -s -o /dev/null "$AZURE_RESOURCE_MANAGER_ENDPOINT/metadata/endpoints"; echo "curl says $?"
 """
-    body = guests.vm_body(guests.make_nic(subnet=subnet), script)
+    body = azure_processes.vm_body(azure_processes.make_nic(subnet=subnet), script)
     vm = unique("vm")
-    guests.send("PUT", guests.vm_path(vm), body)
+    azure_processes.send("PUT", azure_processes.vm_path(vm), body)
 
-    assert "curl says 7" in _said(guests, vm, "curl says")
+    assert "curl says 7" in _wait_for_output(azure_processes, vm, "curl says")
 
 
 DAEMONS = """#!/bin/bash
@@ -179,45 +181,45 @@ sleep 300
 """
 
 
-def _daemons(guests: Driver, vm: str) -> list[int]:
-    said = _said(guests, vm, " end")
-    return [int(word) for word in said.split("pids ")[1].split()[:3]]
+def _daemons(azure_processes: Driver, vm: str) -> list[int]:
+    output = _wait_for_output(azure_processes, vm, " end")
+    return [int(word) for word in output.split("pids ")[1].split()[:3]]
 
 
-def test_nothing_outlives_a_deleted_vm(guests: Driver) -> None:
-    vm = guests.make_running(script=DAEMONS)
-    pids = _daemons(guests, vm["name"])
+def test_nothing_outlives_a_deleted_vm(azure_processes: Driver) -> None:
+    vm = azure_processes.make_running(script=DAEMONS)
+    pids = _daemons(azure_processes, vm["name"])
     assert all(_alive(pid) for pid in pids)
 
-    guests.send("DELETE", vm["id"])
-    guests.gone(vm["id"])
+    azure_processes.send("DELETE", vm["id"])
+    azure_processes.gone(vm["id"])
 
     assert not [pid for pid in pids if _alive(pid)]
-    assert not (guests.state / "machines" / vm["name"]).exists()
-    assert "pids" in (guests.state / "consoles" / f"{vm['name']}.log").read_text()
+    assert not (azure_processes.state / "vms" / vm["name"]).exists()
+    assert "pids" in (azure_processes.state / "consoles" / f"{vm['name']}.log").read_text()
 
 
 @pytest.fixture
-def one_guest(tmp_path: Path) -> Iterator[tuple[Driver, list[int]]]:
-    """A simulator of its own with one busy VM: the driver, and all process ids, its own first."""
+def one_vm(tmp_path: Path) -> Iterator[tuple[Driver, list[int]]]:
+    """A separate simulator with one busy VM: the driver, and the process ids, the simulator's first."""
     service, driver = serve(tmp_path)
     vm = driver.make_running(script=DAEMONS)["name"]
     yield driver, [driver.ready["pid"], *_daemons(driver, vm)]
     service.stop()
 
 
-def test_nothing_outlives_a_killed_simulator(one_guest: tuple[Driver, list[int]]) -> None:
-    _, pids = one_guest
+def test_nothing_outlives_a_killed_simulator(one_vm: tuple[Driver, list[int]]) -> None:
+    _, pids = one_vm
 
     os.kill(pids[0], signal.SIGKILL)
 
     until(lambda: not [pid for pid in pids if _alive(pid)])
 
 
-def test_simulator_ends_quickly_and_takes_its_machines_along(
-    one_guest: tuple[Driver, list[int]],
+def test_simulator_stops_quickly_with_its_vms(
+    one_vm: tuple[Driver, list[int]],
 ) -> None:
-    _, pids = one_guest
+    _, pids = one_vm
     began = time.monotonic()
 
     os.kill(pids[0], signal.SIGTERM)

@@ -20,7 +20,7 @@ def _last(azure: Driver, method: str, path: str) -> dict[str, Any]:
     return [e for e in _lines(azure) if (e["method"], e["path"]) == (method, path)][-1]
 
 
-def test_exchange_is_recorded_before_it_is_answered(azure: Driver) -> None:
+def test_exchange_is_logged_before_the_response(azure: Driver) -> None:
     path = azure.net("networkInterfaces", unique("nic"))
     answer = azure.send("PUT", path, azure.nic_body(azure.subnet()), api="2026-03-01")
 
@@ -41,7 +41,7 @@ def test_requests_are_numbered_in_order(azure: Driver) -> None:
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
 
 
-def test_custom_data_is_left_out(azure: Driver) -> None:
+def test_custom_data_is_redacted(azure: Driver) -> None:
     vm = azure.make_vm(script=SECRET)
     encoded = base64.b64encode(SECRET.encode())
 
@@ -51,7 +51,7 @@ def test_custom_data_is_left_out(azure: Driver) -> None:
     assert entry["body"]["properties"]["osProfile"]["customData"] == expected
 
 
-def test_no_secret_is_anywhere_in_the_log(azure: Driver) -> None:
+def test_no_secret_is_in_the_log(azure: Driver) -> None:
     azure.ask_token()
     azure.make_vm(script=SECRET)
 

@@ -1,4 +1,4 @@
-"""A run in bad weather."""
+"""A run with injected faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.local.demo.test_run import command
 
 PLAN = {
     "faults": [
-        # Twice: the client's HTTP library sends a request again by itself, once.
+        # Twice, since the client's HTTP library retries once by itself.
         {"on": "vm.put", "match": "-0000$", "nth": [1, 2], "lost": True},
         {"on": "read", "slow": 2},
     ]
@@ -20,7 +20,7 @@ PLAN = {
 
 
 @pytest.mark.long
-def test_a_run_survives_a_lost_answer_and_slow_ones(tmp_path: Path) -> None:
+def test_a_run_survives_lost_and_slow_responses(tmp_path: Path) -> None:
     plan, state = tmp_path / "plan.json", tmp_path / "state"
     plan.write_text(json.dumps(PLAN))
     options = ["--vms", "2", "--trials", "4", "--keep", "--faults", str(plan)]
@@ -32,14 +32,14 @@ def test_a_run_survives_a_lost_answer_and_slow_ones(tmp_path: Path) -> None:
     assert log.count('"lost": true') == 2
 
 
-def test_a_plan_that_is_not_right_is_told_before_anything_starts(tmp_path: Path) -> None:
+def test_an_invalid_plan_is_rejected_before_anything_starts(tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
-    plan.write_text('{"storms": []}')
+    plan.write_text('{"unknown": []}')
 
-    refused = subprocess.run(
+    rejected = subprocess.run(
         command(tmp_path / "state", "--faults", str(plan)),
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
-    assert (refused.returncode, "storms: Extra inputs" in refused.stderr) == (1, True)
-    assert "Stack is up" not in refused.stdout
+    assert (rejected.returncode, "unknown: Extra inputs" in rejected.stderr) == (1, True)
+    assert "Stack is up" not in rejected.stdout

@@ -1,4 +1,4 @@
-"""Simulators with weather, much faster than Azure."""
+"""Simulators with fault plans and accelerated clocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Cloud = Callable[..., Driver]
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """Starts a cloud with a plan, whose VMs run nothing unless the options say so."""
+    """Starts a simulator with a fault plan; by default nothing runs inside its VMs."""
     with ExitStack() as started:
 
         def start(plan: dict[str, Any], *options: str) -> Driver:

@@ -37,13 +37,13 @@ def azure(cloud: Cloud) -> Driver:
 # Quotas
 
 
-def test_a_vm_over_its_familys_quota_is_refused_with_the_figures(azure: Driver) -> None:
+def test_a_vm_over_its_familys_quota_is_rejected_with_the_figures(azure: Driver) -> None:
     vm = body(azure, size="Standard_D8s_v5")
 
-    with pytest.raises(HttpResponseError) as refused:
+    with pytest.raises(HttpResponseError) as rejected:
         azure.compute().virtual_machines.begin_create_or_update(GROUP, unique("vm"), vm)
 
-    error = refused.value
+    error = rejected.value
     assert (error.status_code, error.error.code) == (409, "OperationNotAllowed")
     assert (
         "exceeding approved standardDSv5Family Cores quota. Additional details - Deployment Model: "
@@ -52,7 +52,7 @@ def test_a_vm_over_its_familys_quota_is_refused_with_the_figures(azure: Driver) 
     )
 
 
-def test_a_refused_vm_leaves_nothing(azure: Driver) -> None:
+def test_a_rejected_vm_does_not_exist(azure: Driver) -> None:
     name = unique("vm")
 
     put(azure, name, size="Standard_D8s_v5")
@@ -60,24 +60,24 @@ def test_a_refused_vm_leaves_nothing(azure: Driver) -> None:
     assert azure.send("GET", azure.vm_path(name)).status_code == 404
 
 
-def test_quota_is_free_again_once_a_vm_is_gone(azure: Driver) -> None:
+def test_a_deleted_vm_releases_its_quota(azure: Driver) -> None:
     vm = boot(azure, size="Standard_E2s_v5")
-    refused = put(azure, size="Standard_E2s_v5")
+    rejected = put(azure, size="Standard_E2s_v5")
     delete(azure, vm["id"])
 
-    assert (refused.status_code, put(azure, size="Standard_E2s_v5").status_code) == (409, 201)
+    assert (rejected.status_code, put(azure, size="Standard_E2s_v5").status_code) == (409, 201)
 
 
-def test_vms_asked_for_at_once_do_not_overdraw_a_quota(azure: Driver) -> None:
+def test_concurrent_puts_do_not_exceed_a_quota(azure: Driver) -> None:
     bodies = [body(azure, size="Standard_F2s_v2") for _ in range(6)]
 
     with ThreadPoolExecutor(6) as pool:
-        asked = pool.map(lambda vm: azure.send("PUT", azure.vm_path(unique("vm")), vm), bodies)
+        responses = pool.map(lambda vm: azure.send("PUT", azure.vm_path(unique("vm")), vm), bodies)
 
-    assert sorted(answer.status_code for answer in asked) == [201, 201, 409, 409, 409, 409]
+    assert sorted(answer.status_code for answer in responses) == [201, 201, 409, 409, 409, 409]
 
 
-def test_a_repeated_put_needs_no_quota(azure: Driver) -> None:
+def test_a_repeated_put_uses_no_quota(azure: Driver) -> None:
     name, vm = unique("vm"), body(azure, size="Standard_D2as_v5")
     azure.send("PUT", azure.vm_path(name), vm)
 
@@ -93,7 +93,7 @@ def test_spot_has_a_quota_of_its_own(azure: Driver) -> None:
     assert "exceeding approved LowPriorityCores quota" in answers[1].text
 
 
-def test_usages_show_limits_and_use(cloud: Cloud) -> None:
+def test_usages_show_limits_and_usage(cloud: Cloud) -> None:
     azure = cloud({"quotas": {"eastus": {"cores": 3}, "*": {"cores": 7, "virtualMachines": 9}}})
     put(azure)
     answer = put(azure)
@@ -105,7 +105,7 @@ def test_usages_show_limits_and_use(cloud: Cloud) -> None:
     assert shown["standardDSv5Family"] == (2, 100_000)
 
 
-def test_the_limits_of_a_location_come_first(azure: Driver) -> None:
+def test_the_limits_of_a_location_take_precedence(azure: Driver) -> None:
     def limit(location: str) -> int:
         usages = azure.compute().usage.list(location)
         return next(u.limit for u in usages if u.name.value == "standardFSv2Family")
@@ -116,7 +116,7 @@ def test_the_limits_of_a_location_come_first(azure: Driver) -> None:
 # Capacity
 
 
-def test_a_vm_too_many_in_a_zone_fails_and_another_zone_has_room(azure: Driver) -> None:
+def test_a_zone_at_capacity_does_not_affect_another_zone(azure: Driver) -> None:
     here = [boot(azure, size="Standard_D2ds_v5", zone="1") for _ in range(2)]
     there = boot(azure, size="Standard_D2ds_v5", zone="2")
 
@@ -124,7 +124,7 @@ def test_a_vm_too_many_in_a_zone_fails_and_another_zone_has_room(azure: Driver) 
     assert [vm["properties"]["provisioningState"] for vm in (here[0], there)] == ["Succeeded"] * 2
 
 
-def test_a_vm_too_many_in_the_region_fails(azure: Driver) -> None:
+def test_a_region_at_capacity(azure: Driver) -> None:
     boot(azure, size="Standard_D2ds_v5")
 
     failed = boot(azure, size="Standard_D2ds_v5")
@@ -132,7 +132,7 @@ def test_a_vm_too_many_in_the_region_fails(azure: Driver) -> None:
     assert failure(azure, failed) == "ProvisioningState/failed/AllocationFailed"
 
 
-def test_a_failed_vm_takes_quota_but_no_capacity(cloud: Cloud) -> None:
+def test_a_failed_vm_uses_quota_but_no_capacity(cloud: Cloud) -> None:
     azure = cloud({"quotas": {"*": {"cores": 4}}, "capacity": [{"vms": 1}]})
     first, failed = boot(azure), boot(azure)
 
@@ -145,7 +145,7 @@ def test_a_failed_vm_takes_quota_but_no_capacity(cloud: Cloud) -> None:
     assert third["properties"]["provisioningState"] == "Succeeded"
 
 
-def test_a_put_of_a_failed_vm_tries_again(cloud: Cloud) -> None:
+def test_a_put_of_a_failed_vm_retries_the_allocation(cloud: Cloud) -> None:
     azure = cloud({"capacity": [{"vms": 1}]})
     first, name, vm = boot(azure), unique("vm"), body(azure)
     azure.send("PUT", azure.vm_path(name), vm)
@@ -158,7 +158,7 @@ def test_a_put_of_a_failed_vm_tries_again(cloud: Cloud) -> None:
     assert shown["properties"]["provisioningState"] == "Succeeded"
 
 
-def test_a_size_without_room_fails_everywhere(azure: Driver) -> None:
+def test_a_size_without_capacity_fails_everywhere(azure: Driver) -> None:
     assert failure(azure, boot(azure, size="Standard_D2s_v6", zone="3")).endswith(
         "/ZonalAllocationFailed"
     )
@@ -178,14 +178,14 @@ def test_a_size_without_room_fails_everywhere(azure: Driver) -> None:
         ("standard_d8s_v3", None, 409),
     ],
 )
-def test_a_size_is_withheld(azure: Driver, size: str, zone: str | None, status: int) -> None:
+def test_a_size_is_restricted(azure: Driver, size: str, zone: str | None, status: int) -> None:
     answer = put(azure, size=size, zone=zone)
 
     assert answer.status_code == status
     assert status == 201 or code(answer) == "SkuNotAvailable"
 
 
-def test_skus_show_a_restriction_of_zones(azure: Driver) -> None:
+def test_skus_show_a_zone_restriction(azure: Driver) -> None:
     (restriction,) = restrictions(azure, "Standard_D4s_v3", "eastus")
 
     assert (restriction.type, restriction.values_property) == ("Zone", ["eastus"])
@@ -193,7 +193,7 @@ def test_skus_show_a_restriction_of_zones(azure: Driver) -> None:
     assert restriction.reason_code == "NotAvailableForSubscription"
 
 
-def test_skus_show_a_restriction_of_a_location(azure: Driver) -> None:
+def test_skus_show_a_location_restriction(azure: Driver) -> None:
     (restriction,) = restrictions(azure, "Standard_D8s_v3", "eastus")
 
     assert (restriction.type, restriction.restriction_info.zones) == ("Location", None)
@@ -217,7 +217,7 @@ def restrictions(azure: Driver, size: str, location: str) -> list[object]:
     return list(next(sku for sku in skus if sku.name == size).restrictions)
 
 
-def test_the_refusal_names_the_size(azure: Driver) -> None:
+def test_the_error_names_the_size(azure: Driver) -> None:
     answer = put(azure, size="Standard_D8s_v3")
 
     assert re.search(r"Capacity Restrictions: Standard_D8s_v3' .* 'eastus'", answer.text)

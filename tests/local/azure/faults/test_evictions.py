@@ -1,4 +1,4 @@
-"""Evictions: whom they meet, what is announced, and what is left."""
+"""Evictions: which VMs are selected, their notice, and their effects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.local.azure.faults.vms import body, boot, put
 SPOT = {"priority": "Spot", "evictionPolicy": "Delete"}
 PLAN = {
     "evictions": [
-        {"after": 20, "match": "^taken-", "notice": 5},
+        {"after": 20, "match": "^evicted-", "notice": 5},
         {"after": 20, "match": "^any-", "notice": 5, "priority": "any"},
     ],
     "capacity": [{"size": "Standard_E2s_v5", "vms": 1}],
@@ -34,43 +34,43 @@ def power(azure: Driver, path: str) -> str:
     return str(statuses[-1]["code"])
 
 
-def deallocated(azure: Driver, path: str) -> None:
+def wait_deallocated(azure: Driver, path: str) -> None:
     until(lambda: power(azure, path) == "PowerState/deallocated")
 
 
 @pytest.fixture(scope="module")
-def taken(azure: Driver) -> dict[str, Any]:
-    """A Spot VM that has been taken back, as it was."""
-    name = unique("taken")
+def evicted(azure: Driver) -> dict[str, Any]:
+    """A Spot VM, before it was evicted."""
+    name = unique("evicted")
     vm = dict(put(azure, name, **SPOT).json())
     azure.gone(vm["id"])
     return vm
 
 
-def test_an_evicted_vm_takes_its_interface_along(azure: Driver, taken: dict[str, Any]) -> None:
-    nic = taken["properties"]["networkProfile"]["networkInterfaces"][0]["id"]
+def test_an_evicted_vms_interface_is_deleted(azure: Driver, evicted: dict[str, Any]) -> None:
+    nic = evicted["properties"]["networkProfile"]["networkInterfaces"][0]["id"]
 
     assert azure.send("GET", nic, api="2026-03-01").status_code == 404
 
 
-def test_an_evicted_vm_takes_its_disk_along(azure: Driver, taken: dict[str, Any]) -> None:
+def test_an_evicted_vms_disk_is_deleted(azure: Driver, evicted: dict[str, Any]) -> None:
     disks = azure.send("GET", f"{azure.group}/providers/Microsoft.Compute/disks").json()["value"]
 
-    assert not [disk for disk in disks if disk["name"].startswith(taken["name"])]
+    assert not [disk for disk in disks if disk["name"].startswith(evicted["name"])]
 
 
 def test_the_default_policy_deallocates(azure: Driver) -> None:
-    vm = boot(azure, unique("taken"), priority="Spot")
+    vm = boot(azure, unique("evicted"), priority="Spot")
 
-    deallocated(azure, vm["id"])
+    wait_deallocated(azure, vm["id"])
 
     shown = azure.send("GET", vm["id"]).json()
     assert shown["properties"]["provisioningState"] == "Succeeded"
 
 
-def test_a_deallocated_vm_gives_its_place_to_another(azure: Driver) -> None:
-    vm = boot(azure, unique("taken"), size="Standard_E2s_v5", priority="Spot")
-    deallocated(azure, vm["id"])
+def test_a_deallocated_vm_releases_its_capacity(azure: Driver) -> None:
+    vm = boot(azure, unique("evicted"), size="Standard_E2s_v5", priority="Spot")
+    wait_deallocated(azure, vm["id"])
 
     other = boot(azure, size="Standard_E2s_v5")
 
@@ -78,23 +78,23 @@ def test_a_deallocated_vm_gives_its_place_to_another(azure: Driver) -> None:
 
 
 def test_a_deallocated_vm_can_be_deleted(azure: Driver) -> None:
-    vm = boot(azure, unique("taken"), priority="Spot")
-    deallocated(azure, vm["id"])
+    vm = boot(azure, unique("evicted"), priority="Spot")
+    wait_deallocated(azure, vm["id"])
 
     azure.send("DELETE", vm["id"])
 
     azure.gone(vm["id"])
 
 
-def test_regular_vms_are_spared_unless_asked_for(azure: Driver) -> None:
-    spared = boot(azure, unique("taken"))
+def test_regular_vms_are_evicted_only_on_request(azure: Driver) -> None:
+    spared = boot(azure, unique("evicted"))
     meant = boot(azure, unique("any"))
-    deallocated(azure, meant["id"])
+    wait_deallocated(azure, meant["id"])
 
     assert power(azure, spared["id"]) == "PowerState/running"
 
 
-# What the VM itself sees
+# Inside the VM
 
 WATCH = """#!/bin/bash
 url="$AZURE_POD_IDENTITY_AUTHORITY_HOST/metadata/scheduledevents?api-version=2020-07-01"
@@ -105,30 +105,30 @@ echo end of watch
 
 
 @pytest.fixture(scope="module")
-def guests(cloud: Cloud) -> Driver:
-    """A cloud whose VMs are processes: some are told long before, some at the last moment."""
+def azure_processes(cloud: Cloud) -> Driver:
+    """A simulator that runs VMs as processes: some get a long notice, some none."""
     evictions = [
         {"after": 50, "match": "^warned-", "notice": 100_000},
-        {"after": 50, "match": "^surprised-", "notice": 0},
+        {"after": 50, "match": "^unwarned-", "notice": 0},
     ]
     return cloud(
         {"evictions": evictions}, "--machines", "process", "--machine-env", "no_proxy=127.0.0.1"
     )
 
 
-def run(guests: Driver, name: str, script: str) -> dict[str, Any]:
-    vm = body(guests, **SPOT)
-    vm["properties"]["osProfile"] = guests.vm_body("/n", script)["properties"]["osProfile"]
-    answer = guests.send("PUT", guests.vm_path(name), vm)
+def run(azure_processes: Driver, name: str, script: str) -> dict[str, Any]:
+    vm = body(azure_processes, **SPOT)
+    vm["properties"]["osProfile"] = azure_processes.vm_body("/n", script)["properties"]["osProfile"]
+    answer = azure_processes.send("PUT", azure_processes.vm_path(name), vm)
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
 
 
 @pytest.fixture(scope="module")
-def documents(guests: Driver) -> list[dict[str, Any]]:
-    """What a VM reads of its scheduled events: before and after the notice."""
-    run(guests, "warned-1", WATCH)
-    console = guests.state / "machines" / "warned-1" / "console.log"
+def documents(azure_processes: Driver) -> list[dict[str, Any]]:
+    """The scheduled events that a VM reads before and after the notice."""
+    run(azure_processes, "warned-1", WATCH)
+    console = azure_processes.state / "vms" / "warned-1" / "console.log"
     until(lambda: console.exists() and "end of watch" in console.read_text())
     return [json.loads(line) for line in console.read_text().splitlines() if line[0] == "{"]
 
@@ -148,37 +148,37 @@ def test_a_new_document_has_a_new_number(documents: list[dict[str, Any]]) -> Non
     assert numbers == [(1, 0), (2, 1)]
 
 
-def test_the_machine_is_killed(guests: Driver) -> None:
+def test_the_vms_processes_are_killed(azure_processes: Driver) -> None:
     script = "#!/bin/bash\necho up $$\nsleep 300\n"
-    vm = run(guests, "surprised-1", script)
+    vm = run(azure_processes, "unwarned-1", script)
 
-    guests.gone(vm["id"])
+    azure_processes.gone(vm["id"])
 
-    pid = (guests.state / "consoles" / "surprised-1.log").read_text().split()[1]
+    pid = (azure_processes.state / "consoles" / "unwarned-1.log").read_text().split()[1]
     assert not Path(f"/proc/{pid}").exists()
 
 
-# The draws
+# Draws
 
 HALF = parse({"evictions": [{"share": 0.5, "within": [60, 600], "notice": 30}]}).evictions
 NAMES = [f"vm-{n}" for n in range(200)]
 
 
-def test_the_same_seed_takes_the_same_vms() -> None:
+def test_the_same_seed_evicts_the_same_vms() -> None:
     first, again, other = ([draw(HALF, seed, n, spot=True) for n in NAMES] for seed in (1, 1, 2))
 
     assert first == again
     assert first != other
 
 
-def test_a_share_is_taken_within_the_range() -> None:
-    met = [notice for name in NAMES if (notice := draw(HALF, 0, name, spot=True))]
+def test_the_share_is_evicted_within_the_range() -> None:
+    drawn = [notice for name in NAMES if (notice := draw(HALF, 0, name, spot=True))]
 
-    assert 70 < len(met) < 130
-    assert all(60 <= notice.after <= 600 and notice.notice == 30 for notice in met)
+    assert 70 < len(drawn) < 130
+    assert all(60 <= notice.after <= 600 and notice.notice == 30 for notice in drawn)
 
 
-def test_the_first_of_several_evictions_comes() -> None:
+def test_the_earliest_eviction_applies() -> None:
     plan = parse({"evictions": [{"after": 9}, {"after": 4, "notice": 1}]})
 
     assert draw(plan.evictions, 0, "vm", spot=True) == Notice(4, 1)

@@ -1,4 +1,4 @@
-"""Faults: when they strike, and what they do."""
+"""Fault injection: when faults fire, and their effects."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from tests.local.azure.driver import GROUP, NETWORK_API, ROLE_API, Driver, code,
 from tests.local.azure.faults.conftest import Cloud
 from tests.local.azure.faults.vms import body, boot, put
 
-STORM = {"code": "Storm", "status": 503}
+UNAVAILABLE = {"code": "Injected", "status": 503}
 OPERATIONS = {
     "group.get": ("GET", ""),
     "skus": ("GET", "/providers/Microsoft.Compute/skus"),
     "usages": ("GET", "/providers/Microsoft.Compute/locations/eastus/usages"),
-    "vnet.put": ("PUT", "/providers/Microsoft.Network/virtualNetworks/storm"),
-    "subnet.put": ("PUT", "/providers/Microsoft.Network/virtualNetworks/v/subnets/storm"),
-    "subnet.get": ("GET", "/providers/Microsoft.Network/virtualNetworks/v/subnets/storm"),
-    "nic.put": ("PUT", "/providers/Microsoft.Network/networkInterfaces/storm"),
-    "nic.delete": ("DELETE", "/providers/Microsoft.Network/networkInterfaces/storm"),
+    "vnet.put": ("PUT", "/providers/Microsoft.Network/virtualNetworks/missing"),
+    "subnet.put": ("PUT", "/providers/Microsoft.Network/virtualNetworks/v/subnets/missing"),
+    "subnet.get": ("GET", "/providers/Microsoft.Network/virtualNetworks/v/subnets/missing"),
+    "nic.put": ("PUT", "/providers/Microsoft.Network/networkInterfaces/missing"),
+    "nic.delete": ("DELETE", "/providers/Microsoft.Network/networkInterfaces/missing"),
     "nic.list": ("GET", "/providers/Microsoft.Network/networkInterfaces"),
-    "vm.put": ("PUT", "/providers/Microsoft.Compute/virtualMachines/storm"),
-    "vm.get": ("GET", "/providers/Microsoft.Compute/virtualMachines/storm"),
+    "vm.put": ("PUT", "/providers/Microsoft.Compute/virtualMachines/missing"),
+    "vm.get": ("GET", "/providers/Microsoft.Compute/virtualMachines/missing"),
     "vm.list": ("GET", "/providers/Microsoft.Compute/virtualMachines"),
-    "vm.delete": ("DELETE", "/providers/Microsoft.Compute/virtualMachines/storm"),
-    "disk.delete": ("DELETE", "/providers/Microsoft.Compute/disks/storm"),
-    "role.put": ("PUT", "/providers/Microsoft.Authorization/roleAssignments/storm"),
-    "role.delete": ("DELETE", "/providers/Microsoft.Authorization/roleAssignments/storm"),
+    "vm.delete": ("DELETE", "/providers/Microsoft.Compute/virtualMachines/missing"),
+    "disk.delete": ("DELETE", "/providers/Microsoft.Compute/disks/missing"),
+    "role.put": ("PUT", "/providers/Microsoft.Authorization/roleAssignments/missing"),
+    "role.delete": ("DELETE", "/providers/Microsoft.Authorization/roleAssignments/missing"),
 }
 OF_THE_SUBSCRIPTION = ("skus", "usages")
 
 PLAN = {
     "faults": [
-        {"on": "vm.put", "match": "/NTH-", "nth": [1, 3], "error": STORM},
-        {"on": "vm.put", "match": "/times-", "times": 2, "error": STORM},
-        {"on": "vm.put", "match": "/early-", "until": 1e-9, "error": STORM},
-        {"on": "vm.put", "match": "/late-", "from": 1e9, "error": STORM},
-        {"on": "vm.put", "match": "/now-", "from": 1e-9, "until": 1e9, "error": STORM},
-        {"on": "vm.put", "match": "/kind-", "zone": "1", "error": STORM},
-        {"on": "vm.put", "match": "/kind-", "size": "Standard_E2s_v5", "error": STORM},
-        {"on": "vm.put", "match": "/kind-", "location": "westus", "error": STORM},
-        {"on": "vm.boot", "match": "/kind-", "zone": "2", "error": STORM},
+        {"on": "vm.put", "match": "/NTH-", "nth": [1, 3], "error": UNAVAILABLE},
+        {"on": "vm.put", "match": "/times-", "times": 2, "error": UNAVAILABLE},
+        {"on": "vm.put", "match": "/early-", "until": 1e-9, "error": UNAVAILABLE},
+        {"on": "vm.put", "match": "/late-", "from": 1e9, "error": UNAVAILABLE},
+        {"on": "vm.put", "match": "/now-", "from": 1e-9, "until": 1e9, "error": UNAVAILABLE},
+        {"on": "vm.put", "match": "/kind-", "zone": "1", "error": UNAVAILABLE},
+        {"on": "vm.put", "match": "/kind-", "size": "Standard_E2s_v5", "error": UNAVAILABLE},
+        {"on": "vm.put", "match": "/kind-", "location": "westus", "error": UNAVAILABLE},
+        {"on": "vm.boot", "match": "/kind-", "zone": "2", "error": UNAVAILABLE},
         {"on": "nic.put", "match": "/lost-", "nth": [1], "lost": True},
         {"on": "vm.put", "match": "/lost-", "nth": [1], "lost": True},
-        {"on": "vm.put", "match": "/worse-", "lost": True, "error": STORM},
+        {"on": "vm.put", "match": "/worse-", "lost": True, "error": UNAVAILABLE},
         {"on": "vm.get", "match": "/slow-", "slow": 40},
         {"on": "vm.delete", "match": "/stuck-", "times": 1, "error": "MarkedForDeletion"},
-        {"on": "vm.delete.operation", "match": "/back-", "times": 1, "error": STORM},
-        {"on": "vm.put", "match": "/told-", "error": {
+        {"on": "vm.delete.operation", "match": "/back-", "times": 1, "error": UNAVAILABLE},
+        {"on": "vm.put", "match": "/custom-", "error": {
             "code": "Own", "message": "$vm is not for $size", "status": 418, "retry_after": 1000,
             "details": [{"code": "Inner", "message": "in $location"}],
         }},
@@ -75,7 +75,7 @@ def log(azure: Driver, path: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def every(cloud: Cloud) -> Driver:
-    """A cloud in which every operation fails with its own name as the code."""
+    """A simulator in which every operation fails with its own name as the code."""
     return cloud(
         {"faults": [{"on": on, "error": {"code": on, "status": 503}} for on in OPERATIONS]}
     )
@@ -93,7 +93,7 @@ def test_every_operation_can_fail(every: Driver, on: str) -> None:
 
 
 def test_any_get_can_fail(cloud: Cloud) -> None:
-    azure = cloud({"faults": [{"on": "read", "nth": [2], "error": STORM}]})
+    azure = cloud({"faults": [{"on": "read", "nth": [2], "error": UNAVAILABLE}]})
 
     answers = [azure.send("GET", path) for path in (azure.group, azure.net("networkInterfaces"))]
 
@@ -109,18 +109,18 @@ def test_a_token_can_be_refused(cloud: Cloud) -> None:
     assert answers[0].json()["error"] == "ServiceUnavailable"
 
 
-def test_nth_counts_what_the_fault_is_about(azure: Driver) -> None:
+def test_nth_counts_matching_operations(azure: Driver) -> None:
     put(azure)
 
     assert statuses(azure, "nth", 4) == [503, 201, 503, 201]
 
 
-def test_times_is_how_often_it_strikes(azure: Driver) -> None:
+def test_times_limits_how_often_a_fault_fires(azure: Driver) -> None:
     assert statuses(azure, "times", 3) == [503, 503, 201]
 
 
 @pytest.mark.parametrize(("prefix", "status"), [("early", 201), ("late", 201), ("now", 503)])
-def test_a_fault_has_its_time(azure: Driver, prefix: str, status: int) -> None:
+def test_a_fault_has_a_time_window(azure: Driver, prefix: str, status: int) -> None:
     assert statuses(azure, prefix, 1) == [status]
 
 
@@ -128,35 +128,35 @@ def test_a_fault_has_its_time(azure: Driver, prefix: str, status: int) -> None:
     ("kind", "status"),
     [({"zone": "1"}, 503), ({"zone": "3"}, 201), ({"size": "Standard_E2s_v5"}, 503), ({}, 201)],
 )
-def test_a_fault_is_about_a_kind_of_vm(azure: Driver, kind: dict[str, str], status: int) -> None:
+def test_a_fault_can_select_a_kind_of_vm(azure: Driver, kind: dict[str, str], status: int) -> None:
     assert statuses(azure, "kind", 1, **kind) == [status]
 
 
-def test_the_kind_is_known_at_the_end_of_the_boot(azure: Driver) -> None:
+def test_a_fault_of_the_boot_can_select_a_zone(azure: Driver) -> None:
     ends = [boot(azure, unique("kind"), zone=zone) for zone in ("2", "3")]
 
     assert [vm["properties"]["provisioningState"] for vm in ends] == ["Failed", "Succeeded"]
 
 
-def test_an_error_of_ones_own(azure: Driver) -> None:
-    answer = put(azure, "told-1")
+def test_a_custom_error(azure: Driver) -> None:
+    answer = put(azure, "custom-1")
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (418, "6")
     assert answer.json()["error"] == {
         "code": "Own",
-        "message": "told-1 is not for Standard_D2s_v5",
+        "message": "custom-1 is not for Standard_D2s_v5",
         "details": [{"code": "Inner", "message": "in eastus"}],
     }
 
 
-def test_a_lost_answer_breaks_the_connection(azure: Driver) -> None:
+def test_a_lost_response_closes_the_connection(azure: Driver) -> None:
     with pytest.raises(requests.ConnectionError):
         azure.make_nic("lost-1")
 
     assert azure.send("GET", azure.net("networkInterfaces", "lost-1"), api=NETWORK_API).ok
 
 
-def test_a_lost_put_has_been_worked_on_once(azure: Driver) -> None:
+def test_a_put_with_a_lost_response_is_applied_once(azure: Driver) -> None:
     name, vm = unique("lost"), body(azure)
     with pytest.raises(AzureError):
         azure.compute().virtual_machines.begin_create_or_update(GROUP, name, vm)
@@ -169,21 +169,21 @@ def test_a_lost_put_has_been_worked_on_once(azure: Driver) -> None:
     assert (second["status"], "lost" in second, "fault" in second) == (200, False, False)
 
 
-def test_a_lost_error_has_not_been_worked_on(azure: Driver) -> None:
+def test_a_put_with_a_lost_error_is_not_applied(azure: Driver) -> None:
     with pytest.raises(requests.ConnectionError):
         put(azure, "worse-1")
 
     assert azure.send("GET", azure.vm_path("worse-1")).status_code == 404
 
 
-def test_a_slow_answer_takes_its_time(azure: Driver) -> None:
+def test_a_slow_response_is_delayed(azure: Driver) -> None:
     azure.send("GET", azure.vm_path("slow-1"))
 
     (line,) = log(azure, azure.vm_path("slow-1"))
     assert (line["answered"] - line["at"] >= 40, line["fault"]) == (True, 12)
 
 
-def test_a_deletion_can_be_refused(azure: Driver) -> None:
+def test_a_deletion_can_be_rejected(azure: Driver) -> None:
     vm = boot(azure, unique("stuck"))
 
     answers = [azure.send("DELETE", vm["id"]) for _ in range(2)]
@@ -200,26 +200,26 @@ def test_a_deletion_can_fail_later(azure: Driver) -> None:
     assert azure.send("GET", vm["id"]).json()["properties"]["provisioningState"] == "Succeeded"
 
 
-CHANCE = {"faults": [{"on": "vm.get", "probability": 0.5, "error": STORM}]}
+HALF = {"faults": [{"on": "vm.get", "probability": 0.5, "error": UNAVAILABLE}]}
 
 
 def outcomes(azure: Driver, numbers: range) -> dict[int, list[int]]:
-    """What three looks at each of some VMs that are not there get."""
+    """The statuses of three GETs of each of several missing VMs."""
     return {n: [azure.send("GET", azure.vm_path(f"vm-{n}")).status_code for _ in range(3)]
             for n in numbers}  # fmt: skip
 
 
-def test_chance_follows_from_the_seed_and_not_from_the_order(cloud: Cloud) -> None:
-    first = outcomes(cloud(CHANCE, "--seed", "1"), range(12))
-    again = outcomes(cloud(CHANCE, "--seed", "1"), range(11, -1, -1))
-    other = outcomes(cloud(CHANCE, "--seed", "2"), range(12))
+def test_probability_depends_on_the_seed_and_not_on_the_order(cloud: Cloud) -> None:
+    first = outcomes(cloud(HALF, "--seed", "1"), range(12))
+    again = outcomes(cloud(HALF, "--seed", "1"), range(11, -1, -1))
+    other = outcomes(cloud(HALF, "--seed", "2"), range(12))
 
     assert first == again
     assert first != other
-    assert {status for looks in first.values() for status in looks} == {404, 503}
+    assert {status for statuses in first.values() for status in statuses} == {404, 503}
 
 
-def test_a_fault_needs_the_right_to_ask(azure: Driver) -> None:
+def test_authentication_precedes_faults(azure: Driver) -> None:
     answer = azure.bare(
         "PUT", azure.vm_path("now-1"), params={"api-version": "2026-04-01"}, json={}
     )

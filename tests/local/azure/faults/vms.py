@@ -1,4 +1,4 @@
-"""VMs of a given kind, for the tests of this folder."""
+"""Helpers that create VMs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.local.azure.driver import Driver, unique, with_change
 def body(
     azure: Driver, *, size: str = "Standard_D2s_v5", zone: str | None = None, **properties: Any
 ) -> dict[str, Any]:
-    """A VM with a network interface of its own."""
+    """The body of a VM with its own network interface."""
     vm = with_change(azure.vm_body(azure.make_nic()), "properties.hardwareProfile.vmSize", size)
     if zone is not None:
         vm["zones"] = [zone]
@@ -21,12 +21,12 @@ def body(
 
 
 def put(azure: Driver, name: str | None = None, **kind: Any) -> requests.Response:
-    """Ask for a VM."""
+    """PUT a VM."""
     return azure.send("PUT", azure.vm_path(name or unique("vm")), body(azure, **kind))
 
 
 def boot(azure: Driver, name: str | None = None, **kind: Any) -> dict[str, Any]:
-    """Ask for a VM that is accepted, and wait until it runs or has failed."""
+    """Create a VM, and wait until it runs or has failed."""
     path = azure.vm_path(name or unique("vm"))
     answer = azure.send("PUT", path, body(azure, **kind))
     assert answer.status_code == 201, answer.text
@@ -34,12 +34,12 @@ def boot(azure: Driver, name: str | None = None, **kind: Any) -> dict[str, Any]:
 
 
 def delete(azure: Driver, path: str) -> None:
-    """Delete a VM, and wait until it is gone."""
+    """Delete a VM, and wait until it is deleted."""
     assert azure.send("DELETE", path, query={"forceDeletion": "true"}).status_code == 202
     azure.gone(path)
 
 
 def failure(azure: Driver, vm: dict[str, Any]) -> str:
-    """What the instance view says first."""
+    """The first status code of the instance view."""
     view = azure.send("GET", f"{vm['id']}/instanceView").json()
     return str(view["statuses"][0]["code"])
