@@ -1,4 +1,4 @@
-"""What stands in Azure, by ARM's own account: proof that a fleet leaves nothing that costs."""
+"""Lists the resources in Azure, to prove that a fleet leaves nothing behind that costs money."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _API_VERSIONS = {
     "disks": ("Microsoft.Compute/disks", "2024-03-02"),
     "role assignments": ("Microsoft.Authorization/roleAssignments", "2022-04-01"),
 }
-"""Kind: ARM type and API version. Virtual networks are not here: they are shared, and free."""
+"""Kind -> (ARM type, API version). Virtual networks are omitted: they are shared and free."""
 
 
-def census(arm: Mapping[str, Any]) -> dict[str, set[str]]:
-    """The ids of every VM, NIC, disk and role assignment of the subscription, by kind.
+def list_resources(arm: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The ids of every VM, NIC, disk and role assignment in the subscription, by kind.
 
-    `arm` is what the Azure simulator announced. Speaks plain HTTPS, as any ARM client does.
+    `arm` is the content of the simulator's ready.json.
     """
     client = _Arm(arm)
     subscription = f"/subscriptions/{arm['subscription_id']}"
@@ -38,17 +38,17 @@ class _Arm:
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
         )
-        self._token = self._log_in(arm)
+        self._token = self._get_token(arm)
 
     def ids(self, path: str) -> Iterator[str]:
-        """The ids of a list, all pages."""
+        """The ids of all pages of a list."""
         page: str | None = self._endpoint + path
         while page:
             content = self._json(page, headers={"Authorization": f"Bearer {self._token}"})
             yield from (item["id"].lower() for item in content["value"])
             page = content.get("nextLink")
 
-    def _log_in(self, arm: Mapping[str, Any]) -> str:
+    def _get_token(self, arm: Mapping[str, Any]) -> str:
         form = {
             "grant_type": "client_credentials",
             "client_id": arm["client_id"],
@@ -56,8 +56,6 @@ class _Arm:
             "scope": f"{self._endpoint}/.default",
         }
         authority = arm["env"]["AZURE_AUTHORITY_HOST"].rstrip("/")
-        if "://" not in authority:
-            authority = f"https://{authority}"
         address = f"{authority}/{arm['tenant_id']}/oauth2/v2.0/token"
         return str(self._json(address, urllib.parse.urlencode(form).encode())["access_token"])
 

@@ -1,4 +1,4 @@
-"""What went wrong with a fleet, in lines for a reader."""
+"""A fleet's warnings and failures, as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def lines(fleet: Mapping[str, Any]) -> Iterator[str]:
-    """The plan's warnings; each kind of failure with what was done; and the VMs that are missing."""
+    """One line per warning, two per kind of failure, one per reason for missing VMs."""
     for warning in fleet["warnings"]:
         yield f"Warning: {warning}"
     for group in fleet["failures"]:

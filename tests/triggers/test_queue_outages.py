@@ -16,7 +16,7 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 from cryptography.fernet import Fernet
 
 from local.azurite import Azurite
-from local.environment import outer_environment
+from local.environment import base_environment
 from local.functions.settings import load_host_settings
 from local.process import Service
 from local.queues import make_queues
@@ -87,7 +87,7 @@ def outages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outages]:
             "outages",
             [sys.executable, "-m", "local.functions", "--state", str(state), "--port", "0",
              "--host-root", str(folder / "app")],
-            ready=state / "ready.json", log=folder / "log", env={**outer_environment(), **env},
+            ready=state / "ready.json", log=folder / "log", env={**base_environment(), **env},
             cwd=ROOT,
         )  # fmt: skip
         (folder / "outage").write_text("")

@@ -1,17 +1,17 @@
-"""What the demo tells of a fleet that met bad weather."""
+"""The demo's report of a fleet's warnings and failures."""
 
 from __future__ import annotations
 
 from local.demo.failure_report import lines
 
-QUIET = {"warnings": [], "failures": [], "missing": {}}
+NO_FAILURES = {"warnings": [], "failures": [], "missing": {}}
 
 
-def test_nothing_is_told_of_a_fleet_that_had_none() -> None:
-    assert list(lines(QUIET)) == []
+def test_a_fleet_without_failures() -> None:
+    assert list(lines(NO_FAILURES)) == []
 
 
-def test_a_failure_is_told_with_what_was_done_and_what_to_do() -> None:
+def test_a_failure_has_its_action_and_advice() -> None:
     group = {
         "code": "SkuNotAvailable",
         "count": 2,
@@ -19,21 +19,21 @@ def test_a_failure_is_told_with_what_was_done_and_what_to_do() -> None:
         "action": "looked elsewhere",
         "advice": "List more zones.",
     }
-    assert list(lines({**QUIET, "failures": [group]})) == [
+    assert list(lines({**NO_FAILURES, "failures": [group]})) == [
         "SkuNotAvailable, 2 times: No such size here.",
         "  The fleet looked elsewhere. List more zones.",
     ]
 
 
-def test_missing_vms_are_told_by_their_reason() -> None:
-    fleet = {**QUIET, "missing": {"QuotaTooSmall": 1, "SubnetIsFull": 3}}
+def test_missing_vms_have_their_reason() -> None:
+    fleet = {**NO_FAILURES, "missing": {"QuotaTooSmall": 1, "SubnetIsFull": 3}}
     assert list(lines(fleet)) == [
         "Missing: 1 VM, for QuotaTooSmall",
         "Missing: 3 VMs, for SubnetIsFull",
     ]
 
 
-def test_a_warning_of_the_plan_is_told() -> None:
-    assert list(lines({**QUIET, "warnings": ["burstable: a B size."]})) == [
+def test_a_warning_of_the_plan() -> None:
+    assert list(lines({**NO_FAILURES, "warnings": ["burstable: a B size."]})) == [
         "Warning: burstable: a B size."
     ]
