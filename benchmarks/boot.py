@@ -150,7 +150,7 @@ def _environment(directory: Path, postgres: Postgres) -> dict[str, str]:
         **vm_environment(directory / "cache", directory / "netrc"),
         "PATH": ":".join(map(str, path)),
         "HOME": str(directory),
-        "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:9",  # nothing listens: no metadata, no events
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:9",  # nothing listens: no events
     }
 
 

@@ -18,14 +18,7 @@ from urllib.parse import quote
 
 import psycopg2
 
-from local.process import (
-    ServiceError,
-    StartStop,
-    announce,
-    end_with_parent,
-    free_port,
-    log_tail,
-)
+from local.process import ServiceError, StartStop, announce, end_with_parent, free_port, log_tail
 
 DATABASE = "powerlift"
 _SUPERUSER = "postgres"
@@ -58,14 +51,10 @@ class Postgres(StartStop):
         self.log = self.state_dir / "postgres.log"
         self._secrets = self.state_dir / "postgres.json"
         self._scratch: Path | None = None
-        self._bin = _wheel_binaries()
+        self.bin = _wheel_binaries()
+        """The directory of PostgreSQL's programs, such as psql."""
         self._process: subprocess.Popen[bytes] | None = None
         self._port, self._password = 0, ""
-
-    @property
-    def bin(self) -> Path:
-        """The directory of PostgreSQL's programs, such as psql."""
-        return self._bin
 
     def uri(self, database: str = DATABASE) -> str:
         """The URI of a database: postgresql://user:password@127.0.0.1:PORT/database."""
@@ -117,8 +106,8 @@ class Postgres(StartStop):
             return self.state_dir / "data"
         if not _is_accessible(self.state_dir):
             self._scratch = _scratch_dir()
-        if not _is_accessible(self._bin):
-            self._bin = _reachable_copy(self._bin, self._scratch_or_state())
+        if not _is_accessible(self.bin):
+            self.bin = _reachable_copy(self.bin, self._scratch_or_state())
         data = self._scratch_or_state() / "data"
         data.mkdir(mode=0o700, exist_ok=True)
         shutil.chown(data, _SERVER_USER)
@@ -135,7 +124,7 @@ class Postgres(StartStop):
             if os.geteuid() == 0:
                 shutil.chown(password.name, _SERVER_USER)
             argv = [
-                str(self._bin / "initdb"), f"--pgdata={data}", f"--username={_SUPERUSER}",
+                str(self.bin / "initdb"), f"--pgdata={data}", f"--username={_SUPERUSER}",
                 f"--pwfile={password.name}", "--auth=scram-sha-256", "--encoding=UTF8",
                 "--locale=C", "--no-sync", "--no-instructions",
                 # The password is random, so a slow hash only costs 5 ms per connection.
@@ -150,7 +139,7 @@ class Postgres(StartStop):
             raise ServiceError(f"initdb exited with {status}.{log_tail(self.log)}")
 
     def _serve(self, data: Path) -> subprocess.Popen[bytes]:
-        argv = [str(self._bin / "postgres"), "-D", str(data), "-p", str(self._port)]
+        argv = [str(self.bin / "postgres"), "-D", str(data), "-p", str(self._port)]
         for name, value in _SETTINGS.items():
             argv += ["-c", f"{name}={value}"]
         with self.log.open("ab") as log:

@@ -25,7 +25,7 @@ CACHE = REPOSITORY / ".local" / "cache"
 
 _OBSERVE_SECONDS, _WATCH_SECONDS = 10.0, 30.0  # the app's defaults, in simulated seconds
 _WRITES_PER_SECOND = 10.0  # Azure's refill of a principal's bucket, in simulated seconds
-_SHORTEST_TICK = 1.0  # seconds; below this the host would be busy with timers alone
+_MIN_INTERVAL = 1.0  # seconds; shorter timers would overload the host
 
 
 class _Component(Protocol):
@@ -232,8 +232,8 @@ class Stack(StartStop):
             "AzureWebJobsStorage": self.queue_connection_string,
             "POWERLIFT_DB_URI": self.db_uri,
             "FLEET_SEALING_KEY": self._sealing_key(),
-            "FLEET_OBSERVE_SECONDS": str(max(_OBSERVE_SECONDS * self.time_scale, _SHORTEST_TICK)),
-            "FLEET_WATCH_SECONDS": str(max(_WATCH_SECONDS * self.time_scale, _SHORTEST_TICK)),
+            "FLEET_OBSERVE_SECONDS": str(max(_OBSERVE_SECONDS * self.time_scale, _MIN_INTERVAL)),
+            "FLEET_WATCH_SECONDS": str(max(_WATCH_SECONDS * self.time_scale, _MIN_INTERVAL)),
             "FLEET_WRITES_PER_SECOND": str(_WRITES_PER_SECOND / self.time_scale),
             **self.app_settings,
         }

@@ -56,7 +56,6 @@ class Cloud:
 
     @property
     def subscription_scope(self) -> str:
-        """`/subscriptions/{id}`."""
         return f"/subscriptions/{self.identity.subscription_id}"
 
     def page(self, call: Call, items: Iterable[tuple[str, Json]]) -> Reply:

@@ -49,12 +49,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     add("--port", type=int, default=0, help="0 picks a free port")
     add("--time-scale", type=_positive, default=1.0, help="wall seconds per simulated second")
     add("--seed", type=int, default=0, help="seed of ids and latencies")
-    add(
-        "--machines",
-        choices=("process", "none"),
-        default="process",
-        help="what runs inside VMs",
-    )
+    add("--machines", choices=("process", "none"), default="process", help="what runs inside VMs")
     add("--resource-group", default="powerlift", help="resource group that exists from the start")
     add("--location", default="eastus", help="region of the resource group")
     add(

@@ -28,7 +28,7 @@ from local.azure.network.virtual_networks import VirtualNetworks
 from local.azure.options import Options
 from local.azure.server import Server
 from local.azure.tls import ensure_certificates
-from local.azure.vm.runner import NullVmRunner, ProcessVmRunner, VmRunner
+from local.azure.vm.runner import ProcessVmRunner, VmRunner
 from local.azure.wire_log import WireLog
 
 
@@ -83,7 +83,7 @@ class AzureSimulator:
 
     def _make_runner(self) -> VmRunner:
         if self._options.machines == "none":
-            return NullVmRunner()
+            return VmRunner()
         return ProcessVmRunner(self.cloud, self._certificates.bundle, lambda: self._server.url)
 
     async def __aenter__(self) -> Self:
@@ -103,7 +103,7 @@ class AzureSimulator:
         self._log.close()
 
     def ready(self) -> dict[str, Any]:
-        """What a client needs to know. `env` makes the Azure SDKs use this cloud; it holds a secret."""
+        """What clients need to know. `env` makes the Azure SDKs use this cloud; it contains a secret."""
         identity, options, url = self.cloud.identity, self._options, self._server.url
         bundle = str(self._certificates.bundle)
         return {

@@ -30,10 +30,7 @@ def main() -> int:
     """Run the command line. Returns the exit status: 0, 1 if it failed, 130 if interrupted."""
     arguments = _arguments()
     if arguments.command != "experiment":
-        print(
-            "Starting the stack. The first start takes half a minute longer.",
-            flush=True,
-        )
+        print("Starting the stack. The first start takes half a minute longer.", flush=True)
     try:
         return _run(arguments)
     except KeyboardInterrupt:
@@ -43,6 +40,8 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Imported here, since pandas and scikit-learn take seconds.
+    from dataclasses import fields
+
     from local.azure.faults.plan import InvalidPlan
     from local.demo.processes import adopt_orphans
     from local.demo.run import DemoFailed, Options, run
@@ -64,19 +63,8 @@ def _run(arguments: argparse.Namespace) -> int:
             case "experiment":
                 print(add_experiment(arguments.state / "start", arguments.trials))
             case _:
-                run(
-                    Options(
-                        vms=arguments.vms,
-                        trials=arguments.trials,
-                        trigger=arguments.trigger,
-                        time_scale=arguments.time_scale,
-                        seed=arguments.seed,
-                        faults=arguments.faults,
-                        deadline=arguments.deadline,
-                        keep=arguments.keep,
-                        state_root=arguments.state,
-                    )
-                )
+                given = vars(arguments)
+                run(Options(**{option.name: given[option.name] for option in fields(Options)}))
     except (DemoFailed, NotRunning, InvalidPlan, ServiceError) as error:
         print(f"FAILED: {error}", file=sys.stderr, flush=True)
         return 1

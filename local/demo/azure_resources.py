@@ -63,5 +63,5 @@ class _Arm:
         self, url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         request = urllib.request.Request(url, data, dict(headers or {}))  # noqa: S310
-        with self._opener.open(request, timeout=30) as answer:
-            return dict(json.load(answer))
+        with self._opener.open(request, timeout=30) as response:
+            return dict(json.load(response))

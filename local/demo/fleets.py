@@ -65,8 +65,8 @@ def _call(url: str, key: str, body: Mapping[str, Any] | None = None) -> dict[str
         headers={"x-functions-key": key, "Content-Type": "application/json"},
     )
     try:
-        with _direct.open(request, timeout=_TIMEOUT) as answer:
-            return dict(json.load(answer))
+        with _direct.open(request, timeout=_TIMEOUT) as response:
+            return dict(json.load(response))
     except urllib.error.HTTPError as error:
         text = error.read(4096).decode(errors="replace")
         raise ApiError(f"{url} returned {error.code}: {text}", error.code) from None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -40,30 +39,11 @@ def trial_bar(status: Status) -> Bar:
 
 
 def line(status: Status) -> str:
-    """The status in one line of text."""
     parts = [f"{status['phase']:<12}"]
     for name, bar in (("VMs", vm_bar(status)), ("trials", trial_bar(status))):
         detail = f" ({bar.detail})" if bar.detail else ""
         parts.append(f"{name} {bar.done}/{bar.total or '?'}{detail}")
     return "  ".join(parts)
-
-
-class Display(Protocol):
-    """Displays a fleet's status."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-    def show(self, status: Status) -> None: ...
-
-
-def display(console: Console) -> Display:
-    """Bars if the console is a terminal, otherwise lines."""
-    return _Bars(console) if console.is_terminal else _Lines(console)
 
 
 class _Lines:
@@ -117,3 +97,12 @@ class _Bars:
                 total=bar.total or None,
                 detail=", ".join(filter(None, [share, bar.detail])),
             )
+
+
+Display = _Bars | _Lines
+"""Displays a fleet's status."""
+
+
+def display(console: Console) -> Display:
+    """Bars if the console is a terminal, otherwise lines."""
+    return _Bars(console) if console.is_terminal else _Lines(console)

@@ -42,7 +42,7 @@ class Options:
     faults: Path | None
     deadline: float
     keep: bool
-    state_root: Path
+    state: Path
 
 
 def run(options: Options) -> None:
@@ -54,10 +54,7 @@ def run(options: Options) -> None:
     with _state(options) as state_dir:
         try:
             stack = Stack(
-                state_dir,
-                time_scale=options.time_scale,
-                seed=options.seed,
-                faults=options.faults,
+                state_dir, time_scale=options.time_scale, seed=options.seed, faults=options.faults
             )
             with stack:
                 _print(f"Stack is up ({time.monotonic() - begin:.1f} s): {stack.url}")
@@ -164,8 +161,8 @@ def _left_in_azure(stack: Stack, before: dict[str, set[str]]) -> dict[str, set[s
 
 @contextmanager
 def _state(options: Options) -> Iterator[Path]:
-    options.state_root.mkdir(parents=True, exist_ok=True)
-    state_dir = Path(tempfile.mkdtemp(prefix="run-", dir=options.state_root))
+    options.state.mkdir(parents=True, exist_ok=True)
+    state_dir = Path(tempfile.mkdtemp(prefix="run-", dir=options.state))
     keep = True
     try:
         yield state_dir

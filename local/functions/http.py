@@ -142,7 +142,7 @@ def _middleware(functions: FunctionsHandler) -> Any:
     """Dispatch to the host's own API or to functions, and map errors of the host's API."""
 
     @web.middleware
-    async def answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def handle(request: web.Request, handler: _Handler) -> web.StreamResponse:
         if (status := rejection_status(request)) is not None:
             return web.Response(status=status)
         if request.match_info.http_exception is not None:
@@ -162,4 +162,4 @@ def _middleware(functions: FunctionsHandler) -> Any:
             _log.error("A request of the host's own API failed", exc_info=error)
             return problem(500, "The host failed. Its log has the details.")
 
-    return answer
+    return handle

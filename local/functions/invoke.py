@@ -93,12 +93,7 @@ class Invoker:
     """
 
     def __init__(
-        self,
-        host_root: Path,
-        timeout: float | None,
-        *,
-        outputs: QueueOutputs,
-        client_binding: str,
+        self, host_root: Path, timeout: float | None, *, outputs: QueueOutputs, client_binding: str
     ) -> None:
         self._host_root, self._timeout = host_root, timeout
         self._client_binding, self._outputs = client_binding, outputs

@@ -36,11 +36,7 @@ class QueueListener:
     """
 
     def __init__(
-        self,
-        function: Function,
-        connection: str,
-        settings: QueueSettings,
-        invoker: Invoker,
+        self, function: Function, connection: str, settings: QueueSettings, invoker: Invoker
     ) -> None:
         self._function, self._settings, self._invoker = function, settings, invoker
         self._name = str(function.trigger["queueName"]).lower()

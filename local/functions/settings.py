@@ -140,10 +140,7 @@ def parse_timespan(text: str) -> timedelta:
     if match is None:
         raise ValueError(f"'{text}' is not a time span like 00:05:00")
     return timedelta(
-        days=int(match[1] or 0),
-        hours=int(match[2]),
-        minutes=int(match[3]),
-        seconds=float(match[4]),
+        days=int(match[1] or 0), hours=int(match[2]), minutes=int(match[3]), seconds=float(match[4])
     )
 
 

@@ -44,7 +44,6 @@ class Timer:
         self._calling = False
 
     def start(self) -> None:
-        """Start waiting for the schedule."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self, grace: float) -> None:

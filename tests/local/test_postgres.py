@@ -126,10 +126,10 @@ def test_restarts_in_a_private_directory(tmp_path):
 def test_the_error_contains_the_log(tmp_path):
     tmp_path.chmod(0o755)
     postgres = Postgres(tmp_path)
-    postgres._bin = tmp_path / "bin"
-    postgres._bin.mkdir()
+    postgres.bin = tmp_path / "bin"
+    postgres.bin.mkdir()
     for name in ("initdb", "postgres"):
-        program = postgres._bin / name
+        program = postgres.bin / name
         program.write_text("#!/bin/sh\necho the disk is full; exit 1\n")
         program.chmod(0o755)
     with pytest.raises(ServiceError, match="the disk is full"):

@@ -46,7 +46,6 @@ def gateway(status: int, code: str, message: str) -> ArmError:
 
 
 def invalid_parameter(target: str, message: str) -> ArmError:
-    """400 InvalidParameter."""
     return ArmError(400, "InvalidParameter", message, target=target)
 
 
@@ -82,7 +81,6 @@ def invalid_reference(missing: str, by: str) -> ArmError:
 
 
 def authorization_failed(client: str, object_id: str, action: str, scope: str) -> ArmError:
-    """403 AuthorizationFailed."""
     return gateway(
         403,
         "AuthorizationFailed",

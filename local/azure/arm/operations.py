@@ -84,7 +84,6 @@ class Operations:
         self._operations: dict[str, Operation] = {}
 
     def routes(self) -> list[Route]:
-        """GET operations and operationResults of both providers."""
         return [
             Route("GET", f"{namespace}/locations/{leaf}", handler, open=True)
             for namespace in ("Microsoft.Compute", "Microsoft.Network")
@@ -156,7 +155,6 @@ class Operations:
         return headers | self._retry_after(operation.hints.response)
 
     async def stop(self) -> None:
-        """Cancel the operations in progress."""
         tasks = [o.task for o in self._operations.values() if o.task and not o.task.done()]
         for task in tasks:
             task.cancel()

@@ -132,7 +132,6 @@ class Store:
         return iter(list(self._resources.values()))
 
     def find(self, id_: str) -> Resource | None:
-        """The resource with this id, or None."""
         return self._resources.get(id_.rstrip("/").lower())
 
     def get(self, target: Target) -> Resource:

@@ -65,8 +65,7 @@ _DATA_DISK = {
     "sourceResource": OBJECT,
 }
 _IMAGE = _all(
-    str,
-    "id publisher offer sku version exactVersion sharedGalleryImageId communityGalleryImageId",
+    str, "id publisher offer sku version exactVersion sharedGalleryImageId communityGalleryImageId"
 )
 _OS_PROFILE = {
     **_all(str, "computerName adminUsername adminPassword customData"),

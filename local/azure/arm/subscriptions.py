@@ -25,7 +25,6 @@ class Subscriptions:
         self._add_group(options.resource_group, {"location": options.location})
 
     def routes(self) -> list[Route]:
-        """Tenants, subscriptions, resource groups, SKUs and usages."""
         return [
             Route("GET", "tenants", self._tenants, collection=True, open=True),
             Route("GET", "subscriptions", self._subscriptions, collection=True, open=True),

@@ -37,7 +37,6 @@ class BootDiagnostics:
         self._key = secrets.token_bytes(32)
 
     def routes(self) -> list[Route]:
-        """POST retrieveBootDiagnosticsData."""
         type_ = f"{VM_TYPE}/retrieveBootDiagnosticsData"
         return [Route("POST", type_, self._retrieve, collection=True)]
 

@@ -102,9 +102,7 @@ class Disks:
         owner = disk.body.get("managedBy")
         if owner:
             raise ArmError(
-                409,
-                "OperationNotAllowed",
-                f"Disk {disk.name} is attached to VM {owner}.",
+                409, "OperationNotAllowed", f"Disk {disk.name} is attached to VM {owner}."
             )
 
         async def work() -> None:

@@ -34,7 +34,6 @@ class Evictor:
             task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """Cancel all scheduled evictions."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -25,7 +25,7 @@ _SHUTDOWN_SHARE = 1 / 3
 
 
 class VirtualMachines:
-    """Microsoft.VirtualMachines/virtualMachines."""
+    """Microsoft.Compute/virtualMachines."""
 
     def __init__(
         self,
@@ -41,7 +41,6 @@ class VirtualMachines:
         self._incarnations: dict[str, int] = {}
 
     def routes(self) -> list[Route]:
-        """PUT, GET, DELETE, list, and the instance view."""
         return [
             Route("PUT", VM_TYPE, self._put),
             Route("GET", VM_TYPE, self._get),

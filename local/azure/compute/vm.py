@@ -124,11 +124,7 @@ class VirtualMachine(Resource):
         }
         disks = [{"name": disk.get("name"), "statuses": [_status("ProvisioningState", self.state)]}
                  for disk in self.disks()]  # fmt: skip
-        return {
-            **(guest if booted else {}),
-            "disks": disks,
-            "statuses": self.statuses(),
-        }
+        return {**(guest if booted else {}), "disks": disks, "statuses": self.statuses()}
 
     def statuses(self) -> list[Json]:
         """The provisioning state, and the power state once the VM has booted."""
@@ -264,8 +260,5 @@ def _difference(sent: Any, stored: Any, path: str) -> str | None:
 
 def _not_allowed(path: str) -> ArmError:
     return ArmError(
-        409,
-        "PropertyChangeNotAllowed",
-        f"Changing property '{path}' is not allowed.",
-        target=path,
+        409, "PropertyChangeNotAllowed", f"Changing property '{path}' is not allowed.", target=path
     )

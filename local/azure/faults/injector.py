@@ -89,7 +89,7 @@ class _FaultRule:
         )
 
     def _draw(self, call: Call) -> float:
-        """From 0 to 1. Seeded with the resource's own count, so that concurrency has no influence."""
+        """From 0 to 1. Seeded with the resource's own count, since request order varies."""
         name = call.target.name.lower()
         count = self._matched_by_resource[call.target.key]
         parts = (self._seed, "fault", self.index, name, count)

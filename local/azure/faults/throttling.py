@@ -55,7 +55,6 @@ class Bucket:
         return int(self._tokens)
 
     def take(self) -> None:
-        """Use one token."""
         self._tokens -= 1
 
     def wait(self, now: float) -> float:

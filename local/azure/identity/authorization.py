@@ -61,7 +61,6 @@ class Authorization:
         )
 
     def routes(self) -> list[Route]:
-        """Role assignments and the caller's permissions, at any scope."""
         return [
             Route("PUT", _TYPE, self._put),
             Route("GET", _TYPE, self._get),

@@ -95,7 +95,6 @@ class Directory:
         self._principals[principal.object_id.lower()] = principal
 
     def find(self, object_id: str) -> Principal | None:
-        """The principal with this object id, or None."""
         return self._principals.get(object_id.lower())
 
     def remove(self, object_id: str) -> None:

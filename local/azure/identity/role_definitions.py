@@ -24,7 +24,6 @@ class Role:
     not_actions: tuple[str, ...] = ()
 
     def allows(self, action: str) -> bool:
-        """Whether the role allows `action`."""
         return any(_matches(p, action) for p in self.actions) and not any(
             _matches(p, action) for p in self.not_actions
         )
@@ -131,7 +130,6 @@ class RoleDefinitions:
         self._scope = cloud.subscription_scope
 
     def routes(self) -> list[Route]:
-        """GET and list."""
         return [
             Route("GET", DEFINITION_TYPE, self._get),
             Route("GET", DEFINITION_TYPE, self._list, collection=True),

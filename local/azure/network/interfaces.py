@@ -50,7 +50,6 @@ class Interfaces(NetworkProvider):
     """Microsoft.Network/networkInterfaces."""
 
     def routes(self) -> list[Route]:
-        """GET, PUT, DELETE and list."""
         return [
             Route("PUT", _TYPE, self._put),
             Route("GET", _TYPE, self.get),
@@ -75,7 +74,6 @@ class Interfaces(NetworkProvider):
         return claimed
 
     def attach(self, nic: Interface, vm_id: str, *, primary: bool) -> None:
-        """Attach the interface to a VM."""
         nic.vm_id, nic.reserved_for = vm_id, None
         digest = hashlib.sha256(nic.target.key.encode()).hexdigest()[:6].upper()
         mac = "-".join(["00", "0D", "3A", digest[:2], digest[2:4], digest[4:]])

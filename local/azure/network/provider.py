@@ -29,7 +29,6 @@ class NetworkProvider:
         return {**resource.body, "etag": resource.etag}
 
     async def get(self, call: Call) -> Reply:
-        """GET of one resource."""
         resource = self.cloud.store.get(call.target)
         return Reply(200, self.render(resource), {"ETag": resource.etag})
 

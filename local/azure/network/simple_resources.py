@@ -50,7 +50,6 @@ class SimpleResources(NetworkProvider):
         self._addresses = itertools.count(1)
 
     def routes(self) -> list[Route]:
-        """Four routes per type."""
         routes: list[Route] = []
         for kind in KINDS:
             routes += [

@@ -74,7 +74,6 @@ class VirtualNetworks(NetworkProvider):
     """Microsoft.Network/virtualNetworks and their subnets."""
 
     def routes(self) -> list[Route]:
-        """GET, PUT, DELETE and list of both types, and the usages of a network."""
         return [
             Route("PUT", _TYPE, self._put),
             Route("GET", _TYPE, self.get),

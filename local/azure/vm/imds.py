@@ -1,4 +1,4 @@
-"""The instance metadata service of one VM, on a port of its own."""
+"""The instance metadata service of one VM, on its own port."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from local.azure.cloud import Cloud
 from local.azure.compute.vm import VirtualMachine
@@ -36,8 +35,8 @@ _COMMAND_NAMES = {
 _UNREACHABLE = "http://127.0.0.1:9"  # the discard port, where nothing listens
 
 
-class VmRunner(Protocol):
-    """Starts and stops what runs inside the VMs."""
+class VmRunner:
+    """Starts and stops what runs inside the VMs. This one runs nothing."""
 
     async def start(
         self, vm: VirtualMachine, *, outbound: bool, stopped: Callable[[], None]
@@ -49,28 +48,10 @@ class VmRunner(Protocol):
 
     def console(self, vm: VirtualMachine) -> bytes:
         """The console output of its custom data, also after the VM has stopped."""
-
-    async def close(self) -> None:
-        """Power all VMs off."""
-
-
-class NullVmRunner:
-    """Runs nothing inside the VMs."""
-
-    async def start(
-        self, vm: VirtualMachine, *, outbound: bool, stopped: Callable[[], None]
-    ) -> None:
-        """Do nothing."""
-
-    async def stop(self, vm: VirtualMachine) -> None:
-        """Do nothing."""
-
-    def console(self, vm: VirtualMachine) -> bytes:
-        """Return nothing."""
         return b""
 
     async def close(self) -> None:
-        """Do nothing."""
+        """Power all VMs off."""
 
 
 class _VmProcess:
@@ -103,7 +84,7 @@ class _VmProcess:
         self._stopped()
 
 
-class ProcessVmRunner:
+class ProcessVmRunner(VmRunner):
     """Runs VMs in `{state}/vms/{vm}`. Consoles of deleted VMs are kept in `{state}/consoles`."""
 
     def __init__(self, cloud: Cloud, bundle: Path, arm: Callable[[], str]) -> None:
@@ -123,7 +104,6 @@ class ProcessVmRunner:
     async def start(
         self, vm: VirtualMachine, *, outbound: bool, stopped: Callable[[], None]
     ) -> None:
-        """Run the custom data under a supervisor, with the VM's own metadata service."""
         imds = Imds(self._cloud, vm)
         try:
             port = await imds.start()
@@ -159,7 +139,6 @@ class ProcessVmRunner:
         return self._consoles / f"{vm.name}.log"
 
     async def stop(self, vm: VirtualMachine) -> None:
-        """Power the VM off, save its console, and remove its directory."""
         process = self._processes.pop(vm.target.key, None)
         if process is None:
             return
@@ -170,13 +149,11 @@ class ProcessVmRunner:
         await asyncio.to_thread(shutil.rmtree, process.directory, ignore_errors=True)
 
     def console(self, vm: VirtualMachine) -> bytes:
-        """Read the console of the running VM, or the saved one."""
         process = self._processes.get(vm.target.key)
         file = self._saved_console(vm) if process is None else process.directory / "console.log"
         return file.read_bytes() if file.exists() else b""
 
     async def close(self) -> None:
-        """Power all VMs off concurrently."""
         vms = [r for r in self._cloud.store if r.target.key in self._processes]
         await asyncio.gather(*(self.stop(vm) for vm in vms if isinstance(vm, VirtualMachine)))
         shutil.rmtree(self._vms, ignore_errors=True)

@@ -165,8 +165,8 @@ class ManagementApi:
 
     async def _raise_event(self, request: web.Request) -> web.Response:
         instance_id = request.match_info["id"]
-        if refusal := self._not_running(instance_id):
-            return refusal
+        if rejection := self._not_running(instance_id):
+            return rejection
         if request.content_type != "application/json":
             return _failure(400, "Only application/json request content is supported")
         try:
@@ -182,8 +182,8 @@ class ManagementApi:
         return self._send(request.match_info["id"], event(kind, Input=reason))
 
     def _send(self, instance_id: str, message: dict[str, Any]) -> web.Response:
-        if refusal := self._not_running(instance_id):
-            return refusal
+        if rejection := self._not_running(instance_id):
+            return rejection
         self._engine.store.post(instance_id, message)
         self._engine.wake(instance_id)
         return web.Response(status=202)

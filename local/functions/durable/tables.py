@@ -89,7 +89,7 @@ class Tables:
 
     def instance(self, instance_id: str) -> Instance | None:
         """The instance, or None."""
-        row = self._db.execute("select * from instances where id=?", (instance_id,)).fetchone()
+        row = self.record(instance_id)
         if row is None:
             return None
         return Instance(
@@ -100,7 +100,6 @@ class Tables:
         )  # fmt: skip
 
     def history(self, instance_id: str) -> list[Event]:
-        """All events of the current execution, oldest first."""
         rows = self._db.execute(
             "select event from history where instance_id=? order by seq", (instance_id,)
         )
@@ -150,7 +149,6 @@ class Tables:
         return rows.fetchall()
 
     def history_length(self, instance_id: str) -> int:
-        """The number of events of the current execution."""
         query = "select seq from history where instance_id=? order by seq desc limit 1"
         row = self._db.execute(query, (instance_id,)).fetchone()
         return 0 if row is None else int(row[0]) + 1
@@ -206,7 +204,6 @@ class Tables:
         )
 
     def drop_messages(self, instance_id: str) -> None:
-        """Delete all messages for an instance."""
         self._db.execute("delete from messages where instance_id=?", (instance_id,))
 
     def delete(self, instance_id: str) -> None:
@@ -217,7 +214,6 @@ class Tables:
     def add_activity(
         self, instance: Instance, task_id: int, name: str, input_json: str | None
     ) -> None:
-        """Schedule an activity."""
         self._db.execute(
             "insert into activities(instance_id, execution_id, task_id, name, input)"
             " values(?,?,?,?,?)",
@@ -230,11 +226,7 @@ class Tables:
         return dropped.rowcount == 1
 
     def post(
-        self,
-        instance_id: str,
-        execution_id: str | None,
-        message: Event,
-        due: float | None = None,
+        self, instance_id: str, execution_id: str | None, message: Event, due: float | None = None
     ) -> None:
         """Send a message to one execution, or with None to the current one. It is visible from `due`."""
         due = time.time() if due is None else due
@@ -244,7 +236,6 @@ class Tables:
         )
 
     def consume(self, messages: Sequence[Message]) -> None:
-        """Delete processed messages."""
         self._db.executemany("delete from messages where n=?", [(m.number,) for m in messages])
 
     def append(self, instance_id: str, past: int, events: Sequence[Event]) -> None:

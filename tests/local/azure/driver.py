@@ -73,7 +73,6 @@ class Driver:
         )
 
     def bare(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """One request without a token."""
         return self._session.request(method, f"{self.base}{path}", timeout=30, **arguments)
 
     def ask_token(self, **changes: str) -> requests.Response:
@@ -88,7 +87,6 @@ class Driver:
         return self.bare("POST", f"/{self.ready['tenant_id']}/oauth2/v2.0/token", data=form)
 
     def token(self) -> str:
-        """A token of the application."""
         if self._token is None:
             self._token = str(self.ask_token().json()["access_token"])
         return self._token
@@ -109,15 +107,12 @@ class Driver:
         return self._clients[kind]
 
     def compute(self) -> Any:
-        """azure-mgmt-compute."""
         return self._client(ComputeManagementClient)
 
     def network(self) -> Any:
-        """azure-mgmt-network."""
         return self._client(NetworkManagementClient)
 
     def authorization(self) -> Any:
-        """azure-mgmt-authorization."""
         return self._client(AuthorizationManagementClient)
 
     # Paths and bodies
@@ -127,7 +122,6 @@ class Driver:
         return f"{self.group}/providers/Microsoft.Network/{kind}" + (f"/{name}" if name else "")
 
     def vm_path(self, name: str) -> str:
-        """Path of a VM."""
         return f"{self.group}/providers/Microsoft.Compute/virtualMachines/{name}"
 
     def subnet(self) -> str:
@@ -172,7 +166,6 @@ class Driver:
         return {"location": "eastus", "properties": {"ipConfigurations": [configuration]}}
 
     def make_nic(self, name: str | None = None, subnet: str | None = None) -> str:
-        """Create a network interface. Returns its id."""
         path = self.net("networkInterfaces", name or unique("nic"))
         body = self.nic_body(subnet or self.subnet())
         answer = self.send("PUT", path, body, api=NETWORK_API)
@@ -231,7 +224,6 @@ class Driver:
         self, scope: str, principal: str, *, guid: str | None = None, role: str = CONTRIBUTOR,
         type_: str | None = "ServicePrincipal",
     ) -> requests.Response:  # fmt: skip
-        """PUT a role assignment."""
         definition = f"{self.subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"
         properties = {"roleDefinitionId": definition, "principalId": principal}
         if type_:
@@ -251,7 +243,6 @@ class Driver:
 
 
 def serve(state: Path, *options: str, **environment: str) -> tuple[Service, Driver]:
-    """Start a simulator as a process."""
     argv = [sys.executable, "-m", "local.azure", "--state", str(state), "--time-scale", "0.006"]
     service = Service(
         "azure", [*argv, *options], ready=state / "ready.json", log=state / "log", cwd=ROOT,

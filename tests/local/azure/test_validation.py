@@ -87,7 +87,7 @@ def test_vm_is_rejected(
 ) -> None:
     body = with_change(azure.vm_body("/nic"), path, value)
 
-    error = azure.send("PUT", azure.vm_path("refused"), body).json()["error"]
+    error = azure.send("PUT", azure.vm_path("rejected"), body).json()["error"]
 
     assert (error["code"], error.get("target")) == (expected, target)
 

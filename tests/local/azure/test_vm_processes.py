@@ -152,8 +152,8 @@ curl -s -H Metadata:true "$imds/scheduledevents?api-version=2020-07-01"; echo
 @pytest.mark.parametrize("script", [DELETE_BY_CURL, DELETE_BY_AZ], ids=["curl", "az"])
 def test_vm_deletes_itself_once_authorized(azure_processes: Driver, script: str) -> None:
     vm = azure_processes.make_running(script=script)
-    refusal = "AuthorizationFailed" if script is DELETE_BY_CURL else "No access was configured"
-    _wait_for_output(azure_processes, vm["name"], refusal)
+    expected = "AuthorizationFailed" if script is DELETE_BY_CURL else "No access was configured"
+    _wait_for_output(azure_processes, vm["name"], expected)
 
     azure_processes.grant(vm["id"], vm["identity"]["principalId"])
 
@@ -216,9 +216,7 @@ def test_nothing_outlives_a_killed_simulator(one_vm: tuple[Driver, list[int]]) -
     until(lambda: not [pid for pid in pids if _alive(pid)])
 
 
-def test_simulator_stops_quickly_with_its_vms(
-    one_vm: tuple[Driver, list[int]],
-) -> None:
+def test_simulator_stops_quickly_with_its_vms(one_vm: tuple[Driver, list[int]]) -> None:
     _, pids = one_vm
     began = time.monotonic()
 

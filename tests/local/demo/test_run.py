@@ -22,10 +22,7 @@ NOTHING: dict[str, set[str]] = {"VMs": set(), "disks": set()}
 
 @pytest.mark.parametrize(
     "trigger",
-    [
-        pytest.param("http", marks=pytest.mark.slow),
-        pytest.param("queue", marks=pytest.mark.long),
-    ],
+    [pytest.param("http", marks=pytest.mark.slow), pytest.param("queue", marks=pytest.mark.long)],
 )
 def test_a_run_completes_every_trial_and_leaves_nothing_behind(
     tmp_path: Path, trigger: str

@@ -100,7 +100,7 @@ def test_any_get_can_fail(cloud: Cloud) -> None:
     assert [answer.status_code for answer in answers] == [200, 503]
 
 
-def test_a_token_can_be_refused(cloud: Cloud) -> None:
+def test_a_token_request_can_fail(cloud: Cloud) -> None:
     azure = cloud({"faults": [{"on": "token", "nth": [1], "error": "ServiceUnavailable"}]})
 
     answers = [azure.ask_token(), azure.ask_token()]

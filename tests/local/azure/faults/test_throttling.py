@@ -71,9 +71,7 @@ def test_the_message_contains_the_retry_after(
     assert f"'{wait}' seconds" in answers[2].text
 
 
-def test_a_throttled_request_is_not_applied(
-    writes: tuple[Driver, list[requests.Response]],
-) -> None:
+def test_a_throttled_request_is_not_applied(writes: tuple[Driver, list[requests.Response]]) -> None:
     azure, _ = writes
     path = azure.net("networkInterfaces", "throttled")
 

@@ -21,7 +21,6 @@ def body(
 
 
 def put(azure: Driver, name: str | None = None, **kind: Any) -> requests.Response:
-    """PUT a VM."""
     return azure.send("PUT", azure.vm_path(name or unique("vm")), body(azure, **kind))
 
 
@@ -34,7 +33,6 @@ def boot(azure: Driver, name: str | None = None, **kind: Any) -> dict[str, Any]:
 
 
 def delete(azure: Driver, path: str) -> None:
-    """Delete a VM, and wait until it is deleted."""
     assert azure.send("DELETE", path, query={"forceDeletion": "true"}).status_code == 202
     azure.gone(path)
 

@@ -108,9 +108,7 @@ def test_other_messages_do_not_wait_for_hidden_ones(make_host: Callable[..., Any
         assert host.finished(instance_id)["runtimeStatus"] == "Terminated"
 
 
-def test_the_next_host_resumes_immediately_after_a_shutdown(
-    make_host: Callable[..., Any],
-) -> None:
+def test_the_next_host_resumes_immediately_after_a_shutdown(make_host: Callable[..., Any]) -> None:
     with make_host("durable", FUNCTION_TIMEOUT="00:01:00") as host:  # hidden for five minutes
         call = {"journal": "calls", "name": "n", "seconds": 10}
         host.start_new("one_call", input=call)

@@ -147,10 +147,10 @@ def test_an_event_of_another_content_type_is_rejected(durable: Host) -> None:
     answer = durable.call("POST", "/start/reports", {"input": {"length": 1}})
     url = answer.json["sendEventPostUri"].replace("{eventName}", "go")
 
-    refused = durable.call("POST", url, 1, {"Content-Type": "text/plain"})
+    rejected = durable.call("POST", url, 1, {"Content-Type": "text/plain"})
 
     message = "Only application/json request content is supported"
-    assert (refused.status, refused.json) == (400, {"Message": message})
+    assert (rejected.status, rejected.json) == (400, {"Message": message})
 
 
 def test_a_custom_status_of_up_to_16_kb_is_kept(durable: Host) -> None:

@@ -114,10 +114,7 @@ class Story:
                 self.contexts = self._contexts()
 
     def call(self, method: str, path: str, body: Any = None) -> Response:
-        headers = {
-            "x-functions-key": self.host.keys["master"],
-            "Content-Type": "application/json",
-        }
+        headers = {"x-functions-key": self.host.keys["master"], "Content-Type": "application/json"}
         return self.host.call(method, WEBHOOKS + path, body, headers)
 
     def _contexts(self) -> list[Context]:
