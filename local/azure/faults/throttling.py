@@ -125,7 +125,7 @@ class Throttle:
     def _group(
         self, provider: str, name: str, *keys: tuple[str, str, str]
     ) -> Iterator[_BucketGroup]:
-        """The level, if any of its buckets, each (header, name, owner), is in the plan."""
+        """Yield the group if any of its buckets has a limit. Each key is (header, bucket, owner)."""
         found = ((header, self._bucket(bucket, owner)) for header, bucket, owner in keys)
         buckets = tuple((header, bucket) for header, bucket in found if bucket is not None)
         if buckets:
