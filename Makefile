@@ -1,4 +1,4 @@
-# Everything for development and the demo. A fresh machine needs GNU make and Python 3.11 or 3.12.
+# Development and demo tasks. Requires GNU make and Python 3.11 or 3.12.
 
 VMS     ?= 4
 TRIALS  ?= 24
@@ -13,28 +13,28 @@ PYTHON_IN := $(VENV)/bin/python
 STAMP  := $(VENV)/.complete
 UV     := env UV_CACHE_DIR=.local/cache/uv $(VENV)/bin/uv
 
-# Without bytecode caches each of our processes would compile pandas and SQLAlchemy anew.
+# Without bytecode caches, each process would compile pandas and SQLAlchemy.
 unexport PYTHONDONTWRITEBYTECODE
 
-# One recipe line, and `exec`: Ctrl-C and `kill` reach the program itself, which then cleans up.
+# Recipes are one line with `exec`, so that the program itself gets signals, and can clean up.
 .PHONY: help
 help:
-	@echo 'make run     one experiment on a fleet of simulated VMs, from request to teardown'
+	@echo 'make run     run one experiment on a fleet of simulated VMs, from request to teardown'
 	@echo '             VMS=$(VMS) TRIALS=$(TRIALS) TRIGGER=http|queue SEED=$(SEED)'
 	@echo '             SCALE=$(SCALE)   wall seconds per simulated second'
-	@echo '             FAULTS=FILE  what goes wrong in Azure (docs/weather.md)'
-	@echo 'make start   the app on simulated Azure, until Ctrl-C; prints how to talk to it'
-	@echo 'make test    all tests; ARGS="tests/fleet -k names" for some'
-	@echo 'make test-fast  the tests that start no process; under a minute'
-	@echo 'make check   lint, formatting, types and shell scripts'
-	@echo 'make bench   the measured claims'
-	@echo 'make docs    docs/api.md, from the models and the table of routes'
-	@echo 'make lock    requirements*.txt, from requirements*.in; ARGS=--upgrade for newer versions'
-	@echo 'make check-supply-chain   advisories for what is deployed, and an SBOM in .local'
-	@echo 'make wheel   the client, in dist; make test-client CLIENT_PYTHON=3.13 tries it'
-	@echo 'make release VERSION=0.2.0   writes the version and dates the changelog'
-	@echo 'make clean   removes what the others made, the virtual environment included'
-	@echo 'PYTHON=...   the Python 3.11 or 3.12 to make the virtual environment with'
+	@echo '             FAULTS=FILE  fault plan of the Azure simulator (docs/fault-injection.md)'
+	@echo 'make start   run the app on simulated Azure until Ctrl-C; prints how to use it'
+	@echo 'make test    run all tests; ARGS="tests/fleet -k names" for some of them'
+	@echo 'make test-fast  run the tests that start no process; under a minute'
+	@echo 'make check   check lint, formatting, types, imports and shell scripts'
+	@echo 'make bench   run the benchmark of the README'
+	@echo 'make docs    generate docs/api.md from the models and routes'
+	@echo 'make lock    pin requirements*.txt from requirements*.in; ARGS=--upgrade for newer versions'
+	@echo 'make check-supply-chain   audit the deployed packages, and write an SBOM to .local'
+	@echo 'make wheel   build the client in dist; make test-client CLIENT_PYTHON=3.13 tests it'
+	@echo 'make release VERSION=0.2.0   set the version and date the changelog'
+	@echo 'make clean   remove everything that was generated, including the virtual environment'
+	@echo 'PYTHON=...   the Python 3.11 or 3.12 for the virtual environment'
 
 .PHONY: run
 run: $(STAMP)
@@ -64,7 +64,7 @@ bench: $(STAMP)
 docs: $(STAMP)
 	@exec $(PYTHON_IN) -m docs.api
 
-# The versions that are locked stay, unless ARGS=--upgrade or ARGS="--upgrade-package NAME".
+# Keeps locked versions, unless ARGS=--upgrade or ARGS="--upgrade-package NAME".
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes
 
 .PHONY: lock
@@ -72,7 +72,7 @@ lock: $(STAMP)
 	$(LOCK) $(ARGS) --output-file requirements.txt requirements.in
 	$(LOCK) $(ARGS) --constraint requirements.txt --no-emit-package powerlift-fleet --output-file requirements-dev.txt requirements-dev.in
 
-# ARGS=--strict: a package that no advisory service knows is a failure.
+# ARGS=--strict fails for packages that no advisory service knows.
 .PHONY: check-supply-chain
 check-supply-chain: $(STAMP)
 	@exec $(PYTHON_IN) -m local.supply_chain $(ARGS)
@@ -81,7 +81,7 @@ check-supply-chain: $(STAMP)
 wheel: $(STAMP)
 	@exec $(UV) build --quiet --wheel --no-build-isolation --python $(PYTHON_IN) --out-dir dist client
 
-# The wheel that is newest in dist, on another Python (uv finds it, or downloads it).
+# Tests the newest wheel in dist on another Python, which uv finds or downloads.
 CLIENT_PYTHON ?= 3.13
 CLIENT_TESTS := tests/client/test_client.py tests/client/test_errors.py tests/client/test_progress.py \
                 tests/client/test_retry.py

@@ -1,1 +1,1 @@
-"""The measured claims of the README, each printed as ratios from one run."""
+"""Benchmarks of the app's performance (docs/performance.md)."""

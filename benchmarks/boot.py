@@ -1,15 +1,13 @@
-"""How long from a VM's first boot to its first trial: our startup script beside a naive one.
+"""Measures the time from a VM's boot to its first trial, with our startup script and a naive one.
 
     python -m benchmarks.boot [--repeats 1] [--without-cli]
 
-Each VM is a process of this machine, in a directory of its own with nothing cached; packages come
-from the index that the environment is configured for. The system's packages (psql, Python) are there
-for all of them, so apt's time is no part of it. The naive script does as Powerlift's: pip, one thing
-after the other. With the Azure CLI first it also installs the CLI before anything else, by pip from
-the same index, since Microsoft's Debian package is not in it; ours needs none.
+Each VM is a process on this machine, in its own directory with empty caches. Packages come from the
+configured index. System packages (psql, Python) are preinstalled, so apt's time is not included. The
+naive script works like Powerlift's: pip, sequentially. A variant first installs the Azure CLI with
+pip, since Microsoft's Debian package is not in the index; our script does not need it.
 
-Beside the seconds stand those of a processor that were used: they hardly depend on what else this
-machine does.
+The table also shows CPU seconds, which hardly depend on the load of this machine.
 """
 
 from __future__ import annotations
@@ -34,14 +32,14 @@ from rich.table import Table
 
 from fleet.vm.render import Startup, render
 from local.demo import experiment
-from local.environment import machine_environment
+from local.environment import vm_environment
 from local.postgres import Postgres
 
-PATIENCE = 900.0
-"""Seconds that one VM may take to its first trial."""
+TIMEOUT = 900.0
+"""Seconds until a VM's first trial."""
 
 TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-"""Variables that name the certificates of the way to the index."""
+"""Variables with the CA certificates for the index."""
 
 NAIVE = """
 set -u
@@ -56,27 +54,27 @@ CLI = "python3 -m venv cli && cli/bin/pip install --quiet azure-cli"
 
 
 class Boot(NamedTuple):
-    """What one VM took."""
+    """The measurements of one VM."""
 
     seconds: float
-    """From its boot until its first trial."""
+    """From the boot to the first trial."""
     cpu: float
-    """Seconds of a processor, that trial included: it takes none worth the name."""
+    """CPU seconds, including that trial, which is negligible."""
 
 
 def main() -> None:
     options = _options()
-    ways = {"ours": "", "naive: pip": NAIVE.replace("CLI", "")}
+    scripts = {"ours": "", "naive: pip": NAIVE.replace("CLI", "")}
     if not options.without_cli:
-        ways["naive: the CLI first, then pip"] = NAIVE.replace("CLI", CLI)
+        scripts["naive: the CLI first, then pip"] = NAIVE.replace("CLI", CLI)
     console = Console()
-    boots: dict[str, list[Boot]] = {way: [] for way in ways}
+    boots: dict[str, list[Boot]] = {way: [] for way in scripts}
     with tempfile.TemporaryDirectory() as state, Postgres(Path(state) / "postgres") as postgres:
-        for turn in range(options.repeats):
-            for way, script in ways.items():
+        for repeat in range(options.repeats):
+            for way, script in scripts.items():
                 console.print(f"{way} … ", end="", highlight=False)
                 with tempfile.TemporaryDirectory(dir=state) as directory:
-                    name = f"{way} {turn}"
+                    name = f"{way} {repeat}"
                     boot = measure(postgres, Path(directory), name, script)
                 console.print(f"{boot.seconds:.1f} s", highlight=False)
                 boots[way].append(boot)
@@ -84,35 +82,32 @@ def main() -> None:
 
 
 def measure(postgres: Postgres, directory: Path, name: str, script: str) -> Boot:
-    """Boot one VM, until its first trial was taken by the script's Python.
-
-    `script` is bash, or empty for ours.
-    """
+    """Boot one VM, and wait for its first trial. `script` is bash, or empty for our startup script."""
     uri = postgres.uri()
     number = experiment.create(experiment.open_store(uri), trials=1, name=name)
     text = script or render(_startup(uri, number))
-    contract = {"DB_URL": uri, "EXPERIMENT_ID": str(number), "RUNNER_ID": "1", "TIMEOUT": "600"}
-    environment = _environment(directory, postgres) | (contract if script else {})
+    variables = {"DB_URL": uri, "EXPERIMENT_ID": str(number), "RUNNER_ID": "1", "TIMEOUT": "600"}
+    environment = _environment(directory, postgres) | (variables if script else {})
     started, used = time.time(), _cpu()
-    with _machine(text, directory, environment) as process:
-        while (ended := _ended(uri, number)) is None:
-            if process.poll() is not None and _ended(uri, number) is None:
-                raise RuntimeError(f"{name} has ended:\n{(directory / 'log').read_text()[-2000:]}")
-            if time.time() - started > PATIENCE:
-                raise TimeoutError(f"{name}: no trial in {PATIENCE:g} s")
+    with _vm(text, directory, environment) as process:
+        while (trial_start := _trial_start(uri, number)) is None:
+            if process.poll() is not None and _trial_start(uri, number) is None:
+                raise RuntimeError(f"{name} has exited:\n{(directory / 'log').read_text()[-2000:]}")
+            if time.time() - started > TIMEOUT:
+                raise TimeoutError(f"{name}: no trial in {TIMEOUT:g} s")
             time.sleep(0.2)
-    return Boot(ended - started, _cpu() - used)
+    return Boot(trial_start - started, _cpu() - used)
 
 
 def _cpu() -> float:
-    """Seconds of a processor that our children have used, those of them that have ended."""
+    """CPU seconds of our child processes that have exited."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
-def _ended(uri: str, number: int) -> float | None:
-    """When the experiment's trial had begun, once it has ended: startup.sh assigns it to itself a
-    little before the script begins it, and only the script's own time is of interest."""
+def _trial_start(uri: str, number: int) -> float | None:
+    """The start of the experiment's trial, or None until the trial has ended. startup.sh claims the
+    trial before the script starts it; only the script's start time counts."""
     database = psycopg2.connect(uri)
     try:
         with database.cursor() as cursor:
@@ -128,10 +123,10 @@ def _ended(uri: str, number: int) -> float | None:
 
 
 @contextmanager
-def _machine(
+def _vm(
     script: str, directory: Path, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that runs the script; ended, with its group, on leaving."""
+    """Run the script as a process; terminate its process group on exit."""
     (directory / "part-001").write_text(script)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -152,10 +147,10 @@ def _environment(directory: Path, postgres: Postgres) -> dict[str, str]:
     trust = {name: os.environ[name] for name in TRUST if name in os.environ}
     return {
         **trust,
-        **machine_environment(directory / "cache", directory / "netrc"),
+        **vm_environment(directory / "cache", directory / "netrc"),
         "PATH": ":".join(map(str, path)),
         "HOME": str(directory),
-        "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:9",  # nobody: no metadata, no events
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:9",  # nothing listens: no events
     }
 
 
@@ -168,9 +163,9 @@ def _startup(uri: str, number: int) -> Startup:
 
 
 def table(boots: Mapping[str, list[Boot]]) -> Table:
-    """From boot to first trial: medians, and how many times ours."""
+    """Medians from boot to first trial, absolute and relative to ours."""
     result = Table("startup script", title="From boot to first trial")
-    for column in ("seconds", "times ours", "of a processor", "times ours"):
+    for column in ("seconds", "times ours", "CPU seconds", "times ours"):
         result.add_column(column, justify="right")
     found = {
         way: [median(values) for values in zip(*some, strict=True)] for way, some in boots.items()
@@ -187,10 +182,10 @@ def _options() -> Any:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--repeats", type=int, default=1, help="VMs per script; medians are shown")
     parser.add_argument(
-        "--repeats", type=int, default=1, help="VMs of each kind; medians are shown"
+        "--without-cli", action="store_true", help="skip the script that installs the CLI"
     )
-    parser.add_argument("--without-cli", action="store_true", help="leave out the one with the CLI")
     return parser.parse_args()
 
 

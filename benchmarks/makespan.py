@@ -1,12 +1,11 @@
-"""How long until a fleet runs, beside the critical path of the same draws.
+"""Measures the time until all VMs of a fleet run, relative to the critical path of the same latencies.
 
     python -m benchmarks.makespan [--sizes 1 10 100] [--max-undead 20] [--time-scale 0.5] [--seed 0]
 
-For each size a new stack with the simulator's recorded latencies and Azure's own throttling limits;
-VMs pretend to run. The bound is
-worked out from the very draws that the simulator makes: the network, then the slowest VM's NIC,
-acceptance, role and boot, one after the other. A VM boots while its role is assigned, so a small
-fleet can be a little quicker.
+Each size gets a new stack with recorded latencies and Azure's throttling; nothing runs inside the
+VMs. The bound is computed from the latencies that the simulator draws: the network, then the slowest
+VM's NIC, acceptance, role and boot in sequence. A VM boots while its role is assigned, so a small
+fleet can be slightly faster.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from local.azure.latency import Latencies
 from local.demo import experiment, fleets
 from local.stack import Stack
 
-PATIENCE = 1800.0
-"""Seconds that one fleet may take on the wall."""
+TIMEOUT = 1800.0
+"""Wall seconds per fleet."""
 
 BATCH = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One fleet, measured. Times are simulated seconds, CPU is wall seconds."""
+    """The measurements of one fleet. Times are simulated seconds; CPU time is real."""
 
     size: int
     makespan: float
@@ -44,7 +43,7 @@ class Figures:
     requests: Counter[str]
     host_cpu: float
     throttled: int
-    """Requests that Azure answered with 429."""
+    """Requests with a 429 response."""
 
     @property
     def ratio(self) -> float:
@@ -55,10 +54,10 @@ class Figures:
 
 
 PLAN = ("/skus", "/usages", "/permissions", "/roleassignments")
-"""Lists that only the plan asks for, once a fleet."""
+"""Lists that only the plan requests, once per fleet."""
 
 VM_KINDS = ("NIC PUT", "VM PUT", "role PUT", "VM DELETE", "role DELETE", "other")
-"""Requests that are made for single VMs; LISTs and the network's are for the whole fleet."""
+"""Requests per VM. LISTs and network requests are per fleet."""
 
 
 def main() -> None:
@@ -72,10 +71,10 @@ def main() -> None:
 
 
 def measure(size: int, max_undead: int, time_scale: float, seed: int) -> Figures:
-    """Run one fleet on a stack of its own, until all its VMs run with their roles; then delete it."""
+    """Run one fleet on its own stack until all its VMs run and have their roles."""
     settings = {
         "FLEET_BOOT_POLL_SECONDS": str(5 * time_scale),
-        "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # not now: its requests are no fleet's
+        "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # never, so that its requests are not counted
     }
     with (
         tempfile.TemporaryDirectory() as state,
@@ -111,7 +110,7 @@ def measure(size: int, max_undead: int, time_scale: float, seed: int) -> Figures
 
 
 def bound(stack: Stack, size: int, seed: int) -> float:
-    """The critical path, in simulated seconds: what must happen one after the other, at its fastest."""
+    """The length of the critical path, in simulated seconds."""
     draw = Latencies(seed).draw
     chains = []
     for call in stack.wire():
@@ -128,13 +127,13 @@ def bound(stack: Stack, size: int, seed: int) -> float:
         chains.append(
             draw("nic.put", nic) + draw("vm.put", vm) + max(role, ready) + draw("vm.boot", vm)
         )
-    assert len(chains) >= size, f"{len(chains)} VMs were made, not {size}"
+    assert len(chains) >= size, f"{len(chains)} VMs were created, not {size}"
     network = draw("vnet.put", f"powerlift-vnet-{stack.arm['location']}")
     return network + max(chains)
 
 
 def table(measured: list[Figures], max_undead: int) -> Table:
-    """The figures as they stand in the README."""
+    """The measurements as shown in docs/performance.md."""
     shown = Table(title=f"Until all VMs run; max_undead {max_undead}; simulated seconds, one run")
     for heading in (
         "VMs",
@@ -160,7 +159,7 @@ def table(measured: list[Figures], max_undead: int) -> Table:
 
 
 def kinds(measured: list[Figures]) -> Table:
-    """Every request until then, by kind and per VM."""
+    """The requests per VM, by kind."""
     shown = Table(title="Requests per VM, by kind")
     shown.add_column("VMs", justify="right")
     names = sorted({kind for one in measured for kind in one.requests}, key=_rank)
@@ -176,18 +175,18 @@ def _rank(kind: str) -> tuple[bool, str]:
 
 
 def _until_provisioned(stack: Stack, fleet_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         status = fleets.status(stack.url, stack.key, fleet_id)
         if status is not None and status["provisioned_at"] is not None:
             return status
         assert status is None or status["phase"] not in ("failed", "cancelled"), status
         time.sleep(0.2)
-    raise TimeoutError(f"{fleet_id} did not come to run within {PATIENCE:.0f} s")
+    raise TimeoutError(f"{fleet_id} was not provisioned within {TIMEOUT:.0f} s")
 
 
 def _kind(call: dict[str, Any]) -> str:
-    """What a request was for; those of Entra and of the fleet as a whole have kinds of their own."""
+    """The kind of a request."""
     path, method = call["path"], call["method"]
     if not path.startswith("/subscriptions/"):
         return "token"

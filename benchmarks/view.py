@@ -1,12 +1,11 @@
-"""What the page of a fleet costs its browser, by number of VMs.
+"""Measures the performance of a fleet's page in the browser, by number of VMs.
 
-    python -m benchmarks.view [--looks 5]
+    python -m benchmarks.view [--updates 5]
 
-A headless Chromium shows fleets that tests/view/scenes.py makes up. `first` is the time from the first
-answer to a whole page, `look` the median of the answers that follow, both in the page's own code;
-`work` is all that the browser did for one look, layout and parsing included; `scroll` is the median
-of 40 steps through the timeline, each drawn. The document stays small, since only rows that can be seen
-are in it.
+A headless Chromium shows the sample fleets of tests/view/scenes.py. `first` is the time from the first
+response to the complete page, `update` the median for later responses, both in the page's own code;
+`work` is the browser's total time per update, including layout and parsing; `scroll` is the median of
+40 rendered steps through the timeline. The document stays small, since it contains only visible rows.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ _SCROLL = """async () => {
 
 @dataclass(frozen=True)
 class Cost:
-    """Milliseconds, and elements of the document."""
+    """Milliseconds, and the number of elements in the document."""
 
     first: float
-    look: float
+    update: float
     work: float
     scroll: float
     nodes: int
@@ -56,26 +55,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--looks", type=int, default=5, help="answers after the first")
-    looks = parser.parse_args().looks
+    parser.add_argument("--updates", type=int, default=5, help="responses after the first")
+    updates = parser.parse_args().updates
     chromium = find_chromium(CACHE)
-    table = Table("VMs", title="What the page costs")
-    for name in ("first", "look", "work", "scroll", "elements"):
+    table = Table("VMs", title="Performance of the page")
+    for name in ("first", "update", "work", "scroll", "elements"):
         table.add_column(name, justify="right")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium.path, args=ARGUMENTS, env={**chromium.env}
         )
         for vms in SIZES:
-            cost = measure(browser, vms, looks)
-            times = (cost.first, cost.look, cost.work, cost.scroll)
+            cost = measure(browser, vms, updates)
+            times = (cost.first, cost.update, cost.work, cost.scroll)
             table.add_row(f"{vms:,}", *(f"{time:.0f} ms" for time in times), f"{cost.nodes:,}")
         browser.close()
     Console().print(table)
 
 
-def measure(browser: Browser, vms: int, looks: int) -> Cost:
-    """Open the page of a fleet of so many VMs, and let so many more answers come."""
+def measure(browser: Browser, vms: int, updates: int) -> Cost:
+    """Open the page of a fleet with this many VMs, and wait for this many updates."""
     scene = Scene(vms=vms, trials=20 * vms, failing=0.06)
     with Stage() as stage:
         stage.show(scene)
@@ -84,23 +83,23 @@ def measure(browser: Browser, vms: int, looks: int) -> Cost:
         page.wait_for_selector("#vm-0")
         session = page.context.new_cdp_session(page)
         session.send("Performance.enable")
-        before, answered = _worked(session), len(page.evaluate(_TOOK))
-        for turn in range(looks):
-            stage.show(scene.advance(10 * turn + 10))
-            wanted = answered + turn + 1
+        before, answered = _task_seconds(session), len(page.evaluate(_TOOK))
+        for number in range(updates):
+            stage.show(scene.advance(10 * number + 10))
+            wanted = answered + number + 1
             page.wait_for_function(
                 f"() => {_TOOK}.length >= {wanted}", polling=100, timeout=120_000
             )
         took = page.evaluate(_TOOK)
-        work = (_worked(session) - before) / (len(took) - answered)
+        work = (_task_seconds(session) - before) / (len(took) - answered)
         scroll = page.evaluate(_SCROLL)
         nodes = page.evaluate("document.getElementsByTagName('*').length")
         page.close()
     return Cost(took[0], median(took[1:]), 1000 * work, scroll, nodes)
 
 
-def _worked(session: CDPSession) -> float:
-    """Seconds for which the page's thread has worked so far."""
+def _task_seconds(session: CDPSession) -> float:
+    """The total task time of the page's thread, in seconds."""
     metrics = session.send("Performance.getMetrics")["metrics"]
     return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
 

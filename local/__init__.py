@@ -1,1 +1,1 @@
-"""Stand-ins that make one machine enough: a Functions host, Azure, PostgreSQL, Azurite, a demo."""
+"""Stand-ins for running the app on one machine: Functions host, Azure, PostgreSQL, Azurite, demo."""

@@ -1,4 +1,4 @@
-"""Fills the virtual environment of development; called by bootstrap.sh. Standard library only."""
+"""Creates the development environment; called by bootstrap.sh. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,60 +15,63 @@ _LOCK = _REPOSITORY / "requirements-dev.txt"
 _CLIENT = _REPOSITORY / "client"
 _STATE = _REPOSITORY / ".local"
 _CACHE = _STATE / "cache" / "uv"
-"""Shared with the simulated VMs, which then need not download the same packages again."""
-_INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+"""Shared with the simulated VMs, so that they do not download the same packages again."""
+_INTERRUPTED = 130  # a shell's exit status after Ctrl-C
 
 
 def main(home: Path, stamp: Path) -> int:
-    """Make or update the environment `home`, then write `stamp`. Two at once take turns."""
+    """Create or update the environment `home`, then write `stamp`. Concurrent calls are serialized."""
     _STATE.mkdir(exist_ok=True)
     with (_STATE / "venv.lock").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
-            if not _fresh(stamp):
+            if not _is_current(stamp):
                 _install(home, stamp)
         except subprocess.CalledProcessError as error:
             command = " ".join(map(str, error.cmd))
             print(f"Could not set up {home}: `{command}` failed (above).", file=sys.stderr)
             return 1
-        except OSError as error:  # the disk is full, say
+        except OSError as error:  # for example, the disk is full
             print(f"Could not set up {home}: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print(f"\nInterrupted. The next `make` sets up {home} anew.", file=sys.stderr)
+            print(
+                f"\nInterrupted. The next `make` starts the set-up of {home} again.",
+                file=sys.stderr,
+            )
             return _INTERRUPTED
     return 0
 
 
-def _fresh(stamp: Path) -> bool:
+def _is_current(stamp: Path) -> bool:
     return stamp.exists() and _LOCK.stat().st_mtime <= stamp.stat().st_mtime
 
 
 def _install(home: Path, stamp: Path) -> None:
-    print(f"Setting up {home}; this happens once, and takes some minutes at most.", flush=True)
+    print(f"Setting up {home}. This happens once and takes a few minutes at most.", flush=True)
     python = home / "bin" / "python"
-    # Without its stamp an environment was cut short: a file of it may be there in part.
+    # Without the stamp the installation was interrupted, and files may be incomplete.
     if not (stamp.exists() and _works(python)):
         venv.create(home, clear=True, symlinks=True, with_pip=True)
     stamp.unlink(missing_ok=True)
     pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     client = ("--no-deps", "--no-build-isolation", "-e", str(_CLIENT))
     try:
-        _run(*pip, "--require-hashes", "-r", str(_lock_of_uv()))
+        _run(*pip, "--require-hashes", "-r", str(_uv_lock()))
         uv = (str(home / "bin" / "uv"), "pip")
         _run(*uv, "sync", "--quiet", f"--python={python}", "--require-hashes", str(_LOCK))
         _run(*uv, "install", "--quiet", f"--python={python}", *client)
     except (OSError, subprocess.CalledProcessError):
-        # uv is not everywhere, and does not read pip's configuration (a company's mirror, say).
-        print("uv could not install everything; with pip then, which takes longer.", flush=True)
+        # uv is not available everywhere, and does not read pip's configuration (such as a mirror).
+        print("uv failed. Installing with pip, which takes longer.", flush=True)
         _run(*pip, "--require-hashes", "-r", str(_LOCK))
         _run(*pip, *client)
     stamp.touch()
     print("Done.", flush=True)
 
 
-def _lock_of_uv() -> Path:
-    """A file with the lock's entry for uv alone: pip takes hashes from files only."""
+def _uv_lock() -> Path:
+    """A lock file for uv alone: pip accepts hashes only in files."""
     (entry,) = re.findall(r"^uv==.*\n(?: .*\n)+", _LOCK.read_text(), re.MULTILINE)
     file = _STATE / "requirements-uv.txt"
     file.write_text(entry)
@@ -76,7 +79,7 @@ def _lock_of_uv() -> Path:
 
 
 def _works(python: Path) -> bool:
-    """Whether there is an environment of a Python that will do, with pip; half of one is not."""
+    """Whether this is a working environment of a supported Python, with pip."""
     test = "import pip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))"
     try:
         return (

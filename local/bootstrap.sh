@@ -1,11 +1,11 @@
 #!/bin/sh
-# Makes the virtual environment of development.
+# Creates the development environment.
 #   local/bootstrap.sh PYTHON VENV STAMP
-# PYTHON may be empty: then the first of python3.12, python3.11 and python3 that will do. STAMP is
-# made last, so that an installation cut short is not taken for a whole one.
+# PYTHON may be empty; the default is the first supported one of python3.12, python3.11 and python3.
+# STAMP is written last, so that an interrupted installation is detected.
 set -eu
 
-# azure-functions 1.x, the programming model of the app, ends at Python 3.12.
+# azure-functions 1.x, the app's programming model, supports Python up to 3.12.
 suits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'
 
 python=
@@ -16,14 +16,14 @@ for candidate in ${1:-python3.12 python3.11 python3}; do
     fi
 done
 if [ -z "$python" ]; then
-    echo "Python 3.11 or 3.12 is needed; looked at: ${1:-python3.12, python3.11, python3}." >&2
-    echo "Install it (Debian, Ubuntu: apt-get install python3.12 python3.12-venv), or name it:" >&2
+    echo "Python 3.11 or 3.12 is required. Tried: ${1:-python3.12, python3.11, python3}." >&2
+    echo "Install it (Debian, Ubuntu: apt-get install python3.12 python3.12-venv), or set its path:" >&2
     echo "  make PYTHON=/path/to/python3.12 ..." >&2
     exit 1
 fi
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    echo "$python cannot make virtual environments: its module ensurepip is missing." >&2
+    echo "$python cannot create virtual environments: its module ensurepip is missing." >&2
     echo "Debian, Ubuntu: apt-get install python$version-venv" >&2
     exit 1
 fi

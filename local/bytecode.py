@@ -1,4 +1,4 @@
-"""Bytecode for simulated VMs: their packages are the files of our own environment, long compiled."""
+"""Shares the bytecode of our environment with the simulated VMs, which use the same packages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from importlib.util import cache_from_source
 from pathlib import Path
 
 
-def lend_bytecode(uv_cache: Path) -> None:
-    """Put our environment's bytecode into uv's cache, from where uv links it into the VMs' own.
+def share_bytecode(uv_cache: Path) -> None:
+    """Link our environment's bytecode into uv's cache, from which uv installs packages on the VMs.
 
-    Without it each VM compiles pandas and scikit-learn anew, which takes ten seconds. A file is the same
-    where uv has linked it from this cache into our environment: by its inode.
+    Otherwise each VM compiles pandas and scikit-learn, which takes ten seconds. A cached file with
+    the same inode as ours was hard-linked from the cache by uv.
     """
     compiled = {}
     for source in Path(sysconfig.get_path("purelib")).rglob("*.py"):
@@ -21,12 +21,12 @@ def lend_bytecode(uv_cache: Path) -> None:
         if bytecode.exists():
             compiled[_identity(source)] = bytecode
     for source in (uv_cache / "archive-v0").rglob("*.py"):
-        lent = Path(cache_from_source(source))
-        lender = compiled.get(_identity(source))
-        if lender and not lent.exists():
-            with contextlib.suppress(OSError):  # another start was faster
-                lent.parent.mkdir(exist_ok=True)
-                os.link(lender, lent)
+        target = Path(cache_from_source(source))
+        ours = compiled.get(_identity(source))
+        if ours and not target.exists():
+            with contextlib.suppress(OSError):  # created by a concurrent start
+                target.parent.mkdir(exist_ok=True)
+                os.link(ours, target)
 
 
 def _identity(file: Path) -> tuple[int, int]:

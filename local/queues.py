@@ -1,6 +1,6 @@
-"""`python -m local.queues`: make the app's queues, for the Functions host does not.
+"""`python -m local.queues`: creates the app's queues, which the Functions host does not.
 
-It reads `local.settings.json` and the environment as the host does. A queue that exists stays as it is.
+Reads `local.settings.json` and the environment, like the host. Existing queues are not changed.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from azure.storage.queue import QueueServiceClient
 from local.functions.settings import SettingsError, load_values, storage_connection
 
 QUEUE = "powerlift-fleets"
-"""The app's queue, unless FLEET_QUEUE names another."""
+"""The app's queue, unless FLEET_QUEUE is set."""
 
 _SETTINGS = Path("local.settings.json")
 
 
 def make_queues(connection: str, name: str) -> tuple[str, str]:
-    """Make the queue `name` and its poison queue where they are absent. Returns their names.
+    """Create the queue `name` and its poison queue if they do not exist. Returns their names.
 
-    Raises ValueError for what is no connection string, and AzureError.
+    Raises ValueError for an invalid connection string, or AzureError.
     """
     names = (name, f"{name}-poison")
     with QueueServiceClient.from_connection_string(connection, retry_total=1) as service:
@@ -35,7 +35,7 @@ def make_queues(connection: str, name: str) -> tuple[str, str]:
 
 
 def main() -> int:
-    """Run the command line; 0 when both queues exist, else 1."""
+    """Run the command line. Returns 0 if both queues exist, otherwise 1."""
     try:
         load_values(_SETTINGS)
         connection = storage_connection("AzureWebJobsStorage", os.environ)
@@ -46,7 +46,7 @@ def main() -> int:
         made = make_queues(connection, os.environ.get("FLEET_QUEUE") or QUEUE)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
-    except ValueError:  # its text may hold the account's key
+    except ValueError:  # its text may contain the account's key
         print("error: AzureWebJobsStorage is not a connection string", file=sys.stderr)
     except AzureError as error:
         print(f"error: the storage account: {str(error).splitlines()[0]}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Prepares a release: the version, wherever it is written, and its section of the changelog.
+"""Prepares a release: sets the version in all files, and dates its section of the changelog.
 
-python -m local.release 0.2.0    writes both
-python -m local.release --check  prints the version and fails if the files disagree
+python -m local.release 0.2.0    prepares version 0.2.0
+python -m local.release --check  prints the version; fails if the files disagree
 python -m local.release --notes  prints the changelog's section of the version
 """
 
@@ -18,11 +18,11 @@ _UNRELEASED = "## [Unreleased]\n"
 
 
 class NotReady(Exception):
-    """The release cannot be made; the text says why."""
+    """The release cannot be prepared. The message says why."""
 
 
 def prepare(version: str, repository: Path = REPOSITORY) -> None:
-    """Write the version, and give what is unreleased in CHANGELOG.md its number and today's date."""
+    """Set the version, and turn the Unreleased section of CHANGELOG.md into this version's."""
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise NotReady(f"{version!r} is not MAJOR.MINOR.PATCH.")
     changelog = repository / "CHANGELOG.md"
@@ -36,7 +36,7 @@ def prepare(version: str, repository: Path = REPOSITORY) -> None:
 
 
 def current(repository: Path = REPOSITORY) -> str:
-    """The version of the project."""
+    """The project's version. Raises NotReady if the files disagree."""
     found: dict[Path, str] = {
         file: _VERSION.findall(file.read_text())[0][1] for file in _files(repository)
     }
@@ -47,7 +47,7 @@ def current(repository: Path = REPOSITORY) -> str:
 
 
 def notes(repository: Path = REPOSITORY) -> str:
-    """What the changelog says of the current version."""
+    """The changelog's section of the current version."""
     version = current(repository)
     text = _section((repository / "CHANGELOG.md").read_text(), version)
     if not text:
@@ -56,7 +56,7 @@ def notes(repository: Path = REPOSITORY) -> str:
 
 
 def _files(repository: Path) -> list[Path]:
-    """Of the project, of the client's package, and of the API's description."""
+    """The files that contain the version: project, client package, OpenAPI description."""
     (api,) = (repository / "fleet").rglob("openapi.py")
     return [
         repository / "pyproject.toml",
@@ -73,7 +73,7 @@ def _section(changelog: str, title: str) -> str:
 
 
 def main() -> int:
-    """The exit status: 1 when the release cannot be made, 2 for a wrong command line."""
+    """Returns the exit status: 1 if the release cannot be prepared, 2 for an invalid command line."""
     try:
         match sys.argv[1:]:
             case ["--check"]:

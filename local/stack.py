@@ -8,17 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 from cryptography.fernet import Fernet
 
-from local.azure.weather.document import load
+from local.azure.faults.plan import load
 from local.azurite import Azurite
-from local.bytecode import lend_bytecode
-from local.environment import machine_environment, machine_tools, outer_environment
+from local.bytecode import share_bytecode
+from local.environment import base_environment, vm_environment, vm_tools
 from local.postgres import Postgres
-from local.process import Service
+from local.process import Service, StartStop
 from local.queues import QUEUE, make_queues
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -26,36 +25,35 @@ CACHE = REPOSITORY / ".local" / "cache"
 
 _BOOT_POLL_SECONDS, _RUN_POLL_SECONDS = 10.0, 30.0  # the app's defaults, in simulated seconds
 _WRITES_PER_SECOND = 10.0  # Azure's refill of a principal's bucket, in simulated seconds
-_SHORTEST_TICK = 1.0  # seconds; below this the host would be busy with timers alone
+_MIN_INTERVAL = 1.0  # seconds; shorter timers would overload the host
 
 
-class _Part(Protocol):
+class _Component(Protocol):
     def start(self, timeout: float) -> object: ...
     def stop(self) -> object: ...
 
 
-class Stack:
+class Stack(StartStop):
     """PostgreSQL, Azurite, the Azure simulator and the Functions host with this repository's app.
 
-    A context manager: entering starts them all (raises ServiceError when one does not start, after
-    stopping the others), leaving stops them in reverse order. The databases, the keys and the logs
-    (`logs/`) are kept in `state_dir`; what the Azure simulator holds lives as long as the stack.
+    A context manager: entering starts all of them (or stops them and raises ServiceError), exiting
+    stops them in reverse order. Databases, keys and logs (`logs/`) persist in `state_dir`; the
+    resources of the Azure simulator do not.
 
-    `time_scale` is wall seconds per simulated second, and `seed` draws Azure's latencies. With
-    `machines` "none" the VMs only pretend to run. `app_settings` are the app's settings that differ
-    from what the stack gives it. `faults` is a weather plan for Azure (docs/weather.md), as a file or
-    as its parsed JSON; one that is not right raises `local.azure.weather.document.PlanRefused`.
-    `hosts` are the roles of each host process (one process by default, which has all), and
-    `visibility_timeout` is how many seconds their work stays hidden after a crash, in place of
-    host.json's.
+    `time_scale` is wall seconds per simulated second, and `seed` seeds Azure's latencies. With
+    `machines` "none" nothing runs inside the VMs. `app_settings` override the stack's own settings
+    of the app. `faults` is a fault plan (docs/fault-injection.md), as a file or as parsed JSON; an
+    invalid one raises `local.azure.faults.plan.InvalidPlan`. `hosts` are the roles of each host
+    process (by default one process with all roles). `visibility_timeout`, in seconds, overrides the
+    visibility timeouts of host.json.
     """
 
     url: str
-    """Where the app answers: http://127.0.0.1:PORT."""
+    """The app's URL: http://127.0.0.1:PORT."""
     key: str
     """The app's function key (header x-functions-key)."""
     arm: dict[str, Any]
-    """What the Azure simulator announced: endpoint, CA bundle, subscription, credentials."""
+    """The simulator's ready.json: endpoint, CA bundle, subscription, credentials."""
 
     def __init__(
         self,
@@ -78,7 +76,7 @@ class Stack:
         self._azurite = Azurite(self.state_dir / "azurite", CACHE)
         self._faults = self._plan_file(faults)
         self._azure = self._service("azure", self._azure_options())
-        self._starts: dict[_Part, Future[object]] = {}
+        self._starts: dict[_Component, Future[object]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._roles, self._visibility_timeout = hosts, visibility_timeout
         self._hosts: list[Service] = []
@@ -90,26 +88,26 @@ class Stack:
 
     @property
     def psql_bin(self) -> Path:
-        """The directory that holds psql."""
+        """The directory that contains psql."""
         return self._postgres.bin
 
     @property
     def queue_connection_string(self) -> str:
-        """Where queue messages for the app go."""
+        """The connection string of the app's storage queues."""
         return self._azurite.connection_string
 
     def start(self) -> None:
-        """Start everything. Raises ServiceError, and stops what had started."""
-        # The pool lives as long as the stack: on Linux a child asks to be told of its parent's
-        # death, and the kernel takes the *thread* that started it for its parent.
+        """Start all parts. If one fails, stop the others and raise ServiceError."""
+        # The pool lives as long as the stack: PR_SET_PDEATHSIG fires when the *thread* that started
+        # the child exits.
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stack")
         try:
-            # The first start downloads Azurite; the others take seconds.
+            # Azurite gets longer, since its first start downloads it.
             postgres, azurite = self._begin(self._postgres, 60), self._begin(self._azurite, 300)
             azure = self._begin(self._azure, 60)
             starts = [postgres, azurite, azure]
             if self.machines == "process":
-                starts.append(self._pool.submit(lend_bytecode, CACHE / "uv"))
+                starts.append(self._pool.submit(share_bytecode, CACHE / "uv"))
             self._await(starts)
             make_queues(self.queue_connection_string, self.app_settings.get("FLEET_QUEUE", QUEUE))
             self.arm = dict(azure.result())
@@ -119,9 +117,9 @@ class Stack:
             raise
 
     def start_host(self) -> None:
-        """Start the Functions host; again after `kill_host`, on the same state and port.
+        """Start the Functions hosts; also after `kill_host`, on the same state and port.
 
-        Of several hosts the first one's `url` is the stack's.
+        `url` is that of the first host.
         """
         port = self.url.rpartition(":")[2] if self._hosts else "0"
         for host in self._hosts:
@@ -135,45 +133,35 @@ class Stack:
         self.url, self.key = hosts[0].result()["url"], hosts[0].result()["keys"]["default"]
 
     def kill_host(self) -> None:
-        """End the host as `kill -9` does: nothing is flushed, nobody is told."""
+        """Kill the hosts with SIGKILL."""
         assert self._hosts, "the stack has been started"
         for host in self._hosts:
             host.kill()
 
     @property
     def host_pid(self) -> int:
-        """The process of the Functions host, or of the first of several."""
+        """The process id of the first Functions host."""
         assert self._hosts, "the stack has been started"
         assert self._hosts[0].process is not None
         return self._hosts[0].process.pid
 
     def wire(self) -> list[dict[str, Any]]:
-        """What the Azure simulator was asked so far, in order: the lines of its wire log."""
+        """The requests to the Azure simulator so far, in order, from its wire log."""
         log = (self.state_dir / "azure" / "wire.jsonl").read_text()
-        whole, _, _ = log.rpartition("\n")  # the last line may be half written
+        whole, _, _ = log.rpartition("\n")  # the last line may be incomplete
         return [json.loads(line) for line in whole.splitlines()]
 
     def stop(self) -> None:
-        """Stop everything that was started, last first; also while it starts, and twice."""
-        with ExitStack() as every:  # one part that fails to stop does not keep the others running
+        """Stop all parts in reverse order. Idempotent; may be called during `start`."""
+        with (
+            ExitStack() as stack
+        ):  # a part that fails to stop does not prevent the others from stopping
             if self._pool is not None:
-                every.callback(self._pool.shutdown)
+                stack.callback(self._pool.shutdown)
             for part in self._starts:
-                every.callback(self._end, part)
+                stack.callback(self._stop, part)
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def _begin(self, part: _Part, timeout: float) -> Future[Any]:
+    def _begin(self, part: _Component, timeout: float) -> Future[Any]:
         assert self._pool is not None
         self._starts[part] = start = self._pool.submit(part.start, timeout)
         return start
@@ -183,8 +171,8 @@ class Stack:
         for start in done:
             start.result()
 
-    def _end(self, part: _Part) -> None:
-        """Stop a part; again until its start has ended, which may be under way in its thread."""
+    def _stop(self, part: _Component) -> None:
+        """Stop a part. Repeat while its start is still in progress in another thread."""
         part.stop()
         while not self._starts[part].done():
             wait([self._starts[part]], timeout=0.1)
@@ -212,21 +200,21 @@ class Stack:
             [sys.executable, "-m", module, "--state", str(state), *options],
             ready=state / f"ready{suffix}.json",
             log=self.logs / f"{name}{suffix}.log",
-            env=outer_environment() if env is None else env,
+            env=base_environment() if env is None else env,
             cwd=REPOSITORY,
         )
 
     def _azure_options(self) -> list[str]:
         options = ["--port", "0", "--machines", self.machines]
         options += ["--time-scale", str(self.time_scale), "--seed", str(self.seed)]
-        for directory in (machine_tools(self.state_dir / "bin"), self.psql_bin):
+        for directory in (vm_tools(self.state_dir / "bin"), self.psql_bin):
             options += ["--machine-path", str(directory)]
-        for name, value in machine_environment(CACHE, self.state_dir / "netrc").items():
+        for name, value in vm_environment(CACHE, self.state_dir / "netrc").items():
             options += ["--machine-env", f"{name}={value}"]
         return options + (["--faults", str(self._faults)] if self._faults else [])
 
     def _plan_file(self, faults: Mapping[str, Any] | Path | None) -> Path | None:
-        """Where Azure finds its weather plan. Read here already: a refusal reaches who asked for it."""
+        """The file with the fault plan. Validated here, so that the caller gets the error."""
         if faults is None:
             return None
         file = faults if isinstance(faults, Path) else self.state_dir / "faults.json"
@@ -237,7 +225,7 @@ class Stack:
 
     def _host_env(self) -> dict[str, str]:
         return {
-            **outer_environment(),
+            **base_environment(),
             **self.arm["env"],
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "TASKHUB_NAME": "PowerliftFleet",
@@ -245,15 +233,15 @@ class Stack:
             "POWERLIFT_DB_URI": self.db_uri,
             "FLEET_SEALING_KEY": self._sealing_key(),
             "FLEET_BOOT_POLL_SECONDS": str(
-                max(_BOOT_POLL_SECONDS * self.time_scale, _SHORTEST_TICK)
+                max(_BOOT_POLL_SECONDS * self.time_scale, _MIN_INTERVAL)
             ),
-            "FLEET_RUN_POLL_SECONDS": str(max(_RUN_POLL_SECONDS * self.time_scale, _SHORTEST_TICK)),
+            "FLEET_RUN_POLL_SECONDS": str(max(_RUN_POLL_SECONDS * self.time_scale, _MIN_INTERVAL)),
             "FLEET_WRITES_PER_SECOND": str(_WRITES_PER_SECOND / self.time_scale),
             **self.app_settings,
         }
 
     def _sealing_key(self) -> str:
-        """One key per state directory: a fleet of the last start can still be opened after this one."""
+        """One key per state directory, so that sealed secrets survive a restart."""
         file = self.state_dir / "sealing.key"
         if not file.exists():
             file.touch(mode=0o600)

@@ -1,6 +1,6 @@
-"""What is known of the packages that a deployment installs: advisories, and a CycloneDX SBOM.
+"""Audits the packages that a deployment installs, and writes a CycloneDX SBOM.
 
-The tools run in environments of their own, which uv makes: what they need must not shape our lock.
+The tools run in separate environments, so that their dependencies do not affect our lock.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _SERVICES = ("pypi", "osv")
 
 
 def main() -> int:
-    """The exit status: 1 for a known vulnerability; with --strict also for a package not audited."""
+    """The exit status: 1 for a known vulnerability; with --strict also for an unaudited package."""
     parser = argparse.ArgumentParser(prog="python -m local.supply_chain", description=__doc__)
     parser.add_argument("--strict", action="store_true", help="fail if a package is not audited")
     strict = parser.parse_args().strict
-    made = _run(_CYCLONEDX, "--pyproject", "pyproject.toml")
-    if made.returncode != 0:
-        print(f"No SBOM: {made.stderr.strip()}", file=sys.stderr)
+    sbom = _run(_CYCLONEDX, "--pyproject", "pyproject.toml")
+    if sbom.returncode != 0:
+        print(f"No SBOM: {sbom.stderr.strip()}", file=sys.stderr)
         return 1
     print(f"SBOM: {SBOM.relative_to(REPOSITORY)}", flush=True)
     text, status = verdict(_audit(), strict=strict)
@@ -40,13 +40,13 @@ def main() -> int:
 
 
 def verdict(packages: Sequence[Mapping[str, Any]], *, strict: bool) -> tuple[str, int]:
-    """What pip-audit's report says of the packages, and the exit status.
+    """The text and exit status for pip-audit's report.
 
-    A package that the service does not know has a `skip_reason` and no `vulns`.
+    A package that the advisory service does not know has `skip_reason` instead of `vulns`.
     """
     known = [package for package in packages if "vulns" in package]
     if not known:
-        return "Not audited: no advisory service answered.", int(strict)
+        return "Not audited: no advisory service responded.", int(strict)
     found = [
         f"{package['name']} {package['version']}: {one['id']}, "
         f"fixed in {', '.join(one['fix_versions']) or 'no version'}"
@@ -61,12 +61,12 @@ def verdict(packages: Sequence[Mapping[str, Any]], *, strict: bool) -> tuple[str
 
 
 def _audit() -> list[dict[str, Any]]:
-    """The report of the first advisory service that knows any package; empty if none does."""
+    """The report of the first advisory service that knows any package; empty if there is none."""
     for service in _SERVICES:
         with tempfile.TemporaryDirectory() as scratch:
             report = Path(scratch) / "report.json"
-            # Its status says little: 1 is a vulnerability as well as a service that does not answer,
-            # and 0 a service that knows none of the packages.
+            # The exit status is ambiguous: 1 is a vulnerability or an unreachable service, and 0 may
+            # be a service that knows none of the packages.
             _run(_PIP_AUDIT, "-s", service, "--format", "json", "--output", str(report))
             packages = json.loads(report.read_text())["dependencies"] if report.exists() else []
             if any("vulns" in package for package in packages):

@@ -18,7 +18,7 @@ from azure.storage.queue import QueueClient
 from powerlift.bench.store import Store
 
 from fleet.model import names
-from local.demo.census import census
+from local.demo.azure_resources import list_resources
 from local.stack import Stack
 
 T = TypeVar("T")
@@ -183,5 +183,5 @@ def lose_vm(stack: Stack, batch: int, ordinal: int) -> None:
 
 def everything(stack: Stack) -> Iterator[str]:
     """The ids of all VMs, NICs, disks and role assignments."""
-    for ids in census(stack.arm).values():
+    for ids in list_resources(stack.arm).values():
         yield from ids

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from fleet.azure.error_table import TABLE
-from local.azure.weather.catalogue import CATALOGUE
+from local.azure.faults.azure_errors import AZURE_ERRORS
 
 FLEETS = 6
 FIRST_BATCH = 8001
@@ -81,13 +81,13 @@ class Story:
 
 def _passes(name: str) -> bool:
     """Whether the app tries again what is refused so."""
-    entry = CATALOGUE[name]
+    entry = AZURE_ERRORS[name]
     row = next(row for row in TABLE if row.matches(entry.code, entry.status, entry.message))
     return row.action in ("wait", "retry")
 
 
-PASSING = sorted(filter(_passes, CATALOGUE))
-LASTING = sorted(CATALOGUE.keys() - set(PASSING))
+PASSING = sorted(filter(_passes, AZURE_ERRORS))
+LASTING = sorted(AZURE_ERRORS.keys() - set(PASSING))
 
 MAKING = ("vm.put", "nic.put", "role.put")
 ENDING = ("vm.delete", "vm.delete.operation", "nic.delete", "disk.delete", "role.delete", "read")

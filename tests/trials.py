@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from local.environment import machine_environment
+from local.environment import vm_environment
 from local.stack import CACHE, REPOSITORY, Stack
 from tests.harness import experiment, sql
 
@@ -91,7 +91,7 @@ def packages_at_hand(scratch: Path) -> Iterator[None]:
 
     Else a test's time is that of ten VMs asking an index whether its pages are still the same.
     """
-    environment = {**os.environ, **machine_environment(CACHE, scratch / "netrc")}
+    environment = {**os.environ, **vm_environment(CACHE, scratch / "netrc")}
     environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as startup.sh: part of the cache's key
     uv = str(Path(sys.executable).with_name("uv"))
     install = [uv, "pip", "install", "--quiet", "--python", sys.executable]

@@ -63,7 +63,7 @@ class RequestTelemetryPolicy(AsyncHTTPPolicy[Any, Any]):  # type: ignore[misc]
 
 
 def kind_of(method: str, url: str) -> str:
-    """The kind of request, as in docs/weather.md: `vm.put`, `nic.list`, `role.delete`, … or `other`."""
+    """The kind of request: `vm.put`, `nic.list`, … or `other`; see docs/fault-injection.md."""
     path = urlsplit(url).path.rstrip("/")
     if re.fullmatch(r"/subscriptions/[^/]+/resourcegroups/[^/]+", path, re.IGNORECASE):
         return f"group.{method.lower()}"

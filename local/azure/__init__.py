@@ -1,4 +1,4 @@
-"""Azure on one machine: Resource Manager, Entra ID and VMs, for any client.
+"""An Azure simulator: Resource Manager, Entra ID and VMs on one machine, for any client.
 
-`python -m local.azure -h` tells how to start it; `simulator.AzureSimulator` is the same in process.
+Run it with `python -m local.azure`, or in process with `simulator.AzureSimulator`.
 """

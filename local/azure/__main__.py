@@ -12,14 +12,14 @@ from local.process import announce
 
 
 async def serve(options: Options) -> None:
-    """Run the simulator until a signal ends it."""
-    ended = asyncio.Event()
+    """Run the simulator until a signal arrives."""
+    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, stopped.set)
     async with AzureSimulator(options) as simulator:
         announce(options.state / "ready.json", simulator.ready())
-        await ended.wait()
+        await stopped.wait()
 
 
 if __name__ == "__main__":

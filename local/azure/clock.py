@@ -1,4 +1,4 @@
-"""Simulated time: the one place that knows how fast it runs."""
+"""The simulated clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """Simulated seconds since the start. A wait of d of them takes d * scale wall seconds."""
+    """Counts simulated seconds from its creation. `scale` is wall seconds per simulated second."""
 
     def __init__(self, scale: float) -> None:
         self._scale = scale
@@ -20,21 +20,21 @@ class Clock:
         return (time.monotonic() - self._start) / self._scale
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so many simulated seconds."""
+        """Sleep for `seconds` simulated seconds."""
         await asyncio.sleep(max(0.0, seconds) * self._scale)
 
-    def ahead(self, seconds: float) -> datetime:
-        """The wall-clock time (UTC) after so many simulated seconds."""
+    def wall_time_after(self, seconds: float) -> datetime:
+        """The wall-clock time (UTC) in `seconds` simulated seconds."""
         return datetime.now(UTC) + timedelta(seconds=seconds * self._scale)
 
     def retry_after(self, seconds: float) -> str:
         """The Retry-After header for a simulated wait, in wall seconds.
 
-        Never below 1: clients read 0 as "no hint" and fall back to their own 30 s.
+        At least 1: clients read 0 as "no hint" and fall back to their own 30 s.
         """
         return str(max(1, math.ceil(seconds * self._scale)))
 
 
 def timestamp() -> str:
-    """The time as ARM writes it. Wall-clock time, since clients compare it with their own."""
+    """The current wall-clock time in ARM's format. Clients compare it with their own clock."""
     return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,40 +1,40 @@
-"""What every room shares: time, latencies, resources, principals, operations, and the gate."""
+"""The state that all providers share: clock, latencies, resources, principals, interceptor."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from local.azure.calls import Call
+from local.azure.arm.calls import Call, Reply
+from local.azure.arm.errors import ArmError
+from local.azure.arm.resources import Json, Store, page
 from local.azure.clock import Clock
-from local.azure.directory import Directory, Identity
-from local.azure.errors import ArmError
+from local.azure.faults.allocator import Allocator
+from local.azure.identity.directory import Directory, Identity
 from local.azure.latency import Latencies
 from local.azure.options import Options
-from local.azure.resources import Store
-from local.azure.weather.supply import Supply
 
 
 @dataclass(frozen=True)
-class Passage:
-    """An operation at the gate.
+class Checkpoint:
+    """A point in the life of an operation at which the interceptor runs.
 
-    `arrive`: its caller is known, and nothing else; `accept`: it may be asked for, and is worked on
-    next; `finish`: a long-running one is about to succeed.
+    `received`: the caller is authenticated. `accepted`: the caller is authorized, and the provider
+    handles the request next. `finishing`: a long-running operation is about to succeed.
     """
 
-    phase: Literal["arrive", "accept", "finish"]
+    stage: Literal["received", "accepted", "finishing"]
     call: Call
 
 
-Gate = Callable[[Passage], Awaitable[None]]
-"""Every operation passes here, when it is asked for and (if it is long-running) when it is about to
-succeed. To let it fail, raise ArmError; to slow it down, wait; for more, see `Request.marks`."""
+Interceptor = Callable[[Checkpoint], Awaitable[None]]
+"""Runs at every checkpoint. It may raise ArmError to fail the operation, sleep to delay it, or set
+`Request.effects`."""
 
 
-async def open_gate(passage: Passage) -> None:
-    """The gate of a cloud in which nothing goes wrong."""
+async def pass_through(checkpoint: Checkpoint) -> None:
+    """The interceptor that changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,22 @@ class Cloud:
     store: Store
     identity: Identity
     directory: Directory
-    supply: Supply
-    gate: Gate = open_gate
+    allocator: Allocator
+    intercept: Interceptor = pass_through
 
     async def wait(self, kind: str, name: str) -> None:
-        """Let the time pass that `kind` takes for `name`."""
+        """Sleep for the simulated time that `kind` takes for `name`."""
         await self.clock.sleep(self.latencies.draw(kind, name))
 
     @property
     def subscription_scope(self) -> str:
-        """`/subscriptions/{id}`."""
         return f"/subscriptions/{self.identity.subscription_id}"
+
+    def page(self, call: Call, items: Iterable[tuple[str, Json]]) -> Reply:
+        """The page of a list that the request asks for. `items` are (key, body), ordered by key."""
+        request = call.request
+        url = f"{request.base}{request.path}"
+        return Reply(200, page(items, self.options.page_size, url, request.query))
 
     def check_group(self, subscription: str | None, group: str | None) -> None:
         """Raise ArmError 404 when the subscription or the resource group does not exist."""

@@ -1,4 +1,4 @@
-"""What a simulator can be told: the dataclass, and its command line."""
+"""The simulator's options, and its command line."""
 
 from __future__ import annotations
 
@@ -7,55 +7,76 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.azure.weather.document import Plan, PlanRefused, load
+from local.azure.faults.plan import InvalidPlan, Plan, load
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the simulated cloud behaves. Times are simulated seconds unless said otherwise."""
+    """Options of the simulated cloud. Times are simulated seconds unless stated otherwise."""
 
     state: Path
-    """Directory for identity, certificates, the wire log and the machines."""
+    """Directory for the identity, certificates, wire log and VMs."""
     port: int = 0
-    """TCP port on 127.0.0.1; 0 takes a free one."""
+    """TCP port on 127.0.0.1; 0 picks a free one."""
     time_scale: float = 1.0
     """Wall seconds per simulated second: 0.01 makes a 70 s boot take 0.7 s."""
     seed: int = 0
     """The same seed gives the same ids and the same latencies for the same names."""
     machines: str = "process"
-    """`process` runs each VM's custom data as a process; `none` only pretends that it runs."""
+    """`process` runs each VM's custom data as a process; `none` runs nothing inside the VMs."""
     resource_group: str = "powerlift"
-    """The resource group that stands at the start."""
+    """The resource group that exists from the start."""
     location: str = "eastus"
     """The region of that resource group."""
     machine_path: Sequence[Path] = ()
-    """Directories on every machine's PATH, after our own stand-ins and before the system's."""
+    """Directories on every VM's PATH, after the stand-in commands and before the system's."""
     machine_env: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables of every machine."""
+    """Environment variables of every VM."""
     page_size: int = 50
     """Items per page of a list."""
-    weather: Plan = field(default_factory=Plan)
-    """What goes wrong, and when (docs/weather.md)."""
+    fault_plan: Plan = field(default_factory=Plan)
+    """The faults to inject (docs/fault-injection.md)."""
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
-    """Read the command line. Ends the program with a usage message on a bad one."""
+    """Parse the command line. Exits with a usage message if it is invalid."""
     parser = argparse.ArgumentParser(
         prog="python -m local.azure",
-        description="Azure Resource Manager, Entra ID and VMs on this machine.",
+        description="Simulates Azure Resource Manager, Entra ID and VMs on this machine.",
     )
     add = parser.add_argument
-    add("--state", type=Path, required=True, help="directory for ready.json, wire.jsonl, machines/")
-    add("--port", type=int, default=0, help="0 = a free port")
+    add("--state", type=Path, required=True, help="directory for ready.json, wire.jsonl, vms/")
+    add("--port", type=int, default=0, help="0 picks a free port")
     add("--time-scale", type=_positive, default=1.0, help="wall seconds per simulated second")
-    add("--seed", type=int, default=0, help="of ids and latencies")
-    add("--machines", choices=("process", "none"), default="process", help="what a VM is")
-    add("--resource-group", default="powerlift", help="stands at the start")
+    add("--seed", type=int, default=0, help="seed of ids and latencies")
+    add("--machines", choices=("process", "none"), default="process", help="what runs inside VMs")
+    add("--resource-group", default="powerlift", help="resource group that exists from the start")
     add("--location", default="eastus", help="region of the resource group")
-    add("--machine-path", type=Path, action="append", default=[], metavar="DIR")
-    add("--machine-env", type=_pair, action="append", default=[], metavar="KEY=VALUE")
+    add(
+        "--machine-path",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="directory to add to every VM's PATH",
+    )
+    add(
+        "--machine-env",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="environment variable of every VM",
+    )
     add("--page-size", type=int, default=50, help="items per page of a list")
-    add("--faults", type=_plan, default=Plan(), dest="weather", metavar="FILE", help="weather plan")
+    add(
+        "--faults",
+        type=_plan,
+        default=Plan(),
+        dest="fault_plan",
+        metavar="FILE",
+        help="fault plan (JSON)",
+    )
     values = vars(parser.parse_args(argv))
     values["machine_env"] = dict(values["machine_env"])
     values["machine_path"] = tuple(path.resolve() for path in values["machine_path"])
@@ -73,7 +94,7 @@ def _positive(text: str) -> float:
 def _plan(file: str) -> Plan:
     try:
         return load(Path(file))
-    except PlanRefused as error:
+    except InvalidPlan as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 

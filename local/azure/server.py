@@ -1,4 +1,4 @@
-"""HTTPS on the loopback address: reads requests, asks Entra, ARM or the blobs, logs, answers."""
+"""The HTTPS server on the loopback address: dispatches requests to Entra ID, blobs or ARM, and logs."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import Any
 
 from aiohttp import web
 
-from local.azure.arm import Arm
-from local.azure.boot_diagnostics import BootDiagnostics
-from local.azure.calls import Reply, Request
+from local.azure.arm.calls import Reply, Request
+from local.azure.arm.router import Router
 from local.azure.clock import Clock
-from local.azure.entra import Entra
+from local.azure.compute.boot_diagnostics import BootDiagnostics
+from local.azure.identity.entra import Entra
 from local.azure.tls import Certificates
-from local.azure.wire import WireLog
+from local.azure.wire_log import WireLog
 
 _MAX_BODY = 4 * 1024**2  # ARM's own limit
 _CLOSE_TIMEOUT = 1.0
 
 
 class Server:
-    """The one port that clients talk to."""
+    """Serves everything that clients use on one port."""
 
     def __init__(
-        self, clock: Clock, entra: Entra, diagnostics: BootDiagnostics, arm: Arm, log: WireLog
+        self, clock: Clock, entra: Entra, diagnostics: BootDiagnostics, router: Router, log: WireLog
     ) -> None:
-        self._clock, self._entra, self._arm, self._log = clock, entra, arm, log
+        self._clock, self._entra, self._router, self._log = clock, entra, router, log
         self._diagnostics = diagnostics
         self._runner: web.AppRunner | None = None
         self._port = 0
 
     @property
     def url(self) -> str:
-        """`https://127.0.0.1:{port}`, once it listens."""
+        """`https://127.0.0.1:{port}`, once the server listens."""
         return f"https://127.0.0.1:{self._port}"
 
     async def start(self, port: int, certificates: Certificates) -> None:
-        """Listen; port 0 takes a free one."""
+        """Start listening; port 0 picks a free one."""
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT)
@@ -46,7 +46,7 @@ class Server:
         self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Stop listening, and drop what is open."""
+        """Stop listening, and close open connections."""
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -54,12 +54,12 @@ class Server:
         number, at = self._log.number(), self._clock.now()
         request = await _read(http)
         reply = (
-            await self._entra.answer(request)
-            or await self._diagnostics.answer(request)
-            or await self._arm.answer(request)
+            await self._entra.handle(request)
+            or await self._diagnostics.handle_blob(request)
+            or await self._router.handle(request)
         )
         self._log.write(number, request, reply, at=at, answered=self._clock.now())
-        if request.marks.lost and http.transport is not None:
+        if request.effects.lost and http.transport is not None:
             http.transport.abort()
         return _response(reply)
 

@@ -1,4 +1,4 @@
-"""Puts the simulated cloud together, and starts and ends it."""
+"""Assembles the simulated cloud, and starts and stops it."""
 
 from __future__ import annotations
 
@@ -6,77 +6,85 @@ import os
 from types import TracebackType
 from typing import Any, Self
 
-from local.azure.arm import Arm
-from local.azure.authorization import Authorization
-from local.azure.boot_diagnostics import BootDiagnostics
-from local.azure.catalog import Catalog
+from local.azure.arm.operations import Operations
+from local.azure.arm.resources import Store
+from local.azure.arm.router import Router
+from local.azure.arm.subscriptions import Subscriptions
 from local.azure.clock import Clock
-from local.azure.cloud import Cloud, Gate, open_gate
-from local.azure.compute import Compute
-from local.azure.directory import Directory, load_identity
-from local.azure.disks import Disks
-from local.azure.entra import Entra
-from local.azure.interfaces import Interfaces
+from local.azure.cloud import Cloud, Interceptor, pass_through
+from local.azure.compute.boot_diagnostics import BootDiagnostics
+from local.azure.compute.disks import Disks
+from local.azure.compute.virtual_machines import VirtualMachines
+from local.azure.faults.allocator import Allocator
+from local.azure.faults.interceptor import with_faults
+from local.azure.identity.authorization import Authorization
+from local.azure.identity.directory import Directory, load_identity
+from local.azure.identity.entra import Entra
+from local.azure.identity.role_definitions import RoleDefinitions
 from local.azure.latency import Latencies
-from local.azure.machines import Machines, NoMachines, ProcessMachines
-from local.azure.network_parts import NetworkParts
-from local.azure.operations import Operations
+from local.azure.network.interfaces import Interfaces
+from local.azure.network.simple_resources import SimpleResources
+from local.azure.network.virtual_networks import VirtualNetworks
 from local.azure.options import Options
-from local.azure.resources import Store
-from local.azure.role_definitions import RoleDefinitions
 from local.azure.server import Server
-from local.azure.tls import prepare
-from local.azure.virtual_networks import VirtualNetworks
-from local.azure.weather.gate import weathered
-from local.azure.weather.supply import Supply
-from local.azure.wire import WireLog
+from local.azure.tls import ensure_certificates
+from local.azure.vm.runner import ProcessVmRunner, VmRunner
+from local.azure.wire_log import WireLog
 
 
 class AzureSimulator:
     """A simulated Azure: `async with AzureSimulator(Options(state=...)) as azure: azure.ready()`.
 
-    `gate` sees every operation pass and can refuse it or let it fail (see `cloud.Gate`). Resources
-    live in memory; identity and certificates are kept in `options.state` for the next start.
+    `intercept` runs at every checkpoint of every operation (see `cloud.Interceptor`). Resources live
+    in memory; identity and certificates are kept in `options.state` for the next start.
     """
 
-    def __init__(self, options: Options, *, gate: Gate = open_gate) -> None:
+    def __init__(self, options: Options, *, intercept: Interceptor = pass_through) -> None:
         self._options = options
         options.state.mkdir(parents=True, exist_ok=True)
-        self._certificates = prepare(options.state / "tls")
+        self._certificates = ensure_certificates(options.state / "tls")
         identity = load_identity(options.state, options.seed)
         directory = Directory(identity)
         clock, latencies = Clock(options.time_scale), Latencies(options.seed)
         store = Store()
-        supply = Supply(options.weather, store)
-        gate = weathered(gate, options, clock, store, identity.tenant_id)
-        self.cloud = Cloud(options, clock, latencies, store, identity, directory, supply, gate)
+        allocator = Allocator(options.fault_plan, store)
+        intercept = with_faults(intercept, options, clock, store, identity.tenant_id)
+        self.cloud = Cloud(
+            options, clock, latencies, store, identity, directory, allocator, intercept
+        )
         self._operations = Operations(self.cloud)
         authorization = Authorization(self.cloud)
         interfaces = Interfaces(self.cloud, self._operations)
         disks = Disks(self.cloud, self._operations)
-        self._machines = self._make_machines()
-        self._compute = Compute(self.cloud, self._operations, interfaces, disks, self._machines)
-        diagnostics = BootDiagnostics(self.cloud, self._machines)
-        rooms = (
+        self._runner = self._make_runner()
+        self._compute = VirtualMachines(
+            self.cloud, self._operations, interfaces, disks, self._runner
+        )
+        diagnostics = BootDiagnostics(self.cloud, self._runner)
+        providers = (
             self._operations,
             authorization,
             RoleDefinitions(self.cloud),
-            Catalog(self.cloud, authorization),
+            Subscriptions(self.cloud, authorization),
             VirtualNetworks(self.cloud, self._operations),
             interfaces,
-            NetworkParts(self.cloud, self._operations),
+            SimpleResources(self.cloud, self._operations),
             disks,
             self._compute,
             diagnostics,
         )
-        arm = Arm(self.cloud, authorization, (route for room in rooms for route in room.routes()))
+        router = Router(
+            self.cloud,
+            authorization,
+            (route for provider in providers for route in provider.routes()),
+        )
         self._log = WireLog(options.state / "wire.jsonl")
-        self._server = Server(clock, Entra(directory, gate), diagnostics, arm, self._log)
+        self._server = Server(clock, Entra(directory, intercept), diagnostics, router, self._log)
 
-    def _make_machines(self) -> Machines:
+    def _make_runner(self) -> VmRunner:
         if self._options.machines == "none":
-            return NoMachines()
-        return ProcessMachines(self.cloud, self._certificates.bundle, lambda: self._server.url)
+            return VmRunner()
+        return ProcessVmRunner(self.cloud, self._certificates.bundle, lambda: self._server.url)
 
     async def __aenter__(self) -> Self:
         await self._server.start(self._options.port, self._certificates)
@@ -90,12 +98,12 @@ class AzureSimulator:
     ) -> None:
         await self._operations.stop()
         await self._compute.evictor.stop()
-        await self._machines.close()
+        await self._runner.close()
         await self._server.stop()
         self._log.close()
 
     def ready(self) -> dict[str, Any]:
-        """What a client must know. `env` makes the Azure SDKs use this cloud; it holds a secret."""
+        """What clients need to know. `env` makes the Azure SDKs use this cloud; it contains a secret."""
         identity, options, url = self.cloud.identity, self._options, self._server.url
         bundle = str(self._certificates.bundle)
         return {

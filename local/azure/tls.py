@@ -1,4 +1,4 @@
-"""A certificate authority for the loopback address, and the bundle that makes clients trust it."""
+"""A certificate authority for the loopback address, and the CA bundle for clients."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _DEBIAN_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 @dataclass(frozen=True)
 class Certificates:
-    """Where the PEM files are."""
+    """Paths of the PEM files."""
 
     bundle: Path
-    """The system's authorities and ours: pip and curl still reach the world with it."""
+    """The system's CAs and ours, so that pip and curl can still reach other hosts."""
     certificate: Path
     key: Path
 
     def server_context(self) -> ssl.SSLContext:
-        """What the server presents."""
+        """The TLS context of the server."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.certificate, self.key)
         return context
 
 
-def prepare(directory: Path) -> Certificates:
-    """Make the files in `directory`, or take those that are there and still good."""
+def ensure_certificates(directory: Path) -> Certificates:
+    """Create the files in `directory`, or reuse those that are still valid."""
     directory.mkdir(parents=True, exist_ok=True)
     certificates = Certificates(
         bundle=directory / "ca-bundle.pem",
         certificate=directory / "server.pem",
         key=directory / "server.key",
     )
-    if not _good(certificates):
-        _make(certificates)
+    if not _is_valid(certificates):
+        _create(certificates)
     return certificates
 
 
-def _good(certificates: Certificates) -> bool:
+def _is_valid(certificates: Certificates) -> bool:
     if not all(
         p.exists() for p in (certificates.bundle, certificates.certificate, certificates.key)
     ):
@@ -56,8 +56,8 @@ def _good(certificates: Certificates) -> bool:
     return leaf.not_valid_after_utc > dt.datetime.now(dt.UTC) + _RENEW_BEFORE
 
 
-def _make(certificates: Certificates) -> None:
-    # The authority's key is used once and forgotten: nobody can issue another certificate with it.
+def _create(certificates: Certificates) -> None:
+    # The CA's key is used once and discarded, so that it cannot issue further certificates.
     ca_key, leaf_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     ca = _authority(ca_key)
     leaf = _leaf(leaf_key, ca, ca_key)
@@ -93,7 +93,7 @@ def _builder(key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
     )
 
 
-# The extensions are those that Python's ssl, requests, aiohttp, curl and OpenSSL all insist on.
+# The extensions are those that Python's ssl, requests, aiohttp, curl and OpenSSL require.
 def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     name = _name("Local Azure simulator CA")
     usage = x509.KeyUsage(

@@ -1,4 +1,4 @@
-"""The demo and the stack, from the command line."""
+"""Runs the demo or the stack."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import signal
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+_INTERRUPTED = 130  # a shell's exit status after Ctrl-C
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    """End at once: nothing runs yet, or any more."""
+    """Exit immediately. Used while nothing is running."""
     os._exit(_INTERRUPTED)
 
 
-# Before the other imports: these take seconds, and can swallow a KeyboardInterrupt.
+# Before the other imports, which take seconds and can swallow a KeyboardInterrupt.
 for _number in _SIGNALS:
     signal.signal(_number, _exit)
 
@@ -27,22 +27,22 @@ _STATE = Path(__file__).resolve().parents[2] / ".local"
 
 
 def main() -> int:
-    """Run the command line; the return value is the exit status: 0, 1 failed, 130 interrupted."""
-    asked = _arguments()
-    if asked.command != "experiment":
-        print(
-            "Starting the stack; the first time, npm fetches Azurite (half a minute).", flush=True
-        )
+    """Run the command line. Returns the exit status: 0, 1 if it failed, 130 if interrupted."""
+    arguments = _arguments()
+    if arguments.command != "experiment":
+        print("Starting the stack. The first start takes half a minute longer.", flush=True)
     try:
-        return _obey(asked)
+        return _run(arguments)
     except KeyboardInterrupt:
-        print("Interrupted. Everything that was started has ended.", flush=True)
+        print("Interrupted. All processes have stopped.", flush=True)
         return _INTERRUPTED
 
 
-def _obey(asked: argparse.Namespace) -> int:
-    # Imported here: pandas and scikit-learn take seconds.
-    from local.azure.weather.document import PlanRefused
+def _run(arguments: argparse.Namespace) -> int:
+    # Imported here, since pandas and scikit-learn take seconds.
+    from dataclasses import fields
+
+    from local.azure.faults.plan import InvalidPlan
     from local.demo.processes import adopt_orphans
     from local.demo.run import DemoFailed, Options, run
     from local.demo.start import NotRunning, add_experiment, start
@@ -52,26 +52,20 @@ def _obey(asked: argparse.Namespace) -> int:
     try:
         for number in _SIGNALS:
             signal.signal(number, _interrupt)
-        match asked.command:
+        match arguments.command:
             case "start":
-                start(asked.state / "start", asked.time_scale, asked.seed, asked.faults)
-            case "experiment":
-                print(add_experiment(asked.state / "start", asked.trials))
-            case _:
-                run(
-                    Options(
-                        vms=asked.vms,
-                        trials=asked.trials,
-                        trigger=asked.trigger,
-                        time_scale=asked.time_scale,
-                        seed=asked.seed,
-                        faults=asked.faults,
-                        deadline=asked.deadline,
-                        keep=asked.keep,
-                        state_root=asked.state,
-                    )
+                start(
+                    arguments.state / "start",
+                    arguments.time_scale,
+                    arguments.seed,
+                    arguments.faults,
                 )
-    except (DemoFailed, NotRunning, PlanRefused, ServiceError) as error:
+            case "experiment":
+                print(add_experiment(arguments.state / "start", arguments.trials))
+            case _:
+                given = vars(arguments)
+                run(Options(**{option.name: given[option.name] for option in fields(Options)}))
+    except (DemoFailed, NotRunning, InvalidPlan, ServiceError) as error:
         print(f"FAILED: {error}", file=sys.stderr, flush=True)
         return 1
     finally:
@@ -81,42 +75,42 @@ def _obey(asked: argparse.Namespace) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End through the `finally` blocks, once: more signals must not cut these short."""
+    """Unwind through the `finally` blocks. Ignore further signals, which would interrupt them."""
     for again in _SIGNALS:
-        signal.signal(again, lambda *_: None)  # not SIG_IGN, which a child would inherit
-    # Not print: the signal may have interrupted one, and that is not reentrant.
-    os.write(1, f"\n{signal.Signals(number).name}: stopping everything, a moment.\n".encode())
+        signal.signal(again, lambda *_: None)  # not SIG_IGN, which children inherit
+    # Not print, which is not reentrant.
+    os.write(1, f"\n{signal.Signals(number).name}: stopping all processes.\n".encode())
     raise KeyboardInterrupt
 
 
 def _arguments() -> argparse.Namespace:
-    place = argparse.ArgumentParser(add_help=False)
-    place.add_argument(
-        "--state", type=Path, default=_STATE, help="the directory for state and logs"
-    )
-    stack = argparse.ArgumentParser(add_help=False, parents=[place])
+    state = argparse.ArgumentParser(add_help=False)
+    state.add_argument("--state", type=Path, default=_STATE, help="directory for state and logs")
+    stack = argparse.ArgumentParser(add_help=False, parents=[state])
     stack.add_argument(
         "--time-scale", type=_positive, default=0.05, help="wall seconds per simulated second"
     )
-    stack.add_argument("--seed", type=_natural, default=0, help="draws Azure's latencies")
-    stack.add_argument("--faults", type=_file, metavar="FILE", help="Azure's weather plan (JSON)")
+    stack.add_argument("--seed", type=_natural, default=0, help="seed of Azure's latencies")
+    stack.add_argument("--faults", type=_file, metavar="FILE", help="fault plan (JSON)")
     work = argparse.ArgumentParser(add_help=False)
     work.add_argument("--trials", type=_count, default=24)
 
     parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("start", parents=[stack], help="keep the stack up until Ctrl-C")
-    commands.add_parser("experiment", parents=[place, work], help="add one to the stack that is up")
+    commands.add_parser("start", parents=[stack], help="run the stack until Ctrl-C")
+    commands.add_parser("experiment", parents=[state, work], help="add one to the running stack")
     run = commands.add_parser("run", parents=[stack, work], help="run one experiment on a fleet")
     run.add_argument("--vms", type=_count, default=4)
     run.add_argument("--trigger", choices=["http", "queue"], default="http")
-    run.add_argument("--deadline", type=_positive, default=600, help="seconds for the fleet")
+    run.add_argument(
+        "--deadline", type=_positive, default=600, help="seconds that the fleet may take"
+    )
     run.add_argument("--keep", action="store_true", help="keep the state and logs of the run")
     return parser.parse_args()
 
 
 def _file(text: str) -> Path | None:
-    """An empty name is none: `make` passes its variable on whether it is set or not."""
+    """The path, or None if it is empty: `make` always passes the option."""
     return Path(text) if text else None
 
 

@@ -26,7 +26,7 @@ _LOADERS = {
 
 
 class Cell(NamedTuple):
-    """One trial to be: a task, a method, and the number of the replicate."""
+    """A planned trial: a task, a method, and the number of the replicate."""
 
     task: int
     method: str
@@ -34,30 +34,30 @@ class Cell(NamedTuple):
 
 
 def plan(tasks: Sequence[int], methods: Sequence[str], trials: int) -> list[Cell]:
-    """Exactly `trials` cells, spread evenly: every (task, method) once, then a second time, …
+    """Exactly `trials` cells, spread evenly: every (task, method) once, then again, and so on.
 
-    `tasks` and `methods` hold one item or more.
+    `tasks` and `methods` must not be empty.
     """
     cells = list(product(tasks, methods))
     return [Cell(*cells[n % len(cells)], n // len(cells)) for n in range(trials)]
 
 
 def open_store(uri: str) -> Store:
-    """Powerlift's store at a plain postgresql:// URI; makes the tables.
+    """Powerlift's store at a postgresql:// URI. Creates the tables.
 
-    The driver is named because SQLAlchemy 2.1 takes a plain URI for psycopg 3.
+    The driver is explicit because SQLAlchemy 2.1 defaults to psycopg 3.
     """
     return Store(uri.replace("postgresql://", "postgresql+psycopg2://", 1), wait_secs=1.0)
 
 
 def add_tasks(store: Store) -> None:
-    """Put scikit-learn's bundled data sets into the store, where they are not there yet."""
+    """Add scikit-learn's bundled data sets to the store, unless they exist."""
     for dataset in _datasets():
         store.create_task_with_data(dataset, exist_ok=True)
 
 
 def create(store: Store, trials: int, name: str = NAME) -> int:
-    """Put data sets, the experiment and its trials into the store. Returns the experiment's id."""
+    """Add the data sets, the experiment and its trials to the store. Returns the experiment's id."""
     add_tasks(store)
     experiment_id = int(
         store.create_experiment(
@@ -87,7 +87,9 @@ def create(store: Store, trials: int, name: str = NAME) -> int:
 
 
 def _datasets() -> Iterator[SupervisedDataset]:
-    from sklearn import datasets  # here: it takes two seconds, and most commands need none
+    from sklearn import (
+        datasets,  # here, since it takes two seconds and most commands do not need it
+    )
 
     for name, problem in _LOADERS.items():
         bunch: Any = getattr(datasets, f"load_{name}")()

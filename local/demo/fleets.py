@@ -1,4 +1,4 @@
-"""The app's two doors, HTTP and the queue, and its status, as a client sees them."""
+"""A minimal client of the app: submits by HTTP or queue, and reads a fleet's status."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from local.queues import QUEUE
 
-_TIMEOUT = 30.0  # seconds for one answer
+_TIMEOUT = 30.0  # seconds per request
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback: no proxy
 
 
 class ApiError(RuntimeError):
-    """The app refused, or did not answer; `status` is the HTTP status, None without an answer."""
+    """The app rejected the request or did not respond. `status` is the HTTP status or None."""
 
     def __init__(self, message: str, status: int | None) -> None:
         super().__init__(message)
@@ -27,14 +27,14 @@ class ApiError(RuntimeError):
 
 
 def post(url: str, key: str, request: Mapping[str, Any]) -> str:
-    """POST a fleet. Returns its id. Raises ApiError with the app's own words when it is refused."""
+    """POST a fleet. Returns its id. Raises ApiError with the app's message if it is rejected."""
     return str(_call(f"{url}/api/fleets", key, request)["id"])
 
 
 def enqueue(connection_string: str, request: Mapping[str, Any]) -> str:
-    """Put a fleet on the queue; `request` names its batch_id. Returns the id that it will have.
+    """Submit a fleet by queue message. `request` must have a batch_id. Returns the fleet's id.
 
-    Raises ApiError when there is no such queue.
+    Raises ApiError if the queue does not exist.
     """
     with QueueClient.from_connection_string(
         connection_string, QUEUE, message_encode_policy=TextBase64EncodePolicy()
@@ -43,13 +43,13 @@ def enqueue(connection_string: str, request: Mapping[str, Any]) -> str:
             queue.send_message(json.dumps(request))
         except ResourceNotFoundError:
             raise ApiError(
-                f"there is no queue {QUEUE}: python -m local.queues makes it", 404
+                f"queue {QUEUE} does not exist; create it with `python -m local.queues`", 404
             ) from None
     return f"fleet-{request['batch_id']}"
 
 
 def status(url: str, key: str, fleet_id: str) -> dict[str, Any] | None:
-    """The fleet's status, or None while the app knows no such fleet. Raises ApiError."""
+    """The fleet's status, or None if the app does not know the fleet. Raises ApiError."""
     try:
         return _call(f"{url}/api/fleets/{fleet_id}", key)
     except ApiError as error:
@@ -65,10 +65,10 @@ def _call(url: str, key: str, body: Mapping[str, Any] | None = None) -> dict[str
         headers={"x-functions-key": key, "Content-Type": "application/json"},
     )
     try:
-        with _direct.open(request, timeout=_TIMEOUT) as answer:
-            return dict(json.load(answer))
+        with _direct.open(request, timeout=_TIMEOUT) as response:
+            return dict(json.load(response))
     except urllib.error.HTTPError as error:
-        said = error.read(4096).decode(errors="replace")
-        raise ApiError(f"{url} answered {error.code}: {said}", error.code) from None
+        text = error.read(4096).decode(errors="replace")
+        raise ApiError(f"{url} returned {error.code}: {text}", error.code) from None
     except OSError as error:
-        raise ApiError(f"{url} does not answer: {error}", None) from None
+        raise ApiError(f"{url} does not respond: {error}", None) from None

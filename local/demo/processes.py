@@ -1,4 +1,4 @@
-"""Proof that no process is left: on Linux every orphan of ours becomes our child again."""
+"""Detects and kills leftover processes."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, daemons included (Linux only).
+    """Become the parent of orphaned descendants, including daemons (Linux only).
 
-    Elsewhere `leftovers` sees only processes that still hang together with this one.
+    On other systems `kill_leftover_processes` does not find orphans.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def leftovers(patience: float = 5.0) -> list[str]:
-    """Descriptions of our descendants still alive after `patience` seconds; they are ended then."""
+def kill_leftover_processes(timeout: float = 5.0) -> list[str]:
+    """Kill our descendants that are alive after `timeout` seconds. Returns their descriptions."""
     living = psutil.Process().children(recursive=True)
-    _, living = psutil.wait_procs(living, timeout=patience)
+    _, living = psutil.wait_procs(living, timeout=timeout)
     found = [_describe(process) for process in living]
     for process in living:
         process.kill()
-    psutil.wait_procs(living, timeout=patience)
+    psutil.wait_procs(living, timeout=timeout)
     return found
 
 
 def _describe(process: psutil.Process) -> str:
     try:
-        # The name alone: arguments of a program that we do not know may hold a secret.
+        # Without the arguments, which may contain a secret.
         return f"{process.name()} (pid {process.pid})"
     except psutil.NoSuchProcess:
         return f"pid {process.pid}"

@@ -1,11 +1,10 @@
-"""Progress of a fleet: live bars on a terminal, one line per change elsewhere."""
+"""A fleet's progress: live bars on a terminal, otherwise one line per change."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -14,56 +13,37 @@ Status = Mapping[str, Any]
 
 
 class Bar(NamedTuple):
-    """One bar: `done` of `total`, and what stands beside it."""
+    """One bar: `done` of `total`, and a text."""
 
     done: int
     total: int
     detail: str
 
 
-def machines(status: Status) -> Bar:
-    """The VMs: those that came up (running, or gone again) of those wanted."""
+def vm_bar(status: Status) -> Bar:
+    """The VMs that have started (running or deleted), of those wanted."""
     count = status["machines"]
     up = count["running"] + count["deleted"]
-    told = ["accepted", "running", "failed", "deleted"]
-    return Bar(up, count["wanted"], ", ".join(f"{count[it]} {it}" for it in told if count[it]))
+    shown = ["accepted", "running", "failed", "deleted"]
+    return Bar(up, count["wanted"], ", ".join(f"{count[it]} {it}" for it in shown if count[it]))
 
 
-def trials(status: Status) -> Bar:
-    """The trials: those that ended of all. Nothing of nothing until the app has looked."""
+def trial_bar(status: Status) -> Bar:
+    """The trials that have ended, of all. 0 of 0 until the app has counted them."""
     count = status["trials"]
     if count is None:
         return Bar(0, 0, "")
-    told = ["ready", "running", "error"]
+    shown = ["ready", "running", "error"]
     done = count["complete"] + count["error"]
-    return Bar(done, count["total"], ", ".join(f"{count[it]} {it}" for it in told if count[it]))
+    return Bar(done, count["total"], ", ".join(f"{count[it]} {it}" for it in shown if count[it]))
 
 
 def line(status: Status) -> str:
-    """The whole status in one line of plain text."""
     parts = [f"{status['phase']:<12}"]
-    for name, bar in (("VMs", machines(status)), ("trials", trials(status))):
+    for name, bar in (("VMs", vm_bar(status)), ("trials", trial_bar(status))):
         detail = f" ({bar.detail})" if bar.detail else ""
         parts.append(f"{name} {bar.done}/{bar.total or '?'}{detail}")
     return "  ".join(parts)
-
-
-class Display(Protocol):
-    """Shows a fleet's status each time that it is told."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-    def show(self, status: Status) -> None: ...
-
-
-def display(console: Console) -> Display:
-    """Bars when the console is a terminal, else lines."""
-    return _Bars(console) if console.is_terminal else _Lines(console)
 
 
 class _Lines:
@@ -109,7 +89,7 @@ class _Bars:
         if status["phase"] != self._phase:
             self._phase = status["phase"]
             self._progress.console.print(f"phase: {self._phase}")
-        for name, bar in (("VMs", machines(status)), ("trials", trials(status))):
+        for name, bar in (("VMs", vm_bar(status)), ("trials", trial_bar(status))):
             share = f"{bar.done}/{bar.total}" if bar.total else ""
             self._progress.update(
                 self._rows[name],
@@ -117,3 +97,12 @@ class _Bars:
                 total=bar.total or None,
                 detail=", ".join(filter(None, [share, bar.detail])),
             )
+
+
+Display = _Bars | _Lines
+"""Displays a fleet's status."""
+
+
+def display(console: Console) -> Display:
+    """Bars if the console is a terminal, otherwise lines."""
+    return _Bars(console) if console.is_terminal else _Lines(console)

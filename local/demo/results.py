@@ -1,4 +1,4 @@
-"""What the trials measured, read back from Powerlift's store."""
+"""The results of the trials, from Powerlift's store."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _CAPTION = "score: accuracy, or R² for diabetes"
 
 
 def trials_by_status(store: Store, name: str = NAME) -> Mapping[str, int]:
-    """How many trials are READY, RUNNING, COMPLETE and ERROR (Powerlift's words)."""
+    """The number of trials by Powerlift's status: READY, RUNNING, COMPLETE, ERROR."""
     return Counter(store.get_status(name)["status"])
 
 
 def errors(store: Store, name: str = NAME) -> list[str]:
-    """The distinct error messages of trials: the last line of each, where Python says what it was."""
+    """The distinct errors of trials: the last line of each traceback."""
     messages = store.get_status(name)["errmsg"].dropna()
     return sorted({str(text).strip().splitlines()[-1] for text in messages if str(text).strip()})
 
 
 def table(store: Store, name: str = NAME) -> Table:
-    """Mean score of each method on each task, over its replicates, and the mean time to fit."""
+    """The mean score and time to fit of each method on each task, over its replicates."""
     measured = store.get_results(name)
     cells = measured.groupby(["task", "method", "name"])["num_val"].agg(["mean", "size"])
     shown = Table(title="Mean score, replicates, time to fit", caption=_CAPTION)

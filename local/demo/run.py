@@ -1,4 +1,4 @@
-"""`make run`: one experiment from request to teardown, with proof that nothing is left."""
+"""`make run`: one experiment from request to teardown, with proof that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any
 
 from rich.console import Console
 
-from local.demo import census, experiment, fleets, results, trouble
-from local.demo.processes import leftovers
+from local.demo import azure_resources, experiment, failure_report, fleets, results
+from local.demo.processes import kill_leftover_processes
 from local.demo.progress import display
 from local.stack import Stack
 
-_TICK = 0.5  # seconds between two looks at the fleet
-_SILENCE = 15.0  # seconds that the app may leave us without an answer
+_POLL_SECONDS = 0.5
+_RESPONSE_TIMEOUT = 15.0  # seconds without a response from the app
 _TERMINAL = ("done", "cancelled", "failed")
-_DELETION = 30.0  # seconds for NICs and disks to follow their VMs
+_DELETION_TIMEOUT = 30.0  # seconds for the NICs and disks of deleted VMs
 
 console = Console()
 
 
 class DemoFailed(RuntimeError):
-    """The demo did not show what it must show; the message says what to look at."""
+    """The demo failed. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run is asked for; see `python -m local.demo run --help`."""
+    """The options of a run; see `python -m local.demo run --help`."""
 
     vms: int
     trials: int
@@ -42,62 +42,59 @@ class Options:
     faults: Path | None
     deadline: float
     keep: bool
-    state_root: Path
+    state: Path
 
 
 def run(options: Options) -> None:
-    """Run the demo. Raises DemoFailed or ServiceError; leaves no process either way.
+    """Run the demo. Raises DemoFailed or ServiceError. Leaves no process behind.
 
-    The state of the run is removed when all went well, else kept and named.
+    The state of the run is removed if it succeeds. Otherwise it is kept, and its path is printed.
     """
     begin = time.monotonic()
     with _state(options) as state_dir:
         try:
             stack = Stack(
-                state_dir,
-                time_scale=options.time_scale,
-                seed=options.seed,
-                faults=options.faults,
+                state_dir, time_scale=options.time_scale, seed=options.seed, faults=options.faults
             )
             with stack:
-                _say(f"Stack is up ({time.monotonic() - begin:.1f} s): {stack.url}")
+                _print(f"Stack is up ({time.monotonic() - begin:.1f} s): {stack.url}")
                 _demonstrate(stack, options)
         finally:
-            left = leftovers()
-            _say(f"Processes left: {len(left)}")
-        if left:
-            raise DemoFailed(f"these processes were left, and were ended: {', '.join(left)}")
-    _say(f"All is well; {time.monotonic() - begin:.1f} s in all.")
+            leftover = kill_leftover_processes()
+            _print(f"Processes left: {len(leftover)}")
+        if leftover:
+            raise DemoFailed(f"killed leftover processes: {', '.join(leftover)}")
+    _print(f"Succeeded in {time.monotonic() - begin:.1f} s.")
 
 
 def _demonstrate(stack: Stack, options: Options) -> None:
     store = experiment.open_store(stack.db_uri)
     experiment_id = experiment.create(store, options.trials)
-    _say(f"Experiment {experiment_id}: {options.trials} trials")
-    before = census.census(stack.arm)
+    _print(f"Experiment {experiment_id}: {options.trials} trials")
+    before = azure_resources.list_resources(stack.arm)
     fleet = _follow(stack, _post(stack, options, experiment_id), options.deadline)
-    for line in trouble.lines(fleet):
-        _say(line)
+    for line in failure_report.lines(fleet):
+        _print(line)
     complete = results.trials_by_status(store)["COMPLETE"]
     if complete:
         console.print(results.table(store))
-    _say(f"Trials complete: {complete}/{options.trials}")
+    _print(f"Trials complete: {complete}/{options.trials}")
     left = _left_in_azure(stack, before)
-    _say("Left in Azure: " + ", ".join(f"{len(ids)} {kind}" for kind, ids in left.items()))
+    _print("Left in Azure: " + ", ".join(f"{len(ids)} {kind}" for kind, ids in left.items()))
 
-    found = faults(fleet, options.trials - complete, results.errors(store), left)
+    found = problems(fleet, options.trials - complete, results.errors(store), left)
     if found:
         raise DemoFailed("; ".join(found))
 
 
-def faults(
+def problems(
     fleet: Mapping[str, Any], incomplete: int, errors: list[str], left: Mapping[str, set[str]]
 ) -> list[str]:
-    """Everything that is not as it must be, a sentence each."""
+    """What went wrong, one sentence per problem."""
     found = []
     if fleet["phase"] != "done":
         causes = [f"{it['code']}: {it['message']}" for it in fleet["failures"]]
-        found.append(": ".join([f"the fleet ended {fleet['phase']}", *causes]))
+        found.append(": ".join([f"the fleet ended in phase {fleet['phase']}", *causes]))
     if incomplete:
         found.append(": ".join([f"{incomplete} trials are not complete", *errors]))
     if any(left.values()):
@@ -112,7 +109,7 @@ def _post(stack: Stack, options: Options, experiment_id: int) -> str:
         "timeout": 300,
         "max_undead": 20,
         "resource_uris": [],
-        # The seed, so that the same run draws the same latencies: Azure's depend on names.
+        # Derived from the seed, since the simulator draws latencies by resource name.
         "batch_id": options.seed,
     }
     try:
@@ -122,21 +119,21 @@ def _post(stack: Stack, options: Options, experiment_id: int) -> str:
             fleet_id = fleets.post(stack.url, stack.key, request)
     except fleets.ApiError as error:
         raise DemoFailed(str(error)) from None
-    _say(f"Fleet {fleet_id}: {options.vms} VMs, asked for by {options.trigger}")
+    _print(f"Fleet {fleet_id}: {options.vms} VMs, submitted by {options.trigger}")
     return fleet_id
 
 
-def _follow(stack: Stack, fleet_id: str, patience: float) -> dict[str, Any]:
-    """Show the fleet until it has ended; returns its last status."""
-    deadline = time.monotonic() + patience
-    phase, heard = "not yet known to the app", time.monotonic()
+def _follow(stack: Stack, fleet_id: str, timeout: float) -> dict[str, Any]:
+    """Display the fleet until it has finished. Returns its last status."""
+    deadline = time.monotonic() + timeout
+    phase, responded = "not started", time.monotonic()
     with display(console) as shown:
         while time.monotonic() < deadline:
             try:
                 status = fleets.status(stack.url, stack.key, fleet_id)
-                heard = time.monotonic()
+                responded = time.monotonic()
             except fleets.ApiError as error:
-                if error.status is not None or time.monotonic() - heard > _SILENCE:
+                if error.status is not None or time.monotonic() - responded > _RESPONSE_TIMEOUT:
                     raise DemoFailed(f"{error} (see {stack.logs / 'host.log'})") from None
                 status = None
             if status is not None:
@@ -144,28 +141,28 @@ def _follow(stack: Stack, fleet_id: str, patience: float) -> dict[str, Any]:
                 shown.show(status)
                 if phase in _TERMINAL:
                     return status
-            time.sleep(_TICK)
+            time.sleep(_POLL_SECONDS)
     raise DemoFailed(
-        f"fleet {fleet_id} has not ended after {patience:.0f} s; its phase: {phase}. See the logs "
+        f"fleet {fleet_id} has not finished after {timeout:.0f} s (phase: {phase}). See the logs "
         f"in {stack.logs}, and the VMs' in {stack.state_dir / 'azure'}."
     )
 
 
 def _left_in_azure(stack: Stack, before: dict[str, set[str]]) -> dict[str, set[str]]:
-    """What stands in Azure that did not before; deletions under way are given time to end."""
-    deadline = time.monotonic() + _DELETION
+    """The resources that did not exist before. Waits for deletions in progress."""
+    deadline = time.monotonic() + _DELETION_TIMEOUT
     while True:
-        now = census.census(stack.arm)
+        now = azure_resources.list_resources(stack.arm)
         left = {kind: ids - before[kind] for kind, ids in now.items()}
         if not any(left.values()) or time.monotonic() > deadline:
             return left
-        time.sleep(_TICK)
+        time.sleep(_POLL_SECONDS)
 
 
 @contextmanager
 def _state(options: Options) -> Iterator[Path]:
-    options.state_root.mkdir(parents=True, exist_ok=True)
-    state_dir = Path(tempfile.mkdtemp(prefix="run-", dir=options.state_root))  # owner only
+    options.state.mkdir(parents=True, exist_ok=True)
+    state_dir = Path(tempfile.mkdtemp(prefix="run-", dir=options.state))
     keep = True
     try:
         yield state_dir
@@ -175,10 +172,10 @@ def _state(options: Options) -> Iterator[Path]:
         raise
     finally:
         if keep:
-            _say(f"State and logs are kept in {state_dir}")
+            _print(f"State and logs are kept in {state_dir}")
         else:
             shutil.rmtree(state_dir, ignore_errors=True)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""`make start`: the stack for as long as one wants it, and what one needs to talk to it."""
+"""`make start`: runs the stack until it is interrupted, and prints how to use it."""
 
 from __future__ import annotations
 
@@ -15,102 +15,102 @@ from secrets import token_hex
 from typing import Any
 
 from local.demo import experiment
-from local.demo.processes import leftovers
+from local.demo.processes import kill_leftover_processes
 from local.process import ServiceError, announce
 from local.stack import REPOSITORY, Stack
 
 _READY = "stack.json"
 
-_TOUR = """\
-The stack is up. Databases, keys and logs are in {state}; for scripts, all of this is in {ready}.
+_INSTRUCTIONS = """\
+The stack is running. Databases, keys and logs are in {state}; scripts can read {ready}.
 
   app           {url}
   function key  {key}
   database      {db_uri}
   queue         powerlift-fleets at
                 {queue}
-  Azure         {arm}  (trust {ca})
+  Azure         {arm}  (CA bundle: {ca})
 
-Ready to copy, in another terminal:
+Copy these into another terminal:
 
   cd {root}
 
-  # For all that follows, and for your own code.
+  # For the commands below, and for your own code.
   export FLEET_URL={url} FLEET_KEY={key}
   export POWERLIFT_DB_URI={db_uri}
 
-  # A benchmark in Python, from its trials to a table of results.
+  # A benchmark in Python, from trials to a table of results.
   {python} examples/benchmark.py
 
-  # From the command line: an experiment of 8 trials, and a fleet of two VMs, watched to its end.
+  # Command line: create an experiment of 8 trials, run it on a fleet of two VMs, and wait.
   EXPERIMENT=$({python} -m local.demo experiment --trials 8)
   {bin}/powerlift-fleet submit --experiment $EXPERIMENT -n 2 --timeout 300 --wait
 
   # All fleets in a browser.
   xdg-open '{url}/api/view#key={key}'
 
-  # By plain HTTP: would it work? A fleet asked for, then all of them.
+  # HTTP: check the plan of a fleet, submit it, and list all fleets.
   EXPERIMENT=$({python} -m local.demo experiment --trials 8)
   REQUEST="{{\\"experiment_id\\": $EXPERIMENT, \\"n_instances\\": 2, \\"timeout\\": 300}}"
   curl -s -H "x-functions-key: $FLEET_KEY" -d "$REQUEST" "$FLEET_URL/api/plan" -w '\\n'
   curl -s -H "x-functions-key: $FLEET_KEY" -d "$REQUEST" "$FLEET_URL/api/fleets" -w '\\n'
   curl -s -H "x-functions-key: $FLEET_KEY" "$FLEET_URL/api/fleets" -w '\\n'
 
-  # The Azure CLI, with a configuration of its own.
+  # The Azure CLI, with a separate configuration.
   export AZURE_CONFIG_DIR={state}/az REQUESTS_CA_BUNDLE={ca} AZURE_CORE_INSTANCE_DISCOVERY=false
   az cloud register -n Simulated --endpoint-resource-manager {arm} && az cloud set -n Simulated
   az login --service-principal -u {client_id} -p {client_secret} --tenant {tenant_id}
   az vm list -g {resource_group} -o table
 
-Ctrl-C ends it.
+Press Ctrl-C to stop.
 """
 
 
 class NotRunning(RuntimeError):
-    """There is no stack that `make start` keeps up."""
+    """No stack is running."""
 
 
 def start(state_dir: Path, time_scale: float, seed: int, faults: Path | None) -> None:
-    """Keep the stack up until a signal ends this program.
+    """Run the stack until a signal arrives.
 
-    It begins empty each time, since the Azure simulator keeps nothing: a fleet of the last time
-    would find none of its VMs. The logs stay until the next start. Raises ServiceError when it does
-    not start, or another one runs on the same state.
+    Deletes the state of the previous run, since the Azure simulator does not persist VMs. The logs
+    are kept until the next start. Raises ServiceError if the stack does not start, or if another
+    stack uses the same state.
     """
     ready = state_dir / _READY
-    with _alone(state_dir):
+    with _exclusive(state_dir):
         shutil.rmtree(state_dir, ignore_errors=True)
         try:
             with Stack(
                 state_dir, time_scale=time_scale, seed=seed, faults=faults, app_settings=_prices()
             ) as stack:
                 experiment.add_tasks(experiment.open_store(stack.db_uri))
-                announce(ready, _facts(stack))
-                print(_tour(stack, ready), flush=True)
+                announce(ready, _connection_info(stack))
+                print(_instructions(stack, ready), flush=True)
                 while True:
                     signal.pause()
         finally:
             ready.unlink(missing_ok=True)
-            for process in leftovers():
-                print(f"{process} was left, and was ended.", file=sys.stderr, flush=True)
+            for process in kill_leftover_processes():
+                print(f"Killed leftover process {process}.", file=sys.stderr, flush=True)
 
 
 def add_experiment(state_dir: Path, trials: int) -> int:
-    """Put another experiment into the database of the stack that runs. Raises NotRunning."""
+    """Add an experiment to the database of the running stack. Raises NotRunning."""
     try:
-        facts = json.loads((state_dir / _READY).read_text())
+        info = json.loads((state_dir / _READY).read_text())
     except FileNotFoundError:
-        raise NotRunning("no stack runs here: call `make start` in another terminal") from None
-    store = experiment.open_store(facts["db_uri"])
+        raise NotRunning("no stack is running; run `make start` in another terminal") from None
+    store = experiment.open_store(info["db_uri"])
     return experiment.create(store, trials, name=f"demo-{token_hex(4)}")
 
 
 def _prices() -> dict[str, str]:
-    """The caller's FLEET_PRICES. No other setting of the app passes: the stack's are its own."""
+    """The caller's FLEET_PRICES, the only setting that the stack takes from the environment."""
     return {name: value for name, value in os.environ.items() if name == "FLEET_PRICES"}
 
 
-def _facts(stack: Stack) -> dict[str, Any]:
+def _connection_info(stack: Stack) -> dict[str, Any]:
     return {
         "url": stack.url,
         "key": stack.key,
@@ -121,9 +121,9 @@ def _facts(stack: Stack) -> dict[str, Any]:
     }
 
 
-def _tour(stack: Stack, ready: Path) -> str:
+def _instructions(stack: Stack, ready: Path) -> str:
     arm = stack.arm
-    return _TOUR.format(
+    return _INSTRUCTIONS.format(
         state=stack.state_dir,
         ready=ready,
         url=stack.url,
@@ -143,11 +143,11 @@ def _tour(stack: Stack, ready: Path) -> str:
 
 
 @contextmanager
-def _alone(state_dir: Path) -> Iterator[None]:
+def _exclusive(state_dir: Path) -> Iterator[None]:
     state_dir.parent.mkdir(parents=True, exist_ok=True)
     with state_dir.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ServiceError(f"another stack runs on {state_dir}; end it first") from None
+            raise ServiceError(f"another stack is using {state_dir}; stop it first") from None
         yield

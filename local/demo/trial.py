@@ -1,14 +1,14 @@
-"""The experiment's trial: its source text travels through the database to the VMs."""
+"""The trial function of the demo. The VMs get its source through the database."""
 
 from typing import Any
 
 
 def run_trial(trial: Any) -> None:
-    """Train one model on one task, and log how well and how fast.
+    """Train one model on one task, and log its score and training time.
 
     Measures: `score` (accuracy, or R² for regression) and `auc` (classification only) on a held-out
-    quarter of the data, and `fit_seconds`. A replicate is another split. Self-contained, since
-    a VM sees the text of this function and nothing else of this file.
+    quarter of the data, and `fit_seconds`. Each replicate uses a different split. Imports are
+    inside the function, since only the function's source is sent to a VM.
     """
     import time
 
@@ -33,7 +33,7 @@ def run_trial(trial: Any) -> None:
         linear = Ridge() if regression else LogisticRegression(max_iter=1000)
         model = make_pipeline(StandardScaler(), linear)
     else:
-        raise ValueError(f"there is no method {trial.method!r}")
+        raise ValueError(f"unknown method {trial.method!r}")
 
     begin = time.perf_counter()
     model.fit(x_train, y_train)

@@ -1,4 +1,4 @@
-"""`python -m local.functions`: host the app of a folder until told to end."""
+"""`python -m local.functions`: hosts the Functions app in a directory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from local.functions.settings import SettingsError, load_host_settings, load_val
 from local.process import announce
 
 _log = logging.getLogger("local.functions")
-_LONGEST_END = 4.5  # seconds
+_SHUTDOWN_TIMEOUT = 4.5  # seconds
 
 
 def main() -> int:
-    """Run the host. Returns 0 after a signal, 1 when the app cannot be hosted."""
+    """Run the host. Returns 0 after a signal, 1 if the app cannot be hosted."""
     arguments = _parser().parse_args()
     state_dir, host_root = arguments.state.resolve(), arguments.host_root.resolve()
     settings_file = host_root / arguments.settings
@@ -53,24 +53,24 @@ def main() -> int:
 
 
 async def _serve(host: FunctionsHost, ready: Path) -> None:
-    ended = asyncio.Event()
+    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, stopped.set)
     await host.start()
     try:
         announce(ready, {"pid": os.getpid(), "url": host.url, "keys": host.keys})
         _log.info("Listening on %s", host.url)
-        await ended.wait()
-        _log.info("Ending")
+        await stopped.wait()
+        _log.info("Stopping")
     finally:
-        _end_within(_LONGEST_END)
+        _exit_after(_SHUTDOWN_TIMEOUT)
         ready.unlink(missing_ok=True)
         await host.stop()
 
 
-def _end_within(seconds: float) -> None:
-    """End the process after `seconds` even if a function does not take its cancellation."""
+def _exit_after(seconds: float) -> None:
+    """Exit after `seconds`, even if a function ignores its cancellation."""
     watchdog = threading.Timer(seconds, os._exit, [0])
     watchdog.daemon = True
     watchdog.start()
@@ -78,12 +78,12 @@ def _end_within(seconds: float) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local.functions", description=__doc__)
-    parser.add_argument("--state", type=Path, required=True, help="folder for all state")
-    parser.add_argument("--port", type=int, default=7071, help="0 for a free one")
-    parser.add_argument("--host-root", type=Path, default=Path(), help="the app's folder")
+    parser.add_argument("--state", type=Path, required=True, help="directory for all state")
+    parser.add_argument("--port", type=int, default=7071, help="0 picks a free port")
+    parser.add_argument("--host-root", type=Path, default=Path(), help="directory of the app")
     parser.add_argument(
         "--settings", type=Path, default=Path("local.settings.json"),
-        help="file with Values, relative to the app's folder",
+        help="file with Values, relative to the app's directory",
     )  # fmt: skip
     parser.add_argument(
         "--roles", type=_roles, default=ROLES, metavar="ROLE,...",
@@ -91,11 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--name", type=_name, default="",
-        help="tells this host from others on the same state: announced in ready-NAME.json",
+        help="distinguishes hosts with the same state; the ready file is ready-NAME.json",
     )  # fmt: skip
     parser.add_argument(
         "--visibility-timeout", type=_seconds, metavar="SECONDS",
-        help="how long work in flight stays hidden after a crash, in place of minutes",
+        help="visibility timeout of work in flight, overriding host.json",
     )  # fmt: skip
     return parser
 
@@ -109,14 +109,14 @@ def _roles(text: str) -> frozenset[str]:
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[\w-]*", text):
-        raise argparse.ArgumentTypeError("may have letters, digits, _ and - alone")
+        raise argparse.ArgumentTypeError("may contain only letters, digits, _ and -")
     return text
 
 
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError("must be above zero")
+        raise argparse.ArgumentTypeError("must be greater than zero")
     return seconds
 
 
@@ -124,7 +124,7 @@ if __name__ == "__main__":
     status = main()
     logging.shutdown()
     if any(not t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
-        # A synchronous function cannot be stopped, and Python would wait for its thread.
+        # A synchronous function cannot be cancelled, and Python would wait for its thread.
         sys.stdout.flush()
         os._exit(status)
     sys.exit(status)

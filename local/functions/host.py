@@ -1,4 +1,4 @@
-"""The host: an app's functions, and everything that calls them."""
+"""The host: wires an app's functions to HTTP, Durable Functions, queues and timers."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from local.functions.timers import Timer, Timers
 _log = logging.getLogger(__name__)
 
 ROLES = frozenset({"http", "durable", "triggers"})
-"""The parts of an app that Azure's Flex Consumption plan runs on instances of their own: HTTP
-functions, orchestrators with activities, and all other triggers."""
+"""The parts of an app that Azure's Flex Consumption plan scales separately: HTTP functions, Durable
+Functions, and all other triggers."""
 
-_GRACE = 2.0  # seconds that running functions get at the end; the whole end must be below 5
+_GRACE = 2.0  # seconds for running functions at shutdown, which must take less than 5 in total
 
 
 class FunctionsHost:
-    """Hosts `functions` with all state in `state_dir`. To be used on one event loop, once.
+    """Hosts `functions` with all state in `state_dir`. For one use, on one event loop.
 
-    Several hosts may share `state_dir`, each with a `name` of its own; `roles` are the parts of the
-    app that this one runs. With port 0 a free one is chosen. From `start` on, `url` is where the host
-    listens (this machine alone) and `keys` are what opens its functions.
+    Several hosts with different names may share `state_dir`. `roles` are the parts of the app that
+    this host runs. Port 0 picks a free one. After `start`, `url` is the host's loopback URL, and
+    `keys` are its access keys.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class FunctionsHost:
         self.keys: dict[str, str] = {}
 
     async def start(self) -> None:
-        """Begin to serve. Raises SettingsError when the state or the port is in use, or a trigger
-        makes no sense."""
+        """Start serving. Raises SettingsError if the state or the port is in use, or a trigger is
+        invalid."""
         try:
             await self._start()
         except BaseException:
@@ -78,21 +78,21 @@ class FunctionsHost:
             raise
 
     async def stop(self) -> None:
-        """End: no new work, a short time for what runs, then everything is closed."""
-        ends = [part.stop(_GRACE) for part in self._stoppable]
+        """Stop: accept no new work, give running functions a grace period, close everything."""
+        stops = [part.stop(_GRACE) for part in self._stoppable]
         if self._runner is not None:
-            ends.append(self._runner.cleanup())
-        for failure in await asyncio.gather(*ends, return_exceptions=True):
+            stops.append(self._runner.cleanup())
+        for failure in await asyncio.gather(*stops, return_exceptions=True):
             if isinstance(failure, BaseException):
-                _log.error("A part of the host did not end well", exc_info=failure)
+                _log.error("A part of the host failed to stop", exc_info=failure)
         await _close_client_session()
         self._resources.close()
 
     async def _start(self) -> None:
         keep = self._resources
         self._state_dir.mkdir(parents=True, exist_ok=True)
-        keep.enter_context(_sole_user(self._state_dir / f"{file_name('host', self._name)}.lock"))
-        with _turn(self._state_dir / "state.lock"):
+        keep.enter_context(_exclusive(self._state_dir / f"{file_name('host', self._name)}.lock"))
+        with _locked(self._state_dir / "state.lock"):
             keys = Keys.load(self._state_dir / "keys.json")
             tables = Tables(self._state_dir / "durable.sqlite")
         keep.callback(tables.close)
@@ -133,14 +133,16 @@ class FunctionsHost:
         timers: list[Timer] = []
         for function in self._functions:
             if function.kind == "timerTrigger":
-                kept = self._state_dir / "timers" / f"{function.name}.json"
-                timers.append(Timer(function, kept, invoker))
+                state = self._state_dir / "timers" / f"{function.name}.json"
+                timers.append(Timer(function, state, invoker))
             elif function.kind == "queueTrigger":
                 name = str(function.trigger.get("connection") or "AzureWebJobsStorage")
                 connection = storage_connection(name, os.environ)
                 if connection is None:
                     _log.warning(
-                        "Function '%s' is off: its connection %s is not set", function.name, name
+                        "Function '%s' is disabled: its connection %s is not set",
+                        function.name,
+                        name,
                     )
                     continue
                 queues = self._settings.queues
@@ -149,21 +151,21 @@ class FunctionsHost:
 
 
 def file_name(stem: str, name: str) -> str:
-    """The name, without its extension, of a file that each host of a state has for itself."""
+    """The name, without extension, of a file that each host has its own copy of."""
     return f"{stem}-{name}" if name else stem
 
 
 @contextlib.contextmanager
-def _turn(lock: Path) -> Iterator[None]:
-    """Hold `lock`; wait for it while another host has it."""
+def _locked(lock: Path) -> Iterator[None]:
+    """Hold `lock`. Waits while another host holds it."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextlib.contextmanager
-def _sole_user(lock: Path) -> Iterator[None]:
-    """Hold `lock`. Raises SettingsError when another host has it."""
+def _exclusive(lock: Path) -> Iterator[None]:
+    """Hold `lock`. Raises SettingsError if another host holds it."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -173,7 +175,7 @@ def _sole_user(lock: Path) -> Iterator[None]:
 
 
 def _listen(port: int) -> socket.socket:
-    """A socket on 127.0.0.1:`port`. Raises SettingsError when the port is taken."""
+    """A socket on 127.0.0.1:`port`. Raises SettingsError if the port is in use."""
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -185,7 +187,7 @@ def _listen(port: int) -> socket.socket:
 
 
 async def _close_client_session() -> None:
-    """Close the HTTP session that the durable client keeps for the process, and never closes."""
+    """Close the durable client's global HTTP session, which the SDK never closes."""
     module = sys.modules.get("azure.durable_functions.models.utils.http_utils")
     if module is not None and hasattr(module, "_close_session"):
         await module._close_session()

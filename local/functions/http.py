@@ -1,4 +1,4 @@
-"""The HTTP side of the host: from a request to a function and back, and problems (RFC 9457)."""
+"""HTTP triggers: calls functions for requests, and maps errors to responses (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from multidict import MultiMapping
 
 from local.functions.indexing import Function
 from local.functions.invoke import FunctionTimeout, Invoker
-from local.functions.kestrel import refusal
+from local.functions.kestrel import rejection_status
 from local.functions.keys import Keys
 from local.functions.routing import Router, split_path
 
@@ -29,20 +29,21 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class FunctionsHandler:
-    """Answers requests with the app's HTTP functions."""
+    """Handles requests with the app's HTTP functions."""
 
     def __init__(self, router: Router, keys: Keys, invoker: Invoker) -> None:
         self._router, self._keys, self._invoker = router, keys, invoker
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Find the function, check the key, call it. Where that fails the answer has no body, as with
-        the real host, which says 404 to a known path with another method as well, HEAD included
-        (azure-functions-host#10098, #11625).
+        """Find the function, check the key, call it.
+
+        Like the real host, errors have no body, and a known path with another method is a 404, also
+        for HEAD (azure-functions-host#10098, #11625).
         """
         parts = split_path(request.raw_path.partition("?")[0])
         found = self._router.find(request.method, parts)
         if found is None:
-            return self._page(parts, request)
+            return self._host_page(parts, request)
         function, parameters = found
         level = str(function.trigger.get("authLevel", "FUNCTION")).upper()
         if not self._keys.allow(level, request):
@@ -51,8 +52,8 @@ class FunctionsHandler:
             return web.Response(status=500)
         return await self._call(function, parameters, request)
 
-    def _page(self, parts: list[str], request: web.Request) -> web.Response:
-        """The answer of the host's own pages: the home page, and /admin/host/ping."""
+    def _host_page(self, parts: list[str], request: web.Request) -> web.Response:
+        """The host's own pages: the home page and /admin/host/ping."""
         if not parts:
             return web.Response(body=_HOME_PAGE.encode(), content_type="text/html")
         if parts[0].lower() == "admin":
@@ -70,7 +71,7 @@ class FunctionsHandler:
             headers=_joined(request.headers),
             params={name: value for name, value in _joined(request.query).items() if value},
             route_params=parameters,
-            # The host reads a body only where it knows the length: a chunked one is dropped.
+            # The host reads a body only if it has a length: a chunked one is dropped.
             body=await request.read() if request.content_length else b"",
         )
         try:
@@ -82,21 +83,23 @@ class FunctionsHandler:
             _log.error("Function '%s' failed", function.name, exc_info=error)
             return web.Response(status=500)
         if request.version >= HttpVersion11:
-            response.enable_chunked_encoding()  # as the host does, which never says a length
+            response.enable_chunked_encoding()  # like the host, which never sends a length
         return response
 
 
 def make_application(
     functions: FunctionsHandler, add_routes: Callable[[web.UrlDispatcher], None]
 ) -> web.Application:
-    """The host's web application: the routes of `add_routes`, and every other path for functions."""
-    application = web.Application(middlewares=[_answers(functions)], client_max_size=_MAX_BODY + 1)
+    """The web application: the routes of `add_routes`; functions handle all other paths."""
+    application = web.Application(
+        middlewares=[_middleware(functions)], client_max_size=_MAX_BODY + 1
+    )
     add_routes(application.router)
     return application
 
 
-def problem(status: int, detail: str, **headers: str) -> web.Response:
-    """An error answer of type application/problem+json."""
+def problem(status: int, detail: str) -> web.Response:
+    """An error response of type application/problem+json."""
     return web.json_response(
         {
             "type": "about:blank",
@@ -105,13 +108,12 @@ def problem(status: int, detail: str, **headers: str) -> web.Response:
             "detail": detail,
         },
         status=status,
-        headers=headers,
         content_type="application/problem+json",
     )
 
 
 def _joined(values: MultiMapping[str]) -> dict[str, str]:
-    """All values of a name as one text, as the host hands them on."""
+    """All values of a name joined into one, as the host passes them to functions."""
     return {name: ",".join(values.getall(name)) for name in values}
 
 
@@ -136,13 +138,12 @@ def _response(function: Function, result: Any) -> web.Response:
     return response
 
 
-def _answers(functions: FunctionsHandler) -> Any:
-    """The outermost handler: what is not of the host's own API is for functions, and its errors
-    become problems."""
+def _middleware(functions: FunctionsHandler) -> Any:
+    """Dispatch to the host's own API or to functions, and map errors of the host's API."""
 
     @web.middleware
-    async def answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        if (status := refusal(request)) is not None:
+    async def handle(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if (status := rejection_status(request)) is not None:
             return web.Response(status=status)
         if request.match_info.http_exception is not None:
             handler = functions.handle
@@ -156,9 +157,9 @@ def _answers(functions: FunctionsHandler) -> Any:
                 raise
             return problem(error.status, error.reason)
         except ConnectionError:
-            raise  # the caller has gone
+            raise  # the client has disconnected
         except Exception as error:
             _log.error("A request of the host's own API failed", exc_info=error)
             return problem(500, "The host failed. Its log has the details.")
 
-    return answer
+    return handle

@@ -1,4 +1,4 @@
-"""From a function_app.py to the functions in it."""
+"""Loads a function_app.py and indexes its functions."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _VALID_NAME = re.compile(r"[a-z][a-z0-9_\-]{0,127}", re.IGNORECASE)
 
 
 class IndexingError(Exception):
-    """The app cannot be hosted; the text says which function, and what is wrong with it."""
+    """The app cannot be hosted. The message names the function and the error."""
 
 
 @dataclass(frozen=True)
 class Function:
     """A function of the app.
 
-    `trigger` and `clients` are bindings as in a function.json, the latter of type durableClient.
-    `call` takes its arguments by keyword; `is_async` says that it returns an awaitable.
-    `argument_type` is the annotation of the trigger's parameter, None without one.
+    `trigger` is a binding as in a function.json; `clients` are the names of durableClient parameters.
+    `call` takes keyword arguments; with `is_async` it returns an awaitable. `argument_type` is the
+    annotation of the trigger's parameter, or None.
     """
 
     name: str
@@ -48,21 +48,21 @@ class Function:
     wants_context: bool
     argument_type: Any = None
     outputs: tuple[Mapping[str, Any], ...] = ()
-    """Queue output bindings, each the name of a parameter that takes an `Out`."""
+    """Queue output bindings; each names a parameter that takes an `Out`."""
 
     @property
     def argument(self) -> str:
-        """The name of the parameter that takes the trigger's data."""
+        """The name of the trigger's parameter."""
         return str(self.trigger["name"])
 
 
 def load_app(host_root: Path) -> Any:
     """Import function_app.py in `host_root` and return its one app object.
 
-    Raises IndexingError when it does not import, or holds no app, or more than one.
+    Raises IndexingError if the import fails, or if there is not exactly one app.
     """
     if not (host_root / "function_app.py").is_file():
-        raise IndexingError(f"there is no function_app.py in {host_root}")
+        raise IndexingError(f"{host_root} has no function_app.py")
     sys.path.insert(0, str(host_root))
     try:
         module = importlib.import_module("function_app")
@@ -75,7 +75,7 @@ def load_app(host_root: Path) -> Any:
     distinct = {id(app): app for app in apps}
     if len(distinct) != 1:
         raise IndexingError(
-            f"function_app.py holds {len(distinct)} app objects (FunctionApp, DFApp), must be one"
+            f"function_app.py has {len(distinct)} app objects (FunctionApp, DFApp), must have one"
         )
     return apps[0]
 
@@ -83,8 +83,8 @@ def load_app(host_root: Path) -> Any:
 def index(app: Any, environment: Mapping[str, str]) -> list[Function]:
     """The functions of `app`, with %NAME% in their bindings resolved.
 
-    May be called once for an app: the SDK refuses a second time. Raises IndexingError where the
-    Functions worker would, and for what this host does not provide.
+    The SDK allows one call per app. Raises IndexingError for what the Functions worker rejects, and for
+    what this host does not support.
     """
     try:
         builders = app.get_functions()
@@ -132,8 +132,8 @@ def _outputs(name: str, bindings: list[dict[str, Any]]) -> tuple[dict[str, Any],
     queues = tuple(b for b in bindings if b["type"] == "queue")
     if any(b["name"] == "$return" for b in queues):
         raise IndexingError(
-            f"function '{name}' returns its queue message; this host sends what is set on a "
-            "parameter of type func.Out alone"
+            f"function '{name}' returns its queue message; this host supports only queue "
+            "outputs with a parameter of type func.Out"
         )
     return queues
 
@@ -142,10 +142,10 @@ def _trigger(name: str, bindings: list[dict[str, Any]]) -> dict[str, Any]:
     triggers = [b for b in bindings if b["type"].endswith("Trigger")]
     for binding in bindings:
         if binding["type"] not in _TRIGGERS | _OTHER_BINDINGS:
-            extra = " (no entities)" if binding["type"] == "entityTrigger" else ""
+            extra = " (entities are not supported)" if binding["type"] == "entityTrigger" else ""
             raise IndexingError(
-                f"function '{name}' uses a binding of type '{binding['type']}'; this host has "
-                f"{', '.join(sorted(_TRIGGERS))}, durableClient and queue outputs alone{extra}"
+                f"function '{name}' uses a binding of type '{binding['type']}'; this host supports "
+                f"{', '.join(sorted(_TRIGGERS))}, durableClient and queue outputs{extra}"
             )
     if len(triggers) != 1:
         raise IndexingError(f"function '{name}' has {len(triggers)} triggers, must have one")
@@ -157,8 +157,8 @@ def _check_parameters(
 ) -> Any:
     """The annotation of the trigger's parameter.
 
-    Refuses what the Functions worker refuses (seen with worker 4.34): there, one such function
-    keeps the whole app from loading.
+    Raises IndexingError for what the Functions worker rejects (seen with worker 4.34), where one
+    such function prevents the whole app from loading.
     """
     parameters = set(inspect.signature(call).parameters)
     unbound, missing = parameters - bound - {"context"}, bound - parameters
@@ -175,7 +175,7 @@ def _check_parameters(
     origin = typing.get_origin(hint)
     if isinstance(hint, types.GenericAlias) or origin in (typing.Union, types.UnionType):
         raise IndexingError(
-            f"function '{name}': the Functions worker does not take the annotation {hint} for "
+            f"function '{name}': the Functions worker does not support the annotation {hint} for "
             f"'{trigger['name']}'; use a plain class such as dict"
         )
     return hint
@@ -189,12 +189,12 @@ def _resolved(binding: dict[str, Any], environment: Mapping[str, str]) -> dict[s
 
 
 def _innermost_frame(error: BaseException, host_root: Path) -> str:
-    """Where in the app's own files the error arose, for the message."""
-    place = ""
+    """The innermost frame of the error in the app's own files, for the message."""
+    location = ""
     trace = error.__traceback__
     while trace is not None:
         path = Path(trace.tb_frame.f_code.co_filename)
         if path.is_relative_to(host_root):
-            place = f" ({path.relative_to(host_root)}, line {trace.tb_lineno})"
+            location = f" ({path.relative_to(host_root)}, line {trace.tb_lineno})"
         trace = trace.tb_next
-    return place
+    return location

@@ -1,4 +1,4 @@
-"""Calling the app's functions: async ones on the event loop, the others in threads."""
+"""Calls the app's functions: async ones on the event loop, the others in threads."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _log = logging.getLogger(__name__)
 running_function: contextvars.ContextVar[str | None] = contextvars.ContextVar(
     "running_function", default=None
 )
-"""The function on whose behalf the current code runs; names the category of its log records."""
+"""The function that the current code runs in; determines the category of its log records."""
 
 
 class FunctionTimeout(Exception):
-    """A function ran longer than host.json's functionTimeout."""
+    """A function exceeded host.json's functionTimeout."""
 
     def __init__(self, name: str, seconds: float) -> None:
         super().__init__(
@@ -52,7 +52,7 @@ _NO_TRACE, _NO_RETRIES = _NoTrace(), _NoRetries()
 
 
 class Context(func.Context):
-    """What a parameter named `context` of a function gets."""
+    """The value of a function's parameter named `context`."""
 
     def __init__(self, function_name: str, directory: Path) -> None:
         self._function_name, self._directory = function_name, directory
@@ -87,33 +87,25 @@ class Context(func.Context):
 class Invoker:
     """Runs functions, with one thread pool for the synchronous ones.
 
-    `threads` None means the worker's rule: PYTHON_THREADPOOL_THREAD_COUNT, else cores + 4 but at
-    most 32. `timeout` is in seconds, None for no limit. `client_binding` is the text that durable
-    client parameters are made from.
+    Its size follows the worker: PYTHON_THREADPOOL_THREAD_COUNT, or cores + 4 but at most 32.
+    `timeout` is in seconds, None for no limit. `client_binding` is the value of durable client
+    parameters.
     """
 
     def __init__(
-        self,
-        host_root: Path,
-        timeout: float | None = None,
-        threads: int | None = None,
-        outputs: QueueOutputs | None = None,
-        client_binding: str = "",
+        self, host_root: Path, timeout: float | None, *, outputs: QueueOutputs, client_binding: str
     ) -> None:
         self._host_root, self._timeout = host_root, timeout
-        self._client_binding = client_binding
-        self._outputs = outputs or QueueOutputs(os.environ, encoded=True)
-        count = threads or int(os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT") or 0)
+        self._client_binding, self._outputs = client_binding, outputs
+        count = int(os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT") or 0)
         count = count or min(32, (os.cpu_count() or 1) + 4)
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="function")
 
     async def call(self, function: Function, argument: Any) -> Any:
-        """Run `function` on its trigger's argument, send what it has put out, and return its result.
+        """Run `function` with its trigger's argument, send its queue outputs, and return its result.
 
-        Raises what the function or the sending raises, or FunctionTimeout.
-
-        A synchronous function cannot be stopped: past its time it keeps its thread, and its result
-        is thrown away.
+        Raises FunctionTimeout, and what the function or the sending raises. A synchronous function
+        cannot be cancelled: after a timeout it keeps its thread, and its result is discarded.
         """
         arguments: dict[str, Any] = dict.fromkeys(function.clients, self._client_binding)
         arguments[function.argument] = argument
@@ -122,7 +114,7 @@ class Invoker:
         arguments |= (outs := {str(binding["name"]): Out() for binding in function.outputs})
         running_function.set(function.name)
         started = time.monotonic()
-        work = self._begin(function, arguments)
+        work = self._start(function, arguments)
         try:
             done, _ = await asyncio.wait({work}, timeout=self._timeout)
             if not done:
@@ -137,16 +129,16 @@ class Invoker:
         finally:
             if not work.done():
                 work.cancel()
-                work.add_done_callback(_forget)
+                work.add_done_callback(_discard_result)
             running_function.set(None)
         self._report(function, started, "Succeeded")
         return result
 
     def close(self) -> None:
-        """Start nothing more. Does not wait for what runs."""
+        """Start no more functions. Does not wait for running ones."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, function: Function, arguments: dict[str, Any]) -> asyncio.Future[Any]:
+    def _start(self, function: Function, arguments: dict[str, Any]) -> asyncio.Future[Any]:
         if function.is_async:
             return asyncio.create_task(function.call(**arguments))
         run = functools.partial(contextvars.copy_context().run, function.call, **arguments)
@@ -157,8 +149,8 @@ class Invoker:
         _log.info("Executed '%s' (%s, %.0f ms)", function.name, outcome, milliseconds)
 
 
-def _forget(work: asyncio.Future[Any]) -> None:
-    """Take the result of abandoned work, so that asyncio does not complain of it."""
+def _discard_result(work: asyncio.Future[Any]) -> None:
+    """Retrieve the result of abandoned work, so that asyncio logs no warning."""
     if not work.cancelled():
         work.exception()
 

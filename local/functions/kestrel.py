@@ -1,7 +1,7 @@
-"""What Kestrel, the web server in front of the real host, takes and what it refuses.
+"""Rejects the requests that Kestrel, the web server of the real host, rejects.
 
-Its refusals have no body. One differs: a request with both a length and chunks is read as chunked
-there, and is a 400 here.
+These responses have no body. One difference: Kestrel reads a request with both Content-Length and
+chunks as chunked; here it is a 400.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from aiohttp.http_parser import HttpRequestParserPy
 _MAX_LINE = 8_192  # bytes
 _MAX_HEADERS = 32_768  # bytes, all together
 _MAX_HEADER_COUNT = 100
-_PARSED = 2**20  # what the parser takes, bytes or headers: `refusal` knows the limits
+_PARSER_LIMIT = (
+    2**20
+)  # the parser's limit in bytes or headers; `rejection_status` has Kestrel's limits
 _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.~!$&'()*+,;=%-]+)(:\d+)?", re.ASCII)
 
 
-def refusal(request: web.BaseRequest) -> int | None:
-    """The status with which Kestrel refuses a request, None where it passes."""
+def rejection_status(request: web.BaseRequest) -> int | None:
+    """The status with which Kestrel rejects a request, or None."""
     target, fields = request.raw_path, request.raw_headers
     if len(f"{request.method} {target} HTTP/1.1\r\n") > _MAX_LINE:
         return 414
@@ -36,12 +38,12 @@ def refusal(request: web.BaseRequest) -> int | None:
     except UnicodeDecodeError:
         return 400
     if request.version < HttpVersion11 and "Host" not in request.headers:
-        return 500  # not Kestrel, but the host, which needs it
+        return 500  # from the host, not from Kestrel
     return None if _HOST.fullmatch(request.headers.get("Host", "")) else 400
 
 
 class Runner(web.AppRunner):
-    """Runs an application behind a server that parses requests as Kestrel does, or nearly."""
+    """Runs an application on a server that parses requests nearly as Kestrel does."""
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -54,16 +56,16 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's, with its parser in Python, which takes any method in any case."""
+    """aiohttp's, with its pure Python parser, which accepts any method."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._parser = HttpRequestParserPy(
             self,
             options["loop"],
-            max_line_size=_PARSED,
-            max_field_size=_PARSED,
-            max_headers=_PARSED,
+            max_line_size=_PARSER_LIMIT,
+            max_field_size=_PARSER_LIMIT,
+            max_headers=_PARSER_LIMIT,
             payload_exception=web.RequestPayloadError,
             auto_decompress=False,
         )

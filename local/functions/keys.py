@@ -1,4 +1,4 @@
-"""The host's access keys: made once, kept in a file that only its owner reads."""
+"""The host's access keys, stored in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ACCEPTED: Mapping[str, tuple[str, ...]] = {
 
 
 class Keys:
-    """Keys by name, and the check of a request against them."""
+    """The keys by name; authorizes requests."""
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         self._keys = dict(keys)
 
     @classmethod
     def load(cls, path: Path) -> Keys:
-        """Read `path`; make the keys that it lacks."""
+        """Load the keys from `path`. Generates missing ones."""
         keys = json.loads(path.read_text()) if path.exists() else {}
         absent = {MASTER, DEFAULT, DURABLE} - keys.keys()
         if absent:
@@ -41,9 +41,10 @@ class Keys:
         return self._keys[name]
 
     def allow(self, level: str, request: web.Request) -> bool:
-        """Whether `request` may call something of auth `level`: by its `x-functions-key` header or,
-        without that header, its `code` parameter (in any case). Levels are ANONYMOUS, FUNCTION, ADMIN,
-        and SYSTEM for webhooks."""
+        """Whether the key of `request` is sufficient for an auth `level`.
+
+        The key is in the `x-functions-key` header or, without that header, in the `code` parameter.
+        Levels are ANONYMOUS, FUNCTION, ADMIN, and SYSTEM for webhooks."""
         if level == "ANONYMOUS":
             return True
         codes = [value for name, value in request.query.items() if name.lower() == "code"]
@@ -53,7 +54,7 @@ class Keys:
         )
 
     def require(self, level: str, request: web.Request) -> None:
-        """Raises HTTPUnauthorized without a key, HTTPForbidden for one of another level."""
+        """Raise HTTPUnauthorized without a valid key, HTTPForbidden for a key of another level."""
         if not self.allow(level, request):
             known = any(self.allow(other, request) for other in _ACCEPTED)
             raise web.HTTPForbidden if known else web.HTTPUnauthorized

@@ -1,4 +1,4 @@
-"""The host's log: one line for each event, to standard output."""
+"""The host's log: one line per record, to standard output."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 from local.functions.invoke import running_function
 
-# Chatty at INFO, or apt to log requests with keys in their URLs.
+# Verbose at INFO, or log URLs that contain keys.
 _QUIET = ("azure", "aiohttp", "asyncio", "urllib3")
 
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Time, level, category, message; a traceback follows indented."""
+        """Time, level, category, message; then an indented traceback."""
         function = running_function.get()
         category = record.name
         if function and not category.startswith("local.functions"):
@@ -31,7 +31,7 @@ class _Formatter(logging.Formatter):
 
 
 def configure() -> None:
-    """Send all log records to standard output, from INFO on."""
+    """Log to standard output at INFO."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

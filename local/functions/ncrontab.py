@@ -1,6 +1,6 @@
 """NCRONTAB schedules: `{second} {minute} {hour} {day} {month} {day-of-week}`, in UTC.
 
-The first field may be left out. Unlike cron, NCrontab wants day *and* day of week to match.
+The first field is optional. Unlike in cron, day *and* day of week must match.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _FIELDS: Sequence[tuple[str, int, int, Sequence[str]]] = (
     ("month", 1, 12, _MONTHS),
     ("day of week", 0, 7, _DAYS),  # 0 and 7 are Sunday
 )
-_HORIZON = 8 * 366  # days; the 29th of February is at most eight years away
+_MAX_DAYS = 8 * 366  # February 29 is at most eight years away
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The values at which a schedule fires, for each field."""
+    """A schedule: the allowed values of each field."""
 
     seconds: frozenset[int]
     minutes: frozenset[int]
@@ -36,7 +36,7 @@ class Schedule:
 
     @classmethod
     def parse(cls, text: str) -> Schedule:
-        """Read a schedule of five or six fields. Raises ValueError that says what is wrong."""
+        """Parse a schedule of five or six fields. Raises ValueError."""
         parts = text.split()
         if len(parts) == 5:
             parts = ["0", *parts]
@@ -47,9 +47,9 @@ class Schedule:
         return cls(*values)
 
     def next_after(self, moment: datetime) -> datetime:
-        """The first time later than `moment`. Raises ValueError for a day that never comes."""
+        """The first time after `moment`. Raises ValueError for a day that never occurs."""
         start = moment.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
-        for offset in range(_HORIZON):
+        for offset in range(_MAX_DAYS):
             day = start.date() + timedelta(days=offset)
             if (
                 day.month in self.months
@@ -59,7 +59,7 @@ class Schedule:
                 of_day = self._first_time(start.time() if offset == 0 else time())
                 if of_day is not None:
                     return datetime.combine(day, of_day, UTC)
-        raise ValueError("the schedule names a day that never comes")
+        raise ValueError("the schedule has a day that never occurs")
 
     def _first_time(self, earliest: time) -> time | None:
         floor = (earliest.hour, earliest.minute, earliest.second)
@@ -88,7 +88,7 @@ def _field(text: str, name: str, low: int, high: int, words: Sequence[str]) -> f
         except ValueError:
             raise ValueError(f"'{part}' is not a {name} in a schedule") from None
         if not low <= begin <= end <= high or stride < 1:
-            raise ValueError(f"'{part}' is no {name} from {low} to {high}")
+            raise ValueError(f"'{part}' is not a {name} from {low} to {high}")
         values.update(range(begin, end + 1, stride))
     return frozenset(values)
 

@@ -1,7 +1,7 @@
-"""Queue output bindings: what a function sets on its `Out` parameters, sent once it has succeeded.
+"""Queue output bindings: send what a function has set on its `Out` parameters, once it succeeds.
 
-Text that looks like JSON is not sent as it is: the real host reads it with Newtonsoft.Json and sends
-what that writes (azure-functions-host, FunctionBinding.ReadAsEnumerable).
+Text that looks like JSON is reformatted: the real host parses and serializes it with Newtonsoft.Json
+(azure-functions-host, FunctionBinding.ReadAsEnumerable).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local.functions.settings import SettingsError, storage_connection
 
 
 class Out(func.Out[Any]):
-    """What the parameter of an output binding gets."""
+    """The value of an output binding's parameter."""
 
     def __init__(self) -> None:
         self._value: Any = None
@@ -35,17 +35,17 @@ class Out(func.Out[Any]):
 
 
 class QueueOutputs:
-    """Sends messages to the queues that output bindings name; `encoded` is messageEncoding base64."""
+    """Sends messages to the queues of output bindings; `encoded` means messageEncoding base64."""
 
     def __init__(self, environment: Mapping[str, str], *, encoded: bool) -> None:
         self._environment, self._encoded = environment, encoded
 
     async def send(self, binding: Mapping[str, Any], value: Any) -> None:
-        """Send what was set: a str, bytes or QueueMessage, or several. The queue is made when absent.
+        """Send a str, bytes or QueueMessage, or a list of them. Creates the queue if necessary.
 
-        Raises SettingsError when the binding's connection is not set, AzureError when the storage
-        refuses, ValueError for text in braces or brackets that is not JSON, and NotImplementedError
-        for another type: the function has then failed.
+        An exception fails the function: SettingsError if the binding's connection is not set,
+        AzureError from the storage, ValueError for text in braces or brackets that is not JSON, and
+        NotImplementedError for other types.
         """
         setting = str(binding.get("connection") or "AzureWebJobsStorage")
         connection = storage_connection(setting, self._environment)
@@ -62,14 +62,14 @@ async def _send(queue: Any, text: str) -> None:
     try:
         await queue.send_message(text)
     except ResourceNotFoundError:
-        with contextlib.suppress(ResourceExistsError):  # somebody else was quicker
+        with contextlib.suppress(ResourceExistsError):  # created concurrently
             await queue.create_queue()
         await queue.send_message(text)
 
 
 def _messages(value: Any) -> Iterable[bytes]:
-    """The bodies in a value, as the SDK's own converter and the host understand it: bytes and text as
-    they are, JSON rewritten, each item of a list or of a JSON array as a message of its own."""
+    """The message bodies in a value, as the SDK's converter and the host interpret it: bytes and text
+    unchanged, JSON reformatted, and each item of a list or JSON array as a separate message."""
     converters: Any = meta._ConverterMeta  # untyped
     datum = converters.get("queue").encode(value, expected_type=None)
     if datum.type == "bytes":
@@ -78,13 +78,13 @@ def _messages(value: Any) -> Iterable[bytes]:
     if text[:1] + text[-1:] not in ("{}", "[]"):
         return [datum.value.encode()]
     token = json.loads(text, parse_constant=str)  # NaN becomes "NaN"
-    texts = map(_written, token if isinstance(token, list) else [token])
+    texts = map(_serialized, token if isinstance(token, list) else [token])
     return [re.sub("[\ud800-\udfff]", "\ufffd", text).encode() for text in texts]
 
 
-def _written(token: Any) -> str:
-    """The text of a message that is JSON. (Newtonsoft also changes dates and the form of some
-    numbers, and reads comments, single quotes and more that is not JSON.)"""
+def _serialized(token: Any) -> str:
+    """The message for a JSON value. (Newtonsoft also changes the format of dates and some numbers, and
+    accepts comments, single quotes and other extensions.)"""
     if isinstance(token, dict | list):
         return json.dumps(token, ensure_ascii=False, indent=2)
     return "" if token is None else str(token)

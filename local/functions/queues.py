@@ -1,6 +1,6 @@
-"""Queue triggers, on Azure Storage queues or whatever speaks their protocol.
+"""Queue triggers, on Azure Storage queues or an emulator.
 
-What becomes of a message follows the extension's sources (Storage.Queues 5.3: QueueListener,
+The handling of messages follows the extension's sources (Storage.Queues 5.3: QueueListener,
 QueueProcessor, QueueServiceClientProvider).
 """
 
@@ -25,27 +25,23 @@ from local.functions.settings import QueueSettings, SettingsError
 _log = logging.getLogger(__name__)
 
 _FIRST_POLL = 0.1  # seconds between polls after work; doubles up to maxPollingInterval
-_UNREACHABLE = 2.0  # seconds between attempts while the storage does not answer
+_RETRY_DELAY = 2.0  # seconds between attempts while the storage is unreachable
 _POISON_SUFFIX = "-poison"
 
 
 class QueueListener:
-    """Calls `function` for each message of its queue, several at a time as `settings` say.
+    """Calls `function` for each message of its queue, concurrently as `settings` allow.
 
-    Raises SettingsError for a connection string that cannot be read.
+    Raises SettingsError for an invalid connection string.
     """
 
     def __init__(
-        self,
-        function: Function,
-        connection: str,
-        settings: QueueSettings,
-        invoker: Invoker,
+        self, function: Function, connection: str, settings: QueueSettings, invoker: Invoker
     ) -> None:
         self._function, self._settings, self._invoker = function, settings, invoker
         self._name = str(function.trigger["queueName"]).lower()
         self._visibility = math.ceil(settings.message_visibility)
-        # Bodies are decoded here, not by the client: one that cannot be decoded is poison.
+        # Bodies are decoded here, not by the client, since an undecodable one is poison.
         try:
             self._queue, self._poison = (
                 QueueClient.from_connection_string(connection, name, retry_total=0)
@@ -54,7 +50,7 @@ class QueueListener:
         except ValueError as error:
             setting = function.trigger.get("connection")
             raise SettingsError(
-                f"function '{function.name}': the value of {setting} is no connection string"
+                f"function '{function.name}': the value of {setting} is not a connection string"
             ) from error
         self._poller: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -62,14 +58,14 @@ class QueueListener:
         self._receiving = asyncio.Lock()
 
     def start(self) -> None:
-        """Begin to poll, also for a queue that is not there yet: it is not created here."""
+        """Start polling. The queue may not exist yet; it is not created here."""
         self._poller = asyncio.create_task(self._poll())
 
     async def stop(self, grace: float) -> None:
-        """Stop polling, and give running functions `grace` seconds. Messages of those cut off are
-        visible again at once."""
+        """Stop polling, and give running functions `grace` seconds. Messages of cancelled functions
+        become visible immediately."""
         if self._poller is not None:
-            async with self._receiving:  # what is being received would stay hidden
+            async with self._receiving:  # messages being received would stay hidden
                 self._poller.cancel()
             await asyncio.wait({self._poller})
         if self._running:
@@ -85,17 +81,17 @@ class QueueListener:
             try:
                 taken = await self._take()
                 if not (reachable and found):
-                    _log.info("Queue '%s' answers", self._name)
+                    _log.info("Queue '%s' is available", self._name)
                 reachable = found = True
             except ResourceNotFoundError:
                 if found:
                     _log.warning("Queue '%s' does not exist: waiting for its creation", self._name)
                 taken = found = False
-            except Exception as error:  # whatever it is, the queue is tried again
+            except Exception as error:  # retry after any error
                 if reachable:
-                    _log.warning("Queue '%s' does not answer: %s", self._name, _brief(error))
+                    _log.warning("Queue '%s' is unavailable: %s", self._name, _first_line(error))
                 reachable = False
-                await asyncio.sleep(_UNREACHABLE)
+                await asyncio.sleep(_RETRY_DELAY)
                 continue
             if not taken:
                 await asyncio.sleep(delay)
@@ -103,7 +99,7 @@ class QueueListener:
             delay = _FIRST_POLL if taken else min(delay * 2, longest)
 
     async def _take(self) -> bool:
-        """Receive one batch and start its functions. Whether there was anything."""
+        """Receive one batch and start its functions. Returns whether there were messages."""
         while len(self._running) > self._settings.new_batch_threshold:
             self._room.clear()
             await self._room.wait()
@@ -118,15 +114,17 @@ class QueueListener:
             for message in messages:
                 task = asyncio.create_task(self._handle(message))
                 self._running.add(task)
-                task.add_done_callback(self._leave)
+                task.add_done_callback(self._on_done)
         return bool(messages)
 
-    def _leave(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The message comes back after its visibility timeout; nothing is lost.
-            _log.error("Queue '%s': a message could not be settled: %s", self._name, _brief(error))
+            _log.error(
+                "Queue '%s': a message could not be completed: %s", self._name, _first_line(error)
+            )
 
     async def _handle(self, message: Any) -> None:
         lease = _Lease(self._queue, message, self._visibility)
@@ -134,11 +132,11 @@ class QueueListener:
             body = self._body(message)
         except ValueError as error:
             _log.error("Message %s of '%s' is poison: %s", message.id, self._name, error)
-            await self._to_poison(lease, message.content)
+            await self._move_to_poison(lease, message.content)
             return
         most = self._settings.max_dequeue_count
         failed = True
-        if message.dequeue_count <= most:  # more, after crashes: the function is not run again
+        if message.dequeue_count <= most:  # more after crashes: do not run the function again
             try:
                 async with lease:
                     failed = not await self._call(message, body)
@@ -152,7 +150,7 @@ class QueueListener:
                 "Message %s of '%s' has reached MaxDequeueCount of %d and goes to '%s%s'",
                 message.id, self._name, most, self._name, _POISON_SUFFIX,
             )  # fmt: skip
-            await self._to_poison(lease, self._encoded(body))
+            await self._move_to_poison(lease, self._encoded(body))
         else:
             await lease.release(self._settings.visibility_timeout)
 
@@ -168,11 +166,11 @@ class QueueListener:
         return True
 
     def _body(self, message: Any) -> bytes:
-        """The message's bytes. Raises ValueError when they are not what messageEncoding says."""
+        """The message's bytes. Raises ValueError if they do not match messageEncoding."""
         text = str(message.content)
         if not self._settings.base64:
             return text.encode()
-        try:  # .NET skips this white space, wherever it is
+        try:  # .NET ignores this white space anywhere
             return base64.b64decode(re.sub("[ \\t\\r\\n]", "", text), validate=True)
         except ValueError as error:
             raise ValueError(
@@ -184,8 +182,8 @@ class QueueListener:
         return base64.b64encode(body).decode() if self._settings.base64 else body.decode()
 
     def _argument(self, message: Any, body: bytes) -> Any:
-        """What the function is called with. Raises UnicodeDecodeError for a body that is not UTF-8,
-        unless the binding's dataType is binary."""
+        """The function's argument. Raises UnicodeDecodeError for a body that is not UTF-8, unless the
+        binding's dataType is binary."""
         if str(self._function.trigger.get("dataType")).upper() != "BINARY":
             body.decode()
         if self._function.argument_type is str:
@@ -203,18 +201,18 @@ class QueueListener:
             pop_receipt=message.pop_receipt,
         )
 
-    async def _to_poison(self, lease: _Lease, text: str) -> None:
+    async def _move_to_poison(self, lease: _Lease, text: str) -> None:
         try:
             await self._poison.send_message(text)
         except ResourceNotFoundError:
-            with contextlib.suppress(ResourceExistsError):  # another host was quicker
+            with contextlib.suppress(ResourceExistsError):  # created concurrently
                 await self._poison.create_queue()
             await self._poison.send_message(text)
         await lease.delete()
 
 
 class _Lease:
-    """A received message: hidden from others while the block of `async with` runs."""
+    """A received message. Stays hidden while the `async with` block runs."""
 
     def __init__(self, queue: Any, message: Any, seconds: int) -> None:
         self._queue, self._message, self._seconds = queue, message, seconds
@@ -232,22 +230,22 @@ class _Lease:
         await self._queue.delete_message(self._message)
 
     async def release(self, after: float) -> None:
-        """Let the message be received again `after` seconds from now."""
+        """Make the message visible again in `after` seconds."""
         await self._queue.update_message(self._message, visibility_timeout=math.ceil(after))
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._seconds / 2)
             try:
-                # Each update gives a new pop receipt, and the old one is refused from then on.
+                # Each update returns a new pop receipt and invalidates the old one.
                 renewed = await self._queue.update_message(
                     self._message, visibility_timeout=self._seconds
                 )
                 self._message.pop_receipt = renewed.pop_receipt
             except AzureError as error:
-                _log.warning("A lease could not be renewed: %s", _brief(error))
+                _log.warning("Cannot renew a message's visibility timeout: %s", _first_line(error))
 
 
-def _brief(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """The first line of an error; the rest of a storage error is headers and XML."""
     return str(error).partition("\n")[0] or type(error).__name__

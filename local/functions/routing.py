@@ -35,7 +35,7 @@ _CONSTRAINTS: dict[str, Callable[[str], bool]] = {
 
 @dataclass(frozen=True)
 class _Segment:
-    """One part of a template."""
+    """One segment of a template."""
 
     name: str
     literal: bool = False
@@ -44,7 +44,7 @@ class _Segment:
     rest: bool = False
 
     def accepts(self, text: str) -> bool:
-        """Whether a path's part fits. Literals ignore case, as the host's do."""
+        """Whether a path segment matches. Literals are case-insensitive, as in the host."""
         if self.literal:
             return text.lower() == self.name.lower()
         return bool(text) and (not self.constraint or _CONSTRAINTS[self.constraint](text))
@@ -52,14 +52,14 @@ class _Segment:
 
 @dataclass(frozen=True)
 class Route:
-    """A function, its template, and the methods it takes (none means all)."""
+    """A function, its template, and its methods (none means all)."""
 
     function: Function
     segments: tuple[_Segment, ...]
     methods: frozenset[str]
 
     def match(self, parts: Sequence[str]) -> dict[str, str] | None:
-        """The route's parameters if the path `parts` fit, else None."""
+        """The route's parameters if the path `parts` match, otherwise None."""
         values = {}
         for i, segment in enumerate(self.segments):
             if segment.rest:
@@ -75,10 +75,10 @@ class Route:
 
 
 class Router:
-    """Finds the function for a request among the HTTP functions, below `prefix`.
+    """Finds the HTTP function for a request below `prefix`.
 
-    As in the real host, routes are tried in the order of the functions' names and the first that
-    matches wins: a literal segment has no precedence over a parameter.
+    As in the real host, the first match in the order of function names wins; a literal segment has
+    no precedence over a parameter.
     """
 
     def __init__(self, functions: Iterable[Function], prefix: str) -> None:
@@ -87,10 +87,10 @@ class Router:
         self._routes = [_route(f) for f in sorted(http, key=lambda f: f.name.upper())]
 
     def find(self, method: str, parts: Sequence[str]) -> tuple[Function, dict[str, str]] | None:
-        """The function for `method` and a path's `parts`, and the route's parameters.
+        """The function for `method` and a path's `parts`, with the route's parameters, or None.
 
-        None where there is none: ASP.NET Core's router, as the host uses it, does not tell an unknown
-        path from a known one with another method.
+        Like ASP.NET Core's router in the host, does not distinguish an unknown path from a known one
+        with another method.
         """
         size = len(self._prefix)
         if [part.lower() for part in parts[:size]] != self._prefix:
@@ -104,8 +104,8 @@ class Router:
 
 
 def split_path(raw: str) -> list[str]:
-    """The parts of a still encoded path, decoded as Kestrel does it: `%2F` and what is not UTF-8
-    stay as they are, and dot segments are resolved. One slash at the end counts for nothing."""
+    """The parts of an encoded path, decoded as in Kestrel: `%2F` and invalid UTF-8 stay encoded, dot
+    segments are resolved, and one trailing slash is ignored."""
     text = unquote(re.sub("%(?=2[fF])", "%25", raw), errors="surrogateescape")
     text = re.sub(r"[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", text)
     parts: list[str] = []

@@ -1,4 +1,4 @@
-"""host.json, local.settings.json and the environment, as the host needs them."""
+"""Settings from host.json, local.settings.json and the environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 _DEV_STORAGE = "UseDevelopmentStorage=true"
 _DEV_ACCOUNT = "devstoreaccount1"
-# The key of the development account, public and the same for everybody:
+# The well-known key of the development account:
 # https://learn.microsoft.com/azure/storage/common/storage-use-azurite
 _DEV_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -22,15 +22,15 @@ _CORES = os.cpu_count() or 1
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong; the text says which and where."""
+    """A setting is missing or invalid. The message names it."""
 
 
 @dataclass(frozen=True)
 class QueueSettings:
     """host.json `extensions.queues`. Times in seconds; defaults as in Storage.Queues 5.x.
 
-    `message_visibility` is not of host.json: a message in flight is hidden for so long, and again when
-    half of it is over, as in the extension.
+    `message_visibility` is not in host.json: it is the visibility timeout of a message in flight, which
+    the extension renews at half time.
     """
 
     batch_size: int = 16
@@ -44,9 +44,9 @@ class QueueSettings:
 
 @dataclass(frozen=True)
 class DurableSettings:
-    """host.json `extensions.durableTask`. Limits default to ten for each core, as in Azure.
+    """host.json `extensions.durableTask`. Limits default to ten per core, as in Azure.
 
-    Times in seconds. A message or an activity in flight is hidden for its visibility timeout.
+    Times in seconds. The visibility timeouts apply to messages and activities in flight.
     """
 
     hub_name: str = "TestHubName"
@@ -63,7 +63,7 @@ class DurableSettings:
 
 @dataclass(frozen=True)
 class HostSettings:
-    """What host.json says. `function_timeout` in seconds, None for no limit."""
+    """host.json. `function_timeout` is in seconds, None for no limit."""
 
     route_prefix: str = "api"
     function_timeout: float | None = 1800.0
@@ -72,7 +72,7 @@ class HostSettings:
 
 
 def development_storage(queue_port: int = 10001) -> str:
-    """Connection string of the queue service of the Azurite on this machine."""
+    """The connection string of the queue service of a local Azurite."""
     return (
         f"DefaultEndpointsProtocol=http;AccountName={_DEV_ACCOUNT};AccountKey={_DEV_KEY};"
         f"QueueEndpoint=http://127.0.0.1:{queue_port}/{_DEV_ACCOUNT};"
@@ -80,9 +80,9 @@ def development_storage(queue_port: int = 10001) -> str:
 
 
 def load_values(path: Path) -> None:
-    """Put the `Values` of a local.settings.json into the environment, which wins where it has one.
+    """Add the `Values` of a local.settings.json to the environment. Existing variables take precedence.
 
-    A missing file is no error. Raises SettingsError for one that cannot be read.
+    Ignores a missing file. Raises SettingsError for an unreadable one.
     """
     if path.is_file():
         for name, value in _read(path).get("Values", {}).items():
@@ -90,9 +90,11 @@ def load_values(path: Path) -> None:
 
 
 def load_host_settings(path: Path, environment: Mapping[str, str]) -> HostSettings:
-    """Read host.json at `path`. Raises SettingsError when it is missing or makes no sense."""
+    """Load host.json from `path`. Raises SettingsError if it is missing or invalid."""
     if not path.is_file():
-        raise SettingsError(f"{path} is missing: --host-root must be the folder of a Functions app")
+        raise SettingsError(
+            f"{path} is missing: --host-root must be the directory of a Functions app"
+        )
     content = _resolve_all(_overridden(_read(path), environment), environment)
     extensions = content.get("extensions", {})
     try:
@@ -103,11 +105,11 @@ def load_host_settings(path: Path, environment: Mapping[str, str]) -> HostSettin
             durable=_durable_settings(extensions.get("durableTask", {})),
         )
     except (ValueError, TypeError, AttributeError) as error:
-        raise SettingsError(f"{path} cannot be used: {error}") from error
+        raise SettingsError(f"{path} is invalid: {error}") from error
 
 
 def resolve(text: str, environment: Mapping[str, str]) -> str:
-    """`text` with each %NAME% replaced by that setting. Raises SettingsError for an absent one."""
+    """`text` with each %NAME% replaced by that setting. Raises SettingsError for a missing one."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1]
@@ -122,9 +124,9 @@ def resolve(text: str, environment: Mapping[str, str]) -> str:
 
 
 def storage_connection(name: str, environment: Mapping[str, str]) -> str | None:
-    """The connection string that a trigger's `connection` names; None where it is not set.
+    """The connection string in the setting `name`, or None if it is not set.
 
-    As in the WebJobs SDK, `AzureWebJobs{name}` is looked at after `{name}`.
+    As in the WebJobs SDK, falls back from `{name}` to `AzureWebJobs{name}`.
     """
     value = environment.get(name) or environment.get(f"AzureWebJobs{name}")
     if value and value.strip().rstrip(";").lower() == _DEV_STORAGE.lower():
@@ -138,15 +140,12 @@ def parse_timespan(text: str) -> timedelta:
     if match is None:
         raise ValueError(f"'{text}' is not a time span like 00:05:00")
     return timedelta(
-        days=int(match[1] or 0),
-        hours=int(match[2]),
-        minutes=int(match[3]),
-        seconds=float(match[4]),
+        days=int(match[1] or 0), hours=int(match[2]), minutes=int(match[3]), seconds=float(match[4])
     )
 
 
 def _overridden(content: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """host.json with the settings that override it: `AzureFunctionsJobHost__` and a path with `__`."""
+    """host.json with its overrides: settings named `AzureFunctionsJobHost__` plus a path with `__`."""
     for name, value in environment.items():
         prefix, *path = name.split("__")
         if prefix.lower() != "azurefunctionsjobhost" or not path:
@@ -215,7 +214,7 @@ def _durable_settings(content: Mapping[str, Any]) -> DurableSettings:
 
 
 def _choice(content: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:
-    """The value of `name`, whatever its case; the first of `known` where it is not set."""
+    """The value of `name`, case-insensitive; defaults to the first of `known`."""
     value = str(content.get(name, known[0]))
     for one in known:
         if one.lower() == value.lower():
@@ -224,8 +223,8 @@ def _choice(content: Mapping[str, Any], name: str, known: tuple[str, ...]) -> st
 
 
 def _visibility(content: Mapping[str, Any], name: str) -> float:
-    """A visibility timeout. The extension checks the control queue's alone, in these words; here the
-    work item queue's has the same bounds."""
+    """A visibility timeout. The extension validates only the control queue's, with this message; here
+    the work item queue's has the same bounds."""
     seconds = _seconds(content, name, DurableSettings.message_visibility)
     if not 60 <= seconds <= 3600:
         raise ValueError(f"{name[0].upper()}{name[1:]} must be between 1 and 60 minutes.")
@@ -252,5 +251,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
-        raise SettingsError(f"{path} must hold a JSON object")
+        raise SettingsError(f"{path} must contain a JSON object")
     return content

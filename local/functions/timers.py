@@ -21,20 +21,20 @@ from local.functions.settings import SettingsError
 from local.process import announce
 
 _log = logging.getLogger(__name__)
-_RETRY_LOCK = 1.0  # seconds
-_LONGEST_NAP = 30.0  # seconds; the wall clock may be set, or stand still while the machine sleeps
+_LOCK_RETRY_SECONDS = 1.0
+_MAX_SLEEP = 30.0  # seconds, since the wall clock may change or the machine be suspended
 
 
 class Timer:
-    """Runs `function` on its schedule, never twice at a time.
+    """Calls `function` on its schedule, without overlap.
 
-    The next time is kept in `kept_in`: when it passed while no host ran, the function is called at
-    once, as past due. `run_on_startup` and `use_monitor` mean what they do in Azure. Raises
-    SettingsError for a schedule that cannot be read.
+    The next time is stored in `state_file`. If it passed while no host was running, the function is
+    called immediately, as past due. `run_on_startup` and `use_monitor` work as in Azure. Raises
+    SettingsError for an invalid schedule.
     """
 
-    def __init__(self, function: Function, kept_in: Path, invoker: Invoker) -> None:
-        self._function, self._kept_in, self._invoker = function, kept_in, invoker
+    def __init__(self, function: Function, state_file: Path, invoker: Invoker) -> None:
+        self._function, self._state_file, self._invoker = function, state_file, invoker
         try:
             self._schedule = Schedule.parse(str(function.trigger["schedule"]))
             self._schedule.next_after(datetime.now(UTC))
@@ -44,11 +44,10 @@ class Timer:
         self._calling = False
 
     def start(self) -> None:
-        """Begin to wait for the schedule."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self, grace: float) -> None:
-        """Stop waiting; a call that runs gets `grace` seconds."""
+        """Stop waiting, and give a running call `grace` seconds."""
         if self._task is not None:
             if self._calling:
                 await asyncio.wait({self._task}, timeout=grace)
@@ -62,7 +61,7 @@ class Timer:
             await self._call(past_due=False)
         while True:
             due = self._schedule.next_after(datetime.now(UTC))
-            self._keep(due)
+            self._save_next(due)
             await _sleep_until(due)
             await self._call(past_due=False)
 
@@ -79,28 +78,28 @@ class Timer:
         if self._function.trigger.get("useMonitor") is False:
             return False
         with contextlib.suppress(OSError, ValueError, KeyError):
-            due = datetime.fromisoformat(json.loads(self._kept_in.read_text())["next"])
+            due = datetime.fromisoformat(json.loads(self._state_file.read_text())["next"])
             return due <= datetime.now(UTC)
         return False
 
-    def _keep(self, due: datetime) -> None:
-        announce(self._kept_in, {"next": due.isoformat()})
+    def _save_next(self, due: datetime) -> None:
+        announce(self._state_file, {"next": due.isoformat()})
 
 
 class Timers:
-    """All timers of an app. Of several hosts, the one that holds `lock` runs them."""
+    """All timers of an app. With several hosts, the one that holds `lock` runs them."""
 
     def __init__(self, timers: Sequence[Timer], lock: Path) -> None:
         self._timers, self._lock = timers, lock
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to wait for the lock, if there is a timer."""
+        """Start waiting for the lock, if there are timers."""
         if self._timers:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self, grace: float) -> None:
-        """Stop the timers, then give the lock back; calls that run get `grace` seconds."""
+        """Stop the timers, then release the lock. Running calls get `grace` seconds."""
         await asyncio.gather(*(timer.stop(grace) for timer in self._timers))
         if self._task is not None:
             self._task.cancel()
@@ -108,14 +107,14 @@ class Timers:
 
     async def _run(self) -> None:
         with self._lock.open("w") as file:
-            while not _locked(file):  # noqa: ASYNC110 - nothing tells of another process's end
-                await asyncio.sleep(_RETRY_LOCK)
+            while not _try_lock(file):  # noqa: ASYNC110 - no event for another process's exit
+                await asyncio.sleep(_LOCK_RETRY_SECONDS)
             for timer in self._timers:
                 timer.start()
             await asyncio.Event().wait()
 
 
-def _locked(file: IO[str]) -> bool:
+def _try_lock(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -124,6 +123,6 @@ def _locked(file: IO[str]) -> bool:
 
 
 async def _sleep_until(due: datetime) -> None:
-    # No event tells that the wall clock was set, or that the machine slept.
+    # There is no event for a changed wall clock or a resumed machine.
     while (remaining := (due - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110
-        await asyncio.sleep(min(remaining, _LONGEST_NAP))
+        await asyncio.sleep(min(remaining, _MAX_SLEEP))

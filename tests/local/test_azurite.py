@@ -30,7 +30,7 @@ def test_a_message_survives_a_restart(tmp_path: Path) -> None:
     assert message.content == "hello"
 
 
-def test_stop_without_start_is_harmless(tmp_path: Path) -> None:
+def test_stop_without_start(tmp_path: Path) -> None:
     Azurite(tmp_path, CACHE).stop()
 
 
@@ -44,23 +44,21 @@ def test_without_node_the_error_says_what_to_install(
         Azurite(tmp_path, tmp_path / "cache").start()
 
 
-def test_a_failed_installation_is_not_taken_for_a_whole_one(
+def test_a_failed_installation_is_not_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("npm_config_offline", "true")
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "empty"))
 
-    with pytest.raises(ServiceError, match="npm install ended with"):
+    with pytest.raises(ServiceError, match="npm install exited with"):
         Azurite(tmp_path / "state", tmp_path / "cache").start()
     assert not list((tmp_path / "cache").glob("azurite/*/node_modules/azurite"))
 
 
-def test_npm_needs_no_home_that_can_be_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_npm_needs_no_writable_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/proc/nowhere")
     monkeypatch.setenv("npm_config_offline", "true")
 
-    # The cache could be made, and has no Azurite yet.
+    # The cache was created, and does not contain Azurite.
     with pytest.raises(ServiceError, match="ENOTCACHED"):
         Azurite(tmp_path / "state", tmp_path / "cache").start()

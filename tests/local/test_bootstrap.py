@@ -1,4 +1,4 @@
-"""The set-up of the virtual environment, with a lock that is small: uv, and what builds the client."""
+"""The set-up of the development environment, with a small lock: uv, and the client's build tools."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_ctrl_c_is_answered_in_a_sentence(repository: Path) -> None:
+def test_ctrl_c_prints_no_traceback(repository: Path) -> None:
     process = start(repository)
     deadline = time.monotonic() + 60
     while not (repository / ".venv" / "bin" / "pip").exists() and time.monotonic() < deadline:
@@ -66,17 +66,17 @@ def test_ctrl_c_is_answered_in_a_sentence(repository: Path) -> None:
     assert (process.returncode, "Traceback" in errors) == (130, False), errors
 
 
-def test_an_environment_without_its_stamp_is_made_anew(repository: Path) -> None:
+def test_an_environment_without_its_stamp_is_recreated(repository: Path) -> None:
     set_up(repository)
     (repository / ".venv" / ".complete").unlink()
-    (repository / ".venv" / "bin" / "uv").chmod(0o644)  # as pip leaves it where it is cut short
+    (repository / ".venv" / "bin" / "uv").chmod(0o644)  # as an interrupted pip leaves it
     set_up(repository)
     assert imports(repository, "powerlift_fleet")
 
 
 def test_a_changed_lock_updates_the_environment(repository: Path) -> None:
     set_up(repository)
-    time.sleep(0.01)  # the stamp is compared by its time
+    time.sleep(0.01)  # the stamp's modification time is compared
     (repository / "requirements-dev.txt").write_text(lock(*LOCKED, "click"))
     set_up(repository)
     assert imports(repository, "click")
@@ -85,7 +85,7 @@ def test_a_changed_lock_updates_the_environment(repository: Path) -> None:
     assert not imports(repository, "click")
 
 
-def test_a_package_with_another_hash_is_refused(repository: Path) -> None:
+def test_a_package_with_another_hash_is_rejected(repository: Path) -> None:
     other = re.sub(r"sha256:\w{64}", "sha256:" + 64 * "0", lock("click"))
     (repository / "requirements-dev.txt").write_text(lock(*LOCKED) + other)
     process = start(repository)

@@ -6,22 +6,22 @@ import tempfile
 from importlib.util import cache_from_source
 from pathlib import Path
 
-import psutil  # and has it compiled
+import psutil  # which also compiles it
 
-from local.bytecode import lend_bytecode
+from local.bytecode import share_bytecode
 from local.stack import REPOSITORY
 
 
-def test_a_file_of_our_environment_is_lent_its_bytecode_and_a_copy_is_not() -> None:
+def test_hard_links_share_bytecode_and_copies_do_not() -> None:
     compiled = Path(psutil.__file__)
-    # Beside the environment: a hard link leads nowhere else.
+    # On the file system of the environment, since hard links cannot cross file systems.
     with tempfile.TemporaryDirectory(dir=REPOSITORY / ".local") as cache:
         archive = Path(cache) / "archive-v0" / "psutil"
         archive.mkdir(parents=True)
         os.link(compiled, archive / "linked.py")
         shutil.copy2(compiled, archive / "copied.py")
 
-        lend_bytecode(Path(cache))
+        share_bytecode(Path(cache))
 
-        lent = {file.name for file in archive.glob("__pycache__/*")}
-    assert lent == {Path(cache_from_source("linked.py")).name}
+        shared = {file.name for file in archive.glob("__pycache__/*")}
+    assert shared == {Path(cache_from_source("linked.py")).name}

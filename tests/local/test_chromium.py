@@ -10,7 +10,7 @@ from local.chromium import find_chromium
 from local.process import ServiceError
 
 
-def test_a_browser_on_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_on_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     browser = tmp_path / "chromium"
     browser.write_text("#!/bin/sh\n")
     browser.chmod(0o755)
@@ -19,7 +19,7 @@ def test_a_browser_on_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert find_chromium(tmp_path / "cache").path == browser
 
 
-def test_where_there_is_none_the_error_says_what_to_install(
+def test_without_a_browser_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -9,56 +9,56 @@ from pathlib import Path
 
 import pytest
 
-from local.environment import machine_environment, machine_tools, outer_environment
+from local.environment import base_environment, vm_environment, vm_tools
 
 
-def test_the_callers_azure_account_stays_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_callers_azure_account_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_CLIENT_CERTIFICATE_PATH", "/home/me/real.pem")
 
-    assert "AZURE_CLIENT_CERTIFICATE_PATH" not in outer_environment()
+    assert "AZURE_CLIENT_CERTIFICATE_PATH" not in base_environment()
 
 
-def test_loopback_goes_past_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_bypasses_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "corp.example")
 
-    assert outer_environment()["NO_PROXY"] == "corp.example,127.0.0.1,localhost"
+    assert base_environment()["NO_PROXY"] == "corp.example,127.0.0.1,localhost"
 
 
-def test_a_vm_knows_the_callers_package_index(
+def test_a_vm_uses_the_callers_package_index(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://mirror.example/simple")
 
     assert (
-        machine_environment(tmp_path, tmp_path / "netrc")["UV_DEFAULT_INDEX"]
+        vm_environment(tmp_path, tmp_path / "netrc")["UV_DEFAULT_INDEX"]
         == "https://mirror.example/simple"
     )
 
 
-def test_a_vm_does_not_install_where_the_caller_does(
+def test_a_vm_does_not_use_the_callers_install_target(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PIP_TARGET", "/elsewhere")
 
-    assert "PIP_TARGET" not in machine_environment(tmp_path, tmp_path / "netrc")
+    assert "PIP_TARGET" not in vm_environment(tmp_path, tmp_path / "netrc")
 
 
-def test_a_login_of_a_package_index_is_not_among_what_is_listed(
+def test_credentials_of_a_package_index_are_not_in_variables(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:se%40cret@mirror.example:8443/simple")
 
-    given = machine_environment(tmp_path, tmp_path / "netrc")
+    given = vm_environment(tmp_path, tmp_path / "netrc")
 
     assert given["PIP_INDEX_URL"] == "https://mirror.example:8443/simple"
 
 
-def test_a_login_of_a_package_index_is_where_pip_and_uv_find_it(
+def test_credentials_of_a_package_index_are_in_netrc(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:se%40cret@mirror.example:8443/simple")
 
-    given = machine_environment(tmp_path, tmp_path / "netrc")
+    given = vm_environment(tmp_path, tmp_path / "netrc")
 
     found = netrc.netrc(given["NETRC"]).authenticators("mirror.example")
     assert found is not None
@@ -66,8 +66,8 @@ def test_a_login_of_a_package_index_is_where_pip_and_uv_find_it(
 
 
 def install(directory: Path, package: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What a VM does: uv on its PATH installs a package."""
-    uv = machine_tools(directory / "bin") / "uv"
+    """Install a package with uv, as a VM does."""
+    uv = vm_tools(directory / "bin") / "uv"
     target = ["--target", str(directory / "packages"), "--python", sys.executable]
     return subprocess.run(
         [uv, "pip", "install", *target, package],
@@ -76,7 +76,7 @@ def install(directory: Path, package: str, **environment: str) -> subprocess.Com
     )  # fmt: skip
 
 
-def test_without_an_index_a_vm_installs_what_the_cache_has(tmp_path: Path) -> None:
+def test_without_an_index_a_vm_installs_from_the_cache(tmp_path: Path) -> None:
     assert install(tmp_path, "six").returncode == 0
     shutil.rmtree(tmp_path / "packages")
 

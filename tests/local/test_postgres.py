@@ -1,4 +1,4 @@
-"""PostgreSQL for one machine: real servers in temporary directories."""
+"""The PostgreSQL stand-in: real servers in temporary directories."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def test_has_the_database_powerlift(server):
     assert ask(server.uri(), "SELECT current_database()") == "powerlift"
 
 
-def test_has_room_for_a_large_fleet(server):
+def test_has_enough_connections_for_a_large_fleet(server):
     assert int(ask(server.uri(), "SHOW max_connections")) >= 600
 
 
-def test_refuses_another_password(server):
-    user, _, place = server.uri().rpartition("@")
+def test_rejects_another_password(server):
+    user, _, address = server.uri().rpartition("@")
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-        ask(f"{user}x@{place}", "SELECT 1")
+        ask(f"{user}x@{address}", "SELECT 1")
 
 
-def test_listens_on_the_loopback_alone(server):
+def test_listens_only_on_the_loopback(server):
     assert ask(server.uri(), "SHOW listen_addresses") == "127.0.0.1"
 
 
@@ -55,16 +55,16 @@ def test_has_no_unix_socket(server):
     assert ask(server.uri(), "SHOW unix_socket_directories") == ""
 
 
-def test_brings_psql(server):
+def test_includes_psql(server):
     argv = [server.bin / "psql", server.uri(), "-Atc", "SELECT 42"]
     assert subprocess.run(argv, capture_output=True, check=True).stdout == b"42\n"
 
 
-def test_keeps_its_password_from_others(server):
+def test_the_password_file_is_private(server):
     assert (server.state_dir / "postgres.json").stat().st_mode & 0o077 == 0
 
 
-def test_shows_its_password_in_no_process_list(server):
+def test_the_password_is_not_in_the_process_list(server):
     password = server.uri().split(":")[2].split("@")[0]
     shown = subprocess.run(["ps", "axww"], capture_output=True, check=True).stdout
     assert password not in shown.decode()
@@ -72,13 +72,13 @@ def test_shows_its_password_in_no_process_list(server):
 
 @pytest.fixture(scope="module")
 def open_dir():
-    """A directory that anyone may enter: else, as root, the data would end with the server."""
+    """A directory that all users can access; otherwise, as root, the data would not persist."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         yield Path(directory) / "state"
 
 
-def test_finds_its_data_again(open_dir):
+def test_data_persist(open_dir):
     with Postgres(open_dir) as first:
         database = psycopg2.connect(first.uri())
         with database, database.cursor() as cursor:
@@ -88,7 +88,7 @@ def test_finds_its_data_again(open_dir):
         assert (ask(second.uri(), "SELECT n FROM kept"), second.uri()) == ("7", first.uri())
 
 
-def test_takes_another_port_when_its_own_is_taken(open_dir):
+def test_uses_another_port_if_its_own_is_in_use(open_dir):
     with Postgres(open_dir) as first:
         port = int(first.uri().split(":")[3].split("/")[0])
     with socket.socket() as other:
@@ -99,7 +99,7 @@ def test_takes_another_port_when_its_own_is_taken(open_dir):
             assert ask(second.uri(), "SELECT 1") == "1"
 
 
-def test_stops_with_connections_open(open_dir):
+def test_stops_with_open_connections(open_dir):
     postgres = Postgres(open_dir)
     postgres.start()
     database = psycopg2.connect(postgres.uri())
@@ -108,7 +108,7 @@ def test_stops_with_connections_open(open_dir):
         database.cursor().execute("SELECT 1")
 
 
-def test_may_be_stopped_twice_and_before_it_starts(open_dir):
+def test_stop_is_idempotent(open_dir):
     postgres = Postgres(open_dir)
     postgres.stop()
     postgres.start()
@@ -116,27 +116,27 @@ def test_may_be_stopped_twice_and_before_it_starts(open_dir):
     postgres.stop()
 
 
-def test_starts_again_in_a_closed_directory(tmp_path):
+def test_restarts_in_a_private_directory(tmp_path):
     state = tmp_path / "state"
     for _ in range(2):
         with Postgres(state) as postgres:
             assert ask(postgres.uri(), "SELECT 1") == "1"
 
 
-def test_says_why_it_did_not_start(tmp_path):
+def test_the_error_contains_the_log(tmp_path):
     tmp_path.chmod(0o755)
     postgres = Postgres(tmp_path)
-    postgres._bin = tmp_path / "bin"
-    postgres._bin.mkdir()
+    postgres.bin = tmp_path / "bin"
+    postgres.bin.mkdir()
     for name in ("initdb", "postgres"):
-        program = postgres._bin / name
+        program = postgres.bin / name
         program.write_text("#!/bin/sh\necho the disk is full; exit 1\n")
         program.chmod(0o755)
     with pytest.raises(ServiceError, match="the disk is full"):
         postgres.start()
 
 
-def test_ends_with_the_process_that_started_it(open_dir):
+def test_stops_with_the_process_that_started_it(open_dir):
     code = (
         "import sys, os, time; from pathlib import Path; from local.postgres import Postgres\n"
         "p = Postgres(Path(sys.argv[1])); p.start(); print(p._process.pid, flush=True); os._exit(9)"

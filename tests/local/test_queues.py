@@ -27,7 +27,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def make(folder: Path, values: dict[str, str], **env: str) -> tuple[int, str]:
-    """Run the command with such a local.settings.json; its exit status, and what it said."""
+    """Run the command with this local.settings.json. Returns its exit status and output."""
     (folder / "local.settings.json").write_text(json.dumps({"Values": values}))
     done = subprocess.run(
         [sys.executable, "-m", "local.queues"], cwd=folder, text=True, check=False, timeout=60,
@@ -41,23 +41,23 @@ def names(storage: str, prefix: str) -> list[str]:
         return sorted(queue.name for queue in service.list_queues(prefix))
 
 
-def test_both_queues_are_made_and_made_again(storage: str, tmp_path: Path):
-    with pytest.raises(fleets.ApiError, match=r"python -m local\.queues makes it"):
+def test_both_queues_are_created_idempotently(storage: str, tmp_path: Path):
+    with pytest.raises(fleets.ApiError, match=r"create it with `python -m local\.queues`"):
         fleets.enqueue(storage, {"batch_id": 1})
-    said = [make(tmp_path, {"AzureWebJobsStorage": storage}) for _ in range(2)]
-    assert said == [(0, "The queues powerlift-fleets and powerlift-fleets-poison exist.\n")] * 2
+    results = [make(tmp_path, {"AzureWebJobsStorage": storage}) for _ in range(2)]
+    assert results == [(0, "The queues powerlift-fleets and powerlift-fleets-poison exist.\n")] * 2
     assert names(storage, "powerlift") == ["powerlift-fleets", "powerlift-fleets-poison"]
     assert fleets.enqueue(storage, {"batch_id": 1}) == "fleet-1"
 
 
-def test_the_environment_wins_over_the_settings_file(storage: str, tmp_path: Path):
+def test_the_environment_takes_precedence_over_the_settings_file(storage: str, tmp_path: Path):
     values = {"AzureWebJobsStorage": storage, "FLEET_QUEUE": "of-the-file"}
     assert make(tmp_path, values, FLEET_QUEUE="of-the-environment")[0] == 0
     assert names(storage, "of-the") == ["of-the-environment", "of-the-environment-poison"]
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({}, "AzureWebJobsStorage is not set"),
         ({"AzureWebJobsStorage": "AccountKey=s3cret"}, "not a connection string"),
@@ -68,6 +68,11 @@ def test_the_environment_wins_over_the_settings_file(storage: str, tmp_path: Pat
         ),
     ],
 )  # fmt: skip
-def test_what_hinders_it_is_said_in_one_line(tmp_path: Path, values: dict[str, str], said: str):
+def test_errors_are_one_line(tmp_path: Path, values: dict[str, str], message: str):
     status, text = make(tmp_path, values)
-    assert (status, len(text.splitlines()), said in text, "s3cret" in text) == (1, 1, True, False)
+    assert (status, len(text.splitlines()), message in text, "s3cret" in text) == (
+        1,
+        1,
+        True,
+        False,
+    )

@@ -1,4 +1,4 @@
-"""Preparing a release, on a copy of the files that it writes."""
+"""The preparation of a release, on a copy of its files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", current())
 
 
-def test_a_release_writes_its_version_and_dates_the_changelog(repository: Path) -> None:
+def test_a_release_sets_its_version_and_dates_the_changelog(repository: Path) -> None:
     prepare("0.2.0", repository)
 
     assert (current(repository), notes(repository)) == ("0.2.0", "### Added\n- A page.")
@@ -53,14 +53,14 @@ def test_a_release_writes_its_version_and_dates_the_changelog(repository: Path) 
     )
 
 
-def test_a_disagreement_about_the_version_is_named(repository: Path) -> None:
+def test_inconsistent_versions_are_reported(repository: Path) -> None:
     (repository / "client/powerlift_fleet/_version.py").write_text('__version__ = "9.9.9"\n')
 
     with pytest.raises(NotReady, match=r"_version\.py: 9\.9\.9"):
         current(repository)
 
 
-def test_a_release_needs_something_to_tell(repository: Path) -> None:
+def test_a_release_needs_changes(repository: Path) -> None:
     prepare("0.2.0", repository)
 
     with pytest.raises(NotReady, match="nothing under Unreleased"):

@@ -18,13 +18,13 @@ from local.stack import Stack
 
 
 @pytest.mark.slow
-def test_the_app_answers(stack: Stack) -> None:
+def test_the_app_responds(stack: Stack) -> None:
     with urllib.request.urlopen(f"{stack.url}/api/health") as answer:
         assert answer.status == 200
 
 
 @pytest.mark.slow
-def test_the_key_opens_the_api(stack: Stack) -> None:
+def test_the_key_authorizes_requests(stack: Stack) -> None:
     request = urllib.request.Request(
         f"{stack.url}/api/fleets", headers={"x-functions-key": stack.key}
     )
@@ -49,10 +49,10 @@ def test_the_app_listens_to_its_queue(stack: Stack) -> None:
 
 
 @pytest.mark.slow
-def test_psql_is_where_it_is_said_to_be(stack: Stack) -> None:
-    told = subprocess.run([stack.psql_bin / "psql", "--version"], capture_output=True, text=True)
+def test_psql_is_in_its_directory(stack: Stack) -> None:
+    done = subprocess.run([stack.psql_bin / "psql", "--version"], capture_output=True, text=True)
 
-    assert told.stdout.startswith("psql (PostgreSQL)")
+    assert done.stdout.startswith("psql (PostgreSQL)")
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_no_secret_is_in_the_process_list_or_a_log(stack: Stack) -> None:
 
 
 @pytest.mark.slow
-def test_leaving_it_leaves_no_process(tmp_path: Path) -> None:
+def test_exiting_leaves_no_process(tmp_path: Path) -> None:
     before = children()
 
     with Stack(tmp_path):
@@ -77,7 +77,7 @@ def test_leaving_it_leaves_no_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_part_that_does_not_start_takes_the_others_with_it(tmp_path: Path) -> None:
+def test_a_part_that_fails_to_start_stops_the_others(tmp_path: Path) -> None:
     before = children()
 
     with pytest.raises(ServiceError, match="azure"), Stack(tmp_path, time_scale=-1):
@@ -102,7 +102,7 @@ def children() -> set[psutil.Process]:
 
 @contextmanager
 def interrupted_after(seconds: float) -> Iterator[None]:
-    """Ctrl-C after some seconds."""
+    """Raise KeyboardInterrupt after `seconds`."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

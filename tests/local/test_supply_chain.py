@@ -1,4 +1,4 @@
-"""What `make check-supply-chain` says, and when it fails."""
+"""The output and exit status of `make check-supply-chain`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ UNFIXED = {"name": "idna", "version": "3.20", "vulns": [{"id": "PYSEC-1", "fix_v
 
 
 @pytest.mark.parametrize(
-    ("packages", "said", "status", "strict_status"),
+    ("packages", "text", "status", "strict_status"),
     [
-        ([], "Not audited: no advisory service answered.", 0, 1),
+        ([], "Not audited: no advisory service responded.", 0, 1),
         # pip-audit itself reports "No known vulnerabilities found" here.
-        ([SKIPPED], "Not audited: no advisory service answered.", 0, 1),
+        ([SKIPPED], "Not audited: no advisory service responded.", 0, 1),
         (
             [CLEAN, SKIPPED],
             "Audited: 1 packages, 0 known vulnerabilities.\nNot audited: our-fork.",
@@ -48,7 +48,7 @@ UNFIXED = {"name": "idna", "version": "3.20", "vulns": [{"id": "PYSEC-1", "fix_v
     ids=["no report", "skipped", "part skipped", "clean", "vulnerable", "unfixed"],
 )
 def test_the_verdict(
-    packages: list[dict[str, Any]], said: str, status: int, strict_status: int
+    packages: list[dict[str, Any]], text: str, status: int, strict_status: int
 ) -> None:
-    assert verdict(packages, strict=False) == (said, status)
-    assert verdict(packages, strict=True) == (said, strict_status)
+    assert verdict(packages, strict=False) == (text, status)
+    assert verdict(packages, strict=True) == (text, strict_status)

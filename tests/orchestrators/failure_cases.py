@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.azure.weather.catalogue import CATALOGUE
+from local.azure.faults.azure_errors import AZURE_ERRORS
 
 HOME, ELSEWHERE = "eastus", "westus"
 SIZE, LARGER, LARGEST, OTHER_FAMILY = (
@@ -60,7 +60,7 @@ def _said(fault: Json) -> tuple[str, int, str]:
     later = fault["on"] == "vm.boot"
     if isinstance(error, dict):
         return error["code"], 0 if later else error["status"], error["message"]
-    entry = CATALOGUE[error]
+    entry = AZURE_ERRORS[error]
     return entry.code, 0 if later else entry.status, entry.message
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from local.functions.durable.history import Event, EventType, event, parse_time, timestamp
-from local.functions.durable.replay import State, read_times_fast, replay
+from local.functions.durable.replay import State, replay, use_fast_time_parser
 from local.functions.durable.walk import FunctionNames, Walk
 from tests.fleets import NOW
 
@@ -46,7 +46,7 @@ class Played:
 
 def play(orchestrator: Any, given: Any, answers: Answers, version: str | None = None) -> Played:
     """Run an orchestrator, as its module defines it, to its output."""
-    read_times_fast()
+    use_fast_time_parser()
     handler = orchestrator._function._func
     names = FunctionNames(answers.keys(), answers.keys())
     text = json.dumps(json.dumps(given))

@@ -17,7 +17,7 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 from cryptography.fernet import Fernet
 
 from local.azurite import Azurite
-from local.environment import outer_environment
+from local.environment import base_environment
 from local.postgres import Postgres
 from local.process import Service
 from local.queues import make_queues
@@ -129,7 +129,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
                 "doors",
                 [sys.executable, "-m", "local.functions", "--state", str(state), "--port", "0",
                  "--host-root", str(folder / "app"), "--visibility-timeout", "1"],
-                ready=state / "ready.json", log=folder / "log", env={**outer_environment(), **env},
+                ready=state / "ready.json", log=folder / "log", env={**base_environment(), **env},
                 cwd=ROOT,
             )  # fmt: skip
             try:

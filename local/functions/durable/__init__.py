@@ -1,1 +1,1 @@
-"""Durable Functions: orchestrations by replay, with the SDK's own executor and a history in SQLite."""
+"""Durable Functions: replays orchestrations with the SDK's executor, and stores histories in SQLite."""

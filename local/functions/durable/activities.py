@@ -1,4 +1,4 @@
-"""Running activities: at least once each, a bounded number at a time, oldest first."""
+"""Runs activities: at least once, with bounded concurrency, oldest first."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class ActivityWorker:
-    """Gets activity tasks from `take`, which is told how many, and hands each one's result event to
-    `report`."""
+    """Runs activity tasks: `take` returns up to the given number, `report` gets each result event."""
 
     def __init__(
         self,
@@ -38,23 +37,23 @@ class ActivityWorker:
 
     @property
     def busy(self) -> bool:
-        """Whether an activity runs here."""
+        """Whether an activity is running here."""
         return bool(self._running)
 
     def fill(self) -> None:
-        """Take as many activities as there is room for."""
+        """Start activities up to the limit."""
         room = self._limit - len(self._running)
         if room <= 0 or self._stopped:
             return
         for one in self._take(room):
             task = asyncio.create_task(self._run(one))
             self._running.add(task)
-            task.add_done_callback(self._leave)
+            task.add_done_callback(self._on_done)
 
     async def stop(self, grace: float) -> None:
-        """Start nothing more, and give what runs `grace` seconds.
+        """Start no more activities, and give running ones `grace` seconds.
 
-        What is cut off has not reported, and so runs again after the next start.
+        Cancelled activities have reported no result, so they run again after the next start.
         """
         self._stopped = True
         if self._running:
@@ -62,15 +61,15 @@ class ActivityWorker:
             for task in late:
                 task.cancel()
 
-    def _leave(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("The result of an activity could not be kept", exc_info=error)
+            _log.error("The result of an activity could not be stored", exc_info=error)
         self.fill()
 
     async def _run(self, task: ActivityTask) -> None:
         function = self._functions.get(task.name)
-        if function is None:  # it was there when the orchestrator called it
+        if function is None:  # it existed when the orchestrator called it
             result = _failed(task, f"The function '{task.name}' does not exist in this app.", "")
         else:
             result = await self._result(function, task)
@@ -92,10 +91,11 @@ class ActivityWorker:
 
 
 def _failed(task: ActivityTask, message: str, stack: str) -> Event:
-    """The failure as it reaches the orchestrator.
+    """The failure event for the orchestrator.
 
-    The worker sends "Type: text" between "\\nException:" and "\\nStack:"; the extension cuts that
-    part out by text, so a user's own "\\nStack:" ends it early and the space before it stays.
+    The worker sends "Type: text" between "\\nException:" and "\\nStack:". The extension extracts
+    it by text search, so a "\\nStack:" in the user's message truncates it, and the leading space
+    remains.
     """
     reason = f"Activity function '{task.name}' failed: {message.partition(chr(10) + 'Stack:')[0]}"
     return event(

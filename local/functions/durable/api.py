@@ -1,7 +1,7 @@
-"""The management API over HTTP, twice: for the app's own client, and as webhooks with a key.
+"""The HTTP management API: for the app's own client, and as webhooks that require a key.
 
-Paths, answers and status codes are those recorded from the extension 3.19.0 (`tests/recorded`), and
-where nothing is recorded, those of its `HttpApiHandler`. Rewind is refused with 501.
+Paths, responses and status codes match the recordings of extension 3.19.0 (`tests/recorded`) or,
+without a recording, its `HttpApiHandler`. Rewind is not supported (501).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from local.functions.durable.tables import Tables
 
 _READ_TO_WRITE = 0.03  # seconds: a round trip to Azure Storage
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_PAGE = 100  # the extension's default; the Python client never asks for a second page
+_PAGE = 100  # the extension's default; the Python client requests only the first page
 _STATES = {*Status.FINISHED, "Running", "Pending", "Suspended", "ContinuedAsNew", "Canceled"}
 _CONTROLS = {
     "terminate": EventType.EXECUTION_TERMINATED,
@@ -34,7 +34,7 @@ _CONTROLS = {
 
 
 class ManagementApi:
-    """Handlers of the management API. `check_key` raises where a webhook's caller has no key."""
+    """Handlers of the management API. `check_key` raises if a webhook request has no valid key."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class ManagementApi:
         self._check_key, self._replace_running = check_key, replace_running
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Serve the API below the client's path and below the webhooks' path."""
+        """Add the API below the client's path and below the webhooks' path."""
 
-        def guarded(handler: _Handler) -> _Handler:
+        def with_key(handler: _Handler) -> _Handler:
             async def check_then_handle(request: web.Request) -> web.StreamResponse:
                 self._check_key(request)
                 return await handler(request)
@@ -74,7 +74,7 @@ class ManagementApi:
         ]
         for method, path, handler in routes:
             router.add_route(method, self._links.rpc_path + path, handler)
-            router.add_route(method, WEBHOOKS + path, guarded(handler))
+            router.add_route(method, WEBHOOKS + path, with_key(handler))
 
     async def _start(self, request: web.Request) -> web.Response:
         text = await request.text()
@@ -82,19 +82,21 @@ class ManagementApi:
             token = json.loads(text) if text else None
         except ValueError as error:
             return _failure(400, "Invalid JSON content", error)
-        name, wanted = request.match_info["name"], request.match_info.get("id")
-        if "/" in (wanted or ""):
+        name, instance_id = request.match_info["name"], request.match_info.get("id")
+        if "/" in (instance_id or ""):
             return web.Response(status=404)
-        given = None if token is None else json.dumps(token)
-        return await self._start_instance(name, wanted, given, request.query.get("version"))
+        input_json = None if token is None else json.dumps(token)
+        return await self._start_instance(
+            name, instance_id, input_json, request.query.get("version")
+        )
 
     async def _start_instance(
         self, name: str, instance_id: str | None, input_json: str | None, version: str | None = None
     ) -> web.Response:
-        """As the extension does, take any name: an instance without an orchestrator fails later.
+        """Like the extension, accept any name: without an orchestrator the instance fails later.
 
-        Also as there, starts of one id at the same time all succeed, and the last one wins: the
-        extension first reads the instance and then writes it, without a lock.
+        Like there, concurrent starts of one ID all succeed, and the last one wins: the extension reads
+        the instance, then writes it, without a lock.
         """
         store = self._engine.store
         instance_id = instance_id or uuid.uuid4().hex
@@ -175,8 +177,8 @@ class ManagementApi:
 
     async def _raise_event(self, request: web.Request) -> web.Response:
         instance_id = request.match_info["id"]
-        if refusal := self._not_running(instance_id):
-            return refusal
+        if rejection := self._not_running(instance_id):
+            return rejection
         if request.content_type != "application/json":
             return _failure(400, "Only application/json request content is supported")
         try:
@@ -192,8 +194,8 @@ class ManagementApi:
         return self._send(request.match_info["id"], event(kind, Input=reason))
 
     def _send(self, instance_id: str, message: dict[str, Any]) -> web.Response:
-        if refusal := self._not_running(instance_id):
-            return refusal
+        if rejection := self._not_running(instance_id):
+            return rejection
         self._engine.store.post(instance_id, message)
         self._engine.wake(instance_id)
         return web.Response(status=202)
@@ -219,19 +221,23 @@ class ManagementApi:
 
 
 def _failure(status: int, message: str, error: Exception | None = None) -> web.Response:
-    """An error as ASP.NET's `HttpError` has it."""
-    more = {"ExceptionMessage": str(error), "ExceptionType": type(error).__name__, "StackTrace": ""}
-    return web.json_response({"Message": message, **(more if error else {})}, status=status)
+    """An error in the format of ASP.NET's `HttpError`."""
+    details = {
+        "ExceptionMessage": str(error),
+        "ExceptionType": type(error).__name__,
+        "StackTrace": "",
+    }
+    return web.json_response({"Message": message, **(details if error else {})}, status=status)
 
 
 def _filters(request: web.Request) -> dict[str, Any]:
-    """The filters that status queries and purges share. A time that cannot be read is no filter."""
+    """The filters of status queries and purges. Ignores invalid times."""
     query = request.query
-    asked = ",".join(query.getall("runtimeStatus", [])).split(",")
+    statuses = ",".join(query.getall("runtimeStatus", [])).split(",")
     return {
         "created_from": _time(query.get("createdTimeFrom", "")),
         "created_to": _time(query.get("createdTimeTo", "")),
-        "statuses": [state for state in asked if state in _STATES],
+        "statuses": [state for state in statuses if state in _STATES],
     }
 
 

@@ -1,10 +1,10 @@
-"""The engine: gives every instance with new messages its episodes, and keeps timers and activities.
+"""The engine: runs an episode for each instance with new messages, and runs timers and activities.
 
-One asyncio task serves an instance while it has messages, and a lease keeps other hosts from it, so
-an instance never has two episodes at a time. What this host writes wakes the instance at once; what
-others write is found by polling. The store is used from the event loop's thread alone. The replay
-itself, which is user code and can take a second for a history of thousands of events, runs in a
-thread, so that HTTP requests and queue leases do not wait for it.
+One asyncio task processes an instance while it has messages, and a lease excludes other hosts, so an
+instance never has two concurrent episodes. Writes of this host wake the instance immediately; writes
+of others are found by polling. Only the event loop's thread uses the store. The replay is user code
+and can take a second for thousands of events, so it runs in another thread and does not block HTTP
+requests and queue leases.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from local.functions.durable.activities import ActivityWorker
 from local.functions.durable.episode import Instance, Outcome, run_episode
 from local.functions.durable.history import Event, EventType, Status
 from local.functions.durable.leases import ActivityTask
-from local.functions.durable.replay import read_times_fast
+from local.functions.durable.replay import use_fast_time_parser
 from local.functions.durable.store import Claim, Effects, Store
 from local.functions.durable.tables import Tables
 from local.functions.durable.walk import FunctionNames
@@ -31,12 +31,12 @@ from local.functions.settings import DurableSettings
 
 _log = logging.getLogger(__name__)
 
-# After a long replay an instance rests as long as the replay took, up to this many seconds. The
-# messages of that time share the next replay, which bounds the cost of a wide fan-out.
-_MAX_REST = 0.25
+# After a long replay, an instance pauses for as long as the replay took, up to this many seconds.
+# Messages that arrive meanwhile share the next replay, which bounds the cost of a wide fan-out.
+_MAX_PAUSE = 0.25
 _RETRY_AFTER_ERROR = 1.0
-_LONGEST_NAP = 60.0  # timers look at the wall clock at least this often: it can be set, or sleep
-_FIRST_POLL = 0.05  # seconds; doubles up to maxQueuePollingInterval while nothing comes
+_MAX_SLEEP = 60.0  # seconds, since the wall clock may change or the machine be suspended
+_FIRST_POLL = 0.05  # seconds; doubles up to maxQueuePollingInterval while idle
 
 
 class Engine:
@@ -66,46 +66,45 @@ class Engine:
             self._activity_done,
         )
         self._histories: dict[str, tuple[str, list[Event]]] = {}
-        """Of the execution whose id comes first."""
+        """Instance id -> (execution id, history)."""
         self._awake: set[str] = set()
         self._alarms: dict[str, tuple[float, asyncio.TimerHandle]] = {}
-        self._serving: dict[str, asyncio.Task[None]] = {}
-        self._repeated: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._background: list[asyncio.Task[None]] = []
         self._poll_delay = _FIRST_POLL
         self._stopped = True
 
     def start(self) -> None:
-        """Go on with whatever the store holds. An engine that is not started runs nothing, and
-        leaves what its store is given to other hosts."""
-        read_times_fast()
+        """Resume the instances in the store. An engine that is not started runs nothing; other hosts
+        process what its store contains."""
+        use_fast_time_parser()
         self._stopped = False
-        self._repeated = [asyncio.create_task(_repeat(f)) for f in (self._poll, self._renew)]
+        self._background = [asyncio.create_task(_repeat(f)) for f in (self._poll, self._renew)]
 
     async def stop(self, grace: float = 2.0) -> None:
-        """Finish the episodes that run, and give activities `grace` seconds. What is left then is
-        another host's at once."""
+        """Finish running episodes, and give activities `grace` seconds. Then release all leases, so
+        that other hosts can continue immediately."""
         self._stopped = True
         await self._activities.stop(grace)
-        if self._serving:
-            _, late = await asyncio.wait(set(self._serving.values()), timeout=grace)
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks.values()), timeout=grace)
             for task in late:
                 task.cancel()
-        for task in self._repeated:
+        for task in self._background:
             task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._leases.release()
 
     def wake(self, instance_id: str) -> None:
-        """Look at the messages of an instance soon."""
+        """Process the messages of an instance soon."""
         if self._stopped:
             return
         self._awake.add(instance_id)
-        if instance_id not in self._serving:
-            self._serving[instance_id] = asyncio.create_task(self._serve(instance_id))
+        if instance_id not in self._tasks:
+            self._tasks[instance_id] = asyncio.create_task(self._process(instance_id))
 
     def _wake_at(self, instance_id: str, due: float) -> None:
-        """Wake an instance at the Unix time `due`, unless it wakes earlier: then it sees for itself
-        what is still to come."""
+        """Wake an instance at the Unix time `due`, unless it wakes earlier anyway."""
         earliest, alarm = self._alarms.get(instance_id, (None, None))
         if earliest is None or due < earliest:
             if alarm is not None:
@@ -118,11 +117,11 @@ class Engine:
             self._alarms.pop(instance_id, None)
             self.wake(instance_id)
         elif not self._stopped:
-            nap = min(remaining, _LONGEST_NAP)
-            alarm = asyncio.get_running_loop().call_later(nap, self._set_alarm, instance_id, due)
+            delay = min(remaining, _MAX_SLEEP)
+            alarm = asyncio.get_running_loop().call_later(delay, self._set_alarm, instance_id, due)
             self._alarms[instance_id] = (due, alarm)
 
-    async def _serve(self, instance_id: str) -> None:
+    async def _process(self, instance_id: str) -> None:
         try:
             while instance_id in self._awake and not self._stopped:
                 self._awake.discard(instance_id)
@@ -131,13 +130,13 @@ class Engine:
                     await self._episode(instance_id)
                     spent = time.monotonic() - started
                 if instance_id in self._awake:
-                    await asyncio.sleep(min(spent, _MAX_REST))
+                    await asyncio.sleep(min(spent, _MAX_PAUSE))
         except Exception:
-            _log.exception("An episode of %s could not be kept; it is tried again", instance_id)
+            _log.exception("An episode of %s could not be stored; retrying", instance_id)
             self._histories.pop(instance_id, None)
             self._wake_at(instance_id, time.time() + _RETRY_AFTER_ERROR)
         finally:
-            del self._serving[instance_id]
+            del self._tasks[instance_id]
 
     async def _episode(self, instance_id: str) -> None:
         claim, later = self.store.claim(instance_id)
@@ -181,10 +180,10 @@ class Engine:
         if outcome.output is not None:
             _log.info("Orchestration %s (%s): %s", instance.id, instance.name, outcome.status)
         self._apply(effects)
-        self.wake(instance.id)  # an event that was held back may have its wait now
+        self.wake(instance.id)  # an event that was held back may be deliverable now
 
     def _control(self, claim: Claim) -> None:
-        """Obey terminate, suspend and resume."""
+        """Handle terminate, suspend and resume."""
         instance = claim.instance
         for message in claim.messages:
             if message.event["EventType"] == EventType.EXECUTION_TERMINATED:
@@ -197,7 +196,7 @@ class Engine:
 
     def _abandon(self, claim: Claim) -> None:
         self.store.abandon(claim)
-        self.wake(claim.instance.id)  # which finds out when to look again
+        self.wake(claim.instance.id)  # to schedule the next attempt
 
     def _activity_done(self, task: ActivityTask, result: Event) -> None:
         self.store.finish_activity(task, result)
@@ -211,7 +210,7 @@ class Engine:
             self._wake_at(instance_id, due)
 
     def _history(self, instance: Instance) -> list[Event]:
-        """The history so far: this host's copy, unless another host has run the instance."""
+        """The history: this host's copy, unless another host has run the instance since."""
         execution_id, events = self._histories.get(instance.id, ("", []))
         known = execution_id == instance.execution_id
         if not known or len(events) != self._tables.history_length(instance.id):
@@ -220,31 +219,31 @@ class Engine:
         return events
 
     def _poll(self) -> float:
-        """Find what other hosts have written, and activities whose lease has expired. Returns the
-        seconds until the next time."""
+        """Find writes of other hosts, and activities with expired leases. Returns the seconds until
+        the next poll."""
         self._poll_delay = min(2 * self._poll_delay, self._settings.max_polling_interval)
         if self._tables.changed():
             self._poll_delay = _FIRST_POLL
             for instance_id, due in self._tables.waiting():
                 self._wake_at(instance_id, due)
         self._activities.fill()
-        expires = self._leases.next_activity()
+        expires = self._leases.next_expiry()
         if expires is None:
             return self._poll_delay
         return min(self._poll_delay, max(0, expires - time.time()))
 
     def _renew(self) -> float:
-        if self._activities.busy or self._serving:
+        if self._activities.busy or self._tasks:
             self._leases.renew()
         return self._leases.renewal_interval
 
 
 async def _repeat(step: Callable[[], float]) -> None:
-    """Call `step` for ever, which returns the seconds until its next call."""
+    """Call `step` forever. It returns the seconds until its next call."""
     while True:
         try:
             pause = step()
         except sqlite3.Error:
-            _log.exception("The task hub cannot be read; it is tried again")
+            _log.exception("The task hub cannot be read; retrying")
             pause = _RETRY_AFTER_ERROR
         await asyncio.sleep(pause)

@@ -1,4 +1,4 @@
-"""One episode: new messages in, one replay, new history and decisions out. No I/O."""
+"""One episode: replays an instance with new messages, and returns new events and decisions. No I/O."""
 
 from __future__ import annotations
 
@@ -39,10 +39,9 @@ class Instance:
 class Outcome:
     """What an episode changes.
 
-    `events` are appended to the history; `decisions` are those among them that are to be carried
-    out, with the inputs that a history does not keep.
-    `output` is JSON text where `status` is a finished one. With `next_input` (JSON text) the
-    instance starts again with an empty history, and takes the `carried` events along.
+    `events` are appended to the history. `decisions` are those of them to execute, with their inputs,
+    which the history omits. `output` is JSON text if `status` is terminal. With `next_input` (JSON
+    text) the instance restarts with an empty history and the `carried` events.
     """
 
     status: str
@@ -64,16 +63,16 @@ def run_episode(
     messages: Sequence[Event],
     names: FunctionNames,
 ) -> Outcome:
-    """Replay `instance` with `messages` added, and say what follows.
+    """Replay `instance` with `messages` added, and return the outcome.
 
-    An exception of the orchestrator's code becomes the instance's failure, and so does that there is
-    none: `handler` is None.
+    An exception in the orchestrator fails the instance, and so does a missing orchestrator (`handler`
+    is None).
     """
     started = event(EventType.ORCHESTRATOR_STARTED)
-    # ExecutionStarted comes first, whatever reached the instance before it.
+    # ExecutionStarted comes first, even if other messages arrived before it.
     new = sorted(messages, key=lambda m: m["EventType"] != EventType.EXECUTION_STARTED)
     past_and_new = [*history, started, *new]
-    # From the next episode on, what has happened to the code counts as played; what it decided, never.
+    # In the next episode, messages count as played; decisions never do.
     outcome = Outcome(Status.RUNNING, [started, *({**m, "IsPlayed": True} for m in new)])
     outcome.execution_started = next(
         e for e in past_and_new if e["EventType"] == EventType.EXECUTION_STARTED
@@ -102,7 +101,7 @@ def execution_started(
     task_id: int | None = None,
     version: str | None = None,
 ) -> Event:
-    """The first message for an instance that a client starts, or its `parent` by its task `task_id`."""
+    """The first message of an instance, started by a client or by task `task_id` of its `parent`."""
     return event(
         EventType.EXECUTION_STARTED,
         OrchestrationInstance={"InstanceId": instance_id, "ExecutionId": execution_id},
@@ -123,7 +122,7 @@ def execution_started(
 def next_execution(instance: Instance, outcome: Outcome, execution_id: str) -> list[Event]:
     """The messages that start the next execution after `continue_as_new`.
 
-    As in DurableTask.Core, the first episode of such an execution holds an OrchestratorCompleted.
+    As in DurableTask.Core, the first episode of such an execution contains OrchestratorCompleted.
     """
     own = {"InstanceId": instance.id, "ExecutionId": execution_id}
     started = {
@@ -134,7 +133,7 @@ def next_execution(instance: Instance, outcome: Outcome, execution_id: str) -> l
 
 
 def _completed(instance: Instance, decision: Event) -> Event:
-    """A decision with what the host adds to it."""
+    """A decision with the members that the host adds."""
     match decision["EventType"]:
         case EventType.TASK_SCHEDULED:
             return {**decision, "Version": decision["Version"] or ""}
@@ -189,7 +188,7 @@ def _ending(outcome: Outcome) -> list[Event]:
 
 
 def _custom_status(value: Any) -> str | None:
-    """`value` as JSON text; None for nothing new. Raises OrchestrationError when it is too long."""
+    """`value` as JSON text, or None. Raises OrchestrationError if it is too long."""
     if value is None:
         return None
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,6 +1,6 @@
-"""The words of the history protocol: event and action types, and builders of events.
+"""The history protocol: event and action types, and event construction.
 
-Names and numbers are those of DurableTask.Core's `HistoryEvent` classes and of the extension's
+Names and numbers match those of DurableTask.Core's `HistoryEvent` classes and of the extension's
 `AsyncActionType`, as the Python SDK 1.7.0 reads and writes them.
 """
 
@@ -13,11 +13,11 @@ from enum import IntEnum
 from typing import Any
 
 Event = dict[str, Any]
-"""One history event, as JSON; always with `EventType`, `EventId`, `IsPlayed`, `Timestamp`."""
+"""One history event as JSON; always has `EventType`, `EventId`, `IsPlayed` and `Timestamp`."""
 
 
 class EventType(IntEnum):
-    """What happened. The numbers go on the wire."""
+    """Types of events. The numbers are the wire format."""
 
     EXECUTION_STARTED = 0
     EXECUTION_COMPLETED = 1
@@ -39,7 +39,7 @@ class EventType(IntEnum):
 
 
 class ActionType(IntEnum):
-    """What an orchestrator asks for."""
+    """Types of orchestrator actions."""
 
     CALL_ACTIVITY = 0
     CALL_ACTIVITY_WITH_RETRY = 1
@@ -56,7 +56,7 @@ class ActionType(IntEnum):
 
 
 class Status:
-    """Runtime states of an instance, by the names the SDK knows."""
+    """Runtime statuses of an instance, as in the SDK."""
 
     PENDING = "Pending"
     RUNNING = "Running"
@@ -71,15 +71,15 @@ class Status:
 SCHEDULING = frozenset(
     {EventType.TASK_SCHEDULED, EventType.SUB_ORCHESTRATION_CREATED, EventType.TIMER_CREATED}
 )
-"""Events that record a decision of the orchestrator; their EventId is the task's id."""
+"""Events that record a decision of the orchestrator. Their EventId is the task id."""
 
 CONTROL = frozenset(
     {EventType.EXECUTION_TERMINATED, EventType.EXECUTION_SUSPENDED, EventType.EXECUTION_RESUMED}
 )
-"""Messages to the host about an instance; the orchestrator's code never sees them."""
+"""Messages to the host; the orchestrator's code does not see them."""
 
 
-_MORE: dict[EventType, dict[str, Any]] = {
+_CONSTANT_MEMBERS: dict[EventType, dict[str, Any]] = {
     EventType.EXECUTION_STARTED: {
         "Tags": None,
         "Correlation": None,
@@ -94,26 +94,26 @@ _MORE: dict[EventType, dict[str, Any]] = {
     EventType.SUB_ORCHESTRATION_FAILED: {"FailureDetails": None},
     EventType.EVENT_RAISED: {"ParentTraceContext": None},
 }
-"""Members of the real events that have one value here: no tracing, no tags, no scheduled starts."""
+"""Members of the real events that are constant here: no tracing, tags or scheduled starts."""
 
 
 def timestamp(moment: datetime | None = None) -> str:
-    """`moment` (default: now) in UTC with six digits and `Z`: text that sorts as time does."""
+    """`moment` (default: now) in UTC with microseconds and `Z`; sorts chronologically."""
     moment = (moment or datetime.now(UTC)).astimezone(UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def parse_time(text: str) -> datetime:
-    """The aware UTC time that `text` (ISO 8601) stands for; a time without offset is taken as UTC."""
+    """Parse ISO 8601 into an aware UTC time. A time without offset is UTC."""
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def event(kind: EventType, event_id: int = -1, **fields: Any) -> Event:
-    """An event of `kind` that happens now. Results and inputs among `fields` are JSON text."""
+    """An event of `kind` with the current time. Results and inputs in `fields` are JSON text."""
     return {
         "EventType": int(kind),
-        **_MORE.get(kind, {}),
+        **_CONSTANT_MEMBERS.get(kind, {}),
         **fields,
         "EventId": event_id,
         "IsPlayed": False,
@@ -122,7 +122,7 @@ def event(kind: EventType, event_id: int = -1, **fields: Any) -> Event:
 
 
 def dotnet_time(text: str = "") -> str:
-    """`text` (a `timestamp`; default: now, to 100 ns) as .NET writes a time: no zeros at the end."""
+    """`text` (a `timestamp`; default: now, to 100 ns) in .NET's format, without trailing zeros."""
     if not text:
         seconds, rest = divmod(time.time_ns(), 1_000_000_000)
         now = datetime.fromtimestamp(seconds, UTC)
@@ -131,5 +131,5 @@ def dotnet_time(text: str = "") -> str:
 
 
 def failure_details(message: str, stack: str = "") -> str:
-    """`Details` of a failure: JSON with the field names of a serialised .NET exception."""
+    """`Details` of a failure: JSON with the members of a serialized .NET exception."""
     return json.dumps({"Message": message, "StackTraceString": stack})

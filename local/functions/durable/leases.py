@@ -1,9 +1,9 @@
-"""Leases on work in flight: rows with an owner, hidden from every other host until a time.
+"""Leases on work in flight: rows with an owner, hidden from other hosts until they expire.
 
-They follow the Azure Storage provider. A host takes an activity, or the messages of an episode, for
-the visibility timeout of host.json and renews it as long as it lives. After a crash they stay hidden
-for the rest of that time. Which host runs an instance is a lease of its own, as the provider's
-partition leases are: it is short, so that other messages do not wait for those of a dead host.
+This follows the Azure Storage provider. A host leases an activity, or the messages of an episode, for
+the visibility timeout of host.json, and renews the lease while it runs. After a crash they stay hidden
+for the rest of that time. A separate lease, like the provider's partition leases, determines which
+host runs an instance. It is short, so that new messages do not wait for those of a crashed host.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _INSTANCE_LEASE = 30.0  # seconds; the provider's LeaseInterval
-_LONGEST_ABANDON = 600  # seconds
+_MAX_ABANDON_DELAY = 600  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityTask:
-    """An activity to run, or running. `input` is JSON text."""
+    """A scheduled or running activity. `input` is JSON text."""
 
     number: int
     instance_id: str
@@ -40,7 +40,7 @@ class Leases:
         self.renewal_interval = min(self._instances, activities) / 10
 
     def take_instance(self, instance_id: str) -> bool:
-        """Reserve an instance for this host. False while another host has it."""
+        """Lease an instance to this host. False if another host has the lease."""
         now = time.time()
         taken = self._db.execute(
             "update instances set owner=?, hidden_until=?"
@@ -50,7 +50,7 @@ class Leases:
         return taken.rowcount == 1
 
     def holds(self, instance_id: str, execution_id: str) -> bool:
-        """Whether this host still has the instance, in the same execution."""
+        """Whether this host still has the lease on the instance, in the same execution."""
         row = self._db.execute(
             "select 1 from instances where id=? and execution_id=? and owner=?",
             (instance_id, execution_id, self.owner),
@@ -58,13 +58,13 @@ class Leases:
         return row.fetchone() is not None
 
     def release_instance(self, instance_id: str) -> None:
-        """Let any host run the instance."""
+        """Release the lease on an instance."""
         self._db.execute(
             "update instances set owner=null where id=? and owner=?", (instance_id, self.owner)
         )
 
-    def free_from(self, instance_id: str) -> float:
-        """The Unix time at which the lease on an instance ends."""
+    def expires_at(self, instance_id: str) -> float:
+        """The Unix time at which the lease on an instance expires."""
         row = self._db.execute("select hidden_until from instances where id=?", (instance_id,))
         return float(row.fetchone()[0])
 
@@ -77,15 +77,15 @@ class Leases:
         )
 
     def abandon_messages(self, numbers: Sequence[int]) -> None:
-        """Give messages back, hidden for 2, 4, 8 … seconds, longer each time they were taken."""
+        """Release messages, hidden for 2, 4, 8, ... seconds depending on how often they were taken."""
         self._db.executemany(
             "update messages set owner=null,"
             " hidden_until=?+min(1 << min(dequeues, 30), ?) where n=?",
-            [(time.time(), _LONGEST_ABANDON, number) for number in numbers],
+            [(time.time(), _MAX_ABANDON_DELAY, number) for number in numbers],
         )
 
     def take_activities(self, limit: int) -> list[ActivityTask]:
-        """Take up to `limit` activities that no host runs, oldest first."""
+        """Lease up to `limit` activities that no host runs, oldest first."""
         now = time.time()
         rows = self._db.execute(
             "update activities set owner=?, hidden_until=? where n in (select n from activities"
@@ -95,8 +95,8 @@ class Leases:
         ).fetchall()
         return sorted((ActivityTask(*row) for row in rows), key=lambda task: task.number)
 
-    def next_activity(self) -> float | None:
-        """The Unix time at which the next activity of another host comes back, if it does."""
+    def next_expiry(self) -> float | None:
+        """The Unix time at which the next lease of another host on an activity expires, or None."""
         row = self._db.execute(
             "select min(hidden_until) from activities where hidden_until>? and owner is not ?",
             (time.time(), self.owner),
@@ -118,7 +118,7 @@ class Leases:
             )
 
     def release(self) -> None:
-        """Give everything back at once: an orderly end."""
+        """Release all leases of this host, at an orderly shutdown."""
         for table in ("instances", "messages", "activities"):
             self._db.execute(
                 f"update {table} set owner=null, hidden_until=0 where owner=?",  # noqa: S608

@@ -1,4 +1,4 @@
-"""The URLs of the management API, as the client binding and its answers spell them."""
+"""The URLs of the management API in the client binding and in responses."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _PLACEHOLDER = "INSTANCEID"
 
 @dataclass(frozen=True)
 class Links:
-    """Makes URLs for the host at `origin` (no slash at its end).
+    """URLs of the host at `origin`, which has no trailing slash.
 
-    `system_key` opens the webhooks. `rpc_token` is part of the path that the app's own client uses,
-    so that nobody else finds it.
+    `system_key` authorizes webhooks. `rpc_token` is an unguessable part of the path that the app's own
+    client uses.
     """
 
     origin: str
@@ -25,11 +25,11 @@ class Links:
 
     @property
     def rpc_path(self) -> str:
-        """The path of the client's endpoints, without a slash at its end."""
+        """The path of the client's endpoints, without a trailing slash."""
         return f"/durabletask/{self.rpc_token}"
 
     def management(self, instance_id: str) -> dict[str, str]:
-        """The payload that a start is answered with: one URL for each thing to do."""
+        """The response to a start: one URL per management operation."""
         base = f"{self.origin}{WEBHOOKS}/instances/{quote_plus(instance_id)}"
         query = f"taskHub={quote(self.hub)}&connection=AzureWebJobsStorage&code={quote(self.system_key)}"
         return {
@@ -45,7 +45,7 @@ class Links:
         }
 
     def client_binding(self) -> str:
-        """The JSON text that a durableClient parameter is made from."""
+        """The JSON value of a durableClient parameter."""
         code = f"code={quote(self.system_key)}"
         start = f"{self.origin}{WEBHOOKS}/orchestrators/{{functionName}}[/{{instanceId}}]?{code}"
         return json.dumps(

@@ -1,4 +1,4 @@
-"""One replay of an orchestrator's code by the SDK's own executor."""
+"""Replays an orchestrator's code with the SDK's executor."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from local.functions.durable.history import Event, EventType
 from local.functions.durable.walk import Action
 
 Handler = Callable[[str], str]
-"""What the SDK makes of an orchestrator: context JSON in, state JSON out."""
+"""The SDK's wrapper of an orchestrator: takes context JSON, returns state JSON."""
 
 _STATE_LABEL = "\n\n$OutOfProcData$:"
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the code has done so far. `error` is its exception's text, None without one."""
+    """The state of the code after a replay. `error` is its exception's text, or None."""
 
     actions: list[Action] = field(default_factory=list)
     done: bool = False
@@ -38,9 +38,9 @@ def replay(
 ) -> State:
     """Run `handler` over `history`, which ends with the current episode's events.
 
-    The maximum timer lengths are those of the Azure Storage provider: the SDK makes several timers of
-    a longer one. An exception of the executor itself (say, an event payload that is not JSON) comes
-    back as `error` like one of the user's code.
+    The maximum timer lengths are those of the Azure Storage provider; the SDK splits longer timers. An
+    exception of the executor itself, such as for an event payload that is not JSON, is also returned
+    as `error`.
     """
     body = {
         "history": history,
@@ -72,12 +72,12 @@ def replay(
     )
 
 
-def read_times_fast() -> None:
-    """Let the SDK parse event times with `datetime.fromisoformat`.
+def use_fast_time_parser() -> None:
+    """Make the SDK parse event times with `datetime.fromisoformat`.
 
-    Its `dateutil` parser guesses the format of every timestamp of every replay, which is 80 % of a
-    replay's time; all timestamps it sees here are written by `history.timestamp`. Where a later SDK
-    has no such name, nothing changes.
+    Its `dateutil` parser guesses the format of every timestamp, which takes 80 % of the time of a
+    replay. All timestamps here have the format of `history.timestamp`. Has no effect on an SDK without
+    this name.
     """
     module = sys.modules.get("azure.durable_functions.models.history.HistoryEvent")
     if module is not None and hasattr(module, "dt_parse"):

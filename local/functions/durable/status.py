@@ -1,4 +1,4 @@
-"""What a status query answers: the state of an instance, and its history as people read it."""
+"""The responses to status queries: an instance's state and its readable history."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from local.functions.durable.history import Event, EventType, parse_time
 
-_LEFT_OUT = frozenset({EventType.ORCHESTRATOR_STARTED, EventType.ORCHESTRATOR_COMPLETED})
+_OMITTED_EVENTS = frozenset({EventType.ORCHESTRATOR_STARTED, EventType.ORCHESTRATOR_COMPLETED})
 _COMPLETED = frozenset({EventType.TASK_COMPLETED, EventType.SUB_ORCHESTRATION_COMPLETED})
-_HIDDEN = frozenset(
+_OMITTED_MEMBERS = frozenset(
     {"EventId", "IsPlayed", "OrchestrationInstance", "ParentInstance", "TaskScheduledId", "TimerId"}
 )
-_HIDDEN_OF = {
+_OMITTED_BY_KIND = {
     EventType.EXECUTION_STARTED: frozenset({"Name", "Version", "Tags"}),
     EventType.TASK_SCHEDULED: frozenset({"Version"}),
     EventType.SUB_ORCHESTRATION_CREATED: frozenset({"Version"}),
@@ -39,16 +39,16 @@ def status_payload(row: sqlite3.Row, *, show_input: bool) -> dict[str, Any]:
 def history_payload(
     history: Iterable[Event], *, show_input: bool, show_output: bool
 ) -> list[dict[str, Any]]:
-    """`history` as the extension shows it: what was scheduled and has ended is one event."""
+    """`history` as the extension returns it: a completed task is one event."""
     shown: dict[int, dict[str, Any]] = {}
     scheduled: dict[int, int] = {}
-    for place, happened in enumerate(history):
+    for index, happened in enumerate(history):
         kind = EventType(happened["EventType"])
-        if kind in _LEFT_OUT:
+        if kind in _OMITTED_EVENTS:
             continue
-        hidden = _HIDDEN | _HIDDEN_OF.get(kind, frozenset())
-        hidden |= {"Input"} if not show_input else set()
-        entry = {name: value for name, value in happened.items() if name not in hidden}
+        omitted = _OMITTED_MEMBERS | _OMITTED_BY_KIND.get(kind, frozenset())
+        omitted |= {"Input"} if not show_input else set()
+        entry = {name: value for name, value in happened.items() if name not in omitted}
         entry["EventType"] = _name(kind)
         if kind == EventType.EXECUTION_STARTED:
             entry["FunctionName"] = happened["Name"]
@@ -56,13 +56,13 @@ def history_payload(
             result = entry.pop("Result")
             entry |= {"Result": _json(result)} if show_output else {}
         if happened["EventId"] >= 0:
-            scheduled[happened["EventId"]] = place
+            scheduled[happened["EventId"]] = index
         task = shown.pop(scheduled.get(happened.get("TaskScheduledId", -1), -1), None)
         if task is not None:
             entry["ScheduledTime"] = task["Timestamp"].replace("Z", "+00:00")
             entry["FunctionName"] = task["Name"]
             entry |= {"Input": None} if show_input else {}
-        shown[place] = entry
+        shown[index] = entry
     return list(shown.values())
 
 

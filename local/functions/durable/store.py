@@ -1,7 +1,7 @@
-"""What can happen to orchestration instances, each thing one transaction.
+"""The operations on orchestration instances, each of them one transaction.
 
-A process killed at any moment leaves either all of an episode or nothing of it. An episode's messages
-are claimed first: no other host runs the instance meanwhile.
+A crash therefore leaves either all of an episode or nothing of it. The messages of an episode are
+claimed first, so that no other host runs the instance meanwhile.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ from local.functions.durable.tables import Message, Tables
 
 
 class InstanceExists(Exception):
-    """An unfinished instance has the id that a new one was to get."""
+    """An unfinished instance with the id of the new one exists."""
 
     def __init__(self, instance_id: str, status: str) -> None:
         super().__init__(f"An Orchestration instance with the status {status} already exists.")
-        self.instance_id = instance_id
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Messages taken for one step of an instance: those to the host (`control`) or an episode's."""
+    """The messages claimed for one step of an instance: for the host (`control`) or for an episode."""
 
     instance: Instance
     messages: list[Message]
@@ -47,15 +46,15 @@ class Claim:
 
 @dataclass(slots=True)
 class Effects:
-    """What the engine has to look at after a commit: instances with messages that count now, and
-    (instance, Unix time) of new timers."""
+    """What the engine must do after a commit: wake instances with new messages, and set timers at
+    (instance, Unix time)."""
 
     wake: list[str] = field(default_factory=list)
     timers: list[tuple[str, float]] = field(default_factory=list)
 
 
 class Store:
-    """The transactions on `tables`. `version` is that of new instances which name none."""
+    """The transactions on `tables`. `version` is the default version of new instances."""
 
     def __init__(self, tables: Tables, leases: Leases, version: str | None) -> None:
         self._tables, self._leases, self._version = tables, leases, version
@@ -74,13 +73,13 @@ class Store:
             self._tables.create(name, instance_id, input_json, version or self._version)
 
     def post(self, instance_id: str, message: Event) -> None:
-        """Send `message` to the instance, whatever its execution."""
+        """Send `message` to the current execution of the instance, whichever that is."""
         with self._tables.transaction():
             self._tables.post(instance_id, None, message)
 
     def claim(self, instance_id: str) -> tuple[Claim | None, float | None]:
-        """Take the messages for the next step of an instance, if there are any, and say when (Unix
-        time) to look again."""
+        """Claim the messages for the next step of an instance, if any. Also returns the Unix time at
+        which to check again."""
         with self._tables.transaction():
             instance = self._tables.instance(instance_id)
             if instance is None or instance.finished:
@@ -94,26 +93,26 @@ class Store:
             if not chosen:
                 return None, later
             if not self._leases.take_instance(instance_id):
-                free = self._leases.free_from(instance_id)
-                return None, free if later is None else min(free, later)
+                expiry = self._leases.expires_at(instance_id)
+                return None, expiry if later is None else min(expiry, later)
             self._leases.take_messages([m.number for m in chosen])
         return Claim(instance, chosen, bool(control)), later
 
     def abandon(self, claim: Claim) -> None:
-        """Leave a claimed step to another host, or to this one after a while."""
+        """Release a claimed step, for another host or for a later attempt."""
         with self._tables.transaction():
             self._leases.abandon_messages([m.number for m in claim.messages])
             self._leases.release_instance(claim.instance.id)
 
     def finish_activity(self, task: ActivityTask, result: Event) -> None:
-        """Take `task` off the list and send its `result`; to no avail if its execution is over, or
-        another host has taken the activity."""
+        """Remove `task` and send its `result`. Has no effect if the execution is over, or if another
+        host has leased the activity."""
         with self._tables.transaction():
             if self._tables.drop_activity(task.number, self._leases.owner):
                 self._report(task.instance_id, task.execution_id, result)
 
     def suspend(self, claim: Claim) -> None:
-        """Apply claimed suspend and resume messages: the last one counts."""
+        """Apply the last of the claimed suspend and resume messages."""
         suspended = claim.messages[-1].event["EventType"] == EventType.EXECUTION_SUSPENDED
         with self._tables.transaction():
             self._tables.consume(claim.messages)
@@ -122,7 +121,7 @@ class Store:
             self._leases.release_instance(claim.instance.id)
 
     def terminate(self, instance: Instance, reason: str) -> Effects:
-        """End `instance` with `reason` as its output. Its activities go on, its children too."""
+        """Terminate `instance` with `reason` as its output. Its activities and children keep running."""
         effects = Effects()
         with self._tables.transaction():
             ended = event(EventType.EXECUTION_TERMINATED, Input=reason)
@@ -131,10 +130,10 @@ class Store:
         return effects
 
     def commit(self, claim: Claim, past: int, outcome: Outcome) -> Effects | None:
-        """Write one episode: `past` events were there before it, the claimed messages led to it.
+        """Store one episode, after `past` events of history, and consume the claimed messages.
 
-        None, and nothing is written, where the claim is lost: the instance was replaced, or another
-        host took it.
+        Returns None and stores nothing if the claim is lost: the instance was replaced, or another
+        host has leased it.
         """
         effects, instance = Effects(), claim.instance
         with self._tables.transaction():
@@ -143,7 +142,7 @@ class Store:
             self._tables.consume(claim.messages)
             self._tables.append(instance.id, past, outcome.events)
             for decision in outcome.decisions:
-                self._carry_out(instance, decision, effects)
+                self._execute(instance, decision, effects)
             if outcome.custom_status is not None:
                 self._tables.update(instance, custom_status=outcome.custom_status)
             if outcome.next_input is not None:
@@ -157,7 +156,7 @@ class Store:
         return effects
 
     def purge(self, instance_id: str) -> bool:
-        """Forget a finished instance. False if there is none of that id."""
+        """Delete a finished instance. Returns False if there is none with that id."""
         with self._tables.transaction():
             instance = self._tables.instance(instance_id)
             if instance is None or not instance.finished:
@@ -165,7 +164,7 @@ class Store:
             self._tables.delete(instance_id)
         return True
 
-    def _carry_out(self, instance: Instance, decision: Event, effects: Effects) -> None:
+    def _execute(self, instance: Instance, decision: Event, effects: Effects) -> None:
         task_id = decision["EventId"]
         match decision["EventType"]:
             case EventType.TASK_SCHEDULED:
@@ -196,10 +195,10 @@ class Store:
 
     def _continue_as_new(self, instance: Instance, outcome: Outcome, effects: Effects) -> None:
         execution_id = uuid.uuid4().hex
-        self._tables.forget_execution(instance)
+        self._tables.delete_execution(instance)
         started, *carried = next_execution(instance, outcome, execution_id)
         self._tables.post(instance.id, execution_id, started)
-        for message in carried:  # by their own times they come before events still held back
+        for message in carried:  # their own times order them before events still held back
             due = parse_time(message["Timestamp"]).timestamp()
             self._tables.post(instance.id, None, message, due)
         self._tables.update(
@@ -227,30 +226,30 @@ class Store:
         effects.wake.append(instance.parent_id)
 
     def _deliverable(self, instance: Instance, due: Sequence[Message]) -> list[Message]:
-        """The messages for the next episode: all but events that no wait is open for; none while
-        the first one of an execution is hidden."""
-        room = dict(instance.open_waits)
+        """The messages for the next episode: all except events without an open wait; none while the
+        first message of an execution is hidden."""
+        open_waits = dict(instance.open_waits)
         chosen = []
         for message in due if instance.status != Status.SUSPENDED else ():
             if message.event["EventType"] == EventType.EVENT_RAISED:
                 name = message.event["Name"]
-                if room.get(name, 0) == 0:
+                if open_waits.get(name, 0) == 0:
                     continue
-                room[name] -= 1
+                open_waits[name] -= 1
             chosen.append(message)
         started = any(m.event["EventType"] == EventType.EXECUTION_STARTED for m in chosen)
         return chosen if started or self._tables.history_length(instance.id) else []
 
     def _report(self, instance_id: str, execution_id: str | None, result: Event) -> None:
-        """Send `result` to an execution, unless it is over."""
+        """Send `result` to an execution, unless it is finished."""
         instance = self._tables.instance(instance_id)
         if instance and instance.execution_id == execution_id and not instance.finished:
             self._tables.post(instance_id, execution_id, result)
 
 
 def _visible_from(fire_at: float) -> float:
-    """When a timer's message can be seen: a queue hides it for whole seconds, so the provider rounds
-    the wait down, and a timer fires up to a second early."""
+    """When a timer's message becomes visible. The provider rounds the delay down to whole seconds, so a
+    timer fires up to a second early."""
     now = time.time()
     return now + max(0, math.floor(fire_at - now))
 

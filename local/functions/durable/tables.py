@@ -1,9 +1,8 @@
-"""The task hub's SQLite file: its tables and what is done to single rows of them.
+"""The task hub's SQLite file: its tables and their rows.
 
-`synchronous=NORMAL` in WAL mode survives the death of the process; only the loss of power can cost
-the last commits (never consistency), and a sync per episode would cost far more than a stand-in
-gains by it. The connection belongs to one thread: the event loop's. Several host processes may have
-the file open.
+`synchronous=NORMAL` in WAL mode survives a crash of the process. A power failure can lose the last
+commits, but not consistency; a sync per episode would be too slow for a stand-in. Only the event
+loop's thread uses the connection. Several host processes may open the file.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ create table if not exists history(
   instance_id text, seq integer, event text not null, primary key(instance_id, seq)) without rowid;
 create table if not exists messages(
   n integer primary key autoincrement, instance_id text not null, execution_id text,
-  due real not null, timer_id integer, event text not null);
+  due real not null, event text not null);
 create index if not exists messages_by_instance on messages(instance_id, due);
 create table if not exists activities(
   n integer primary key autoincrement, instance_id text not null, execution_id text not null,
   task_id integer not null, name text not null, input text);
 """
 _LEASE = ("owner text", "hidden_until real not null default 0")
-# Columns that files of earlier builds lack.
+# Columns that files of earlier versions lack.
 _ADDED = {
     "instances": ("version text", *_LEASE),
     "messages": (*_LEASE, "dequeues integer not null default 0"),
@@ -52,8 +51,7 @@ _ADDED = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message for an instance: `number` is its key, `due` the Unix time from which this host sees
-    it."""
+    """A message for an instance. It is visible to this host from the Unix time `due`."""
 
     number: int
     due: float
@@ -61,7 +59,7 @@ class Message:
 
 
 class Tables:
-    """The file `path`, created when absent. Two processes must not open a new one at once."""
+    """The file `path`, created if missing. Two processes must not create it concurrently."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
@@ -75,15 +73,14 @@ class Tables:
         self._seen_version = 0
 
     def close(self) -> None:
-        """Close the file. The object is of no use afterwards."""
         self._db.close()
 
     def leases(self, messages: float, activities: float) -> Leases:
-        """The leases of this host, each for so many seconds."""
+        """The leases of this host, with their durations in seconds."""
         return Leases(self._db, messages, activities)
 
     def changed(self) -> bool:
-        """Whether another process has written since the last call; always true for the first."""
+        """Whether another process has written since the last call. True for the first call."""
         seen, (self._seen_version,) = (
             self._seen_version,
             self._db.execute("pragma data_version").fetchone(),
@@ -91,8 +88,8 @@ class Tables:
         return bool(seen != self._seen_version)
 
     def instance(self, instance_id: str) -> Instance | None:
-        """The instance as an episode needs it, or None."""
-        row = self._db.execute("select * from instances where id=?", (instance_id,)).fetchone()
+        """The instance, or None."""
+        row = self.record(instance_id)
         if row is None:
             return None
         return Instance(
@@ -103,15 +100,14 @@ class Tables:
         )  # fmt: skip
 
     def history(self, instance_id: str) -> list[Event]:
-        """All events of the current execution, oldest first."""
         rows = self._db.execute(
             "select event from history where instance_id=? order by seq", (instance_id,)
         )
         return [json.loads(row["event"]) for row in rows]
 
     def messages(self, instance: Instance, owner: str) -> list[Message]:
-        """What waits for `instance`, future timers and what is hidden from `owner` included, in the
-        order of its time."""
+        """The messages for `instance` in order of time, including future timers and those hidden from
+        `owner`."""
         rows = self._db.execute(
             "select n, iif(owner is ?, due, max(due, hidden_until)) as visible, event"
             " from messages where instance_id=?"
@@ -121,14 +117,14 @@ class Tables:
         return [Message(row["n"], row["visible"], json.loads(row["event"])) for row in rows]
 
     def waiting(self) -> list[tuple[str, float]]:
-        """Every instance with messages, and the time at which the earliest can be seen."""
+        """Every instance with messages, and the time at which its first message becomes visible."""
         rows = self._db.execute(
             "select instance_id, min(max(due, hidden_until)) from messages group by instance_id"
         )
         return [(row[0], row[1]) for row in rows]
 
     def record(self, instance_id: str) -> sqlite3.Row | None:
-        """The instance's whole row, for a status."""
+        """The instance's row, for a status query."""
         row = self._db.execute("select * from instances where id=?", (instance_id,)).fetchone()
         return row if isinstance(row, sqlite3.Row) else None
 
@@ -142,7 +138,7 @@ class Tables:
         start_at: str = "",
         top: int = 100,
     ) -> list[sqlite3.Row]:
-        """Up to `top` rows by id, from id `start_at` on. Times as `history.timestamp` writes them."""
+        """Up to `top` rows by id, from `start_at` on. Times have the format of `history.timestamp`."""
         wanted = [json.dumps(list(statuses))] * 2
         rows = self._db.execute(
             "select * from instances where id >= ? and substr(id, 1, length(?)) = ?"
@@ -153,14 +149,13 @@ class Tables:
         return rows.fetchall()
 
     def history_length(self, instance_id: str) -> int:
-        """The number of events of the current execution."""
         query = "select seq from history where instance_id=? order by seq desc limit 1"
         row = self._db.execute(query, (instance_id,)).fetchone()
         return 0 if row is None else int(row[0]) + 1
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block's writes, or none."""
+        """Commit all of the block's writes, or none."""
         self._db.execute("begin immediate")
         try:
             yield
@@ -178,8 +173,8 @@ class Tables:
         parent: Instance | None = None,
         task_id: int | None = None,
     ) -> None:
-        """Make an unstarted instance in the place of whatever had its id, and its first message."""
-        self.forget(instance_id)
+        """Create or replace an instance, and send its first message."""
+        self.delete_events(instance_id)
         execution_id, now = uuid.uuid4().hex if parent else str(uuid.uuid4()), timestamp()
         self._db.execute(
             "insert or replace into instances(id, execution_id, name, status, parent_id,"
@@ -195,13 +190,13 @@ class Tables:
         )
         self.post(instance_id, execution_id, started)
 
-    def forget(self, instance_id: str) -> None:
+    def delete_events(self, instance_id: str) -> None:
         """Delete the history and the messages of an instance."""
         self._db.execute("delete from history where instance_id=?", (instance_id,))
         self.drop_messages(instance_id)
 
-    def forget_execution(self, instance: Instance) -> None:
-        """Delete the history, and the messages that were for this execution alone."""
+    def delete_execution(self, instance: Instance) -> None:
+        """Delete the history of an execution, and the messages for it."""
         self._db.execute("delete from history where instance_id=?", (instance.id,))
         self._db.execute(
             "delete from messages where instance_id=? and execution_id=?",
@@ -209,18 +204,16 @@ class Tables:
         )
 
     def drop_messages(self, instance_id: str) -> None:
-        """Delete all messages for an instance."""
         self._db.execute("delete from messages where instance_id=?", (instance_id,))
 
     def delete(self, instance_id: str) -> None:
-        """Delete an instance and all that belongs to it."""
-        self.forget(instance_id)
+        """Delete an instance with its history and messages."""
+        self.delete_events(instance_id)
         self._db.execute("delete from instances where id=?", (instance_id,))
 
     def add_activity(
         self, instance: Instance, task_id: int, name: str, input_json: str | None
     ) -> None:
-        """Put an activity on the list."""
         self._db.execute(
             "insert into activities(instance_id, execution_id, task_id, name, input)"
             " values(?,?,?,?,?)",
@@ -228,27 +221,21 @@ class Tables:
         )
 
     def drop_activity(self, number: int, owner: str) -> bool:
-        """Take an activity off the list. False if `owner` does not have it any more."""
+        """Remove an activity. Returns False if `owner` no longer has the lease."""
         dropped = self._db.execute("delete from activities where n=? and owner=?", (number, owner))
         return dropped.rowcount == 1
 
     def post(
-        self,
-        instance_id: str,
-        execution_id: str | None,
-        message: Event,
-        due: float | None = None,
+        self, instance_id: str, execution_id: str | None, message: Event, due: float | None = None
     ) -> None:
-        """Send a message: to one execution, or with None to whichever there is; from `due` on."""
+        """Send a message to one execution, or with None to the current one. It is visible from `due`."""
         due = time.time() if due is None else due
         self._db.execute(
-            "insert into messages(instance_id, execution_id, due, timer_id, event)"
-            " values(?,?,?,?,?)",
-            (instance_id, execution_id, due, message.get("TimerId"), json.dumps(message)),
+            "insert into messages(instance_id, execution_id, due, event) values(?,?,?,?)",
+            (instance_id, execution_id, due, json.dumps(message)),
         )
 
     def consume(self, messages: Sequence[Message]) -> None:
-        """Delete messages that have been dealt with."""
         self._db.executemany("delete from messages where n=?", [(m.number,) for m in messages])
 
     def append(self, instance_id: str, past: int, events: Sequence[Event]) -> None:

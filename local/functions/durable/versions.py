@@ -26,7 +26,7 @@ def runnable(version: str | None, settings: DurableSettings) -> bool:
 
 
 def mismatch(messages: Sequence[Event]) -> Outcome:
-    """The failure of an instance that this host may not run (`versionFailureStrategy` "Fail")."""
+    """The failure of an instance that this host must not run (`versionFailureStrategy` "Fail")."""
     output = json.dumps(_MISMATCH)
     ended = event(EventType.EXECUTION_COMPLETED, OrchestrationStatus=Status.FAILED, Result=output)
     started, completed = (
@@ -36,8 +36,8 @@ def mismatch(messages: Sequence[Event]) -> Outcome:
 
 
 def _compare(a: str | None, b: str | None) -> int:
-    """Below zero where `a` is older. No version is older than any; what is not numbers with dots
-    compares as text."""
+    """Negative if `a` is older. No version is the oldest; versions that are not dotted numbers
+    compare as text."""
     one, other = (a or "").strip(), (b or "").strip()
     if not one or not other:
         return bool(one) - bool(other)

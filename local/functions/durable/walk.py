@@ -1,15 +1,15 @@
-"""Going through an orchestrator's actions the way the Durable extension does.
+"""Walks through an orchestrator's actions as the Durable extension does.
 
-The SDK hands over every action since the start, in the order of the `yield`s. The extension
-(`OutOfProcOrchestrationShim`, schema V2 and later) takes them **one after the other**: it invokes
-action i, which schedules all that is inside it, and waits until it is complete before it looks at
-action i+1. `WhenAll` is complete when *all* its children are, failed ones included; `WhenAny` with
-its first. The SDK, in contrast, ends a `task_all` at the first failure, so the two can drift apart:
-tasks get other ids than the SDK thinks, or are not scheduled at all. An engine that scheduled every
-listed action at once would hide that.
+The SDK returns every action since the start, in the order of the `yield`s. The extension
+(`OutOfProcOrchestrationShim`, schema V2 and later) processes them **sequentially**: it invokes
+action i, which schedules everything inside it, and waits for its completion before action i+1.
+`WhenAll` is complete when *all* its children are, including failed ones; `WhenAny` with the first.
+The SDK, in contrast, ends a `task_all` at the first failure, so the two can diverge: tasks get other
+ids than the SDK expects, or are never scheduled. An engine that scheduled all actions at once would
+hide that.
 
-A walk starts from nothing on each episode and is fed the whole history. It is therefore a pure
-function of (actions, history), and there are no books to keep between episodes.
+Each episode starts a new walk over the whole history. It is therefore a pure function of
+(actions, history), without state between episodes.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _MAX_RETRY_DELAY = timedelta(days=6)  # the extension's default and upper bound
 
 
 class OrchestrationError(Exception):
-    """The orchestration cannot go on; the text becomes its failure."""
+    """The orchestration fails with this message."""
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionNames:
-    """The functions an orchestrator may call."""
+    """The functions that an orchestrator can call."""
 
     activities: Collection[str]
     orchestrators: Collection[str]
 
     def unknown(self, kind: str, name: str) -> str:
-        """The extension's text for a call of a function that is not there."""
+        """The extension's message for a call of an unknown function."""
         known = self.activities if kind == "activity" else self.orchestrators
         return (
             f"The function '{name}' doesn't exist, is disabled, or is not an {kind} function. "
@@ -59,14 +59,14 @@ class FunctionNames:
 
 @dataclass(eq=False, slots=True)
 class _Task:
-    """Something awaited: complete or not. Failed counts as complete, as `await` swallows it."""
+    """An awaited task. A failed task counts as complete."""
 
     parent: _Task | None = None
     missing: int = 1
     done: bool = False
 
     def complete(self) -> None:
-        """Count one completion; with the last one missing, tell the parent."""
+        """Count one completion. The last one completes the parent."""
         self.missing -= 1
         if self.missing <= 0 and not self.done:
             self.done = True
@@ -77,9 +77,9 @@ class _Task:
 class Walk:
     """One pass over `actions`, driven by `feed` with each event of the history in order.
 
-    After the last event: `decisions` are the scheduling events that the history does not hold yet,
-    `finished` says whether every action is complete, `next_input` is the input (JSON text) given to
-    `continue_as_new`, and `carried` the external events that came after it.
+    After the last event: `decisions` are the scheduling events that are not in the history yet,
+    `finished` is whether every action is complete, `next_input` is the input (JSON text) of
+    `continue_as_new`, and `carried` are the external events after it.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Walk:
         self._next_id = 0
         self._pending: dict[int, Callable[[bool], None]] = {}
         self._waiting: dict[str, list[_Task]] = {}
-        self._early: Counter[str] = Counter()
+        self._unawaited: Counter[str] = Counter()
         self._clock = datetime.min.replace(tzinfo=UTC)
         self.decisions: list[Event] = []
         self.carried: list[Event] = []
@@ -107,29 +107,29 @@ class Walk:
         )
 
     def feed(self, happened: Event) -> None:
-        """Take one event, and go on as far as it allows.
+        """Process one event, and advance as far as possible.
 
-        Raises OrchestrationError for an action that cannot be carried out, or when the code no
-        longer schedules what the history says it did.
+        Raises OrchestrationError for an unsupported action, or if the code no longer schedules what
+        is in the history.
         """
         kind = happened["EventType"]
         if kind == EventType.ORCHESTRATOR_STARTED:
             self._clock = max(self._clock, parse_time(happened["Timestamp"]))
         elif kind == EventType.EVENT_RAISED:
-            self._raise(happened)
+            self._on_event(happened)
         elif kind in _COMPLETIONS:
             key, failed = _COMPLETIONS[kind]
             resume = self._pending.pop(happened[key], None)
-            if resume is not None:  # else a duplicate, or a cancelled timer
+            if resume is not None:  # otherwise a duplicate or a cancelled timer
                 resume(failed)
         if kind in _COMPLETIONS or kind in (EventType.EXECUTION_STARTED, EventType.EVENT_RAISED):
             self._advance()
 
     def check_determinism(self) -> None:
-        """Raise OrchestrationError when the history holds a task that this walk never scheduled."""
-        lost = [i for i in self._recorded if i >= self._next_id]
-        if lost:
-            raise OrchestrationError(_not_deterministic(self._recorded[min(lost)], None))
+        """Raise OrchestrationError if the history contains a task that this walk has not scheduled."""
+        missing = [i for i in self._recorded if i >= self._next_id]
+        if missing:
+            raise OrchestrationError(_not_deterministic(self._recorded[min(missing)], None))
 
     def _advance(self) -> None:
         while (
@@ -186,15 +186,15 @@ class Walk:
         return self._decide(EventType.TASK_SCHEDULED, **fields)
 
     def _attempt(self, action: Action, task: _Task, attempt: int) -> None:
-        """Schedule attempt number `attempt` (from 1), and what follows its failure."""
+        """Schedule attempt number `attempt` (from 1), and its retries."""
         options = action["retryOptions"]
 
         def after_attempt(failed: bool) -> None:
             if not failed:
                 task.complete()
                 return
-            # A timer follows the last failure too, and fires at once: DurableTask.Core keeps it
-            # for compatibility, and the SDK waits for it.
+            # The last failure also creates a timer, which fires immediately: DurableTask.Core
+            # keeps it for compatibility, and the SDK waits for it.
             fire_at = self._clock + retry_delay(options, attempt)
             timer = self._decide(EventType.TIMER_CREATED, FireAt=timestamp(fire_at))
             self._pending[timer] = after_timer
@@ -216,23 +216,23 @@ class Walk:
             self._pending[timer] = lambda failed: task.complete()
 
     def _wait(self, name: str, task: _Task) -> None:
-        if self._early[name]:
-            self._early[name] -= 1
+        if self._unawaited[name]:
+            self._unawaited[name] -= 1
             task.complete()
         else:
             self._waiting.setdefault(name, []).append(task)
 
-    def _raise(self, raised: Event) -> None:
+    def _on_event(self, raised: Event) -> None:
         name = raised["Name"]
         if self.next_input is not None:
             self.carried.append(raised)
         elif self._waiting.get(name):
-            self._waiting[name].pop().complete()  # the newest wait first, as in the extension
+            self._waiting[name].pop().complete()  # the latest wait first, as in the extension
         else:
-            self._early[name] += 1
+            self._unawaited[name] += 1
 
     def _decide(self, kind: EventType, **fields: Any) -> int:
-        """Give the next task id to a decision, and note it unless the history holds it."""
+        """Assign the next task id to a decision, and record it unless it is in the history."""
         task_id = self._next_id
         self._next_id += 1
         recorded = self._recorded.get(task_id)
@@ -258,7 +258,7 @@ _COMPLETIONS: dict[int, tuple[str, bool]] = {
 
 
 def retry_delay(options: Action, attempt: int) -> timedelta:
-    """The pause after failed attempt number `attempt` (from 1), by DurableTask.Core's rule."""
+    """The delay after failed attempt number `attempt` (from 1), as in DurableTask.Core."""
     if attempt >= options["maxNumberOfAttempts"]:
         return timedelta(0)
     longest = options.get("maxRetryIntervalInMilliseconds")
@@ -271,10 +271,10 @@ def retry_delay(options: Action, attempt: int) -> timedelta:
 
 
 def open_waits(actions: Sequence[Action], history: Sequence[Event]) -> dict[str, int]:
-    """How many external events of each name the orchestrator can still take.
+    """The number of external events of each name that the orchestrator is waiting for.
 
-    The SDK mishandles an event that comes before its wait, so an event is delivered only against a
-    wait that is listed, one for each.
+    The SDK mishandles an event that arrives before its wait, so each event is delivered only to an
+    existing wait.
     """
     listed = Counter(
         leaf["externalEventName"]

@@ -17,7 +17,7 @@ from fleet.azure.error_classifier import describe, explain
 from fleet.azure.error_table import TABLE
 from fleet.model.failure import MESSAGE_LIMIT, Row
 from fleet.model.records import Failure
-from local.azure.weather.catalogue import CATALOGUE
+from local.azure.faults.azure_errors import AZURE_ERRORS
 from tests.local.azure.driver import GROUP, Driver, serve
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -79,7 +79,7 @@ def test_throttling_without_an_envelope_is_understood(busy: Driver):
 
 def test_the_words_of_throttling_are_azures(busy: Driver):
     found = describe(refusal(busy, "busy"))
-    assert found["message"] == CATALOGUE["CrpThrottled"].message
+    assert found["message"] == AZURE_ERRORS["CrpThrottled"].message
 
 
 def test_a_long_message_is_cut(busy: Driver):
@@ -203,7 +203,7 @@ def test_a_smaller_size_may_fit_into_what_is_left_of_a_quota():
 
 
 def test_a_vm_that_goes_away_is_no_quota():
-    message = CATALOGUE["MarkedForDeletion"].message
+    message = AZURE_ERRORS["MarkedForDeletion"].message
     assert met("OperationNotAllowed", 409, message).label == "MarkedForDeletion"
 
 
@@ -222,9 +222,9 @@ def test_no_code_stands_in_two_rows_that_would_both_take_it():
     assert [code for code, count in Counter(plain).items() if count > 1] == []
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
+@pytest.mark.parametrize("name", sorted(AZURE_ERRORS))
 def test_no_vm_that_failed_to_boot_is_waited_for(name: str):
-    entry = CATALOGUE[name]
+    entry = AZURE_ERRORS[name]
     action = explain(entry.code, entry.message)["action"]
     assert action not in ("succeed", "wait", "retry")
 

@@ -1,4 +1,4 @@
-"""Two simulators for the whole folder, much faster than Azure."""
+"""Two simulators for the whole folder, with accelerated clocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.local.azure.driver import Driver, serve
 
 @pytest.fixture(scope="session")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    """A cloud whose VMs run nothing, with short pages."""
+    """A simulator that runs nothing inside VMs, with short pages."""
     state = tmp_path_factory.mktemp("azure")
     service, driver = serve(state, "--machines", "none", "--page-size", "3")
     yield driver
@@ -19,10 +19,10 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 
 
 @pytest.fixture(scope="session")
-def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    """A cloud whose VMs are processes."""
-    state = tmp_path_factory.mktemp("guests")
-    given = ("--machine-env", "GREETING=hello there", "--machine-env", "no_proxy=127.0.0.1")
-    service, driver = serve(state, *given, OF_THE_HOST="here")
+def azure_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """A simulator that runs VMs as processes."""
+    state = tmp_path_factory.mktemp("azure")
+    options = ("--machine-env", "GREETING=hello there", "--machine-env", "no_proxy=127.0.0.1")
+    service, driver = serve(state, *options, OF_THE_HOST="here")
     yield driver
     service.stop()

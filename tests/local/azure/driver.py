@@ -1,4 +1,4 @@
-"""A client of the simulator for tests: raw requests, the SDK's clients, and bodies that are right."""
+"""A client of the simulator for tests: raw requests, SDK clients, and valid bodies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KEY = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(32))).d
 
 
 def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
-    """The first true answer of `condition`; fails after `timeout` seconds."""
+    """The first true result of `condition`. Fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
         answer = condition()
@@ -44,7 +44,7 @@ def unique(prefix: str) -> str:
 
 
 class Driver:
-    """Talks to one simulator as the configured application."""
+    """Calls one simulator as its configured application."""
 
     def __init__(self, ready: dict[str, Any], state: Path) -> None:
         self.ready, self.state = ready, state
@@ -73,11 +73,10 @@ class Driver:
         )
 
     def bare(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """One request without a token."""
         return self._session.request(method, f"{self.base}{path}", timeout=30, **arguments)
 
     def ask_token(self, **changes: str) -> requests.Response:
-        """A token request, with some form fields changed."""
+        """Request a token, with some form fields changed."""
         form = {
             "grant_type": "client_credentials",
             "client_id": self.ready["client_id"],
@@ -88,7 +87,6 @@ class Driver:
         return self.bare("POST", f"/{self.ready['tenant_id']}/oauth2/v2.0/token", data=form)
 
     def token(self) -> str:
-        """A token of the application."""
         if self._token is None:
             self._token = str(self.ask_token().json()["access_token"])
         return self._token
@@ -109,15 +107,12 @@ class Driver:
         return self._clients[kind]
 
     def compute(self) -> Any:
-        """azure-mgmt-compute."""
         return self._client(ComputeManagementClient)
 
     def network(self) -> Any:
-        """azure-mgmt-network."""
         return self._client(NetworkManagementClient)
 
     def authorization(self) -> Any:
-        """azure-mgmt-authorization."""
         return self._client(AuthorizationManagementClient)
 
     # Paths and bodies
@@ -127,17 +122,16 @@ class Driver:
         return f"{self.group}/providers/Microsoft.Network/{kind}" + (f"/{name}" if name else "")
 
     def vm_path(self, name: str) -> str:
-        """Path of a VM."""
         return f"{self.group}/providers/Microsoft.Compute/virtualMachines/{name}"
 
     def subnet(self) -> str:
-        """A large subnet with outbound access, made once."""
+        """A large subnet with outbound access, created once."""
         if self._subnet is None:
             self._subnet = self.make_network("shared", "10.0.0.0/16")
         return self._subnet
 
     def make_network(self, name: str, prefix: str, **subnet: Any) -> str:
-        """A network with one subnet `s`; returns the subnet's id."""
+        """Create a network with one subnet `s`. Returns the subnet's id."""
         properties = {"addressPrefix": prefix, "defaultOutboundAccess": True, **subnet}
         body = {
             "location": "eastus",
@@ -152,27 +146,26 @@ class Driver:
         return f"{path}/subnets/s"
 
     def settled(self, path: str, api: str = COMPUTE_API) -> dict[str, Any]:
-        """Wait until a resource has no operation in progress; returns it."""
+        """Wait until a resource has no operation in progress. Returns it."""
 
-        def look() -> Any:
+        def finished() -> Any:
             found = self.send("GET", path, api=api).json()
             state = found["properties"]["provisioningState"]
             return found if state in ("Succeeded", "Failed") else None
 
-        return dict(until(look))
+        return dict(until(finished))
 
     def gone(self, path: str, api: str = COMPUTE_API) -> None:
-        """Wait until a resource is not found."""
+        """Wait until a resource is deleted."""
         until(lambda: self.send("GET", path, api=api).status_code == 404)
 
     @staticmethod
     def nic_body(subnet: str) -> dict[str, Any]:
-        """A network interface."""
+        """The body of a network interface."""
         configuration = {"name": "c", "properties": {"subnet": {"id": subnet}}}
         return {"location": "eastus", "properties": {"ipConfigurations": [configuration]}}
 
     def make_nic(self, name: str | None = None, subnet: str | None = None) -> str:
-        """Create a network interface; returns its id."""
         path = self.net("networkInterfaces", name or unique("nic"))
         body = self.nic_body(subnet or self.subnet())
         answer = self.send("PUT", path, body, api=NETWORK_API)
@@ -181,7 +174,7 @@ class Driver:
 
     @staticmethod
     def vm_body(nic: str, script: str | None = None) -> dict[str, Any]:
-        """A VM with an identity, whose interface and disk go with it."""
+        """The body of a VM with an identity, whose interface and disk are deleted with it."""
         profile: dict[str, Any] = {
             "computerName": "vm",
             "adminUsername": "azureuser",
@@ -217,21 +210,20 @@ class Driver:
         }
 
     def make_vm(self, name: str | None = None, script: str | None = None) -> dict[str, Any]:
-        """Create a VM with an interface of its own; returns the body of the 201."""
+        """Create a VM with its own interface. Returns the body of the 201."""
         body = self.vm_body(self.make_nic(), script)
         answer = self.send("PUT", self.vm_path(name or unique("vm")), body)
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
     def make_running(self, name: str | None = None, script: str | None = None) -> dict[str, Any]:
-        """The same, and wait until it runs."""
+        """Create a VM, and wait until it runs."""
         return self.settled(self.make_vm(name, script)["id"])
 
     def put_role(
         self, scope: str, principal: str, *, guid: str | None = None, role: str = CONTRIBUTOR,
         type_: str | None = "ServicePrincipal",
     ) -> requests.Response:  # fmt: skip
-        """Ask for a role assignment."""
         definition = f"{self.subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"
         properties = {"roleDefinitionId": definition, "principalId": principal}
         if type_:
@@ -240,7 +232,7 @@ class Driver:
         return self.send("PUT", path, {"properties": properties}, api=ROLE_API)
 
     def grant(self, scope: str, principal: str) -> None:
-        """Make a principal Contributor, however long its identity takes to be known."""
+        """Make a principal Contributor. Retries until the directory knows its identity."""
 
         def try_once() -> bool:
             answer = self.put_role(scope, principal)
@@ -251,7 +243,6 @@ class Driver:
 
 
 def serve(state: Path, *options: str, **environment: str) -> tuple[Service, Driver]:
-    """Start a simulator as a process."""
     argv = [sys.executable, "-m", "local.azure", "--state", str(state), "--time-scale", "0.006"]
     service = Service(
         "azure", [*argv, *options], ready=state / "ready.json", log=state / "log", cwd=ROOT,
@@ -261,12 +252,12 @@ def serve(state: Path, *options: str, **environment: str) -> tuple[Service, Driv
 
 
 def code(answer: requests.Response) -> str:
-    """The code of an error answer."""
+    """The code of an error response."""
     return str(answer.json()["error"]["code"])
 
 
 def with_change(body: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy of `body` with the member at the dotted `path` set, or removed when `value` is None."""
+    """A copy of `body` with the member at the dotted `path` set, or removed if `value` is None."""
     changed = copy.deepcopy(body)
     *steps, last = path.split(".")
     here = changed

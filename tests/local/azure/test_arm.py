@@ -1,4 +1,4 @@
-"""What ARM does by itself: routes, versions, envelopes, lists, the catalogue."""
+"""ARM itself: routes, API versions, error envelopes, lists, subscriptions and SKUs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from tests.local.azure.driver import GROUP, Driver, code, unique
 
 
-def test_resource_group_stands_at_the_start(azure: Driver) -> None:
+def test_resource_group_exists_at_the_start(azure: Driver) -> None:
     path = azure.group.replace("resourceGroups", "resourcegroups")
 
     assert azure.send("GET", path, api="2025-04-01").json()["location"] == "eastus"
@@ -24,7 +24,7 @@ def test_api_version_is_required(azure: Driver) -> None:
     assert (answer.status_code, code(answer)) == (400, "MissingApiVersionParameter")
 
 
-def test_any_api_version_will_do(azure: Driver) -> None:
+def test_any_api_version_is_accepted(azure: Driver) -> None:
     assert azure.send("GET", azure.group, api="2019-01-01-preview").status_code == 200
 
 
@@ -39,26 +39,26 @@ def test_any_api_version_will_do(azure: Driver) -> None:
         ("{group}/providers/Microsoft.Network/virtualNetworks/v/subnets/s", 404, "ResourceNotFound"),
     ],
 )  # fmt: skip
-def test_absent_things(azure: Driver, path: str, status: int, expected: str) -> None:
+def test_not_found(azure: Driver, path: str, status: int, expected: str) -> None:
     answer = azure.send("GET", path.format(sub=azure.subscription, group=azure.group))
 
     assert (answer.status_code, code(answer)) == (status, expected)
 
 
-def test_subnet_absent_from_a_network_is_a_matter_of_its_provider(azure: Driver) -> None:
+def test_missing_subnet_gets_the_providers_404(azure: Driver) -> None:
     path = azure.subnet().rpartition("/")[0]
 
     assert code(azure.send("GET", f"{path}/absent")) == "NotFound"
 
 
-def test_absent_vm_is_named_in_arms_words(azure: Driver) -> None:
+def test_missing_vm_gets_arms_404(azure: Driver) -> None:
     with pytest.raises(
         ResourceNotFoundError, match="under resource group 'powerlift' was not found"
     ):
         azure.compute().virtual_machines.get(GROUP, "absent")
 
 
-def test_method_that_a_type_lacks(azure: Driver) -> None:
+def test_unsupported_method(azure: Driver) -> None:
     assert azure.send("POST", azure.vm_path("x")).status_code == 405
 
 
@@ -68,14 +68,14 @@ def test_body_that_is_not_json(azure: Driver) -> None:
     assert code(answer) == "InvalidRequestContent"
 
 
-def test_answers_carry_ids_and_what_is_left_of_the_bucket(azure: Driver) -> None:
+def test_responses_have_request_ids_and_remaining_tokens(azure: Driver) -> None:
     headers = azure.send("GET", azure.group).headers
 
     assert headers["x-ms-request-id"]
     assert headers["x-ms-ratelimit-remaining-subscription-reads"] == "249"
 
 
-def test_errors_say_who_failed(azure: Driver) -> None:
+def test_errors_name_the_failed_component(azure: Driver) -> None:
     headers = azure.send("GET", azure.vm_path("absent")).headers
 
     assert headers["x-ms-failure-cause"] == "gateway"
@@ -92,7 +92,7 @@ def test_lists_come_in_pages(azure: Driver) -> None:
     assert names <= listed
 
 
-def test_skiptoken_of_somebody_else(azure: Driver) -> None:
+def test_invalid_skiptoken(azure: Driver) -> None:
     answer = azure.send("GET", azure.net("networkInterfaces"), query={"$skiptoken": "%%%"})
 
     assert code(answer) == "InvalidParameter"
@@ -114,7 +114,7 @@ def test_resource_groups_can_be_created(azure: Driver) -> None:
     assert created.json()["location"] == "westus2"
 
 
-def test_skus_tell_vcpus_and_zones(azure: Driver) -> None:
+def test_skus_have_vcpus_and_zones(azure: Driver) -> None:
     skus = azure.compute().resource_skus.list(filter="location eq 'eastus'")
 
     sku = next(sku for sku in skus if sku.name == "Standard_B16s_v2")

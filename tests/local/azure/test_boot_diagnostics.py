@@ -1,4 +1,4 @@
-"""Boot diagnostics: the serial console's log, by the real SDK and as a storage account serves it."""
+"""Boot diagnostics: the serial console log, through the real SDK and as a blob."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEVER = [
 
 
 def make(azure: Driver, name: str, script: str | None = None, profile: Any = ON) -> str:
-    """Ask for a VM whose serial console is kept; returns its id."""
+    """Create a VM with boot diagnostics. Returns its id."""
     body = azure.vm_body(azure.make_nic(), script)
     body["properties"]["diagnosticsProfile"] = profile
     answer = azure.send("PUT", azure.vm_path(name), body)
@@ -32,20 +32,20 @@ def make(azure: Driver, name: str, script: str | None = None, profile: Any = ON)
 
 
 def url_of_log(azure: Driver, name: str, **options: Any) -> str:
-    """Where the log of a VM is, as the SDK has it from Azure."""
+    """The URL of a VM's log, from the SDK."""
     virtual_machines = azure.compute().virtual_machines
     found = virtual_machines.retrieve_boot_diagnostics_data(GROUP, name, **options)
     return str(found.serial_console_log_blob_uri)
 
 
 def get(azure: Driver, url: str, **options: Any) -> requests.Response:
-    """A GET as of a blob: without a token."""
+    """GET a blob, without a token."""
     return requests.get(url, verify=azure.ready["ca_bundle"], timeout=30, **options)
 
 
 @pytest.fixture(scope="module")
-def standing(azure: Driver) -> str:
-    """The name of a VM that runs."""
+def running_vm(azure: Driver) -> str:
+    """The name of a running VM."""
     name = unique("vm")
     azure.settled(make(azure, name))
     return name
@@ -53,7 +53,7 @@ def standing(azure: Driver) -> str:
 
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    """A cloud where some VMs never come up."""
+    """A simulator in which some VMs fail to boot."""
     state = tmp_path_factory.mktemp("failing")
     (state / "plan.json").write_text(json.dumps({"faults": NEVER}))
     options = ("--machines", "none", "--faults", str(state / "plan.json"))
@@ -62,20 +62,20 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
     service.stop()
 
 
-def test_the_log_of_a_vm_names_it(azure: Driver, standing: str) -> None:
-    assert f"<{standing}>" in get(azure, url_of_log(azure, standing)).text
+def test_the_log_of_a_vm_names_it(azure: Driver, running_vm: str) -> None:
+    assert f"<{running_vm}>" in get(azure, url_of_log(azure, running_vm)).text
 
 
-def test_what_custom_data_prints_is_in_the_log(guests: Driver) -> None:
+def test_custom_data_output_is_in_the_log(azure_processes: Driver) -> None:
     name = unique("vm")
-    guests.settled(make(guests, name, "#!/bin/sh\necho all is well\n"))
-    url = url_of_log(guests, name)
+    azure_processes.settled(make(azure_processes, name, "#!/bin/sh\necho all is well\n"))
+    url = url_of_log(azure_processes, name)
 
-    assert until(lambda: "all is well" in get(guests, url).text)
+    assert until(lambda: "all is well" in get(azure_processes, url).text)
 
 
-def test_the_url_is_of_no_use_once_changed(azure: Driver, standing: str) -> None:
-    url = url_of_log(azure, standing)
+def test_a_modified_url_is_rejected(azure: Driver, running_vm: str) -> None:
+    url = url_of_log(azure, running_vm)
 
     answers = [get(azure, url.replace("&se=2", "&se=3")), get(azure, url.partition("?")[0])]
 
@@ -83,8 +83,8 @@ def test_the_url_is_of_no_use_once_changed(azure: Driver, standing: str) -> None
     assert codes == [(403, "AuthenticationFailed")] * 2
 
 
-def test_the_url_expires(azure: Driver, standing: str) -> None:
-    url = url_of_log(azure, standing, sas_uri_expiration_time_in_minutes=1)
+def test_the_url_expires(azure: Driver, running_vm: str) -> None:
+    url = url_of_log(azure, running_vm, sas_uri_expiration_time_in_minutes=1)
 
     last = until(lambda: (answer := get(azure, url)).status_code == 403 and answer.text)
 
@@ -92,27 +92,27 @@ def test_the_url_expires(azure: Driver, standing: str) -> None:
 
 
 @pytest.mark.parametrize("minutes", [0, 1441])
-def test_the_url_lives_a_minute_to_a_day(azure: Driver, standing: str, minutes: int) -> None:
-    with pytest.raises(HttpResponseError) as refusal:
-        url_of_log(azure, standing, sas_uri_expiration_time_in_minutes=minutes)
+def test_the_expiration_is_a_minute_to_a_day(azure: Driver, running_vm: str, minutes: int) -> None:
+    with pytest.raises(HttpResponseError) as rejected:
+        url_of_log(azure, running_vm, sas_uri_expiration_time_in_minutes=minutes)
 
-    assert refusal.value.error.code == "InvalidParameter"
+    assert rejected.value.error.code == "InvalidParameter"
 
 
-def test_a_blob_takes_no_token_of_azures_manager(azure: Driver, standing: str) -> None:
+def test_a_blob_rejects_resource_manager_tokens(azure: Driver, running_vm: str) -> None:
     headers = {"Authorization": f"Bearer {azure.token()}"}
 
-    assert get(azure, url_of_log(azure, standing), headers=headers).status_code == 401
+    assert get(azure, url_of_log(azure, running_vm), headers=headers).status_code == 401
 
 
-def test_a_blob_can_only_be_read(azure: Driver, standing: str) -> None:
-    url, bundle = url_of_log(azure, standing), azure.ready["ca_bundle"]
+def test_a_blob_is_read_only(azure: Driver, running_vm: str) -> None:
+    url, bundle = url_of_log(azure, running_vm), azure.ready["ca_bundle"]
 
     assert requests.delete(url, verify=bundle, timeout=30).status_code == 403
 
 
-def test_the_signature_is_not_in_the_wire_log(azure: Driver, standing: str) -> None:
-    url = url_of_log(azure, standing)
+def test_the_signature_is_not_in_the_wire_log(azure: Driver, running_vm: str) -> None:
+    url = url_of_log(azure, running_vm)
     get(azure, url)
 
     assert url.rpartition("sig=")[2] not in (azure.state / "wire.jsonl").read_text()
@@ -123,27 +123,29 @@ def test_a_vm_without_boot_diagnostics_has_no_log(azure: Driver, profile: Any) -
     name = unique("vm")
     make(azure, name, profile=profile)
 
-    with pytest.raises(HttpResponseError) as refusal:
+    with pytest.raises(HttpResponseError) as rejected:
         url_of_log(azure, name)
 
-    assert refusal.value.status_code == 409
+    assert rejected.value.status_code == 409
 
 
-def test_a_vm_that_is_not_there_has_none(azure: Driver) -> None:
-    with pytest.raises(HttpResponseError) as refusal:
+def test_a_missing_vm_has_no_log(azure: Driver) -> None:
+    with pytest.raises(HttpResponseError) as rejected:
         url_of_log(azure, "absent")
 
-    assert refusal.value.error.code == "ResourceNotFound"
+    assert rejected.value.error.code == "ResourceNotFound"
 
 
 @pytest.mark.parametrize(("name", "status"), [("full", 404), ("silent", 200)])
-def test_the_blob_is_there_once_the_kernel_ran(failing: Driver, name: str, status: int) -> None:
+def test_the_blob_exists_once_the_kernel_has_booted(
+    failing: Driver, name: str, status: int
+) -> None:
     failing.settled(make(failing, name))
 
     assert get(failing, url_of_log(failing, name)).status_code == status
 
 
-def test_a_deleted_vms_blob_is_gone(azure: Driver) -> None:
+def test_a_deleted_vms_blob_is_deleted(azure: Driver) -> None:
     name = unique("vm")
     path = make(azure, name)
     azure.settled(path)
@@ -154,7 +156,7 @@ def test_a_deleted_vms_blob_is_gone(azure: Driver) -> None:
     assert get(azure, url).headers["x-ms-error-code"] == "BlobNotFound"
 
 
-def test_to_read_everything_is_not_enough(tmp_path: Path) -> None:
+def test_the_reader_role_is_not_sufficient(tmp_path: Path) -> None:
     service, azure = serve(tmp_path, "--machines", "none")
     azure.settled(make(azure, "vm"))
     (owner,) = assignments(azure)
@@ -162,8 +164,8 @@ def test_to_read_everything_is_not_enough(tmp_path: Path) -> None:
     until(lambda: len(permissions(azure, azure.group)) == 2)
     azure.send("DELETE", owner["id"], api=ROLE_API)
 
-    with pytest.raises(HttpResponseError) as refusal:
+    with pytest.raises(HttpResponseError) as rejected:
         url_of_log(azure, "vm")
     service.stop()
 
-    assert "virtualMachines/retrieveBootDiagnosticsData/action" in refusal.value.message
+    assert "virtualMachines/retrieveBootDiagnosticsData/action" in rejected.value.message

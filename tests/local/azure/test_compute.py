@@ -18,7 +18,7 @@ def test_sdk_creates_a_vm_and_waits_for_it(azure: Driver) -> None:
     assert vm.provisioning_state == "Succeeded"
 
 
-def test_identity_is_in_the_first_answer(azure: Driver) -> None:
+def test_identity_is_in_the_first_response(azure: Driver) -> None:
     vm = azure.make_vm()
 
     assert vm["identity"]["principalId"]
@@ -34,7 +34,7 @@ def test_server_fills_in_defaults(azure: Driver) -> None:
     assert properties["timeCreated"]
 
 
-def test_custom_data_never_comes_back(azure: Driver) -> None:
+def test_custom_data_is_never_returned(azure: Driver) -> None:
     vm = azure.make_vm(script="#!/bin/sh\n")
 
     assert "customData" not in str(vm) + azure.send("GET", vm["id"]).text
@@ -49,7 +49,7 @@ def test_headers_of_a_vm_put(azure: Driver) -> None:
     assert "PutVM" in answer.headers["x-ms-ratelimit-remaining-resource"]
 
 
-def test_hints_of_the_operation_are_those_that_were_recorded(azure: Driver) -> None:
+def test_polling_hints_match_the_recording(azure: Driver) -> None:
     answer = azure.send("PUT", azure.vm_path(unique("vm")), azure.vm_body(azure.make_nic()))
     url = answer.headers["Azure-AsyncOperation"]
 
@@ -59,7 +59,7 @@ def test_hints_of_the_operation_are_those_that_were_recorded(azure: Driver) -> N
     assert polls[0].json()["status"] == "InProgress"
 
 
-def test_operation_ends(azure: Driver) -> None:
+def test_operation_succeeds(azure: Driver) -> None:
     answer = azure.send("PUT", azure.vm_path(unique("vm")), azure.vm_body(azure.make_nic()))
     url = answer.headers["Azure-AsyncOperation"]
 
@@ -117,7 +117,7 @@ def test_repeated_put_is_the_same_vm(azure: Driver) -> None:
         ("zones", ["1"]),
     ],
 )
-def test_what_cannot_change(azure: Driver, change: str, value: Any) -> None:
+def test_immutable_properties(azure: Driver, change: str, value: Any) -> None:
     body, path = azure.vm_body(azure.make_nic(), "#!/bin/sh\n"), azure.vm_path(unique("vm"))
     azure.send("PUT", path, body)
 
@@ -135,7 +135,7 @@ def test_tags_can_change(azure: Driver) -> None:
     assert answer.json()["tags"] == {"a": "b"}
 
 
-def test_vm_in_another_region_is_another_vm(azure: Driver) -> None:
+def test_region_cannot_change(azure: Driver) -> None:
     body, path = azure.vm_body(azure.make_nic()), azure.vm_path(unique("vm"))
     azure.send("PUT", path, body)
 
@@ -159,7 +159,7 @@ def test_interface_serves_one_vm(azure: Driver) -> None:
     assert (answer.status_code, code(answer)) == (400, "NicInUse")
 
 
-def test_interface_in_use_stays(azure: Driver) -> None:
+def test_interface_in_use_cannot_be_deleted(azure: Driver) -> None:
     vm = azure.make_vm()
     nic = vm["properties"]["networkProfile"]["networkInterfaces"][0]["id"]
 
@@ -167,7 +167,7 @@ def test_interface_in_use_stays(azure: Driver) -> None:
     assert azure.send("GET", nic).json()["properties"]["virtualMachine"] == {"id": vm["id"]}
 
 
-def test_delete_takes_interface_and_disk_along(azure: Driver) -> None:
+def test_delete_includes_interface_and_disk(azure: Driver) -> None:
     vm = azure.make_running()
     disk = vm["properties"]["storageProfile"]["osDisk"]["managedDisk"]["id"]
     nic = vm["properties"]["networkProfile"]["networkInterfaces"][0]["id"]
@@ -177,7 +177,7 @@ def test_delete_takes_interface_and_disk_along(azure: Driver) -> None:
     assert [azure.send("GET", path).status_code for path in (vm["id"], disk, nic)] == [404] * 3
 
 
-def test_delete_leaves_what_is_to_be_detached(azure: Driver) -> None:
+def test_delete_detaches_without_the_delete_option(azure: Driver) -> None:
     nic, name = azure.make_nic(), unique("vm")
     body = azure.vm_body(nic)
     del body["properties"]["networkProfile"]["networkInterfaces"][0]["properties"]
@@ -195,7 +195,7 @@ def test_delete_leaves_what_is_to_be_detached(azure: Driver) -> None:
     until(lambda: azure.send("DELETE", nic).status_code == 202)
 
 
-def test_attached_disk_stays(azure: Driver) -> None:
+def test_attached_disk_cannot_be_deleted(azure: Driver) -> None:
     vm = azure.make_running()
     disk = vm["properties"]["storageProfile"]["osDisk"]["managedDisk"]["id"]
 
@@ -205,7 +205,7 @@ def test_attached_disk_stays(azure: Driver) -> None:
     assert (answer.status_code, code(answer)) == (409, "OperationNotAllowed")
 
 
-def test_delete_is_accepted_with_both_addresses(azure: Driver) -> None:
+def test_delete_response_has_both_polling_urls(azure: Driver) -> None:
     vm = azure.make_running()
 
     answer = azure.send("DELETE", vm["id"])
@@ -216,11 +216,11 @@ def test_delete_is_accepted_with_both_addresses(azure: Driver) -> None:
     until(lambda: azure.send("GET", answer.headers["Location"]).status_code == 200)
 
 
-def test_delete_of_an_absent_vm(azure: Driver) -> None:
+def test_delete_of_a_missing_vm(azure: Driver) -> None:
     assert azure.send("DELETE", azure.vm_path("absent")).status_code == 204
 
 
-def test_vm_that_is_going_cannot_be_put(azure: Driver) -> None:
+def test_vm_being_deleted_cannot_be_put(azure: Driver) -> None:
     body, path = azure.vm_body(azure.make_nic()), azure.vm_path(unique("vm"))
     azure.send("PUT", path, body)
     azure.send("DELETE", path)
@@ -243,12 +243,12 @@ def test_delete_preempts_the_creation(azure: Driver) -> None:
     assert caught.value.error.code == "OperationPreempted"
 
 
-def test_user_data_comes_back_only_when_asked_for(azure: Driver) -> None:
+def test_user_data_is_returned_only_on_request(azure: Driver) -> None:
     body, path = azure.vm_body(azure.make_nic()), azure.vm_path(unique("vm"))
     body["properties"]["userData"] = "aGVsbG8="
     answer = azure.send("PUT", path, body)
 
-    asked = azure.send("GET", path, query={"$expand": "userData"}).json()
+    expanded = azure.send("GET", path, query={"$expand": "userData"}).json()
 
     assert "userData" not in answer.text
-    assert asked["properties"]["userData"] == "aGVsbG8="
+    assert expanded["properties"]["userData"] == "aGVsbG8="

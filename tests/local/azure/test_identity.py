@@ -33,19 +33,19 @@ def test_token_can_be_verified_with_the_published_key(azure: Driver) -> None:
         ({"grant_type": "password"}, 400, 70003),
     ],
 )
-def test_token_is_refused(azure: Driver, change: dict[str, str], status: int, number: int) -> None:
+def test_token_is_rejected(azure: Driver, change: dict[str, str], status: int, number: int) -> None:
     answer = azure.ask_token(**change)
 
     assert (answer.status_code, answer.json()["error_codes"]) == (status, [number])
 
 
-def test_unknown_tenant_is_refused(azure: Driver) -> None:
+def test_unknown_tenant_is_rejected(azure: Driver) -> None:
     answer = azure.bare("GET", "/nobody/v2.0/.well-known/openid-configuration")
 
     assert answer.json()["error_codes"] == [90002]
 
 
-def test_cloud_description_is_one_object_that_leads_back(azure: Driver) -> None:
+def test_cloud_metadata_is_one_object_with_our_url(azure: Driver) -> None:
     answer = azure.bare("GET", "/metadata/endpoints", params={"api-version": "2022-09-01"})
 
     assert answer.json()["authentication"]["loginEndpoint"] == azure.base
@@ -66,13 +66,13 @@ def test_request_without_token_is_challenged(azure: Driver) -> None:
 
 
 @pytest.mark.parametrize("token", ["nonsense", "e30.e30.e30"])
-def test_forged_token_is_refused(azure: Driver, token: str) -> None:
+def test_forged_token_is_rejected(azure: Driver, token: str) -> None:
     answer = azure.send("GET", azure.group, headers={"Authorization": f"Bearer {token}"})
 
     assert (answer.status_code, code(answer)) == (401, "InvalidAuthenticationToken")
 
 
-def test_token_for_another_audience_is_refused(azure: Driver) -> None:
+def test_token_for_another_audience_is_rejected(azure: Driver) -> None:
     token = azure.ask_token(scope="https://vault.azure.net/.default").json()["access_token"]
 
     answer = azure.send("GET", azure.group, headers={"Authorization": f"Bearer {token}"})

@@ -1,4 +1,4 @@
-"""The latencies that a benchmark may rely on."""
+"""The latencies that benchmarks rely on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from local.azure.latency import Latencies
 NAMES = [f"powerlift-vm-7-{n:04}" for n in range(500)]
 
 
-def test_draws_depend_on_seed_kind_and_name_alone() -> None:
+def test_draws_depend_only_on_seed_kind_and_name() -> None:
     first, second = Latencies(7), Latencies(7)
     first.draw("vm.boot", "another")
 
@@ -50,7 +50,7 @@ def test_boot_has_the_recorded_median() -> None:
     )
 
 
-def test_few_identities_are_late() -> None:
+def test_few_identities_replicate_late() -> None:
     late = sum(Latencies(0).draw("identity.replication", name) > 0 for name in NAMES)
 
     assert 0.02 < late / len(NAMES) < 0.09

@@ -1,4 +1,4 @@
-"""Virtual networks, subnets, interfaces, and what hangs on them."""
+"""Virtual networks, subnets, network interfaces, and NAT gateways."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_sdk_creates_a_network_and_waits_for_it(azure: Driver) -> None:
     assert network.result().provisioning_state == "Succeeded"
 
 
-def test_network_put_is_answered_before_it_is_done(azure: Driver) -> None:
+def test_network_put_responds_before_it_succeeds(azure: Driver) -> None:
     path = azure.net("virtualNetworks", unique("v"))
 
     answer = azure.send("PUT", path, _space("10.9.0.0/16"), api=NETWORK_API)
@@ -40,7 +40,7 @@ def test_network_put_is_answered_before_it_is_done(azure: Driver) -> None:
 
 
 @pytest.mark.parametrize(("api", "expected"), [(NETWORK_API, False), (OLD, None)])
-def test_new_subnets_are_private_in_new_versions(
+def test_new_subnets_are_private_in_new_api_versions(
     azure: Driver, api: str, expected: bool | None
 ) -> None:
     subnet = {"name": "s", "properties": {"addressPrefix": "10.9.0.0/24"}}
@@ -102,7 +102,7 @@ def test_interface_gets_the_first_free_address(azure: Driver) -> None:
     assert properties["provisioningState"] == "Succeeded"
 
 
-def test_interface_put_gives_no_hint_when_to_ask_again(azure: Driver) -> None:
+def test_interface_put_has_no_retry_after(azure: Driver) -> None:
     body = azure.nic_body(azure.subnet())
 
     answer = azure.send("PUT", azure.net("networkInterfaces", unique("nic")), body, api=NETWORK_API)
@@ -135,7 +135,7 @@ def test_subnet_fills_up(azure: Driver) -> None:
     assert code(answer) == "SubnetIsFull"
 
 
-def test_interface_needs_its_subnet(azure: Driver) -> None:
+def test_interface_requires_an_existing_subnet(azure: Driver) -> None:
     body = azure.nic_body(f"{azure.subnet()}-absent")
 
     answer = azure.send("PUT", azure.net("networkInterfaces", "x"), body, api=NETWORK_API)
@@ -143,7 +143,7 @@ def test_interface_needs_its_subnet(azure: Driver) -> None:
     assert (answer.status_code, code(answer)) == (400, "InvalidResourceReference")
 
 
-def test_interface_waits_for_a_subnet_that_is_being_made(azure: Driver) -> None:
+def test_interface_cannot_use_a_subnet_being_created(azure: Driver) -> None:
     path = azure.net("virtualNetworks", unique("v"))
     subnet = {"name": "s", "properties": {"addressPrefix": "10.9.0.0/24"}}
     azure.send("PUT", path, _space("10.9.0.0/16", subnets=[subnet]), api=NETWORK_API)
@@ -156,7 +156,7 @@ def test_interface_waits_for_a_subnet_that_is_being_made(azure: Driver) -> None:
     assert answer.json()["error"]["details"][0]["code"] == "ReferencedResourceNotProvisioned"
 
 
-def test_subnet_in_use_stays(azure: Driver) -> None:
+def test_subnet_in_use_cannot_be_deleted(azure: Driver) -> None:
     subnet = azure.make_network(unique("v"), "10.7.0.0/24")
     azure.make_nic(subnet=subnet)
 
@@ -174,7 +174,7 @@ def test_deleted_interface_frees_its_subnet(azure: Driver) -> None:
     assert azure.send("DELETE", subnet).status_code == 202
 
 
-def test_delete_leads_to_its_result(azure: Driver) -> None:
+def test_delete_returns_the_url_of_its_result(azure: Driver) -> None:
     answer = azure.send("DELETE", azure.make_nic())
 
     result = until(lambda: azure.send("GET", answer.headers["Location"]).status_code == 204)
@@ -182,11 +182,11 @@ def test_delete_leads_to_its_result(azure: Driver) -> None:
     assert result
 
 
-def test_deleting_what_is_absent(azure: Driver) -> None:
+def test_delete_of_a_missing_interface(azure: Driver) -> None:
     assert azure.send("DELETE", azure.net("networkInterfaces", "absent")).status_code == 204
 
 
-def test_nat_gateway_gives_a_private_subnet_a_way_out(azure: Driver) -> None:
+def test_nat_gateway_of_a_private_subnet_cannot_be_deleted(azure: Driver) -> None:
     address, gateway = azure.net("publicIPAddresses", "ip"), azure.net("natGateways", "nat")
     standard = {"location": "eastus", "sku": {"name": "Standard"}}
     azure.send("PUT", address, {**standard, "properties": {"publicIPAllocationMethod": "Static"}})
@@ -202,7 +202,7 @@ def test_nat_gateway_gives_a_private_subnet_a_way_out(azure: Driver) -> None:
     assert code(answer) == "InUseNatGatewayCannotBeDeleted"
 
 
-def test_condition_that_nothing_is_there_yet(azure: Driver) -> None:
+def test_if_none_match(azure: Driver) -> None:
     nic = azure.make_nic()
 
     answer = azure.send("PUT", nic, azure.nic_body(azure.subnet()), headers={"If-None-Match": "*"})

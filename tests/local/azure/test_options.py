@@ -1,4 +1,4 @@
-"""The command line, and what is kept between two starts."""
+"""The command line, and the state kept between starts."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def _ready(options: Options) -> dict[str, Any]:
     return asyncio.run(start())
 
 
-def test_machine_options_can_be_repeated(tmp_path: Path) -> None:
+def test_vm_options_can_be_repeated(tmp_path: Path) -> None:
     argv = ["--state", str(tmp_path), "--machine-env", "A=1", "--machine-env", "B=x=y"]
 
     assert parse(argv).machine_env == {"A": "1", "B": "x=y"}
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--time-scale", "0"], ["--machine-env", "A"], ["--machines", "x"]]
+    "invalid", [["--time-scale", "0"], ["--machine-env", "A"], ["--machines", "x"]]
 )
-def test_wrong_options_end_the_program(tmp_path: Path, wrong: list[str]) -> None:
+def test_invalid_options_are_rejected(tmp_path: Path, invalid: list[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(["--state", str(tmp_path), *wrong])
+        parse(["--state", str(tmp_path), *invalid])
 
 
 def test_state_directory_keeps_the_identity(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_state_directory_keeps_the_identity(tmp_path: Path) -> None:
     assert (tmp_path / "identity.json").stat().st_mode & 0o077 == 0
 
 
-def test_ids_follow_from_the_seed(tmp_path: Path) -> None:
+def test_ids_are_derived_from_the_seed(tmp_path: Path) -> None:
     first = _ready(Options(state=tmp_path / "a", machines="none", seed=1))
     second = _ready(Options(state=tmp_path / "b", machines="none", seed=1))
 

@@ -1,4 +1,4 @@
-"""What a principal is told that it may do."""
+"""The permissions API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.local.azure.driver import GROUP, ROLE_API, Driver, code, serve, until
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    """A cloud whose application is Contributor of its resource group, and nothing else."""
+    """A simulator whose application is only Contributor of its resource group."""
     service, driver = serve(tmp_path_factory.mktemp("limited"), "--machines", "none")
     me = driver.ready["client_object_id"]
     (owner,) = assignments(driver)
@@ -39,7 +39,7 @@ def test_the_owner_may_do_everything(azure: Driver) -> None:
     ]
 
 
-def test_the_sdk_reads_them_for_a_group(limited: Driver) -> None:
+def test_the_sdk_lists_the_permissions_of_a_group(limited: Driver) -> None:
     found = list(limited.authorization().permissions.list_for_resource_group(GROUP))
 
     assert [one.not_actions for one in found] == [
@@ -51,17 +51,17 @@ def test_the_sdk_reads_them_for_a_group(limited: Driver) -> None:
     ]
 
 
-def test_a_role_holds_below_its_scope(limited: Driver) -> None:
+def test_a_role_applies_below_its_scope(limited: Driver) -> None:
     assert len(permissions(limited, limited.make_nic())) == 1
 
 
-def test_a_role_holds_at_a_resource_of_another_provider(limited: Driver) -> None:
+def test_a_role_applies_to_a_resource_of_another_provider(limited: Driver) -> None:
     storage = f"{limited.group}/providers/Microsoft.Storage/storageAccounts/one"
 
     assert len(permissions(limited, storage)) == 1
 
 
-def test_a_role_holds_nowhere_above_its_scope(limited: Driver) -> None:
+def test_a_role_does_not_apply_above_its_scope(limited: Driver) -> None:
     path = f"{limited.subscription}/providers/Microsoft.Authorization/permissions"
 
     answer = limited.send("GET", path, api=ROLE_API)
@@ -69,7 +69,7 @@ def test_a_role_holds_nowhere_above_its_scope(limited: Driver) -> None:
     assert (answer.status_code, code(answer)) == (403, "AuthorizationFailed")
 
 
-def test_what_is_not_among_them_is_refused(limited: Driver) -> None:
+def test_other_actions_are_rejected(limited: Driver) -> None:
     answer = limited.put_role(limited.group, limited.ready["client_object_id"])
 
     assert (answer.status_code, code(answer)) == (403, "AuthorizationFailed")

@@ -1,4 +1,4 @@
-"""Role assignments, and what they allow."""
+"""Role assignments and role definitions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 
 
 def _name_with_replication(*, slow: bool) -> str:
-    """A VM name whose identity takes long to be known, or no time at all (seed 0)."""
+    """A VM name whose identity replicates slowly, or immediately (seed 0)."""
     latencies = Latencies(0)
     while True:
         name = unique("vm")
@@ -28,17 +28,17 @@ def test_sdk_assigns_a_role_synchronously(azure: Driver) -> None:
         f"{azure.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
     )
 
-    made = azure.authorization().role_assignments.create(
+    created = azure.authorization().role_assignments.create(
         vm["id"],
         str(uuid.uuid4()),
         {"role_definition_id": definition, "principal_id": vm["identity"]["principalId"],
          "principal_type": "ServicePrincipal"},
     )  # fmt: skip
 
-    assert made.scope == vm["id"]
+    assert created.scope == vm["id"]
 
 
-def test_identity_is_not_known_at_once_without_its_type(azure: Driver) -> None:
+def test_identity_replicates_late_without_its_type(azure: Driver) -> None:
     vm = azure.make_vm()
 
     answer = azure.put_role(vm["id"], vm["identity"]["principalId"], type_=None)
@@ -46,7 +46,7 @@ def test_identity_is_not_known_at_once_without_its_type(azure: Driver) -> None:
     assert (answer.status_code, code(answer)) == (400, "PrincipalNotFound")
 
 
-def test_few_identities_are_late_even_with_their_type(azure: Driver) -> None:
+def test_few_identities_replicate_late_with_their_type(azure: Driver) -> None:
     vm = azure.make_vm(_name_with_replication(slow=True))
 
     answer = azure.put_role(vm["id"], vm["identity"]["principalId"])
@@ -55,14 +55,14 @@ def test_few_identities_are_late_even_with_their_type(azure: Driver) -> None:
     until(lambda: azure.put_role(vm["id"], vm["identity"]["principalId"]).status_code == 201)
 
 
-def test_same_assignment_again(azure: Driver) -> None:
+def test_repeated_assignment(azure: Driver) -> None:
     guid = str(uuid.uuid4())
     azure.put_role(azure.group, USER, guid=guid, type_="User")
 
     assert azure.put_role(azure.group, USER, guid=guid, type_="User").status_code == 200
 
 
-def test_same_content_under_another_guid(azure: Driver) -> None:
+def test_duplicate_assignment_under_another_guid(azure: Driver) -> None:
     azure.put_role(azure.group, USER, type_="User", role=READER)
 
     answer = azure.put_role(azure.group, USER, type_="User", role=READER)
@@ -89,7 +89,7 @@ def test_same_guid_for_another_principal(azure: Driver) -> None:
         ({"principal": USER, "type_": "Robot"}, "InvalidParameter"),
     ],
 )  # fmt: skip
-def test_assignment_is_refused(azure: Driver, changes: dict[str, str], expected: str) -> None:
+def test_assignment_is_rejected(azure: Driver, changes: dict[str, str], expected: str) -> None:
     principal = changes["principal"].format(client=azure.ready["client_object_id"])
     given = {k: v for k, v in changes.items() if k != "principal"}
 
@@ -122,14 +122,14 @@ def test_lists_by_principal_and_by_scope(azure: Driver) -> None:
 
 def test_assignment_outlives_the_vm(azure: Driver) -> None:
     vm = azure.make_vm(_name_with_replication(slow=False))
-    made = azure.put_role(vm["id"], vm["identity"]["principalId"]).json()
+    created = azure.put_role(vm["id"], vm["identity"]["principalId"]).json()
     azure.send("DELETE", vm["id"])
     azure.gone(vm["id"])
 
-    deleted = azure.send("DELETE", made["id"], api=ROLE_API)
+    deleted = azure.send("DELETE", created["id"], api=ROLE_API)
 
     assert deleted.status_code == 200
-    assert azure.send("DELETE", made["id"], api=ROLE_API).status_code == 204
+    assert azure.send("DELETE", created["id"], api=ROLE_API).status_code == 204
 
 
 def test_role_definition_is_found_by_name(azure: Driver) -> None:

@@ -1,4 +1,4 @@
-"""How many of a subnet's addresses are in use."""
+"""The usages of a virtual network's subnets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def usages(azure: Driver, subnet: str) -> Any:
     return azure.send("GET", path, api=NETWORK_API).json()
 
 
-def test_a_new_subnet_has_all_but_the_five_that_azure_keeps(azure: Driver) -> None:
+def test_the_limit_excludes_the_five_reserved_addresses(azure: Driver) -> None:
     subnet = azure.make_network(unique("net"), "10.1.0.0/24")
 
     assert usages(azure, subnet) == {
@@ -28,14 +28,14 @@ def test_a_new_subnet_has_all_but_the_five_that_azure_keeps(azure: Driver) -> No
     }
 
 
-def test_an_interface_uses_one(azure: Driver) -> None:
+def test_an_interface_uses_an_address(azure: Driver) -> None:
     subnet = azure.make_network(unique("net"), "10.2.0.0/24")
     azure.make_nic(subnet=subnet)
 
     assert usages(azure, subnet)["value"][0]["currentValue"] == 1.0
 
 
-def test_a_deleted_interface_gives_its_address_back(azure: Driver) -> None:
+def test_a_deleted_interface_releases_its_address(azure: Driver) -> None:
     subnet = azure.make_network(unique("net"), "10.3.0.0/24")
     nic = azure.make_nic(subnet=subnet)
     azure.send("DELETE", nic, api=NETWORK_API)
@@ -44,7 +44,7 @@ def test_a_deleted_interface_gives_its_address_back(azure: Driver) -> None:
     assert usages(azure, subnet)["value"][0]["currentValue"] == 0.0
 
 
-def test_the_sdk_reads_them(azure: Driver) -> None:
+def test_the_sdk_lists_usages(azure: Driver) -> None:
     name = unique("net")
     azure.make_network(name, "10.4.0.0/28")
 
@@ -53,7 +53,7 @@ def test_the_sdk_reads_them(azure: Driver) -> None:
     assert [usage.limit for usage in found] == [11.0]
 
 
-def test_an_absent_network_has_none(azure: Driver) -> None:
+def test_a_missing_network(azure: Driver) -> None:
     path = azure.net("virtualNetworks", "absent")
 
     answer = azure.send("GET", f"{path}/usages", api=NETWORK_API)

@@ -19,7 +19,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("trials", [1, 3, 4, 7, 24, 100])
-def test_a_plan_has_exactly_as_many_trials_as_asked_for(trials: int) -> None:
+def test_a_plan_has_the_requested_number_of_trials(trials: int) -> None:
     cells = experiment.plan([1, 2], ["linear", "forest"], trials)
 
     assert len(set(cells)) == trials
@@ -32,7 +32,7 @@ def test_a_plan_is_spread_evenly_over_tasks_and_methods() -> None:
     assert max(shares) - min(shares) == 1
 
 
-def test_an_experiment_holds_what_a_vm_needs(uri: str) -> None:
+def test_an_experiment_contains_the_trial_function(uri: str) -> None:
     store = experiment.open_store(uri)
 
     experiment_id = experiment.create(store, trials=2, name="needs")
@@ -40,7 +40,7 @@ def test_an_experiment_holds_what_a_vm_needs(uri: str) -> None:
     assert "def run_trial(trial" in store.get_trial_fn(experiment_id)
 
 
-def test_an_experiment_can_be_created_beside_another(uri: str) -> None:
+def test_two_experiments_in_one_database(uri: str) -> None:
     store = experiment.open_store(uri)
     experiment.create(store, trials=1, name="first")
 
@@ -49,7 +49,7 @@ def test_an_experiment_can_be_created_beside_another(uri: str) -> None:
     assert results.trials_by_status(store, "second") == {"READY": 2}
 
 
-def test_a_cell_of_the_table_is_the_mean_over_replicates(uri: str) -> None:
+def test_the_table_shows_means_over_replicates(uri: str) -> None:
     store = experiment.open_store(uri)
     experiment_id = experiment.create(store, trials=16, name="table")
     for _ in range(16):
@@ -63,7 +63,7 @@ def test_a_cell_of_the_table_is_the_mean_over_replicates(uri: str) -> None:
     assert out.getvalue().count("n=2") == 8
 
 
-def test_the_errors_of_trials_are_told_by_their_last_lines(uri: str) -> None:
+def test_the_errors_of_trials_are_their_last_lines(uri: str) -> None:
     store = experiment.open_store(uri)
     experiment_id = experiment.create(store, trials=1, name="errors")
     trial = store.pick_trial(experiment_id, runner_id=1)

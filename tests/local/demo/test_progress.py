@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from local.demo.progress import Bar, display, line, machines, trials
+from local.demo.progress import Bar, display, line, trial_bar, vm_bar
 
 
 def status(phase: str = "run", **parts: Any) -> dict[str, Any]:
@@ -21,15 +21,15 @@ def status(phase: str = "run", **parts: Any) -> dict[str, Any]:
     return {"phase": phase, "machines": counts, "trials": done, **parts}
 
 
-def test_a_vm_counts_once_it_runs_or_is_gone_again() -> None:
-    assert machines(status()) == Bar(4, 4, "4 accepted, 3 running, 1 deleted")
+def test_running_and_deleted_vms_count_as_done() -> None:
+    assert vm_bar(status()) == Bar(4, 4, "4 accepted, 3 running, 1 deleted")
 
 
-def test_a_trial_counts_once_it_ended_well_or_not() -> None:
-    assert trials(status()) == Bar(11, 24, "10 ready, 3 running, 1 error")
+def test_complete_and_failed_trials_count_as_done() -> None:
+    assert trial_bar(status()) == Bar(11, 24, "10 ready, 3 running, 1 error")
 
 
-def test_trials_are_unknown_before_the_app_has_looked() -> None:
+def test_the_number_of_trials_is_unknown_at_first() -> None:
     assert "trials 0/?" in line(status("plan", trials=None))
 
 

@@ -1,4 +1,4 @@
-"""Hosts for the tests, each a process of its own started by the command line."""
+"""Fixtures that start hosts as processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -36,9 +36,9 @@ class Answer:
 
 
 class Host:
-    """A hosted app: started, called over HTTP, killed, started again.
+    """A hosted app that can be started, called over HTTP, killed and restarted.
 
-    Hosts with names of their own may share a folder. `options` are those of the command line.
+    Hosts with different names may share a folder. `options` are command-line options.
     """
 
     def __init__(
@@ -78,20 +78,20 @@ class Host:
 
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> Answer:
-        """Send a request; `path` may be a whole URL. `body` goes out as JSON, bytes as they are."""
+    ) -> Response:
+        """Send a request. `path` may be a URL. `body` is sent as JSON, bytes as they are."""
         url = path if path.startswith("http") else self.url + path
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         request = urllib.request.Request(url, data, headers or {}, method=method)
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                return Answer(response.status, dict(response.headers), response.read())
+                return Response(response.status, dict(response.headers), response.read())
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, dict(error.headers), error.read())
+                return Response(error.code, dict(error.headers), error.read())
 
     def call_and_leave(self, path: str) -> None:
-        """Send a GET request, and do not wait for the answer."""
+        """Send a GET request without waiting for the response."""
         host, port = self.url.removeprefix("http://").split(":")
         connection = socket.create_connection((host, int(port)), timeout=5)
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
@@ -108,11 +108,11 @@ class Host:
         return str(self.client("start_new", instance_id=instance_id, **arguments))
 
     def status(self, instance_id: str, **options: Any) -> dict[str, Any]:
-        """The instance's status; empty where there is none."""
+        """The instance's status; empty if it does not exist."""
         return dict(self.client("get_status", instance_id=instance_id, **options) or {})
 
     def finished(self, instance_id: str, timeout: float = 15.0) -> dict[str, Any]:
-        """The status of an instance once it has come to an end."""
+        """The status of an instance once it has finished."""
         running = ("Pending", "Running", "Suspended")
         status: dict[str, Any] = self.until(
             lambda: self.status(instance_id),
@@ -125,28 +125,28 @@ class Host:
         return self.finished(self.start_new(name, input=input), timeout)
 
     def until(
-        self, look: Callable[[], Any], good: Callable[[Any], bool], timeout: float = 10.0
+        self, get: Callable[[], Any], condition: Callable[[Any], bool], timeout: float = 10.0
     ) -> Any:
-        """What `look` returns, once it is `good`; fails when that takes longer than `timeout`."""
+        """The first result of `get` that meets `condition`. Fails after `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        while not good(seen := look()):
+        while not condition(seen := get()):
             assert time.monotonic() < deadline, f"after {timeout} s still: {seen}"
             time.sleep(0.02)
         return seen
 
     def journal(self, name: str) -> list[str]:
-        """The first word of every line that activities wrote to the journal `name`."""
+        """The first word of every line in the journal `name`, which activities write."""
         path = self.journals / name
         return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
 
     def entries(self, name: str) -> list[tuple[str, float, int]]:
-        """A journal of the durable app: what ran, when, and in which process."""
+        """A journal of the durable app: (name, time, process id) of each call."""
         lines = map(str.split, (self.journals / name).read_text().splitlines())
         return [(what, float(moment), int(pid)) for what, moment, pid in lines]
 
 
 def variant(folder: Path, **settings: Any) -> Path:
-    """A copy of the durable app in `folder`, with other settings of the extension."""
+    """Copy the durable app to `folder`, with other extension settings."""
     shutil.copytree(APPS / "durable", folder)
     content = json.loads((folder / "host.json").read_text())
     content["extensions"]["durableTask"] |= settings
@@ -156,7 +156,7 @@ def variant(folder: Path, **settings: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """The app of orchestrations, shared by all tests that do not end its host."""
+    """The durable app, shared by all tests that do not stop its host."""
     host = Host(APPS / "durable", tmp_path_factory.mktemp("durable")).start()
     yield host
     host.service.stop()
@@ -164,7 +164,7 @@ def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @pytest.fixture
 def durable_alone(tmp_path: Path) -> Iterator[Host]:
-    """The same app on a host of the test's own; after a crash, its work is hidden for a second."""
+    """The durable app on a separate host, with a visibility timeout of one second."""
     host = Host(APPS / "durable", tmp_path, options=["--visibility-timeout", "1"]).start()
     yield host
     host.service.stop()
@@ -172,7 +172,7 @@ def durable_alone(tmp_path: Path) -> Iterator[Host]:
 
 @pytest.fixture(scope="session")
 def make_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """A context manager: the host of `apps/{name}` with more environment, stopped at the end."""
+    """A context manager that hosts `apps/{name}` with additional environment variables."""
 
     @contextlib.contextmanager
     def make(

@@ -1,4 +1,4 @@
-"""The host inside another program, without a process of its own."""
+"""The host in process."""
 # mypy: disallow-untyped-decorators=False
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def _get(url: str) -> str:
         return await response.text()
 
 
-def test_a_host_in_this_process_keeps_to_the_limit_of_activities(tmp_path: Path) -> None:
+def test_the_limit_of_concurrent_activities(tmp_path: Path) -> None:
     settings = HostSettings(durable=DurableSettings(max_activities=2))
 
     async def scenario() -> str:
@@ -80,19 +80,19 @@ def test_with_any_state_a_running_instance_is_replaced(tmp_path: Path) -> None:
         finally:
             await host.stop()
 
-    # Both wait for the second execution; activities of the first still run beside it.
+    # Both wait for the second execution; activities of the first still run concurrently.
     first, second = asyncio.run(scenario())
     assert first == second
 
 
-def _refusal(host: FunctionsHost) -> str:
-    """What `start` says when it refuses."""
+def _error(host: FunctionsHost) -> str:
+    """The error message of `start`."""
     with pytest.raises(SettingsError) as caught:
         asyncio.run(host.start())
     return str(caught.value)
 
 
-def test_a_connection_string_that_is_none_is_an_error(
+def test_an_invalid_connection_string_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app: Any = func.FunctionApp()
@@ -103,10 +103,10 @@ def test_a_connection_string_that_is_none_is_an_error(
     monkeypatch.setenv("Storage", "nonsense")
     host = FunctionsHost(index(app, {}), HostSettings(), tmp_path, host_root=tmp_path)
 
-    assert _refusal(host) == "function 'take': the value of Storage is no connection string"
+    assert _error(host) == "function 'take': the value of Storage is not a connection string"
 
 
-def test_a_bad_schedule_is_an_error(tmp_path: Path) -> None:
+def test_an_invalid_schedule_is_an_error(tmp_path: Path) -> None:
     app: Any = func.FunctionApp()
 
     @app.timer_trigger(schedule="every day", arg_name="timer")
@@ -114,7 +114,7 @@ def test_a_bad_schedule_is_an_error(tmp_path: Path) -> None:
 
     host = FunctionsHost(index(app, {}), HostSettings(), tmp_path, host_root=tmp_path)
 
-    assert _refusal(host).startswith("function 'tick': schedule 'every day' has 2 fields")
+    assert _error(host).startswith("function 'tick': schedule 'every day' has 2 fields")
 
 
 def test_a_port_in_use_is_an_error(tmp_path: Path) -> None:
@@ -124,10 +124,10 @@ def test_a_port_in_use_is_an_error(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         host = FunctionsHost([], HostSettings(), tmp_path, host_root=tmp_path, port=port)
 
-        assert _refusal(host).startswith(f"port {port} cannot be used")
+        assert _error(host).startswith(f"port {port} cannot be used")
 
 
-def test_a_state_folder_in_use_is_an_error(durable: Host, tmp_path: Path) -> None:
+def test_a_state_directory_in_use_is_an_error(durable: Host, tmp_path: Path) -> None:
     host = FunctionsHost([], HostSettings(), durable.state, host_root=tmp_path)
 
-    assert _refusal(host) == f"another host is using {durable.state}"
+    assert _error(host) == f"another host is using {durable.state}"

@@ -30,7 +30,7 @@ def test_a_chunked_body_is_dropped(host: Host) -> None:
     assert host.call("POST", "/api/echo", b"hello", chunked).json["body"] == ""
 
 
-def test_the_values_of_a_parameter_are_one_text(host: Host) -> None:
+def test_the_values_of_a_parameter_are_joined(host: Host) -> None:
     answer = host.call("POST", "/api/echo?a=1&b=&a=2", b"")
 
     assert answer.json["params"] == {"a": "1,2"}
@@ -106,13 +106,13 @@ def test_a_failure_is_logged_with_its_traceback(host: Host) -> None:
         ("/runtime/webhooks/durabletask/instances", "default", 403),
     ],
 )
-def test_keys_open_what_they_are_for(host: Host, path: str, key: str | None, status: int) -> None:
+def test_keys_authorize_their_levels(host: Host, path: str, key: str | None, status: int) -> None:
     headers = {"x-functions-key": host.keys.get(key, key)} if key else {}
 
     assert host.call("GET", path, headers=headers).status == status
 
 
-def test_without_a_key_there_is_no_body(host: Host) -> None:
+def test_a_401_has_no_body(host: Host) -> None:
     assert host.call("GET", "/api/with-key").body == b""
 
 
@@ -126,33 +126,33 @@ def test_keys_are_not_logged(host: Host) -> None:
     assert host.keys["default"] not in host.log.read_text()
 
 
-def test_keys_stay_the_same(tmp_path: Path) -> None:
+def test_keys_are_persistent(tmp_path: Path) -> None:
     first = Keys.load(tmp_path / "keys.json")
 
     assert Keys.load(tmp_path / "keys.json")["default"] == first["default"]
 
 
-def test_the_key_file_is_for_its_owner_alone(host: Host) -> None:
+def test_the_key_file_is_readable_only_by_its_owner(host: Host) -> None:
     assert (host.state / "keys.json").stat().st_mode & 0o077 == 0
 
 
-def test_a_context_parameter_is_filled(host: Host) -> None:
+def test_a_context_parameter(host: Host) -> None:
     assert host.call("GET", "/api/context").body == b"with_context"
 
 
-def test_the_users_log_lines_come_through(host: Host) -> None:
+def test_the_users_log_lines_are_logged(host: Host) -> None:
     host.call("GET", "/api/context")
 
     assert "INFO    Function.with_context.User: a line of the user's" in host.log.read_text()
 
 
-def test_a_queue_trigger_without_connection_is_off_with_a_warning(host: Host) -> None:
-    assert "Function 'never' is off: its connection NoSuchConnection is not set" in (
+def test_a_queue_trigger_without_connection_is_disabled_with_a_warning(host: Host) -> None:
+    assert "Function 'never' is disabled: its connection NoSuchConnection is not set" in (
         host.log.read_text()
     )
 
 
-def test_the_end_does_not_wait_for_a_blocked_thread(make_host: Any) -> None:
+def test_shutdown_does_not_wait_for_a_blocked_thread(make_host: Any) -> None:
     with make_host("triggers", TIMER_SCHEDULE="0 0 0 1 1 *") as host:
         host.call_and_leave("/api/block/30")
         host.until(lambda: host.journal("blocked"), bool)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.local.functions.conftest import Host
 
 QUEUES = ("work", "texts", "letters", "anything", "binaries", "texts-to-copy")
-"""What the app reads. The host does not create them."""
+"""The queues that the app reads. The host does not create them."""
 CACHE = Path(__file__).parents[3] / ".local" / "cache"
 
 
@@ -49,19 +49,19 @@ def _queue(storage: str, name: str, **options: Any) -> QueueClient:
 
 
 def _send(storage: str, **order: Any) -> str:
-    """Send an order to the queue `work`; returns the journal it will be noted in."""
+    """Send a message to the queue `work`. Returns the journal that the function writes to."""
     journal = uuid.uuid4().hex
     _put(storage, "work", json.dumps({"journal": journal, **order}).encode())
     return journal
 
 
 def _put(storage: str, name: str, body: bytes) -> str:
-    """Send a message in Base64; returns its id."""
+    """Send a message in Base64. Returns its id."""
     return str(_queue(storage, name).send_message(base64.b64encode(body).decode()).id)
 
 
 def _found(host: Host, storage: str, name: str, mark: bytes = b"") -> list[bytes]:
-    """The messages on a queue that the host creates, once there is one with `mark` in it."""
+    """The messages with `mark` on a queue that the host creates. Waits for the first."""
 
     def look() -> list[bytes]:
         try:
@@ -89,21 +89,21 @@ def test_a_message_reaches_the_function_once(host: Host, storage: str) -> None:
     assert [entry[1:] for entry in _entries(host, journal)] == [[1, True]]
 
 
-def test_a_failed_message_comes_again(host: Host, storage: str) -> None:
+def test_a_failed_message_is_retried(host: Host, storage: str) -> None:
     journal = _send(storage, fails=1)
 
     entries = host.until(lambda: _entries(host, journal), lambda seen: len(seen) == 2)
     assert [entry[1] for entry in entries] == [1, 2]
 
 
-def test_after_too_many_failures_it_is_poison(host: Host, storage: str) -> None:
+def test_a_message_is_poison_after_too_many_failures(host: Host, storage: str) -> None:
     journal = _send(storage, fails=9)
 
     assert len(_found(host, storage, "work-poison", journal.encode())) == 1
     assert [entry[1] for entry in _entries(host, journal)] == [1, 2]
 
 
-def test_text_that_is_not_base64_is_poison_at_once(host: Host, storage: str) -> None:
+def test_text_that_is_not_base64_is_poison_immediately(host: Host, storage: str) -> None:
     _queue(storage, "texts").send_message("not base64!")
 
     def poison() -> Any:
@@ -116,7 +116,7 @@ def test_text_that_is_not_base64_is_poison_at_once(host: Host, storage: str) -> 
     assert message.content == "not base64!"
 
 
-def test_white_space_in_base64_is_skipped(host: Host, storage: str) -> None:
+def test_white_space_in_base64_is_ignored(host: Host, storage: str) -> None:
     _queue(storage, "anything").send_message("d3Jh\r\ncHBl \t\nZA==\n")
 
     host.until(lambda: [e[0] for e in _entries(host, "anything")], lambda seen: "wrapped" in seen)
@@ -131,13 +131,13 @@ def test_a_body_that_is_not_utf8_fails_before_the_function_runs(host: Host, stor
     assert tried == [True, True, False]
 
 
-def test_a_binary_binding_takes_any_bytes(host: Host, storage: str) -> None:
+def test_a_binary_binding_accepts_any_bytes(host: Host, storage: str) -> None:
     _put(storage, "binaries", b"\xff\x00 not UTF-8")
 
     assert _found(host, storage, "binary-copies", b"\xff") == [b"\xff\x00 not UTF-8"]
 
 
-def test_a_queue_made_later_is_read_then(host: Host, storage: str) -> None:
+def test_a_queue_created_later_is_read(host: Host, storage: str) -> None:
     host.until(lambda: "Queue 'late' does not exist" in host.log.read_text(), bool)
     queue = _queue(storage, "late")
     with pytest.raises(ResourceNotFoundError):
@@ -155,7 +155,7 @@ def test_a_message_in_flight_is_hidden_for_ten_minutes(host: Host, storage: str)
     assert 590 < seen["in flight"] <= 600
 
 
-def test_after_crashes_a_message_comes_again_and_is_poison_in_the_end(
+def test_after_crashes_a_message_is_retried_and_finally_poison(
     make_host: Any, storage: str
 ) -> None:
     _queue(storage, "crashes").create_queue()
@@ -191,13 +191,13 @@ def test_a_str_parameter_gets_the_text(host: Host, storage: str) -> None:
     assert host.until(lambda: host.journal("texts"), bool) == ["héllo"]
 
 
-def test_messages_run_side_by_side_up_to_the_batch_size(host: Host, storage: str) -> None:
+def test_messages_run_concurrently_up_to_the_batch_size(host: Host, storage: str) -> None:
     journals = [_send(storage, seconds=0.4) for _ in range(4)]
 
     host.until(lambda: all(_entries(host, j) for j in journals), bool, timeout=1.5)
 
 
-def test_what_a_function_puts_out_is_sent(host: Host, storage: str) -> None:
+def test_outputs_are_sent(host: Host, storage: str) -> None:
     _put(storage, "letters", b"letter")
 
     assert _found(host, storage, "copies", b"second") == [b"second letter"]
@@ -215,7 +215,7 @@ def test_what_a_function_puts_out_is_sent(host: Host, storage: str) -> None:
         (' ["mark one", {"mark":2}]', ["mark one", '{\n  "mark": 2\n}']),
     ],
 )
-def test_text_that_a_function_puts_out_is_rewritten_if_it_is_json(
+def test_output_text_is_reformatted_if_it_is_json(
     host: Host, storage: str, text: str, sent: list[str]
 ) -> None:
     _put(storage, "texts-to-copy", text.encode())
@@ -256,7 +256,7 @@ def test_the_visibility_timeout_is_renewed_while_the_function_runs(
         queue.send_message("work")
         await host.start()
         async with asyncio.timeout(8):
-            while left := _left(storage, "long"):  # noqa: ASYNC110 (nothing tells of a deletion)
+            while left := _left(storage, "long"):  # noqa: ASYNC110 (no event for a deletion)
                 await asyncio.sleep(0.1)
         await host.stop()
         return left

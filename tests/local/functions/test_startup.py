@@ -1,4 +1,4 @@
-"""Settings, and apps that cannot be hosted: what the command line says and how it ends."""
+"""Settings, and the errors for apps that cannot be hosted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ APPS = Path(__file__).parent / "apps"
 
 
 def _host(folder: Path, host_root: Path) -> tuple[int, str]:
-    """Run the command line to its end; its exit status and what it wrote to stderr."""
+    """Run the command line. Returns its exit status and stderr."""
     done = subprocess.run(
         [
             sys.executable, "-m", "local.functions", "--state", str(folder / "state"),
@@ -67,7 +67,7 @@ def test_an_unresolved_name_in_a_binding(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_that_is_no_app(tmp_path: Path) -> None:
+def test_a_directory_without_an_app(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"host\.json is missing"):
         load_host_settings(tmp_path / "host.json", {})
 
@@ -101,11 +101,11 @@ def _index(code: str, **env: str) -> Any:
         ),
         (
             "@app.activity_trigger(input_name='x')\ndef act(x: dict | None): pass",
-            "does not take the annotation dict | None for 'x'",
+            "does not support the annotation dict | None for 'x'",
         ),
         (
             "@app.activity_trigger(input_name='x')\ndef act(x: list[dict]): pass",
-            "does not take the annotation list[dict]",
+            "does not support the annotation list[dict]",
         ),
         (
             "@app.activity_trigger(input_name='x')\ndef act(x: 'Nowhere'): pass",
@@ -195,7 +195,7 @@ def test_a_setting_overrides_host_json(tmp_path: Path) -> None:
         "{",
     ],
 )
-def test_a_bad_host_json_is_refused(tmp_path: Path, content: str) -> None:
+def test_an_invalid_host_json_is_rejected(tmp_path: Path, content: str) -> None:
     file = tmp_path / "host.json"
     file.write_text(content)
 
@@ -219,7 +219,7 @@ def test_a_connection_is_found_by_name(environment: dict[str, str], expected: st
     assert storage_connection("Storage", environment) == expected
 
 
-def test_development_storage_is_the_azurite_of_this_machine() -> None:
+def test_development_storage_is_a_local_azurite() -> None:
     connection = storage_connection("S", {"S": "UseDevelopmentStorage=true"})
 
     assert connection is not None

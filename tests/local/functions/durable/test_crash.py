@@ -1,4 +1,4 @@
-"""What is left after a host has ended, killed or in order."""
+"""Recovery after a host has crashed or shut down."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from local.process import ServiceError
 from tests.local.functions.conftest import APPS, Host, variant
 
 HIDDEN = 5.0
-"""Seconds that work in flight is hidden after a crash, in the tests that measure it: longer than a
-host takes to start."""
+"""The visibility timeout in tests that measure it, in seconds; longer than the start of a host."""
 
-BY_THE_SECOND = ["--visibility-timeout", str(HIDDEN)]
+SHORT_TIMEOUT = ["--visibility-timeout", str(HIDDEN)]
 
 
-def test_a_fan_out_goes_on_where_it_was_killed(durable_alone: Host) -> None:
+def test_a_fan_out_resumes_after_a_crash(durable_alone: Host) -> None:
     host, journal = durable_alone, uuid.uuid4().hex
     names = [f"n{i}" for i in range(10)]
     calls = [{"journal": journal, "name": name, "seconds": 0.2} for name in names]
@@ -62,10 +61,10 @@ def test_an_early_event_is_not_lost(durable_alone: Host) -> None:
     ("orchestrator", "again"),
     [("one_call", "an activity"), ("slow_replay", "the messages of an episode")],
 )
-def test_work_in_flight_at_a_crash_is_hidden_for_its_timeout(
+def test_work_in_flight_at_a_crash_stays_hidden_for_its_timeout(
     tmp_path: Path, orchestrator: str, again: str
 ) -> None:
-    host, journal = Host(APPS / "durable", tmp_path, options=BY_THE_SECOND).start(), "calls"
+    host, journal = Host(APPS / "durable", tmp_path, options=SHORT_TIMEOUT).start(), "calls"
     try:
         given = {"journal": journal, "name": "n", "seconds": 1}
         instance_id = host.start_new(orchestrator, input=given)
@@ -82,11 +81,11 @@ def test_work_in_flight_at_a_crash_is_hidden_for_its_timeout(
 
 
 def test_the_lease_of_a_long_activity_is_renewed(make_host: Callable[..., Any]) -> None:
-    with make_host("durable", options=BY_THE_SECOND, FUNCTION_TIMEOUT="00:01:00") as host:
+    with make_host("durable", options=SHORT_TIMEOUT, FUNCTION_TIMEOUT="00:01:00") as host:
         call = {"journal": "calls", "name": "n", "seconds": 6}
         instance_id = host.start_new("one_call", input=call)
         host.until(lambda: host.journal("calls"), bool)
-        time.sleep(HIDDEN - 1)  # without a renewal, it is back in a second
+        time.sleep(HIDDEN - 1)  # without renewal, it becomes visible in a second
         killed = time.time()
 
         host.service.kill()
@@ -96,7 +95,7 @@ def test_the_lease_of_a_long_activity_is_renewed(make_host: Callable[..., Any]) 
         assert host.entries("calls")[1][1] > killed + HIDDEN - 2
 
 
-def test_other_messages_do_not_wait_for_what_is_hidden(make_host: Callable[..., Any]) -> None:
+def test_other_messages_do_not_wait_for_hidden_ones(make_host: Callable[..., Any]) -> None:
     with make_host("durable") as host:  # hidden for five minutes
         call = {"journal": "calls", "name": "n", "seconds": 1}
         instance_id = host.start_new("one_call", input=call)
@@ -109,7 +108,7 @@ def test_other_messages_do_not_wait_for_what_is_hidden(make_host: Callable[..., 
         assert host.finished(instance_id)["runtimeStatus"] == "Terminated"
 
 
-def test_after_an_orderly_end_the_next_host_resumes_at_once(make_host: Callable[..., Any]) -> None:
+def test_the_next_host_resumes_immediately_after_a_shutdown(make_host: Callable[..., Any]) -> None:
     with make_host("durable", FUNCTION_TIMEOUT="00:01:00") as host:  # hidden for five minutes
         call = {"journal": "calls", "name": "n", "seconds": 10}
         host.start_new("one_call", input=call)
@@ -122,18 +121,18 @@ def test_after_an_orderly_end_the_next_host_resumes_at_once(make_host: Callable[
 
 
 @pytest.mark.parametrize("setting", ["controlQueue", "workItemQueue"])
-def test_a_visibility_timeout_below_a_minute_is_refused(tmp_path: Path, setting: str) -> None:
+def test_a_visibility_timeout_below_a_minute_is_rejected(tmp_path: Path, setting: str) -> None:
     storage = {f"{setting}VisibilityTimeout": "00:00:59"}
     host = Host(variant(tmp_path / "app", storageProvider=storage), tmp_path)
 
-    sentence = (
+    message = (
         f"{setting[0].upper()}{setting[1:]}VisibilityTimeout must be between 1 and 60 minutes."
     )
-    with pytest.raises(ServiceError, match=sentence):
+    with pytest.raises(ServiceError, match=message):
         host.start()
 
 
-def test_a_visibility_timeout_of_a_minute_is_taken(tmp_path: Path) -> None:
+def test_a_visibility_timeout_of_a_minute_is_accepted(tmp_path: Path) -> None:
     storage = {
         "controlQueueVisibilityTimeout": "00:01:00",
         "workItemQueueVisibilityTimeout": "00:01:00",
@@ -144,7 +143,7 @@ def test_a_visibility_timeout_of_a_minute_is_taken(tmp_path: Path) -> None:
     host.service.stop()
 
 
-def test_the_state_of_a_build_without_leases_is_taken_over(durable_alone: Host) -> None:
+def test_the_state_of_a_version_without_leases_is_migrated(durable_alone: Host) -> None:
     host = durable_alone
     instance_id = host.start_new("two_events")
     host.until(lambda: host.status(instance_id)["runtimeStatus"], lambda s: s == "Running")
@@ -161,7 +160,7 @@ def test_the_state_of_a_build_without_leases_is_taken_over(durable_alone: Host) 
     assert host.finished(instance_id)["output"] == ["one", "two"]
 
 
-def test_an_end_by_signal_is_clean(durable_alone: Host) -> None:
+def test_a_shutdown_by_signal_is_clean(durable_alone: Host) -> None:
     durable_alone.start_new("one_call", input={"journal": "x", "name": "n", "seconds": 60})
 
     assert durable_alone.service.stop(timeout=5) == 0

@@ -1,4 +1,4 @@
-"""Several hosts on one state: side by side, or each with a part of the app."""
+"""Several hosts with the same state: identical ones, or with different roles."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.local.functions.conftest import APPS, Host, variant
 
 HIDDEN = 3.0
 SECONDS = 0.4
-"""How long each call takes."""
+"""The duration of each call, in seconds."""
 
 FANS, CALLS = 6, 20
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[list[Host]]:
-    """Two hosts that each run the whole app. On an idle one, it takes a second to notice news."""
+    """Two hosts that run the whole app. An idle one polls every second."""
     app = variant(tmp_path / "app", storageProvider={"maxQueuePollingInterval": "00:00:01"})
     options = ["--visibility-timeout", str(HIDDEN)]
     hosts = [Host(app, tmp_path, name=name, options=options) for name in ("a", "b")]
@@ -34,8 +34,8 @@ def pair(tmp_path: Path) -> Iterator[list[Host]]:
             host.service.stop()
 
 
-def test_of_two_hosts_one_is_killed_and_nothing_is_lost_or_doubled(pair: list[Host]) -> None:
-    dies, lives = pair
+def test_killing_one_of_two_hosts_loses_and_duplicates_nothing(pair: list[Host]) -> None:
+    killed, survivor = pair
     journal = uuid.uuid4().hex
     fans = {}
     for fan in range(FANS):
@@ -43,24 +43,24 @@ def test_of_two_hosts_one_is_killed_and_nothing_is_lost_or_doubled(pair: list[Ho
         calls = [{"journal": journal, "name": name, "seconds": SECONDS} for name in names]
         host = pair[fan % 2]
         fans[host.start_new("retries", input={"attempts": 1, "calls": calls})] = names
-    lives.until(lambda: lives.journal(journal), lambda seen: len(seen) >= FANS * CALLS / 3)
+    survivor.until(lambda: survivor.journal(journal), lambda seen: len(seen) >= FANS * CALLS / 3)
 
-    dies.service.kill()
+    killed.service.kill()
 
-    assert [lives.finished(fan, 60)["output"] for fan in fans] == [
+    assert [survivor.finished(fan, 60)["output"] for fan in fans] == [
         [names, 42] for names in fans.values()
     ]
     runs = defaultdict(list)
-    for name, began, process in lives.entries(journal):
+    for name, began, process in survivor.entries(journal):
         runs[name].append((began, process))
-    assert len({process for ((_, process), *_) in runs.values()}) == 2, "one host did it all"
+    assert len({process for ((_, process), *_) in runs.values()}) == 2, "only one host ran calls"
     again = [one for one in runs.values() if len(one) > 1]
     assert 1 <= len(again) <= 8, (
-        "what the killed host ran, eight at a time, runs again; nothing else"
+        "only the calls in flight on the killed host, at most eight, run again"
     )
     for one in again:
-        (first, killed), (second, other) = one
-        assert killed != other
+        (first, process), (second, other) = one
+        assert process != other
         assert second - first >= HIDDEN - 0.1
 
 
@@ -76,7 +76,7 @@ def test_an_instance_has_one_episode_at_a_time(pair: list[Host]) -> None:
     assert min(b - a for a, b in pairwise(began)) >= 0.45
 
 
-def test_a_part_of_an_app_runs_that_part_alone(tmp_path: Path) -> None:
+def test_a_host_runs_only_its_roles(tmp_path: Path) -> None:
     app = variant(tmp_path / "app", storageProvider={"maxQueuePollingInterval": "00:00:01"})
     http = Host(app, tmp_path, name="http", options=["--roles", "http"]).start()
     instance_id = http.start_new("asks_for_itself")
@@ -93,7 +93,7 @@ def test_a_part_of_an_app_runs_that_part_alone(tmp_path: Path) -> None:
         durable.service.stop()
 
 
-def test_an_unknown_role_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_role_is_rejected(tmp_path: Path) -> None:
     host = Host(APPS / "durable", tmp_path, options=["--roles", "http,web"])
 
     with pytest.raises(ServiceError, match="must be some of durable, http, triggers"):

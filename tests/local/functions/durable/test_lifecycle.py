@@ -1,4 +1,4 @@
-"""External events, and what clients do to instances."""
+"""External events, and the management of instances by clients."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.local.functions.conftest import Answer, Host
+    from tests.local.functions.conftest import Host, Response
 
 
 def _raise_event(host: Host, instance_id: str, name: str, data: Any) -> None:
     host.client("raise_event", instance_id=instance_id, event_name=name, event_data=data)
 
 
-def _refused(host: Host, verb: str, **arguments: Any) -> str:
-    """The text of the exception that the client's method raises."""
-    answer: Answer = host.call("POST", f"/client/{verb}", arguments)
+def _error(host: Host, verb: str, **arguments: Any) -> str:
+    """The message of the exception that the client's method raises."""
+    answer: Response = host.call("POST", f"/client/{verb}", arguments)
     assert answer.status == 409, answer.body
     return answer.body.decode()
 
 
 def _waiting(host: Host, length: int = 1, instance_id: str | None = None) -> str:
-    """An instance that has set its custom status, and waits for the event `go`."""
+    """Start an instance that waits for the event `go`."""
     instance_id = host.start_new("reports", instance_id, {"length": length})
     host.until(lambda: host.status(instance_id)["customStatus"], bool)
     return instance_id
@@ -37,7 +37,7 @@ def test_an_event_beats_a_timer_which_is_then_cancelled(durable: Host) -> None:
     assert durable.finished(instance_id)["output"] == [{"n": 1}, 2]
 
 
-def test_two_early_events_of_one_name_reach_one_wait_each(durable: Host) -> None:
+def test_two_early_events_of_one_name_complete_one_wait_each(durable: Host) -> None:
     instance_id = durable.start_new("two_events")
 
     _raise_event(durable, instance_id, "go", "one")
@@ -46,7 +46,7 @@ def test_two_early_events_of_one_name_reach_one_wait_each(durable: Host) -> None
     assert durable.finished(instance_id)["output"] == ["one", "two"]
 
 
-def test_events_that_no_execution_took_are_carried_over(durable: Host) -> None:
+def test_unconsumed_events_are_carried_over(durable: Host) -> None:
     instance_id = durable.start_new("collector", input={"seen": []})
 
     for item in (1, 2, 3):
@@ -55,16 +55,16 @@ def test_events_that_no_execution_took_are_carried_over(durable: Host) -> None:
     assert durable.finished(instance_id)["output"] == [1, 2, 3]
 
 
-def test_an_event_for_nobody_is_refused(durable: Host) -> None:
-    text = _refused(durable, "raise_event", instance_id="nobody", event_name="go")
+def test_an_event_for_an_unknown_instance_is_rejected(durable: Host) -> None:
+    text = _error(durable, "raise_event", instance_id="nobody", event_name="go")
 
     assert text == "No instance with ID nobody found."
 
 
-def test_an_event_for_a_finished_instance_is_refused(durable: Host) -> None:
+def test_an_event_for_a_finished_instance_is_rejected(durable: Host) -> None:
     instance_id = durable.run("instant")["instanceId"]
 
-    text = _refused(durable, "raise_event", instance_id=instance_id, event_name="go")
+    text = _error(durable, "raise_event", instance_id=instance_id, event_name="go")
 
     assert "is gone" in text
 
@@ -105,7 +105,7 @@ def test_terminate_does_not_touch_children(durable: Host) -> None:
     assert states == {"child_retried": "Terminated", "one_call": "Completed"}
 
 
-def test_a_suspended_instance_takes_events_after_it_is_resumed(durable: Host) -> None:
+def test_a_suspended_instance_processes_events_after_resume(durable: Host) -> None:
     instance_id = _waiting(durable)
     durable.client("suspend", instance_id=instance_id, reason="a pause")
     durable.until(lambda: durable.status(instance_id)["runtimeStatus"], lambda s: s == "Suspended")
@@ -120,7 +120,7 @@ def test_a_suspended_instance_takes_events_after_it_is_resumed(durable: Host) ->
 def test_a_running_id_cannot_be_started_again(durable: Host) -> None:
     instance_id = _waiting(durable)
 
-    text = _refused(
+    text = _error(
         durable, "start_new", orchestration_function_name="instant", instance_id=instance_id
     )
 
@@ -138,7 +138,7 @@ def test_two_starts_of_one_id_at_the_same_moment_both_succeed_and_one_wins(durab
     assert durable.finished("contended")["output"] in (1, 2)
 
 
-def test_a_finished_id_can(durable: Host) -> None:
+def test_a_finished_id_can_be_started_again(durable: Host) -> None:
     instance_id = durable.run("instant", "first")["instanceId"]
 
     durable.start_new("instant", instance_id, "second")
@@ -146,7 +146,7 @@ def test_a_finished_id_can(durable: Host) -> None:
     durable.until(lambda: durable.status(instance_id)["output"], lambda out: out == "second")
 
 
-def test_an_unknown_orchestrator_is_taken_and_fails(durable: Host) -> None:
+def test_an_unknown_orchestrator_is_accepted_and_fails(durable: Host) -> None:
     status = durable.run("nothing")
 
     words = (
@@ -155,14 +155,14 @@ def test_an_unknown_orchestrator_is_taken_and_fails(durable: Host) -> None:
     assert (status["runtimeStatus"], status["output"][: len(words)]) == ("Failed", words)
 
 
-def test_an_event_of_another_content_type_is_refused(durable: Host) -> None:
+def test_an_event_of_another_content_type_is_rejected(durable: Host) -> None:
     answer = durable.call("POST", "/start/reports", {"input": {"length": 1}})
     url = answer.json["sendEventPostUri"].replace("{eventName}", "go")
 
-    refused = durable.call("POST", url, 1, {"Content-Type": "text/plain"})
+    rejected = durable.call("POST", url, 1, {"Content-Type": "text/plain"})
 
     message = "Only application/json request content is supported"
-    assert (refused.status, refused.json) == (400, {"Message": message})
+    assert (rejected.status, rejected.json) == (400, {"Message": message})
 
 
 def test_a_custom_status_of_up_to_16_kb_is_kept(durable: Host) -> None:
@@ -178,7 +178,7 @@ def test_a_longer_custom_status_fails_the_orchestration(durable: Host) -> None:
     assert "must not exceed 16 KB" in status["output"]
 
 
-def test_purge_forgets_a_finished_instance(durable: Host) -> None:
+def test_purge_deletes_a_finished_instance(durable: Host) -> None:
     instance_id = durable.run("instant")["instanceId"]
 
     deleted = durable.client("purge_instance_history", instance_id=instance_id)
@@ -186,10 +186,10 @@ def test_purge_forgets_a_finished_instance(durable: Host) -> None:
     assert (deleted, durable.status(instance_id)) == (1, {})
 
 
-def test_purge_leaves_a_running_instance(durable: Host) -> None:
+def test_purge_rejects_a_running_instance(durable: Host) -> None:
     instance_id = _waiting(durable)
 
-    assert "412" in _refused(durable, "purge_instance_history", instance_id=instance_id)
+    assert "412" in _error(durable, "purge_instance_history", instance_id=instance_id)
     assert durable.status(instance_id)["runtimeStatus"] == "Running"
 
 
@@ -250,13 +250,13 @@ def test_a_management_url_shows_the_status(durable: Host) -> None:
     assert (answer.status, status.status, status.json["name"]) == (202, 202, "reports")
 
 
-def test_a_management_url_without_its_key_does_not(durable: Host) -> None:
+def test_a_management_url_without_its_key_is_rejected(durable: Host) -> None:
     answer = durable.call("POST", "/start/instant", {})
 
     assert durable.call("GET", answer.json["statusQueryGetUri"].split("?")[0]).status == 401
 
 
-def test_rewind_is_refused(durable: Host) -> None:
+def test_rewind_is_not_supported(durable: Host) -> None:
     answer = durable.call("POST", "/start/instant", {})
 
     assert durable.call("POST", answer.json["rewindPostUri"]).status == 501

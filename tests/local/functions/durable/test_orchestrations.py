@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def _times(host: Host, journal: str) -> dict[str, list[float]]:
-    """When each named call of a journal began, in order."""
+    """The start times of each named call in a journal, in order."""
     times: dict[str, list[float]] = {}
     for name, moment, _ in host.entries(journal):
         times.setdefault(name, []).append(moment)
@@ -35,19 +35,19 @@ def test_sub_orchestrations(durable: Host) -> None:
     assert durable.run("children")["output"] == [6, 12]
 
 
-def test_an_activitys_failure_has_the_extensions_text(durable: Host) -> None:
+def test_an_activitys_failure_has_the_extensions_message(durable: Host) -> None:
     output = durable.run("catches", {"text": "bang"})["output"]
 
     assert output.startswith("Activity function 'broken' failed:  ValueError: bang \n ")
 
 
-def test_a_failure_text_ends_where_a_stack_begins(durable: Host) -> None:
+def test_a_failure_message_is_truncated_at_a_stack(durable: Host) -> None:
     output = durable.run("catches", {"text": "bang\nStack: mine"})["output"]
 
     assert output.startswith("Activity function 'broken' failed:  ValueError: bang \n ")
 
 
-def test_a_failed_orchestration_says_why(durable: Host) -> None:
+def test_a_failed_orchestration_has_a_reason(durable: Host) -> None:
     status = durable.run("fails", {"text": "bang"})
 
     assert status["runtimeStatus"] == "Failed"
@@ -66,7 +66,7 @@ def test_a_child_is_retried(durable: Host) -> None:
     assert durable.run("child_retried", call)["output"] == "child"
 
 
-def test_a_retried_fan_out_ends_right(durable: Host) -> None:
+def test_a_retried_fan_out_succeeds(durable: Host) -> None:
     calls = _calls(uuid.uuid4().hex, [0, 1, 2, 0, 1, 2, 0, 1, 2])
 
     status = durable.run("retries", {"attempts": 3, "calls": calls})
@@ -74,7 +74,7 @@ def test_a_retried_fan_out_ends_right(durable: Host) -> None:
     assert status["output"] == [[call["name"] for call in calls], 42]
 
 
-def test_a_call_is_tried_as_often_as_allowed(durable: Host) -> None:
+def test_a_call_is_retried_up_to_the_limit(durable: Host) -> None:
     journal = uuid.uuid4().hex
 
     names, after = durable.run("retries", {"attempts": 3, "calls": _calls(journal, [9])})["output"]
@@ -91,18 +91,18 @@ def test_one_attempt_means_no_retry(durable: Host) -> None:
     assert durable.journal(journal) == ["n0"]
 
 
-def test_the_pause_grows_by_the_coefficient_up_to_the_longest(durable: Host) -> None:
+def test_the_delay_grows_by_the_coefficient_up_to_the_maximum(durable: Host) -> None:
     journal = uuid.uuid4().hex
     given = {"attempts": 4, "first_ms": 1000, "calls": _calls(journal, [3])}
 
     durable.run("retries", given)
 
-    pauses = [b - a for a, b in itertools.pairwise(_times(durable, journal)["n0"])]
-    # 1, 2 and 2 seconds, each a little less by the time that its timer is set, and so rounded down.
-    assert [int(pause) for pause in pauses] == [0, 1, 1]
+    delays = [b - a for a, b in itertools.pairwise(_times(durable, journal)["n0"])]
+    # 1, 2 and 2 seconds, each slightly less when its timer is set, and therefore rounded down.
+    assert [int(delay) for delay in delays] == [0, 1, 1]
 
 
-def test_what_follows_a_group_waits_for_all_of_it_even_after_a_failure(durable: Host) -> None:
+def test_the_next_action_waits_for_the_whole_group_even_after_a_failure(durable: Host) -> None:
     journal = uuid.uuid4().hex
     group = [
         {"journal": journal, "name": "quick", "fails": 1},
@@ -116,9 +116,9 @@ def test_what_follows_a_group_waits_for_all_of_it_even_after_a_failure(durable: 
 
 
 def test_catching_while_a_sibling_retries_yields_the_wrong_result(durable: Host) -> None:
-    """The SDK takes the sibling's retry timer for the completion of the activity called after the
-    catch, so the orchestrator sees None for 42. The extension does the same; a host that hides it
-    would let such orchestrators pass."""
+    """The SDK mistakes the sibling's retry timer for the completion of the activity called after the
+    catch, so the orchestrator gets None instead of 42. The extension has the same behaviour; a host
+    that hides it would accept such orchestrators."""
     status = durable.run("catches_while_a_sibling_retries", {"journal": uuid.uuid4().hex})
 
     assert (status["runtimeStatus"], status["output"]) == ("Completed", None)
@@ -128,7 +128,7 @@ def test_a_timer_fires(durable: Host) -> None:
     assert durable.run("race", {"seconds": 0.2})["output"] == "timer"
 
 
-def test_a_timer_fires_up_to_a_second_early_and_the_clock_says_so(durable: Host) -> None:
+def test_a_timer_fires_up_to_a_second_early_by_the_orchestrators_clock(durable: Host) -> None:
     fire_at, clock = durable.run("timed", {"seconds": 1.9})["output"]
 
     assert 0.5 < fire_at - clock <= 1
@@ -140,7 +140,7 @@ def test_a_timer_below_a_second_does_not_wait(durable: Host) -> None:
     assert fire_at - clock > 0.5
 
 
-def test_a_timer_of_more_than_six_days_begins_with_one_of_three(durable: Host) -> None:
+def test_a_timer_of_more_than_six_days_starts_with_one_of_three_days(durable: Host) -> None:
     instance_id = durable.start_new("long_timer")
     status = durable.until(
         lambda: durable.status(instance_id, show_history=True),

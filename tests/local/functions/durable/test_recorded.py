@@ -1,7 +1,7 @@
-"""The stand-in does what was recorded from the Durable extension: to the SDK and to clients.
+"""The host behaves like the recordings of the Durable extension, towards the SDK and clients.
 
-One story is played (`apps/recorded`), in which the requests of `client.jsonl` are made in the states
-in which they were recorded.
+`apps/recorded` replays the recorded fleet. The requests of `client.jsonl` are made in the same states
+as in the recording.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.recorded.shapes import shape
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.local.functions.conftest import Answer, Host
+    from tests.local.functions.conftest import Host, Response
 
 WEBHOOKS = "/runtime/webhooks/durabletask"
 Context = dict[str, Any]
@@ -38,9 +38,9 @@ def recorded_shapes() -> dict[str, set[str]]:
 
 
 def shapes(contexts: list[Context]) -> dict[str, set[str]]:
-    """By event type, and for the context around the events: every shape, as JSON.
+    """Every shape as JSON, by event type, and for the context around the events.
 
-    Events of the present episode are told apart from earlier ones.
+    Distinguishes events of the current episode from earlier ones.
     """
     found = defaultdict(set)
     for context in contexts:
@@ -49,13 +49,13 @@ def shapes(contexts: list[Context]) -> dict[str, set[str]]:
         found["context"].add(json.dumps(around | {"first": left == 1}, sort_keys=True))
         for event in context["history"]:
             left -= event["EventType"] == EventType.ORCHESTRATOR_STARTED
-            told = {**shape(event), "new": left == 0}
-            found[name_of(event)].add(json.dumps(told, sort_keys=True))
+            seen = {**shape(event), "new": left == 0}
+            found[name_of(event)].add(json.dumps(seen, sort_keys=True))
     return found
 
 
 def types(context: Context, mark: str = "") -> list[str]:
-    """The names of the events of a history, with `mark` at those that count as played."""
+    """The names of a history's events, with `mark` appended to played ones."""
     return [name_of(event) + mark * event["IsPlayed"] for event in context["history"]]
 
 
@@ -64,7 +64,7 @@ def name_of(event: dict[str, Any]) -> str:
 
 
 def histories(contexts: list[Context], instance_id: str) -> list[list[str]]:
-    """The last history of each execution of an instance, played events with `*`."""
+    """The last history of each execution of an instance; played events have a `*`."""
     last = {
         event["OrchestrationInstance"]["ExecutionId"]: types(context, "*")
         for context in contexts
@@ -76,7 +76,7 @@ def histories(contexts: list[Context], instance_id: str) -> list[list[str]]:
 
 
 def body(answer: Any) -> Any:
-    """An answer's body with the shape of what differs from fleet to fleet."""
+    """A response body, reduced to shapes where it differs between fleets."""
     if isinstance(answer, list):
         return [body(one) for one in answer]
     if not isinstance(answer, dict):
@@ -88,17 +88,17 @@ def body(answer: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Without what differs from host to host: address, prefix and key."""
+    """Remove what differs between hosts: address, prefix and key."""
     text = re.sub(r"http://[^/]+(/runtime/webhooks)?/durabletask", "", json.dumps(value))
     return json.loads(re.sub(r"code=[^&\"]+", "code=", text))
 
 
 class Story:
-    """The recorded fleet, on the stand-in."""
+    """The recorded fleet, on this host."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.answers: dict[str, Answer] = {}
+        self.responses: dict[str, Response] = {}
         self._before = {
             "right after the start": lambda: self._start("run_fleet", "fleet-1"),
             "running": lambda: self._reach("create", "started"),
@@ -109,24 +109,23 @@ class Story:
     def play(self) -> None:
         for call in calls():
             self._before.get(call["note"], lambda: None)()
-            self.answers[call["note"]] = self.call(call["method"], call["path"], call["body"])
+            self.responses[call["note"]] = self.call(call["method"], call["path"], call["body"])
             if call["note"] == "ended":
                 self.contexts = self._contexts()
 
-    def call(self, method: str, path: str, body: Any = None) -> Answer:
-        headers = {
-            "x-functions-key": self.host.keys["master"],
-            "Content-Type": "application/json",
-        }
+    def call(self, method: str, path: str, body: Any = None) -> Response:
+        headers = {"x-functions-key": self.host.keys["master"], "Content-Type": "application/json"}
         return self.host.call(method, WEBHOOKS + path, body, headers)
 
     def _contexts(self) -> list[Context]:
-        """What the SDK was given so far."""
+        """The contexts passed to the SDK so far."""
         lines = (self.host.journals / "episodes").read_text().splitlines()
         return [json.loads(line) for line in lines]
 
     def _start(self, name: str, instance_id: str) -> None:
-        input_text = json.dumps({"batch_id": 1})  # as the SDK's client sends it: JSON in a text
+        input_text = json.dumps(
+            {"batch_id": 1}
+        )  # JSON in a JSON string, as the SDK's client sends it
         assert self.call("POST", f"/orchestrators/{name}/{instance_id}", input_text).status == 202
 
     def _reach(self, phase: str, gate: str) -> None:
@@ -137,7 +136,7 @@ class Story:
         (self.host.journals / "watched").touch()
         self._start("mark_cancelled", "cancel-1")
         seen = len(self._contexts())
-        # Right after a timer, so that the event and the next one are in episodes of their own.
+        # Right after a timer, so that the event and the next one are in separate episodes.
         self.host.until(lambda: len(self._contexts()), lambda count: count > seen + 1)
         assert self.call("POST", "/instances/fleet-1/raiseEvent/cancel", "{}").status == 202
         self._until(lambda status: status["runtimeStatus"] == "Completed")
@@ -149,16 +148,16 @@ class Story:
 @pytest.fixture(scope="module")
 def story(make_host: Any) -> Iterator[Story]:
     with make_host("recorded") as host:
-        told = Story(host)
-        told.play()
-        yield told
+        story = Story(host)
+        story.play()
+        yield story
 
 
-# -- what the SDK is given -------------------------------------------------------------------
+# -- contexts --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["context", *sorted({e for c in RECORDED for e in types(c)})])
-def test_what_the_sdk_is_given_has_the_recorded_shape(story: Story, kind: str) -> None:
+def test_contexts_have_the_recorded_shape(story: Story, kind: str) -> None:
     assert shapes(story.contexts)[kind] == recorded_shapes()[kind]
 
 
@@ -172,14 +171,14 @@ def test_an_orchestration_has_the_recorded_history(story: Story) -> None:
     assert played == histories(RECORDED, "fleet-1")[0][: len(played)]
 
 
-def test_a_continued_one_begins_and_ends_as_recorded(story: Story) -> None:
-    (_, told), (_, recorded) = (histories(c, "fleet-1") for c in (story.contexts, RECORDED))
+def test_continue_as_new_has_the_recorded_history(story: Story) -> None:
+    (_, actual), (_, recorded) = (histories(c, "fleet-1") for c in (story.contexts, RECORDED))
 
-    # From the cancelled timer on, which fires all the same.
-    assert (told[:15], told[-19:]) == (recorded[:15], recorded[-19:])
+    # From the cancelled timer on, which still fires.
+    assert (actual[:15], actual[-19:]) == (recorded[:15], recorded[-19:])
 
 
-def test_the_first_episode_of_a_continued_one_is_as_recorded(story: Story) -> None:
+def test_the_first_episode_after_continue_as_new_matches_the_recording(story: Story) -> None:
     first = ["OrchestratorStarted", "ExecutionStarted", "OrchestratorCompleted"]
 
     assert first in [types(context) for context in RECORDED]
@@ -187,28 +186,28 @@ def test_the_first_episode_of_a_continued_one_is_as_recorded(story: Story) -> No
 
 
 def test_times_are_to_100_nanoseconds(story: Story) -> None:
-    told, recorded = (
+    actual, recorded = (
         max(len(event["Timestamp"]) for context in contexts for event in context["history"])
         for contexts in (story.contexts, RECORDED)
     )
 
-    assert told == recorded
+    assert actual == recorded
 
 
-def test_the_fast_parser_of_times_agrees_with_the_one_of_the_sdk() -> None:
+def test_the_fast_time_parser_agrees_with_the_sdks() -> None:
     times = {e["Timestamp"] for c in RECORDED for e in c["history"]}
 
     assert {time for time in times if datetime.fromisoformat(time) != dt_parse(time)} == set()
 
 
-# -- what clients are answered ---------------------------------------------------------------
+# -- responses to clients --------------------------------------------------------------------
 
 HEADERS = ("Content-Type", "Location", "Retry-After", "x-ms-continuation-token")
 
 
 @pytest.mark.parametrize("call", calls(), ids=lambda call: call["note"])
-def test_a_client_is_answered_as_recorded(story: Story, call: dict[str, Any]) -> None:
-    answer = story.answers[call["note"]]
+def test_responses_match_the_recording(story: Story, call: dict[str, Any]) -> None:
+    answer = story.responses[call["note"]]
     headers = {name: answer.headers[name] for name in HEADERS if name in answer.headers}
 
     assert answer.status == call["status"]

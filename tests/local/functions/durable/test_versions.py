@@ -1,4 +1,4 @@
-"""Orchestration versions: what an instance is given, and which hosts run it."""
+"""Orchestration versions: which version an instance gets, and which hosts run it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.local.functions.conftest import Host, variant
 
 @contextmanager
 def hosted(folder: Path, version: str, **settings: Any) -> Iterator[Host]:
-    """The durable app as `version`, with the state of all others in this folder."""
+    """Host the durable app as `version`; all versions in `folder` share their state."""
     app = folder / f"app-{version}-{time.monotonic_ns()}"
     host = Host(variant(app, defaultVersion=version, **settings), folder).start()
     try:
@@ -62,7 +62,7 @@ def test_an_instance_keeps_its_version_and_its_new_children_get_the_hosts(tmp_pa
         assert output == [["1.0", "1.0"], ["1.0", "2.0"], ["1.0", "2.0"]]
 
 
-def test_an_older_host_leaves_a_newer_instance_alone(tmp_path: Path) -> None:
+def test_an_older_host_does_not_run_a_newer_instance(tmp_path: Path) -> None:
     with hosted(tmp_path, "1.0") as host:
         instance_id = host.start_new("versions_in_time")
         raise_go(host, instance_id)
@@ -71,7 +71,7 @@ def test_an_older_host_leaves_a_newer_instance_alone(tmp_path: Path) -> None:
     with hosted(tmp_path, "0.5") as host:
         raise_go(host, instance_id)
         raise_go(host, instance_id)
-        host.run("instant")  # by then it would have had an episode
+        host.run("instant")  # by then it would have run an episode
         status = host.status(instance_id)
         assert (status["runtimeStatus"], status["customStatus"]) == ("Running", 1)
         assert "ERROR" not in host.log.read_text()
@@ -80,7 +80,7 @@ def test_an_older_host_leaves_a_newer_instance_alone(tmp_path: Path) -> None:
         assert host.finished(instance_id)["output"] == [["1.0", "1.0"]] * 3
 
 
-def test_a_strict_host_leaves_an_older_instance_alone(tmp_path: Path) -> None:
+def test_a_strict_host_does_not_run_an_older_instance(tmp_path: Path) -> None:
     with hosted(tmp_path, "2.0", versionMatchStrategy="Strict") as host:
         arguments = {"orchestration_function_name": "version_of", "version": "1.0"}
         instance_id = host.client("start_new", **arguments)
@@ -89,7 +89,7 @@ def test_a_strict_host_leaves_an_older_instance_alone(tmp_path: Path) -> None:
         assert host.status(instance_id)["runtimeStatus"] == "Pending"
 
 
-def test_a_newer_instance_may_fail_instead(tmp_path: Path) -> None:
+def test_a_newer_instance_fails_with_the_fail_strategy(tmp_path: Path) -> None:
     with hosted(tmp_path, "1.0", versionFailureStrategy="Fail") as host:
         arguments = {"orchestration_function_name": "version_of", "version": "2.0"}
         status = host.finished(host.client("start_new", **arguments))
@@ -100,12 +100,12 @@ def test_a_newer_instance_may_fail_instead(tmp_path: Path) -> None:
         )
 
 
-def test_an_unknown_strategy_is_refused(tmp_path: Path) -> None:
-    said = (
+def test_an_unknown_strategy_is_rejected(tmp_path: Path) -> None:
+    message = (
         "durableTask.versionMatchStrategy is 'Newest', must be one of CurrentOrOlder, Strict, None"
     )
     with (
-        pytest.raises(ServiceError, match=said),
+        pytest.raises(ServiceError, match=message),
         hosted(tmp_path, "1.0", versionMatchStrategy="Newest"),
     ):
         pass
@@ -122,13 +122,13 @@ def test_an_unknown_strategy_is_refused(tmp_path: Path) -> None:
         ("CurrentOrOlder", "1.0", "1.0.0", True),
         ("CurrentOrOlder", "1.0.0", "1.0", False),
         ("CurrentOrOlder", "Beta", "alpha", False),
-        ("CurrentOrOlder", "10", "9", True),  # not numbers with a dot, so they compare as text
+        ("CurrentOrOlder", "10", "9", True),  # not dotted numbers, so they compare as text
         ("Strict", "0.9", "1.0", False),
         ("Strict", "1.0", "1.0", True),
         ("None", "2.0", "1.0", True),
     ],
 )
-def test_what_a_host_runs(
+def test_which_versions_a_host_runs(
     strategy: str, instance: str | None, host: str | None, runs: bool
 ) -> None:
     settings = DurableSettings(default_version=host, version_match=strategy)

@@ -1,4 +1,4 @@
-"""The walk alone: which tasks are scheduled when, and with which ids."""
+"""The walk through actions: which tasks are scheduled when, and with which ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from local.functions.durable.walk import (
 
 NAMES = FunctionNames({"A", "B", "C"}, {"Child"})
 START = [
-    event(EventType.ORCHESTRATOR_STARTED, at="2026-11-23T07:00:00.000000Z"),
+    event(EventType.ORCHESTRATOR_STARTED),
     event(EventType.EXECUTION_STARTED, Name="flow", Input=None, Version=None),
 ]
 
@@ -65,7 +65,7 @@ def raised(name: str) -> Event:
 
 
 def walk(actions: list[dict[str, Any]], *events: Event) -> Walk:
-    """A walk of `actions` over START and `events`, none of it decided before."""
+    """Walk `actions` over START and `events`, without earlier decisions."""
     history = [*START, *events]
     one = Walk(actions, history, NAMES)
     for happened in history:
@@ -74,7 +74,7 @@ def walk(actions: list[dict[str, Any]], *events: Event) -> Walk:
 
 
 def decided(one: Walk) -> list[tuple[int, str]]:
-    """(id, name) of what was scheduled; timers are named T."""
+    """(id, name) of the scheduled tasks; timers are named T."""
     return [(d["EventId"], d.get("Name", "T")) for d in one.decisions]
 
 
@@ -89,7 +89,7 @@ def test_the_next_action_waits_for_the_whole_group() -> None:
     assert decided(walk(actions, failed(0), completed(1)))[-1] == (2, "C")
 
 
-def test_the_next_action_waits_for_the_first_of_any() -> None:
+def test_the_next_action_waits_for_the_first_task_of_any() -> None:
     actions = [any_of(call("A"), call("B")), call("C")]
 
     assert decided(walk(actions, completed(1)))[-1] == (2, "C")
@@ -105,7 +105,7 @@ def test_a_retry_takes_an_id_for_its_timer_and_one_for_the_next_attempt() -> Non
     assert decided(one) == [(0, "A"), (1, "B"), (2, "T"), (3, "T"), (4, "B")]
 
 
-def test_the_last_failure_is_followed_by_one_more_timer() -> None:
+def test_the_last_failure_creates_one_more_timer() -> None:
     one = walk([retried("A", 1)], failed(0))
 
     assert (decided(one), one.finished) == ([(0, "A"), (1, "T")], False)
@@ -118,13 +118,13 @@ def test_a_cancelled_timer_is_complete() -> None:
     assert decided(one) == [(0, "T"), (1, "A")]
 
 
-def test_an_event_that_no_wait_is_open_for_yet_is_kept() -> None:
+def test_an_event_before_its_wait_is_kept() -> None:
     one = walk([call("A"), wait("go"), call("B")], raised("go"), completed(0))
 
     assert decided(one)[-1] == (1, "B")
 
 
-def test_an_event_completes_one_wait_alone() -> None:
+def test_an_event_completes_only_one_wait() -> None:
     assert not walk([wait("go"), wait("go")], raised("go")).finished
 
 
@@ -136,13 +136,13 @@ def test_events_after_continue_as_new_are_carried() -> None:
     assert (one.next_input, [e["Name"] for e in one.carried]) == ("2", ["go"])
 
 
-def test_what_the_history_holds_is_not_decided_again() -> None:
+def test_decisions_in_the_history_are_not_repeated() -> None:
     scheduled = event(EventType.TASK_SCHEDULED, 0, Name="A", Input="null")
 
     assert decided(walk([all_of(call("A"), call("B"))], scheduled)) == [(1, "B")]
 
 
-def test_another_name_than_in_the_history_is_an_error() -> None:
+def test_a_different_name_than_in_the_history_is_an_error() -> None:
     scheduled = event(EventType.TASK_SCHEDULED, 0, Name="A", Input="null")
 
     with pytest.raises(OrchestrationError, match="Non-Deterministic"):
@@ -157,7 +157,7 @@ def test_a_task_that_is_no_longer_called_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("kind", [7, 8, 9])
-def test_entities_and_durable_http_are_refused(kind: int) -> None:
+def test_entities_and_durable_http_are_not_supported(kind: int) -> None:
     with pytest.raises(OrchestrationError, match="not supported"):
         walk([{"actionType": kind}])
 
@@ -167,7 +167,7 @@ def test_an_unknown_child_is_an_error() -> None:
         walk([{"actionType": 2, "functionName": "A", "input": "null"}])
 
 
-def test_open_waits_are_those_listed_less_the_events_there_were() -> None:
+def test_open_waits_are_the_waits_minus_the_raised_events() -> None:
     actions = [any_of(wait("go"), wait("stop")), wait("go")]
 
     assert open_waits(actions, [raised("go")]) == {"go": 1, "stop": 1}

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Orchestrations that each show one thing, and a thin HTTP front to the durable client."""
+"""Orchestrations that each test one feature, and an HTTP API for the durable client."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ class Backoff(df.RetryOptions):
 
 
 def _note(name: str, text: str) -> None:
-    """Append a line to the journal `name`, so that a test sees what really ran, when and where."""
+    """Append a line to the journal `name`, so that tests see what ran, when and where."""
     with (Path(os.environ["JOURNAL"]) / name).open("a") as journal:
         journal.write(f"{text} {time.time()} {os.getpid()}\n")
 
@@ -38,7 +38,7 @@ def double(x: int) -> int:
 
 @app.activity_trigger(input_name="call")
 async def work(call: dict) -> str:
-    """Note the call, wait `seconds`, fail `fails` times, return the name."""
+    """Log the call, wait `seconds`, fail `fails` times, return the name."""
     _note(call["journal"], call["name"])
     await asyncio.sleep(call.get("seconds", 0))
     runs = (Path(os.environ["JOURNAL"]) / call["journal"]).read_text().splitlines()
@@ -116,7 +116,7 @@ def catches(context: df.DurableOrchestrationContext):
 
 @app.orchestration_trigger(context_name="context")
 def retries(context: df.DurableOrchestrationContext):
-    """`calls` side by side, each with `attempts`; one more activity after them."""
+    """Run `calls` concurrently, each with `attempts`; then one more activity."""
     given = context.get_input()
     options = Backoff(given.get("first_ms", 20), given["attempts"])
     tasks = [context.call_activity_with_retry("work", options, call) for call in given["calls"]]
@@ -130,7 +130,7 @@ def retries(context: df.DurableOrchestrationContext):
 
 @app.orchestration_trigger(context_name="context")
 def sequence(context: df.DurableOrchestrationContext):
-    """A group of calls; then, even if it failed, one more call."""
+    """Run a group of calls; then one more call, even if the group failed."""
     given = context.get_input()
     try:
         yield context.task_all([context.call_activity("work", call) for call in given["group"]])
@@ -141,7 +141,7 @@ def sequence(context: df.DurableOrchestrationContext):
 
 @app.orchestration_trigger(context_name="context")
 def catches_while_a_sibling_retries(context: df.DurableOrchestrationContext):
-    """What one must not do: a raising child in task_all, while its sibling still retries."""
+    """An anti-pattern: a child of task_all raises while its sibling still retries."""
     journal = context.get_input()["journal"]
     hopeless = {"journal": journal, "name": "hopeless", "fails": 9}
     slow = {"journal": journal, "name": "slow", "fails": 1, "seconds": 0.3}
@@ -237,7 +237,7 @@ def asks_for_itself(context: df.DurableOrchestrationContext):
 
 @app.orchestration_trigger(context_name="context")
 def timed(context: df.DurableOrchestrationContext):
-    """When a timer was to fire, and what the clock says once it has."""
+    """When a timer was due, and the orchestrator's clock when it fired."""
     fire_at = context.current_utc_datetime + timedelta(seconds=context.get_input()["seconds"])
     yield context.create_timer(fire_at)
     return [fire_at.timestamp(), context.current_utc_datetime.timestamp()]
@@ -245,7 +245,7 @@ def timed(context: df.DurableOrchestrationContext):
 
 @app.orchestration_trigger(context_name="context")
 def slow_replay(context: df.DurableOrchestrationContext):
-    """Blocks in its own code, which an orchestrator must not do: episodes that last. Takes `events`."""
+    """Blocks, which an orchestrator must not do, to make long episodes. Waits for `events` events."""
     given = context.get_input()
     _note(given["journal"], "replay")
     time.sleep(given["seconds"])
@@ -262,7 +262,7 @@ def version_of(context: df.DurableOrchestrationContext):
 
 @app.orchestration_trigger(context_name="context")
 def children_of_versions(context: df.DurableOrchestrationContext):
-    """The version of itself, of a child, and of a child that names one."""
+    """The versions of itself, of a child, and of a child with an explicit version."""
     child = yield context.call_sub_orchestrator("version_of")
     named = yield context.call_sub_orchestrator("version_of", version="0.1")
     return [context.version, child, named]
@@ -270,7 +270,7 @@ def children_of_versions(context: df.DurableOrchestrationContext):
 
 @app.orchestration_trigger(context_name="context")
 def versions_in_time(context: df.DurableOrchestrationContext):
-    """In each of three executions, after an event `go`, the version of itself and of a new child."""
+    """In each of three executions, after an event `go`: the versions of itself and of a new child."""
     seen = context.get_input() or []
     yield context.wait_for_external_event("go")
     child = yield context.call_sub_orchestrator("version_of")
@@ -295,7 +295,7 @@ def long_timer(context: df.DurableOrchestrationContext):
 async def client_call(
     req: func.HttpRequest, client: df.DurableOrchestrationClient
 ) -> func.HttpResponse:
-    """Call a method of the client by name with the body's arguments; answer what it returns."""
+    """Call a method of the client by name with the body's arguments, and return its result."""
     arguments = json.loads(req.get_body() or b"{}")
     for name in ("created_time_from", "created_time_to"):
         if name in arguments:

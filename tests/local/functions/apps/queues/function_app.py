@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Queue functions; what a message says is what happens to it."""
+"""Queue functions, controlled by their messages."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def work(msg: func.QueueMessage) -> None:
     _note(order["journal"], json.dumps([msg.id, msg.dequeue_count, msg.pop_receipt is not None]))
     time.sleep(order.get("seconds", 0))
     if msg.dequeue_count <= order.get("fails", 0):
-        raise ValueError("failed as told")
+        raise ValueError("failed on request")
 
 
 @app.queue_trigger(arg_name="text", queue_name="texts", connection="Storage")

@@ -1,8 +1,8 @@
 # mypy: ignore-errors
-"""The story of the recorded fleet in few words: two waves, a watch, a cancel, a teardown.
+"""A short version of the recorded fleet: two waves, a watch phase, a cancel, a teardown.
 
-What the SDK is given is kept in the journal `episodes`. Activities wait for what is to come before
-their results, so that each run has the same histories.
+The contexts passed to the SDK are written to the journal `episodes`. Activities wait for the events that
+precede their results, so that every run has the same histories.
 """
 
 import json
@@ -16,18 +16,18 @@ import azure.durable_functions as df
 app = df.DFApp()
 journals = Path(os.environ["JOURNAL"])
 
-# -- what the SDK is given -------------------------------------------------------------------
+# -- contexts --------------------------------------------------------------------------------
 
 read = df.DurableOrchestrationContext.from_json
 
 
-def keep_and_read(text: str) -> df.DurableOrchestrationContext:
+def record_and_read(text: str) -> df.DurableOrchestrationContext:
     with (journals / "episodes").open("a") as journal:
         journal.write(text + "\n")
     return read(text)
 
 
-df.DurableOrchestrationContext.from_json = keep_and_read
+df.DurableOrchestrationContext.from_json = record_and_read
 
 
 def until(good) -> None:
@@ -38,12 +38,12 @@ def until(good) -> None:
 
 
 def opened(gate: str) -> None:
-    """Wait until a test lets the story go on."""
+    """Wait until the test opens the gate."""
     until((journals / gate).exists)
 
 
 def has_seen(instance: str, *wanted: int) -> bool:
-    """Whether these came last to an instance, among the events of their types."""
+    """Whether these are an instance's last events of their types."""
     for line in reversed((journals / "episodes").read_text().splitlines()):
         context = json.loads(line)
         if context["instanceId"] == instance:

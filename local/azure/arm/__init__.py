@@ -1,0 +1,1 @@
+"""Azure Resource Manager: routing, resources, long-running operations, subscriptions."""

@@ -1,0 +1,1 @@
+"""The Microsoft.Compute resource provider."""

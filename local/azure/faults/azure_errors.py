@@ -1,0 +1,354 @@
+"""The errors that a fault plan can inject, in Azure's own words.
+
+Texts are copied from real responses where one was found (docs/fault-injection.md lists the sources).
+`template_values` fills in each `$name` from the request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from local.azure.arm.errors import (
+    authorization_failed,
+    invalid_reference,
+    marked_for_deletion,
+    nic_in_use,
+    nic_reserved,
+    resource_not_found,
+)
+from local.azure.faults.error_template import ErrorTemplate, template_of
+
+
+def _quota(what: str, page: str) -> ErrorTemplate:
+    # karpenter-provider-azure#192, cb-spider#1558, scylla-cluster-tests#4994
+    return ErrorTemplate(
+        "OperationNotAllowed",
+        409,
+        f"Operation could not be completed as it results in exceeding approved {what} quota. "
+        "Additional details - Deployment Model: Resource Manager, Location: $location, Current "
+        "Limit: $limit, Current Usage: $usage, Additional Required: $required, (Minimum) New Limit "
+        "Required: $new_limit. Submit a request for Quota increase. Please read more about quota "
+        f"limits at https://docs.microsoft.com/en-us/azure/azure-supportability/{page}-quota-requests",
+    )
+
+
+_TOO_CONSTRAINED = (
+    "Allocation failed. VM(s) with the following constraints cannot be allocated, because the "
+    "condition is too restrictive. Please remove some constraints and try again. Constraints applied "
+    "are:\n"
+)
+_OPERATION_IN_PROGRESS = "Another operation on this or dependent resource is in progress."
+_NO_CAPACITY = (
+    "Read more about improving likelihood of allocation success at "
+    "http://aka.ms/allocation-guidance"
+)
+
+_FAMILY = _quota("$family Cores", "per-vm")
+
+_ENTRIES: dict[str, ErrorTemplate] = {
+    # Quotas
+    "FamilyQuota": _FAMILY,
+    "RegionalQuota": _quota("Total Regional Cores", "regional"),
+    "SpotQuota": _quota("LowPriorityCores", "low-priority"),
+    "VirtualMachinesQuota": _quota("Virtual Machines", "regional"),
+    "QuotaExceeded": replace(_FAMILY, code="QuotaExceeded"),
+    # Subscription
+    "ReadOnlyDisabledSubscription": ErrorTemplate(
+        "ReadOnlyDisabledSubscription", 409,
+        "The subscription '$subscription' is disabled and therefore marked as read only. You cannot "
+        "perform any write actions on this subscription until it is re-enabled.", cause="gateway",
+    ),
+    "MissingSubscriptionRegistration": ErrorTemplate(
+        "MissingSubscriptionRegistration", 409,
+        "The subscription is not registered to use namespace '$namespace'. See "
+        "https://aka.ms/rps-not-found for how to register subscriptions.", cause="gateway",
+    ),
+    "SubscriptionNotRegistered": ErrorTemplate(
+        "SubscriptionNotRegistered", 409,
+        "Subscription $subscription is not registered with '$namespace'.",
+    ),
+    "DeploymentQuotaExceeded": ErrorTemplate(
+        "DeploymentQuotaExceeded", 409,
+        "Creating the deployment would exceed the quota of '800'. The current deployment count is "
+        "'800'. Please delete some deployments before creating a new one.", cause="gateway",
+    ),
+    # Capacity
+    "SkuNotAvailable": ErrorTemplate(
+        "SkuNotAvailable", 409,
+        "The requested VM size for resource 'Following SKUs have failed for Capacity Restrictions: "
+        "$size' is currently not available in location '$location'. Please try another size or deploy "
+        "to a different location or different zone. See https://aka.ms/azureskunotavailable for "
+        "details.",
+    ),
+    "NotAvailableForSubscription": ErrorTemplate(
+        "NotAvailableForSubscription", 409,
+        "The requested VM size '$size' is not available for your subscription in location "
+        "'$location'.",
+    ),
+    "AllocationFailed": ErrorTemplate(
+        "AllocationFailed", 409,
+        "Allocation failed. We do not have sufficient capacity for the requested VM size in this "
+        f"region. {_NO_CAPACITY}",
+    ),
+    "ZonalAllocationFailed": ErrorTemplate(
+        "ZonalAllocationFailed", 409,
+        "Allocation failed. We do not have sufficient capacity for the requested VM size in this "
+        f"zone. {_NO_CAPACITY}",
+    ),
+    "OverconstrainedAllocationRequest": ErrorTemplate(
+        "OverconstrainedAllocationRequest", 409,
+        f"{_TOO_CONSTRAINED}  - Differencing (Ephemeral) Disks\n  - VM Size\n",
+    ),
+    "OverconstrainedZonalAllocationRequest": ErrorTemplate(
+        "OverconstrainedZonalAllocationRequest", 409,
+        f"{_TOO_CONSTRAINED}  - Availability Zone\n  - VM Size\n",
+    ),
+    # Spot (error-codes-spot.md)
+    "SpotEvicted": ErrorTemplate("SpotEvicted", 409, "The VM '$vm' was evicted."),
+    "SpotPriceGreaterThanProvidedMaxPrice": ErrorTemplate(
+        "SpotPriceGreaterThanProvidedMaxPrice", 409,
+        "Unable to perform operation 'Create VM' since the provided max price is lower than the "
+        "current spot price for Azure Spot VM size '$size'. For more information, see "
+        "https://aka.ms/AzureSpot/errormessages.",
+    ),
+    "MaxPriceValueInvalid": ErrorTemplate(
+        "MaxPriceValueInvalid", 400,
+        "Invalid max price value. The only supported values for max price are -1 or a decimal greater "
+        "than zero. Max price value of -1 indicates the Azure Spot VM should not be evicted for price "
+        "reasons.",
+    ),
+    "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines": ErrorTemplate(
+        "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines", 400,
+        "Eviction policy can be set only on Azure Spot Virtual Machines.",
+    ),
+    "AzureSpotIsNotSupportedForThisVMSize": ErrorTemplate(
+        "AzureSpotIsNotSupportedForThisVMSize", 400,
+        "Azure Spot is not supported for this VM size $size.",
+    ),
+    "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines": ErrorTemplate(
+        "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines", 400,
+        "Max price is supported only for Azure Spot Virtual Machines.",
+    ),
+    # Throttling
+    "SubscriptionRequestsThrottled": ErrorTemplate(
+        "SubscriptionRequestsThrottled", 429,
+        "Number of requests for subscription '$subscription' and operation '$operation' exceeded the "
+        "backend storage limit. Please try again after '$seconds' seconds.",
+        retry_after=6, cause="gateway",
+    ),
+    "ResourceRequestsThrottled": ErrorTemplate(
+        "ResourceRequestsThrottled", 429,
+        "Number of requests for $namespace exceeded the limit of '$limit' for time interval "
+        "'$interval'. Please try again after '$seconds' seconds.",
+        retry_after=5, cause="gateway",
+    ),
+    "CrpThrottled": ErrorTemplate(
+        "OperationNotAllowed", 429,
+        "The server rejected the request because too many requests have been received for this "
+        "subscription.",
+        retry_after=60, wrapped=False,
+        details=(
+            {
+                "code": "TooManyRequests",
+                "target": "$policy",
+                "message": '{"operationGroup":"$policy","startTime":"$begin","endTime":"$end",'
+                '"allowedRequestCount":$limit,"measuredRequestCount":$usage}',
+            },
+        ),
+    ),
+    # Conflicting operations
+    "RetryableError": ErrorTemplate(
+        "RetryableError", 429, "A retryable error occurred.",
+        details=(
+            {
+                "code": "ReferencedResourceNotProvisioned",
+                "message": "Cannot proceed with operation because resource $subnet used by resource "
+                "$id is not in Succeeded state. Resource is in Updating state and the last operation "
+                "that updated/is updating the resource is PutSubnetOperation.",
+            },
+        ),
+    ),
+    "RetryableErrorDueToAnotherOperation": ErrorTemplate(
+        "RetryableErrorDueToAnotherOperation", 429,
+        f"{_OPERATION_IN_PROGRESS} To retrieve status of the operation use uri: $operation_uri.",
+    ),
+    "AnotherOperationInProgress": ErrorTemplate(
+        "AnotherOperationInProgress", 409,
+        f"{_OPERATION_IN_PROGRESS} To retrieve status of the operation use uri: $operation_uri.",
+    ),
+    "OperationPreempted": ErrorTemplate(
+        "OperationPreempted", 409,
+        "The operation has been preempted by a more recent operation.",
+    ),
+    "Conflict": ErrorTemplate("Conflict", 409, _OPERATION_IN_PROGRESS),
+    # Azure failures
+    "RequestTimeout": ErrorTemplate("RequestTimeout", 408, "The request timed out.", cause="gateway"),
+    "InternalServerError": ErrorTemplate(
+        "InternalServerError", 500, "Encountered internal server error.", cause="gateway"
+    ),
+    "BadGateway": ErrorTemplate("BadGateway", 502, "The gateway got a bad answer.", cause="gateway"),
+    "ServiceUnavailable": ErrorTemplate(
+        "ServiceUnavailable", 503, "The service is temporarily unavailable.", cause="gateway"
+    ),
+    "GatewayTimeout": ErrorTemplate(
+        "GatewayTimeout", 504,
+        "The gateway did not receive a response from '$namespace' within the specified time period.",
+        cause="gateway",
+    ),
+    # Guest provisioning
+    "OSProvisioningTimedOut": ErrorTemplate(
+        "OSProvisioningTimedOut", 409,
+        "OS Provisioning for VM '$vm' did not finish in the allotted time. The VM may still finish "
+        "provisioning successfully. Please check provisioning state later. Also, make sure the image "
+        "has been properly prepared (generalized).",
+    ),
+    "InternalExecutionError": ErrorTemplate(
+        "InternalExecutionError", 500, "An internal execution error occurred."
+    ),
+    "VMExtensionProvisioningError": ErrorTemplate(
+        "VMExtensionProvisioningError", 409,
+        "VM has reported a failure when processing extension 'extension'.",
+    ),
+    "VMAgentStatusCommunicationError": ErrorTemplate(
+        "VMAgentStatusCommunicationError", 409,
+        "VM '$vm' has not reported status for VM agent or extensions. Verify that the OS is up and "
+        "healthy, the VM has a running VM agent, and that it can establish outbound connections to "
+        "Azure storage.",
+    ),
+    # Conflicts
+    "PropertyChangeNotAllowed": ErrorTemplate(
+        "PropertyChangeNotAllowed", 409,
+        "Changing property 'osProfile.customData' is not allowed.", target="osProfile.customData",
+    ),
+    "NicReservedForAnotherVm": template_of(nic_reserved("$vm_id")),
+    "NicInUse": template_of(nic_in_use("$id", "$vm_id")),
+    "InUseSubnetCannotBeDeleted": ErrorTemplate(
+        "InUseSubnetCannotBeDeleted", 400,
+        "Subnet $name is in use by $nic_id and cannot be deleted. In order to delete the subnet, "
+        "delete all the resources within the subnet. See aka.ms/deletesubnet.",
+    ),
+    "InUseNetworkSecurityGroupCannotBeDeleted": ErrorTemplate(
+        "InUseNetworkSecurityGroupCannotBeDeleted", 400,
+        "Network security group $id cannot be deleted because it is in use by the following "
+        "resources: $nic_id.",
+    ),
+    "AttachedToVm": ErrorTemplate(
+        "OperationNotAllowed", 409, "Disk $name is attached to VM $vm_id."
+    ),
+    "MarkedForDeletion": template_of(marked_for_deletion("createOrUpdate", "$vm")),
+    "UnsupportedForceDeletionResourceTypeInQueryString": ErrorTemplate(
+        "UnsupportedForceDeletionResourceTypeInQueryString", 400,
+        "The resource type '$type' in the query string does not support force deletion.",
+    ),
+    "ResourceGroupBeingDeleted": ErrorTemplate(
+        "ResourceGroupBeingDeleted", 409,
+        "The resource group '$group' is in deprovisioning state and cannot perform this operation.",
+        cause="gateway",
+    ),
+    "ScopeLocked": ErrorTemplate(
+        "ScopeLocked", 409,
+        "The scope '$id' cannot perform write operation because following scope(s) are locked: "
+        "'$scope'. Please remove the lock and try again.", cause="gateway",
+    ),
+    "RequestDisallowedByPolicy": ErrorTemplate(
+        "RequestDisallowedByPolicy", 403,
+        "Resource '$name' was disallowed by policy.", cause="gateway",
+    ),
+    # Missing resources
+    "SubnetIsFull": ErrorTemplate(
+        "SubnetIsFull", 400,
+        "Subnet $subnet_name with address prefix 10.0.0.0/24 does not have enough capacity for 1 IP "
+        "addresses.",
+    ),
+    "ResourceGroupNotFound": ErrorTemplate(
+        "ResourceGroupNotFound", 404, "Resource group '$group' could not be found.", cause="gateway"
+    ),
+    "ResourceNotFound": template_of(resource_not_found("$type", "$name", "$group")),
+    "NotFound": ErrorTemplate("NotFound", 404, "Resource $id not found."),
+    "InvalidResourceReference": template_of(invalid_reference("$subnet", "$id")),
+    "SubnetNotFound": ErrorTemplate("SubnetNotFound", 400, "Subnet $subnet_name is not found."),
+    "ImageNotFound": ErrorTemplate("ImageNotFound", 404, "The image '$image' was not found."),
+    "PlatformImageNotFound": ErrorTemplate(
+        "PlatformImageNotFound", 404,
+        "The platform image '$image' is not available. Verify that all fields in the storage profile "
+        "are correct. For more details about storage profile information, please refer to "
+        "https://aka.ms/storageprofile", target="imageReference",
+    ),
+    # Invalid requests
+    "BadRequest": ErrorTemplate("BadRequest", 400, "The request is invalid."),
+    "InvalidParameter": ErrorTemplate(
+        "InvalidParameter", 400, "The value of parameter vmSize is invalid.", target="vmSize"
+    ),
+    "InvalidRequestContent": ErrorTemplate(
+        "InvalidRequestContent", 400,
+        "The request content was invalid and could not be deserialized: 'Could not find member "
+        "'hardware_profile' on object of type 'ResourceDefinition'.'.", cause="gateway",
+    ),
+    "MarketplacePurchaseEligibilityFailed": ErrorTemplate(
+        "MarketplacePurchaseEligibilityFailed", 400,
+        "Marketplace purchase eligibility check returned errors. See inner errors for details.",
+    ),
+    "VMMarketplaceInvalidInput": ErrorTemplate(
+        "VMMarketplaceInvalidInput", 400,
+        "Creating a virtual machine from Marketplace image or a custom image sourced from a "
+        "Marketplace image requires Plan information in the request. VM: '$id'.",
+    ),
+    # Authentication and authorization
+    "AuthorizationFailed": template_of(authorization_failed("$client", "$principal", "$action", "$id")),
+    "LinkedAuthorizationFailed": ErrorTemplate(
+        "LinkedAuthorizationFailed", 403,
+        "The client '$client' with object id '$principal' has permission to perform action '$action' "
+        "on scope '$id'; however, it does not have permission to perform action "
+        "'Microsoft.Network/networkInterfaces/join/action' on the linked scope(s) '$nic_id' or the "
+        "linked scope(s) are invalid.", cause="gateway",
+    ),
+    "InvalidAuthenticationToken": ErrorTemplate(
+        "InvalidAuthenticationToken", 401, "The access token is invalid.",
+        cause="gateway", challenge=True,
+    ),
+    "ExpiredAuthenticationToken": ErrorTemplate(
+        "ExpiredAuthenticationToken", 401,
+        "The access token expiry UTC time '$begin' is earlier than current UTC time '$end'.",
+        cause="gateway", challenge=True,
+    ),
+    "AuthenticationFailed": ErrorTemplate(
+        "AuthenticationFailed", 401,
+        "Authentication failed. The 'Authorization' header is missing.",
+        cause="gateway", challenge=True,
+    ),
+    # Roles (RBAC troubleshooting; avdaccelerator#76)
+    "PrincipalNotFound": ErrorTemplate(
+        "PrincipalNotFound", 400,
+        "Principal $assignee does not exist in the directory $tenant. Check that you have the correct "
+        "principal ID. If you are creating this principal and then immediately assigning a role, this "
+        "error might be related to a replication delay. In this case, set the role assignment "
+        "principalType property to a value, such as ServicePrincipal, User, or Group.  See "
+        "https://aka.ms/docs-principaltype",
+    ),
+    "RoleAssignmentExists": ErrorTemplate(
+        "RoleAssignmentExists", 409,
+        "The role assignment already exists. The ID of the existing role assignment is "
+        "$assignment.",
+    ),
+    "RoleAssignmentUpdateNotPermitted": ErrorTemplate(
+        "RoleAssignmentUpdateNotPermitted", 400,
+        "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.",
+    ),
+    "RoleAssignmentLimitExceeded": ErrorTemplate(
+        "RoleAssignmentLimitExceeded", 400, "No more role assignments can be created."
+    ),
+    "UnmatchedPrincipalType": ErrorTemplate(
+        "UnmatchedPrincipalType", 400,
+        "The PrincipalId '$assignee' has type 'ServicePrincipal', which is different from specified "
+        "PrincipalType 'User'.",
+    ),
+    "HashConflictOfDifferentRoleAssignmentIds": ErrorTemplate(
+        "HashConflictOfDifferentRoleAssignmentIds", 409,
+        "There is a hash conflict for the role assignment ID '$name'. Please use a new Guid.",
+    ),
+}  # fmt: skip
+
+_COMPUTE_THROTTLED = replace(_ENTRIES["CrpThrottled"], code="TooManyRequests")
+
+AZURE_ERRORS: dict[str, ErrorTemplate] = {**_ENTRIES, "TooManyRequests": _COMPUTE_THROTTLED}
+"""Keyed by the name in a plan: Azure's code, or our own name where a code has several meanings."""

@@ -1,0 +1,1 @@
+"""Entra ID and role-based access control."""

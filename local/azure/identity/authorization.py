@@ -1,0 +1,279 @@
+"""Azure RBAC: role assignments, and the authorization of requests."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+
+from local.azure.arm.calls import Call, Reply, Route
+from local.azure.arm.errors import ArmError, authorization_failed, invalid_parameter
+from local.azure.arm.resources import Json, parse_id
+from local.azure.arm.schema import ROLE_ASSIGNMENT
+from local.azure.arm.validation import validate
+from local.azure.clock import timestamp
+from local.azure.cloud import Cloud
+from local.azure.identity.directory import Principal, seeded_guid
+from local.azure.identity.role_definitions import OWNER, Role, find_role
+
+_TYPE = "Microsoft.Authorization/roleAssignments"
+_PERMISSIONS_TYPE = "Microsoft.Authorization/permissions"
+_KNOWN_PROVIDERS = ("microsoft.compute/", "microsoft.network/")
+
+ASSIGNMENT_LIMIT = 4000
+"""A fixed limit per subscription; includes resource group and resource scopes (troubleshoot-limits)."""
+
+
+@dataclass(frozen=True)
+class RoleAssignment:
+    """A role assigned to a principal at a scope."""
+
+    name: str
+    scope: str
+    role: Role
+    principal_id: str
+    effective_at: float
+    """Simulated time from which it is in effect."""
+    body: Json
+
+    def covers(self, path: str) -> bool:
+        """Whether `path` is the scope or is below it."""
+        return f"{path.lower()}/".startswith(f"{self.scope.lower().rstrip('/')}/")
+
+
+class Authorization:
+    """The subscription's role assignments. As in Azure, they outlive their principals and scopes."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._assignments: dict[str, RoleAssignment] = {}
+        identity = cloud.identity
+        self._add(
+            name=seeded_guid(cloud.options.seed, "owner"),
+            scope=cloud.subscription_scope,
+            role=OWNER,
+            properties={
+                "principalId": identity.client_object_id,
+                "principalType": "ServicePrincipal",
+            },
+            by=identity.client_object_id,
+            effective_at=0.0,
+        )
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("PUT", _TYPE, self._put),
+            Route("GET", _TYPE, self._get),
+            Route("DELETE", _TYPE, self._delete),
+            Route("GET", _TYPE, self._list, collection=True),
+            Route("GET", _PERMISSIONS_TYPE, self._permissions, collection=True),
+        ]
+
+    def require(self, principal: Principal, action: str, path: str) -> None:
+        """Raise ArmError 403 unless an assignment in effect allows `action` on `path`."""
+        if not any(role.allows(action) for role in self._roles_at(principal, path)):
+            raise authorization_failed(principal.client_id, principal.object_id, action, path)
+
+    def sees_subscription(self, principal: Principal) -> bool:
+        """Whether any assignment in effect, at any scope, makes the subscription visible."""
+        return bool(self._in_effect(principal))
+
+    def _roles_at(self, principal: Principal, path: str) -> list[Role]:
+        return [a.role for a in self._in_effect(principal) if a.covers(path)]
+
+    def _in_effect(self, principal: Principal) -> list[RoleAssignment]:
+        now, object_id = self._cloud.clock.now(), principal.object_id.lower()
+        return [
+            assignment
+            for assignment in self._assignments.values()
+            if assignment.principal_id == object_id and assignment.effective_at <= now
+        ]
+
+    async def _permissions(self, call: Call) -> Reply:
+        """The caller's permissions at the scope: one entry per role."""
+        roles = self._roles_at(call.principal, call.target.scope)
+        return Reply(200, {"value": [role.permissions for role in roles]})
+
+    async def _put(self, call: Call) -> Reply:
+        name, scope = call.target.name.lower(), call.target.scope
+        properties = validate(call.request.body, ROLE_ASSIGNMENT)["properties"]
+        await self._cloud.wait("role.put", name)
+        self._check_name(name)
+        self._check_scope(scope)
+        role = find_role(properties["roleDefinitionId"])
+        existing = self._assignments.get(name)
+        if existing is not None:
+            return self._reput(existing, scope, role, properties["principalId"])
+        self._check_principal(properties["principalId"], properties.get("principalType"))
+        self._check_duplicate(scope, role, properties["principalId"])
+        if len(self._assignments) >= ASSIGNMENT_LIMIT:
+            raise ArmError(
+                400,
+                "RoleAssignmentLimitExceeded",
+                "No more role assignments can be created. The subscription has reached the limit.",
+            )
+        delay = self._cloud.latencies.draw("role.effective", name)
+        assignment = self._add(
+            name=name,
+            scope=scope,
+            role=role,
+            properties=properties,
+            by=call.principal.object_id,
+            effective_at=self._cloud.clock.now() + delay,
+        )
+        return Reply(201, assignment.body)
+
+    def _add(
+        self, *, name: str, scope: str, role: Role, properties: Json, by: str, effective_at: float
+    ) -> RoleAssignment:
+        now = timestamp()
+        body = {
+            "properties": {
+                "roleDefinitionId": role.id(self._cloud.subscription_scope),
+                "principalId": properties["principalId"],
+                "principalType": properties.get("principalType") or "ServicePrincipal",
+                "scope": scope,
+                "condition": properties.get("condition"),
+                "conditionVersion": properties.get("conditionVersion"),
+                "createdOn": now,
+                "updatedOn": now,
+                "createdBy": by,
+                "updatedBy": by,
+                "delegatedManagedIdentityResourceId": None,
+                "description": properties.get("description"),
+            },
+            "id": f"{scope}/providers/{_TYPE}/{name}",
+            "type": _TYPE,
+            "name": name,
+        }
+        principal_id = properties["principalId"].lower()
+        assignment = RoleAssignment(name, scope, role, principal_id, effective_at, body)
+        self._assignments[name] = assignment
+        return assignment
+
+    def _check_name(self, name: str) -> None:
+        if not _is_guid(name):
+            raise ArmError(
+                400,
+                "InvalidRoleAssignmentId",
+                f"The role assignment ID '{name}' is not valid. The role assignment ID must be a GUID.",
+            )
+
+    def _check_scope(self, scope: str) -> None:
+        target = parse_id(scope)
+        self._cloud.check_group(target.subscription, target.group)
+        # Resources of other providers are not simulated, so they are assumed to exist.
+        if target.kind.startswith(_KNOWN_PROVIDERS):
+            self._cloud.store.get(target)
+
+    def _check_principal(self, principal_id: str, principal_type: str | None) -> None:
+        """Check that the principal exists in the directory.
+
+        Users, groups and devices are not simulated, so an unknown id of these types is accepted.
+        An unknown service principal is rejected. Azure would accept the given type, but here it is
+        always a mistake.
+        """
+        if not _is_guid(principal_id):
+            raise ArmError(
+                400,
+                "InvalidPrincipalId",
+                "A valid principal ID must be provided for role assignment.",
+            )
+        principal = self._cloud.directory.find(principal_id)
+        kind = (principal_type or "ServicePrincipal").lower()
+        if principal is not None and kind != "serviceprincipal":
+            raise ArmError(
+                400,
+                "UnmatchedPrincipalType",
+                f"The PrincipalId '{principal_id}' has type 'ServicePrincipal', which is different "
+                f"from specified PrinciaplType '{principal_type}'.",
+            )
+        if kind != "serviceprincipal":
+            return
+        now = self._cloud.clock.now()
+        if principal is None or now < (
+            principal.replicated_at if principal_type else principal.replicated_untyped_at
+        ):
+            raise ArmError(
+                400,
+                "PrincipalNotFound",
+                f"Principal {principal_id.replace('-', '')} does not exist in the directory "
+                f"{self._cloud.identity.tenant_id}. Check that you have the correct principal ID. If "
+                "you are creating this principal and then immediately assigning a role, this error "
+                "might be related to a replication delay. In this case, set the role assignment "
+                "principalType property to a value, such as ServicePrincipal, User, or Group.  See "
+                "https://aka.ms/docs-principaltype",
+            )
+
+    def _check_duplicate(self, scope: str, role: Role, principal_id: str) -> None:
+        for other in self._assignments.values():
+            if (
+                other.scope.lower() == scope.lower()
+                and other.role is role
+                and other.principal_id == principal_id.lower()
+            ):
+                raise ArmError(
+                    409,
+                    "RoleAssignmentExists",
+                    "The role assignment already exists. The ID of the existing role assignment is "
+                    f"{other.name.replace('-', '')}.",
+                )
+
+    def _reput(self, existing: RoleAssignment, scope: str, role: Role, principal_id: str) -> Reply:
+        same = (existing.scope.lower(), existing.principal_id) == (
+            scope.lower(),
+            principal_id.lower(),
+        )
+        if not same or existing.role is not role:
+            raise ArmError(
+                400,
+                "RoleAssignmentUpdateNotPermitted",
+                "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.",
+            )
+        return Reply(200, existing.body)
+
+    async def _get(self, call: Call) -> Reply:
+        assignment = self._assignments.get(call.target.name.lower())
+        if assignment is None or assignment.scope.lower() != call.target.scope.lower():
+            raise ArmError(
+                404,
+                "RoleAssignmentNotFound",
+                f"The role assignment '{call.target.name}' is not found.",
+            )
+        return Reply(200, assignment.body)
+
+    async def _delete(self, call: Call) -> Reply:
+        name = call.target.name.lower()
+        await self._cloud.wait("role.delete", name)
+        assignment = self._assignments.get(name)
+        if assignment is None or assignment.scope.lower() != call.target.scope.lower():
+            return Reply(204)
+        del self._assignments[name]
+        return Reply(200, assignment.body)
+
+    async def _list(self, call: Call) -> Reply:
+        """Assignments at, above and below the scope; `atScope()` excludes those below."""
+        scope, text = call.target.scope, call.request.query.get("$filter", "")
+        wanted = re.search(r"(?:principalId eq |assignedTo\()'([^']*)'", text, re.IGNORECASE)
+        at_scope = "atscope()" in text.lower()
+        if text and not wanted and not at_scope:
+            raise invalid_parameter("$filter", f"The filter '{text}' is not supported.")
+        shown = [
+            (a.name, a.body)
+            for a in sorted(self._assignments.values(), key=lambda a: a.name)
+            if (a.covers(scope) or (not at_scope and _below(a.scope, scope)))
+            and (not wanted or a.principal_id == wanted[1].lower())
+        ]
+        return self._cloud.page(call, shown)
+
+
+def _is_guid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _below(path: str, scope: str) -> bool:
+    return path.lower().startswith(f"{scope.lower()}/")

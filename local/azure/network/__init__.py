@@ -1,0 +1,1 @@
+"""The Microsoft.Network resource provider."""

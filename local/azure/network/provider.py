@@ -1,0 +1,133 @@
+"""The base of all Microsoft.Network resources: names, and the life cycle of PUT and DELETE."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterable
+
+from local.azure.arm.calls import Call, Reply
+from local.azure.arm.errors import ArmError
+from local.azure.arm.operations import NETWORK_DELETE, NETWORK_PUT, Operations
+from local.azure.arm.resources import Json, Resource
+from local.azure.cloud import Cloud
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,78}[A-Za-z0-9_])?")
+
+RESPONSE_SHARE = 0.2
+"""The share of a PUT's latency before its response; the rest is the operation's."""
+
+
+class NetworkProvider:
+    """Base class of the Microsoft.Network providers."""
+
+    def __init__(self, cloud: Cloud, operations: Operations) -> None:
+        self.cloud, self.operations = cloud, operations
+
+    def render(self, resource: Resource) -> Json:
+        """What a GET of the resource returns."""
+        return {**resource.body, "etag": resource.etag}
+
+    async def get(self, call: Call) -> Reply:
+        resource = self.cloud.store.get(call.target)
+        return Reply(200, self.render(resource), {"ETag": resource.etag})
+
+    async def list(self, call: Call) -> Reply:
+        """GET of a collection, in a resource group, a subscription, or a parent."""
+        found = self.cloud.store.list_collection(call.target)
+        return self.cloud.page(call, ((r.target.key, self.render(r)) for r in found))
+
+    async def wait_for_response(self, kind: str, name: str) -> None:
+        """Sleep until the response to a PUT is due."""
+        await self.cloud.clock.sleep(self.cloud.latencies.draw(kind, name) * RESPONSE_SHARE)
+
+    def start_put(
+        self, call: Call, changed: Iterable[Resource], kind: str, *, created: bool
+    ) -> Reply:
+        """Respond to a PUT with `Updating`, and start the operation that makes the resources succeed."""
+        changed = list(changed)
+        main = changed[0]
+        rest = self.cloud.latencies.draw(kind, main.name) * (1 - RESPONSE_SHARE)
+        for resource in changed:
+            resource.properties["provisioningState"] = "Updating"
+            resource.touch()
+
+        async def work() -> None:
+            await self.cloud.clock.sleep(rest)
+
+        async def finish() -> None:
+            set_state("Succeeded")
+
+        def set_state(state: str) -> None:
+            for resource in changed:
+                resource.properties["provisioningState"] = state
+                resource.touch()
+
+        operation = self.operations.start(
+            call, self.region(main), NETWORK_PUT,
+            work=work, finish=finish, failed=lambda _: set_state("Failed"),
+        )  # fmt: skip
+        headers = self.operations.headers(operation, call)
+        return Reply(201 if created else 200, self.render(main), headers)
+
+    async def start_delete(
+        self, call: Call, resource: Resource, delete: Callable[[], None]
+    ) -> Reply:
+        """Respond to a DELETE with 202, and start the operation that calls `delete`."""
+        resource.properties["provisioningState"] = "Deleting"
+        seconds = self.cloud.latencies.draw("network.delete", resource.name)
+
+        async def work() -> None:
+            await self.cloud.clock.sleep(seconds)
+
+        async def finish() -> None:
+            delete()
+
+        def failed(_: ArmError) -> None:
+            resource.properties["provisioningState"] = "Failed"
+
+        operation = self.operations.start(
+            call, self.region(resource), NETWORK_DELETE, work=work, finish=finish, failed=failed
+        )
+        return Reply(202, None, self.operations.headers(operation, call, location=True))
+
+    def region(self, resource: Resource) -> str:
+        """The region of a resource, or of its parent."""
+        if resource.location:
+            return resource.location
+        parent = self.cloud.store.find(resource.target.parent)
+        return parent.location if parent else self.cloud.options.location
+
+
+def new_body(call: Call, type_: str, body: Json) -> Json:
+    """The body of a new resource: the members as sent, plus those that the server adds."""
+    kept = {k: v for k, v in body.items() if v is not None and k not in ("id", "name", "etag")}
+    properties = {
+        "provisioningState": "Succeeded",
+        "resourceGuid": str(uuid.uuid4()),
+        **(body.get("properties") or {}),
+    }
+    return {
+        "name": call.target.name,
+        "id": call.target.path,
+        **kept,
+        "type": type_,
+        "properties": properties,
+    }
+
+
+def check_name(name: str) -> None:
+    """Raise ArmError 400 for a name that Microsoft.Network rejects."""
+    if not _NAME.fullmatch(name):
+        raise ArmError(
+            400,
+            "InvalidResourceName",
+            f"Resource name {name} is invalid. The name can be up to 80 characters long. It must begin "
+            "with a word character, and it must end with a word character or with '_'. The name may "
+            "contain word characters or '.', '-', '_'.",
+        )
+
+
+def reference(properties: Json, member: str) -> str | None:
+    """`properties.{member}.id`, or None."""
+    return (properties.get(member) or {}).get("id")

@@ -1,0 +1,118 @@
+"""The simulator rejects bodies that ARM rejects."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+
+from tests.local.azure.driver import GROUP, Driver, code, unique, with_change
+
+INVALID = "InvalidParameter"
+SIZE = "properties.hardwareProfile.vmSize"
+STORAGE = "properties.storageProfile"
+LINUX = "properties.osProfile.linuxConfiguration"
+KEY_PATH = "/home/azureuser/.ssh/authorized_keys"
+
+
+def _keys(path: str, key: str) -> list[dict[str, str]]:
+    return [{"path": path, "keyData": key}]
+
+
+def _long(size: int) -> str:
+    return base64.b64encode(b"#" * size).decode()
+
+
+def test_snake_case_vm_is_rejected(azure: Driver) -> None:
+    body = {"location": "eastus", "hardware_profile": {"vm_size": "Standard_D2s_v5"}}
+
+    with pytest.raises(HttpResponseError, match="Could not find member 'hardware_profile'"):
+        azure.compute().virtual_machines.begin_create_or_update(GROUP, "x", body)
+
+
+def test_snake_case_interface_is_rejected(azure: Driver) -> None:
+    body = {"location": "eastus", "ip_configurations": []}
+
+    with pytest.raises(HttpResponseError, match="Could not find member 'ip_configurations'"):
+        azure.network().network_interfaces.begin_create_or_update(GROUP, "x", body)
+
+
+def test_snake_case_subnet_is_rejected(azure: Driver) -> None:
+    body = {"address_prefix": "10.0.0.0/24"}
+
+    with pytest.raises(HttpResponseError, match="Could not find member 'address_prefix'"):
+        azure.network().subnets.begin_create_or_update(GROUP, "shared", "x", body)
+
+
+def test_partly_snake_case_body_is_rejected_with_its_path(azure: Driver) -> None:
+    body = {"location": "eastus", "properties": {"hardwareProfile": {"vm_size": "x"}}}
+
+    error = azure.send("PUT", azure.vm_path("x"), body).json()["error"]
+
+    assert error["target"] == "properties.hardwareProfile.vm_size"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected", "target"),
+    [
+        ("location", None, "LocationRequired", None),
+        ("location", "atlantis", "LocationNotAvailableForResourceType", None),
+        ("properties", None, INVALID, "properties"),
+        ("properties.hardwareProfile", None, INVALID, "properties.hardwareProfile"),
+        (SIZE, 3, "InvalidRequestContent", SIZE),
+        (SIZE, "Standard_Z1", INVALID, "vmSize"),
+        ("properties.osProfile.adminUsername", "root", INVALID, "adminUsername"),
+        ("properties.osProfile.computerName", "a_b c", INVALID, "computerName"),
+        ("properties.osProfile.customData", "not base64!", INVALID, "osProfile.customData"),
+        ("properties.osProfile.customData", _long(65536), INVALID, "osProfile.customData"),
+        (f"{LINUX}.ssh", {}, INVALID, "linuxConfiguration"),
+        (f"{LINUX}.ssh.publicKeys", _keys("/root/k", "x"), INVALID,
+         "linuxConfiguration.ssh.publicKeys.path"),
+        (f"{LINUX}.ssh.publicKeys", _keys(KEY_PATH, "ssh-rsa AAAA"), INVALID,
+         "linuxConfiguration.ssh.publicKeys.keyData"),
+        (f"{LINUX}.disablePasswordAuthentication", False, INVALID, "osProfile.adminPassword"),
+        (f"{STORAGE}.osDisk.createOption", "Invent", INVALID, f"{STORAGE}.osDisk.createOption"),
+        (f"{STORAGE}.imageReference.offer", "windows", "PlatformImageNotFound", "imageReference"),
+        ("properties.networkProfile.networkInterfaces", [], INVALID, "networkProfile.networkInterfaces"),
+        ("properties.evictionPolicy", "Delete",
+         "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines", None),
+        ("zones", ["9"], "InvalidAvailabilityZone", None),
+        ("tags", {"a": 1}, "InvalidRequestContent", "tags.a"),
+    ],
+)  # fmt: skip
+def test_vm_is_rejected(
+    azure: Driver, path: str, value: Any, expected: str, target: str | None
+) -> None:
+    body = with_change(azure.vm_body("/nic"), path, value)
+
+    error = azure.send("PUT", azure.vm_path("rejected"), body).json()["error"]
+
+    assert (error["code"], error.get("target")) == (expected, target)
+
+
+def test_longest_custom_data_is_accepted(azure: Driver) -> None:
+    body = azure.vm_body(azure.make_nic())
+    body["properties"]["osProfile"]["customData"] = _long(65535)
+
+    assert azure.send("PUT", azure.vm_path(unique("vm")), body).status_code == 201
+
+
+@pytest.mark.parametrize("name", ["a" * 65, "_a", "a-", "1234"])
+def test_vm_name_is_rejected(azure: Driver, name: str) -> None:
+    answer = azure.send("PUT", azure.vm_path(name), azure.vm_body("/nic"))
+
+    assert code(answer) == "InvalidParameter"
+
+
+def test_interface_name_is_rejected(azure: Driver) -> None:
+    answer = azure.send("PUT", azure.net("networkInterfaces", "-x"), azure.nic_body("/s"))
+
+    assert code(answer) == "InvalidResourceName"
+
+
+def test_whole_response_can_be_sent_back(azure: Driver) -> None:
+    vm = azure.make_running()
+
+    assert azure.send("PUT", vm["id"], vm).status_code == 200
