@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from powerlift_fleet._version import __version__
-from powerlift_fleet.errors import (
+from powerlift_fleet.api.errors import (
     ApiError,
     AppUnavailable,
     BatchTaken,
@@ -28,10 +28,10 @@ from powerlift_fleet.errors import (
 )
 
 if TYPE_CHECKING:
-    from powerlift_fleet.client import AsyncFleetClient, FleetClient
+    from powerlift_fleet.api.client import AsyncFleetClient, FleetClient
+    from powerlift_fleet.compat import run_azure_process
     from powerlift_fleet.executor import AzureVMFleet
     from powerlift_fleet.experiment import Run, run_experiment
-    from powerlift_fleet.process import run_azure_process
     from powerlift_fleet.storage_queue import submit_by_queue
 
 __all__ = [
@@ -60,11 +60,11 @@ __all__ = [
 ]
 
 _LATE = {
-    "AsyncFleetClient": "client",
+    "AsyncFleetClient": "api.client",
     "AzureVMFleet": "executor",
-    "FleetClient": "client",
+    "FleetClient": "api.client",
     "Run": "experiment",
-    "run_azure_process": "process",
+    "run_azure_process": "compat",
     "run_experiment": "experiment",
     "submit_by_queue": "storage_queue",
 }

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from powerlift_fleet.client import INTERVAL, FleetClient
-from powerlift_fleet.errors import ConfigurationError, FleetEnded, FleetError, NotFound
-from powerlift_fleet.flows import new_batch_id, settled
+from powerlift_fleet.api.client import INTERVAL, FleetClient
+from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
+from powerlift_fleet.api.flows import new_batch_id, settled
+from powerlift_fleet.api.wire import Secret, fleet_id
 from powerlift_fleet.progress import display
 from powerlift_fleet.storage_queue import QUEUE, submit_by_queue
-from powerlift_fleet.wire import Secret, fleet_id
 
 try:
     import powerlift.bench  # first: Powerlift's packages import each other in a circle  # noqa: F401

@@ -20,7 +20,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from powerlift_fleet import source
-from powerlift_fleet.errors import ConfigurationError, FleetError
+from powerlift_fleet.api.errors import ConfigurationError, FleetError
 
 if TYPE_CHECKING:
     from powerlift.bench import Benchmark

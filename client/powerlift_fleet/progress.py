@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from powerlift_fleet.wire import TERMINAL
+from powerlift_fleet.api.wire import TERMINAL
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from powerlift_fleet import wire
-from powerlift_fleet.errors import (
+from powerlift_fleet.api import wire
+from powerlift_fleet.api.errors import (
     ConfigurationError,
     FleetUnreachable,
     NotFound,
@@ -14,7 +14,7 @@ from powerlift_fleet.errors import (
     Unauthorized,
     Unsettled,
 )
-from powerlift_fleet.flows import new_batch_id
+from powerlift_fleet.api.flows import new_batch_id
 
 QUEUE = "powerlift-fleets"
 """The app's queue, unless its setting FLEET_QUEUE names another."""

@@ -175,7 +175,7 @@ def test_the_seeds_function_returns_when_all_vms_are_there(
 ) -> None:
     monkeypatch.setenv("FLEET_URL", stack.url)
     monkeypatch.setenv("FLEET_KEY", stack.key)
-    monkeypatch.setattr("powerlift_fleet.process.INTERVAL", 0.2)
+    monkeypatch.setattr("powerlift_fleet.compat.INTERVAL", 0.2)
     run_azure_process(*process_arguments(experiment(stack), stack.db_uri, batch_id=5004))
     shown = client.status(5004)
     end(client, "5004")
@@ -190,7 +190,7 @@ def test_the_seeds_function_raises_what_kept_the_fleet_from_being_there(
 ) -> None:
     monkeypatch.setenv("FLEET_URL", stack.url)
     monkeypatch.setenv("FLEET_KEY", stack.key)
-    monkeypatch.setattr("powerlift_fleet.process.INTERVAL", 0.2)
+    monkeypatch.setattr("powerlift_fleet.compat.INTERVAL", 0.2)
     with pytest.raises(fleets.FleetFailed):
         run_azure_process(*process_arguments(10**6, stack.db_uri, batch_id=2**64 - 1))
 

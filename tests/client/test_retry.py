@@ -6,8 +6,8 @@ import time
 from email.utils import formatdate
 
 import pytest
-from powerlift_fleet.retry import FIRST, LONGEST, Retry
-from powerlift_fleet.wire import Answer, Silence
+from powerlift_fleet.api.retry import FIRST, LONGEST, Retry
+from powerlift_fleet.api.wire import Answer, Silence
 
 SILENCE = Silence("refused")
 NAMELESS = Silence("no such name", nameless=True)

@@ -10,18 +10,18 @@ from typing import Any
 import click
 
 from powerlift_fleet._version import __version__
-from powerlift_fleet.cli import exits, fields
-from powerlift_fleet.cli.session import Program, Session, connected, say, show
-from powerlift_fleet.cli.text import clean, clean_lines, count
-from powerlift_fleet.cli.watch import INTERVAL, follow, look
-from powerlift_fleet.errors import (
+from powerlift_fleet.api.errors import (
     AppUnavailable,
     ConfigurationError,
     FleetError,
     FleetUnreachable,
 )
-from powerlift_fleet.flows import new_batch_id
-from powerlift_fleet.wire import fleet_id
+from powerlift_fleet.api.flows import new_batch_id
+from powerlift_fleet.api.wire import fleet_id
+from powerlift_fleet.cli import exit_codes, request_options
+from powerlift_fleet.cli.formatting import clean, clean_lines, count
+from powerlift_fleet.cli.session import Program, Session, connected, say, show
+from powerlift_fleet.cli.watch import INTERVAL, follow, look
 
 STATES = ("refused", "creating", "running", "failed", "deleted")
 
@@ -29,7 +29,7 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 def _exit_codes() -> str:
-    rows = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in exits.MEANINGS.items())
+    rows = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())
     return f"\b\nExit codes:\n{rows}"
 
 
@@ -72,7 +72,7 @@ WATCH_INTERVAL = click.option(
 
 
 @cli.command()
-@fields.request_options
+@request_options.request_options
 @click.option("--wait", is_flag=True, help="Follow the fleet to its end, as status --watch does.")
 @WATCH_INTERVAL
 @connected
@@ -86,7 +86,7 @@ def submit(session: Session, wait: bool, interval: float, **asked: Any) -> int:
     Example:
       powerlift-fleet submit --experiment 1 --vms 2 --timeout 300 --tag team=ml
     """
-    accepted = _submit(session, fields.document(**asked))
+    accepted = _submit(session, request_options.document(**asked))
     fleet = str(accepted["id"])
     if session.as_json:
         session.answer(accepted, line=wait)
@@ -97,7 +97,7 @@ def submit(session: Session, wait: bool, interval: float, **asked: Any) -> int:
         )
         if not wait:
             say(f"Watch it: powerlift-fleet status {clean(fleet)} --watch")
-    return exits.of_fleet(follow(session, fleet, interval)) if wait else exits.OK
+    return exit_codes.of_fleet(follow(session, fleet, interval)) if wait else exit_codes.OK
 
 
 def _submit(session: Session, request: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _submit(session: Session, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @cli.command()
-@fields.request_options
+@request_options.request_options
 @connected
 def plan(session: Session, **asked: Any) -> int:
     """Say what a fleet would meet; nothing is created.
@@ -128,11 +128,11 @@ def plan(session: Session, **asked: Any) -> int:
     Example:
       powerlift-fleet plan --experiment 1 --vms 2 --vm-size Standard_D2s_v5 --zones 1,2,3
     """
-    request = fields.document(**asked)
+    request = request_options.document(**asked)
     with session.client() as client:
         found = client.plan(request)
-    _answer(session, found, lambda out: _pages().plan_page(found, out))
-    return exits.OK if found.get("ok") else exits.FAILED
+    _answer(session, found, lambda out: _screens().plan_screen(found, out))
+    return exit_codes.OK if found.get("ok") else exit_codes.FAILED
 
 
 @cli.command()
@@ -153,15 +153,15 @@ def status(session: Session, fleet: str, watch: bool, interval: float) -> int:
     """
     fleet = fleet_id(fleet)
     if watch:
-        return exits.of_fleet(follow(session, fleet, interval))
+        return exit_codes.of_fleet(follow(session, fleet, interval))
     with session.client() as client:
         if session.as_json:
             told = client.status(fleet)
             session.answer(told)
-            return exits.of_fleet(told)
+            return exit_codes.of_fleet(told)
         view = look(client, fleet)
-    show(lambda out: _pages().fleet_page(view, out))
-    return exits.of_fleet(view.status)
+    show(lambda out: _screens().fleet_screen(view, out))
+    return exit_codes.of_fleet(view.status)
 
 
 @cli.command()
@@ -180,8 +180,8 @@ def machines(session: Session, fleet: str, states: Sequence[str]) -> int:
     with session.client() as client:
         found = [one for one in client.machines(fleet) if not states or one.get("state") in states]
     document = {"id": fleet, "machines": found}
-    _answer(session, document, lambda out: _pages().machines_page(found, out, bool(states)))
-    return exits.OK
+    _answer(session, document, lambda out: _screens().machines_screen(found, out, bool(states)))
+    return exit_codes.OK
 
 
 @cli.command()
@@ -207,7 +207,7 @@ def logs(session: Session, fleet: str, ordinal: int, raw: bool) -> int:
         click.echo(
             text if raw else clean_lines(text), nl=not text.endswith("\n"), color=raw or None
         )
-    return exits.OK
+    return exit_codes.OK
 
 
 @cli.command()
@@ -235,9 +235,9 @@ def cancel(session: Session, fleet: str, yes: bool, wait: bool, interval: float)
     else:
         say(f"{fleet} is being torn down.")
     if not wait:
-        return exits.OK
-    ended = exits.of_fleet(follow(session, fleet, interval, cancelled=True))
-    return exits.OK if ended == exits.CANCELLED else ended
+        return exit_codes.OK
+    ended = exit_codes.of_fleet(follow(session, fleet, interval, cancelled=True))
+    return exit_codes.OK if ended == exit_codes.CANCELLED else ended
 
 
 def _ask(fleet: str, told: dict[str, Any]) -> None:
@@ -248,7 +248,7 @@ def _ask(fleet: str, told: dict[str, Any]) -> None:
     question = f"{fleet} ({clean(told.get('phase'), 20)}, {count(running, 'VM')} running): end it?"
     if not click.confirm(question, err=True):
         say("Nothing was done.")
-        raise click.exceptions.Exit(exits.OK)
+        raise click.exceptions.Exit(exit_codes.OK)
 
 
 @cli.command("list")
@@ -262,8 +262,8 @@ def list_fleets(session: Session) -> int:
     """
     with session.client() as client:
         fleets = client.fleets()
-    _answer(session, {"fleets": fleets}, lambda out: _pages().list_page(fleets, out))
-    return exits.OK
+    _answer(session, {"fleets": fleets}, lambda out: _screens().list_screen(fleets, out))
+    return exit_codes.OK
 
 
 @cli.command()
@@ -291,7 +291,7 @@ def view(session: Session, fleet: str, in_browser: bool, with_key: bool) -> int:
         click.echo(url)
     if in_browser and not webbrowser.open(plain):
         say("There is no browser here; open the URL yourself.")
-    return exits.OK
+    return exit_codes.OK
 
 
 @cli.command()
@@ -315,14 +315,14 @@ def completion(shell: str) -> int:
     kind = get_completion_class(shell)
     assert kind is not None, "click knows the shells that the choice has"
     click.echo(kind(cli, {}, "powerlift-fleet", "_POWERLIFT_FLEET_COMPLETE").source())
-    return exits.OK
+    return exit_codes.OK
 
 
-def _pages() -> Any:
+def _screens() -> Any:
     """The pages, which need rich: loaded where people look, and not for --help or --json."""
-    from powerlift_fleet.cli import pages
+    from powerlift_fleet.cli import screens
 
-    return pages
+    return screens
 
 
 def _answer(session: Session, document: Any, page: Callable[[Any], Any]) -> None:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from powerlift_fleet.cli import exits, settings
-from powerlift_fleet.cli.fields import SHORT
-from powerlift_fleet.cli.text import clean
-from powerlift_fleet.errors import ApiError, FleetError, RequestRefused
+from powerlift_fleet.api.errors import ApiError, FleetError, RequestRefused
+from powerlift_fleet.cli import exit_codes, settings
+from powerlift_fleet.cli.formatting import clean
+from powerlift_fleet.cli.request_options import SHORT
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from powerlift_fleet.client import FleetClient
+    from powerlift_fleet.api.client import FleetClient
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,7 +41,7 @@ class Session:
 
     def client(self, patience: float | None = None, timeout: float = 30.0) -> FleetClient:
         """The app. `patience` replaces the session's; `timeout` is the seconds of one attempt."""
-        from powerlift_fleet.client import FleetClient  # httpx takes longer than all of --help
+        from powerlift_fleet.api.client import FleetClient  # httpx takes longer than all of --help
 
         patience = self.patience if patience is None else patience
         return FleetClient(self.url, self.key, timeout=timeout, patience=patience)
@@ -124,19 +124,19 @@ class Program(click.Group):
             code = super().invoke(ctx)
         except FleetError as error:
             _report(error, as_json)
-            ctx.exit(exits.of_error(error))
+            ctx.exit(exit_codes.of_error(error))
         except click.UsageError as error:
             if not as_json:
                 raise
             _write({"title": "The command is wrong", "detail": error.format_message()})
-            ctx.exit(exits.USAGE)
+            ctx.exit(exit_codes.USAGE)
         except (KeyboardInterrupt, click.Abort):
-            ctx.exit(exits.INTERRUPTED)
+            ctx.exit(exit_codes.INTERRUPTED)
         except BrokenPipeError:
             # Python would meet it once more when it flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(exits.PIPE_CLOSED)
-        ctx.exit(code or exits.OK)
+            ctx.exit(exit_codes.PIPE_CLOSED)
+        ctx.exit(code or exit_codes.OK)
 
 
 def _report(error: FleetError, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from powerlift_fleet.errors import ConfigurationError
+from powerlift_fleet.api.errors import ConfigurationError
 
 if sys.version_info >= (3, 11):
     import tomllib

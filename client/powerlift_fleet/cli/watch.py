@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from powerlift_fleet.cli import words
-from powerlift_fleet.cli.session import Session, console, say, show
-from powerlift_fleet.cli.text import clean, now, span
-from powerlift_fleet.errors import (
+from powerlift_fleet.api.errors import (
     ApiError,
     AppUnavailable,
     FleetError,
     FleetUnreachable,
     NotFound,
 )
-from powerlift_fleet.wire import TERMINAL
+from powerlift_fleet.api.wire import TERMINAL
+from powerlift_fleet.cli import describe
+from powerlift_fleet.cli.formatting import clean, now, span
+from powerlift_fleet.cli.session import Session, console, say, show
 
 if TYPE_CHECKING:
-    from powerlift_fleet.client import FleetClient
+    from powerlift_fleet.api.client import FleetClient
 
 INTERVAL = 5.0
 """Seconds between two looks: the app itself looks at a fleet every 5 to 30 s."""
@@ -131,12 +131,12 @@ def _screen() -> Iterator[Callable[[View], None]]:
     """The whole screen, drawn anew each second: whatever was there is back afterwards."""
     from rich.live import Live
 
-    from powerlift_fleet.cli.pages import fleet_page
+    from powerlift_fleet.cli.screens import fleet_screen
 
     views = [View()]
     out = console()
     live = Live(
-        get_renderable=lambda: fleet_page(views[0], out, live=True),
+        get_renderable=lambda: fleet_screen(views[0], out, live=True),
         console=out,
         screen=True,
         refresh_per_second=1,
@@ -176,14 +176,14 @@ class Lines:
             self._tell_in_words(view)
 
     def _tell_in_words(self, view: View) -> None:
-        line, no_news = words.line(view.status, view.progress), words.no_news(view.status)
+        line, no_news = describe.line(view.status, view.progress), describe.no_news(view.status)
         if self._is_new(line):
             _print(line)
         if no_news and not self._no_news:
             _print(no_news)
         self._no_news = bool(no_news)
         why = (view.status.get("reason") or {}).get("code")  # told at the end, with its advice
-        for title, lines in words.failures(view.status):
+        for title, lines in describe.failures(view.status):
             code = title.partition(",")[0]
             if code not in self._told and code != why:
                 self._told.add(code)
@@ -213,10 +213,10 @@ def _finish(session: Session, view: View) -> None:
     """What stays on the terminal: the fleet as we saw it last."""
     if session.as_json or not view.status:
         return
-    from powerlift_fleet.cli.pages import fleet_page
+    from powerlift_fleet.cli.screens import fleet_screen
 
     if sys.stdout.isatty():
-        show(lambda out: fleet_page(view, out))
+        show(lambda out: fleet_screen(view, out))
     else:
-        for text in (*words.reason(view.status), *words.missing(view.status)):
+        for text in (*describe.reason(view.status), *describe.missing(view.status)):
             _print(text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.cli.settings import Asked, Settings, read
-from powerlift_fleet.errors import ConfigurationError
 
 from tests.client.cli.conftest import private
 

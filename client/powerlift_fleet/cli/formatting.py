@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -98,3 +99,25 @@ def money(amount: float, currency: str) -> str:
     digits = 2 if amount == 0 or amount >= 0.1 else 4
     sign = "$" if currency == "USD" else ""
     return f"{sign}{amount:,.{digits}f}" + ("" if sign else f" {clean(currency, 8)}")
+
+
+_SIGNS = {"complete": "█", "running": "█", "deleted": "▓", "failed": "▒"}
+_PLAIN = {"complete": "#", "running": "#", "deleted": "+", "failed": "!"}
+_REST, _PLAIN_REST = "░", "."
+
+
+def bar_cells(
+    parts: Mapping[str, int], total: int, width: int, plain: bool = False
+) -> list[tuple[str, str]]:
+    """The bar as pieces: kind (empty for what is left) and text; `width` characters in all.
+
+    `plain`: with ASCII alone. No kind shows as full before the last of `total` is there.
+    """
+    signs, rest = (_PLAIN, _PLAIN_REST) if plain else (_SIGNS, _REST)
+    pieces, at, done = [], 0, 0
+    for kind, number in parts.items():
+        done = min(total, done + number)
+        end = width * done // total if total else 0
+        pieces.append((kind, signs[kind] * (end - at)))
+        at = end
+    return [*pieces, ("", rest * (width - at))]

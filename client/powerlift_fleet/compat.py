@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from powerlift_fleet.client import INTERVAL, FleetClient
-from powerlift_fleet.errors import ConfigurationError
-from powerlift_fleet.flows import settled
+from powerlift_fleet.api.client import INTERVAL, FleetClient
+from powerlift_fleet.api.errors import ConfigurationError
+from powerlift_fleet.api.flows import settled
 
 LARGEST_BATCH = 2**63
 """Powerlift draws 64 bits for a batch id; the app takes 63."""

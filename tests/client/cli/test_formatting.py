@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from powerlift_fleet.cli import bar
-from powerlift_fleet.cli.text import clean, clean_lines, moment, money, span
+from powerlift_fleet.cli.formatting import bar_cells, clean, clean_lines, moment, money, span
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -65,10 +64,10 @@ def test_a_small_amount_is_told_from_nothing():
 
 
 def test_a_bar_is_not_full_before_the_last_is_there():
-    drawn = "".join(text for _, text in bar.cells({"complete": 999}, 1000, 20))
+    drawn = "".join(text for _, text in bar_cells({"complete": 999}, 1000, 20))
     assert (len(drawn), drawn[-1]) == (20, "░")
 
 
 def test_a_bar_tells_its_kinds_apart_without_colour():
-    drawn = bar.cells({"complete": 5, "failed": 5}, 20, 8, plain=True)
+    drawn = bar_cells({"complete": 5, "failed": 5}, 20, 8, plain=True)
     assert "".join(text for _, text in drawn) == "##!!...."

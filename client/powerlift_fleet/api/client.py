@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import httpx
 
-from powerlift_fleet import wire
 from powerlift_fleet._version import __version__
-from powerlift_fleet.errors import ConfigurationError
-from powerlift_fleet.flows import Flow, Flows, Pause, Shown
-from powerlift_fleet.wire import Answer, Call, Silence
+from powerlift_fleet.api import wire
+from powerlift_fleet.api.errors import ConfigurationError
+from powerlift_fleet.api.flows import Flow, Flows, Pause, Shown
+from powerlift_fleet.api.wire import Answer, Call, Silence
 
 T = TypeVar("T")
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from powerlift_fleet.cli.text import clean, count, moment, money, relative, span, times
+from powerlift_fleet.cli.formatting import clean, count, moment, money, relative, span, times
 
 Document = Mapping[str, Any]
 

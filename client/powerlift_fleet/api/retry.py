@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-from powerlift_fleet.wire import Answer, Silence
+from powerlift_fleet.api.wire import Answer, Silence
 
 FIRST, LONGEST = 0.5, 20.0
 """Seconds of the first pause and of the longest, before jitter takes up to half of it away."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from powerlift_fleet.errors import (
+from powerlift_fleet.api.errors import (
     ApiError,
     AppUnavailable,
     BatchTaken,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from powerlift_fleet.errors import ConfigurationError
+from powerlift_fleet.api.errors import ConfigurationError
 
 F = TypeVar("F", bound=Callable[..., Any])
 

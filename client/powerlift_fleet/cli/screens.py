@@ -12,8 +12,8 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from powerlift_fleet.cli import bar, words
-from powerlift_fleet.cli.text import clean, count, moment, now, span
+from powerlift_fleet.cli import describe
+from powerlift_fleet.cli.formatting import bar_cells, clean, count, moment, now, span
 
 if TYPE_CHECKING:
     from powerlift_fleet.cli.watch import View
@@ -31,7 +31,7 @@ _COLOURS = {
 }  # fmt: skip
 
 
-def fleet_page(view: View, out: Console, live: bool = False) -> RenderableType:
+def fleet_screen(view: View, out: Console, live: bool = False) -> RenderableType:
     """A fleet; `live`: cut to the screen's height, and with what only matters while one looks."""
     parts: list[RenderableType] = []
     if view.waiting:
@@ -50,41 +50,41 @@ def _fleet(
 ) -> Iterable[RenderableType]:
     today = now()
     yield _title(status)
-    if words.no_news(status):
-        yield Padding(Text(words.no_news(status), "bold yellow"), _INDENT)
+    if describe.no_news(status):
+        yield Padding(Text(describe.no_news(status), "bold yellow"), _INDENT)
     yield Padding(_facts(status, progress, out, today), _INDENT)
-    why = list(words.reason(status))
+    why = list(describe.reason(status))
     if why:
         yield _section("Why it ended", _COLOURS["fault"])
         yield from (Padding(Text(line), _INDENT) for line in why)
-    failures = list(words.failures(status))
-    missing = list(words.missing(status))
+    failures = list(describe.failures(status))
+    missing = list(describe.missing(status))
     if failures or missing:
         yield _section("What went wrong", _COLOURS["warning"])
     for title, lines in failures:
         yield Padding(Text(title, "bold"), _INDENT)
         yield from (Padding(Text(line), (0, 0, 0, 4)) for line in lines)
     yield from (Padding(Text(line), _INDENT) for line in missing)
-    errors = list(words.trial_errors(progress))
+    errors = list(describe.trial_errors(progress))
     if errors:
         yield _section("Why trials failed", _COLOURS["warning"])
         yield from (Padding(Text(line), _INDENT) for line in errors)
-    warnings = list(words.warnings(status))
+    warnings = list(describe.warnings(status))
     if warnings:
         yield _section("What the plan warned of", _COLOURS["warning"])
         yield from (Padding(Text(line), _INDENT) for line in warnings)
-    placements = list(words.placements(status))
+    placements = list(describe.placements(status))
     if len(placements) > 1 or (placements and failures):
         yield _section("Places")
         yield Padding(_pairs(placements, out), _INDENT)
 
 
 def _title(status: Mapping[str, Any]) -> Text:
-    phase = words.phase(status)
+    phase = describe.phase(status)
     title = Text(clean(status.get("id"), 40), "bold")
     title.append(f"  {phase}", _COLOURS.get(phase, "bold cyan"))
-    if phase in words.PHASES:
-        title.append(f": {words.PHASES[phase]}", "not bold")
+    if phase in describe.PHASES:
+        title.append(f": {describe.PHASES[phase]}", "not bold")
     return title
 
 
@@ -101,26 +101,26 @@ def _facts(
     name = f"  {clean(experiment['name'], 80)}" if experiment.get("name") else ""
     grid.add_row("experiment", f"{clean(status.get('experiment_id'), 20)}{name}")
     for label, gauge in (
-        ("VMs", words.machines(status)),
-        ("trials", words.trials(status, progress)),
+        ("VMs", describe.machines(status)),
+        ("trials", describe.trials(status, progress)),
     ):
         if gauge is not None:
             grid.add_row(label, _gauge(gauge, out))
-    for label, text in words.facts(status, progress, today):
+    for label, text in describe.facts(status, progress, today):
         grid.add_row(label, text)
     return grid
 
 
-def _gauge(gauge: words.Gauge, out: Console) -> Text:
+def _gauge(gauge: describe.Gauge, out: Console) -> Text:
     width = 30 if out.width >= NARROW else max(6, min(14, out.width - 26))
     text = Text()
-    for kind, signs in bar.cells(gauge.parts, gauge.total, width, out.options.ascii_only):
+    for kind, signs in bar_cells(gauge.parts, gauge.total, width, out.options.ascii_only):
         text.append(signs, _COLOURS[kind])
     text.append(f"  {gauge.done:,} of {gauge.total:,}", "bold")
     return text.append(f"\n{gauge.detail}") if gauge.detail else text
 
 
-def machines_page(
+def machines_screen(
     machines: Sequence[Mapping[str, Any]], out: Console, of_some_states: bool = False
 ) -> RenderableType:
     """The VMs of a fleet, or those in the states that somebody asks for."""
@@ -134,14 +134,14 @@ def machines_page(
 
 
 def _machine(one: Mapping[str, Any], today: datetime) -> list[Text]:
-    state, since = clean(one.get("state"), 20), words.since(one)
+    state, since = clean(one.get("state"), 20), describe.since(one)
     number = clean(one.get("ordinal"), 8)
     if one.get("replaces") is not None:
         number += f" for {clean(one['replaces'], 8)}"
-    trials, errors = words.work(one)
+    trials, errors = describe.work(one)
     return [
         Text(number), Text(state, _COLOURS.get(state, "")), Text(_ago(since, today)), Text(trials),
-        Text(errors, "red"), Text(words.placement(one.get("placement"))), Text(words.ending(one)),
+        Text(errors, "red"), Text(describe.placement(one.get("placement"))), Text(describe.ending(one)),
     ]  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def _block(row: list[Text]) -> RenderableType:
     return Group(first, *(Padding(text, _INDENT) for text in (placement, ending) if text))
 
 
-def list_page(fleets: Sequence[Mapping[str, Any]], out: Console) -> RenderableType:
+def list_screen(fleets: Sequence[Mapping[str, Any]], out: Console) -> RenderableType:
     """All fleets."""
     if not fleets:
         return Text("The app knows of no fleet.")
@@ -183,7 +183,7 @@ def list_page(fleets: Sequence[Mapping[str, Any]], out: Console) -> RenderableTy
 
 
 def _listed(fleet: Mapping[str, Any], today: datetime) -> list[Text]:
-    vms, trials, phase = words.machines(fleet), words.trials(fleet), words.phase(fleet)
+    vms, trials, phase = describe.machines(fleet), describe.trials(fleet), describe.phase(fleet)
     errors = trials.parts["failed"] if trials else 0
     return [
         Text(clean(fleet.get("id"), 40)),
@@ -200,7 +200,7 @@ def _ago(when: datetime | None, today: datetime) -> str:
     return f"{span(max(0.0, (today - when).total_seconds()))} ago" if when else ""
 
 
-def plan_page(plan: Mapping[str, Any], out: Console) -> RenderableType:
+def plan_screen(plan: Mapping[str, Any], out: Console) -> RenderableType:
     """A plan: its verdict, then its checks, the worst first."""
     placements = [clean(placement, 120) for placement in plan.get("placements") or []]
     known = [(count(int(plan.get("n_instances") or 0), "VM"), ", then ".join(placements))]
@@ -231,9 +231,9 @@ def _verdict(plan: Mapping[str, Any]) -> Text:
 
 def _check(one: Mapping[str, Any]) -> list[Text]:
     status = clean(one.get("status"), 20)
-    text = Text(clean(one.get("detail"), words.LONGEST))
+    text = Text(clean(one.get("detail"), describe.LONGEST))
     if one.get("advice") and status != "ok":
-        text.append(f"\n{clean(one['advice'], words.LONGEST)}", "italic")
+        text.append(f"\n{clean(one['advice'], describe.LONGEST)}", "italic")
     return [Text(status, _COLOURS.get(status, "")), Text(clean(one.get("name"), 40)), text]
 
 

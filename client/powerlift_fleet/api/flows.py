@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from powerlift_fleet import wire
-from powerlift_fleet.errors import (
+from powerlift_fleet.api import wire
+from powerlift_fleet.api.errors import (
     FleetCancelled,
     FleetFailed,
     FleetTimeout,
@@ -24,8 +24,8 @@ from powerlift_fleet.errors import (
     NotFound,
     Unsettled,
 )
-from powerlift_fleet.retry import Retry
-from powerlift_fleet.wire import Answer, Call, Silence
+from powerlift_fleet.api.retry import Retry
+from powerlift_fleet.api.wire import Answer, Call, Silence
 
 BATCH_BITS = 53
 """Bits of a batch id: what survives JSON in JavaScript and jq unrounded."""

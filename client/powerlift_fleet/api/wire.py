@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from powerlift_fleet.errors import (
+from powerlift_fleet.api.errors import (
     ApiError,
     AppUnavailable,
     BatchTaken,
