@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
-from powerlift_fleet import AsyncFleetClient, FleetClient
+from powerlift_fleet import AsyncFleetClient, FleetClient, FleetStatus
+from powerlift_fleet.api.json_reader import read
 
 URL = "https://fleet.example"
 KEY = "s3cr3t-key"
@@ -25,7 +26,7 @@ class Blocking:
     def ask(self, name: str, *args: Any, **more: Any) -> Any:
         return getattr(self.client, name)(*args, **more)
 
-    def watch(self, fleet: str, **more: Any) -> list[dict[str, Any]]:
+    def watch(self, fleet: str, **more: Any) -> list[FleetStatus]:
         return list(self.client.watch(fleet, **more))
 
 
@@ -42,8 +43,8 @@ class Awaiting:
 
         return asyncio.run(asked())
 
-    def watch(self, fleet: str, **more: Any) -> list[dict[str, Any]]:
-        async def watched() -> list[dict[str, Any]]:
+    def watch(self, fleet: str, **more: Any) -> list[FleetStatus]:
+        async def watched() -> list[FleetStatus]:
             return [status async for status in self.client.watch(fleet, **more)]
 
         return asyncio.run(watched())
@@ -90,7 +91,7 @@ def problem(code: int, title: str, detail: str, *faults: dict[str, str]) -> http
 
 
 def status(phase: str = "run", **more: Any) -> dict[str, Any]:
-    """A fleet as `GET /fleets/{id}` shows it."""
+    """The JSON of `GET /fleets/{id}`."""
     return {
         "id": "fleet-7",
         "batch_id": 7,
@@ -110,5 +111,11 @@ def status(phase: str = "run", **more: Any) -> dict[str, Any]:
         "provisioned_at": "2026-01-01T00:01:00+00:00",
         "deadline": "2026-01-08T00:00:00+00:00",
         "summary": None,
+        "links": dict.fromkeys(("self", "machines", "progress", "view", "cancel"), URL),
         **more,
     }  # fmt: skip
+
+
+def fleet_status(phase: str = "run", **more: Any) -> FleetStatus:
+    """The same, as the client returns it."""
+    return read(FleetStatus, status(phase, **more))

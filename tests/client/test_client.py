@@ -14,10 +14,12 @@ from powerlift_fleet import AsyncFleetClient, FleetClient
 
 from tests.client import both
 from tests.client.both import KEY, REFUSED, Awaiting, Blocking, Script, busy, ok, problem, status
+from tests.client.cli import served
 
 Make = Callable[..., Any]
-TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": {}})
-REPEATED = httpx.Response(200, json={"id": "fleet-7", "batch_id": 7, "links": {}})
+LINKS = status()["links"]
+TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": LINKS})
+REPEATED = httpx.Response(200, json={"id": "fleet-7", "batch_id": 7, "links": LINKS})
 
 
 @pytest.fixture(params=[Blocking, Awaiting])
@@ -41,12 +43,12 @@ def test_what_is_sent_again_after_a_silence_is_the_same_fleet(make: Make) -> Non
 
 def test_a_fleet_that_a_lost_answer_had_started_is_ours(make: Make) -> None:
     app = Script(busy(), REPEATED)
-    assert make(app).ask("submit", {"experiment_id": 1})["created"] is True
+    assert make(app).ask("submit", {"experiment_id": 1}).created is True
 
 
 def test_a_batch_that_was_there_already_is_not_ours(make: Make) -> None:
     app = Script(REPEATED)
-    assert make(app).ask("submit", {"experiment_id": 1, "batch_id": 7})["created"] is False
+    assert make(app).ask("submit", {"experiment_id": 1, "batch_id": 7}).created is False
 
 
 def test_the_request_that_is_given_stays_as_it_is(make: Make) -> None:
@@ -58,7 +60,7 @@ def test_the_request_that_is_given_stays_as_it_is(make: Make) -> None:
 @pytest.mark.parametrize("passing", [429, 502, 503, 504])
 def test_what_may_pass_is_tried_again(make: Make, passing: int) -> None:
     app = Script(busy(passing), busy(passing), ok(**status()))
-    assert make(app).ask("status", 7)["phase"] == "run"
+    assert make(app).ask("status", 7).phase == "run"
 
 
 def test_a_fault_of_the_app_is_tried_once_more(make: Make) -> None:
@@ -110,10 +112,12 @@ def test_an_app_that_says_what_it_lacks_is_not_asked_again(make: Make) -> None:
     assert len(app.requests) == 1
 
 
-def test_a_silence_is_told_of_when_patience_ends(make: Make) -> None:
+def test_a_silence_is_told_of_when_retry_timeout_ends(make: Make) -> None:
     app = Script(REFUSED)
-    with pytest.raises(fleets.FleetUnreachable, match=r"Connection refused\. We asked 2 times"):
-        make(app, patience=0.8).ask("fleets")
+    with pytest.raises(
+        fleets.FleetUnreachable, match=r"Connection refused\. Gave up after 2 attempts"
+    ):
+        make(app, retry_timeout=0.8).ask("fleets")
 
 
 @pytest.mark.parametrize("answer", [REFUSED, httpx.Response(500)])
@@ -122,14 +126,14 @@ def test_after_a_fault_the_fleet_that_may_be_there_is_named(
 ) -> None:
     app = Script(answer)
     with pytest.raises((fleets.FleetUnreachable, fleets.AppUnavailable)) as caught:
-        make(app, patience=0.6).ask("submit", {"experiment_id": 1})
+        make(app, retry_timeout=0.6).ask("submit", {"experiment_id": 1})
     assert f"the fleet is fleet-{app.bodies[0]['batch_id']}" in str(caught.value)
 
 
-def test_a_retry_after_that_is_longer_than_patience_ends_it_at_once(make: Make) -> None:
+def test_a_retry_after_that_is_longer_than_retry_timeout_ends_it_at_once(make: Make) -> None:
     app = Script(busy(429, **{"Retry-After": "300"}))
     with pytest.raises(fleets.AppUnavailable):
-        make(app, patience=10).ask("fleets")
+        make(app, retry_timeout=10).ask("fleets")
     assert len(app.requests) == 1
 
 
@@ -144,21 +148,38 @@ def test_a_certificate_that_is_not_trusted_stays_so(make: Make) -> None:
 
 def test_the_key_follows_no_redirection(make: Make) -> None:
     app = Script(httpx.Response(307, headers={"Location": "https://evil.example/api/fleets?x=1"}))
-    with pytest.raises(fleets.ApiError, match=r"https://evil\.example/api/fleets: set FLEET_URL"):
+    with pytest.raises(
+        fleets.ApiError, match=r"Set FLEET_URL to the app that https://evil\.example/api/fleets"
+    ):
         make(app).ask("fleets")
     assert len(app.requests) == 1
 
 
 def test_a_page_that_is_not_the_apps_is_not_taken_for_an_answer(make: Make) -> None:
     app = Script(httpx.Response(200, html="<h1>Your Functions app is up and running</h1>"))
-    with pytest.raises(fleets.ApiError, match="not the app's answer"):
+    with pytest.raises(fleets.ApiError, match="not from a fleet app"):
         make(app).ask("fleets")
+
+
+def test_a_64_bit_batch_id_is_accepted(make: Make) -> None:
+    largest = 2**64 - 1
+    app = Script(ok(**status(id=f"fleet-{largest}", batch_id=str(largest))))
+    assert make(app).ask("status", largest).batch_id == largest
+    assert app.requests[0].url.path == f"/api/fleets/fleet-{largest}"
 
 
 def test_every_call_brings_the_key_in_a_header(make: Make) -> None:
     app = Script(ok(fleets=[]))
     make(app).ask("fleets")
     assert app.requests[0].headers["x-functions-key"] == KEY
+
+
+DOCUMENTS = {
+    "plan": {**served.plan(), "location": None},
+    "status": status(),
+    "progress": served.progress(),
+    "cancel": {"id": "fleet-7", "links": LINKS},
+}
 
 
 @pytest.mark.parametrize(
@@ -170,31 +191,28 @@ def test_every_call_brings_the_key_in_a_header(make: Make) -> None:
         ("cancel", (7,), "DELETE", "/api/fleets/fleet-7"),
     ],
 )
-def test_a_call_is_one_route_and_returns_its_document(
+def test_a_call_is_one_request_and_returns_its_json(
     make: Make, name: str, args: tuple[Any, ...], method: str, path: str
 ) -> None:
-    app = Script(ok(id="fleet-7", anything=[1]))
+    document = {**DOCUMENTS[name], "added_later": [1]}
+    app = Script(ok(**document))
     answer = make(app).ask(name, *args)
     (asked,) = app.requests
-    assert (asked.method, asked.url.path, answer) == (
-        method,
-        path,
-        {"id": "fleet-7", "anything": [1]},
-    )
+    assert (asked.method, asked.url.path, answer.raw) == (method, path, document)
 
 
 @pytest.mark.parametrize(
-    ("name", "args", "path", "member"),
+    ("name", "args", "path", "item"),
     [
-        ("fleets", (), "/api/fleets", "fleets"),
-        ("machines", (7,), "/api/fleets/fleet-7/machines", "machines"),
+        ("fleets", (), "/api/fleets", status()),
+        ("machines", (7,), "/api/fleets/fleet-7/machines", served.machine(1, "running")),
     ],
 )
 def test_a_list_is_returned_as_one(
-    make: Make, name: str, args: tuple[Any, ...], path: str, member: str
+    make: Make, name: str, args: tuple[Any, ...], path: str, item: dict[str, Any]
 ) -> None:
-    app = Script(ok(id="fleet-7", **{member: [{"ordinal": 1}]}))
-    assert make(app).ask(name, *args) == [{"ordinal": 1}]
+    app = Script(ok(id="fleet-7", **{name: [item]}))
+    assert [one.raw for one in make(app).ask(name, *args)] == [item]
     assert app.requests[0].url.path == path
 
 
@@ -207,7 +225,7 @@ def test_a_log_is_text(make: Make) -> None:
 def test_a_watch_shows_every_status_until_the_end(make: Make) -> None:
     app = Script(*(ok(**status(phase)) for phase in ("create", "run", "done")))
     shown = make(app).watch("fleet-7", interval=0)
-    assert [one["phase"] for one in shown] == ["create", "run", "done"]
+    assert [one.phase for one in shown] == ["create", "run", "done"]
 
 
 def test_a_watch_rides_out_a_restart(make: Make) -> None:
@@ -215,18 +233,18 @@ def test_a_watch_rides_out_a_restart(make: Make) -> None:
         ok(**status()), busy(), httpx.Response(404, headers=both.AT_ONCE), ok(**status("done"))
     )
     shown = make(app).watch("fleet-7", interval=0)
-    assert [one["phase"] for one in shown] == ["run", "done"]
+    assert [one.phase for one in shown] == ["run", "done"]
 
 
-def test_a_watch_may_have_more_patience_than_other_calls(make: Make) -> None:
+def test_a_watch_may_have_more_retry_timeout_than_other_calls(make: Make) -> None:
     app = Script(ok(**status()), REFUSED, ok(**status("done")))
-    shown = make(app, patience=0).watch("fleet-7", interval=0, patience=60)
-    assert [one["phase"] for one in shown] == ["run", "done"]
+    shown = make(app, retry_timeout=0).watch("fleet-7", interval=0, retry_timeout=60)
+    assert [one.phase for one in shown] == ["run", "done"]
 
 
-def test_that_patience_begins_with_the_first_answer(make: Make) -> None:
+def test_that_retry_timeout_begins_with_the_first_answer(make: Make) -> None:
     with pytest.raises(fleets.FleetUnreachable):
-        make(Script(REFUSED), patience=0).watch("fleet-7", interval=0, patience=60)
+        make(Script(REFUSED), retry_timeout=0).watch("fleet-7", interval=0, retry_timeout=60)
 
 
 def test_a_watch_of_a_fleet_that_is_not_there_ends(make: Make) -> None:
@@ -240,7 +258,7 @@ def test_a_fleet_asked_for_by_queue_may_appear_late(make: Make) -> None:
 
 
 def test_to_wait_for_a_fleet_that_is_done_returns_its_last_status(make: Make) -> None:
-    assert make(Script(ok(**status("done")))).ask("wait", 7)["phase"] == "done"
+    assert make(Script(ok(**status("done")))).ask("wait", 7).phase == "done"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +269,7 @@ def test_to_wait_for_another_end_raises_it(
 ) -> None:
     with pytest.raises(kind) as caught:
         make(Script(ok(**status(phase)))).ask("wait", 7)
-    assert caught.value.status["phase"] == phase
+    assert caught.value.status.phase == phase
 
 
 def test_to_wait_no_longer_than_told_leaves_the_fleet_alone(make: Make) -> None:
@@ -312,7 +330,7 @@ def test_an_app_without_keys_is_asked_without_one() -> None:
     assert "x-functions-key" not in app.requests[0].headers
 
 
-@pytest.mark.parametrize("fleet", ["fleet-x", "", "-7", "fleet-07", "../health", True])
+@pytest.mark.parametrize("fleet", ["fleet-x", "", "-7", "fleet-07", "../health", True, 2**64])
 def test_what_is_no_fleets_id_is_not_sent(make: Make, fleet: Any) -> None:
     app = Script(ok())
     with pytest.raises(fleets.ConfigurationError, match="fleet-7"):

@@ -19,14 +19,14 @@ import powerlift
 import powerlift_fleet as fleets
 import pytest
 from powerlift.bench.store import Store
-from powerlift_fleet import AzureVMFleet, FleetClient, source
+from powerlift_fleet import AzureVMFleet, FleetClient, runner_script
 
 from fleet.api.request import AzureJson, FleetRequest
 from local.stack import Stack
-from tests.client.both import Script
+from tests.client.both import Script, status
 from tests.harness import eventually, experiment, sql
 
-TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": {}})
+TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": status()["links"]})
 SECRETS = ("cl13nt-s3cr3t", "d8-s3cr3t", "k3y-s3cr3t", "qu3u3-s3cr3t")
 ACCOUNT = {
     "azure_tenant_id": "tenant",
@@ -164,7 +164,7 @@ def test_join_waits_for_every_fleet_before_it_raises(make: Make, stack: Stack) -
     executor.cancel()
     with pytest.raises(fleets.FleetFailed):
         executor.join()
-    assert executor.statuses()[1]["phase"] == "cancelled"
+    assert executor.statuses()[1].phase == "cancelled"
 
 
 def test_a_cancelled_fleet_is_told_of_as_such(make: Make, stack: Stack) -> None:
@@ -215,7 +215,7 @@ def test_two_submits_are_two_fleets() -> None:
 def test_a_message_that_the_app_does_not_take_is_told_of(
     make: Make, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("powerlift_fleet.executor.APPEARANCE", 3.0)
+    monkeypatch.setattr("powerlift_fleet.executor.QUEUE_TIMEOUT", 3.0)
     executor = make(queue=stack.queue_connection_string, max_price=1.0)
     executor.submit(1)
     with pytest.raises(fleets.NotFound, match="powerlift-fleets-poison"):
@@ -263,7 +263,7 @@ def test_powerlifts_own_benchmark_runs_on_it(tmp_path: Path, stack: Stack) -> No
     installed = Path(powerlift.__path__[0])
     shutil.copytree(installed, tmp_path / "powerlift")
     (tmp_path / "powerlift" / "run").mkdir()
-    (tmp_path / "powerlift" / "run" / "__main__.py").write_text(source())
+    (tmp_path / "powerlift" / "run" / "__main__.py").write_text(runner_script())
     script = tmp_path / "benchmark.py"
     script.write_text("import os\n" + textwrap.dedent(BENCHMARK))
     _ = experiment(stack)  # a task for it to take
@@ -276,14 +276,14 @@ def test_powerlifts_own_benchmark_runs_on_it(tmp_path: Path, stack: Stack) -> No
     assert run.stdout is not None
     number, fleet = run.stdout.readline().split()
     with FleetClient(stack.url, stack.key) as client:
-        eventually(lambda: client.status(fleet)["machines"]["running"] or None)
+        eventually(lambda: client.status(fleet).machines.running or None)
     end_trials = "UPDATE trial SET start_time = now(), end_time = now() WHERE experiment_id = %s"
     sql(stack, end_trials, int(number))
     told, _ = run.communicate(timeout=60)
     kept = sql(stack, "SELECT script FROM experiment WHERE id = %s", int(number))
     with FleetClient(stack.url, stack.key) as client:
         client.cancel(fleet)
-    assert (run.returncode, int(told) >= 1, kept) == (0, True, [(source(),)])
+    assert (run.returncode, int(told) >= 1, kept) == (0, True, [(runner_script(),)])
 
 
 def environment(stack: Stack) -> dict[str, str]:

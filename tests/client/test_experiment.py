@@ -12,8 +12,8 @@ from uuid import uuid4
 import powerlift_fleet as fleets
 import pytest
 from powerlift.bench.store import Store
-from powerlift_fleet import Run, run_experiment, source
-from powerlift_fleet.experiment import arrange, text_of
+from powerlift_fleet import Run, run_experiment, runner_script
+from powerlift_fleet.experiment import ordered_trials, source_of
 
 from local.stack import Stack
 from tests.harness import experiment, sql
@@ -67,7 +67,7 @@ def test_the_vms_get_our_runner_with_the_memory_limit(store: Store, stack: Stack
     rows = "SELECT script, trial_fn, shell_install, pip_install FROM experiment WHERE id = %s"
     (row,) = sql(stack, rows, made.experiment_id)
     text = 'def trial_run(trial: Any) -> None:\n    trial.log("score", 1.0)\n'
-    assert row == (source("8G"), text, "libgomp1", "")
+    assert row == (runner_script("8G"), text, "libgomp1", "")
 
 
 def test_there_is_a_trial_for_each_task_method_and_replicate(store: Store) -> None:
@@ -93,7 +93,7 @@ def test_wheels_travel_through_the_database(store: Store, stack: Stack, tmp_path
 
 def test_a_name_that_is_taken_is_refused_at_once(store: Store) -> None:
     made = run(store, name=(name := uuid4().hex))
-    with pytest.raises(fleets.ConfigurationError, match=rf"number {made.experiment_id}\."):
+    with pytest.raises(fleets.ConfigurationError, match=rf"with ID {made.experiment_id}\."):
         run(store, name=name)
 
 
@@ -109,8 +109,8 @@ def test_an_experiment_that_no_fleet_runs_is_told_of(
     ("wrong", "said"),
     [
         ({"trial_gen_fn": lambda task: []}, "no trials"),
-        ({"trial_gen_fn": lambda task: [3]}, "named 3"),
-        ({"trial_gen_fn": lambda task: [("m", {"x": object()})]}, "no JSON"),
+        ({"trial_gen_fn": lambda task: [3]}, "returned 3"),
+        ({"trial_gen_fn": lambda task: [("m", {"x": object()})]}, "not JSON"),
         ({"n_replicates": 0}, "n_replicates"),
         ({"executor": Executor(_wheel_filepaths=["/no/such.whl"])}, "wheel cannot be read"),
     ],
@@ -137,7 +137,7 @@ def test_a_function_may_use_what_it_brings() -> None:
 
         return inner(), trial
 
-    assert text_of(trial).lstrip().startswith("def trial(")
+    assert source_of(trial).lstrip().startswith("def trial(")
 
 
 def test_names_from_outside_are_told_of_before_every_vm_meets_them() -> None:
@@ -147,15 +147,16 @@ def test_names_from_outside_are_told_of_before_every_vm_meets_them() -> None:
         return [local, sql, default, print]
 
     with pytest.raises(
-        fleets.ConfigurationError, match="trial uses names from outside: OUTSIDE, local, sql"
+        fleets.ConfigurationError,
+        match="trial refers to names defined outside it: OUTSIDE, local, sql",
     ):
-        text_of(trial)
+        source_of(trial)
 
 
 @pytest.mark.parametrize("function", [lambda trial: None, print, Executor])
-def test_what_has_no_text_of_its_own_is_refused(function: Any) -> None:
-    with pytest.raises(fleets.ConfigurationError, match="write it with def"):
-        text_of(function)
+def test_what_has_no_source_of_its_own_is_refused(function: Any) -> None:
+    with pytest.raises(fleets.ConfigurationError, match="Define the trial function with def"):
+        source_of(function)
 
 
 def tasks(*samples: int, classes: int = 2) -> list[Any]:
@@ -167,7 +168,7 @@ def tasks(*samples: int, classes: int = 2) -> list[Any]:
 
 def order(seed: int, replicates: int = 4) -> list[int]:
     """The tasks of trials, in the order in which they are taken."""
-    planned = arrange(tasks(1, 50, 7, 20), two_methods, replicates, random.Random(seed))
+    planned = ordered_trials(tasks(1, 50, 7, 20), two_methods, replicates, random.Random(seed))
     return [trial["task_id"] for trial in planned]
 
 
@@ -182,11 +183,13 @@ def test_no_trial_is_lost_in_the_order() -> None:
 
 def test_the_order_is_a_function_of_the_seed() -> None:
     def arranged(seed: int) -> Any:
-        return arrange(tasks(1, 50), two_methods, 4, random.Random(seed))
+        return ordered_trials(tasks(1, 50), two_methods, 4, random.Random(seed))
 
     assert arranged(1) == arranged(1) != arranged(2)
 
 
 def test_many_classes_make_a_task_hard() -> None:
-    planned = arrange([*tasks(30), *tasks(10, classes=9)], lambda task: ["m"], 1, random.Random(0))
+    planned = ordered_trials(
+        [*tasks(30), *tasks(10, classes=9)], lambda task: ["m"], 1, random.Random(0)
+    )
     assert [trial["task_id"] for trial in planned] == [10, 30]

@@ -122,7 +122,7 @@ print(without)
 
 
 def test_the_runner_comes_with_it(python: Path) -> None:
-    code = "import powerlift_fleet; print('def main' in powerlift_fleet.source('8G'))"
+    code = "import powerlift_fleet; print('def main' in powerlift_fleet.runner_script('8G'))"
     assert run(python, code).stdout.strip() == "True"
 
 
@@ -130,7 +130,7 @@ def test_the_client_asks_and_the_queue_is_tried(python: Path) -> None:
     code = """
 from powerlift_fleet import FleetClient, FleetUnreachable, ConfigurationError, submit_by_queue
 try:
-    FleetClient("http://127.0.0.1:9", "k", patience=0).fleets()
+    FleetClient("http://127.0.0.1:9", "k", retry_timeout=0).fleets()
 except FleetUnreachable:
     print("unreachable")
 try:

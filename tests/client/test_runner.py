@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from client.powerlift_fleet import source
-from client.powerlift_fleet.runner import Contract
+from powerlift_fleet import runner_script
+from powerlift_fleet.runner import Contract
 
 ENVIRONMENT = {"EXPERIMENT_ID": "1", "RUNNER_ID": "3", "DB_URL": "postgresql://u@h/d"}
 
@@ -29,7 +28,7 @@ class Runner:
 
     def start(self, experiment: int, **environment: str) -> subprocess.Popen[str]:
         script = self.directory / "startup.py"
-        script.write_text(source())
+        script.write_text(runner_script())
         contract = {
             "EXPERIMENT_ID": str(experiment),
             "RUNNER_ID": "3",
@@ -112,7 +111,7 @@ def test_a_memory_limit_is_above_0(monkeypatch, text):
 
 
 def test_an_experiment_may_bring_its_memory_limit():
-    assert "\nMEMORY_LIMIT = '8G'\n" in source(memory_limit="8G")
+    assert "\nMEMORY_LIMIT = '8G'\n" in runner_script(memory_limit="8G")
 
 
 def test_bad_trials_are_recorded_and_the_next_is_run(runner):

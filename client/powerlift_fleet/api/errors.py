@@ -1,77 +1,69 @@
-"""What can go wrong, as one tree: catch FleetError, or the branch that you can do something about.
+"""The exceptions of the client, as one tree below FleetError.
 
-Each message says what happened, what was done, and what you can do. None holds a key, a password or
-a database URI.
+Each message says what happened, what the client did, and what you can do. No message contains a key, a
+password or a database URI.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
-Status = Mapping[str, Any]
-"""A fleet as `GET /fleets/{id}` shows it."""
+from powerlift_fleet.api.responses import FleetStatus
 
-_SHOWN = 3
-"""Kinds of failures that a message tells in words."""
+_LISTED_FAILURES = 3
 
 
 class FleetError(Exception):
-    """The root of the tree."""
+    """The base of all exceptions here."""
 
 
 class ConfigurationError(FleetError, ValueError):
-    """What the client was given cannot be used: no URL, no key, an id that is none. Nothing was sent."""
+    """An argument, a setting or an ID is missing or invalid. Nothing was sent."""
 
 
-class Unsettled(FleetError):
-    """Mixed into errors after which a fleet may have been started, or not.
-
-    `batch_id` is the one that it would have: None for calls that start none.
-    """
+class OutcomeUnknown(FleetError):
+    """A mixin for errors after which the fleet may exist or not."""
 
     batch_id: int | None = None
+    """Of the request; None for calls that do not submit a fleet."""
 
     def __str__(self) -> str:
-        said = super().__str__()
+        message = super().__str__()
         if self.batch_id is None:
-            return said
+            return message
         return (
-            f"{said} If the request came through, the fleet is fleet-{self.batch_id}; to submit it "
-            f"again with batch_id {self.batch_id} is safe."
+            f"{message} If the app received the request, the fleet is fleet-{self.batch_id}. It is safe "
+            f"to submit the request again with batch_id {self.batch_id}."
         )
 
 
-class FleetUnreachable(Unsettled):
-    """The app did not answer, however often it was asked."""
+class FleetUnreachable(OutcomeUnknown):
+    """The app did not respond, after all retries."""
 
 
 class FleetTimeout(FleetError, TimeoutError):
-    """The fleet had not ended after the time that the caller gave it. It goes on.
+    """The fleet had not ended after `waited` seconds. It keeps running. `status` is its last status."""
 
-    `status` is its last one.
-    """
-
-    def __init__(self, status: Status, waited: float) -> None:
+    def __init__(self, status: FleetStatus, waited: float) -> None:
         super().__init__(status, waited)
-        self.status = dict(status)
+        self.status = status
         self.waited = waited
 
     def __str__(self) -> str:
         return (
-            f"{self.status['id']} is in phase {self.status['phase']} after {self.waited:g} s of "
-            "waiting. The fleet goes on: wait again, or cancel it."
+            f"{self.status.id} is in phase {self.status.phase} after {self.waited:g} s. The fleet keeps "
+            "running: wait again, or cancel it."
         )
 
 
 class ApiError(FleetError):
-    """The app answered, and not with what was asked for.
+    """The app responded with an error.
 
-    `status` is the HTTP status, `title` and `detail` are the problem's (RFC 9457) or our words where
-    the answer held none. `faults` lists what is wrong with a request: `pointer` (RFC 6901), `detail`.
+    `status` is the HTTP status; `title` and `detail` are those of the problem document (RFC 9457), if
+    there is one. `faults` lists what is wrong with a request: `pointer` (RFC 6901), `detail`.
     """
 
-    advice = "Nothing else was done. The app's log may say more."
+    advice = "Check the app's log."
 
     def __init__(
         self, status: int, title: str, detail: str, faults: Sequence[Mapping[str, str]] = ()
@@ -83,96 +75,78 @@ class ApiError(FleetError):
         self.faults = [dict(fault) for fault in faults]
 
     def __str__(self) -> str:
-        said = [f"{self.title} ({self.status})."]
+        title = f"{self.title} ({self.status})."
         if self.faults:
-            said += [f"\n  {one['pointer'] or '/'}: {one['detail']}" for one in self.faults]
-            said.append(f"\n{self.advice}")
-            return "".join(said)
-        return " ".join(filter(None, [*said, self.detail, self.advice]))
+            faults = [f"  {fault['pointer'] or '/'}: {fault['detail']}" for fault in self.faults]
+            return "\n".join([title, *faults, self.advice])
+        return " ".join(filter(None, [title, self.detail, self.advice]))
 
 
 class RequestRefused(ApiError):
-    """400 or 413: the request cannot be a fleet; `faults` holds every reason of a 400."""
+    """400 or 413: the request is invalid. `faults` lists every reason for a 400."""
 
-    advice = "Nothing was started. Correct the request and submit it again."
+    advice = "No fleet was started. Correct the request and submit it again."
 
 
 class Unauthorized(ApiError):
-    """401 or 403: the app does not take the key."""
+    """401 or 403: the app rejected the key."""
 
-    advice = (
-        "Nothing was done. Check FLEET_KEY: it must be a function key or a host key of the very app "
-        "that FLEET_URL names."
-    )
+    advice = "Check FLEET_KEY: it must be a function key or host key of the app at FLEET_URL."
 
 
 class NotFound(ApiError):
-    """404: no such fleet, VM or log; or nothing of ours is at the URL."""
+    """404: the fleet, VM or log does not exist, or no fleet app runs at the URL."""
 
-    advice = "Check the fleet's id, and that FLEET_URL names the app that it was submitted to."
+    advice = "Check the fleet ID, and that FLEET_URL is the app that the fleet was submitted to."
 
 
 class BatchTaken(ApiError):
-    """409: the batch id names a fleet that was asked for in other words."""
+    """409: the batch_id was already used by a different request."""
 
-    advice = "Nothing was started."
+    advice = "No fleet was started."
 
 
-class AppUnavailable(Unsettled, ApiError):
-    """5xx or 429, still after every retry."""
+class AppUnavailable(OutcomeUnknown, ApiError):
+    """5xx or 429, after all retries."""
 
-    advice = (
-        "The app or the platform below it has a fault, which may pass. The app's log says more."
-    )
+    advice = "The app or its platform failed, perhaps temporarily. Check the app's log, then retry."
 
 
 class FleetEnded(FleetError):
-    """A fleet has ended without having run all it could. `status` is its last one."""
+    """The fleet ended before it had run all trials. `status` is its last status."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: FleetStatus) -> None:
         super().__init__(status)
-        self.status = dict(status)
+        self.status = status
 
 
 class FleetFailed(FleetEnded):
-    """The fleet failed; its VMs were taken down."""
+    """The fleet failed, and its VMs were deleted."""
 
     def __str__(self) -> str:
-        lines = [f"{self.status['id']} failed{_because(self.status.get('reason'))}"]
-        lines += _told(self.status)
-        return "\n".join(lines)
+        reason = self.status.reason
+        why = f": {reason.code}: {reason.message} {reason.advice}".rstrip() if reason else "."
+        return "\n".join([f"{self.status.id} failed{why}", *_details(self.status)])
 
 
 class FleetCancelled(FleetEnded):
-    """Somebody cancelled the fleet; its VMs were taken down."""
+    """The fleet was cancelled, and its VMs were deleted."""
 
     def __str__(self) -> str:
-        lines = [f"{self.status['id']} was cancelled."]
-        lines += _told(self.status)
-        return "\n".join(lines)
+        return "\n".join([f"{self.status.id} was cancelled.", *_details(self.status)])
 
 
-def _because(reason: Mapping[str, Any] | None) -> str:
-    if not reason:
-        return "."
-    advice = reason.get("advice") or ""
-    return " ".join(filter(None, [f": {reason['code']}: {reason['message']}", advice]))
-
-
-def _told(status: Status) -> list[str]:
-    """What it met, the most frequent first; then what has become of its trials."""
-    reason = (status.get("reason") or {}).get("code")
-    lines = [
-        f"  {one['count']} x {one['code']}: {one['message']}"
-        + (f" What was done: {one['action']}." if one.get("action") else "")
-        + (f" {one['advice']}" if one.get("advice") and one["code"] != reason else "")
-        for one in list(status.get("failures") or [])[:_SHOWN]
-    ]
-    trials = status.get("trials")
+def _details(status: FleetStatus) -> Iterator[str]:
+    """The most frequent failures, then the trials."""
+    reason = status.reason.code if status.reason else None
+    for failure in status.failures[:_LISTED_FAILURES]:
+        action = f" Action taken: {failure.action}." if failure.action else ""
+        advice = f" {failure.advice}" if failure.advice and failure.code != reason else ""
+        yield f"  {failure.count} x {failure.code}: {failure.message}{action}{advice}"
+    trials = status.trials
     if trials:
-        left = int(trials["total"]) - int(trials["complete"]) - int(trials["error"])
-        lines.append(
-            f"Trials: {trials['complete']} of {trials['total']} complete, {trials['error']} with an "
-            f"error, {left} left" + (": another fleet can run them." if left else ".")
+        left = trials.total - trials.ended
+        yield (
+            f"Trials: {trials.complete} of {trials.total} complete, {trials.error} failed, "
+            f"{left} not run" + (": another fleet can run them." if left else ".")
         )
-    return lines

@@ -1,8 +1,7 @@
-"""What each call of the client does, step by step, without doing it.
+"""Every call of the client as a generator without I/O.
 
-A flow is a generator: it yields what is to be done next, and is sent what came of it. The clients
-are two drivers of the same flows, one that blocks and one that awaits, as httpx has it for
-authentication.
+A flow yields what to do next and is sent the result. FleetClient (blocking) and AsyncFleetClient drive
+the same flows, as httpx does for authentication.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -22,83 +21,92 @@ from powerlift_fleet.api.errors import (
     FleetTimeout,
     FleetUnreachable,
     NotFound,
-    Unsettled,
+    OutcomeUnknown,
+)
+from powerlift_fleet.api.json_reader import Response
+from powerlift_fleet.api.responses import (
+    Cancellation,
+    FleetList,
+    FleetStatus,
+    Machine,
+    MachineList,
+    Plan,
+    Progress,
+    Submission,
 )
 from powerlift_fleet.api.retry import Retry
-from powerlift_fleet.api.wire import Answer, Call, Silence
+from powerlift_fleet.api.wire import ConnectionFailure, HttpRequest, HttpResponse
 
-BATCH_BITS = 53
-"""Bits of a batch id: what survives JSON in JavaScript and jq unrounded."""
+GENERATED_BATCH_BITS = 53
+"""Short IDs, which JavaScript and jq do not round."""
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Response)
 
 
 @dataclass(frozen=True)
-class Pause:
-    """Wait so many seconds."""
-
+class Sleep:
     seconds: float
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A status for whoever watches."""
+class Emit:
+    """Hand a status to the caller."""
 
-    status: dict[str, Any]
+    status: FleetStatus
 
 
-Step = Call | Pause | Shown
+Step = HttpRequest | Sleep | Emit
 Flow = Generator[Step, Any, T]
-"""Is sent an Answer or a Silence for a Call, and None for the others."""
+"""An HttpRequest is sent its HttpResponse or ConnectionFailure; other steps are sent None."""
 
 _log = logging.getLogger("powerlift_fleet")
 
 
 class Flows:
-    """The flows of one app. `patience` is the seconds that one call is repeated for."""
+    """The flows for one app. Each call is retried for `retry_timeout` seconds."""
 
     def __init__(
-        self, url: str, patience: float, clock: Callable[[], float] = time.monotonic
+        self, url: str, retry_timeout: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.url = wire.api_url(url)
-        self.patience = patience
+        self.retry_timeout = retry_timeout
         self._clock = clock
 
-    def submit(self, request: Mapping[str, Any]) -> Flow[dict[str, Any]]:
-        chosen = request.get("batch_id") is None
-        document = {**request, "batch_id": new_batch_id()} if chosen else dict(request)
-        call = Call("POST", "/fleets", wire.as_json(document))
+    def submit(self, request: Mapping[str, Any]) -> Flow[Submission]:
+        generated = request.get("batch_id") is None
+        document = {**request, "batch_id": new_batch_id()} if generated else dict(request)
+        call = HttpRequest("POST", "/fleets", wire.to_json(document))
         try:
-            answer = yield from self._exchange(call)
-        except Unsettled as error:
+            response = yield from self._exchange(call)
+        except OutcomeUnknown as error:
             error.batch_id = document["batch_id"]
             raise
-        # A repeat of ours may be answered as a repeat, though it is this very call that made it.
-        created = chosen or answer.status == 202
-        return {**wire.document_in(answer), "created": created}
+        # A 200 to a generated ID answers a retry of this call, whose first attempt started the fleet.
+        created = generated or response.status == 202
+        return replace(wire.parse(Submission, response), created=created)
 
-    def plan(self, request: Mapping[str, Any]) -> Flow[dict[str, Any]]:
-        return (yield from self._document(Call("POST", "/plan", wire.as_json(request))))
+    def plan(self, request: Mapping[str, Any]) -> Flow[Plan]:
+        return (yield from self._read(Plan, "POST", "/plan", wire.to_json(request)))
 
-    def fleets(self) -> Flow[list[dict[str, Any]]]:
-        return list((yield from self._document(Call("GET", "/fleets")))["fleets"])
+    def fleets(self) -> Flow[tuple[FleetStatus, ...]]:
+        return (yield from self._read(FleetList, "GET", "/fleets")).fleets
 
-    def status(self, fleet: str | int) -> Flow[dict[str, Any]]:
-        return (yield from self._document(Call("GET", _path(fleet))))
+    def status(self, fleet: str | int) -> Flow[FleetStatus]:
+        return (yield from self._read(FleetStatus, "GET", _path(fleet)))
 
-    def machines(self, fleet: str | int) -> Flow[list[dict[str, Any]]]:
-        call = Call("GET", f"{_path(fleet)}/machines")
-        return list((yield from self._document(call))["machines"])
+    def machines(self, fleet: str | int) -> Flow[tuple[Machine, ...]]:
+        return (yield from self._read(MachineList, "GET", f"{_path(fleet)}/machines")).machines
 
-    def progress(self, fleet: str | int) -> Flow[dict[str, Any]]:
-        return (yield from self._document(Call("GET", f"{_path(fleet)}/progress")))
+    def progress(self, fleet: str | int) -> Flow[Progress]:
+        return (yield from self._read(Progress, "GET", f"{_path(fleet)}/progress"))
 
     def log(self, fleet: str | int, ordinal: int) -> Flow[str]:
         path = f"{_path(fleet)}/machines/{int(ordinal)}/log"
-        return (yield from self._exchange(Call("GET", path))).text
+        return (yield from self._exchange(HttpRequest("GET", path))).text
 
-    def cancel(self, fleet: str | int) -> Flow[dict[str, Any]]:
-        return (yield from self._document(Call("DELETE", _path(fleet))))
+    def cancel(self, fleet: str | int) -> Flow[Cancellation]:
+        return (yield from self._read(Cancellation, "DELETE", _path(fleet)))
 
     def watch(
         self,
@@ -106,85 +114,83 @@ class Flows:
         interval: float,
         timeout: float | None = None,
         appears_within: float = 0.0,
-        patience: float | None = None,
-    ) -> Flow[dict[str, Any]]:
-        """Shows every status; returns the last one. Raises FleetTimeout, with the last one.
+        retry_timeout: float | None = None,
+    ) -> Flow[FleetStatus]:
+        """Emit every status; return the last one. Raises FleetTimeout with the last one.
 
-        `patience` is for silences after the first status.
+        `retry_timeout` applies after the first status.
         """
-        begin, known = self._clock(), False
+        begin, seen = self._clock(), False
+        call = HttpRequest("GET", _path(fleet))
         while True:
             try:
-                call = Call("GET", _path(fleet))
-                answer = yield from self._exchange(call, known, patience if known else None)
+                response = yield from self._exchange(call, seen, retry_timeout if seen else None)
             except NotFound:
-                if known or self._clock() - begin >= appears_within:
+                if seen or self._clock() - begin >= appears_within:
                     raise
-                yield Pause(min(interval, 1.0))
+                yield Sleep(min(interval, 1.0))
                 continue
-            status, known = wire.document_in(answer), True
-            yield Shown(status)
-            if status["phase"] in wire.TERMINAL:
+            status, seen = wire.parse(FleetStatus, response), True
+            yield Emit(status)
+            if status.is_terminal:
                 return status
             waited = self._clock() - begin
             if timeout is not None and waited >= timeout:
                 raise FleetTimeout(status, timeout)
-            yield Pause(interval if timeout is None else min(interval, timeout - waited))
+            yield Sleep(interval if timeout is None else min(interval, timeout - waited))
 
-    def wait(
-        self, fleet: str | int, timeout: float | None, interval: float
-    ) -> Flow[dict[str, Any]]:
-        return settled((yield from self.watch(fleet, interval, timeout)))
+    def wait(self, fleet: str | int, timeout: float | None, interval: float) -> Flow[FleetStatus]:
+        return raise_unless_done((yield from self.watch(fleet, interval, timeout)))
 
     def view_url(self, fleet: str | int, key: str) -> str:
         return f"{self.url}/view/{wire.fleet_id(fleet)}#key={quote(key, safe='')}"
 
-    def _document(self, call: Call) -> Flow[dict[str, Any]]:
-        return wire.document_in((yield from self._exchange(call)))
+    def _read(self, kind: type[R], method: str, path: str, body: str | None = None) -> Flow[R]:
+        response = yield from self._exchange(HttpRequest(method, path, body))
+        return wire.parse(kind, response)
 
     def _exchange(
-        self, call: Call, known: bool = False, patience: float | None = None
-    ) -> Flow[Answer]:
-        """Ask until there is an answer to keep. Raises FleetUnreachable, ApiError."""
-        retry = Retry(self.patience if patience is None else patience, self._clock)
+        self, call: HttpRequest, seen: bool = False, retry_timeout: float | None = None
+    ) -> Flow[HttpResponse]:
+        """Send a request until it succeeds. Raises FleetUnreachable, ApiError."""
+        retry = Retry(self.retry_timeout if retry_timeout is None else retry_timeout, self._clock)
         while True:
-            outcome: Answer | Silence = yield call
-            if isinstance(outcome, Answer) and outcome.is_success:
+            outcome: HttpResponse | ConnectionFailure = yield call
+            if isinstance(outcome, HttpResponse) and outcome.is_success:
                 return outcome
-            pause = retry.pause(outcome, known)
-            if pause is None:
-                raise self._given_up(outcome, retry)
-            _log.info("%s: %s; again in %.1f s", self.url, _why(outcome), pause)
-            yield Pause(pause)
+            seconds = retry.backoff(outcome, seen)
+            if seconds is None:
+                raise self._error(outcome, retry)
+            _log.info("%s: %s; retry in %.1f s", self.url, _reason(outcome), seconds)
+            yield Sleep(seconds)
 
-    def _given_up(self, outcome: Answer | Silence, retry: Retry) -> Exception:
-        if isinstance(outcome, Answer):
-            return wire.refusal(outcome)
-        tries = "once" if retry.attempts == 1 else f"{retry.attempts} times"
+    def _error(self, outcome: HttpResponse | ConnectionFailure, retry: Retry) -> Exception:
+        if isinstance(outcome, HttpResponse):
+            return wire.error_from(outcome)
+        attempts = "1 attempt" if retry.attempts == 1 else f"{retry.attempts} attempts"
         return FleetUnreachable(
-            f"{self.url} does not answer: {outcome.reason}. We asked {tries} in "
-            f"{retry.elapsed:.0f} s. Check FLEET_URL, and that the app runs; fleets under way go on "
-            "without us."
+            f"{self.url} does not respond: {outcome.reason}. Gave up after {attempts} in "
+            f"{retry.elapsed:.0f} s. Check FLEET_URL, and that the app is running; existing fleets keep "
+            "running."
         )
 
 
-def settled(status: dict[str, Any]) -> dict[str, Any]:
-    """The last status of a fleet that is done. Raises FleetFailed, FleetCancelled."""
-    if status["phase"] == "failed":
+def raise_unless_done(status: FleetStatus) -> FleetStatus:
+    """Return the status of a fleet that has not failed. Raises FleetFailed, FleetCancelled."""
+    if status.phase == "failed":
         raise FleetFailed(status)
-    if status["phase"] == "cancelled":
+    if status.phase == "cancelled":
         raise FleetCancelled(status)
     return status
 
 
 def new_batch_id() -> int:
-    """A batch id of our own, so that a request that is sent again is the same fleet."""
-    return secrets.randbits(BATCH_BITS)
+    return secrets.randbits(GENERATED_BATCH_BITS)
 
 
 def _path(fleet: str | int) -> str:
     return f"/fleets/{wire.fleet_id(fleet)}"
 
 
-def _why(outcome: Answer | Silence) -> str:
-    return outcome.reason if isinstance(outcome, Silence) else f"status {outcome.status}"
+def _reason(outcome: HttpResponse | ConnectionFailure) -> str:
+    return outcome.reason if isinstance(outcome, ConnectionFailure) else f"status {outcome.status}"

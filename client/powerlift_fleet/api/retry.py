@@ -1,4 +1,4 @@
-"""Which attempts are repeated, when, and for how long."""
+"""Which HTTP calls are retried, when, and for how long."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-from powerlift_fleet.api.wire import Answer, Silence
+from powerlift_fleet.api.wire import ConnectionFailure, HttpResponse
 
-FIRST, LONGEST = 0.5, 20.0
-"""Seconds of the first pause and of the longest, before jitter takes up to half of it away."""
+FIRST_BACKOFF, MAX_BACKOFF = 0.5, 20.0
+"""Seconds, before jitter removes up to half."""
 
-PASSING = frozenset({429, 502, 503, 504})
-"""Statuses that pass: too many calls, a host that restarts, a platform that moves it."""
+TRANSIENT = frozenset({429, 502, 503, 504})
 
-TOLERATED_500 = 1
-"""A 500 is a fault of the app's, or the host's while it shuts down: one more try tells them apart."""
+MAX_500_RETRIES = 1
+"""The host answers 500 while it shuts down; a second 500 is the app's own fault."""
 
 
 class Retry:
-    """The attempts at one request: `patience` is the seconds for all of them, pauses included.
+    """The attempts at one call, all within `timeout` seconds.
 
-    Exponential backoff with jitter, so that the clients of an app that restarts do not all come
-    back at once. A Retry-After is honoured as it stands; one that ends after our patience ends it.
+    Backoff is exponential, with jitter so that clients do not return in step. A Retry-After is honoured;
+    one that exceeds the timeout ends the call.
     """
 
-    def __init__(self, patience: float, clock: Callable[[], float]) -> None:
+    def __init__(self, timeout: float, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._begin = clock()
-        self._end = self._begin + patience
-        self._faults = 0
+        self._end = self._begin + timeout
+        self._internal_errors = 0
         self.attempts = 0
 
     @property
@@ -38,39 +37,39 @@ class Retry:
         """Seconds since the first attempt."""
         return self._clock() - self._begin
 
-    def pause(self, outcome: Answer | Silence, known: bool) -> float | None:
-        """Seconds until the next attempt; None when the outcome is to be taken as it is.
+    def backoff(self, outcome: HttpResponse | ConnectionFailure, seen: bool) -> float | None:
+        """Seconds until the next attempt; None if the call must not be retried.
 
-        `known` says whether the same call was answered before: then its address is right, and a 404
-        that is not the app's own comes from a host that has not loaded it yet.
+        `seen`: the call has succeeded before. Then the URL is right, and a 404 that the app did not
+        write comes from a host that is still loading it.
         """
         self.attempts += 1
-        if not self._passes(outcome, known):
+        if not self._is_transient(outcome, seen):
             return None
-        asked = _retry_after(outcome) if isinstance(outcome, Answer) else None
-        wait = self._backoff() if asked is None else asked
-        return wait if self._clock() + wait < self._end else None
+        retry_after = _retry_after(outcome) if isinstance(outcome, HttpResponse) else None
+        seconds = self._exponential() if retry_after is None else retry_after
+        return seconds if self._clock() + seconds < self._end else None
 
-    def _passes(self, outcome: Answer | Silence, known: bool) -> bool:
-        if isinstance(outcome, Silence):
-            return not outcome.final and (known or not outcome.nameless)
+    def _is_transient(self, outcome: HttpResponse | ConnectionFailure, seen: bool) -> bool:
+        if isinstance(outcome, ConnectionFailure):
+            return not outcome.permanent and (seen or not outcome.unknown_host)
         if outcome.status == 500:
-            self._faults += 1
-            return self._faults <= TOLERATED_500
+            self._internal_errors += 1
+            return self._internal_errors <= MAX_500_RETRIES
         if outcome.status == 404:
-            return known and not outcome.is_problem
+            return seen and not outcome.is_problem
         if outcome.status == 503 and outcome.is_problem:
-            return "retry-after" in outcome.headers  # the app's own: a setting that is missing, say
-        return outcome.status in PASSING
+            return "retry-after" in outcome.headers  # without it: a missing setting, for example
+        return outcome.status in TRANSIENT
 
-    def _backoff(self) -> float:
-        whole = min(LONGEST, FIRST * 2.0 ** min(self.attempts - 1, 10))
-        return whole * random.uniform(0.5, 1.0)  # noqa: S311 (jitter is no secret)
+    def _exponential(self) -> float:
+        seconds = min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(self.attempts - 1, 10))
+        return seconds * random.uniform(0.5, 1.0)  # noqa: S311 (jitter is no secret)
 
 
-def _retry_after(answer: Answer) -> float | None:
-    """Seconds; the header holds those, or a date (RFC 9110)."""
-    value = answer.headers.get("retry-after", "").strip()
+def _retry_after(response: HttpResponse) -> float | None:
+    """Seconds; the header has seconds or a date (RFC 9110)."""
+    value = response.headers.get("retry-after", "").strip()
     if value.isdecimal():
         return float(value)
     try:

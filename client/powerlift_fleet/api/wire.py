@@ -1,4 +1,4 @@
-"""The HTTP API as data: what is sent, and what an answer means. No I/O, and nothing of httpx."""
+"""HTTP requests and responses as data, without I/O and without httpx."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from powerlift_fleet.api import json_reader
 from powerlift_fleet.api.errors import (
     ApiError,
     AppUnavailable,
@@ -19,10 +20,12 @@ from powerlift_fleet.api.errors import (
     Unauthorized,
 )
 
-TERMINAL = frozenset({"done", "cancelled", "failed"})
-"""Phases that no fleet leaves."""
+R = TypeVar("R", bound=json_reader.Response)
 
-_BY_STATUS: Mapping[int, type[ApiError]] = {
+BATCH_IDS = 2**64
+"""Batch IDs are below this: Powerlift draws 64 bits."""
+
+_ERRORS: Mapping[int, type[ApiError]] = {
     400: RequestRefused,
     401: Unauthorized,
     403: Unauthorized,
@@ -31,14 +34,13 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
     413: RequestRefused,
     429: AppUnavailable,
 }
-_FLEET = re.compile(r"(?:fleet-)?(0|[1-9][0-9]{0,18})")
-_LONGEST = 300
-"""Characters of an answer that is not the app's which a message repeats."""
+_FLEET_ID = re.compile(r"(?:fleet-)?(0|[1-9][0-9]{0,19})")
+_QUOTED_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
-class Call:
-    """One request; `path` is below the app's /api."""
+class HttpRequest:
+    """`path` is relative to the app's /api."""
 
     method: str
     path: str
@@ -46,8 +48,8 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One response. Header names are in lower case."""
+class HttpResponse:
+    """Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -55,7 +57,7 @@ class Answer:
 
     @property
     def is_problem(self) -> bool:
-        """Whether the app itself wrote this refusal, and not the host or a proxy before it."""
+        """Whether the app wrote this error, not the Functions host or a proxy."""
         return "problem+json" in self.headers.get("content-type", "")
 
     @property
@@ -64,17 +66,20 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Silence:
-    """No response. `final`: asking again cannot help. `nameless`: the host's name is not known here,
-    which is a slip of the pen, or passes where the host was known before."""
+class ConnectionFailure:
+    """No response.
+
+    `permanent`: a retry cannot help. `unknown_host`: DNS does not know the name, which is a typo unless
+    the name was resolved before.
+    """
 
     reason: str
-    final: bool = False
-    nameless: bool = False
+    permanent: bool = False
+    unknown_host: bool = False
 
 
 class Secret(str):
-    """Text that `repr` does not show: tracebacks and notebooks print that."""
+    """Text that `repr` hides, since tracebacks and notebooks print it."""
 
     __slots__ = ()
 
@@ -83,7 +88,7 @@ class Secret(str):
 
 
 def api_url(url: str) -> str:
-    """The base of all paths, from a URL with or without /api. Raises ConfigurationError."""
+    """The base URL, from a URL with or without /api. Raises ConfigurationError."""
     url = url.strip()
     try:
         parts = urlsplit(url)
@@ -92,77 +97,73 @@ def api_url(url: str) -> str:
         host = None
     if host is None or parts.scheme not in ("http", "https"):
         raise ConfigurationError(
-            "The app's URL must start with https:// (or http://) and name a host, as "
-            "https://my-fleet.azurewebsites.net. Check url, or FLEET_URL."
+            "The app's URL must start with https:// (or http://) and contain a host name: "
+            "https://my-fleet.azurewebsites.net. Check url or FLEET_URL."
         )
     if parts.query or parts.fragment:
         raise ConfigurationError(
-            "The app's URL must end before any ? or #. Give the key as key, or FLEET_KEY."
+            "The app's URL must not contain ? or #. Pass the key as key, or set FLEET_KEY."
         )
     base = url.rstrip("/")
     return base if base.endswith("/api") else f"{base}/api"
 
 
 def header_key(key: str) -> str:
-    """A function key as a header's value. Raises ConfigurationError."""
+    """A function key as a header value. Raises ConfigurationError."""
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
         raise ConfigurationError(
-            "The key holds characters that no function key has. Copy it again to key, or FLEET_KEY."
+            "The key contains characters that function keys never have. Check key or FLEET_KEY."
         )
     return key
 
 
 def fleet_id(fleet: str | int) -> str:
-    """A fleet's id, from "fleet-7", "7" or 7. Raises ConfigurationError."""
-    match = _FLEET.fullmatch(str(fleet).strip())
-    if match is None or isinstance(fleet, bool):
+    """A fleet ID, from "fleet-7", "7" or 7. Raises ConfigurationError."""
+    match = _FLEET_ID.fullmatch(str(fleet).strip())
+    if match is None or isinstance(fleet, bool) or int(match[1]) >= BATCH_IDS:
         raise ConfigurationError(
-            f"{str(fleet)[:60]!r} is no fleet's id. Ids are fleet-7, or 7 for short."
+            f"{str(fleet)[:60]!r} is not a fleet ID. Use fleet-7, or 7 for short."
         )
     return f"fleet-{match[1]}"
 
 
-def as_json(document: Mapping[str, Any]) -> str:
-    """A request's body. Raises ConfigurationError; no value is repeated in it."""
+def to_json(document: Mapping[str, Any]) -> str:
+    """A request body. Raises ConfigurationError, without any value of the request."""
     try:
         return json.dumps(dict(document), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"The request cannot be written as JSON: {error}") from None
+        raise ConfigurationError(f"The request cannot be serialized to JSON: {error}") from None
 
 
-def document_in(answer: Answer) -> dict[str, Any]:
-    """What a successful answer holds. Raises ApiError when it is not the app's."""
+def parse(kind: type[R], response: HttpResponse) -> R:
+    """The object in a successful response. Raises ApiError."""
     try:
-        document = json.loads(answer.text)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise ApiError(
-            answer.status,
-            "This is not the app's answer",
-            f"It begins: {answer.text[:80]!r}. Check FLEET_URL.",
-        )
-    return document
+        return json_reader.read(kind, json.loads(response.text))
+    except json.JSONDecodeError:
+        detail = f"It begins with {response.text[:80]!r}. Check FLEET_URL."
+    except json_reader.UnreadableResponse as error:
+        detail = f"{error}. Check FLEET_URL, and that the client has the app's version."
+    raise ApiError(response.status, "The response is not from a fleet app", detail)
 
 
-def refusal(answer: Answer) -> ApiError:
-    """The error that an unsuccessful answer is."""
-    kind = _BY_STATUS.get(answer.status, AppUnavailable if answer.status >= 500 else ApiError)
-    problem = _problem(answer)
+def error_from(response: HttpResponse) -> ApiError:
+    """The exception for an unsuccessful response."""
+    kind = _ERRORS.get(response.status, AppUnavailable if response.status >= 500 else ApiError)
+    problem = _problem(response)
     if problem is not None:
-        title = str(problem.get("title") or "The app refused")
+        title = str(problem.get("title") or "The app refused the request")
         faults = [_fault(one) for one in problem.get("errors") or [] if isinstance(one, dict)]
-        return kind(answer.status, title, str(problem.get("detail") or ""), faults)
-    title, detail = _unexplained(answer)
-    return kind(answer.status, title, detail)
+        return kind(response.status, title, str(problem.get("detail") or ""), faults)
+    title, detail = _describe(response)
+    return kind(response.status, title, detail)
 
 
-def _problem(answer: Answer) -> dict[str, Any] | None:
-    if not answer.is_problem:
+def _problem(response: HttpResponse) -> dict[str, Any] | None:
+    if not response.is_problem:
         return None
     try:
-        problem = json.loads(answer.text)
+        problem = json.loads(response.text)
     except ValueError:
         return None
     return problem if isinstance(problem, dict) else None
@@ -172,21 +173,18 @@ def _fault(one: Mapping[str, Any]) -> dict[str, str]:
     return {"pointer": str(one.get("pointer", "")), "detail": str(one.get("detail", ""))}
 
 
-def _unexplained(answer: Answer) -> tuple[str, str]:
-    """Title and detail of a refusal that the host, or something before it, wrote."""
-    text = " ".join(answer.text.split())[:_LONGEST]
-    match answer.status:
+def _describe(response: HttpResponse) -> tuple[str, str]:
+    """Title and detail of an error that the Functions host or a proxy wrote."""
+    text = " ".join(response.text.split())[:_QUOTED_CHARACTERS]
+    match response.status:
         case 401 | 403:
-            return "The app does not take the key", ""
+            return "The app rejected the key", ""
         case 404:
-            return "There is no such page", "It may be that no fleet app answers at this URL."
+            return "Not found", "The URL may not be that of a fleet app."
         case 429:
-            return "The app has too much to do", text
+            return "The app is overloaded", text
         case status if 300 <= status < 400:
-            target = answer.headers.get("location", "elsewhere").partition("?")[0]
-            return (
-                "The app is somewhere else",
-                f"It sends us to {target}: set FLEET_URL to that app.",
-            )
+            target = response.headers.get("location", "another URL").partition("?")[0]
+            return "The app redirects", f"Set FLEET_URL to the app that {target} belongs to."
         case _:
-            return "The app could not answer", text
+            return "The app failed", text

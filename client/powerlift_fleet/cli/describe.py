@@ -1,36 +1,29 @@
-"""What the API says of a fleet, in words. Pure: documents in, lines of clean text out.
-
-An older app may lack members, and a newer one may have more: what is absent is left out.
-"""
+"""Describes API objects in clean, plain text, without I/O and layout."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from powerlift_fleet.cli.formatting import clean, count, moment, money, relative, span, times
-
-Document = Mapping[str, Any]
+from powerlift_fleet.api.responses import Cost, FleetStatus, Machine, Placement, Progress
+from powerlift_fleet.cli.formatting import clean, count, money, relative, span
 
 PHASES = {
-    "plan": "it looks at what it would meet",
-    "network": "its network is made",
-    "create": "VMs are asked for",
-    "boot": "VMs start",
+    "plan": "checking the plan",
+    "network": "creating the network",
+    "create": "creating VMs",
+    "boot": "VMs are booting",
     "provisioned": "all VMs have started",
-    "run": "VMs run trials",
-    "teardown": "what is left of it is deleted",
-    "done": "all is done, and nothing is left",
-    "cancelled": "somebody cancelled it",
-    "failed": "it could not go on",
+    "run": "VMs are running trials",
+    "teardown": "deleting the fleet's resources",
 }
-LONGEST = 600
-"""Characters of one message; Azure's can be pages."""
+MAX_MESSAGE = 600
+"""Characters; Azure's messages can be pages long."""
 
 
 class Gauge(NamedTuple):
-    """How far something is: `parts` are numbers of `total` by kind, `detail` is in words."""
+    """A part of `total`, by kind; `detail` is text beside the numbers."""
 
     parts: Mapping[str, int]
     total: int
@@ -38,36 +31,33 @@ class Gauge(NamedTuple):
 
     @property
     def done(self) -> int:
-        """What counts as done: all kinds but those that only run."""
         return min(self.total, sum(self.parts.values()))
 
 
-def phase(status: Document) -> str:
-    return clean(status.get("phase"), 30)
+def phase(status: FleetStatus) -> str:
+    return clean(status.phase, 30)
 
 
-def machines(status: Document) -> Gauge:
-    """The VMs that came up (running, or gone again) of those wanted."""
-    told = status.get("machines") or {}
-    parts = {kind: _number(told, kind) for kind in ("running", "deleted")}
-    shown = ("accepted", "running", "failed", "deleted")
-    return Gauge(parts, _number(told, "wanted"), _counts(told, shown))
-
-
-def trials(status: Document, progress: Document | None = None) -> Gauge | None:
-    """The trials that ended of all; None until the app has looked, or while it cannot."""
-    told = status.get("trials") or (progress or {}).get("trials")
-    if not told:
-        return None
-    parts = {"complete": _number(told, "complete"), "failed": _number(told, "error")}
-    named = {**told, "with an error": told.get("error")}
-    return Gauge(
-        parts, _number(told, "total"), _counts(named, ("running", "ready", "with an error"))
+def machines(status: FleetStatus) -> Gauge:
+    """The VMs that have started, of those wanted."""
+    vms = status.machines
+    detail = _counts(
+        accepted=vms.accepted, running=vms.running, failed=vms.failed, deleted=vms.deleted
     )
+    return Gauge({"running": vms.running, "deleted": vms.deleted}, vms.wanted, detail)
 
 
-def line(status: Document, progress: Document | None = None) -> str:
-    """The whole fleet in one line: for pipes, and for logs."""
+def trials(status: FleetStatus, progress: Progress | None = None) -> Gauge | None:
+    """The trials that have ended, of all; None while they are unknown."""
+    known = status.trials or (progress.trials if progress else None)
+    if known is None:
+        return None
+    detail = _counts(running=known.running, ready=known.ready, failed=known.error)
+    return Gauge({"complete": known.complete, "failed": known.error}, known.total, detail)
+
+
+def line(status: FleetStatus, progress: Progress | None = None) -> str:
+    """The fleet in one line, for pipes and logs."""
     parts = [f"{phase(status):<11}"]
     for name, gauge in (("VMs", machines(status)), ("trials", trials(status, progress))):
         if gauge is not None:
@@ -76,154 +66,127 @@ def line(status: Document, progress: Document | None = None) -> str:
     return "  ".join(parts).rstrip()
 
 
-def no_news(status: Document) -> str:
-    """That the fleet is silent; empty while it is not."""
-    seconds = _number(status, "no_news_seconds")
+def no_news(status: FleetStatus) -> str:
+    """Empty unless the fleet has not reported for too long."""
+    seconds = status.no_news_seconds
+    if not seconds:
+        return ""
     silence = f"{seconds} s" if seconds < 120 else span(seconds)
-    return f"No news for {silence}; the host may be restarting." if seconds else ""
+    return f"No update for {silence}; the host may be restarting."
 
 
 def facts(
-    status: Document, progress: Document | None, today: datetime
+    status: FleetStatus, progress: Progress | None, today: datetime
 ) -> Iterator[tuple[str, str]]:
     """Pace, cost and times, each with its label."""
-    known = progress or {}
-    if known.get("problem"):
-        yield "trials", f"not known now: {clean(known['problem'], LONGEST)}"
-    ending = moment(known.get("expected_end"))
-    pace = known.get("trials_per_hour")
-    said = (
-        [f"{pace:,.0f} trials an hour" if pace >= 10 else f"{pace:.1f} trials an hour"]
-        if pace
-        else []
-    )
-    ended = status.get("phase") in ("done", "cancelled", "failed")
-    if ending is not None and not ended:
-        said.append(f"all done about {relative(ending, today)}")
-    if said and not ended:
-        yield "pace", "; ".join(said)
-    if known.get("cost"):
-        yield "cost", _cost(known["cost"], ended)
-    for label, name in (
-        ("began", "created_at"),
-        ("all VMs up", "provisioned_at"),
-        ("deadline", "deadline"),
-    ):
-        when = moment(status.get(name))
-        if when is not None and not (ended and name == "deadline"):
-            yield label, relative(when, today)
-    when = moment(status.get("updated_at"))
-    if ended and when is not None:
-        yield "ended", relative(when, today)
+    if progress:
+        if progress.problem:
+            yield "trials", f"unknown: {clean(progress.problem, MAX_MESSAGE)}"
+        if not status.is_terminal and (pace := _pace(progress, today)):
+            yield "pace", pace
+        if progress.cost:
+            yield "cost", _cost(progress.cost, status.is_terminal)
+    yield "created", relative(status.created_at, today)
+    if status.provisioned_at:
+        yield "provisioned", relative(status.provisioned_at, today)
+    if status.is_terminal:
+        yield "ended", relative(status.updated_at, today)
+    elif status.deadline:
+        yield "deadline", relative(status.deadline, today)
 
 
-def placements(status: Document) -> Iterator[tuple[str, str]]:
-    """Each place, and what came of it."""
-    for one in status.get("placements") or []:
-        failed = (one.get("failed") or {}).items()
-        codes = ", ".join(f"{number:,} {clean(code, 60)}" for code, number in failed)
-        accepted = f"{count(_number(one, 'accepted'), 'VM')} accepted"
-        yield (
-            clean(one.get("placement"), 120),
-            f"{accepted}; failed: {codes}" if codes else accepted,
-        )
+def _pace(progress: Progress, today: datetime) -> str:
+    pace, end = progress.trials_per_hour, progress.expected_end
+    parts = [f"{pace:,.{0 if pace >= 10 else 1}f} trials per hour"] if pace else []
+    if end:
+        parts.append(f"expected to finish at {relative(end, today)}")
+    return "; ".join(parts)
 
 
-def reason(status: Document) -> Iterator[str]:
-    """Why a fleet ended early."""
-    told = status.get("reason")
-    if told:
-        yield f"{clean(told.get('code'), 80)}: {clean(told.get('message'), LONGEST)}"
-        if told.get("advice"):
-            yield f"What you can do: {clean(told['advice'], LONGEST)}"
+def _cost(cost: Cost, ended: bool) -> str:
+    def amount(value: float) -> str:
+        return money(value, cost.currency)
+
+    if ended:
+        parts = [amount(cost.so_far)]
+    else:
+        parts = [f"{amount(cost.so_far)} so far"]
+        if cost.per_hour:
+            parts.append(f"{amount(cost.per_hour)} per hour")
+        if cost.expected is not None:
+            parts.append(f"about {amount(cost.expected)} in total")
+    if cost.per_trial is not None:
+        parts.append(f"{amount(cost.per_trial)} per trial")
+    return ", ".join(parts)
 
 
-def failures(status: Document) -> Iterator[tuple[str, list[str]]]:
-    """Each kind of failure: how often, then Azure's words, what was done, and what one can do."""
-    why = (status.get("reason") or {}).get("code")
-    for group in status.get("failures") or []:
-        said = [clean(group.get("message"), LONGEST)]
-        if group.get("action"):
-            said.append(f"The fleet {clean(group['action'], 120)}.")
-        if group.get("advice") and group.get("code") != why:
-            said.append(f"What you can do: {clean(group['advice'], LONGEST)}")
-        yield f"{clean(group.get('code'), 80)}, {times(_number(group, 'count'))}", said
+def placements(status: FleetStatus) -> Iterator[tuple[str, str]]:
+    for one in status.placements:
+        codes = ", ".join(f"{number:,} {clean(code, 60)}" for code, number in one.failed.items())
+        accepted = f"{count(one.accepted, 'VM')} accepted"
+        yield clean(one.placement, 120), f"{accepted}; failed: {codes}" if codes else accepted
 
 
-def trial_errors(progress: Document | None) -> Iterator[str]:
-    """What trials failed with, the most frequent first."""
-    for group in (progress or {}).get("errors") or []:
-        said = clean(group.get("message"), LONGEST) or "no word on why"
-        yield f"{count(_number(group, 'count'), 'trial')}: {said}"
+def reason(status: FleetStatus) -> Iterator[str]:
+    """Why the fleet failed."""
+    if status.reason:
+        yield f"{clean(status.reason.code, 80)}: {clean(status.reason.message, MAX_MESSAGE)}"
+        if status.reason.advice:
+            yield f"What you can do: {clean(status.reason.advice, MAX_MESSAGE)}"
 
 
-def missing(status: Document) -> Iterator[str]:
-    for code, number in (status.get("missing") or {}).items():
+class FailureText(NamedTuple):
+    code: str
+    occurrences: int
+    sentences: list[str]
+
+
+def failures(status: FleetStatus) -> Iterator[FailureText]:
+    """Each kind of failure: Azure's message, the action taken, and advice."""
+    reason_code = status.reason.code if status.reason else None
+    for group in status.failures:
+        sentences = [clean(group.message, MAX_MESSAGE)]
+        if group.action:
+            sentences.append(f"Action taken: {clean(group.action, 120)}.")
+        if group.advice and group.code != reason_code:
+            sentences.append(f"What you can do: {clean(group.advice, MAX_MESSAGE)}")
+        yield FailureText(clean(group.code, 80), group.count, sentences)
+
+
+def trial_errors(progress: Progress | None) -> Iterator[str]:
+    for group in progress.errors if progress else ():
+        message = clean(group.message, MAX_MESSAGE) or "no error message"
+        yield f"{count(group.count, 'trial')}: {message}"
+
+
+def missing(status: FleetStatus) -> Iterator[str]:
+    for code, number in status.missing.items():
         yield f"{count(number, 'VM')} missing: {clean(code, 80)}"
 
 
-def warnings(status: Document) -> Iterator[str]:
-    for text in status.get("warnings") or []:
-        yield clean(text, LONGEST)
+def placement(where: Placement) -> str:
+    """`eastus/1 Standard_D2s_v5 Spot`, as in the fleet's placements."""
+    zone = f"/{where.zone}" if where.zone else ""
+    spot = " Spot" if where.priority == "Spot" else ""
+    return clean(f"{where.location}{zone} {where.vm_size}{spot}", 120)
 
 
-def placement(told: Document | None) -> str:
-    """A VM's place as the fleet's `places` have it: `eastus/1 Standard_D2s_v5`, `Spot` where it is."""
-    if not told:
-        return ""
-    zone = f"/{told['zone']}" if told.get("zone") else ""
-    spot = " Spot" if told.get("priority") == "Spot" else ""
-    return clean(f"{told.get('location')}{zone} {told.get('vm_size')}{spot}", 120)
+def state_since(machine: Machine) -> datetime | None:
+    return {
+        "creating": machine.created_at,
+        "running": machine.running_at,
+        "deleted": machine.deleted_at,
+    }.get(machine.state, machine.ended_at)
 
 
-def since(machine: Document) -> datetime | None:
-    """When a VM came into its state."""
-    names = {
-        "creating": "created_at",
-        "running": "running_at",
-        "failed": "ended_at",
-        "deleted": "deleted_at",
-    }
-    return moment(machine.get(names.get(str(machine.get("state")), "ended_at")))
-
-
-def ending(machine: Document) -> str:
-    """Why a VM failed and what was done then, or how its script ended."""
-    ended = machine.get("ended")
+def outcome(machine: Machine) -> str:
+    """Why a VM failed and what the app did, or how its startup script ended."""
+    ended = machine.ended
     if ended:
-        then = f" ({clean(ended['next'], 120)})" if ended.get("next") else ""
-        return f"{clean(ended.get('code'), 80)}: {clean(ended.get('message'), LONGEST)}{then}"
-    return clean(machine.get("outcome") or "", LONGEST)
+        action = f" ({clean(ended.next, 120)})" if ended.next else ""
+        return f"{clean(ended.code, 80)}: {clean(ended.message, MAX_MESSAGE)}{action}"
+    return clean(machine.outcome or "", MAX_MESSAGE)
 
 
-def work(machine: Document) -> tuple[str, str]:
-    """How many of a VM's trials have ended, and how many of those with an error; empty for none."""
-    told = machine.get("trials") or {}
-    errors = _number(told, "error")
-    ended = _number(told, "complete") + errors
-    return f"{ended:,}" if ended else "", f"{errors:,}" if errors else ""
-
-
-def _cost(told: Document, ended: bool) -> str:
-    currency = str(told.get("currency") or "USD")
-    said = [
-        f"{money(told['so_far'], currency)} so far"
-        if not ended
-        else money(told["so_far"], currency)
-    ]
-    if not ended and told.get("per_hour"):
-        said.append(f"{money(told['per_hour'], currency)} an hour")
-    if not ended and told.get("expected") is not None:
-        said.append(f"about {money(told['expected'], currency)} in the end")
-    if told.get("per_trial") is not None:
-        said.append(f"{money(told['per_trial'], currency)} a trial")
-    return ", ".join(said)
-
-
-def _counts(told: Document, kinds: tuple[str, ...]) -> str:
-    return ", ".join(f"{_number(told, kind):,} {kind}" for kind in kinds if told.get(kind))
-
-
-def _number(told: Document, name: str) -> int:
-    value = told.get(name)
-    return value if isinstance(value, int) else 0
+def _counts(**counts: int) -> str:
+    return ", ".join(f"{number:,} {kind}" for kind, number in counts.items() if number)

@@ -82,15 +82,15 @@ def test_a_request_comes_from_standard_input_and_no_secret_of_it_is_shown(fleet_
 def test_a_fleet_that_no_answer_came_for_can_be_submitted_again_as_the_same(
     fleet_command: Command,
 ):
-    argv = ["submit", "--experiment", 1, "--vms", 1, "--patience", 0]
+    argv = ["submit", "--experiment", 1, "--vms", 1, "--retry-timeout", 0]
     done = fleet_command(*argv, FLEET_URL="http://127.0.0.1:9")
-    told = re.search(r"--batch-id \d+: that is the same fleet", done.stderr)
+    told = re.search(r"safe to retry with --batch-id \d+", done.stderr)
     assert (done.exit_code, done.stdout, told is not None) == (6, "", True)
 
 
 def test_a_plan_without_a_fault_is_a_success(fleet_command: Command, number: int):
     done = fleet_command("plan", "--experiment", number, "--vms", 2, "--vm-size", SIZE)
-    assert (done.exit_code, "would go on" in done.stdout, "quota" in done.stdout) == (0, True, True)
+    assert (done.exit_code, "can start" in done.stdout, "quota" in done.stdout) == (0, True, True)
 
 
 def test_a_plan_with_a_fault_is_a_failure_with_the_fault_on_top(fleet_command: Command):
@@ -109,7 +109,10 @@ def test_a_plan_takes_the_database_from_the_environment_if_asked(
 
 def test_a_fleet_is_shown_with_its_vms_and_trials(fleet_command: Command, standing: str):
     done = fleet_command("status", standing)
-    told = [words in done.stdout for words in ("VMs run trials", "2 of 2", "0 of 20", "deadline")]
+    told = [
+        words in done.stdout
+        for words in ("VMs are running trials", "2 of 2", "0 of 20", "deadline")
+    ]
     assert (done.exit_code, told) == (0, [True] * 4)
 
 
@@ -125,7 +128,7 @@ def test_a_script_gets_what_the_api_says(fleet_command: Command, api: Api, stand
 
 def test_a_failed_fleet_says_why_and_what_one_can_do(fleet_command: Command, failed: str):
     done = fleet_command("status", failed)
-    assert (done.exit_code, "Why it ended" in done.stdout) == (1, True)
+    assert (done.exit_code, "Why the fleet failed" in done.stdout) == (1, True)
     assert "What you can do: Create the experiment" in done.stdout
 
 
@@ -205,8 +208,8 @@ def test_a_wrong_key_is_told(fleet_command: Command, standing: str):
 
 
 def test_an_app_that_is_not_there_is_told(fleet_command: Command):
-    done = fleet_command("list", "--url", "http://127.0.0.1:9", "--patience", 0)
-    assert (done.exit_code, "does not answer" in done.stderr) == (6, True)
+    done = fleet_command("list", "--url", "http://127.0.0.1:9", "--retry-timeout", 0)
+    assert (done.exit_code, "does not respond" in done.stderr) == (6, True)
 
 
 def test_a_wrong_command_is_json_for_a_script(fleet_command: Command):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from powerlift_fleet.cli.formatting import bar_cells, clean, clean_lines, moment, money, span
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+from powerlift_fleet.cli.formatting import bar_cells, clean, clean_lines, money, span
 
 
 @pytest.mark.parametrize(
@@ -33,18 +31,6 @@ def test_a_long_text_is_cut():
 def test_a_log_loses_its_colours_and_keeps_its_lines():
     log = "\x1b[0;32m  OK  \x1b[0m up\r\n10%\r20%\n\x1b]0;title\x07"
     assert clean_lines(log) == "  OK   up\n10%\n20%\n\\x1b]0;title\\x07"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["2026-03-01T12:00:00Z", "2026-03-01T12:00:00.1234567+00:00", "2026-03-01T13:00:00+01:00"],
-)
-def test_every_form_of_a_time_is_read(text: str):
-    assert moment(text) == NOON
-
-
-def test_what_is_no_time_is_none():
-    assert [moment(text) for text in (None, 7, "", "soon", "2026-13-01T00:00:00Z")] == [None] * 5
 
 
 @pytest.mark.parametrize(

@@ -88,19 +88,19 @@ def test_pace_cost_and_end_are_told(friendly: Command):
     for words in (
         "my-benchmark",
         "420 of 1,000",
-        "8 running, 572 ready, 3 with an error",
-        "560 trials an hour; all done about",
+        "8 running, 572 ready, 3 failed",
+        "560 trials per hour; expected to finish at",
         "in 1 d 2 h",
-        "$3.42 so far, $1.20 an hour, about $7.10 in the end, $0.0081 a trial",
+        "$3.42 so far, $1.20 per hour, about $7.10 in total, $0.0081 per trial",
     ):
         assert words in text
 
 
 def test_a_failure_is_told_with_what_was_done_and_what_to_do(friendly: Command):
     text = friendly("status", "fleet-7").stdout
-    below = [line.strip() for line in text.partition("AllocationFailed, 3 times\n")[2].splitlines()]
+    below = [line.strip() for line in text.partition("3 x AllocationFailed\n")[2].splitlines()]
     assert below[1:3] == [
-        "The fleet looked elsewhere.",
+        "Action taken: tried the next zone.",
         "What you can do: Try later, or list more zones or fallbacks.",
     ]
     assert "2 VMs missing: AllocationFailed" in text
@@ -114,14 +114,14 @@ def test_a_vm_is_told_with_its_trials_its_end_and_whose_stead_it_took(friendly: 
     assert cells == [
         ["0", "running", "3 d ago", "53", "2", spot],
         ["1", "failed", "2 d ago", "53", "2", spot, evicted],
-        ["2 for 1", "deleted", "1 d ago", "53", "2", spot, "all trials done"],
+        ["2 (replaces 1)", "deleted", "1 d ago", "53", "2", spot, "all trials done"],
         ["3", "refused", spot, evicted],
     ]
 
 
 def test_the_list_tells_how_many_trials_ended_with_an_error(friendly: Command):
     head, row = (line.split() for line in friendly("list").stdout.splitlines()[:2])
-    assert row[head.index("errors")] == "3"
+    assert row[head.index("failed")] == "3"
 
 
 def test_a_watch_in_a_pipe_tells_why_a_fleet_ended_once(friendly: Command):
@@ -185,13 +185,13 @@ def silent(home: Path) -> Iterator[Command]:
 
 
 def test_a_fleet_without_news_says_so(silent: Command):
-    assert "No news for 80 s; the host may be restarting." in silent("status", "fleet-7").stdout
+    assert "No update for 80 s; the host may be restarting." in silent("status", "fleet-7").stdout
 
 
 def test_a_watch_in_a_pipe_tells_once_that_there_is_no_news(silent: Command):
     lines = silent("status", "fleet-7", "--watch", "--interval", "0.3").stdout.splitlines()
-    told = [line.partition("  ")[2] for line in lines if "No news" in line]
-    assert told == ["No news for 80 s; the host may be restarting."]
+    told = [line.partition("  ")[2] for line in lines if "No update" in line]
+    assert told == ["No update for 80 s; the host may be restarting."]
 
 
 def test_a_watch_for_a_script_has_a_line_for_a_silence_not_for_each_second_of_it(silent: Command):
