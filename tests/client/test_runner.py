@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from powerlift_fleet import runner_script
-from powerlift_fleet.runner import Contract
+from powerlift_fleet.runner import Settings
 
 ENVIRONMENT = {"EXPERIMENT_ID": "1", "RUNNER_ID": "3", "DB_URL": "postgresql://u@h/d"}
 
@@ -73,21 +73,21 @@ def alive(pid: str) -> bool:
     return os.path.exists(f"/proc/{pid}")
 
 
-def contract(monkeypatch, **environment: str) -> Contract:
+def settings(monkeypatch, **environment: str) -> Settings:
     for name, value in {**ENVIRONMENT, **environment}.items():
         monkeypatch.setenv(name, value)
-    return Contract.read()
+    return Settings.read()
 
 
 @pytest.mark.parametrize("timeout", ["", "None", "none", "inf"])
 def test_no_limit_is_said_in_many_ways(monkeypatch, timeout):
-    assert contract(monkeypatch, TIMEOUT=timeout).timeout == math.inf
+    assert settings(monkeypatch, TIMEOUT=timeout).timeout == math.inf
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan"])
 def test_a_timeout_is_a_number_above_0(monkeypatch, timeout):
     with pytest.raises(ValueError, match="TIMEOUT"):
-        contract(monkeypatch, TIMEOUT=timeout)
+        settings(monkeypatch, TIMEOUT=timeout)
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_a_timeout_is_a_number_above_0(monkeypatch, timeout):
     ],
 )
 def test_a_memory_limit_is_bytes_or_has_a_unit(monkeypatch, text, size):
-    assert contract(monkeypatch, MEMORY_LIMIT=text).memory == size
+    assert settings(monkeypatch, MEMORY_LIMIT=text).memory == size
 
 
 @pytest.mark.parametrize("text", ["0", "much", "-1G"])
 def test_a_memory_limit_is_above_0(monkeypatch, text):
     with pytest.raises(ValueError, match="MEMORY_LIMIT"):
-        contract(monkeypatch, MEMORY_LIMIT=text)
+        settings(monkeypatch, MEMORY_LIMIT=text)
 
 
 def test_an_experiment_may_bring_its_memory_limit():
@@ -244,7 +244,7 @@ class TestATrialThatWasGivenToAnother:
         assert runner.measures(taken[0]) == [], runner.output
 
     def test_is_spoken_of(self, runner, taken):
-        assert f"trial {taken[0]['id']} was taken away" in runner.output
+        assert f"trial {taken[0]['id']} was reassigned" in runner.output
 
     def test_does_not_keep_the_next_from_being_run(self, runner, taken):
         assert (taken[1]["runner_id"], runner.code) == (-2, 0), runner.output
@@ -304,7 +304,7 @@ def f(trial):
 def test_a_missing_experiment_is_the_runners_failure(runner):
     process = runner.start(987654)
     output, _ = process.communicate(timeout=60)
-    assert (process.returncode, "987654 is not in the database" in output) == (65, True)
+    assert (process.returncode, "987654 does not exist in the database" in output) == (65, True)
 
 
 def test_a_failure_shows_no_password(runner):

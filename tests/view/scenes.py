@@ -22,13 +22,13 @@ SAID = ("message", "action", "advice")
 FAILURES = {
     "ZonalAllocationFailed": (
         "Allocation failed. We do not have sufficient capacity for the requested VM size in this zone.",
-        "looked elsewhere",
+        "tried the next zone or fallback",
         "Azure has no room for this size here now. Try later, or let the request list more zones or"
         " fallbacks.",
     ),
     "SpotEvicted": (
         "Azure evicted the VM; its trial went back to the queue.",
-        "asked for another VM",
+        "created a replacement",
         "Azure took the Spot VM back. List a fallback with priority Regular to be sure.",
     ),
 }

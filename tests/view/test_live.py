@@ -35,7 +35,7 @@ def test_a_fleet_with_a_failure_and_a_replacement_is_followed_to_its_end(
     lose_vm(stack, BATCH, 2)
     visit.wait("#failures :text('VmLost')")
     visit.wait("#vm-6[data-stage=running]")
-    assert visit.page.get_attribute("#vm-6", "aria-label") == "VM 6, runs, setting up, replaces 2"
+    assert visit.page.get_attribute("#vm-6", "aria-label") == "VM 6, running, setting up, replaces 2"
     assert visit.text("#vm-2 .mark") == "VmLost → 6"
     end_trials(stack, number)
     visit.wait(f"#trials-done:text-is('{TRIALS}')")
@@ -45,7 +45,7 @@ def test_a_fleet_with_a_failure_and_a_replacement_is_followed_to_its_end(
     visit.wait("#pulse[data-state=ended]")
     assert visit.text("#sentence").startswith(f"All {TRIALS} trials are done.")
     assert visit.text("#counts [data-kind=deleted] dd") == "7"
-    assert "1 VM failed; another took its stead." in visit.text("#sentence")
+    assert "1 VM failed; it was replaced." in visit.text("#sentence")
     assert visit.page.evaluate("window.sameDocument") is True
     assert visit.said == []
     assert [asked for asked in visit.asked if f" {stack.url}/api/" not in asked] == []

@@ -10,10 +10,10 @@ from tests.view.stage import KEY, Stage
 
 SECTIONS = [
     "Trials",
-    "What went wrong",
+    "Failures",
     "VMs over time",
-    "Where the money goes",
-    "Warnings of the plan",
+    "Cost",
+    "Plan warnings",
 ]
 
 
@@ -109,7 +109,7 @@ def test_an_unknown_fleet_is_told(stage: Stage, visit: Open):
 def test_an_app_that_goes_away_is_told_and_found_again(stage: Stage, shown: Visit, how: str):
     stage.away = how
     shown.look_again()
-    shown.wait("#away:has-text('The app is away.')")
+    shown.wait("#away:has-text('The app is unavailable.')")
     assert shown.page.is_visible("#trials-done")
     stage.away = ""
     shown.page.click("#again")
@@ -172,14 +172,14 @@ def test_a_hidden_page_asks_seldom_and_a_visible_one_at_once(stage: Stage, shown
 
 def flush(page: Visit) -> None:
     """One request of ours: what the page had begun before it has been sent by then."""
-    page.page.evaluate("fetch('/sources/words.js').then(answer => answer.text())")
+    page.page.evaluate("fetch('/sources/describe.js').then(answer => answer.text())")
 
 
 def test_records_that_cannot_be_had_leave_the_rest(stage: Stage, visit: Open):
     stage.show(Scene())
     stage.broken = {"/machines"}
     page = opened(stage, visit)
-    assert page.text("#vms-problem").startswith("The records of the VMs could not be had just now.")
+    assert page.text("#vms-problem").startswith("The VMs could not be loaded.")
     assert page.text("#trials-done") == "240"
 
 
@@ -263,8 +263,8 @@ def test_what_an_ended_fleet_has_left_can_be_deleted(stage: Stage, visit: Open):
     stage.show(scene)
     page = opened(stage, visit)
     page.wait("#pulse[data-state=ended]")
-    assert "2 VMs still stand, and cost money." in page.text("#sentence")
-    page.page.click("#cancel:text-is('Delete what is left')")
+    assert "2 VMs still exist and cost money." in page.text("#sentence")
+    page.page.click("#cancel:text-is('Delete remaining resources')")
     assert page.text("#cancel-what").startswith("2 VMs with their disks")
     page.page.click("#cancel-yes")
     page.wait("#phase :text-is('Deleting VMs')")
@@ -309,7 +309,7 @@ def test_fleets_are_listed_in_the_order_of_the_app(stage: Stage, visit: Open):
     page = visit(f"{stage.url}/api/view", KEY)
     page.wait("#rows tr")
     assert page.page.locator("#rows a").all_inner_texts() == ["fleet-9", "fleet-8", "fleet-7"]
-    assert (page.text("#sentence"), page.said) == ("1 fleet of 3 is at work.", [])
+    assert (page.text("#sentence"), page.said) == ("1 of 3 fleets is running.", [])
 
 
 def test_the_list_says_in_words_how_many_trials_ended_with_an_error(stage: Stage, visit: Open):
@@ -319,7 +319,7 @@ def test_the_list_says_in_words_how_many_trials_ended_with_an_error(stage: Stage
     page.wait("#rows tr")
     errors = scene.trials()["error"]
     assert errors > 0
-    assert page.text("#rows .trials .number").endswith(f", {errors} with an error")
+    assert page.text("#rows .trials .number").endswith(f", {errors} failed")
 
 
 def test_a_fleet_that_had_no_vm_has_no_money_to_tell_of(stage: Stage, visit: Open):
@@ -328,5 +328,5 @@ def test_a_fleet_that_had_no_vm_has_no_money_to_tell_of(stage: Stage, visit: Ope
     page.wait("#content:not([aria-busy])")
     assert (page.page.is_visible("#money-card"), page.text("#vms-none")) == (
         False,
-        "No VM was asked for.",
+        "No VMs yet.",
     )
