@@ -72,7 +72,7 @@ export async function request(path, method = "GET") {
       signal: AbortSignal.timeout(TIMEOUT),
     });
   } catch (error) {
-    throw new Unavailable(error.name === "TimeoutError" ? "The request timed out." : "The app is unreachable.");
+    throw new Unavailable(error.name === "TimeoutError" ? "The request timed out." : "The connection failed.");
   }
   if (response.status === 401 || response.status === 403) throw new Unauthorized("The app rejected the key.");
   if (response.status === 404) throw new NotFound(await detail(response));

@@ -50,7 +50,7 @@ export function updateCancel(fleet) {
   text(byId("cancel-yes"), over ? "Delete" : "Cancel and delete");
   const existing = Math.max(machines.running, over ? 0 : machines.accepted - machines.deleted - machines.failed);
   const what = existing
-    ? `${plural(existing, "VM")} with ${existing === 1 ? "its" : "their"} disks, network interfaces and roles will be deleted.`
+    ? `${plural(existing, "VM")} with ${existing === 1 ? "its" : "their"} disks, network interfaces and role assignments will be deleted.`
     : "No VM exists yet, and none will be created.";
   const rest = trials && !over
     ? ` ${whole(trials.running)} running and ${whole(trials.ready)} ready trials will not finish: they return to the experiment's queue. Results are kept.`

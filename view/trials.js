@@ -26,7 +26,7 @@ export function updateTrials(fleet, progress, now) {
   legend(trials);
   errors(progress?.errors ?? []);
   const perHour = progress?.trials_per_hour;
-  text(byId("rate"), perHour && !isTerminal(fleet.phase) ? `${quantity(perHour)} per hour recently` : "");
+  text(byId("rate"), perHour && !isTerminal(fleet.phase) ? `${quantity(perHour)} per hour` : "");
   drawChart(points(progress), {
     total: trials?.total ?? 0,
     end: isTerminal(fleet.phase) ? null : parseTime(progress?.expected_end),

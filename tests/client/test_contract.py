@@ -29,7 +29,7 @@ def end(client: FleetClient, fleet: str) -> None:
         client.wait(fleet, timeout=60, interval=0.2)
 
 
-def test_a_fleet_is_submitted_and_known(client: FleetClient, stack: Stack) -> None:
+def test_a_submitted_fleet_has_a_status(client: FleetClient, stack: Stack) -> None:
     taken = client.submit({"experiment_id": experiment(stack), "n_instances": 1})
     shown = client.status(taken.id)
     end(client, taken.id)
@@ -58,18 +58,18 @@ def test_every_fault_of_a_request_has_its_pointer(client: FleetClient) -> None:
     assert pointers == {"/experiment_id", "/n_instances", "/bogus"}
 
 
-def test_a_wrong_key_is_told_of(stack: Stack) -> None:
+def test_a_wrong_key_is_unauthorized(stack: Stack) -> None:
     with FleetClient(stack.url, "wrong") as client, pytest.raises(fleets.Unauthorized):
         client.fleets()
 
 
-def test_an_unknown_fleet_is_told_of(client: FleetClient) -> None:
+def test_an_unknown_fleet_is_not_found(client: FleetClient) -> None:
     for ask in (client.status, client.machines, client.cancel):
         with pytest.raises(fleets.NotFound, match=f"fleet-{GONE}"):
             ask(GONE)
 
 
-def test_a_log_that_is_not_there_is_told_of(client: FleetClient, stack: Stack) -> None:
+def test_a_missing_log_is_not_found(client: FleetClient, stack: Stack) -> None:
     fleet = client.submit({"experiment_id": experiment(stack), "n_instances": 1}).id
     with pytest.raises(fleets.NotFound):
         client.log(fleet, 999)
@@ -83,9 +83,7 @@ def test_fleets_are_listed(client: FleetClient, stack: Stack) -> None:
     assert fleet in listed
 
 
-def test_progress_has_the_trials_their_course_and_the_vms_hours(
-    client: FleetClient, stack: Stack
-) -> None:
+def test_progress_has_trials_and_vm_hours(client: FleetClient, stack: Stack) -> None:
     fleet = client.submit({"experiment_id": experiment(stack, 3), "n_instances": 1}).id
     eventually(lambda: client.status(fleet).machines.running or None)
     shown = client.progress(fleet)
@@ -95,7 +93,7 @@ def test_progress_has_the_trials_their_course_and_the_vms_hours(
     assert shown.vm_hours.so_far > 0
 
 
-def test_a_vm_is_told_of_as_it_is(client: FleetClient, stack: Stack) -> None:
+def test_a_running_vm_is_listed(client: FleetClient, stack: Stack) -> None:
     fleet = client.submit({"experiment_id": experiment(stack), "n_instances": 1}).id
     live = eventually(
         lambda: [one for one in client.machines(fleet) if one.state == "running"] or None
@@ -104,7 +102,7 @@ def test_a_vm_is_told_of_as_it_is(client: FleetClient, stack: Stack) -> None:
     assert (live[0].ordinal, live[0].running_at is not None) == (0, True)
 
 
-def test_the_links_of_a_fleet_are_where_the_client_asks(client: FleetClient, stack: Stack) -> None:
+def test_links_are_the_urls_of_the_client(client: FleetClient, stack: Stack) -> None:
     fleet = client.submit({"experiment_id": experiment(stack), "n_instances": 1}).id
     links = client.status(fleet).links
     end(client, fleet)
@@ -112,19 +110,19 @@ def test_the_links_of_a_fleet_are_where_the_client_asks(client: FleetClient, sta
     assert links.view == client.view_url(fleet).partition("#")[0]
 
 
-def test_a_plan_says_what_a_fleet_would_meet(client: FleetClient, stack: Stack) -> None:
+def test_a_valid_request_has_a_plan_without_faults(client: FleetClient, stack: Stack) -> None:
     plan = client.plan({"experiment_id": experiment(stack), "n_instances": 1})
     assert plan.ok is True
 
 
-def test_a_fleet_that_cannot_work_raises_with_the_reason(client: FleetClient) -> None:
+def test_a_failed_fleet_raises_with_the_reason(client: FleetClient) -> None:
     fleet = client.submit({"experiment_id": 10**6, "n_instances": 1}).id
     with pytest.raises(fleets.FleetFailed, match=f"{fleet} failed: ") as caught:
         client.wait(fleet, timeout=60, interval=0.2)
     assert str(caught.value).count("\n") >= 1
 
 
-def test_the_awaiting_client_sees_the_same(stack: Stack) -> None:
+def test_the_asyncio_client_watches_a_fleet(stack: Stack) -> None:
     async def live() -> list[str]:
         async with AsyncFleetClient(stack.url, stack.key) as awaiting:
             request = {"experiment_id": experiment(stack), "n_instances": 1}
@@ -135,7 +133,7 @@ def test_the_awaiting_client_sees_the_same(stack: Stack) -> None:
     assert asyncio.run(live())[-1] == "cancelled"
 
 
-def test_a_fleet_asked_for_by_queue_is_known_before_the_app_has_read_of_it(
+def test_a_fleet_submitted_by_queue_can_be_watched_at_once(
     client: FleetClient, stack: Stack
 ) -> None:
     request = {"experiment_id": experiment(stack), "n_instances": 1}
@@ -153,7 +151,7 @@ def test_a_fleet_asked_for_by_queue_is_known_before_the_app_has_read_of_it(
         (None, "no-such-queue", fleets.NotFound),
     ],
 )
-def test_a_queue_that_is_none_is_told_of(
+def test_an_invalid_queue_raises_without_secrets(
     stack: Stack, connection: str | None, queue: str, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind) as caught:
@@ -161,7 +159,7 @@ def test_a_queue_that_is_none_is_told_of(
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_a_queue_that_is_not_there_is_told_with_what_to_do(stack: Stack) -> None:
+def test_a_missing_queue_is_reported_with_advice(stack: Stack) -> None:
     with pytest.raises(fleets.NotFound) as caught:
         submit_by_queue(stack.queue_connection_string, {}, "no-such-queue")
     assert str(caught.value) == (
@@ -170,7 +168,7 @@ def test_a_queue_that_is_not_there_is_told_with_what_to_do(stack: Stack) -> None
     )
 
 
-def test_the_seeds_function_returns_when_all_vms_are_there(
+def test_run_azure_process_returns_when_all_vms_are_running(
     client: FleetClient, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLEET_URL", stack.url)
@@ -185,7 +183,7 @@ def test_the_seeds_function_returns_when_all_vms_are_there(
     )
 
 
-def test_the_seeds_function_raises_what_kept_the_fleet_from_being_there(
+def test_run_azure_process_raises_the_failure(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLEET_URL", stack.url)
@@ -209,7 +207,7 @@ def process_arguments(number: int, uri: str, batch_id: int) -> tuple[object, ...
     return (number, 2, uri, [], None, *where, *image, "Standard_LRS", 20, True, batch_id)
 
 
-def test_a_watch_goes_on_through_a_host_that_is_killed(client: FleetClient, stack: Stack) -> None:
+def test_a_watch_survives_a_crash_of_the_host(client: FleetClient, stack: Stack) -> None:
     fleet = client.submit({"experiment_id": experiment(stack), "n_instances": 1}).id
     shown: list[fleets.FleetStatus] = []
     watch = threading.Thread(target=lambda: shown.extend(client.watch(fleet, interval=0.1)))

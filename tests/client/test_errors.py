@@ -31,14 +31,14 @@ FAILURE = {
 }
 
 
-def test_a_fleet_that_failed_says_why_and_what_to_do() -> None:
+def test_a_failed_fleet_has_reason_and_advice() -> None:
     said = str(FleetFailed(fleet_status("failed", reason=REASON)))
     assert said.startswith(
         "fleet-7 failed: QuotaExceeded: standardDSv5Family has 0 of 10 left. Ask for more quota.\n"
     )
 
 
-def test_a_fleet_that_failed_says_what_it_met_and_did() -> None:
+def test_a_failed_fleet_lists_failures() -> None:
     said = str(FleetFailed(fleet_status("failed", reason=REASON, failures=[FAILURE])))
     assert (
         "3 x SkuNotAvailable: Standard_D2s_v5 is not available in eastus. "
@@ -46,17 +46,17 @@ def test_a_fleet_that_failed_says_what_it_met_and_did() -> None:
     )
 
 
-def test_a_fleet_that_failed_says_what_has_become_of_its_trials() -> None:
+def test_a_failed_fleet_counts_its_trials() -> None:
     assert "Trials: 2 of 8 complete, 1 failed, 5 not run" in str(
         FleetFailed(fleet_status("failed"))
     )
 
 
-def test_a_fleet_that_failed_before_it_had_seen_its_trials_says_so_too() -> None:
+def test_a_failed_fleet_may_have_no_trials() -> None:
     assert str(FleetFailed(fleet_status("failed", trials=None))) == "fleet-7 failed."
 
 
-def test_a_cancelled_fleet_says_so() -> None:
+def test_a_cancelled_fleet_is_named() -> None:
     assert str(FleetCancelled(fleet_status("cancelled"))).startswith("fleet-7 was cancelled.")
 
 
@@ -70,6 +70,6 @@ def test_a_cancelled_fleet_says_so() -> None:
         RequestRefused(400, "No", "…", [{"pointer": "/uri", "detail": "…"}]),
     ],
 )
-def test_an_error_comes_whole_out_of_another_process(error: FleetError) -> None:
+def test_errors_can_be_pickled(error: FleetError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

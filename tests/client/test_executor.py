@@ -71,13 +71,13 @@ def unsent(**options: Any) -> AzureVMFleet:
     return AzureVMFleet(NoStore(), url="https://fleet.example", key=SECRETS[2], **options)
 
 
-def test_every_field_of_a_request_can_be_asked_for() -> None:
+def test_every_field_of_a_request_has_an_argument() -> None:
     fields = {*FleetRequest.model_fields, *AzureJson.model_fields}
     known = {*inspect.signature(AzureVMFleet).parameters, "submit"}
     assert {name for name in fields if IN_ANOTHER_WAY.get(name, name) not in known} == set()
 
 
-def test_the_arguments_of_powerlifts_executor_come_in_its_order() -> None:
+def test_powerlifts_arguments_come_first_and_in_order() -> None:
     upstream = [
         *("store", "azure_tenant_id", "subscription_id", "azure_client_id", "credential"),
         *("azure_client_secret", "resource_group", "shell_install", "pip_install"),
@@ -88,7 +88,7 @@ def test_the_arguments_of_powerlifts_executor_come_in_its_order() -> None:
     assert list(inspect.signature(AzureVMFleet).parameters)[: len(upstream)] == upstream
 
 
-def test_what_is_not_asked_for_is_left_to_the_app() -> None:
+def test_defaults_are_those_of_the_app() -> None:
     defaults = FleetRequest(experiment_id=1, n_instances=1).model_dump()
     request = unsent()._request(1, None)
     assert request.pop("uri") == NoStore.uri
@@ -109,7 +109,7 @@ def test_the_database_can_be_left_to_the_app() -> None:
     assert "uri" not in unsent(send_uri=False)._request(1, None)
 
 
-def test_a_timeout_of_infinity_is_none() -> None:
+def test_an_infinite_timeout_is_omitted() -> None:
     assert "timeout" not in unsent()._request(1, float("inf"))
 
 
@@ -118,26 +118,26 @@ def test_a_credential_is_refused_with_advice() -> None:
         unsent(credential=object())
 
 
-def test_no_secret_in_what_is_printed_of_it() -> None:
+def test_repr_hides_secrets() -> None:
     executor = unsent(**ACCOUNT, queue=SECRETS[3])
     printed = f"{executor!r} {vars(executor)!r} {executor._request(1, None)!r}"
     assert [secret for secret in SECRETS if secret in printed] == []
 
 
 @pytest.mark.parametrize("action", [pickle.dumps, copy.copy])
-def test_it_does_not_travel_with_its_secrets(action: Callable[[Any], Any]) -> None:
+def test_it_cannot_be_pickled_or_copied(action: Callable[[Any], Any]) -> None:
     with pytest.raises(TypeError, match="cannot be pickled"):
         action(unsent())
 
 
-def test_without_credentials_no_fleet_is_asked_for() -> None:
+def test_submit_fails_without_credentials() -> None:
     executor = unsent(**ACCOUNT)
     executor.delete_credentials()
     with pytest.raises(fleets.ConfigurationError, match="credentials were deleted"):
         executor.submit(1)
 
 
-def test_a_queue_alone_tells_nothing_of_a_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_join_needs_the_app_not_only_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FLEET_URL", raising=False)
     executor = AzureVMFleet(NoStore(), queue="UseDevelopmentStorage=true")
     executor._fleets.append("fleet-1")
@@ -145,12 +145,12 @@ def test_a_queue_alone_tells_nothing_of_a_fleet(monkeypatch: pytest.MonkeyPatch)
         executor.join()
 
 
-def test_a_refused_fleet_is_told_of_at_once(make: Make) -> None:
+def test_a_refused_request_raises_at_once(make: Make) -> None:
     with pytest.raises(fleets.RequestRefused, match="/max_price"):
         make(max_price=1.0).submit(1)
 
 
-def test_join_raises_what_kept_the_fleet_from_its_work(make: Make) -> None:
+def test_join_raises_the_failure(make: Make) -> None:
     executor = make()
     executor.submit(10**6)
     with pytest.raises(fleets.FleetFailed, match=executor.fleets[0]):
@@ -167,7 +167,7 @@ def test_join_waits_for_every_fleet_before_it_raises(make: Make, stack: Stack) -
     assert executor.statuses()[1].phase == "cancelled"
 
 
-def test_a_cancelled_fleet_is_told_of_as_such(make: Make, stack: Stack) -> None:
+def test_join_raises_for_a_cancelled_fleet(make: Make, stack: Stack) -> None:
     executor = make()
     executor.submit(experiment(stack))
     executor.cancel()
@@ -175,7 +175,7 @@ def test_a_cancelled_fleet_is_told_of_as_such(make: Make, stack: Stack) -> None:
         executor.join()
 
 
-def test_another_session_takes_a_fleet_on(make: Make, stack: Stack) -> None:
+def test_another_session_can_attach_to_a_fleet(make: Make, stack: Stack) -> None:
     first, second = make(), make()
     first.submit(experiment(stack))
     second.attach(first.fleets[0])
@@ -193,7 +193,7 @@ def test_a_batch_id_makes_a_script_that_runs_twice_one_fleet(make: Make, stack: 
     assert [executor.fleets for executor in executors] == [["fleet-5101"]] * 2
 
 
-def test_to_submit_again_after_a_silence_asks_for_the_same_fleet() -> None:
+def test_a_retried_submit_keeps_the_batch_id() -> None:
     app = Script(httpx.Response(500), httpx.Response(500), TAKEN)
     client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
     executor = AzureVMFleet(NoStore(), client=client)
@@ -212,7 +212,7 @@ def test_two_submits_are_two_fleets() -> None:
     assert len({body["batch_id"] for body in app.bodies}) == 2
 
 
-def test_a_message_that_the_app_does_not_take_is_told_of(
+def test_a_refused_queue_message_is_reported(
     make: Make, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("powerlift_fleet.executor.QUEUE_TIMEOUT", 3.0)
@@ -222,7 +222,7 @@ def test_a_message_that_the_app_does_not_take_is_told_of(
         executor.join()
 
 
-def test_a_fleet_is_asked_for_by_queue_and_followed_over_http(make: Make, stack: Stack) -> None:
+def test_a_fleet_submitted_by_queue_is_watched_over_http(make: Make, stack: Stack) -> None:
     executor = make(queue=stack.queue_connection_string)
     executor.submit(10**6)
     with pytest.raises(fleets.FleetFailed):

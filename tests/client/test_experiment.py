@@ -77,11 +77,11 @@ def test_there_is_a_trial_for_each_task_method_and_replicate(store: Store) -> No
     assert set(trials["meta"]) == {"{}", '{"trees": 50}'}
 
 
-def test_without_results_there_is_an_empty_frame(store: Store) -> None:
+def test_without_results_the_frame_is_empty(store: Store) -> None:
     assert len(run(store).benchmark.results()) == 0
 
 
-def test_wheels_travel_through_the_database(store: Store, stack: Stack, tmp_path: Path) -> None:
+def test_wheels_are_stored_in_the_database(store: Store, stack: Stack, tmp_path: Path) -> None:
     wheel = tmp_path / "mine-1-py3-none-any.whl"
     wheel.write_bytes(b"wheel")
     made = run(store, Executor(_wheel_filepaths=[str(wheel)]))
@@ -91,13 +91,13 @@ def test_wheels_travel_through_the_database(store: Store, stack: Stack, tmp_path
     assert [(name, bytes(content)) for name, content in rows] == [(wheel.name, b"wheel")]
 
 
-def test_a_name_that_is_taken_is_refused_at_once(store: Store) -> None:
+def test_a_duplicate_name_is_refused(store: Store) -> None:
     made = run(store, name=(name := uuid4().hex))
     with pytest.raises(fleets.ConfigurationError, match=rf"with ID {made.experiment_id}\."):
         run(store, name=name)
 
 
-def test_an_experiment_that_no_fleet_runs_is_told_of(
+def test_an_experiment_without_a_fleet_is_logged(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(fleets.RequestRefused):
@@ -115,7 +115,7 @@ def test_an_experiment_that_no_fleet_runs_is_told_of(
         ({"executor": Executor(_wheel_filepaths=["/no/such.whl"])}, "wheel cannot be read"),
     ],
 )
-def test_what_cannot_be_an_experiment_leaves_none(
+def test_an_invalid_experiment_is_not_created(
     store: Store, stack: Stack, wrong: dict[str, Any], said: str
 ) -> None:
     before = sql(stack, "SELECT count(*) FROM experiment")
@@ -124,7 +124,7 @@ def test_what_cannot_be_an_experiment_leaves_none(
     assert sql(stack, "SELECT count(*) FROM experiment") == before
 
 
-def test_a_function_may_use_what_it_brings() -> None:
+def test_a_function_may_use_local_names() -> None:
     def trial(trial: Any) -> Any:
         import json
 
@@ -140,7 +140,7 @@ def test_a_function_may_use_what_it_brings() -> None:
     assert source_of(trial).lstrip().startswith("def trial(")
 
 
-def test_names_from_outside_are_told_of_before_every_vm_meets_them() -> None:
+def test_global_names_are_refused() -> None:
     local = 1
 
     def trial(trial: Any, default: int = OUTSIDE) -> Any:
@@ -154,7 +154,7 @@ def test_names_from_outside_are_told_of_before_every_vm_meets_them() -> None:
 
 
 @pytest.mark.parametrize("function", [lambda trial: None, print, Executor])
-def test_what_has_no_source_of_its_own_is_refused(function: Any) -> None:
+def test_a_function_without_source_is_refused(function: Any) -> None:
     with pytest.raises(fleets.ConfigurationError, match="Define the trial function with def"):
         source_of(function)
 
@@ -172,7 +172,7 @@ def order(seed: int, replicates: int = 4) -> list[int]:
     return [trial["task_id"] for trial in planned]
 
 
-def test_some_easy_trials_go_first_and_the_others_from_hard_to_easy() -> None:
+def test_some_easy_trials_come_first_then_from_hard_to_easy() -> None:
     first, rest = order(0)[:2], order(0)[2:]
     assert (first, rest) == ([1, 1], sorted(rest, reverse=True))
 
@@ -188,7 +188,7 @@ def test_the_order_is_a_function_of_the_seed() -> None:
     assert arranged(1) == arranged(1) != arranged(2)
 
 
-def test_many_classes_make_a_task_hard() -> None:
+def test_tasks_with_many_classes_are_hard() -> None:
     planned = ordered_trials(
         [*tasks(30), *tasks(10, classes=9)], lambda task: ["m"], 1, random.Random(0)
     )

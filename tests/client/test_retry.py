@@ -33,47 +33,47 @@ def pauses(
     return taken
 
 
-def test_pauses_double_up_to_a_longest_one_and_are_shortened_by_half_at_most() -> None:
+def test_backoff_is_exponential_with_jitter_and_a_maximum() -> None:
     for number, pause in enumerate(pauses(600)):
         whole = min(MAX_BACKOFF, FIRST_BACKOFF * 2**number)
         assert whole / 2 <= pause <= whole
 
 
-def test_all_attempts_together_take_no_longer_than_retry_timeout() -> None:
+def test_the_timeout_covers_all_attempts() -> None:
     assert 80 < sum(pauses(120)) < 120
 
 
-def test_no_two_clients_come_back_in_step() -> None:
+def test_jitter_differs_between_clients() -> None:
     assert pauses(120) != pauses(120)
 
 
-def test_a_retry_after_is_taken_as_it_stands() -> None:
+def test_retry_after_is_honoured() -> None:
     assert pauses(100, HttpResponse(429, {"retry-after": "30"}, "")) == [30.0, 30.0, 30.0]
 
 
-def test_a_retry_after_may_be_a_date() -> None:
+def test_retry_after_may_be_a_date() -> None:
     later = formatdate(time.time() + 50, usegmt=True)
     (pause,) = pauses(60, HttpResponse(503, {"retry-after": later}, ""))
     assert 45 < pause <= 50
 
 
 @pytest.mark.parametrize("header", ["soon", "-3", ""])
-def test_a_retry_after_that_says_nothing_is_left_out(header: str) -> None:
+def test_an_invalid_retry_after_is_ignored(header: str) -> None:
     assert pauses(5, HttpResponse(503, {"retry-after": header}, ""))[0] <= FIRST_BACKOFF
 
 
 @pytest.mark.parametrize(("known", "again"), [(False, False), (True, True)])
-def test_a_name_that_is_not_known_passes_only_where_it_was_known(known: bool, again: bool) -> None:
+def test_an_unknown_host_is_retried_only_after_a_success(known: bool, again: bool) -> None:
     pause = Retry(60, Clock()).backoff(UNKNOWN_HOST, known)
     assert (pause is not None) == again
 
 
 @pytest.mark.parametrize(("known", "again"), [(False, False), (True, True)])
-def test_a_404_of_the_host_passes_only_where_the_app_has_answered(known: bool, again: bool) -> None:
+def test_a_404_of_the_host_is_retried_only_after_a_success(known: bool, again: bool) -> None:
     pause = Retry(60, Clock()).backoff(HttpResponse(404, {}, ""), known)
     assert (pause is not None) == again
 
 
-def test_a_404_of_the_app_is_its_answer() -> None:
+def test_a_404_of_the_app_is_not_retried() -> None:
     answer = HttpResponse(404, {"content-type": "application/problem+json"}, "{}")
     assert Retry(60, Clock()).backoff(answer, seen=True) is None

@@ -80,7 +80,7 @@ def settings(monkeypatch, **environment: str) -> Settings:
 
 
 @pytest.mark.parametrize("timeout", ["", "None", "none", "inf"])
-def test_no_limit_is_said_in_many_ways(monkeypatch, timeout):
+def test_these_timeouts_mean_no_limit(monkeypatch, timeout):
     assert settings(monkeypatch, TIMEOUT=timeout).timeout == math.inf
 
 
@@ -141,7 +141,7 @@ def test_a_traceback_shows_the_line_of_the_trial_function(runner):
     assert "    unknown_name\n" in trial["errmsg"]
 
 
-def test_the_console_tells_why_a_trial_failed_without_the_password(runner):
+def test_the_console_has_the_error_without_the_password(runner):
     trial_fn = "def f(trial):\n    import os\n    raise ValueError('no ' + os.environ['DB_URL'])\n"
     runner.run(trial_fn)
     told = next(line for line in runner.output.splitlines() if "failed after" in line)
@@ -154,7 +154,7 @@ def test_the_console_tells_why_a_trial_failed_without_the_password(runner):
 @pytest.mark.parametrize(
     ("text", "reason"), [("def f(trial", "SyntaxError"), ("x = 1", "defines no function")]
 )
-def test_a_function_that_cannot_be_run_fails_its_trials(runner, text, reason):
+def test_an_invalid_function_fails_its_trials(runner, text, reason):
     trials = runner.run(text, trials=2)
     assert [reason in trial["errmsg"] for trial in trials] == [True, True], runner.output
 
@@ -212,7 +212,7 @@ def f(trial):
 """
 
 
-def test_a_trial_with_all_it_has_started_may_take_the_memory_limit_and_no_more(runner):
+def test_the_memory_limit_includes_child_processes(runner):
     trials = runner.run(EATS, trials=2, MEMORY_LIMIT="600M")
 
     words = [(trial["errmsg"] or "no error").partition(":")[0] for trial in trials]
@@ -243,14 +243,14 @@ class TestATrialThatWasGivenToAnother:
     def test_takes_no_measure(self, runner, taken):
         assert runner.measures(taken[0]) == [], runner.output
 
-    def test_is_spoken_of(self, runner, taken):
+    def test_is_logged(self, runner, taken):
         assert f"trial {taken[0]['id']} was reassigned" in runner.output
 
     def test_does_not_keep_the_next_from_being_run(self, runner, taken):
         assert (taken[1]["runner_id"], runner.code) == (-2, 0), runner.output
 
 
-def test_leftovers_of_a_good_trial_are_ended(runner):
+def test_child_processes_of_a_completed_trial_are_killed(runner):
     runner.run("""
 def f(trial):
     import pathlib, subprocess

@@ -88,7 +88,7 @@ def test_the_script_prints_what_the_trials_measured(ran: Ran) -> None:
 
 
 @pytest.mark.slow
-def test_the_script_tells_how_its_fleet_goes(ran: Ran) -> None:
+def test_the_script_shows_progress(ran: Ran) -> None:
     assert DONE.search(ran.progress), ran.progress
 
 
@@ -98,7 +98,7 @@ def test_the_notebook_shows_what_the_trials_measured(ran: Ran) -> None:
 
 
 @pytest.mark.slow
-def test_the_notebook_tells_how_its_fleet_goes_in_one_output(ran: Ran) -> None:
+def test_the_notebook_shows_progress_in_one_output(ran: Ran) -> None:
     assert len(ran.shown) == 2
     assert DONE.search(ran.shown[0])
 

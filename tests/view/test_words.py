@@ -79,7 +79,7 @@ def machine(**changes: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_the_pieces_of_a_bar(call: Call, seconds: dict[str, int], pieces: list[Any]):
+def test_segments(call: Call, seconds: dict[str, int], pieces: list[Any]):
     times = {f"{name}_at": f"2026-01-01T00:00:{at:02}Z" for name, at in seconds.items()}
     state = "deleted" if "deleted" in seconds else "running"
     found = call("rows", "segmentsOf", machine(state=state, **times), START + 9000)
@@ -87,13 +87,13 @@ def test_the_pieces_of_a_bar(call: Call, seconds: dict[str, int], pieces: list[A
     assert told == [(kind, 1000 * begin, 1000 * end) for kind, begin, end in pieces]
 
 
-def test_of_a_vm_that_is_gone_nobody_knows_when_the_bar_ends_with_what_is_known(call: Call):
+def test_a_deleted_vm_without_a_deletion_time_ends_at_its_last_time(call: Call):
     deleted = machine(state="deleted", created_at="2026-01-01T00:00:01Z")
     found = call("rows", "segmentsOf", deleted, START + 9000)
     assert [(one["from"] - START, one["to"] - START) for one in found] == [(1000, 1000)]
 
 
-def test_a_vm_stands_below_the_one_that_it_replaces(call: Call):
+def test_a_replacement_follows_the_vm_it_replaces(call: Call):
     line = [machine(ordinal=n, replaces=of) for n, of in ((0, None), (1, None), (2, 0), (3, 2))]
     rows = call("rows", "rowsOf", line, 0)
     assert [(row["machine"]["ordinal"], row["depth"], row["replacement"]) for row in rows] == [
@@ -108,7 +108,7 @@ def test_vms_that_replace_each_other_in_a_circle_are_shown_once(call: Call):
     assert sorted(row["machine"]["ordinal"] for row in rows) == [0, 1]
 
 
-def test_a_running_fleet_in_one_sentence(call: Call):
+def test_the_summary_of_a_running_fleet(call: Call):
     scene = Scene(vms=12, trials=900)
     words = call(
         "describe",
@@ -123,7 +123,7 @@ def test_a_running_fleet_in_one_sentence(call: Call):
     )
 
 
-def test_vms_that_nobody_replaced_are_in_the_sentence(call: Call):
+def test_the_summary_counts_replaced_vms(call: Call):
     status = Scene(vms=12).status()
     status["missing"] = {"VmLost": 3}
     assert call("describe", "sentence", status, None, [], 0).endswith(
@@ -131,7 +131,7 @@ def test_vms_that_nobody_replaced_are_in_the_sentence(call: Call):
     )
 
 
-def test_a_fleet_without_news_says_so_in_the_sentence(call: Call):
+def test_the_summary_says_that_there_is_no_update(call: Call):
     status = {**Scene(vms=12).status(), "no_news_seconds": 80}
     assert call("describe", "sentence", status, None, [], 0).endswith(
         "No update for 1 min 20 s; the host may be restarting."

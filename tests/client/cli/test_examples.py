@@ -78,7 +78,7 @@ def test_the_example_of_a_watch_works_as_printed(
     assert run(fleet_command, as_here(line, *watched)).returncode == exit_codes.CANCELLED
 
 
-def test_the_examples_of_the_whole_are_among_those_of_the_commands():
+def test_the_groups_examples_are_those_of_commands():
     every = {line for name in cli.commands for line in examples(name)}
     assert (set(examples()) - every, bool(examples())) == (set(), True)
 
@@ -116,7 +116,7 @@ def test_the_help_has_the_table_of_exit_codes(bare: Command):
     assert [meaning for meaning in exit_codes.MEANINGS.values() if meaning not in shown] == []
 
 
-def test_help_is_there_without_what_only_answers_need():
+def test_help_imports_no_heavy_modules():
     code = (
         "import sys; from powerlift_fleet.cli.main import cli\n"
         "try: cli(['--help'])\n"

@@ -20,7 +20,7 @@ from powerlift_fleet.cli.formatting import bar_cells, clean, clean_lines, money,
         ("שלום 你好", "שלום 你好"),
     ],
 )
-def test_what_a_terminal_would_obey_is_shown_as_text(hostile: str, shown: str):
+def test_control_characters_are_escaped(hostile: str, shown: str):
     assert clean(hostile) == shown
 
 
@@ -37,11 +37,11 @@ def test_a_log_loses_its_colours_and_keeps_its_lines():
     ("seconds", "words"),
     [(0, "0 s"), (59.6, "1 min"), (7800, "2 h 10 min"), (7200, "2 h"), (90000, "1 d 1 h")],
 )
-def test_a_length_of_time_is_told_by_its_two_largest_units(seconds: float, words: str):
+def test_a_duration_has_its_two_largest_units(seconds: float, words: str):
     assert (span(seconds), span(timedelta(seconds=seconds).total_seconds())) == (words, words)
 
 
-def test_a_small_amount_is_told_from_nothing():
+def test_small_amounts_have_four_digits():
     assert [money(amount, "USD") for amount in (0, 0.0042, 1234.5)] == [
         "$0.00",
         "$0.0042",
@@ -49,11 +49,11 @@ def test_a_small_amount_is_told_from_nothing():
     ]
 
 
-def test_a_bar_is_not_full_before_the_last_is_there():
+def test_a_bar_is_full_only_at_the_total():
     drawn = "".join(text for _, text in bar_cells({"complete": 999}, 1000, 20))
     assert (len(drawn), drawn[-1]) == (20, "░")
 
 
-def test_a_bar_tells_its_kinds_apart_without_colour():
+def test_the_kinds_of_a_bar_differ_without_colour():
     drawn = bar_cells({"complete": 5, "failed": 5}, 20, 8, plain=True)
     assert "".join(text for _, text in drawn) == "##!!...."

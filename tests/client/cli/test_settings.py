@@ -37,16 +37,16 @@ def where(settings: Settings) -> tuple[str, str]:
     return settings.url, settings.key
 
 
-def test_the_file_is_read_where_nothing_else_is_said(env: dict[str, str]):
+def test_the_file_is_the_default(env: dict[str, str]):
     assert where(read(Options(), env)) == ("https://top.example", "top-key")
 
 
-def test_the_environment_comes_before_the_file(env: dict[str, str]):
+def test_the_environment_overrides_the_file(env: dict[str, str]):
     env |= {"FLEET_URL": "https://env.example", "FLEET_KEY": "env-key"}
     assert where(read(Options(), env)) == ("https://env.example", "env-key")
 
 
-def test_a_profile_that_is_named_comes_before_the_environment(env: dict[str, str]):
+def test_a_named_profile_overrides_the_environment(env: dict[str, str]):
     env |= {"FLEET_URL": "https://env.example", "FLEET_KEY": "env-key"}
     assert where(read(Options(profile="test"), env)) == ("https://test.example", "test-key")
 
@@ -56,7 +56,7 @@ def test_a_profile_can_be_named_by_the_environment(env: dict[str, str]):
     assert where(read(Options(), env)) == ("https://test.example", "test-key")
 
 
-def test_an_option_comes_first(env: dict[str, str], tmp_path: Path):
+def test_options_override_everything(env: dict[str, str], tmp_path: Path):
     own = private(tmp_path / "own", "own-key")
     options = Options("https://option.example", str(own), "test")
     assert where(read(options, env)) == ("https://option.example", "own-key")
@@ -67,11 +67,11 @@ def test_a_key_in_the_file_is_not_sent_to_another_url(env: dict[str, str]):
         read(Options(url="https://elsewhere.example"), env)
 
 
-def test_an_app_that_asks_for_no_key_has_an_empty_one(env: dict[str, str]):
+def test_a_profile_may_have_an_empty_key(env: dict[str, str]):
     assert read(Options(profile="func"), env).key == ""
 
 
-def test_a_file_that_others_can_read_is_warned_of(env: dict[str, str], tmp_path: Path):
+def test_a_file_that_others_can_read_has_a_warning(env: dict[str, str], tmp_path: Path):
     quiet = read(Options(), env).warnings
     config = tmp_path / "powerlift-fleet" / "config.toml"
     config.chmod(0o644)
@@ -79,13 +79,13 @@ def test_a_file_that_others_can_read_is_warned_of(env: dict[str, str], tmp_path:
     assert (quiet, f"chmod 600 {config}" in warning) == ((), True)
 
 
-def test_a_key_file_that_others_can_read_is_warned_of(env: dict[str, str], tmp_path: Path):
+def test_a_key_file_that_others_can_read_has_a_warning(env: dict[str, str], tmp_path: Path):
     (tmp_path / "key").chmod(0o640)
     [warning] = read(Options(profile="test"), env).warnings
     assert f"chmod 600 {tmp_path / 'key'}" in warning
 
 
-def test_a_key_that_travels_in_the_open_is_warned_of(env: dict[str, str]):
+def test_plain_http_has_a_warning(env: dict[str, str]):
     env |= {"FLEET_URL": "http://env.example", "FLEET_KEY": "env-key"}
     assert "plain http" in read(Options(), env).warnings[0]
 
@@ -99,21 +99,21 @@ def test_a_key_that_travels_in_the_open_is_warned_of(env: dict[str, str]):
         ("profiles = 7", "must be a table"),
     ],
 )
-def test_a_file_that_is_not_right_is_refused(tmp_path: Path, text: str, told: str):
+def test_an_invalid_file_is_refused(tmp_path: Path, text: str, told: str):
     private(tmp_path / "powerlift-fleet" / "config.toml", text)
     with pytest.raises(ConfigurationError, match=told):
         read(Options(), {"XDG_CONFIG_HOME": str(tmp_path)})
 
 
-def test_a_profile_that_is_not_there_is_told_with_those_that_are(env: dict[str, str]):
+def test_an_unknown_profile_is_reported_with_the_known_ones(env: dict[str, str]):
     with pytest.raises(ConfigurationError, match=r"No profile 'tset' in .*\. Profiles: func, test"):
         read(Options(profile="tset"), env)
 
 
-def test_what_is_missing_is_told_with_all_the_places_to_put_it(tmp_path: Path):
+def test_a_missing_setting_is_reported_with_every_source(tmp_path: Path):
     with pytest.raises(ConfigurationError, match=r"--url.*FLEET_URL.*config\.toml"):
         read(Options(), {"XDG_CONFIG_HOME": str(tmp_path)})
 
 
-def test_a_key_is_not_in_what_is_printed_of_the_settings(env: dict[str, str]):
+def test_repr_hides_the_key(env: dict[str, str]):
     assert "top-key" not in repr(read(Options(), env))

@@ -45,7 +45,7 @@ def fleet(stack: Stack, api: Api) -> str:
     return started
 
 
-def test_a_watch_redraws_outlives_the_app_and_ends_with_the_fleet(
+def test_a_watch_redraws_survives_an_outage_and_ends_with_the_fleet(
     stack: Stack, api: Api, fleet_command: Command, fleet: str
 ):
     with terminal(fleet_command, "status", fleet, "--watch", "--interval", "0.3") as window:
@@ -72,7 +72,7 @@ def test_a_watch_redraws_outlives_the_app_and_ends_with_the_fleet(
         assert (window.text.count("VMs  "), "Ctrl-C" in window.text) == (1, False)
 
 
-def test_a_person_is_asked_before_a_fleet_ends_and_ctrl_c_ends_only_the_looking(
+def test_cancel_asks_for_confirmation_and_ctrl_c_only_stops_watching(
     stack: Stack, api: Api, fleet_command: Command
 ):
     fleet = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=ASKED)
