@@ -1,4 +1,4 @@
-"""Both forms of the client behind one face, so that each fact is tested of both."""
+"""Both clients behind one interface, so that each test runs for both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ App = Callable[[httpx.Request], httpx.Response]
 
 
 class Blocking:
-    """FleetClient, asked as it is."""
+    """FleetClient."""
 
     def __init__(self, app: App, **options: Any) -> None:
         self.client = FleetClient(URL, KEY, transport=httpx.MockTransport(app), **options)
@@ -31,7 +31,7 @@ class Blocking:
 
 
 class Awaiting:
-    """AsyncFleetClient, in a loop of its own for each question."""
+    """AsyncFleetClient, with an event loop for each call."""
 
     def __init__(self, app: App, **options: Any) -> None:
         self.client = AsyncFleetClient(URL, KEY, transport=httpx.MockTransport(app), **options)
@@ -51,7 +51,7 @@ class Awaiting:
 
 
 class Script:
-    """An app that gives the answers of a list, the last one again and again, and keeps the requests."""
+    """An app that returns a list of responses, the last one repeatedly, and records the requests."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = answers
@@ -71,7 +71,7 @@ class Script:
 
 REFUSED = httpx.ConnectError("[Errno 111] Connection refused")
 AT_ONCE = {"Retry-After": "0"}
-"""For answers that are to be followed by another attempt, without a test having to wait."""
+"""So that a retry does not slow down the test."""
 
 
 def ok(**document: Any) -> httpx.Response:
@@ -79,7 +79,7 @@ def ok(**document: Any) -> httpx.Response:
 
 
 def busy(code: int = 503, **headers: str) -> httpx.Response:
-    """As the host answers, which has nothing to say."""
+    """A response of the Functions host, which has no body."""
     return httpx.Response(code, headers={**AT_ONCE, **headers})
 
 

@@ -1,4 +1,4 @@
-"""The client before an app that is slow, absent, wrong or rude; each fact of both its forms."""
+"""Both clients against an app that is slow, unreachable or faulty."""
 
 from __future__ import annotations
 

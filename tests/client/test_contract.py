@@ -1,4 +1,4 @@
-"""The client and the real app: that each means what the other does."""
+"""The client against the real app."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from powerlift_fleet import AsyncFleetClient, FleetClient, run_azure_process, su
 from local.stack import Stack
 from tests.harness import eventually, experiment
 
-GONE = 2**52
-"""A batch that nobody has asked for."""
+UNUSED = 2**52
+"""An unused batch ID."""
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ def test_a_wrong_key_is_unauthorized(stack: Stack) -> None:
 
 def test_an_unknown_fleet_is_not_found(client: FleetClient) -> None:
     for ask in (client.status, client.machines, client.cancel):
-        with pytest.raises(fleets.NotFound, match=f"fleet-{GONE}"):
-            ask(GONE)
+        with pytest.raises(fleets.NotFound, match=f"fleet-{UNUSED}"):
+            ask(UNUSED)
 
 
 def test_a_missing_log_is_not_found(client: FleetClient, stack: Stack) -> None:
@@ -200,7 +200,7 @@ def test_a_credential_is_refused_with_advice(stack: Stack) -> None:
 
 
 def process_arguments(number: int, uri: str, batch_id: int) -> tuple[object, ...]:
-    """In the seed's order."""
+    """In order."""
     account = {"tenant_id": None, "client_id": None, "client_secret": None}
     image = ("canonical", "ubuntu-24_04-lts", "server", "latest")
     where = (account, None, None, "Standard_D2s_v5")

@@ -1,4 +1,4 @@
-"""What a user reads when something went wrong."""
+"""The messages of the errors."""
 
 from __future__ import annotations
 

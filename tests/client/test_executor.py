@@ -34,7 +34,7 @@ ACCOUNT = {
     "azure_client_id": "client",
     "azure_client_secret": SECRETS[0],
 }
-IN_ANOTHER_WAY = {
+OTHER_NAMES = {
     "experiment_id": "submit",
     "timeout": "submit",
     "uri": "docker_db_uri",
@@ -43,7 +43,7 @@ IN_ANOTHER_WAY = {
     "client_id": "azure_client_id",
     "client_secret": "azure_client_secret",
 }
-"""Fields of a request whose name at the executor is AzureVMInstance's."""
+"""Request fields whose arguments have AzureVMInstance's names."""
 
 Make = Callable[..., AzureVMFleet]
 
@@ -67,14 +67,14 @@ class NoStore:
 
 
 def unsent(**options: Any) -> AzureVMFleet:
-    """An executor of an app that is not asked."""
+    """An executor that sends nothing."""
     return AzureVMFleet(NoStore(), url="https://fleet.example", key=SECRETS[2], **options)
 
 
 def test_every_field_of_a_request_has_an_argument() -> None:
     fields = {*FleetRequest.model_fields, *AzureJson.model_fields}
     known = {*inspect.signature(AzureVMFleet).parameters, "submit"}
-    assert {name for name in fields if IN_ANOTHER_WAY.get(name, name) not in known} == set()
+    assert {name for name in fields if OTHER_NAMES.get(name, name) not in known} == set()
 
 
 def test_powerlifts_arguments_come_first_and_in_order() -> None:
@@ -259,7 +259,7 @@ BENCHMARK = """
 
 
 def test_powerlifts_own_benchmark_runs_on_it(tmp_path: Path, stack: Stack) -> None:
-    """Where Powerlift has the script that its wheel of 0.1.12 lacks."""
+    """With the script that the wheel of Powerlift 0.1.12 lacks."""
     installed = Path(powerlift.__path__[0])
     shutil.copytree(installed, tmp_path / "powerlift")
     (tmp_path / "powerlift" / "run").mkdir()

@@ -1,4 +1,4 @@
-"""Experiments: what goes into the database, and what is refused before anything does."""
+"""Experiments: what is stored, and what is refused in advance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OUTSIDE = 3
 
 @dataclass
 class Executor:
-    """Takes experiments, and does nothing with them."""
+    """Records submitted experiments."""
 
     refuses: bool = False
     submitted: list[tuple[int, float | None]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The package's README names what there is."""
+"""The README lists the package's errors, methods and arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When an attempt is repeated, told to a clock that does not run by itself."""
+"""Which attempts are retried, and when, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Clock:
 def pauses(
     retry_timeout: float, outcome: HttpResponse | ConnectionFailure = REFUSED
 ) -> list[float]:
-    """Those of a call that nothing ever comes of."""
+    """The pauses of a call that never succeeds."""
     clock, taken = Clock(), []
     retry = Retry(retry_timeout, clock)
     while (pause := retry.backoff(outcome, seen=False)) is not None:

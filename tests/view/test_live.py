@@ -1,4 +1,4 @@
-"""The page on the real app: it follows a fleet to its end, and cancels one."""
+"""The pages against the real app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page does with what it is told, and with an app that does not answer."""
+"""The pages with every kind of response, and without one."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_unchanged_nodes_are_not_touched(stage: Stage, shown: Visit):
     everything = "{subtree: true, childList: true, attributes: true, characterData: true}"
     shown.page.evaluate(f"changes = 0; {changes}(document.querySelector('main'), {everything})")
     shown.answered_again()
-    # The clock goes on: for how long it has run, and until when bars that grow have come.
+    # The running time and the growing bars do change.
     assert shown.page.evaluate("changes") < 60
 
 

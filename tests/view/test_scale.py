@@ -1,4 +1,4 @@
-"""A thousand VMs on one page. How long it takes is printed, and told by benchmarks/view.py."""
+"""A thousand VMs on one page. The times are printed; benchmarks/view.py measures them."""
 
 from __future__ import annotations
 

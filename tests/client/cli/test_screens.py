@@ -1,4 +1,4 @@
-"""What a fleet that has met things looks like, also to one who was never meant well."""
+"""The screens of a fleet with failures, and with hostile text from outside."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ SILENT = [{**FLEET, "no_news_seconds": seconds} for seconds in (80, 85, 140)]
 
 @pytest.fixture
 def silent(home: Path) -> Iterator[Command]:
-    """A fleet without news at the first three looks, and done at the fourth."""
+    """A fleet without updates in three polls, and done in the fourth."""
     with served.served({"GET /fleets/fleet-7": [*SILENT, {**FLEET, "phase": "done"}]}) as url:
         yield Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
 

@@ -1,4 +1,4 @@
-"""Where the command takes the app's URL and key from."""
+"""The sources of the app's URL and key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ key = ""
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """An environment with a configuration file that nobody else can read."""
+    """An environment with a private configuration file."""
     key_file = private(tmp_path / "key", "test-key\n")
     text = CONFIG.format(key_file=key_file)
     private(tmp_path / "powerlift-fleet" / "config.toml", text)

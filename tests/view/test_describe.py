@@ -1,4 +1,4 @@
-"""The page's own words, from its modules as they are."""
+"""The pages' text, from their modules."""
 
 from __future__ import annotations
 
