@@ -4,7 +4,7 @@
     export FLEET_URL=… FLEET_KEY=… POWERLIFT_DB_URI=postgresql://…
     python examples/benchmark.py
 
-`make start` prints the three for a fleet on simulated Azure, on your own machine.
+`make start` prints all three for simulated Azure on your own machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sklearn import datasets
 
 
 def data_sets() -> Iterator[SupervisedDataset]:
-    """What is measured on. Powerlift has suites of OpenML's too: `powerlift.bench.retrieve_openml`."""
+    """Powerlift can also retrieve OpenML suites: `powerlift.bench.retrieve_openml`."""
     for name, load in (("iris", datasets.load_iris), ("wine", datasets.load_wine)):
         x, y = load(return_X_y=True, as_frame=True)
         categorical = [False] * x.shape[1]
@@ -39,14 +39,14 @@ def data_sets() -> Iterator[SupervisedDataset]:
 
 
 def trial_gen(task: Any) -> list[tuple[str, dict[str, Any]]]:
-    """The methods to try on a task, for each that the store has."""
+    """The methods to try on a task of the store."""
     if task.problem == "regression":
         return []
     return [("forest", {"n_estimators": 50}), ("logistic", {})]
 
 
 def trial_run(trial: Any) -> None:
-    """One trial. It runs on a VM, which sees the text of this function and nothing else."""
+    """One trial. Only the source of this function is sent to the VMs."""
     from time import perf_counter
 
     from sklearn.ensemble import RandomForestClassifier
@@ -67,7 +67,7 @@ def trial_run(trial: Any) -> None:
 
 
 def main() -> None:
-    """Fill the store, run the experiment on two VMs, and print what they measured."""
+    """Fill the store, run the experiment on two VMs, and print the results."""
     store = Store(os.environ["POWERLIFT_DB_URI"])
     for data_set in data_sets():
         store.create_task_with_data(data_set, exist_ok=True)

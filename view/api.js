@@ -1,15 +1,15 @@
-/** The app's HTTP API. Every request carries the function key in a header, never in an address. */
+/** The app's HTTP API. Every request carries the function key in a header, never in a URL. */
 
-const PATIENCE = 20_000; // milliseconds for an answer
+const TIMEOUT = 20_000; // milliseconds
 const NAME = "powerlift-fleet-key";
-const ASK = 150; // milliseconds that the other tabs have to hand their key over
+const OTHER_TAB_TIMEOUT = 150; // milliseconds
 
-/** The key was missing or wrong: the Functions host says so with a 401 and no body. */
-export class Refused extends Error {}
-/** There is nothing at this address. */
-export class Missing extends Error {}
-/** The app did not answer, or not in time, or with a fault of its own. */
-export class Away extends Error {}
+/** 401 or 403: the Functions host rejected the key, without a body. */
+export class Unauthorized extends Error {}
+/** 404. */
+export class NotFound extends Error {}
+/** No response, a timeout, or an error of the app. */
+export class Unavailable extends Error {}
 
 const channel = new BroadcastChannel(NAME);
 channel.onmessage = ({ data }) => {
@@ -22,21 +22,21 @@ export function setKey(value) {
   sessionStorage.setItem(NAME, value);
 }
 
-/** The key from the address (`#key=`, else `?code=`), which then loses it; else from this tab's
- *  storage; else from another tab of ours that is open. Null where nobody has it. */
+/** The key from the URL (`#key=`, or `?code=`), which is then removed from it; else from this tab's
+ *  storage; else from another open tab; else null. */
 export async function findKey() {
-  const address = new URL(location.href);
-  const given = parameter(address.hash, "key") || parameter(address.search, "code");
-  if (address.hash || address.searchParams.has("code")) {
-    address.hash = "";
-    address.searchParams.delete("code");
-    history.replaceState(history.state, "", address.pathname + address.search);
+  const url = new URL(location.href);
+  const given = parameter(url.hash, "key") || parameter(url.search, "code");
+  if (url.hash || url.searchParams.has("code")) {
+    url.hash = "";
+    url.searchParams.delete("code");
+    history.replaceState(history.state, "", url.pathname + url.search);
   }
   if (given) setKey(given);
   return key() ?? (await otherTab());
 }
 
-/** A parameter as it was written; a plus in a key is a plus, where URLSearchParams reads a space. */
+/** A parameter as it was written: URLSearchParams would turn a plus in a key into a space. */
 function parameter(part, name) {
   const found = part.slice(1).split("&").find((one) => one.startsWith(`${name}=`));
   try {
@@ -48,7 +48,7 @@ function parameter(part, name) {
 
 function otherTab() {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(null), ASK);
+    const timer = setTimeout(() => resolve(null), OTHER_TAB_TIMEOUT);
     channel.addEventListener("message", ({ data }) => {
       if (!data?.key || key()) return;
       setKey(data.key);
@@ -59,44 +59,42 @@ function otherTab() {
   });
 }
 
-/** GET (or another method) below this page's fleet or list; returns the Response.
- *  Raises Refused, Missing, Away. */
+/** Send a request; returns the Response. Throws Unauthorized, NotFound, Unavailable. */
 export async function request(path, method = "GET") {
-  let answer;
+  let response;
   try {
-    answer = await fetch(path, {
+    response = await fetch(path, {
       method,
       headers: { "x-functions-key": key() ?? "" },
       cache: "no-store",
       credentials: "omit",
       redirect: "error",
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.timeout(TIMEOUT),
     });
   } catch (error) {
-    throw new Away(error.name === "TimeoutError" ? "It took too long to answer." : "It cannot be reached.");
+    throw new Unavailable(error.name === "TimeoutError" ? "The request timed out." : "The connection failed.");
   }
-  if (answer.status === 401 || answer.status === 403) throw new Refused("The app refused the key.");
-  if (answer.status === 404) throw new Missing(await detail(answer));
-  if (!answer.ok) throw new Away(await detail(answer));
-  return answer;
+  if (response.status === 401 || response.status === 403) throw new Unauthorized("The app rejected the key.");
+  if (response.status === 404) throw new NotFound(await detail(response));
+  if (!response.ok) throw new Unavailable(await detail(response));
+  return response;
 }
 
-/** The JSON of a GET. */
 export async function json(path) {
-  const answer = await request(path);
+  const response = await request(path);
   try {
-    return await answer.json();
+    return await response.json();
   } catch {
-    throw new Away("Its answer was cut short.");
+    throw new Unavailable("The response was incomplete.");
   }
 }
 
-/** The words of a problem (RFC 9457), or the status. */
-async function detail(answer) {
+/** The detail of a problem (RFC 9457), or the HTTP status. */
+async function detail(response) {
   try {
-    const problem = await answer.json();
+    const problem = await response.json();
     return String(problem.detail || problem.title);
   } catch {
-    return `It answered ${answer.status}.`;
+    return `The app responded with status ${response.status}.`;
   }
 }

@@ -1,14 +1,14 @@
-/** The button that cancels: it asks first, and says what will be deleted. */
+/** The cancel button and its confirmation, which says what will be deleted. */
 
-import { Missing, Refused, request } from "./api.js";
+import { NotFound, Unauthorized, request } from "./api.js";
 import { byId, show, text } from "./dom.js";
 import { plural, whole } from "./format.js";
-import { isTerminal } from "./words.js";
+import { isTerminal } from "./describe.js";
 
 let latest = null;
 let asked = false;
 
-/** `path`: the API's address of the fleet. `after()` is called when the app has taken the cancel. */
+/** `path`: the fleet's API URL. `after()` runs when the app has accepted the cancellation. */
 export function startCancel(path, after) {
   const dialog = byId("cancel-dialog");
   byId("cancel").addEventListener("click", () => {
@@ -33,8 +33,8 @@ export function startCancel(path, after) {
 }
 
 function fault(error) {
-  if (error instanceof Refused || error instanceof Missing) return error.message;
-  return `Nobody can tell whether it was taken. ${error.message} Press again: twice does no harm.`;
+  if (error instanceof Unauthorized || error instanceof NotFound) return error.message;
+  return `The fleet may not have been cancelled. ${error.message} It is safe to try again.`;
 }
 
 export function updateCancel(fleet) {
@@ -45,15 +45,15 @@ export function updateCancel(fleet) {
   const button = byId("cancel");
   show(button, phase !== "teardown" && (!over || machines.running > 0));
   button.disabled = asked;
-  text(button, asked ? "Cancelling …" : over ? "Delete what is left" : "Cancel fleet");
-  text(byId("cancel-title"), over ? `Delete what ${fleet.id} left?` : `Cancel ${fleet.id}?`);
+  text(button, asked ? "Cancelling …" : over ? "Delete remaining resources" : "Cancel fleet");
+  text(byId("cancel-title"), over ? `Delete the remaining resources of ${fleet.id}?` : `Cancel ${fleet.id}?`);
   text(byId("cancel-yes"), over ? "Delete" : "Cancel and delete");
-  const standing = Math.max(machines.running, over ? 0 : machines.accepted - machines.deleted - machines.failed);
-  const what = standing
-    ? `${plural(standing, "VM")} with ${standing === 1 ? "its" : "their"} disks, network interfaces and roles will be deleted.`
-    : "No VM stands yet; none will be made.";
+  const existing = Math.max(machines.running, over ? 0 : machines.accepted - machines.deleted - machines.failed);
+  const what = existing
+    ? `${plural(existing, "VM")} with ${existing === 1 ? "its" : "their"} disks, network interfaces and role assignments will be deleted.`
+    : "No VM exists yet, and none will be created.";
   const rest = trials && !over
-    ? ` ${whole(trials.running)} running and ${whole(trials.ready)} waiting trials stay undone: they go back to the queue of the experiment. What is complete stays.`
+    ? ` ${whole(trials.running)} running and ${whole(trials.ready)} ready trials will not finish: they return to the experiment's queue. Results are kept.`
     : "";
   text(byId("cancel-what"), what + rest);
 }

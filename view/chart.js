@@ -1,14 +1,14 @@
-/** Trials over time: two stacked areas, and a dashed line to the end that is expected. */
+/** Trials over time: two stacked areas, and a dashed line to the expected end. */
 
 import { attr, byId, css, el, keyed, show, svg, text } from "./dom.js";
 import { clock, compact, seconds, tickLabel, tickSeconds, whole } from "./format.js";
 
-const HEIGHT = 208; // pixels, of which the axes take what MARGIN says
+const HEIGHT = 208; // pixels
 const MARGIN = { top: 14, right: 12, bottom: 24, left: 44 };
-const FORESIGHT = 3; // the future takes at most so many times the room of the past
+const MAX_FUTURE = 3; // times the width of the past
 const TABLE_ROWS = 12;
 
-let drawn = null; // what is on the screen: for hovering, and for another size
+let drawn = null; // for hovering and resizing
 
 /** `points`: `{at, complete, error}` in order of time. `of`: total, end (expected, or null), now, live. */
 export function drawChart(points, of) {
@@ -22,7 +22,7 @@ export function drawChart(points, of) {
   const width = Math.max(240, box.clientWidth);
   const last = points.at(-1);
   const from = points[0].at;
-  const reach = of.end === null ? last.at : Math.min(of.end, last.at + FORESIGHT * (last.at - from));
+  const reach = of.end === null ? last.at : Math.min(of.end, last.at + MAX_FUTURE * (last.at - from));
   const to = Math.max(last.at, of.live ? Math.max(of.now, reach) : last.at, from + 1000);
   const top = Math.max(of.total, last.complete + last.error, 1);
   const scale = {
@@ -75,7 +75,7 @@ function axes(node, { x, y }, { from, to, top, width, now }) {
 
 const anchor = (x, width) => (x < MARGIN.left + 20 ? "start" : x > width - 40 ? "end" : "middle");
 
-/** 0, the top, and round numbers between that leave the top its room. */
+/** 0, the top, and round numbers between. */
 function yTicks(top) {
   const rough = top / 4;
   const magnitude = 10 ** Math.floor(Math.log10(Math.max(rough, 1)));
@@ -116,8 +116,8 @@ function forecast(node, { x, y }, last, { end, now, total }, { to, top, reach })
 
 function summary(points, { total, end, now }) {
   const last = points.at(-1);
-  const expected = end === null ? "" : `; the end is expected at ${clock(end, now)}`;
-  return `Chart: ${whole(last.complete)} of ${whole(total)} trials complete and ${whole(last.error)} with an error${expected}.`;
+  const expected = end === null ? "" : `; expected to finish at ${clock(end, now)}`;
+  return `Chart: ${whole(last.complete)} of ${whole(total)} trials complete and ${whole(last.error)} failed${expected}.`;
 }
 
 function hover(node, event) {
@@ -127,7 +127,7 @@ function hover(node, event) {
   const [cross, tip] = [node.querySelector(".cross"), byId("chart-tip")];
   for (const name of ["x1", "x2"]) attr(cross, name, scale.x(nearest.at).toFixed(1));
   attr(cross, "visibility", "visible");
-  text(tip, `${clock(nearest.at, of.now)} · ${whole(nearest.complete)} complete · ${whole(nearest.error)} with an error`);
+  text(tip, `${clock(nearest.at, of.now)} · ${whole(nearest.complete)} complete · ${whole(nearest.error)} failed`);
   show(tip, true);
   const room = node.clientWidth - tip.offsetWidth;
   css(tip, "left", `${Math.max(0, Math.min(room, scale.x(nearest.at) - tip.offsetWidth / 2)).toFixed(0)}px`);
@@ -138,7 +138,7 @@ function leave(node) {
   show(byId("chart-tip"), false);
 }
 
-/** For those who do not see the chart; only while it is open. */
+/** The accessible alternative; updated only while it is open. */
 function table(points) {
   if (!byId("chart-details").open) return;
   const every = Math.max(1, Math.ceil((points.length - 1) / TABLE_ROWS));

@@ -1,29 +1,29 @@
-/** One VM in full: its record, why it ended, and the end of its console. */
+/** The details of a VM: its record, why it ended, and its console output. */
 
-import { Missing, request } from "./api.js";
+import { NotFound, request } from "./api.js";
 import { attr, byId, el, keyed, show, text } from "./dom.js";
-import { DASH, clip, duration, moment, seconds, setTime, whole } from "./format.js";
+import { DASH, clip, duration, parseTime, seconds, setTime, whole } from "./format.js";
 import { setIcon } from "./icons.js";
 import { choose, rowOfVm } from "./timeline.js";
-import { STAGES, action, sentenceCase } from "./words.js";
+import { STAGES, action, sentenceCase } from "./describe.js";
 
 const MOMENTS = [
   ["created_at", "accepted by Azure"],
   ["role_assigned_at", "role assigned"],
-  ["running_at", "runs"],
-  ["working_at", "works"],
+  ["running_at", "running"],
+  ["working_at", "working"],
   ["ended_at", "ended"],
   ["deleted_at", "deleted"],
 ];
 
-const WORDS = 600; // characters of any text
+const TEXT = 600; // characters
 
-let shown = null; // the ordinal of the VM that is shown
+let shown = null; // ordinal
 let base = "";
 
 export const detailIsOpen = () => shown !== null;
 
-/** `fleetPath`: the API's address of the fleet. */
+/** `fleetPath`: the fleet's API URL. */
 export function startDetail(fleetPath) {
   base = fleetPath;
   byId("detail-close").addEventListener("click", closeDetail);
@@ -53,7 +53,6 @@ export function closeDetail() {
   byId("vms").focus({ preventScroll: true });
 }
 
-/** Bring the VM that is shown up to date. */
 export function updateDetail() {
   const row = shown === null ? null : rowOfVm(shown);
   if (row === null) return;
@@ -62,12 +61,12 @@ export function updateDetail() {
   setIcon(byId("detail-sign"), STAGES[row.stage].sign);
   text(byId("detail-words"), sentenceCase(STAGES[row.stage].name).slice(0, -1));
   attr(byId("detail-stage"), "data-tone", machine.failure ? "bad" : row.stage === "working" ? "live" : "quiet");
-  text(byId("detail-name"), clip(machine.name, WORDS));
+  text(byId("detail-name"), clip(machine.name, TEXT));
   show(byId("detail-ended"), machine.failure);
-  text(byId("detail-why"), machine.failure ? `${clip(machine.failure.code, WORDS)}: ${clip(machine.failure.message, WORDS)}` : "");
-  text(byId("detail-next"), machine.failure ? clip(action(machine.failure.action), WORDS) : "");
+  text(byId("detail-why"), machine.failure ? `${clip(machine.failure.code, TEXT)}: ${clip(machine.failure.message, TEXT)}` : "");
+  text(byId("detail-next"), machine.failure ? clip(action(machine.failure.action), TEXT) : "");
   line("detail-before", machine.replaces, "← Replaces VM");
-  line("detail-after", row.heir, "Replaced by VM");
+  line("detail-after", row.replacement, "Replaced by VM");
   record(machine);
   times(machine);
 }
@@ -84,18 +83,18 @@ function record(machine) {
   const items = [
     ["Size", placement?.vm_size],
     ["Placement", placement && [placement.location, placement.zone && `zone ${placement.zone}`, placement.priority === "Spot" && "Spot"].filter(Boolean).join(", ")],
-    ["Attempt", machine.attempt > 1 ? `${machine.attempt} in its line` : null],
+    ["Attempt", machine.attempt > 1 ? machine.attempt : null],
     ["Runner", machine.runner_id],
-    ["Trials", trials && `${whole(trials.complete)} complete, ${whole(trials.error)} with an error, ${whole(trials.running)} running`],
-    ["Its script", machine.outcome],
+    ["Trials", trials && `${whole(trials.complete)} complete, ${whole(trials.error)} failed, ${whole(trials.running)} running`],
+    ["Outcome", machine.outcome],
   ].filter(([, value]) => value !== null && value !== undefined && value !== "");
   keyed(byId("detail-record"), items, ([name]) => name, ([name]) => el("div", {}, el("dt", {}, name), el("dd", { dir: "auto" })), (node, [, value]) => {
-    text(node.lastChild, clip(value, WORDS));
+    text(node.lastChild, clip(value, TEXT));
   });
 }
 
 function times(machine) {
-  const known = MOMENTS.map(([member, words]) => ({ member, words, at: moment(machine[member]) })).filter(({ at }) => at !== null);
+  const known = MOMENTS.map(([member, words]) => ({ member, words, at: parseTime(machine[member]) })).filter(({ at }) => at !== null);
   known.sort((a, b) => a.at - b.at);
   known.forEach((one, i) => (one.since = i ? `+${duration((one.at - known[i - 1].at) / 1000)}` : ""));
   const make = ({ words }) => el("li", {}, el("span", {}, words), el("time"), el("span", { class: "since" }));
@@ -109,7 +108,7 @@ async function fetchLog() {
   const ordinal = shown;
   const [note, log, button] = ["log-note", "log", "log-get"].map(byId);
   button.disabled = true;
-  text(note, "Asking for it.");
+  text(note, "Loading.");
   try {
     const words = await (await request(`${base}/machines/${ordinal}/log`)).text();
     if (shown !== ordinal) return;
@@ -119,7 +118,7 @@ async function fetchLog() {
     text(note, `As of ${seconds(Date.now())}.`);
   } catch (error) {
     if (shown !== ordinal) return;
-    text(note, error instanceof Missing ? error.message : `It could not be had. ${error.message}`);
+    text(note, error instanceof NotFound ? error.message : `The log could not be loaded. ${error.message}`);
   } finally {
     button.disabled = false;
   }

@@ -1,17 +1,16 @@
-/** Building and changing a page. Text is only ever text: nothing here parses HTML.
+/** Changes the document. Nothing here parses HTML.
  *
- *  What has not changed is not touched, so that nothing flickers, scrolls or loses the focus. */
+ *  Unchanged nodes are not touched, so that nothing flickers, scrolls or loses focus. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with attributes and children (nodes or texts). */
+/** Create an element; children are nodes or text. */
 export function el(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
 
-/** The same in SVG. */
 export function svg(tag, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -22,7 +21,7 @@ function filled(node, attributes, children) {
   return node;
 }
 
-/** Set an attribute; null and false take it away. */
+/** Set an attribute; null and false remove it. */
 export function attr(node, name, value) {
   if (value === null || value === undefined || value === false) node.removeAttribute(name);
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
@@ -36,15 +35,15 @@ export function show(node, visible) {
   if (node.hidden === Boolean(visible)) node.hidden = !visible;
 }
 
-/** A CSS property; through the CSSOM, since our Content-Security-Policy refuses style attributes. */
+/** Set a CSS property through the CSSOM: the Content-Security-Policy blocks style attributes. */
 export function css(node, name, value) {
   if (node.style.getPropertyValue(name) !== value) node.style.setProperty(name, value);
 }
 
 const KEPT = new WeakMap();
 
-/** Give `parent` one child per item, in their order; a child stays as long as its item's key does.
- *  `make(item)` makes a child, `update(child, item)` brings it up to date. */
+/** Give `parent` one child per item, in order; a child is kept as long as its item's key exists.
+ *  `make(item)` creates a child, `update(child, item)` updates it. */
 export function keyed(parent, items, keyOf, make, update) {
   const before = KEPT.get(parent) ?? new Map();
   const after = new Map();
@@ -61,7 +60,7 @@ export function keyed(parent, items, keyOf, make, update) {
   KEPT.set(parent, after);
 }
 
-/** Say something to those who listen to the page instead of seeing it. */
+/** Announce text to screen readers. */
 export function announce(words) {
   text(byId("announcer"), words);
 }

@@ -1,42 +1,42 @@
-/** The page of one fleet: asks the API and hands what it says to the parts of the page. */
+/** The page of one fleet: polls the API and updates the parts of the page. */
 
-import { Refused, json } from "./api.js";
+import { Unauthorized, json } from "./api.js";
 import { startCancel, updateCancel } from "./cancel.js";
 import { closeDetail, detailIsOpen, openDetail, startDetail, updateDetail } from "./detail.js";
 import { attr, byId, show, text } from "./dom.js";
-import { ZONE, moment, seconds } from "./format.js";
-import { startKeys } from "./keys.js";
-import { live, start } from "./live.js";
-import { updateMoney } from "./money.js";
+import { ZONE, parseTime, seconds } from "./format.js";
+import { startKeys } from "./keyboard.js";
+import { poller, start } from "./polling.js";
+import { updateMoney } from "./cost.js";
 import { updateFailures, updateSummary } from "./summary.js";
 import { startTheme } from "./theme.js";
 import { startTimeline, updateTimeline } from "./timeline.js";
 import { updateTrials } from "./trials.js";
-import { isTerminal } from "./words.js";
+import { isTerminal } from "./describe.js";
 
-const PATH = location.pathname.replace(/\/view\/([^/]+)\/?$/i, "/fleets/$1"); // the API's address of this fleet
-const MEASURES = 200; // so many renderings are kept for whoever measures
+const PATH = location.pathname.replace(/\/view\/([^/]+)\/?$/i, "/fleets/$1"); // the fleet's API URL
+const MAX_MEASURES = 200;
 
 const known = { progress: null, machines: [] };
-let clockSkew = 0; // milliseconds that the app's clock is ahead of ours
+let clockSkew = 0; // milliseconds that the app's clock is ahead of the browser's
 
-/** One look; returns whether the fleet has ended. The status counts, the rest may be missing. */
-async function look() {
-  const asked = [json(PATH), json(`${PATH}/progress`), json(`${PATH}/machines`)];
-  const [fleet, progress, machines] = await Promise.allSettled(asked);
-  for (const { reason } of [fleet, progress, machines]) if (reason instanceof Refused) throw reason;
+/** Returns whether the fleet has ended. Progress and VMs are optional; the status is not. */
+async function poll() {
+  const requests = [json(PATH), json(`${PATH}/progress`), json(`${PATH}/machines`)];
+  const [fleet, progress, machines] = await Promise.allSettled(requests);
+  for (const { reason } of [fleet, progress, machines]) if (reason instanceof Unauthorized) throw reason;
   if (fleet.status === "rejected") throw fleet.reason;
   if (progress.status === "fulfilled") take(progress.value);
   if (machines.status === "fulfilled") known.machines = machines.value.machines;
-  const fault = machines.status === "rejected" ? `The records of the VMs could not be had just now. ${machines.reason.message}` : "";
+  const fault = machines.status === "rejected" ? `The VMs could not be loaded. ${machines.reason.message}` : "";
   render(fleet.value, fault);
   const whole = progress.status === "fulfilled" && machines.status === "fulfilled";
   return isTerminal(fleet.value.phase) && whole;
 }
 
-/** A database that is away takes nothing that we knew: the last numbers stay. */
+/** Keep the last numbers while the database is unavailable. */
 function take(progress) {
-  const asOf = moment(progress.as_of);
+  const asOf = parseTime(progress.as_of);
   if (asOf !== null) clockSkew = asOf - Date.now();
   const before = known.progress;
   known.progress = progress.problem && before ? { ...before, ...progress, trials: progress.trials ?? before.trials, series: before.series, before: before.before } : progress;
@@ -56,14 +56,14 @@ function render(fleet, fault) {
   updateCancel(fleet);
   show(byId("vms-problem"), fault);
   text(byId("vms-problem"), fault);
-  text(byId("foot"), `As of ${seconds(now)}. Times are those of ${ZONE}.`);
+  text(byId("foot"), `As of ${seconds(now)}. Times are in ${ZONE}.`);
   measured();
 }
 
 function measured() {
   performance.measure("view:render", "view:begin");
   performance.clearMarks("view:begin");
-  if (performance.getEntriesByName("view:render").length > MEASURES) performance.clearMeasures("view:render");
+  if (performance.getEntriesByName("view:render").length > MAX_MEASURES) performance.clearMeasures("view:render");
 }
 
 startTheme();
@@ -72,6 +72,6 @@ attr(byId("all-fleets"), "href", PATH.replace(/fleets\/[^/]+$/, "view"));
 startTimeline(openDetail, detailIsOpen);
 startKeys(detailIsOpen, closeDetail);
 startDetail(PATH);
-const turn = live(look);
+const turn = poller(poll);
 startCancel(PATH, turn);
 start(turn);

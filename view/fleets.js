@@ -2,22 +2,22 @@
 
 import { json } from "./api.js";
 import { attr, byId, css, el, keyed, show, text } from "./dom.js";
-import { DASH, ZONE, clock, duration, moment, plural, seconds, setTime, whole } from "./format.js";
+import { DASH, ZONE, clock, duration, parseTime, plural, seconds, setTime, whole } from "./format.js";
 import { setIcon } from "./icons.js";
-import { live, start } from "./live.js";
+import { poller, start } from "./polling.js";
 import { startTheme } from "./theme.js";
-import { ended, isTerminal, phaseOf } from "./words.js";
+import { ended, isTerminal, phaseOf } from "./describe.js";
 
-const PATH = location.pathname.replace(/\/view\/?$/i, ""); // the API's base address
-const MORE = 100; // fleets that are shown at first, and with each press of "Show more"
+const PATH = location.pathname.replace(/\/view\/?$/i, ""); // the API's base URL
+const PAGE_SIZE = 100;
 
-let most = MORE;
+let most = PAGE_SIZE;
 let fleets = [];
 
-async function look() {
+async function poll() {
   fleets = (await json(`${PATH}/fleets`)).fleets;
   render();
-  return false; // there may always be a new one
+  return false; // a new fleet may start at any time
 }
 
 function render() {
@@ -25,12 +25,12 @@ function render() {
   const alive = fleets.filter(({ phase }) => !isTerminal(phase)).length;
   attr(byId("content"), "aria-busy", null);
   show(byId("table"), fleets.length);
-  text(byId("sentence"), fleets.length ? `${alive ? plural(alive, "fleet") : "None"} of ${whole(fleets.length)} ${alive === 1 ? "is" : "are"} at work.` : "No fleet was asked for yet.");
+  text(byId("sentence"), fleets.length ? `${whole(alive)} of ${plural(fleets.length, "fleet")} ${alive === 1 ? "is" : "are"} running.` : "No fleets yet.");
   keyed(byId("rows"), fleets.slice(0, most), ({ id }) => id, makeRow, (node, fleet) => updateRow(node, fleet, now));
   show(byId("more"), fleets.length > most);
-  text(byId("more"), `Show more: ${plural(fleets.length - most, "older fleet")}`);
-  text(byId("foot"), `As of ${seconds(now)}. Times are those of ${ZONE}.`);
-  document.title = alive ? `${plural(alive, "fleet")} at work` : "Fleets";
+  text(byId("more"), `Show ${plural(fleets.length - most, "older fleet")}`);
+  text(byId("foot"), `As of ${seconds(now)}. Times are in ${ZONE}.`);
+  document.title = alive ? `${plural(alive, "fleet")} running` : "Fleets";
 }
 
 function makeRow({ id, experiment_id: experiment }) {
@@ -52,16 +52,16 @@ function updateRow(node, fleet, now) {
   bar(trials, fleet.trials);
   const { machines } = fleet;
   const over = isTerminal(fleet.phase);
-  text(vms.firstChild, over ? plural(machines.accepted, "VM") : `${whole(machines.running)} of ${whole(machines.wanted)} run`);
+  text(vms.firstChild, over ? plural(machines.accepted, "VM") : `${whole(machines.running)} of ${whole(machines.wanted)} running`);
   text(vms.lastChild, machines.failed ? `${whole(machines.failed)} failed` : "");
-  const [from, to] = [moment(fleet.created_at), moment(fleet.updated_at)];
+  const [from, to] = [parseTime(fleet.created_at), parseTime(fleet.updated_at)];
   setTime(began.firstChild, from, from === null ? DASH : clock(from, now));
   text(began.lastChild, from === null ? "" : over ? (to === null ? "" : `took ${duration((to - from) / 1000)}`) : `for ${duration((now - from) / 1000)}`);
 }
 
 function bar(node, trials) {
   const [number, { children: [complete, error] }] = node.children;
-  const errors = trials?.error ? `, ${whole(trials.error)} with an error` : "";
+  const errors = trials?.error ? `, ${whole(trials.error)} failed` : "";
   text(number, trials ? `${whole(ended(trials))} / ${whole(trials.total)}${errors}` : DASH);
   css(complete, "width", `${trials?.total ? (100 * trials.complete) / trials.total : 0}%`);
   css(error, "width", `${trials?.total ? (100 * trials.error) / trials.total : 0}%`);
@@ -69,7 +69,7 @@ function bar(node, trials) {
 
 startTheme();
 byId("more").addEventListener("click", () => {
-  most += MORE;
+  most += PAGE_SIZE;
   render();
 });
-start(live(look));
+start(poller(poll));

@@ -1,4 +1,4 @@
-/** Numbers, money and times in words. Times are milliseconds since 1970, durations are seconds. */
+/** Formats numbers, money and times. Times are milliseconds since 1970, durations are seconds. */
 
 import { attr, text } from "./dom.js";
 
@@ -17,13 +17,13 @@ export const DASH = "–";
 export const whole = (n) => WHOLE.format(n);
 export const compact = (n) => COMPACT.format(n);
 
-/** Words cut to so many characters: the API has them all. */
+/** Text cut to `most` characters. */
 export function clip(words, most) {
   const all = String(words ?? "");
   return all.length <= most ? all : `${all.slice(0, most - 1)}…`;
 }
 
-/** A quantity with as many digits as tell something: 1,234; 12.3; 0.25. */
+/** 1,234; 12.3; 0.25. */
 export function quantity(n) {
   if (Math.abs(n) >= 100) return WHOLE.format(n);
   return (Math.abs(n) >= 10 ? TENTHS : HUNDREDTHS).format(n);
@@ -33,7 +33,7 @@ export function plural(n, one, many = `${one}s`) {
   return `${whole(n)} ${n === 1 ? one : many}`;
 }
 
-/** An amount of money, with the code of a currency that the browser does not know after it. */
+/** An amount of money; an unknown currency's code follows the number. */
 export function money(amount, currency) {
   const small = Math.abs(amount) > 0 && Math.abs(amount) < 1;
   const digits = small ? Math.max(2, 1 - Math.floor(Math.log10(Math.abs(amount)))) + 1 : 2;
@@ -46,7 +46,7 @@ export function money(amount, currency) {
 }
 
 /** ISO 8601 as milliseconds since 1970, or null. */
-export function moment(iso) {
+export function parseTime(iso) {
   const value = typeof iso === "string" ? Date.parse(iso) : NaN;
   return Number.isFinite(value) ? value : null;
 }
@@ -67,7 +67,7 @@ export function duration(seconds) {
   return parts.join(" ");
 }
 
-/** A duration that is only known roughly: "less than a minute", "about 18 minutes". */
+/** "less than a minute", "about 18 minutes". */
 export function roughly(seconds) {
   if (seconds < 55) return "less than a minute";
   if (seconds < 5400) return `about ${plural(Math.round(seconds / 60), "minute")}`;
@@ -75,7 +75,7 @@ export function roughly(seconds) {
   return `about ${plural(Math.round(seconds / 86400), "day")}`;
 }
 
-/** The time of day, with the day where it is not today's. */
+/** The time of day, with the date unless it is today. */
 export function clock(at, now) {
   const today = new Date(at).toDateString() === new Date(now).toDateString();
   return today ? CLOCK.format(at) : `${DAY.format(at)}, ${CLOCK.format(at)}`;
@@ -83,7 +83,7 @@ export function clock(at, now) {
 
 export const seconds = (at) => SECONDS.format(at);
 
-/** Fill a <time>: `words` for people, the moment for machines, all of it on hovering. */
+/** Fill a <time> with `words`; its tooltip has the full time. */
 export function setTime(node, at, words) {
   attr(node, "datetime", at === null ? null : new Date(at).toISOString());
   attr(node, "title", at === null ? null : FULL.format(at));
@@ -92,7 +92,7 @@ export function setTime(node, at, words) {
 
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
 
-/** A round number of seconds, so that `span` seconds have at most `most` ticks. */
+/** The smallest round step that gives `span` seconds at most `most` ticks. */
 export function tickSeconds(span, most) {
   return STEPS.find((step) => span / step <= most) ?? 86400 * Math.ceil(span / 86400 / most);
 }

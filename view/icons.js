@@ -1,4 +1,4 @@
-/** Small signs, drawn: a font may lack them. Always beside words that say the same. */
+/** Icons as SVG, since a font may lack them. Text beside each has the same meaning. */
 
 import { attr, svg } from "./dom.js";
 
@@ -21,7 +21,6 @@ const SHAPES = {
   warning: [path("M8 2.2 14.5 13.5H1.5ZM8 6.5v3.4M8 11.4v.6", "stroke")],
 };
 
-/** Make `node` show the sign `name`. */
 export function setIcon(node, name) {
   if (node.getAttribute("data-icon") === name) return;
   attr(node, "data-icon", name);

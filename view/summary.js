@@ -1,18 +1,18 @@
-/** The top of a fleet's page: its name, its phase, one sentence, and its VMs by state. */
+/** The top of a fleet's page: name, phase, summary, and VMs by state. */
 
 import { announce, attr, byId, el, keyed, show, text } from "./dom.js";
-import { clip, clock, duration, moment, plural, roughly, setTime, whole } from "./format.js";
+import { clip, clock, duration, parseTime, plural, roughly, setTime, whole } from "./format.js";
 import { setIcon } from "./icons.js";
-import { STEPS, action, ended, isTerminal, phaseOf, sentence, sentenceCase } from "./words.js";
+import { STEPS, action, ended, isTerminal, phaseOf, sentence, sentenceCase } from "./describe.js";
 
-const CODE = 80, WORDS = 800; // characters; what Azure says is shorter
+const CODE = 80, TEXT = 800; // characters
 
 let shownPhase = null;
 
 export function updateSummary(fleet, progress, records, now) {
   const name = progress?.experiment?.name;
-  text(byId("experiment"), `Experiment ${fleet.experiment_id}${name ? ` · ${clip(name, WORDS)}` : ""}`);
-  attr(byId("experiment"), "title", name ? clip(name, WORDS) : null);
+  text(byId("experiment"), `Experiment ${fleet.experiment_id}${name ? ` · ${clip(name, TEXT)}` : ""}`);
+  attr(byId("experiment"), "title", name ? clip(name, TEXT) : null);
   text(byId("name"), fleet.id);
   setPhase(fleet);
   steps(fleet);
@@ -35,7 +35,7 @@ function setPhase(fleet) {
 function steps({ phase, provisioned_at: provisioned, machines }) {
   const terminal = isTerminal(phase);
   const at = STEPS.findIndex(([, phases]) => phases.includes(phase));
-  // What ended early never came to its later steps.
+  // A fleet that ended early did not reach later steps.
   const reached = provisioned ? STEPS.length : machines.accepted ? 4 : phase === "failed" ? 1 : 2;
   const state = (index) => {
     if (!terminal) return index < at && (index < reached || at <= reached) ? "done" : index === at ? "now" : "todo";
@@ -50,14 +50,14 @@ function steps({ phase, provisioned_at: provisioned, machines }) {
 }
 
 function facts(fleet, now) {
-  const [began, updated, deadline] = [fleet.created_at, fleet.updated_at, fleet.deadline].map(moment);
+  const [began, updated, deadline] = [fleet.created_at, fleet.updated_at, fleet.deadline].map(parseTime);
   const items = [];
-  if (began !== null) items.push(["began", "Began", began, clock(began, now)]);
+  if (began !== null) items.push(["began", "Created", began, clock(began, now)]);
   if (isTerminal(fleet.phase)) {
     if (updated !== null) items.push(["ended", "Ended", updated, clock(updated, now)]);
   } else if (began !== null) {
-    items.push(["runs", "Runs for", null, duration((now - began) / 1000)]);
-    if (deadline !== null) items.push(["deadline", "Deleted at the latest", deadline, `${clock(deadline, now)} (in ${roughly((deadline - now) / 1000)})`]);
+    items.push(["runs", "Running for", null, duration((now - began) / 1000)]);
+    if (deadline !== null) items.push(["deadline", "Deadline", deadline, `${clock(deadline, now)} (in ${roughly((deadline - now) / 1000)})`]);
   }
   const make = () => el("span", {}, el("span", { class: "what" }), " ", el("time"));
   keyed(byId("facts"), items, ([key]) => key, make, (node, [, what, at, words]) => {
@@ -70,17 +70,17 @@ function reason(fleet) {
   const why = fleet.phase === "failed" ? fleet.reason : null;
   show(byId("reason"), why);
   if (!why) return;
-  const told = fleet.failures.find((one) => one.code === why.code);
-  text(byId("reason-message"), sentenceCase(clip(why.message, WORDS)));
-  text(byId("reason-advice"), clip(why.advice, WORDS));
-  text(byId("reason-code"), [clip(why.code, CODE), clip(action(told?.action ?? why.action), WORDS)].filter(Boolean).join(" · "));
+  const group = fleet.failures.find((one) => one.code === why.code);
+  text(byId("reason-message"), sentenceCase(clip(why.message, TEXT)));
+  text(byId("reason-advice"), clip(why.advice, TEXT));
+  text(byId("reason-code"), [clip(why.code, CODE), clip(action(group?.action ?? why.action), TEXT)].filter(Boolean).join(" · "));
 }
 
 const COUNTS = [
   ["wanted", "wanted", ""],
   ["accepted", "accepted", "quarter"],
   ["role_assigned", "role assigned", "half"],
-  ["running", "run", "full"],
+  ["running", "running", "full"],
   ["failed", "failed", "cross"],
   ["deleted", "deleted", "ring"],
 ];
@@ -104,7 +104,7 @@ function title(fleet) {
   return `${share}${phaseOf(phase).name} · ${id}`;
 }
 
-/** What went wrong, group by group: Azure's words, what was done, what to do. */
+/** The failures by code: Azure's message, the action taken, and advice. */
 export function updateFailures({ failures, missing, warnings }) {
   show(byId("failures-card"), failures.length);
   const lost = Object.values(missing ?? {}).reduce((sum, n) => sum + n, 0);
@@ -115,14 +115,14 @@ export function updateFailures({ failures, missing, warnings }) {
     const [head, message, did, todo] = node.children;
     text(head.firstChild, `${whole(one.count)}×`);
     text(head.lastChild, clip(one.code, CODE));
-    text(message, sentenceCase(clip(one.message, WORDS)));
-    text(did, clip(action(one.action), WORDS));
-    text(todo, clip(one.advice, WORDS));
+    text(message, sentenceCase(clip(one.message, TEXT)));
+    text(did, clip(action(one.action), TEXT));
+    text(todo, clip(one.advice, TEXT));
     for (const part of [message, did, todo]) show(part, part.textContent);
   });
   show(byId("warnings-card"), warnings.length);
   const numbered = warnings.map((words, at) => ({ words, at }));
-  keyed(byId("warnings"), numbered, ({ at }) => at, makeWarning, (node, { words }) => text(node.lastChild, clip(words, WORDS)));
+  keyed(byId("warnings"), numbered, ({ at }) => at, makeWarning, (node, { words }) => text(node.lastChild, clip(words, TEXT)));
 }
 
 function makeWarning() {

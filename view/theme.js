@@ -1,4 +1,4 @@
-/** Light, dark, or as the system has it. */
+/** Light, dark, or the system's theme. */
 
 import { attr, byId } from "./dom.js";
 import { setIcon } from "./icons.js";
@@ -25,5 +25,5 @@ function stored() {
 function apply(theme) {
   attr(document.documentElement, "data-theme", theme);
   setIcon(byId("theme-sign"), SIGNS[theme]);
-  attr(byId("theme"), "aria-label", `Colours: ${theme}. Change`);
+  attr(byId("theme"), "aria-label", `Theme: ${theme}. Change`);
 }

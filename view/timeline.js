@@ -1,20 +1,20 @@
-/** The timeline: a bar per VM. Only the rows that can be seen are in the document, however many VMs. */
+/** The timeline: a bar per VM. Only visible rows are in the document. */
 
 import { attr, byId, css, el, keyed, show, text } from "./dom.js";
-import { clip, moment, plural, tickLabel, tickSeconds, whole } from "./format.js";
-import { drawGlance } from "./glance.js";
+import { clip, parseTime, plural, tickLabel, tickSeconds, whole } from "./format.js";
+import { drawOverview } from "./overview.js";
 import { setIcon } from "./icons.js";
-import { FILTERS, PIECES, domain, filtered, rowsOf } from "./rows.js";
-import { STAGES, isTerminal } from "./words.js";
+import { FILTERS, SEGMENTS, domain, filtered, rowsOf } from "./rows.js";
+import { STAGES, isTerminal } from "./describe.js";
 
 const HEIGHTS = { few: 30, many: 24 }; // pixels of a row
 const FEW = 40;
-const CODE = 60; // characters of the code of a failure
-const BEYOND = 4; // rows above and below what can be seen
+const CODE = 60; // characters of an error code
+const OVERSCAN = 4; // rows
 
 const view = { all: [], rows: [], filter: "all", active: null, domain: null, now: 0, select: () => {}, open: () => false };
 
-/** `select(ordinal, focus)` is called for a VM that is to be shown in full; `open()` tells whether one is. */
+/** `select(ordinal, focus)` opens the details of a VM; `open()`: whether they are open. */
 export function startTimeline(select, open) {
   view.select = select;
   view.open = open;
@@ -42,9 +42,9 @@ export function updateTimeline(fleet, machines, now) {
   const live = !isTerminal(fleet.phase);
   view.now = now;
   view.all = rowsOf(machines, now);
-  view.domain = domain(view.all, moment(fleet.created_at), now, live);
+  view.domain = domain(view.all, parseTime(fleet.created_at), now, live);
   refilter();
-  drawGlance(view.all, view.domain, live ? now : view.domain.to);
+  drawOverview(view.all, view.domain, live ? now : view.domain.to);
 }
 
 function refilter() {
@@ -54,8 +54,8 @@ function refilter() {
   filters(counts);
   show(byId("vms"), rows.length);
   show(byId("vms-none"), rows.length === 0);
-  text(byId("vms-none"), view.all.length ? "None of the VMs." : "No VM was asked for.");
-  attr(byId("vms"), "aria-label", `${plural(rows.length, "VM")}, each over time`);
+  text(byId("vms-none"), view.all.length ? "No matching VMs." : "No VMs yet.");
+  attr(byId("vms"), "aria-label", `${plural(rows.length, "VM")} over time`);
   draw();
 }
 
@@ -84,12 +84,12 @@ function draw() {
   const height = rowHeight();
   css(rows, "height", `${view.rows.length * height}px`);
   if (!view.domain || view.rows.length === 0) return;
-  const first = Math.max(0, Math.floor(box.scrollTop / height) - BEYOND);
-  const end = Math.min(view.rows.length, Math.ceil((box.scrollTop + box.clientHeight) / height) + BEYOND);
+  const first = Math.max(0, Math.floor(box.scrollTop / height) - OVERSCAN);
+  const end = Math.min(view.rows.length, Math.ceil((box.scrollTop + box.clientHeight) / height) + OVERSCAN);
   const shown = new Map();
   for (let i = first; i < end; i += 1) shown.set(i, view.rows[i]);
   const active = view.rows.findIndex(({ machine }) => machine.ordinal === view.active);
-  if (active >= 0) shown.set(active, view.rows[active]); // what aria-activedescendant names must be there
+  if (active >= 0) shown.set(active, view.rows[active]); // aria-activedescendant must name an element
   const order = [...shown.keys()].sort((a, b) => a - b).map((index) => ({ index, row: shown.get(index) }));
   keyed(rows, order, ({ row }) => row.machine.ordinal, makeRow, (node, { index, row }) => updateRow(node, row, index, height));
   attr(box, "data-open", view.open());
@@ -102,7 +102,7 @@ function makeRow({ row: { machine } }) {
   const mark = el("span", { class: "mark", dir: "auto" });
   const tally = el("span", { class: "tally" }, el("span"), el("span", { class: "bad" }));
   return el("div", { class: "vm", role: "option", id: `vm-${machine.ordinal}`, "data-ordinal": machine.ordinal },
-    label, el("span", { class: "track" }, el("span", { class: "pieces" }), mark), tally);
+    label, el("span", { class: "track" }, el("span", { class: "segments" }), mark), tally);
 }
 
 function updateRow(node, row, index, height) {
@@ -116,9 +116,9 @@ function updateRow(node, row, index, height) {
   attr(node, "aria-posinset", index + 1);
   attr(node, "aria-label", spoken(row));
   setIcon(label.children[1], STAGES[row.stage].sign);
-  keyed(track.firstChild, row.pieces, ({ kind }) => kind, ({ kind }) => el("span", { "data-kind": kind }), (piece, { from, to }) => {
-    css(piece, "left", percent(from));
-    css(piece, "width", `calc(${((100 * (to - from)) / (view.domain.to - view.domain.from)).toFixed(3)}% + 1px)`);
+  keyed(track.firstChild, row.segments, ({ kind }) => kind, ({ kind }) => el("span", { "data-kind": kind }), (segment, { from, to }) => {
+    css(segment, "left", percent(from));
+    css(segment, "width", `calc(${((100 * (to - from)) / (view.domain.to - view.domain.from)).toFixed(3)}% + 1px)`);
   });
   mark(track.lastChild, row);
   const { complete = 0, error = 0 } = row.machine.trials ?? {};
@@ -129,23 +129,23 @@ function updateRow(node, row, index, height) {
 const share = (at) => (at - view.domain.from) / (view.domain.to - view.domain.from);
 const percent = (at) => `${(100 * share(at)).toFixed(3)}%`;
 
-/** Words beside a bar: why its VM failed, and which came in its stead. */
-function mark(node, { machine, stage, pieces, failedAt, heir }) {
+/** The label of a failed VM: its error code and its replacement. */
+function mark(node, { machine, stage, segments, failedAt, replacement }) {
   const failed = stage === "failed" || stage === "refused";
-  text(node, failed ? `${clip(machine.failure?.code ?? STAGES[stage].name, CODE)}${heir === null ? "" : ` → ${heir}`}` : "");
+  text(node, failed ? `${clip(machine.failure?.code ?? STAGES[stage].name, CODE)}${replacement === null ? "" : ` → ${replacement}`}` : "");
   if (!failed) return;
-  const at = share(Math.max(failedAt ?? view.domain.from, pieces.at(-1)?.to ?? 0));
+  const at = share(Math.max(failedAt ?? view.domain.from, segments.at(-1)?.to ?? 0));
   css(node, "max-width", `${Math.max(100 * at, 100 - 100 * at).toFixed(1)}%`);
   attr(node, "data-side", at > 0.6 ? "before" : "after");
   css(node, "left", at > 0.6 ? "auto" : `${(100 * at).toFixed(3)}%`);
   css(node, "right", at > 0.6 ? `${(100 - 100 * at).toFixed(3)}%` : "auto");
 }
 
-function spoken({ machine, stage, heir }) {
+function spoken({ machine, stage, replacement }) {
   const parts = [`VM ${machine.ordinal}`, STAGES[stage].name];
   if (machine.failure) parts.push(clip(machine.failure.code, CODE));
   if (machine.replaces !== null && machine.replaces !== undefined) parts.push(`replaces ${machine.replaces}`);
-  if (heir !== null) parts.push(`replaced by ${heir}`);
+  if (replacement !== null) parts.push(`replaced by ${replacement}`);
   const { complete = 0, error = 0 } = machine.trials ?? {};
   if (complete + error) parts.push(plural(complete + error, "trial"));
   return parts.join(", ");
@@ -166,7 +166,7 @@ function axis() {
 }
 
 function legend() {
-  const items = [...PIECES.map(([kind]) => [kind, STAGES[kind].name]), ["failed", "failed → replaced by"]];
+  const items = [...SEGMENTS.map(([kind]) => [kind, STAGES[kind].name]), ["failed", "failed → replaced by"]];
   for (const [kind, words] of items) {
     const swatch = el("span", { class: "swatch" });
     if (kind === "failed") setIcon(swatch, "cross");
@@ -174,7 +174,7 @@ function legend() {
   }
 }
 
-/** Make a VM the active one, bring it into view and, where `open`, show all of it. */
+/** Make a VM active and scroll to it; `open`: open its details. */
 export function choose(ordinal, open, focus) {
   let index = view.rows.findIndex(({ machine }) => machine.ordinal === ordinal);
   if (index < 0) {
@@ -191,7 +191,7 @@ export function choose(ordinal, open, focus) {
   draw();
 }
 
-/** The active row, its place among the rows that are shown, and how many rows a page has. */
+/** The index of the active row, all rows, and the rows per page. */
 export function activeRow() {
   const index = view.rows.findIndex(({ machine }) => machine.ordinal === view.active);
   return { index, rows: view.rows, page: Math.max(1, Math.floor(byId("vms").clientHeight / rowHeight()) - 1) };

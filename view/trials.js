@@ -1,35 +1,35 @@
-/** How far the trials are: numbers, a bar, and the chart's data. */
+/** The trials: numbers, a bar, and the chart's data. */
 
 import { drawChart } from "./chart.js";
 import { attr, byId, css, el, keyed, show, text } from "./dom.js";
-import { DASH, clip, moment, quantity, whole } from "./format.js";
+import { DASH, clip, parseTime, quantity, whole } from "./format.js";
 import { setIcon } from "./icons.js";
-import { ended, isTerminal } from "./words.js";
+import { ended, isTerminal } from "./describe.js";
 
 const LINE = 300; // characters
 
 const PARTS = [
   ["complete", "check", "complete"],
-  ["error", "cross", "with an error"],
+  ["error", "cross", "failed"],
   ["running", "full", "running"],
-  ["ready", "ring", "waiting"],
+  ["ready", "ring", "ready"],
 ];
 
 export function updateTrials(fleet, progress, now) {
   const trials = progress?.trials ?? fleet.trials;
   const problem = progress?.problem;
   show(byId("trials-problem"), problem);
-  text(byId("trials-problem"), problem ? `${problem} Below is what was known last.` : "");
+  text(byId("trials-problem"), problem ? `${problem} The numbers are the last known.` : "");
   text(byId("trials-done"), trials ? whole(ended(trials)) : DASH);
-  text(byId("trials-total"), trials ? `of ${whole(trials.total)} done` : "nobody has counted yet");
+  text(byId("trials-total"), trials ? `of ${whole(trials.total)} done` : "not counted yet");
   bar(trials);
   legend(trials);
   errors(progress?.errors ?? []);
   const perHour = progress?.trials_per_hour;
-  text(byId("rate"), perHour && !isTerminal(fleet.phase) ? `${quantity(perHour)} an hour lately` : "");
+  text(byId("rate"), perHour && !isTerminal(fleet.phase) ? `${quantity(perHour)} per hour` : "");
   drawChart(points(progress), {
     total: trials?.total ?? 0,
-    end: isTerminal(fleet.phase) ? null : moment(progress?.expected_end),
+    end: isTerminal(fleet.phase) ? null : parseTime(progress?.expected_end),
     now,
     live: !isTerminal(fleet.phase),
   });
@@ -57,21 +57,20 @@ function legend(trials) {
   });
 }
 
-/** What trials failed with, the most frequent first. */
 function errors(groups) {
   show(byId("trial-errors-part"), groups.length);
   const numbered = groups.map((group, at) => ({ ...group, at }));
   const make = () => el("li", {}, el("p", {}, el("b"), " ", el("span", { dir: "auto", class: "code" })));
   keyed(byId("trial-errors"), numbered, ({ at }) => at, make, ({ firstChild: line }, { count, message }) => {
     text(line.firstChild, `${whole(count)}×`);
-    text(line.lastChild, clip(message, LINE) || "no word on why");
+    text(line.lastChild, clip(message, LINE) || "no error message");
   });
 }
 
-/** The chart's points, of which the first is the fleet's beginning: `{at, complete, error}`. */
+/** The chart's points `{at, complete, error}`; the first is the fleet's start. */
 export function points(progress) {
   const series = progress?.series;
-  const start = moment(series?.start);
+  const start = parseTime(series?.start);
   if (start === null || !series.complete?.length) return [];
   const before = { complete: 0, error: 0, ...progress.before };
   const rest = series.complete.map((complete, i) => ({

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from powerlift_fleet.client import INTERVAL, FleetClient
-from powerlift_fleet.errors import ConfigurationError, FleetEnded, FleetError, NotFound
-from powerlift_fleet.flows import new_batch_id, settled
+from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
+from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
+from powerlift_fleet.api.flows import new_batch_id, raise_unless_done
+from powerlift_fleet.api.responses import FleetStatus
+from powerlift_fleet.api.wire import Secret, fleet_id
 from powerlift_fleet.progress import display
-from powerlift_fleet.storage_queue import QUEUE, submit_by_queue
-from powerlift_fleet.wire import Secret, fleet_id
+from powerlift_fleet.storage_queue import DEFAULT_QUEUE, submit_by_queue
 
 try:
     import powerlift.bench  # first: Powerlift's packages import each other in a circle  # noqa: F401
@@ -26,22 +27,21 @@ except ImportError as error:
 if TYPE_CHECKING:
     from powerlift.bench.store import Store
 
-RESOURCE_GROUP = "powerlift_rg"
-"""AzureVMInstance's default: for who names a subscription, and no resource group."""
+DEFAULT_RESOURCE_GROUP = "powerlift_rg"
+"""AzureVMInstance's default."""
 
-APPEARANCE = 120.0
-"""Seconds that a fleet asked for by queue may be unknown to the app."""
+QUEUE_TIMEOUT = 120.0
+"""Seconds within which the app reads a queue message."""
 
-SILENCE = 1800.0
-"""Seconds that `join` rides out an app that had answered: nobody sits beside a run of a night."""
+JOIN_RETRY_TIMEOUT = 1800.0
+"""Seconds that `join` retries after the app has responded once. Long: runs are often unattended."""
 
 
 class AzureVMFleet(Executor):  # type: ignore[misc]
-    """Runs trials on a fleet of Azure VMs, which Powerlift Fleet provisions and takes down.
+    """Runs trials on a fleet of Azure VMs. A drop-in replacement for Powerlift's AzureVMInstance.
 
-    In the place of Powerlift's AzureVMInstance, whose arguments it takes. What you leave out of the
-    account (`azure_tenant_id` to `resource_group`) comes from the app's settings; without
-    `azure_client_secret` the app calls Azure as itself.
+    The app's settings provide what the account (`azure_tenant_id` to `resource_group`) omits. Without
+    `azure_client_secret` the app calls Azure with its own identity.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         url: str | None = None,
         key: str | None = None,
         queue: str | None = None,
-        queue_name: str = QUEUE,
+        queue_name: str = DEFAULT_QUEUE,
         send_uri: bool = True,
         batch_id: int | None = None,
         client_principal_id: str | None = None,
@@ -89,63 +89,62 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         min_instances: int | None = None,
         tags: Mapping[str, str] | None = None,
         quiet: bool = False,
-        interval: float = INTERVAL,
+        interval: float = POLL_SECONDS,
         client: FleetClient | None = None,
     ) -> None:
-        """Nothing is sent yet. Raises ConfigurationError.
+        """Sends nothing. Raises ConfigurationError.
 
         Args:
             store: Powerlift's store; the VMs use the database at its `uri`.
             azure_tenant_id, subscription_id, azure_client_id, azure_client_secret, resource_group:
-                who calls Azure, and where. `resource_group` is powerlift_rg where you name a
-                subscription and no group.
-            credential: refused: an object cannot travel to the app.
+                the Azure account. With a subscription, `resource_group` defaults to powerlift_rg.
+            credential: must be None: an object cannot be sent to the app.
             shell_install: packages for apt-get on each VM.
             pip_install: arguments for pip on each VM.
             wheel_filepaths: wheels to install on each VM.
-            n_instances: how many VMs.
+            n_instances: number of VMs.
             location: Azure region; default: the resource group's.
-            docker_db_uri: the database as the VMs reach it, where that is not as you do.
-            resource_uris: ARM ids at which every VM gets the Contributor role.
-            max_undead: VMs that may lack the right to delete themselves at once.
+            docker_db_uri: the database URI for the VMs, if it differs from the store's.
+            resource_uris: ARM IDs on which every VM gets the Contributor role.
+            max_undead: maximum number of VMs that do not have their role yet.
             delete_on_complete: VMs delete themselves after the last trial.
-            url, key: the app, and a function key of it; default: FLEET_URL and FLEET_KEY.
-            queue: a storage account's connection string: fleets are then asked for by queue. Their
-                status needs the URL and the key all the same.
+            url, key: the app and its function key; default: FLEET_URL and FLEET_KEY.
+            queue: a storage account's connection string, to submit by queue. The URL and key are still
+                needed to watch the fleet.
             queue_name: the app's queue.
             send_uri: False: the VMs use the database of the app's settings.
-            batch_id: the idempotency key of the first fleet that is submitted; default: a random one.
-            client_principal_id, client_principal_type: who else gets the role on each VM.
-            ssh_public_key: for you to log in to the VMs.
+            batch_id: the idempotency key of the first fleet; default: random.
+            client_principal_id, client_principal_type: another principal that gets the role on each VM.
+            ssh_public_key: for SSH access to the VMs.
             outbound, subnet_id: the VMs' network.
-            zones: VMs are dealt to these in turn.
-            priority, max_price: Spot or Regular; US dollars an hour at most.
-            fallbacks: where to go, in this order, when Azure has no room: what differs, of
+            zones: availability zones, used in turn.
+            priority, max_price: Spot or Regular; maximum US dollars an hour.
+            fallbacks: placements to try, in order, when Azure has no capacity; each gives what differs:
                 location, vm_size, zone, priority.
-            ephemeral_os_disk: the OS disk is on the VM's host.
-            max_lifetime: seconds after which the fleet is taken down, whatever it does.
-            min_instances: with fewer VMs than this the fleet fails.
-            tags: on everything in Azure.
+            ephemeral_os_disk: put the OS disk on the VM's host.
+            max_lifetime: seconds until the fleet is torn down.
+            min_instances: the fleet fails with fewer VMs.
+            tags: for every Azure resource.
             quiet: `join` shows no progress.
-            interval: seconds between two looks at a fleet.
-            client: in the place of url and key.
+            interval: seconds between two polls.
+            client: replaces url and key.
         """
         if credential is not None:
             raise ConfigurationError(
-                "A credential object cannot travel to the app, which calls Azure for you. Leave "
-                "credential out: the app then uses its own identity. Or give azure_tenant_id, "
-                "azure_client_id and azure_client_secret of a service principal."
+                "A credential object cannot be sent to the app. Omit credential: the app then uses its "
+                "own identity. Or pass a service principal's azure_tenant_id, azure_client_id and "
+                "azure_client_secret."
             )
         if resource_group is None and subscription_id is not None:
-            resource_group = RESOURCE_GROUP
-        self._azure_json: dict[str, Any] | None = _given(
+            resource_group = DEFAULT_RESOURCE_GROUP
+        self._azure_json: dict[str, Any] | None = _without_none(
             tenant_id=azure_tenant_id,
             client_id=azure_client_id,
             client_secret=Secret(azure_client_secret) if azure_client_secret else None,
             subscription_id=subscription_id,
             resource_group=resource_group,
         )
-        # By these three names Powerlift's Benchmark.run asks for what goes into the experiment.
+        # Powerlift's Benchmark.run reads these three attributes.
         self._shell_install = shell_install
         self._pip_install = pip_install
         self._wheel_filepaths = list(wheel_filepaths) if wheel_filepaths is not None else None
@@ -154,8 +153,8 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         self._docker_db_uri = Secret(docker_db_uri) if docker_db_uri else None
         self._send_uri = send_uri
         self._batch_id = batch_id
-        self._unsettled: dict[int, int] = {}
-        self._wanted = _given(
+        self._unconfirmed: dict[int, int] = {}
+        self._options = _without_none(
             n_instances=n_instances,
             location=location,
             vm_size=vm_size,
@@ -185,161 +184,154 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         self._queue_name = queue_name
         self._quiet, self._interval = quiet, interval
         self._client = client
-        known = os.environ.get("FLEET_URL") and os.environ.get("FLEET_KEY")
-        if client is None and (self._queue is None or url or known):
+        in_environment = os.environ.get("FLEET_URL") and os.environ.get("FLEET_KEY")
+        if client is None and (self._queue is None or url or in_environment):
             self._client = FleetClient(url, key)
         self._fleets: list[str] = []
 
     def __repr__(self) -> str:
-        where = self._client.url if self._client else f"queue {self._queue_name}"
-        return (
-            f"<AzureVMFleet of {self._wanted['n_instances']} VMs by {where}, "
-            f"fleets: {', '.join(self._fleets) or 'none yet'}>"
-        )
+        app = self._client.url if self._client else f"queue {self._queue_name}"
+        fleets = ", ".join(self._fleets) or "none yet"
+        return f"<AzureVMFleet of {self._options['n_instances']} VMs, app: {app}, fleets: {fleets}>"
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "An AzureVMFleet cannot be pickled: it holds secrets and connections, as "
-            "AzureVMInstance does. Make another one where it is needed."
+            "An AzureVMFleet cannot be pickled: it has secrets and connections. Create another one."
         )
 
     @property
     def store(self) -> Store:
-        """The store whose trials are run."""
         return self._store
 
     @property
     def wheel_filepaths(self) -> list[str] | None:
-        """Wheels to install on each VM."""
         return self._wheel_filepaths
 
     @property
     def fleets(self) -> list[str]:
-        """The ids of its fleets, the latest last."""
+        """The fleet IDs, the latest last."""
         return list(self._fleets)
 
     def delete_credentials(self) -> None:
-        """Forget the Azure account; fleets that were submitted go on. No other can be submitted."""
+        """Forget the Azure account. Submitted fleets keep running; no other fleet can be submitted."""
         self._azure_json = None
 
     def submit(self, experiment_id: int, timeout: float | None = None) -> None:
-        """Ask for a fleet for an experiment; returns as soon as the app has taken the request.
+        """Submit a fleet for an experiment; return when the app has accepted the request.
 
-        `timeout` is the seconds that a trial may take; None: no limit. Raises FleetError with every
-        fault of the request. After an error that leaves it open whether the fleet was started, the
-        same `submit` again asks for the same fleet.
+        `timeout`: seconds per trial; None: no limit. Raises FleetError, with every fault of the request.
+        After an error with an unknown outcome, the same call submits the same fleet.
         """
         request = self._request(experiment_id, timeout)
-        batch_id = self._unsettled.setdefault(experiment_id, self._next_batch_id())
-        request["batch_id"] = batch_id
+        request["batch_id"] = self._unconfirmed.setdefault(experiment_id, self._next_batch_id())
         if self._queue is not None:
-            taken = submit_by_queue(self._queue, request, self._queue_name)
+            fleet = submit_by_queue(self._queue, request, self._queue_name).id
         else:
-            taken = self._api.submit(request)
-        del self._unsettled[experiment_id]
-        self._fleets.append(str(taken["id"]))
+            fleet = self._api.submit(request).id
+        del self._unconfirmed[experiment_id]
+        self._fleets.append(fleet)
 
     def attach(self, fleet: str | int) -> None:
-        """Take on a fleet that was submitted elsewhere, for `join`, `cancel` and the others.
-
-        `fleet` is "fleet-7", "7" or 7. Raises ConfigurationError.
-        """
+        """Add a fleet that another session submitted: "fleet-7", "7" or 7. Raises ConfigurationError."""
         self._fleets.append(fleet_id(fleet))
 
-    def join(self) -> list[dict[str, Any]]:
-        """Wait until every fleet has ended, and show how it goes; returns their last statuses.
+    def join(self) -> list[FleetStatus]:
+        """Wait until every fleet has ended, and show the progress; return the last statuses.
 
-        Raises FleetFailed or FleetCancelled for the first that did not do its work, after all have
-        ended; FleetUnreachable. To interrupt it leaves the fleets alone: `cancel` ends them.
+        Raises FleetFailed or FleetCancelled for the first such fleet, after all have ended;
+        FleetUnreachable. Interrupting it does not affect the fleets.
         """
-        ended, first = [], None
+        statuses, error = [], None
         for fleet in self._fleets:
-            status = self._follow(fleet)
             try:
-                ended.append(settled(status))
-            except FleetEnded as error:
-                first = first or error
-        if first is not None:
-            raise first
-        return ended
+                statuses.append(raise_unless_done(self._follow(fleet)))
+            except FleetEnded as ended:
+                error = error or ended
+        if error is not None:
+            raise error
+        return statuses
 
     def cancel(self) -> None:
-        """Have every fleet cancelled and its VMs taken down; returns before they are, `join` after.
+        """Cancel every fleet. Returns before the VMs are deleted; `join` waits for that.
 
         Raises the first FleetError, after all were tried.
         """
-        first: FleetError | None = None
+        error: FleetError | None = None
         for fleet in self._fleets:
             try:
                 if self._queue is not None:
-                    next(self._statuses_of(fleet))  # it may have to appear first
+                    next(self._watch(fleet))  # until the app has read the message
                 self._api.cancel(fleet)
-            except FleetError as error:
-                first = first or error
-        if first is not None:
-            raise first
+            except FleetError as failed:
+                error = error or failed
+        if error is not None:
+            raise error
 
-    def statuses(self) -> list[dict[str, Any]]:
-        """How each fleet is now."""
+    def statuses(self) -> list[FleetStatus]:
+        """The current status of each fleet."""
         return [self._api.status(fleet) for fleet in self._fleets]
 
     def view_url(self) -> str:
-        """The page to watch the latest fleet on. It holds the key: share it with care."""
+        """The latest fleet's web page. The URL contains the key: do not share it."""
         if not self._fleets:
-            raise ConfigurationError("There is no fleet to view: none has been submitted.")
+            raise ConfigurationError("No fleet has been submitted yet.")
         return self._api.view_url(self._fleets[-1])
 
     @property
     def _api(self) -> FleetClient:
         if self._client is None:
             raise ConfigurationError(
-                "The queue only takes requests; how a fleet is, and its end, need the app itself. "
-                "Give url and key, or set FLEET_URL and FLEET_KEY."
+                "A fleet submitted by queue can only be watched through the app. Pass url and key, or "
+                "set FLEET_URL and FLEET_KEY."
             )
         return self._client
 
     def _request(self, experiment_id: int, timeout: float | None) -> dict[str, Any]:
         if self._azure_json is None:
             raise ConfigurationError(
-                "The credentials were deleted. Make another AzureVMFleet to submit a fleet."
+                "The credentials were deleted. Create another AzureVMFleet to submit a fleet."
             )
         uri = self._docker_db_uri or Secret(self._store.uri)
-        return _given(
+        return _without_none(
             experiment_id=int(experiment_id),
             timeout=None if timeout is None or math.isinf(timeout) else timeout,
             uri=uri if self._send_uri else None,
             azure_json=self._azure_json,
-            **self._wanted,
+            **self._options,
         )
 
     def _next_batch_id(self) -> int:
-        given, self._batch_id = self._batch_id, None
-        return new_batch_id() if given is None else given
+        batch_id, self._batch_id = self._batch_id, None
+        return new_batch_id() if batch_id is None else batch_id
 
-    def _follow(self, fleet: str) -> dict[str, Any]:
-        last: dict[str, Any] = {}
+    def _follow(self, fleet: str) -> FleetStatus:
         with display(fleet, self._quiet) as shown:
-            for last in self._statuses_of(fleet):
-                shown.show(last)
-        return last
+            for status in self._watch(fleet):
+                shown.show(status)
+        return status
 
-    def _statuses_of(self, fleet: str) -> Iterator[dict[str, Any]]:
-        late = APPEARANCE if self._queue is not None else 0.0
+    def _watch(self, fleet: str) -> Iterator[FleetStatus]:
+        appears_within = QUEUE_TIMEOUT if self._queue is not None else 0.0
         try:
-            yield from self._api.watch(fleet, self._interval, appears_within=late, patience=SILENCE)
+            yield from self._api.watch(
+                fleet,
+                self._interval,
+                appears_within=appears_within,
+                retry_timeout=JOIN_RETRY_TIMEOUT,
+            )
         except NotFound:
             if self._queue is None:
                 raise
             detail = (
-                f"{fleet} was put on the queue {self._queue_name}, and is not known to the app "
-                f"{late:.0f} s later. Where the app refused it, its log says why, and the message is "
-                f"on {self._queue_name}-poison."
+                f"{fleet} was put on the queue {self._queue_name}; {appears_within:.0f} s later the app "
+                "does not know it. If the app refused the request, its log has the reason and the queue "
+                f"{self._queue_name}-poison the message."
             )
-            raise NotFound(404, "The app has not taken the message", detail) from None
+            raise NotFound(404, "The app has not read the message", detail) from None
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    """What is there: the app has its own defaults, and takes null for a value in some places only."""
+def _without_none(**values: Any) -> dict[str, Any]:
+    """The app has defaults for absent fields, and accepts null for some only."""
     return {name: value for name, value in values.items() if value is not None}
 
 

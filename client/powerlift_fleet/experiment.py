@@ -1,6 +1,6 @@
-"""An experiment for a fleet: what Powerlift's `Benchmark.run` makes, with a script that comes with us.
+"""Creates and submits an experiment as Powerlift's `Benchmark.run` does, with this package's runner.
 
-Powerlift 0.1.12 as it is published lacks the script that `Benchmark.run` gives to the VMs.
+The published Powerlift 0.1.12 lacks the script that `Benchmark.run` sends to the VMs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from powerlift_fleet import source
-from powerlift_fleet.errors import ConfigurationError, FleetError
+from powerlift_fleet.api.errors import ConfigurationError, FleetError
 
 if TYPE_CHECKING:
     from powerlift.bench import Benchmark
@@ -30,24 +29,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NAME_LENGTH = 256
-"""Characters of a method's name in Powerlift's tables."""
+MAX_METHOD_LENGTH = 256
+"""The column's width in Powerlift's tables."""
 
-EASY, OF_THEM_FIRST = 0.25, 0.25
-"""The easiest quarter of the trials, of which a quarter goes first. Powerlift's numbers."""
+EASY_SHARE, FIRST_SHARE = 0.25, 0.25
+"""Powerlift's numbers: a quarter of the easiest quarter runs first."""
 
 _log = logging.getLogger("powerlift_fleet")
 
 
 @dataclass(frozen=True)
 class Run:
-    """An experiment that has been handed to an executor."""
+    """A submitted experiment."""
 
     experiment_id: int
     executor: Executor
-    """Powerlift's, with `join` and `cancel`."""
+    """Has `join` and `cancel`."""
     benchmark: Benchmark
-    """Powerlift's, with `status()` and `results()` as data frames."""
+    """Powerlift's; `status()` and `results()` return data frames."""
 
 
 def run_experiment(
@@ -63,26 +62,26 @@ def run_experiment(
     memory_limit: str | int | None = None,
     seed: int = 0,
 ) -> Run:
-    """Make an experiment with its trials, and submit it. In the place of `Benchmark(...).run(...)`.
+    """Create an experiment with its trials, and submit it. Replaces `Benchmark(...).run(...)`.
 
-    `trial_run_fn` gets a trial, on a VM that sees the text of this function alone: what it needs is
-    imported or defined inside. `trial_gen_fn` gets each task of the store and names its methods, or
-    (method, meta). `timeout` is the seconds of a trial, `memory_limit` its bytes ("8G"; with all
-    that it has started); None: no limit. The order of the trials is a function of `seed`.
+    Only the source of `trial_run_fn` is sent to the VMs: import and define what it needs inside.
+    `trial_gen_fn` receives each task of the store and returns methods, or (method, meta) pairs.
+    `timeout`: seconds per trial; `memory_limit`: bytes ("8G") of a trial with its child processes; None:
+    no limit. `seed` determines the order of the trials.
 
-    Raises ConfigurationError before anything is made, and what `executor.submit` raises: then the
-    experiment is there, and can be submitted again by its number.
+    Raises ConfigurationError before anything is created. After an error of `executor.submit` the
+    experiment exists and can be submitted again by its ID.
     """
-    trial_fn = text_of(trial_run_fn)
+    trial_fn = source_of(trial_run_fn)
     if not n_replicates >= 1:
         raise ConfigurationError("n_replicates must be 1 or more.")
-    rng = random.Random(seed)  # noqa: S311 (an order is no secret)
-    planned = arrange(store.get_tasks(), trial_gen_fn, n_replicates, rng)
+    rng = random.Random(seed)  # noqa: S311 (not for secrets)
+    planned = ordered_trials(store.get_tasks(), trial_gen_fn, n_replicates, rng)
     if not planned:
         raise ConfigurationError(
-            "There are no trials: the store has no task, or trial_gen_fn names no method for any."
+            "There are no trials: the store has no tasks, or trial_gen_fn returns no methods."
         )
-    _refuse_taken(store, name)
+    _check_name_is_free(store, name)
     from powerlift.bench import Benchmark
 
     experiment_id = int(
@@ -91,7 +90,7 @@ def run_experiment(
             description or f"Experiment: {name}",
             getattr(executor, "_shell_install", None) or "",
             getattr(executor, "_pip_install", None) or "",
-            source("" if memory_limit is None else str(memory_limit)),
+            runner_script("" if memory_limit is None else str(memory_limit)),
             trial_fn,
             _wheels(getattr(executor, "_wheel_filepaths", None) or []),
         )
@@ -101,24 +100,24 @@ def run_experiment(
         executor.submit(experiment_id, timeout=timeout)
     except FleetError:
         _log.warning(
-            "Experiment %d (%s) and its %d trials are in the database, and no fleet runs them: "
-            "executor.submit(%d) asks for one.",
+            "Experiment %d (%s) with %d trials is in the database, but no fleet was submitted. Retry "
+            "with executor.submit(%d).",
             *(experiment_id, name, len(planned), experiment_id),
         )
         raise
     return Run(experiment_id, executor, Benchmark(store, name, description))
 
 
-def arrange(
+def ordered_trials(
     tasks: Sequence[Task],
     trial_gen_fn: Callable[[Task], Iterable[str | tuple[str, Mapping[str, Any]]]],
     n_replicates: int,
     rng: random.Random,
 ) -> list[dict[str, Any]]:
-    """All trials in the order in which VMs take them: the hardest first, so that no long one begins
-    when the others end; but some easy ones before, which show early that everything works.
+    """All trials, in the order in which VMs run them. Raises ConfigurationError.
 
-    Powerlift's order, with its dice replaced by `rng`. Raises ConfigurationError.
+    Powerlift's order: the hardest first, so that no long trial starts last; some easy ones before them,
+    so that errors show early.
     """
     trials: list[dict[str, Any]] = []
     for task in sorted(tasks, key=_hardness, reverse=True):
@@ -129,18 +128,17 @@ def arrange(
         ]
         rng.shuffle(of_task)
         trials += of_task
-    easy = int(len(trials) * EASY)
+    easy = int(len(trials) * EASY_SHARE)
     hard = len(trials) - easy
-    first = sorted(rng.sample(range(hard, len(trials)), int(easy * OF_THEM_FIRST)), reverse=True)
-    taken = set(first)
-    rest = (trial for place, trial in enumerate(trials) if place not in taken)
-    return [*(trials[place] for place in first), *rest]
+    first = sorted(rng.sample(range(hard, len(trials)), int(easy * FIRST_SHARE)), reverse=True)
+    rest = (trial for index, trial in enumerate(trials) if index not in set(first))
+    return [*(trials[index] for index in first), *rest]
 
 
-def text_of(function: Callable[[Any], object]) -> str:
-    """A trial function's source text, which is all that travels to the VMs.
+def source_of(function: Callable[[Any], object]) -> str:
+    """A trial function's source.
 
-    Raises ConfigurationError where that cannot run there: a lambda, a closure, a name from outside.
+    Raises ConfigurationError if it cannot run on a VM: a lambda, a closure, a global name.
     """
     name = getattr(function, "__name__", repr(function))
     try:
@@ -150,18 +148,26 @@ def text_of(function: Callable[[Any], object]) -> str:
         module, text = ast.Module([], []), ""
     if name not in [node.name for node in module.body if isinstance(node, ast.FunctionDef)]:
         raise ConfigurationError(
-            f"The text of {name} cannot be found. A VM runs the text of a trial function: write it "
-            "with def, in a file or a notebook's cell."
+            f"{name} has no source. Define the trial function with def, in a file or a notebook cell."
         )
-    # This module's annotations are not evaluated, and compile() hands that on; the VMs' runner too.
+    # compile() inherits this module's `annotations` import, as in the runner: annotations may be global.
     code = compile(module, name, "exec")
     outside = sorted({*_names(code, "LOAD_NAME"), *_globals(code)} - {name, *dir(builtins)})
     if outside:
         raise ConfigurationError(
-            f"{name} uses names from outside: {', '.join(outside)}. A VM sees the text of the "
-            "function alone: import or define them inside."
+            f"{name} refers to names defined outside it: {', '.join(outside)}. Only the function's "
+            "source is sent to the VM: import or define them inside the function."
         )
     return text
+
+
+def runner_script(memory_limit: str = "") -> str:
+    """The trial runner's source, for `Store.create_experiment(script=...)`.
+
+    `memory_limit`: bytes of a trial and its child processes, or "8G"; empty: no limit.
+    """
+    source = Path(__file__).with_name("runner.py").read_text(encoding="utf-8")
+    return source.replace('MEMORY_LIMIT = ""\n', f"MEMORY_LIMIT = {memory_limit!r}\n", 1)
 
 
 def _globals(code: CodeType) -> Iterator[str]:
@@ -183,29 +189,29 @@ def _hardness(task: Task) -> float:
 
 def _method(generated: str | tuple[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
     method, meta = generated if isinstance(generated, tuple) else (generated, {})
-    if not isinstance(method, str) or not 0 < len(method) <= NAME_LENGTH:
+    if not isinstance(method, str) or not 0 < len(method) <= MAX_METHOD_LENGTH:
         raise ConfigurationError(
-            f"A method must be text of 1 to {NAME_LENGTH} characters, or (text, meta); "
-            f"trial_gen_fn named {method!r:.80}."
+            f"A method must be a str of 1 to {MAX_METHOD_LENGTH} characters, or (str, meta); "
+            f"trial_gen_fn returned {method!r:.80}."
         )
     try:
         json.dumps(meta)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"The meta of method {method!r} is no JSON: {error}.") from None
+        raise ConfigurationError(f"The meta of method {method!r} is not JSON: {error}.") from None
     return method, dict(meta)
 
 
-def _refuse_taken(store: Store, name: str) -> None:
-    """Powerlift would try a name that is taken for a minute, and then tell of a constraint."""
-    taken = None
+def _check_name_is_free(store: Store, name: str) -> None:
+    """Powerlift would retry a duplicate name for a minute, then report a database constraint."""
+    existing = None
     store.reset()
     while store.do:
         with store:
-            taken = store.get_experiment(name)
-    if taken is not None:
+            existing = store.get_experiment(name)
+    if existing is not None:
         raise ConfigurationError(
-            f"There is an experiment {name!r} already, number {taken}. Choose another name; or let "
-            f"executor.submit({taken}) run what is left of it."
+            f"Experiment {name!r} already exists, with ID {existing}. Choose another name, or run its "
+            f"remaining trials with executor.submit({existing})."
         )
 
 

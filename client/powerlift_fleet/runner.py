@@ -1,19 +1,18 @@
-"""Runs an experiment's trials one after another, each in a process of its own, until none is left.
+"""Runs an experiment's trials one after another, each in its own process, until none is left.
 
-An experiment's `script`: one file, which needs the package powerlift, Linux, and no argument.
-Environment: EXPERIMENT_ID, RUNNER_ID (numbers), DB_URL (SQLAlchemy's), TIMEOUT (seconds that a trial
-may take; empty, "None", "inf" or absent: no limit), MEMORY_LIMIT (of a trial with all it has started:
-bytes, or with K, M, G, T for powers of 1024; empty or absent: no limit), POWERLIFT_DATABASE_TIMEOUT
-(seconds that a silent database is waited for, roughly; 300).
-Exit codes: 0 no more work; 65 the runner itself failed; 143 SIGTERM (the open trial is left open).
+One file, since it is the experiment's `script`, which the database stores as one text. It needs the
+package powerlift, Linux, and no argument.
 
-The trials' processes are forked from this one, which has imported what they need: a new Python with
-pandas and SQLAlchemy takes 1.5 s. A trial that is too slow is killed with all it has started; one
-that crashes, or is killed by the kernel, takes nothing else with it. What went wrong becomes the
-trial's `errmsg`, and the next trial is run.
+Environment: EXPERIMENT_ID, RUNNER_ID (numbers), DB_URL (SQLAlchemy's), TIMEOUT (seconds per trial;
+empty, "None" or "inf": no limit), MEMORY_LIMIT (of a trial with its child processes: bytes, or with
+K, M, G, T for powers of 1024; empty: no limit), POWERLIFT_DATABASE_TIMEOUT (seconds to retry the
+database; 300).
+Exit codes: 0 no trials left; 65 the runner failed; 143 SIGTERM (the current trial stays open).
 
-A trial belongs to the runner whose id it bears. One that was given to another (this VM was thought
-dead) takes no measure and no end from this runner any more.
+Trials are forked from this process, which has imported their packages: a new Python with pandas and
+SQLAlchemy takes 1.5 s. A trial that exceeds a limit is killed with its child processes. An error
+becomes the trial's `errmsg`, and the next trial runs. The runner writes nothing more to a trial that
+was reassigned to another runner.
 """
 
 from __future__ import annotations
@@ -42,52 +41,51 @@ from typing import IO, Any, NoReturn
 WORK_DONE, RUNNER_FAILED, TERMINATED = 0, 65, 128 + signal.SIGTERM
 
 PRELOADED = ("numpy", "pandas", "scipy", "sklearn")
-"""Packages imported before the first fork when the trial function imports them. Only such as start no
-thread of their own at import: a fork keeps none, and a lock that one held stays locked."""
+"""Imported before the first fork if the trial function imports them. None starts a thread at import: a
+fork has no threads, but keeps the locks that they held."""
 
 MEMORY_LIMIT = ""
-"""For experiments whose VMs are told no other."""
-_LOOK = 0.5
-"""Seconds between looks at a trial's memory."""
+"""The default; `runner_script` sets it."""
+_MEMORY_POLL_SECONDS = 0.5
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_LONGEST_LINE = 300
-"""Characters of an error on the console, of which 32 KB are kept."""
-_DEATHS = {
-    "SIGKILL": "By the kernel, most likely: did the machine run out of memory?",
-    "SIGSEGV": "A segmentation fault: a fault in compiled code.",
-    "SIGABRT": "It aborted itself: a failed check in compiled code.",
-    "SIGILL": "It was compiled for another CPU than this one.",
+_MAX_LINE = 300
+"""Characters of an error on the console, of which the app keeps 32 KB."""
+_SIGNAL_HINTS = {
+    "SIGKILL": "Most likely by the kernel: the machine may have run out of memory.",
+    "SIGSEGV": "A segmentation fault in compiled code.",
+    "SIGABRT": "A failed check in compiled code.",
+    "SIGILL": "It was compiled for a different CPU.",
 }
 
-_WAKING = {signal.SIGCHLD, signal.SIGTERM}
+_WAITED_SIGNALS = {signal.SIGCHLD, signal.SIGTERM}
 _TRIAL_FILE = "trial_run_fn.py"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class Terminated(BaseException):
-    """SIGTERM came while a trial ran: leave it open, so that another runner can have it."""
+    """SIGTERM during a trial: the trial stays open for another runner."""
 
 
-class TakenAway(BaseException):
-    """The trial is not this runner's any more. Not an Exception: a trial must not go on after it."""
+class TrialReassigned(BaseException):
+    """Another runner has the trial. Not an Exception, which trial code might catch."""
 
 
 @dataclass(frozen=True)
-class Contract:
-    """What the environment says."""
+class Settings:
+    """Those of the environment; infinity means no limit."""
 
     experiment_id: int
     runner_id: int
     db_url: str = field(repr=False)
     timeout: float
-    """Seconds; math.inf for no limit."""
+    """Seconds."""
     memory: float
-    """Bytes; math.inf for no limit."""
-    patience: float
+    """Bytes."""
+    database_timeout: float
     """Seconds."""
 
     @classmethod
-    def read(cls) -> Contract:
+    def read(cls) -> Settings:
         """Read the environment. Raises KeyError or ValueError naming the variable."""
         return cls(
             experiment_id=int(os.environ["EXPERIMENT_ID"]),
@@ -95,15 +93,14 @@ class Contract:
             db_url=os.environ["DB_URL"],
             timeout=_seconds(os.environ.get("TIMEOUT", "")),
             memory=_bytes(os.environ.get("MEMORY_LIMIT") or MEMORY_LIMIT),
-            patience=float(os.environ.get("POWERLIFT_DATABASE_TIMEOUT") or 300),
+            database_timeout=float(os.environ.get("POWERLIFT_DATABASE_TIMEOUT") or 300),
         )
 
 
 def main() -> int:
-    """Run trials until there are none. Returns the exit code."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:
-        run_trials(Contract.read())
+        run_trials(Settings.read())
     except Terminated:
         return TERMINATED
     except Exception:
@@ -112,45 +109,41 @@ def main() -> int:
     return WORK_DONE
 
 
-def run_trials(contract: Contract) -> None:
-    """Run trials until none is left.
-
-    Raises Terminated; and whatever Powerlift's store raises when the database stays unreachable.
-    """
-    store = open_store(contract)
-    source = store.get_trial_fn(contract.experiment_id)
+def run_trials(settings: Settings) -> None:
+    """Raises Terminated, and what Powerlift's store raises if the database stays unreachable."""
+    store = open_store(settings)
+    source = store.get_trial_fn(settings.experiment_id)
     if source is None:
-        raise LookupError(f"Experiment {contract.experiment_id} is not in the database.")
+        raise LookupError(f"Experiment {settings.experiment_id} does not exist in the database.")
     with _signals_held():
         preload(source)
-    # The threads that Python 3.12 warns of are those of numpy's OpenBLAS, which restarts them in a fork.
+    # Python 3.12 warns of OpenBLAS's threads, which OpenBLAS restarts in a fork.
     warnings.filterwarnings("ignore", "(?s).*fork", DeprecationWarning)
-    while (trial := store.pick_trial(contract.experiment_id, contract.runner_id)) is not None:
-        run_trial(store, source, trial, contract)
+    while (trial := store.pick_trial(settings.experiment_id, settings.runner_id)) is not None:
+        run_trial(store, source, trial, settings)
     print("no more work", flush=True)
 
 
-def run_trial(store: Any, source: str, trial: Any, contract: Contract) -> None:
-    """Run one trial and record its end."""
+def run_trial(store: Any, source: str, trial: Any, settings: Settings) -> None:
     started = time.monotonic()
     disconnect(store)
     with store.holding(trial.id):
-        errmsg = run_apart(partial(run, source, trial), contract.timeout, contract.memory)
+        errmsg = run_in_fork(partial(run, source, trial), settings.timeout, settings.memory)
         try:
             store.end_trial(trial.id, errmsg)
             outcome = "failed" if errmsg else "ended"
-        except TakenAway:
-            outcome = "was taken away: nothing more is recorded of it"
+        except TrialReassigned:
+            outcome = "was reassigned to another runner"
     why = f": {_last_line(errmsg)}" if errmsg else ""
     print(f"trial {trial.id} {outcome} after {time.monotonic() - started:.1f} s{why}", flush=True)
 
 
-def open_store(contract: Contract) -> Any:
-    """Powerlift's store, which writes to the trial that it holds only while that is this runner's.
+def open_store(settings: Settings) -> Any:
+    """Powerlift's store, fenced: it writes to a trial only while the trial is this runner's.
 
-    Raises what SQLAlchemy raises for a URI that it cannot use.
+    Raises what SQLAlchemy raises for an invalid URI.
     """
-    with _signals_held():  # also in the threads that numpy starts: they inherit it
+    with _signals_held():  # numpy's threads inherit the mask
         from powerlift.bench.store import Store
         from sqlalchemy import create_engine, text
 
@@ -159,7 +152,7 @@ def open_store(contract: Contract) -> Any:
 
         @contextlib.contextmanager
         def holding(self, trial_id: int) -> Iterator[None]:
-            """Do nothing meanwhile, in this process or a fork, but while the trial is ours."""
+            """Fence every transaction, in this process and its forks."""
             self.held = trial_id
             try:
                 yield
@@ -168,38 +161,36 @@ def open_store(contract: Contract) -> Any:
 
         @property
         def session(self) -> Any:
-            """As Powerlift's. A transaction begins by locking the trial, so that it cannot be given
-            to another before the end of it."""
+            """Locks the trial first, so that it is not reassigned within the transaction."""
             fresh = self._session is None
             session = super().session
             if fresh and self.held is not None:
-                ours = {"trial": self.held, "runner": contract.runner_id}
+                ours = {"trial": self.held, "runner": settings.runner_id}
                 if session.execute(text(_LOCK), ours).first() is None:
-                    raise TakenAway(f"trial {self.held} was given to another runner")
+                    raise TrialReassigned(f"trial {self.held} was reassigned to another runner")
             return session
 
         def __exit__(self, kind: Any, *rest: Any) -> bool:
             again = super().__exit__(kind, *rest)
-            return bool(again) and kind is not TakenAway
+            return bool(again) and kind is not TrialReassigned
 
         def end_trial(self, trial_id: int, errmsg: str | None = None) -> None:
-            """As Powerlift's, with a note of who ran it, for which Powerlift has no place."""
-            values = {"trial": trial_id, "errmsg": errmsg, "runner": contract.runner_id}
+            """As Powerlift's; also records the runner, for which Powerlift has no column."""
+            values = {"trial": trial_id, "errmsg": errmsg, "runner": settings.runner_id}
             self.reset()
             while self.do:
                 with self:
-                    if self.session.execute(text(_MAY_NOTE)).scalar():
-                        self.session.execute(text(_NOTE), values)
+                    if self.session.execute(text(_CAN_RECORD_RUNNER)).scalar():
+                        self.session.execute(text(_RECORD_RUNNER), values)
                     self.session.execute(text(_END), values)
 
-    create_engine(contract.db_url)  # fails at once without a driver, for which Store would wait
-    # Seven attempts, of which the last five come after pauses of 21 times `wait_secs` together,
-    # give or take: Powerlift draws them.
+    create_engine(settings.db_url)  # raises at once without a driver, for which Store would retry
+    # With these parameters Powerlift's random backoff lasts about `database_timeout` seconds.
     return FencedStore(
-        contract.db_url,
+        settings.db_url,
         print_exceptions=True,
         max_attempts=7,
-        wait_secs=contract.patience / 37,
+        wait_secs=settings.database_timeout / 37,
         wait_lengthing=1.4,
     )
 
@@ -210,11 +201,11 @@ _LOCK = """
 _END = """
     UPDATE trial SET end_time = CURRENT_TIMESTAMP, errmsg = :errmsg, runner_id = -2 WHERE id = :trial
 """
-_MAY_NOTE = """
+_CAN_RECORD_RUNNER = """
     SELECT bool_and(has_table_privilege(to_regclass('powerlift_fleet_trial'), needed))
     FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed
 """
-_NOTE = """
+_RECORD_RUNNER = """
     INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id)
     SELECT id, experiment_id, :runner FROM trial WHERE id = :trial
     ON CONFLICT (trial_id) DO UPDATE SET runner_id = EXCLUDED.runner_id
@@ -222,16 +213,15 @@ _NOTE = """
 
 
 def run(source: str, trial: Any) -> None:
-    """Run the experiment's trial function on a trial. Raises whatever it raises."""
-    if "numpy" in sys.modules:  # a fork has the state of all others, and would draw their numbers
+    if "numpy" in sys.modules:  # all forks inherit the same random state
         sys.modules["numpy"].random.seed()
     load(source)(trial)
 
 
 def load(source: str) -> Callable[[Any], object]:
-    """The first function in the experiment's `trial_fn`, which may be indented, and have imports.
+    """The first function in the experiment's `trial_fn`, which may be indented and have imports.
 
-    Raises SyntaxError, ValueError when there is no function, and what its module level raises.
+    Raises SyntaxError, ValueError without a function, and what its module level raises.
     """
     text = textwrap.dedent(source)
     module = ast.parse(text, _TRIAL_FILE)
@@ -246,7 +236,7 @@ def load(source: str) -> Callable[[Any], object]:
 
 
 def preload(source: str) -> None:
-    """Import those of PRELOADED that the trial function imports; faults are left to the trials."""
+    """Import those of PRELOADED that the trial function imports; the trials report any error."""
     with contextlib.suppress(SyntaxError):
         for node in ast.walk(ast.parse(textwrap.dedent(source))):
             named = [node.module] if isinstance(node, ast.ImportFrom) else []
@@ -258,19 +248,17 @@ def preload(source: str) -> None:
 
 
 def disconnect(store: Any) -> None:
-    """Close the store's connection; the next use of it opens one.
+    """Close the store's connection; the next use opens it again. The store has no other method.
 
-    Two processes must not share a connection, and a runner that waits for its trial needs none: a
-    server has fewer than a large fleet has VMs. Powerlift's store has no method for it but this.
+    Processes must not share a connection, and a server has fewer than a large fleet has VMs.
     """
     store.__del__()
 
 
-def run_apart(work: Callable[[], None], timeout: float, memory: float = math.inf) -> str | None:
-    """Run `work` in a fork, for `timeout` seconds and in `memory` bytes at most.
+def run_in_fork(work: Callable[[], None], timeout: float, memory: float = math.inf) -> str | None:
+    """Run `work` in a fork, within `timeout` seconds and `memory` bytes; return the error, or None.
 
-    Returns what went wrong, or None. All processes that it started have ended on return, however it
-    ended. Raises Terminated.
+    Its child processes have ended on return. Raises Terminated.
     """
     with tempfile.TemporaryFile() as report, _signals_held():
         sys.stdout.flush()
@@ -284,17 +272,19 @@ def run_apart(work: Callable[[], None], timeout: float, memory: float = math.inf
         if isinstance(status, str):
             return status
         report.seek(0)
-        return report.read().decode().replace("\0", "") or _death(status)  # PostgreSQL takes no NUL
+        return report.read().decode().replace("\0", "") or _describe_exit(
+            status
+        )  # PostgreSQL takes no NUL
 
 
 def _work_and_exit(work: Callable[[], None], report: IO[bytes]) -> NoReturn:
-    """What the fork does. Never returns, and leaves without what atexit or destructors would do."""
+    """Exits without atexit handlers and destructors, which belong to the parent."""
     code = 1
     try:
         os.setsid()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        _be_first_when_memory_ends()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKING)
+        _prefer_oom_kill()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED_SIGNALS)
         work()
         code = 0
     except BaseException:
@@ -308,13 +298,15 @@ def _work_and_exit(work: Callable[[], None], report: IO[bytes]) -> NoReturn:
 
 
 def _await(child: int, timeout: float, memory: float) -> int | str:
-    """The child's wait status, or what it has to be killed for. Raises Terminated."""
+    """The child's wait status, or the reason to kill it. Raises Terminated."""
     end = time.monotonic() + timeout
-    longest = _LOOK if math.isfinite(memory) else 3600  # sigtimedwait takes no infinity
+    longest = (
+        _MEMORY_POLL_SECONDS if math.isfinite(memory) else 3600
+    )  # sigtimedwait takes no infinity
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            # At a shutdown everyone gets SIGTERM, the child perhaps first.
+            # A shutdown sends SIGTERM to all processes, perhaps to the child first.
             killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM
             if killed and signal.sigtimedwait({signal.SIGTERM}, 1) is not None:
                 raise Terminated
@@ -323,20 +315,17 @@ def _await(child: int, timeout: float, memory: float) -> int | str:
         if left <= 0:
             return f"Timeout failure: the trial was killed after {timeout:g} s."
         if math.isfinite(memory) and (used := _memory()) > memory:
-            return (
-                f"Memory failure: the trial was killed at {_gib(used)}; it may have {_gib(memory)}."
-            )
-        woken = signal.sigtimedwait(_WAKING, min(left, longest))
+            return f"Memory failure: the trial was killed at {_gib(used)}; the limit is {_gib(memory)}."
+        woken = signal.sigtimedwait(_WAITED_SIGNALS, min(left, longest))
         if woken is not None and woken.si_signo == signal.SIGTERM:
             raise Terminated
 
 
 def _memory() -> int:
-    """Bytes of memory that the trial's processes have of their own: all but files and shared memory.
+    """Bytes of private memory of the trial's processes.
 
-    Looked at rather than limited. RLIMIT_AS and RLIMIT_DATA count what is only reserved, as BLAS and
-    the JVM do by gigabytes, and each process for itself; a control group needs one that systemd has
-    delegated. What grows faster than we look is the kernel's, which takes the trial first.
+    Polled, since RLIMIT_AS and RLIMIT_DATA count reserved memory (gigabytes for BLAS and the JVM) and
+    each process apart, and a control group needs systemd's delegation.
     """
     total, found = 0, _children()
     while found:
@@ -353,7 +342,7 @@ def _gib(size: float) -> str:
 
 
 def _end_all(child: int) -> None:
-    """Kill the child's process group, then whatever has left it: as subreaper, we inherit those."""
+    """Kill the child's process group, then what has left it: this subreaper inherits orphans."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     while True:
@@ -366,41 +355,40 @@ def _end_all(child: int) -> None:
             return
 
 
-def _be_first_when_memory_ends() -> None:
-    """Have the kernel kill the trial rather than the runner."""
+def _prefer_oom_kill() -> None:
+    """If memory runs out, the kernel kills the trial, not the runner."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
 
 
 def _children(pid: int | None = None) -> list[int]:
-    """The children of a process: of its first thread, which is all that we need to kill them."""
+    """The children of a process's main thread."""
     pid = pid or os.getpid()
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _death(status: int) -> str | None:
-    """A wait status in words; None for success."""
+def _describe_exit(status: int) -> str | None:
+    """None for success."""
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         return None
     if code > 0:
         return f"The trial's process ended with exit code {code}."
     name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
-    return f"The trial's process was killed by {name}. {_DEATHS.get(name, '')}".strip()
+    return f"The trial's process was killed by {name}. {_SIGNAL_HINTS.get(name, '')}".strip()
 
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Keep the signals for sigtimedwait.
+    """Block the signals for sigtimedwait.
 
-    Elsewhere SIGTERM ends the runner at once, as it should: no trial runs then, and PostgreSQL drops
-    what was not committed.
+    Elsewhere SIGTERM ends the runner at once: no trial is running, and PostgreSQL rolls back.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _WAKING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKING)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED_SIGNALS)
 
 
 def _seconds(text: str) -> float:
@@ -408,7 +396,7 @@ def _seconds(text: str) -> float:
         return math.inf
     seconds = float(text)
     if not seconds > 0:
-        raise ValueError(f"TIMEOUT is {text!r}; it must be a number of seconds above 0.")
+        raise ValueError(f"TIMEOUT is {text!r}; it must be seconds above 0.")
     return seconds
 
 
@@ -424,8 +412,8 @@ def _bytes(text: str) -> float:
 
 
 def _last_line(errmsg: str) -> str:
-    """What a traceback comes to, for the VM's console; all of it is the trial's `errmsg`."""
-    return _without_secret(errmsg.strip()).rpartition("\n")[2][:_LONGEST_LINE]
+    """For the console; `errmsg` has the whole traceback."""
+    return _without_secret(errmsg.strip()).rpartition("\n")[2][:_MAX_LINE]
 
 
 def _without_secret(text: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from powerlift.bench.store import Store, SupervisedDataset
 from powerlift.measures import class_stats, data_stats, regression_stats
-from powerlift_fleet import source
+from powerlift_fleet import runner_script
 
 from local.demo.trial import run_trial
 
@@ -65,7 +65,7 @@ def create(store: Store, trials: int, name: str = NAME) -> int:
             "scikit-learn's bundled data sets, a linear model and a forest",
             shell_install="",
             pip_install="scikit-learn",
-            script=source(),
+            script=runner_script(),
             trial_fn=inspect.getsource(run_trial),
             wheels=[],
         )

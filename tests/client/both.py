@@ -1,4 +1,4 @@
-"""Both forms of the client behind one face, so that each fact is tested of both."""
+"""Both clients behind one interface, so that each test runs for both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
-from powerlift_fleet import AsyncFleetClient, FleetClient
+from powerlift_fleet import AsyncFleetClient, FleetClient, FleetStatus
+from powerlift_fleet.api.json_reader import read
 
 URL = "https://fleet.example"
 KEY = "s3cr3t-key"
@@ -17,7 +18,7 @@ App = Callable[[httpx.Request], httpx.Response]
 
 
 class Blocking:
-    """FleetClient, asked as it is."""
+    """FleetClient."""
 
     def __init__(self, app: App, **options: Any) -> None:
         self.client = FleetClient(URL, KEY, transport=httpx.MockTransport(app), **options)
@@ -25,12 +26,12 @@ class Blocking:
     def ask(self, name: str, *args: Any, **more: Any) -> Any:
         return getattr(self.client, name)(*args, **more)
 
-    def watch(self, fleet: str, **more: Any) -> list[dict[str, Any]]:
+    def watch(self, fleet: str, **more: Any) -> list[FleetStatus]:
         return list(self.client.watch(fleet, **more))
 
 
 class Awaiting:
-    """AsyncFleetClient, in a loop of its own for each question."""
+    """AsyncFleetClient, with an event loop for each call."""
 
     def __init__(self, app: App, **options: Any) -> None:
         self.client = AsyncFleetClient(URL, KEY, transport=httpx.MockTransport(app), **options)
@@ -42,15 +43,15 @@ class Awaiting:
 
         return asyncio.run(asked())
 
-    def watch(self, fleet: str, **more: Any) -> list[dict[str, Any]]:
-        async def watched() -> list[dict[str, Any]]:
+    def watch(self, fleet: str, **more: Any) -> list[FleetStatus]:
+        async def watched() -> list[FleetStatus]:
             return [status async for status in self.client.watch(fleet, **more)]
 
         return asyncio.run(watched())
 
 
 class Script:
-    """An app that gives the answers of a list, the last one again and again, and keeps the requests."""
+    """An app that returns a list of responses, the last one repeatedly, and records the requests."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = answers
@@ -70,7 +71,7 @@ class Script:
 
 REFUSED = httpx.ConnectError("[Errno 111] Connection refused")
 AT_ONCE = {"Retry-After": "0"}
-"""For answers that are to be followed by another attempt, without a test having to wait."""
+"""So that a retry does not slow down the test."""
 
 
 def ok(**document: Any) -> httpx.Response:
@@ -78,7 +79,7 @@ def ok(**document: Any) -> httpx.Response:
 
 
 def busy(code: int = 503, **headers: str) -> httpx.Response:
-    """As the host answers, which has nothing to say."""
+    """A response of the Functions host, which has no body."""
     return httpx.Response(code, headers={**AT_ONCE, **headers})
 
 
@@ -90,7 +91,7 @@ def problem(code: int, title: str, detail: str, *faults: dict[str, str]) -> http
 
 
 def status(phase: str = "run", **more: Any) -> dict[str, Any]:
-    """A fleet as `GET /fleets/{id}` shows it."""
+    """The JSON of `GET /fleets/{id}`."""
     return {
         "id": "fleet-7",
         "batch_id": 7,
@@ -110,5 +111,11 @@ def status(phase: str = "run", **more: Any) -> dict[str, Any]:
         "provisioned_at": "2026-01-01T00:01:00+00:00",
         "deadline": "2026-01-08T00:00:00+00:00",
         "summary": None,
+        "links": dict.fromkeys(("self", "machines", "progress", "view", "cancel"), URL),
         **more,
     }  # fmt: skip
+
+
+def fleet_status(phase: str = "run", **more: Any) -> FleetStatus:
+    """The same, as the client returns it."""
+    return read(FleetStatus, status(phase, **more))

@@ -1,4 +1,4 @@
-"""The client before an app that is slow, absent, wrong or rude; each fact of both its forms."""
+"""Both clients against an app that is slow, unreachable or faulty."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from powerlift_fleet import AsyncFleetClient, FleetClient
 
 from tests.client import both
 from tests.client.both import KEY, REFUSED, Awaiting, Blocking, Script, busy, ok, problem, status
+from tests.client.cli import served
 
 Make = Callable[..., Any]
-TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": {}})
-REPEATED = httpx.Response(200, json={"id": "fleet-7", "batch_id": 7, "links": {}})
+LINKS = status()["links"]
+TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": LINKS})
+REPEATED = httpx.Response(200, json={"id": "fleet-7", "batch_id": 7, "links": LINKS})
 
 
 @pytest.fixture(params=[Blocking, Awaiting])
@@ -32,36 +34,36 @@ def test_a_request_gets_its_batch_id_before_it_is_sent(make: Make) -> None:
     assert 0 <= app.bodies[0]["batch_id"] < 2**53
 
 
-def test_what_is_sent_again_after_a_silence_is_the_same_fleet(make: Make) -> None:
+def test_retries_keep_the_batch_id(make: Make) -> None:
     app = Script(httpx.ReadTimeout("slow"), busy(), TAKEN)
     make(app).ask("submit", {"experiment_id": 1})
     assert len(app.bodies) == 3
     assert len({body["batch_id"] for body in app.bodies}) == 1
 
 
-def test_a_fleet_that_a_lost_answer_had_started_is_ours(make: Make) -> None:
+def test_a_repeat_of_a_lost_response_counts_as_created(make: Make) -> None:
     app = Script(busy(), REPEATED)
-    assert make(app).ask("submit", {"experiment_id": 1})["created"] is True
+    assert make(app).ask("submit", {"experiment_id": 1}).created is True
 
 
-def test_a_batch_that_was_there_already_is_not_ours(make: Make) -> None:
+def test_an_existing_batch_is_not_created(make: Make) -> None:
     app = Script(REPEATED)
-    assert make(app).ask("submit", {"experiment_id": 1, "batch_id": 7})["created"] is False
+    assert make(app).ask("submit", {"experiment_id": 1, "batch_id": 7}).created is False
 
 
-def test_the_request_that_is_given_stays_as_it_is(make: Make) -> None:
+def test_the_callers_request_is_not_modified(make: Make) -> None:
     request = {"experiment_id": 1}
     make(Script(TAKEN)).ask("submit", request)
     assert request == {"experiment_id": 1}
 
 
 @pytest.mark.parametrize("passing", [429, 502, 503, 504])
-def test_what_may_pass_is_tried_again(make: Make, passing: int) -> None:
+def test_transient_errors_are_retried(make: Make, passing: int) -> None:
     app = Script(busy(passing), busy(passing), ok(**status()))
-    assert make(app).ask("status", 7)["phase"] == "run"
+    assert make(app).ask("status", 7).phase == "run"
 
 
-def test_a_fault_of_the_app_is_tried_once_more(make: Make) -> None:
+def test_a_500_is_retried_once(make: Make) -> None:
     app = Script(httpx.Response(500))
     with pytest.raises(fleets.AppUnavailable):
         make(app).ask("status", 7)
@@ -80,7 +82,7 @@ def test_a_fault_of_the_app_is_tried_once_more(make: Make) -> None:
         (418, fleets.ApiError),
     ],
 )
-def test_a_refusal_has_its_class_and_is_not_tried_again(
+def test_a_4xx_has_its_class_and_is_not_retried(
     make: Make, code: int, kind: type[fleets.ApiError]
 ) -> None:
     app = Script(problem(code, "No", "Because."))
@@ -89,7 +91,7 @@ def test_a_refusal_has_its_class_and_is_not_tried_again(
     assert (type(caught.value), caught.value.status, len(app.requests)) == (kind, code, 1)
 
 
-def test_a_refused_request_tells_every_fault(make: Make) -> None:
+def test_a_refused_request_lists_every_fault(make: Make) -> None:
     faults = [{"pointer": "/uri", "detail": "This is no URI."}, {"pointer": "", "detail": "No."}]
     app = Script(problem(400, "Invalid fleet request", "…", *faults))
     with pytest.raises(fleets.RequestRefused, match=r"/uri: This is no URI\.") as caught:
@@ -97,43 +99,43 @@ def test_a_refused_request_tells_every_fault(make: Make) -> None:
     assert caught.value.faults == faults
 
 
-def test_a_key_that_is_refused_without_a_word_is_told_of_in_ours(make: Make) -> None:
+def test_a_401_without_a_body_mentions_the_key(make: Make) -> None:
     with pytest.raises(fleets.Unauthorized, match="FLEET_KEY") as caught:
         make(Script(httpx.Response(401))).ask("fleets")
     assert KEY not in str(caught.value)
 
 
-def test_an_app_that_says_what_it_lacks_is_not_asked_again(make: Make) -> None:
+def test_a_missing_setting_is_not_retried(make: Make) -> None:
     app = Script(problem(503, "Invalid app settings", "FLEET_SEALING_KEY is missing."))
     with pytest.raises(fleets.AppUnavailable, match="FLEET_SEALING_KEY is missing"):
         make(app).ask("fleets")
     assert len(app.requests) == 1
 
 
-def test_a_silence_is_told_of_when_patience_ends(make: Make) -> None:
+def test_an_unreachable_app_raises_after_the_retry_timeout(make: Make) -> None:
     app = Script(REFUSED)
-    with pytest.raises(fleets.FleetUnreachable, match=r"Connection refused\. We asked 2 times"):
-        make(app, patience=0.8).ask("fleets")
+    with pytest.raises(
+        fleets.FleetUnreachable, match=r"Connection refused\. Gave up after 2 attempts"
+    ):
+        make(app, retry_timeout=0.8).ask("fleets")
 
 
 @pytest.mark.parametrize("answer", [REFUSED, httpx.Response(500)])
-def test_after_a_fault_the_fleet_that_may_be_there_is_named(
-    make: Make, answer: httpx.Response | Exception
-) -> None:
+def test_an_unknown_outcome_names_the_fleet(make: Make, answer: httpx.Response | Exception) -> None:
     app = Script(answer)
     with pytest.raises((fleets.FleetUnreachable, fleets.AppUnavailable)) as caught:
-        make(app, patience=0.6).ask("submit", {"experiment_id": 1})
+        make(app, retry_timeout=0.6).ask("submit", {"experiment_id": 1})
     assert f"the fleet is fleet-{app.bodies[0]['batch_id']}" in str(caught.value)
 
 
-def test_a_retry_after_that_is_longer_than_patience_ends_it_at_once(make: Make) -> None:
+def test_a_retry_after_beyond_the_timeout_ends_the_call(make: Make) -> None:
     app = Script(busy(429, **{"Retry-After": "300"}))
     with pytest.raises(fleets.AppUnavailable):
-        make(app, patience=10).ask("fleets")
+        make(app, retry_timeout=10).ask("fleets")
     assert len(app.requests) == 1
 
 
-def test_a_certificate_that_is_not_trusted_stays_so(make: Make) -> None:
+def test_an_untrusted_certificate_is_not_retried(make: Make) -> None:
     error = httpx.ConnectError("certificate verify failed")
     error.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
     app = Script(error)
@@ -142,23 +144,40 @@ def test_a_certificate_that_is_not_trusted_stays_so(make: Make) -> None:
     assert len(app.requests) == 1
 
 
-def test_the_key_follows_no_redirection(make: Make) -> None:
+def test_redirects_are_not_followed(make: Make) -> None:
     app = Script(httpx.Response(307, headers={"Location": "https://evil.example/api/fleets?x=1"}))
-    with pytest.raises(fleets.ApiError, match=r"https://evil\.example/api/fleets: set FLEET_URL"):
+    with pytest.raises(
+        fleets.ApiError, match=r"Set FLEET_URL to the app that https://evil\.example/api/fleets"
+    ):
         make(app).ask("fleets")
     assert len(app.requests) == 1
 
 
-def test_a_page_that_is_not_the_apps_is_not_taken_for_an_answer(make: Make) -> None:
+def test_a_response_of_another_app_is_an_error(make: Make) -> None:
     app = Script(httpx.Response(200, html="<h1>Your Functions app is up and running</h1>"))
-    with pytest.raises(fleets.ApiError, match="not the app's answer"):
+    with pytest.raises(fleets.ApiError, match="not from a fleet app"):
         make(app).ask("fleets")
 
 
-def test_every_call_brings_the_key_in_a_header(make: Make) -> None:
+def test_a_64_bit_batch_id_is_accepted(make: Make) -> None:
+    largest = 2**64 - 1
+    app = Script(ok(**status(id=f"fleet-{largest}", batch_id=str(largest))))
+    assert make(app).ask("status", largest).batch_id == largest
+    assert app.requests[0].url.path == f"/api/fleets/fleet-{largest}"
+
+
+def test_the_key_is_in_a_header(make: Make) -> None:
     app = Script(ok(fleets=[]))
     make(app).ask("fleets")
     assert app.requests[0].headers["x-functions-key"] == KEY
+
+
+DOCUMENTS = {
+    "plan": {**served.plan(), "location": None},
+    "status": status(),
+    "progress": served.progress(),
+    "cancel": {"id": "fleet-7", "links": LINKS},
+}
 
 
 @pytest.mark.parametrize(
@@ -170,31 +189,28 @@ def test_every_call_brings_the_key_in_a_header(make: Make) -> None:
         ("cancel", (7,), "DELETE", "/api/fleets/fleet-7"),
     ],
 )
-def test_a_call_is_one_route_and_returns_its_document(
+def test_a_call_is_one_request_and_returns_its_json(
     make: Make, name: str, args: tuple[Any, ...], method: str, path: str
 ) -> None:
-    app = Script(ok(id="fleet-7", anything=[1]))
+    document = {**DOCUMENTS[name], "added_later": [1]}
+    app = Script(ok(**document))
     answer = make(app).ask(name, *args)
     (asked,) = app.requests
-    assert (asked.method, asked.url.path, answer) == (
-        method,
-        path,
-        {"id": "fleet-7", "anything": [1]},
-    )
+    assert (asked.method, asked.url.path, answer.raw) == (method, path, document)
 
 
 @pytest.mark.parametrize(
-    ("name", "args", "path", "member"),
+    ("name", "args", "path", "item"),
     [
-        ("fleets", (), "/api/fleets", "fleets"),
-        ("machines", (7,), "/api/fleets/fleet-7/machines", "machines"),
+        ("fleets", (), "/api/fleets", status()),
+        ("machines", (7,), "/api/fleets/fleet-7/machines", served.machine(1, "running")),
     ],
 )
 def test_a_list_is_returned_as_one(
-    make: Make, name: str, args: tuple[Any, ...], path: str, member: str
+    make: Make, name: str, args: tuple[Any, ...], path: str, item: dict[str, Any]
 ) -> None:
-    app = Script(ok(id="fleet-7", **{member: [{"ordinal": 1}]}))
-    assert make(app).ask(name, *args) == [{"ordinal": 1}]
+    app = Script(ok(id="fleet-7", **{name: [item]}))
+    assert [one.raw for one in make(app).ask(name, *args)] == [item]
     assert app.requests[0].url.path == path
 
 
@@ -204,64 +220,64 @@ def test_a_log_is_text(make: Make) -> None:
     assert app.requests[0].url.path == "/api/fleets/fleet-7/machines/3/log"
 
 
-def test_a_watch_shows_every_status_until_the_end(make: Make) -> None:
+def test_a_watch_yields_every_status(make: Make) -> None:
     app = Script(*(ok(**status(phase)) for phase in ("create", "run", "done")))
     shown = make(app).watch("fleet-7", interval=0)
-    assert [one["phase"] for one in shown] == ["create", "run", "done"]
+    assert [one.phase for one in shown] == ["create", "run", "done"]
 
 
-def test_a_watch_rides_out_a_restart(make: Make) -> None:
+def test_a_watch_survives_a_restart(make: Make) -> None:
     app = Script(
         ok(**status()), busy(), httpx.Response(404, headers=both.AT_ONCE), ok(**status("done"))
     )
     shown = make(app).watch("fleet-7", interval=0)
-    assert [one["phase"] for one in shown] == ["run", "done"]
+    assert [one.phase for one in shown] == ["run", "done"]
 
 
-def test_a_watch_may_have_more_patience_than_other_calls(make: Make) -> None:
+def test_a_watch_may_have_a_longer_retry_timeout(make: Make) -> None:
     app = Script(ok(**status()), REFUSED, ok(**status("done")))
-    shown = make(app, patience=0).watch("fleet-7", interval=0, patience=60)
-    assert [one["phase"] for one in shown] == ["run", "done"]
+    shown = make(app, retry_timeout=0).watch("fleet-7", interval=0, retry_timeout=60)
+    assert [one.phase for one in shown] == ["run", "done"]
 
 
-def test_that_patience_begins_with_the_first_answer(make: Make) -> None:
+def test_its_retry_timeout_applies_after_the_first_status(make: Make) -> None:
     with pytest.raises(fleets.FleetUnreachable):
-        make(Script(REFUSED), patience=0).watch("fleet-7", interval=0, patience=60)
+        make(Script(REFUSED), retry_timeout=0).watch("fleet-7", interval=0, retry_timeout=60)
 
 
-def test_a_watch_of_a_fleet_that_is_not_there_ends(make: Make) -> None:
+def test_a_watch_of_an_unknown_fleet_is_not_found(make: Make) -> None:
     with pytest.raises(fleets.NotFound):
         make(Script(problem(404, "Fleet not found", "…"))).watch("fleet-7", interval=0)
 
 
-def test_a_fleet_asked_for_by_queue_may_appear_late(make: Make) -> None:
+def test_a_fleet_submitted_by_queue_may_appear_late(make: Make) -> None:
     app = Script(problem(404, "Fleet not found", "…"), ok(**status("done")))
     assert len(make(app).watch("fleet-7", interval=0, appears_within=30)) == 1
 
 
-def test_to_wait_for_a_fleet_that_is_done_returns_its_last_status(make: Make) -> None:
-    assert make(Script(ok(**status("done")))).ask("wait", 7)["phase"] == "done"
+def test_wait_returns_the_last_status(make: Make) -> None:
+    assert make(Script(ok(**status("done")))).ask("wait", 7).phase == "done"
 
 
 @pytest.mark.parametrize(
     ("phase", "kind"), [("failed", fleets.FleetFailed), ("cancelled", fleets.FleetCancelled)]
 )
-def test_to_wait_for_another_end_raises_it(
+def test_wait_raises_for_a_failed_or_cancelled_fleet(
     make: Make, phase: str, kind: type[fleets.FleetEnded]
 ) -> None:
     with pytest.raises(kind) as caught:
         make(Script(ok(**status(phase)))).ask("wait", 7)
-    assert caught.value.status["phase"] == phase
+    assert caught.value.status.phase == phase
 
 
-def test_to_wait_no_longer_than_told_leaves_the_fleet_alone(make: Make) -> None:
+def test_a_wait_that_times_out_does_not_cancel(make: Make) -> None:
     app = Script(ok(**status()))
     with pytest.raises(TimeoutError, match="fleet-7 is in phase run after 0 s"):
         make(app).ask("wait", 7, timeout=0)
     assert {request.method for request in app.requests} == {"GET"}
 
 
-def test_the_page_to_watch_holds_the_key_where_no_server_sees_it(make: Make) -> None:
+def test_the_view_url_has_the_key_in_its_fragment(make: Make) -> None:
     url = httpx.URL(make(Script(ok())).client.view_url(7))
     assert (url.path, url.query, url.fragment) == ("/api/view/fleet-7", b"", f"key={KEY}")
 
@@ -275,12 +291,12 @@ def test_the_page_to_watch_holds_the_key_where_no_server_sees_it(make: Make) -> 
         " https://a.example/api/ ",
     ],
 )
-def test_a_url_is_taken_with_or_without_api(url: str) -> None:
+def test_a_url_works_with_or_without_api(url: str) -> None:
     assert FleetClient(url, KEY).url == "https://a.example/api"
 
 
 @pytest.mark.parametrize("url", ["a.example:7071", "ftp://a.example", "https://", "", "http://a:b"])
-def test_a_url_that_cannot_be_one_is_refused(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(fleets.ConfigurationError, match="FLEET_URL"):
         FleetClient(url, KEY)
 
@@ -298,7 +314,7 @@ def test_url_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("name", ["FLEET_URL", "FLEET_KEY"])
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("FLEET_URL", "https://b.example")
     monkeypatch.setenv("FLEET_KEY", "k")
     monkeypatch.delenv(name)
@@ -306,28 +322,28 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) ->
         AsyncFleetClient()
 
 
-def test_an_app_without_keys_is_asked_without_one() -> None:
+def test_an_empty_key_is_not_sent() -> None:
     app = Script(ok(fleets=[]))
     FleetClient("http://127.0.0.1:7071", "", transport=httpx.MockTransport(app)).fleets()
     assert "x-functions-key" not in app.requests[0].headers
 
 
-@pytest.mark.parametrize("fleet", ["fleet-x", "", "-7", "fleet-07", "../health", True])
-def test_what_is_no_fleets_id_is_not_sent(make: Make, fleet: Any) -> None:
+@pytest.mark.parametrize("fleet", ["fleet-x", "", "-7", "fleet-07", "../health", True, 2**64])
+def test_an_invalid_fleet_id_is_not_sent(make: Make, fleet: Any) -> None:
     app = Script(ok())
     with pytest.raises(fleets.ConfigurationError, match="fleet-7"):
         make(app).ask("status", fleet)
     assert app.requests == []
 
 
-def test_a_request_that_is_no_json_is_not_sent(make: Make) -> None:
+def test_a_request_that_is_not_json_is_not_sent(make: Make) -> None:
     app = Script(TAKEN)
     with pytest.raises(fleets.ConfigurationError, match="JSON"):
         make(app).ask("submit", {"timeout": float("inf")})
     assert app.requests == []
 
 
-def test_no_key_in_what_is_printed_of_a_client() -> None:
+def test_repr_hides_the_key() -> None:
     assert KEY not in repr(FleetClient("https://a.example", KEY))
 
 

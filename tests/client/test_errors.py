@@ -1,4 +1,4 @@
-"""What a user reads when something went wrong."""
+"""The messages of the errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from powerlift_fleet import (
     RequestRefused,
 )
 
-from tests.client.both import status
+from tests.client.both import fleet_status
 
 REASON = {
     "code": "QuotaExceeded",
@@ -26,48 +26,50 @@ FAILURE = {
     "code": "SkuNotAvailable",
     "count": 3,
     "message": "Standard_D2s_v5 is not available in eastus.",
-    "action": "went to another place",
+    "action": "tried the next zone",
     "advice": "List more zones.",
 }
 
 
-def test_a_fleet_that_failed_says_why_and_what_to_do() -> None:
-    said = str(FleetFailed(status("failed", reason=REASON)))
+def test_a_failed_fleet_has_reason_and_advice() -> None:
+    said = str(FleetFailed(fleet_status("failed", reason=REASON)))
     assert said.startswith(
         "fleet-7 failed: QuotaExceeded: standardDSv5Family has 0 of 10 left. Ask for more quota.\n"
     )
 
 
-def test_a_fleet_that_failed_says_what_it_met_and_did() -> None:
-    said = str(FleetFailed(status("failed", reason=REASON, failures=[FAILURE])))
+def test_a_failed_fleet_lists_failures() -> None:
+    said = str(FleetFailed(fleet_status("failed", reason=REASON, failures=[FAILURE])))
     assert (
         "3 x SkuNotAvailable: Standard_D2s_v5 is not available in eastus. "
-        "What was done: went to another place. List more zones." in said
+        "Action taken: tried the next zone. List more zones." in said
     )
 
 
-def test_a_fleet_that_failed_says_what_has_become_of_its_trials() -> None:
-    assert "Trials: 2 of 8 complete, 1 with an error, 5 left" in str(FleetFailed(status("failed")))
+def test_a_failed_fleet_counts_its_trials() -> None:
+    assert "Trials: 2 of 8 complete, 1 failed, 5 not run" in str(
+        FleetFailed(fleet_status("failed"))
+    )
 
 
-def test_a_fleet_that_failed_before_it_had_seen_its_trials_says_so_too() -> None:
-    assert str(FleetFailed(status("failed", trials=None))) == "fleet-7 failed."
+def test_a_failed_fleet_may_have_no_trials() -> None:
+    assert str(FleetFailed(fleet_status("failed", trials=None))) == "fleet-7 failed."
 
 
-def test_a_cancelled_fleet_says_so() -> None:
-    assert str(FleetCancelled(status("cancelled"))).startswith("fleet-7 was cancelled.")
+def test_a_cancelled_fleet_is_named() -> None:
+    assert str(FleetCancelled(fleet_status("cancelled"))).startswith("fleet-7 was cancelled.")
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        FleetFailed(status("failed", reason=REASON)),
-        FleetCancelled(status("cancelled")),
-        FleetTimeout(status(), 5.0),
+        FleetFailed(fleet_status("failed", reason=REASON)),
+        FleetCancelled(fleet_status("cancelled")),
+        FleetTimeout(fleet_status(), 5.0),
         FleetUnreachable("…"),
         RequestRefused(400, "No", "…", [{"pointer": "/uri", "detail": "…"}]),
     ],
 )
-def test_an_error_comes_whole_out_of_another_process(error: FleetError) -> None:
+def test_errors_can_be_pickled(error: FleetError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

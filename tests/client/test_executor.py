@@ -19,14 +19,14 @@ import powerlift
 import powerlift_fleet as fleets
 import pytest
 from powerlift.bench.store import Store
-from powerlift_fleet import AzureVMFleet, FleetClient, source
+from powerlift_fleet import AzureVMFleet, FleetClient, runner_script
 
 from fleet.api.request import AzureJson, FleetRequest
 from local.stack import Stack
-from tests.client.both import Script
+from tests.client.both import Script, status
 from tests.harness import eventually, experiment, sql
 
-TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": {}})
+TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": status()["links"]})
 SECRETS = ("cl13nt-s3cr3t", "d8-s3cr3t", "k3y-s3cr3t", "qu3u3-s3cr3t")
 ACCOUNT = {
     "azure_tenant_id": "tenant",
@@ -34,7 +34,7 @@ ACCOUNT = {
     "azure_client_id": "client",
     "azure_client_secret": SECRETS[0],
 }
-IN_ANOTHER_WAY = {
+OTHER_NAMES = {
     "experiment_id": "submit",
     "timeout": "submit",
     "uri": "docker_db_uri",
@@ -43,7 +43,7 @@ IN_ANOTHER_WAY = {
     "client_id": "azure_client_id",
     "client_secret": "azure_client_secret",
 }
-"""Fields of a request whose name at the executor is AzureVMInstance's."""
+"""Request fields whose arguments have AzureVMInstance's names."""
 
 Make = Callable[..., AzureVMFleet]
 
@@ -67,17 +67,17 @@ class NoStore:
 
 
 def unsent(**options: Any) -> AzureVMFleet:
-    """An executor of an app that is not asked."""
+    """An executor that sends nothing."""
     return AzureVMFleet(NoStore(), url="https://fleet.example", key=SECRETS[2], **options)
 
 
-def test_every_field_of_a_request_can_be_asked_for() -> None:
+def test_every_field_of_a_request_has_an_argument() -> None:
     fields = {*FleetRequest.model_fields, *AzureJson.model_fields}
     known = {*inspect.signature(AzureVMFleet).parameters, "submit"}
-    assert {name for name in fields if IN_ANOTHER_WAY.get(name, name) not in known} == set()
+    assert {name for name in fields if OTHER_NAMES.get(name, name) not in known} == set()
 
 
-def test_the_arguments_of_powerlifts_executor_come_in_its_order() -> None:
+def test_powerlifts_arguments_come_first_and_in_order() -> None:
     upstream = [
         *("store", "azure_tenant_id", "subscription_id", "azure_client_id", "credential"),
         *("azure_client_secret", "resource_group", "shell_install", "pip_install"),
@@ -88,7 +88,7 @@ def test_the_arguments_of_powerlifts_executor_come_in_its_order() -> None:
     assert list(inspect.signature(AzureVMFleet).parameters)[: len(upstream)] == upstream
 
 
-def test_what_is_not_asked_for_is_left_to_the_app() -> None:
+def test_defaults_are_those_of_the_app() -> None:
     defaults = FleetRequest(experiment_id=1, n_instances=1).model_dump()
     request = unsent()._request(1, None)
     assert request.pop("uri") == NoStore.uri
@@ -109,7 +109,7 @@ def test_the_database_can_be_left_to_the_app() -> None:
     assert "uri" not in unsent(send_uri=False)._request(1, None)
 
 
-def test_a_timeout_of_infinity_is_none() -> None:
+def test_an_infinite_timeout_is_omitted() -> None:
     assert "timeout" not in unsent()._request(1, float("inf"))
 
 
@@ -118,26 +118,26 @@ def test_a_credential_is_refused_with_advice() -> None:
         unsent(credential=object())
 
 
-def test_no_secret_in_what_is_printed_of_it() -> None:
+def test_repr_hides_secrets() -> None:
     executor = unsent(**ACCOUNT, queue=SECRETS[3])
     printed = f"{executor!r} {vars(executor)!r} {executor._request(1, None)!r}"
     assert [secret for secret in SECRETS if secret in printed] == []
 
 
 @pytest.mark.parametrize("action", [pickle.dumps, copy.copy])
-def test_it_does_not_travel_with_its_secrets(action: Callable[[Any], Any]) -> None:
+def test_it_cannot_be_pickled_or_copied(action: Callable[[Any], Any]) -> None:
     with pytest.raises(TypeError, match="cannot be pickled"):
         action(unsent())
 
 
-def test_without_credentials_no_fleet_is_asked_for() -> None:
+def test_submit_fails_without_credentials() -> None:
     executor = unsent(**ACCOUNT)
     executor.delete_credentials()
     with pytest.raises(fleets.ConfigurationError, match="credentials were deleted"):
         executor.submit(1)
 
 
-def test_a_queue_alone_tells_nothing_of_a_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_join_needs_the_app_not_only_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FLEET_URL", raising=False)
     executor = AzureVMFleet(NoStore(), queue="UseDevelopmentStorage=true")
     executor._fleets.append("fleet-1")
@@ -145,12 +145,12 @@ def test_a_queue_alone_tells_nothing_of_a_fleet(monkeypatch: pytest.MonkeyPatch)
         executor.join()
 
 
-def test_a_refused_fleet_is_told_of_at_once(make: Make) -> None:
+def test_a_refused_request_raises_at_once(make: Make) -> None:
     with pytest.raises(fleets.RequestRefused, match="/max_price"):
         make(max_price=1.0).submit(1)
 
 
-def test_join_raises_what_kept_the_fleet_from_its_work(make: Make) -> None:
+def test_join_raises_the_failure(make: Make) -> None:
     executor = make()
     executor.submit(10**6)
     with pytest.raises(fleets.FleetFailed, match=executor.fleets[0]):
@@ -164,10 +164,10 @@ def test_join_waits_for_every_fleet_before_it_raises(make: Make, stack: Stack) -
     executor.cancel()
     with pytest.raises(fleets.FleetFailed):
         executor.join()
-    assert executor.statuses()[1]["phase"] == "cancelled"
+    assert executor.statuses()[1].phase == "cancelled"
 
 
-def test_a_cancelled_fleet_is_told_of_as_such(make: Make, stack: Stack) -> None:
+def test_join_raises_for_a_cancelled_fleet(make: Make, stack: Stack) -> None:
     executor = make()
     executor.submit(experiment(stack))
     executor.cancel()
@@ -175,7 +175,7 @@ def test_a_cancelled_fleet_is_told_of_as_such(make: Make, stack: Stack) -> None:
         executor.join()
 
 
-def test_another_session_takes_a_fleet_on(make: Make, stack: Stack) -> None:
+def test_another_session_can_attach_to_a_fleet(make: Make, stack: Stack) -> None:
     first, second = make(), make()
     first.submit(experiment(stack))
     second.attach(first.fleets[0])
@@ -193,7 +193,7 @@ def test_a_batch_id_makes_a_script_that_runs_twice_one_fleet(make: Make, stack: 
     assert [executor.fleets for executor in executors] == [["fleet-5101"]] * 2
 
 
-def test_to_submit_again_after_a_silence_asks_for_the_same_fleet() -> None:
+def test_a_retried_submit_keeps_the_batch_id() -> None:
     app = Script(httpx.Response(500), httpx.Response(500), TAKEN)
     client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
     executor = AzureVMFleet(NoStore(), client=client)
@@ -212,17 +212,17 @@ def test_two_submits_are_two_fleets() -> None:
     assert len({body["batch_id"] for body in app.bodies}) == 2
 
 
-def test_a_message_that_the_app_does_not_take_is_told_of(
+def test_a_refused_queue_message_is_reported(
     make: Make, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("powerlift_fleet.executor.APPEARANCE", 3.0)
+    monkeypatch.setattr("powerlift_fleet.executor.QUEUE_TIMEOUT", 3.0)
     executor = make(queue=stack.queue_connection_string, max_price=1.0)
     executor.submit(1)
     with pytest.raises(fleets.NotFound, match="powerlift-fleets-poison"):
         executor.join()
 
 
-def test_a_fleet_is_asked_for_by_queue_and_followed_over_http(make: Make, stack: Stack) -> None:
+def test_a_fleet_submitted_by_queue_is_watched_over_http(make: Make, stack: Stack) -> None:
     executor = make(queue=stack.queue_connection_string)
     executor.submit(10**6)
     with pytest.raises(fleets.FleetFailed):
@@ -259,11 +259,11 @@ BENCHMARK = """
 
 
 def test_powerlifts_own_benchmark_runs_on_it(tmp_path: Path, stack: Stack) -> None:
-    """Where Powerlift has the script that its wheel of 0.1.12 lacks."""
+    """With the script that the wheel of Powerlift 0.1.12 lacks."""
     installed = Path(powerlift.__path__[0])
     shutil.copytree(installed, tmp_path / "powerlift")
     (tmp_path / "powerlift" / "run").mkdir()
-    (tmp_path / "powerlift" / "run" / "__main__.py").write_text(source())
+    (tmp_path / "powerlift" / "run" / "__main__.py").write_text(runner_script())
     script = tmp_path / "benchmark.py"
     script.write_text("import os\n" + textwrap.dedent(BENCHMARK))
     _ = experiment(stack)  # a task for it to take
@@ -276,14 +276,14 @@ def test_powerlifts_own_benchmark_runs_on_it(tmp_path: Path, stack: Stack) -> No
     assert run.stdout is not None
     number, fleet = run.stdout.readline().split()
     with FleetClient(stack.url, stack.key) as client:
-        eventually(lambda: client.status(fleet)["machines"]["running"] or None)
+        eventually(lambda: client.status(fleet).machines.running or None)
     end_trials = "UPDATE trial SET start_time = now(), end_time = now() WHERE experiment_id = %s"
     sql(stack, end_trials, int(number))
     told, _ = run.communicate(timeout=60)
     kept = sql(stack, "SELECT script FROM experiment WHERE id = %s", int(number))
     with FleetClient(stack.url, stack.key) as client:
         client.cancel(fleet)
-    assert (run.returncode, int(told) >= 1, kept) == (0, True, [(source(),)])
+    assert (run.returncode, int(told) >= 1, kept) == (0, True, [(runner_script(),)])
 
 
 def environment(stack: Stack) -> dict[str, str]:

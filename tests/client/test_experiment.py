@@ -1,4 +1,4 @@
-"""Experiments: what goes into the database, and what is refused before anything does."""
+"""Experiments: what is stored, and what is refused in advance."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from uuid import uuid4
 import powerlift_fleet as fleets
 import pytest
 from powerlift.bench.store import Store
-from powerlift_fleet import Run, run_experiment, source
-from powerlift_fleet.experiment import arrange, text_of
+from powerlift_fleet import Run, run_experiment, runner_script
+from powerlift_fleet.experiment import ordered_trials, source_of
 
 from local.stack import Stack
 from tests.harness import experiment, sql
@@ -23,7 +23,7 @@ OUTSIDE = 3
 
 @dataclass
 class Executor:
-    """Takes experiments, and does nothing with them."""
+    """Records submitted experiments."""
 
     refuses: bool = False
     submitted: list[tuple[int, float | None]] = field(default_factory=list)
@@ -67,7 +67,7 @@ def test_the_vms_get_our_runner_with_the_memory_limit(store: Store, stack: Stack
     rows = "SELECT script, trial_fn, shell_install, pip_install FROM experiment WHERE id = %s"
     (row,) = sql(stack, rows, made.experiment_id)
     text = 'def trial_run(trial: Any) -> None:\n    trial.log("score", 1.0)\n'
-    assert row == (source("8G"), text, "libgomp1", "")
+    assert row == (runner_script("8G"), text, "libgomp1", "")
 
 
 def test_there_is_a_trial_for_each_task_method_and_replicate(store: Store) -> None:
@@ -77,11 +77,11 @@ def test_there_is_a_trial_for_each_task_method_and_replicate(store: Store) -> No
     assert set(trials["meta"]) == {"{}", '{"trees": 50}'}
 
 
-def test_without_results_there_is_an_empty_frame(store: Store) -> None:
+def test_without_results_the_frame_is_empty(store: Store) -> None:
     assert len(run(store).benchmark.results()) == 0
 
 
-def test_wheels_travel_through_the_database(store: Store, stack: Stack, tmp_path: Path) -> None:
+def test_wheels_are_stored_in_the_database(store: Store, stack: Stack, tmp_path: Path) -> None:
     wheel = tmp_path / "mine-1-py3-none-any.whl"
     wheel.write_bytes(b"wheel")
     made = run(store, Executor(_wheel_filepaths=[str(wheel)]))
@@ -91,13 +91,13 @@ def test_wheels_travel_through_the_database(store: Store, stack: Stack, tmp_path
     assert [(name, bytes(content)) for name, content in rows] == [(wheel.name, b"wheel")]
 
 
-def test_a_name_that_is_taken_is_refused_at_once(store: Store) -> None:
+def test_a_duplicate_name_is_refused(store: Store) -> None:
     made = run(store, name=(name := uuid4().hex))
-    with pytest.raises(fleets.ConfigurationError, match=rf"number {made.experiment_id}\."):
+    with pytest.raises(fleets.ConfigurationError, match=rf"with ID {made.experiment_id}\."):
         run(store, name=name)
 
 
-def test_an_experiment_that_no_fleet_runs_is_told_of(
+def test_an_experiment_without_a_fleet_is_logged(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(fleets.RequestRefused):
@@ -109,13 +109,13 @@ def test_an_experiment_that_no_fleet_runs_is_told_of(
     ("wrong", "said"),
     [
         ({"trial_gen_fn": lambda task: []}, "no trials"),
-        ({"trial_gen_fn": lambda task: [3]}, "named 3"),
-        ({"trial_gen_fn": lambda task: [("m", {"x": object()})]}, "no JSON"),
+        ({"trial_gen_fn": lambda task: [3]}, "returned 3"),
+        ({"trial_gen_fn": lambda task: [("m", {"x": object()})]}, "not JSON"),
         ({"n_replicates": 0}, "n_replicates"),
         ({"executor": Executor(_wheel_filepaths=["/no/such.whl"])}, "wheel cannot be read"),
     ],
 )
-def test_what_cannot_be_an_experiment_leaves_none(
+def test_an_invalid_experiment_is_not_created(
     store: Store, stack: Stack, wrong: dict[str, Any], said: str
 ) -> None:
     before = sql(stack, "SELECT count(*) FROM experiment")
@@ -124,7 +124,7 @@ def test_what_cannot_be_an_experiment_leaves_none(
     assert sql(stack, "SELECT count(*) FROM experiment") == before
 
 
-def test_a_function_may_use_what_it_brings() -> None:
+def test_a_function_may_use_local_names() -> None:
     def trial(trial: Any) -> Any:
         import json
 
@@ -137,25 +137,26 @@ def test_a_function_may_use_what_it_brings() -> None:
 
         return inner(), trial
 
-    assert text_of(trial).lstrip().startswith("def trial(")
+    assert source_of(trial).lstrip().startswith("def trial(")
 
 
-def test_names_from_outside_are_told_of_before_every_vm_meets_them() -> None:
+def test_global_names_are_refused() -> None:
     local = 1
 
     def trial(trial: Any, default: int = OUTSIDE) -> Any:
         return [local, sql, default, print]
 
     with pytest.raises(
-        fleets.ConfigurationError, match="trial uses names from outside: OUTSIDE, local, sql"
+        fleets.ConfigurationError,
+        match="trial refers to names defined outside it: OUTSIDE, local, sql",
     ):
-        text_of(trial)
+        source_of(trial)
 
 
 @pytest.mark.parametrize("function", [lambda trial: None, print, Executor])
-def test_what_has_no_text_of_its_own_is_refused(function: Any) -> None:
-    with pytest.raises(fleets.ConfigurationError, match="write it with def"):
-        text_of(function)
+def test_a_function_without_source_is_refused(function: Any) -> None:
+    with pytest.raises(fleets.ConfigurationError, match="Define the trial function with def"):
+        source_of(function)
 
 
 def tasks(*samples: int, classes: int = 2) -> list[Any]:
@@ -167,11 +168,11 @@ def tasks(*samples: int, classes: int = 2) -> list[Any]:
 
 def order(seed: int, replicates: int = 4) -> list[int]:
     """The tasks of trials, in the order in which they are taken."""
-    planned = arrange(tasks(1, 50, 7, 20), two_methods, replicates, random.Random(seed))
+    planned = ordered_trials(tasks(1, 50, 7, 20), two_methods, replicates, random.Random(seed))
     return [trial["task_id"] for trial in planned]
 
 
-def test_some_easy_trials_go_first_and_the_others_from_hard_to_easy() -> None:
+def test_some_easy_trials_come_first_then_from_hard_to_easy() -> None:
     first, rest = order(0)[:2], order(0)[2:]
     assert (first, rest) == ([1, 1], sorted(rest, reverse=True))
 
@@ -182,11 +183,13 @@ def test_no_trial_is_lost_in_the_order() -> None:
 
 def test_the_order_is_a_function_of_the_seed() -> None:
     def arranged(seed: int) -> Any:
-        return arrange(tasks(1, 50), two_methods, 4, random.Random(seed))
+        return ordered_trials(tasks(1, 50), two_methods, 4, random.Random(seed))
 
     assert arranged(1) == arranged(1) != arranged(2)
 
 
-def test_many_classes_make_a_task_hard() -> None:
-    planned = arrange([*tasks(30), *tasks(10, classes=9)], lambda task: ["m"], 1, random.Random(0))
+def test_tasks_with_many_classes_are_hard() -> None:
+    planned = ordered_trials(
+        [*tasks(30), *tasks(10, classes=9)], lambda task: ["m"], 1, random.Random(0)
+    )
     assert [trial["task_id"] for trial in planned] == [10, 30]

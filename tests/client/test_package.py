@@ -99,7 +99,7 @@ def import_time(python: Path) -> float:
     return int(re.findall(r"\| +(\d+) \| powerlift_fleet$", said, re.MULTILINE)[0]) / 1000
 
 
-def test_no_management_sdk_and_no_powerlift_come_along(python: Path) -> None:
+def test_it_does_not_depend_on_powerlift_or_management_sdks(python: Path) -> None:
     listed = json.loads(uv("pip", "list", "--python", str(python), "--format", "json"))
     names = {one["name"] for one in listed}
     azure = {name for name in names if name.startswith("azure")}
@@ -107,7 +107,7 @@ def test_no_management_sdk_and_no_powerlift_come_along(python: Path) -> None:
     assert names & {"powerlift", "pandas", "numpy", "sqlalchemy"} == set()
 
 
-def test_every_name_is_there_but_those_of_powerlift(python: Path) -> None:
+def test_only_the_executor_needs_powerlift(python: Path) -> None:
     code = """
 import powerlift_fleet
 without = []
@@ -121,16 +121,16 @@ print(without)
     assert run(python, code).stdout.strip() == "[('AzureVMFleet', True)]"
 
 
-def test_the_runner_comes_with_it(python: Path) -> None:
-    code = "import powerlift_fleet; print('def main' in powerlift_fleet.source('8G'))"
+def test_it_contains_the_runner(python: Path) -> None:
+    code = "import powerlift_fleet; print('def main' in powerlift_fleet.runner_script('8G'))"
     assert run(python, code).stdout.strip() == "True"
 
 
-def test_the_client_asks_and_the_queue_is_tried(python: Path) -> None:
+def test_the_client_and_the_queue_work(python: Path) -> None:
     code = """
 from powerlift_fleet import FleetClient, FleetUnreachable, ConfigurationError, submit_by_queue
 try:
-    FleetClient("http://127.0.0.1:9", "k", patience=0).fleets()
+    FleetClient("http://127.0.0.1:9", "k", retry_timeout=0).fleets()
 except FleetUnreachable:
     print("unreachable")
 try:
@@ -141,6 +141,6 @@ except ConfigurationError as error:
     assert run(python, code).stdout.split() == ["unreachable", "True"]
 
 
-def test_its_types_are_there_for_checkers(wheel: Path) -> None:
+def test_it_is_typed(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert "powerlift_fleet/py.typed" in archive.namelist()

@@ -1,4 +1,4 @@
-"""When an attempt is repeated, told to a clock that does not run by itself."""
+"""Which attempts are retried, and when, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 from email.utils import formatdate
 
 import pytest
-from powerlift_fleet.retry import FIRST, LONGEST, Retry
-from powerlift_fleet.wire import Answer, Silence
+from powerlift_fleet.api.retry import FIRST_BACKOFF, MAX_BACKOFF, Retry
+from powerlift_fleet.api.wire import ConnectionFailure, HttpResponse
 
-SILENCE = Silence("refused")
-NAMELESS = Silence("no such name", nameless=True)
+REFUSED = ConnectionFailure("refused")
+UNKNOWN_HOST = ConnectionFailure("no such name", unknown_host=True)
 
 
 class Clock:
@@ -21,57 +21,59 @@ class Clock:
         return self.now
 
 
-def pauses(patience: float, outcome: Answer | Silence = SILENCE) -> list[float]:
-    """Those of a call that nothing ever comes of."""
+def pauses(
+    retry_timeout: float, outcome: HttpResponse | ConnectionFailure = REFUSED
+) -> list[float]:
+    """The pauses of a call that never succeeds."""
     clock, taken = Clock(), []
-    retry = Retry(patience, clock)
-    while (pause := retry.pause(outcome, known=False)) is not None:
+    retry = Retry(retry_timeout, clock)
+    while (pause := retry.backoff(outcome, seen=False)) is not None:
         taken.append(pause)
         clock.now += pause
     return taken
 
 
-def test_pauses_double_up_to_a_longest_one_and_are_shortened_by_half_at_most() -> None:
+def test_backoff_is_exponential_with_jitter_and_a_maximum() -> None:
     for number, pause in enumerate(pauses(600)):
-        whole = min(LONGEST, FIRST * 2**number)
+        whole = min(MAX_BACKOFF, FIRST_BACKOFF * 2**number)
         assert whole / 2 <= pause <= whole
 
 
-def test_all_attempts_together_take_no_longer_than_patience() -> None:
+def test_the_timeout_covers_all_attempts() -> None:
     assert 80 < sum(pauses(120)) < 120
 
 
-def test_no_two_clients_come_back_in_step() -> None:
+def test_jitter_differs_between_clients() -> None:
     assert pauses(120) != pauses(120)
 
 
-def test_a_retry_after_is_taken_as_it_stands() -> None:
-    assert pauses(100, Answer(429, {"retry-after": "30"}, "")) == [30.0, 30.0, 30.0]
+def test_retry_after_is_honoured() -> None:
+    assert pauses(100, HttpResponse(429, {"retry-after": "30"}, "")) == [30.0, 30.0, 30.0]
 
 
-def test_a_retry_after_may_be_a_date() -> None:
+def test_retry_after_may_be_a_date() -> None:
     later = formatdate(time.time() + 50, usegmt=True)
-    (pause,) = pauses(60, Answer(503, {"retry-after": later}, ""))
+    (pause,) = pauses(60, HttpResponse(503, {"retry-after": later}, ""))
     assert 45 < pause <= 50
 
 
 @pytest.mark.parametrize("header", ["soon", "-3", ""])
-def test_a_retry_after_that_says_nothing_is_left_out(header: str) -> None:
-    assert pauses(5, Answer(503, {"retry-after": header}, ""))[0] <= FIRST
+def test_an_invalid_retry_after_is_ignored(header: str) -> None:
+    assert pauses(5, HttpResponse(503, {"retry-after": header}, ""))[0] <= FIRST_BACKOFF
 
 
 @pytest.mark.parametrize(("known", "again"), [(False, False), (True, True)])
-def test_a_name_that_is_not_known_passes_only_where_it_was_known(known: bool, again: bool) -> None:
-    pause = Retry(60, Clock()).pause(NAMELESS, known)
+def test_an_unknown_host_is_retried_only_after_a_success(known: bool, again: bool) -> None:
+    pause = Retry(60, Clock()).backoff(UNKNOWN_HOST, known)
     assert (pause is not None) == again
 
 
 @pytest.mark.parametrize(("known", "again"), [(False, False), (True, True)])
-def test_a_404_of_the_host_passes_only_where_the_app_has_answered(known: bool, again: bool) -> None:
-    pause = Retry(60, Clock()).pause(Answer(404, {}, ""), known)
+def test_a_404_of_the_host_is_retried_only_after_a_success(known: bool, again: bool) -> None:
+    pause = Retry(60, Clock()).backoff(HttpResponse(404, {}, ""), known)
     assert (pause is not None) == again
 
 
-def test_a_404_of_the_app_is_its_answer() -> None:
-    answer = Answer(404, {"content-type": "application/problem+json"}, "{}")
-    assert Retry(60, Clock()).pause(answer, known=True) is None
+def test_a_404_of_the_app_is_not_retried() -> None:
+    answer = HttpResponse(404, {"content-type": "application/problem+json"}, "{}")
+    assert Retry(60, Clock()).backoff(answer, seen=True) is None

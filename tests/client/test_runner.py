@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from client.powerlift_fleet import source
-from client.powerlift_fleet.runner import Contract
+from powerlift_fleet import runner_script
+from powerlift_fleet.runner import Settings
 
 ENVIRONMENT = {"EXPERIMENT_ID": "1", "RUNNER_ID": "3", "DB_URL": "postgresql://u@h/d"}
 
@@ -29,7 +28,7 @@ class Runner:
 
     def start(self, experiment: int, **environment: str) -> subprocess.Popen[str]:
         script = self.directory / "startup.py"
-        script.write_text(source())
+        script.write_text(runner_script())
         contract = {
             "EXPERIMENT_ID": str(experiment),
             "RUNNER_ID": "3",
@@ -74,21 +73,21 @@ def alive(pid: str) -> bool:
     return os.path.exists(f"/proc/{pid}")
 
 
-def contract(monkeypatch, **environment: str) -> Contract:
+def settings(monkeypatch, **environment: str) -> Settings:
     for name, value in {**ENVIRONMENT, **environment}.items():
         monkeypatch.setenv(name, value)
-    return Contract.read()
+    return Settings.read()
 
 
 @pytest.mark.parametrize("timeout", ["", "None", "none", "inf"])
-def test_no_limit_is_said_in_many_ways(monkeypatch, timeout):
-    assert contract(monkeypatch, TIMEOUT=timeout).timeout == math.inf
+def test_these_timeouts_mean_no_limit(monkeypatch, timeout):
+    assert settings(monkeypatch, TIMEOUT=timeout).timeout == math.inf
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan"])
 def test_a_timeout_is_a_number_above_0(monkeypatch, timeout):
     with pytest.raises(ValueError, match="TIMEOUT"):
-        contract(monkeypatch, TIMEOUT=timeout)
+        settings(monkeypatch, TIMEOUT=timeout)
 
 
 @pytest.mark.parametrize(
@@ -102,17 +101,17 @@ def test_a_timeout_is_a_number_above_0(monkeypatch, timeout):
     ],
 )
 def test_a_memory_limit_is_bytes_or_has_a_unit(monkeypatch, text, size):
-    assert contract(monkeypatch, MEMORY_LIMIT=text).memory == size
+    assert settings(monkeypatch, MEMORY_LIMIT=text).memory == size
 
 
 @pytest.mark.parametrize("text", ["0", "much", "-1G"])
 def test_a_memory_limit_is_above_0(monkeypatch, text):
     with pytest.raises(ValueError, match="MEMORY_LIMIT"):
-        contract(monkeypatch, MEMORY_LIMIT=text)
+        settings(monkeypatch, MEMORY_LIMIT=text)
 
 
 def test_an_experiment_may_bring_its_memory_limit():
-    assert "\nMEMORY_LIMIT = '8G'\n" in source(memory_limit="8G")
+    assert "\nMEMORY_LIMIT = '8G'\n" in runner_script(memory_limit="8G")
 
 
 def test_bad_trials_are_recorded_and_the_next_is_run(runner):
@@ -142,7 +141,7 @@ def test_a_traceback_shows_the_line_of_the_trial_function(runner):
     assert "    unknown_name\n" in trial["errmsg"]
 
 
-def test_the_console_tells_why_a_trial_failed_without_the_password(runner):
+def test_the_console_has_the_error_without_the_password(runner):
     trial_fn = "def f(trial):\n    import os\n    raise ValueError('no ' + os.environ['DB_URL'])\n"
     runner.run(trial_fn)
     told = next(line for line in runner.output.splitlines() if "failed after" in line)
@@ -155,7 +154,7 @@ def test_the_console_tells_why_a_trial_failed_without_the_password(runner):
 @pytest.mark.parametrize(
     ("text", "reason"), [("def f(trial", "SyntaxError"), ("x = 1", "defines no function")]
 )
-def test_a_function_that_cannot_be_run_fails_its_trials(runner, text, reason):
+def test_an_invalid_function_fails_its_trials(runner, text, reason):
     trials = runner.run(text, trials=2)
     assert [reason in trial["errmsg"] for trial in trials] == [True, True], runner.output
 
@@ -213,7 +212,7 @@ def f(trial):
 """
 
 
-def test_a_trial_with_all_it_has_started_may_take_the_memory_limit_and_no_more(runner):
+def test_the_memory_limit_includes_child_processes(runner):
     trials = runner.run(EATS, trials=2, MEMORY_LIMIT="600M")
 
     words = [(trial["errmsg"] or "no error").partition(":")[0] for trial in trials]
@@ -244,14 +243,14 @@ class TestATrialThatWasGivenToAnother:
     def test_takes_no_measure(self, runner, taken):
         assert runner.measures(taken[0]) == [], runner.output
 
-    def test_is_spoken_of(self, runner, taken):
-        assert f"trial {taken[0]['id']} was taken away" in runner.output
+    def test_is_logged(self, runner, taken):
+        assert f"trial {taken[0]['id']} was reassigned" in runner.output
 
     def test_does_not_keep_the_next_from_being_run(self, runner, taken):
         assert (taken[1]["runner_id"], runner.code) == (-2, 0), runner.output
 
 
-def test_leftovers_of_a_good_trial_are_ended(runner):
+def test_child_processes_of_a_completed_trial_are_killed(runner):
     runner.run("""
 def f(trial):
     import pathlib, subprocess
@@ -305,7 +304,7 @@ def f(trial):
 def test_a_missing_experiment_is_the_runners_failure(runner):
     process = runner.start(987654)
     output, _ = process.communicate(timeout=60)
-    assert (process.returncode, "987654 is not in the database" in output) == (65, True)
+    assert (process.returncode, "987654 does not exist in the database" in output) == (65, True)
 
 
 def test_a_failure_shows_no_password(runner):

@@ -1,4 +1,4 @@
-"""The examples, as users run them, on VMs that run their trials."""
+"""The examples, as users run them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DONE = re.compile(r"fleet-\d+ done; VMs 2/2 .*trials 8/8")
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of the three."""
+    """The results of all three programs."""
 
     status: int
     printed: str
@@ -39,7 +39,7 @@ class Ran:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """Both at the same time, on one stack: each has a fleet of its own."""
+    """Both at the same time on one stack, each with its own fleet."""
     state = tmp_path_factory.mktemp("examples")
     with Stack(state / "stack", time_scale=0.02) as stack:
         environment = environment_of(stack, state)
@@ -56,7 +56,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             printed, progress = script.communicate(timeout=PATIENCE)
         finally:
             script.kill()
-        # Last: it takes the tasks that the others have put into the store.
+        # Last: it uses the tasks that the others have stored.
         (state / "readme.py").write_text(readme_program())
         readme = subprocess.run(
             [sys.executable, str(state / "readme.py")],
@@ -88,7 +88,7 @@ def test_the_script_prints_what_the_trials_measured(ran: Ran) -> None:
 
 
 @pytest.mark.slow
-def test_the_script_tells_how_its_fleet_goes(ran: Ran) -> None:
+def test_the_script_shows_progress(ran: Ran) -> None:
     assert DONE.search(ran.progress), ran.progress
 
 
@@ -98,7 +98,7 @@ def test_the_notebook_shows_what_the_trials_measured(ran: Ran) -> None:
 
 
 @pytest.mark.slow
-def test_the_notebook_tells_how_its_fleet_goes_in_one_output(ran: Ran) -> None:
+def test_the_notebook_shows_progress_in_one_output(ran: Ran) -> None:
     assert len(ran.shown) == 2
     assert DONE.search(ran.shown[0])
 
@@ -108,7 +108,7 @@ def test_the_notebook_is_kept_without_outputs() -> None:
 
 
 def environment_of(stack: Stack, state: Path) -> dict[str, str]:
-    """What `make start` tells its user to export, and nothing of whoever runs the tests."""
+    """The variables that `make start` prints, isolated from the user's configuration."""
     told = {"FLEET_URL": stack.url, "FLEET_KEY": stack.key, "POWERLIFT_DB_URI": stack.db_uri}
     own = {name: str(state / name) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR")}
     return {**os.environ, **told, **own}

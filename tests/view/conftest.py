@@ -21,7 +21,7 @@ PATIENCE = 60_000
 
 @dataclass
 class Visit:
-    """A page, and what came of it: `said` on the console, `asked` as method and URL, in order."""
+    """A page; `said`: its console messages, `asked`: its requests as method and URL."""
 
     page: Page
     said: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Visit:
         self.page.clock.fast_forward(15_000)
 
     def answered_again(self) -> None:
-        """The same, and wait until it shows what it was told."""
+        """The same, and wait until the page has rendered the response."""
         before = self.text("#foot")  # the time of the answer
         self.look_again()
         self.until("document.getElementById('foot').textContent !== value", before)

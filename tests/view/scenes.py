@@ -1,4 +1,4 @@
-"""Fleets as the API tells of them, at any moment of their life: what the page is shown in tests."""
+"""Fleets as the API returns them, at any time of their life, for tests of the pages."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SAID = ("message", "action", "advice")
 FAILURES = {
     "ZonalAllocationFailed": (
         "Allocation failed. We do not have sufficient capacity for the requested VM size in this zone.",
-        "looked elsewhere",
+        "tried the next zone or fallback",
         "Azure has no room for this size here now. Try later, or let the request list more zones or"
         " fallbacks.",
     ),
     "SpotEvicted": (
         "Azure evicted the VM; its trial went back to the queue.",
-        "asked for another VM",
+        "created a replacement",
         "Azure took the Spot VM back. List a fallback with priority Regular to be sure.",
     ),
 }
@@ -76,7 +76,7 @@ class Scene:
         )  # fmt: skip
 
     def at(self, seconds: float | None) -> str | None:
-        """A moment of the fleet's life, if it has come."""
+        """A time of the fleet's life, if it has passed."""
         if seconds is None or seconds > self.elapsed:
             return None
         return (self.began + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
@@ -176,7 +176,7 @@ class Scene:
         return [{"message": message, "count": count} for message, count in told if count]
 
     def _machines(self, draw: random.Random) -> list[Json]:
-        """All VMs asked for so far, those that came in the stead of others among them."""
+        """All VMs so far, including replacements."""
         machines: list[Json] = []
         asked: list[tuple[int, float, int | None, int]] = [
             (i, 8 + 0.9 * i + draw.uniform(0, 4), None, 1) for i in range(self.vms)
@@ -288,7 +288,7 @@ HOSTILE = {
 
 
 class Hostile(Scene):
-    """A fleet whose every text comes from somebody who means harm."""
+    """A fleet with hostile text in every field."""
 
     def __init__(self) -> None:
         super().__init__(name=" ".join(HOSTILE.values()), failing=0)

@@ -1,4 +1,4 @@
-"""Pictures of the pages, to be looked at:  python -m tests.view.shots DIRECTORY [NAME …]"""
+"""Takes screenshots of the pages:  python -m tests.view.shots DIRECTORY [NAME …]"""
 
 from __future__ import annotations
 

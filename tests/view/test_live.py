@@ -1,4 +1,4 @@
-"""The page on the real app: it follows a fleet to its end, and cancels one."""
+"""The pages against the real app."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def watched(stack: Stack, api: Api, visit: Open) -> Iterator[tuple[Visit, int]]:
     api.end(fleet)
 
 
-def test_a_fleet_with_a_failure_and_a_replacement_is_followed_to_its_end(
+def test_a_page_follows_a_fleet_with_a_replacement_to_its_end(
     stack: Stack, watched: tuple[Visit, int]
 ):
     visit, number = watched
@@ -35,7 +35,9 @@ def test_a_fleet_with_a_failure_and_a_replacement_is_followed_to_its_end(
     lose_vm(stack, BATCH, 2)
     visit.wait("#failures :text('VmLost')")
     visit.wait("#vm-6[data-stage=running]")
-    assert visit.page.get_attribute("#vm-6", "aria-label") == "VM 6, runs, setting up, replaces 2"
+    assert (
+        visit.page.get_attribute("#vm-6", "aria-label") == "VM 6, running, setting up, replaces 2"
+    )
     assert visit.text("#vm-2 .mark") == "VmLost → 6"
     end_trials(stack, number)
     visit.wait(f"#trials-done:text-is('{TRIALS}')")
@@ -45,18 +47,20 @@ def test_a_fleet_with_a_failure_and_a_replacement_is_followed_to_its_end(
     visit.wait("#pulse[data-state=ended]")
     assert visit.text("#sentence").startswith(f"All {TRIALS} trials are done.")
     assert visit.text("#counts [data-kind=deleted] dd") == "7"
-    assert "1 VM failed; another took its stead." in visit.text("#sentence")
+    assert "1 VM failed; it was replaced." in visit.text("#sentence")
     assert visit.page.evaluate("window.sameDocument") is True
     assert visit.said == []
     assert [asked for asked in visit.asked if f" {stack.url}/api/" not in asked] == []
 
 
-def test_cancelling_asks_first_and_then_tears_down(stack: Stack, api: Api, visit: Open):
+def test_cancellation_is_confirmed_and_tears_the_fleet_down(stack: Stack, api: Api, visit: Open):
     fleet = api.start(experiment_id=experiment(stack), n_instances=2, batch_id=CANCELLED)
     page = visit(f"{stack.url}/api/view/{fleet}", stack.key)
     page.wait("#counts [data-kind=running] dd:text-is('2')")
     page.page.click("#cancel")
-    assert "2 VMs with their disks, network interfaces and roles" in page.text("#cancel-what")
+    assert "2 VMs with their disks, network interfaces and role assignments" in page.text(
+        "#cancel-what"
+    )
     page.page.click("#cancel-no")
     assert not page.page.is_visible("#cancel-dialog")
     assert [asked for asked in page.asked if asked.startswith("DELETE")] == []
@@ -67,7 +71,7 @@ def test_cancelling_asks_first_and_then_tears_down(stack: Stack, api: Api, visit
     assert standing(stack, CANCELLED) == []
 
 
-def test_the_list_shows_the_fleets_and_leads_to_one(stack: Stack, api: Api, visit: Open):
+def test_the_list_links_to_a_fleet(stack: Stack, api: Api, visit: Open):
     number = experiment(stack)
     api.end(api.start(experiment_id=number, n_instances=1, batch_id=9403))
     page = visit(f"{stack.url}/api/view", stack.key)

@@ -1,4 +1,4 @@
-"""What the page does with what it is told, and with an app that does not answer."""
+"""The pages with every kind of response, and without one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.view.stage import KEY, Stage
 
 SECTIONS = [
     "Trials",
-    "What went wrong",
+    "Failures",
     "VMs over time",
-    "Where the money goes",
-    "Warnings of the plan",
+    "Cost",
+    "Plan warnings",
 ]
 
 
@@ -30,11 +30,11 @@ def opened(stage: Stage, visit: Open, **how: object) -> Visit:
     return page
 
 
-def test_all_of_a_fleet_is_on_its_page(shown: Visit):
+def test_the_page_has_every_section(shown: Visit):
     assert shown.page.locator(".card:visible h2").all_inner_texts() == SECTIONS
 
 
-def test_what_trials_failed_with_is_told_most_frequent_first(shown: Visit):
+def test_trial_errors_are_sorted_by_frequency(shown: Visit):
     lines = shown.page.locator("#trial-errors li").all_inner_texts()
     assert [line.partition(" ")[2] for line in lines] == [
         "ValueError: Input X of tabular-small contains NaN.",
@@ -42,27 +42,27 @@ def test_what_trials_failed_with_is_told_most_frequent_first(shown: Visit):
     ]
 
 
-def test_nothing_is_said_on_the_console_and_nobody_else_is_asked(stage: Stage, shown: Visit):
+def test_the_console_is_empty_and_no_other_host_is_requested(stage: Stage, shown: Visit):
     elsewhere = [asked for asked in shown.asked if f" {stage.url}/" not in asked]
     assert (shown.said, elsewhere) == ([], [])
 
 
-def test_the_key_leaves_the_address(shown: Visit):
+def test_the_key_is_removed_from_the_url(shown: Visit):
     assert shown.page.evaluate("location.href").endswith("/api/view/fleet-7")
 
 
-def test_the_key_of_the_fragment_is_in_no_address_that_is_asked_for(stage: Stage, shown: Visit):
+def test_the_key_is_in_no_requested_url(stage: Stage, shown: Visit):
     assert [asked for asked in stage.requests if "key" in asked] == []
 
 
-def test_a_key_as_code_is_taken_and_leaves_the_address(stage: Stage, visit: Open):
+def test_a_key_as_code_is_used_and_removed(stage: Stage, visit: Open):
     stage.show(Scene())
     page = visit(f"{stage.url}/api/view/fleet-7?code={KEY}")
     page.wait("#body:visible")
     assert page.page.evaluate("location.search") == ""
 
 
-def test_the_key_lasts_for_a_reload_of_the_tab(shown: Visit):
+def test_the_key_survives_a_reload(shown: Visit):
     shown.page.reload()
     shown.wait("#body:visible")
 
@@ -82,7 +82,7 @@ def test_without_a_key_the_page_asks_for_one(stage: Stage, visit: Open):
     page.wait("#body:visible")
 
 
-def test_a_key_that_comes_into_the_address_of_an_open_page_is_taken(stage: Stage, visit: Open):
+def test_a_key_in_the_url_of_an_open_page_is_used(stage: Stage, visit: Open):
     stage.show(Scene())
     page = visit(f"{stage.url}/api/view/fleet-7")
     page.wait("#key:visible")
@@ -91,7 +91,7 @@ def test_a_key_that_comes_into_the_address_of_an_open_page_is_taken(stage: Stage
     assert page.page.evaluate("location.hash") == ""
 
 
-def test_a_refused_key_is_asked_for_again(stage: Stage, visit: Open):
+def test_a_rejected_key_shows_the_form_again(stage: Stage, visit: Open):
     stage.show(Scene())
     page = visit(f"{stage.url}/api/view/fleet-7", "wrong")
     page.wait("#key-fault:visible")
@@ -100,23 +100,23 @@ def test_a_refused_key_is_asked_for_again(stage: Stage, visit: Open):
     page.wait("#body:visible")
 
 
-def test_an_unknown_fleet_is_told(stage: Stage, visit: Open):
+def test_an_unknown_fleet_is_reported(stage: Stage, visit: Open):
     page = visit(f"{stage.url}/api/view/fleet-9", KEY)
     page.wait("#away:has-text('There is no fleet fleet-9.')")
 
 
 @pytest.mark.parametrize("how", ["drop", "fail"])
-def test_an_app_that_goes_away_is_told_and_found_again(stage: Stage, shown: Visit, how: str):
+def test_an_outage_is_shown_and_recovered_from(stage: Stage, shown: Visit, how: str):
     stage.away = how
     shown.look_again()
-    shown.wait("#away:has-text('The app is away.')")
+    shown.wait("#away:has-text('The app is unavailable.')")
     assert shown.page.is_visible("#trials-done")
     stage.away = ""
     shown.page.click("#again")
     shown.until("document.getElementById('away').hidden")
 
 
-def test_new_numbers_come_without_losing_focus_or_scroll(stage: Stage, shown: Visit):
+def test_updates_keep_focus_and_scroll_position(stage: Stage, shown: Visit):
     page = shown.page
     page.focus("#vms")
     page.keyboard.press("End")
@@ -129,25 +129,25 @@ def test_new_numbers_come_without_losing_focus_or_scroll(stage: Stage, shown: Vi
     assert (page.evaluate("document.activeElement.id"), after) == ("vms", before)
 
 
-def test_what_has_not_changed_is_not_touched(stage: Stage, shown: Visit):
+def test_unchanged_nodes_are_not_touched(stage: Stage, shown: Visit):
     now = stage.fleets["fleet-7"].answers()
     stage.fleets["fleet-7"].answers = lambda: now  # type: ignore[method-assign]
     changes = "new MutationObserver(some => changes += some.length).observe"
     everything = "{subtree: true, childList: true, attributes: true, characterData: true}"
     shown.page.evaluate(f"changes = 0; {changes}(document.querySelector('main'), {everything})")
     shown.answered_again()
-    # The clock goes on: for how long it has run, and until when bars that grow have come.
+    # The running time and the growing bars do change.
     assert shown.page.evaluate("changes") < 60
 
 
-def test_a_phase_that_changes_is_announced_and_nothing_else(stage: Stage, shown: Visit):
+def test_only_a_new_phase_is_announced(stage: Stage, shown: Visit):
     assert shown.page.inner_text("#announcer") == ""
     stage.fleets["fleet-7"].phase = "teardown"
     shown.look_again()
     shown.until("document.getElementById('announcer').textContent === 'fleet-7: Deleting VMs'")
 
 
-def test_an_ended_fleet_is_asked_for_no_more(stage: Stage, visit: Open):
+def test_an_ended_fleet_is_not_polled(stage: Stage, visit: Open):
     stage.show(Scene(phase="done"))
     page = opened(stage, visit)
     page.wait("#pulse[data-state=ended]")
@@ -157,7 +157,7 @@ def test_an_ended_fleet_is_asked_for_no_more(stage: Stage, visit: Open):
     assert len(stage.requests) == before + 1
 
 
-def test_a_hidden_page_asks_seldom_and_a_visible_one_at_once(stage: Stage, shown: Visit):
+def test_a_hidden_page_polls_rarely_and_a_visible_one_at_once(stage: Stage, shown: Visit):
     hide = "Object.defineProperty(document, 'hidden', {{get: () => {}, configurable: true}})"
     shown.page.evaluate(hide.format("true"))
     shown.answered_again()
@@ -172,18 +172,18 @@ def test_a_hidden_page_asks_seldom_and_a_visible_one_at_once(stage: Stage, shown
 
 def flush(page: Visit) -> None:
     """One request of ours: what the page had begun before it has been sent by then."""
-    page.page.evaluate("fetch('/sources/words.js').then(answer => answer.text())")
+    page.page.evaluate("fetch('/sources/describe.js').then(answer => answer.text())")
 
 
-def test_records_that_cannot_be_had_leave_the_rest(stage: Stage, visit: Open):
+def test_a_failure_to_load_the_vms_keeps_the_rest(stage: Stage, visit: Open):
     stage.show(Scene())
     stage.broken = {"/machines"}
     page = opened(stage, visit)
-    assert page.text("#vms-problem").startswith("The records of the VMs could not be had just now.")
+    assert page.text("#vms-problem").startswith("The VMs could not be loaded.")
     assert page.text("#trials-done") == "240"
 
 
-def test_a_database_that_is_away_keeps_the_last_numbers(stage: Stage, shown: Visit):
+def test_a_database_outage_keeps_the_last_numbers(stage: Stage, shown: Visit):
     done, scene = shown.text("#trials-done"), stage.fleets["fleet-7"]
     deleted = {"trials": None, "problem": "The database does not answer."}
     empty = {"start": scene.at(0), "step": 0, "complete": [], "error": []}
@@ -194,7 +194,7 @@ def test_a_database_that_is_away_keeps_the_last_numbers(stage: Stage, shown: Vis
     assert (shown.text("#trials-done"), shown.page.is_visible("#chart")) == (done, True)
 
 
-def test_a_bar_opens_all_of_its_vm_and_its_log(stage: Stage, shown: Visit):
+def test_a_bar_opens_details_and_log(stage: Stage, shown: Visit):
     stage.logs[0] = "# ended\n<b>boot</b>"
     shown.page.click("#vm-0")
     assert "ZonalAllocationFailed" in shown.text("#detail-why")
@@ -203,7 +203,7 @@ def test_a_bar_opens_all_of_its_vm_and_its_log(stage: Stage, shown: Visit):
     assert shown.text("#log") == "# ended\n<b>boot</b>"
 
 
-def test_a_vm_without_a_log_says_so(shown: Visit):
+def test_a_missing_log_is_reported(shown: Visit):
     shown.page.click("#vm-0")
     shown.page.click("#log-get")
     shown.wait("#log-note:has-text('Its console has said nothing.')")
@@ -228,7 +228,7 @@ def test_the_timeline_by_keyboard(shown: Visit):
     )
 
 
-def test_everything_can_be_reached_by_tab(shown: Visit):
+def test_every_control_can_be_reached_by_tab(shown: Visit):
     reached = []
     for _ in range(20):
         shown.page.keyboard.press("Tab")
@@ -244,7 +244,7 @@ def test_a_filter_shows_the_vms_that_failed(shown: Visit):
     assert stages == ["failed"] * 4
 
 
-def test_cancelling_when_the_app_is_away_says_so_and_can_be_tried_again(stage: Stage, shown: Visit):
+def test_a_failed_cancellation_can_be_retried(stage: Stage, shown: Visit):
     shown.page.click("#cancel")
     stage.away = "fail"
     shown.page.click("#cancel-yes")
@@ -255,7 +255,7 @@ def test_cancelling_when_the_app_is_away_says_so_and_can_be_tried_again(stage: S
     assert stage.cancelled == ["fleet-7"]
 
 
-def test_what_an_ended_fleet_has_left_can_be_deleted(stage: Stage, visit: Open):
+def test_remaining_resources_of_an_ended_fleet_can_be_deleted(stage: Stage, visit: Open):
     scene = Scene(phase="done")
     status = scene.status()
     kept = {**status["machines"], "running": 2, "deleted": 4}
@@ -263,15 +263,15 @@ def test_what_an_ended_fleet_has_left_can_be_deleted(stage: Stage, visit: Open):
     stage.show(scene)
     page = opened(stage, visit)
     page.wait("#pulse[data-state=ended]")
-    assert "2 VMs still stand, and cost money." in page.text("#sentence")
-    page.page.click("#cancel:text-is('Delete what is left')")
+    assert "2 VMs still exist and cost money." in page.text("#sentence")
+    page.page.click("#cancel:text-is('Delete remaining resources')")
     assert page.text("#cancel-what").startswith("2 VMs with their disks")
     page.page.click("#cancel-yes")
     page.wait("#phase :text-is('Deleting VMs')")
     assert stage.cancelled == ["fleet-7"]
 
 
-def test_a_place_that_is_told_of_twice_is_one_row_with_the_sum(stage: Stage, visit: Open):
+def test_duplicate_placements_are_summed(stage: Stage, visit: Open):
     scene = Scene(failing=0, phase="done")
     told = scene.progress()
     (first, *_) = told["vm_hours"]["by_placement"]
@@ -284,7 +284,7 @@ def test_a_place_that_is_told_of_twice_is_one_row_with_the_sum(stage: Stage, vis
     assert cells == ["3", "3.75", "$0.0211", "$0.0791"]
 
 
-def test_the_colours_can_be_chosen_and_stay(shown: Visit):
+def test_the_theme_is_kept(shown: Visit):
     shown.page.click("#theme")
     shown.page.click("#theme")
     shown.page.reload()
@@ -293,7 +293,9 @@ def test_the_colours_can_be_chosen_and_stay(shown: Visit):
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_hostile_words_are_text_and_break_no_layout(stage: Stage, visit: Open, width: int):
+def test_hostile_text_is_escaped_and_does_not_break_the_layout(
+    stage: Stage, visit: Open, width: int
+):
     stage.show(Hostile())
     page = opened(stage, visit, size=(width, 900))
     page.page.click("#vm-1")
@@ -304,29 +306,29 @@ def test_hostile_words_are_text_and_break_no_layout(stage: Stage, visit: Open, w
     assert page.said == []
 
 
-def test_fleets_are_listed_in_the_order_of_the_app(stage: Stage, visit: Open):
+def test_fleets_are_listed_in_the_apps_order(stage: Stage, visit: Open):
     stage.show(Scene("fleet-9", elapsed=40), Scene("fleet-8", phase="done"), Hostile())
     page = visit(f"{stage.url}/api/view", KEY)
     page.wait("#rows tr")
     assert page.page.locator("#rows a").all_inner_texts() == ["fleet-9", "fleet-8", "fleet-7"]
-    assert (page.text("#sentence"), page.said) == ("1 fleet of 3 is at work.", [])
+    assert (page.text("#sentence"), page.said) == ("1 of 3 fleets is running.", [])
 
 
-def test_the_list_says_in_words_how_many_trials_ended_with_an_error(stage: Stage, visit: Open):
+def test_the_list_has_failed_trials(stage: Stage, visit: Open):
     scene = Scene(vms=12, trials=900, elapsed=1500)
     stage.show(scene)
     page = visit(f"{stage.url}/api/view", KEY)
     page.wait("#rows tr")
     errors = scene.trials()["error"]
     assert errors > 0
-    assert page.text("#rows .trials .number").endswith(f", {errors} with an error")
+    assert page.text("#rows .trials .number").endswith(f", {errors} failed")
 
 
-def test_a_fleet_that_had_no_vm_has_no_money_to_tell_of(stage: Stage, visit: Open):
+def test_a_fleet_without_vms_has_no_cost(stage: Stage, visit: Open):
     stage.show(Scene(phase="failed", vms=0, elapsed=1))
     page = visit(f"{stage.url}/api/view/fleet-7", KEY)
     page.wait("#content:not([aria-busy])")
     assert (page.page.is_visible("#money-card"), page.text("#vms-none")) == (
         False,
-        "No VM was asked for.",
+        "No VMs yet.",
     )

@@ -1,4 +1,4 @@
-"""A thousand VMs on one page. How long it takes is printed, and told by benchmarks/view.py."""
+"""A thousand VMs on one page. The times are printed; benchmarks/view.py measures them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_last_vm_is_a_key_away(large: Visit):
     assert last.get_attribute("aria-posinset") == last.get_attribute("aria-setsize")
 
 
-def test_a_look_that_changes_every_bar_makes_no_element_anew(
+def test_an_update_of_every_bar_creates_no_element(
     stage: Stage, large: Visit, capsys: pytest.CaptureFixture[str]
 ):
     observe = "new MutationObserver(some => some.forEach(one => made += one.addedNodes.length))"

@@ -1,27 +1,30 @@
-"""The commands. Each has an example in its help, which a test runs as printed."""
+"""The commands. A test runs each example of their help as printed."""
 
 from __future__ import annotations
 
 import sys
 import webbrowser
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from powerlift_fleet._version import __version__
-from powerlift_fleet.cli import exits, fields
-from powerlift_fleet.cli.session import Program, Session, connected, say, show
-from powerlift_fleet.cli.text import clean, clean_lines, count
-from powerlift_fleet.cli.watch import INTERVAL, follow, look
-from powerlift_fleet.errors import (
+from powerlift_fleet.api.errors import (
     AppUnavailable,
     ConfigurationError,
     FleetError,
     FleetUnreachable,
 )
-from powerlift_fleet.flows import new_batch_id
-from powerlift_fleet.wire import fleet_id
+from powerlift_fleet.api.flows import new_batch_id
+from powerlift_fleet.api.responses import FleetStatus, Submission
+from powerlift_fleet.api.wire import fleet_id
+from powerlift_fleet.cli import exit_codes, request_options
+from powerlift_fleet.cli.formatting import clean, clean_lines, count
+from powerlift_fleet.cli.session import Program, Session, connected, say, show
+from powerlift_fleet.cli.snapshot import take_snapshot
+from powerlift_fleet.cli.watch import POLL_SECONDS, follow
 
 STATES = ("refused", "creating", "running", "failed", "deleted")
 
@@ -29,7 +32,7 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 def _exit_codes() -> str:
-    rows = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in exits.MEANINGS.items())
+    rows = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())
     return f"\b\nExit codes:\n{rows}"
 
 
@@ -38,9 +41,9 @@ def _exit_codes() -> str:
 def cli() -> None:
     """Run Powerlift experiments on fleets of Azure VMs.
 
-    The app is told by --url and --key-file, by FLEET_URL and FLEET_KEY, or by a configuration file
-    (~/.config/powerlift-fleet/config.toml). Output is on stdout, messages are on stderr; --json is
-    for scripts.
+    Set the app with --url and --key-file, FLEET_URL and FLEET_KEY, or a configuration file
+    (~/.config/powerlift-fleet/config.toml). Output goes to stdout, messages to stderr; --json is for
+    scripts.
 
     \b
     Example:
@@ -50,101 +53,100 @@ def cli() -> None:
     """
 
 
-def _known(ctx: click.Context, param: click.Parameter, typed: str) -> list[str]:
-    """The app's fleets that begin as typed, for the shell's completion; none where it is silent."""
+def _complete_fleet(ctx: click.Context, param: click.Parameter, typed: str) -> list[str]:
+    """The app's fleets, for the shell's completion; none if the app does not respond."""
     from powerlift_fleet.cli import settings
 
     try:
-        told = settings.Asked(*(ctx.params.get(name) for name in ("url", "key_file", "profile")))
-        read = settings.read(told)
-        with Session(read.url, read.key, 0, False).client(timeout=3) as client:
-            ids = [str(fleet["id"]) for fleet in client.fleets()]
+        options = settings.Options(
+            *(ctx.params.get(name) for name in ("url", "key_file", "profile"))
+        )
+        app = settings.read(options)
+        with Session(app.url, app.key, 0, False).client(timeout=3) as client:
+            return [fleet.id for fleet in client.fleets() if fleet.id.startswith(typed)]
     except FleetError:
         return []
-    return [one for one in ids if one.startswith(typed)]
 
 
-FLEET = click.argument("fleet", shell_complete=_known)
-WATCH_INTERVAL = click.option(
-    "--interval", type=click.FloatRange(min=0.2), default=INTERVAL, show_default=True,
-    metavar="SECONDS", help="Between two looks, with --wait or --watch.",
+FLEET = click.argument("fleet", shell_complete=_complete_fleet)
+INTERVAL = click.option(
+    "--interval", type=click.FloatRange(min=0.2), default=POLL_SECONDS, show_default=True,
+    metavar="SECONDS", help="Between two polls, with --wait or --watch.",
 )  # fmt: skip
 
 
 @cli.command()
-@fields.request_options
-@click.option("--wait", is_flag=True, help="Follow the fleet to its end, as status --watch does.")
-@WATCH_INTERVAL
+@request_options.request_options
+@click.option("--wait", is_flag=True, help="Watch the fleet until it has ended.")
+@INTERVAL
 @connected
-def submit(session: Session, wait: bool, interval: float, **asked: Any) -> int:
-    """Start a fleet, and print its id.
+def submit(session: Session, wait: bool, interval: float, **fields: Any) -> int:
+    """Start a fleet and print its ID.
 
-    A fleet needs --experiment and --vms; options are named as the request's fields are. Submitted
-    again with the same --batch-id it is the same fleet.
+    --experiment and --vms are required. Options have the names of the request's fields. The same
+    --batch-id never starts a second fleet.
 
     \b
     Example:
       powerlift-fleet submit --experiment 1 --vms 2 --timeout 300 --tag team=ml
     """
-    accepted = _submit(session, fields.document(**asked))
-    fleet = str(accepted["id"])
+    accepted = _submit(session, request_options.document(**fields))
+    fleet = clean(accepted.id)
     if session.as_json:
-        session.answer(accepted, line=wait)
+        session.print_json({**accepted.raw, "created": accepted.created}, line=wait)
     else:
-        click.echo(clean(fleet))
-        say(
-            "Accepted." if accepted["created"] else "It was there already: nothing new was started."
-        )
+        click.echo(fleet)
+        say("Accepted." if accepted.created else "The fleet already existed; nothing was started.")
         if not wait:
-            say(f"Watch it: powerlift-fleet status {clean(fleet)} --watch")
-    return exits.of_fleet(follow(session, fleet, interval)) if wait else exits.OK
+            say(f"Watch it: powerlift-fleet status {fleet} --watch")
+    return exit_codes.of_fleet(follow(session, accepted.id, interval)) if wait else exit_codes.OK
 
 
-def _submit(session: Session, request: dict[str, Any]) -> dict[str, Any]:
-    """As the client's, with a batch id that the user learns where no answer comes."""
-    chosen = request.get("batch_id") is None
-    if chosen:
+def _submit(session: Session, request: dict[str, Any]) -> Submission:
+    """Print the batch ID if the outcome is unknown."""
+    generated = request.get("batch_id") is None
+    if generated:
         request["batch_id"] = new_batch_id()
     try:
         with session.client() as client:
             accepted = client.submit(request)
     except (KeyboardInterrupt, FleetUnreachable, AppUnavailable):
         batch = clean(request["batch_id"], 40)
-        say(f"It may have been started. Submit it with --batch-id {batch}: that is the same fleet.")
+        say(f"The fleet may have started. It is safe to retry with --batch-id {batch}.")
         raise
-    # A repeat of ours may be answered as one, though it is this very command that made the fleet.
-    return {**accepted, "created": chosen or accepted["created"]}
+    # With a generated ID, "200: exists already" answers the client's own retry.
+    return replace(accepted, created=generated or accepted.created)
 
 
 @cli.command()
-@fields.request_options
+@request_options.request_options
 @connected
-def plan(session: Session, **asked: Any) -> int:
-    """Say what a fleet would meet; nothing is created.
+def plan(session: Session, **fields: Any) -> int:
+    """Check a request without creating anything.
 
-    Takes what submit takes. The exit code is 1 where the fleet could not work.
+    Takes the options of submit. The exit code is 1 if the fleet cannot start.
 
     \b
     Example:
       powerlift-fleet plan --experiment 1 --vms 2 --vm-size Standard_D2s_v5 --zones 1,2,3
     """
-    request = fields.document(**asked)
+    request = request_options.document(**fields)
     with session.client() as client:
         found = client.plan(request)
-    _answer(session, found, lambda out: _pages().plan_page(found, out))
-    return exits.OK if found.get("ok") else exits.FAILED
+    _print(session, found.raw, lambda out: _screens().plan_screen(found, out))
+    return exit_codes.OK if found.ok else exit_codes.FAILED
 
 
 @cli.command()
 @FLEET
-@click.option("--watch", is_flag=True, help="Look again until it has ended.")
-@WATCH_INTERVAL
+@click.option("--watch", is_flag=True, help="Watch the fleet until it has ended.")
+@INTERVAL
 @connected
 def status(session: Session, fleet: str, watch: bool, interval: float) -> int:
-    """Show a fleet: its phase, VMs, trials, failures and times.
+    """Show a fleet: phase, VMs, trials, failures and times.
 
-    FLEET is its id, fleet-7, or 7 for short. With --watch in a pipe there is a line for each
-    change; with --json, a document.
+    FLEET is a fleet ID: fleet-7, or 7 for short. In a pipe, --watch prints a line for each change;
+    with --json, a JSON document on a line.
 
     \b
     Example:
@@ -153,24 +155,24 @@ def status(session: Session, fleet: str, watch: bool, interval: float) -> int:
     """
     fleet = fleet_id(fleet)
     if watch:
-        return exits.of_fleet(follow(session, fleet, interval))
+        return exit_codes.of_fleet(follow(session, fleet, interval))
     with session.client() as client:
         if session.as_json:
-            told = client.status(fleet)
-            session.answer(told)
-            return exits.of_fleet(told)
-        view = look(client, fleet)
-    show(lambda out: _pages().fleet_page(view, out))
-    return exits.of_fleet(view.status)
+            current = client.status(fleet)
+            session.print_json(current.raw)
+            return exit_codes.of_fleet(current)
+        snapshot = take_snapshot(client, fleet)
+    show(lambda out: _screens().fleet_screen(snapshot, out))
+    return exit_codes.of_fleet(snapshot.status)
 
 
 @cli.command()
 @FLEET
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES),
-              help="Only those; repeat it for more.")  # fmt: skip
+              help="Show these states only; repeatable.")  # fmt: skip
 @connected
 def machines(session: Session, fleet: str, states: Sequence[str]) -> int:
-    """Show a fleet's VMs, those that failed or are gone too.
+    """List a fleet's VMs, including failed and deleted ones.
 
     \b
     Example:
@@ -178,21 +180,21 @@ def machines(session: Session, fleet: str, states: Sequence[str]) -> int:
     """
     fleet = fleet_id(fleet)
     with session.client() as client:
-        found = [one for one in client.machines(fleet) if not states or one.get("state") in states]
-    document = {"id": fleet, "machines": found}
-    _answer(session, document, lambda out: _pages().machines_page(found, out, bool(states)))
-    return exits.OK
+        found = [one for one in client.machines(fleet) if not states or one.state in states]
+    document = {"id": fleet, "machines": [one.raw for one in found]}
+    _print(session, document, lambda out: _screens().machines_screen(found, out, bool(states)))
+    return exit_codes.OK
 
 
 @cli.command()
 @FLEET
 @click.argument("ordinal", type=click.IntRange(min=0))
-@click.option("--raw", is_flag=True, help="As the VM wrote it, colours and all.")
+@click.option("--raw", is_flag=True, help="Print the log unchanged, with colours.")
 @connected
 def logs(session: Session, fleet: str, ordinal: int, raw: bool) -> int:
-    """Show the end of a VM's console, also when the VM is gone.
+    """Print the end of a VM's console output, also after the VM was deleted.
 
-    ORDINAL is the VM's number, as machines shows it.
+    ORDINAL is the VM's number in the output of machines.
 
     \b
     Example:
@@ -202,24 +204,24 @@ def logs(session: Session, fleet: str, ordinal: int, raw: bool) -> int:
     with session.client() as client:
         text = client.log(fleet, ordinal)
     if session.as_json:
-        session.answer({"id": fleet, "ordinal": ordinal, "log": text})
+        session.print_json({"id": fleet, "ordinal": ordinal, "log": text})
     else:
         click.echo(
             text if raw else clean_lines(text), nl=not text.endswith("\n"), color=raw or None
         )
-    return exits.OK
+    return exit_codes.OK
 
 
 @cli.command()
 @FLEET
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--wait", is_flag=True, help="Follow the fleet until nothing is left of it.")
-@WATCH_INTERVAL
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--wait", is_flag=True, help="Watch the fleet until its resources are deleted.")
+@INTERVAL
 @connected
 def cancel(session: Session, fleet: str, yes: bool, wait: bool, interval: float) -> int:
-    """End a fleet and delete its VMs.
+    """Cancel a fleet and delete its VMs.
 
-    Trials that have ended keep their results. A finished fleet loses what it left standing.
+    Results of finished trials are kept. For a fleet that has ended, it deletes the remaining resources.
 
     \b
     Example:
@@ -228,33 +230,33 @@ def cancel(session: Session, fleet: str, yes: bool, wait: bool, interval: float)
     fleet = fleet_id(fleet)
     with session.client() as client:
         if not yes:
-            _ask(fleet, client.status(fleet))
+            _confirm(fleet, client.status(fleet))
         accepted = client.cancel(fleet)
     if session.as_json:
-        session.answer(accepted, line=wait)
+        session.print_json(accepted.raw, line=wait)
     else:
-        say(f"{fleet} is being torn down.")
+        say(f"Cancelling {fleet}; its resources are being deleted.")
     if not wait:
-        return exits.OK
-    ended = exits.of_fleet(follow(session, fleet, interval, cancelled=True))
-    return exits.OK if ended == exits.CANCELLED else ended
+        return exit_codes.OK
+    ended = exit_codes.of_fleet(follow(session, fleet, interval, cancelled=True))
+    return exit_codes.OK if ended == exit_codes.CANCELLED else ended
 
 
-def _ask(fleet: str, told: dict[str, Any]) -> None:
-    """Raises ConfigurationError where there is nobody to ask, click.Abort at a no."""
+def _confirm(fleet: str, status: FleetStatus) -> None:
+    """Raises ConfigurationError without a terminal, click.Abort on Ctrl-C."""
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"There is nobody to ask whether {fleet} is to end: give --yes.")
-    running = int((told.get("machines") or {}).get("running") or 0)
-    question = f"{fleet} ({clean(told.get('phase'), 20)}, {count(running, 'VM')} running): end it?"
+        raise ConfigurationError("Not a terminal; pass --yes to cancel without confirmation.")
+    running = count(status.machines.running, "VM")
+    question = f"Cancel {fleet} (phase {clean(status.phase, 20)}, {running} running)?"
     if not click.confirm(question, err=True):
-        say("Nothing was done.")
-        raise click.exceptions.Exit(exits.OK)
+        say("Nothing was changed.")
+        raise click.exceptions.Exit(exit_codes.OK)
 
 
 @cli.command("list")
 @connected
 def list_fleets(session: Session) -> int:
-    """Show all fleets, the newest first.
+    """List all fleets, the newest first.
 
     \b
     Example:
@@ -262,44 +264,45 @@ def list_fleets(session: Session) -> int:
     """
     with session.client() as client:
         fleets = client.fleets()
-    _answer(session, {"fleets": fleets}, lambda out: _pages().list_page(fleets, out))
-    return exits.OK
+    document = {"fleets": [fleet.raw for fleet in fleets]}
+    _print(session, document, lambda out: _screens().list_screen(fleets, out))
+    return exit_codes.OK
 
 
 @cli.command()
 @FLEET
-@click.option("--open", "in_browser", is_flag=True, help="Open it in a browser.")
-@click.option("--with-key", is_flag=True, help="Print the URL with the key, for your own browser.")
+@click.option("--open", "in_browser", is_flag=True, help="Open the page in a browser.")
+@click.option("--with-key", is_flag=True, help="Include the key in the URL; do not share it.")
 @connected
 def view(session: Session, fleet: str, in_browser: bool, with_key: bool) -> int:
-    """Print the URL of a fleet's page.
+    """Print the URL of a fleet's web page.
 
-    The page asks for the key, unless its URL has it (--with-key): do not hand that one on. It is
-    never opened with the key, since a browser's arguments can be seen by all.
+    The page asks for the key unless the URL includes it (--with-key). --open never includes it: other
+    users could see a browser's arguments.
 
     \b
     Example:
       powerlift-fleet view fleet-7
     """
     with session.client() as client:
-        whole = client.view_url(fleet_id(fleet))
-    plain = whole.partition("#")[0]
-    url = whole if with_key else plain
+        url_with_key = client.view_url(fleet_id(fleet))
+    url_without_key = url_with_key.partition("#")[0]
+    url = url_with_key if with_key else url_without_key
     if session.as_json:
-        session.answer({"url": url})
+        session.print_json({"url": url})
     else:
         click.echo(url)
-    if in_browser and not webbrowser.open(plain):
-        say("There is no browser here; open the URL yourself.")
-    return exits.OK
+    if in_browser and not webbrowser.open(url_without_key):
+        say("No browser found; open the URL yourself.")
+    return exit_codes.OK
 
 
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> int:
-    """Print what makes a shell complete commands, options and fleets.
+    """Print a script that completes commands, options and fleets.
 
-    For ~/.bashrc, ~/.zshrc and ~/.config/fish/config.fish, in their order:
+    For ~/.bashrc, ~/.zshrc and ~/.config/fish/config.fish:
 
     \b
       eval "$(powerlift-fleet completion bash)"
@@ -313,27 +316,27 @@ def completion(shell: str) -> int:
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
-    assert kind is not None, "click knows the shells that the choice has"
+    assert kind is not None, "click supports every shell of the choice"
     click.echo(kind(cli, {}, "powerlift-fleet", "_POWERLIFT_FLEET_COMPLETE").source())
-    return exits.OK
+    return exit_codes.OK
 
 
-def _pages() -> Any:
-    """The pages, which need rich: loaded where people look, and not for --help or --json."""
-    from powerlift_fleet.cli import pages
+def _screens() -> Any:
+    """Needs rich, which --help and --json do without."""
+    from powerlift_fleet.cli import screens
 
-    return pages
+    return screens
 
 
-def _answer(session: Session, document: Any, page: Callable[[Any], Any]) -> None:
+def _print(session: Session, document: Any, screen: Callable[[Any], Any]) -> None:
     if session.as_json:
-        session.answer(document)
+        session.print_json(document)
     else:
-        show(page)
+        show(screen)
 
 
 def main() -> None:
-    """The program. Text that the terminal's encoding lacks is shown as escapes."""
+    """Characters that the terminal's encoding lacks are printed as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

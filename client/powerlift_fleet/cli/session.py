@@ -1,4 +1,4 @@
-"""What every command shares: its connection, its two outputs, and how it ends when something fails."""
+"""What every command shares: connection, output and errors."""
 
 from __future__ import annotations
 
@@ -12,90 +12,86 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from powerlift_fleet.cli import exits, settings
-from powerlift_fleet.cli.fields import SHORT
-from powerlift_fleet.cli.text import clean
-from powerlift_fleet.errors import ApiError, FleetError, RequestRefused
+from powerlift_fleet.api.errors import ApiError, FleetError, RequestRefused
+from powerlift_fleet.cli import exit_codes, settings
+from powerlift_fleet.cli.formatting import clean
+from powerlift_fleet.cli.request_options import SHORT
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from powerlift_fleet.client import FleetClient
+    from powerlift_fleet.api.client import FleetClient
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PATIENCE = 60.0
-"""Seconds that a call is repeated for while the app does not answer."""
-_UNBOUNDED = 2000
-"""Columns of what is no terminal."""
+RETRY_TIMEOUT = 60.0
+_PIPE_COLUMNS = 2000
 
 
 @dataclass(frozen=True)
 class Session:
-    """One run of the command: what it was told of the app, and whether a script reads it."""
+    """One run of the command."""
 
     url: str
     key: str
-    patience: float
+    retry_timeout: float
     as_json: bool
 
-    def client(self, patience: float | None = None, timeout: float = 30.0) -> FleetClient:
-        """The app. `patience` replaces the session's; `timeout` is the seconds of one attempt."""
-        from powerlift_fleet.client import FleetClient  # httpx takes longer than all of --help
+    def client(self, retry_timeout: float | None = None, timeout: float = 30.0) -> FleetClient:
+        """`retry_timeout` replaces the session's; `timeout`: seconds for one attempt."""
+        from powerlift_fleet.api.client import FleetClient  # httpx takes longer than all of --help
 
-        patience = self.patience if patience is None else patience
-        return FleetClient(self.url, self.key, timeout=timeout, patience=patience)
+        if retry_timeout is None:
+            retry_timeout = self.retry_timeout
+        return FleetClient(self.url, self.key, timeout=timeout, retry_timeout=retry_timeout)
 
-    def answer(self, document: Any, line: bool = False) -> None:
-        """Write JSON to standard output; `line`: as one of several lines."""
+    def print_json(self, document: Any, line: bool = False) -> None:
+        """`line`: on a single line."""
         indent = 2 if sys.stdout.isatty() and not line else None
         click.echo(json.dumps(document, indent=indent))
 
 
 def console() -> Console:
-    """Standard output for people. Text is shown as it is: no markup, no emoji codes, no guesses.
-
-    What is no terminal has no width, unless COLUMNS gives it one.
-    """
+    """Standard output, without markup. A pipe has no width, unless COLUMNS is set."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _UNBOUNDED
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _PIPE_COLUMNS
     return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
-def show(page: Callable[[Console], RenderableType]) -> None:
-    """Print a page for people; where it is no terminal, without the blanks that pad its lines."""
+def show(screen: Callable[[Console], RenderableType]) -> None:
+    """Print a screen; to a pipe without trailing blanks."""
     out = console()
     if sys.stdout.isatty():
-        out.print(page(out))
+        out.print(screen(out))
         return
     with out.capture() as captured:
-        out.print(page(out))
+        out.print(screen(out))
     for line in captured.get().splitlines():
         click.echo(line.rstrip())
 
 
 def say(text: str) -> None:
-    """A message for the user, beside the output."""
+    """Print a message to stderr."""
     click.echo(text, err=True)
 
 
 def connected(command: F) -> Callable[..., Any]:
-    """Give a command the options that tell of the app; its first argument is the Session."""
+    """Add the connection options to a command; its first argument is the Session."""
 
     @functools.wraps(command)
     def begin(
         url: str | None,
         key_file: str | None,
         profile: str | None,
-        patience: float,
+        retry_timeout: float,
         as_json: bool,
         **rest: Any,
     ) -> Any:
-        read = settings.read(settings.Asked(url, key_file, profile))
-        for warning in read.warnings:
+        app = settings.read(settings.Options(url, key_file, profile))
+        for warning in app.warnings:
             say(f"Warning: {clean(warning)}")
-        return command(Session(read.url, read.key, patience, as_json), **rest)
+        return command(Session(app.url, app.key, retry_timeout, as_json), **rest)
 
     decorated: Callable[..., Any] = begin
     for option in reversed(_CONNECTION):
@@ -104,19 +100,20 @@ def connected(command: F) -> Callable[..., Any]:
 
 
 _CONNECTION: tuple[Callable[[Any], Any], ...] = (
-    click.option("--url", help="The app; default: FLEET_URL, else the configuration file."),
-    click.option("--key-file", metavar="FILE", help="Holds the function key, or - for standard "
-                 "input; default: FLEET_KEY, else the configuration file."),
-    click.option("--profile", metavar="NAME", help="A table of the configuration file; default: "
-                 "FLEET_PROFILE, else its top."),
-    click.option("--patience", type=click.FloatRange(min=0), default=PATIENCE, show_default=True,
-                 metavar="SECONDS", help="How long to try while the app does not answer."),
-    click.option("--json", "as_json", is_flag=True, help="The API's own JSON, errors included."),
+    click.option("--url", help="The app's URL; default: FLEET_URL, or the configuration file."),
+    click.option("--key-file", metavar="FILE", help="File with the function key, or - for "
+                 "stdin; default: FLEET_KEY, or the configuration file."),
+    click.option("--profile", metavar="NAME", help="Profile of the configuration file; "
+                 "default: FLEET_PROFILE, or its top level."),
+    click.option("--retry-timeout", type=click.FloatRange(min=0), default=RETRY_TIMEOUT,
+                 show_default=True, metavar="SECONDS",
+                 help="How long to retry while the app does not respond."),
+    click.option("--json", "as_json", is_flag=True, help="Print the API's JSON, also for errors."),
 )  # fmt: skip
 
 
 class Program(click.Group):
-    """A group of commands that return an exit code of `exits`; their failures are words, or JSON."""
+    """Commands return an exit code; errors are printed as text or JSON."""
 
     def invoke(self, ctx: click.Context) -> Any:
         as_json = "--json" in ctx.args
@@ -124,19 +121,19 @@ class Program(click.Group):
             code = super().invoke(ctx)
         except FleetError as error:
             _report(error, as_json)
-            ctx.exit(exits.of_error(error))
+            ctx.exit(exit_codes.of_error(error))
         except click.UsageError as error:
             if not as_json:
                 raise
-            _write({"title": "The command is wrong", "detail": error.format_message()})
-            ctx.exit(exits.USAGE)
+            _write({"title": "Invalid command", "detail": error.format_message()})
+            ctx.exit(exit_codes.USAGE)
         except (KeyboardInterrupt, click.Abort):
-            ctx.exit(exits.INTERRUPTED)
+            ctx.exit(exit_codes.INTERRUPTED)
         except BrokenPipeError:
-            # Python would meet it once more when it flushes at its end.
+            # Python would raise it again when it flushes stdout at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(exits.PIPE_CLOSED)
-        ctx.exit(code or exits.OK)
+            ctx.exit(exit_codes.PIPE_CLOSED)
+        ctx.exit(code or exit_codes.OK)
 
 
 def _report(error: FleetError, as_json: bool) -> None:
@@ -152,7 +149,7 @@ def _report(error: FleetError, as_json: bool) -> None:
 
 
 def _problem(error: FleetError) -> Mapping[str, Any]:
-    """Problem details, as the API has them (RFC 9457), also for what never reached it."""
+    """Problem details (RFC 9457), as the API returns them, also for errors of the client."""
     if not isinstance(error, ApiError):
         return {"type": "about:blank", "title": type(error).__name__, "detail": str(error)}
     problem: dict[str, Any] = {"type": "about:blank", "title": error.title, "status": error.status}

@@ -1,4 +1,4 @@
-"""Following a fleet to its end, through silences of the app, on a screen or line by line."""
+"""Watches a fleet until it has ended, on a screen or line by line."""
 
 from __future__ import annotations
 
@@ -6,137 +6,97 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from powerlift_fleet.cli import words
+from powerlift_fleet.api.errors import AppUnavailable, FleetError, FleetUnreachable, NotFound
+from powerlift_fleet.api.responses import FleetStatus
+from powerlift_fleet.cli import describe
+from powerlift_fleet.cli.formatting import clean, now
 from powerlift_fleet.cli.session import Session, console, say, show
-from powerlift_fleet.cli.text import clean, now, span
-from powerlift_fleet.errors import (
-    ApiError,
-    AppUnavailable,
-    FleetError,
-    FleetUnreachable,
-    NotFound,
-)
-from powerlift_fleet.wire import TERMINAL
+from powerlift_fleet.cli.snapshot import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
-    from powerlift_fleet.client import FleetClient
+    from powerlift_fleet.api.client import FleetClient
 
-INTERVAL = 5.0
-"""Seconds between two looks: the app itself looks at a fleet every 5 to 30 s."""
-RESTART = 600.0
-"""Seconds that we wait for an app that has answered before: a deployment takes minutes."""
-ATTEMPT = 10.0
-"""Seconds of one look: a silence is to be told soon."""
-
-Document = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class View:
-    """What is known of a fleet, and since when (time.monotonic) the app has been silent, and why."""
-
-    status: Document = field(default_factory=dict)
-    progress: Document | None = None
-    silent_since: float | None = None
-    silence: str = ""
-
-    @property
-    def waiting(self) -> str:
-        """That we wait for the app, in words; empty while it answers."""
-        if self.silent_since is None:
-            return ""
-        silent = span(time.monotonic() - self.silent_since)
-        return f"waiting for the app, which has not answered for {silent}"
-
-
-def look(client: FleetClient, fleet: str) -> View:
-    """Look at a fleet. Raises what the client's `status` does.
-
-    Progress that cannot be had is none: an older app has no such route.
-    """
-    status = client.status(fleet)
-    try:
-        return View(status, client.progress(fleet))
-    except (ApiError, FleetUnreachable):
-        return View(status)
+POLL_SECONDS = 5.0
+"""The app itself polls Azure every 5 to 30 s."""
+RESTART_TIMEOUT = 600.0
+"""Seconds to wait for an app that has responded before: a deployment takes minutes."""
+ATTEMPT_TIMEOUT = 10.0
+"""Seconds; short, so that an outage is shown soon."""
 
 
 def follow(
-    session: Session, fleet: str, interval: float = INTERVAL, cancelled: bool = False
-) -> Document:
-    """Show a fleet until it has ended; returns its last status.
+    session: Session, fleet: str, interval: float = POLL_SECONDS, cancelled: bool = False
+) -> FleetStatus:
+    """Show a fleet until it has ended; return its last status.
 
-    It goes on when we are interrupted; `cancelled` is one that goes to its end. Raises FleetError as
-    `status` does, and where the app falls silent for good.
+    `cancelled`: the user has just cancelled it. Raises FleetError as `status` does, and when the app
+    stays unreachable.
     """
     with session.client() as client:
-        view = look(client, fleet)
-    display = _screen() if _has_screen(session) else nullcontext(Lines(session).tell)
+        snapshot = take_snapshot(client, fleet)
+    display = _screen() if _has_screen(session) else nullcontext(_Lines(session).show)
     try:
-        with session.client(patience=0, timeout=ATTEMPT) as client, display as tell:
-            tell(view)
-            while view.silent_since is not None or view.status["phase"] not in TERMINAL:
-                time.sleep(interval if view.silent_since is None else min(interval, 1.0))
-                view = _next(client, fleet, view, max(RESTART, session.patience))
-                tell(view)
+        with session.client(retry_timeout=0, timeout=ATTEMPT_TIMEOUT) as client, display as update:
+            update(snapshot)
+            while snapshot.unreachable_since is not None or not snapshot.status.is_terminal:
+                time.sleep(interval if snapshot.unreachable_since is None else min(interval, 1.0))
+                snapshot = _next(client, fleet, snapshot, session.retry_timeout)
+                update(snapshot)
     except (KeyboardInterrupt, FleetError) as error:
-        _finish(session, view)
+        _print_last(session, snapshot)
         if isinstance(error, KeyboardInterrupt):
-            _say_goodbye(clean(view.status["id"], 40), cancelled)
+            _say_stopped(clean(fleet, 40), cancelled)
         raise
-    _finish(session, view)
-    return view.status
+    _print_last(session, snapshot)
+    return snapshot.status
 
 
-def _next(client: FleetClient, fleet: str, last: View, patience: float) -> View:
-    """The next view, also of a silence. Raises the error of one that has lasted for too long.
+def _next(client: FleetClient, fleet: str, last: Snapshot, retry_timeout: float) -> Snapshot:
+    """The next snapshot, or the last one while the app does not respond.
 
-    A host that has not loaded the app yet answers 404: that of a fleet that we have seen is one.
+    Raises the error of an outage that lasts too long. A host that is still loading the app answers 404.
     """
     try:
-        return look(client, fleet)
+        return take_snapshot(client, fleet)
     except (FleetUnreachable, AppUnavailable, NotFound) as error:
-        since = time.monotonic() if last.silent_since is None else last.silent_since
-        if time.monotonic() - since >= patience:
+        since = time.monotonic() if last.unreachable_since is None else last.unreachable_since
+        if time.monotonic() - since >= max(RESTART_TIMEOUT, retry_timeout):
             raise
-        return replace(last, silent_since=since, silence=str(error))
+        return replace(last, unreachable_since=since, error=str(error))
 
 
-def _say_goodbye(fleet: str, cancelled: bool) -> None:
-    say(
-        f"We no longer look; the teardown of {fleet} goes on."
-        if cancelled
-        else f"We no longer look; {fleet} goes on."
-    )
-    say(f"  powerlift-fleet status {fleet} --watch   looks on")
+def _say_stopped(fleet: str, cancelled: bool) -> None:
+    continues = f"the teardown of {fleet} continues" if cancelled else f"{fleet} keeps running"
+    say(f"Stopped watching; {continues}.")
+    say(f"  powerlift-fleet status {fleet} --watch   watches again")
     if not cancelled:
-        say(f"  powerlift-fleet cancel {fleet}           ends it")
+        say(f"  powerlift-fleet cancel {fleet}           cancels the fleet")
 
 
 def _has_screen(session: Session) -> bool:
-    """Not what rich takes for a terminal: FORCE_COLOR, which many build services set, makes it one."""
+    """rich is not asked: FORCE_COLOR, which many CI services set, makes it see a terminal."""
     dumb = os.environ.get("TERM", "") in ("", "dumb", "unknown") and os.name == "posix"
     return sys.stdout.isatty() and not dumb and not session.as_json
 
 
 @contextmanager
-def _screen() -> Iterator[Callable[[View], None]]:
-    """The whole screen, drawn anew each second: whatever was there is back afterwards."""
+def _screen() -> Iterator[Callable[[Snapshot], None]]:
+    """The alternate screen, redrawn every second."""
     from rich.live import Live
 
-    from powerlift_fleet.cli.pages import fleet_page
+    from powerlift_fleet.cli.screens import live_screen
 
-    views = [View()]
+    latest: list[Snapshot | None] = [None]
     out = console()
     live = Live(
-        get_renderable=lambda: fleet_page(views[0], out, live=True),
+        get_renderable=lambda: live_screen(latest[0], out),
         console=out,
         screen=True,
         refresh_per_second=1,
@@ -144,79 +104,84 @@ def _screen() -> Iterator[Callable[[View], None]]:
         redirect_stderr=False,
     )
 
-    def tell(view: View) -> None:
-        views[0] = view
+    def update(snapshot: Snapshot) -> None:
+        latest[0] = snapshot
         live.refresh()
 
     with live:
-        yield tell
+        yield update
 
 
-class Lines:
-    """A line for each change: of the API's JSON for scripts, else of text with the time before it."""
+class _Lines:
+    """A line for each change: JSON for scripts, else text with a timestamp."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._last: Any = None
-        self._silent = False
+        self._unreachable = False
         self._no_news = False
-        self._told: set[str] = set()
+        self._shown_codes: set[str] = set()
 
-    def tell(self, view: View) -> None:
-        silent = view.silent_since is not None
-        if silent and not self._silent:
-            _say(f"The app does not answer; we wait for it. {view.silence}")
-        elif self._silent and not silent:
-            _say("The app answers again.")
-        self._silent = silent
-        if not silent and self._session.as_json:
-            if self._is_new(_what_changes(view.status)):
-                click.echo(json.dumps(view.status))
-        elif not silent:
-            self._tell_in_words(view)
+    def show(self, snapshot: Snapshot) -> None:
+        unreachable = snapshot.unreachable_since is not None
+        if unreachable and not self._unreachable:
+            say(_stamped(f"The app does not respond; retrying. {clean(snapshot.error)}"))
+        elif self._unreachable and not unreachable:
+            say(_stamped("The app responds again."))
+        self._unreachable = unreachable
+        if unreachable:
+            return
+        if self._session.as_json:
+            if self._is_new(_relevant(snapshot.status)):
+                click.echo(json.dumps(snapshot.status.raw))
+        else:
+            self._show_text(snapshot)
 
-    def _tell_in_words(self, view: View) -> None:
-        line, no_news = words.line(view.status, view.progress), words.no_news(view.status)
+    def _show_text(self, snapshot: Snapshot) -> None:
+        line = describe.line(snapshot.status, snapshot.progress)
+        no_news = describe.no_news(snapshot.status)
         if self._is_new(line):
             _print(line)
         if no_news and not self._no_news:
             _print(no_news)
         self._no_news = bool(no_news)
-        why = (view.status.get("reason") or {}).get("code")  # told at the end, with its advice
-        for title, lines in words.failures(view.status):
-            code = title.partition(",")[0]
-            if code not in self._told and code != why:
-                self._told.add(code)
-                sentences = [f"{line.rstrip('.')}." for line in lines]
-                _print(f"{code}: {' '.join(sentences)}")
+        # The reason is printed at the end.
+        reason = snapshot.status.reason.code if snapshot.status.reason else None
+        for code, _, sentences in describe.failures(snapshot.status):
+            if code not in self._shown_codes and code != reason:
+                self._shown_codes.add(code)
+                text = " ".join(f"{one.rstrip('.')}." for one in sentences)
+                _print(f"{code}: {text}")
 
     def _is_new(self, shown: object) -> bool:
         last, self._last = self._last, shown
         return bool(shown != last)
 
 
-def _what_changes(status: Mapping[str, Any]) -> Document:
-    """A status without what changes though nothing has happened."""
-    kept = {name: value for name, value in status.items() if name not in ("updated_at", "links")}
-    return {**kept, "stale_seconds": status.get("stale_seconds") is not None}
+def _relevant(status: FleetStatus) -> dict[str, Any]:
+    """The JSON without what changes on every poll."""
+    kept = {
+        name: value for name, value in status.raw.items() if name not in ("updated_at", "links")
+    }
+    return {**kept, "stale_seconds": status.stale_seconds is not None}
+
+
+def _stamped(text: str) -> str:
+    return f"{now():%Y-%m-%dT%H:%M:%SZ}  {text}"
 
 
 def _print(text: str) -> None:
-    click.echo(f"{now():%Y-%m-%dT%H:%M:%SZ}  {text}")
+    click.echo(_stamped(text))
 
 
-def _say(text: str) -> None:
-    say(f"{now():%Y-%m-%dT%H:%M:%SZ}  {clean(text)}")
-
-
-def _finish(session: Session, view: View) -> None:
-    """What stays on the terminal: the fleet as we saw it last."""
-    if session.as_json or not view.status:
+def _print_last(session: Session, snapshot: Snapshot) -> None:
+    """What stays on the terminal: the last snapshot."""
+    if session.as_json:
         return
-    from powerlift_fleet.cli.pages import fleet_page
-
     if sys.stdout.isatty():
-        show(lambda out: fleet_page(view, out))
+        from powerlift_fleet.cli.screens import fleet_screen
+
+        show(lambda out: fleet_screen(snapshot, out))
     else:
-        for text in (*words.reason(view.status), *words.missing(view.status)):
+        for text in (*describe.reason(snapshot.status), *describe.missing(snapshot.status)):
             _print(text)

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+NO_TRIALS = {"running": 0, "complete": 0, "error": 0}
 PLACE = {"location": "eastus", "zone": "1", "vm_size": "Standard_D2s_v5", "priority": "Spot"}
 
 
@@ -72,7 +73,7 @@ def fleet(text: str = "", **changes: Any) -> dict[str, Any]:
     failure = {
         "code": f"AllocationFailed{text}",
         "message": f"Allocation failed. We do not have sufficient capacity.{text}",
-        "action": f"looked elsewhere{text}",
+        "action": f"tried the next zone{text}",
         "advice": f"Try later, or list more zones or fallbacks.{text}",
     }
     counts = {
@@ -108,6 +109,7 @@ def fleet(text: str = "", **changes: Any) -> dict[str, Any]:
         "provisioned_at": when(days=4),
         "deadline": when(days=-6),
         "summary": None,
+        "links": dict.fromkeys(("self", "machines", "progress", "view", "cancel"), "https://a"),
     }
     return {**usual, **changes}
 
@@ -118,6 +120,9 @@ def progress(text: str = "", **changes: Any) -> dict[str, Any]:
         "as_of": when(),
         "experiment": {"id": 12, "name": f"my-benchmark{text}"},
         "trials": None,
+        "series": {"start": when(days=4), "step": 60.0, "complete": [], "error": []},
+        "before": {"complete": 0, "error": 0},
+        "vm_hours": {"so_far": 12.5, "by_placement": []},
         "errors": [{"message": f"ValueError: Input X contains NaN.{text}", "count": 12}],
         "trials_per_hour": 560.4,
         "expected_end": when(days=-1, hours=-3),
@@ -167,7 +172,7 @@ def machines(text: str = "") -> dict[str, Any]:
             machine(0, "running", text),
             machine(1, "failed", text, failure=why),
             machine(2, "deleted", text, replaces=1, outcome=f"all trials done{text}"),
-            machine(3, "refused", text, failure=why, created_at=None, trials=None),
+            machine(3, "refused", text, failure=why, created_at=None, trials=NO_TRIALS),
         ],
     }
 

@@ -1,4 +1,4 @@
-"""A terminal: the command behind a pseudoterminal, and the screen that its output draws."""
+"""Runs the command in a pseudoterminal and emulates its screen."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TAKE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
-"""Ctrl-C is a signal only to the session that the terminal controls."""
+"""Ctrl-C only signals the session that the terminal controls."""
 
 
 class _Screen(pyte.Screen):
-    """pyte's, with the alternate screen that it lacks."""
+    """pyte lacks the alternate screen."""
 
     _main: Any = None
 
@@ -43,10 +43,7 @@ class _Screen(pyte.Screen):
 
 
 class Terminal:
-    """A program of Python's in a terminal. A context manager: leaving kills it.
-
-    `raw` is all that it has written.
-    """
+    """A Python program in a terminal. The context manager kills it on exit. `raw`: all of its output."""
 
     def __init__(self, *argv: str, env: dict[str, str], columns: int = 80, lines: int = 24) -> None:
         self.raw = b""
@@ -69,7 +66,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """The screen, without the blanks at the ends of its lines."""
+        """The screen, without trailing blanks."""
         with self._lock:
             return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
 
@@ -77,7 +74,7 @@ class Terminal:
         os.write(self._fd, keys.encode())
 
     def resize(self, columns: int, lines: int) -> None:
-        """As a window does: what stands on the screen stays, cut."""
+        """Resize the window; the contents are cut."""
         with self._lock:
             self._screen.resize(lines, columns)
             self._size(columns, lines)
@@ -97,7 +94,7 @@ class Terminal:
         os.close(self._fd)
 
     def wait(self, timeout: float) -> int:
-        """The exit code; all of the output is on the screen then."""
+        """The exit code, once the screen has all of the output."""
         code = self.process.wait(timeout)
         self._reader.join(timeout)
         return code
@@ -110,7 +107,7 @@ class Terminal:
             select.select([self._fd], [], [])
             try:
                 read = os.read(self._fd, 65536)
-            except OSError:  # Linux's end of file, once nobody has the other side open
+            except OSError:  # end of file on Linux
                 return
             if not read:
                 return

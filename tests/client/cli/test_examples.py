@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from powerlift_fleet.cli import exits
+from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.main import cli
 
 from local.stack import Stack
@@ -75,10 +75,10 @@ def test_the_example_of_a_watch_works_as_printed(
 ):
     api.end(watched[0])
     [line] = [line for line in examples("status") if "--watch" in line]
-    assert run(fleet_command, as_here(line, *watched)).returncode == exits.CANCELLED
+    assert run(fleet_command, as_here(line, *watched)).returncode == exit_codes.CANCELLED
 
 
-def test_the_examples_of_the_whole_are_among_those_of_the_commands():
+def test_the_groups_examples_are_those_of_commands():
     every = {line for name in cli.commands for line in examples(name)}
     assert (set(examples()) - every, bool(examples())) == (set(), True)
 
@@ -108,15 +108,15 @@ def test_the_documentation_names_every_command(name: str):
 
 def test_the_documentation_has_the_table_of_exit_codes():
     rows = dict(re.findall(r"^\| (\d+) \| (.+?) \|$", DOCS, re.MULTILINE))
-    assert rows == {str(code): meaning for code, meaning in exits.MEANINGS.items()}
+    assert rows == {str(code): meaning for code, meaning in exit_codes.MEANINGS.items()}
 
 
 def test_the_help_has_the_table_of_exit_codes(bare: Command):
     shown = bare("--help").stdout
-    assert [meaning for meaning in exits.MEANINGS.values() if meaning not in shown] == []
+    assert [meaning for meaning in exit_codes.MEANINGS.values() if meaning not in shown] == []
 
 
-def test_help_is_there_without_what_only_answers_need():
+def test_help_imports_no_heavy_modules():
     code = (
         "import sys; from powerlift_fleet.cli.main import cli\n"
         "try: cli(['--help'])\n"

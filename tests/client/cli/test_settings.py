@@ -1,12 +1,12 @@
-"""Where the command takes the app's URL and key from."""
+"""The sources of the app's URL and key."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from powerlift_fleet.cli.settings import Asked, Settings, read
-from powerlift_fleet.errors import ConfigurationError
+from powerlift_fleet.api.errors import ConfigurationError
+from powerlift_fleet.cli.settings import Options, Settings, read
 
 from tests.client.cli.conftest import private
 
@@ -26,7 +26,7 @@ key = ""
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """An environment with a configuration file that nobody else can read."""
+    """An environment with a private configuration file."""
     key_file = private(tmp_path / "key", "test-key\n")
     text = CONFIG.format(key_file=key_file)
     private(tmp_path / "powerlift-fleet" / "config.toml", text)
@@ -37,83 +37,83 @@ def where(settings: Settings) -> tuple[str, str]:
     return settings.url, settings.key
 
 
-def test_the_file_is_read_where_nothing_else_is_said(env: dict[str, str]):
-    assert where(read(Asked(), env)) == ("https://top.example", "top-key")
+def test_the_file_is_the_default(env: dict[str, str]):
+    assert where(read(Options(), env)) == ("https://top.example", "top-key")
 
 
-def test_the_environment_comes_before_the_file(env: dict[str, str]):
+def test_the_environment_overrides_the_file(env: dict[str, str]):
     env |= {"FLEET_URL": "https://env.example", "FLEET_KEY": "env-key"}
-    assert where(read(Asked(), env)) == ("https://env.example", "env-key")
+    assert where(read(Options(), env)) == ("https://env.example", "env-key")
 
 
-def test_a_profile_that_is_named_comes_before_the_environment(env: dict[str, str]):
+def test_a_named_profile_overrides_the_environment(env: dict[str, str]):
     env |= {"FLEET_URL": "https://env.example", "FLEET_KEY": "env-key"}
-    assert where(read(Asked(profile="test"), env)) == ("https://test.example", "test-key")
+    assert where(read(Options(profile="test"), env)) == ("https://test.example", "test-key")
 
 
 def test_a_profile_can_be_named_by_the_environment(env: dict[str, str]):
     env["FLEET_PROFILE"] = "test"
-    assert where(read(Asked(), env)) == ("https://test.example", "test-key")
+    assert where(read(Options(), env)) == ("https://test.example", "test-key")
 
 
-def test_an_option_comes_first(env: dict[str, str], tmp_path: Path):
+def test_options_override_everything(env: dict[str, str], tmp_path: Path):
     own = private(tmp_path / "own", "own-key")
-    asked = Asked("https://option.example", str(own), "test")
-    assert where(read(asked, env)) == ("https://option.example", "own-key")
+    options = Options("https://option.example", str(own), "test")
+    assert where(read(options, env)) == ("https://option.example", "own-key")
 
 
 def test_a_key_in_the_file_is_not_sent_to_another_url(env: dict[str, str]):
-    with pytest.raises(ConfigurationError, match="no function key"):
-        read(Asked(url="https://elsewhere.example"), env)
+    with pytest.raises(ConfigurationError, match="No function key"):
+        read(Options(url="https://elsewhere.example"), env)
 
 
-def test_an_app_that_asks_for_no_key_has_an_empty_one(env: dict[str, str]):
-    assert read(Asked(profile="func"), env).key == ""
+def test_a_profile_may_have_an_empty_key(env: dict[str, str]):
+    assert read(Options(profile="func"), env).key == ""
 
 
-def test_a_file_that_others_can_read_is_warned_of(env: dict[str, str], tmp_path: Path):
-    quiet = read(Asked(), env).warnings
+def test_a_file_that_others_can_read_has_a_warning(env: dict[str, str], tmp_path: Path):
+    quiet = read(Options(), env).warnings
     config = tmp_path / "powerlift-fleet" / "config.toml"
     config.chmod(0o644)
-    [warning] = read(Asked(), env).warnings
+    [warning] = read(Options(), env).warnings
     assert (quiet, f"chmod 600 {config}" in warning) == ((), True)
 
 
-def test_a_key_file_that_others_can_read_is_warned_of(env: dict[str, str], tmp_path: Path):
+def test_a_key_file_that_others_can_read_has_a_warning(env: dict[str, str], tmp_path: Path):
     (tmp_path / "key").chmod(0o640)
-    [warning] = read(Asked(profile="test"), env).warnings
+    [warning] = read(Options(profile="test"), env).warnings
     assert f"chmod 600 {tmp_path / 'key'}" in warning
 
 
-def test_a_key_that_travels_in_the_open_is_warned_of(env: dict[str, str]):
+def test_plain_http_has_a_warning(env: dict[str, str]):
     env |= {"FLEET_URL": "http://env.example", "FLEET_KEY": "env-key"}
-    assert "over http" in read(Asked(), env).warnings[0]
+    assert "plain http" in read(Options(), env).warnings[0]
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("url = ", "is not TOML"),
-        ("urls = 'x'", "no setting urls; there are key, key_file, url"),
-        ("url = 7", "texts in quotes"),
-        ("profiles = 7", "profiles are tables"),
+        ("urls = 'x'", "unknown setting urls. Settings: key, key_file, url"),
+        ("url = 7", "strings in quotes"),
+        ("profiles = 7", "must be a table"),
     ],
 )
-def test_a_file_that_is_not_right_is_refused(tmp_path: Path, text: str, told: str):
+def test_an_invalid_file_is_refused(tmp_path: Path, text: str, told: str):
     private(tmp_path / "powerlift-fleet" / "config.toml", text)
     with pytest.raises(ConfigurationError, match=told):
-        read(Asked(), {"XDG_CONFIG_HOME": str(tmp_path)})
+        read(Options(), {"XDG_CONFIG_HOME": str(tmp_path)})
 
 
-def test_a_profile_that_is_not_there_is_told_with_those_that_are(env: dict[str, str]):
-    with pytest.raises(ConfigurationError, match=r"no profile 'tset' in .*; there is: func, test"):
-        read(Asked(profile="tset"), env)
+def test_an_unknown_profile_is_reported_with_the_known_ones(env: dict[str, str]):
+    with pytest.raises(ConfigurationError, match=r"No profile 'tset' in .*\. Profiles: func, test"):
+        read(Options(profile="tset"), env)
 
 
-def test_what_is_missing_is_told_with_all_the_places_to_put_it(tmp_path: Path):
+def test_a_missing_setting_is_reported_with_every_source(tmp_path: Path):
     with pytest.raises(ConfigurationError, match=r"--url.*FLEET_URL.*config\.toml"):
-        read(Asked(), {"XDG_CONFIG_HOME": str(tmp_path)})
+        read(Options(), {"XDG_CONFIG_HOME": str(tmp_path)})
 
 
-def test_a_key_is_not_in_what_is_printed_of_the_settings(env: dict[str, str]):
-    assert "top-key" not in repr(read(Asked(), env))
+def test_repr_hides_the_key(env: dict[str, str]):
+    assert "top-key" not in repr(read(Options(), env))

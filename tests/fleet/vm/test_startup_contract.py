@@ -9,12 +9,12 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from powerlift_fleet import runner_script
 
-from client.powerlift_fleet import source
 from tests.fleet.conftest import machine
 
 ONE_TRIAL = Path(__file__).with_name("one_trial.py").read_text(encoding="utf-8")
-RUNNERS = {"ours": source(), "one-trial": ONE_TRIAL}
+RUNNERS = {"ours": runner_script(), "one-trial": ONE_TRIAL}
 
 WAYS = """
 def trial(trial):

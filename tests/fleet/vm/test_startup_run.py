@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from powerlift_fleet import runner_script
 
-from client.powerlift_fleet import source
 from fleet.model.names import runner_id
 
 INDEX = ("PIP_", "UV_", "SSL_", "HTTP_", "HTTPS_", "http_", "https_", "NO_PROXY", "no_proxy")
@@ -85,7 +85,7 @@ def test_no_timeout_lets_trials_run(vm, benchmark_database, startup):
 
 def test_two_batches_measure_no_trial_twice(vm, other_vm, benchmark_database, startup):
     """Powerlift counts its runners from 0 in each batch, and a runner takes what bears its number."""
-    experiment = benchmark_database.experiment(source(), trials=2, trial_fn=MEETS)
+    experiment = benchmark_database.experiment(runner_script(), trials=2, trial_fn=MEETS)
     for number, machine in enumerate((vm, other_vm)):
         machine.env["MEETING"] = str(vm.root)
         machine.start(startup(experiment, runner_id=runner_id(number, 0)))
@@ -256,7 +256,7 @@ def test_a_database_that_is_gone_for_good_is_not_waited_for_too_long(
     """Powerlift's runner waits ever longer, without an end."""
     benchmark_database.sql("CREATE ROLE gone SUPERUSER LOGIN PASSWORD 'gone'")
     vm.env["POWERLIFT_DATABASE_TIMEOUT"] = "1"
-    experiment = benchmark_database.experiment(source(), trials=1, trial_fn=HELD)
+    experiment = benchmark_database.experiment(runner_script(), trials=1, trial_fn=HELD)
     place = benchmark_database.uri.split("@")[1]
 
     vm.start(startup(experiment, uri=f"postgresql+psycopg2://gone:gone@{place}"))
@@ -376,7 +376,7 @@ def test_a_role_that_may_not_create_tables_runs_trials_too(vm, benchmark_databas
         rights = "SELECT, UPDATE" if "SEQ" in what else "SELECT, INSERT, UPDATE, DELETE"
         benchmark_database.sql(f"GRANT {rights} ON {what} TO modest")
     place = benchmark_database.uri.split("@")[1]
-    experiment = benchmark_database.experiment(source(), trials=2, trial_fn=LOGS)
+    experiment = benchmark_database.experiment(runner_script(), trials=2, trial_fn=LOGS)
 
     code = vm.run(startup(experiment, uri=f"postgresql+psycopg2://modest:modest@{place}"))
 
@@ -412,7 +412,7 @@ def test_takes_any_password(vm, benchmark_database, startup):
     benchmark_database.sql("CREATE ROLE odd SUPERUSER LOGIN PASSWORD %s", password)
     place = benchmark_database.uri.split("@")[1]
     uri = f"postgresql+psycopg2://odd:{quote(password, safe='$')}@{place}"
-    experiment = benchmark_database.experiment(source(), trials=1)
+    experiment = benchmark_database.experiment(runner_script(), trials=1)
 
     vm.run(startup(experiment, uri=uri))
 
@@ -473,7 +473,7 @@ def test_installs_powerlift_and_runs_on_it(vm, benchmark_database, startup, with
         (vm.root / "bin" / "uv").symlink_to(uv)
     vm.without_packages = True
     vm.env |= {name: value for name, value in os.environ.items() if name.startswith(INDEX)}
-    experiment = benchmark_database.experiment(source(), trials=2, trial_fn=LOGS)
+    experiment = benchmark_database.experiment(runner_script(), trials=2, trial_fn=LOGS)
 
     vm.run(startup(experiment, uri=benchmark_database.uri), 300)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from powerlift_fleet import runner_script
 
-from client.powerlift_fleet import source
 from fleet.vm import agent
 from fleet.vm.render import render
 from tests.fleet.vm.gate import gate
@@ -61,7 +61,7 @@ def test_at_a_notice_a_database_that_hangs_is_not_waited_for(vm, benchmark_datab
 def test_a_database_that_is_down_for_the_first_20_seconds_costs_no_more_than_that(
     vm, benchmark_database, startup
 ):
-    experiment = benchmark_database.experiment(source(), trials=1)
+    experiment = benchmark_database.experiment(runner_script(), trials=1)
     with gate(port_of(benchmark_database), shut=True) as way:
         threading.Timer(20, way.open).start()
         began = time.monotonic()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from powerlift_fleet.cli.fields import FILE_ONLY, document
+from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.cli.main import cli
-from powerlift_fleet.errors import ConfigurationError
+from powerlift_fleet.cli.request_options import FILE_ONLY, document
 
 from fleet.api.request import FleetRequest
 from tests.client.cli.conftest import Command
@@ -20,7 +20,7 @@ def options(command: str) -> set[str]:
 
 
 @pytest.mark.parametrize("command", ["submit", "plan"])
-def test_every_field_that_is_no_secret_and_no_structure_is_an_option(command: str):
+def test_every_scalar_field_has_an_option(command: str):
     assert set(FleetRequest.model_fields) - options(command) == FILE_ONLY
 
 
@@ -36,7 +36,7 @@ def test_options_override_the_file(tmp_path: Path):
     assert made == {"experiment_id": 1, "n_instances": 3, "tags": {"a": "1", "b": "3"}}
 
 
-def test_lengths_of_time_lists_and_tags_are_read():
+def test_durations_lists_and_tags_are_parsed():
     argv = ["--max-lifetime", "12h", "--timeout", "1.5", "--zones", "1,3", "--tag", "a=b=c"]
     context = cli.commands["submit"].make_context("submit", argv)
     names = ("max_lifetime", "timeout", "zones", "tags")
@@ -46,18 +46,18 @@ def test_lengths_of_time_lists_and_tags_are_read():
 @pytest.mark.parametrize(
     ("option", "value"), [("--timeout", "soon"), ("--tag", "nothing"), ("--vms", "many")]
 )
-def test_an_option_that_cannot_be_read_is_a_wrong_command(bare: Command, option: str, value: str):
+def test_an_invalid_option_is_a_usage_error(bare: Command, option: str, value: str):
     done = bare("submit", option, value)
     assert (done.exit_code, value in done.stderr, done.stdout) == (2, True, "")
 
 
-def test_the_database_comes_from_the_environment_only_if_asked():
+def test_the_database_uri_comes_from_the_environment_on_request_only():
     env = {"POWERLIFT_DB_URI": "postgresql://u:p@h/d"}
     assert document(None, False, env) == {}
     assert document(None, True, env) == {"uri": "postgresql://u:p@h/d"}
 
 
-def test_a_database_that_is_not_there_is_told():
+def test_a_missing_database_uri_is_an_error():
     with pytest.raises(ConfigurationError, match="POWERLIFT_DB_URI is not set"):
         document(None, True, {})
 
@@ -65,7 +65,7 @@ def test_a_database_that_is_not_there_is_told():
 @pytest.mark.parametrize(
     "text", [f'{{"uri": "{PASSWORD}", }}', f'["{PASSWORD}"]', f'"{PASSWORD}', f"\xff{PASSWORD}"]
 )
-def test_a_file_that_is_no_request_is_told_without_what_is_in_it(tmp_path: Path, text: str):
+def test_an_invalid_file_is_not_quoted(tmp_path: Path, text: str):
     file = tmp_path / "request.json"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigurationError) as refused:

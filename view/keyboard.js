@@ -1,11 +1,11 @@
-/** The timeline by keyboard. */
+/** Keyboard control of the timeline. */
 
 import { byId } from "./dom.js";
 import { activeRow, choose } from "./timeline.js";
 
-const TYPING = 900; // milliseconds between two digits of one number
+const DIGIT_TIMEOUT = 900; // milliseconds between digits of a number
 
-/** `isOpen()`: whether a VM is shown in full, which then follows the active row. */
+/** `isOpen()`: whether the details are open; they then follow the active row. */
 export function startKeys(isOpen, close) {
   let typed = "", typedAt = 0;
   byId("vms").addEventListener("keydown", (event) => {
@@ -22,12 +22,12 @@ export function startKeys(isOpen, close) {
       choose(row.machine.ordinal, true, true);
     } else if (event.key === "ArrowLeft" && Number.isInteger(row.machine.replaces)) {
       choose(row.machine.replaces, isOpen(), false);
-    } else if (event.key === "ArrowRight" && row.heir !== null) {
-      choose(row.heir, isOpen(), false);
+    } else if (event.key === "ArrowRight" && row.replacement !== null) {
+      choose(row.replacement, isOpen(), false);
     } else if (event.key === "Escape") {
       close();
     } else if (/^\d$/.test(event.key)) {
-      typed = event.timeStamp - typedAt < TYPING ? typed + event.key : event.key;
+      typed = event.timeStamp - typedAt < DIGIT_TIMEOUT ? typed + event.key : event.key;
       typedAt = event.timeStamp;
       choose(Number(typed), isOpen(), false);
     } else {

@@ -1,4 +1,4 @@
-"""What a fleet that has met things looks like, also to one who was never meant well."""
+"""The screens of a fleet with failures, and with hostile text from outside."""
 
 from __future__ import annotations
 
@@ -83,30 +83,30 @@ def shown(command: Command, argv: tuple[str, ...], columns: int) -> tuple[str, b
         return terminal.text, terminal.raw
 
 
-def test_pace_cost_and_end_are_told(friendly: Command):
+def test_status_has_pace_cost_and_expected_end(friendly: Command):
     text = friendly("status", "fleet-7").stdout
     for words in (
         "my-benchmark",
         "420 of 1,000",
-        "8 running, 572 ready, 3 with an error",
-        "560 trials an hour; all done about",
+        "8 running, 572 ready, 3 failed",
+        "560 trials per hour; expected to finish at",
         "in 1 d 2 h",
-        "$3.42 so far, $1.20 an hour, about $7.10 in the end, $0.0081 a trial",
+        "$3.42 so far, $1.20 per hour, about $7.10 in total, $0.0081 per trial",
     ):
         assert words in text
 
 
-def test_a_failure_is_told_with_what_was_done_and_what_to_do(friendly: Command):
+def test_a_failure_has_the_action_taken_and_advice(friendly: Command):
     text = friendly("status", "fleet-7").stdout
-    below = [line.strip() for line in text.partition("AllocationFailed, 3 times\n")[2].splitlines()]
+    below = [line.strip() for line in text.partition("3 x AllocationFailed\n")[2].splitlines()]
     assert below[1:3] == [
-        "The fleet looked elsewhere.",
+        "Action taken: tried the next zone.",
         "What you can do: Try later, or list more zones or fallbacks.",
     ]
     assert "2 VMs missing: AllocationFailed" in text
 
 
-def test_a_vm_is_told_with_its_trials_its_end_and_whose_stead_it_took(friendly: Command):
+def test_a_vm_has_its_trials_outcome_and_the_vm_it_replaces(friendly: Command):
     rows = [line.split("  ") for line in friendly("machines", "fleet-7").stdout.splitlines()]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows[1:]]
     spot = "eastus/1 Standard_D2s_v5 Spot"
@@ -114,28 +114,28 @@ def test_a_vm_is_told_with_its_trials_its_end_and_whose_stead_it_took(friendly: 
     assert cells == [
         ["0", "running", "3 d ago", "53", "2", spot],
         ["1", "failed", "2 d ago", "53", "2", spot, evicted],
-        ["2 for 1", "deleted", "1 d ago", "53", "2", spot, "all trials done"],
+        ["2 (replaces 1)", "deleted", "1 d ago", "53", "2", spot, "all trials done"],
         ["3", "refused", spot, evicted],
     ]
 
 
-def test_the_list_tells_how_many_trials_ended_with_an_error(friendly: Command):
+def test_the_list_has_failed_trials(friendly: Command):
     head, row = (line.split() for line in friendly("list").stdout.splitlines()[:2])
-    assert row[head.index("errors")] == "3"
+    assert row[head.index("failed")] == "3"
 
 
-def test_a_watch_in_a_pipe_tells_why_a_fleet_ended_once(friendly: Command):
+def test_a_watch_in_a_pipe_prints_the_reason_once(friendly: Command):
     lines = friendly("status", "fleet-9", "--watch").stdout.splitlines()
     assert sum("AllocationFailed: " in line for line in lines) == 1
 
 
-def test_the_worst_of_a_plan_comes_first(friendly: Command):
+def test_the_worst_checks_of_a_plan_come_first(friendly: Command):
     lines = friendly("plan", "--experiment", 12, "--vms", 10).stdout.splitlines()
     found = [line.split()[0] for line in lines if line.startswith(("ok", "unknown", "warning"))]
     assert found == ["warning", "unknown", "ok"]
 
 
-def test_what_trials_failed_with_is_told(friendly: Command):
+def test_status_has_trial_errors(friendly: Command):
     assert "12 trials: ValueError: Input X contains NaN." in friendly("status", "fleet-7").output
 
 
@@ -143,7 +143,7 @@ def test_what_trials_failed_with_is_told(friendly: Command):
     ("argv", "columns"),
     [(COMMANDS[0], 40), (COMMANDS[1], 80), (COMMANDS[4], 40), (COMMANDS[5], 80)],
 )
-def test_what_strangers_wrote_is_text_to_a_terminal(
+def test_untrusted_text_cannot_control_the_terminal(
     hostile: Command, argv: tuple[str, ...], columns: int
 ):
     text, raw = shown(hostile, argv, columns)
@@ -153,7 +153,7 @@ def test_what_strangers_wrote_is_text_to_a_terminal(
 
 
 @pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
-def test_what_strangers_wrote_is_text_in_a_pipe(hostile: Command, argv: tuple[str, ...]):
+def test_untrusted_text_is_escaped_in_a_pipe(hostile: Command, argv: tuple[str, ...]):
     done = hostile(*argv)
     unsafe = {each for each in done.output if not each.isprintable()} - {"\n"}
     assert (unsafe, done.exception is None or isinstance(done.exception, SystemExit)) == (
@@ -167,7 +167,7 @@ def test_markup_is_text(hostile: Command):
     assert [words for words in SHOWN if words not in text] == []
 
 
-def test_json_is_what_the_api_said_and_ascii(hostile: Command):
+def test_json_is_that_of_the_api_in_ascii(hostile: Command):
     done = hostile("machines", "fleet-7", "--json")
     told = [machine["placement"]["location"] for machine in json.loads(done.stdout)["machines"]]
     assert (told, done.stdout.isascii()) == ([f"eastus{HOSTILE}"] * 4, True)
@@ -179,22 +179,22 @@ SILENT = [{**FLEET, "stale_seconds": seconds} for seconds in (80, 85, 140)]
 
 @pytest.fixture
 def silent(home: Path) -> Iterator[Command]:
-    """A fleet without news at the first three looks, and done at the fourth."""
+    """A fleet without updates in three polls, and done in the fourth."""
     with served.served({"GET /fleets/fleet-7": [*SILENT, {**FLEET, "phase": "done"}]}) as url:
         yield Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
 
 
-def test_a_fleet_without_news_says_so(silent: Command):
-    assert "No news for 80 s; the host may be restarting." in silent("status", "fleet-7").stdout
+def test_status_says_that_there_is_no_update(silent: Command):
+    assert "No update for 80 s; the host may be restarting." in silent("status", "fleet-7").stdout
 
 
-def test_a_watch_in_a_pipe_tells_once_that_there_is_no_news(silent: Command):
+def test_a_watch_in_a_pipe_prints_once_that_there_is_no_update(silent: Command):
     lines = silent("status", "fleet-7", "--watch", "--interval", "0.3").stdout.splitlines()
-    told = [line.partition("  ")[2] for line in lines if "No news" in line]
-    assert told == ["No news for 80 s; the host may be restarting."]
+    told = [line.partition("  ")[2] for line in lines if "No update" in line]
+    assert told == ["No update for 80 s; the host may be restarting."]
 
 
-def test_a_watch_for_a_script_has_a_line_for_a_silence_not_for_each_second_of_it(silent: Command):
+def test_a_json_watch_has_one_line_for_missing_updates(silent: Command):
     done = silent("status", "fleet-7", "--watch", "--interval", "0.3", "--json")
     told = [json.loads(line)["stale_seconds"] for line in done.stdout.splitlines()]
     assert told == [80, None]

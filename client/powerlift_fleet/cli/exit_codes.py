@@ -1,11 +1,8 @@
-"""What the command's exit code says: one table, shown by `--help` and by docs/cli.md."""
+"""The exit codes, which `--help` and docs/cli.md list."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from powerlift_fleet.errors import (
+from powerlift_fleet.api.errors import (
     ApiError,
     AppUnavailable,
     BatchTaken,
@@ -18,23 +15,24 @@ from powerlift_fleet.errors import (
     RequestRefused,
     Unauthorized,
 )
+from powerlift_fleet.api.responses import FleetStatus
 
 OK, FAILED, USAGE, REFUSED, NOT_FOUND, UNAUTHORISED, UNAVAILABLE, CANCELLED = range(8)
 INTERRUPTED = 130
-"""As a shell has it for a program that Ctrl-C ended: 128 and the signal."""
+"""128 + SIGINT, as in a shell."""
 PIPE_CLOSED = 141
-"""Likewise, for a reader that has gone (`| head`)."""
+"""128 + SIGPIPE."""
 
 MEANINGS = {
-    OK: "all is well; a fleet that was looked at goes on, or is done",
+    OK: "success; the fleet is running or done",
     FAILED: "the fleet failed, or the plan has faults",
-    USAGE: "the command or its settings are wrong",
-    REFUSED: "the app refused the request, or its batch_id is taken",
-    NOT_FOUND: "there is no such fleet, VM or log",
-    UNAUTHORISED: "the app does not take the key",
-    UNAVAILABLE: "the app cannot be reached, or cannot answer",
+    USAGE: "invalid command, option or setting",
+    REFUSED: "the app refused the request, or the batch_id is in use",
+    NOT_FOUND: "the fleet, VM or log does not exist",
+    UNAUTHORISED: "the app rejected the key",
+    UNAVAILABLE: "the app is unreachable or failed",
     CANCELLED: "the fleet was cancelled",
-    INTERRUPTED: "Ctrl-C; a fleet goes on without us",
+    INTERRUPTED: "Ctrl-C; the fleet keeps running",
 }
 
 _ERRORS: tuple[tuple[type[FleetError], int], ...] = (
@@ -49,13 +47,12 @@ _ERRORS: tuple[tuple[type[FleetError], int], ...] = (
     (AppUnavailable, UNAVAILABLE),
     (ApiError, UNAVAILABLE),
 )
-"""First match wins: the last ones are the parents of others."""
+"""The first match wins; ApiError is the base of others."""
 
 
 def of_error(error: FleetError) -> int:
     return next((code for kind, code in _ERRORS if isinstance(error, kind)), UNAVAILABLE)
 
 
-def of_fleet(status: Mapping[str, Any]) -> int:
-    """What the phase of a fleet says."""
-    return {"failed": FAILED, "cancelled": CANCELLED}.get(str(status.get("phase")), OK)
+def of_fleet(status: FleetStatus) -> int:
+    return {"failed": FAILED, "cancelled": CANCELLED}.get(status.phase, OK)

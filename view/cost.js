@@ -1,9 +1,9 @@
-/** Where the money goes: VM-hours and cost, in all and by placement. */
+/** VM-hours and cost, in total and by placement. */
 
 import { byId, el, keyed, show, text } from "./dom.js";
 import { DASH, clip, money, quantity, whole } from "./format.js";
 import { codes } from "./summary.js";
-import { ended, isTerminal, placementLabel } from "./words.js";
+import { ended, isTerminal, placementLabel } from "./describe.js";
 
 const LABEL = 80; // characters of a placement
 
@@ -11,7 +11,7 @@ export function updateMoney(fleet, progress) {
   const cost = progress?.cost ?? null;
   const hours = progress?.vm_hours ?? null;
   totals(fleet, progress?.trials ?? fleet.trials, hours, cost);
-  text(byId("no-prices"), hours && !cost ? "No prices are known for these placements; VM-hours only" : "");
+  text(byId("no-prices"), hours && !cost ? "Prices are unknown; VM-hours only" : "");
   const rows = placements(fleet.placements, hours?.by_placement ?? []);
   show(byId("money-card"), rows.length || !isTerminal(fleet.phase));
   const make = () => el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, el("span", { class: "size" }), el("span", { class: "where" }), el("span", { class: "bad" })), ...[1, 2, 3, 4].map(() => el("td", { role: "cell", class: "n" })));
@@ -24,16 +24,16 @@ function totals(fleet, trials, hours, cost) {
   if (cost) {
     const ongoing = !isTerminal(fleet.phase);
     items.push(["cost", "cost so far", money(cost.so_far, cost.currency)]);
-    if (ongoing) items.push(["rate", "an hour now", money(cost.per_hour, cost.currency)]);
-    if (ongoing && cost.expected !== null) items.push(["expected", "expected in all", money(cost.expected, cost.currency)]);
-    if (cost.per_trial !== null) items.push(["trial", "a trial", money(cost.per_trial, cost.currency)]);
+    if (ongoing) items.push(["rate", "per hour now", money(cost.per_hour, cost.currency)]);
+    if (ongoing && cost.expected !== null) items.push(["expected", "expected total", money(cost.expected, cost.currency)]);
+    if (cost.per_trial !== null) items.push(["trial", "per trial", money(cost.per_trial, cost.currency)]);
   } else if (hours && done) {
-    items.push(["trial", "VM-minutes a trial", quantity((60 * hours.so_far) / done)]);
+    items.push(["trial", "VM-minutes per trial", quantity((60 * hours.so_far) / done)]);
   }
   keyed(byId("money"), items, ([key]) => key, ([, words]) => el("div", {}, el("dt", {}, words), el("dd")), (node, [, , value]) => text(node.lastChild, value));
 }
 
-/** The placements of the status and those of the bill, as one list. */
+/** The placements of the status and of the cost, merged. */
 function placements(known, billed) {
   const rows = new Map();
   for (const { placement: label, accepted, failed } of known) rows.set(label, { label, accepted, failed });

@@ -1,20 +1,20 @@
-/** The whole fleet at a glance: how many VMs did what, over the same time as the rows below. */
+/** How many VMs were in each stage over time, on the axis of the timeline. */
 
 import { attr, byId, show, svg, text } from "./dom.js";
 import { whole } from "./format.js";
-import { census } from "./rows.js";
+import { countsOverTime } from "./rows.js";
 
 const HEIGHT = 56;
 const SAMPLES = 160;
-const LEAST = 12; // below so many VMs the rows say it better
-const STACK = ["working", "running", "role_assigned", "accepted", "ended"]; // from the bottom
+const MIN_VMS = 12; // fewer are clear from the rows
+const STACK = ["working", "running", "role_assigned", "accepted", "ended"]; // bottom first
 
-/** `until`: where the future begins. */
-export function drawGlance(rows, domain, until) {
-  const box = byId("glance");
-  show(box, rows.length >= LEAST);
-  if (rows.length < LEAST) return;
-  const counts = census(rows, domain, SAMPLES);
+/** `until`: the current time. */
+export function drawOverview(rows, domain, until) {
+  const box = byId("overview");
+  show(box, rows.length >= MIN_VMS);
+  if (rows.length < MIN_VMS) return;
+  const counts = countsOverTime(rows, domain, SAMPLES);
   const known = Math.round(((until - domain.from) / (domain.to - domain.from)) * SAMPLES);
   const samples = Math.max(1, Math.min(SAMPLES, known));
   const sums = new Array(SAMPLES + 1).fill(0);
@@ -28,7 +28,7 @@ export function drawGlance(rows, domain, until) {
     above.forEach((n, i) => (below[i] = n));
   }
   text(box.querySelector(".top"), whole(top));
-  attr(node, "aria-label", `At most ${whole(top)} VMs stood at a time; ${whole(counts.working[samples - 1])} work at the end of the chart.`);
+  attr(node, "aria-label", `At most ${whole(top)} VMs existed at a time; ${whole(counts.working[samples - 1])} are working at the end of the chart.`);
 }
 
 function begin(box) {
@@ -41,7 +41,7 @@ function begin(box) {
   return node;
 }
 
-/** Steps, not slopes: a VM is there or it is not. */
+/** Steps, not slopes: a VM exists or it does not. */
 function area(below, above, samples, top) {
   const y = (n) => (HEIGHT - (n / top) * (HEIGHT - 2)).toFixed(1);
   let path = `M0 ${y(below[0])}`;

@@ -1,16 +1,13 @@
-"""Powerlift's `run_azure_process`, for code that calls it by that name."""
+"""Powerlift's `run_azure_process`, for code that calls it directly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from powerlift_fleet.client import INTERVAL, FleetClient
-from powerlift_fleet.errors import ConfigurationError
-from powerlift_fleet.flows import settled
-
-LARGEST_BATCH = 2**63
-"""Powerlift draws 64 bits for a batch id; the app takes 63."""
+from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
+from powerlift_fleet.api.errors import ConfigurationError
+from powerlift_fleet.api.flows import raise_unless_done
 
 
 def run_azure_process(
@@ -32,27 +29,26 @@ def run_azure_process(
     delete_on_complete: bool,
     batch_id: int | None,
 ) -> None:
-    """Make a fleet; returns when its VMs run and have their roles, or when all its work is done.
+    """Start a fleet; return when its VMs are running and have their roles, or the fleet has ended.
 
-    The signature of `powerlift.run.azure_vm.run_azure_process`. The app is at FLEET_URL, its key in
-    FLEET_KEY. `credential` must be None: an object cannot travel. Called again with the same
-    `batch_id` it makes no second fleet.
+    The signature is that of `powerlift.run.azure_vm.run_azure_process`. FLEET_URL and FLEET_KEY name the
+    app. `credential` must be None: an object cannot be sent. A second call with the same `batch_id`
+    starts no second fleet.
 
     Raises ConfigurationError, FleetFailed, FleetCancelled, FleetUnreachable, ApiError.
     """
     if credential is not None:
         raise ConfigurationError(
-            "A credential object cannot travel to the app. Pass None: the app uses its own identity, "
-            "or the client_secret in azure_json."
+            "A credential object cannot be sent to the app. Pass None: the app then uses its own "
+            "identity, or the client_secret in azure_json."
         )
-    account = {name: value for name, value in azure_json.items() if value is not None}
     request = {
         "experiment_id": experiment_id,
         "n_instances": n_instances,
         "uri": uri,
         "resource_uris": list(resource_uris or []),
         "timeout": timeout,
-        "azure_json": account,
+        "azure_json": {name: value for name, value in azure_json.items() if value is not None},
         "location": location,
         "vm_size": vm_size,
         "image_publisher": image_publisher,
@@ -62,12 +58,11 @@ def run_azure_process(
         "disk_type": disk_type,
         "max_undead": max_undead,
         "delete_on_complete": delete_on_complete,
-        "batch_id": None if batch_id is None else batch_id % LARGEST_BATCH,
+        "batch_id": batch_id,
     }
     with FleetClient() as client:
-        fleet = client.submit(request)["id"]
-        for status in client.watch(fleet, INTERVAL):
-            if status["phase"] in ("failed", "cancelled"):
-                settled(status)
-            if status["provisioned_at"] is not None:
+        fleet = client.submit(request).id
+        for status in client.watch(fleet, POLL_SECONDS):
+            raise_unless_done(status)
+            if status.provisioned_at is not None:
                 return

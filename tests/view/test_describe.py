@@ -1,4 +1,4 @@
-"""The page's own words, from its modules as they are."""
+"""The pages' text, from their modules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ START = 1767225600000
 @pytest.fixture
 def call(stage: Stage, visit: Open) -> Call:
     """`call(module, function, *arguments)`: what a function of one of the page's modules answers."""
-    page = visit(f"{stage.url}/sources/words.js").page
+    page = visit(f"{stage.url}/sources/describe.js").page
 
     def ask(module: str, function: str, *arguments: Any) -> Any:
         return page.evaluate(
@@ -79,24 +79,24 @@ def machine(**changes: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_the_pieces_of_a_bar(call: Call, seconds: dict[str, int], pieces: list[Any]):
+def test_segments(call: Call, seconds: dict[str, int], pieces: list[Any]):
     times = {f"{name}_at": f"2026-01-01T00:00:{at:02}Z" for name, at in seconds.items()}
     state = "deleted" if "deleted" in seconds else "running"
-    found = call("rows", "piecesOf", machine(state=state, **times), START + 9000)
+    found = call("rows", "segmentsOf", machine(state=state, **times), START + 9000)
     told = [(one["kind"], one["from"] - START, one["to"] - START) for one in found]
     assert told == [(kind, 1000 * begin, 1000 * end) for kind, begin, end in pieces]
 
 
-def test_of_a_vm_that_is_gone_nobody_knows_when_the_bar_ends_with_what_is_known(call: Call):
+def test_a_deleted_vm_without_a_deletion_time_ends_at_its_last_time(call: Call):
     deleted = machine(state="deleted", created_at="2026-01-01T00:00:01Z")
-    found = call("rows", "piecesOf", deleted, START + 9000)
+    found = call("rows", "segmentsOf", deleted, START + 9000)
     assert [(one["from"] - START, one["to"] - START) for one in found] == [(1000, 1000)]
 
 
-def test_a_vm_stands_below_the_one_that_it_replaces(call: Call):
+def test_a_replacement_follows_the_vm_it_replaces(call: Call):
     line = [machine(ordinal=n, replaces=of) for n, of in ((0, None), (1, None), (2, 0), (3, 2))]
     rows = call("rows", "rowsOf", line, 0)
-    assert [(row["machine"]["ordinal"], row["depth"], row["heir"]) for row in rows] == [
+    assert [(row["machine"]["ordinal"], row["depth"], row["replacement"]) for row in rows] == [
         (0, 0, 2), (2, 1, 3), (3, 2, None), (1, 0, None),
     ]  # fmt: skip
 
@@ -108,10 +108,10 @@ def test_vms_that_replace_each_other_in_a_circle_are_shown_once(call: Call):
     assert sorted(row["machine"]["ordinal"] for row in rows) == [0, 1]
 
 
-def test_a_running_fleet_in_one_sentence(call: Call):
+def test_the_summary_of_a_running_fleet(call: Call):
     scene = Scene(vms=12, trials=900)
     words = call(
-        "words",
+        "describe",
         "sentence",
         scene.status(),
         scene.progress(),
@@ -119,20 +119,20 @@ def test_a_running_fleet_in_one_sentence(call: Call):
         scene.now.timestamp() * 1000,
     )
     assert words.startswith(
-        "12 of 12 VMs run. 533 of 900 trials are done, 17 of them with an error."
+        "12 of 12 VMs are running. 533 of 900 trials are done, 17 of them failed."
     )
 
 
-def test_vms_that_nobody_replaced_are_in_the_sentence(call: Call):
+def test_the_summary_counts_replaced_vms(call: Call):
     status = Scene(vms=12).status()
     status["missing"] = {"VmLost": 3}
-    assert call("words", "sentence", status, None, [], 0).endswith(
-        "4 VMs failed; 3 without another in their stead."
+    assert call("describe", "sentence", status, None, [], 0).endswith(
+        "4 VMs failed; 1 was replaced."
     )
 
 
-def test_a_fleet_without_news_says_so_in_the_sentence(call: Call):
+def test_the_summary_says_that_there_is_no_update(call: Call):
     status = {**Scene(vms=12).status(), "stale_seconds": 80}
-    assert call("words", "sentence", status, None, [], 0).endswith(
-        "No news for 1 min 20 s; the host may be restarting."
+    assert call("describe", "sentence", status, None, [], 0).endswith(
+        "No update for 1 min 20 s; the host may be restarting."
     )

@@ -1,13 +1,13 @@
-/** The form that asks for the app's function key. */
+/** The form for the function key. */
 
 import { setKey } from "./api.js";
 import { attr, byId, show, text } from "./dom.js";
 
-/** Ask until there is one; it is kept in this tab. `refused`: the app did not take the last. */
-export function askForKey(refused) {
+/** Resolves when the user has entered a key, which this tab keeps. `rejected`: the last key was wrong. */
+export function askForKey(rejected) {
   const [section, form, field] = ["key", "key-form", "key-field"].map(byId);
-  text(byId("key-fault"), refused ? "The app refused the key. Is it this app's, and all of it?" : "");
-  attr(field, "aria-invalid", refused ? "true" : null);
+  text(byId("key-fault"), rejected ? "The app rejected the key. Check that it is complete and belongs to this app." : "");
+  attr(field, "aria-invalid", rejected ? "true" : null);
   attr(byId("pulse"), "data-state", "away");
   text(byId("pulse-words"), "Waiting for the key");
   show(byId("content"), false);

@@ -1,0 +1,246 @@
+"""The client of the app's HTTP API: FleetClient blocks, AsyncFleetClient awaits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, TypeVar
+
+import httpx
+
+from powerlift_fleet.api.connection import Connection, to_failure, to_response
+from powerlift_fleet.api.flows import Emit, Flow, Sleep, Step
+from powerlift_fleet.api.responses import (
+    Cancellation,
+    FleetStatus,
+    Machine,
+    Plan,
+    Progress,
+    Submission,
+)
+from powerlift_fleet.api.wire import ConnectionFailure, HttpRequest, HttpResponse
+
+T = TypeVar("T")
+
+POLL_SECONDS = 5.0
+
+
+class FleetClient(Connection):
+    """The blocking client. A context manager; thread-safe.
+
+    `url` (with or without /api) and `key` default to FLEET_URL and FLEET_KEY. `timeout` is the seconds
+    for one attempt, `retry_timeout` for all attempts of a call: transient errors (a host that restarts,
+    429, 502 to 504) are retried with backoff. `transport` replaces the network.
+
+    `fleet` is "fleet-7", "7" or 7. Raises ConfigurationError; every call raises FleetUnreachable or a
+    subclass of ApiError.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retry_timeout: float = 120.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, key, retry_timeout)
+        self._http = httpx.Client(transport=transport, **self._options(timeout))
+
+    def submit(self, request: Mapping[str, Any]) -> Submission:
+        """Start a fleet.
+
+        A request without `batch_id` gets one before it is sent, so a retry never starts a second fleet.
+        """
+        return self._run(self._flows.submit(request))
+
+    def plan(self, request: Mapping[str, Any]) -> Plan:
+        """Check a request without creating anything."""
+        return self._run(self._flows.plan(request))
+
+    def fleets(self) -> tuple[FleetListEntry, ...]:
+        """The status of every fleet, the newest first."""
+        return self._run(self._flows.fleets())
+
+    def status(self, fleet: str | int) -> FleetStatus:
+        """Phase, VMs and trials by state, failures."""
+        return self._run(self._flows.status(fleet))
+
+    def machines(self, fleet: str | int) -> tuple[Machine, ...]:
+        """Every VM, in order of ordinal."""
+        return self._run(self._flows.machines(fleet))
+
+    def progress(self, fleet: str | int) -> Progress:
+        """Trials over time, the expected end, VM hours and cost."""
+        return self._run(self._flows.progress(fleet))
+
+    def log(self, fleet: str | int, ordinal: int) -> str:
+        """The end of a VM's console output; the first line says how the VM ended."""
+        return self._run(self._flows.log(fleet, ordinal))
+
+    def cancel(self, fleet: str | int) -> Cancellation:
+        """Cancel a fleet. Returns before its VMs are deleted."""
+        return self._run(self._flows.cancel(fleet))
+
+    def watch(
+        self,
+        fleet: str | int,
+        interval: float = POLL_SECONDS,
+        *,
+        appears_within: float = 0.0,
+        retry_timeout: float | None = None,
+    ) -> Iterator[FleetStatus]:
+        """Yield the status every `interval` seconds until the fleet has ended.
+
+        `retry_timeout` replaces the client's after the first status. `appears_within`: seconds that a
+        fleet submitted by queue may be unknown to the app.
+        """
+        flow = self._flows.watch(fleet, interval, None, appears_within, retry_timeout)
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Emit):
+                    yield step.status
+                step = flow.send(self._do(step))
+        except StopIteration:
+            return
+
+    def wait(
+        self, fleet: str | int, timeout: float | None = None, *, interval: float = POLL_SECONDS
+    ) -> FleetStatus:
+        """Wait until the fleet is done; return its last status.
+
+        Raises FleetFailed, FleetCancelled; FleetTimeout after `timeout` seconds.
+        """
+        return self._run(self._flows.wait(fleet, timeout, interval))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> FleetClient:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _run(self, flow: Flow[T]) -> T:
+        try:
+            step = next(flow)
+            while True:
+                step = flow.send(self._do(step))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _do(self, step: Step) -> HttpResponse | ConnectionFailure | None:
+        if isinstance(step, HttpRequest):
+            try:
+                return to_response(self._http.request(**self._arguments(step)))
+            except httpx.RequestError as error:
+                return to_failure(error)
+        if isinstance(step, Sleep):
+            time.sleep(step.seconds)
+        return None
+
+
+class AsyncFleetClient(Connection):
+    """The asyncio client: FleetClient's methods as coroutines, and `watch` for `async for`."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retry_timeout: float = 120.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, key, retry_timeout)
+        self._http = httpx.AsyncClient(transport=transport, **self._options(timeout))
+
+    async def submit(self, request: Mapping[str, Any]) -> Submission:
+        """As FleetClient.submit."""
+        return await self._run(self._flows.submit(request))
+
+    async def plan(self, request: Mapping[str, Any]) -> Plan:
+        """As FleetClient.plan."""
+        return await self._run(self._flows.plan(request))
+
+    async def fleets(self) -> tuple[FleetListEntry, ...]:
+        """As FleetClient.fleets."""
+        return await self._run(self._flows.fleets())
+
+    async def status(self, fleet: str | int) -> FleetStatus:
+        """As FleetClient.status."""
+        return await self._run(self._flows.status(fleet))
+
+    async def machines(self, fleet: str | int) -> tuple[Machine, ...]:
+        """As FleetClient.machines."""
+        return await self._run(self._flows.machines(fleet))
+
+    async def progress(self, fleet: str | int) -> Progress:
+        """As FleetClient.progress."""
+        return await self._run(self._flows.progress(fleet))
+
+    async def log(self, fleet: str | int, ordinal: int) -> str:
+        """As FleetClient.log."""
+        return await self._run(self._flows.log(fleet, ordinal))
+
+    async def cancel(self, fleet: str | int) -> Cancellation:
+        """As FleetClient.cancel."""
+        return await self._run(self._flows.cancel(fleet))
+
+    async def watch(
+        self,
+        fleet: str | int,
+        interval: float = POLL_SECONDS,
+        *,
+        appears_within: float = 0.0,
+        retry_timeout: float | None = None,
+    ) -> AsyncIterator[FleetStatus]:
+        """As FleetClient.watch."""
+        flow = self._flows.watch(fleet, interval, None, appears_within, retry_timeout)
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Emit):
+                    yield step.status
+                step = flow.send(await self._do(step))
+        except StopIteration:
+            return
+
+    async def wait(
+        self, fleet: str | int, timeout: float | None = None, *, interval: float = POLL_SECONDS
+    ) -> FleetStatus:
+        """As FleetClient.wait."""
+        return await self._run(self._flows.wait(fleet, timeout, interval))
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncFleetClient:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def _run(self, flow: Flow[T]) -> T:
+        try:
+            step = next(flow)
+            while True:
+                step = flow.send(await self._do(step))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _do(self, step: Step) -> HttpResponse | ConnectionFailure | None:
+        if isinstance(step, HttpRequest):
+            try:
+                return to_response(await self._http.request(**self._arguments(step)))
+            except httpx.RequestError as error:
+                return to_failure(error)
+        if isinstance(step, Sleep):
+            await asyncio.sleep(step.seconds)
+        return None

@@ -1,0 +1,152 @@
+"""The exceptions of the client, as one tree below FleetError.
+
+Each message says what happened, what the client did, and what you can do. No message contains a key, a
+password or a database URI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from powerlift_fleet.api.responses import FleetStatus
+
+_LISTED_FAILURES = 3
+
+
+class FleetError(Exception):
+    """The base of all exceptions here."""
+
+
+class ConfigurationError(FleetError, ValueError):
+    """An argument, a setting or an ID is missing or invalid. Nothing was sent."""
+
+
+class OutcomeUnknown(FleetError):
+    """A mixin for errors after which the fleet may exist or not."""
+
+    batch_id: int | None = None
+    """Of the request; None for calls that do not submit a fleet."""
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        if self.batch_id is None:
+            return message
+        return (
+            f"{message} If the app received the request, the fleet is fleet-{self.batch_id}. It is safe "
+            f"to submit the request again with batch_id {self.batch_id}."
+        )
+
+
+class FleetUnreachable(OutcomeUnknown):
+    """The app did not respond, after all retries."""
+
+
+class FleetTimeout(FleetError, TimeoutError):
+    """The fleet had not ended after `waited` seconds. It keeps running. `status` is its last status."""
+
+    def __init__(self, status: FleetStatus, waited: float) -> None:
+        super().__init__(status, waited)
+        self.status = status
+        self.waited = waited
+
+    def __str__(self) -> str:
+        return (
+            f"{self.status.id} is in phase {self.status.phase} after {self.waited:g} s. The fleet keeps "
+            "running: wait again, or cancel it."
+        )
+
+
+class ApiError(FleetError):
+    """The app responded with an error.
+
+    `status` is the HTTP status; `title` and `detail` are those of the problem document (RFC 9457), if
+    there is one. `faults` lists what is wrong with a request: `pointer` (RFC 6901), `detail`.
+    """
+
+    advice = "Check the app's log."
+
+    def __init__(
+        self, status: int, title: str, detail: str, faults: Sequence[Mapping[str, str]] = ()
+    ) -> None:
+        super().__init__(status, title, detail, faults)
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.faults = [dict(fault) for fault in faults]
+
+    def __str__(self) -> str:
+        title = f"{self.title} ({self.status})."
+        if self.faults:
+            faults = [f"  {fault['pointer'] or '/'}: {fault['detail']}" for fault in self.faults]
+            return "\n".join([title, *faults, self.advice])
+        return " ".join(filter(None, [title, self.detail, self.advice]))
+
+
+class RequestRefused(ApiError):
+    """400 or 413: the request is invalid. `faults` lists every reason for a 400."""
+
+    advice = "No fleet was started. Correct the request and submit it again."
+
+
+class Unauthorized(ApiError):
+    """401 or 403: the app rejected the key."""
+
+    advice = "Check FLEET_KEY: it must be a function key or host key of the app at FLEET_URL."
+
+
+class NotFound(ApiError):
+    """404: the fleet, VM or log does not exist, or no fleet app runs at the URL."""
+
+    advice = "Check the fleet ID, and that FLEET_URL is the app that the fleet was submitted to."
+
+
+class BatchTaken(ApiError):
+    """409: the batch_id was already used by a different request."""
+
+    advice = "No fleet was started."
+
+
+class AppUnavailable(OutcomeUnknown, ApiError):
+    """5xx or 429, after all retries."""
+
+    advice = "The app or its platform failed, perhaps temporarily. Check the app's log, then retry."
+
+
+class FleetEnded(FleetError):
+    """The fleet ended before it had run all trials. `status` is its last status."""
+
+    def __init__(self, status: FleetStatus) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class FleetFailed(FleetEnded):
+    """The fleet failed, and its VMs were deleted."""
+
+    def __str__(self) -> str:
+        reason = self.status.reason
+        why = f": {reason.code}: {reason.message} {reason.advice}".rstrip() if reason else "."
+        return "\n".join([f"{self.status.id} failed{why}", *_details(self.status)])
+
+
+class FleetCancelled(FleetEnded):
+    """The fleet was cancelled, and its VMs were deleted."""
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.status.id} was cancelled.", *_details(self.status)])
+
+
+def _details(status: FleetStatus) -> Iterator[str]:
+    """The most frequent failures, then the trials."""
+    reason = status.reason.code if status.reason else None
+    for failure in status.failures[:_LISTED_FAILURES]:
+        action = f" Action taken: {failure.action}." if failure.action else ""
+        advice = f" {failure.advice}" if failure.advice and failure.code != reason else ""
+        yield f"  {failure.count} x {failure.code}: {failure.message}{action}{advice}"
+    trials = status.trials
+    if trials:
+        left = trials.total - trials.ended
+        yield (
+            f"Trials: {trials.complete} of {trials.total} complete, {trials.error} failed, "
+            f"{left} not run" + (": another fleet can run them." if left else ".")
+        )

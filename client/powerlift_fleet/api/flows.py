@@ -1,0 +1,196 @@
+"""Every call of the client as a generator without I/O.
+
+A flow yields what to do next and is sent the result. FleetClient (blocking) and AsyncFleetClient drive
+the same flows, as httpx does for authentication.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from powerlift_fleet.api import wire
+from powerlift_fleet.api.errors import (
+    FleetCancelled,
+    FleetFailed,
+    FleetTimeout,
+    FleetUnreachable,
+    NotFound,
+    OutcomeUnknown,
+)
+from powerlift_fleet.api.json_reader import Response
+from powerlift_fleet.api.responses import (
+    Cancellation,
+    FleetList,
+    FleetStatus,
+    Machine,
+    MachineList,
+    Plan,
+    Progress,
+    Submission,
+)
+from powerlift_fleet.api.retry import Retry
+from powerlift_fleet.api.wire import ConnectionFailure, HttpRequest, HttpResponse
+
+GENERATED_BATCH_BITS = 53
+"""Short IDs, which JavaScript and jq do not round."""
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Response)
+
+
+@dataclass(frozen=True)
+class Sleep:
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Emit:
+    """Hand a status to the caller."""
+
+    status: FleetStatus
+
+
+Step = HttpRequest | Sleep | Emit
+Flow = Generator[Step, Any, T]
+"""An HttpRequest is sent its HttpResponse or ConnectionFailure; other steps are sent None."""
+
+_log = logging.getLogger("powerlift_fleet")
+
+
+class Flows:
+    """The flows for one app. Each call is retried for `retry_timeout` seconds."""
+
+    def __init__(
+        self, url: str, retry_timeout: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.url = wire.api_url(url)
+        self.retry_timeout = retry_timeout
+        self._clock = clock
+
+    def submit(self, request: Mapping[str, Any]) -> Flow[Submission]:
+        generated = request.get("batch_id") is None
+        document = {**request, "batch_id": new_batch_id()} if generated else dict(request)
+        call = HttpRequest("POST", "/fleets", wire.to_json(document))
+        try:
+            response = yield from self._exchange(call)
+        except OutcomeUnknown as error:
+            error.batch_id = document["batch_id"]
+            raise
+        # A 200 to a generated ID answers a retry of this call, whose first attempt started the fleet.
+        created = generated or response.status == 202
+        return replace(wire.parse(Submission, response), created=created)
+
+    def plan(self, request: Mapping[str, Any]) -> Flow[Plan]:
+        return (yield from self._read(Plan, "POST", "/plan", wire.to_json(request)))
+
+    def fleets(self) -> Flow[tuple[FleetListEntry, ...]]:
+        return (yield from self._read(FleetList, "GET", "/fleets")).fleets
+
+    def status(self, fleet: str | int) -> Flow[FleetStatus]:
+        return (yield from self._read(FleetStatus, "GET", _path(fleet)))
+
+    def machines(self, fleet: str | int) -> Flow[tuple[Machine, ...]]:
+        return (yield from self._read(MachineList, "GET", f"{_path(fleet)}/machines")).machines
+
+    def progress(self, fleet: str | int) -> Flow[Progress]:
+        return (yield from self._read(Progress, "GET", f"{_path(fleet)}/progress"))
+
+    def log(self, fleet: str | int, ordinal: int) -> Flow[str]:
+        path = f"{_path(fleet)}/machines/{int(ordinal)}/log"
+        return (yield from self._exchange(HttpRequest("GET", path))).text
+
+    def cancel(self, fleet: str | int) -> Flow[Cancellation]:
+        return (yield from self._read(Cancellation, "DELETE", _path(fleet)))
+
+    def watch(
+        self,
+        fleet: str | int,
+        interval: float,
+        timeout: float | None = None,
+        appears_within: float = 0.0,
+        retry_timeout: float | None = None,
+    ) -> Flow[FleetStatus]:
+        """Emit every status; return the last one. Raises FleetTimeout with the last one.
+
+        `retry_timeout` applies after the first status.
+        """
+        begin, seen = self._clock(), False
+        call = HttpRequest("GET", _path(fleet))
+        while True:
+            try:
+                response = yield from self._exchange(call, seen, retry_timeout if seen else None)
+            except NotFound:
+                if seen or self._clock() - begin >= appears_within:
+                    raise
+                yield Sleep(min(interval, 1.0))
+                continue
+            status, seen = wire.parse(FleetStatus, response), True
+            yield Emit(status)
+            if status.is_terminal:
+                return status
+            waited = self._clock() - begin
+            if timeout is not None and waited >= timeout:
+                raise FleetTimeout(status, timeout)
+            yield Sleep(interval if timeout is None else min(interval, timeout - waited))
+
+    def wait(self, fleet: str | int, timeout: float | None, interval: float) -> Flow[FleetStatus]:
+        return raise_unless_done((yield from self.watch(fleet, interval, timeout)))
+
+    def view_url(self, fleet: str | int, key: str) -> str:
+        return f"{self.url}/view/{wire.fleet_id(fleet)}#key={quote(key, safe='')}"
+
+    def _read(self, kind: type[R], method: str, path: str, body: str | None = None) -> Flow[R]:
+        response = yield from self._exchange(HttpRequest(method, path, body))
+        return wire.parse(kind, response)
+
+    def _exchange(
+        self, call: HttpRequest, seen: bool = False, retry_timeout: float | None = None
+    ) -> Flow[HttpResponse]:
+        """Send a request until it succeeds. Raises FleetUnreachable, ApiError."""
+        retry = Retry(self.retry_timeout if retry_timeout is None else retry_timeout, self._clock)
+        while True:
+            outcome: HttpResponse | ConnectionFailure = yield call
+            if isinstance(outcome, HttpResponse) and outcome.is_success:
+                return outcome
+            seconds = retry.backoff(outcome, seen)
+            if seconds is None:
+                raise self._error(outcome, retry)
+            _log.info("%s: %s; retry in %.1f s", self.url, _reason(outcome), seconds)
+            yield Sleep(seconds)
+
+    def _error(self, outcome: HttpResponse | ConnectionFailure, retry: Retry) -> Exception:
+        if isinstance(outcome, HttpResponse):
+            return wire.error_from(outcome)
+        attempts = "1 attempt" if retry.attempts == 1 else f"{retry.attempts} attempts"
+        return FleetUnreachable(
+            f"{self.url} does not respond: {outcome.reason}. Gave up after {attempts} in "
+            f"{retry.elapsed:.0f} s. Check FLEET_URL, and that the app is running; existing fleets keep "
+            "running."
+        )
+
+
+def raise_unless_done(status: FleetStatus) -> FleetStatus:
+    """Return the status of a fleet that has not failed. Raises FleetFailed, FleetCancelled."""
+    if status.phase == "failed":
+        raise FleetFailed(status)
+    if status.phase == "cancelled":
+        raise FleetCancelled(status)
+    return status
+
+
+def new_batch_id() -> int:
+    return secrets.randbits(GENERATED_BATCH_BITS)
+
+
+def _path(fleet: str | int) -> str:
+    return f"/fleets/{wire.fleet_id(fleet)}"
+
+
+def _reason(outcome: HttpResponse | ConnectionFailure) -> str:
+    return outcome.reason if isinstance(outcome, ConnectionFailure) else f"status {outcome.status}"

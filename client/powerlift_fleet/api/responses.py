@@ -1,0 +1,392 @@
+"""What the API returns, as immutable objects. Each keeps the JSON that it was read from as `raw`.
+
+Times are datetimes in UTC, durations are seconds. Fields that a newer app adds are in `raw` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from powerlift_fleet.api.json_reader import Response
+
+TERMINAL_PHASES = frozenset({"done", "cancelled", "failed"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links(Response):
+    """Absolute URLs of a fleet, without the function key."""
+
+    self: str
+    machines: str
+    progress: str
+    view: str
+    """The web page."""
+    cancel: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission(Response):
+    """An accepted request."""
+
+    id: str
+    """The fleet ID: `fleet-7`."""
+    number: int
+    """The short number: `fleet-` and this number is another ID of the fleet."""
+    batch_id: int
+    links: Links
+    created: bool = True
+    """Set by the client: False if the fleet already existed. Not part of `raw`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuedSubmission(Response):
+    """A request on the storage queue, which the app has not read yet."""
+
+    id: str
+    batch_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancellation(Response):
+    """An accepted cancellation."""
+
+    id: str
+    links: Links
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineCounts(Response):
+    """VMs of a fleet by state. A deleted VM is not counted as running."""
+
+    wanted: int
+    accepted: int
+    role_assigned: int
+    running: int
+    failed: int
+    deleted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialCounts(Response):
+    """Trials of an experiment by state."""
+
+    total: int
+    ready: int
+    running: int
+    complete: int
+    error: int
+
+    @property
+    def ended(self) -> int:
+        """Complete, or ended with an error."""
+        return self.complete + self.error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement(Response):
+    """Where a VM runs."""
+
+    location: str
+    zone: str | None = None
+    vm_size: str
+    priority: str
+    """`Regular` or `Spot`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacementCounts(Response):
+    """VMs in one placement."""
+
+    placement: str
+    """`eastus/1 Standard_D2s_v5 Spot`."""
+    accepted: int
+    failed: Mapping[str, int]
+    """Failures by error code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureGroup(Response):
+    """Failures with the same error code."""
+
+    code: str
+    count: int
+    message: str
+    """Azure's latest message."""
+    action: str
+    """What the app did."""
+    advice: str
+    """What you can do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure(Response):
+    """Why a fleet failed. `raw` also has what the app's failure policy uses."""
+
+    code: str
+    message: str
+    action: str
+    advice: str
+    """What you can do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FleetState(Response):
+    """What a running fleet and the summary of an ended one have in common."""
+
+    version: str | None = None
+    """Version of the orchestrators that the fleet runs on."""
+    phase: str
+    """plan, network, create, boot, provisioned, run, teardown, done, cancelled or failed."""
+    machines: MachineCounts
+    missing: Mapping[str, int]
+    """VMs that could not be provisioned, by error code."""
+    placements: tuple[PlacementCounts, ...]
+    trials: TrialCounts | None = None
+    """None until the app has counted them."""
+    failures: tuple[FailureGroup, ...]
+    """The most frequent first."""
+    warnings: tuple[str, ...]
+    reason: Failure | None = None
+    """Why the fleet failed."""
+    provisioned_at: datetime | None = None
+    """When every VM was running or had failed."""
+    deadline: datetime | None = None
+    """When all VMs are deleted, whether the trials have ended or not."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the fleet has ended: done, cancelled or failed."""
+        return self.phase in TERMINAL_PHASES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(_FleetState):
+    """A fleet at its end."""
+
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetStatus(_FleetState):
+    """A fleet now."""
+
+    id: str
+    batch_id: int
+    experiment_id: int
+    created_at: datetime
+    updated_at: datetime
+    stale_seconds: int | None = None
+    """Seconds since `updated_at` if a running fleet has not reported for too long."""
+    summary: Summary | None = None
+    """None until the fleet has ended."""
+    number: int | None = None
+    """The short number: `fleet-` and this number is another ID of the fleet."""
+    name: str | None = None
+    links: Links
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineFailure(Response):
+    """Why a VM failed or was refused."""
+
+    code: str
+    message: str
+    action: str
+    """What the app did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineTrials(Response):
+    """Trials of one VM by state."""
+
+    running: int
+    complete: int
+    error: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Response):
+    """One VM."""
+
+    ordinal: int
+    """Number within the fleet; a replacement has a new one."""
+    name: str
+    """Name in Azure."""
+    runner_id: int
+    """`runner_id` in Powerlift's trial table."""
+    placement: Placement
+    state: str
+    """refused, creating, running, failed or deleted."""
+    attempt: int
+    """1, or more for a replacement."""
+    replaces: int | None = None
+    """Ordinal of the VM that this one replaces."""
+    created_at: datetime | None = None
+    role_assigned_at: datetime | None = None
+    running_at: datetime | None = None
+    working_at: datetime | None = None
+    """When the startup script began."""
+    ended_at: datetime | None = None
+    deleted_at: datetime | None = None
+    failure: MachineFailure | None = None
+    outcome: str | None = None
+    """How the startup script ended, in its own words."""
+    trials: MachineTrials
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Response):
+    """A Powerlift experiment."""
+
+    id: int
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSeries(Response):
+    """Cumulative counts of ended trials; point `i` is at `start + step * (i + 1)`."""
+
+    start: datetime
+    step: float
+    complete: tuple[int, ...]
+    error: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierTrials(Response):
+    """Trials that had ended before the fleet began."""
+
+    complete: int
+    error: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacementHours(Response):
+    """VM hours in one placement."""
+
+    placement: Placement
+    vm_hours: float
+    price_per_hour: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmHours(Response):
+    """VM hours of a fleet."""
+
+    so_far: float
+    by_placement: tuple[PlacementHours, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(Response):
+    """List prices of the VMs, without disks, network and discounts."""
+
+    currency: str
+    so_far: float
+    per_hour: float
+    expected: float | None = None
+    per_trial: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialError(Response):
+    """Trials that failed with the same error."""
+
+    message: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Response):
+    """Trials over time, expected end, VM hours and cost of a fleet."""
+
+    id: str
+    as_of: datetime
+    experiment: Experiment
+    trials: TrialCounts | None = None
+    series: TrialSeries
+    before: EarlierTrials
+    errors: tuple[TrialError, ...]
+    """The most frequent first."""
+    trials_per_hour: float | None = None
+    expected_end: datetime | None = None
+    vm_hours: VmHours
+    cost: Cost | None = None
+    """None if a price is unknown."""
+    problem: str | None = None
+    """Why the database could not be queried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Response):
+    """One check of a plan."""
+
+    name: str
+    status: str
+    """ok, warning, fault or unknown."""
+    detail: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Response):
+    """The result of a dry run."""
+
+    ok: bool
+    """Whether a fleet could start now."""
+    n_instances: int
+    location: str | None = None
+    placements: tuple[str, ...]
+    """The preferred one first."""
+    trials: TrialCounts | None = None
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetListEntry(Response):
+    """A fleet in a list, as it last reported."""
+
+    id: str
+    number: int
+    """The short number: `fleet-` and this number is another ID of the fleet."""
+    name: str | None = None
+    batch_id: int
+    experiment_id: int
+    experiment_name: str | None = None
+    submitted_by: str
+    """A digest of the function key, a principal, or `queue`."""
+    phase: str
+    machines: MachineCounts | None = None
+    trials: TrialCounts | None = None
+    cost: float | None = None
+    """In US dollars, once the fleet has ended and if all prices are known."""
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None = None
+    purged_at: datetime | None = None
+    """When all but this entry was deleted."""
+    links: Links
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the fleet has ended: done, cancelled or failed."""
+        return self.phase in TERMINAL_PHASES
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetList(Response):
+    """A page of fleets."""
+
+    fleets: tuple[FleetListEntry, ...]
+    next: str | None = None
+    """The `cursor` of the next page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineList(Response):
+    """All VMs of a fleet."""
+
+    id: str
+    machines: tuple[Machine, ...]

@@ -1,0 +1,192 @@
+"""Describes API objects in clean, plain text, without I/O and layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from powerlift_fleet.api.responses import Cost, FleetStatus, Machine, Placement, Progress
+from powerlift_fleet.cli.formatting import clean, count, money, relative, span
+
+PHASES = {
+    "plan": "checking the plan",
+    "network": "creating the network",
+    "create": "creating VMs",
+    "boot": "VMs are booting",
+    "provisioned": "all VMs have started",
+    "run": "VMs are running trials",
+    "teardown": "deleting the fleet's resources",
+}
+MAX_MESSAGE = 600
+"""Characters; Azure's messages can be pages long."""
+
+
+class Gauge(NamedTuple):
+    """A part of `total`, by kind; `detail` is text beside the numbers."""
+
+    parts: Mapping[str, int]
+    total: int
+    detail: str
+
+    @property
+    def done(self) -> int:
+        return min(self.total, sum(self.parts.values()))
+
+
+def phase(status: FleetStatus) -> str:
+    return clean(status.phase, 30)
+
+
+def machines(status: FleetStatus) -> Gauge:
+    """The VMs that have started, of those wanted."""
+    vms = status.machines
+    detail = _counts(
+        accepted=vms.accepted, running=vms.running, failed=vms.failed, deleted=vms.deleted
+    )
+    return Gauge({"running": vms.running, "deleted": vms.deleted}, vms.wanted, detail)
+
+
+def trials(status: FleetStatus, progress: Progress | None = None) -> Gauge | None:
+    """The trials that have ended, of all; None while they are unknown."""
+    known = status.trials or (progress.trials if progress else None)
+    if known is None:
+        return None
+    detail = _counts(running=known.running, ready=known.ready, failed=known.error)
+    return Gauge({"complete": known.complete, "failed": known.error}, known.total, detail)
+
+
+def line(status: FleetStatus, progress: Progress | None = None) -> str:
+    """The fleet in one line, for pipes and logs."""
+    parts = [f"{phase(status):<11}"]
+    for name, gauge in (("VMs", machines(status)), ("trials", trials(status, progress))):
+        if gauge is not None:
+            detail = f" ({gauge.detail})" if gauge.detail else ""
+            parts.append(f"{name} {gauge.done}/{gauge.total}{detail}")
+    return "  ".join(parts).rstrip()
+
+
+def no_news(status: FleetStatus) -> str:
+    """Empty unless the fleet has not reported for too long."""
+    seconds = status.stale_seconds
+    if not seconds:
+        return ""
+    silence = f"{seconds} s" if seconds < 120 else span(seconds)
+    return f"No update for {silence}; the host may be restarting."
+
+
+def facts(
+    status: FleetStatus, progress: Progress | None, today: datetime
+) -> Iterator[tuple[str, str]]:
+    """Pace, cost and times, each with its label."""
+    if progress:
+        if progress.problem:
+            yield "trials", f"unknown: {clean(progress.problem, MAX_MESSAGE)}"
+        if not status.is_terminal and (pace := _pace(progress, today)):
+            yield "pace", pace
+        if progress.cost:
+            yield "cost", _cost(progress.cost, status.is_terminal)
+    yield "created", relative(status.created_at, today)
+    if status.provisioned_at:
+        yield "provisioned", relative(status.provisioned_at, today)
+    if status.is_terminal:
+        yield "ended", relative(status.updated_at, today)
+    elif status.deadline:
+        yield "deadline", relative(status.deadline, today)
+
+
+def _pace(progress: Progress, today: datetime) -> str:
+    pace, end = progress.trials_per_hour, progress.expected_end
+    parts = [f"{pace:,.{0 if pace >= 10 else 1}f} trials per hour"] if pace else []
+    if end:
+        parts.append(f"expected to finish at {relative(end, today)}")
+    return "; ".join(parts)
+
+
+def _cost(cost: Cost, ended: bool) -> str:
+    def amount(value: float) -> str:
+        return money(value, cost.currency)
+
+    if ended:
+        parts = [amount(cost.so_far)]
+    else:
+        parts = [f"{amount(cost.so_far)} so far"]
+        if cost.per_hour:
+            parts.append(f"{amount(cost.per_hour)} per hour")
+        if cost.expected is not None:
+            parts.append(f"about {amount(cost.expected)} in total")
+    if cost.per_trial is not None:
+        parts.append(f"{amount(cost.per_trial)} per trial")
+    return ", ".join(parts)
+
+
+def placements(status: FleetStatus) -> Iterator[tuple[str, str]]:
+    for one in status.placements:
+        codes = ", ".join(f"{number:,} {clean(code, 60)}" for code, number in one.failed.items())
+        accepted = f"{count(one.accepted, 'VM')} accepted"
+        yield clean(one.placement, 120), f"{accepted}; failed: {codes}" if codes else accepted
+
+
+def reason(status: FleetStatus) -> Iterator[str]:
+    """Why the fleet failed."""
+    if status.reason:
+        yield f"{clean(status.reason.code, 80)}: {clean(status.reason.message, MAX_MESSAGE)}"
+        if status.reason.advice:
+            yield f"What you can do: {clean(status.reason.advice, MAX_MESSAGE)}"
+
+
+class FailureText(NamedTuple):
+    code: str
+    occurrences: int
+    sentences: list[str]
+
+
+def failures(status: FleetStatus) -> Iterator[FailureText]:
+    """Each kind of failure: Azure's message, the action taken, and advice."""
+    reason_code = status.reason.code if status.reason else None
+    for group in status.failures:
+        sentences = [clean(group.message, MAX_MESSAGE)]
+        if group.action:
+            sentences.append(f"Action taken: {clean(group.action, 120)}.")
+        if group.advice and group.code != reason_code:
+            sentences.append(f"What you can do: {clean(group.advice, MAX_MESSAGE)}")
+        yield FailureText(clean(group.code, 80), group.count, sentences)
+
+
+def trial_errors(progress: Progress | None) -> Iterator[str]:
+    for group in progress.errors if progress else ():
+        message = clean(group.message, MAX_MESSAGE) or "no error message"
+        yield f"{count(group.count, 'trial')}: {message}"
+
+
+def missing(status: FleetStatus) -> Iterator[str]:
+    for code, number in status.missing.items():
+        yield f"{count(number, 'VM')} missing: {clean(code, 80)}"
+
+
+def placement(where: Placement) -> str:
+    """`eastus/1 Standard_D2s_v5 Spot`, as in the fleet's placements."""
+    zone = f"/{where.zone}" if where.zone else ""
+    spot = " Spot" if where.priority == "Spot" else ""
+    return clean(f"{where.location}{zone} {where.vm_size}{spot}", 120)
+
+
+def state_since(machine: Machine) -> datetime | None:
+    return {
+        "creating": machine.created_at,
+        "running": machine.running_at,
+        "deleted": machine.deleted_at,
+    }.get(machine.state, machine.ended_at)
+
+
+def outcome(machine: Machine) -> str:
+    """Why a VM failed and what the app did, or how its startup script ended."""
+    failure = machine.failure
+    if failure:
+        action = f" ({clean(failure.action, 120)})" if failure.action else ""
+        return f"{clean(failure.code, 80)}: {clean(failure.message, MAX_MESSAGE)}{action}"
+    return clean(machine.outcome or "", MAX_MESSAGE)
+
+
+def _counts(**counts: int) -> str:
+    return ", ".join(f"{number:,} {kind}" for kind, number in counts.items() if number)

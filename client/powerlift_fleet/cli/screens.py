@@ -1,0 +1,255 @@
+"""Lays out API objects for people, on wide and narrow terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.segment import Segment, Segments
+from rich.table import Table
+from rich.text import Text
+
+from powerlift_fleet.api.responses import Check, FleetStatus, Machine, Plan, Progress
+from powerlift_fleet.cli import describe
+from powerlift_fleet.cli.formatting import bar_cells, clean, count, now, span
+from powerlift_fleet.cli.snapshot import Snapshot
+
+NARROW = 72
+"""Columns below which tables become lists."""
+NARROW_WITH_OUTCOMES = 110
+_INDENT = (0, 0, 0, 2)
+
+_COLOURS = {
+    "complete": "green", "running": "green", "deleted": "dim green", "failed": "red", "": "dim",
+    "done": "bold green", "cancelled": "bold yellow", "refused": "red", "creating": "cyan",
+    "ok": "green", "warning": "yellow", "fault": "bold red", "unknown": "magenta",
+}  # fmt: skip
+
+
+def fleet_screen(snapshot: Snapshot, out: Console) -> RenderableType:
+    parts: list[RenderableType] = []
+    if snapshot.waiting:
+        parts.append(Text(snapshot.waiting, "bold yellow"))
+    return Group(*parts, *_fleet(snapshot.status, snapshot.progress, out))
+
+
+def live_screen(snapshot: Snapshot | None, out: Console) -> RenderableType:
+    """The fleet, cut to the screen's height."""
+    page = fleet_screen(snapshot, out) if snapshot else Text("Connecting …", "dim")
+    return _Fitted(page, "Ctrl-C stops watching; the fleet keeps running.")
+
+
+def _fleet(
+    status: FleetStatus, progress: Progress | None, out: Console
+) -> Iterable[RenderableType]:
+    yield _title(status)
+    if describe.no_news(status):
+        yield _indented(describe.no_news(status), "bold yellow")
+    yield Padding(_facts(status, progress, out, now()), _INDENT)
+    yield from _section("Why the fleet failed", describe.reason(status), _COLOURS["fault"])
+    failures = list(describe.failures(status))
+    missing = list(describe.missing(status))
+    if failures or missing:
+        yield _heading("Failures", _COLOURS["warning"])
+    for code, number, sentences in failures:
+        yield _indented(f"{number:,} x {code}", "bold")
+        yield from (Padding(Text(sentence), (0, 0, 0, 4)) for sentence in sentences)
+    yield from map(_indented, missing)
+    yield from _section("Trial errors", describe.trial_errors(progress), _COLOURS["warning"])
+    warnings = (clean(warning, describe.MAX_MESSAGE) for warning in status.warnings)
+    yield from _section("Plan warnings", warnings, _COLOURS["warning"])
+    placements = list(describe.placements(status))
+    if len(placements) > 1 or (placements and failures):
+        yield _heading("Placements")
+        yield Padding(_pairs(placements, out), _INDENT)
+
+
+def _title(status: FleetStatus) -> Text:
+    phase = describe.phase(status)
+    title = Text(clean(status.id, 40), "bold")
+    title.append(f"  {phase}", _COLOURS.get(phase, "bold cyan"))
+    if phase in describe.PHASES:
+        title.append(f": {describe.PHASES[phase]}", "not bold")
+    return title
+
+
+def _facts(status: FleetStatus, progress: Progress | None, out: Console, today: datetime) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    name = progress.experiment.name if progress else None
+    grid.add_row("experiment", f"{status.experiment_id}" + (f"  {clean(name, 80)}" if name else ""))
+    grid.add_row("VMs", _gauge(describe.machines(status), out))
+    trials = describe.trials(status, progress)
+    if trials:
+        grid.add_row("trials", _gauge(trials, out))
+    for label, text in describe.facts(status, progress, today):
+        grid.add_row(label, text)
+    return grid
+
+
+def _gauge(gauge: describe.Gauge, out: Console) -> Text:
+    width = 30 if out.width >= NARROW else max(6, min(14, out.width - 26))
+    text = Text()
+    for kind, characters in bar_cells(gauge.parts, gauge.total, width, out.options.ascii_only):
+        text.append(characters, _COLOURS[kind])
+    text.append(f"  {gauge.done:,} of {gauge.total:,}", "bold")
+    return text.append(f"\n{gauge.detail}") if gauge.detail else text
+
+
+def machines_screen(
+    machines: Sequence[Machine], out: Console, filtered: bool = False
+) -> RenderableType:
+    """The VMs of a fleet; `filtered`: those in some states only."""
+    if not machines:
+        return Text("No VMs in this state." if filtered else "No VMs yet.")
+    today = now()
+    rows = [_machine(one, today) for one in machines]
+    if out.width < (NARROW_WITH_OUTCOMES if any(row[-1] for row in rows) else NARROW):
+        return Group(*(_machine_block(row) for row in rows))
+    return _table(("VM", "state", "since", "trials", "failed", "placement", "outcome"), rows)
+
+
+def _machine(one: Machine, today: datetime) -> list[Text]:
+    number = f"{one.ordinal}" + (f" (replaces {one.replaces})" if one.replaces is not None else "")
+    state, ended = clean(one.state, 20), one.trials.complete + one.trials.error
+    return [
+        Text(number), Text(state, _COLOURS.get(state, "")),
+        Text(_ago(describe.state_since(one), today)), Text(f"{ended:,}" if ended else ""),
+        Text(f"{one.trials.error:,}" if one.trials.error else "", "red"),
+        Text(describe.placement(one.placement)), Text(describe.outcome(one)),
+    ]  # fmt: skip
+
+
+def _machine_block(row: list[Text]) -> RenderableType:
+    """A VM on a narrow terminal."""
+    number, state, ago, trials, failed, placement, outcome = row
+    first = Text("  ").join([Text.assemble(("VM ", "dim"), number), state, ago])
+    if trials:
+        placement = Text.assemble(placement, ", ", trials, " trials")
+    if failed:
+        placement = Text.assemble(placement, ", ", failed, " failed")
+    return Group(first, *(Padding(text, _INDENT) for text in (placement, outcome) if text))
+
+
+def list_screen(fleets: Sequence[FleetListEntry], out: Console) -> RenderableType:
+    if not fleets:
+        return Text("No fleets.")
+    today = now()
+    rows = [_listed(fleet, today) for fleet in fleets]
+    if out.width >= NARROW:
+        return _table(("fleet", "phase", "experiment", "VMs", "trials", "failed", "created"), rows)
+    blocks: list[RenderableType] = []
+    for fleet, phase, _, vms, trials, failed, created in rows:
+        parts = [(vms, " VMs, "), (trials or "?", " trials, "), (failed, " failed, ")]
+        detail = Text.assemble(*(text for part in parts if part[0] for text in part), created)
+        blocks += [Text("  ").join([fleet, phase]), Padding(detail, _INDENT)]
+    return Group(*blocks)
+
+
+def _listed(fleet: FleetListEntry, today: datetime) -> list[Text]:
+    vms, trials, phase = fleet.machines, fleet.trials, describe.phase(fleet)
+    started = min(vms.wanted, vms.running + vms.deleted)
+    return [
+        Text(clean(fleet.id, 40)),
+        Text(phase, _COLOURS.get(phase, "cyan")),
+        Text(f"{fleet.experiment_id}"),
+        Text(f"{started}/{vms.wanted}"),
+        Text(f"{trials.ended}/{trials.total}" if trials else ""),
+        Text(f"{trials.error:,}" if trials and trials.error else "", "red"),
+        Text(_ago(fleet.created_at, today)),
+    ]
+
+
+def _ago(when: datetime | None, today: datetime) -> str:
+    return f"{span(max(0.0, (today - when).total_seconds()))} ago" if when else ""
+
+
+def plan_screen(plan: Plan, out: Console) -> RenderableType:
+    """The verdict, then the checks, the worst first."""
+    facts = []
+    if plan.placements:
+        placements = ", then ".join(clean(placement, 120) for placement in plan.placements)
+        facts.append((count(plan.n_instances, "VM"), placements))
+    if plan.trials:
+        facts.append((count(plan.trials.total, "trial"), f"{plan.trials.ready:,} ready"))
+    parts: list[RenderableType] = [_verdict(plan), Padding(_pairs(facts, out), _INDENT)]
+    order = {"fault": 0, "warning": 1, "unknown": 2}
+    rows = [_check(one) for one in sorted(plan.checks, key=lambda one: order.get(one.status, 3))]
+    if out.width < NARROW:
+        for status, name, text in rows:
+            parts += [Text.assemble(status, "  ", name), Padding(text, _INDENT)]
+        return Group(*parts)
+    return Group(*parts, Text(), _table(("", "check", "finding"), rows))
+
+
+def _verdict(plan: Plan) -> Text:
+    if plan.ok:
+        return Text("This fleet can start.", "bold green")
+    if any(check.status == "fault" for check in plan.checks):
+        return Text("This fleet cannot start.", _COLOURS["fault"])
+    return Text("It is unknown whether this fleet can start.", _COLOURS["unknown"])
+
+
+def _check(check: Check) -> list[Text]:
+    status = clean(check.status, 20)
+    text = Text(clean(check.detail, describe.MAX_MESSAGE))
+    if check.advice and status != "ok":
+        text.append(f"\n{clean(check.advice, describe.MAX_MESSAGE)}", "italic")
+    return [Text(status, _COLOURS.get(status, "")), Text(clean(check.name, 40)), text]
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[Text]]) -> Table:
+    """A table without its empty columns."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    kept = [at for at in range(len(names)) if any(row[at] for row in rows)]
+    for at in kept:
+        table.add_column(names[at], overflow="fold")
+    for row in rows:
+        table.add_row(*(row[at] for at in kept))
+    return table
+
+
+def _pairs(pairs: Iterable[tuple[str, str]], out: Console) -> RenderableType:
+    """Labels with text beside them, or below them on a narrow terminal."""
+    if out.width < NARROW:
+        return Group(*(Group(Text(label), _indented(text)) for label, text in pairs))
+    grid = Table.grid(padding=(0, 2))
+    for label, text in pairs:
+        grid.add_row(Text(label), Text(text))
+    return grid
+
+
+def _section(title: str, lines: Iterable[str], style: str) -> Iterable[RenderableType]:
+    """Nothing without lines."""
+    for index, line in enumerate(lines):
+        if index == 0:
+            yield _heading(title, style)
+        yield _indented(line)
+
+
+def _heading(title: str, style: str = "bold") -> RenderableType:
+    return Padding(Text(title, style), (1, 0, 0, 0))
+
+
+def _indented(text: str, style: str = "") -> RenderableType:
+    return Padding(Text(text, style), _INDENT)
+
+
+class _Fitted:
+    """A page cut to the height of the screen, with a footer."""
+
+    def __init__(self, page: RenderableType, footer: str) -> None:
+        self._page, self._footer = page, footer
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        height = options.max_height
+        lines = console.render_lines(self._page, options.update(height=None), pad=False)
+        footer = self._footer
+        if len(lines) > height - 1:
+            lines, footer = lines[: height - 1], "Enlarge the window to see more."
+        for line in lines:
+            yield Segments([*line, Segment.line()])
+        yield Text(footer, "dim", overflow="ellipsis", no_wrap=True, end="")
