@@ -129,8 +129,10 @@ class Run:
 def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose VMs run trials and delete themselves; a simulated minute takes 1.2 s."""
     packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("working")
-    stack = Stack(state, time_scale=0.02, visibility_timeout=VISIBILITY_TIMEOUT)
-    with packages_at_hand(packages), stack:
+    with (
+        packages_at_hand(packages),  # before the stack is made, which tells its VMs so
+        Stack(state, time_scale=0.02, visibility_timeout=VISIBILITY_TIMEOUT) as stack,
+    ):
         yield stack
 
 
