@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -86,6 +87,19 @@ def test_finds_its_data_again(open_dir):
         database.close()
     with Postgres(open_dir) as second:
         assert (ask(second.uri(), "SELECT n FROM kept"), second.uri()) == ("7", first.uri())
+
+
+def test_what_is_copied_of_another_start_has_a_password_of_its_own(tmp_path, open_dir):
+    for name in ("first", "second"):
+        with Postgres(open_dir / name, tmp_path / "cache") as server:
+            ask(server.uri(), "SELECT current_database()")
+            user, _, place = server.uri().rpartition("@")
+            with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+                ask(f"{user}x@{place}", "SELECT 1")
+            told = (server.state_dir / "postgres.log").read_text()
+            assert (
+                json.loads((server.state_dir / "postgres.json").read_text())["password"] not in told
+            )
 
 
 def test_takes_another_port_when_its_own_is_taken(open_dir):
