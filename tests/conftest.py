@@ -42,20 +42,27 @@ def api(stack: Stack) -> Api:
 
 
 DEAREST_FIRST = [
-    "examples/test_examples.py",
     "orchestrators/test_failures.py",
-    "fleet/vm/test_startup_run.py",
-    "local/demo/test_run.py",
     "orchestrators/test_crashes.py",
-    "orchestrators/test_property.py",
+    "examples/test_examples.py",
+    "local/demo/test_run.py",
     "triggers/test_sweep.py",
-    "fleet/vm/test_startup_contract.py",
+    "fleet/vm/test_startup_run.py",
     "orchestrators/test_evictions.py",
-    "fleet/vm/test_startup_trouble.py",
-    "client/test_runner.py",
+    "orchestrators/test_property.py",
     "triggers/test_logs.py",
-    "orchestrators/test_cancel.py",
+    "triggers/test_plan.py",
+    "client/test_runner.py",
+    "local/functions/durable/test_crash.py",
+    "fleet/vm/test_startup_contract.py",
     "test_checks.py",
+    "local/test_bootstrap.py",
+    "test_secrets_stay_sealed.py",
+    "triggers/test_contract.py",
+    "test_observability.py",
+    "orchestrators/test_cancel.py",
+    "fleet/vm/test_startup_trouble.py",
+    "fleet/vm/test_startup_log.py",
 ]
 """Begun last, each of these would have the other workers wait. It only costs time if one is missing."""
 

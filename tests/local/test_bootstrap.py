@@ -66,16 +66,23 @@ def test_ctrl_c_is_answered_in_a_sentence(repository: Path) -> None:
     assert (process.returncode, "Traceback" in errors) == (130, False), errors
 
 
-def test_an_environment_without_its_stamp_is_made_anew(repository: Path) -> None:
+@pytest.fixture(scope="module")
+def complete(repository: Path) -> Path:
+    """The repository with its environment."""
     set_up(repository)
+    return repository
+
+
+def test_an_environment_without_its_stamp_is_made_anew(complete: Path) -> None:
+    repository = complete
     (repository / ".venv" / ".complete").unlink()
     (repository / ".venv" / "bin" / "uv").chmod(0o644)  # as pip leaves it where it is cut short
     set_up(repository)
     assert imports(repository, "powerlift_fleet")
 
 
-def test_a_changed_lock_updates_the_environment(repository: Path) -> None:
-    set_up(repository)
+def test_a_changed_lock_updates_the_environment(complete: Path) -> None:
+    repository = complete
     time.sleep(0.01)  # the stamp is compared by its time
     (repository / "requirements-dev.txt").write_text(lock(*LOCKED, "click"))
     set_up(repository)

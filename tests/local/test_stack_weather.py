@@ -14,7 +14,7 @@ from tests.local.azure.driver import Driver
 NO_TOKENS = {"faults": [{"on": "token", "error": "ServiceUnavailable"}]}
 
 
-@pytest.mark.slow
+@pytest.mark.long  # that a stack carries its plan out, other tests show by what they ask for
 def test_the_plan_is_carried_out_by_the_stack_it_was_given_to(tmp_path: Path) -> None:
     statuses = []
     for faults in (NO_TOKENS, None):

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from local.demo.run import faults
+from tests.trials import packages_at_hand
 
 DONE = {"phase": "done", "failures": []}
 NOTHING: dict[str, set[str]] = {"VMs": set(), "disks": set()}
@@ -27,13 +28,16 @@ NOTHING: dict[str, set[str]] = {"VMs": set(), "disks": set()}
         pytest.param("queue", marks=pytest.mark.long),
     ],
 )
-def test_a_run_completes_every_trial_and_leaves_nothing(tmp_path: Path, trigger: str) -> None:
-    done = subprocess.run(
-        command(tmp_path, "--vms", "2", "--trials", "4", "--trigger", trigger),
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+def test_a_run_completes_every_trial_and_leaves_nothing(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, trigger: str
+) -> None:
+    with packages_at_hand(tmp_path_factory.mktemp("packages"), "scikit-learn"):
+        done = subprocess.run(
+            command(tmp_path, "--vms", "2", "--trials", "4", "--trigger", trigger),
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
 
     told = done.stdout + done.stderr
     assert done.returncode == 0, told
@@ -47,11 +51,12 @@ def test_a_run_completes_every_trial_and_leaves_nothing(tmp_path: Path, trigger:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        # Before the imports, in the midst of them, while the stack starts, with VMs at work.
         ("run", " argparse\n"),
         ("run", "Starting"),
-        ("start", "Starting"),
+        pytest.param("start", "Starting", marks=pytest.mark.long),
         ("run", " local.demo.start\n"),
-        ("run", "Stack is up"),
+        pytest.param("run", "Stack is up", marks=pytest.mark.long),
         ("run", " run  "),
     ],
 )
