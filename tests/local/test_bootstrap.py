@@ -81,6 +81,7 @@ def test_an_environment_without_its_stamp_is_made_anew(complete: Path) -> None:
     assert imports(repository, "powerlift_fleet")
 
 
+@pytest.mark.long
 def test_a_changed_lock_updates_the_environment(complete: Path) -> None:
     repository = complete
     time.sleep(0.01)  # the stamp is compared by its time

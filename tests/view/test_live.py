@@ -67,6 +67,7 @@ def test_cancelling_asks_first_and_then_tears_down(stack: Stack, api: Api, visit
     assert standing(stack, CANCELLED) == []
 
 
+@pytest.mark.long  # that the app serves the list, tests/triggers/test_view.py shows
 def test_the_list_shows_the_fleets_and_leads_to_one(stack: Stack, api: Api, visit: Open):
     number = experiment(stack)
     api.end(api.start(experiment_id=number, n_instances=1, batch_id=9403))
