@@ -72,7 +72,7 @@ class Stack(StartStop):
         self.time_scale, self.seed, self.machines = time_scale, seed, machines
         self.app_settings = dict(app_settings or {})
         self.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._postgres = Postgres(self.state_dir / "postgres")
+        self._postgres = Postgres(self.state_dir / "postgres", CACHE)
         self._azurite = Azurite(self.state_dir / "azurite", CACHE)
         self._faults = self._plan_file(faults)
         self._azure = self._service("azure", self._azure_options())

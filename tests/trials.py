@@ -86,16 +86,18 @@ def trials_held(stack: Stack, number: int) -> Iterator[None]:
 
 
 @contextmanager
-def packages_at_hand(scratch: Path) -> Iterator[None]:
-    """Have all that a VM installs in uv's cache; the VMs of stacks made meanwhile ask no index.
+def packages_at_hand(scratch: Path, *wanted: str) -> Iterator[None]:
+    """Have all that a VM installs, and what else is `wanted`, in uv's cache; the VMs of stacks made
+    meanwhile ask no index.
 
-    Else a test's time is that of ten VMs asking an index whether its pages are still the same.
+    Else a test's time is that of ten VMs asking an index whether its pages are still the same, and
+    building anew what has no wheel.
     """
     environment = {**os.environ, **vm_environment(CACHE, scratch / "netrc")}
     environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as startup.sh: part of the cache's key
     uv = str(Path(sys.executable).with_name("uv"))
     install = [uv, "pip", "install", "--quiet", "--python", sys.executable]
-    install += ["--target", str(scratch / "packages"), *_PACKAGES]
+    install += ["--target", str(scratch / "packages"), *_PACKAGES, *wanted]
     cached = subprocess.run([*install, "--offline"], env=environment, capture_output=True)
     if cached.returncode != 0:
         subprocess.run(install, env=environment, check=True, timeout=300)

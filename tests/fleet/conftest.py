@@ -25,6 +25,7 @@ import pytest
 from fleet.store.schema import BENCHMARK, migrate
 from fleet.vm.render import Startup, render
 from local.postgres import DATABASE, Postgres
+from local.stack import CACHE
 
 _RECORD = r"""printf '%s\x1f' "$@" >>"$ROOT/${0##*/}.calls"; echo >>"$ROOT/${0##*/}.calls" """
 _PR_SET_CHILD_SUBREAPER = 36
@@ -101,7 +102,7 @@ class Benchmark:
 @pytest.fixture(scope="session")
 def benchmark_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benchmark]:
     """With our tables, as a fleet's VMs find them."""
-    with Postgres(tmp_path_factory.mktemp("postgres")) as postgres:
+    with Postgres(tmp_path_factory.mktemp("postgres"), CACHE) as postgres:
         database = Benchmark(postgres)
         migrate(database.uri, BENCHMARK)
         yield database

@@ -66,16 +66,24 @@ def test_ctrl_c_prints_no_traceback(repository: Path) -> None:
     assert (process.returncode, "Traceback" in errors) == (130, False), errors
 
 
-def test_an_environment_without_its_stamp_is_recreated(repository: Path) -> None:
+@pytest.fixture(scope="module")
+def complete(repository: Path) -> Path:
+    """The repository with its environment."""
     set_up(repository)
+    return repository
+
+
+def test_an_environment_without_its_stamp_is_recreated(complete: Path) -> None:
+    repository = complete
     (repository / ".venv" / ".complete").unlink()
     (repository / ".venv" / "bin" / "uv").chmod(0o644)  # as an interrupted pip leaves it
     set_up(repository)
     assert imports(repository, "powerlift_fleet")
 
 
-def test_a_changed_lock_updates_the_environment(repository: Path) -> None:
-    set_up(repository)
+@pytest.mark.long
+def test_a_changed_lock_updates_the_environment(complete: Path) -> None:
+    repository = complete
     time.sleep(0.01)  # the stamp's modification time is compared
     (repository / "requirements-dev.txt").write_text(lock(*LOCKED, "click"))
     set_up(repository)

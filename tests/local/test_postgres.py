@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -86,6 +87,19 @@ def test_data_persist(open_dir):
         database.close()
     with Postgres(open_dir) as second:
         assert (ask(second.uri(), "SELECT n FROM kept"), second.uri()) == ("7", first.uri())
+
+
+def test_copied_data_have_their_own_password(tmp_path, open_dir):
+    for name in ("first", "second"):
+        with Postgres(open_dir / name, tmp_path / "cache") as server:
+            ask(server.uri(), "SELECT current_database()")
+            user, _, address = server.uri().rpartition("@")
+            with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+                ask(f"{user}x@{address}", "SELECT 1")
+            log = (server.state_dir / "postgres.log").read_text()
+            assert (
+                json.loads((server.state_dir / "postgres.json").read_text())["password"] not in log
+            )
 
 
 def test_uses_another_port_if_its_own_is_in_use(open_dir):

@@ -66,7 +66,7 @@ def test_no_secret_is_in_the_process_list_or_a_log(stack: Stack) -> None:
     assert [secret for secret in secrets if secret in shown + logged] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long  # the demo's tests check for processes after Ctrl-C
 def test_exiting_leaves_no_process(tmp_path: Path) -> None:
     before = children()
 

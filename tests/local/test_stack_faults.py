@@ -14,7 +14,7 @@ from tests.local.azure.driver import Driver
 NO_TOKENS = {"faults": [{"on": "token", "error": "ServiceUnavailable"}]}
 
 
-@pytest.mark.slow
+@pytest.mark.long  # other tests rely on the plan of their stack
 def test_a_plan_applies_only_to_its_stack(tmp_path: Path) -> None:
     statuses = []
     for faults in (NO_TOKENS, None):

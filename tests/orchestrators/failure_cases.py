@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from local.azure.faults.azure_errors import AZURE_ERRORS
@@ -43,6 +43,9 @@ class Case:
     deed: str = ""
     """What happens to the fleet once it runs: the name of a function of the test."""
     evictions: tuple[Json, ...] = ()
+    again: bool = False
+    """Other cases have its row, and what the row does at the same request: this fleet is left to
+    `-m long`."""
 
     def answers(self) -> list[tuple[str, int, str]]:
         """(code, status, message) of whatever Azure says to this fleet. The end of an operation has
@@ -62,6 +65,10 @@ def _said(fault: Json) -> tuple[str, int, str]:
         return error["code"], 0 if later else error["status"], error["message"]
     entry = AZURE_ERRORS[error]
     return entry.code, 0 if later else entry.status, entry.message
+
+
+def again(case: Case) -> Case:
+    return replace(case, again=True)
 
 
 def said(code: str, message: str, status: int = 409) -> Json:
@@ -219,10 +226,10 @@ CASES: tuple[Case, ...] = (
     ),
     # wait
     passing("vm.put", "SubscriptionRequestsThrottled"),
-    passing("nic.put", "ResourceRequestsThrottled"),
-    passing("vm.put", "CrpThrottled"),
-    passing("role.put", "TooManyRequests"),
-    passing("nic.put", "RetryableError"),
+    again(passing("nic.put", "ResourceRequestsThrottled")),
+    again(passing("vm.put", "CrpThrottled")),
+    again(passing("role.put", "TooManyRequests")),
+    again(passing("nic.put", "RetryableError")),
     at_network("RetryableErrorDueToAnotherOperation", "eastus2"),
     throttled("throttled at the first VM", "vm.put", "0000"),
     throttled("throttled at the first NIC", "nic.put", "0000"),
@@ -234,26 +241,26 @@ CASES: tuple[Case, ...] = (
     ),
     throttled("throttled at the end", "vm.delete", "0000"),
     # retry
-    passing("vm.put", "RequestTimeout"),
+    again(passing("vm.put", "RequestTimeout")),
     passing("nic.put", "InternalServerError"),
     passing("role.put", "ServiceUnavailable"),
     passing("vm.put", "GatewayTimeout"),
     passing("vm.put", "InvalidAuthenticationToken"),
-    passing("role.put", "ExpiredAuthenticationToken"),
+    again(passing("role.put", "ExpiredAuthenticationToken")),
     passing("role.put", "PrincipalNotFound", (1, 2)),
     passing("nic.put", "AnotherOperationInProgress"),
     passing("vm.put", "OperationPreempted"),
-    passing("nic.put", said("ReferencedResourceNotProvisioned", "The subnet is Updating.", 400)),
+    again(passing("nic.put", said("ReferencedResourceNotProvisioned", "The subnet is Updating.", 400))),
     at_network("Conflict", "centralus"),
     at_deletion("nic.delete", "NicInUse"),
     at_deletion("nic.delete", "AttachedToVm"),
     # succeed
     passing("role.put", "RoleAssignmentExists"),
     # replace
-    replaced("vm.put", "MarkedForDeletion"),
+    again(replaced("vm.put", "MarkedForDeletion")),
     replaced("vm.put", "NicReservedForAnotherVm"),
-    replaced("vm.put", "PropertyChangeNotAllowed"),
-    replaced("vm.put", said("ConflictingUserInput", "Disk x already exists.")),
+    again(replaced("vm.put", "PropertyChangeNotAllowed")),
+    again(replaced("vm.put", said("ConflictingUserInput", "Disk x already exists."))),
     replaced(
         "vm.put",
         said("InvalidResourceReference", f"Resource {_NIC} referenced by v was not found.", 400),
@@ -261,7 +268,7 @@ CASES: tuple[Case, ...] = (
     ),
     replaced("vm.boot", "OSProvisioningTimedOut"),
     replaced("vm.boot", "InternalExecutionError"),
-    replaced("vm.boot", "VMExtensionProvisioningError"),
+    again(replaced("vm.boot", "VMExtensionProvisioningError")),
     # move: quotas
     moved(
         said("OperationNotAllowed", _over("LowPriorityCores")), {"vm_size": OTHER_FAMILY}, _ON_DEMAND,
@@ -288,15 +295,15 @@ CASES: tuple[Case, ...] = (
     moved("SkuNotAvailable", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
     moved("NotAvailableForSubscription", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
     moved("AllocationFailed", {"location": ELSEWHERE}, to=_TO_REGION),
-    moved("ZonalAllocationFailed", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
+    again(moved("ZonalAllocationFailed", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE)),
     moved("OverconstrainedZonalAllocationRequest", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
     moved(
         "OverconstrainedAllocationRequest", {"zone": "2"}, {"vm_size": LARGER, "zone": "1"},
         to=f"{HOME}/1 {LARGER}", **_IN_ZONE,
     ),
     unlucky("AllocationFailed"),
-    unlucky("ZonalAllocationFailed"),
-    unlucky("OverconstrainedZonalAllocationRequest"),
+    again(unlucky("ZonalAllocationFailed")),
+    again(unlucky("OverconstrainedZonalAllocationRequest")),
     # move: Spot, and VMs that go
     moved("SpotPriceGreaterThanProvidedMaxPrice", _ON_DEMAND, to=f"{HOME} {SIZE}", **_SPOT),
     moved(
@@ -335,19 +342,19 @@ CASES: tuple[Case, ...] = (
         told={"ResourceGroupNotFound": "ended before anything was created"},
         seen=(("ResourceGroupNotFound", 404, "Resource group 'gone' could not be found."),),
     ),
-    fatal("vm.put", "ResourceGroupBeingDeleted"),
+    again(fatal("vm.put", "ResourceGroupBeingDeleted")),
     fatal("nic.put", "InvalidResourceReference"),
-    fatal("nic.put", "SubnetNotFound"),
-    fatal("nic.put", "AuthorizationFailed"),
+    again(fatal("nic.put", "SubnetNotFound")),
+    again(fatal("nic.put", "AuthorizationFailed")),
     fatal("role.put", "AuthorizationFailed", count=2),
-    fatal("vm.put", "LinkedAuthorizationFailed"),
+    again(fatal("vm.put", "LinkedAuthorizationFailed")),
     halting("vm.put", "LinkedAuthorizationFailed"),
     fatal("vm.put", "AuthenticationFailed"),
     fatal("vm.put", "MissingSubscriptionRegistration"),
-    fatal("nic.put", "SubscriptionNotRegistered"),
+    again(fatal("nic.put", "SubscriptionNotRegistered")),
     fatal("nic.put", "RequestDisallowedByPolicy"),
     halting("nic.put", "RequestDisallowedByPolicy"),
-    fatal("vm.put", "ReadOnlyDisabledSubscription"),
+    again(fatal("vm.put", "ReadOnlyDisabledSubscription")),
     Case(
         "ScopeLocked at vnet.put",
         (answer("vnet.put", "ScopeLocked", match="-vnet-southcentralus$"),),
@@ -356,11 +363,11 @@ CASES: tuple[Case, ...] = (
     ),
     fatal("role.put", "RoleAssignmentLimitExceeded", count=2),
     fatal("vm.put", "PlatformImageNotFound"),
-    fatal("vm.put", "MarketplacePurchaseEligibilityFailed"),
+    again(fatal("vm.put", "MarketplacePurchaseEligibilityFailed")),
     fatal("vm.put", "InvalidParameter"),
-    fatal("nic.put", "InvalidRequestContent"),
-    fatal("vm.put", "MaxPriceValueInvalid"),
-    fatal("role.put", "UnmatchedPrincipalType", count=2),
+    again(fatal("nic.put", "InvalidRequestContent")),
+    again(fatal("vm.put", "MaxPriceValueInvalid")),
+    again(fatal("role.put", "UnmatchedPrincipalType", count=2)),
     # fail_vm
     halting("vm.put", said("Teapot", "I am a teapot.", 418)),
 )  # fmt: skip

@@ -20,7 +20,7 @@ from local.stack import Stack
 from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, everything, sql
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment, trials_held
 
-VMS, TRIALS, UNDEAD = 10, 30, 4
+VMS, TRIALS, UNDEAD = 6, 18, 3
 CLIENT = "11111111-2222-4333-8444-555555555555"
 ROLES = 3
 """Of one VM: its own at itself and at a storage account, and the client user's."""
@@ -129,8 +129,10 @@ class Run:
 def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose VMs run trials and delete themselves; a simulated minute takes 1.2 s."""
     packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("working")
-    stack = Stack(state, time_scale=0.02, visibility_timeout=VISIBILITY_TIMEOUT)
-    with packages_at_hand(packages), stack:
+    with (
+        packages_at_hand(packages),  # before the stack is made, which tells its VMs so
+        Stack(state, time_scale=0.02, visibility_timeout=VISIBILITY_TIMEOUT) as stack,
+    ):
         yield stack
 
 

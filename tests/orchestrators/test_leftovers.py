@@ -65,25 +65,34 @@ def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
     return output
 
 
-def test_trials_are_requeued_if_a_role_cannot_be_deleted():
-    played = torn(look(VM, ROLE, machines=1), look(ROLE))
-    given = [task for name, task in played.asked if name == "release_trials"]
+@pytest.fixture(scope="module")
+def vm_and_role() -> Played:
+    """The VM is deleted; the role never is."""
+    return torn(look(VM, ROLE, machines=1), look(ROLE))
+
+
+@pytest.fixture(scope="module")
+def role() -> Played:
+    return torn(look(ROLE))
+
+
+def test_trials_are_requeued_if_a_role_cannot_be_deleted(vm_and_role: Played):
+    given = [task for name, task in vm_and_role.asked if name == "release_trials"]
     assert [(task["ordinals"], task["reasons"]) for task in given] == [(None, None)]
 
 
-def test_trials_are_requeued_before_the_teardown_gives_up():
-    played = torn(look(VM, ROLE, machines=1), look(ROLE))
-    called = [name for name, _ in played.asked if name != "delete_owned_resources"]
+def test_trials_are_requeued_before_the_teardown_gives_up(vm_and_role: Played):
+    called = [name for name, _ in vm_and_role.asked if name != "delete_owned_resources"]
     assert called[:4] == ["list_owned_resources"] * 3 + ["release_trials"]
 
 
-def test_a_teardown_reports_what_is_left():
-    output = torn(look(ROLE)).output
+def test_a_teardown_reports_what_is_left(role: Played):
+    output = role.output
     assert (output["ok"], output["machines"], ROLE in output["left"]) == (False, 0, True)
 
 
-def test_a_teardown_times_out_without_progress():
-    assert torn(look(ROLE)).took >= PROGRESS_TIMEOUT.total_seconds()
+def test_a_teardown_times_out_without_progress(role: Played):
+    assert role.took >= PROGRESS_TIMEOUT.total_seconds()
 
 
 def test_trials_are_not_requeued_while_a_vm_exists():

@@ -177,7 +177,7 @@ def summary(fate: Fate) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@settings(CALM, max_examples=3, derandomize=True, phases=[Phase.generate])
+@settings(CALM, max_examples=2, derandomize=True, phases=[Phase.generate])
 @given(story=stories())
 def test_promises_are_kept(story: Story) -> None:
     kept(story)

@@ -38,7 +38,7 @@ def contract(examples: int, *, edges: bool) -> Any:
     return schemathesis.openapi.from_dict(openapi.document("/api"), config=config)
 
 
-FEW, MANY = contract(25, edges=False), contract(150, edges=True)
+FEW, MANY = contract(15, edges=False), contract(150, edges=True)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,16 @@ NARROW, WIDE = (390, 844), (1440, 900)
 WORTH_STOPPING = ("serious", "critical")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+@pytest.mark.parametrize(
+    ("scheme", "size"),
+    [
+        ("light", NARROW),
+        ("dark", WIDE),
+        pytest.param("light", WIDE, marks=pytest.mark.long),
+        pytest.param("dark", NARROW, marks=pytest.mark.long),
+    ],
+    ids=str,
+)
 def test_a_fleet_its_detail_and_its_question(
     stage: Stage, visit: Open, scheme: str, size: tuple[int, int]
 ):
@@ -49,7 +57,14 @@ def test_the_list_and_the_question_for_the_key(
     assert faults + found(page) == []
 
 
-@pytest.mark.parametrize("phase", ["done", "failed", "plan"])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        "failed",
+        pytest.param("done", marks=pytest.mark.long),
+        pytest.param("plan", marks=pytest.mark.long),
+    ],
+)
 def test_every_phase(stage: Stage, visit: Open, phase: str):
     stage.show(Scene(phase=phase, elapsed=1 if phase == "plan" else 1500))
     assert found(opened(stage, visit, "view/fleet-7", "light", WIDE)) == []

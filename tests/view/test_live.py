@@ -71,6 +71,7 @@ def test_cancellation_is_confirmed_and_tears_the_fleet_down(stack: Stack, api: A
     assert standing(stack, CANCELLED) == []
 
 
+@pytest.mark.long  # tests/triggers/test_view.py checks that the app serves the list
 def test_the_list_links_to_a_fleet(stack: Stack, api: Api, visit: Open):
     number = experiment(stack)
     api.end(api.start(experiment_id=number, n_instances=1, batch_id=9403))

@@ -330,7 +330,11 @@ def test_a_runner_that_fails_each_time_is_given_up(vm, benchmark_database, start
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        ("11", "crashed: segmentation fault (exit code 139, SIGSEGV)"),
+        pytest.param(
+            "11",
+            "crashed: segmentation fault (exit code 139, SIGSEGV)",
+            marks=pytest.mark.long,  # the contract's tests cover this signal
+        ),
         ("9", "was killed, most likely because it ran out of memory (exit code 137, SIGKILL)"),
     ],
 )

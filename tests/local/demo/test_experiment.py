@@ -10,11 +10,12 @@ from rich.console import Console
 from local.demo import experiment, results
 from local.demo.trial import run_trial
 from local.postgres import Postgres
+from local.stack import CACHE
 
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with Postgres(tmp_path_factory.mktemp("postgres")) as postgres:
+    with Postgres(tmp_path_factory.mktemp("postgres"), CACHE) as postgres:
         yield postgres.uri()
 
 
