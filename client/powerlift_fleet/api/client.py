@@ -13,6 +13,7 @@ from powerlift_fleet.api.connection import Connection, to_failure, to_response
 from powerlift_fleet.api.flows import Emit, Flow, Sleep, Step
 from powerlift_fleet.api.responses import (
     Cancellation,
+    FleetListEntry,
     FleetStatus,
     Machine,
     Plan,

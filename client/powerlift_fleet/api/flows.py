@@ -27,6 +27,7 @@ from powerlift_fleet.api.json_reader import Response
 from powerlift_fleet.api.responses import (
     Cancellation,
     FleetList,
+    FleetListEntry,
     FleetStatus,
     Machine,
     MachineList,

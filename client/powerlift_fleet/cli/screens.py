@@ -11,7 +11,14 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from powerlift_fleet.api.responses import Check, FleetStatus, Machine, Plan, Progress
+from powerlift_fleet.api.responses import (
+    Check,
+    FleetListEntry,
+    FleetStatus,
+    Machine,
+    Plan,
+    Progress,
+)
 from powerlift_fleet.cli import describe
 from powerlift_fleet.cli.formatting import bar_cells, clean, count, now, span
 from powerlift_fleet.cli.snapshot import Snapshot
