@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleet.store.database import DatabaseUnreachable
-from fleet.store.trial_history import LONGEST, POINTS, load_history
+from fleet.store.trial_history import ERROR_TAIL, POINTS, load_history
 from tests.fleets import NOW, later
 
 BEGAN = "2026-01-01T00:00:00.000000Z"
@@ -126,7 +126,7 @@ def test_of_a_long_line_the_end_is_told(uri: str, ends: Any, benchmark_database:
     number = ends()
     fail(benchmark_database, number, "x" * 5000 + "the end")
     [(line, _)] = load_history(uri, number, BEGAN, at(1)).error_messages
-    assert (len(line), line[-7:]) == (LONGEST, "the end")
+    assert (len(line), line[-7:]) == (ERROR_TAIL, "the end")
 
 
 def test_an_experiment_has_its_name(uri: str, ends: Any):
