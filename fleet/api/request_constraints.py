@@ -78,7 +78,7 @@ TAG_KEY_SCHEMA: dict[str, Any] = {
     "not": {"pattern": r"^\s*[Pp][Oo][Ww][Ee][Rr][Ll][Ii][Ff][Tt]-"},
 }
 """For the keys of `tags`."""
-NAME_SCHEMA: dict[str, Any] = {"not": {"pattern": r"^(latest$|fleet-)"}}
+NAME_SCHEMA: dict[str, Any] = {"not": {"type": "string", "pattern": r"^(latest$|fleet-)"}}
 """For `name`."""
 _NO_LOCATION = {"properties": {"location": {"type": "null"}}}
 

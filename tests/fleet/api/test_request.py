@@ -120,20 +120,34 @@ def test_scopes_are_each_kept_once_whatever_their_case():
 
 
 def test_an_explicit_batch_wins_over_the_idempotency_key():
-    assert batch_id_of(parse({**LEAST, "batch_id": 7}), "key") == 7
+    assert batch_id_of(parse({**LEAST, "batch_id": 7}), "us", "key") == 7
 
 
-def test_the_same_idempotency_key_is_the_same_batch():
-    assert batch_id_of(parse(LEAST), "key") == batch_id_of(parse(LEAST), "key")
+def test_the_same_idempotency_key_of_one_caller_is_the_same_batch():
+    first, again, other = (batch_id_of(parse(LEAST), who, "key") for who in ("us", "us", "them"))
+    assert (first == again, first == other) == (True, False)
+
+
+@pytest.mark.parametrize("batch_id", [0, 2**53 + 1, 2**64 - 1])
+@pytest.mark.parametrize("form", [int, str])
+def test_a_batch_id_of_64_bits_is_a_number_or_a_string(batch_id: int, form: type):
+    assert parse({**LEAST, "batch_id": form(batch_id)}).batch_id == batch_id
+
+
+@pytest.mark.parametrize("batch_id", [-1, 2**64, str(2**64), "07", "-1", "1.0", "", True, 1.5])
+def test_any_other_batch_id_is_refused(batch_id: object):
+    with pytest.raises(InvalidRequest) as refused:
+        parse({**LEAST, "batch_id": batch_id})
+    assert [fault["pointer"] for fault in refused.value.faults] == ["/batch_id"]
 
 
 @given(st.text(min_size=1))
 def test_a_chosen_batch_survives_javascript(key: str):
-    assert 0 <= batch_id_of(parse(LEAST), key) < 2**BATCH_BITS
+    assert 0 <= batch_id_of(parse(LEAST), "us", key) < 2**BATCH_BITS
 
 
 def test_without_a_key_every_batch_is_another():
-    assert batch_id_of(parse(LEAST), None) != batch_id_of(parse(LEAST), None)
+    assert batch_id_of(parse(LEAST), "us", None) != batch_id_of(parse(LEAST), "us", None)
 
 
 @pytest.mark.parametrize(
