@@ -208,7 +208,8 @@ _CAN_RECORD_RUNNER = """
 _RECORD_RUNNER = """
     INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id)
     SELECT id, experiment_id, :runner FROM trial WHERE id = :trial
-    ON CONFLICT (trial_id) DO UPDATE SET runner_id = EXCLUDED.runner_id
+    ON CONFLICT (trial_id) DO UPDATE
+        SET runner_id = EXCLUDED.runner_id, experiment_id = EXCLUDED.experiment_id
 """
 
 

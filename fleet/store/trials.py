@@ -96,11 +96,14 @@ _LOSE = """
 _LOST = """
     SELECT DISTINCT loss.runner_id FROM powerlift_fleet_loss loss
     JOIN trial ON trial.id = loss.trial_id
-    WHERE loss.runner_id = ANY(%s) AND trial.experiment_id = %s
+    WHERE loss.runner_id = ANY(%s) AND trial.experiment_id = %s AND loss.lost_at >= trial.create_time
 """
+# When Powerlift's tables are recreated, trial IDs start again. Powerlift's times are naive, in the
+# server's time zone, as is the comparison here.
 _SPENT = """
-    SELECT trial_id FROM powerlift_fleet_loss WHERE trial_id = ANY(%s)
-    GROUP BY trial_id HAVING count(*) >= %s
+    SELECT loss.trial_id FROM powerlift_fleet_loss loss JOIN trial ON trial.id = loss.trial_id
+    WHERE loss.trial_id = ANY(%s) AND loss.lost_at >= trial.create_time
+    GROUP BY loss.trial_id HAVING count(*) >= %s
 """
 
 

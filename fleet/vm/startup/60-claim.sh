@@ -5,7 +5,8 @@ claim_trial() {
     [[ $registered == false ]] || note=", noted AS (
         INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id)
         SELECT id, $EXPERIMENT_ID, $RUNNER_ID FROM mine
-        ON CONFLICT (trial_id) DO UPDATE SET runner_id = EXCLUDED.runner_id)"
+        ON CONFLICT (trial_id) DO UPDATE
+            SET runner_id = EXCLUDED.runner_id, experiment_id = EXCLUDED.experiment_id)"
     query claimed "WITH mine AS (
         UPDATE trial SET runner_id = $RUNNER_ID, start_time = CURRENT_TIMESTAMP
         WHERE id = (SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID

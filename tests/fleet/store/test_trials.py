@@ -86,3 +86,20 @@ def test_one_that_a_cancel_took_away_may_be_lost_as_often_as_it_likes(
         take(benchmark_database, number, runner)
         release(benchmark_database.uri, number, [runner])
     assert count(benchmark_database.uri, number)["ready"] == 1  # type: ignore[index]
+
+
+def test_losses_of_an_earlier_trial_with_the_same_id_do_not_count(
+    benchmark_database: Any, hold: Hold
+):
+    """As after `Store(force_recreate=True)`, which starts the IDs of trials again."""
+    number = hold()
+    for runner in range(MAX_LOSSES):
+        benchmark_database.sql(
+            "INSERT INTO powerlift_fleet_loss (trial_id, runner_id, reason, lost_at)"
+            " SELECT id, %s, 'lost', create_time - interval '1 day' FROM trial"
+            " WHERE experiment_id = %s",
+            runner,
+            number,
+        )
+    release(benchmark_database.uri, number, [HELD_BY], {HELD_BY: "lost"})
+    assert benchmark_database.trials(number)[0]["runner_id"] == -1
