@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 
 from local.stack import Stack
 from tests.harness import VISIBILITY_TIMEOUT, Api
@@ -74,6 +75,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     root = Path(__file__).parent
     place = {root / name: at for at, name in enumerate(DEAREST_FIRST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+    for item in items:
+        # Schemathesis gives the tests of all operations one id, and pytest-xdist runs an id once.
+        if label := getattr(item, "operation_label", None):
+            item._id = coerce_node_id(f"{item.nodeid}[{label}]")
 
 
 @pytest.hookimpl(wrapper=True)
