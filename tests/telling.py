@@ -201,11 +201,10 @@ class Teller:
 
     def _look(self) -> None:
         self._look_at_vms()
-        listed = {fleet["id"]: fleet for fleet in self.api.list().json()["fleets"]}
         for fate in self.fates:
             if fate.has_ended:
                 continue
-            fate.shown = listed[fate.id]
+            fate.shown = self.api.get(fate.id).json()
             if fate.phase == "run" and fate.calls_until_watch is None:
                 self._read_wire()
                 fate.calls_until_watch = list(fate.calls)

@@ -127,9 +127,8 @@ def settle(stack: Stack, batches: list[int]) -> dict[int, dict[str, Any]]:
         for batch in rest[: AT_ONCE - len(started) + len(settled)]:
             start(api, batch, number)
             started[batch] = time.monotonic()
-        listed = {fleet["id"]: fleet for fleet in api.list().json()["fleets"]}
         for batch in started.keys() - settled.keys():
-            fleet, case = listed[f"fleet-{batch}"], CASE_OF[batch]
+            fleet, case = api.get(f"fleet-{batch}").json(), CASE_OF[batch]
             if case.deed and not fleet["failures"] and fleet["phase"] == "run":
                 DEEDS[case.deed](stack, batch)
             if has_settled(fleet, case) or time.monotonic() - started[batch] > PATIENCE:

@@ -38,10 +38,10 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def silent(busy: Api) -> dict[int, int | None]:
-    """What the list of fleets says by batch, once one of them says anything."""
+    """What the fleets say by batch, once one of them says anything."""
 
     def look() -> dict[int, int | None] | None:
-        fleets = busy.list().json()["fleets"]
+        fleets = [busy.get(f"fleet-{batch}").json() for batch in (SLOW, THROTTLED)]
         told = {fleet["batch_id"]: fleet["stale_seconds"] for fleet in fleets}
         return told if any(told.values()) else None
 
