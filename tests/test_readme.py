@@ -65,7 +65,9 @@ def test_a_fleet_is_submitted_and_cancelled_by_curl_as_printed(stack: Stack, api
     post = post.replace('"experiment_id": 1', f'"experiment_id": {experiment(stack)}')
     answer = shell(stack, post)
     fleet_id = re.findall(r'"id": "(fleet-\d+)"', answer)[0]
-    look, listed, delete = example("# cancel and tear down").replace("fleet-7", fleet_id).splitlines()
+    look, listed, delete = (
+        example("# cancel and tear down").replace("fleet-7", fleet_id).splitlines()
+    )
     assert f'"id": "{fleet_id}"' in shell(stack, look)
     assert fleet_id in shell(stack, listed)
     shell(stack, delete)
