@@ -31,10 +31,12 @@ bp = df.Blueprint()
 # Not as %FLEET_SWEEP_SCHEDULE% in the binding, which cannot have a default.
 SCHEDULE = os.environ.get("FLEET_SWEEP_SCHEDULE") or "0 */5 * * * *"
 
-MAX_DELETIONS = 100
-"""Per run: half of Azure's write bucket, which leaves the rest for the fleets."""
+BURST = 100
+"""Deletions at once: half of Azure's write bucket, which leaves the rest for the fleets."""
+SHARE = 0.5
+"""Of the write budget, for the deletions after that."""
 SWEEP_TIMEOUT, ACCOUNT_TIMEOUT = 240.0, 60.0
-"""Seconds for all accounts, and per account, so that one that hangs does not block the others."""
+"""Seconds for all accounts, and to list one, so that one that hangs does not block the others."""
 EXPECTED = frozenset({"NicReservedForAnotherVm", "NicInUse", "StillAttached", "MarkedForDeletion"})
 """Transient errors: Azure reserves a NIC for 180 s."""
 
@@ -45,8 +47,11 @@ class Run:
 
     owner: str
     client: Any
-    remaining: int = MAX_DELETIONS
+    deletions_per_second: float
+    remaining: int = 0
     """Deletions left in this run."""
+    burst: int = BURST
+    """Deletions left before the first pause."""
     statuses: dict[int, BatchStatus] = field(default_factory=dict)
     """Batch statuses that were already queried."""
 
@@ -60,7 +65,8 @@ async def sweep(timer: func.TimerRequest, client: Any) -> None:
     A failure in one account does not affect the others. Raises SettingsError.
     """
     settings = Settings.read()
-    run = Run(settings.owner, client)
+    rate = SHARE * settings.writes_per_second
+    run = Run(settings.owner, client, rate, remaining=BURST + int(rate * SWEEP_TIMEOUT))
     with telemetry.activity("sweep", {}):
         await known_fleets.close_ended(client, settings)
         await _sweep(run, await known_fleets.accounts(client, settings))
@@ -83,9 +89,10 @@ async def _sweep_account(run: Run, connection: Azure, uris: Iterable[str]) -> No
     try:
         async with asyncio.timeout(ACCOUNT_TIMEOUT):
             chosen = await _choose(run, connection, uris)
-            await _delete(run, connection, chosen)
     except Exception as error:
         _failed(run, connection, error)
+    else:
+        await _delete(run, connection, chosen)
 
 
 async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[ResourceRef]:
@@ -116,27 +123,37 @@ async def _assignments(connection: Azure, uris: Iterable[str]) -> list[RoleAssig
 
 
 async def _delete(run: Run, connection: Azure, chosen: list[ResourceRef]) -> None:
-    """Start the deletions, AT_ONCE at a time. Throttling ends the run."""
+    """Start the deletions, AT_ONCE at a time, within the write budget. Throttling ends the run."""
     deleted: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     drawn = owned_resources.sample_evenly(chosen, run.remaining)
-    for start in range(0, len(drawn), AT_ONCE):
-        group = drawn[start : start + min(AT_ONCE, run.remaining)]
-        if not group:
-            break
-        run.remaining -= len(group)
-        outcomes = await asyncio.gather(
-            *(owned_resources.delete(connection, one) for one in group), return_exceptions=True
-        )
-        for one, error in zip(group, outcomes, strict=True):
-            if error is None:
-                deleted[one["kind"]] += 1
-                continue
-            failure = describe(error)
-            refused[failure["code"]] += failure["code"] not in EXPECTED
-            if failure_policy.is_throttled(failure):
-                run.remaining = 0
-    _report(connection.scope, deleted, +refused)
+    try:
+        for start in range(0, len(drawn), AT_ONCE):
+            group = drawn[start : start + min(AT_ONCE, run.remaining)]
+            if not group:
+                break
+            await _pace(run, len(group))
+            outcomes = await asyncio.gather(
+                *(owned_resources.delete(connection, one) for one in group), return_exceptions=True
+            )
+            for one, error in zip(group, outcomes, strict=True):
+                if error is None:
+                    deleted[one["kind"]] += 1
+                    continue
+                failure = describe(error)
+                refused[failure["code"]] += failure["code"] not in EXPECTED
+                if failure_policy.is_throttled(failure):
+                    run.remaining = 0
+    finally:
+        _report(connection.scope, deleted, +refused)
+
+
+async def _pace(run: Run, count: int) -> None:
+    """Take deletions out of the run's budget; wait for Azure to refill what the burst has used."""
+    run.remaining -= count
+    run.burst -= count
+    if run.burst < 0:
+        await asyncio.sleep(min(count, -run.burst) / run.deletions_per_second)
 
 
 def _report(scope: str, deleted: Counter[str], refused: Counter[str]) -> None:
