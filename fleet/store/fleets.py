@@ -174,7 +174,7 @@ _BY_NUMBER = (
     + """
     AND (batch_id = %(exact)s OR number = %(exact)s
          OR (%(prefix)s <> '' AND starts_with(batch_id::text, %(prefix)s)))
-    ORDER BY submitted_at DESC LIMIT 10
+    ORDER BY batch_id = %(exact)s DESC, number = %(exact)s DESC, submitted_at DESC LIMIT 10
 """
 )
 _BY_NAME = (
