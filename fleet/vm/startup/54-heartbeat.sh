@@ -1,6 +1,6 @@
 # Sends a heartbeat each minute. If the fleet has closed this VM's row, it has abandoned the VM and
 # requeued its trial, so the VM stops immediately.
-start_heartsend_heartbeat() {
+start_heartbeat() {
     [[ $registered == true ]] || return 0
     local row
     set -m
