@@ -79,5 +79,5 @@ def test_a_fleet_is_submitted_by_message_as_printed(stack: Stack, api: Api):
         '"experiment_id": 1', f'"experiment_id": {experiment(stack)}'
     )
     exec(code, {"connection_string": stack.queue_connection_string})
-    eventually(lambda: True if api.get("fleet-7").status_code == 200 else None)
-    assert api.end("fleet-7")["phase"] == "cancelled"
+    eventually(lambda: True if api.get("nightly").status_code == 200 else None)
+    assert api.end("nightly")["phase"] == "cancelled"

@@ -20,12 +20,8 @@ SORTS = ("newest", "oldest")
 
 
 def read_query(query: Mapping[str, str]) -> Filter:
-    """The filter of a request. Raises InvalidRequest with every fault."""
-    faults = [
-        Fault("", f"Unknown query parameter {name[:50]!r}.")
-        for name in query
-        if name not in ("status", "experiment", "owner", "since", "sort", "limit", "cursor", "code")
-    ]
+    """The filter of a request; other parameters are ignored. Raises InvalidRequest with every fault."""
+    faults: list[Fault] = []
 
     def choice(name: str, choices: tuple[str, ...], default: str | None) -> str | None:
         value = query.get(name, default)
@@ -47,6 +43,11 @@ def read_query(query: Mapping[str, str]) -> Filter:
         after = _decoded(query["cursor"]) if query.get("cursor") else None
     except ValueError:
         faults.append(Fault("", "cursor must be the `next` of an earlier response."))
+    faults += [
+        Fault("", f"{name} must not contain control characters.")
+        for name in ("experiment", "owner")
+        if not query.get(name, "x").isprintable()
+    ]
     status = choice("status", STATUSES, None)
     sort = choice("sort", SORTS, "newest")
     if faults:

@@ -6,6 +6,7 @@ The task hub and the benchmarks' databases hold more about a fleet, until that i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,17 +79,18 @@ def matching(uri: str, reference: str) -> list[Row]:
     the beginning of one. What fits exactly goes before what only begins alike, and of fleets of one name
     the one that has not ended, then the newest. Raises DatabaseUnreachable.
     """
-    text = reference.strip().lower()
-    digits = text.removeprefix("fleet-")
-    if text == "latest":
+    if reference == "latest":
         return _select(uri, _LATEST, {})
-    if digits.isascii() and digits.isdecimal():
+    digits = reference.removeprefix("fleet-")
+    if re.fullmatch("[0-9]{1,20}", digits):
         values = {"exact": int(digits), "prefix": digits if len(digits) >= SHORTEST_PREFIX else ""}
         found = _select(uri, _BY_NUMBER, values)
         exact = [row for row in found if int(digits) in (row.batch_id, row.number)]
         return exact or found
-    found = _select(uri, _BY_NAME, {"name": text}) if text else []
-    exact = [row for row in found if row.name == text]
+    if not re.fullmatch("[-a-z0-9]{1,63}", reference):
+        return []
+    found = _select(uri, _BY_NAME, {"name": reference})
+    exact = [row for row in found if row.name == reference]
     return exact[:1] or found
 
 

@@ -105,7 +105,7 @@ def test_of_a_vm_that_never_booted_the_reason_is_told(shown: Logs):
     detail = answer.json()["detail"]
     told = (answer.status_code, answer.headers["Content-Type"])
     assert told == (404, "application/problem+json")
-    assert detail.startswith("powerlift-vm-4103-0000 is not there (any more). It ended at ")
+    assert detail.startswith("powerlift-vm-4103-0000 does not exist (any more). It ended at ")
     assert "AllocationFailed" in detail
 
 

@@ -39,7 +39,7 @@ def test_so_is_a_failure(vm, benchmark_database, startup):
 
     vm.run(startup(experiment))
 
-    ending = "ending (1): pip_install cannot be split into words: a quote is not closed"
+    ending = "ending (1): invalid pip_install: unclosed quote"
     assert ending in log_of(benchmark_database, experiment), vm.log
 
 

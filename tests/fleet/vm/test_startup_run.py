@@ -294,7 +294,7 @@ def test_a_script_that_python_cannot_read_is_given_up(vm, benchmark_database, st
     """Powerlift's VM starts it again for ever: Python's 1 is also the code for more work."""
     experiment = benchmark_database.experiment("def", trials=1)
 
-    reason = "the experiment's script ended 5 times in a row without finishing a trial"
+    reason = "the experiment's script exited 5 times in a row without finishing a trial"
     assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
 
 
