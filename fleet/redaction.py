@@ -1,4 +1,4 @@
-"""Secrets removed from text that others have written: logs, and errors of trials."""
+"""Redaction of secrets in text of unknown origin: console logs and trial errors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
 
-def without(text: str, secrets: Iterable[str]) -> str:
-    """The text with `***` for each secret, as it is or as a URI writes it, wholly or in part.
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """The text with `***` for each secret, literal or percent-encoded, completely or in part.
 
-    Takes time linear in the length of the text, whatever the text is.
+    Takes linear time for any text.
     """
     data = text.encode(errors="surrogatepass")
     for secret in secrets:
@@ -23,7 +23,7 @@ def without(text: str, secrets: Iterable[str]) -> str:
 
 def _parts(data: bytes, secret: bytes) -> Iterator[bytes]:
     """The data between occurrences of the secret, and the stars for these."""
-    # A password may itself look as if a URI had written it.
+    # A password may itself contain what looks like percent-encoding.
     forms = {_plain(secret), secret.replace(b"+", b" ")} - {b""}
     plain = _plain(data)
     spans = sorted(span for form in forms for span in _spans(plain, form))

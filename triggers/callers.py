@@ -1,4 +1,4 @@
-"""Who submits a fleet: an idempotency key is unique for each of them."""
+"""The authenticated caller of a submission. Idempotency keys are unique per caller."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleet.secrets import Seal
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A signed-in principal, or the bearer of a function key, or a door by its name."""
+    """A signed-in principal, the holder of a function key, or the queue."""
 
     name: str = "anonymous"
     function_key: str = field(default="", repr=False)
@@ -29,13 +29,14 @@ QUEUE = Caller("queue")
 
 
 def of_request(req: func.HttpRequest) -> Caller:
-    """The caller of an HTTP request, whom the host has let in.
+    """The caller of an HTTP request, which the host has authorized.
 
     The platform removes a client's own X-MS-CLIENT-PRINCIPAL headers where its authentication is on.
     """
     principal = req.headers.get("X-MS-CLIENT-PRINCIPAL-ID")
     if principal and os.environ.get("WEBSITE_AUTH_ENABLED", "").lower() == "true":
         return Caller(f"principal-{principal[:100]}")
-    # The host prefers the header as well.
-    key = req.headers.get("x-functions-key") or req.params.get("code")
+    # As the host does it: the header first, and the parameter in any case.
+    codes = [value for name, value in req.params.items() if name.lower() == "code"]
+    key = req.headers.get("x-functions-key") or next(iter(codes), "")
     return Caller(function_key=key) if key else Caller()

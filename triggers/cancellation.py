@@ -18,8 +18,9 @@ from triggers.durable_client import (
     find,
     is_alive,
     start_unless_running,
+    task_hub_within,
 )
-from triggers.lease import lease
+from triggers.lease import START_TIMEOUT, lease
 
 
 async def cancel(client: Any, instance: str) -> bool:
@@ -29,7 +30,7 @@ async def cancel(client: Any, instance: str) -> bool:
         return False
     order = order_in(status["input"])
     telemetry.LOG.info("Cancelled", extra={"event": "fleet.cancelled", "fleet": instance})
-    async with _alone(order["batch_id"]):
+    async with _with_lease(order["batch_id"]), task_hub_within(START_TIMEOUT):
         if status["runtimeStatus"] in ALIVE:
             # The mark first: an event can be lost, and the fleet then looks for the mark.
             mark = names.cancel_id(order["batch_id"])
@@ -43,7 +44,7 @@ async def cancel(client: Any, instance: str) -> bool:
 
 
 @asynccontextmanager
-async def _alone(batch_id: int) -> AsyncIterator[None]:
+async def _with_lease(batch_id: int) -> AsyncIterator[None]:
     """Hold the fleet's lease, so that two requests at once start one teardown.
 
     Without the database the fleet is cancelled all the same: VMs cost money, and a teardown that

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from fleet.api.instance_status import ALIVE
@@ -59,5 +60,15 @@ def task_hub() -> Iterator[None]:
     """Raise TaskHubUnavailable for what the SDK raises: mostly a bare Exception."""
     try:
         yield
+    except TaskHubUnavailable:
+        raise
     except Exception as error:
         raise TaskHubUnavailable(f"The task hub cannot be used: {error}") from error
+
+
+@asynccontextmanager
+async def task_hub_within(seconds: float) -> AsyncIterator[None]:
+    """As `task_hub`, also for a call that takes longer: the SDK waits for up to 240 s."""
+    with task_hub():
+        async with asyncio.timeout(seconds):
+            yield

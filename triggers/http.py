@@ -19,7 +19,12 @@ from fleet.settings import Settings, SettingsError
 from fleet.store import fleets
 from triggers import callers, cancellation, durable_client, queries, query_cache, submission
 from triggers.problems import json_response, problem, with_problems
-from triggers.references import FleetNotFound, find_instance, find_row_if_available
+from triggers.references import (
+    FleetNotFound,
+    find_instance,
+    find_instance_to_cancel,
+    find_row_if_available,
+)
 
 bp = df.Blueprint()
 
@@ -133,7 +138,7 @@ async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpRes
 async def cancel_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202: the fleet, or the remaining resources of an ended fleet, are being torn down."""
     reference = req.route_params["id"]
-    fleet_id = str((await find_instance(client, reference))["instanceId"])
+    fleet_id = str((await find_instance_to_cancel(client, reference))["instanceId"])
     if not await cancellation.cancel(client, fleet_id):
         raise FleetNotFound(reference)
     body: CancelResponse = {"id": fleet_id, "links": _links(req, fleet_id)}

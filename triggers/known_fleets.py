@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fleet import telemetry
@@ -14,6 +14,7 @@ from fleet.azure.client import Azure
 from fleet.azure.error_classifier import describe
 from fleet.azure.sweep import BatchStatus
 from fleet.model import names
+from fleet.secrets import SealBroken
 from fleet.settings import Settings
 from fleet.store import fleets
 from triggers import durable_client
@@ -21,6 +22,8 @@ from triggers import durable_client
 SOURCE_PATIENCE = 20.0
 """Seconds for each source that the sweep can do without."""
 AT_ONCE = 10
+LOST_AFTER = timedelta(hours=1)
+"""A fleet without an instance for so long after its start is lost."""
 
 
 async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
@@ -29,7 +32,7 @@ async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
     known: dict[Azure, set[str]] = {own: set()} if own else {}
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
-            used = await asyncio.to_thread(fleets.accounts, settings.database_uri)
+            used = await asyncio.to_thread(fleets.accounts, settings.database_uri, settings.owner)
             for batch_id, uris in used:
                 await _add_account(client, known, names.instance_id(batch_id), uris)
     except Exception as error:
@@ -48,34 +51,39 @@ async def _add_account(
             order: Any = order_in(found["input"])
             connection, _ = credentials.open_connections(order)
             known.setdefault(connection, set()).update(uris)
+    except SealBroken:
+        pass  # nothing can decrypt its credentials any more; its VMs have a deadline
     except Exception as error:
         warn(f"The sweep cannot open the account of {instance}", error)
 
 
 async def close_ended(client: Any, settings: Settings) -> None:
-    """Note the end of fleets whose own note was lost: the database was away, or they were terminated."""
+    """Mark fleets as ended in the table if their orchestrator could not: the database was unavailable,
+    or the instance was terminated or lost."""
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
-            active = await asyncio.to_thread(fleets.active, settings.database_uri)
+            active = await asyncio.to_thread(fleets.active, settings.database_uri, settings.owner)
             telemetry.fleets_counted(len(active))
-            for batch_id in active:
-                await _close_if_ended(client, settings.database_uri, batch_id)
+            for row in active:
+                await _close_if_ended(client, settings.database_uri, row)
     except Exception as error:
         warn("The sweep cannot compare the table of fleets with the task hub", error)
 
 
-async def _close_if_ended(client: Any, uri: str, batch_id: int) -> None:
-    instance = await durable_client.find(client, names.instance_id(batch_id))
-    if instance is None or instance["runtimeStatus"] in ALIVE:
+async def _close_if_ended(client: Any, uri: str, row: fleets.Row) -> None:
+    instance = await durable_client.find(client, names.instance_id(row.batch_id))
+    now = datetime.now(UTC)
+    if instance is None:
+        if now - row.started_at < LOST_AFTER:
+            return
+        changes: dict[str, Any] = {"phase": "failed", "ended_at": now}
+    elif instance["runtimeStatus"] in ALIVE:
         return
-    fleet = instance_status.fleet_from_instance(instance)
-    changes = {
-        "phase": fleet["phase"],
-        "machines": fleet["machines"],
-        "trials": fleet["trials"],
-        "ended_at": datetime.fromisoformat(fleet["updated_at"]),
-    }
-    await asyncio.to_thread(fleets.update, uri, batch_id, changes)
+    else:
+        fleet = instance_status.fleet_from_instance(instance)
+        changes = {name: fleet[name] for name in ("phase", "machines", "trials")}
+        changes["ended_at"] = fleet["updated_at"]
+    await asyncio.to_thread(fleets.update, uri, row.batch_id, changes)
 
 
 async def ask_fates(client: Any, fates: dict[int, BatchStatus], batches: list[int]) -> None:

@@ -1,38 +1,54 @@
-"""The lease of a fleet's row, held while something of the fleet is started in the task hub."""
+"""Claims and leases of fleets for triggers, in threads of their own: no activity waits for them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
+from typing import Any, TypeVar
 
 from fleet.store import claims
 
-PATIENCE_SECONDS = 10.0
-"""For another holder: it looks into the task hub and starts an instance, which takes milliseconds."""
+T = TypeVar("T")
 
-RETRY_SECONDS = 0.1
+LEASE_TIMEOUT = 10.0
+"""Seconds to wait for another holder, which needs milliseconds."""
+RETRY_SECONDS = 0.2
+START_TIMEOUT = 20.0
+"""Seconds to start something under a lease: less than IDLE_TIMEOUT, which ends the lease."""
+
+_threads = ThreadPoolExecutor(8, "claims")
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads, functools.partial(function, *arguments))
 
 
 @asynccontextmanager
 async def lease(uri: str, batch_id: int) -> AsyncIterator[claims.Lease | None]:
-    """Hold the lease of a fleet; None where the table has no such fleet.
+    """Hold the lease of a fleet; None if the table has no such fleet.
 
-    Raises LeaseHeld where others hold it for PATIENCE_SECONDS, DatabaseUnreachable.
+    Raises LeaseHeld if it is held for LEASE_TIMEOUT, DatabaseUnreachable.
     """
-    with ExitStack() as stack:
-        held = await _acquired(stack, uri, batch_id)
-        yield held
-        # Not at the end of `with`: a commit is I/O.
-        await asyncio.to_thread(stack.close)
+    stack = ExitStack()
+    try:
+        yield await _acquire(stack, uri, batch_id)
+    except BaseException as error:
+        # The exit rolls back and raises the error again.
+        await in_thread(stack.__exit__, type(error), error, error.__traceback__)
+        raise
+    await in_thread(stack.close)
 
 
-async def _acquired(stack: ExitStack, uri: str, batch_id: int) -> claims.Lease | None:
-    """Tries again rather than wait in the database: the holder needs a thread to release it."""
-    until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+async def _acquire(stack: ExitStack, uri: str, batch_id: int) -> claims.Lease | None:
+    """Polls instead of waiting in the database, because the holder needs a thread to release it."""
+    until = asyncio.get_running_loop().time() + LEASE_TIMEOUT
     while True:
         try:
-            return await asyncio.to_thread(stack.enter_context, claims.leased(uri, batch_id))
+            return await in_thread(stack.enter_context, claims.leased(uri, batch_id))
         except claims.LeaseHeld:
             if asyncio.get_running_loop().time() > until:
                 raise

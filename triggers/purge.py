@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from fleet.api.instance_status import ALIVE, order_in
 from fleet.azure import credentials
 from fleet.model import names
 from fleet.secrets import SealBroken
-from fleet.settings import Settings, SettingsError
+from fleet.settings import Settings
 from fleet.store import fleets, vm_records
 from fleet.store.database import DatabaseUnreachable
 from triggers.durable_client import TaskHubUnavailable, find, task_hub
@@ -31,10 +32,23 @@ bp = df.Blueprint()
 # Read here and not as %FLEET_PURGE_SCHEDULE% in the binding, which cannot have a default.
 SCHEDULE = os.environ.get("FLEET_PURGE_SCHEDULE") or "0 30 * * * *"
 
-AT_ONCE = 20
-"""Fleets that are read from the table at a time."""
-PATIENCE = 120.0
-"""Seconds after which a run begins no other fleet: the next run continues."""
+PAGE_SIZE = 20
+RUN_TIMEOUT = 120.0
+"""Seconds after which a run starts no other fleet: the next run continues."""
+
+
+@dataclass
+class Run:
+    """One purge."""
+
+    client: Any
+    settings: Settings
+    until: float
+    """Monotonic time after which it starts no other fleet."""
+    skipped: int = 0
+    """Fleets that it could not purge."""
+    unreachable: set[str] = field(default_factory=set)
+    """Databases that it does not try again."""
 
 
 @bp.function_name("purge")
@@ -42,35 +56,47 @@ PATIENCE = 120.0
 @bp.durable_client_input(client_name="client")
 async def purge(timer: func.TimerRequest, client: Any) -> None:
     """Purge fleets that ended more than FLEET_RETENTION_DAYS ago. Raises SettingsError."""
-    settings = Settings.read()
+    run = Run(client, Settings.read(), time.monotonic() + RUN_TIMEOUT)
     with telemetry.activity("purge", {}):
         try:
-            await asyncio.to_thread(fleets.forget_unstarted, settings.database_uri)
-            purged = [batch_id async for batch_id in _purged(client, settings)]
-        except Exception as error:
-            telemetry.unexpected(error)
+            await _settle_claims(run)
+            purged = [batch_id async for batch_id in _purged(run)]
+        except (TaskHubUnavailable, DatabaseUnreachable) as error:
+            extra = {"event": "fleet.unpurged"}
+            telemetry.LOG.warning("The purge stopped: %s", error, extra=extra)
             return
     if purged:
         extra = {"event": "fleets.purged"}
         telemetry.LOG.info("Purged %d fleets", len(purged), extra=extra)
 
 
-async def _purged(client: Any, settings: Settings) -> AsyncIterator[int]:
-    """Purge the oldest fleets, one after the other; yields their batch ids.
+async def _settle_claims(run: Run) -> None:
+    """Delete old claims whose fleet was never started. Mark the others as started: the host crashed
+    before it could."""
+    uri = run.settings.database_uri
+    for batch_id in await asyncio.to_thread(fleets.abandoned_claims, uri, run.settings.owner):
+        if await find(run.client, names.instance_id(batch_id)) is None:
+            await asyncio.to_thread(fleets.delete_claim, uri, batch_id)
+        else:
+            await asyncio.to_thread(fleets.update, uri, batch_id, {"phase": "plan"})
 
-    A row is marked last: what is left of a fleet after a crash is purged by the next run.
+
+async def _purged(run: Run) -> AsyncIterator[int]:
+    """Purge the oldest fleets, one after the other; yields their batch IDs.
+
+    A row is marked last, so that the next run continues after a crash.
     """
-    until = time.monotonic() + PATIENCE
-    uri, skipped = settings.database_uri, 0
+    settings = run.settings
+    uri, days = settings.database_uri, settings.retention_days
     while found := await asyncio.to_thread(
-        fleets.to_purge, uri, settings.retention_days, AT_ONCE, skipped
+        fleets.to_purge, uri, settings.owner, days, PAGE_SIZE, run.skipped
     ):
         for row in found:
-            if time.monotonic() > until:
+            if time.monotonic() > run.until:
                 return
             try:
-                purged = await _purge_fleet(client, row.batch_id, _is_long_ago(row, settings))
-            except (TaskHubUnavailable, DatabaseUnreachable, SettingsError) as error:
+                purged = await _purge_fleet(run, row)
+            except (TaskHubUnavailable, DatabaseUnreachable) as error:
                 text, extra = "fleet-%d is not purged yet: %s", {"event": "fleet.unpurged"}
                 telemetry.LOG.warning(text, row.batch_id, error, extra=extra)
                 purged = False
@@ -78,32 +104,26 @@ async def _purged(client: Any, settings: Settings) -> AsyncIterator[int]:
                 await asyncio.to_thread(fleets.mark_purged, uri, row.batch_id)
                 yield row.batch_id
             else:
-                skipped += 1
+                run.skipped += 1
 
 
-def _is_long_ago(row: fleets.Row, settings: Settings) -> bool:
-    ended = row.ended_at or datetime.now(UTC)
-    return datetime.now(UTC) - ended > timedelta(days=2 * settings.retention_days)
-
-
-async def _purge_fleet(client: Any, batch_id: int, without_database: bool) -> bool:
+async def _purge_fleet(run: Run, row: fleets.Row) -> bool:
     """Delete all but the row of a fleet. False while something of it is running.
 
-    `without_database`: a database that does not answer keeps nothing else from being purged.
-
-    Raises TaskHubUnavailable, DatabaseUnreachable, SettingsError.
+    Raises TaskHubUnavailable, DatabaseUnreachable.
     """
+    client, batch_id = run.client, row.batch_id
     instance = await find(client, names.instance_id(batch_id))
     teardown = await find(client, names.teardown_id(batch_id))
     if any(one and one["runtimeStatus"] in ALIVE for one in (instance, teardown)):
         return False
     if instance is not None:
         try:
-            await _purge_records(instance)
+            await _purge_records(run, instance)
         except DatabaseUnreachable:
-            if not without_database:
+            if not _is_long_ago(row, run.settings):
                 raise
-    # The fleet's own instance last: it alone knows the database with the VM records.
+    # The fleet's own instance last, because it alone knows the database with the VM records.
     with task_hub():
         while waves := await client.get_status_by(instance_id_prefix=names.wave_prefix(batch_id)):
             for wave in waves:
@@ -113,15 +133,25 @@ async def _purge_fleet(client: Any, batch_id: int, without_database: bool) -> bo
     return True
 
 
-async def _purge_records(instance: Mapping[str, Any]) -> None:
-    """Raises DatabaseUnreachable, SettingsError."""
+def _is_long_ago(row: fleets.Row, settings: Settings) -> bool:
+    """Whether the fleet is purged even if its database is unreachable."""
+    ended = row.ended_at or datetime.now(UTC)
+    return datetime.now(UTC) - ended > timedelta(days=2 * settings.retention_days)
+
+
+async def _purge_records(run: Run, instance: Mapping[str, Any]) -> None:
+    """Raises DatabaseUnreachable."""
     order: Any = order_in(instance["input"])
     try:
         _, uri = credentials.open_connections(order)
     except SealBroken:
-        return  # without its key nobody can reach its database any more
-    begun: Any = {
-        **order,
-        "created_at": instance_status.fleet_from_instance(instance)["created_at"],
-    }
-    await asyncio.to_thread(vm_records.purge, uri, begun)
+        return  # nothing can decrypt the URI of its database any more
+    if uri in run.unreachable:
+        raise DatabaseUnreachable("Its database was unreachable for another fleet.")
+    created_at = instance_status.fleet_from_instance(instance)["created_at"]
+    begun: Any = {**order, "created_at": created_at}
+    try:
+        await asyncio.to_thread(vm_records.purge, uri, begun)
+    except DatabaseUnreachable:
+        run.unreachable.add(uri)
+        raise

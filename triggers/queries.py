@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -17,6 +18,7 @@ from fleet.api.responses.progress import Progress
 from fleet.azure.credentials import open_connections
 from fleet.model.records import Order
 from fleet.model.state import TERMINAL
+from fleet.secrets import SealBroken
 from fleet.settings import Settings
 from fleet.store import trial_history, vm_logs, vm_records
 from fleet.store.database import DatabaseUnreachable
@@ -27,7 +29,7 @@ from triggers.durable_client import find
 async def fleet_of(
     client: Any, instance: Mapping[str, Any], teardown: Mapping[str, Any] | None = None
 ) -> FleetWithoutLinks:
-    """`status.answer`; where the fleet itself has no news, with those of the child it waits for."""
+    """The fleet's status. While it awaits a sub-orchestration, the child's updates count too."""
     shown = instance_status.fleet_from_instance(instance, teardown)
     if shown["stale_seconds"] is None or instance["runtimeStatus"] not in ALIVE:
         return shown
@@ -39,78 +41,89 @@ async def fleet_of(
 
 
 async def log_of(instance: Mapping[str, Any], ordinal: str) -> str:
-    """What a VM's console has said: `logs.of_machine`, with the fleet's own account.
-
-    Raises NoLog, SealBroken, SettingsError.
-    """
+    """A VM's console log, read with the fleet's account. Raises NoLog, SettingsError."""
     order: Any = order_in(instance["input"])
     if not re.fullmatch("[0-9]{1,4}", ordinal):
-        raise vm_logs.NoLog(f"There is no VM {ordinal[:100]!r}: ordinals have four digits at most.")
-    connection, uri = open_connections(order)
+        raise vm_logs.NoLog(f"Ordinal {ordinal[:100]!r} is not a number of up to four digits.")
+    try:
+        connection, uri = open_connections(order)
+    except SealBroken as error:
+        raise vm_logs.NoLog(str(error)) from None
     return await vm_logs.read_log(connection, uri, order, int(ordinal))
 
 
 async def machines_of(instance: Mapping[str, Any]) -> list[Machine]:
-    """A record per VM, as `GET /fleets/{id}/machines` shows them: at most one look old.
-
-    Where the database does not answer, as the fleet's durable history began.
+    """The response of `GET /fleets/{id}/machines`, at most one poll old; without the database, the state
+    at the start of the current durable history. Raises SettingsError.
     """
-    order = _begun(instance)
-    _, uri = open_connections(order)
-    return await _machines(instance, order, uri)
+    order = _order_with_created_at(instance)
+    return await _machines(instance, order, _database_of(order))
 
 
 async def progress_of(instance: Mapping[str, Any]) -> Progress:
-    """What `GET /fleets/{id}/progress` tells; `problem` says why the trials are not known.
+    """The response of `GET /fleets/{id}/progress`; `problem` says why trials are missing.
 
-    Raises SealBroken, SettingsError.
+    Raises SettingsError.
     """
-    order, shown = _begun(instance), instance_status.fleet_from_instance(instance)
-    _, uri = open_connections(order)
-    ended = shown["updated_at"] if shown["phase"] in TERMINAL else None
+    order, fleet = _order_with_created_at(instance), instance_status.fleet_from_instance(instance)
+    uri = _database_of(order)
+    ended = fleet["updated_at"] if fleet["phase"] in TERMINAL else None
     span = (order["experiment_id"], order.get("created_at"), ended)
-    went, machines = await asyncio.gather(
-        _asked(("course", uri, *span), trial_history.load_history, uri, *span),
-        _machines(instance, order, uri),
+    history, machines = await asyncio.gather(
+        _query(uri, "history", trial_history.load_history, *span), _machines(instance, order, uri)
     )
-    told = _without_password(went, uri) if isinstance(went, trial_history.TrialHistory) else None
+    redacted = None
+    if isinstance(uri, str) and isinstance(history, trial_history.TrialHistory):
+        redacted = _without_password(history, uri)
     return progress.progress(
         order,
-        told,
+        redacted,
         machines,
         Settings.read().prices,
         as_of=datetime.fromisoformat(ended) if ended else datetime.now(UTC),
         ended=ended is not None,
-        problem=None if told else str(went),
+        problem=None if redacted else str(history),
     )
 
 
-def _without_password(went: trial_history.TrialHistory, uri: str) -> trial_history.TrialHistory:
-    """A trial's error may hold the database's password: trials have it, and may say what they like."""
-    messages = [(vm_logs.redact_password(line, uri), count) for line, count in went.error_messages]
-    return replace(went, error_messages=messages)
+def _without_password(history: trial_history.TrialHistory, uri: str) -> trial_history.TrialHistory:
+    """A trial's error message may contain the database password."""
+    messages = [
+        (vm_logs.redact_password(line, uri), count) for line, count in history.error_messages
+    ]
+    return replace(history, error_messages=messages)
 
 
-async def _machines(instance: Mapping[str, Any], order: Order, uri: str) -> list[Machine]:
-    fleet = (order["batch_id"], order.get("created_at"))
-    known = await _asked(("vms", uri, *fleet), vm_records.read, uri, order)
-    known = known if isinstance(known, vm_records.StoredVms) else None
-    return progress.machines(order, instance_status.vm_records(instance), known)
-
-
-async def _asked(key: Hashable, look: Callable[..., Any], *arguments: Any) -> Any:
-    """What the database answers, or DatabaseUnreachable."""
+def _database_of(order: Order) -> str | SealBroken:
+    """Its URI, unless the key that sealed it is gone: old fleets are shown without it."""
     try:
-        return await query_cache.ask(key, look, *arguments)
+        return open_connections(order)[1]
+    except SealBroken as error:
+        return error
+
+
+async def _machines(
+    instance: Mapping[str, Any], order: Order, uri: str | SealBroken
+) -> list[Machine]:
+    stored = await _query(uri, "vms", vm_records.read, order)
+    stored = stored if isinstance(stored, vm_records.StoredVms) else None
+    return progress.machines(order, instance_status.vm_records(instance), stored)
+
+
+async def _query(
+    uri: str | SealBroken, name: str, query: Callable[..., Any], *arguments: Any
+) -> Any:
+    """The result of a query, or the error that prevents it."""
+    if isinstance(uri, SealBroken):
+        return uri
+    key = json.dumps(arguments, sort_keys=True)
+    try:
+        return await query_cache.ask((name, uri, key), query, uri, *arguments)
     except DatabaseUnreachable as error:
         return error
 
 
-def _begun(instance: Mapping[str, Any]) -> Order:
-    """A fleet's order with the time at which it began, which its first history's input has not."""
-    order: Any = order_in(instance["input"])
-    begun: Any = {
-        **order,
-        "created_at": instance_status.fleet_from_instance(instance)["created_at"],
-    }
-    return cast(Order, begun)
+def _order_with_created_at(instance: Mapping[str, Any]) -> Order:
+    """The order with `created_at`, which the input of the first history lacks."""
+    created_at = instance_status.fleet_from_instance(instance)["created_at"]
+    return cast(Order, {**order_in(instance["input"]), "created_at": created_at})

@@ -19,6 +19,7 @@ from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
 from fleet.store.claims import AlreadyUsed, LeaseHeld
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.schema import SchemaTooNew
 from triggers import callers, submission
 from triggers.durable_client import TaskHubUnavailable
 
@@ -30,7 +31,9 @@ QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 REFUSALS = (InvalidRequest, AlreadyUsed)
 """What can never be a fleet."""
 
-OUTAGES = (TaskHubUnavailable, DatabaseUnreachable, LeaseHeld, SettingsError, SealBroken)
+OUTAGES = (
+    TaskHubUnavailable, DatabaseUnreachable, LeaseHeld, SchemaTooNew, SettingsError, SealBroken,
+)  # fmt: skip
 """What may pass, in a minute or in hours: the message is retried for as long as it lives."""
 
 TRIES = 5

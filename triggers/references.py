@@ -9,6 +9,7 @@ from fleet.settings import Settings
 from fleet.store import fleets
 from fleet.store.database import DatabaseUnreachable
 from triggers import durable_client, query_cache
+from triggers.lease import in_thread
 
 
 class FleetNotFound(LookupError):
@@ -39,17 +40,49 @@ class FleetPurged(LookupError):
 
 
 async def find_instance(client: Any, reference: str) -> dict[str, Any]:
-    """The instance of a fleet, named by its ID, number, name, `latest`, or the beginning of one.
+    """The instance of a fleet, named by its ID, number, name, `latest`, or a prefix of one.
 
     Raises FleetNotFound, FleetAmbiguous, FleetPurged, TaskHubUnavailable, DatabaseUnreachable,
     SettingsError.
     """
     if names.batch_of(reference) is not None:
-        # No fleet's number is another fleet's batch ID, so this cannot be another fleet.
         instance = await durable_client.find(client, reference)
         if instance is not None:
             return instance
-    row = await find_row(reference)
+    return await _instance_of(client, await find_row(reference))
+
+
+async def find_instance_to_cancel(client: Any, reference: str) -> dict[str, Any]:
+    """As `find_instance`, for an ID, number or whole name only: what one means today must not be another
+    fleet tomorrow. Without the app's database, for an ID.
+    """
+    try:
+        uri = Settings.read().database_uri
+        matches = await in_thread(fleets.matching, uri, reference)
+    except DatabaseUnreachable:
+        instance = (
+            await durable_client.find(client, reference) if names.batch_of(reference) else None
+        )
+        if instance is None:
+            raise
+        return instance
+    exact = [row for row in matches if reference in _whole_references(row)]
+    instance = await durable_client.find(client, reference)
+    if instance is not None and all(names.instance_id(row.batch_id) != reference for row in exact):
+        if exact:  # a fleet that the table does not know has the ID that is another one's number
+            raise FleetAmbiguous(reference, exact)
+        return instance
+    if not exact:
+        raise FleetNotFound(reference)
+    return await _instance_of(client, exact[0])
+
+
+def _whole_references(row: fleets.Row) -> set[str | None]:
+    numbers = (str(row.batch_id), str(row.number))
+    return {row.name, *numbers, *(f"{names.FLEET_PREFIX}{number}" for number in numbers)}
+
+
+async def _instance_of(client: Any, row: fleets.Row) -> dict[str, Any]:
     instance = await durable_client.find(client, names.instance_id(row.batch_id))
     if instance is None:
         raise FleetPurged(row)

@@ -1,9 +1,8 @@
-"""What both doors share: one request becomes one fleet, however often it is delivered."""
+"""Submission over HTTP and from the queue: one request starts one fleet, however often it comes."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +18,13 @@ from fleet.secrets import Seal
 from fleet.settings import Settings
 from fleet.store import claims
 from triggers.callers import Caller
-from triggers.durable_client import RUN_FLEET, find, task_hub
-from triggers.lease import lease
+from triggers.durable_client import RUN_FLEET, find, task_hub_within
+from triggers.lease import START_TIMEOUT, in_thread, lease
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A fleet that exists now; `created` says whether this very call made it."""
+    """A fleet that exists now. `created`: this call started it."""
 
     id: str
     number: int
@@ -46,21 +45,26 @@ async def submit(
     _complete(request, settings)
     seal = Seal(settings.sealing_keys)
     callers, fingerprints = caller.digests(seal), seal.fingerprints(_plain(request))
-    batch_id = batch_id_of(request, callers[-1], idempotency_key)
+    # Keyed, so that nobody can compute and occupy the batch ID of another caller's key. By the oldest
+    # key, which is the last one to change.
+    digest = idempotency_key and seal.fingerprints([callers[-1], idempotency_key])[-1]
+    batch_id = batch_id_of(request, digest)
     order = build_order(request, settings, batch_id)
-    account = (order["subscription_id"], order["resource_group"], order["client_id"] or "")
     submission = claims.Submission(
+        owner=settings.owner,
         batch_id=batch_id,
+        chose_batch_id=request.batch_id is not None,
         callers=callers,
         idempotency_key=idempotency_key,
         fingerprints=fingerprints,
         name=request.name,
         experiment_id=request.experiment_id,
         n_instances=request.n_instances,
-        account="/".join(account).lower(),
+        max_lifetime=request.max_lifetime,
+        account=_account(seal, order, _secrets(request)),
         resource_uris=order["resource_uris"],
     )
-    claim = await asyncio.to_thread(claims.claim, settings.database_uri, submission)
+    claim = await in_thread(claims.claim, settings.database_uri, submission)
     instance = names.instance_id(claim.batch_id)
     if claim.started:
         return Accepted(instance, claim.number, claim.batch_id, created=False)
@@ -71,11 +75,11 @@ async def submit(
     }
     async with lease(settings.database_uri, claim.batch_id) as held:
         if held is None:
-            raise claims.LeaseHeld(f"The claim of {instance} has just been given up.")
+            raise claims.LeaseHeld(f"The claim on {instance} expired.")
         if held.started:
             return Accepted(instance, claim.number, claim.batch_id, created=False)
         created = await _start(client, instance, order, fingerprints)
-        held.mark_started()
+        await in_thread(held.mark_started)
     if created:
         extra = {"event": "fleet.submitted", "fleet": instance}
         text = "Submitted: %d VMs for experiment %d"
@@ -84,15 +88,15 @@ async def submit(
 
 
 async def _start(client: Any, instance: str, order: Any, fingerprints: Sequence[str]) -> bool:
-    """Start a fleet's orchestration. False where it exists: a host died before it could note that.
+    """Start a fleet's orchestration. False if it exists: a host crashed before recording the start.
 
     Raises AlreadyUsed, TaskHubUnavailable.
     """
-    status = await find(client, instance)
-    if status is None:
-        with task_hub():
+    async with task_hub_within(START_TIMEOUT):
+        status = await find(client, instance)
+        if status is None:
             await client.start_new(RUN_FLEET, instance, order)
-        return True
+            return True
     if order_in(status["input"])["fingerprint"] not in fingerprints:
         raise claims.AlreadyUsed(f"{instance} was already started by a different request.")
     return False
@@ -106,7 +110,7 @@ async def plan(document: Any) -> Plan:
     request = parse(document)
     settings = Settings.read()
     _complete(request, settings)
-    order: Any = build_order(request, settings, batch_id_of(request, "", None))
+    order: Any = build_order(request, settings, batch_id_of(request, None))
     secrets = _secrets(request)
     connection = connect(order, settings, secrets.get("client_secret"))
     uri = secrets.get("uri") or settings.database_uri
@@ -137,6 +141,13 @@ def _complete(request: FleetRequest, settings: Settings) -> None:
         faults += uri_faults(settings.database_uri)
     if faults:
         raise InvalidRequest(faults)
+
+
+def _account(seal: Seal, order: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+    """A keyed digest, because it contains a secret: a wrong one must not hide the account of others."""
+    names_ = ("subscription_id", "resource_group", "tenant_id", "client_id")
+    parts = [str(order[name] or "").lower() for name in names_]
+    return seal.fingerprints([*parts, secrets.get("client_secret")])[0]
 
 
 def _secrets(request: FleetRequest) -> dict[str, str]:

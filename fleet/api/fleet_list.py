@@ -103,9 +103,12 @@ def _decoded(text: str) -> tuple[datetime, int]:
 
 
 def _time(text: str) -> datetime:
-    """Raises ValueError."""
+    """In UTC, because PostgreSQL refuses offsets that Python takes. Raises ValueError."""
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError(text) from error
 
 
 def _text(moment: datetime) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
@@ -324,15 +323,12 @@ def parse(document: Any) -> FleetRequest:
     return request
 
 
-def batch_id_of(request: FleetRequest, caller: str, idempotency_key: str | None) -> int:
-    """The request's batch ID, else one derived from caller and idempotency key, else a random one."""
+def batch_id_of(request: FleetRequest, digest: str | None) -> int:
+    """The request's batch ID, else one derived from a hexadecimal digest of its idempotency key, else a
+    random one."""
     if request.batch_id is not None:
         return request.batch_id
-    if idempotency_key:
-        # Headers may contain invalid UTF-8, which arrives as lone surrogates.
-        text = f"{caller} {idempotency_key}".encode(errors="surrogatepass")
-        return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> (64 - BATCH_BITS)
-    return secrets.randbits(BATCH_BITS)
+    return int(digest[:16], 16) >> (64 - BATCH_BITS) if digest else secrets.randbits(BATCH_BITS)
 
 
 def unique_scopes(request: FleetRequest) -> list[str]:

@@ -14,13 +14,10 @@ from typing import Any
 from psycopg2.errors import LockNotAvailable
 
 from fleet.store import schema
-from fleet.store.database import ANSWER_PATIENCE, DatabaseUnreachable, connected, rows
+from fleet.store.database import ANSWER_PATIENCE, connected, rows
 
 SHORT = 1_000_000
-"""Batch ids below this are short enough to be the fleet's number as well."""
-
-IDLE_SECONDS = 30
-"""A lease whose holder does nothing in the database for so long is ended by the server."""
+"""A batch ID below this is also the fleet's number."""
 
 
 class AlreadyUsed(Exception):
@@ -36,15 +33,21 @@ class Submission:
     """What a request claims. `callers` and `fingerprints` hold one digest per sealing key, the newest
     first: a row that was written under an older key is recognized too."""
 
+    owner: str
+    """The deployment, as in `Settings.owner`."""
     batch_id: int
+    chose_batch_id: bool
+    """Whether the request has this batch ID; otherwise the app derived or drew it."""
     callers: Sequence[str]
     idempotency_key: str | None
     fingerprints: Sequence[str]
     name: str | None
     experiment_id: int
     n_instances: int
+    max_lifetime: float
+    """Seconds."""
     account: str
-    """Subscription, resource group and client id: fleets of one account are deleted by one identity."""
+    """Digest of all that decides with which identity, and where, its resources are deleted."""
     resource_uris: Sequence[str]
 
     @property
@@ -71,7 +74,7 @@ def claim(uri: str, submission: Submission) -> Claim:
     Raises AlreadyUsed where batch id, idempotency key or name belong to another fleet, SchemaTooNew,
     DatabaseUnreachable.
     """
-    _prepare(uri)
+    schema.prepare(uri)
     with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
         found = _claimed(cursor, submission)
         if found is None:
@@ -100,12 +103,12 @@ class Lease:
 
 @contextmanager
 def leased(uri: str, batch_id: int) -> Iterator[Lease | None]:
-    """Lock a fleet's row. None where there is no row; nothing waits for a lock.
+    """Lock a fleet's row without waiting; None if there is no row.
 
-    The server releases it when this process dies. Raises LeaseHeld, DatabaseUnreachable.
+    The server releases the lock if this process dies, or after IDLE_TIMEOUT. Raises LeaseHeld,
+    DatabaseUnreachable.
     """
     with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
-        cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
         try:
             found = rows(cursor, _LEASE, (batch_id,))
         except LockNotAvailable:
@@ -113,32 +116,18 @@ def leased(uri: str, batch_id: int) -> Iterator[Lease | None]:
         yield Lease(cursor, batch_id, found[0][0]) if found else None
 
 
-def _prepare(uri: str) -> None:
-    """Migrate the app's tables once in a process. Raises DatabaseUnreachable where that cannot be."""
-    if uri in _prepared:
-        return
-    if schema.migrate(uri, schema.APP) < schema.APP.latest:
-        raise DatabaseUnreachable(
-            "The app's database (POWERLIFT_DB_URI) lacks the table powerlift_fleet, and its role may "
-            "not create it. Grant the role CREATE on the schema, or let the tables' owner start a fleet."
-        )
-    _prepared.add(uri)
-
-
-_prepared: set[str] = set()
-
-
 def _claimed(cursor: Any, submission: Submission) -> Claim | None:
     """The row that a request's batch id or idempotency key names. Raises AlreadyUsed."""
     for batch_id, number, started, fingerprint, same_key in rows(
         cursor, _FIND, _columns(submission)
     ):
-        if fingerprint in submission.fingerprints:
+        same_batch = batch_id == submission.batch_id or not submission.chose_batch_id
+        if fingerprint in submission.fingerprints and same_batch:
             return Claim(int(batch_id), number, started)
         what = "This Idempotency-Key" if same_key else f"batch_id {batch_id}"
         raise AlreadyUsed(
             f"{what} was already used by a different request (fleet-{number}). Repeat that request "
-            "unchanged, or leave it out to get a new fleet."
+            "unchanged, or omit the key and the batch_id to start a new fleet."
         )
     return None
 
@@ -160,14 +149,13 @@ def _new_number(cursor: Any, submission: Submission) -> int:
         )
     if batch_id < SHORT:
         return batch_id
-    while True:
-        [(number,)] = rows(cursor, "SELECT nextval('powerlift_fleet_number')")
-        if not rows(cursor, _IS_USED, {"number": number}):
-            return int(number)
+    [(number,)] = rows(cursor, _NEXT_NUMBER)
+    return int(number)
 
 
 def _columns(submission: Submission) -> dict[str, Any]:
     return {
+        "owner": submission.owner,
         "batch_id": submission.batch_id,
         "caller": submission.callers[0],
         "callers": list(submission.callers),
@@ -176,6 +164,7 @@ def _columns(submission: Submission) -> dict[str, Any]:
         "name": submission.name,
         "experiment_id": submission.experiment_id,
         "n_instances": submission.n_instances,
+        "max_lifetime": submission.max_lifetime,
         "account": submission.account,
         "resource_uris": list(submission.resource_uris),
     }
@@ -189,11 +178,19 @@ _FIND = """
     ORDER BY 5 DESC
 """
 _INSERT = """
-    INSERT INTO powerlift_fleet (batch_id, number, name, caller, idempotency_key, fingerprint,
-                                 experiment_id, n_instances, account, resource_uris)
-    VALUES (%(batch_id)s, %(number)s, %(name)s, %(caller)s, %(key)s, %(fingerprint)s,
-            %(experiment_id)s, %(n_instances)s, %(account)s, %(resource_uris)s)
+    INSERT INTO powerlift_fleet (owner, batch_id, number, name, caller, idempotency_key, fingerprint,
+                                 experiment_id, n_instances, account, resource_uris, deadline)
+    VALUES (%(owner)s, %(batch_id)s, %(number)s, %(name)s, %(caller)s, %(key)s, %(fingerprint)s,
+            %(experiment_id)s, %(n_instances)s, %(account)s, %(resource_uris)s,
+            now() + %(max_lifetime)s * interval '1 second')
     ON CONFLICT DO NOTHING
 """
-_IS_USED = "SELECT 1 FROM powerlift_fleet WHERE number = %(number)s OR batch_id = %(number)s"
+# The first free number after the last one; a later call starts there.
+_NEXT_NUMBER = """
+    WITH last AS (SELECT nextval('powerlift_fleet_number') AS value),
+         free AS (SELECT n FROM last, generate_series(value, value + 100000) AS n
+                  WHERE NOT EXISTS (SELECT FROM powerlift_fleet WHERE number = n OR batch_id = n)
+                  ORDER BY n LIMIT 1)
+    SELECT setval('powerlift_fleet_number', n) FROM free
+"""
 _LEASE = "SELECT started_at IS NOT NULL FROM powerlift_fleet WHERE batch_id = %s FOR UPDATE NOWAIT"

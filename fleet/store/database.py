@@ -22,6 +22,18 @@ ANSWER_PATIENCE = 5
 """Seconds to connect, and per statement, while an HTTP request waits."""
 
 
+IDLE_TIMEOUT = 30
+"""Seconds after which the server ends the transaction of a client that has stopped: its locks too."""
+
+_TIMEOUTS = """
+    SET LOCAL statement_timeout = %s; SET LOCAL idle_in_transaction_session_timeout = %s
+"""
+_DEAD_PEER: dict[str, Any] = {
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000,
+}  # fmt: skip
+"""Ends a connection whose server has vanished, which no statement_timeout does. libpq's own options."""
+
+
 class DatabaseUnreachable(DescribedError, RuntimeError):
     """A database operation failed. Omits psycopg2's message, which may contain user and host."""
 
@@ -38,11 +50,11 @@ def connected(
     Raises DatabaseUnreachable for any psycopg2 error.
     """
     try:
-        database = psycopg2.connect(_libpq(uri), connect_timeout=connect)
+        database = psycopg2.connect(_libpq(uri), connect_timeout=connect, **_DEAD_PEER)
         try:
             with database, database.cursor() as cursor:
                 # Not as a connection option, because PgBouncer rejects unknown options.
-                cursor.execute("SET LOCAL statement_timeout = %s", (statement * 1000,))
+                cursor.execute(_TIMEOUTS, (statement * 1000, IDLE_TIMEOUT * 1000))
                 yield database
         finally:
             database.close()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from fleet.store import schema
 from fleet.store.database import ANSWER_PATIENCE, connected, rows
 
 SHORTEST_PREFIX = 4
@@ -30,6 +31,7 @@ class Row:
     experiment_name: str | None
     n_instances: int
     submitted_at: datetime
+    started_at: datetime
     ended_at: datetime | None
     purged_at: datetime | None
     phase: str
@@ -90,8 +92,10 @@ def matching(uri: str, reference: str) -> list[Row]:
     if not re.fullmatch("[-a-z0-9]{1,63}", reference):
         return []
     found = _select(uri, _BY_NAME, {"name": reference})
-    exact = [row for row in found if row.name == reference]
-    return exact[:1] or found
+    newest: dict[str | None, Row] = {}
+    for row in found:
+        newest.setdefault(row.name, row)
+    return [newest[reference]] if reference in newest else list(newest.values())
 
 
 def update(uri: str, batch_id: int, changes: Mapping[str, Any]) -> None:
@@ -109,22 +113,25 @@ def update(uri: str, batch_id: int, changes: Mapping[str, Any]) -> None:
         cursor.execute(_UPDATE.format(columns=columns), {**values, "fleet": batch_id})
 
 
-def active(uri: str) -> list[int]:
-    """The batch ids of fleets that have not ended. Raises DatabaseUnreachable."""
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
-        return [int(batch_id) for (batch_id,) in rows(cursor, _ACTIVE)]
+def active(uri: str, owner: str) -> list[Row]:
+    """A deployment's fleets that have not ended, the oldest first. Raises DatabaseUnreachable."""
+    return _select(uri, _ACTIVE, {"owner": owner})
 
 
-def accounts(uri: str) -> list[tuple[int, list[str]]]:
-    """Every account that fleets used which are not purged: the batch id of its newest fleet, and the
+def accounts(uri: str, owner: str) -> list[tuple[int, list[str]]]:
+    """Every account that a deployment's unpurged fleets use: the batch ID of its newest fleet, and the
     resource_uris of all. Raises DatabaseUnreachable."""
+    schema.prepare(uri)
     with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
-        return [(int(batch_id), uris) for batch_id, uris in rows(cursor, _ACCOUNTS)]
+        found = rows(cursor, _ACCOUNTS, {"owner": owner})
+    return [(int(batch_id), uris) for batch_id, uris in found]
 
 
-def to_purge(uri: str, days: float, limit: int, skip: int = 0) -> list[Row]:
-    """Fleets that ended more than `days` ago and are not yet purged, the oldest first."""
-    return _select(uri, _TO_PURGE, {"days": days, "limit": limit, "skip": skip})
+def to_purge(uri: str, owner: str, days: float, limit: int, skip: int = 0) -> list[Row]:
+    """A deployment's fleets to purge, the oldest first: `days` after their end, and after the deadline
+    until which they may keep VMs."""
+    values = {"owner": owner, "days": days, "limit": limit, "skip": skip}
+    return _select(uri, _TO_PURGE, values)
 
 
 def mark_purged(uri: str, batch_id: int) -> None:
@@ -135,16 +142,23 @@ def mark_purged(uri: str, batch_id: int) -> None:
         )
 
 
-def forget_unstarted(uri: str) -> None:
-    """Delete claims of a day ago whose fleet was never started: nobody repeats that request now."""
+def abandoned_claims(uri: str, owner: str) -> list[int]:
+    """The batch IDs of claims older than a day whose fleet is not marked as started."""
+    schema.prepare(uri)
+    with connected(uri) as database, database.cursor() as cursor:
+        return [int(batch_id) for (batch_id,) in rows(cursor, _ABANDONED, {"owner": owner})]
+
+
+def delete_claim(uri: str, batch_id: int) -> None:
+    """Delete a claim, unless its fleet was started meanwhile."""
     with connected(uri) as database, database.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM powerlift_fleet"
-            " WHERE started_at IS NULL AND submitted_at < now() - interval '1 day'"
+            "DELETE FROM powerlift_fleet WHERE batch_id = %s AND started_at IS NULL", (batch_id,)
         )
 
 
 def _select(uri: str, statement: str, values: Mapping[str, Any]) -> list[Row]:
+    schema.prepare(uri)
     with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
         found = rows(cursor, statement, values)
     return [Row(int(batch_id), *rest) for batch_id, *rest in found]
@@ -152,7 +166,7 @@ def _select(uri: str, statement: str, values: Mapping[str, Any]) -> list[Row]:
 
 _FROM = """
     SELECT batch_id, number, name, caller, experiment_id, experiment_name, n_instances, submitted_at,
-           ended_at, purged_at, phase, machines, trials, cost, updated_at
+           started_at, ended_at, purged_at, phase, machines, trials, cost, updated_at
     FROM powerlift_fleet WHERE started_at IS NOT NULL
 """
 _PAGE = (
@@ -182,26 +196,33 @@ _BY_NUMBER = (
 _BY_NAME = (
     _FROM
     + """
-    AND starts_with(name, %(name)s)
-    ORDER BY name <> %(name)s, ended_at IS NOT NULL, submitted_at DESC LIMIT 10
+    AND name LIKE %(name)s || '%%'
+    ORDER BY name <> %(name)s, ended_at IS NOT NULL, submitted_at DESC LIMIT 100
 """
 )
+# A fleet that reports has started, even if the host crashed before it could record that.
 _UPDATE = """
-    UPDATE powerlift_fleet SET {columns}, updated_at = now()
+    UPDATE powerlift_fleet
+    SET {columns}, updated_at = now(), started_at = coalesce(started_at, now())
     WHERE batch_id = %(fleet)s AND ended_at IS NULL
 """
-_ACTIVE = "SELECT batch_id FROM powerlift_fleet WHERE ended_at IS NULL AND started_at IS NOT NULL"
+_ACTIVE = _FROM + "AND ended_at IS NULL AND owner = %(owner)s ORDER BY submitted_at"
 _ACCOUNTS = """
     SELECT (array_agg(batch_id ORDER BY submitted_at DESC))[1],
            coalesce(array_agg(DISTINCT target) FILTER (WHERE target IS NOT NULL), '{}')
     FROM powerlift_fleet LEFT JOIN unnest(resource_uris) AS target ON true
-    WHERE started_at IS NOT NULL AND purged_at IS NULL
+    WHERE started_at IS NOT NULL AND purged_at IS NULL AND owner = %(owner)s
     GROUP BY account
 """
 _TO_PURGE = (
     _FROM
     + """
-    AND purged_at IS NULL AND ended_at < now() - %(days)s * interval '1 day'
+    AND purged_at IS NULL AND owner = %(owner)s
+    AND ended_at < now() - %(days)s * interval '1 day' AND deadline < now()
     ORDER BY ended_at LIMIT %(limit)s OFFSET %(skip)s
 """
 )
+_ABANDONED = """
+    SELECT batch_id FROM powerlift_fleet
+    WHERE started_at IS NULL AND submitted_at < now() - interval '1 day' AND owner = %(owner)s
+"""

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg2.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 
 from fleet.model.failure import DescribedError
-from fleet.store.database import ANSWER_PATIENCE, connected, may, rows
+from fleet.store.database import ANSWER_PATIENCE, DatabaseUnreachable, connected, may, rows
 
 _FOLDER = Path(__file__).with_name("migrations")
 
@@ -74,6 +74,22 @@ def migrate(uri: str, tables: Tables) -> int:
     return tables.latest
 
 
+def prepare(uri: str) -> None:
+    """Migrate the app's own database, once per process.
+
+    Raises SchemaTooNew, DatabaseUnreachable, also where the role may not migrate.
+    """
+    if uri in _prepared:
+        return
+    if migrate(uri, APP) < APP.latest:
+        raise DatabaseUnreachable(
+            "The app's database (POWERLIFT_DB_URI) lacks the table powerlift_fleet, and its role may "
+            "not create it. Grant the role CREATE on the schema."
+        )
+    _prepared.add(uri)
+
+
+_prepared: set[str] = set()
 _VERSION = "SELECT coalesce(max(version), 0) FROM powerlift_fleet_schema WHERE tables = %s"
 _APPLIED = "INSERT INTO powerlift_fleet_schema (tables, version) VALUES (%s, %s)"
 

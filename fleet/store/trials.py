@@ -14,7 +14,9 @@ MAX_LOSSES = 3
 def experiment_name(uri: str, experiment_id: int) -> str | None:
     """Raises DatabaseUnreachable."""
     with connected(uri) as database, database.cursor() as cursor:
-        found = rows(cursor, "SELECT name FROM experiment WHERE id = %s", (experiment_id,))
+        found = rows(
+            cursor, "SELECT left(name, 256) FROM experiment WHERE id = %s", (experiment_id,)
+        )
     return found[0][0] if found else None
 
 

@@ -7,12 +7,11 @@ A VM stores its log itself when it ends (`startup/`); for a failed VM, the app d
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from azure.core.exceptions import ResourceNotFoundError
 
@@ -20,6 +19,7 @@ from fleet.azure.client import Azure
 from fleet.azure.error_classifier import describe
 from fleet.model import names
 from fleet.model.records import Order
+from fleet.redaction import redact
 from fleet.store.database import DatabaseUnreachable, connected, may, rows
 
 LIMIT = 32 * 1024
@@ -109,15 +109,7 @@ def redact_password(text: str, uri: str) -> str:
     """Redact the database password, which a trial may print."""
     parts = urlsplit(uri)
     options = {value for name, value in parse_qsl(parts.query) if "password" in name}
-    for hidden in {unquote(parts.password or ""), *options} - {""}:
-        text = re.sub("".join(map(_in_any_form, hidden)), "***", text, flags=re.IGNORECASE)
-    return text
-
-
-def _in_any_form(character: str) -> str:
-    """A pattern for a character of a password, literal or URI-encoded."""
-    encoded = "".join(f"%{byte:02x}" for byte in character.encode())
-    return f"(?:{re.escape(character)}|{encoded}|{re.escape(quote_plus(character))})"
+    return redact(text, {unquote(parts.password or ""), *options} - {""})
 
 
 def find_log(uri: str, experiment_id: int, runner_id: int) -> StoredLog | None:

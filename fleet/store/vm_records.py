@@ -147,9 +147,13 @@ _WRITE = """
         SET record = EXCLUDED.record, noted_at = EXCLUDED.noted_at
         WHERE known.noted_at <= EXCLUDED.noted_at
 """
+# Fleets with the same runner IDs, as of two deployments on one database, keep their rows.
 _OF_FLEET = """
     IN (SELECT runner_id FROM powerlift_fleet_machine
-        WHERE batch_id = %(batch_id)s AND began = %(began)s AND experiment_id = %(experiment)s)
+        WHERE batch_id = %(batch_id)s AND began = %(began)s AND experiment_id = %(experiment)s
+        EXCEPT SELECT runner_id FROM powerlift_fleet_machine
+        WHERE (batch_id, began) <> (%(batch_id)s, %(began)s::timestamptz)
+          AND experiment_id = %(experiment)s)
 """
 _LOSSES = """
     DELETE FROM powerlift_fleet_loss AS lost USING powerlift_fleet_trial AS ran

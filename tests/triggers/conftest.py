@@ -69,8 +69,8 @@ class Doors:
         code = {"code": self.ready["keys"]["master"]}
         assert requests.post(url, params=code, json={}, timeout=30).status_code == 202
 
-    def delete(self, batch: int) -> requests.Response:
-        url = f"{self.ready['url']}/api/fleets/fleet-{batch}"
+    def delete(self, reference: str) -> requests.Response:
+        url = f"{self.ready['url']}/api/fleets/{reference}"
         headers = {"x-functions-key": self.ready["keys"]["default"]}
         return requests.delete(url, headers=headers, timeout=60)
 
@@ -119,7 +119,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
             make_queues(azurite.connection_string, QUEUE)
             env = {
                 "JOURNAL": str(folder), "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
-                "TASKHUB_NAME": "Doors", "POWERLIFT_DB_URI": postgres.uri(),
+                "TASKHUB_NAME": "Doors", "FLEET_OWNER": "doors", "POWERLIFT_DB_URI": postgres.uri(),
                 "AzureWebJobsStorage": azurite.connection_string,
                 "FLEET_PURGE_SCHEDULE": "* * * * * *",
                 "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:00",

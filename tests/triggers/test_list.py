@@ -36,9 +36,9 @@ def entry(stack: Stack, fleet_id: str, phase: str) -> dict[str, Any]:
 def test_an_entry_follows_its_fleet(api: Api, stack: Stack):
     number = experiment(stack)
     fleet_id = api.start(experiment_id=number, n_instances=2, batch_id=6101, name="followed")
-    running = eventually(lambda: one if (one := entry(stack, fleet_id))["phase"] == "run" else None)
+    running = entry(stack, fleet_id, "run")
     api.end(fleet_id)
-    ended = entry(stack, fleet_id)
+    ended = entry(stack, fleet_id, "cancelled")
     [(name,)] = sql(stack, "SELECT name FROM experiment WHERE id = %s", number)
     assert (running["name"], running["experiment_name"], running["ended_at"]) == (
         "followed",

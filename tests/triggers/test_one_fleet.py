@@ -93,7 +93,7 @@ def test_an_ended_fleet_that_is_deleted_eight_times_at_once_has_one_teardown(doo
     doors.end(113)
     eventually(lambda: True if doors.fleet(113)["runtimeStatus"] == "Completed" else None)
     with ThreadPoolExecutor(8) as pool:
-        codes = list(pool.map(lambda _: doors.delete(113).status_code, range(8)))
+        codes = list(pool.map(lambda _: doors.delete("fleet-113").status_code, range(8)))
     assert (codes, begun(doors, "teardown-113")) == ([202] * 8, [0])
 
 
@@ -143,3 +143,16 @@ def test_a_number_is_neither_another_fleets_number_nor_its_batch(doors: Doors):
     answer = doors.post(request(number))
     text = f"batch_id {number} is the number of another fleet"
     assert (number != 1, answer.status_code, text in answer.json()["detail"]) == (True, 409, True)
+
+
+@pytest.mark.parametrize("reference", ["latest", "nigh", "fleet-11"])
+def test_what_may_mean_another_fleet_tomorrow_cancels_none(doors: Doors, reference: str):
+    doors.post({**request(114), "name": "nightshift"})
+    assert doors.delete(reference).status_code == 404
+
+
+@pytest.mark.parametrize("reference", ["fleet-115", "115", "by-day"])
+def test_an_id_a_number_or_a_name_cancels_its_fleet(doors: Doors, reference: str):
+    doors.post({**request(115), "name": "by-day"})
+    answer = doors.delete(reference)
+    assert (answer.status_code, answer.json()["id"]) == (202, "fleet-115")

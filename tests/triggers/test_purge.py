@@ -29,8 +29,8 @@ def ended(doors: Doors, batch: int, days: int, **more: Any) -> None:
 
 def age(doors: Doors, batch: int, days: int) -> None:
     doors.sql(
-        "UPDATE powerlift_fleet SET ended_at = now() - %s * interval '1 day' WHERE batch_id = %s",
-        days, batch,
+        "UPDATE powerlift_fleet SET deadline = now(), ended_at = now() - %s * interval '1 day'"
+        " WHERE batch_id = %s", days, batch,
     )  # fmt: skip
 
 
@@ -78,6 +78,15 @@ def test_of_an_old_fleet_only_the_row_stays(doors: Doors):
     assert (doors.fleet(302) is None, recorded(doors, 3_020_000)) == (False, [1, 1, 1, 1])
 
 
+def test_of_vms_with_the_same_runner_ids_only_the_records_of_the_purged_fleet_go(doors: Doors):
+    ended(doors, 311, 0)
+    record(doors, 311, 3_110_000)
+    doors.sql("INSERT INTO powerlift_fleet_machine VALUES (999, now(), 0, 1, 3110000, '{}', now())")
+    age(doors, 311, 31)
+    purged(doors, 311)
+    assert recorded(doors, 3_110_000) == [1, 1, 1, 1]
+
+
 def test_a_running_fleet_is_never_purged(doors: Doors):
     doors.post({**request(303), "uri": doors.database})
     age(doors, 303, 100)
@@ -122,3 +131,14 @@ def test_a_claim_that_was_never_started_is_given_up_after_a_day(doors: Doors):
     statement = "SELECT 1 FROM powerlift_fleet WHERE batch_id = 310"
     eventually(lambda: None if doors.sql(statement) else True)
     assert doors.post(request(310)).status_code == 202
+
+
+def test_an_old_claim_whose_fleet_runs_is_kept(doors: Doors):
+    """As after a crash between the start and its mark."""
+    doors.post(request(312))
+    doors.sql(
+        "UPDATE powerlift_fleet SET started_at = NULL, submitted_at = now() - interval '2 days'"
+        " WHERE batch_id = 312"
+    )
+    statement = "SELECT started_at IS NOT NULL FROM powerlift_fleet WHERE batch_id = 312"
+    eventually(lambda: doors.sql(statement) == [(True,)] or None)

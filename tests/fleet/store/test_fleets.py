@@ -29,16 +29,20 @@ def uri(benchmark_database: Benchmark) -> str:
     return fresh
 
 
-def start(uri: str, batch_id: int, **more: Any) -> claims.Claim:
-    """A fleet that was submitted and started."""
-    submission = claims.Submission(
+def submission(batch_id: int, **more: Any) -> claims.Submission:
+    return claims.Submission(
         **{
-            "batch_id": batch_id, "callers": ["key-1"], "idempotency_key": None,
+            "owner": "us", "batch_id": batch_id, "chose_batch_id": True, "max_lifetime": 60.0,
+            "callers": ["key-1"], "idempotency_key": None,
             "fingerprints": ["same"], "name": None, "experiment_id": 1, "n_instances": 2,
             "account": "account", "resource_uris": [], **more,
         }
     )  # fmt: skip
-    claim = claims.claim(uri, submission)
+
+
+def start(uri: str, batch_id: int, **more: Any) -> claims.Claim:
+    """A fleet that was submitted and started."""
+    claim = claims.claim(uri, submission(batch_id, **more))
     with claims.leased(uri, claim.batch_id) as lease:
         assert lease is not None
         lease.mark_started()
@@ -133,9 +137,12 @@ def test_a_list_is_filtered(uri: str, wanted: Filter, found: list[int]):
 
 
 def test_what_was_only_claimed_is_not_listed(uri: str):
-    submission = claims.Submission(1, ["key-1"], None, ["same"], None, 1, 2, "account", [])
-    claims.claim(uri, submission)
-    assert (fleets.page(uri, Filter()), matches(uri, "latest"), fleets.active(uri)) == ([], [], [])
+    claims.claim(uri, submission(1))
+    assert (fleets.page(uri, Filter()), matches(uri, "latest"), fleets.active(uri, "us")) == (
+        [],
+        [],
+        [],
+    )
 
 
 def test_a_row_stays_as_its_fleet_ended(uri: str):
@@ -152,23 +159,68 @@ def test_an_account_is_known_by_its_newest_fleet_and_all_resource_uris(uri: str)
     start(uri, 2, resource_uris=["/b", "/c"])
     start(uri, 3, account="other")
     end(uri, 2)
-    found = sorted((batch_id, sorted(uris)) for batch_id, uris in fleets.accounts(uri))
+    found = sorted((batch_id, sorted(uris)) for batch_id, uris in fleets.accounts(uri, "us"))
     assert found == [(2, ["/a", "/b", "/c"]), (3, [])]
+
+
+def purgeable(uri: str, owner: str = "us") -> list[int]:
+    return [row.batch_id for row in fleets.to_purge(uri, owner, 30, 10)]
 
 
 def test_only_what_ended_long_ago_is_purged_and_once(uri: str):
     for batch_id in (1, 2, 3):
-        start(uri, batch_id)
+        start(uri, batch_id, max_lifetime=0.0)
     end(uri, 1, ended_at=datetime.now(UTC) - timedelta(days=31))
     end(uri, 2)
-    old = [row.batch_id for row in fleets.to_purge(uri, 30, 10)]
+    before = (purgeable(uri), purgeable(uri, "them"))
     fleets.mark_purged(uri, 1)
-    assert (old, fleets.to_purge(uri, 30, 10)) == ([1], [])
+    assert (before, purgeable(uri)) == (([1], []), [])
+
+
+def test_what_may_still_keep_vms_is_not_purged(uri: str):
+    start(uri, 1, max_lifetime=3600.0)
+    end(uri, 1, ended_at=datetime.now(UTC) - timedelta(days=31))
+    assert purgeable(uri) == []
+
+
+def test_another_deployment_has_other_fleets_and_accounts(uri: str):
+    start(uri, 1)
+    start(uri, 2, owner="them")
+    active = [row.batch_id for row in fleets.active(uri, "us")]
+    assert (active, [batch for batch, _ in fleets.accounts(uri, "us")]) == ([1], [1])
+
+
+def test_a_fleet_that_reports_has_started(uri: str):
+    """As after a crash between the start and its mark."""
+    claims.claim(uri, submission(1))
+    fleets.update(uri, 1, {"phase": "create"})
+    assert [row.batch_id for row in fleets.active(uri, "us")] == [1]
+
+
+def test_an_idempotency_key_with_another_batch_id_is_refused(uri: str):
+    start(uri, 1, idempotency_key="k")
+    with pytest.raises(claims.AlreadyUsed):
+        claims.claim(uri, submission(2, idempotency_key="k"))
+
+
+def test_numbers_skip_what_is_used(uri: str):
+    for batch_id in range(1, 60):
+        start(uri, batch_id)
+    numbers = [start(uri, LONG + n).number for n in range(3)]
+    assert numbers == [60, 61, 62]
+
+
+def test_a_prefix_of_a_name_used_twice_means_one_fleet(uri: str):
+    for batch_id in (1, 2):
+        start(uri, batch_id, name="nightly")
+        end(uri, batch_id)
+    assert matches(uri, "night") == [2]
 
 
 def test_an_older_sealing_key_still_recognizes_a_caller_and_a_request(uri: str):
     first = start(uri, 1, callers=["old"], idempotency_key="k", fingerprints=["old"])
-    again = start(uri, 2, callers=["new", "old"], idempotency_key="k", fingerprints=["new", "old"])
+    now = {"callers": ["new", "old"], "fingerprints": ["new", "old"], "chose_batch_id": False}
+    again = start(uri, 2, idempotency_key="k", **now)
     assert (again.batch_id, again.started) == (first.batch_id, True)
 
 

@@ -1,10 +1,11 @@
 CREATE SEQUENCE powerlift_fleet_number;
 
--- A row a fleet: made before anything is started, kept when everything else of the fleet is purged.
+-- A row per fleet: inserted before anything is started, kept when all else of the fleet is purged.
 CREATE TABLE powerlift_fleet (
     batch_id numeric(20) PRIMARY KEY,
     number bigint NOT NULL UNIQUE,
     name text,
+    owner text NOT NULL,
     caller text NOT NULL,
     idempotency_key text,
     fingerprint text NOT NULL,
@@ -15,6 +16,7 @@ CREATE TABLE powerlift_fleet (
     resource_uris text[] NOT NULL DEFAULT '{}',
     submitted_at timestamptz NOT NULL DEFAULT now(),
     started_at timestamptz,
+    deadline timestamptz NOT NULL,
     ended_at timestamptz,
     purged_at timestamptz,
     phase text NOT NULL DEFAULT 'plan',
@@ -23,6 +25,9 @@ CREATE TABLE powerlift_fleet (
     cost double precision,
     updated_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (caller, idempotency_key));
-CREATE UNIQUE INDEX powerlift_fleet_name ON powerlift_fleet (name) WHERE ended_at IS NULL;
-CREATE INDEX powerlift_fleet_newest ON powerlift_fleet (submitted_at, batch_id);
-CREATE INDEX powerlift_fleet_kept ON powerlift_fleet (ended_at) WHERE purged_at IS NULL;
+CREATE UNIQUE INDEX powerlift_fleet_active_name ON powerlift_fleet (name) WHERE ended_at IS NULL;
+CREATE INDEX powerlift_fleet_name ON powerlift_fleet (name text_pattern_ops);
+CREATE INDEX powerlift_fleet_submitted ON powerlift_fleet (submitted_at, batch_id);
+CREATE INDEX powerlift_fleet_active ON powerlift_fleet (submitted_at) WHERE ended_at IS NULL;
+CREATE INDEX powerlift_fleet_to_purge ON powerlift_fleet (ended_at) WHERE purged_at IS NULL;
+CREATE INDEX powerlift_fleet_account ON powerlift_fleet (account, submitted_at) WHERE purged_at IS NULL;
