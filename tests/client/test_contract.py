@@ -165,9 +165,9 @@ def test_a_valid_request_has_a_plan_without_faults(client: FleetClient, stack: S
 
 
 def test_a_failed_fleet_raises_with_the_reason(client: FleetClient) -> None:
-    fleet = client.submit({"experiment_id": 10**6, "n_instances": 1}).id
-    with pytest.raises(fleets.FleetFailed, match=f"{fleet} failed: ") as caught:
-        client.wait(fleet, timeout=60, interval=0.2)
+    taken = client.submit({"experiment_id": 10**6, "n_instances": 1})
+    with pytest.raises(fleets.FleetFailed, match=f"{taken.handle} failed: ") as caught:
+        client.wait(taken.id, timeout=60, interval=0.2)
     assert str(caught.value).count("\n") >= 1
 
 
