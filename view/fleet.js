@@ -17,7 +17,7 @@ import { isTerminal } from "./describe.js";
 const [, BASE, ASKED] = /^(.*)\/view\/([^/]+)\/?$/i.exec(location.pathname); // the API's base URL, and the fleet's ID or name
 const MAX_MEASURES = 200;
 
-const known = { progress: null, machines: [] };
+const known = { progress: null, machines: [], number: null, name: null };
 let path = `${BASE}/fleets/${ASKED}`; // the fleet's API URL
 let resolved = false;
 let clockSkew = 0; // milliseconds that the app's clock is ahead of the browser's
@@ -40,9 +40,15 @@ async function poll() {
   if (progress.status === "fulfilled") take(progress.value);
   if (machines.status === "fulfilled") known.machines = machines.value.machines;
   const fault = machines.status === "rejected" ? `The VMs could not be loaded. ${machines.reason.message}` : "";
-  render(fleet.value, fault);
+  render(named(fleet.value), fault);
   const whole = progress.status === "fulfilled" && machines.status === "fulfilled";
   return isTerminal(fleet.value.phase) && whole;
+}
+
+/** Keep number and name while the app's database is unavailable. */
+function named(fleet) {
+  if (fleet.number !== null) [known.number, known.name] = [fleet.number, fleet.name];
+  return { ...fleet, number: known.number, name: known.name };
 }
 
 /** Keep the last numbers while the database is unavailable. */

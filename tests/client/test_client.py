@@ -107,6 +107,13 @@ def test_a_401_without_a_body_mentions_the_key(make: Make) -> None:
     assert KEY not in str(caught.value)
 
 
+def test_an_unavailable_database_is_retried_when_the_app_says(make: Make) -> None:
+    unavailable = problem(503, "Temporarily unavailable", "The database does not respond.")
+    unavailable.headers["Retry-After"] = "0"
+    app = Script(unavailable, ok(**status()))
+    assert make(app).ask("status", "latest").phase == "run"
+
+
 def test_a_missing_setting_is_not_retried(make: Make) -> None:
     app = Script(problem(503, "Invalid app settings", "FLEET_SEALING_KEY is missing."))
     with pytest.raises(fleets.AppUnavailable, match="FLEET_SEALING_KEY is missing"):
@@ -242,9 +249,12 @@ def test_a_watch_stays_with_the_fleet_that_latest_was_at_first(make: Make) -> No
 
 
 def test_a_fleet_on_the_queue_is_not_one_whose_id_begins_alike(make: Make) -> None:
-    app = Script(ok(**status(id="fleet-70001")), ok(**status("done", id="fleet-7000")))
+    other = ok(**status(id="fleet-70001", batch_id=70001))
+    app = Script(other, ok(**status("done", id="fleet-7000", batch_id=7000)))
     shown = make(app).watch("fleet-7000", interval=0, appears_within=30)
     assert [one.id for one in shown] == ["fleet-7000"]
+    with pytest.raises(fleets.NotFound, match="fleet-7000 does not exist"):
+        make(Script(other)).watch("fleet-7000", interval=0, appears_within=0.01)
 
 
 DOCUMENTS = {

@@ -58,7 +58,8 @@ class Scene:
         now: datetime | None = None,
     ) -> None:
         self.id, self.vms, self.elapsed, self.total = fleet_id, vms, elapsed, trials
-        self.own_name, self.number = own_name, int(fleet_id.removeprefix("fleet-")) % 1000
+        self.own_name = own_name
+        self.number: int | None = int(fleet_id.removeprefix("fleet-")) % 1000
         self.pace, self.failing, self.name, self.prices = pace, failing, name, prices
         self.now = now or datetime.now(UTC)
         self.began = self.now - timedelta(seconds=elapsed)

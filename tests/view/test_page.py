@@ -124,6 +124,16 @@ def test_a_page_keeps_the_fleet_that_its_url_means_at_first(
     assert (stage.cancelled, page.said) == (["fleet-9007"], [])
 
 
+def test_number_and_name_are_kept_while_the_database_is_unavailable(stage: Stage, visit: Open):
+    scene = Scene("fleet-9007", own_name="nightly", vms=2)
+    stage.show(scene)
+    page = visit(f"{stage.url}/api/view/latest", KEY, clock=True)
+    page.wait("#body:visible")
+    scene.number = scene.own_name = None
+    page.answered_again()
+    assert (page.text("#name"), page.text("#own-name")) == ("fleet-7", "nightly")
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [(409, "'nig' is ambiguous: nightly, nigh."), (410, "fleet-3 ended and was purged.")],

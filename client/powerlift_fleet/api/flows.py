@@ -138,20 +138,20 @@ class Flows:
         """Emit every status; return the last one. Raises FleetTimeout with the last one.
 
         `retry_timeout` applies after the first status, which also settles which fleet `latest` or a name
-        is. With `appears_within`, `fleet` is a full ID: another fleet's ID may begin with it.
+        is. With `appears_within`, a prefix is not resolved: the fleet may not exist yet, while another
+        fleet's ID begins with its digits.
         """
         begin, seen = self._clock(), False
         call = HttpRequest("GET", _path(fleet))
         while True:
             try:
                 response = yield from self._exchange(call, seen, retry_timeout if seen else None)
+                status = wire.parse(FleetStatus, response)
+                if appears_within and _is_longer(status, fleet):
+                    raise NotFound(404, "Fleet not found", f"{fleet} does not exist.")
             except NotFound:
                 if seen or self._clock() - begin >= appears_within:
                     raise
-                yield Sleep(min(interval, 1.0))
-                continue
-            status = wire.parse(FleetStatus, response)
-            if not seen and status.id != fleet and self._clock() - begin < appears_within:
                 yield Sleep(min(interval, 1.0))
                 continue
             call, seen = HttpRequest("GET", _path(status.id)), True
@@ -216,6 +216,12 @@ def new_batch_id() -> int:
 
 def _path(fleet: str | int) -> str:
     return f"/fleets/{wire.fleet_segment(fleet)}"
+
+
+def _is_longer(status: FleetStatus, fleet: str | int) -> bool:
+    """Whether `fleet` is only the first digits of this fleet's ID."""
+    digits = str(fleet).strip().lower().removeprefix("fleet-")
+    return digits.isdecimal() and int(digits) not in (status.batch_id, status.number)
 
 
 def _query(filters: Mapping[str, object]) -> dict[str, object]:

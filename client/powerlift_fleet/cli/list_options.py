@@ -21,7 +21,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--experiment", metavar="ID|NAME", help="Fleets of this experiment."),
     click.option("--owner", metavar="WHO", help="Fleets submitted by WHO, as the list shows it."),
     click.option("--since", type=seconds, metavar="DURATION",
-                 help="Fleets submitted within the last 12h, 7d, …"),
+                 help="Fleets submitted within the last 12h or 7d."),
     click.option("--sort", type=click.Choice(("newest", "oldest")), default="newest",
                  show_default=True, help="Which fleets come first."),
     click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_LIMIT, show_default=True,
