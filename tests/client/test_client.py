@@ -200,12 +200,13 @@ def test_a_limited_list_requests_no_more_pages(make: Make, limit: int, sizes: li
     assert [query["limit"] for query in queries(app)] == sizes
 
 
-@pytest.mark.parametrize("since", [timedelta(days=2), datetime.now(UTC) - timedelta(days=2)])
-def test_since_is_a_time_or_how_long_ago(make: Make, since: datetime | timedelta) -> None:
-    app = Script(ok(fleets=[]))
-    make(app).ask("fleets", since=since)
-    sent = datetime.fromisoformat(queries(app)[0]["since"])
-    assert abs(datetime.now(UTC) - timedelta(days=2) - sent) < timedelta(minutes=1)
+def test_since_is_a_time_or_how_long_ago(make: Make) -> None:
+    app, ago = Script(ok(fleets=[])), timedelta(days=2)
+    for since in (ago, datetime.now(UTC) - ago):
+        make(app).ask("fleets", since=since)
+    for query in queries(app):
+        sent = datetime.fromisoformat(query["since"])
+        assert abs(datetime.now(UTC) - ago - sent) < timedelta(minutes=1)
 
 
 def test_a_since_of_another_type_is_not_sent(make: Make) -> None:

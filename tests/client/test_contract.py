@@ -86,21 +86,21 @@ def test_fleets_are_listed(client: FleetClient, stack: Stack) -> None:
 
 def test_a_named_fleet_is_found_by_every_reference(client: FleetClient, stack: Stack) -> None:
     number, batch = experiment(stack), 4_611_000_000_017
-    request = {"experiment_id": number, "n_instances": 1, "batch_id": batch, "name": "night-run"}
+    request = {"experiment_id": number, "n_instances": 1, "batch_id": batch, "name": "zebra-run"}
     taken = client.submit(request)
-    references = ("night-run", "night", "latest", taken.number, f"fleet-{taken.number}", batch)
+    references = ("zebra-run", "zebra", "latest", taken.number, f"fleet-{taken.number}", batch)
     found = [
         client.status(one) for one in (*references, f"fleet-{batch}", "4611000000", "FLEET-4611")
     ]
     assert {(one.id, one.label) for one in found} == {
-        (f"fleet-{batch}", f"fleet-{taken.number} (night-run)")
+        (f"fleet-{batch}", f"fleet-{taken.number} (zebra-run)")
     }
     assert client.submit({**request, "batch_id": str(batch)}).created is False
-    with pytest.raises(fleets.BatchTaken, match="night-run"):
+    with pytest.raises(fleets.BatchTaken, match="zebra-run"):
         client.submit({**request, "batch_id": batch + 1})
     with pytest.raises(fleets.ConfigurationError):
-        client.status("night/run")
-    end(client, "night-run")
+        client.status("zebra/run")
+    end(client, "zebra-run")
 
 
 def test_an_ambiguous_prefix_names_the_matches(client: FleetClient, stack: Stack) -> None:
