@@ -8,6 +8,8 @@ const OTHER_TAB_TIMEOUT = 150; // milliseconds
 export class Unauthorized extends Error {}
 /** 404. */
 export class NotFound extends Error {}
+/** 409 or 410: the fleet is ambiguous, or its history was deleted. */
+export class NotShown extends Error {}
 /** No response, a timeout, or an error of the app. */
 export class Unavailable extends Error {}
 
@@ -59,7 +61,7 @@ function otherTab() {
   });
 }
 
-/** Send a request; returns the Response. Throws Unauthorized, NotFound, Unavailable. */
+/** Send a request; returns the Response. Throws Unauthorized, NotFound, NotShown, Unavailable. */
 export async function request(path, method = "GET") {
   let response;
   try {
@@ -76,6 +78,7 @@ export async function request(path, method = "GET") {
   }
   if (response.status === 401 || response.status === 403) throw new Unauthorized("The app rejected the key.");
   if (response.status === 404) throw new NotFound(await detail(response));
+  if (response.status === 409 || response.status === 410) throw new NotShown(await detail(response));
   if (!response.ok) throw new Unavailable(await detail(response));
   return response;
 }

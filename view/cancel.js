@@ -3,12 +3,12 @@
 import { NotFound, Unauthorized, request } from "./api.js";
 import { byId, show, text } from "./dom.js";
 import { plural, whole } from "./format.js";
-import { isTerminal } from "./describe.js";
+import { isTerminal, label } from "./describe.js";
 
 let latest = null;
 let asked = false;
 
-/** `path`: the fleet's API URL. `after()` runs when the app has accepted the cancellation. */
+/** `path()`: the fleet's API URL. `after()` runs when the app has accepted the cancellation. */
 export function startCancel(path, after) {
   const dialog = byId("cancel-dialog");
   byId("cancel").addEventListener("click", () => {
@@ -19,7 +19,7 @@ export function startCancel(path, after) {
   byId("cancel-yes").addEventListener("click", async () => {
     byId("cancel-yes").disabled = true;
     try {
-      await request(path, "DELETE");
+      await request(path(), "DELETE");
       asked = true;
       dialog.close();
       updateCancel(latest);
@@ -46,7 +46,7 @@ export function updateCancel(fleet) {
   show(button, phase !== "teardown" && (!over || machines.running > 0));
   button.disabled = asked;
   text(button, asked ? "Cancelling …" : over ? "Delete remaining resources" : "Cancel fleet");
-  text(byId("cancel-title"), over ? `Delete the remaining resources of ${fleet.id}?` : `Cancel ${fleet.id}?`);
+  text(byId("cancel-title"), over ? `Delete the remaining resources of ${label(fleet)}?` : `Cancel ${label(fleet)}?`);
   text(byId("cancel-yes"), over ? "Delete" : "Cancel and delete");
   const existing = Math.max(machines.running, over ? 0 : machines.accepted - machines.deleted - machines.failed);
   const what = existing

@@ -25,6 +25,12 @@ export const STEPS = [
   ["Teardown", ["teardown"]],
 ];
 
+/** A fleet's short ID: `fleet-7`. The full ID while the app cannot read the number. */
+export const handle = ({ id, number }) => (number === null || number === undefined ? id : `fleet-${number}`);
+
+/** The short ID and the name: `fleet-7 (nightly)`. */
+export const label = (fleet) => (fleet.name ? `${handle(fleet)} (${fleet.name})` : handle(fleet));
+
 const TERMINAL = new Set(["done", "cancelled", "failed"]);
 
 export const isTerminal = (phase) => TERMINAL.has(phase);

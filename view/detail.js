@@ -19,11 +19,11 @@ const MOMENTS = [
 const TEXT = 600; // characters
 
 let shown = null; // ordinal
-let base = "";
+let base = () => "";
 
 export const detailIsOpen = () => shown !== null;
 
-/** `fleetPath`: the fleet's API URL. */
+/** `fleetPath()`: the fleet's API URL. */
 export function startDetail(fleetPath) {
   base = fleetPath;
   byId("detail-close").addEventListener("click", closeDetail);
@@ -110,7 +110,7 @@ async function fetchLog() {
   button.disabled = true;
   text(note, "Loading.");
   try {
-    const words = await (await request(`${base}/machines/${ordinal}/log`)).text();
+    const words = await (await request(`${base()}/machines/${ordinal}/log`)).text();
     if (shown !== ordinal) return;
     text(log, words || DASH);
     show(log, true);

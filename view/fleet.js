@@ -14,24 +14,41 @@ import { startTimeline, updateTimeline } from "./timeline.js";
 import { updateTrials } from "./trials.js";
 import { isTerminal } from "./describe.js";
 
-const PATH = location.pathname.replace(/\/view\/([^/]+)\/?$/i, "/fleets/$1"); // the fleet's API URL
+const [, BASE, ASKED] = /^(.*)\/view\/([^/]+)\/?$/i.exec(location.pathname); // the API's base URL, and the fleet's ID or name
 const MAX_MEASURES = 200;
 
-const known = { progress: null, machines: [] };
+const known = { progress: null, machines: [], number: null, name: null };
+let path = `${BASE}/fleets/${ASKED}`; // the fleet's API URL
+let resolved = false;
 let clockSkew = 0; // milliseconds that the app's clock is ahead of the browser's
+
+/** The fleet that `latest` or a name means now: later it may mean another one, so the page keeps the ID. */
+async function resolve() {
+  const fleet = await json(path);
+  path = `${BASE}/fleets/${encodeURIComponent(fleet.id)}`;
+  resolved = true;
+  return fleet;
+}
 
 /** Returns whether the fleet has ended. Progress and VMs are optional; the status is not. */
 async function poll() {
-  const requests = [json(PATH), json(`${PATH}/progress`), json(`${PATH}/machines`)];
+  const status = resolved ? json(path) : await resolve();
+  const requests = [status, json(`${path}/progress`), json(`${path}/machines`)];
   const [fleet, progress, machines] = await Promise.allSettled(requests);
   for (const { reason } of [fleet, progress, machines]) if (reason instanceof Unauthorized) throw reason;
   if (fleet.status === "rejected") throw fleet.reason;
   if (progress.status === "fulfilled") take(progress.value);
   if (machines.status === "fulfilled") known.machines = machines.value.machines;
   const fault = machines.status === "rejected" ? `The VMs could not be loaded. ${machines.reason.message}` : "";
-  render(fleet.value, fault);
+  render(named(fleet.value), fault);
   const whole = progress.status === "fulfilled" && machines.status === "fulfilled";
   return isTerminal(fleet.value.phase) && whole;
+}
+
+/** Keep number and name while the app's database is unavailable. */
+function named(fleet) {
+  if (fleet.number !== null) [known.number, known.name] = [fleet.number, fleet.name];
+  return { ...fleet, number: known.number, name: known.name };
 }
 
 /** Keep the last numbers while the database is unavailable. */
@@ -67,11 +84,11 @@ function measured() {
 }
 
 startTheme();
-text(byId("name"), decodeURIComponent(PATH.split("/").pop()));
-attr(byId("all-fleets"), "href", PATH.replace(/fleets\/[^/]+$/, "view"));
+text(byId("name"), decodeURIComponent(ASKED));
+attr(byId("all-fleets"), "href", `${BASE}/view`);
 startTimeline(openDetail, detailIsOpen);
 startKeys(detailIsOpen, closeDetail);
-startDetail(PATH);
+startDetail(() => path);
 const turn = poller(poll);
-startCancel(PATH, turn);
+startCancel(() => path, turn);
 start(turn);

@@ -1,75 +1,141 @@
-/** The list of all fleets. */
+/** The list of fleets: the newest page, which is polled, and older ones on request. */
 
-import { json } from "./api.js";
 import { attr, byId, css, el, keyed, show, text } from "./dom.js";
-import { DASH, ZONE, clock, duration, parseTime, plural, seconds, setTime, whole } from "./format.js";
+import { DASH, ZONE, clip, clock, duration, money, parseTime, plural, seconds, setTime, whole } from "./format.js";
 import { setIcon } from "./icons.js";
+import { pagedFleets } from "./pages.js";
 import { poller, start } from "./polling.js";
 import { startTheme } from "./theme.js";
-import { ended, isTerminal, phaseOf } from "./describe.js";
+import { ended, handle, isTerminal, phaseOf } from "./describe.js";
 
 const PATH = location.pathname.replace(/\/view\/?$/i, ""); // the API's base URL
-const PAGE_SIZE = 100;
+const FILTERS = [["", "All"], ["active", "Active"], ["ended", "Ended"]];
+const TEXT = 120; // characters
 
-let most = PAGE_SIZE;
-let fleets = [];
+const list = pagedFleets(`${PATH}/fleets`);
+let status = FILTERS.find(([value]) => value === new URL(location.href).searchParams.get("status"))?.[0] ?? "";
 
 async function poll() {
-  fleets = (await json(`${PATH}/fleets`)).fleets;
-  render();
+  if (await list.refresh()) render();
   return false; // a new fleet may start at any time
 }
 
 function render() {
   const now = Date.now();
+  const fleets = list.fleets();
   const alive = fleets.filter(({ phase }) => !isTerminal(phase)).length;
   attr(byId("content"), "aria-busy", null);
   show(byId("table"), fleets.length);
-  text(byId("sentence"), fleets.length ? `${whole(alive)} of ${plural(fleets.length, "fleet")} ${alive === 1 ? "is" : "are"} running.` : "No fleets yet.");
-  keyed(byId("rows"), fleets.slice(0, most), ({ id }) => id, makeRow, (node, fleet) => updateRow(node, fleet, now));
-  show(byId("more"), fleets.length > most);
-  text(byId("more"), `Show ${plural(fleets.length - most, "older fleet")}`);
+  text(byId("sentence"), sentence(fleets.length, alive));
+  keyed(byId("rows"), fleets, ({ id }) => id, makeRow, (node, fleet) => updateRow(node, fleet, now));
+  show(byId("more"), list.hasOlder());
   text(byId("foot"), `As of ${seconds(now)}. Times are in ${ZONE}.`);
   document.title = alive ? `${plural(alive, "fleet")} running` : "Fleets";
 }
 
-function makeRow({ id, experiment_id: experiment }) {
+function sentence(count, alive) {
+  const older = list.hasOlder();
+  if (status === "active") return count ? `${older ? "More than " : ""}${plural(count, "fleet")} ${count === 1 ? "is" : "are"} running.` : "No fleet is running.";
+  if (status === "ended") return count ? `${older ? "More than " : ""}${plural(count, "fleet")} ${count === 1 ? "has" : "have"} ended.` : "No fleet has ended.";
+  if (!count) return "No fleets yet.";
+  const of = older ? `the ${whole(count)} newest fleets` : plural(count, "fleet");
+  return `${whole(alive)} of ${of} ${alive === 1 ? "is" : "are"} running.`;
+}
+
+function makeRow(fleet) {
   const cell = (name, ...children) => el("td", { role: "cell", class: name }, ...children);
+  const link = el("a", { href: `${PATH}/view/${encodeURIComponent(handle(fleet))}` }, handle(fleet));
   return el("tr", { role: "row" },
-    el("th", { role: "rowheader", scope: "row" }, el("a", { href: `${PATH}/view/${encodeURIComponent(id)}` }, id), el("span", { class: "quiet" }, `Experiment ${experiment}`)),
+    el("th", { role: "rowheader", scope: "row" }, link, el("span", { class: "own-name", dir: "auto" })),
+    cell("experiment", el("span", { dir: "auto" }), el("span", { class: "quiet", dir: "auto" })),
     cell("phase", el("span"), " ", el("span")),
     cell("trials", el("span", { class: "number" }), el("span", { class: "mini", "aria-hidden": "true" }, el("i"), el("i"))),
     cell("vms", el("span", { class: "number" }), el("span", { class: "bad" })),
+    cell("cost"),
     cell("began", el("time"), el("span", { class: "quiet" })));
 }
 
 function updateRow(node, fleet, now) {
-  const [, phase, trials, vms, began] = node.children;
-  const { sign, name, tone } = phaseOf(fleet.phase);
+  const [name, experiment, phase, trials, vms, cost, began] = node.children;
+  const { sign, name: phaseName, tone } = phaseOf(fleet.phase);
+  if (fleet.purged_at) name.firstChild.removeAttribute("href");
+  text(name.lastChild, clip(fleet.name, TEXT));
+  const number = `Experiment ${fleet.experiment_id}`, who = `by ${clip(fleet.submitted_by, TEXT)}`;
+  text(experiment.firstChild, clip(fleet.experiment_name, TEXT) || number);
+  text(experiment.lastChild, fleet.experiment_name ? `${number} · ${who}` : who);
   attr(phase, "data-tone", tone);
   setIcon(phase.firstChild, sign);
-  text(phase.lastChild, name);
+  text(phase.lastChild, phaseName);
   bar(trials, fleet.trials);
-  const { machines } = fleet;
+  updateVms(vms, fleet);
+  text(cost, fleet.cost === null ? "" : money(fleet.cost, "USD"));
+  updateTimes(began, fleet, now);
+}
+
+function updateVms(node, { machines, phase }) {
+  const over = isTerminal(phase);
+  const counts = machines && (over ? plural(machines.accepted, "VM") : `${whole(machines.running)} of ${whole(machines.wanted)} running`);
+  attr(node, "data-unknown", !machines);
+  text(node.firstChild, counts ?? DASH);
+  text(node.lastChild, machines?.failed ? `${whole(machines.failed)} failed` : "");
+}
+
+function updateTimes(node, fleet, now) {
+  const [from, to] = [parseTime(fleet.created_at), parseTime(fleet.ended_at ?? fleet.updated_at)];
+  const [time, lasting] = node.children;
+  setTime(time, from, from === null ? DASH : clock(from, now));
   const over = isTerminal(fleet.phase);
-  text(vms.firstChild, over ? plural(machines.accepted, "VM") : `${whole(machines.running)} of ${whole(machines.wanted)} running`);
-  text(vms.lastChild, machines.failed ? `${whole(machines.failed)} failed` : "");
-  const [from, to] = [parseTime(fleet.created_at), parseTime(fleet.updated_at)];
-  setTime(began.firstChild, from, from === null ? DASH : clock(from, now));
-  text(began.lastChild, from === null ? "" : over ? (to === null ? "" : `took ${duration((to - from) / 1000)}`) : `for ${duration((now - from) / 1000)}`);
+  const words = over ? (to === null ? "" : `took ${duration((to - from) / 1000)}`) : `for ${duration((now - from) / 1000)}`;
+  text(lasting, from === null ? "" : fleet.purged_at ? `${words}; history deleted` : words);
 }
 
 function bar(node, trials) {
   const [number, { children: [complete, error] }] = node.children;
+  attr(node, "data-unknown", !trials);
+  show(node.lastChild, trials);
   const errors = trials?.error ? `, ${whole(trials.error)} failed` : "";
   text(number, trials ? `${whole(ended(trials))} / ${whole(trials.total)}${errors}` : DASH);
   css(complete, "width", `${trials?.total ? (100 * trials.complete) / trials.total : 0}%`);
   css(error, "width", `${trials?.total ? (100 * trials.error) / trials.total : 0}%`);
 }
 
+function startFilters(turn) {
+  const buttons = FILTERS.map(([value, words]) => [value, el("button", { type: "button" }, words)]);
+  const press = () => buttons.forEach(([value, button]) => attr(button, "aria-pressed", String(value === status)));
+  for (const [value, button] of buttons) {
+    button.addEventListener("click", () => {
+      status = value;
+      const url = new URL(location.href);
+      if (value) url.searchParams.set("status", value);
+      else url.searchParams.delete("status");
+      history.replaceState(history.state, "", url);
+      list.filter(value);
+      press();
+      turn();
+    });
+  }
+  byId("filters").append(...buttons.map(([, button]) => button));
+  press();
+  list.filter(status);
+}
+
+function startOlder(turn) {
+  const more = byId("more");
+  more.addEventListener("click", async () => {
+    more.disabled = true;
+    try {
+      await list.loadOlder();
+      render();
+    } catch {
+      turn(); // reports the error, and retries
+    } finally {
+      more.disabled = false;
+    }
+  });
+}
+
 startTheme();
-byId("more").addEventListener("click", () => {
-  most += PAGE_SIZE;
-  render();
-});
-start(poller(poll));
+const turn = poller(poll);
+startFilters(turn);
+startOlder(turn);
+start(turn);

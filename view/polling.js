@@ -1,6 +1,6 @@
 /** Polls often while the page is visible, rarely while it is hidden. */
 
-import { Unavailable, NotFound, Unauthorized, findKey } from "./api.js";
+import { Unavailable, NotFound, NotShown, Unauthorized, findKey } from "./api.js";
 import { announce, attr, byId, show, text } from "./dom.js";
 import { askForKey } from "./keyform.js";
 import { seconds } from "./format.js";
@@ -13,7 +13,7 @@ const LATENCY_FACTOR = 5; // wait this many times the last latency, to spare the
 /** Returns a function that starts polling: it calls `poll` until that returns true (the fleet has
  *  ended). `poll` throws api.js's errors. */
 export function poller(poll) {
-  let timer, polling = false, again = false, failures = 0, answered = null, ended = false;
+  let timer, polling = false, again = false, failures = 0, answered = null, ended = false, stopped = false;
 
   async function turn() {
     clearTimeout(timer);
@@ -22,7 +22,7 @@ export function poller(poll) {
       return;
     }
     polling = true;
-    again = false;
+    again = stopped = false;
     const begun = performance.now();
     let wait;
     try {
@@ -34,6 +34,7 @@ export function poller(poll) {
     }
     polling = false;
     if (again || wait === 0) turn();
+    else if (wait === null) stopped = true;
     else if (ended) state("ended", "Ended");
     else timer = setTimeout(turn, document.hidden ? HIDDEN : wait);
   }
@@ -53,6 +54,10 @@ export function poller(poll) {
       return 0;
     }
     failures += 1;
+    if (error instanceof NotShown) {
+      refused(error.message);
+      return null;
+    }
     if (!(error instanceof Unavailable || error instanceof NotFound)) console.error(error);
     const wait = Math.min(LONGEST, VISIBLE * 2 ** Math.min(failures - 1, 5));
     const words = error instanceof NotFound ? error.message : `The app is unavailable. ${error.message}`;
@@ -68,8 +73,16 @@ export function poller(poll) {
     state("away", "Unavailable");
   }
 
+  /** A response that another poll would repeat. */
+  function refused(words) {
+    text(byId("away-words"), words);
+    show(byId("away"), true);
+    announce(words);
+    state("away", "Not available");
+  }
+
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && !ended) turn();
+    if (!document.hidden && !ended && !stopped) turn();
   });
   byId("again").addEventListener("click", turn);
 

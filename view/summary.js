@@ -3,7 +3,7 @@
 import { announce, attr, byId, el, keyed, show, text } from "./dom.js";
 import { clip, clock, duration, parseTime, plural, roughly, setTime, whole } from "./format.js";
 import { setIcon } from "./icons.js";
-import { STEPS, action, ended, isTerminal, phaseOf, sentence, sentenceCase } from "./describe.js";
+import { STEPS, action, ended, handle, isTerminal, label, phaseOf, sentence, sentenceCase } from "./describe.js";
 
 const CODE = 80, TEXT = 800; // characters
 
@@ -13,7 +13,10 @@ export function updateSummary(fleet, progress, records, now) {
   const name = progress?.experiment?.name;
   text(byId("experiment"), `Experiment ${fleet.experiment_id}${name ? ` · ${clip(name, TEXT)}` : ""}`);
   attr(byId("experiment"), "title", name ? clip(name, TEXT) : null);
-  text(byId("name"), fleet.id);
+  text(byId("name"), handle(fleet));
+  attr(byId("name"), "title", fleet.id);
+  text(byId("own-name"), fleet.name ?? "");
+  show(byId("own-name"), fleet.name);
   setPhase(fleet);
   steps(fleet);
   text(byId("sentence"), sentence(fleet, progress, records, now));
@@ -28,7 +31,7 @@ function setPhase(fleet) {
   attr(byId("phase"), "data-tone", tone);
   setIcon(byId("phase-sign"), sign);
   text(byId("phase-name"), name);
-  if (shownPhase !== null && shownPhase !== name) announce(`${fleet.id}: ${name}`);
+  if (shownPhase !== null && shownPhase !== name) announce(`${label(fleet)}: ${name}`);
   shownPhase = name;
 }
 
@@ -99,9 +102,9 @@ function counts(machines) {
 }
 
 function title(fleet) {
-  const { trials, phase, id } = fleet;
+  const { trials, phase } = fleet;
   const share = trials?.total ? `${Math.floor((100 * ended(trials)) / trials.total)} % ` : "";
-  return `${share}${phaseOf(phase).name} · ${id}`;
+  return `${share}${phaseOf(phase).name} · ${label(fleet)}`;
 }
 
 /** The failures by code: Azure's message, the action taken, and advice. */

@@ -11,7 +11,7 @@ from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
 from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
 from powerlift_fleet.api.flows import new_batch_id, raise_unless_done
 from powerlift_fleet.api.responses import FleetStatus
-from powerlift_fleet.api.wire import Secret, fleet_id
+from powerlift_fleet.api.wire import Secret
 from powerlift_fleet.progress import display
 from powerlift_fleet.storage_queue import DEFAULT_QUEUE, submit_by_queue
 
@@ -75,6 +75,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         queue_name: str = DEFAULT_QUEUE,
         send_uri: bool = True,
         batch_id: int | None = None,
+        name: str | None = None,
         client_principal_id: str | None = None,
         client_principal_type: Literal["User", "Group", "ServicePrincipal"] | None = None,
         ssh_public_key: str | None = None,
@@ -114,6 +115,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             queue_name: the app's queue.
             send_uri: False: the VMs use the database of the app's settings.
             batch_id: the idempotency key of the first fleet; default: random.
+            name: of the first fleet, to refer to it instead of its ID; `submit` takes one for each.
             client_principal_id, client_principal_type: another principal that gets the role on each VM.
             ssh_public_key: for SSH access to the VMs.
             outbound, subnet_id: the VMs' network.
@@ -152,8 +154,8 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         self._store = store
         self._docker_db_uri = Secret(docker_db_uri) if docker_db_uri else None
         self._send_uri = send_uri
-        self._batch_id = batch_id
-        self._unconfirmed: dict[int, int] = {}
+        self._batch_id, self._name = batch_id, name
+        self._unconfirmed: dict[int, dict[str, Any]] = {}
         self._options = _without_none(
             n_instances=n_instances,
             location=location,
@@ -216,14 +218,19 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         """Forget the Azure account. Submitted fleets keep running; no other fleet can be submitted."""
         self._azure_json = None
 
-    def submit(self, experiment_id: int, timeout: float | None = None) -> None:
+    def submit(
+        self, experiment_id: int, timeout: float | None = None, *, name: str | None = None
+    ) -> None:
         """Submit a fleet for an experiment; return when the app has accepted the request.
 
-        `timeout`: seconds per trial; None: no limit. Raises FleetError, with every fault of the request.
-        After an error with an unknown outcome, the same call submits the same fleet.
+        `timeout`: seconds per trial; None: no limit. `name`: unique among fleets that have not ended.
+        Raises FleetError, with every fault of the request. After an error with an unknown outcome, the
+        same call submits the same fleet.
         """
         request = self._request(experiment_id, timeout)
-        request["batch_id"] = self._unconfirmed.setdefault(experiment_id, self._next_batch_id())
+        if experiment_id not in self._unconfirmed:
+            self._unconfirmed[experiment_id] = self._next_identity()
+        request |= self._unconfirmed[experiment_id] | _without_none(name=name)
         if self._queue is not None:
             fleet = submit_by_queue(self._queue, request, self._queue_name).id
         else:
@@ -232,8 +239,12 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         self._fleets.append(fleet)
 
     def attach(self, fleet: str | int) -> None:
-        """Add a fleet that another session submitted: "fleet-7", "7" or 7. Raises ConfigurationError."""
-        self._fleets.append(fleet_id(fleet))
+        """Add a fleet that another session submitted: its ID, number, name, prefix, or "latest".
+
+        The executor keeps the fleet's full ID: a later fleet does not replace "latest". Raises NotFound,
+        FleetAmbiguous, FleetPurged, and what `FleetClient.status` raises.
+        """
+        self._fleets.append(self._api.status(fleet).id)
 
     def join(self) -> list[FleetStatus]:
         """Wait until every fleet has ended, and show the progress; return the last statuses.
@@ -300,9 +311,12 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             **self._options,
         )
 
-    def _next_batch_id(self) -> int:
-        batch_id, self._batch_id = self._batch_id, None
-        return new_batch_id() if batch_id is None else batch_id
+    def _next_identity(self) -> dict[str, Any]:
+        """Batch ID and name of the next fleet."""
+        batch_id, name = self._batch_id, self._name
+        self._batch_id = self._name = None
+        batch_id = new_batch_id() if batch_id is None else batch_id
+        return _without_none(batch_id=batch_id, name=name)
 
     def _follow(self, fleet: str) -> FleetStatus:
         with display(fleet, self._quiet) as shown:

@@ -61,13 +61,15 @@ def run_experiment(
     description: str | None = None,
     memory_limit: str | int | None = None,
     seed: int = 0,
+    fleet_name: str | None = None,
 ) -> Run:
     """Create an experiment with its trials, and submit it. Replaces `Benchmark(...).run(...)`.
 
     Only the source of `trial_run_fn` is sent to the VMs: import and define what it needs inside.
     `trial_gen_fn` receives each task of the store and returns methods, or (method, meta) pairs.
     `timeout`: seconds per trial; `memory_limit`: bytes ("8G") of a trial with its child processes; None:
-    no limit. `seed` determines the order of the trials.
+    no limit. `seed` determines the order of the trials. `fleet_name` can be used in place of the fleet's
+    ID.
 
     Raises ConfigurationError before anything is created. After an error of `executor.submit` the
     experiment exists and can be submitted again by its ID.
@@ -97,7 +99,8 @@ def run_experiment(
     )
     store.create_trials([{"experiment_id": experiment_id, **trial} for trial in planned])
     try:
-        executor.submit(experiment_id, timeout=timeout)
+        named = {} if fleet_name is None else {"name": fleet_name}
+        executor.submit(experiment_id, timeout=timeout, **named)
     except FleetError:
         _log.warning(
             "Experiment %d (%s) with %d trials is in the database, but no fleet was submitted. Retry "

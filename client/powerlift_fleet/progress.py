@@ -47,12 +47,12 @@ def display(fleet: str, quiet: bool = False) -> Iterator[Display]:
 
         console = Console(stderr=True)
         if console.is_jupyter:
-            yield NotebookCell(fleet)
+            yield NotebookCell()
         elif console.is_terminal:
             with bars(console) as progress:
-                yield Bars(fleet, progress)
+                yield Bars(progress)
         else:
-            yield Lines(fleet, console)
+            yield Lines(console)
     except KeyboardInterrupt:
         if not quiet:
             print(
@@ -92,9 +92,9 @@ def _trial_errors(status: FleetStatus) -> str:
     )
 
 
-def line(fleet: str, status: FleetStatus) -> str:
+def line(status: FleetStatus) -> str:
     """The status in one line of plain text."""
-    parts = [f"{fleet} {status.phase}"]
+    parts = [f"{status.label} {status.phase}"]
     for name, bar in _bars_of(status).items():
         if bar.total:
             detail = f" ({bar.detail})" if bar.detail else ""
@@ -133,14 +133,14 @@ class _Nothing:
 class Lines:
     """A line for each phase, and at most one a minute within a phase."""
 
-    def __init__(self, fleet: str, console: Console) -> None:
-        self._fleet, self._console, self._news = fleet, console, _News()
+    def __init__(self, console: Console) -> None:
+        self._console, self._news = console, _News()
         self._phase, self._last, self._next = "", "", 0.0
 
     def show(self, status: FleetStatus) -> None:
         for sentence in self._news.of(status):
             _print(self._console, sentence)
-        now, text = time.monotonic(), line(self._fleet, status)
+        now, text = time.monotonic(), line(status)
         if status.phase != self._phase or (now >= self._next and text != self._last):
             self._phase, self._last, self._next = status.phase, text, now + LINE_SECONDS
             _print(self._console, text)
@@ -149,8 +149,8 @@ class Lines:
 class Bars:
     """A bar for the VMs and one for the trials."""
 
-    def __init__(self, fleet: str, progress: Progress) -> None:
-        self._fleet, self._progress, self._news = fleet, progress, _News()
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._news = progress, _News()
         self._rows = {
             name: progress.add_task(name, total=None, detail="") for name in ("VMs", "trials")
         }
@@ -159,7 +159,7 @@ class Bars:
     def show(self, status: FleetStatus) -> None:
         if status.phase != self._phase:
             self._phase = status.phase
-            _print(self._progress.console, f"{self._fleet}: {self._phase}")
+            _print(self._progress.console, f"{status.label}: {self._phase}")
         for sentence in self._news.of(status):
             _print(self._progress.console, sentence)
         for name, bar in _bars_of(status).items():
@@ -171,24 +171,23 @@ class Bars:
 class NotebookCell:
     """One output that is replaced: it needs no widgets, and the notebook keeps the last one."""
 
-    def __init__(self, fleet: str) -> None:
-        self._fleet = fleet
+    def __init__(self) -> None:
         self._handle: Any = None
 
     def show(self, status: FleetStatus) -> None:
         from IPython.display import display as show
 
-        bundle = {"text/plain": line(self._fleet, status), "text/html": table(self._fleet, status)}
+        bundle = {"text/plain": line(status), "text/html": table(status)}
         if self._handle is None:
             self._handle = show(bundle, raw=True, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
 
 
-def table(fleet: str, status: FleetStatus) -> str:
+def table(status: FleetStatus) -> str:
     """The status as an HTML table."""
     phase = html.escape(status.phase)
-    rows = [f"<tr><td><b>{html.escape(fleet)}</b></td><td colspan=2>{phase}</td></tr>"]
+    rows = [f"<tr><td><b>{html.escape(status.label)}</b></td><td colspan=2>{phase}</td></tr>"]
     for name, bar in _bars_of(status).items():
         value = f' value="{bar.done}" max="{bar.total}"' if bar.total else ""
         rows.append(

@@ -52,7 +52,7 @@ def submit_by_queue(
     except OutcomeUnknown as error:
         error.batch_id = batch_id
         raise
-    fleet = wire.fleet_id(batch_id)
+    fleet = f"fleet-{batch_id}"
     return QueuedSubmission(raw={"id": fleet, "batch_id": batch_id}, id=fleet, batch_id=batch_id)
 
 

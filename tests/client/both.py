@@ -116,6 +116,19 @@ def status(phase: str = "run", **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def entry(number: int, **more: Any) -> dict[str, Any]:
+    """A fleet in the JSON of `GET /fleets`."""
+    links = dict.fromkeys(("self", "machines", "progress", "view", "cancel"), URL)
+    usual = {
+        "id": f"fleet-{9000 + number}", "number": number, "name": None, "batch_id": 9000 + number,
+        "experiment_id": 12, "experiment_name": None, "submitted_by": "key-0123456789ab",
+        "phase": "run", "machines": None, "trials": None, "cost": None,
+        "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        "ended_at": None, "purged_at": None, "links": links,
+    }  # fmt: skip
+    return {**usual, **more}
+
+
 def fleet_status(phase: str = "run", **more: Any) -> FleetStatus:
     """The same, as the client returns it."""
     return read(FleetStatus, status(phase, **more))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -18,8 +19,8 @@ from tests.client.cli import served
 
 Make = Callable[..., Any]
 LINKS = status()["links"]
-TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": LINKS})
-REPEATED = httpx.Response(200, json={"id": "fleet-7", "batch_id": 7, "links": LINKS})
+TAKEN = httpx.Response(202, json={"id": "fleet-7", "number": 7, "batch_id": 7, "links": LINKS})
+REPEATED = httpx.Response(200, json={"id": "fleet-7", "number": 7, "batch_id": 7, "links": LINKS})
 
 
 @pytest.fixture(params=[Blocking, Awaiting])
@@ -78,6 +79,7 @@ def test_a_500_is_retried_once(make: Make) -> None:
         (403, fleets.Unauthorized),
         (404, fleets.NotFound),
         (409, fleets.BatchTaken),
+        (410, fleets.FleetPurged),
         (413, fleets.RequestRefused),
         (418, fleets.ApiError),
     ],
@@ -103,6 +105,13 @@ def test_a_401_without_a_body_mentions_the_key(make: Make) -> None:
     with pytest.raises(fleets.Unauthorized, match="FLEET_KEY") as caught:
         make(Script(httpx.Response(401))).ask("fleets")
     assert KEY not in str(caught.value)
+
+
+def test_an_unavailable_database_is_retried_when_the_app_says(make: Make) -> None:
+    unavailable = problem(503, "Temporarily unavailable", "The database does not respond.")
+    unavailable.headers["Retry-After"] = "0"
+    app = Script(unavailable, ok(**status()))
+    assert make(app).ask("status", "latest").phase == "run"
 
 
 def test_a_missing_setting_is_not_retried(make: Make) -> None:
@@ -172,6 +181,83 @@ def test_the_key_is_in_a_header(make: Make) -> None:
     assert app.requests[0].headers["x-functions-key"] == KEY
 
 
+def queries(app: Script) -> list[dict[str, str]]:
+    return [dict(request.url.params) for request in app.requests]
+
+
+def test_the_list_is_read_from_all_pages(make: Make) -> None:
+    app = Script(ok(fleets=[both.entry(9), both.entry(8)], next="a+/="), ok(fleets=[both.entry(7)]))
+    listed = make(app).ask("fleets", status="active", experiment=12, owner="key-1", sort="oldest")
+    asked = {"status": "active", "experiment": "12", "owner": "key-1", "sort": "oldest"}
+    assert [one.handle for one in listed] == ["fleet-9", "fleet-8", "fleet-7"]
+    assert queries(app) == [{**asked, "limit": "200"}, {**asked, "limit": "200", "cursor": "a+/="}]
+
+
+@pytest.mark.parametrize(("limit", "sizes"), [(2, ["2"]), (3, ["3", "1"]), (0, [])])
+def test_a_limited_list_requests_no_more_pages(make: Make, limit: int, sizes: list[str]) -> None:
+    app = Script(ok(fleets=[both.entry(9), both.entry(8)], next="x"), ok(fleets=[both.entry(7)]))
+    assert len(make(app).ask("fleets", limit=limit)) == limit
+    assert [query["limit"] for query in queries(app)] == sizes
+
+
+def test_since_is_a_time_or_how_long_ago(make: Make) -> None:
+    app, ago = Script(ok(fleets=[])), timedelta(days=2)
+    for since in (ago, datetime.now(UTC) - ago):
+        make(app).ask("fleets", since=since)
+    for query in queries(app):
+        sent = datetime.fromisoformat(query["since"])
+        assert abs(datetime.now(UTC) - ago - sent) < timedelta(minutes=1)
+
+
+def test_a_since_of_another_type_is_not_sent(make: Make) -> None:
+    app = Script(ok(fleets=[]))
+    with pytest.raises(fleets.ConfigurationError, match="since"):
+        make(app).ask("fleets", since="2d")
+    assert app.requests == []
+
+
+@pytest.mark.parametrize(
+    ("fleet", "segment"),
+    [
+        (7, "fleet-7"),
+        ("9007", "fleet-9007"),
+        ("fleet-7", "fleet-7"),
+        (" latest ", "latest"),
+        ("nightly-2", "nightly-2"),
+        ("a b?c#d%é", "a%20b%3Fc%23d%25%C3%A9"),
+    ],
+)
+def test_the_app_resolves_what_a_fleet_is_called(make: Make, fleet: Any, segment: str) -> None:
+    app = Script(ok(**status()))
+    make(app).ask("status", fleet)
+    assert app.requests[0].url.raw_path == f"/api/fleets/{segment}".encode()
+
+
+def test_an_ambiguous_name_is_an_error_with_the_matches(make: Make) -> None:
+    app = Script(problem(409, "Ambiguous fleet", "'nig' is ambiguous: nightly, nightly-2."))
+    for call in ("status", "cancel"):
+        with pytest.raises(fleets.FleetAmbiguous, match="nightly, nightly-2"):
+            make(app).ask(call, "nig")
+
+
+def test_a_watch_stays_with_the_fleet_that_latest_was_at_first(make: Make) -> None:
+    app = Script(ok(**status(id="fleet-9001")), ok(**status("done", id="fleet-9001")))
+    make(app).watch("latest", interval=0)
+    assert [request.url.path for request in app.requests] == [
+        "/api/fleets/latest",
+        "/api/fleets/fleet-9001",
+    ]
+
+
+def test_a_fleet_on_the_queue_is_not_one_whose_id_begins_alike(make: Make) -> None:
+    other = ok(**status(id="fleet-70001", batch_id=70001))
+    app = Script(other, ok(**status("done", id="fleet-7000", batch_id=7000)))
+    shown = make(app).watch("fleet-7000", interval=0, appears_within=30)
+    assert [one.id for one in shown] == ["fleet-7000"]
+    with pytest.raises(fleets.NotFound, match="fleet-7000 does not exist"):
+        make(Script(other)).watch("fleet-7000", interval=0, appears_within=0.01)
+
+
 DOCUMENTS = {
     "plan": {**served.plan(), "location": None},
     "status": status(),
@@ -202,7 +288,7 @@ def test_a_call_is_one_request_and_returns_its_json(
 @pytest.mark.parametrize(
     ("name", "args", "path", "item"),
     [
-        ("fleets", (), "/api/fleets", status()),
+        ("fleets", (), "/api/fleets", both.entry(7)),
         ("machines", (7,), "/api/fleets/fleet-7/machines", served.machine(1, "running")),
     ],
 )
@@ -328,8 +414,8 @@ def test_an_empty_key_is_not_sent() -> None:
     assert "x-functions-key" not in app.requests[0].headers
 
 
-@pytest.mark.parametrize("fleet", ["fleet-x", "", "-7", "fleet-07", "../health", True, 2**64])
-def test_an_invalid_fleet_id_is_not_sent(make: Make, fleet: Any) -> None:
+@pytest.mark.parametrize("fleet", ["", "..", "../health", "a\\b", "\x1b[31m", True, "x" * 101])
+def test_what_would_change_the_path_is_not_sent(make: Make, fleet: Any) -> None:
     app = Script(ok())
     with pytest.raises(fleets.ConfigurationError, match="fleet-7"):
         make(app).ask("status", fleet)

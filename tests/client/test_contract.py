@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import powerlift_fleet as fleets
 import pytest
@@ -83,6 +84,54 @@ def test_fleets_are_listed(client: FleetClient, stack: Stack) -> None:
     assert fleet in listed
 
 
+def test_a_named_fleet_is_found_by_every_reference(client: FleetClient, stack: Stack) -> None:
+    number, batch = experiment(stack), 4_611_000_000_017
+    request = {"experiment_id": number, "n_instances": 1, "batch_id": batch, "name": "zebra-run"}
+    taken = client.submit(request)
+    references = ("zebra-run", "zebra", "latest", taken.number, f"fleet-{taken.number}", batch)
+    found = [
+        client.status(one) for one in (*references, f"fleet-{batch}", "4611000000", "FLEET-4611")
+    ]
+    assert {(one.id, one.label) for one in found} == {
+        (f"fleet-{batch}", f"fleet-{taken.number} (zebra-run)")
+    }
+    assert client.submit({**request, "batch_id": str(batch)}).created is False
+    with pytest.raises(fleets.BatchTaken, match="zebra-run"):
+        client.submit({**request, "batch_id": batch + 1})
+    with pytest.raises(fleets.ConfigurationError):
+        client.status("zebra/run")
+    end(client, "zebra-run")
+
+
+def test_an_ambiguous_prefix_names_the_matches(client: FleetClient, stack: Stack) -> None:
+    request = {"experiment_id": experiment(stack), "n_instances": 1}
+    for name in ("twin-a", "twin-b"):
+        client.submit({**request, "name": name})
+    for call in (client.status, client.machines, client.cancel):
+        with pytest.raises(fleets.FleetAmbiguous, match=r"twin-[ab], twin-[ab]"):
+            call("twin")
+    for name in ("twin-a", "twin-b"):
+        end(client, name)
+
+
+def test_the_list_is_filtered_and_paged(
+    client: FleetClient, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = experiment(stack)
+    request = {"experiment_id": number, "n_instances": 1}
+    taken = [client.submit(request).id for _ in range(3)]
+    monkeypatch.setattr("powerlift_fleet.api.flows.PAGE_SIZE", 1)
+    newest = client.fleets(experiment=number, since=timedelta(hours=1), status="active")
+    oldest = client.fleets(experiment=str(number), sort="oldest", limit=2)
+    for fleet in taken:
+        end(client, fleet)
+    ended = client.fleets(experiment=number, status="cancelled", owner=newest[0].submitted_by)
+    assert [one.id for one in newest] == taken[::-1]
+    assert [one.id for one in oldest] == taken[:2]
+    assert {one.id for one in ended} == set(taken)
+    assert client.fleets(experiment=number, since=datetime.now(UTC) + timedelta(hours=1)) == ()
+
+
 def test_progress_has_trials_and_vm_hours(client: FleetClient, stack: Stack) -> None:
     fleet = client.submit({"experiment_id": experiment(stack, 3), "n_instances": 1}).id
     eventually(lambda: client.status(fleet).machines.running or None)
@@ -116,9 +165,9 @@ def test_a_valid_request_has_a_plan_without_faults(client: FleetClient, stack: S
 
 
 def test_a_failed_fleet_raises_with_the_reason(client: FleetClient) -> None:
-    fleet = client.submit({"experiment_id": 10**6, "n_instances": 1}).id
-    with pytest.raises(fleets.FleetFailed, match=f"{fleet} failed: ") as caught:
-        client.wait(fleet, timeout=60, interval=0.2)
+    taken = client.submit({"experiment_id": 10**6, "n_instances": 1})
+    with pytest.raises(fleets.FleetFailed, match=f"{taken.handle} failed: ") as caught:
+        client.wait(taken.id, timeout=60, interval=0.2)
     assert str(caught.value).count("\n") >= 1
 
 

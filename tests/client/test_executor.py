@@ -26,7 +26,9 @@ from local.stack import Stack
 from tests.client.both import Script, status
 from tests.harness import eventually, experiment, sql
 
-TAKEN = httpx.Response(202, json={"id": "fleet-7", "batch_id": 7, "links": status()["links"]})
+TAKEN = httpx.Response(
+    202, json={"id": "fleet-7", "number": 7, "batch_id": 7, "links": status()["links"]}
+)
 SECRETS = ("cl13nt-s3cr3t", "d8-s3cr3t", "k3y-s3cr3t", "qu3u3-s3cr3t")
 ACCOUNT = {
     "azure_tenant_id": "tenant",
@@ -153,8 +155,9 @@ def test_a_refused_request_raises_at_once(make: Make) -> None:
 def test_join_raises_the_failure(make: Make) -> None:
     executor = make()
     executor.submit(10**6)
-    with pytest.raises(fleets.FleetFailed, match=executor.fleets[0]):
+    with pytest.raises(fleets.FleetFailed) as caught:
         executor.join()
+    assert caught.value.status.id == executor.fleets[0]
 
 
 def test_join_waits_for_every_fleet_before_it_raises(make: Make, stack: Stack) -> None:
@@ -184,6 +187,16 @@ def test_another_session_can_attach_to_a_fleet(make: Make, stack: Stack) -> None
         second.join()
 
 
+def test_another_session_can_attach_by_name(make: Make, stack: Stack) -> None:
+    first, second = make(name="attached"), make()
+    first.submit(experiment(stack))
+    second.attach("attached")
+    second.cancel()
+    assert second.fleets == first.fleets
+    with pytest.raises(fleets.FleetCancelled, match="attached"):
+        second.join()
+
+
 def test_a_batch_id_makes_a_script_that_runs_twice_one_fleet(make: Make, stack: Stack) -> None:
     number = experiment(stack)
     executors = [make(batch_id=5101) for _ in range(2)]
@@ -201,6 +214,41 @@ def test_a_retried_submit_keeps_the_batch_id() -> None:
         executor.submit(1)
     executor.submit(1)
     assert len({body["batch_id"] for body in app.bodies}) == 1
+
+
+def scripted(app: Script, **options: Any) -> AzureVMFleet:
+    """An executor on an app of a script."""
+    client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
+    return AzureVMFleet(NoStore(), client=client, **options)
+
+
+def test_its_name_is_that_of_the_first_fleet_also_in_a_retry() -> None:
+    app = Script(httpx.Response(500), httpx.Response(500), TAKEN)
+    executor = scripted(app, name="nightly")
+    with pytest.raises(fleets.AppUnavailable):
+        executor.submit(1)
+    executor.submit(1)
+    executor.submit(1)
+    assert [body.get("name") for body in app.bodies] == ["nightly", "nightly", "nightly", None]
+
+
+def test_a_submit_may_name_its_fleet() -> None:
+    app = Script(TAKEN)
+    scripted(app, name="nightly").submit(1, name="hourly")
+    assert app.bodies[0]["name"] == "hourly"
+
+
+def test_attach_keeps_the_fleet_that_latest_is_now() -> None:
+    newest = (httpx.Response(200, json=status(id=f"fleet-{n}")) for n in (9001, 9002))
+    app = Script(*newest)
+    executor = scripted(app)
+    executor.attach("latest")
+    executor.statuses()
+    assert executor.fleets == ["fleet-9001"]
+    assert [request.url.path.rpartition("/")[2] for request in app.requests] == [
+        "latest",
+        "fleet-9001",
+    ]
 
 
 def test_two_submits_are_two_fleets() -> None:
@@ -237,7 +285,7 @@ def test_off_a_terminal_join_prints_a_line_for_each_phase(
     with pytest.raises(fleets.FleetFailed):
         executor.join()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1].startswith(f"{executor.fleets[0]} failed")
+    assert lines[-1].startswith(f"{executor.statuses()[0].handle} failed")
     assert len(lines) <= 4
 
 

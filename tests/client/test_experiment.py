@@ -27,13 +27,15 @@ class Executor:
 
     refuses: bool = False
     submitted: list[tuple[int, float | None]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     _shell_install: str | None = "libgomp1"
     _pip_install: str | None = None
     _wheel_filepaths: list[str] | None = None
 
-    def submit(self, experiment_id: int, timeout: float | None = None) -> None:
+    def submit(self, experiment_id: int, timeout: float | None = None, **more: str) -> None:
         if self.refuses:
             raise fleets.RequestRefused(400, "No", "…")
+        self.names += more.values()
         self.submitted.append((experiment_id, timeout))
 
 
@@ -60,6 +62,13 @@ def test_the_executor_gets_the_experiment_with_its_timeout(store: Store) -> None
     executor = Executor()
     made = run(store, executor, timeout=60)
     assert executor.submitted == [(made.experiment_id, 60)]
+
+
+def test_the_fleet_gets_its_name(store: Store) -> None:
+    executor = Executor()
+    run(store, executor, fleet_name="nightly")
+    run(store, executor)
+    assert executor.names == ["nightly"]
 
 
 def test_the_vms_get_our_runner_with_the_memory_limit(store: Store, stack: Stack) -> None:

@@ -30,23 +30,23 @@ def console(terminal: bool) -> tuple[Console, io.StringIO]:
 def bars() -> Iterator[tuple[progress.Bars, io.StringIO]]:
     to, out = console(terminal=True)
     with progress.bars(to) as rich_progress:
-        yield progress.Bars("fleet-7", rich_progress), out
+        yield progress.Bars(rich_progress), out
 
 
 def lines() -> tuple[progress.Lines, io.StringIO]:
     to, out = console(terminal=False)
-    return progress.Lines("fleet-7", to), out
+    return progress.Lines(to), out
 
 
 def test_a_line_has_phase_vms_trials_and_failures() -> None:
-    assert progress.line("fleet-7", status(failures=[FAILURE])) == (
+    assert progress.line(status(failures=[FAILURE])) == (
         "fleet-7 run; VMs 2/2 (2 running); trials 3/8 (2 running, 1 failed); "
         "failures: 3 x SkuNotAvailable"
     )
 
 
 def test_unknown_trials_are_omitted() -> None:
-    assert "trials" not in progress.line("fleet-7", status("plan", trials=None))
+    assert "trials" not in progress.line(status("plan", trials=None))
 
 
 def test_lines_show_each_phase_once() -> None:
@@ -92,7 +92,7 @@ def test_a_terminal_has_a_bar_for_vms_and_one_for_trials() -> None:
 
 
 def test_a_notebook_gets_an_escaped_table() -> None:
-    table = progress.table("fleet-7", status(failures=[{**FAILURE, "code": "<b>"}]))
+    table = progress.table(status(failures=[{**FAILURE, "code": "<b>"}]))
     assert '<progress value="3" max="8"></progress>' in table
     assert "3 x &lt;b&gt;" in table
 
@@ -103,7 +103,7 @@ def test_failed_trials_are_reported_at_the_end() -> None:
     assert "errmsg" not in out.getvalue()
     shown.show(status("done"))
     assert "1 of 8 trials failed: the errmsg of each is in Powerlift's" in out.getvalue()
-    assert "1 of 8 trials failed: the errmsg" in progress.table("fleet-7", status("done"))
+    assert "1 of 8 trials failed: the errmsg" in progress.table(status("done"))
 
 
 def test_an_interrupt_says_how_to_cancel(capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,10 +91,19 @@ def test_objects_are_immutable() -> None:
         read(FleetStatus, status()).phase = "done"  # type: ignore[misc]
 
 
+def test_a_label_has_the_number_and_the_name() -> None:
+    named = read(FleetStatus, status(number=3, name="nightly"))
+    assert (named.handle, named.label) == ("fleet-3", "fleet-3 (nightly)")
+
+
+def test_a_handle_is_the_full_id_while_the_number_is_unknown() -> None:
+    assert read(FleetStatus, status(number=None)).label == "fleet-7"
+
+
 @pytest.mark.parametrize("batch_id", [2**64 - 1, str(2**64 - 1)])
 def test_a_batch_id_is_an_int_however_it_is_sent(batch_id: int | str) -> None:
     links = status()["links"]
-    document = {"id": f"fleet-{batch_id}", "batch_id": batch_id, "links": links}
+    document = {"id": f"fleet-{batch_id}", "number": 7, "batch_id": batch_id, "links": links}
     assert read(Submission, document).batch_id == 2**64 - 1
 
 

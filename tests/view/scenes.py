@@ -38,6 +38,7 @@ class Scene:
     """One fleet: `status`, `progress` and `machines` are the API's three answers.
 
     `elapsed` is how many seconds ago the fleet began; each VM works at `pace` seconds per trial.
+    `name` is the experiment's, `own_name` the fleet's.
     """
 
     def __init__(
@@ -51,11 +52,14 @@ class Scene:
         failing: float = 0.2,
         phase: str | None = None,
         name: str | None = "tabular-small",
+        own_name: str | None = None,
         seed: int = 3,
         prices: bool = True,
         now: datetime | None = None,
     ) -> None:
         self.id, self.vms, self.elapsed, self.total = fleet_id, vms, elapsed, trials
+        self.own_name = own_name
+        self.number: int | None = int(fleet_id.removeprefix("fleet-")) % 1000
         self.pace, self.failing, self.name, self.prices = pace, failing, name, prices
         self.now = now or datetime.now(UTC)
         self.began = self.now - timedelta(seconds=elapsed)
@@ -71,7 +75,7 @@ class Scene:
         """The same fleet, later."""
         return Scene(
             self.id, vms=self.vms, elapsed=self.elapsed + seconds, trials=self.total, pace=self.pace,
-            failing=self.failing, name=self.name, prices=self.prices,
+            failing=self.failing, name=self.name, own_name=self.own_name, prices=self.prices,
             now=self.now + timedelta(seconds=seconds),
         )  # fmt: skip
 
@@ -96,7 +100,8 @@ class Scene:
             for code, n in failed.most_common()
         ]  # fmt: skip
         return {
-            "id": self.id, "batch_id": 7, "experiment_id": 12, "phase": self.phase,
+            "id": self.id, "number": self.number, "name": self.own_name,
+            "batch_id": 7, "experiment_id": 12, "phase": self.phase,
             "machines": {
                 "wanted": self.vms,
                 "accepted": sum(one["created_at"] is not None for one in self.machines),
@@ -120,6 +125,23 @@ class Scene:
             "summary": None,
             "links": {},
         }  # fmt: skip
+
+    def entry(self) -> Json:
+        """The fleet in the API's list; before its first report without counts."""
+        shown, progress = self.status(), self.progress()
+        over, begun = self.phase in ("done", "cancelled", "failed"), self.elapsed >= 2
+        kept = ("id", "number", "name", "batch_id", "experiment_id", "phase", "created_at", "links")
+        return {
+            **{name: shown[name] for name in kept},
+            "experiment_name": progress["experiment"]["name"] if begun else None,
+            "submitted_by": "key-0123456789ab",
+            "machines": shown["machines"] if begun else None,
+            "trials": shown["trials"] if begun else None,
+            "cost": progress["cost"]["so_far"] if over and progress["cost"] else None,
+            "updated_at": shown["updated_at"],
+            "ended_at": shown["updated_at"] if over else None,
+            "purged_at": None,
+        }
 
     def trials(self) -> Json:
         errors = sum(not good for _, good in self.ends)
@@ -291,7 +313,7 @@ class Hostile(Scene):
     """A fleet with hostile text in every field."""
 
     def __init__(self) -> None:
-        super().__init__(name=" ".join(HOSTILE.values()), failing=0)
+        super().__init__(name=" ".join(HOSTILE.values()), own_name=HOSTILE["markup"], failing=0)
         for at, machine in enumerate(self.machines):
             words = [*HOSTILE.values()][at % len(HOSTILE)]
             machine |= {"name": words, "outcome": words}
@@ -306,7 +328,7 @@ class Hostile(Scene):
         texts = [*HOSTILE.values()]
         why = {"code": texts[0], "message": texts[1], "advice": texts[2], "action": texts[3]}
         return {
-            **Scene(self.id).status(),
+            **Scene(self.id, own_name=self.own_name).status(),
             "failures": [
                 {"code": t, "count": 1, "message": t, "action": t, "advice": t} for t in texts
             ],

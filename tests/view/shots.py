@@ -22,7 +22,7 @@ def starting(page: Page, stage: Stage) -> None:
 
 
 def running(page: Page, stage: Stage) -> None:
-    stage.show(Scene(vms=12, trials=900, elapsed=1500))
+    stage.show(Scene(vms=12, trials=900, elapsed=1500, own_name="nightly-tabular"))
 
 
 def readme(page: Page, stage: Stage) -> None:
@@ -61,6 +61,10 @@ def asking(page: Page) -> None:
     page.click("#cancel")
 
 
+def older(page: Page) -> None:
+    page.locator("#more").scroll_into_view_if_needed()
+
+
 def deleted(page: Page, stage: Stage) -> None:
     stage.show(Scene())
 
@@ -89,7 +93,7 @@ def main(directory: Path, names: list[str]) -> None:
         schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for scheme in schemes:
             for size in SIZES:
-                for name in names or [*SHOTS, "list", "key", "away"]:
+                for name in names or [*SHOTS, "list", "older", "key", "away"]:
                     path = directory / f"{name}-{size}-{scheme}.png"
                     take(browser, stage, name, size, scheme, path)
         browser.close()
@@ -112,15 +116,17 @@ def take(
     page.on("pageerror", lambda error: print(name, error))
     stage.away = ""
     stage.fleets.clear()
-    before, after = SHOTS.get(name, (deleted, None))
+    before, after = SHOTS.get(name, (deleted, older if name == "older" else None))
     before(page, stage)
-    if name == "list":
+    if name in ("list", "older"):
         stage.show(
-            Scene("fleet-9", elapsed=40, vms=50), Scene("fleet-8", vms=200, trials=9000),
-            Scene("fleet-6", phase="done", elapsed=4000),
+            Scene("fleet-10", elapsed=1, vms=4), Scene("fleet-9", elapsed=40, vms=50),
+            Scene("fleet-8", vms=200, trials=9000, own_name="nightly-tabular-2026-11-28"),
+            Scene("fleet-6", phase="done", elapsed=4000, own_name="nightly"),
             Scene("fleet-5", phase="cancelled", elapsed=300), Hostile(),
+            *(Scene(f"fleet-{n}", phase="done", elapsed=9000 + n) for n in range(900, 850, -1)),
         )  # fmt: skip
-    path_of = "view" if name == "list" else "view/fleet-7"
+    path_of = "view" if name in ("list", "older") else "view/fleet-7"
     fragment = "" if name == "key" else f"#key={KEY.replace('+', '%2B')}"
     page.goto(f"{stage.url}/api/{path_of}{fragment}")
     page.wait_for_selector("#key:visible" if name == "key" else "#content:not([aria-busy])")
@@ -130,7 +136,7 @@ def take(
     if after:
         after(page)
     page.wait_for_timeout(500)
-    page.screenshot(path=path, full_page=name != "readme")
+    page.screenshot(path=path, full_page=name not in ("readme", "list", "older"))
     context.close()
 
 

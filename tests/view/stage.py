@@ -10,7 +10,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from tests.view.scenes import Scene
 from triggers.view import SOURCES, page
@@ -22,7 +22,7 @@ class Stage:
     """Serves `fleets` (scenes by their id) at `url`. A context manager.
 
     `away` is what it does instead of answering the API: "drop" ends connections, "fail" answers 503.
-    `broken` are parts of a fleet ("/machines") that answer 503.
+    `broken` are parts of a fleet ("/machines") that answer 503. `refused` are problems by reference.
     `requests` is every request, as method and path with query; `cancelled` the ids that were deleted.
     """
 
@@ -33,6 +33,7 @@ class Stage:
         self.cancelled: list[str] = []
         self._looks = 0
         self.broken: set[str] = set()
+        self.refused: dict[str, tuple[int, str]] = {}
         self.logs: dict[int, str] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -53,12 +54,15 @@ class Stage:
         self._server.shutdown()
         self._server.server_close()
 
-    def api(self, method: str, path: str) -> tuple[int, str, str]:
+    def api(self, method: str, path: str, query: str = "") -> tuple[int, str, str]:
         """An answer of the API: status, content type, body."""
         parts = path.removeprefix("/api/fleets").strip("/").split("/")
-        scene = self.fleets.get(parts[0])
         if parts == [""]:
-            return _json(200, {"fleets": [one.status() for one in self.fleets.values()]})
+            return _json(200, self._page(dict(parse_qsl(query))))
+        if parts[0] in self.refused:
+            code, detail = self.refused[parts[0]]
+            return _json(code, {"title": "Refused", "detail": detail})
+        scene = self._find(parts[0])
         if scene is None:
             return _json(
                 404, {"title": "Fleet not found", "detail": f"There is no fleet {parts[0]}."}
@@ -82,6 +86,26 @@ class Stage:
             answer = {**answer, "as_of": as_of.isoformat()}
         return _json(200, answer)
 
+    def _page(self, query: dict[str, str]) -> Any:
+        """A page of the list: the fleets in the order in which they were shown."""
+        ended = {"active": False, "ended": True}.get(query.get("status", ""))
+        entries = [scene.entry() for scene in self.fleets.values()]
+        entries = [one for one in entries if ended in (None, one["ended_at"] is not None)]
+        ids = [one["id"] for one in entries]
+        begin = ids.index(query["cursor"]) + 1 if "cursor" in query else 0
+        page = entries[begin : begin + int(query["limit"])]
+        more = len(entries) > begin + len(page)
+        return {"fleets": page, "next": page[-1]["id"] if more else None}
+
+    def _find(self, reference: str) -> Scene | None:
+        scenes = list(self.fleets.values())
+        if reference == "latest":
+            return scenes[0] if scenes else None
+        matches = (
+            one for one in scenes if reference in (one.id, f"fleet-{one.number}", one.own_name)
+        )
+        return next(matches, None)
+
 
 def _json(status: int, body: Any) -> tuple[int, str, str]:
     return status, "application/json", json.dumps(body)
@@ -93,7 +117,7 @@ def _handler(stage: Stage) -> Callable[..., BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             stage.requests.append(f"{self.command} {self.path}")
-            path = urlsplit(self.path).path
+            _, _, path, query, _ = urlsplit(self.path)
             script = {"Content-Type": "text/javascript"}
             if path.startswith("/api/view"):
                 shown = page("fleets.html" if path == "/api/view" else "fleet.html")
@@ -108,7 +132,7 @@ def _handler(stage: Stage) -> Callable[..., BaseHTTPRequestHandler]:
             elif self.headers["x-functions-key"] != stage.key:
                 self._send(401, {}, "")  # the Functions host says no more
             else:
-                status, kind, body = stage.api(self.command, path)
+                status, kind, body = stage.api(self.command, path, query)
                 self._send(status, {"Content-Type": kind}, body)
 
         do_GET = do_DELETE = answer  # noqa: N815

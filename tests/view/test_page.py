@@ -105,6 +105,52 @@ def test_an_unknown_fleet_is_reported(stage: Stage, visit: Open):
     page.wait("#away:has-text('There is no fleet fleet-9.')")
 
 
+@pytest.mark.parametrize("reference", ["latest", "nightly", "fleet-7"])
+def test_a_page_keeps_the_fleet_that_its_url_means_at_first(
+    stage: Stage, visit: Open, reference: str
+):
+    stage.show(Scene("fleet-9007", own_name="nightly", vms=2))
+    page = visit(f"{stage.url}/api/view/{reference}", KEY, clock=True)
+    page.wait("#body:visible")
+    assert (page.text("#name"), page.text("#own-name")) == ("fleet-7", "nightly")
+    assert page.page.title().endswith("· fleet-7 (nightly)")
+    stage.fleets = {"fleet-9008": Scene("fleet-9008", own_name="nightly"), **stage.fleets}
+    page.answered_again()
+    assert page.text("#name") == "fleet-7"
+    page.page.click("#cancel")
+    assert page.text("#cancel-title") == "Cancel fleet-7 (nightly)?"
+    page.page.click("#cancel-yes")
+    page.wait("#phase :text-is('Deleting VMs')")
+    assert (stage.cancelled, page.said) == (["fleet-9007"], [])
+
+
+def test_number_and_name_are_kept_while_the_database_is_unavailable(stage: Stage, visit: Open):
+    scene = Scene("fleet-9007", own_name="nightly", vms=2)
+    stage.show(scene)
+    page = visit(f"{stage.url}/api/view/latest", KEY, clock=True)
+    page.wait("#body:visible")
+    scene.number = scene.own_name = None
+    page.answered_again()
+    assert (page.text("#name"), page.text("#own-name")) == ("fleet-7", "nightly")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(409, "'nig' is ambiguous: nightly, nigh."), (410, "fleet-3 ended and was purged.")],
+)
+def test_a_fleet_that_cannot_be_shown_is_not_polled(
+    stage: Stage, visit: Open, code: int, words: str
+):
+    stage.refused["nig"] = (code, words)
+    page = visit(f"{stage.url}/api/view/nig", KEY, clock=True)
+    page.wait("#away:visible")
+    before = len(stage.requests)
+    page.look_again()
+    flush(page)
+    assert (page.text("#away-words"), page.text("#pulse")) == (words, "Not available")
+    assert len(stage.requests) == before + 1
+
+
 @pytest.mark.parametrize("how", ["drop", "fail"])
 def test_an_outage_is_shown_and_recovered_from(stage: Stage, shown: Visit, how: str):
     stage.away = how
@@ -304,24 +350,6 @@ def test_hostile_text_is_escaped_and_does_not_break_the_layout(
     assert page.page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.page.evaluate("document.documentElement.scrollHeight") < 12_000
     assert page.said == []
-
-
-def test_fleets_are_listed_in_the_apps_order(stage: Stage, visit: Open):
-    stage.show(Scene("fleet-9", elapsed=40), Scene("fleet-8", phase="done"), Hostile())
-    page = visit(f"{stage.url}/api/view", KEY)
-    page.wait("#rows tr")
-    assert page.page.locator("#rows a").all_inner_texts() == ["fleet-9", "fleet-8", "fleet-7"]
-    assert (page.text("#sentence"), page.said) == ("1 of 3 fleets is running.", [])
-
-
-def test_the_list_has_failed_trials(stage: Stage, visit: Open):
-    scene = Scene(vms=12, trials=900, elapsed=1500)
-    stage.show(scene)
-    page = visit(f"{stage.url}/api/view", KEY)
-    page.wait("#rows tr")
-    errors = scene.trials()["error"]
-    assert errors > 0
-    assert page.text("#rows .trials .number").endswith(f", {errors} failed")
 
 
 def test_a_fleet_without_vms_has_no_cost(stage: Stage, visit: Open):

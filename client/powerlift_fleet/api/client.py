@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
 
 import httpx
 
@@ -34,8 +35,9 @@ class FleetClient(Connection):
     for one attempt, `retry_timeout` for all attempts of a call: transient errors (a host that restarts,
     429, 502 to 504) are retried with backoff. `transport` replaces the network.
 
-    `fleet` is "fleet-7", "7" or 7. Raises ConfigurationError; every call raises FleetUnreachable or a
-    subclass of ApiError.
+    `fleet` is the fleet's ID ("fleet-7"), its number, its name, "latest", or an unambiguous prefix of
+    one of these (of digits: at least 4). Raises ConfigurationError; every call raises FleetUnreachable
+    or a subclass of ApiError.
     """
 
     def __init__(
@@ -61,9 +63,23 @@ class FleetClient(Connection):
         """Check a request without creating anything."""
         return self._run(self._flows.plan(request))
 
-    def fleets(self) -> tuple[FleetListEntry, ...]:
-        """The status of every fleet, the newest first."""
-        return self._run(self._flows.fleets())
+    def fleets(
+        self,
+        *,
+        status: str | None = None,
+        experiment: str | int | None = None,
+        owner: str | None = None,
+        since: datetime | timedelta | None = None,
+        sort: Literal["newest", "oldest"] = "newest",
+        limit: int | None = None,
+    ) -> tuple[FleetListEntry, ...]:
+        """The app's fleets, from all pages of its list: at most `limit`.
+
+        `status`: a phase, "active" or "ended". `experiment`: an ID or a name. `owner`: a `submitted_by`.
+        `since`: the time of submission, or how long ago (a timedelta).
+        """
+        query = {"status": status, "experiment": experiment, "owner": owner, "since": since}
+        return self._run(self._flows.fleets({**query, "sort": sort}, limit))
 
     def status(self, fleet: str | int) -> FleetStatus:
         """Phase, VMs and trials by state, failures."""
@@ -169,9 +185,19 @@ class AsyncFleetClient(Connection):
         """As FleetClient.plan."""
         return await self._run(self._flows.plan(request))
 
-    async def fleets(self) -> tuple[FleetListEntry, ...]:
+    async def fleets(
+        self,
+        *,
+        status: str | None = None,
+        experiment: str | int | None = None,
+        owner: str | None = None,
+        since: datetime | timedelta | None = None,
+        sort: Literal["newest", "oldest"] = "newest",
+        limit: int | None = None,
+    ) -> tuple[FleetListEntry, ...]:
         """As FleetClient.fleets."""
-        return await self._run(self._flows.fleets())
+        query = {"status": status, "experiment": experiment, "owner": owner, "since": since}
+        return await self._run(self._flows.fleets({**query, "sort": sort}, limit))
 
     async def status(self, fleet: str | int) -> FleetStatus:
         """As FleetClient.status."""

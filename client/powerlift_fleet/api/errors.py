@@ -51,8 +51,8 @@ class FleetTimeout(FleetError, TimeoutError):
 
     def __str__(self) -> str:
         return (
-            f"{self.status.id} is in phase {self.status.phase} after {self.waited:g} s. The fleet keeps "
-            "running: wait again, or cancel it."
+            f"{self.status.label} is in phase {self.status.phase} after {self.waited:g} s. The fleet "
+            "keeps running: wait again, or cancel it."
         )
 
 
@@ -97,11 +97,23 @@ class Unauthorized(ApiError):
 class NotFound(ApiError):
     """404: the fleet, VM or log does not exist, or no fleet app runs at the URL."""
 
-    advice = "Check the fleet ID, and that FLEET_URL is the app that the fleet was submitted to."
+    advice = "Check the ID or name, and that FLEET_URL is the app that the fleet was submitted to."
+
+
+class FleetAmbiguous(ApiError):
+    """409: several fleets match. `detail` lists them."""
+
+    advice = "Use one of these, or a longer prefix."
+
+
+class FleetPurged(ApiError):
+    """410: the app deleted the fleet's history after its retention period. Its list entry remains."""
+
+    advice = "FleetClient.fleets() and `powerlift-fleet list` still include it."
 
 
 class BatchTaken(ApiError):
-    """409: the batch_id was already used by a different request."""
+    """409: the batch_id or the name was already used by a different request."""
 
     advice = "No fleet was started."
 
@@ -126,14 +138,14 @@ class FleetFailed(FleetEnded):
     def __str__(self) -> str:
         reason = self.status.reason
         why = f": {reason.code}: {reason.message} {reason.advice}".rstrip() if reason else "."
-        return "\n".join([f"{self.status.id} failed{why}", *_details(self.status)])
+        return "\n".join([f"{self.status.label} failed{why}", *_details(self.status)])
 
 
 class FleetCancelled(FleetEnded):
     """The fleet was cancelled, and its VMs were deleted."""
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.status.id} was cancelled.", *_details(self.status)])
+        return "\n".join([f"{self.status.label} was cancelled.", *_details(self.status)])
 
 
 def _details(status: FleetStatus) -> Iterator[str]:

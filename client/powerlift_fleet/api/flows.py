@@ -11,11 +11,13 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from powerlift_fleet.api import wire
 from powerlift_fleet.api.errors import (
+    ConfigurationError,
     FleetCancelled,
     FleetFailed,
     FleetTimeout,
@@ -40,6 +42,9 @@ from powerlift_fleet.api.wire import ConnectionFailure, HttpRequest, HttpRespons
 
 GENERATED_BATCH_BITS = 53
 """Short IDs, which JavaScript and jq do not round."""
+
+PAGE_SIZE = 200
+"""The largest page of the app's list."""
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Response)
@@ -90,8 +95,21 @@ class Flows:
     def plan(self, request: Mapping[str, Any]) -> Flow[Plan]:
         return (yield from self._read(Plan, "POST", "/plan", wire.to_json(request)))
 
-    def fleets(self) -> Flow[tuple[FleetListEntry, ...]]:
-        return (yield from self._read(FleetList, "GET", "/fleets")).fleets
+    def fleets(
+        self, query: Mapping[str, object], limit: int | None
+    ) -> Flow[tuple[FleetListEntry, ...]]:
+        """Read pages until there are `limit` entries."""
+        query = _query(query)
+        found: list[FleetListEntry] = []
+        while limit is None or len(found) < limit:
+            size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
+            path = f"/fleets?{urlencode({**query, 'limit': size})}"
+            page = yield from self._read(FleetList, "GET", path)
+            found += page.fleets
+            if page.next is None:
+                break
+            query = {**query, "cursor": page.next}
+        return tuple(found)
 
     def status(self, fleet: str | int) -> Flow[FleetStatus]:
         return (yield from self._read(FleetStatus, "GET", _path(fleet)))
@@ -119,19 +137,24 @@ class Flows:
     ) -> Flow[FleetStatus]:
         """Emit every status; return the last one. Raises FleetTimeout with the last one.
 
-        `retry_timeout` applies after the first status.
+        `retry_timeout` applies after the first status, which also settles which fleet `latest` or a name
+        is. With `appears_within`, a prefix is not resolved: the fleet may not exist yet, while another
+        fleet's ID begins with its digits.
         """
         begin, seen = self._clock(), False
         call = HttpRequest("GET", _path(fleet))
         while True:
             try:
                 response = yield from self._exchange(call, seen, retry_timeout if seen else None)
+                status = wire.parse(FleetStatus, response)
+                if appears_within and _is_longer(status, fleet):
+                    raise NotFound(404, "Fleet not found", f"{fleet} does not exist.")
             except NotFound:
                 if seen or self._clock() - begin >= appears_within:
                     raise
                 yield Sleep(min(interval, 1.0))
                 continue
-            status, seen = wire.parse(FleetStatus, response), True
+            call, seen = HttpRequest("GET", _path(status.id)), True
             yield Emit(status)
             if status.is_terminal:
                 return status
@@ -144,7 +167,7 @@ class Flows:
         return raise_unless_done((yield from self.watch(fleet, interval, timeout)))
 
     def view_url(self, fleet: str | int, key: str) -> str:
-        return f"{self.url}/view/{wire.fleet_id(fleet)}#key={quote(key, safe='')}"
+        return f"{self.url}/view/{wire.fleet_segment(fleet)}#key={quote(key, safe='')}"
 
     def _read(self, kind: type[R], method: str, path: str, body: str | None = None) -> Flow[R]:
         response = yield from self._exchange(HttpRequest(method, path, body))
@@ -161,13 +184,15 @@ class Flows:
                 return outcome
             seconds = retry.backoff(outcome, seen)
             if seconds is None:
-                raise self._error(outcome, retry)
+                raise self._error(call, outcome, retry)
             _log.info("%s: %s; retry in %.1f s", self.url, _reason(outcome), seconds)
             yield Sleep(seconds)
 
-    def _error(self, outcome: HttpResponse | ConnectionFailure, retry: Retry) -> Exception:
+    def _error(
+        self, call: HttpRequest, outcome: HttpResponse | ConnectionFailure, retry: Retry
+    ) -> Exception:
         if isinstance(outcome, HttpResponse):
-            return wire.error_from(outcome)
+            return wire.error_from(outcome, call.method)
         attempts = "1 attempt" if retry.attempts == 1 else f"{retry.attempts} attempts"
         return FleetUnreachable(
             f"{self.url} does not respond: {outcome.reason}. Gave up after {attempts} in "
@@ -190,7 +215,26 @@ def new_batch_id() -> int:
 
 
 def _path(fleet: str | int) -> str:
-    return f"/fleets/{wire.fleet_id(fleet)}"
+    return f"/fleets/{wire.fleet_segment(fleet)}"
+
+
+def _is_longer(status: FleetStatus, fleet: str | int) -> bool:
+    """Whether `fleet` is only the first digits of this fleet's ID."""
+    digits = str(fleet).strip().lower().removeprefix("fleet-")
+    return digits.isdecimal() and int(digits) not in (status.batch_id, status.number)
+
+
+def _query(filters: Mapping[str, object]) -> dict[str, object]:
+    """The query parameters of a list: those that are not None, with times in UTC."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    since = given.get("since")
+    if isinstance(since, timedelta):
+        since = datetime.now(timezone.utc) - since
+    if isinstance(since, datetime):
+        given["since"] = since.astimezone(timezone.utc).isoformat()
+    elif since is not None:
+        raise ConfigurationError("since must be a datetime or a timedelta.")
+    return given
 
 
 def _reason(outcome: HttpResponse | ConnectionFailure) -> str:

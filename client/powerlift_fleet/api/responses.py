@@ -26,6 +26,10 @@ class Links(Response):
     cancel: str
 
 
+def _handle(id_: str, number: int | None) -> str:
+    return id_ if number is None else f"fleet-{number}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Submission(Response):
     """An accepted request."""
@@ -38,6 +42,11 @@ class Submission(Response):
     links: Links
     created: bool = True
     """Set by the client: False if the fleet already existed. Not part of `raw`."""
+
+    @property
+    def handle(self) -> str:
+        """The short ID: `fleet-` and the number."""
+        return _handle(self.id, self.number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +193,18 @@ class FleetStatus(_FleetState):
     number: int | None = None
     """The short number: `fleet-` and this number is another ID of the fleet."""
     name: str | None = None
+    """The name that its request gave it."""
     links: Links
+
+    @property
+    def handle(self) -> str:
+        """The short ID: `fleet-` and the number; the full ID while the app cannot read the number."""
+        return _handle(self.id, self.number)
+
+    @property
+    def label(self) -> str:
+        """The short ID, and the name if there is one: `fleet-7 (nightly)`."""
+        return f"{self.handle} ({self.name})" if self.name else self.handle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,6 +388,11 @@ class FleetListEntry(Response):
     purged_at: datetime | None = None
     """When all but this entry was deleted."""
     links: Links
+
+    @property
+    def handle(self) -> str:
+        """The short ID: `fleet-` and the number."""
+        return _handle(self.id, self.number)
 
     @property
     def is_terminal(self) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from powerlift_fleet.api import json_reader
 from powerlift_fleet.api.errors import (
@@ -15,6 +15,8 @@ from powerlift_fleet.api.errors import (
     AppUnavailable,
     BatchTaken,
     ConfigurationError,
+    FleetAmbiguous,
+    FleetPurged,
     NotFound,
     RequestRefused,
     Unauthorized,
@@ -30,11 +32,12 @@ _ERRORS: Mapping[int, type[ApiError]] = {
     401: Unauthorized,
     403: Unauthorized,
     404: NotFound,
-    409: BatchTaken,
+    409: FleetAmbiguous,
+    410: FleetPurged,
     413: RequestRefused,
     429: AppUnavailable,
 }
-_FLEET_ID = re.compile(r"(?:fleet-)?(0|[1-9][0-9]{0,19})")
+_MAX_REFERENCE = 100
 _QUOTED_CHARACTERS = 300
 
 
@@ -118,14 +121,20 @@ def header_key(key: str) -> str:
     return key
 
 
-def fleet_id(fleet: str | int) -> str:
-    """A fleet ID, from "fleet-7", "7" or 7. Raises ConfigurationError."""
-    match = _FLEET_ID.fullmatch(str(fleet).strip())
-    if match is None or isinstance(fleet, bool) or int(match[1]) >= BATCH_IDS:
+def fleet_segment(fleet: str | int) -> str:
+    """A fleet's ID, number, name, `latest` or prefix as a segment of a URL's path.
+
+    The app resolves it. Raises ConfigurationError for text that would change the path.
+    """
+    text = str(fleet).strip()
+    if re.fullmatch("[0-9]+", text):
+        text = f"fleet-{text}"  # an ID in this form works while the app's database is unavailable
+    unsafe = text in ("", ".", "..") or not text.isprintable() or re.search(r"[/\\]", text)
+    if unsafe or isinstance(fleet, bool) or len(text) > _MAX_REFERENCE:
         raise ConfigurationError(
-            f"{str(fleet)[:60]!r} is not a fleet ID. Use fleet-7, or 7 for short."
+            f"{str(fleet)[:60]!r} is not a fleet. Use an ID such as fleet-7, a name, or latest."
         )
-    return f"fleet-{match[1]}"
+    return quote(text, safe="")
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -147,9 +156,11 @@ def parse(kind: type[R], response: HttpResponse) -> R:
     raise ApiError(response.status, "The response is not from a fleet app", detail)
 
 
-def error_from(response: HttpResponse) -> ApiError:
+def error_from(response: HttpResponse, method: str = "GET") -> ApiError:
     """The exception for an unsuccessful response."""
     kind = _ERRORS.get(response.status, AppUnavailable if response.status >= 500 else ApiError)
+    if response.status == 409 and method == "POST":
+        kind = BatchTaken
     problem = _problem(response)
     if problem is not None:
         title = str(problem.get("title") or "The app refused the request")

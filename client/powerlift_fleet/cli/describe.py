@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from powerlift_fleet.api.responses import Cost, FleetStatus, Machine, Placement, Progress
+from powerlift_fleet.api.responses import (
+    Cost,
+    FleetListEntry,
+    FleetStatus,
+    Machine,
+    Placement,
+    Progress,
+)
 from powerlift_fleet.cli.formatting import clean, count, money, relative, span
 
 PHASES = {
@@ -34,7 +41,17 @@ class Gauge(NamedTuple):
         return min(self.total, sum(self.parts.values()))
 
 
-def phase(status: FleetStatus) -> str:
+def handle(fleet: FleetStatus | FleetListEntry) -> str:
+    """`fleet-7`, clean."""
+    return clean(fleet.handle, 40)
+
+
+def label(fleet: FleetStatus) -> str:
+    """`fleet-7 (nightly)`, clean."""
+    return clean(fleet.label, 120)
+
+
+def phase(status: FleetStatus | FleetListEntry) -> str:
     return clean(status.phase, 30)
 
 

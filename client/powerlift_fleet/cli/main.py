@@ -6,6 +6,7 @@ import sys
 import webbrowser
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -14,14 +15,15 @@ from powerlift_fleet._version import __version__
 from powerlift_fleet.api.errors import (
     AppUnavailable,
     ConfigurationError,
-    FleetError,
     FleetUnreachable,
 )
 from powerlift_fleet.api.flows import new_batch_id
 from powerlift_fleet.api.responses import FleetStatus, Submission
-from powerlift_fleet.api.wire import fleet_id
 from powerlift_fleet.cli import exit_codes, request_options
+from powerlift_fleet.cli.describe import label
+from powerlift_fleet.cli.fleet_argument import FLEET, say_which
 from powerlift_fleet.cli.formatting import clean, clean_lines, count
+from powerlift_fleet.cli.list_options import list_options
 from powerlift_fleet.cli.session import Program, Session, connected, say, show
 from powerlift_fleet.cli.snapshot import take_snapshot
 from powerlift_fleet.cli.watch import POLL_SECONDS, follow
@@ -53,22 +55,6 @@ def cli() -> None:
     """
 
 
-def _complete_fleet(ctx: click.Context, param: click.Parameter, typed: str) -> list[str]:
-    """The app's fleets, for the shell's completion; none if the app does not respond."""
-    from powerlift_fleet.cli import settings
-
-    try:
-        options = settings.Options(
-            *(ctx.params.get(name) for name in ("url", "key_file", "profile"))
-        )
-        app = settings.read(options)
-        with Session(app.url, app.key, 0, False).client(timeout=3) as client:
-            return [fleet.id for fleet in client.fleets() if fleet.id.startswith(typed)]
-    except FleetError:
-        return []
-
-
-FLEET = click.argument("fleet", shell_complete=_complete_fleet)
 INTERVAL = click.option(
     "--interval", type=click.FloatRange(min=0.2), default=POLL_SECONDS, show_default=True,
     metavar="SECONDS", help="Between two polls, with --wait or --watch.",
@@ -81,17 +67,18 @@ INTERVAL = click.option(
 @INTERVAL
 @connected
 def submit(session: Session, wait: bool, interval: float, **fields: Any) -> int:
-    """Start a fleet and print its ID.
+    """Start a fleet and print its short ID.
 
     --experiment and --vms are required. Options have the names of the request's fields. The same
-    --batch-id never starts a second fleet.
+    --batch-id never starts a second fleet. With --name, every command also accepts the name.
 
     \b
     Example:
       powerlift-fleet submit --experiment 1 --vms 2 --timeout 300 --tag team=ml
+      powerlift-fleet submit --experiment 1 --vms 2 --name nightly
     """
     accepted = _submit(session, request_options.document(**fields))
-    fleet = clean(accepted.id)
+    fleet = clean(accepted.handle)
     if session.as_json:
         session.print_json({**accepted.raw, "created": accepted.created}, line=wait)
     else:
@@ -145,15 +132,15 @@ def plan(session: Session, **fields: Any) -> int:
 def status(session: Session, fleet: str, watch: bool, interval: float) -> int:
     """Show a fleet: phase, VMs, trials, failures and times.
 
-    FLEET is a fleet ID: fleet-7, or 7 for short. In a pipe, --watch prints a line for each change;
-    with --json, a JSON document on a line.
+    FLEET is a fleet's number (fleet-7, or 7 for short), its name, its full ID, latest, or an
+    unambiguous prefix of one of these. In a pipe, --watch prints a line for each change; with --json,
+    a JSON document on a line.
 
     \b
     Example:
       powerlift-fleet status fleet-7
       powerlift-fleet status fleet-7 --watch
     """
-    fleet = fleet_id(fleet)
     if watch:
         return exit_codes.of_fleet(follow(session, fleet, interval))
     with session.client() as client:
@@ -178,10 +165,11 @@ def machines(session: Session, fleet: str, states: Sequence[str]) -> int:
     Example:
       powerlift-fleet machines fleet-7 --state failed --state refused
     """
-    fleet = fleet_id(fleet)
     with session.client() as client:
-        found = [one for one in client.machines(fleet) if not states or one.state in states]
-    document = {"id": fleet, "machines": [one.raw for one in found]}
+        current = client.status(fleet)
+        say_which(fleet, current)
+        found = [one for one in client.machines(current.id) if not states or one.state in states]
+    document = {"id": current.id, "machines": [one.raw for one in found]}
     _print(session, document, lambda out: _screens().machines_screen(found, out, bool(states)))
     return exit_codes.OK
 
@@ -200,11 +188,12 @@ def logs(session: Session, fleet: str, ordinal: int, raw: bool) -> int:
     Example:
       powerlift-fleet logs fleet-7 0
     """
-    fleet = fleet_id(fleet)
     with session.client() as client:
-        text = client.log(fleet, ordinal)
+        current = client.status(fleet)
+        say_which(fleet, current)
+        text = client.log(current.id, ordinal)
     if session.as_json:
-        session.print_json({"id": fleet, "ordinal": ordinal, "log": text})
+        session.print_json({"id": current.id, "ordinal": ordinal, "log": text})
     else:
         click.echo(
             text if raw else clean_lines(text), nl=not text.endswith("\n"), color=raw or None
@@ -227,45 +216,54 @@ def cancel(session: Session, fleet: str, yes: bool, wait: bool, interval: float)
     Example:
       powerlift-fleet cancel fleet-7 --yes
     """
-    fleet = fleet_id(fleet)
     with session.client() as client:
+        current = client.status(fleet)
         if not yes:
-            _confirm(fleet, client.status(fleet))
-        accepted = client.cancel(fleet)
+            _confirm(current)
+        accepted = client.cancel(current.id)
     if session.as_json:
         session.print_json(accepted.raw, line=wait)
     else:
-        say(f"Cancelling {fleet}; its resources are being deleted.")
+        say(f"Cancelling {label(current)}; its resources are being deleted.")
     if not wait:
         return exit_codes.OK
-    ended = exit_codes.of_fleet(follow(session, fleet, interval, cancelled=True))
+    ended = exit_codes.of_fleet(follow(session, current.id, interval, cancelled=True))
     return exit_codes.OK if ended == exit_codes.CANCELLED else ended
 
 
-def _confirm(fleet: str, status: FleetStatus) -> None:
+def _confirm(status: FleetStatus) -> None:
     """Raises ConfigurationError without a terminal, click.Abort on Ctrl-C."""
     if not sys.stdin.isatty():
-        raise ConfigurationError("Not a terminal; pass --yes to cancel without confirmation.")
+        raise ConfigurationError(
+            f"Not a terminal; pass --yes to cancel {label(status)} without confirmation."
+        )
     running = count(status.machines.running, "VM")
-    question = f"Cancel {fleet} (phase {clean(status.phase, 20)}, {running} running)?"
+    what = f"{label(status)} of experiment {status.experiment_id}"
+    question = f"Cancel {what} (phase {clean(status.phase, 20)}, {running} running)?"
     if not click.confirm(question, err=True):
         say("Nothing was changed.")
         raise click.exceptions.Exit(exit_codes.OK)
 
 
 @cli.command("list")
+@list_options
 @connected
-def list_fleets(session: Session) -> int:
-    """List all fleets, the newest first.
+def list_fleets(session: Session, since: float | None, limit: int, **filters: Any) -> int:
+    """List fleets, the newest first.
 
     \b
     Example:
       powerlift-fleet list
+      powerlift-fleet list --status active --since 7d
     """
+    ago = None if since is None else timedelta(seconds=since)
     with session.client() as client:
-        fleets = client.fleets()
+        found = client.fleets(since=ago, limit=limit + 1, **filters)
+    fleets = found[:limit]
     document = {"fleets": [fleet.raw for fleet in fleets]}
     _print(session, document, lambda out: _screens().list_screen(fleets, out))
+    if len(found) > limit:
+        say(f"There are more than {limit:,} fleets; see --limit.")
     return exit_codes.OK
 
 
@@ -285,7 +283,7 @@ def view(session: Session, fleet: str, in_browser: bool, with_key: bool) -> int:
       powerlift-fleet view fleet-7
     """
     with session.client() as client:
-        url_with_key = client.view_url(fleet_id(fleet))
+        url_with_key = client.view_url(fleet)
     url_without_key = url_with_key.partition("#")[0]
     url = url_with_key if with_key else url_without_key
     if session.as_json:

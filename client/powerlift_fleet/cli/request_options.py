@@ -24,7 +24,8 @@ SHORT = {"experiment_id": "--experiment", "n_instances": "--vms"}
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
-def _seconds(value: str) -> float:
+def seconds(value: str) -> float:
+    """A duration, for an option."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|)", value.strip())
     if match is None:
         raise click.BadParameter(f"{value!r} is not a duration. Use 300, 90s, 30m, 12h or 7d.")
@@ -59,13 +60,14 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _field("zones", "Availability zones, used in turn.", type=_listed, metavar="1,2,3"),
     _field("priority", "Regular or Spot.", metavar="NAME"),
     _field("max_price", "Maximum Spot price, in US dollars an hour.", type=float),
-    _field("timeout", "Per trial; default: none.", type=_seconds, metavar="SECONDS"),
-    _field("max_lifetime", "When all VMs are deleted at the latest; default: 7d.", type=_seconds,
+    _field("timeout", "Per trial; default: none.", type=seconds, metavar="SECONDS"),
+    _field("max_lifetime", "When all VMs are deleted at the latest; default: 7d.", type=seconds,
            metavar="SECONDS"),
     _field("min_instances", "The fleet fails with fewer VMs; default: 1.", type=int),
     _field("max_undead", "Maximum VMs without their role yet; default: 20.", type=int),
     _field("delete_on_complete", "VMs delete themselves after the last trial (default).", switch=True),
     _field("batch_id", "Idempotency key; default: random.", type=click.IntRange(0, BATCH_IDS - 1)),
+    _field("name", "To use in place of the fleet's ID; unique among fleets that have not ended."),
     _field("tags", "Tag for every resource; repeatable.", "--tag", type=_pair, multiple=True,
            metavar="KEY=VALUE"),
     _field("resource_uris", "ARM ID on which VMs get Contributor; repeatable.",

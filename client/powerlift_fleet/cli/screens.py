@@ -20,12 +20,13 @@ from powerlift_fleet.api.responses import (
     Progress,
 )
 from powerlift_fleet.cli import describe
-from powerlift_fleet.cli.formatting import bar_cells, clean, count, now, span
+from powerlift_fleet.cli.formatting import bar_cells, clean, count, money, now, span
 from powerlift_fleet.cli.snapshot import Snapshot
 
 NARROW = 72
 """Columns below which tables become lists."""
 NARROW_WITH_OUTCOMES = 110
+WIDE_LIST = 120
 _INDENT = (0, 0, 0, 2)
 
 _COLOURS = {
@@ -75,7 +76,7 @@ def _fleet(
 
 def _title(status: FleetStatus) -> Text:
     phase = describe.phase(status)
-    title = Text(clean(status.id, 40), "bold")
+    title = Text(describe.label(status), "bold")
     title.append(f"  {phase}", _COLOURS.get(phase, "bold cyan"))
     if phase in describe.PHASES:
         title.append(f": {describe.PHASES[phase]}", "not bold")
@@ -86,6 +87,8 @@ def _facts(status: FleetStatus, progress: Progress | None, out: Console, today: 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
+    if status.id != status.handle:
+        grid.add_row("ID", clean(status.id, 40))
     name = progress.experiment.name if progress else None
     grid.add_row("experiment", f"{status.experiment_id}" + (f"  {clean(name, 80)}" if name else ""))
     grid.add_row("VMs", _gauge(describe.machines(status), out))
@@ -146,26 +149,40 @@ def list_screen(fleets: Sequence[FleetListEntry], out: Console) -> RenderableTyp
         return Text("No fleets.")
     today = now()
     rows = [_listed(fleet, today) for fleet in fleets]
-    if out.width >= NARROW:
-        return _table(("fleet", "phase", "experiment", "VMs", "trials", "failed", "created"), rows)
+    if out.width >= WIDE_LIST:
+        return _table(_LISTED, rows)
     blocks: list[RenderableType] = []
-    for fleet, phase, _, vms, trials, failed, created in rows:
-        parts = [(vms, " VMs, "), (trials or "?", " trials, "), (failed, " failed, ")]
-        detail = Text.assemble(*(text for part in parts if part[0] for text in part), created)
-        blocks += [Text("  ").join([fleet, phase]), Padding(detail, _INDENT)]
+    for fleet, name, experiment, who, phase, vms, trials, failed, cost, created in rows:
+        head = Text("  ").join(part for part in (fleet, name, phase) if part)
+        counts = ((vms, " VMs"), (trials, " trials"), (failed, " failed"), (cost, ""))
+        parts = [Text.assemble(text, noun) for text, noun in counts if text]
+        detail = Text(", ").join([*parts, created])
+        origin = Text.assemble("experiment ", experiment, ", by ", who)
+        blocks += [head, Padding(origin, _INDENT), Padding(detail, _INDENT)]
     return Group(*blocks)
+
+
+_LISTED = (
+    "fleet", "name", "experiment", "by", "phase", "VMs", "trials", "failed", "cost", "created",
+)  # fmt: skip
 
 
 def _listed(fleet: FleetListEntry, today: datetime) -> list[Text]:
     vms, trials, phase = fleet.machines, fleet.trials, describe.phase(fleet)
-    started = min(vms.wanted, vms.running + vms.deleted)
+    started = min(vms.wanted, vms.running + vms.deleted) if vms else 0
+    experiment = f"{fleet.experiment_id}"
+    if fleet.experiment_name:
+        experiment += f" {clean(fleet.experiment_name, 40)}"
     return [
-        Text(clean(fleet.id, 40)),
+        Text(describe.handle(fleet)),
+        Text(clean(fleet.name or "", 63), "bold"),
+        Text(experiment),
+        Text(clean(fleet.submitted_by, 40)),
         Text(phase, _COLOURS.get(phase, "cyan")),
-        Text(f"{fleet.experiment_id}"),
-        Text(f"{started}/{vms.wanted}"),
+        Text(f"{started}/{vms.wanted}" if vms else ""),
         Text(f"{trials.ended}/{trials.total}" if trials else ""),
         Text(f"{trials.error:,}" if trials and trials.error else "", "red"),
+        Text("" if fleet.cost is None else money(fleet.cost, "USD")),
         Text(_ago(fleet.created_at, today)),
     ]
 

@@ -35,6 +35,6 @@ def take_snapshot(client: FleetClient, fleet: str) -> Snapshot:
     """Raises what `status` raises; an error of `progress` is ignored."""
     status = client.status(fleet)
     try:
-        return Snapshot(status, client.progress(fleet))
+        return Snapshot(status, client.progress(status.id))
     except (ApiError, FleetUnreachable):
         return Snapshot(status)

@@ -16,6 +16,7 @@ import click
 from powerlift_fleet.api.errors import AppUnavailable, FleetError, FleetUnreachable, NotFound
 from powerlift_fleet.api.responses import FleetStatus
 from powerlift_fleet.cli import describe
+from powerlift_fleet.cli.fleet_argument import say_which
 from powerlift_fleet.cli.formatting import clean, now
 from powerlift_fleet.cli.session import Session, console, say, show
 from powerlift_fleet.cli.snapshot import Snapshot, take_snapshot
@@ -41,6 +42,9 @@ def follow(
     """
     with session.client() as client:
         snapshot = take_snapshot(client, fleet)
+    if not _has_screen(session):
+        say_which(fleet, snapshot.status)
+    fleet = snapshot.status.id  # what latest or a name means may change
     display = _screen() if _has_screen(session) else nullcontext(_Lines(session).show)
     try:
         with session.client(retry_timeout=0, timeout=ATTEMPT_TIMEOUT) as client, display as update:
@@ -52,7 +56,7 @@ def follow(
     except (KeyboardInterrupt, FleetError) as error:
         _print_last(session, snapshot)
         if isinstance(error, KeyboardInterrupt):
-            _say_stopped(clean(fleet, 40), cancelled)
+            _say_stopped(describe.handle(snapshot.status), cancelled)
         raise
     _print_last(session, snapshot)
     return snapshot.status

@@ -16,7 +16,8 @@ PLACE = {"location": "eastus", "zone": "1", "vm_size": "Standard_D2s_v5", "prior
 
 @contextmanager
 def served(answers: Mapping[str, Any]) -> Iterator[str]:
-    """The URL of an app with an answer for each `METHOD /path` below /api; 404 for any other.
+    """The URL of an app with an answer for each `METHOD /path` below /api, with or without its query;
+    404 for any other.
 
     A text is sent as it is, everything else as JSON; of a list one after the other, the last for good.
     """
@@ -26,7 +27,8 @@ def served(answers: Mapping[str, Any]) -> Iterator[str]:
 
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            found = answers.get(f"{self.command} {self.path.removeprefix('/api')}")
+            asked = f"{self.command} {self.path.removeprefix('/api')}"
+            found = answers.get(asked, answers.get(asked.partition("?")[0]))
             if isinstance(found, list):
                 found = found.pop(0) if len(found) > 1 else found[0]
             plain = isinstance(found, str)
@@ -49,6 +51,9 @@ def served(answers: Mapping[str, Any]) -> Iterator[str]:
             self.answer()
 
         def do_POST(self) -> None:
+            self.answer()
+
+        def do_DELETE(self) -> None:
             self.answer()
 
         def log_message(self, *args: object) -> None:
@@ -112,6 +117,30 @@ def fleet(text: str = "", **changes: Any) -> dict[str, Any]:
         "links": dict.fromkeys(("self", "machines", "progress", "view", "cancel"), "https://a"),
     }
     return {**usual, **changes}
+
+
+def entry(text: str = "", **changes: Any) -> dict[str, Any]:
+    """The same fleet in the list."""
+    names = (
+        "id",
+        "batch_id",
+        "experiment_id",
+        "phase",
+        "machines",
+        "trials",
+        "created_at",
+        "updated_at",
+        "links",
+    )
+    shown = fleet(text)
+    own = {"number": 7, "name": None, "submitted_by": f"key-0123456789ab{text}"}
+    own |= {
+        "experiment_name": f"my-benchmark{text}",
+        "cost": None,
+        "ended_at": None,
+        "purged_at": None,
+    }
+    return {**{name: shown[name] for name in names}, **own, **changes}
 
 
 def progress(text: str = "", **changes: Any) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_json_prints_the_problem_document(fleet_command: Command):
 
 def test_a_batch_id_in_use_is_refused(fleet_command: Command, standing: str):
     done = fleet_command("submit", "--experiment", 1, "--vms", 9, "--batch-id", STANDS)
-    assert (done.exit_code, "Batch ID already used" in done.stderr) == (3, True)
+    assert (done.exit_code, f"batch_id {STANDS}" in done.stderr) == (3, True)
 
 
 def test_a_request_from_stdin_is_not_quoted(fleet_command: Command):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from powerlift_fleet import ApiError, BatchTaken, FleetAmbiguous, FleetPurged
 from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.main import cli
 
@@ -109,6 +110,14 @@ def test_the_documentation_names_every_command(name: str):
 def test_the_documentation_has_the_table_of_exit_codes():
     rows = dict(re.findall(r"^\| (\d+) \| (.+?) \|$", DOCS, re.MULTILINE))
     assert rows == {str(code): meaning for code, meaning in exit_codes.MEANINGS.items()}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(FleetAmbiguous(409, "", ""), 4), (FleetPurged(410, "", ""), 4), (BatchTaken(409, "", ""), 3)],
+)
+def test_a_fleet_that_cannot_be_used_has_its_exit_code(error: ApiError, code: int):
+    assert exit_codes.of_error(error) == code
 
 
 def test_the_help_has_the_table_of_exit_codes(bare: Command):

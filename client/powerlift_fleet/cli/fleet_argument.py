@@ -1,0 +1,57 @@
+"""The argument FLEET: its completion, and the fleet that it turns out to be."""
+
+from __future__ import annotations
+
+import re
+
+import click
+from click.shell_completion import CompletionItem
+
+from powerlift_fleet.api.errors import FleetError
+from powerlift_fleet.api.responses import FleetListEntry, FleetStatus
+from powerlift_fleet.cli import settings
+from powerlift_fleet.cli.describe import label
+from powerlift_fleet.cli.formatting import clean
+from powerlift_fleet.cli.session import Session, say
+
+COMPLETED = 200
+"""The newest fleets, of one page."""
+MIN_PREFIX = 4
+"""Digits of a full ID, below which the app accepts no prefix."""
+
+
+def say_which(typed: str, fleet: FleetStatus) -> None:
+    """Name the fleet on stderr, unless the user did so."""
+    if typed.strip() not in (fleet.id, fleet.handle, str(fleet.number)):
+        say(label(fleet))
+
+
+def _complete(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
+    """The newest fleets, for the shell's completion; none if the app does not respond."""
+    try:
+        options = settings.Options(
+            *(ctx.params.get(name) for name in ("url", "key_file", "profile"))
+        )
+        app = settings.read(options)
+        with Session(app.url, app.key, 0, False).client(timeout=3) as client:
+            fleets = client.fleets(limit=COMPLETED)
+    except FleetError:
+        return []
+    words = {"latest": "the newest fleet"} if fleets else {}
+    for fleet in fleets:
+        for word in _words(fleet, typed):
+            words.setdefault(clean(word, 100), clean(fleet.phase, 20))
+    return [CompletionItem(word, help=words[word]) for word in words if word.startswith(typed)]
+
+
+def _words(fleet: FleetListEntry, typed: str) -> list[str]:
+    """What a fleet is called, in the form that was begun."""
+    words = [fleet.handle, *([fleet.name] if fleet.name else [])]
+    if typed.isdecimal():
+        words.append(str(fleet.number))
+    if re.fullmatch(rf"fleet-[0-9]{{{MIN_PREFIX},}}", typed):
+        words.append(fleet.id)
+    return words
+
+
+FLEET = click.argument("fleet", shell_complete=_complete)
