@@ -1,4 +1,4 @@
-"""What a fleet shows of itself, however much there is to say."""
+"""The custom status and its size, the counts of VMs, and `stale_seconds`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from fleet.api.instance_status import child_instance_id, fleet_from_instance, stale_seconds
+from fleet.model.custom_status import LONGEST, custom_status
 from fleet.model.failure import failure
 from fleet.model.placement import cooldown
 from fleet.model.state import FleetState
-from fleet.model.status import LONGEST, custom_status, missing, why_no_more
+from fleet.model.vm_counts import missing, why_no_more
 from tests.fleets import (
     NO_CAPACITY,
     NOW,
@@ -28,7 +29,7 @@ from tests.fleets import (
 def crowded(
     placements: int = 40, codes: int = 5, warnings: int = 30, failures: int = 100
 ) -> FleetState:
-    """A fleet that has met a lot, in many words; what came first was most frequent."""
+    """A fleet with many long failures. The first ones are the most frequent."""
     fleet = fleet_of("running", created_at="2026-01-01T00:00:00.000000Z")
     for at in range(placements):
         failed = {f"SomeCodeOfAzures{code:03}": 5 for code in range(codes)}
