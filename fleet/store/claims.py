@@ -14,7 +14,7 @@ from typing import Any
 from psycopg2.errors import LockNotAvailable
 
 from fleet.store import schema
-from fleet.store.database import ANSWER_PATIENCE, DatabaseUnreachable, connected, rows
+from fleet.store.database import REQUEST_TIMEOUT, DatabaseUnreachable, connected, rows
 
 SHORT = 1_000_000
 """Batch ids below this are short enough to be the fleet's number as well."""
@@ -72,7 +72,7 @@ def claim(uri: str, submission: Submission) -> Claim:
     DatabaseUnreachable.
     """
     _prepare(uri)
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         found = _claimed(cursor, submission)
         if found is None:
             # One new fleet at a time, so that no number is given twice.
@@ -104,7 +104,7 @@ def leased(uri: str, batch_id: int) -> Iterator[Lease | None]:
 
     The server releases it when this process dies. Raises LeaseHeld, DatabaseUnreachable.
     """
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
         try:
             found = rows(cursor, _LEASE, (batch_id,))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from fleet.store.database import ANSWER_PATIENCE, connected, rows
+from fleet.store.database import REQUEST_TIMEOUT, connected, rows
 
 SHORTEST_PREFIX = 4
 """Digits of a batch id that may stand for all of it."""
@@ -109,14 +109,14 @@ def update(uri: str, batch_id: int, changes: Mapping[str, Any]) -> None:
 
 def active(uri: str) -> list[int]:
     """The batch ids of fleets that have not ended. Raises DatabaseUnreachable."""
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         return [int(batch_id) for (batch_id,) in rows(cursor, _ACTIVE)]
 
 
 def accounts(uri: str) -> list[tuple[int, list[str]]]:
     """Every account that fleets used which are not purged: the batch id of its newest fleet, and the
     resource_uris of all. Raises DatabaseUnreachable."""
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         return [(int(batch_id), uris) for batch_id, uris in rows(cursor, _ACCOUNTS)]
 
 
@@ -143,7 +143,7 @@ def forget_unstarted(uri: str) -> None:
 
 
 def _select(uri: str, statement: str, values: Mapping[str, Any]) -> list[Row]:
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         found = rows(cursor, statement, values)
     return [Row(int(batch_id), *rest) for batch_id, *rest in found]
 
