@@ -56,7 +56,7 @@ async def create_vm(task: CreateVm) -> VmAccepted:
 @never_raises
 async def create_nics(task: CreateNics) -> NicsCreated:
     """PUT NICs ahead of their VMs. Of the failures, only throttling is returned: `create_vm` creates
-    NICs that are missing, and meets any other failure itself.
+    missing NICs, and reports any other failure itself.
     """
     order, nics = task["order"], task["nics"]
     connection, _ = open_connections(order)

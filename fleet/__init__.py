@@ -1,1 +1,1 @@
-"""What a fleet is: its request, names, bodies on the wire, failures. Knows no Azure Functions."""
+"""The app without Azure Functions: requests, Azure, the databases, the VM, and the model of a fleet."""

@@ -31,7 +31,7 @@ from orchestrators.wave import create_wave
 TURNS = 40
 """Waves or polls per history, because every step replays all of it."""
 ROLE_POLL_SECONDS = 5.0
-"""Between two tries to assign roles while the window is full."""
+"""Between two attempts to assign roles while the limit of VMs without roles is reached."""
 
 
 def create(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[bool]:
@@ -46,7 +46,7 @@ def create(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[bo
         paused = fleet.writes.paused_for(context.current_utc_datetime)
         if paused:
             yield from sleep_unless(context, cancel, min(paused, LONGEST_BACKOFF))
-        elif window(fleet) > len(fleet.vms_without_role()):
+        elif max_vms_without_role(fleet) > len(fleet.vms_without_role()):
             yield from send_wave(context, fleet, cancel)
         else:
             yield from sleep_unless(context, cancel, ROLE_POLL_SECONDS)
@@ -103,18 +103,20 @@ def wants_vms(context: Context, fleet: FleetState) -> bool:
     return fleet.can_retry() or bool(fleet.placements_for(FAN_OUT, context.current_utc_datetime))
 
 
-def window(fleet: FleetState) -> int:
-    """How many VMs may lack their role at once."""
+def max_vms_without_role(fleet: FleetState) -> int:
+    """How many VMs may be without their roles at once."""
     return max(1, min(fleet.order["max_undead"], FAN_OUT, BURST // writes_per_vm(fleet.order)))
 
 
 def send_wave(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[None]:
-    """Send one wave, as large as the window, the placements and the write budget allow; after an outage
-    of Azure, a single VM.
+    """Send one wave, within the limits of VMs without roles, placements and writes; after an outage of
+    Azure, a single VM.
     """
     if fleet.writes.paused_for(context.current_utc_datetime):
         return
-    room = 1 if fleet.writes.outage_since else window(fleet) - len(fleet.vms_without_role())
+    room = max_vms_without_role(fleet) - len(fleet.vms_without_role())
+    if fleet.writes.outage_since:
+        room = 1
     retries = fleet.take_retries(max(0, room))
     placements = yield from _placements_with_network(
         context, fleet, cancel, max(0, room - len(retries))
@@ -153,7 +155,7 @@ def run_wave(
         "requests": requests,
         "tried": fleet.placements.tried,
         "with_nic": [one["ordinal"] for one in requests if one["ordinal"] in with_nic],
-        "reserved": [] if outage else fleet.reserve_nics(home, window(fleet)),
+        "reserved": [] if outage else fleet.reserve_nics(home, max_vms_without_role(fleet)),
         "without_role": fleet.vms_without_role(),
     }
     fleet.waves += 1

@@ -22,10 +22,11 @@ from fleet.model.activities import (
     TeardownResult,
     WasCancelled,
 )
+from fleet.model.custom_status import custom_status
 from fleet.model.failure import failure
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
-from fleet.model.status import custom_status, vm_counts
+from fleet.model.vm_counts import vm_counts
 from orchestrators import network
 from orchestrators.create import boot, create
 from orchestrators.patterns import (

@@ -21,10 +21,10 @@ import azure.durable_functions as df
 from activities.results import MARK
 from fleet.model import failure_policy
 from fleet.model.activities import Failed
+from fleet.model.custom_status import MAX_TIMER_SECONDS, custom_status
 from fleet.model.failure import failure
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
-from fleet.model.status import HEARTBEAT, custom_status
 
 MAX_TRIES = 5
 FAN_OUT = 50
@@ -150,12 +150,12 @@ def publish_status(context: Context, fleet: FleetState, phase: str) -> None:
 
 def sleep(context: Context, seconds: float) -> Orchestration[None]:
     """Wait for at least so many seconds."""
-    for fire_at in _timers(context, seconds, HEARTBEAT):
+    for fire_at in _timers(context, seconds, MAX_TIMER_SECONDS):
         yield context.create_timer(fire_at)
 
 
 def sleep_unless(
-    context: Context, event: Any, seconds: float, longest: float = HEARTBEAT
+    context: Context, event: Any, seconds: float, longest: float = MAX_TIMER_SECONDS
 ) -> Orchestration[bool]:
     """Wait for at least so many seconds, or for the event. Returns whether the event was received.
 

@@ -13,7 +13,7 @@ from fleet.model.failure import failure
 from fleet.model.placement import label
 from fleet.model.records import Vm
 from fleet.model.state import FleetState
-from fleet.model.status import why_no_more
+from fleet.model.vm_counts import why_no_more
 from orchestrators.create import send_wave
 from orchestrators.patterns import (
     Context,

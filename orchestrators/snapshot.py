@@ -9,7 +9,7 @@ from activities.snapshot import record_snapshot
 from fleet.model.activities import Failed, RecordSnapshot, SnapshotRecorded
 from fleet.model.records import Vm, lifecycle, stored
 from fleet.model.state import FleetState
-from fleet.model.status import vm_counts
+from fleet.model.vm_counts import vm_counts
 from orchestrators.patterns import MAX_TRIES, Context, Orchestration, chunks, settle
 
 VMS_PER_ACTIVITY = 75

@@ -38,7 +38,7 @@ class Created:
     nics: set[int]
     """Ordinals of NICs created ahead of their VMs."""
     wait: float
-    """Seconds for which Azure wants no writes."""
+    """Seconds for which Azure throttles writes."""
 
 
 @bp.orchestration_trigger(context_name="context")

@@ -42,7 +42,7 @@ def api(stack: Stack) -> Api:
     return Api(stack)
 
 
-DEAREST_FIRST = [
+SLOWEST_FIRST = [
     "orchestrators/test_failures.py",
     "orchestrators/test_crashes.py",
     "examples/test_examples.py",
@@ -65,7 +65,7 @@ DEAREST_FIRST = [
     "fleet/vm/test_startup_trouble.py",
     "fleet/vm/test_startup_log.py",
 ]
-"""Begun last, each of these would have the other workers wait. It only costs time if one is missing."""
+"""Started last, each of these would keep the other workers waiting. A missing entry only costs time."""
 
 NOT_FAST = "starts a process"
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}  # Python's audit events
@@ -73,8 +73,8 @@ STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}  # Pyth
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     root = Path(__file__).parent
-    place = {root / name: at for at, name in enumerate(DEAREST_FIRST)}
-    items.sort(key=lambda item: place.get(item.path, len(place)))
+    position = {root / name: index for index, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: position.get(item.path, len(position)))
     for item in items:
         # Schemathesis gives the tests of all operations one id, and pytest-xdist runs an id once.
         if label := getattr(item, "operation_label", None):

@@ -1,4 +1,4 @@
-"""What tests need to talk to a running stack as its users do: HTTP, the queue, SQL, the wire log."""
+"""Test access to a running stack, as its users have it: HTTP, the queue, SQL, the wire log."""
 
 from __future__ import annotations
 
@@ -57,21 +57,21 @@ class Api:
         return self._call("DELETE", f"/api/fleets/{fleet_id}")
 
     def start(self, **document: Any) -> str:
-        """Post a fleet that must be taken; returns its id."""
+        """Post a fleet that must be accepted; returns its id."""
         answer = self.post(document)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
     def wait(self, fleet_id: str, *phases: str, patience: float = PATIENCE) -> dict[str, Any]:
-        """Wait until the fleet is in one of the phases (default: any of its ends)."""
+        """Wait until the fleet is in one of the phases (default: any terminal phase)."""
         wanted = phases or TERMINAL
 
-        def look() -> dict[str, Any] | None:
+        def probe() -> dict[str, Any] | None:
             shown: dict[str, Any] = self.get(fleet_id).json()
             assert shown["phase"] in wanted or shown["phase"] not in TERMINAL, shown
             return shown if shown["phase"] in wanted else None
 
-        return eventually(look, patience)
+        return eventually(probe, patience)
 
     def end(self, fleet_id: str) -> dict[str, Any]:
         """Cancel a fleet and wait for its end."""
@@ -84,15 +84,15 @@ class Api:
         return requests.request(method, url, headers=headers, timeout=30, **options)
 
 
-def eventually(look: Callable[[], T | None], patience: float = PATIENCE) -> T:
-    """Look until there is something (not None), ever less often: a look at a fleet takes 15 ms of CPU.
+def eventually(probe: Callable[[], T | None], patience: float = PATIENCE) -> T:
+    """Poll `probe` until it returns something other than None, and return that.
 
-    Fails after `patience` seconds.
+    The interval grows, because a request for a fleet takes 15 ms of CPU. Fails after `patience` seconds.
     """
     began = time.monotonic()
-    while (found := look()) is None:
+    while (found := probe()) is None:
         waited = time.monotonic() - began
-        assert waited < patience, f"nothing came of {look} in {patience} s"
+        assert waited < patience, f"{probe} returned None for {patience} s"
         time.sleep(min(0.05 + waited / 20, 0.25))
     return found
 
@@ -105,7 +105,7 @@ def send(stack: Stack, text: str, queue: str = "powerlift-fleets") -> str:
 
 
 def received(stack: Stack, queue: str) -> list[str]:
-    """The messages on a queue that one can see now; none while there is no such queue."""
+    """The messages visible on a queue; none if the queue does not exist."""
     with QueueClient.from_connection_string(stack.queue_connection_string, queue) as client:
         try:
             bodies = [base64.b64decode(m.content) for m in client.peek_messages(32)]
@@ -148,13 +148,13 @@ def sql(stack: Stack, statement: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 def wire(stack: Stack, *, batch: int | None = None) -> list[dict[str, Any]]:
-    """What the simulator was asked, in order; of one batch's VMs and NICs where it is named."""
+    """The calls to the simulator, in order; with `batch`, only those for its VMs and NICs."""
     calls = stack.wire()
     return calls if batch is None else [call for call in calls if f"-{batch}-" in call["path"]]
 
 
 def standing(stack: Stack, batch: int) -> list[str]:
-    """The ids of everything of a batch that stands in the simulator, role assignments included."""
+    """The ids of a batch's resources in the simulator, including role assignments."""
     return [identity for identity in everything(stack) if f"-{batch}-" in identity]
 
 

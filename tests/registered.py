@@ -1,4 +1,4 @@
-"""The functions of the app, as the worker indexes them. An app can be asked for them once only."""
+"""The functions of the app, as the worker indexes them. An app can be indexed only once."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from tests.harness import Api, experiment
 
 TEXT = PAGE.read_text()
 BATCH = 5_000_007
-"""Stands for the page's batch 7, which is another test's."""
+"""Replaces the page's batch 7, which another test uses."""
 
 
 def section(title: str) -> str:
@@ -80,18 +80,23 @@ def printed(route: Route) -> Any:
     return json.loads(found[0]) if found else None
 
 
-def alike(shown: Any, told: Any) -> bool:
+def alike(shown: Any, documented: Any) -> bool:
     """Whether an answer has the members that another has; what is null or empty may be anything."""
-    match shown, told:
+    match shown, documented:
         case (None, _) | (_, None):
             return True
         case dict(), dict():
-            same = not shown or not told or shown.keys() == told.keys()
-            return same and all(alike(shown[name], told[name]) for name in shown if name in told)
+            same = not shown or not documented or shown.keys() == documented.keys()
+            return same and all(
+                alike(shown[name], documented[name]) for name in shown if name in documented
+            )
         case list(), list():
-            return not shown or not told or alike(shown[0], told[0])
+            return not shown or not documented or alike(shown[0], documented[0])
         case _:
-            return type(shown) is type(told) or {type(shown), type(told)} == {int, float}
+            return type(shown) is type(documented) or {type(shown), type(documented)} == {
+                int,
+                float,
+            }
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Lint, formatting, types and shell scripts: what a reviewer would otherwise have to look for."""
+"""Lint, formatting, types and shell scripts."""
 
 from __future__ import annotations
 

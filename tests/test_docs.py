@@ -47,3 +47,10 @@ def test_every_page_can_be_found_from_the_readme():
     linked = set(LINK.findall((REPOSITORY / "README.md").read_text()))
     pages = {f"docs/{page.name}" for page in REPOSITORY.glob("docs/*.md")}
     assert pages - {link.partition("#")[0] for link in linked} == set()
+
+
+def test_constants_on_the_page_about_releases_exist():
+    named = re.findall(r"`([A-Z][A-Z_]+)`", (REPOSITORY / "docs/releasing.md").read_text())
+    code = "\n".join(path.read_text() for path in REPOSITORY.glob("orchestrators/*.py"))
+    assigned = re.findall(r"^([A-Z][A-Z_]+)(?:: \w+)? = ", code, flags=re.MULTILINE)
+    assert set(named) - set(assigned) == set()

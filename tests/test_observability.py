@@ -1,4 +1,4 @@
-"""What somebody who watches the app gets to see: over OTLP, and in its log."""
+"""What the app exports over OTLP and writes to its log."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def orphaned_fleet(stack: Stack, receiver: Receiver) -> None:
 
 
 def refused_fleet(stack: Stack) -> None:
-    """A fleet whose plan fails, of a secret that must not be told for all that."""
+    """A fleet with a failing plan and a secret that must not be exposed."""
     asked = request(stack, REFUSED)
     asked["azure_json"] |= {"client_secret": WRONG}
     assert Api(stack).wait(Api(stack).start(**asked))["phase"] == "failed"
@@ -191,8 +191,8 @@ def test_each_vm_that_came_to_run_is_timed_by_place(watched: Watched):
 def test_a_refused_vm_is_counted_with_what_was_done(watched: Watched):
     [point] = watched.receiver.points("powerlift.vm.failures")
     moved = "tried the next zone or fallback"
-    told = {"error.type": "ZonalAllocationFailed", "powerlift.action": moved, **PLACE}
-    assert (point.value, point.attributes) == (1, told)
+    logged = {"error.type": "ZonalAllocationFailed", "powerlift.action": moved, **PLACE}
+    assert (point.value, point.attributes) == (1, logged)
 
 
 def test_the_lives_of_a_fleets_vms_add_up(watched: Watched):
@@ -293,9 +293,9 @@ def events(log: str, fleet_id: str) -> Counter[str]:
     )
 
 
-def test_the_log_tells_each_event_of_a_fleet_once(watched: Watched):
-    told = events(watched.log, f"fleet-{WATCHED}")
-    once = {name: told[name] for name in told if name.startswith(("vm.", "fleet."))}
+def test_each_event_of_a_fleet_is_logged_once(watched: Watched):
+    logged = events(watched.log, f"fleet-{WATCHED}")
+    once = {name: logged[name] for name in logged if name.startswith(("vm.", "fleet."))}
     assert once == {
         "fleet.submitted": 1,
         "fleet.planned": 1,
@@ -318,14 +318,14 @@ def test_the_documented_queries_find_the_fields_of_a_line(watched: Watched):
     page = (Path(__file__).resolve().parents[1] / "docs" / "observability.md").read_text()
     patterns = dict(re.findall(r'(\w+) = extract\(@"(.+?)", 1, message', page))
     [line, *_] = [one for one in watched.log.splitlines() if "event=vm.running" in one]
-    told = {
+    logged = {
         name: found and found[1]
         for name, pattern in patterns.items()
         if (found := re.search(pattern.replace('""', '"'), line))
     }
-    assert (told["event"], told["placement"]) == ("vm.running", "eastus/1 Standard_D2s_v5")
-    assert {"fleet", "ordinal", "after"} <= told.keys()
-    assert "code" not in told
+    assert (logged["event"], logged["placement"]) == ("vm.running", "eastus/1 Standard_D2s_v5")
+    assert {"fleet", "ordinal", "after"} <= logged.keys()
+    assert "code" not in logged
 
 
 def test_throttling_is_a_warning(watched: Watched):

@@ -52,7 +52,7 @@ class ProcessList(threading.Thread):
 
 @dataclass(frozen=True)
 class Traces:
-    """Everything that fleets with secrets have left where somebody may look."""
+    """Everything readable that fleets with secrets leave behind."""
 
     fleets: dict[str, Any]
     places: dict[str, bytes]
@@ -67,7 +67,7 @@ class Traces:
 
 
 def forms(secret: str) -> Iterator[bytes]:
-    """A secret as it is, in JSON, in a URL, and in base64 wherever it may stand in a longer text."""
+    """A secret as it is, in JSON, in a URL, and in base64 at any offset in a longer text."""
     yield secret.encode()
     yield json.dumps(secret)[1:-1].encode()
     yield quote(secret, safe="").encode()
@@ -120,7 +120,7 @@ def ended(api: Api, fleet_id: str) -> dict[str, Any]:
 
 
 def management(stack: Stack) -> bytes:
-    """All that the Durable extension's own webhooks tell of every instance."""
+    """All responses of the Durable extension's webhooks for every instance."""
     keys = json.loads((stack.state_dir / "host" / "ready.json").read_text())["keys"]
     url = f"{stack.url}/runtime/webhooks/durabletask/instances"
     query = {"code": keys["master"], "showInput": "true", "showHistory": "true"}

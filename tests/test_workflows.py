@@ -1,4 +1,4 @@
-"""What the workflows and hooks name exists, and they are limited: GitHub tells only after a push."""
+"""Workflows and hooks name existing files and set limits; GitHub reports errors only after a push."""
 
 from __future__ import annotations
 

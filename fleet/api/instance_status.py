@@ -9,8 +9,8 @@ from typing import Any
 from fleet.api.responses.common import json_id
 from fleet.api.responses.fleets import FleetWithoutLinks, MachineCounts
 from fleet.model import names
+from fleet.model.custom_status import MAX_TIMER_SECONDS
 from fleet.model.state import TERMINAL
-from fleet.model.status import HEARTBEAT
 
 ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 """Runtime statuses of an instance that has not ended."""
@@ -56,13 +56,13 @@ def stale_seconds(
 ) -> int | None:
     """Seconds since a live instance, or its child, was updated; None if it is not overdue.
 
-    An update is overdue after a polling interval or heartbeat, plus MARGIN.
+    An update is overdue after a polling interval or the longest timer, plus MARGIN.
     """
     updates = [one["lastUpdatedTime"] for one in (instance, child) if one]
     age = (now - max(map(datetime.fromisoformat, updates))).total_seconds()
-    interval = HEARTBEAT
+    interval = MAX_TIMER_SECONDS
     if (instance.get("customStatus") or {}).get("phase") == "run":
-        interval = max(HEARTBEAT, order_in(instance["input"])["run_poll_seconds"])
+        interval = max(MAX_TIMER_SECONDS, order_in(instance["input"])["run_poll_seconds"])
     is_stale = instance["runtimeStatus"] in ALIVE and age > interval + MARGIN
     return int(age) if is_stale else None
 

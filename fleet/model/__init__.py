@@ -1,1 +1,1 @@
-"""What a fleet is, as pure code: the standard library only, and no I/O."""
+"""The model of a fleet: pure code without I/O, which uses only the standard library."""

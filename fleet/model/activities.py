@@ -111,7 +111,7 @@ class NicsCreated(Ok):
     created: list[int]
     """Ordinals."""
     retry_after: float | None
-    """How long Azure asked us to wait, if it throttled a NIC."""
+    """Azure's `Retry-After` in seconds, if it throttled a NIC."""
 
 
 class VmOrdinals(TypedDict):
@@ -205,7 +205,7 @@ class SnapshotRecorded(Ok):
     """Why the VMs were not recorded."""
     silent: NotRequired[list[int]]
     done: NotRequired[list[int]]
-    """Ordinals, as in `heartbeats.Idle`; both are absent if the heartbeats could not be read."""
+    """Ordinals, as in `heartbeats.IdleVms`; both are absent if the heartbeats could not be read."""
 
 
 class ReleaseTrials(TypedDict):
@@ -284,7 +284,7 @@ class OwnedResourcesDeleted(Ok):
     refused: dict[str, int]
     """By code."""
     retry_after: float | None
-    """How long Azure asked us to wait, if it throttled a deletion."""
+    """Azure's `Retry-After` in seconds, if it throttled a deletion."""
 
 
 # The sub-orchestrations create_wave and teardown_fleet, and the result of run_fleet
@@ -322,7 +322,7 @@ class WaveResult(TypedDict):
     nics: list[int]
     """Ordinals among `reserved` whose NIC exists now."""
     wait: float
-    """Seconds for which Azure wants no writes."""
+    """Seconds for which Azure throttles writes."""
 
 
 class TeardownResult(TypedDict):

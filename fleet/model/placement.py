@@ -87,7 +87,7 @@ class PlacementHistory:
     def is_surprise(
         self, vm: Vm, failure: Failure, sizes: Mapping[str, Size], now: datetime
     ) -> bool:
-        """Whether the placement was not known to be closed when the VM was requested."""
+        """Whether a failure closes a placement that was considered open when the VM was requested."""
         if not failure_policy.closes_placement(failure):
             return False
         known = active(vm["placement"], self.cooldowns, sizes, now)

@@ -26,7 +26,7 @@ class Failure(TypedDict):
     advice: str
     """What the user can do."""
     retry_after: float | None
-    """Seconds that Azure asked us to wait; null where it did not say."""
+    """Azure's `Retry-After` in seconds; null if it sent none."""
     scope: str
     """For `move`: the members of a placement that it applies to, space-separated ("location family")."""
     cool_down: float
@@ -148,7 +148,7 @@ class Replacement(TypedDict):
 
 
 class PendingRetry(TypedDict):
-    """A VM whose create was throttled or met an outage. It is retried with an identical body."""
+    """A VM whose create was throttled or failed in an outage. It is retried with an identical body."""
 
     request: VmRequest
     code: str
@@ -198,7 +198,7 @@ class Vm(StoredVm):
 
     principal_id: str | None
     assigned: list[int]
-    """Which of its role assignments exist, by index in `role_assignments.of_machine`."""
+    """Which of its role assignments exist, by index in `role_assignments.grants_for_vm`."""
     roles_settled: bool
     """Whether every role was assigned or given up."""
     role_failure: Failure | None

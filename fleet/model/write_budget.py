@@ -10,12 +10,12 @@ from fleet.model.records import Order
 BURST = 180
 """Writes that Azure accepts at once: of its bucket of 200, the rest is left to other callers."""
 OUTAGE_TIMEOUT = timedelta(minutes=15)
-"""How long an outage of Azure may last before the VMs whose creates met it are given up."""
+"""How long an outage of Azure may last before the VMs that it prevents are given up."""
 
 
 @dataclass
 class WriteBudget:
-    """A token bucket, and the pauses that Azure asked for. All times are ISO 8601."""
+    """A token bucket, and the pauses that Azure requested. All times are ISO 8601."""
 
     paused_until: str | None = None
     spent: float = 0.0

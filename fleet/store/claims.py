@@ -14,7 +14,7 @@ from typing import Any
 from psycopg2.errors import LockNotAvailable
 
 from fleet.store import schema
-from fleet.store.database import ANSWER_PATIENCE, connected, rows
+from fleet.store.database import REQUEST_TIMEOUT, connected, rows
 
 SHORT = 1_000_000
 """A batch ID below this is also the fleet's number."""
@@ -75,7 +75,7 @@ def claim(uri: str, submission: Submission) -> Claim:
     DatabaseUnreachable.
     """
     schema.prepare(uri)
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         found = _claimed(cursor, submission)
         if found is None:
             # One new fleet at a time, so that no number is given twice.
@@ -108,7 +108,7 @@ def leased(uri: str, batch_id: int) -> Iterator[Lease | None]:
     The server releases the lock if this process dies, or after IDLE_TIMEOUT. Raises LeaseHeld,
     DatabaseUnreachable.
     """
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         try:
             found = rows(cursor, _LEASE, (batch_id,))
         except LockNotAvailable:

@@ -18,7 +18,7 @@ CONNECT_TIMEOUT = 10
 STATEMENT_TIMEOUT = 20
 """Seconds. Their sum is below every activity timeout, so a slow database blocks no orchestration."""
 
-ANSWER_PATIENCE = 5
+REQUEST_TIMEOUT = 5
 """Seconds to connect, and per statement, while an HTTP request waits."""
 
 

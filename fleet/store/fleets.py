@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from fleet.store import schema
-from fleet.store.database import ANSWER_PATIENCE, connected, rows
+from fleet.store.database import REQUEST_TIMEOUT, connected, rows
 
 SHORTEST_PREFIX = 4
 """Digits of a batch id that may stand for all of it."""
@@ -122,7 +122,7 @@ def accounts(uri: str, owner: str) -> list[tuple[int, list[str]]]:
     """Every account that a deployment's unpurged fleets use: the batch ID of its newest fleet, and the
     resource_uris of all. Raises DatabaseUnreachable."""
     schema.prepare(uri)
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         found = rows(cursor, _ACCOUNTS, {"owner": owner})
     return [(int(batch_id), uris) for batch_id, uris in found]
 
@@ -159,7 +159,7 @@ def delete_claim(uri: str, batch_id: int) -> None:
 
 def _select(uri: str, statement: str, values: Mapping[str, Any]) -> list[Row]:
     schema.prepare(uri)
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         found = rows(cursor, statement, values)
     return [Row(int(batch_id), *rest) for batch_id, *rest in found]
 

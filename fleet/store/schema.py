@@ -10,7 +10,7 @@ from typing import Any
 from psycopg2.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 
 from fleet.model.failure import DescribedError
-from fleet.store.database import ANSWER_PATIENCE, DatabaseUnreachable, connected, may, rows
+from fleet.store.database import REQUEST_TIMEOUT, DatabaseUnreachable, connected, may, rows
 
 _FOLDER = Path(__file__).with_name("migrations")
 
@@ -47,7 +47,7 @@ def version(uri: str, tables: Tables) -> int:
 
     Raises SchemaTooNew, DatabaseUnreachable.
     """
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         return _version(cursor, tables)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleet.model.records import Trials
-from fleet.store.database import ANSWER_PATIENCE, connected, rows
+from fleet.store.database import REQUEST_TIMEOUT, connected, rows
 
 POINTS = 240
 """Maximum length of a series."""
@@ -41,7 +41,7 @@ class TrialHistory:
 
 def load_history(uri: str, experiment_id: int, began: str, ended: str | None) -> TrialHistory:
     """Load the history from `began` to `ended` (ISO 8601), or to now. Raises DatabaseUnreachable."""
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         [(as_of, seconds)] = rows(cursor, _SPAN, {"began": began, "ended": ended})
         step = max(1.0, float(seconds) / POINTS)
         names_ = rows(cursor, _EXPERIMENT, (experiment_id,))

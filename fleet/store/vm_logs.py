@@ -25,9 +25,9 @@ from fleet.store.database import DatabaseUnreachable, connected, may, rows
 LIMIT = 32 * 1024
 """Bytes at the end of a log that are stored and shown, here and in `startup/`."""
 
-AZURE_PATIENCE = 5.0
+LOG_READ_TIMEOUT = 5.0
 """Seconds to read a VM's log, which must not delay the VM's deletion."""
-DATABASE_PATIENCE = 3
+LOG_DATABASE_TIMEOUT = 3
 """Seconds to connect, and per statement, for the same reason."""
 
 
@@ -94,7 +94,7 @@ async def fetch_console(connection: Azure, name: str) -> str | None:
 
     Raises HttpResponseError (404 if the VM is deleted), TimeoutError.
     """
-    async with asyncio.timeout(AZURE_PATIENCE):
+    async with asyncio.timeout(LOG_READ_TIMEOUT):
         data = await connection.serial_log(name, LIMIT)
     return None if data is None else decode_tail(data)
 
@@ -115,7 +115,7 @@ def redact_password(text: str, uri: str) -> str:
 def find_log(uri: str, experiment_id: int, runner_id: int) -> StoredLog | None:
     """The stored outcome and log of a VM, or None. Raises DatabaseUnreachable."""
     with (
-        connected(uri, DATABASE_PATIENCE, DATABASE_PATIENCE) as database,
+        connected(uri, LOG_DATABASE_TIMEOUT, LOG_DATABASE_TIMEOUT) as database,
         database.cursor() as cursor,
     ):
         if not may(cursor, "powerlift_fleet_runner", "SELECT"):
@@ -131,7 +131,7 @@ def store_logs(uri: str, experiment_id: int, machines: Sequence[EndedVm]) -> Non
     """
     values = [(experiment_id, vm.runner_id, vm.vm_name, vm.outcome, vm.log) for vm in machines]
     with (
-        connected(uri, DATABASE_PATIENCE, DATABASE_PATIENCE) as database,
+        connected(uri, LOG_DATABASE_TIMEOUT, LOG_DATABASE_TIMEOUT) as database,
         database.cursor() as cursor,
     ):
         [(exists,)] = rows(cursor, "SELECT to_regclass('powerlift_fleet_runner') IS NOT NULL")

@@ -16,7 +16,7 @@ from psycopg2.extras import execute_values
 
 from fleet.model import names
 from fleet.model.records import Order
-from fleet.store.database import ANSWER_PATIENCE, connected, may, may_write, rows
+from fleet.store.database import REQUEST_TIMEOUT, connected, may, may_write, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def read(uri: str, order: Order) -> StoredVms:
     first = _runner(order, 0)
     runners = (order["experiment_id"], first, first + names.ORDINALS - 1)
     fleet = (order["batch_id"], order.get("created_at"))
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         machines = _rows_of(cursor, "powerlift_fleet_machine", _MACHINES, fleet)
         ends = _rows_of(cursor, "powerlift_fleet_runner", _RUNNERS, runners)
         counts = _rows_of(cursor, "powerlift_fleet_trial", _TRIALS, runners)
@@ -106,7 +106,7 @@ def conflicting_batch(uri: str, order: Order) -> int | None:
     """
     first = _runner(order, 0)
     ours = (order["experiment_id"], first, first + names.ORDINALS - 1, order["batch_id"])
-    with connected(uri, ANSWER_PATIENCE, ANSWER_PATIENCE) as database, database.cursor() as cursor:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         found = _rows_of(cursor, "powerlift_fleet_machine", _CONFLICTING_BATCH, ours)
     return int(found[0][0]) if found else None
 

@@ -50,9 +50,13 @@ class Site:
     def environment(self) -> dict[str, str]:
         """The variables that `make start` prints, isolated from the user's configuration."""
         stack = self.stack
-        told = {"FLEET_URL": stack.url, "FLEET_KEY": stack.key, "POWERLIFT_DB_URI": stack.db_uri}
+        connection = {
+            "FLEET_URL": stack.url,
+            "FLEET_KEY": stack.key,
+            "POWERLIFT_DB_URI": stack.db_uri,
+        }
         own = {name: str(self.state / name) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR")}
-        return {**os.environ, **told, **own}
+        return {**os.environ, **connection, **own}
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def test_the_program_in_the_readme_prints_its_results(ran: Ran) -> None:
 
 
 @pytest.mark.slow
-def test_the_program_in_the_readme_tells_how_its_fleet_goes(ran: Ran) -> None:
+def test_the_program_in_the_readme_prints_the_progress(ran: Ran) -> None:
     assert DONE.search(ran.readme.stderr), ran.readme
 
 

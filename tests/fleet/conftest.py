@@ -115,7 +115,7 @@ COMPUTE = {
 
 
 class Azure:
-    """A VM's metadata service and ARM, in one HTTP server: enough to be told and deleted by."""
+    """A VM's metadata service and ARM in one HTTP server, as far as a VM uses them."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, dict[str, str]]] = []

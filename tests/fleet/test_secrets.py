@@ -23,14 +23,14 @@ def test_a_rotated_key_still_opens():
     assert Seal([NEW, OLD]).open(sealed) == {"uri": "x"}
 
 
-def test_a_lost_key_is_told_without_the_text():
+def test_an_unknown_key_is_reported_without_the_text():
     sealed = Seal([OLD]).close({"uri": "x"})
     with pytest.raises(SealBroken, match="FLEET_SEALING_KEY") as broken:
         Seal([NEW]).open(sealed)
     assert sealed not in str(broken.value)
 
 
-def test_what_is_no_key_is_told_without_the_key():
+def test_an_invalid_key_is_reported_without_the_key():
     with pytest.raises(SealBroken) as broken:
         Seal(["not-a-key"])
     assert "not-a-key" not in str(broken.value)

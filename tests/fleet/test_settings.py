@@ -33,9 +33,9 @@ def test_prices_that_cannot_be_used_are_said(text: str):
 
 def test_all_faults_are_said_at_once():
     wrong = {"FLEET_PRICES": "?", "FLEET_BOOT_POLL_SECONDS": "0"}
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as raised:
         Settings.read(wrong)
-    assert len(told.value.faults) == 4
+    assert len(raised.value.faults) == 4
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -49,5 +49,5 @@ def test_an_app_without_its_database_takes_no_request(tmp_path: Path):
     with Stack(tmp_path, machines="none", app_settings=settings) as stack:
         submitted = Api(stack).post({"experiment_id": 1, "n_instances": 1, "uri": stack.db_uri})
         answers = [requests.get(f"{stack.url}/api/health", timeout=30), submitted]
-    told = [(one.status_code, "POWERLIFT_DB_URI" in one.json()["detail"]) for one in answers]
-    assert told == [(503, True)] * 2
+    reported = [(one.status_code, "POWERLIFT_DB_URI" in one.json()["detail"]) for one in answers]
+    assert reported == [(503, True)] * 2

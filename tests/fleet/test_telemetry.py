@@ -1,4 +1,4 @@
-"""The fields of the log, what OpenTelemetry costs where nobody asked for it, and its documentation."""
+"""Log fields, the cost of OpenTelemetry while it is disabled, and its documentation."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def test_fields_are_bound_for_their_block_alone(kept: Kept):
 @pytest.mark.parametrize(
     "noted", ["", "creating", "creating role_assigned", "running role_assigned"]
 )
-def test_without_the_table_a_vm_is_told_of_once_all_the_same(kept: Kept, noted: str):
-    """From how it stood when it was last noted, whatever has come to pass since is told, and no more."""
+def test_without_the_table_a_vm_is_still_logged_once(kept: Kept, noted: str):
+    """Every event since the last recorded state is logged, and no other."""
     lived = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "deleted"}
     for name in ("role_assigned_at", "running_at", "deleted_at"):
         lived[name] = "2026-01-01T00:01:00Z"
@@ -90,7 +90,7 @@ def test_without_the_table_a_vm_is_told_of_once_all_the_same(kept: Kept, noted: 
     assert [vars(one)["event"] for one in kept.records] == every[marks[noted] :]
 
 
-def test_a_vm_that_stands_as_it_was_noted_is_not_told_of(kept: Kept):
+def test_an_unchanged_vm_is_not_logged(kept: Kept):
     deleted = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "deleted"}
     deleted |= {"role_assigned_at": "2026-01-01T00:01:00Z", "deleted_at": "2026-01-01T00:02:00Z"}
     record = records.stored(deleted)
@@ -257,8 +257,8 @@ def test_the_page_has_each_metrics_unit_and_attributes():
     for metric in METRICS:
         whole = set(metric.attributes)
         parts = {"cloud.region", "cloud.availability_zone", "host.type", "powerlift.vm.priority"}
-        told = whole - parts | placement if parts <= whole else whole
-        assert said[metric.name] - {metric.name} == {metric.unit, *told}
+        documented = whole - parts | placement if parts <= whole else whole
+        assert said[metric.name] - {metric.name} == {metric.unit, *documented}
 
 
 def test_the_page_lists_every_field_of_the_log():

@@ -36,8 +36,8 @@ class Case:
     missing: Mapping[str, int] = field(default_factory=dict)
     ended: Ended = field(default_factory=list)
     """Of the VMs that failed, in order: the code and what was done."""
-    told: Mapping[str, str] = field(default_factory=dict)
-    """What the status tells besides: code, and what was done."""
+    also: Mapping[str, str] = field(default_factory=dict)
+    """Other failures in the status: code and action."""
     seen: tuple[tuple[str, int, str], ...] = ()
     """Answers that no fault gives: code, status, message."""
     deed: str = ""
@@ -54,8 +54,8 @@ class Case:
         return [*self.seen, *(_said(fault) for fault in self.faults)]
 
     def shown(self) -> dict[str, str]:
-        """The failures that the status tells: code, and what was done last."""
-        return {**dict(self.ended), **self.told}
+        """The failures in the status: code and last action."""
+        return {**dict(self.ended), **self.also}
 
 
 def _said(fault: Json) -> tuple[str, int, str]:
@@ -150,7 +150,7 @@ def unlucky(error: str) -> Case:
 
 
 def fatal(on: str, error: str | Json, count: int = 1) -> Case:
-    """It strikes whatever VM asks: the fleet fails, with `count` VMs asked for."""
+    """It affects every VM: the fleet fails after requesting `count` VMs."""
     code, fault = _code(error), answer(on, error)
     ended = [(code, GAVE_UP)] * count
     return Case(f"{code} at {on}", (fault,), phase="failed", missing={code: 2}, ended=ended)
@@ -212,7 +212,7 @@ CASES: tuple[Case, ...] = (
         "a network that is never made",
         (answer("vnet.put", "InternalServerError", match="-vnet-westus2$"),),
         {"location": "westus2"}, phase="failed", missing={"InternalServerError": 2},
-        told={"InternalServerError": "stopped"},
+        also={"InternalServerError": "stopped"},
     ),
     Case(
         "a fallback's network that is refused",
@@ -222,7 +222,7 @@ CASES: tuple[Case, ...] = (
         ),
         {"fallbacks": [{"location": "westus3"}, {"location": ELSEWHERE}]},
         ran={_TO_REGION: 2}, ended=[("SkuNotAvailable", MOVED)],
-        told={"RequestDisallowedByPolicy": "excluded westus3"},
+        also={"RequestDisallowedByPolicy": "excluded westus3"},
     ),
     # wait
     passing("vm.put", "SubscriptionRequestsThrottled"),
@@ -339,7 +339,7 @@ CASES: tuple[Case, ...] = (
     Case(
         GROUP_GONE, request={"azure_json": {"resource_group": "deleted"}},
         phase="failed", missing={"ResourceGroupNotFound": 2},
-        told={"ResourceGroupNotFound": "ended before anything was created"},
+        also={"ResourceGroupNotFound": "ended before anything was created"},
         seen=(("ResourceGroupNotFound", 404, "Resource group 'gone' could not be found."),),
     ),
     again(fatal("vm.put", "ResourceGroupBeingDeleted")),
@@ -359,7 +359,7 @@ CASES: tuple[Case, ...] = (
         "ScopeLocked at vnet.put",
         (answer("vnet.put", "ScopeLocked", match="-vnet-southcentralus$"),),
         {"location": "southcentralus"}, phase="failed", missing={"ScopeLocked": 2},
-        told={"ScopeLocked": "stopped"},
+        also={"ScopeLocked": "stopped"},
     ),
     fatal("role.put", "RoleAssignmentLimitExceeded", count=2),
     fatal("vm.put", "PlatformImageNotFound"),

@@ -121,7 +121,7 @@ class Run:
         return [[call["status"] for call in calls] for calls in self.puts(kind).values()]
 
     def wordings(self, kind: re.Pattern[str]) -> list[int]:
-        """In how many wordings each resource was asked for."""
+        """The number of different PUT bodies for each resource."""
         return [len({str(call["body"]) for call in calls}) for calls in self.puts(kind).values()]
 
 

@@ -1,4 +1,4 @@
-"""Azure takes half of the VMs back while they work: no trial is lost, and none is measured twice."""
+"""Azure evicts half of the Spot VMs while they run trials: every trial is measured exactly once."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ SEED = 5
 """Draws three of the six."""
 
 EVICTIONS: list[dict[str, Any]] = [
-    # Some hear of it in time to give their trial back, and some are gone at once.
+    # Some get notice in time to release their trial; some are deleted at once.
     {"match": "-000[0-2]$", "share": 0.5, "within": [250, 600], "notice": 250},
     {"match": "-000[3-5]$", "share": 0.5, "within": [250, 600], "notice": 1},
 ]
 
 
 @dataclass(frozen=True)
-class Told:
-    """What came of the fleet."""
+class Result:
+    """The outcome of the fleet."""
 
     fleet: dict[str, Any]
     trials: list[tuple[bool, str | None]]
-    """Of each trial: whether it has ended, and its error."""
+    """For each trial: whether it has ended, and its error."""
     measures: Counter[int]
     left: list[str]
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
     packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("evicting")
     with packages_at_hand(packages), evicting(state) as stack:
         number = real_experiment(stack, TRIALS, SMALL_RUNNER)
@@ -56,7 +56,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         ended = "SELECT end_time IS NOT NULL, errmsg FROM trial WHERE experiment_id = %s"
         measured = """SELECT trial_id FROM measure_outcome JOIN trial ON trial.id = trial_id
                       WHERE experiment_id = %s"""
-        yield Told(
+        yield Result(
             fleet,
             sql(stack, ended, number),
             Counter(trial for (trial,) in sql(stack, measured, number)),
@@ -65,34 +65,34 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 
 
 def evicting(state: Path) -> Stack:
-    """A stack on which a simulated minute takes 1.2 s, and Spot VMs do not live long."""
+    """A stack that evicts Spot VMs, and on which a simulated minute takes 1.2 s."""
     return Stack(state, time_scale=0.02, seed=SEED, faults={"evictions": EVICTIONS})
 
 
-def test_the_fleet_completes(told: Told):
-    assert told.fleet["phase"] == "done", told.fleet
+def test_the_fleet_completes(result: Result):
+    assert result.fleet["phase"] == "done", result.fleet
 
 
-def test_three_were_taken_back_and_explained(told: Told):
-    (group,) = [one for one in told.fleet["failures"] if one["code"] == "SpotEvicted"]
-    assert group["count"] == 3, told.fleet
+def test_three_vms_are_evicted_and_reported(result: Result):
+    (group,) = [one for one in result.fleet["failures"] if one["code"] == "SpotEvicted"]
+    assert group["count"] == 3, result.fleet
 
 
-def test_others_stood_in_for_them(told: Told):
-    accepted = {one["placement"]: one["accepted"] for one in told.fleet["placements"]}
+def test_evicted_vms_are_replaced(result: Result):
+    accepted = {one["placement"]: one["accepted"] for one in result.fleet["placements"]}
     assert accepted == {
         "eastus Standard_D2s_v5 Spot": VMS,
         "eastus Standard_D2s_v5": 3,
     }
 
 
-def test_every_trial_is_complete(told: Told):
-    assert told.trials == [(True, None)] * TRIALS
+def test_every_trial_is_complete(result: Result):
+    assert result.trials == [(True, None)] * TRIALS
 
 
-def test_every_trial_is_measured_once(told: Told):
-    assert sorted(told.measures.values()) == [1] * TRIALS
+def test_every_trial_is_measured_once(result: Result):
+    assert sorted(result.measures.values()) == [1] * TRIALS
 
 
-def test_nothing_is_left(told: Told):
-    assert told.left == []
+def test_nothing_is_left(result: Result):
+    assert result.left == []

@@ -63,8 +63,8 @@ def batches(request: pytest.FixtureRequest) -> list[int]:
     return [batch for batch, case in CASE_OF.items() if not (left_out and case.again)]
 
 
-def weather(batches: list[int]) -> dict[str, Any]:
-    """The plan: the faults and evictions of every case, each for its own batch."""
+def fault_plan(batches: list[int]) -> dict[str, Any]:
+    """The faults and evictions of every case, each for its own batch."""
     parts: dict[str, list[Any]] = {"faults": [], "evictions": []}
     for batch in batches:
         case = CASE_OF[batch]
@@ -83,7 +83,7 @@ def stormy(tmp_path_factory: pytest.TempPathFactory, batches: list[int]) -> Iter
         state,
         time_scale=TIME_SCALE,
         machines="none",
-        faults=weather(batches),
+        faults=fault_plan(batches),
         app_settings=settings,
     ) as running:
         yield running
@@ -145,7 +145,7 @@ def start(api: Api, batch: int, number: int) -> None:
 
 
 def has_settled(fleet: dict[str, Any], case: Case) -> bool:
-    """Whether nothing more is to come; a fleet that never gets there is told by its test."""
+    """Whether the fleet is in its final state. A fleet that never reaches it fails its test."""
     if fleet["phase"] in TERMINAL:
         return True
     expected = (case.phase, sum(case.ran.values()), set(case.shown()))
@@ -227,9 +227,9 @@ def test_the_records_say_what_became_of_the_others(outcomes: Outcomes, case: Cas
 
 
 @every_case
-def test_the_status_tells_these_failures_and_no_others(outcomes: Outcomes, case: Case):
-    told = {group["code"]: group["action"] for group in outcomes[case.name].fleet["failures"]}
-    assert told == case.shown()
+def test_the_status_reports_exactly_these_failures(outcomes: Outcomes, case: Case):
+    reported = {group["code"]: group["action"] for group in outcomes[case.name].fleet["failures"]}
+    assert reported == case.shown()
 
 
 @every_case

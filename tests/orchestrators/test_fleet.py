@@ -83,7 +83,7 @@ def test_every_resource_is_put_once(run: Run):
     assert max(puts.values()) == 1
 
 
-def test_no_vm_is_looked_at_alone(run: Run):
+def test_no_vm_is_read_individually(run: Run):
     assert [call for call in run.calls if call["method"] == "GET" and VM in call["path"]] == []
 
 
@@ -135,7 +135,7 @@ def test_a_fleet_that_cannot_work_fails_in_its_plan_with_nothing_made(stack: Sta
     )
 
 
-def test_a_wrong_secret_is_told_in_words(stack: Stack, api: Api):
+def test_a_wrong_secret_is_explained(stack: Stack, api: Api):
     fleet_id = api.start(
         experiment_id=experiment(stack),
         n_instances=1,

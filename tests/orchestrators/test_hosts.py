@@ -21,19 +21,19 @@ VMS = 3
 
 
 @dataclass(frozen=True)
-class Story:
-    """Two fleets, from their requests to their ends."""
+class Outcome:
+    """The outcome of two fleets."""
 
     ends: list[str]
     left: list[str]
     made: dict[int, int]
-    """How often Azure made a VM, by batch."""
+    """VMs created in Azure, by batch."""
     executed: dict[str, set[str]]
     """The functions that each host called, by its role."""
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     state: Path = tmp_path_factory.mktemp("hosts")
     roles = ("http", "durable", "triggers")
     settings = {"FLEET_SWEEP_SCHEDULE": "*/2 * * * * *"}
@@ -45,7 +45,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         eventually(lambda: api.get(f"fleet-{BY_QUEUE}").status_code == 200 or None)
         for batch in batches:
             api.wait(f"fleet-{batch}", "run")
-        yield Story(
+        yield Outcome(
             ends=[api.end(f"fleet-{batch}")["phase"] for batch in batches],
             left=[name for batch in batches for name in standing(stack, batch)],
             made={batch: vms_made(stack, batch) for batch in batches},
@@ -67,19 +67,19 @@ def executed(log: Path) -> set[str]:
     return set(re.findall(r"Executed '(\w+)' \(Succeeded", log.read_text()))
 
 
-def test_both_fleets_end_as_asked(story: Story) -> None:
-    assert story.ends == ["cancelled", "cancelled"]
+def test_both_fleets_end_as_requested(outcome: Outcome) -> None:
+    assert outcome.ends == ["cancelled", "cancelled"]
 
 
-def test_every_vm_is_made_once(story: Story) -> None:
-    assert story.made == {BY_HTTP: VMS, BY_QUEUE: VMS}
+def test_every_vm_is_made_once(outcome: Outcome) -> None:
+    assert outcome.made == {BY_HTTP: VMS, BY_QUEUE: VMS}
 
 
-def test_nothing_is_left_in_azure(story: Story) -> None:
-    assert story.left == []
+def test_nothing_is_left_in_azure(outcome: Outcome) -> None:
+    assert outcome.left == []
 
 
-def test_each_function_runs_in_the_host_of_its_role_alone(story: Story) -> None:
-    http, durable, triggers = (story.executed[role] for role in ("http", "durable", "triggers"))
+def test_each_function_runs_in_the_host_of_its_role_alone(outcome: Outcome) -> None:
+    http, durable, triggers = (outcome.executed[role] for role in ("http", "durable", "triggers"))
     assert (http & durable, http & triggers, durable & triggers) == (set(), set(), set())
     assert ("submit_fleet" in http, "create_vm" in durable, "sweep" in triggers) == (True,) * 3

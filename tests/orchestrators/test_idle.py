@@ -74,5 +74,5 @@ def test_spot_vms_with_a_failing_script_are_not_replaced_forever(stack: Stack, a
     fleet = api.wait(fleet_id, "failed")
 
     [group] = fleet["failures"]
-    told = (group["code"], group["count"], "a package is missing" in group["message"])
-    assert (fleet["reason"]["code"], told) == ("TrialsLeft", ("ScriptFailed", 3, True))
+    reported = (group["code"], group["count"], "a package is missing" in group["message"])
+    assert (fleet["reason"]["code"], reported) == ("TrialsLeft", ("ScriptFailed", 3, True))

@@ -1,8 +1,8 @@
-"""Whatever goes wrong, and whoever interferes: what a fleet promises holds.
+"""A fleet's guarantees hold under Azure faults, host kills and cancels.
 
-Stories are drawn (`tests.stories`): fleets side by side, faults of Azure, kills of the host, cancels.
-CI tells the same few each time. `-m long` tells other ones, and makes the first that breaks a promise
-shorter; what it prints can be pasted into an `@example`.
+Scenarios (`tests.scenarios`) are drawn: concurrent fleets, Azure faults, host kills, cancels. CI runs
+the same few each time. `-m long` runs others, and shrinks the first that violates a guarantee: paste
+what it prints into an `@example`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, note, settings
 
 from tests.harness import TERMINAL
-from tests.stories import CLIENT, SIZES, Cast, Moment, Story, stories
-from tests.telling import Fate, Told, own_roles, tell
+from tests.scenario_runner import FleetResult, Result, own_roles, run
+from tests.scenarios import CLIENT, SIZES, FleetSpec, Moment, Scenario, scenarios
 
 LATE = 25.0
-"""Simulated seconds: above what Azure takes for any request on a good day."""
+"""Simulated seconds: longer than any request takes without a fault."""
 
 PLAIN: dict[str, Any] = {
     "n_instances": 1,
@@ -34,15 +34,15 @@ PLAIN: dict[str, Any] = {
     "max_lifetime": 6,
     "delete_on_complete": True,
 }
-FEWER_TRIALS = Story((Cast({**PLAIN, "n_instances": 2, "min_instances": 2}, 1, "work"),))
-"""Than min_instances: the fleet failed for VMs that it never asked for."""
+FEWER_TRIALS = Scenario((FleetSpec({**PLAIN, "n_instances": 2, "min_instances": 2}, 1, "work"),))
+"""Fewer than min_instances: the fleet once failed for VMs that it never requested."""
 LATE_ROLE: tuple[dict[str, Any], ...] = (
     {"on": "role.put", "nth": [2], "slow": 600},
     {"on": "role.put", "nth": [1], "error": "PrincipalNotFound"},
 )
-CANCELLED_OVER_ITS_DEADLINE = Story(
+CANCELLED_OVER_ITS_DEADLINE = Scenario(
     (
-        Cast(
+        FleetSpec(
             {**PLAIN, "resource_uris": [], "client_principal_id": None},
             1,
             "cancel",
@@ -51,52 +51,54 @@ CANCELLED_OVER_ITS_DEADLINE = Story(
         ),
     )
 )
-"""The deadline passed while Azure took its time, after the cancel: the fleet said failed."""
+"""The deadline passed during a slow call after the cancel: the fleet once reported `failed`."""
 
-CALM = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
-
-
-def what_is_left(told: Told) -> Iterator[str]:
-    """No resource without a living fleet, once the deadline and two sweeps have passed."""
-    if told.left:
-        yield f"still there after all deadlines and two sweeps: {sorted(told.left)}"
+COMMON = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-def what_an_end_left(fate: Fate) -> Iterator[str]:
-    """A fleet that has ended has deleted all of it, or says that it has not; or it keeps its VMs.
+def what_is_left(result: Result) -> Iterator[str]:
+    """After the deadline and two sweeps, no resource exists without a running fleet."""
+    if result.left:
+        yield f"still there after all deadlines and two sweeps: {sorted(result.left)}"
 
-    What Azure makes minutes late, for a host that is dead by then, is left to the sweep.
+
+def what_an_end_left(fleet: FleetResult) -> Iterator[str]:
+    """A fleet that has ended has deleted everything, reports what is left, or keeps its VMs.
+
+    Resources that Azure creates minutes late, after the host was killed, are left to the sweep.
     """
-    keeps = fate.phase == "done" and not fate.cast.asked["delete_on_complete"]
-    reported = any(group["code"] == "LeftBehind" for group in fate.shown["failures"])
-    late = {c["path"].lower() for c in fate.calls if fate.kills and c["answered"] - c["at"] > LATE}
-    left = {one for one in fate.left if not one.startswith(tuple(late))}
+    keeps = fleet.phase == "done" and not fleet.spec.request["delete_on_complete"]
+    reported = any(group["code"] == "LeftBehind" for group in fleet.shown["failures"])
+    late = {
+        c["path"].lower() for c in fleet.calls if fleet.kills and c["answered"] - c["at"] > LATE
+    }
+    left = {one for one in fleet.left if not one.startswith(tuple(late))}
     if left and not keeps and not reported:
-        yield f"ended as {fate.phase} and left {sorted(left)}"
+        yield f"ended as {fleet.phase} and left {sorted(left)}"
 
 
-def two_identities(fate: Fate) -> Iterator[str]:
-    """The roles at a VM are its own identity's, and nobody else's."""
-    for vm, principals in own_roles(fate.calls).items():
-        seen = fate.identities.get(vm, principals)
+def two_identities(fleet: FleetResult) -> Iterator[str]:
+    """Only a VM's own identity has roles at the VM."""
+    for vm, principals in own_roles(fleet.calls).items():
+        seen = fleet.identities.get(vm, principals)
         if len(principals) > 1 or principals != seen:
-            yield f"{vm} is {sorted(seen)}, and roles at it are of {sorted(principals)}"
+            yield f"{vm} has identity {sorted(seen)}, but roles at it belong to {sorted(principals)}"
 
 
-def running_without_role(fate: Fate) -> Iterator[str]:
-    """Once a fleet watches, each VM that ran before has its role, or is being deleted."""
-    calls = fate.calls_until_watch
+def running_without_role(fleet: FleetResult) -> Iterator[str]:
+    """In phase `run`, each VM that ran before has its role or is being deleted."""
+    calls = fleet.calls_until_run
     if calls is None:
         return
     deleted = {c["path"].rpartition("/")[2] for c in calls if c["method"] == "DELETE"}
-    for vm in sorted(fate.ran_until_watch - own_roles(calls).keys() - deleted):
-        yield f"{vm} ran, and had no role when its fleet went on to watch"
+    for vm in sorted(fleet.running_before_run - own_roles(calls).keys() - deleted):
+        yield f"{vm} ran without a role when its fleet entered phase run"
 
 
-def other_bodies(fate: Fate) -> Iterator[str]:
-    """No PUT is repeated with another body. Secrets are compared by their digests."""
+def other_bodies(fleet: FleetResult) -> Iterator[str]:
+    """No PUT is repeated with a different body. Secrets are compared by their digests."""
     bodies: dict[str, set[str]] = defaultdict(set)
-    for call in fate.calls:
+    for call in fleet.calls:
         if call["method"] == "PUT":
             bodies[call["path"].lower()].add(json.dumps(call["body"], sort_keys=True))
     for path, different in bodies.items():
@@ -104,46 +106,48 @@ def other_bodies(fate: Fate) -> Iterator[str]:
             yield f"{path} was PUT with {len(different)} bodies: {sorted(different)}"
 
 
-def unexplained(fate: Fate) -> Iterator[str]:
-    """Every VM that was wanted is there, has ended by itself, or is missing for a told reason."""
-    if fate.phase == "cancelled":
+def unexplained(fleet: FleetResult) -> Iterator[str]:
+    """Every requested VM exists, has ended by itself, or is missing for a reported reason."""
+    if fleet.phase == "cancelled":
         return
-    shown, missing = fate.shown, fate.shown["missing"]
-    there = [one for one in fate.machines if one["failure"] is None]
+    shown, missing = fleet.shown, fleet.shown["missing"]
+    present = [one for one in fleet.machines if one["failure"] is None]
     wanted = shown["machines"]["wanted"]
-    if wanted != len(there) + sum(missing.values()):
+    if wanted != len(present) + sum(missing.values()):
         states = Counter(
-            (one["state"], (one["failure"] or {}).get("code")) for one in fate.machines
+            (one["state"], (one["failure"] or {}).get("code")) for one in fleet.machines
         )
-        yield f"{wanted} wanted, {len(there)} were there, missing {missing}: {states}"
-    told = {group["code"] for group in shown["failures"]} | {(shown["reason"] or {}).get("code")}
-    told = (told | {"NoTrialsLeft"}) - {"TooFewMachines"}  # which says no more than the number does
-    for code in missing.keys() - told:
-        yield f"missing for {code}, of which nothing is told"
+        yield f"{wanted} wanted, {len(present)} present, missing {missing}: {states}"
+    reported = {group["code"] for group in shown["failures"]} | {
+        (shown["reason"] or {}).get("code")
+    }
+    reported = (reported | {"NoTrialsLeft"}) - {"TooFewMachines"}  # which is not a cause
+    for code in missing.keys() - reported:
+        yield f"missing for {code}, which is not reported"
 
 
-def endless(fate: Fate) -> Iterator[str]:
-    """The orchestration always ends, and by itself."""
-    if fate.phase not in TERMINAL or fate.runtime != "Completed":
-        yield f"is {fate.phase}, and its instance {fate.runtime}"
+def endless(fleet: FleetResult) -> Iterator[str]:
+    """The orchestration always completes."""
+    if fleet.phase not in TERMINAL or fleet.runtime != "Completed":
+        yield f"is {fleet.phase}, and its instance {fleet.runtime}"
 
 
-def no_for_an_answer(fate: Fate) -> Iterator[str]:
-    """A cancel is taken at any moment, however often."""
-    if set(fate.answers) - {202}:
-        yield f"answered {fate.answers} to DELETE"
+def rejected_cancel(fleet: FleetResult) -> Iterator[str]:
+    """A cancel is accepted at any time, any number of times."""
+    if set(fleet.cancel_responses) - {202}:
+        yield f"answered {fleet.cancel_responses} to DELETE"
 
 
-def not_cancelled(fate: Fate) -> Iterator[str]:
-    """A fleet that was cancelled says so, unless it was at its end already."""
-    alive = [phase for phase in fate.cancelled_in if phase not in ("teardown", *TERMINAL)]
-    if alive and fate.phase != "cancelled":
-        yield f"was cancelled in {alive} and ended as {fate.phase}: {fate.shown['reason']}"
+def not_cancelled(fleet: FleetResult) -> Iterator[str]:
+    """A cancelled fleet ends as `cancelled`, unless it had already begun to end."""
+    alive = [phase for phase in fleet.cancelled_in if phase not in ("teardown", *TERMINAL)]
+    if alive and fleet.phase != "cancelled":
+        yield f"was cancelled in {alive} and ended as {fleet.phase}: {fleet.shown['reason']}"
 
 
-OF_A_FLEET = (
+FLEET_CHECKS = (
     endless,
-    no_for_an_answer,
+    rejected_cancel,
     not_cancelled,
     what_an_end_left,
     two_identities,
@@ -153,40 +157,40 @@ OF_A_FLEET = (
 )
 
 
-def broken_promises(told: Told) -> list[str]:
-    """A line for each promise that was not kept."""
-    found = [f"{what_is_left.__name__}: {text}" for text in what_is_left(told)]
-    for fate in told.fates:
-        for promise in OF_A_FLEET:
-            found += [f"{promise.__name__}: {fate.id} {text}" for text in promise(fate)]
+def violations(result: Result) -> list[str]:
+    """A line for each violated guarantee."""
+    found = [f"{what_is_left.__name__}: {text}" for text in what_is_left(result)]
+    for fleet in result.fleets:
+        for check in FLEET_CHECKS:
+            found += [f"{check.__name__}: {fleet.id} {text}" for text in check(fleet)]
     return found
 
 
-def kept(story: Story) -> None:
-    with tempfile.TemporaryDirectory(prefix="story-") as state:
-        told = tell(story, Path(state))
-    for fate in told.fates:
-        note(f"{fate.id}: {fate.phase} {summary(fate)}")
-    broken = broken_promises(told)
-    assert not broken, "\n".join(broken)
+def check_scenario(scenario: Scenario) -> None:
+    with tempfile.TemporaryDirectory(prefix="scenario-") as state:
+        result = run(scenario, Path(state))
+    for fleet in result.fleets:
+        note(f"{fleet.id}: {fleet.phase} {summary(fleet)}")
+    found = violations(result)
+    assert not found, "\n".join(found)
 
 
-def summary(fate: Fate) -> dict[str, Any]:
+def summary(fleet: FleetResult) -> dict[str, Any]:
     members = ("machines", "missing", "reason", "failures")
-    return {name: fate.shown[name] for name in members}
+    return {name: fleet.shown[name] for name in members}
 
 
 @pytest.mark.slow
-@settings(CALM, max_examples=2, derandomize=True, phases=[Phase.generate])
-@given(story=stories())
-def test_promises_are_kept(story: Story) -> None:
-    kept(story)
+@settings(COMMON, max_examples=2, derandomize=True, phases=[Phase.generate])
+@given(scenario=scenarios())
+def test_guarantees_hold(scenario: Scenario) -> None:
+    check_scenario(scenario)
 
 
 @pytest.mark.long
-@settings(CALM, max_examples=40)
-@given(story=stories(patient=True))
-@example(story=FEWER_TRIALS)
-@example(story=CANCELLED_OVER_ITS_DEADLINE)
-def test_promises_are_kept_in_many_stories(story: Story) -> None:
-    kept(story)
+@settings(COMMON, max_examples=40)
+@given(scenario=scenarios(long=True))
+@example(scenario=FEWER_TRIALS)
+@example(scenario=CANCELLED_OVER_ITS_DEADLINE)
+def test_guarantees_hold_in_many_scenarios(scenario: Scenario) -> None:
+    check_scenario(scenario)

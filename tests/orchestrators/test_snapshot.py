@@ -46,14 +46,14 @@ def test_trials_are_counted_if_vms_cannot_be_recorded():
 
 def test_unrecorded_vms_are_recorded_by_the_next_snapshot():
     played = watched(1, {"vms_failure": DISK_FULL})
-    told = [len(task["vms"]) for name, task in played.asked if name == "record_snapshot"]
-    assert told == [1, 1]
+    recorded = [len(task["vms"]) for name, task in played.asked if name == "record_snapshot"]
+    assert recorded == [1, 1]
 
 
 def test_recorded_vms_are_not_recorded_again():
     played = watched(1, {"vms_failure": None})
-    told = [len(task["vms"]) for name, task in played.asked if name == "record_snapshot"]
-    assert told == [1, 0]
+    recorded = [len(task["vms"]) for name, task in played.asked if name == "record_snapshot"]
+    assert recorded == [1, 0]
 
 
 def test_snapshots_of_many_vms_fit_into_plain_messages():

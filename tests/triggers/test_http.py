@@ -97,7 +97,7 @@ def test_an_unknown_fleet_is_not_found(api: Api, method: str, fleet_id: str):
     assert getattr(api, method)(fleet_id).status_code == 404
 
 
-def test_without_a_key_nothing_is_told(stack: Stack):
+def test_without_a_key_requests_are_rejected(stack: Stack):
     assert requests.get(f"{stack.url}/api/fleets", timeout=30).status_code == 401
 
 

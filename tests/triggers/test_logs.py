@@ -1,4 +1,4 @@
-"""GET /api/fleets/{id}/machines/{ordinal}/log: of VMs that stand, that failed, that were never there."""
+"""GET /api/fleets/{id}/machines/{ordinal}/log: for VMs that exist, failed, or never existed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def boot_diagnostics(logs: Logs, batch: int) -> list[str]:
     return [call["method"] for call in sorted([*asked, *deleted], key=lambda call: call["n"])]
 
 
-def test_a_standing_vm_shows_its_console(shown: Logs):
+def test_an_existing_vm_shows_its_console(shown: Logs):
     first, _, log = shown.get(f"fleet-{STANDS}").text.partition("\n")
     assert (first, "systemd" in log) == (
         "# powerlift-vm-4101-0000 is still running; current console log (last 32 KB)",
@@ -81,8 +81,8 @@ def test_a_standing_vm_shows_its_console(shown: Logs):
 
 def test_a_log_is_plain_text_to_every_browser(shown: Logs):
     headers = shown.get(f"fleet-{STANDS}").headers
-    told = (headers["Content-Type"], headers["X-Content-Type-Options"])
-    assert told == ("text/plain; charset=utf-8", "nosniff")
+    returned = (headers["Content-Type"], headers["X-Content-Type-Options"])
+    assert returned == ("text/plain; charset=utf-8", "nosniff")
 
 
 def test_the_log_of_a_vm_that_failed_outlives_it(shown: Logs):
@@ -96,15 +96,15 @@ def test_a_log_costs_two_requests_before_the_deletion(shown: Logs):
     assert boot_diagnostics(shown, SILENT)[:3] == ["POST", "GET", "DELETE"]
 
 
-def test_of_a_vm_that_had_no_room_no_log_is_asked_for(shown: Logs):
+def test_no_log_is_read_of_a_vm_without_capacity(shown: Logs):
     assert set(boot_diagnostics(shown, NO_ROOM)) == {"DELETE"}
 
 
-def test_of_a_vm_that_never_booted_the_reason_is_told(shown: Logs):
+def test_the_log_of_a_vm_that_never_booted_has_the_reason(shown: Logs):
     answer = shown.get(f"fleet-{NO_ROOM}")
     detail = answer.json()["detail"]
-    told = (answer.status_code, answer.headers["Content-Type"])
-    assert told == (404, "application/problem+json")
+    returned = (answer.status_code, answer.headers["Content-Type"])
+    assert returned == (404, "application/problem+json")
     assert detail.startswith("powerlift-vm-4103-0000 does not exist (any more). It ended at ")
     assert "AllocationFailed" in detail
 
@@ -138,7 +138,7 @@ def test_what_is_not_there_has_no_log(shown: Logs, fleet_id: str, ordinal: objec
     assert shown.get(fleet_id, ordinal).status_code == 404
 
 
-def test_a_log_is_not_told_without_a_key(shown: Logs):
+def test_a_log_requires_a_key(shown: Logs):
     url = f"{shown.stack.url}/api/fleets/fleet-{STANDS}/machines/0/log"
     assert requests.get(url, timeout=30).status_code == 401
 

@@ -33,7 +33,7 @@ def test_anybody_may_have_the_document(stack: Stack):
     assert (answer.status_code, answer.json()) == (200, openapi.document("/api"))
 
 
-def test_who_has_the_document_is_told_so(stack: Stack):
+def test_an_unchanged_document_is_304(stack: Stack):
     url = f"{stack.url}/api/openapi.json"
     tag = requests.get(url, timeout=30).headers["ETag"]
     again = requests.get(url, headers={"If-None-Match": f'"other", W/{tag}'}, timeout=30)
@@ -85,7 +85,7 @@ def test_a_body_that_is_no_request_is_refused_in_words(stack: Stack, path: str, 
 
 
 @pytest.mark.parametrize("path", ["/plan", "/fleets"])
-def test_an_empty_body_is_told_what_it_needs(stack: Stack, path: str):
+def test_an_empty_body_lists_the_required_fields(stack: Stack, path: str):
     status, kind, text = ask(stack, "POST", f"/api{path}", b"")
     (fault,) = json.loads(text)["errors"]
     assert (status, kind, fault["pointer"]) == (400, "application/problem+json", "")

@@ -1,4 +1,4 @@
-"""POST /api/plan: what a fleet would meet, from a stack whose weather is bad in known places."""
+"""POST /api/plan, on a stack with faults in known regions."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_plan_starts_nothing(planner: Planner):
     assert (made, Api(planner.stack).get("fleet-77").status_code) == (set(), 404)
 
 
-def test_a_plan_uses_the_requests_own_account_and_tells_no_secret_of_it(planner: Planner):
+def test_a_plan_uses_the_requests_own_account_and_returns_no_secret(planner: Planner):
     account = {"tenant_id": "t", "client_id": "c", "client_secret": PASSWORD}
     uri = f"postgresql://user:{PASSWORD}@127.0.0.1:1/nowhere"
     answer = planner.post({"experiment_id": 1, "n_instances": 1, "azure_json": account, "uri": uri})
@@ -218,7 +218,7 @@ def test_a_fleet_that_cannot_work_fails_with_all_its_reasons(first_fleet: dict[s
     assert (first_fleet["phase"], codes) == ("failed", {"ExperimentNotFound", "QuotaTooSmall"})
 
 
-def test_every_fault_is_told_at_once(planner: Planner):
+def test_all_faults_are_reported_together(planner: Planner):
     assert planner.faults(
         experiment_id=999,
         location="westus3",
@@ -305,7 +305,7 @@ def test_a_subnet_that_the_vms_cannot_use(planner: Planner, changes: dict[str, s
     assert planner.faults(subnet_id=there, outbound="existing", **changes) == {"subnet"}
 
 
-def test_our_own_network_is_looked_at_where_it_stands(planner: Planner):
+def test_an_existing_network_of_the_app_is_checked(planner: Planner):
     path = planner.azure.net("virtualNetworks", "powerlift-vnet-centralus")
     subnet = {"addressPrefix": "10.0.0.0/29", "defaultOutboundAccess": False}
     space = {"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}}
@@ -341,7 +341,7 @@ def test_rights_that_cannot_be_read_are_unknown(planner: Planner):
     assert planner.statuses("permissions", resource_uris=[dark]) == ["unknown"]
 
 
-def test_an_app_without_the_right_to_assign_roles_is_told_where(limited: Planner):
+def test_a_missing_right_to_assign_roles_names_the_scope(limited: Planner):
     storage = f"{limited.azure.group}/providers/{STORAGE}/one"
     checks = limited.plan(resource_uris=[storage])["checks"]
     assert [check["detail"] for check in checks if check["status"] == "fault"] == [

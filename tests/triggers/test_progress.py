@@ -23,8 +23,8 @@ def progress(stack: Stack, fleet_id: str = FLEET) -> Any:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What was told of three VMs as soon as they were accepted, as they ran, and at the end."""
+class Responses:
+    """The responses for three VMs: once they were accepted, while they ran, and after the end."""
 
     early: list[dict[str, Any]]
     running: list[dict[str, Any]]
@@ -36,7 +36,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(stack: Stack, api: Api) -> Told:
+def responses(stack: Stack, api: Api) -> Responses:
     number = experiment(stack, trials=6)
     api.start(experiment_id=number, n_instances=3, batch_id=BATCH)
     early = eventually(lambda: api.machines(FLEET) or None)
@@ -49,7 +49,7 @@ def told(stack: Stack, api: Api) -> Told:
     one = "(SELECT min(id) FROM trial WHERE experiment_id = %s)"
     sql(stack, f"UPDATE trial SET errmsg = %s WHERE id = {one}", why, number)
     api.end(FLEET)
-    return Told(early, running, half, api.machines(FLEET), progress(stack), links)
+    return Responses(early, running, half, api.machines(FLEET), progress(stack), links)
 
 
 def end_trials(stack: Stack, number: int, count: int) -> None:
@@ -62,59 +62,64 @@ def end_trials(stack: Stack, number: int, count: int) -> None:
     )
 
 
-def test_vms_are_told_of_before_they_run(told: Told):
-    assert {one["state"] for one in told.early} <= {"creating", "running"}
+def test_vms_are_listed_before_they_run(responses: Responses):
+    assert {one["state"] for one in responses.early} <= {"creating", "running"}
 
 
-def test_a_running_fleet_shows_its_vms_as_they_are(told: Told):
-    assert [one["state"] for one in told.running] == ["running"] * 3
+def test_a_running_fleet_lists_running_vms(responses: Responses):
+    assert [one["state"] for one in responses.running] == ["running"] * 3
 
 
 @pytest.mark.parametrize("moment", MACHINE_TIMES)
-def test_what_has_come_to_pass_has_its_time(told: Told, moment: str):
-    assert all(one[moment] for one in told.running)
+def test_past_events_have_a_time(responses: Responses, moment: str):
+    assert all(one[moment] for one in responses.running)
 
 
-def test_a_vm_runs_after_it_was_accepted(told: Told):
-    assert all(one["created_at"] <= one["running_at"] for one in told.running)
+def test_a_vm_runs_after_it_was_accepted(responses: Responses):
+    assert all(one["created_at"] <= one["running_at"] for one in responses.running)
 
 
-def test_at_the_end_every_vm_has_gone(told: Told):
-    assert [(one["state"], bool(one["deleted_at"])) for one in told.end] == [("deleted", True)] * 3
+def test_after_the_end_every_vm_is_deleted(responses: Responses):
+    assert [(one["state"], bool(one["deleted_at"])) for one in responses.end] == [
+        ("deleted", True)
+    ] * 3
 
 
-def test_half_of_the_trials(told: Told):
-    counts = told.half["trials"]
+def test_half_of_the_trials(responses: Responses):
+    counts = responses.half["trials"]
     assert (counts["complete"], counts["ready"] + counts["running"], counts["total"]) == (3, 3, 6)
 
 
-def test_the_series_ends_with_all_that_have_ended(told: Told):
-    series = told.final["series"]
+def test_the_series_ends_with_all_that_have_ended(responses: Responses):
+    series = responses.final["series"]
     assert (series["complete"][-1], series["error"][-1]) == (5, 1)
 
 
-def test_hours_are_counted_by_place(told: Told):
-    hours = told.final["vm_hours"]
+def test_hours_are_counted_by_placement(responses: Responses):
+    hours = responses.final["vm_hours"]
     assert hours["so_far"] == sum(one["vm_hours"] for one in hours["by_placement"]) > 0
 
 
-def test_without_prices_there_is_no_cost(told: Told):
-    assert (told.final["cost"], told.final["vm_hours"]["by_placement"][0]["price_per_hour"]) == (
+def test_without_prices_there_is_no_cost(responses: Responses):
+    assert (
+        responses.final["cost"],
+        responses.final["vm_hours"]["by_placement"][0]["price_per_hour"],
+    ) == (
         None,
         None,
     )
 
 
-def test_the_links_lead_there(told: Told, stack: Stack):
+def test_the_links_resolve(responses: Responses, stack: Stack):
     headers = {"x-functions-key": stack.key}
     codes = [
-        requests.get(told.links[name], headers=headers, timeout=30).status_code
+        requests.get(responses.links[name], headers=headers, timeout=30).status_code
         for name in ("self", "machines", "progress")
     ]
     assert codes == [200, 200, 200]
 
 
-def test_links_come_from_any_spelling_of_the_url(told: Told, stack: Stack):
+def test_links_come_from_any_spelling_of_the_url(responses: Responses, stack: Stack):
     url = f"{stack.url}/api/Fleets/fleet%2D{BATCH}?x=/fleets/"
     answer = requests.get(url, headers={"x-functions-key": stack.key}, timeout=30)
     assert answer.json()["links"]["self"] == f"{stack.url}/api/fleets/{FLEET}"
@@ -127,17 +132,19 @@ def test_an_unknown_fleet_has_none(stack: Stack, part: str):
     assert answer.status_code == 404
 
 
-def test_errors_are_told_without_the_databases_password(told: Told, stack: Stack):
+def test_errors_omit_the_database_password(responses: Responses, stack: Stack):
     password = urlsplit(stack.db_uri).password
-    errors = told.final["errors"]
+    errors = responses.final["errors"]
     assert (errors, password is not None) == ([{"message": "OSError: ***", "count": 1}], True)
 
 
-def test_nothing_is_left(told: Told, stack: Stack):
+def test_nothing_is_left(responses: Responses, stack: Stack):
     assert standing(stack, BATCH) == []
 
 
-def test_a_database_that_is_down_is_said_and_the_rest_is_told(told: Told, stack: Stack, api: Api):
+def test_an_unreachable_database_is_reported_with_the_other_fields(
+    responses: Responses, stack: Stack, api: Api
+):
     uri = "postgresql://me:hidden@127.0.0.1:1/nowhere"
     fleet_id = api.start(experiment_id=1, n_instances=1, batch_id=BATCH + 1, uri=uri)
     api.wait(fleet_id)

@@ -62,14 +62,14 @@ class Cloud:
         return str(machines.begin_create_or_update(GROUP, name, body).result().id)
 
     def retag(self, vm_id: str, **tags: str) -> None:
-        """Change tags of a VM that stands."""
+        """Change tags of an existing VM."""
         name, machines = vm_id.rpartition("/")[2], self.driver.compute().virtual_machines
         vm = machines.get(GROUP, name)
         vm.tags |= tags
         machines.begin_create_or_update(GROUP, name, vm).result()
 
     def left(self, batch: int) -> list[str]:
-        """The ids of what stands of a batch, its role assignments wherever they are included."""
+        """The ids of a batch's resources, including its role assignments at any scope."""
         assignments = self.driver.authorization().role_assignments.list_for_subscription()
         ours = [
             one.id.lower() for one in assignments if f": batch {batch} " in (one.description or "")
@@ -153,7 +153,7 @@ def hub(swept: Stack) -> Hub:
 
 
 def fleet(cloud: Cloud, batch: int, **document: Any) -> str:
-    """A fleet of two VMs with roles at themselves and at another resource, until all of it stands."""
+    """A fleet of two VMs with roles at themselves and at another resource, once everything exists."""
     network = cloud.driver.subnet().partition("/subnets/")[0]
     usual = {
         "experiment_id": experiment(cloud.stack),
@@ -285,7 +285,7 @@ def test_with_rights_in_the_resource_group_alone_the_role_assignments_there_are_
     assert alone.send("GET", role, api=ROLE_API).status_code == 404
 
 
-def test_each_fleets_account_is_looked_into_whatever_another_ones_answer(
+def test_each_fleets_account_is_swept_despite_failures_of_others(
     tmp_path_factory: pytest.TempPathFactory,
 ):
     settings = {"AZURE_SUBSCRIPTION_ID": "", "AZURE_RESOURCE_GROUP": ""}

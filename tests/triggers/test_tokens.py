@@ -14,7 +14,7 @@ REFUSED = {"on": "group.get", "error": "InvalidAuthenticationToken", "times": 1}
 
 
 def tokens(stack: Stack) -> int:
-    """How many tokens the app has asked for."""
+    """The number of tokens that the app has requested."""
     return sum(call["path"].endswith("/oauth2/v2.0/token") for call in wire(stack))
 
 
@@ -24,7 +24,7 @@ def plan(stack: Stack, **request: Any) -> None:
     assert requests.post(url, json=request, headers=headers, timeout=60).status_code == 200
 
 
-def test_a_plan_asks_for_a_new_token_once_azure_has_refused_one(tmp_path: Path):
+def test_a_plan_requests_a_new_token_after_a_rejected_one(tmp_path: Path):
     with Stack(tmp_path, time_scale=0.01, machines="none", faults={"faults": [REFUSED]}) as stack:
         asked, number = [], experiment(stack)
         for _ in range(3):

@@ -32,7 +32,7 @@ def shown(*changes: dict[str, Any]) -> list[dict[str, Any]]:
     return machines(order(), every, None)
 
 
-def told(history: TrialHistory | None, ended: bool = False, **vm: Any) -> dict[str, Any]:
+def progress_of(history: TrialHistory | None, ended: bool = False, **vm: Any) -> dict[str, Any]:
     """The progress of a fleet of one VM, an hour after it was accepted."""
     now = NOW + timedelta(hours=1)
     return progress(order(), history, shown(vm), PRICES, as_of=now, ended=ended)
@@ -110,20 +110,20 @@ def test_failed_trials_are_done_too():
 
 def test_of_a_trials_error_the_end_is_shown():
     failed = replace(history([0, 3]), error_messages=[("x" * 500 + "the end", 2)])
-    [error] = told(failed)["errors"]
+    [error] = progress_of(failed)["errors"]
     assert (len(error["message"]), error["message"][-7:], error["count"]) == (300, "the end", 2)
 
 
 def test_the_expected_end_is_when_the_open_trials_will_be_done():
-    assert told(history([0, 10, 20, 30]))["expected_end"] == "2026-01-01T01:01:00.000Z"
+    assert progress_of(history([0, 10, 20, 30]))["expected_end"] == "2026-01-01T01:01:00.000Z"
 
 
 def test_a_fleet_that_has_ended_expects_nothing():
-    assert told(history([0, 10, 20, 30]), ended=True)["expected_end"] is None
+    assert progress_of(history([0, 10, 20, 30]), ended=True)["expected_end"] is None
 
 
-def test_without_a_database_the_money_is_told():
-    body = told(None)
+def test_the_cost_needs_no_database():
+    body = progress_of(None)
     assert (body["trials"], body["series"]["complete"], body["cost"]["so_far"]) == (None, [], 0.1)
 
 
@@ -141,7 +141,7 @@ def test_a_vm_costs_from_acceptance_to_its_end(vm: dict[str, Any], hours: float)
     assert sum(one["vm_hours"] for one in vm_hours(shown(vm), NOW + timedelta(hours=1))) == hours
 
 
-def test_hours_are_told_by_place():
+def test_hours_are_listed_by_placement():
     spot = {"placement": placement(priority="Spot")}
     assert [one["alive"] for one in vm_hours(shown({}, {}, spot), NOW)] == [2, 1]
 
@@ -167,11 +167,13 @@ def test_the_most_exact_price_counts(where: Any, price: float | None):
 
 
 def test_a_place_without_a_price_leaves_no_sum():
-    assert told(history([0, 3]), placement=placement(vm_size="Standard_F2s_v2"))["cost"] is None
+    assert (
+        progress_of(history([0, 3]), placement=placement(vm_size="Standard_F2s_v2"))["cost"] is None
+    )
 
 
-def test_money_is_told_by_trial_and_to_the_end():
-    cost = told(history([0, 10, 20, 40], step=900.0))["cost"]
+def test_the_cost_is_given_per_trial_and_projected_to_the_end():
+    cost = progress_of(history([0, 10, 20, 40], step=900.0))["cost"]
     # 40 trials in the hour; the last 900 s had 20, so 10 more take 450 s.
     assert cost == {
         "currency": "USD",

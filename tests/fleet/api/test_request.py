@@ -35,7 +35,7 @@ def test_the_least_request_has_the_executors_defaults():
     )
 
 
-def test_five_faults_are_told_at_once():
+def test_five_errors_are_reported_together():
     document = {
         "n_instances": 0,
         "timeout": -1,

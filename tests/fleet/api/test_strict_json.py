@@ -1,4 +1,4 @@
-"""A request's JSON is read strictly, and told in words why it is not read."""
+"""A request's JSON is parsed strictly, and errors are explained."""
 
 from __future__ import annotations
 

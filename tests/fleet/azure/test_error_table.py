@@ -171,7 +171,7 @@ def test_a_token_that_may_come_later_ends_no_fleet(
     assert (refused[name]["code"], refused[name]["action"]) == (code, action)
 
 
-def test_entra_is_asked_again_when_it_said(refused: dict[str, Failure]):
+def test_entra_is_retried_after_its_retry_after(refused: dict[str, Failure]):
     assert refused["Entra throttles"]["retry_after"] is not None
 
 
@@ -217,7 +217,7 @@ def test_a_subnet_that_is_gone_ends_the_fleet():
     assert met("InvalidResourceReference", 400, text).action == "fail_fleet"
 
 
-def test_no_code_stands_in_two_rows_that_would_both_take_it():
+def test_no_error_matches_two_rows():
     plain = [code for row in TABLE if not row.text for code in row.codes]
     assert [code for code, count in Counter(plain).items() if count > 1] == []
 
@@ -271,8 +271,8 @@ def rows_of_the_page() -> list[list[str]]:
 
 
 def test_the_page_shows_the_table_as_it_is():
-    told = [[code, does, can] for code, _, does, can in rows_of_the_page()]
-    assert told == [shown(row) for row in TABLE]
+    documented = [[code, does, can] for code, _, does, can in rows_of_the_page()]
+    assert documented == [shown(row) for row in TABLE]
 
 
 def test_the_page_says_of_every_row_what_it_means():

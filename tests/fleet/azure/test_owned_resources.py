@@ -1,4 +1,4 @@
-"""Which of a fleet's leftovers get their turn, where there are more than one look may delete."""
+"""Which owned resources are deleted first if there are more than one activity may delete."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def test_what_is_locked_does_not_keep_the_rest_from_its_turn():
     assert free in drawn
 
 
-def test_each_look_draws_anew():
+def test_each_list_draws_again():
     found = some("machine", 1000)
     assert sample_evenly(found, 100) != sample_evenly(found, 100)

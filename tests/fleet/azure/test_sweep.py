@@ -69,7 +69,7 @@ def seen(*roles: RoleAssignment, vms: Any = (), nics: Any = (), disks: Any = ())
 
 
 def chosen(found: Inventory, fate: BatchStatus | None = None, days: float = 0) -> list[str]:
-    """The kinds of what is deleted when batch 7 has that fate; None: it could not be asked for."""
+    """The kinds of resources deleted if batch 7 has this fate. None: the query failed."""
     fates = {} if fate is None else {7: fate}
     return [one["kind"] for one in decide(found.owned, fates, OURS, NOW + timedelta(days=days))]
 
@@ -213,7 +213,7 @@ def test_arm_ids_ignore_case():
     assert chosen(seen(role_of(mine()), vms=[vm]), "ended") == ["machine"]
 
 
-def test_only_fates_that_decide_are_asked_for():
+def test_only_relevant_fleets_are_queried():
     vms = [
         vm_of(mine(batch_id=1)),
         vm_of(mine(batch_id=2, deadline=PAST)),

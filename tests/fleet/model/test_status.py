@@ -1,4 +1,4 @@
-"""What a fleet shows of itself, however much there is to say."""
+"""The custom status and its size, the counts of VMs, and `stale_seconds`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from fleet.api.instance_status import child_instance_id, fleet_from_instance, stale_seconds
+from fleet.model.custom_status import LONGEST, custom_status
 from fleet.model.failure import failure
 from fleet.model.placement import cooldown
 from fleet.model.state import FleetState
-from fleet.model.status import LONGEST, custom_status, missing, why_no_more
+from fleet.model.vm_counts import missing, why_no_more
 from tests.fleets import (
     NO_CAPACITY,
     NOW,
@@ -28,7 +29,7 @@ from tests.fleets import (
 def crowded(
     placements: int = 40, codes: int = 5, warnings: int = 30, failures: int = 100
 ) -> FleetState:
-    """A fleet that has met a lot, in many words; what came first was most frequent."""
+    """A fleet with many long failures. The first ones are the most frequent."""
     fleet = fleet_of("running", created_at="2026-01-01T00:00:00.000000Z")
     for at in range(placements):
         failed = {f"SomeCodeOfAzures{code:03}": 5 for code in range(codes)}
@@ -107,7 +108,7 @@ def test_the_codes_that_count_least_are_counted_together():
     assert (len(shown), shown["Code00"], shown["others"]) == (13, 100, 88 + 87)
 
 
-def test_the_latest_refusal_says_why_no_more_are_asked_for():
+def test_the_latest_failure_explains_why_no_more_vms_are_requested():
     fleet = fleet_of("running")
     for seconds, code in ((0, "SkuNotAvailable"), (900, "AllocationFailed"), (60, "SpotEvicted")):
         why = {**failure(code, "", "move", ""), "scope": "location", "cool_down": 60.0}
@@ -121,7 +122,7 @@ def test_the_latest_refusal_says_why_no_more_are_asked_for():
 
 
 def instance(state: str, phase: str = "run", **changes: Any) -> dict[str, Any]:
-    """A durable instance of a fleet that looks every 30 s once its VMs run; last updated at NOW."""
+    """A durable instance of a fleet that polls every 30 s in phase `run`; last updated at NOW."""
     usual = {
         "runtimeStatus": state,
         "instanceId": "fleet-7",
@@ -134,7 +135,7 @@ def instance(state: str, phase: str = "run", **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("state", "phase", "seconds", "told"),
+    ("state", "phase", "seconds", "expected"),
     [
         ("Running", "run", 60, None),
         ("Running", "run", 80.5, 80),
@@ -144,18 +145,20 @@ def instance(state: str, phase: str = "run", **changes: Any) -> dict[str, Any]:
         ("Completed", "done", 999, None),
     ],
 )
-def test_a_fleet_without_news_says_for_how_long(
-    state: str, phase: str, seconds: float, told: int | None
+def test_a_fleet_without_updates_has_stale_seconds(
+    state: str, phase: str, seconds: float, expected: int | None
 ):
-    assert fleet_from_instance(instance(state, phase), now=later(seconds))["stale_seconds"] == told
+    assert (
+        fleet_from_instance(instance(state, phase), now=later(seconds))["stale_seconds"] == expected
+    )
 
 
-def test_a_fleet_with_longer_ticks_is_silent_for_longer():
+def test_a_longer_poll_interval_allows_a_longer_silence():
     slow = instance("Running", input=dict(order(run_poll_seconds=300.0)))
     assert [stale_seconds(slow, later(seconds)) for seconds in (330, 331)] == [None, 331]
 
 
-def test_news_of_the_child_that_a_fleet_waits_for_are_its_own():
+def test_updates_of_the_awaited_child_count_as_the_fleets():
     child = instance("Running", lastUpdatedTime=later(100).isoformat())
     seconds = [stale_seconds(instance("Running", "create"), later(at), child) for at in (140, 150)]
     assert seconds == [None, 50]
@@ -166,17 +169,17 @@ def test_the_child_of_a_phase(phase: str, child: str):
     assert child_instance_id(instance("Running", phase)) == child
 
 
-def test_a_teardown_after_the_end_has_news_of_its_own():
+def test_a_teardown_after_the_end_has_its_own_updates():
     task = {"order": order(), "keep_machines": False}
     late = later(100).isoformat()
     teardown = instance("Running", input=task, customStatus=None, lastUpdatedTime=late)
-    told = [
+    expected = [
         fleet_from_instance(instance("Completed", "done"), teardown, later(seconds))[
             "stale_seconds"
         ]
         for seconds in (130, 190)
     ]
-    assert told == [None, 90]
+    assert expected == [None, 90]
 
 
 def test_the_version_is_shown():

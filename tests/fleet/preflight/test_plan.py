@@ -303,7 +303,7 @@ def test_a_place_that_the_skus_rule_out_counts_for_nothing():
     assert one(inputs(asked, regions=regions), "quota")["detail"].startswith("7 of 10 VMs fit")
 
 
-def test_quotas_are_told_even_where_no_place_is_open():
+def test_quotas_are_reported_even_if_no_placement_is_open():
     closed = sku(restrictions=[restriction("Location", locations=["eastus"])])
     seen = inputs(regions={"eastus": region(skus=[closed], usages=usages(cores=0))})
     codes = [fault["code"] for fault in evaluate(seen)["faults"]]
@@ -368,7 +368,7 @@ def test_a_burstable_size_is_a_warning_and_no_more():
     ],
 )
 @pytest.mark.parametrize("subnet_id", [None, THEIRS])
-def test_a_subnet_that_stands_says_whether_it_leads_out(
+def test_outbound_access_of_an_existing_subnet(
     subnet_id: str | None, properties: dict[str, Any], expected: str
 ):
     existing_subnet = network(subnet_id or OURS, **properties)
@@ -389,13 +389,13 @@ def test_a_private_subnet_has_no_way_out_unless_its_owner_knows_one(
     ("used", "expected"), [(0, "ok"), (1, "ok"), (2, "warning"), (9, "warning"), (10, "fault")]
 )
 @pytest.mark.parametrize("subnet_id", [None, THEIRS])
-def test_a_subnet_that_stands_needs_free_addresses(subnet_id: str | None, used: int, expected: str):
+def test_an_existing_subnet_needs_free_addresses(subnet_id: str | None, used: int, expected: str):
     existing_subnet = network(subnet_id or OURS, used)
     seen = inputs(order(subnet_id=subnet_id), regions={"eastus": region(network=existing_subnet)})
     assert one(seen, "addresses")["status"] == expected
 
 
-def test_addresses_that_azure_does_not_tell_are_unknown():
+def test_addresses_that_azure_does_not_report_are_unknown():
     existing_subnet = replace(network(OURS), usages=NO_ANSWER)
     seen = inputs(regions={"eastus": region(network=existing_subnet)})
     assert one(seen, "addresses")["status"] == "unknown"
@@ -444,7 +444,7 @@ def test_rights_that_are_missing_are_named_with_their_scope(roles: list[Any], mi
     assert details == ([f"Missing permissions at {GROUP}: {missing}"] if missing else [])
 
 
-def test_a_network_that_stands_need_not_be_written():
+def test_an_existing_network_needs_no_write_permission():
     seen = inputs(
         regions={"eastus": region(network=network(OURS))}, permissions={GROUP: [NO_NETWORKS]}
     )

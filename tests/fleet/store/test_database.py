@@ -1,4 +1,4 @@
-"""One transaction at a time: its deadlines, whose tables it may use, and what it says when it fails."""
+"""Database transactions: timeouts, permissions and error messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _roles = itertools.count()
 
 @pytest.fixture
 def tenant(benchmark_database: Any) -> Iterator[tuple[str, str]]:
-    """A database role that may use Powerlift's tables alone, beside another that made ours; its URI."""
+    """A database role with access only to Powerlift's tables, not to the fleet's; and its URI."""
     name = f"tenant_{next(_roles)}"
     write(benchmark_database.uri, fleet(), [stored(machine(0))], NOW.isoformat())
     theirs = "experiment, trial, measure_outcome"
@@ -36,15 +36,15 @@ def fleet() -> Any:
     return order(created_at="2026-01-01T00:00:00Z")
 
 
-def test_who_may_not_write_the_table_of_another_role_goes_without(tenant: tuple[str, str]):
+def test_without_insert_no_vms_are_written(tenant: tuple[str, str]):
     assert write(tenant[1], fleet(), [stored(machine(0))], NOW.isoformat()) is None
 
 
-def test_who_may_not_read_it_knows_of_no_vm(tenant: tuple[str, str]):
+def test_without_select_no_vms_are_returned(tenant: tuple[str, str]):
     assert read(tenant[1], fleet()).machines == {}
 
 
-def test_trials_go_back_without_the_table_of_losses(
+def test_trials_are_released_without_the_table_of_losses(
     tenant: tuple[str, str], benchmark_database: Any
 ):
     number = benchmark_database.experiment("", trials=1)
@@ -54,7 +54,7 @@ def test_trials_go_back_without_the_table_of_losses(
     assert release(tenant[1], number, [9], {9: "evicted"}) == [9]
 
 
-def test_no_statement_outlasts_its_patience(benchmark_database: Any):
+def test_a_statement_has_a_timeout(benchmark_database: Any):
     with (
         pytest.raises(DatabaseUnreachable, match="57014"),
         connected(benchmark_database.uri, statement=1) as database,
@@ -63,13 +63,13 @@ def test_no_statement_outlasts_its_patience(benchmark_database: Any):
         cursor.execute("SELECT pg_sleep(30)")
 
 
-def test_a_pooler_is_asked_for_nothing_that_it_does_not_know():
+def test_sessions_start_without_options():
     """PgBouncer ends a connection that has options."""
     assert set(parameters_of_a_session()) <= {"user", "database", "client_encoding"}
 
 
 def parameters_of_a_session() -> list[str]:
-    """The names of what a client says at the start (PostgreSQL's StartupMessage)."""
+    """The parameter names in a client's StartupMessage."""
     said: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -92,15 +92,13 @@ def parameters_of_a_session() -> list[str]:
     return [one.decode() for one in said[::2]]
 
 
-def test_a_server_that_is_full_is_no_wrong_password(
-    tenant: tuple[str, str], benchmark_database: Any
-):
+def test_a_full_server_is_not_a_wrong_password(tenant: tuple[str, str], benchmark_database: Any):
     benchmark_database.sql(f"ALTER ROLE {tenant[0]} CONNECTION LIMIT 0")
     with pytest.raises(DatabaseUnreachable, match="no free connections"):
         count(tenant[1], 1)
 
 
-def test_a_column_that_is_missing_is_no_missing_database(benchmark_database: Any):
+def test_a_missing_column_is_not_a_missing_database(benchmark_database: Any):
     with (
         pytest.raises(DatabaseUnreachable, match="SQLSTATE 42703"),
         connected(benchmark_database.uri) as database,
@@ -109,7 +107,7 @@ def test_a_column_that_is_missing_is_no_missing_database(benchmark_database: Any
         cursor.execute("SELECT nothing FROM trial")
 
 
-def test_an_uri_that_cannot_be_read_is_told_without_it():
-    with pytest.raises(DatabaseUnreachable, match="Percent-encode") as told:
+def test_an_error_about_an_invalid_uri_omits_the_uri():
+    with pytest.raises(DatabaseUnreachable, match="Percent-encode") as raised:
         count("postgresql://me:hid[den@127.0.0.1/powerlift", 1)
-    assert "hid" not in str(told.value)
+    assert "hid" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""VMs that cost and do nothing, told from what the database knows of them."""
+"""Finding idle VMs from the database."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Fleet:
         self.runner = runner_id(batch, 0)
 
     def runs(self, since: str) -> None:
-        """The fleet has noted that the VM runs since a time (SQL)."""
+        """Record that the VM has been running since a time (SQL)."""
         [[at]] = self.database.sql(f"SELECT ({since})::text")
         record = {"ordinal": 0, "state": "running", "running_at": at}
         write(self.uri, self.order, [record], "2026-11-25T12:00:00Z")
 
-    def tells(self, **columns: str) -> None:
-        """The VM has written a row, with these columns (SQL)."""
+    def writes(self, **columns: str) -> None:
+        """Insert the row that the VM writes, with these columns (SQL)."""
         self.database.sql(
             f"INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, {', '.join(columns)})"
             f" VALUES ({self.experiment}, {self.runner}, {', '.join(columns.values())})"
@@ -58,29 +58,29 @@ def idle_of(fleet: Fleet) -> IdleVms:
     return find_idle(fleet.uri, fleet.order)
 
 
-def test_a_vm_that_was_seen_a_minute_ago_works(make: Callable[..., Fleet]):
+def test_a_vm_last_seen_a_minute_ago_works(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
-    fleet.tells(seen_at="now() - interval '1 minute'")
+    fleet.writes(seen_at="now() - interval '1 minute'")
     assert idle_of(fleet) == IdleVms([], [])
 
 
-def test_one_that_was_seen_an_hour_ago_is_silent(make: Callable[..., Fleet]):
+def test_a_vm_last_seen_an_hour_ago_is_silent(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
-    fleet.tells(seen_at=AN_HOUR_AGO)
+    fleet.writes(seen_at=AN_HOUR_AGO)
     assert idle_of(fleet) == IdleVms([0], [])
 
 
-def test_one_of_an_older_release_gives_no_signs_and_is_not_silent(make: Callable[..., Fleet]):
+def test_a_vm_of_a_release_without_heartbeats_is_not_silent(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
-    fleet.tells(seen_at="NULL")
+    fleet.writes(seen_at="NULL")
     assert idle_of(fleet) == IdleVms([], [])
 
 
 @pytest.mark.parametrize(("since", "silent"), [(AN_HOUR_AGO, [0]), (NOW, [])])
-def test_one_that_has_never_told_anything_has_its_time(
+def test_a_vm_without_heartbeats_is_silent_after_a_delay(
     make: Callable[..., Fleet], since: str, silent: list[int]
 ):
     fleet = make()
@@ -88,7 +88,7 @@ def test_one_that_has_never_told_anything_has_its_time(
     assert idle_of(fleet) == IdleVms(silent, [])
 
 
-def test_one_that_could_tell_nothing_and_holds_a_trial_works(make: Callable[..., Fleet]):
+def test_a_vm_without_heartbeats_that_holds_a_trial_works(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
     hold = "UPDATE trial SET runner_id = %s, start_time = now() WHERE experiment_id = %s"
@@ -97,44 +97,44 @@ def test_one_that_could_tell_nothing_and_holds_a_trial_works(make: Callable[...,
 
 
 @pytest.mark.parametrize(("when", "done"), [(AN_HOUR_AGO, [0]), (NOW, [])])
-def test_one_whose_script_has_ended_has_its_time_to_go(
+def test_a_vm_with_an_ended_script_is_done_after_a_delay(
     make: Callable[..., Fleet], when: str, done: list[int]
 ):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
-    fleet.tells(seen_at=AN_HOUR_AGO, ended_at=when)
+    fleet.writes(seen_at=AN_HOUR_AGO, ended_at=when)
     assert idle_of(fleet) == IdleVms([], done)
 
 
-def test_one_that_is_to_stay_may(make: Callable[..., Fleet]):
+def test_a_kept_vm_is_not_idle(make: Callable[..., Fleet]):
     fleet = make(delete_on_complete=False)
     fleet.runs(AN_HOUR_AGO)
-    fleet.tells(ended_at=AN_HOUR_AGO)
+    fleet.writes(ended_at=AN_HOUR_AGO)
     assert idle_of(fleet) == IdleVms([], [])
 
 
-def test_a_vm_that_went_without_a_word_gets_its_end_noted(make: Callable[..., Fleet]):
+def test_a_vm_that_vanished_gets_its_end_recorded(make: Callable[..., Fleet]):
     fleet = make()
-    fleet.tells(seen_at=NOW)
-    told = [record_ends(fleet.uri, fleet.order, {0: "It went."}) for _ in range(2)]
-    assert (told, fleet.row()) == ([{}, {}], (True, "It went.", None))
+    fleet.writes(seen_at=NOW)
+    recorded = [record_ends(fleet.uri, fleet.order, {0: "It vanished."}) for _ in range(2)]
+    assert (recorded, fleet.row()) == ([{}, {}], (True, "It vanished.", None))
 
 
 @pytest.mark.parametrize(
-    ("code", "told"), [("0", {0: None}), ("1", {0: "its words"}), ("143", {}), ("NULL", {})]
+    ("code", "expected"), [("0", {0: None}), ("1", {0: "its outcome"}), ("143", {}), ("NULL", {})]
 )
-def test_its_own_words_stay_and_are_told_where_the_end_was_its_own(
-    make: Callable[..., Fleet], code: str, told: dict[int, str | None]
+def test_a_recorded_outcome_is_kept_and_returned_if_the_script_ended(
+    make: Callable[..., Fleet], code: str, expected: dict[int, str | None]
 ):
     fleet = make()
-    fleet.tells(outcome="'its words'", exit_code=code, ended_at=NOW)
-    assert record_ends(fleet.uri, fleet.order, {0: "It went."}) == told
-    assert fleet.row()[1] == "its words"
+    fleet.writes(outcome="'its outcome'", exit_code=code, ended_at=NOW)
+    assert record_ends(fleet.uri, fleet.order, {0: "It vanished."}) == expected
+    assert fleet.row()[1] == "its outcome"
 
 
-def test_nothing_is_told_of_vms_that_were_never_heard(make: Callable[..., Fleet]):
+def test_vms_without_heartbeats_have_no_outcome(make: Callable[..., Fleet]):
     fleet = make()
-    assert record_ends(fleet.uri, fleet.order, {0: "It went."}) == {}
+    assert record_ends(fleet.uri, fleet.order, {0: "It vanished."}) == {}
 
 
 @pytest.mark.parametrize(("more", "shared"), [(214_000, True), (1, False)])
@@ -158,6 +158,6 @@ def test_where_no_vm_could_write_none_is_silent(make: Callable[..., Fleet]):
     """A full disk makes a database of Azure's readable alone: every VM is out of words then."""
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
-    fleet.tells(seen_at=AN_HOUR_AGO)
+    fleet.writes(seen_at=AN_HOUR_AGO)
     full = f"{fleet.uri}?options=-cdefault_transaction_read_only%3Don"
     assert find_idle(full, fleet.order) == IdleVms([], [])

@@ -161,9 +161,9 @@ def test_what_a_newer_build_has_migrated_is_refused(database: Benchmark, look: A
     make_newer(database)
     with pytest.raises(
         SchemaTooNew, match=f"has version {BENCHMARK.latest + 1} .* knows {BENCHMARK.latest}"
-    ) as told:
+    ) as raised:
         look(database.uri + options, BENCHMARK)
-    assert (told.value.failure["action"], "newer build" in told.value.advice) == (
+    assert (raised.value.failure["action"], "newer build" in raised.value.advice) == (
         "fail_fleet",
         True,
     )

@@ -97,7 +97,7 @@ def fail(database: Any, number: int, *errors: str, second: float = 0.5) -> None:
         )
 
 
-def test_errors_are_told_by_their_last_line(uri: str, ends: Any, benchmark_database: Any):
+def test_errors_are_grouped_by_their_last_line(uri: str, ends: Any, benchmark_database: Any):
     number = ends()
     trace = "Traceback (most recent call last):\n  File x\nValueError: no\n\n"
     fail(benchmark_database, number, trace, trace, "KeyError: 'a'")
@@ -122,7 +122,7 @@ def test_errors_of_an_earlier_fleet_are_its_own(uri: str, ends: Any, benchmark_d
     assert list(load_history(uri, number, BEGAN, at(1)).error_messages) == []
 
 
-def test_of_a_long_line_the_end_is_told(uri: str, ends: Any, benchmark_database: Any):
+def test_a_long_line_is_truncated_at_its_start(uri: str, ends: Any, benchmark_database: Any):
     number = ends()
     fail(benchmark_database, number, "x" * 5000 + "the end")
     [(line, _)] = load_history(uri, number, BEGAN, at(1)).error_messages

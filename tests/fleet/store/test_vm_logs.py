@@ -69,10 +69,10 @@ def test_what_the_vm_could_not_say_is_added(uri: str, benchmark_database: Any):
     )
 
 
-def test_a_database_that_is_not_there_is_told_without_its_address():
-    with pytest.raises(DatabaseUnreachable) as told:
+def test_an_unreachable_database_is_reported_without_its_address():
+    with pytest.raises(DatabaseUnreachable) as raised:
         store_logs("postgresql://me:hidden@127.0.0.1:1/powerlift", 1, [kept()])
-    assert "127.0.0.1" not in str(told.value)
+    assert "127.0.0.1" not in str(raised.value)
 
 
 def test_a_role_that_may_not_write_keeps_no_log(uri: str, benchmark_database: Any):

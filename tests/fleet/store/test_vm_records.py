@@ -36,7 +36,7 @@ def test_what_was_written_is_read(uri: str, fleet: Order):
     assert read(uri, fleet).machines == {0: stored(machine(0)), 3: stored(machine(3))}
 
 
-def test_a_writer_is_told_what_was_known(uri: str, fleet: Order):
+def test_write_returns_the_previous_records(uri: str, fleet: Order):
     first = write(uri, fleet, [stored(machine(0))], at(0))
     second = write(uri, fleet, [stored(machine(0, "running"))], at(1))
     assert (first, second) == ({}, {0: stored(machine(0))})
@@ -67,6 +67,6 @@ def test_a_batch_id_has_64_bits(uri: str, fleet: Order):
     assert found == ({0: stored(machine(0))}, largest["batch_id"])
 
 
-def test_a_database_that_is_not_there_is_told():
+def test_an_unreachable_database_is_reported():
     with pytest.raises(DatabaseUnreachable):
         read("postgresql://me:hidden@127.0.0.1:1/powerlift", order())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import re
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+import fleet.vm
 from fleet.vm.render import KEEPALIVE, CustomDataTooLarge, Startup, custom_data, render
 
 PLAIN = Startup(
@@ -22,6 +25,17 @@ PLAIN = Startup(
     vm_name="powerlift-vm-7-0003",
     resource_manager_endpoint="https://management.azure.com/",
 )
+
+
+SHELL = "".join(p.read_text() for p in (Path(fleet.vm.__file__).parent / "startup").glob("*.sh"))
+CODE = re.sub(r"(?m)(^|\s)# .*$", "", SHELL)
+FUNCTIONS = re.findall(r"(?m)^(\w+)\(\) [{(]", CODE)
+COMMAND = re.compile(
+    r"(?:^|&&|\|\||[;!{]|(?:\$|! )\(|\b(?:if|then|do|until|run_group|retry \S+)) *"
+    r"([a-z]+_[a-z_]+)(?=$|[ ;)])(?! (?:=|text))",  # not a column in a query
+    re.MULTILINE,
+)
+"""A command with an underscore, which no program of the VM has in its name."""
 
 
 def value(startup: Startup, name: str) -> str:
@@ -117,6 +131,15 @@ def test_refuses_other_uris_without_quoting_them(uri):
     with pytest.raises(ValueError, match="database URI") as error:
         render(replace(PLAIN, uri=uri))
     assert "sesame" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_shell_function_is_called(name):
+    assert re.search(rf"(?<![\w/.]){name}(?![\w.=(])", CODE)
+
+
+def test_every_shell_function_that_is_called_is_defined():
+    assert set(COMMAND.findall(CODE)) - set(FUNCTIONS) == set()
 
 
 def test_custom_data_is_base64():

@@ -14,7 +14,7 @@ from powerlift_fleet import runner_script
 from fleet.model.names import runner_id
 
 INDEX = ("PIP_", "UV_", "SSL_", "HTTP_", "HTTPS_", "http_", "https_", "NO_PROXY", "no_proxy")
-"""Variables that tell uv and pip the way to the package index."""
+"""Variables that configure the package index of uv and pip."""
 
 ONE_TRIAL_SCRIPT = Path(__file__).with_name("one_trial.py").read_text(encoding="utf-8")
 """In the contract of Powerlift's own runner."""
@@ -136,7 +136,7 @@ class TestOnceDone:
     def test_has_left_no_process(self, vm, code):
         assert vm.left() == [], vm.log
 
-    def test_has_asked_apt_for_nothing_that_was_there(self, vm, code):
+    def test_installs_no_present_package(self, vm, code):
         assert vm.calls("apt-get") == [], vm.log
 
     def test_has_recorded_its_hardware(self, vm, benchmark_database, experiment, code):
@@ -351,8 +351,8 @@ def test_as_many_trials_as_you_like_may_kill_the_runner(
     assert ends == [(-2, message)] * 6, vm.log
 
 
-def test_apt_is_asked_to_wait_for_its_lock_and_again_when_it_fails(vm, benchmark_database, startup):
-    """Powerlift's VM does not look, and then lacks Python's venv, psql and all else."""
+def test_apt_waits_for_its_lock_and_is_retried(vm, benchmark_database, startup):
+    """Without the wait, the VM would lack Python's venv, psql and other packages."""
     vm.program(
         "python3",
         f"""

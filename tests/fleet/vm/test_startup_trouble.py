@@ -84,9 +84,11 @@ def test_heeds_any_end_of_its_vm_and_neither_a_pause_nor_another_vms_end(vm, kin
         vm.azure.events[-1]["EventId"] = f"{event} of {machine}"
 
     watch = [sys.executable, "-I", agent.__file__, "wait_for_event", mine]
-    told = subprocess.run(watch, env=vm.environment(), capture_output=True, timeout=60, check=True)
+    watched = subprocess.run(
+        watch, env=vm.environment(), capture_output=True, timeout=60, check=True
+    )
 
-    assert told.stdout.decode() == f"{kind} of {mine} {kind}\n"
+    assert watched.stdout.decode() == f"{kind} of {mine} {kind}\n"
 
 
 # The way cloud-init runs it
@@ -179,7 +181,7 @@ touch "$ROOT/go"
     assert ("vm delete" in said, vm.azure.deletes) == (True, []), vm.log
 
 
-# What the fleet hears
+# What the VM reports
 
 
 @pytest.fixture

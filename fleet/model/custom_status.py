@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -14,6 +13,7 @@ from fleet.model.failure_counts import FailureCount
 from fleet.model.placement import PlacementCounts
 from fleet.model.records import Failure, Trials, VmCounts
 from fleet.model.state import FleetState
+from fleet.model.vm_counts import missing, vm_counts
 
 SHOWN_FAILURES = 8
 SHOWN_PLACEMENTS = 12
@@ -26,10 +26,9 @@ LONGEST = 7000
 SHORTENED = (120, 60)
 """Characters of each text where dropping entries was not enough; a timestamp is shorter."""
 
-STARTING = frozenset({"plan", "network", "create", "boot"})
-
-HEARTBEAT = 10.0
-"""Longest durable timer, in seconds: a longer wait takes several. In `run`, a poll takes one."""
+MAX_TIMER_SECONDS = 10.0
+"""Longest durable timer. A longer wait takes several, so that the custom status is updated meanwhile; in
+phase `run`, the interval between two polls is one timer."""
 
 
 class ShownPlacement(PlacementCounts):
@@ -88,45 +87,6 @@ def custom_status(fleet: FleetState) -> CustomStatus:
             "reason": fleet.reason,
         }
     )
-
-
-def missing(fleet: FleetState) -> dict[str, int]:
-    """VMs that were wanted and do not exist, by the code of the failure that prevented them.
-
-    VMs that were never requested count under the reason why no more are requested; while the fleet is
-    starting, they do not count as missing.
-    """
-    counts = Counter(fleet.demand.given_up)
-    counts.update(replacement["code"] for replacement in fleet.demand.replacements)
-    counts.update(retry["code"] for retry in fleet.demand.retries)
-    if fleet.demand.unrequested and fleet.phase not in STARTING:
-        counts[why_no_more(fleet)] += fleet.demand.unrequested
-    return dict(counts)
-
-
-def why_no_more(fleet: FleetState) -> str:
-    """The code of the reason why a fleet requests no more VMs."""
-    if fleet.demand.stopped is not None:
-        return fleet.demand.stopped["code"]
-    if fleet.reason is not None:
-        return fleet.reason["code"]
-    if fleet.phase == "cancelled":
-        return "Cancelled"
-    cooldowns = fleet.placements.cooldowns
-    if cooldowns:
-        return max(cooldowns, key=lambda one: datetime.fromisoformat(one["since"]))["code"]
-    return "AttemptsSpent" if fleet.retry_budget_is_spent() else "NoTrialsLeft"
-
-
-def vm_counts(fleet: FleetState) -> VmCounts:
-    return {
-        "wanted": fleet.order["n_instances"],
-        "accepted": sum(count["accepted"] for count in fleet.placements.counts.values()),
-        "role_assigned": fleet.count_role_assigned(),
-        "running": fleet.count("running"),
-        "failed": fleet.count("failed"),
-        "deleted": fleet.count("deleted"),
-    }
 
 
 def _fitted(shown: Any) -> CustomStatus:

@@ -1,4 +1,4 @@
-"""Fleets in bad weather: what Azure has no room for, and what a fleet makes of it."""
+"""Restricted sizes, quotas and failed allocations: how fleets handle a lack of capacity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness import Api, experiment, standing, wire
 
 SIZE = "Standard_D2s_v5"
 ZONES = ["1", "2", "3"]
-WEATHER: dict[str, Any] = {
+FAULTS: dict[str, Any] = {
     "quotas": {"westus2": {"standardDSv5Family": 14}},
     "faults": [
         {"on": "vm.put", "location": "eastus2", "zone": "1", "error": "SkuNotAvailable"},
@@ -39,10 +39,10 @@ FLEETS: dict[int, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose regions each have a weather of their own, with a fleet in each."""
-    state: Path = tmp_path_factory.mktemp("stormy")
-    with Stack(state, time_scale=0.01, machines="none", faults=WEATHER) as stack:
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with different faults in each region, and a fleet in each."""
+    state: Path = tmp_path_factory.mktemp("faulty")
+    with Stack(state, time_scale=0.01, machines="none", faults=FAULTS) as stack:
         for batch, asked in FLEETS.items():
             number = experiment(stack, trials=asked["n_instances"])
             Api(stack).start(experiment_id=number, vm_size=SIZE, batch_id=batch, **asked)
@@ -50,7 +50,7 @@ def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def provisioned(stack: Stack, batch: int) -> dict[str, Any]:
-    """A fleet once it has all the VMs that it can get; it is ended once that was told."""
+    """The status of a fleet that has all the VMs it can get. The fleet is then cancelled."""
     api, fleet_id = Api(stack), f"fleet-{batch}"
     fleet = api.wait(fleet_id, "run", "failed", patience=90)
     api.end(fleet_id)
@@ -66,43 +66,43 @@ def vm_puts(stack: Stack, batch: int) -> list[dict[str, Any]]:
     ]
 
 
-# A size that one zone of three does not offer
+# A size that is not available in one zone of three
 
 
 @pytest.fixture(scope="module")
-def restricted(stormy: Stack) -> dict[str, Any]:
-    return provisioned(stormy, RESTRICTED)
+def restricted(faulty: Stack) -> dict[str, Any]:
+    return provisioned(faulty, RESTRICTED)
 
 
-def test_it_costs_one_put_that_the_zone_has_none(stormy: Stack, restricted: dict[str, Any]):
-    refused = [call for call in vm_puts(stormy, RESTRICTED) if call["status"] >= 400]
+def test_a_restricted_zone_costs_one_put(faulty: Stack, restricted: dict[str, Any]):
+    refused = [call for call in vm_puts(faulty, RESTRICTED) if call["status"] >= 400]
     assert [(call["status"], call["body"]["zones"]) for call in refused] == [(409, ["1"])]
 
 
-def test_all_vms_run_in_the_other_zones(stormy: Stack, restricted: dict[str, Any]):
+def test_all_vms_run_in_the_other_zones(faulty: Stack, restricted: dict[str, Any]):
     made = [
-        call["body"]["zones"][0] for call in vm_puts(stormy, RESTRICTED) if call["status"] < 300
+        call["body"]["zones"][0] for call in vm_puts(faulty, RESTRICTED) if call["status"] < 300
     ]
     assert (restricted["machines"]["running"], Counter(made)) == (50, {"2": 25, "3": 25})
 
 
-def test_the_record_of_the_refused_vm_says_what_was_done(stormy: Stack, restricted: dict[str, Any]):
-    ended = [one for one in Api(stormy).machines(f"fleet-{RESTRICTED}") if one["failure"]]
+def test_the_refused_vms_record_names_the_action(faulty: Stack, restricted: dict[str, Any]):
+    ended = [one for one in Api(faulty).machines(f"fleet-{RESTRICTED}") if one["failure"]]
     assert [(one["state"], one["failure"]["code"], one["failure"]["action"]) for one in ended] == [
         ("refused", "SkuNotAvailable", "tried the next zone or fallback")
     ]
 
 
-def test_nothing_is_left_of_a_fleet_that_had_to_move(stormy: Stack, restricted: dict[str, Any]):
-    assert standing(stormy, RESTRICTED) == []
+def test_nothing_is_left_of_a_fleet_that_changed_zones(faulty: Stack, restricted: dict[str, Any]):
+    assert standing(faulty, RESTRICTED) == []
 
 
 # A quota with room for seven of ten
 
 
 @pytest.fixture(scope="module")
-def limited(stormy: Stack) -> dict[str, Any]:
-    return provisioned(stormy, LIMITED)
+def limited(faulty: Stack) -> dict[str, Any]:
+    return provisioned(faulty, LIMITED)
 
 
 def test_as_many_run_as_the_quota_allows(limited: dict[str, Any]):
@@ -115,23 +115,23 @@ def test_the_others_are_missing_for_one_reason(limited: dict[str, Any]):
 
 def test_the_reason_names_the_limit_and_what_to_do(limited: dict[str, Any]):
     (group,) = limited["failures"]
-    told = ["Current Limit: 14" in group["message"], "standardDSv5Family" in group["message"]]
-    assert (told, "Request a quota increase" in group["advice"]) == ([True, True], True)
+    named = ["Current Limit: 14" in group["message"], "standardDSv5Family" in group["message"]]
+    assert (named, "Request a quota increase" in group["advice"]) == ([True, True], True)
 
 
 # Allocations that fail in three of ten cases
 
 
 @pytest.fixture(scope="module")
-def unlucky(stormy: Stack) -> dict[str, Any]:
-    return provisioned(stormy, UNLUCKY)
+def unlucky(faulty: Stack) -> dict[str, Any]:
+    return provisioned(faulty, UNLUCKY)
 
 
-def test_the_fleet_reaches_its_size_all_the_same(unlucky: dict[str, Any]):
+def test_the_fleet_reaches_its_size(unlucky: dict[str, Any]):
     assert (unlucky["machines"]["running"], unlucky["missing"]) == (30, {})
 
 
-def test_the_status_tells_attempts_by_zone_and_code(unlucky: dict[str, Any]):
+def test_the_status_counts_attempts_by_zone_and_code(unlucky: dict[str, Any]):
     failed = sum(
         placement["failed"].get("ZonalAllocationFailed", 0) for placement in unlucky["placements"]
     )
@@ -139,30 +139,30 @@ def test_the_status_tells_attempts_by_zone_and_code(unlucky: dict[str, Any]):
     assert (len(unlucky["placements"]), accepted - failed, failed > 0) == (3, 30, True)
 
 
-# An identity that is unknown for a minute and more
+# An identity that is unknown for more than a minute
 
 
 @pytest.fixture(scope="module")
-def unknown(stormy: Stack) -> dict[str, Any]:
-    return provisioned(stormy, UNKNOWN)
+def unknown(faulty: Stack) -> dict[str, Any]:
+    return provisioned(faulty, UNKNOWN)
 
 
 def test_all_vms_get_their_role_in_the_end(unknown: dict[str, Any]):
     assert (unknown["machines"]["running"], unknown["machines"]["role_assigned"]) == (6, 6)
 
 
-def test_the_identity_was_unknown_for_a_minute(stormy: Stack, unknown: dict[str, Any]):
-    tries = first_roles(stormy)
+def test_the_identity_was_unknown_for_a_minute(faulty: Stack, unknown: dict[str, Any]):
+    tries = first_roles(faulty)
     assert tries[-1]["at"] - tries[0]["at"] > 60
 
 
-def test_no_other_vm_waits_for_its_role(stormy: Stack, unknown: dict[str, Any]):
-    granted = first_roles(stormy)[-1]["at"]
-    assert [call for call in vm_puts(stormy, UNKNOWN) if call["answered"] > granted] == []
+def test_no_other_vm_waits_for_its_role(faulty: Stack, unknown: dict[str, Any]):
+    granted = first_roles(faulty)[-1]["at"]
+    assert [call for call in vm_puts(faulty, UNKNOWN) if call["answered"] > granted] == []
 
 
 def first_roles(stack: Stack) -> list[dict[str, Any]]:
-    """The tries at the first VM's role, in order."""
+    """The attempts to assign the first VM's role, in order."""
     calls = wire(stack, batch=UNKNOWN)
     return [
         call for call in calls if call["method"] == "PUT" and f"-{UNKNOWN}-0000/" in call["path"]

@@ -19,13 +19,13 @@ ORDER = order(run_poll_seconds=30.0, boot_poll_seconds=10.0, created_at="2026-01
 NO_DATABASE = {"ok": False, "failure": failure("DatabaseUnreachable", "no", "fail_fleet", "")}
 
 
-def look(*leftovers: Any, machines: int | None = 0) -> dict[str, Any]:
-    return {"ok": True, "delete": list(leftovers), "waiting": 0, "machines": machines}
+def listed(*resources: Any, machines: int | None = 0) -> dict[str, Any]:
+    return {"ok": True, "delete": list(resources), "waiting": 0, "machines": machines}
 
 
-def each(looks: Iterable[dict[str, Any]]) -> Callable[[Any], Any]:
+def each(lists: Iterable[dict[str, Any]]) -> Callable[[Any], Any]:
     """One LIST after the other; the last one repeats."""
-    rest: Iterator[Any] = iter(looks)
+    rest: Iterator[Any] = iter(lists)
     last: list[Any] = [None]
 
     def answer(_: Any) -> Any:
@@ -35,11 +35,11 @@ def each(looks: Iterable[dict[str, Any]]) -> Callable[[Any], Any]:
     return answer
 
 
-def torn(*looks: dict[str, Any], keep: bool = False, released: Any = None) -> Played:
+def torn(*lists: dict[str, Any], keep: bool = False, released: Any = None) -> Played:
     """A teardown whose deletions are all refused and throttled."""
     refused = {"ok": True, "deleted": 0, "refused": {"ScopeLocked": 1}, "retry_after": 300.0}
     answers = {
-        "list_owned_resources": each(looks),
+        "list_owned_resources": each(lists),
         "delete_owned_resources": lambda _: refused,
         "release_trials": lambda _: released or {"ok": True, "interrupted": [], "outcomes": {}},
     }
@@ -68,12 +68,12 @@ def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def vm_and_role() -> Played:
     """The VM is deleted; the role never is."""
-    return torn(look(VM, ROLE, machines=1), look(ROLE))
+    return torn(listed(VM, ROLE, machines=1), listed(ROLE))
 
 
 @pytest.fixture(scope="module")
 def role() -> Played:
-    return torn(look(ROLE))
+    return torn(listed(ROLE))
 
 
 def test_trials_are_requeued_if_a_role_cannot_be_deleted(vm_and_role: Played):
@@ -96,38 +96,38 @@ def test_a_teardown_times_out_without_progress(role: Played):
 
 
 def test_trials_are_not_requeued_while_a_vm_exists():
-    assert torn(look(VM, machines=1)).times("release_trials") == 0
+    assert torn(listed(VM, machines=1)).times("release_trials") == 0
 
 
-def test_one_list_without_vms_proves_nothing():
-    looks = [look(machines=0), look(VM, machines=1), look(ROLE), look(VM, machines=1)]
-    assert torn(*looks).times("release_trials") == 0
+def test_one_list_without_vms_is_not_enough():
+    lists = [listed(machines=0), listed(VM, machines=1), listed(ROLE), listed(VM, machines=1)]
+    assert torn(*lists).times("release_trials") == 0
 
 
 def test_trials_are_requeued_again_after_a_late_vm():
-    looks = [look(ROLE), look(ROLE), look(VM, machines=1), look(ROLE)]
-    assert torn(*looks).times("release_trials") == 2
+    lists = [listed(ROLE), listed(ROLE), listed(VM, machines=1), listed(ROLE)]
+    assert torn(*lists).times("release_trials") == 2
 
 
 def test_the_trials_of_kept_vms_are_not_requeued():
-    assert torn(look(machines=None), keep=True).times("release_trials") == 0
+    assert torn(listed(machines=None), keep=True).times("release_trials") == 0
 
 
 def test_a_teardown_reports_that_trials_could_not_be_requeued():
-    output = torn(look(), released=NO_DATABASE).output
+    output = torn(listed(), released=NO_DATABASE).output
     assert (output["ok"], output["unreleased"]["code"]) == (True, "DatabaseUnreachable")
 
 
 @pytest.mark.parametrize(("keep", "phase"), [(True, "done"), (False, "failed")])
-def test_leftovers_do_not_fail_a_fleet_that_keeps_its_vms(keep: bool, phase: str):
+def test_remaining_resources_do_not_fail_a_fleet_that_keeps_its_vms(keep: bool, phase: str):
     """The sweep deletes the VMs of a failed fleet."""
     output = ended(keep=keep, machines=None if keep else 0)
     assert output["summary"]["phase"] == phase
 
 
-def test_leftovers_are_reported_anyway():
-    (told,) = ended(keep=True, machines=None)["summary"]["failures"]
-    assert (told["code"], "DELETE" in told["advice"]) == ("LeftBehind", False)
+def test_remaining_resources_are_reported():
+    (group,) = ended(keep=True, machines=None)["summary"]["failures"]
+    assert (group["code"], "DELETE" in group["advice"]) == ("LeftBehind", False)
 
 
 @pytest.mark.parametrize(("machines", "state"), [(0, "deleted"), (1, "running"), (None, "running")])

@@ -1,4 +1,4 @@
-"""A fleet that has no news for a while, for as long as that takes: a minute a test."""
+"""`stale_seconds`: a fleet without status updates. Each test takes a minute."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FAULTS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """Two fleets: of one Azure is slow to answer, of the other it wants no writes."""
+    """Two fleets: Azure responds slowly to one and throttles the other."""
     state: Path = tmp_path_factory.mktemp("busy")
     with Stack(state, time_scale=TIME_SCALE, machines="none", faults={"faults": FAULTS}) as stack:
         api = Api(stack)
@@ -38,29 +38,27 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def silent(busy: Api) -> dict[int, int | None]:
-    """What the fleets say by batch, once one of them says anything."""
+    """`stale_seconds` by batch, once one fleet has a value."""
 
-    def look() -> dict[int, int | None] | None:
+    def probe() -> dict[int, int | None] | None:
         fleets = [busy.get(f"fleet-{batch}").json() for batch in (SLOW, THROTTLED)]
-        told = {fleet["batch_id"]: fleet["stale_seconds"] for fleet in fleets}
-        return told if any(told.values()) else None
+        stale = {fleet["batch_id"]: fleet["stale_seconds"] for fleet in fleets}
+        return stale if any(stale.values()) else None
 
-    return eventually(look)
+    return eventually(probe)
 
 
-def test_a_fleet_says_for_how_long_it_has_had_no_news(busy: Api, silent: dict[int, int | None]):
+def test_a_fleet_without_updates_is_stale(busy: Api, silent: dict[int, int | None]):
     shown = busy.get(f"fleet-{SLOW}").json()["stale_seconds"]
     assert ((silent[SLOW] or 0) >= 40, (shown or 0) >= 40) == (True, True)
 
 
-def test_a_fleet_that_waits_as_long_as_azure_says_has_news(
-    busy: Api, silent: dict[int, int | None]
-):
-    """Those of its wave: it itself has had none for as long as the other."""
+def test_a_throttled_fleet_is_not_stale(busy: Api, silent: dict[int, int | None]):
+    """Its wave updates the status. The fleet's own orchestration is as silent as the other."""
     fleet = busy.get(f"fleet-{THROTTLED}").json()
     assert (fleet["phase"], fleet["stale_seconds"], silent[THROTTLED]) == ("create", None, None)
 
 
-def test_there_is_news_again(busy: Api, silent: dict[int, int | None]):
+def test_the_next_update_ends_staleness(busy: Api, silent: dict[int, int | None]):
     fleets = [busy.wait(f"fleet-{batch}", "run") for batch in (SLOW, THROTTLED)]
     assert [fleet["stale_seconds"] for fleet in fleets] == [None, None]

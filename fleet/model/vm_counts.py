@@ -1,0 +1,50 @@
+"""How many VMs of a fleet exist, how many are missing, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from fleet.model.records import VmCounts
+from fleet.model.state import FleetState
+
+STARTING = frozenset({"plan", "network", "create", "boot"})
+
+
+def missing(fleet: FleetState) -> dict[str, int]:
+    """VMs that were wanted and do not exist, by the code of the failure that prevented them.
+
+    VMs that were never requested count under the reason why no more are requested; while the fleet is
+    starting, they do not count as missing.
+    """
+    counts = Counter(fleet.demand.given_up)
+    counts.update(replacement["code"] for replacement in fleet.demand.replacements)
+    counts.update(retry["code"] for retry in fleet.demand.retries)
+    if fleet.demand.unrequested and fleet.phase not in STARTING:
+        counts[why_no_more(fleet)] += fleet.demand.unrequested
+    return dict(counts)
+
+
+def why_no_more(fleet: FleetState) -> str:
+    """The code of the reason why a fleet requests no more VMs."""
+    if fleet.demand.stopped is not None:
+        return fleet.demand.stopped["code"]
+    if fleet.reason is not None:
+        return fleet.reason["code"]
+    if fleet.phase == "cancelled":
+        return "Cancelled"
+    cooldowns = fleet.placements.cooldowns
+    if cooldowns:
+        return max(cooldowns, key=lambda one: datetime.fromisoformat(one["since"]))["code"]
+    return "AttemptsSpent" if fleet.retry_budget_is_spent() else "NoTrialsLeft"
+
+
+def vm_counts(fleet: FleetState) -> VmCounts:
+    return {
+        "wanted": fleet.order["n_instances"],
+        "accepted": sum(count["accepted"] for count in fleet.placements.counts.values()),
+        "role_assigned": fleet.count_role_assigned(),
+        "running": fleet.count("running"),
+        "failed": fleet.count("failed"),
+        "deleted": fleet.count("deleted"),
+    }

@@ -1,0 +1,96 @@
+"""Many queries to a slow database: how often it is queried, and what they block."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from triggers import query_cache
+
+
+class Database:
+    """A database that responds once `released` is set."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.released = threading.Event()
+
+    def query(self) -> int:
+        self.times += 1
+        number = self.times
+        self.released.wait(30)
+        return number
+
+    def fail(self) -> None:
+        self.times += 1
+        raise LookupError(f"no response {self.times}")
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()
+
+
+async def crowd(database: Database, count: int, key: Callable[[int], Any]) -> list[int]:
+    """`count` concurrent queries."""
+    queries = [asyncio.ensure_future(query_cache.ask(key(n), database.query)) for n in range(count)]
+    await asyncio.sleep(0)
+    database.released.set()
+    return await asyncio.gather(*queries)
+
+
+def test_concurrent_identical_queries_share_a_response(database: Database):
+    assert asyncio.run(crowd(database, 50, lambda _: "a fleet")) == [1] * 50
+
+
+def test_different_keys_are_queried_separately(database: Database):
+    assert sorted(asyncio.run(crowd(database, 3, lambda n: n))) == [1, 2, 3]
+
+
+def test_an_expired_response_is_queried_again(database: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(query_cache, "FRESH", 0.0)
+    database.released.set()
+
+    async def twice() -> list[int]:
+        first = await query_cache.ask("a fleet", database.query)
+        await asyncio.sleep(0.01)
+        return [first, await query_cache.ask("a fleet", database.query)]
+
+    assert asyncio.run(twice()) == [1, 2]
+
+
+def test_an_error_is_shared(database: Database):
+    async def both() -> list[Any]:
+        two = (query_cache.ask("a fleet", database.fail) for _ in range(2))
+        return list(await asyncio.gather(*two, return_exceptions=True))
+
+    assert [str(one) for one in asyncio.run(both())] == ["no response 1"] * 2
+
+
+def test_a_cancelled_caller_does_not_cancel_the_query(database: Database):
+    async def leave() -> int:
+        cancelled = asyncio.ensure_future(query_cache.ask("a fleet", database.query))
+        waiting = asyncio.ensure_future(query_cache.ask("a fleet", database.query))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        database.released.set()
+        return int(await waiting)
+
+    assert asyncio.run(leave()) == 1
+
+
+def test_queries_do_not_use_the_threads_of_activities(database: Database):
+    async def beside() -> str:
+        crowd = [asyncio.ensure_future(query_cache.ask(n, database.query)) for n in range(100)]
+        await asyncio.sleep(0)
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(lambda: "at work"), 10)
+        finally:
+            database.released.set()
+            await asyncio.gather(*crowd)
+
+    assert asyncio.run(beside()) == "at work"
