@@ -15,8 +15,8 @@ from triggers.lease import in_thread
 class FleetNotFound(LookupError):
     """No fleet has this ID, number or name."""
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(f"Fleet {reference[:100]!r} does not exist.")
+    def __init__(self, reference: str, hint: str = "") -> None:
+        super().__init__(f"Fleet {reference[:100]!r} does not exist.{hint}")
 
 
 class FleetAmbiguous(LookupError):
@@ -73,7 +73,7 @@ async def find_instance_to_cancel(client: Any, reference: str) -> dict[str, Any]
             raise FleetAmbiguous(reference, exact)
         return instance
     if not exact:
-        raise FleetNotFound(reference)
+        raise FleetNotFound(reference, " To cancel a fleet, give its ID, number or complete name.")
     return await _instance_of(client, exact[0])
 
 

@@ -220,7 +220,8 @@ def cancel(session: Session, fleet: str, yes: bool, wait: bool, interval: float)
         current = client.status(fleet)
         if not yes:
             _confirm(current)
-        accepted = client.cancel(current.id)
+        # Unconfirmed, only an ID, a number or a whole name will do: the app refuses the rest.
+        accepted = client.cancel(fleet if yes else current.id)
     if session.as_json:
         session.print_json(accepted.raw, line=wait)
     else:
