@@ -242,7 +242,7 @@ ROUTES = (
         "Fleets",
         "Cancel a fleet",
         "Cancels the fleet and deletes its resources, VMs first. For a fleet that has ended, deletes "
-        "its remaining resources. Idempotent. Only an ID, a number or a complete name is accepted, because "
+        "its remaining resources. Idempotent. Accepts only an ID, a number or a complete name, because "
         "`latest` or a prefix may be another fleet a moment later.",
         {
             202: Response("The fleet is being torn down.", "CancelResponse", headers=("Location",)),
