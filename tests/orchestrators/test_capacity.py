@@ -116,7 +116,7 @@ def test_the_others_are_missing_for_one_reason(limited: dict[str, Any]):
 def test_the_reason_names_the_limit_and_what_to_do(limited: dict[str, Any]):
     (group,) = limited["failures"]
     named = ["Current Limit: 14" in group["message"], "standardDSv5Family" in group["message"]]
-    assert (named, "Ask for more quota" in group["advice"]) == ([True, True], True)
+    assert (named, "Request a quota increase" in group["advice"]) == ([True, True], True)
 
 
 # Allocations that fail in three of ten cases
