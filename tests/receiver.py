@@ -64,7 +64,7 @@ class Receiver:
         self._server.server_close()
 
     def hold(self) -> None:
-        """Answer nobody, until `release`."""
+        """Send no responses until `release`."""
         self._open.clear()
 
     def release(self) -> None:
@@ -151,7 +151,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
+                """Discard the log."""
 
         return Handler
 

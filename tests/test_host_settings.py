@@ -19,7 +19,7 @@ def test_work_in_flight_at_a_crash_is_hidden_for_the_least_time_that_the_host_al
     assert DURABLE["storageProvider"][timeout] == "00:01:00"
 
 
-def test_orchestrations_have_a_version_and_wait_for_a_host_that_knows_it():
+def test_orchestrations_have_a_version_and_wait_for_a_matching_host():
     """Strings of digits and dots: the host compares any others as text."""
     assert all(part.isdigit() for part in DURABLE["defaultVersion"].split("."))
     strategies = (DURABLE["versionMatchStrategy"], DURABLE["versionFailureStrategy"])

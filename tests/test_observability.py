@@ -127,7 +127,7 @@ def end_trials(stack: Stack, number: int, how: str, count: int) -> None:
 
 
 def held_fleet(stack: Stack, receiver: Receiver) -> int:
-    """A fleet from beginning to end while the receiver answers nobody; returns how many wait then."""
+    """Run a fleet while the receiver does not respond; returns the number of waiting requests."""
     eventually(lambda: True if "fleet" in receiver.by_name() else None)
     receiver.hold()
     api = Api(stack)
@@ -140,7 +140,7 @@ def held_fleet(stack: Stack, receiver: Receiver) -> int:
 
 
 def orphaned_fleet(stack: Stack, receiver: Receiver) -> None:
-    """A fleet whose orchestration is ended from outside: its VM is the sweep's."""
+    """A fleet with a terminated orchestration. The sweep deletes its VM."""
     fleet_id = Api(stack).start(**request(stack, ORPHANED))
     Api(stack).wait(fleet_id, "run")
     key = json.loads((stack.state_dir / "host" / "ready.json").read_text())["keys"]["master"]
@@ -281,7 +281,7 @@ def test_activities_are_below_the_root_and_requests_below_them(watched: Watched)
     assert None not in {activity for activity, _ in parents}
 
 
-def test_a_failed_activity_says_for_which_vm_and_why(watched: Watched):
+def test_a_failed_activity_is_logged_with_its_vm_and_cause(watched: Watched):
     [span] = [one for one in of_the_fleet(watched) if one.name == "create_vm" and one.failed]
     about = [span.attributes[f"powerlift.{name}"] for name in ("ordinal", "attempt")]
     assert (about, span.attributes["error.type"]) == ([1, 1], "ZonalAllocationFailed")
@@ -309,7 +309,7 @@ def test_each_event_of_a_fleet_is_logged_once(watched: Watched):
     }
 
 
-def test_a_replacement_says_in_whose_stead_it_is(watched: Watched):
+def test_a_replacement_is_logged_with_the_replaced_vm(watched: Watched):
     [line] = [line for line in watched.log.splitlines() if "replacing" in line]
     assert re.search(r"replacing VM 1 \[event=vm.accepted fleet=fleet-\d+ .* ordinal=\d", line)
 
@@ -346,7 +346,7 @@ def test_a_vm_that_the_sweep_deletes_is_a_warning(watched: Watched):
     assert " WARNING " in line
 
 
-def test_a_receiver_that_answers_nobody_keeps_no_fleet_waiting(watched: Watched):
+def test_an_unresponsive_receiver_does_not_delay_a_fleet(watched: Watched):
     assert watched.waiting_at_the_end > 0
 
 

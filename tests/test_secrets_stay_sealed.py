@@ -142,7 +142,7 @@ def files(state: Path) -> dict[str, bytes]:
     return {str(file.relative_to(state)): file.read_bytes() for file in found}
 
 
-def test_the_fleets_went_the_ways_that_they_should(traces: Traces):
+def test_the_fleets_ended_as_expected(traces: Traces):
     ends = {name: (fleet["reason"] or {}).get("code") for name, fleet in traces.fleets.items()}
     assert ends == {
         "works": None,

@@ -38,7 +38,6 @@ class Page:
 @bp.function_name("view_fleets")
 @bp.route(route="view", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 def view_fleets(req: func.HttpRequest) -> func.HttpResponse:
-    """The page with all fleets."""
     return _answer(page("fleets.html"))
 
 

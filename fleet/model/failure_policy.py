@@ -1,6 +1,6 @@
-"""What a failure leads to: for the call, the VM, its placement and the fleet.
+"""The consequences of a failure for the call, the VM, its placement and the fleet.
 
-One table, keyed by the action in a row of the error table. Nothing else branches on an action.
+One table, keyed by the action in a row of the error table. No other code branches on an action.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Policy:
     ends_fleet: bool = False
     """Every VM would fail the same way: no more are created."""
     outcome: str = ""
-    """What the user reads that the fleet did, where the VM is replaced."""
+    """The action shown to the user if the VM is replaced."""
 
 
 MOVED = "tried the next zone or fallback"
@@ -40,7 +40,7 @@ POLICIES: dict[Action, Policy] = {
 }
 
 REPEATS_THAT_STOP = 3
-"""Failed VMs after which no more are created, where the cause would hit the next VM as well."""
+"""Failed VMs after which no more are created if the next VM would fail for the same cause."""
 
 
 def of(failure: Failure) -> Policy:
@@ -48,33 +48,32 @@ def of(failure: Failure) -> Policy:
 
 
 def is_done(failure: Failure) -> bool:
-    """The call had already taken effect."""
+    """Whether the call had already taken effect."""
     return failure["action"] == "succeed"
 
 
 def is_throttled(failure: Failure) -> bool:
-    """Azure throttled the call."""
     return failure["action"] == "wait"
 
 
 def is_retried_as_is(failure: Failure) -> bool:
-    """The call is retried by a durable retry policy: Azure did not say when."""
+    """Whether a durable retry policy retries the call, because Azure sent no `Retry-After`."""
     return failure["action"] == "retry"
 
 
 def is_outage(failure: Failure) -> bool:
-    """Azure as a whole has an outage, rather than one resource."""
+    """Whether Azure as a whole has an outage, rather than one resource."""
     return failure["action"] == "retry" and failure["passing"]
 
 
 def closes_placement(failure: Failure) -> bool:
-    """Azure would refuse other VMs in the same placement."""
+    """Whether Azure would refuse other VMs in the same placement."""
     return of(failure).moved and bool(failure["scope"])
 
 
 def repeats_elsewhere(failure: Failure, *, any_vm_has_run: bool) -> bool:
-    """The next VM would fail the same way: the error is unrecognised, or no VM has run yet with this
-    image and size.
+    """Whether the next VM would fail the same way: the error is unrecognised, or no VM has run yet with
+    this image and size.
     """
     if failure["action"] == "replace":
         return not any_vm_has_run
@@ -82,7 +81,7 @@ def repeats_elsewhere(failure: Failure, *, any_vm_has_run: bool) -> bool:
 
 
 def is_final_for_vm(failure: Failure, previous_code: str | None) -> bool:
-    """A replacement would fail as well: the placement is not the cause, or the VM that this one
+    """Whether a replacement would fail as well: the placement is not the cause, or the VM that this one
     replaced failed with the same code.
     """
     if failure["action"] == "replace":
@@ -97,7 +96,6 @@ def after_acceptance(failure: Failure) -> Failure:
 
 
 def as_transient(failure: Failure) -> Failure:
-    """The same failure, to be retried."""
     return {**failure, "action": "retry"}
 
 

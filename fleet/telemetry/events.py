@@ -36,7 +36,6 @@ def activity(name: str, task: Mapping[str, Any]) -> Iterator[None]:
 
 
 def failed(failure: Failure, what: str = "Call failed", event: str = "call.failed") -> None:
-    """A call failed."""
     code, level = failure["code"], failure_policy.log_level(failure)
     if failure_policy.is_done(failure) or code == _SLOW_IDENTITY:
         level = logging.INFO
@@ -129,12 +128,10 @@ def trials_counted(order: Order, trials: Trials, before: Trials | None) -> None:
 
 
 def fleets_counted(active: int) -> None:
-    """The number of fleets that have not ended."""
     measure("powerlift.fleet.active", active)
 
 
 def swept(kind: str, count: int) -> None:
-    """The sweep deleted resources of a kind."""
     measure("powerlift.sweep.deleted", count, {"powerlift.resource.kind": kind})
 
 

@@ -26,12 +26,12 @@ def test_without_prices_there_are_none():
 @pytest.mark.parametrize(
     "text", ["0.1", "[1]", "{", '{"a": "much"}', '{"a": -1}', '{"a": Infinity}', '{"a": null}']
 )
-def test_prices_that_cannot_be_used_are_said(text: str):
+def test_invalid_prices_are_reported(text: str):
     with pytest.raises(SettingsError, match="FLEET_PRICES"):
         Settings.read({**REQUIRED, "FLEET_PRICES": text})
 
 
-def test_all_faults_are_said_at_once():
+def test_all_faults_are_reported_together():
     wrong = {"FLEET_PRICES": "?", "FLEET_BOOT_POLL_SECONDS": "0"}
     with pytest.raises(SettingsError) as raised:
         Settings.read(wrong)

@@ -136,7 +136,9 @@ def test_a_request_has_a_kind(method: str, url: str, kind: str):
         ),
     ],
 )
-def test_traces_go_where_the_environment_says(environment: dict[str, str], exporters: list[str]):
+def test_the_environment_selects_the_exporters_of_traces(
+    environment: dict[str, str], exporters: list[str]
+):
     assert named("traces", environment) == exporters
 
 
@@ -181,7 +183,7 @@ def test_where_it_is_disabled_no_sdk_is_loaded():
     assert sdk_in(found) == []
 
 
-def test_an_exporter_that_is_not_installed_keeps_nobody_from_work():
+def test_a_missing_exporter_does_not_stop_the_app():
     found = run(STARTED, OTEL_METRICS_EXPORTER="abacus")
     assert "exporter 'abacus' is not installed" in found
 

@@ -34,7 +34,7 @@ def test_stop_without_start(tmp_path: Path) -> None:
     Azurite(tmp_path, CACHE).stop()
 
 
-def test_without_node_the_error_says_what_to_install(
+def test_without_node_the_error_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -19,7 +19,7 @@ def test_a_browser_on_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert find_chromium(tmp_path / "cache").path == browser
 
 
-def test_without_a_browser_the_error_says_what_to_install(
+def test_without_a_browser_the_error_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The PostgreSQL stand-in: real servers in temporary directories."""
+"""Local PostgreSQL: real servers in temporary directories."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Case:
     `-m long`."""
 
     def answers(self) -> list[tuple[str, int, str]]:
-        """(code, status, message) of whatever Azure says to this fleet. The end of an operation has
+        """(code, status, message) of Azure's errors for this fleet. The end of an operation has
         no status.
         """
         return [*self.seen, *(_said(fault) for fault in self.faults)]

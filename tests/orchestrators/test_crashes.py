@@ -138,7 +138,7 @@ def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose VMs only pretend to run, and so never end."""
+    """A stack with simulated VMs without processes, which never end."""
     state = tmp_path_factory.mktemp("pretending")
     with Stack(
         state, time_scale=0.02, machines="none", visibility_timeout=VISIBILITY_TIMEOUT
@@ -148,7 +148,7 @@ def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module", params=STORIES)
 def run(request: pytest.FixtureRequest) -> Run:
-    """A fleet whose host was killed from its first request to its last."""
+    """A fleet with host kills from its first request to its last."""
     story, seed = request.param
     stack: Stack = request.getfixturevalue(story.stack)
     number = real_experiment(stack, TRIALS, SMALL_RUNNER)

@@ -168,7 +168,7 @@ DEEDS: dict[str, Callable[[Stack, int], None]] = {
 
 
 def row_of(code: str, status: int, message: str) -> int:
-    """The place in TABLE of the row that an answer meets."""
+    """The index in TABLE of the row that matches a response."""
     return next(at for at, row in enumerate(TABLE) if row.matches(code, status, message))
 
 
@@ -204,7 +204,7 @@ def test_every_fault_that_answers_a_request_has_struck(struck: dict[str, list[An
 
 
 @every_case
-def test_the_fleet_comes_out_as_the_row_says(outcomes: Outcomes, case: Case):
+def test_the_fleet_ends_as_the_row_defines(outcomes: Outcomes, case: Case):
     fleet = outcomes[case.name].fleet
     came = (fleet["phase"], fleet["machines"]["running"], fleet["missing"])
     assert came == (case.phase, sum(case.ran.values()), case.missing)
@@ -218,7 +218,7 @@ def test_the_vms_ran_where_they_could(outcomes: Outcomes, case: Case):
 
 
 @every_case
-def test_the_records_say_what_became_of_the_others(outcomes: Outcomes, case: Case):
+def test_the_records_have_the_outcome_of_the_other_vms(outcomes: Outcomes, case: Case):
     records = sorted(outcomes[case.name].machines, key=lambda one: one["ordinal"])
     ended = [
         (one["failure"]["code"], one["failure"]["action"]) for one in records if one["failure"]
@@ -239,7 +239,7 @@ def test_each_failure_comes_with_the_advice_of_its_row(outcomes: Outcomes, case:
     assert advice <= given - {""}
 
 
-def writes_before_azure_wants_any(stack: Stack, batch: int) -> list[str]:
+def writes_before_retry_after(stack: Stack, batch: int) -> list[str]:
     """What a fleet sent after a 429 was answered, and sooner than its Retry-After."""
     sent = [c for c in wire(stack, batch=batch) if c["method"] in ("PUT", "DELETE")]
     early = []
@@ -254,8 +254,8 @@ THROTTLED = [case.name for case in CASES if case.name.startswith("throttled")]
 
 
 @pytest.mark.parametrize("name", THROTTLED)
-def test_no_write_is_sent_sooner_than_azure_says(stormy: Stack, outcomes: Outcomes, name: str):
-    assert writes_before_azure_wants_any(stormy, BATCH_OF[name]) == []
+def test_no_write_is_sent_before_retry_after(stormy: Stack, outcomes: Outcomes, name: str):
+    assert writes_before_retry_after(stormy, BATCH_OF[name]) == []
 
 
 @every_case
@@ -263,7 +263,7 @@ def test_nothing_is_left(outcomes: Outcomes, case: Case):
     assert outcomes[case.name].left == []
 
 
-def test_a_fleet_whose_group_is_gone_can_be_deleted(stormy: Stack, outcomes: Outcomes):
+def test_a_fleet_with_a_deleted_resource_group_can_be_deleted(stormy: Stack, outcomes: Outcomes):
     api, deleted = Api(stormy), f"fleet-{BATCH_OF[GROUP_GONE]}"
     api.delete(deleted)
     assert api.wait(deleted, patience=5)["phase"] == "failed"

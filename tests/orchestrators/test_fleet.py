@@ -177,7 +177,7 @@ def test_the_trials_of_lost_vms_go_back_to_the_queue(stack: Stack, api: Api):
     ) == [(-1, None)]
 
 
-def test_a_fleet_whose_vms_are_lost_says_that_trials_are_left(stack: Stack, api: Api):
+def test_a_fleet_that_lost_its_vms_reports_the_remaining_trials(stack: Stack, api: Api):
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=2, batch_id=4007)
     api.wait(fleet_id, "run")
     for ordinal in range(2):

@@ -62,7 +62,7 @@ def test_a_vm_that_cannot_delete_itself_is_deleted(stack: Stack, api: Api):
 
 
 def test_spot_vms_with_a_failing_script_are_not_replaced_forever(stack: Stack, api: Api):
-    """Deleted while trials are ready, they look like evicted VMs, which are replaced."""
+    """VMs deleted while trials are ready are replaced, like evicted ones."""
     batch, number = next(BATCHES), experiment(stack, trials=9)
     fleet_id = api.start(experiment_id=number, n_instances=3, batch_id=batch, **SPOT)
     api.wait(fleet_id, "run")

@@ -85,7 +85,7 @@ def test_a_refusal_repeats_no_secret(api: Api):
     assert PASSWORD not in answer.text
 
 
-def test_what_is_no_json_is_refused(stack: Stack):
+def test_invalid_json_is_rejected(stack: Stack):
     url = f"{stack.url}/api/fleets"
     answer = requests.post(url, data="{", headers={"x-functions-key": stack.key}, timeout=30)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "")

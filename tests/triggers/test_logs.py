@@ -30,7 +30,7 @@ print("<b>the URI is", os.environ["DB_URL"])
 
 @dataclass(frozen=True)
 class Logs:
-    """A stack whose fleets have come to what they are to be."""
+    """A stack with fleets in their final states."""
 
     stack: Stack
     api: Api

@@ -75,7 +75,7 @@ def test_a_method_that_a_path_does_not_have_is_the_hosts_404(stack: Stack, metho
     ],
     ids=range(16),
 )
-def test_a_body_that_is_no_request_is_refused_in_words(stack: Stack, path: str, body: bytes):
+def test_an_invalid_body_is_rejected_with_an_explanation(stack: Stack, path: str, body: bytes):
     status, kind, text = ask(stack, "POST", f"/api{path}", body)
     assert (status, kind, bool(json.loads(text)["errors"])) == (
         400,
@@ -104,7 +104,7 @@ def test_a_body_above_the_limit_is_refused_with_the_limit(stack: Stack, path: st
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "nonsense"]
 )
-def test_a_body_is_read_as_json_whatever_its_type_says(stack: Stack, kind: str):
+def test_a_body_is_parsed_as_json_whatever_its_content_type(stack: Stack, kind: str):
     body = b'{"experiment_id": 999999999, "n_instances": 1}'
     assert ask(stack, "POST", "/api/plan", body, **{"Content-Type": kind})[0] == 200
 

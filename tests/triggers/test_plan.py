@@ -116,7 +116,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
         yield planner
 
 
-def test_a_plan_says_what_a_fleet_would_be(planner: Planner):
+def test_a_plan_describes_the_fleet(planner: Planner):
     plan = planner.plan(zones=["1", "2"], fallbacks=[{"location": "westus"}])
     del plan["checks"]
     assert plan == {

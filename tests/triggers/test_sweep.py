@@ -250,7 +250,7 @@ def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: C
     assert cloud.stands(theirs)
 
 
-def test_a_reserved_nic_goes_once_azure_lets_go_of_it(cloud: Cloud):
+def test_a_reserved_nic_is_deleted_once_azure_releases_it(cloud: Cloud):
     vm = cloud.vm(4009, tags(4009, FUTURE), nic_stays=True)
     cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
     nic = names.nic(4009, 0)
@@ -264,7 +264,7 @@ def test_a_reserved_nic_goes_once_azure_lets_go_of_it(cloud: Cloud):
     assert (deletions[0], deletions[-1]) == (400, 202)
 
 
-def test_without_the_task_hub_the_sweep_goes_by_deadlines(alone: Driver):
+def test_without_the_task_hub_the_sweep_uses_deadlines(alone: Driver):
     late, early = (
         make_nic(alone, names.nic(batch, 0), tags(batch, deadline, OWNER))
         for batch, deadline in ((4010, PAST), (4011, FUTURE))

@@ -58,7 +58,6 @@ class Leases:
         return row.fetchone() is not None
 
     def release_instance(self, instance_id: str) -> None:
-        """Release the lease on an instance."""
         self._db.execute(
             "update instances set owner=null where id=? and owner=?", (instance_id, self.owner)
         )
@@ -69,7 +68,6 @@ class Leases:
         return float(row.fetchone()[0])
 
     def take_messages(self, numbers: Sequence[int]) -> None:
-        """Hide messages from other hosts."""
         until = time.time() + self._messages
         self._db.executemany(
             "update messages set owner=?, hidden_until=?, dequeues=dequeues+1 where n=?",
@@ -105,7 +103,6 @@ class Leases:
         return None if due is None else float(due)
 
     def renew(self) -> None:
-        """Extend every lease of this host."""
         now = time.time()
         for table, seconds in (
             ("instances", self._instances),

@@ -58,7 +58,7 @@ def test_a_failure_counts_more_than_having_run():
     )
 
 
-def test_vms_that_only_the_database_knows_are_shown_in_their_order():
+def test_vms_only_in_the_database_are_listed_in_order():
     known = StoredVms({2: record(machine(2)), 0: record(machine(0))}, {})
     assert [one["ordinal"] for one in machines(order(), [machine(1)], known)] == [0, 1, 2]
 

@@ -84,7 +84,7 @@ def test_a_wrong_field_is_named_by_its_json_pointer(extra: dict[str, Any], point
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 7])
-def test_what_is_no_object_is_refused(document: Any):
+def test_a_document_that_is_not_an_object_is_rejected(document: Any):
     assert list(faults_of(document)) == [""]
 
 

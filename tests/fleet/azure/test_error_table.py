@@ -42,7 +42,7 @@ ENTRA = {
 
 
 def met(code: str, status: int, message: str) -> Row:
-    """The row that an answer meets."""
+    """The row that matches a response."""
     return next(row for row in TABLE if row.matches(code, status, message))
 
 
@@ -135,7 +135,7 @@ def no_token(driver: Driver, secret: str) -> Failure:
 
 
 def no_identity() -> Failure:
-    """The failure of an app that nobody has given an identity."""
+    """The failure of an app without an identity."""
     sources = ("environment", "managed_identity", "workload_identity", "cli", "powershell")
     others = ("developer_cli", "visual_studio_code", "broker")
     none = {f"exclude_{source}_credential": True for source in (*sources[1:], *others)}
@@ -175,7 +175,7 @@ def test_entra_is_retried_after_its_retry_after(refused: dict[str, Failure]):
     assert refused["Entra throttles"]["retry_after"] is not None
 
 
-def test_no_vm_is_given_up_for_want_of_a_token(refused: dict[str, Failure]):
+def test_a_missing_token_gives_up_no_vm(refused: dict[str, Failure]):
     assert refused["nobody"]["passing"]
 
 
@@ -202,17 +202,17 @@ def test_a_smaller_size_may_fit_into_what_is_left_of_a_quota():
     assert ["vcpus" in scope for scope in scopes] == [False, True]
 
 
-def test_a_vm_that_goes_away_is_no_quota():
+def test_a_vanished_vm_is_not_a_quota_error():
     message = AZURE_ERRORS["MarkedForDeletion"].message
     assert met("OperationNotAllowed", 409, message).label == "MarkedForDeletion"
 
 
-def test_a_nic_that_is_gone_ends_no_fleet():
+def test_a_deleted_nic_does_not_end_the_fleet():
     text = "Resource /s/networkInterfaces/n referenced by resource /s/subnets/v was not found."
     assert met("InvalidResourceReference", 400, text).action == "replace"
 
 
-def test_a_subnet_that_is_gone_ends_the_fleet():
+def test_a_deleted_subnet_ends_the_fleet():
     text = "Resource /s/subnets/n referenced by resource /s/networkInterfaces/v was not found."
     assert met("InvalidResourceReference", 400, text).action == "fail_fleet"
 
@@ -275,7 +275,7 @@ def test_the_page_shows_the_table_as_it_is():
     assert documented == [shown(row) for row in TABLE]
 
 
-def test_the_page_says_of_every_row_what_it_means():
+def test_the_page_documents_every_row():
     assert [code for code, means, *_ in rows_of_the_page() if not means] == []
 
 

@@ -18,7 +18,7 @@ def test_each_kind_gets_its_turns():
     assert Counter(one["kind"] for one in sample_evenly(found, 100)) == dict.fromkeys(KINDS, 25)
 
 
-def test_what_one_kind_leaves_goes_to_the_others():
+def test_the_unused_share_of_a_kind_goes_to_the_others():
     found = [*some("assignment", 500), *some("nic", 3)]
     assert Counter(one["kind"] for one in sample_evenly(found, 100)) == {"assignment": 97, "nic": 3}
 

@@ -100,14 +100,14 @@ def chosen(found: Inventory, fate: BatchStatus | None = None, days: float = 0) -
         (THEIRS, FUTURE, False, "ended", False),
     ],
 )
-def test_a_vm_goes_when(
+def test_whether_a_vm_is_deleted(
     owner: str, deadline: str, keep: bool, fate: BatchStatus | None, goes: bool
 ):
     vm = vm_of(mine(owner=owner, deadline=deadline, delete_on_complete=not keep))
     assert chosen(seen(vms=[vm]), fate) == (["machine"] if goes else [])
 
 
-def test_the_deadline_is_the_moment_from_which_it_goes():
+def test_a_vm_is_deleted_from_its_deadline_on():
     vm = vm_of(mine(deadline=NOW.isoformat()))
     assert chosen(seen(vms=[vm]), "alive") == ["machine"]
 
@@ -118,7 +118,7 @@ def test_a_vm_that_is_being_deleted_is_left_alone():
     assert chosen(seen(vms=[vm])) == []
 
 
-def test_what_a_vm_holds_goes_with_it():
+def test_resources_attached_to_a_vm_are_deleted_with_it():
     vm = vm_of(mine())
     found = seen(
         role_of(mine()),
@@ -129,13 +129,13 @@ def test_what_a_vm_holds_goes_with_it():
     assert chosen(found, "ended") == ["machine"]
 
 
-def test_what_is_left_without_a_vm_goes_by_itself():
+def test_resources_without_a_vm_are_deleted():
     found = seen(role_of(mine()), nics=[nic_of(mine())], disks=[disk_of(mine())])
     assert chosen(found, "unknown") == ["assignment", "disk", "nic"]
 
 
 @pytest.mark.parametrize("fate", ["alive", None])
-def test_what_a_living_fleet_has_without_a_vm_is_left_to_it(fate: BatchStatus | None):
+def test_resources_of_a_running_fleet_without_a_vm_are_kept(fate: BatchStatus | None):
     found = seen(role_of(mine()), nics=[nic_of(mine())], disks=[disk_of(mine())])
     assert chosen(found, fate) == []
 
@@ -146,7 +146,7 @@ def test_vms_are_deleted_first():
     assert chosen(found, "ended") == ["machine", "assignment", "nic", "nic", "nic"]
 
 
-def test_a_disk_without_tags_goes_at_the_deadline_of_its_batch():
+def test_a_disk_without_tags_is_deleted_at_the_deadline_of_its_batch():
     found = seen(role_of(mine()), disks=[disk_of(mine())])
     assert chosen(found, "alive", days=2) == ["assignment", "disk"]
 
@@ -201,7 +201,7 @@ def test_what_cannot_be_read_is_named_and_left_alone(vm: dict[str, Any]):
     assert seen(vms=[vm]) == Inventory([], [vm["name"]])
 
 
-def test_a_role_assignment_that_somebody_else_made_is_not_ours():
+def test_role_assignments_created_by_others_are_not_ours():
     assert seen(
         RoleAssignment(STORAGE, "x", ""), RoleAssignment(STORAGE, "y", "for Powerlift")
     ) == Inventory([], [])
@@ -228,7 +228,7 @@ def test_only_relevant_fleets_are_queried():
     batch=st.integers(0, 2**64),
     group=st.from_regex(r"[-\w.()]{1,90}", fullmatch=True),
 )
-def test_a_description_says_what_it_was_given(owner: str, batch: int, group: str):
+def test_a_description_round_trips(owner: str, batch: int, group: str):
     one = mine(owner=owner, batch_id=batch, resource_group=group)
     name = names.vm(batch, 3)
     said = role_assignments.parse_description(role_assignments.description(one, name))
@@ -254,7 +254,7 @@ FATES = st.dictionaries(st.integers(0, 3), st.sampled_from(["alive", "done", "en
 
 
 @given(st.lists(THINGS), FATES)
-def test_nothing_of_a_living_fleet_goes_before_its_deadline(
+def test_nothing_of_a_running_fleet_is_deleted_before_its_deadline(
     things: list[OwnedResource], fates: Any
 ):
     early = [one for one in things if not one.ownership.deadline or one.ownership.deadline > NOW]

@@ -29,7 +29,7 @@ class Sent:
     left: list[str]
 
     def one(self, method: str, path: str) -> dict[str, Any]:
-        """The one call of this method whose path ends so (case ignored: ARM ids have none)."""
+        """The one call with this method and end of the path; ignores case, like ARM ids."""
         found = [
             call
             for call in self.calls
@@ -81,7 +81,7 @@ def tags(sent: Sent) -> dict[str, str]:
     }
 
 
-def test_the_network_is_one_put_with_its_way_out_said(stack: Stack, sent: Sent):
+def test_the_network_is_one_put_with_explicit_outbound_access(stack: Stack, sent: Sent):
     location = stack.arm["location"]
     # The vnet outlives its fleets, so whichever fleet of this stack came first has made it.
     path = f"/virtualNetworks/powerlift-vnet-{location}"
@@ -194,7 +194,7 @@ def test_a_role_assignment_names_contributor_and_a_principal(stack: Stack, sent:
         assert GUID.fullmatch(body["principalId"])
 
 
-def test_a_role_assignment_says_whose_it_is_and_for_which_vm(sent: Sent):
+def test_a_role_assignment_names_its_owner_and_vm(sent: Sent):
     about = f"tests: batch {BATCH} until {sent.deadline}"
     said = {body["description"] for _, body in assignments(sent)}
     assert said == {f"Powerlift Fleet {about}, VM {vm_path(sent)}"}

@@ -57,7 +57,7 @@ def test_vms_are_spread_evenly_over_the_zones():
     assert sorted(str(one["zone"]) for one in chosen) == ["2", "2", "3", "3"]
 
 
-def test_the_size_changes_only_if_a_fallback_says_so():
+def test_the_size_changes_only_if_a_fallback_names_one():
     cooldowns = after("SkuNotAvailable", placement())
     assert open_ones(cooldowns) == []
 

@@ -67,7 +67,7 @@ def test_a_vm_without_capacity_is_replaced():
     assert (request["ordinal"], request["replaces"], request["attempt"]) == (1, 0, 1)
 
 
-def test_the_record_says_what_was_done():
+def test_the_record_has_the_action():
     fleet = failing(new_fleet(1), NO_CAPACITY)
     assert fleet.vms[0]["ended"] == {
         "code": "AllocationFailed",

@@ -131,7 +131,7 @@ def statuses(seen: PlanInputs, name: str) -> list[str]:
     return [check["status"] for check in found(seen, name)]
 
 
-def test_where_all_is_well_every_check_says_so():
+def test_without_problems_every_check_is_ok():
     assert {check["status"] for check in evaluate(inputs())["checks"]} == {"ok"}
 
 
@@ -223,7 +223,7 @@ def test_custom_data_that_is_too_large_is_a_fault():
     assert one(inputs(custom_data_fault="It is too large."), "custom_data")["status"] == "fault"
 
 
-def test_a_batch_whose_runner_ids_another_has_is_refused():
+def test_a_batch_with_the_runner_ids_of_another_is_rejected():
     [fault] = evaluate(inputs(conflicting_batch=7))["faults"]
     assert (fault["code"], "Batch 7" in fault["message"]) == ("RunnerIdsTaken", True)
 
@@ -333,7 +333,7 @@ def test_quotas_are_reported_even_if_no_placement_is_open():
         ({"fallbacks": [{"vm_size": "Standard_Nope"}]}, [sku()], "warning"),
     ],
 )
-def test_the_skus_say_where_a_size_can_be_had(
+def test_the_skus_determine_where_a_size_is_available(
     changes: dict[str, Any], offer: list[Any], expected: str
 ):
     seen = inputs(order(**changes), regions={"eastus": region(skus=offer)})
@@ -377,9 +377,7 @@ def test_outbound_access_of_an_existing_subnet(
 
 
 @pytest.mark.parametrize(("subnet_id", "expected"), [(None, "fault"), (THEIRS, "warning")])
-def test_a_private_subnet_has_no_way_out_unless_its_owner_knows_one(
-    subnet_id: str | None, expected: str
-):
+def test_a_private_subnet_has_no_known_outbound_access(subnet_id: str | None, expected: str):
     existing_subnet = network(subnet_id or OURS, defaultOutboundAccess=False)
     seen = inputs(order(subnet_id=subnet_id), regions={"eastus": region(network=existing_subnet)})
     assert one(seen, "subnet")["status"] == expected

@@ -1,4 +1,4 @@
-"""The app's tables: created, brought up to date, refused, and gone without, in a real database."""
+"""The app's tables in a real database: created, migrated, rejected, or absent."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_read_only_database_is_left_as_it_is(database: Benchmark):
     assert tables(database) == set()
 
 
-def test_where_the_role_may_create_no_table_a_fleet_goes_without(database: Benchmark):
+def test_without_create_fleets_run_without_tables(database: Benchmark):
     uri, number = role(database), database.experiment("", trials=1)
     fleet = {**FLEET, "experiment_id": number}
     database.sql("UPDATE trial SET runner_id = 9, start_time = now()")

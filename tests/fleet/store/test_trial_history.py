@@ -133,6 +133,6 @@ def test_an_experiment_has_its_name(uri: str, ends: Any):
     assert str(load_history(uri, ends(), BEGAN, at(1)).experiment).startswith("experiment ")
 
 
-def test_one_that_is_gone_has_none(uri: str):
+def test_a_deleted_experiment_is_empty(uri: str):
     found = load_history(uri, 999_999, BEGAN, at(1))
     assert (found.experiment, found.trials["total"]) == (None, 0)

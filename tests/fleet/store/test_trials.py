@@ -15,7 +15,7 @@ Hold = Callable[..., int]
 
 @pytest.fixture
 def hold(benchmark_database: Any) -> Hold:
-    """An experiment whose one trial is held by a runner, with a measure; returns its number."""
+    """Create an experiment with one trial, held by a runner, and a measure; returns its id."""
 
     def make(runner: int = HELD_BY) -> int:
         number: int = benchmark_database.experiment("", trials=1)
@@ -68,7 +68,7 @@ def test_the_answer_is_the_same_when_it_is_done_twice(benchmark_database: Any, h
     assert answers == [[HELD_BY], [HELD_BY]]
 
 
-def test_a_trial_that_is_lost_too_often_says_with_which_vm(benchmark_database: Any, hold: Hold):
+def test_a_trial_that_is_lost_too_often_names_the_vm(benchmark_database: Any, hold: Hold):
     number = hold(HELD_BY)
     for runner in range(HELD_BY, HELD_BY + MAX_LOSSES):
         take(benchmark_database, number, runner)

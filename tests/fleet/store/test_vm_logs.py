@@ -25,7 +25,7 @@ def uri(benchmark_database: Any) -> str:
     return str(benchmark_database.uri)
 
 
-def test_of_a_vm_that_nobody_has_recorded_nothing_is_known(uri: str):
+def test_an_unrecorded_vm_has_no_log(uri: str):
     assert find_log(uri, 1, RUNNER) is None
 
 
@@ -46,7 +46,7 @@ def test_the_reason_is_kept_where_there_is_no_log(uri: str):
     )
 
 
-def test_what_the_vm_has_said_itself_is_not_overwritten(uri: str):
+def test_the_vms_own_log_is_not_overwritten(uri: str):
     store_logs(uri, 1, [kept("the VM's own", "no more work")])
     store_logs(uri, 1, [kept("ours", "ours")])
     record = find_log(uri, 1, RUNNER)
@@ -54,7 +54,7 @@ def test_what_the_vm_has_said_itself_is_not_overwritten(uri: str):
     assert (record.log, record.outcome) == ("the VM's own", "no more work")
 
 
-def test_what_the_vm_could_not_say_is_added(uri: str, benchmark_database: Any):
+def test_a_log_that_the_vm_could_not_store_is_added(uri: str, benchmark_database: Any):
     store_logs(uri, 1, [kept()])
     benchmark_database.sql(
         "UPDATE powerlift_fleet_runner SET log = NULL, outcome = NULL, ended_at = NULL"
@@ -83,7 +83,7 @@ def test_a_role_that_may_not_write_keeps_no_log(uri: str, benchmark_database: An
     assert find_log(uri, 1, RUNNER) is None
 
 
-def test_a_role_that_may_not_read_knows_of_no_log(uri: str, benchmark_database: Any):
+def test_without_select_there_is_no_log(uri: str, benchmark_database: Any):
     benchmark_database.sql("CREATE ROLE blind LOGIN PASSWORD 'blind'")
     store_logs(uri, 1, [kept()])
     assert find_log(f"postgresql://blind:blind@{uri.partition('@')[2]}", 1, RUNNER) is None

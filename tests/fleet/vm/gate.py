@@ -27,7 +27,7 @@ class Gate:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def fall_silent(self) -> None:
-        """Take everything, pass nothing on, and refuse nobody."""
+        """Accept all connections and data, and forward nothing."""
         self._speaks.clear()
 
     def close(self) -> None:

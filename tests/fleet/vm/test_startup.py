@@ -99,7 +99,7 @@ def test_a_connection_that_azure_forgets_is_found_dead_in_a_minute():
     }
 
 
-def test_what_a_uri_says_of_its_connection_counts():
+def test_connection_parameters_in_the_uri_take_precedence():
     startup = replace(PLAIN, uri="postgresql://u@h/d?keepalives_idle=5&connect_timeout=3")
     options = parse_qs(urlsplit(decoded(startup, "DB_URL_BASE64")).query)
     assert (options["keepalives_idle"], options["connect_timeout"]) == (["5"], ["3"])
@@ -118,7 +118,7 @@ def test_psql_gets_the_password_in_a_file_of_its_format():
     assert decoded(PLAIN, "PG_PASSWORD_BASE64") == "*:*:*:*:s\\:cret\n"
 
 
-def test_no_password_is_no_line():
+def test_without_a_password_there_is_no_pgpass_line():
     startup = replace(PLAIN, uri="postgresql://ada@db.example.com/bench")
     assert decoded(startup, "PG_PASSWORD_BASE64") == ""
 

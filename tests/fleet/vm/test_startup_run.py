@@ -195,7 +195,7 @@ def test_deletion_waits_for_no_cli_that_is_being_fetched(vm, benchmark_database,
 
 
 def test_an_error_page_is_not_run_as_the_clis_installer(vm, benchmark_database, startup):
-    """Powerlift's VM gives bash whatever comes."""
+    """Powerlift's VM passes it to bash unchecked."""
     page = 'echo "touch $ROOT/was-run" >az_install.sh; [[ "$1" != *f* ]] || exit 22'
     vm.program("curl", page)
     vm.program("nice", 'shift 2; exec "$@"')
@@ -228,13 +228,13 @@ def ended(vm, database, startup) -> tuple[int, str, str | None, int]:
     return code, "".join(reasons), "".join(recorded), len(vm.azure.deletes)
 
 
-def test_a_missing_experiment_is_said(vm, benchmark_database, startup):
+def test_a_missing_experiment_is_reported(vm, benchmark_database, startup):
     """Powerlift's VM takes the empty script for one that has succeeded."""
     reason = "experiment 987654 does not exist in the database"
     assert ended(vm, benchmark_database, startup(987654)) == (1, reason, reason, 1), vm.log
 
 
-def test_an_empty_script_is_said(vm, benchmark_database, startup):
+def test_an_empty_script_is_reported(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(" \n")
 
     reason = f"the script of experiment {experiment} is empty"
@@ -250,9 +250,7 @@ def test_an_unreachable_database_is_not_waited_for_too_long(vm, benchmark_databa
     assert ended(vm, benchmark_database, startup(1_000_001, uri=uri)) == (1, reason, "", 1), vm.log
 
 
-def test_a_database_that_is_gone_for_good_is_not_waited_for_too_long(
-    vm, benchmark_database, startup
-):
+def test_waiting_for_a_lost_database_times_out(vm, benchmark_database, startup):
     """Powerlift's runner waits ever longer, without an end."""
     benchmark_database.sql("CREATE ROLE gone SUPERUSER LOGIN PASSWORD 'gone'")
     vm.env["POWERLIFT_DATABASE_TIMEOUT"] = "1"
@@ -272,7 +270,7 @@ def test_a_database_that_is_gone_for_good_is_not_waited_for_too_long(
 @pytest.mark.parametrize(
     "bad", ["b-1-py3-none-any.whl", "a-1-py3-none-any.whl"], ids=["last", "first of two"]
 )
-def test_a_wheel_that_cannot_be_installed_is_said(vm, benchmark_database, startup, bad):
+def test_a_wheel_that_cannot_be_installed_is_reported(vm, benchmark_database, startup, bad):
     """Powerlift's VM leaves only the subshell that its loop over the wheels runs in, and goes on."""
     vm.program("uv", f'[[ " $* " != *" wheels/{bad} "* ]]')
     vm.env["POWERLIFT_INSTALL_TIMEOUT"] = "0"
@@ -283,7 +281,7 @@ def test_a_wheel_that_cannot_be_installed_is_said(vm, benchmark_database, startu
     assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
 
 
-def test_an_unclosed_quote_is_said(vm, benchmark_database, startup):
+def test_an_unclosed_quote_is_reported(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(DONE, pip_install="'numpy")
 
     reason = "invalid pip_install: unclosed quote"

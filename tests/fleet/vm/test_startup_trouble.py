@@ -105,7 +105,7 @@ def test_needs_no_home(vm, benchmark_database, startup):
     assert (ran.returncode, len(vm.azure.deletes)) == (0, 1), ran.stdout
 
 
-def test_a_console_that_nobody_reads_any_more_is_not_the_end(vm, benchmark_database, startup):
+def test_a_closed_console_does_not_end_the_script(vm, benchmark_database, startup):
     """cloud-init's is a pipe to `tee`, which a shutdown may end first."""
     experiment = benchmark_database.experiment(WAITS, trials=1)
     file = vm.root / "script.sh"

@@ -12,7 +12,7 @@ from tests.local.azure.driver import GROUP, ROLE_API, Driver, code, serve, until
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    """A simulator whose application is only Contributor of its resource group."""
+    """A simulator with an application that is only Contributor of its resource group."""
     service, driver = serve(tmp_path_factory.mktemp("limited"), "--machines", "none")
     me = driver.ready["client_object_id"]
     (owner,) = assignments(driver)
