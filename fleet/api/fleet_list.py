@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import cast, get_args
@@ -46,7 +47,7 @@ def read_query(query: Mapping[str, str]) -> Filter:
     faults += [
         Fault("", f"{name} must not contain control characters.")
         for name in ("experiment", "owner")
-        if not query.get(name, "x").isprintable()
+        if re.search(r"[\x00-\x1f\x7f]", query.get(name, ""))
     ]
     status = choice("status", STATUSES, None)
     sort = choice("sort", SORTS, "newest")

@@ -76,6 +76,9 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
+_TEXT = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f]*$"}
+
+
 def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": name, "in": "query", "required": False, "description": description,
@@ -123,10 +126,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "Only fleets in this phase; `active`: not ended; `ended`: done, cancelled or failed.",
         {"type": "string", "enum": list(fleet_list.STATUSES)},
     ),
-    "experiment": _query(
-        "experiment", "Only fleets of this experiment, by ID or name.", {"type": "string"}
-    ),
-    "owner": _query("owner", "Only fleets whose `submitted_by` is this.", {"type": "string"}),
+    "experiment": _query("experiment", "Only fleets of this experiment, by ID or name.", _TEXT),
+    "owner": _query("owner", "Only fleets whose `submitted_by` is this.", _TEXT),
     "since": _query(
         "since",
         "Only fleets submitted at this time or later.",

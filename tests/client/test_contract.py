@@ -90,7 +90,7 @@ def test_a_named_fleet_is_found_by_every_reference(client: FleetClient, stack: S
     taken = client.submit(request)
     references = ("zebra-run", "zebra", "latest", taken.number, f"fleet-{taken.number}", batch)
     found = [
-        client.status(one) for one in (*references, f"fleet-{batch}", "4611000000", "FLEET-4611")
+        client.status(one) for one in (*references, f"fleet-{batch}", "4611000000", "fleet-4611")
     ]
     assert {(one.id, one.label) for one in found} == {
         (f"fleet-{batch}", f"fleet-{taken.number} (zebra-run)")
@@ -107,9 +107,11 @@ def test_an_ambiguous_prefix_names_the_matches(client: FleetClient, stack: Stack
     request = {"experiment_id": experiment(stack), "n_instances": 1}
     for name in ("twin-a", "twin-b"):
         client.submit({**request, "name": name})
-    for call in (client.status, client.machines, client.cancel):
+    for call in (client.status, client.machines):
         with pytest.raises(fleets.FleetAmbiguous, match=r"twin-[ab], twin-[ab]"):
             call("twin")
+    with pytest.raises(fleets.NotFound, match="complete name"):
+        client.cancel("twin")
     for name in ("twin-a", "twin-b"):
         end(client, name)
 

@@ -155,8 +155,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             logs.api.start(**document, delete_on_complete=goes)
         yield {
             "password": stack.db_uri.split("@")[0].rpartition(":")[2],
-            "gone": eventually(lambda: has_ended(logs, GOES, "as it was then"), 120),
-            "stays": eventually(lambda: has_ended(logs, STAYS, "as Azure has it now"), 120),
+            "gone": eventually(lambda: has_ended(logs, GOES, "stored console log"), 120),
+            "stays": eventually(lambda: has_ended(logs, STAYS, "current console log"), 120),
         }
 
 

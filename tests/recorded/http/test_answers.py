@@ -32,11 +32,12 @@ REFUSED_BY_THE_APP = {
     "None empty",
     "b'application/json' empty",
 }
-"""Too large or empty. With which status is for the app to say; the host hands them on."""
+"""Too large or empty. The app chooses the status; the host forwards the request."""
 
 NOT_REPLAYED = {
     "X-Forwarded": "asked of a deployment without a usable FLEET_SEALING_KEY",
     "If-None-Match": "needs the document's ETag: a test of its own",
+    "path /api/fleets?limit=1&limit=2": "the app of the recording did not read `limit`",
     "CL+TE": "the stand-in refuses it (see local/functions/kestrel.py)",
 }
 
