@@ -84,7 +84,7 @@ def matching(uri: str, reference: str) -> list[Row]:
     if reference == "latest":
         return _select(uri, _LATEST, {})
     digits = reference.removeprefix("fleet-")
-    if re.fullmatch("[0-9]{1,20}", digits):
+    if re.fullmatch("0|[1-9][0-9]{0,19}", digits):
         values = {"exact": int(digits), "prefix": digits if len(digits) >= SHORTEST_PREFIX else ""}
         found = _select(uri, _BY_NUMBER, values)
         exact = [row for row in found if int(digits) in (row.batch_id, row.number)]

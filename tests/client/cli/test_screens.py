@@ -254,7 +254,7 @@ def test_a_watch_of_latest_stays_with_its_fleet(named: Command):
 
 
 def test_cancel_names_the_fleet_that_it_found(named: Command):
-    refused, done = named("cancel", "latest"), named("cancel", "latest", "--yes")
+    refused, done = named("cancel", "latest"), named("cancel", "fleet-9007", "--yes")
     assert "cancel fleet-3 (nightly) without" in refused.stderr
     assert done.stderr == "Cancelling fleet-3 (nightly); its resources are being deleted.\n"
 
