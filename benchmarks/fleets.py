@@ -1,10 +1,9 @@
 """What many past fleets cost: latency of the list, rate of the purge, size of the tables.
 
-    python -m benchmarks.fleets [--fleets 10000] [--purged 200] [--vms 10]
+    python -m benchmarks.fleets [--fleets 10000] [--purged 200]
 
 `list` are pages of 50 fleets over HTTP, the first one and one in the middle; `get` is the lookup of a
-fleet by its number. The purge deletes real instances from the task hub and VM records from the
-database.
+fleet by its number. The purge deletes real instances from the task hub.
 """
 
 from __future__ import annotations
@@ -27,31 +26,32 @@ from local.stack import Stack
 
 SETTINGS = {
     "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # never
+    "FLEET_OWNER": "bench",
     "FLEET_PURGE_SCHEDULE": "*/2 * * * * *",
 }
 REQUESTS = 100
 FIRST_BATCH = 10**12
 _FLEETS = """
-    INSERT INTO powerlift_fleet (batch_id, number, caller, fingerprint, experiment_id, experiment_name,
+    INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, caller, fingerprint,
+        experiment_id, experiment_name,
         n_instances, account, submitted_at, started_at, ended_at, purged_at, phase, machines, trials,
         cost)
-    SELECT {first} + n, {first} + n, 'key-0123456789ab', md5(n::text), n % 100, 'experiment ' || n % 100,
+    SELECT 'bench', now(), {first} + n, {first} + n, 'key-0123456789ab', md5(n::text),
+        n % 100, 'experiment ' || n % 100,
         100, 'account', now() - n * interval '1 hour', now() - n * interval '1 hour',
         now() - n * interval '1 hour', now(), 'done', '{counts}', '{trials}', 1.5
     FROM generate_series(1, {fleets}) AS n
 """
 _COUNTS = '{"wanted":100,"accepted":100,"role_assigned":100,"running":0,"failed":0,"deleted":100}'
 _TRIALS = '{"total":1000,"ready":0,"running":0,"complete":1000,"error":0}'
-_ENDED = "UPDATE powerlift_fleet SET ended_at = now() - interval '40 days' WHERE batch_id < {first}"
-_LEFT = "SELECT count(*) FROM powerlift_fleet WHERE batch_id < {first} AND purged_at IS NULL"
-_VMS = """
-    INSERT INTO powerlift_fleet_machine
-    SELECT batch_id, submitted_at, n, 1, n, '{{"state": "deleted"}}', now()
-    FROM powerlift_fleet, generate_series(1, {vms}) AS n WHERE batch_id < {first}
+_ENDED = """
+    UPDATE powerlift_fleet SET deadline = now(), ended_at = now() - interval '40 days'
+    WHERE batch_id < {first}
 """
+_LEFT = "SELECT count(*) FROM powerlift_fleet WHERE batch_id < {first} AND purged_at IS NULL"
 _SIZES = """
     SELECT relname, pg_total_relation_size(oid) FROM pg_class
-    WHERE relkind = 'r' AND relname IN ('powerlift_fleet', 'powerlift_fleet_machine') ORDER BY 1
+    WHERE relkind = 'r' AND relname = 'powerlift_fleet' ORDER BY 1
 """
 
 
@@ -61,26 +61,18 @@ def main() -> None:
     )
     parser.add_argument("--fleets", type=int, default=10_000, help="past fleets in the list")
     parser.add_argument("--purged", type=int, default=200, help="fleets to purge")
-    parser.add_argument("--vms", type=int, default=10, help="VM records of each purged fleet")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder)
         state.chmod(0o711)
         with Stack(state, machines="none", time_scale=0.01, app_settings=SETTINGS) as stack:
-            measure(stack, options.fleets, options.purged, options.vms)
+            measure(stack, options.fleets, options.purged)
 
 
-def measure(stack: Stack, fleets: int, purged: int, vms: int) -> None:
+def measure(stack: Stack, fleets: int, purged: int) -> None:
     submit_all(stack, purged)
-    values = {
-        "first": FIRST_BATCH,
-        "fleets": fleets,
-        "counts": _COUNTS,
-        "trials": _TRIALS,
-        "vms": vms,
-    }
+    values = {"first": FIRST_BATCH, "fleets": fleets, "counts": _COUNTS, "trials": _TRIALS}
     run(stack, _FLEETS, values)
-    run(stack, _VMS, values)
     latencies = Table("request", "median", "p95", title=f"{fleets:,} past fleets")
     middle = page(stack)
     for _ in range(20):
@@ -99,9 +91,7 @@ def measure(stack: Stack, fleets: int, purged: int, vms: int) -> None:
         sizes.add_row(name, f"{size / 1e6:.1f} MB")
     Console().print(sizes)
     took = purge(stack, values)
-    print(
-        f"Purged {purged} fleets with {vms} VM records each in {took:.0f} s: {purged / took:.0f}/s"
-    )
+    print(f"Purged {purged} fleets in {took:.0f} s: {purged / took:.0f}/s")
 
 
 def submit_all(stack: Stack, count: int) -> None:

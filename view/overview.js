@@ -2,7 +2,7 @@
 
 import { attr, byId, show, svg, text } from "./dom.js";
 import { whole } from "./format.js";
-import { countsOverTime } from "./rows.js";
+import { countsOverTime } from "./timeline_rows.js";
 
 const HEIGHT = 56;
 const SAMPLES = 160;

@@ -4,7 +4,7 @@ import { attr, byId, css, el, keyed, show, text } from "./dom.js";
 import { clip, parseTime, plural, tickLabel, tickSeconds, whole } from "./format.js";
 import { drawOverview } from "./overview.js";
 import { setIcon } from "./icons.js";
-import { FILTERS, SEGMENTS, domain, filtered, rowsOf } from "./rows.js";
+import { FILTERS, SEGMENTS, domain, filtered, rowsOf } from "./timeline_rows.js";
 import { STAGES, isTerminal } from "./describe.js";
 
 const HEIGHTS = { few: 30, many: 24 }; // pixels of a row
