@@ -91,7 +91,7 @@ def test_invalid_json_is_rejected(stack: Stack):
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "")
 
 
-@pytest.mark.parametrize("fleet_id", ["fleet-999999", "fleet-1-teardown", "nonsense"])
+@pytest.mark.parametrize("fleet_id", ["fleet-12345678901234567890", "fleet-1-teardown", "nonsense"])
 @pytest.mark.parametrize("method", ["get", "delete"])
 def test_an_unknown_fleet_is_not_found(api: Api, method: str, fleet_id: str):
     assert getattr(api, method)(fleet_id).status_code == 404

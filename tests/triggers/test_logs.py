@@ -126,7 +126,7 @@ def test_a_database_that_refuses_logs_is_one_line_of_the_apps_log(shown: Logs):
 @pytest.mark.parametrize(
     ("fleet_id", "ordinal"),
     [
-        ("fleet-999999", 0),
+        ("fleet-12345678901234567890", 0),
         ("nonsense", 0),
         (f"fleet-{STANDS}", 17),
         (f"fleet-{STANDS}", 99999),

@@ -127,7 +127,7 @@ def test_links_come_from_any_spelling_of_the_url(responses: Responses, stack: St
 
 @pytest.mark.parametrize("part", ["machines", "progress"])
 def test_an_unknown_fleet_has_none(stack: Stack, part: str):
-    url = f"{stack.url}/api/fleets/fleet-999999/{part}"
+    url = f"{stack.url}/api/fleets/fleet-12345678901234567890/{part}"
     answer = requests.get(url, headers={"x-functions-key": stack.key}, timeout=30)
     assert answer.status_code == 404
 
