@@ -17,8 +17,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from fleet import telemetry
-from fleet.api import instance_status
-from fleet.api.instance_status import ALIVE, order_in
+from fleet.api.instance_status import ALIVE, order_with_created_at
 from fleet.azure import credentials
 from fleet.model import names
 from fleet.secrets import SealBroken
@@ -141,17 +140,15 @@ def _is_long_ago(row: fleets.Row, settings: Settings) -> bool:
 
 async def _purge_records(run: Run, instance: Mapping[str, Any]) -> None:
     """Raises DatabaseUnreachable."""
-    order: Any = order_in(instance["input"])
+    order = order_with_created_at(instance)
     try:
         _, uri = credentials.open_connections(order)
     except SealBroken:
         return  # nothing can decrypt the URI of its database any more
     if uri in run.unreachable:
         raise DatabaseUnreachable("Its database was unreachable for another fleet.")
-    created_at = instance_status.fleet_from_instance(instance)["created_at"]
-    begun: Any = {**order, "created_at": created_at}
     try:
-        await asyncio.to_thread(vm_records.purge, uri, begun)
+        await asyncio.to_thread(vm_records.purge, uri, order)
     except DatabaseUnreachable:
         run.unreachable.add(uri)
         raise

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from fleet.api import instance_status, progress
-from fleet.api.instance_status import ALIVE, order_in
+from fleet.api.instance_status import ALIVE, order_in, order_with_created_at
 from fleet.api.responses.fleets import FleetWithoutLinks
 from fleet.api.responses.machines import Machine
 from fleet.api.responses.progress import Progress
@@ -56,7 +56,7 @@ async def machines_of(instance: Mapping[str, Any]) -> list[Machine]:
     """The response of `GET /fleets/{id}/machines`, at most one poll old; without the database, the state
     at the start of the current durable history. Raises SettingsError.
     """
-    order = _order_with_created_at(instance)
+    order = order_with_created_at(instance)
     return await _machines(instance, order, _database_of(order))
 
 
@@ -65,7 +65,7 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
 
     Raises SettingsError.
     """
-    order, fleet = _order_with_created_at(instance), instance_status.fleet_from_instance(instance)
+    order, fleet = order_with_created_at(instance), instance_status.fleet_from_instance(instance)
     uri = _database_of(order)
     ended = fleet["updated_at"] if fleet["phase"] in TERMINAL else None
     span = (order["experiment_id"], order.get("created_at"), ended)
@@ -121,9 +121,3 @@ async def _query(
         return await query_cache.ask((name, uri, key), query, uri, *arguments)
     except DatabaseUnreachable as error:
         return error
-
-
-def _order_with_created_at(instance: Mapping[str, Any]) -> Order:
-    """The order with `created_at`, which the input of the first history lacks."""
-    created_at = instance_status.fleet_from_instance(instance)["created_at"]
-    return cast(Order, {**order_in(instance["input"]), "created_at": created_at})

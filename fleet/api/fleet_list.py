@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import cast, get_args
 
 from fleet.api.request import Fault, InvalidRequest
-from fleet.api.responses.common import Links, json_id
+from fleet.api.responses.common import Links, json_id, json_time
 from fleet.api.responses.fleets import FleetListEntry, Phase
 from fleet.model import names
 from fleet.store.fleets import Filter, Row
@@ -84,10 +84,10 @@ def entry(row: Row, links: Links) -> FleetListEntry:
         "machines": row.machines,
         "trials": row.trials,
         "cost": row.cost,
-        "created_at": _text(row.submitted_at),
-        "updated_at": _text(row.updated_at),
-        "ended_at": _text(row.ended_at) if row.ended_at else None,
-        "purged_at": _text(row.purged_at) if row.purged_at else None,
+        "created_at": json_time(row.submitted_at),
+        "updated_at": json_time(row.updated_at),
+        "ended_at": json_time(row.ended_at) if row.ended_at else None,
+        "purged_at": json_time(row.purged_at) if row.purged_at else None,
         "links": links,
     }
     return cast(FleetListEntry, found)
@@ -110,7 +110,3 @@ def _time(text: str) -> datetime:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError as error:
         raise ValueError(text) from error
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

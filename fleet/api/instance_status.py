@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from fleet.api.responses.common import json_id
 from fleet.api.responses.fleets import FleetWithoutLinks, MachineCounts
 from fleet.model import names
 from fleet.model.custom_status import MAX_TIMER_SECONDS
+from fleet.model.records import Order
 from fleet.model.state import TERMINAL
 
 ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
@@ -71,6 +72,12 @@ def order_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The order in an orchestration's input: the input itself at first, later a part of the state."""
     order: Mapping[str, Any] = document.get("order", document)
     return order
+
+
+def order_with_created_at(instance: Mapping[str, Any]) -> Order:
+    """The order with `created_at`, which the input of the first history lacks."""
+    created_at = fleet_from_instance(instance)["created_at"]
+    return cast(Order, {**order_in(instance["input"]), "created_at": created_at})
 
 
 def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:

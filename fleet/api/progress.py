@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from fleet.api.responses.common import json_time
 from fleet.api.responses.machines import Machine, VmFailure
 from fleet.api.responses.progress import Cost, Progress
 from fleet.model import names
@@ -218,4 +219,4 @@ def _text(moment: datetime | str) -> str:
         moment = datetime.fromisoformat(moment)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json_time(moment)

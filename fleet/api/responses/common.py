@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -23,6 +24,11 @@ Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
 def json_id(batch_id: int) -> int | str:
     """A batch ID in JSON: a string above 2^53, where JavaScript rounds numbers."""
     return batch_id if batch_id <= 2**53 else str(batch_id)
+
+
+def json_time(moment: datetime) -> str:
+    """A time in JSON: ISO 8601 in UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Links(TypedDict):
