@@ -65,7 +65,12 @@ class Doors:
 
     def end(self, batch: int) -> None:
         """Let a fleet end by itself."""
-        url = f"{self.ready['url']}/runtime/webhooks/durabletask/instances/fleet-{batch}/raiseEvent/end"
+        self.raise_end(f"fleet-{batch}")
+
+    def raise_end(self, instance: str) -> None:
+        url = (
+            f"{self.ready['url']}/runtime/webhooks/durabletask/instances/{instance}/raiseEvent/end"
+        )
         code = {"code": self.ready["keys"]["master"]}
         assert requests.post(url, params=code, json={}, timeout=30).status_code == 202
 
@@ -94,8 +99,11 @@ class Doors:
             return queue.get_queue_properties().approximate_message_count or 0
 
     def fleet(self, batch: int) -> Any:
-        """The durable instance of a fleet; None where there is none."""
-        url = f"{self.ready['url']}/api/instance/fleet-{batch}"
+        """The durable instance of a fleet; None if it does not exist."""
+        return self.instance(f"fleet-{batch}")
+
+    def instance(self, instance: str) -> Any:
+        url = f"{self.ready['url']}/api/instance/{instance}"
         headers = {"x-functions-key": self.ready["keys"]["default"]}
         return requests.get(url, headers=headers, timeout=30).json()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import requests
 
+from fleet.model import names
 from fleet.store import schema
 from tests.harness import eventually
 from tests.triggers.conftest import Doors, request
@@ -85,6 +87,29 @@ def test_of_vms_with_the_same_runner_ids_only_the_records_of_the_purged_fleet_go
     age(doors, 311, 31)
     purged(doors, 311)
     assert recorded(doors, 3_110_000) == [1, 1, 1, 1]
+
+
+def wave(doors: Doors, batch: int, number: int) -> str:
+    """Start a wave that runs until it gets the event `end`."""
+    instance = names.wave_id(batch, number)
+    url = f"{doors.ready['url']}/runtime/webhooks/durabletask/orchestrators/create_wave/{instance}"
+    code = {"code": doors.ready["keys"]["master"]}
+    assert requests.post(url, params=code, json={}, timeout=30).status_code == 202
+    return instance
+
+
+def test_waves_are_purged_with_their_fleet_once_they_have_ended(doors: Doors):
+    instances = [wave(doors, 313, number) for number in (1, 2)]
+    other = wave(doors, 3131, 1)
+    doors.raise_end(instances[0])
+    eventually(lambda: doors.instance(instances[0])["runtimeStatus"] == "Completed" or None)
+    ended(doors, 313, 32)
+    ended(doors, 314, 31)
+    purged(doors, 314)
+    assert not is_purged(doors, 313)  # its second wave is running
+    doors.raise_end(instances[1])
+    purged(doors, 313)
+    assert [doors.instance(one) is None for one in (*instances, other)] == [True, True, False]
 
 
 def test_a_running_fleet_is_never_purged(doors: Doors):

@@ -87,6 +87,12 @@ def teardown_fleet(context):
     yield context.wait_for_external_event("end")
 
 
+@app.function_name("create_wave")
+@app.orchestration_trigger(context_name="context")
+def create_wave(context):
+    yield context.wait_for_external_event("end")
+
+
 @app.function_name("begin")
 @app.activity_trigger(input_name="which")
 def begin(which: str):
