@@ -264,7 +264,7 @@ def list_fleets(session: Session, since: float | None, limit: int, **filters: An
     document = {"fleets": [fleet.raw for fleet in fleets]}
     _print(session, document, lambda out: _screens().list_screen(fleets, out))
     if len(found) > limit:
-        say(f"There are more than {limit:,} fleets; see --limit.")
+        say(f"Showing {limit:,}; more fleets match. Raise --limit to see them.")
     return exit_codes.OK
 
 

@@ -192,7 +192,7 @@ def test_a_narrow_list_has_the_same(listed: Command):
 def test_a_limited_list_says_that_there_are_more(listed: Command):
     done = listed("list", "--status", "active", "--limit", 1, "--json")
     assert [one["number"] for one in json.loads(done.stdout)["fleets"]] == [8]
-    assert "more than 1 fleets" in done.stderr
+    assert "Showing 1; more fleets match" in done.stderr
 
 
 def complete(command: Command, typed: str) -> list[str]:
