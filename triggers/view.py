@@ -21,9 +21,9 @@ bp = df.Blueprint()
 
 SOURCES = Path(__file__).resolve().parent.parent / "view"
 
-_STYLE = re.compile(r'<link rel="stylesheet" href="([\w.-]+)">')
-_SCRIPT = re.compile(r'<script type="module" src="([\w.-]+)"></script>')
-_IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w-]+)\.js";$', re.MULTILINE)
+_STYLE = re.compile(r'<link rel="stylesheet" href="([\w./-]+)">')
+_SCRIPT = re.compile(r'<script type="module" src="([\w./-]+)"></script>')
+_IMPORT = re.compile(r'^import (\{[^}]*\}) from "(\.[\w./-]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 
 
@@ -38,57 +38,66 @@ class Page:
 @bp.function_name("view_fleets")
 @bp.route(route="view", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 def view_fleets(req: func.HttpRequest) -> func.HttpResponse:
-    return _answer(page("fleets.html"))
+    return _answer(page("list/fleets.html"))
 
 
 @bp.function_name("view_fleet")
 @bp.route(route="view/{id}", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 def view_fleet(req: func.HttpRequest) -> func.HttpResponse:
     """The page of a fleet. Static: its script reads the fleet's ID from the URL."""
-    return _answer(page("fleet.html"))
+    return _answer(page("fleet/fleet.html"))
 
 
 @cache
 def page(name: str) -> Page:
     """Bundle a page of `view/`. Raises FileNotFoundError for a missing linked file."""
-    html = (SOURCES / name).read_text(encoding="utf-8")
+    source = SOURCES / name
     styles: list[str] = []
     scripts: list[str] = []
 
     def style(link: re.Match[str]) -> str:
-        styles.append((SOURCES / link[1]).read_text(encoding="utf-8"))
+        styles.append((source.parent / link[1]).read_text(encoding="utf-8"))
         return f"<style>{styles[-1]}</style>"
 
     def script(link: re.Match[str]) -> str:
-        scripts.append(bundle(link[1].removesuffix(".js")))
+        scripts.append(bundle(source.parent / link[1]))
         return f'<script type="module">{scripts[-1]}</script>'
 
-    html = _SCRIPT.sub(script, _STYLE.sub(style, html))
+    html = _SCRIPT.sub(script, _STYLE.sub(style, source.read_text(encoding="utf-8")))
     return Page(html, _headers(styles, scripts))
 
 
-def bundle(entry: str) -> str:
+def bundle(entry: Path) -> str:
     """Bundle an ES module and its imports into one script with a scope per module.
 
-    Supports only `import {…} from "./x.js"`, and `export` before a function, class or const. Raises
-    ValueError for circular imports.
+    Supports only `import {…} from` a relative path, and `export` before a function, class or const.
+    Raises ValueError for circular imports.
     """
-    done: dict[str, str] = {}
+    scopes: dict[Path, str] = {}
+    bundled: list[str] = []
 
-    def add(name: str, above: tuple[str, ...]) -> None:
-        if name in above:
-            raise ValueError(f"{name}.js imports itself through {', '.join(above)}")
-        if name in done:
-            return
-        source = (SOURCES / f"{name}.js").read_text(encoding="utf-8")
-        for _, other in _IMPORT.findall(source):
-            add(other, (*above, name))
-        exports = ", ".join(_EXPORT.findall(source))
-        body = _EXPORT.sub("", _IMPORT.sub(r"const \1 = $\2;", source))
-        done[name] = f"const ${name} = (() => {{\n{body}return {{ {exports} }};\n}})();\n"
+    def add(path: Path, importers: tuple[Path, ...]) -> str:
+        """Bundle a module after its imports. Returns the name of its scope."""
+        if path in importers:
+            chain = ", ".join(importer.name for importer in importers)
+            raise ValueError(f"{path.name} imports itself through {chain}")
+        if path not in scopes:
+            source = path.read_text(encoding="utf-8")
 
-    add(entry, ())
-    return "".join(done.values())
+            def bind(found: re.Match[str]) -> str:
+                scope = add((path.parent / found[2]).resolve(), (*importers, path))
+                return f"const {found[1]} = {scope};"
+
+            body = _EXPORT.sub("", _IMPORT.sub(bind, source))
+            exports = ", ".join(_EXPORT.findall(source))
+            scopes[path] = f"$_{len(scopes)}"
+            bundled.append(
+                f"const {scopes[path]} = (() => {{\n{body}return {{ {exports} }};\n}})();\n"
+            )
+        return scopes[path]
+
+    add(entry.resolve(), ())
+    return "".join(bundled)
 
 
 def _headers(styles: list[str], scripts: list[str]) -> dict[str, str]:

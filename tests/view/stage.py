@@ -120,7 +120,7 @@ def _handler(stage: Stage) -> Callable[..., BaseHTTPRequestHandler]:
             _, _, path, query, _ = urlsplit(self.path)
             script = {"Content-Type": "text/javascript"}
             if path.startswith("/api/view"):
-                shown = page("fleets.html" if path == "/api/view" else "fleet.html")
+                shown = page("list/fleets.html" if path == "/api/view" else "fleet/fleet.html")
                 self._send(200, shown.headers, shown.html)
             elif path.startswith("/sources/"):
                 self._send(200, script, (SOURCES / path.removeprefix("/sources/")).read_text())

@@ -20,7 +20,7 @@ START = 1767225600000
 @pytest.fixture
 def call(stage: Stage, visit: Open) -> Call:
     """`call(module, function, *arguments)`: what a function of one of the page's modules answers."""
-    page = visit(f"{stage.url}/sources/describe.js").page
+    page = visit(f"{stage.url}/sources/common/describe.js").page
 
     def ask(module: str, function: str, *arguments: Any) -> Any:
         return page.evaluate(
@@ -36,7 +36,7 @@ def call(stage: Stage, visit: Open) -> Call:
     [(0, "0 s"), (38, "38 s"), (250, "4 min 10 s"), (7500, "2 h 5 min"), (273600, "3 d 4 h")],
 )  # fmt: skip
 def test_durations(call: Call, seconds: float, words: str):
-    assert call("format", "duration", seconds) == words
+    assert call("common/format", "duration", seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_durations(call: Call, seconds: float, words: str):
     ],
 )
 def test_money(call: Call, amount: float, currency: str, words: str):
-    assert call("format", "money", amount, currency) == words
+    assert call("common/format", "money", amount, currency) == words
 
 
 def machine(**changes: Any) -> dict[str, Any]:
@@ -82,20 +82,20 @@ def machine(**changes: Any) -> dict[str, Any]:
 def test_segments(call: Call, seconds: dict[str, int], pieces: list[Any]):
     times = {f"{name}_at": f"2026-01-01T00:00:{at:02}Z" for name, at in seconds.items()}
     state = "deleted" if "deleted" in seconds else "running"
-    found = call("timeline_rows", "segmentsOf", machine(state=state, **times), START + 9000)
+    found = call("fleet/timeline/rows", "segmentsOf", machine(state=state, **times), START + 9000)
     told = [(one["kind"], one["from"] - START, one["to"] - START) for one in found]
     assert told == [(kind, 1000 * begin, 1000 * end) for kind, begin, end in pieces]
 
 
 def test_a_deleted_vm_without_a_deletion_time_ends_at_its_last_time(call: Call):
     deleted = machine(state="deleted", created_at="2026-01-01T00:00:01Z")
-    found = call("timeline_rows", "segmentsOf", deleted, START + 9000)
+    found = call("fleet/timeline/rows", "segmentsOf", deleted, START + 9000)
     assert [(one["from"] - START, one["to"] - START) for one in found] == [(1000, 1000)]
 
 
 def test_a_replacement_follows_the_vm_it_replaces(call: Call):
     line = [machine(ordinal=n, replaces=of) for n, of in ((0, None), (1, None), (2, 0), (3, 2))]
-    rows = call("timeline_rows", "rowsOf", line, 0)
+    rows = call("fleet/timeline/rows", "rowsOf", line, 0)
     assert [(row["machine"]["ordinal"], row["depth"], row["replacement"]) for row in rows] == [
         (0, 0, 2), (2, 1, 3), (3, 2, None), (1, 0, None),
     ]  # fmt: skip
@@ -103,7 +103,7 @@ def test_a_replacement_follows_the_vm_it_replaces(call: Call):
 
 def test_vms_that_replace_each_other_in_a_circle_are_shown_once(call: Call):
     rows = call(
-        "timeline_rows",
+        "fleet/timeline/rows",
         "rowsOf",
         [machine(ordinal=0, replaces=1), machine(ordinal=1, replaces=0)],
         0,
@@ -114,7 +114,7 @@ def test_vms_that_replace_each_other_in_a_circle_are_shown_once(call: Call):
 def test_the_summary_of_a_running_fleet(call: Call):
     scene = Scene(vms=12, trials=900)
     words = call(
-        "describe",
+        "common/describe",
         "sentence",
         scene.status(),
         scene.progress(),
@@ -129,13 +129,13 @@ def test_the_summary_of_a_running_fleet(call: Call):
 def test_the_summary_counts_replaced_vms(call: Call):
     status = Scene(vms=12).status()
     status["missing"] = {"VmLost": 3}
-    assert call("describe", "sentence", status, None, [], 0).endswith(
+    assert call("common/describe", "sentence", status, None, [], 0).endswith(
         "4 VMs failed; 1 was replaced."
     )
 
 
 def test_the_summary_says_that_there_is_no_update(call: Call):
     status = {**Scene(vms=12).status(), "stale_seconds": 80}
-    assert call("describe", "sentence", status, None, [], 0).endswith(
+    assert call("common/describe", "sentence", status, None, [], 0).endswith(
         "No update for 1 min 20 s; the host may be restarting."
     )

@@ -218,7 +218,7 @@ def test_a_hidden_page_polls_rarely_and_a_visible_one_at_once(stage: Stage, show
 
 def flush(page: Visit) -> None:
     """One request of ours: what the page had begun before it has been sent by then."""
-    page.page.evaluate("fetch('/sources/describe.js').then(answer => answer.text())")
+    page.page.evaluate("fetch('/sources/common/describe.js').then(answer => answer.text())")
 
 
 def test_a_failure_to_load_the_vms_keeps_the_rest(stage: Stage, visit: Open):

@@ -1,9 +1,9 @@
 /** The top of a fleet's page: name, phase, summary, and VMs by state. */
 
-import { announce, attr, byId, el, keyed, show, text } from "./dom.js";
-import { clip, clock, duration, parseTime, plural, roughly, setTime, whole } from "./format.js";
-import { setIcon } from "./icons.js";
-import { STEPS, action, ended, handle, isTerminal, label, phaseOf, sentence, sentenceCase } from "./describe.js";
+import { announce, attr, byId, el, keyed, show, text } from "../common/dom.js";
+import { clip, clock, duration, parseTime, plural, roughly, setTime, whole } from "../common/format.js";
+import { setIcon } from "../common/icons.js";
+import { STEPS, action, ended, handle, isTerminal, label, phaseOf, sentence, sentenceCase } from "../common/describe.js";
 
 const CODE = 80, TEXT = 800; // characters
 

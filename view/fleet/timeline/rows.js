@@ -1,7 +1,7 @@
 /** The rows of the timeline: their order, replacements and segments. */
 
-import { parseTime } from "./format.js";
-import { stage } from "./describe.js";
+import { parseTime } from "../../common/format.js";
+import { stage } from "../../common/describe.js";
 
 /** The segments of a bar, in order, and the field with their start. */
 export const SEGMENTS = [

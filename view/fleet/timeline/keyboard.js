@@ -1,6 +1,6 @@
 /** Keyboard control of the timeline. */
 
-import { byId } from "./dom.js";
+import { byId } from "../../common/dom.js";
 import { activeRow, choose } from "./timeline.js";
 
 const DIGIT_TIMEOUT = 900; // milliseconds between digits of a number

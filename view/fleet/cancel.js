@@ -1,9 +1,9 @@
 /** The cancel button and its confirmation, which says what will be deleted. */
 
-import { NotFound, Unauthorized, request } from "./api.js";
-import { byId, show, text } from "./dom.js";
-import { plural, whole } from "./format.js";
-import { isTerminal, label } from "./describe.js";
+import { NotFound, Unauthorized, request } from "../common/api.js";
+import { byId, show, text } from "../common/dom.js";
+import { plural, whole } from "../common/format.js";
+import { isTerminal, label } from "../common/describe.js";
 
 let latest = null;
 let asked = false;

@@ -1,11 +1,11 @@
 /** The timeline: a bar per VM. Only visible rows are in the document. */
 
-import { attr, byId, css, el, keyed, show, text } from "./dom.js";
-import { clip, parseTime, plural, tickLabel, tickSeconds, whole } from "./format.js";
+import { attr, byId, css, el, keyed, show, text } from "../../common/dom.js";
+import { clip, parseTime, plural, tickLabel, tickSeconds, whole } from "../../common/format.js";
 import { drawOverview } from "./overview.js";
-import { setIcon } from "./icons.js";
-import { FILTERS, SEGMENTS, domain, filtered, rowsOf } from "./timeline_rows.js";
-import { STAGES, isTerminal } from "./describe.js";
+import { setIcon } from "../../common/icons.js";
+import { FILTERS, SEGMENTS, domain, filtered, rowsOf } from "./rows.js";
+import { STAGES, isTerminal } from "../../common/describe.js";
 
 const HEIGHTS = { few: 30, many: 24 }; // pixels of a row
 const FEW = 40;

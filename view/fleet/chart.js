@@ -1,7 +1,7 @@
 /** Trials over time: two stacked areas, and a dashed line to the expected end. */
 
-import { attr, byId, css, el, keyed, show, svg, text } from "./dom.js";
-import { clock, compact, seconds, tickLabel, tickSeconds, whole } from "./format.js";
+import { attr, byId, css, el, keyed, show, svg, text } from "../common/dom.js";
+import { clock, compact, seconds, tickLabel, tickSeconds, whole } from "../common/format.js";
 
 const HEIGHT = 208; // pixels
 const MARGIN = { top: 14, right: 12, bottom: 24, left: 44 };

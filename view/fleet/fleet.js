@@ -1,18 +1,18 @@
 /** The page of one fleet: polls the API and updates the parts of the page. */
 
-import { Unauthorized, json } from "./api.js";
+import { Unauthorized, json } from "../common/api.js";
 import { startCancel, updateCancel } from "./cancel.js";
 import { closeDetail, detailIsOpen, openDetail, startDetail, updateDetail } from "./detail.js";
-import { attr, byId, show, text } from "./dom.js";
-import { ZONE, parseTime, seconds } from "./format.js";
-import { startKeys } from "./keyboard.js";
-import { poller, start } from "./polling.js";
+import { attr, byId, show, text } from "../common/dom.js";
+import { ZONE, parseTime, seconds } from "../common/format.js";
+import { startKeys } from "./timeline/keyboard.js";
+import { poller, start } from "../common/polling.js";
 import { updateMoney } from "./cost.js";
 import { updateFailures, updateSummary } from "./summary.js";
-import { startTheme } from "./theme.js";
-import { startTimeline, updateTimeline } from "./timeline.js";
+import { startTheme } from "../common/theme.js";
+import { startTimeline, updateTimeline } from "./timeline/timeline.js";
 import { updateTrials } from "./trials.js";
-import { isTerminal } from "./describe.js";
+import { isTerminal } from "../common/describe.js";
 
 const [, BASE, ASKED] = /^(.*)\/view\/([^/]+)\/?$/i.exec(location.pathname); // the API's base URL, and the fleet's ID or name
 const MAX_MEASURES = 200;

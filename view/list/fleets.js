@@ -1,12 +1,12 @@
 /** The list of fleets: the newest page, which is polled, and older ones on request. */
 
-import { attr, byId, css, el, keyed, show, text } from "./dom.js";
-import { DASH, ZONE, clip, clock, duration, money, parseTime, plural, seconds, setTime, whole } from "./format.js";
-import { setIcon } from "./icons.js";
+import { attr, byId, css, el, keyed, show, text } from "../common/dom.js";
+import { DASH, ZONE, clip, clock, duration, money, parseTime, plural, seconds, setTime, whole } from "../common/format.js";
+import { setIcon } from "../common/icons.js";
 import { pagedFleets } from "./pages.js";
-import { poller, start } from "./polling.js";
-import { startTheme } from "./theme.js";
-import { ended, handle, isTerminal, phaseOf } from "./describe.js";
+import { poller, start } from "../common/polling.js";
+import { startTheme } from "../common/theme.js";
+import { ended, handle, isTerminal, phaseOf } from "../common/describe.js";
 
 const PATH = location.pathname.replace(/\/view\/?$/i, ""); // the API's base URL
 const FILTERS = [["", "All"], ["active", "Active"], ["ended", "Ended"]];

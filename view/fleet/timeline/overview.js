@@ -1,8 +1,8 @@
 /** How many VMs were in each stage over time, on the axis of the timeline. */
 
-import { attr, byId, show, svg, text } from "./dom.js";
-import { whole } from "./format.js";
-import { countsOverTime } from "./timeline_rows.js";
+import { attr, byId, show, svg, text } from "../../common/dom.js";
+import { whole } from "../../common/format.js";
+import { countsOverTime } from "./rows.js";
 
 const HEIGHT = 56;
 const SAMPLES = 160;

@@ -1,10 +1,10 @@
 /** The trials: numbers, a bar, and the chart's data. */
 
 import { drawChart } from "./chart.js";
-import { attr, byId, css, el, keyed, show, text } from "./dom.js";
-import { DASH, clip, parseTime, quantity, whole } from "./format.js";
-import { setIcon } from "./icons.js";
-import { ended, isTerminal } from "./describe.js";
+import { attr, byId, css, el, keyed, show, text } from "../common/dom.js";
+import { DASH, clip, parseTime, quantity, whole } from "../common/format.js";
+import { setIcon } from "../common/icons.js";
+import { ended, isTerminal } from "../common/describe.js";
 
 const LINE = 300; // characters
 

@@ -1,6 +1,6 @@
 /** The list of fleets as loaded so far. Polling reloads the first page only. */
 
-import { json } from "./api.js";
+import { json } from "../common/api.js";
 
 const PAGE_SIZE = 50;
 

@@ -1,9 +1,9 @@
 /** VM-hours and cost, in total and by placement. */
 
-import { byId, el, keyed, show, text } from "./dom.js";
-import { DASH, clip, money, quantity, whole } from "./format.js";
+import { byId, el, keyed, show, text } from "../common/dom.js";
+import { DASH, clip, money, quantity, whole } from "../common/format.js";
 import { codes } from "./summary.js";
-import { ended, isTerminal, placementLabel } from "./describe.js";
+import { ended, isTerminal, placementLabel } from "../common/describe.js";
 
 const LABEL = 80; // characters of a placement
 
