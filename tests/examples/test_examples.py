@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from local.demo.experiment import add_tasks, open_store
 from local.stack import REPOSITORY, Stack
-from tests.harness import eventually, experiment, sql
 from tests.trials import packages_at_hand
 
 EXAMPLES = REPOSITORY / "examples"
 PATIENCE = 240
-"""Seconds for all concurrent programs: each has two VMs, which install scikit-learn."""
+"""Seconds for a program: it has two VMs, which install scikit-learn."""
 
 FRAME = re.compile(r"^(?:iris|wine)? +(?:forest|logistic) +[01]\.\d+ +\d+\.\d+$", re.MULTILINE)
 DONE = re.compile(r"fleet-\d+ done; VMs 2/2 .*trials (\d+)/\1\b")
@@ -59,16 +58,6 @@ class Site:
         return {**os.environ, **connection, **own}
 
 
-@dataclass(frozen=True)
-class Ran:
-    """The results of two programs."""
-
-    readme: Done
-    """The README's program."""
-    shown: list[str]
-    """The notebook's outputs, as plain text."""
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     state = tmp_path_factory.mktemp("examples")
@@ -80,23 +69,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def ran(site: Site) -> Ran:
-    """Both at the same time: each has its own fleet."""
-    experiment(site.stack)  # makes Powerlift's tables
-    notebook = read_notebook()
-    with ThreadPoolExecutor(1) as pool:
-        readme = pool.submit(run_readme, site)
-        NotebookClient(notebook, timeout=PATIENCE).execute(env=site.environment())
-        return Ran(readme.result(), outputs(notebook))
-
-
-def run_readme(site: Site) -> Done:
-    """Run the README's program on the tasks that the notebook puts into the store."""
-    tasks = "SELECT count(*) FROM task WHERE name IN ('iris', 'wine')"
-    eventually(lambda: sql(site.stack, tasks) == [(2,)] or None)
+def readme(site: Site) -> Done:
+    """The README's program, with the tasks that `make start` has."""
+    add_tasks(open_store(site.stack.db_uri))
     program = site.state / "readme.py"
     program.write_text(readme_program())
     return site.run(program)
+
+
+@pytest.fixture(scope="module")
+def shown(site: Site) -> list[str]:
+    """The notebook's outputs, as plain text."""
+    notebook = read_notebook()
+    NotebookClient(notebook, timeout=PATIENCE).execute(env=site.environment())
+    return outputs(notebook)
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +99,13 @@ def readme_program() -> str:
 
 
 @pytest.mark.slow
-def test_the_program_in_the_readme_prints_its_results(ran: Ran) -> None:
-    done = ran.readme
-    assert (done.returncode, {"iris", "wine"} - set(done.stdout.split())) == (0, set()), done
+def test_the_program_in_the_readme_prints_its_results(readme: Done) -> None:
+    assert (readme.returncode, {"iris", "wine"} - set(readme.stdout.split())) == (0, set()), readme
 
 
 @pytest.mark.slow
-def test_the_program_in_the_readme_prints_the_progress(ran: Ran) -> None:
-    assert DONE.search(ran.readme.stderr), ran.readme
+def test_the_program_in_the_readme_prints_the_progress(readme: Done) -> None:
+    assert DONE.search(readme.stderr), readme
 
 
 @pytest.mark.long
@@ -133,15 +118,15 @@ def test_the_script_shows_progress(script: Done) -> None:
     assert DONE.search(script.stderr), script
 
 
-@pytest.mark.slow
-def test_the_notebook_shows_what_the_trials_measured(ran: Ran) -> None:
-    assert len(FRAME.findall(ran.shown[-1])) == 4, ran.shown
+@pytest.mark.long
+def test_the_notebook_shows_what_the_trials_measured(shown: list[str]) -> None:
+    assert len(FRAME.findall(shown[-1])) == 4, shown
 
 
-@pytest.mark.slow
-def test_the_notebook_shows_progress_in_one_output(ran: Ran) -> None:
-    assert len(ran.shown) == 2
-    assert DONE.search(ran.shown[0])
+@pytest.mark.long
+def test_the_notebook_shows_progress_in_one_output(shown: list[str]) -> None:
+    assert len(shown) == 2
+    assert DONE.search(shown[0])
 
 
 def test_the_notebook_runs_the_trials_of_the_script() -> None:

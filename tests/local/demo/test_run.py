@@ -49,12 +49,12 @@ def test_a_run_completes_every_trial_and_leaves_nothing_behind(
     ("subcommand", "text"),
     [
         # Before the imports, in the midst of them, while the stack starts, with VMs at work.
-        ("run", " argparse\n"),
+        pytest.param("run", " argparse\n", marks=pytest.mark.long),
         ("run", "Starting"),
         pytest.param("start", "Starting", marks=pytest.mark.long),
         ("run", " local.demo.start\n"),
         pytest.param("run", "Stack is up", marks=pytest.mark.long),
-        ("run", " run  "),
+        pytest.param("run", " run  ", marks=pytest.mark.long),
     ],
 )
 def test_ctrl_c_leaves_no_process(tmp_path: Path, subcommand: str, text: str) -> None:
