@@ -56,6 +56,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.long
 def test_ctrl_c_prints_no_traceback(repository: Path) -> None:
     process = start(repository)
     deadline = time.monotonic() + 60
@@ -73,6 +74,7 @@ def complete(repository: Path) -> Path:
     return repository
 
 
+@pytest.mark.long
 def test_an_environment_without_its_stamp_is_recreated(complete: Path) -> None:
     repository = complete
     (repository / ".venv" / ".complete").unlink()
