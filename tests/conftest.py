@@ -19,6 +19,7 @@ from tests.harness import VISIBILITY_TIMEOUT, Api
 
 SETTINGS = {
     "FLEET_OWNER": "tests",
+    "FLEET_ALLOWED_DATABASES": "127.0.0.1:*",  # of other servers, and of none
     "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # its requests would be among those that tests count
 }
 
