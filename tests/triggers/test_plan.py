@@ -147,6 +147,7 @@ def test_every_check_has_its_line(planner: Planner):
     assert {(check["name"], check["status"]) for check in checks} == {
         (name, "ok")
         for name in (
+            "policy",
             "resource_group",
             "trials",
             "custom_data",

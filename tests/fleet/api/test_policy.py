@@ -78,7 +78,7 @@ TAKEOVERS = {
 
 
 @pytest.mark.parametrize("scope", TAKEOVERS.values(), ids=TAKEOVERS)
-def test_vm_gets_no_role_that_takes_over_the_app_or_other_vms(scope: str):
+def test_function_key_cannot_become_contributor_on_anything_the_app_may_grant(scope: str):
     assert list(refused({"resource_uris": [RESULTS, scope]})) == ["/resource_uris/1"]
 
 
@@ -164,7 +164,7 @@ def test_allowed_scope_includes_what_is_in_it_and_nothing_else():
     assert set(found) == {"/resource_uris/2", "/resource_uris/3"}
 
 
-def test_app_identity_makes_nobody_else_owner_of_vms_or_their_network():
+def test_function_key_cannot_become_root_on_the_vms():
     request = {
         "client_principal_id": SOMEBODY,
         "azure_json": {"subscription_id": OTHER},
@@ -197,7 +197,7 @@ def test_caller_with_an_identity_of_its_own_may_use_its_own_account():
     assert refused(request) == {}
 
 
-def test_vm_in_an_account_of_the_caller_does_not_get_the_deployments_password():
+def test_function_key_cannot_become_holder_of_the_deployments_database_password():
     account = {**CALLER, "subscription_id": OTHER, "resource_group": "theirs"}
     assert refused({"azure_json": account}) == {"/uri": "FLEET_ALLOWED_GROUPS"}
     assert refused({"azure_json": account}, FLEET_ALLOWED_GROUPS=f"/subscriptions/{OTHER}") == {}
@@ -302,7 +302,7 @@ def test_images_are_matched_from_publisher_to_version(allowed: str, passes: bool
     assert (refused({}, FLEET_ALLOWED_IMAGES=allowed) == {}) == passes
 
 
-def test_fleet_cannot_spend_without_bounds():
+def test_spending_is_capped_per_deployment():
     request = {"n_instances": 1001, "max_lifetime": 7 * 24 * 3600 + 1}
     assert refused(request) == {
         "/n_instances": "FLEET_MAX_VMS",
