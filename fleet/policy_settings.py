@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from string import ascii_lowercase, ascii_uppercase
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -45,6 +46,8 @@ _STORAGE_ACCOUNT = re.compile(
     re.IGNORECASE,
 )
 _DATABASE_SERVER = re.compile(r"([-a-z0-9]+)\.(?:[-a-z0-9]+\.)*(?:postgres|postgresql)\.")
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+"""Only ASCII: Python and Azure may disagree about other characters (the Kelvin sign becomes a k)."""
 _ANYWHERE = "/subscriptions/*/resourcegroups/*/providers"
 
 
@@ -92,7 +95,7 @@ def matches(pattern: str, value: str) -> bool:
     An ARM ID therefore stands for everything in it, and a publisher for all of its images. `*` alone
     matches everything; within a segment it does not match `/`.
     """
-    wanted, given = pattern.split("/"), value.lower().split("/")
+    wanted, given = pattern.split("/"), value.translate(_LOWER).split("/")
     return pattern == "*" or (len(wanted) <= len(given) and all(map(fnmatchcase, given, wanted)))
 
 
@@ -115,7 +118,7 @@ def database_server(uri: str) -> str | None:
 
 def _contains(scope: str, protected: str) -> bool:
     """Whether a scope contains a protected ID, as far as that is known: part of an ID may be `*`."""
-    given = scope.lower().split("/")
+    given = scope.translate(_LOWER).split("/")
     return given == protected.split("/")[: len(given)]
 
 
@@ -142,7 +145,7 @@ def _defaults(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _patterns(name: str, form: str, text: str, faults: list[str]) -> tuple[str, ...]:
     """The patterns in a setting, in lower case."""
-    listed = [item.strip().lower() for item in text.split(",") if item.strip()]
+    listed = [item.strip().translate(_LOWER) for item in text.split(",") if item.strip()]
     if listed == ["none"]:
         return ()
     if not all(item == "*" or re.fullmatch(form, item, re.IGNORECASE) for item in listed):
@@ -206,7 +209,7 @@ def _own_resources(environment: Mapping[str, str]) -> set[str]:
     server = _DATABASE_SERVER.match(database_server(environment.get("POWERLIFT_DB_URI", "")) or "")
     if server:
         found |= {f"{_ANYWHERE}/microsoft.dbforpostgresql/*/{server[1]}"}
-    return {one.lower() for one in found}
+    return {one.translate(_LOWER) for one in found}
 
 
 def _number(name: str, environment: Mapping[str, str], faults: list[str]) -> float | None:

@@ -220,7 +220,9 @@ def _limits(asked: Asked) -> Iterator[Fault]:
         detail = f"All fleets together may have {policy.max_vms:,} VMs."
         yield _fault("/n_instances", detail, "FLEET_MAX_VMS")
     if request.max_lifetime > policy.max_lifetime_days * DAY:
-        detail = f"A fleet may live for {policy.max_lifetime_days:g} days. Send fewer seconds."
+        detail = (
+            f"A fleet may live for {policy.max_lifetime_days:g} days. Send a smaller max_lifetime."
+        )
         yield _fault("/max_lifetime", detail, "FLEET_MAX_LIFETIME_DAYS")
 
 

@@ -180,6 +180,13 @@ def test_function_key_cannot_become_root_on_the_vms():
     }
 
 
+def test_group_that_only_looks_like_the_deployments_is_refused():
+    groups = {"gr\u00d6\u00dfe-k": {}, "gr\u00d6\u00dfe-\u212a": {"/azure_json/resource_group"}}
+    for group, pointers in groups.items():
+        request = {"azure_json": {"resource_group": group}}
+        assert set(refused(request, AZURE_RESOURCE_GROUP="Gr\u00d6\u00dfe-K")) == set(pointers)
+
+
 def test_client_id_without_secret_gets_no_role():
     found = refused({"azure_json": {"client_id": SOMEBODY}})
     assert found == {"/azure_json/client_id": "FLEET_ALLOWED_PRINCIPALS"}
