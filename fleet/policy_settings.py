@@ -28,18 +28,27 @@ DATA_SERVICES = (
 """Resource types that hold data. Azure has too many types that run code or act with an identity to list
 those instead."""
 
-_ID = r"/subscriptions/[^/\s]+(/[^/\s]+)*"
-_PATTERNS = {
+_ID = (
+    r"/subscriptions/[^/\s]+(/[^/\s]+)*",
+    "ARM IDs (/subscriptions/…) in which * stands for any part",
+)
+_SYNTAX = {
     "FLEET_ALLOWED_SCOPES": _ID,
-    "FLEET_ALLOWED_PRINCIPALS": r"[-0-9a-f*?]+",
-    "FLEET_ALLOWED_DATABASES": r"(\[[0-9a-f:.]+\]|[^\s/@:\[\]]+)(:([0-9]+|\*))?",
+    "FLEET_ALLOWED_PRINCIPALS": (r"[-0-9a-f*?]+", "object IDs"),
+    "FLEET_ALLOWED_DATABASES": (
+        r"(\[[0-9a-f:.]+\]|[^\s/@:\[\]]+)(:([0-9]+|\*))?",
+        "hosts (db.example.org, *.example.org:6432, [::1]:*)",
+    ),
     "FLEET_ALLOWED_GROUPS": _ID,
     "FLEET_ALLOWED_SUBNETS": _ID,
-    "FLEET_ALLOWED_IMAGES": r"[^\s/]+(/[^\s/]+){0,3}",
-    "FLEET_ALLOWED_SIZES": r"[^\s/]+",
-    "FLEET_ALLOWED_REGIONS": r"[^\s/]+",
+    "FLEET_ALLOWED_IMAGES": (
+        r"[^\s/]+(/[^\s/]+){0,3}",
+        "images (canonical, canonical/ubuntu-24_04-lts/server)",
+    ),
+    "FLEET_ALLOWED_SIZES": (r"[^\s/]+", "VM sizes (Standard_D*_v5)"),
+    "FLEET_ALLOWED_REGIONS": (r"[^\s/]+", "regions (eastus*)"),
 }
-"""The form of one pattern, by setting. `*` is valid everywhere."""
+"""The form of one pattern, as a regular expression and in words. `*` is valid everywhere."""
 
 _STORAGE_ACCOUNT = re.compile(
     r"AccountName=([a-z0-9]{3,24})\b|https://([a-z0-9]{3,24})\.(?:blob|queue|table|file|dfs)\.",
@@ -71,8 +80,8 @@ class PolicySettings:
         defaults = _defaults(environment)
         return cls(
             allowed={
-                name: _patterns(name, form, environment.get(name) or defaults[name], faults)
-                for name, form in _PATTERNS.items()
+                name: _patterns(name, syntax, environment.get(name) or defaults[name], faults)
+                for name, syntax in _SYNTAX.items()
             },
             protected=_protected(environment, faults),
             max_vms=math.ceil(_number("FLEET_MAX_VMS", environment, faults) or 1000),
@@ -143,31 +152,18 @@ def _defaults(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _patterns(name: str, form: str, text: str, faults: list[str]) -> tuple[str, ...]:
+def _patterns(name: str, syntax: tuple[str, str], text: str, faults: list[str]) -> tuple[str, ...]:
     """The patterns in a setting, in lower case."""
+    form, words = syntax
     listed = [item.strip().translate(_LOWER) for item in text.split(",") if item.strip()]
     if listed == ["none"]:
         return ()
     if not all(item == "*" or re.fullmatch(form, item, re.IGNORECASE) for item in listed):
-        faults.append(f"{name} must be *, none, or {_FORMS[name]}, separated by commas.")
+        faults.append(f"{name} must be *, none, or {words}, separated by commas.")
         return ()
     if name == "FLEET_ALLOWED_DATABASES":
         listed = [item if item == "*" else _with_port(item) for item in listed]
     return tuple(listed)
-
-
-_IDS = "ARM IDs (/subscriptions/…) in which * stands for any part"
-_FORMS = {
-    "FLEET_ALLOWED_SCOPES": _IDS,
-    "FLEET_ALLOWED_PRINCIPALS": "object IDs",
-    "FLEET_ALLOWED_DATABASES": "hosts (db.example.org, *.example.org:6432, [::1]:*)",
-    "FLEET_ALLOWED_GROUPS": _IDS,
-    "FLEET_ALLOWED_SUBNETS": _IDS,
-    "FLEET_ALLOWED_IMAGES": "images (canonical, canonical/ubuntu-24_04-lts/server)",
-    "FLEET_ALLOWED_SIZES": "VM sizes (Standard_D*_v5)",
-    "FLEET_ALLOWED_REGIONS": "regions (eastus*)",
-    "FLEET_PROTECTED_RESOURCES": _IDS,
-}
 
 
 def _with_port(host: str) -> str:
