@@ -74,6 +74,7 @@ def measure(size: int, max_undead: int, time_scale: float, seed: int) -> Figures
     """Run one fleet on its own stack until all its VMs run and have their roles."""
     settings = {
         "FLEET_BOOT_POLL_SECONDS": str(5 * time_scale),
+        "FLEET_MAX_VMS": str(size),
         "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # never, so that its requests are not counted
     }
     with (

@@ -9,6 +9,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fleet.policy_settings import PolicySettings
+
 PUBLIC_CLOUD = "https://management.azure.com"
 
 
@@ -34,6 +36,7 @@ class Settings:
     """How long the histories, VM records and logs of an ended fleet are kept."""
     prices: Mapping[str, float]
     """US dollars per hour by lower-case key: see `fleet.api.progress.price_of`."""
+    policy: PolicySettings
     owner: str
     """Identifies the deployment that owns a resource, so that sweeps ignore each other's resources.
 
@@ -83,6 +86,7 @@ class Settings:
             writes_per_second=positive("FLEET_WRITES_PER_SECOND", 10),
             retention_days=positive("FLEET_RETENTION_DAYS", 30),
             prices=_prices(environment.get("FLEET_PRICES") or "{}", faults),
+            policy=PolicySettings.read(environment, faults),
             owner=_owner(environment, keys),
         )
         if faults:

@@ -18,10 +18,14 @@ import requests
 from local.stack import Stack
 from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, everything, experiment, sql
 from tests.local.azure.driver import Driver
-from tests.scenarios import FIRST_BATCH, FleetSpec, Kill, Moment, Scenario
+from tests.scenarios import CLIENT, FIRST_BATCH, FleetSpec, Kill, Moment, Scenario
 
 TIME_SCALE = 0.01
-SETTINGS = {"FLEET_OWNER": "scenarios", "FLEET_SWEEP_SCHEDULE": "*/2 * * * * *"}
+SETTINGS = {
+    "FLEET_OWNER": "scenarios",
+    "FLEET_SWEEP_SCHEDULE": "*/2 * * * * *",
+    "FLEET_ALLOWED_PRINCIPALS": CLIENT,
+}
 TIMEOUT = 240.0
 """Seconds in which all fleets of a scenario end. The retries of one call may take 30."""
 SWEPT = 60.0

@@ -10,7 +10,7 @@ from fleet import telemetry
 from fleet.api.instance_status import ALIVE, order_in
 from fleet.model import names
 from fleet.settings import Settings
-from fleet.store import claims
+from fleet.store import claims, fleets
 from fleet.store.database import DatabaseUnreachable
 from triggers.durable_client import (
     MARK_CANCELLED,
@@ -20,7 +20,7 @@ from triggers.durable_client import (
     start_unless_running,
     task_hub_within,
 )
-from triggers.lease import START_TIMEOUT, lease
+from triggers.lease import START_TIMEOUT, in_thread, lease
 
 
 async def cancel(client: Any, instance: str) -> bool:
@@ -40,7 +40,17 @@ async def cancel(client: Any, instance: str) -> bool:
         task = {"order": order, "keep_machines": False}
         teardown = names.teardown_id(order["batch_id"])
         await start_unless_running(client, TEARDOWN_FLEET, teardown, task)
+    await _free_room(order["batch_id"])
     return True
+
+
+async def _free_room(batch_id: int) -> None:
+    """Let other fleets have the VMs that this one had left in place."""
+    try:
+        await in_thread(fleets.mark_vms_deleted, Settings.read().database_uri, batch_id)
+    except DatabaseUnreachable as error:
+        text = "The VMs of a cancelled fleet count until its deadline: %s"
+        telemetry.LOG.warning(text, error, extra={"event": "fleet.cancelled"})
 
 
 @asynccontextmanager

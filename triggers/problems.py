@@ -15,7 +15,7 @@ from fleet.api.responses.app import Problem, RequestFault
 from fleet.api.strict_json import BodyTooLarge
 from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
-from fleet.store.claims import AlreadyUsed, LeaseHeld
+from fleet.store.claims import AlreadyUsed, LeaseHeld, TooManyVms
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.schema import SchemaTooNew
 from fleet.store.vm_logs import NoLog
@@ -23,6 +23,8 @@ from triggers.durable_client import TaskHubUnavailable
 from triggers.references import FleetAmbiguous, FleetNotFound, FleetPurged
 
 RETRY_AFTER_SECONDS = 5
+ROOM_SECONDS = 300
+"""`Retry-After` while other fleets use all VMs: longer than clients wait, which therefore report it."""
 
 Handler = Callable[..., Awaitable[func.HttpResponse]]
 
@@ -34,6 +36,7 @@ TITLES: dict[type[Exception], tuple[int, str]] = {
     FleetAmbiguous: (409, "Ambiguous fleet"),
     FleetPurged: (410, "Fleet purged"),
     NoLog: (404, "Log not found"),
+    TooManyVms: (429, "Too many VMs"),
     TaskHubUnavailable: (503, "Temporarily unavailable"),
     DatabaseUnreachable: (503, "Temporarily unavailable"),
     LeaseHeld: (503, "Temporarily unavailable"),
@@ -64,6 +67,11 @@ def _problem_of(error: Exception) -> func.HttpResponse:
     if isinstance(error, (InvalidRequest, AlreadyUsed)):
         telemetry.LOG.info("Request rejected: %s", error, extra={"event": "request.refused"})
         return problem(code, title, str(error), getattr(error, "faults", None))
+    if isinstance(error, TooManyVms):
+        telemetry.LOG.info("Request rejected: %s", error, extra={"event": "request.refused"})
+        response = problem(code, title, str(error))
+        response.headers["Retry-After"] = str(ROOM_SECONDS)
+        return response
     if code != 503:
         return problem(code, title, str(error))
     if title == "Invalid app settings":

@@ -17,7 +17,7 @@ from fleet.api.redaction import redacted
 from fleet.api.request import InvalidRequest
 from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
-from fleet.store.claims import AlreadyUsed, LeaseHeld
+from fleet.store.claims import AlreadyUsed, LeaseHeld, TooManyVms
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.schema import SchemaTooNew
 from triggers import callers, submission
@@ -33,6 +33,7 @@ REFUSALS = (InvalidRequest, AlreadyUsed)
 
 OUTAGES = (
     TaskHubUnavailable, DatabaseUnreachable, LeaseHeld, SchemaTooNew, SettingsError, SealBroken,
+    TooManyVms,
 )  # fmt: skip
 """What may pass, in a minute or in hours: the message is retried for as long as it lives."""
 

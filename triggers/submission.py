@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fleet import telemetry
+from fleet.api import policy
 from fleet.api.instance_status import order_in
 from fleet.api.order_builder import build_order
 from fleet.api.request import Fault, FleetRequest, InvalidRequest, batch_id_of, parse, uri_faults
-from fleet.api.responses.plan import Plan
+from fleet.api.responses.plan import Check, Plan
 from fleet.azure.credentials import connect
 from fleet.model import names
 from fleet.preflight.plan import preview
 from fleet.secrets import Seal
-from fleet.settings import Settings
+from fleet.settings import Settings, SettingsError
 from fleet.store import claims
+from fleet.store.database import DatabaseUnreachable
 from triggers.callers import Caller
 from triggers.durable_client import RUN_FLEET, find, task_hub_within
 from triggers.lease import START_TIMEOUT, in_thread, lease
@@ -38,11 +41,9 @@ async def submit(
     """Start the fleet that a request asks for, unless an equal request has started it.
 
     Raises InvalidRequest (with every fault), AlreadyUsed, SettingsError, SealBroken, and errors that may
-    pass: TaskHubUnavailable, DatabaseUnreachable, LeaseHeld.
+    pass: TooManyVms, TaskHubUnavailable, DatabaseUnreachable, LeaseHeld.
     """
-    request = parse(document)
-    settings = Settings.read()
-    _complete(request, settings)
+    request, settings = _checked(document)
     seal = Seal(settings.sealing_keys)
     callers, fingerprints = caller.digests(seal), seal.fingerprints(_plain(request))
     # Keyed, so that nobody can compute and occupy the batch ID of another caller's key. By the oldest
@@ -63,6 +64,7 @@ async def submit(
         max_lifetime=request.max_lifetime,
         account=_account(seal, order, _secrets(request)),
         resource_uris=order["resource_uris"],
+        max_vms=settings.policy.max_vms,
     )
     claim = await in_thread(claims.claim, settings.database_uri, submission)
     instance = names.instance_id(claim.batch_id)
@@ -107,18 +109,70 @@ async def plan(document: Any) -> Plan:
 
     Raises InvalidRequest (with every fault), SettingsError.
     """
-    request = parse(document)
-    settings = Settings.read()
-    _complete(request, settings)
+    request, settings = _checked(document)
     order: Any = build_order(request, settings, batch_id_of(request, None))
     secrets = _secrets(request)
     connection = connect(order, settings, secrets.get("client_secret"))
     uri = secrets.get("uri") or settings.database_uri
-    return await preview(connection, uri, order)
+    plan, check = await asyncio.gather(
+        preview(connection, uri, order), _policy_check(request, settings)
+    )
+    ok = plan["ok"] and check["status"] != "fault"
+    return {**plan, "ok": ok, "checks": [check, *plan["checks"]]}
 
 
-def _complete(request: FleetRequest, settings: Settings) -> None:
-    """Refuse a request that lacks what the settings lack too."""
+async def _policy_check(request: FleetRequest, settings: Settings) -> Check:
+    """Whether there is room for the fleet now; `policy.faults` has allowed the rest."""
+    limit = settings.policy.max_vms
+    try:
+        alive = await in_thread(claims.count_alive, settings.database_uri, settings.owner)
+    except DatabaseUnreachable as error:
+        return {"name": "policy", "status": "unknown", "detail": str(error), "advice": error.advice}
+    detail = f"The deployment allows this fleet; {alive:,} of {limit:,} VMs exist or are requested"
+    if alive + request.n_instances <= limit:
+        return {"name": "policy", "status": "ok", "detail": detail, "advice": ""}
+    return {"name": "policy", "status": "fault", "detail": detail, "advice": claims.TOO_MANY_ADVICE}
+
+
+def _checked(document: Any) -> tuple[FleetRequest, Settings]:
+    """A request that the deployment allows. Raises InvalidRequest with every fault, SettingsError."""
+    try:
+        request = parse(document)
+    except InvalidRequest as invalid:
+        raise InvalidRequest([*invalid.faults, *_other_faults(document, invalid)]) from None
+    settings = Settings.read()
+    if faults := _refused(request, settings):
+        raise InvalidRequest(faults)
+    return request, settings
+
+
+def _other_faults(document: Any, invalid: InvalidRequest) -> list[Fault]:
+    """What the deployment does not allow in an invalid request, as far as its valid fields say."""
+    if not isinstance(document, Mapping):
+        return []
+    unknown = {fault["pointer"].split("/")[1] for fault in invalid.faults if fault["pointer"]}
+    valid = {name: value for name, value in document.items() if name not in unknown}
+    try:
+        request = parse({"experiment_id": 0, "n_instances": 1, **valid})
+        found = policy.faults(request, Settings.read())
+    except (InvalidRequest, SettingsError):
+        return []
+    unknown |= {
+        other for name, others in _DEPENDENTS.items() if name in unknown for other in others
+    }
+    return [fault for fault in found if fault["pointer"].split("/")[1] not in unknown]
+
+
+_COST = ("n_instances",)
+_DEPENDENTS = {
+    "azure_json": ("client_principal_id", "subnet_id"),
+    **dict.fromkeys(("vm_size", "priority", "fallbacks", "location", "max_lifetime"), _COST),
+}
+"""Fields whose faults depend on another field."""
+
+
+def _refused(request: FleetRequest, settings: Settings) -> list[Fault]:
+    """Faults of a request that lacks what the settings lack too, or asks for what is not allowed."""
     account = request.azure_json
     needed = [
         (
@@ -139,8 +193,7 @@ def _complete(request: FleetRequest, settings: Settings) -> None:
     ]
     if not request.uri:
         faults += uri_faults(settings.database_uri)
-    if faults:
-        raise InvalidRequest(faults)
+    return faults + policy.faults(request, settings)
 
 
 def _account(seal: Seal, order: Mapping[str, Any], secrets: Mapping[str, str]) -> str:

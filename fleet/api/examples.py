@@ -37,7 +37,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         },
     },
     "elsewhere": {
-        "summary": "With its own database, subscription and identity",
+        "summary": "With its own subscription, identity, and database server that the deployment allows",
         "value": {
             "experiment_id": 1,
             "n_instances": 2,
@@ -53,7 +53,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         },
     },
     "subnet": {
-        "summary": "In an existing subnet with outbound access",
+        "summary": "In an existing subnet with outbound access that the deployment allows",
         "value": {
             "experiment_id": 1,
             "n_instances": 2,

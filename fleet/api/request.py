@@ -53,16 +53,16 @@ Text = Annotated[
     ),
 ]
 ResourceGroup = Annotated[str, StringConstraints(pattern=r"^[-\w._()]{1,89}[-\w_()]$")]
+# What is checked is what is sent: HTTP clients keep these characters, and no segment ends with a dot,
+# because they resolve `.` and `..`.
+_SEGMENT = r"[-!$&'()+,.:;=@A-Za-z0-9_~]*[-!$&'()+,:;=@A-Za-z0-9_~]"
 ResourceId = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^/subscriptions/[^/?#%\x00-\x1f\x7f]+(/[^/?#%\x00-\x1f\x7f]+)*$", max_length=1024
-    ),
+    str, StringConstraints(pattern=rf"^/subscriptions(/{_SEGMENT})+$", max_length=1024)
 ]
 SUBNET = (
     r"^/subscriptions/{0}/resourceGroups/{0}/providers/Microsoft\.Network/virtualNetworks/{0}"
     r"/subnets/{0}$"
-).replace("{0}", r"[-\w.()]+")
+).replace("{0}", r"[-\w.()]*[-\w()]")
 SubnetId = Annotated[
     str,
     StringConstraints(pattern=f"(?i){SUBNET}", max_length=1024),

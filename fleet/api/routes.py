@@ -158,7 +158,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 _REFUSED = Response(
-    "Invalid fleet request; `errors` lists every validation error.", "Problem", PROBLEM
+    "The request is invalid, or the deployment does not allow it; `errors` lists every fault.",
+    "Problem",
+    PROBLEM,
 )
 _TOO_LARGE = Response("The body is larger than one million bytes.", "Problem", PROBLEM)
 _UNAVAILABLE = Response(
@@ -198,6 +200,12 @@ ROUTES = (
                 PROBLEM,
             ),
             413: _TOO_LARGE,
+            429: Response(
+                "Other fleets use the VMs that the deployment allows; repeat the request later.",
+                "Problem",
+                PROBLEM,
+                headers=("Retry-After",),
+            ),
             503: _UNAVAILABLE,
         },
         ("Idempotency-Key",),

@@ -14,7 +14,9 @@ from typing import Any
 from psycopg2.errors import LockNotAvailable
 
 from fleet.store import schema
-from fleet.store.database import REQUEST_TIMEOUT, connected, rows
+from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
+
+TOO_MANY_ADVICE = "Wait until other fleets have ended, cancel one, or ask for fewer VMs."
 
 SHORT = 1_000_000
 """A batch ID below this is also the fleet's number."""
@@ -22,6 +24,10 @@ SHORT = 1_000_000
 
 class AlreadyUsed(Exception):
     """A batch id, an idempotency key or a name that belongs to another fleet."""
+
+
+class TooManyVms(Exception):
+    """There is no room for a fleet's VMs before other fleets have ended."""
 
 
 class LeaseHeld(Exception):
@@ -49,6 +55,8 @@ class Submission:
     account: str
     """Digest of all that decides with which identity, and where, its resources are deleted."""
     resource_uris: Sequence[str]
+    max_vms: int
+    """VMs that all fleets of the deployment together may have."""
 
     @property
     def key(self) -> str | None:
@@ -66,21 +74,29 @@ class Claim:
     batch_id: int
     number: int
     started: bool
+    counts: bool = True
+    """Whether its VMs count as alive: not those of a claim that was given up before its start."""
 
 
 def claim(uri: str, submission: Submission) -> Claim:
     """The fleet of a request: the one that an equal request has claimed before, or a new row.
 
-    Raises AlreadyUsed where batch id, idempotency key or name belong to another fleet, SchemaTooNew,
-    DatabaseUnreachable.
+    Raises AlreadyUsed where batch id, idempotency key or name belong to another fleet, TooManyVms,
+    SchemaTooNew, DatabaseUnreachable.
     """
     schema.prepare(uri)
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         found = _claimed(cursor, submission)
-        if found is None:
-            # One new fleet at a time, so that no number is given twice.
+        if found is None or not found.counts:
+            # One new fleet at a time, so that no number is given twice, and no room.
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet_number'))")
-            found = _claimed(cursor, submission) or _added(cursor, submission)
+            found = _claimed(cursor, submission)
+            if found is None or not found.counts:
+                _require_room(cursor, submission)
+            if found is None:
+                found = _added(cursor, submission)
+            elif not found.counts:
+                cursor.execute(_RENEW, {**_columns(submission), "batch_id": found.batch_id})
         if found is None:
             raise AlreadyUsed(
                 f"A fleet named {submission.name!r} is running. Cancel it, or choose another name."
@@ -118,18 +134,37 @@ def leased(uri: str, batch_id: int) -> Iterator[Lease | None]:
 
 def _claimed(cursor: Any, submission: Submission) -> Claim | None:
     """The row that a request's batch id or idempotency key names. Raises AlreadyUsed."""
-    for batch_id, number, started, fingerprint, same_key in rows(
+    for batch_id, number, started, counts, fingerprint, same_key in rows(
         cursor, _FIND, _columns(submission)
     ):
         same_batch = batch_id == submission.batch_id or not submission.chose_batch_id
         if fingerprint in submission.fingerprints and same_batch:
-            return Claim(int(batch_id), number, started)
+            return Claim(int(batch_id), number, started, counts)
         what = "This Idempotency-Key" if same_key else f"batch_id {batch_id}"
         raise AlreadyUsed(
             f"{what} was already used by a different request (fleet-{number}). Repeat that request "
             "unchanged, or omit the key and the batch_id to start a new fleet."
         )
     return None
+
+
+def count_alive(uri: str, owner: str) -> int:
+    """The VMs of a deployment's fleets, as `claim` counts them. Raises DatabaseUnreachable."""
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        if not may(cursor, "powerlift_fleet", "SELECT"):
+            return 0  # no fleet was ever submitted
+        [(alive,)] = rows(cursor, _ALIVE, {"owner": owner})
+    return int(alive)
+
+
+def _require_room(cursor: Any, submission: Submission) -> None:
+    [(alive,)] = rows(cursor, _ALIVE, _columns(submission))
+    if alive + submission.n_instances > submission.max_vms:
+        raise TooManyVms(
+            f"{alive} VMs exist or are requested, and {submission.n_instances} more would exceed the "
+            f"{submission.max_vms} of the deployment's setting FLEET_MAX_VMS. The fleet was not "
+            f"started. {TOO_MANY_ADVICE}"
+        )
 
 
 def _added(cursor: Any, submission: Submission) -> Claim | None:
@@ -171,11 +206,29 @@ def _columns(submission: Submission) -> dict[str, Any]:
 
 
 _FIND = """
-    SELECT batch_id, number, started_at IS NOT NULL, fingerprint,
+    SELECT batch_id, number, started_at IS NOT NULL,
+           started_at IS NOT NULL OR submitted_at > now() - interval '1 hour', fingerprint,
            coalesce(idempotency_key = %(key)s, false)
     FROM powerlift_fleet
     WHERE batch_id = %(batch_id)s OR (caller = ANY(%(callers)s) AND idempotency_key = %(key)s)
-    ORDER BY 5 DESC
+    ORDER BY 6 DESC
+"""
+# VMs of a fleet that has not ended, and those that a fleet has left in place (delete_on_complete false).
+# None outlives the deadline, which begins a little later than the row's. A claim without a fleet counts
+# for an hour: by then its caller has repeated the request, or has given up.
+_ALIVE = """
+    SELECT coalesce(sum(CASE WHEN ended_at IS NULL
+                             THEN coalesce((machines->>'wanted')::integer, n_instances)
+                             ELSE coalesce((machines->>'running')::integer, 0) END), 0)
+    FROM powerlift_fleet
+    WHERE owner = %(owner)s AND deadline > now() - interval '1 hour'
+    AND (ended_at IS NULL OR phase = 'done')
+    AND (started_at IS NOT NULL OR submitted_at > now() - interval '1 hour')
+"""
+_RENEW = """
+    UPDATE powerlift_fleet
+    SET submitted_at = now(), deadline = now() + %(max_lifetime)s * interval '1 second'
+    WHERE batch_id = %(batch_id)s AND started_at IS NULL
 """
 _INSERT = """
     INSERT INTO powerlift_fleet (owner, batch_id, number, name, caller, idempotency_key, fingerprint,

@@ -142,6 +142,12 @@ def mark_purged(uri: str, batch_id: int) -> None:
         )
 
 
+def mark_vms_deleted(uri: str, batch_id: int) -> None:
+    """Count the VMs that an ended fleet had left in place as deleted. Raises DatabaseUnreachable."""
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        cursor.execute(_VMS_DELETED, (batch_id,))
+
+
 def abandoned_claims(uri: str, owner: str) -> list[int]:
     """The batch IDs of claims older than a day whose fleet is not marked as started."""
     schema.prepare(uri)
@@ -222,6 +228,13 @@ _TO_PURGE = (
     ORDER BY ended_at LIMIT %(limit)s OFFSET %(skip)s
 """
 )
+_VMS_DELETED = """
+    UPDATE powerlift_fleet
+    SET machines = machines || jsonb_build_object('running', 0, 'deleted',
+            coalesce((machines->>'deleted')::integer, 0)
+            + coalesce((machines->>'running')::integer, 0))
+    WHERE batch_id = %s AND ended_at IS NOT NULL
+"""
 _ABANDONED = """
     SELECT batch_id FROM powerlift_fleet
     WHERE started_at IS NULL AND submitted_at < now() - interval '1 day' AND owner = %(owner)s

@@ -82,7 +82,7 @@ def start(state_dir: Path, time_scale: float, seed: int, faults: Path | None) ->
         shutil.rmtree(state_dir, ignore_errors=True)
         try:
             with Stack(
-                state_dir, time_scale=time_scale, seed=seed, faults=faults, app_settings=_prices()
+                state_dir, time_scale=time_scale, seed=seed, faults=faults, app_settings=_settings()
             ) as stack:
                 experiment.add_tasks(experiment.open_store(stack.db_uri))
                 announce(ready, _connection_info(stack))
@@ -105,9 +105,12 @@ def add_experiment(state_dir: Path, trials: int) -> int:
     return experiment.create(store, trials, name=f"demo-{token_hex(4)}")
 
 
-def _prices() -> dict[str, str]:
-    """The caller's FLEET_PRICES, the only setting that the stack takes from the environment."""
-    return {name: value for name, value in os.environ.items() if name == "FLEET_PRICES"}
+_PASSED_ON = ("FLEET_PRICES", "FLEET_ALLOWED_", "FLEET_MAX_")
+"""Beginnings of the settings that the stack takes from the caller's environment."""
+
+
+def _settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
 
 
 def _connection_info(stack: Stack) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment, trials
 
 VMS, TRIALS, UNDEAD = 6, 18, 3
 CLIENT = "11111111-2222-4333-8444-555555555555"
+SETTINGS = {"FLEET_ALLOWED_PRINCIPALS": CLIENT}
 ROLES = 3
 """Of one VM: its own at itself and at a storage account, and the client user's."""
 
@@ -131,7 +132,9 @@ def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("working")
     with (
         packages_at_hand(packages),  # before the stack is made, which tells its VMs so
-        Stack(state, time_scale=0.02, visibility_timeout=VISIBILITY_TIMEOUT) as stack,
+        Stack(
+            state, time_scale=0.02, visibility_timeout=VISIBILITY_TIMEOUT, app_settings=SETTINGS
+        ) as stack,
     ):
         yield stack
 
@@ -141,7 +144,11 @@ def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with simulated VMs without processes, which never end."""
     state = tmp_path_factory.mktemp("pretending")
     with Stack(
-        state, time_scale=0.02, machines="none", visibility_timeout=VISIBILITY_TIMEOUT
+        state,
+        time_scale=0.02,
+        machines="none",
+        visibility_timeout=VISIBILITY_TIMEOUT,
+        app_settings=SETTINGS,
     ) as stack:
         yield stack
 

@@ -79,6 +79,7 @@ def fault_plan(batches: list[int]) -> dict[str, Any]:
 def stormy(tmp_path_factory: pytest.TempPathFactory, batches: list[int]) -> Iterator[Stack]:
     state: Path = tmp_path_factory.mktemp("rows")
     settings = {"FLEET_BOOT_POLL_SECONDS": "1", "FLEET_RUN_POLL_SECONDS": "1.5"}
+    settings["FLEET_ALLOWED_GROUPS"] = "*"
     with Stack(
         state,
         time_scale=TIME_SCALE,

@@ -123,6 +123,9 @@ def test_without_delete_on_complete_the_vms_stay_until_the_fleet_is_deleted(stac
     after = api.wait(fleet_id, "done")
     assert len([identity for identity in kept if "roleassignments" not in identity]) == 2
     assert (at_once, after["machines"]["running"]) == ("teardown", 0)
+    # Deleted VMs leave room for other fleets.
+    [listed] = sql(stack, "SELECT machines FROM powerlift_fleet WHERE batch_id = 4002")
+    assert listed[0]["running"] == 0
 
 
 def test_a_fleet_that_cannot_work_fails_in_its_plan_with_nothing_made(stack: Stack, api: Api):

@@ -129,6 +129,8 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
                 "JOURNAL": str(folder), "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
                 "TASKHUB_NAME": "Doors", "FLEET_OWNER": "doors", "POWERLIFT_DB_URI": postgres.uri(),
                 "AzureWebJobsStorage": azurite.connection_string,
+                "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_RESOURCE_GROUP": "vms",
+                "FLEET_ALLOWED_DATABASES": "host,127.0.0.1:*",
                 "FLEET_PURGE_SCHEDULE": "* * * * * *",
                 "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:00",
             }  # fmt: skip

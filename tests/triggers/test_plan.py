@@ -77,7 +77,11 @@ def planner_of(stack: Stack) -> Planner:
 @pytest.fixture(scope="module")
 def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
     state = tmp_path_factory.mktemp("stormy")
-    with Stack(state, time_scale=0.01, machines="none", faults=WEATHER) as stack:
+    settings = {"FLEET_ALLOWED_GROUPS": "*", "FLEET_ALLOWED_DATABASES": "127.0.0.1:*"}
+    settings |= {"FLEET_MAX_VMS": "5000"}
+    with Stack(
+        state, time_scale=0.01, machines="none", faults=WEATHER, app_settings=settings
+    ) as stack:
         yield planner_of(stack)
 
 
@@ -143,6 +147,7 @@ def test_every_check_has_its_line(planner: Planner):
     assert {(check["name"], check["status"]) for check in checks} == {
         (name, "ok")
         for name in (
+            "policy",
             "resource_group",
             "trials",
             "custom_data",

@@ -49,3 +49,21 @@ def test_a_refused_message_in_plain_text_is_copied_in_plain_text(doors: Doors):
 def test_the_host_gives_up_on_no_message_that_lives():
     queues = load_host_settings(ROOT / "host.json", {"TASKHUB_NAME": "any"}).queues
     assert queues.max_dequeue_count > WEEK / queues.visibility_timeout
+
+
+def test_a_message_waits_until_other_fleets_leave_room(doors: Doors):
+    doors.begin("")
+    doors.post(request(5000))
+    doors.sql(
+        "INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, caller, fingerprint,"
+        " experiment_id, n_instances, account, started_at)"
+        " SELECT owner, now() + interval '1 day', 5001, 5001, 'key', 'f', 1, 1000, 'a', now()"
+        " FROM powerlift_fleet WHERE batch_id = 5000"
+    )
+    before, poison = doors.tries(), doors.left(f"{QUEUE}-poison")
+    doors.send(request(5002))
+    eventually(lambda: True if doors.tries() > before + 3 else None)
+    waits = doors.fleet(5002)
+    doors.sql("DELETE FROM powerlift_fleet WHERE batch_id = 5001")
+    eventually(lambda: doors.fleet(5002) or None)
+    assert (waits, doors.left(f"{QUEUE}-poison")) == (None, poison)

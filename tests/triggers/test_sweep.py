@@ -129,6 +129,7 @@ class Hub:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack that sweeps every second; a simulated minute takes 1.2 s."""
     settings = {"FLEET_OWNER": OWNER, "FLEET_SWEEP_SCHEDULE": "* * * * * *"}
+    settings |= {"FLEET_ALLOWED_SCOPES": "*", "FLEET_ALLOWED_PRINCIPALS": SOMEBODY}
     state = tmp_path_factory.mktemp("swept")
     with Stack(state, time_scale=0.02, machines="none", app_settings=settings) as stack:
         yield stack
@@ -292,7 +293,8 @@ def test_each_fleets_account_is_swept_despite_failures_of_others(
     settings["FLEET_SWEEP_SCHEDULE"] = "* * * * * *"
     state = tmp_path_factory.mktemp("accounts")
     with Stack(state, time_scale=0.02, machines="none", app_settings=settings) as stack:
-        api, document = Api(stack), {"experiment_id": experiment(stack), "n_instances": 1}
+        document = {"experiment_id": experiment(stack), "n_instances": 1, "uri": stack.db_uri}
+        api = Api(stack)
         account = {name: stack.arm[name] for name in ACCOUNT}
         wrong = {**account, "client_secret": "wrong-secret"}
         api.wait(api.start(batch_id=1, azure_json=wrong, **document), "failed")

@@ -76,9 +76,7 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path, subcommand: str, text: str) ->
 def test_start_prints_instructions_and_stops_on_sigterm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(
-        "FLEET_PRICES", "of the caller"
-    )  # the only setting taken from the environment
+    monkeypatch.setenv("FLEET_PRICES", "of the caller")
     monkeypatch.setenv("FLEET_SEALING_KEY", "of the caller")
     with demo(tmp_path, "start") as stack:
         output = read_until(stack, "Press Ctrl-C to stop.")

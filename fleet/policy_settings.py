@@ -1,0 +1,222 @@
+"""The settings of a deployment's policy: what requests may ask for. `fleet.api.policy` applies them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from string import ascii_lowercase, ascii_uppercase
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+DATA_SERVICES = (
+    "Microsoft.Storage/storageAccounts",
+    "Microsoft.DBforPostgreSQL/flexibleServers",
+    "Microsoft.DBforMySQL/flexibleServers",
+    "Microsoft.Sql/servers",
+    "Microsoft.DocumentDB/databaseAccounts",
+    "Microsoft.Cache/redis",
+    "Microsoft.CognitiveServices/accounts",
+    "Microsoft.Search/searchServices",
+    "Microsoft.EventHub/namespaces",
+    "Microsoft.ServiceBus/namespaces",
+)
+"""Resource types that hold data. Azure has too many types that run code or act with an identity to list
+those instead."""
+
+_ID = (
+    r"/subscriptions/[^/\s]+(/[^/\s]+)*",
+    "ARM IDs (/subscriptions/…) in which * stands for any part",
+)
+_SYNTAX = {
+    "FLEET_ALLOWED_SCOPES": _ID,
+    "FLEET_ALLOWED_PRINCIPALS": (r"[-0-9a-f*?]+", "object IDs"),
+    "FLEET_ALLOWED_DATABASES": (
+        r"(\[[0-9a-f:.]+\]|[^\s/@:\[\]]+)(:([0-9]+|\*))?",
+        "hosts (db.example.org, *.example.org:6432, [::1]:*)",
+    ),
+    "FLEET_ALLOWED_GROUPS": _ID,
+    "FLEET_ALLOWED_SUBNETS": _ID,
+    "FLEET_ALLOWED_IMAGES": (
+        r"[^\s/]+(/[^\s/]+){0,3}",
+        "images (canonical, canonical/ubuntu-24_04-lts/server)",
+    ),
+    "FLEET_ALLOWED_SIZES": (r"[^\s/]+", "VM sizes (Standard_D*_v5)"),
+    "FLEET_ALLOWED_REGIONS": (r"[^\s/]+", "regions (eastus*)"),
+}
+"""The form of one pattern, as a regular expression and in words. `*` is valid everywhere."""
+
+_STORAGE_ACCOUNT = re.compile(
+    r"AccountName=([a-z0-9]{3,24})\b|https://([a-z0-9]{3,24})\.(?:blob|queue|table|file|dfs)\.",
+    re.IGNORECASE,
+)
+_DATABASE_SERVER = re.compile(r"([-a-z0-9]+)\.(?:[-a-z0-9]+\.)*(?:postgres|postgresql)\.")
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+"""Only ASCII: Python and Azure may disagree about other characters (the Kelvin sign becomes a k)."""
+_ANYWHERE = "/subscriptions/*/resourcegroups/*/providers"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """What requests may ask for. Patterns are in lower case; see `matches`."""
+
+    allowed: Mapping[str, tuple[str, ...]]
+    """Patterns by the name of their setting. Empty: nothing is allowed."""
+    protected: tuple[str, ...]
+    """ARM IDs at which no VM gets a role."""
+    max_vms: int
+    """VMs alive at once over all fleets."""
+    max_lifetime_days: float
+    max_cost: float | None
+    """In US dollars per fleet; None: no limit."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], faults: list[str]) -> PolicySettings:
+        """Read the settings. Adds a sentence to `faults` for each invalid one."""
+        defaults = _defaults(environment)
+        return cls(
+            allowed={
+                name: _patterns(name, syntax, environment.get(name) or defaults[name], faults)
+                for name, syntax in _SYNTAX.items()
+            },
+            protected=_protected(environment, faults),
+            max_vms=math.ceil(_number("FLEET_MAX_VMS", environment, faults) or 1000),
+            max_lifetime_days=_number("FLEET_MAX_LIFETIME_DAYS", environment, faults) or 7.0,
+            max_cost=_number("FLEET_MAX_COST", environment, faults),
+        )
+
+    def allows(self, setting: str, value: str) -> bool:
+        """Whether a value matches one of the setting's patterns."""
+        return any(matches(pattern, value) for pattern in self.allowed[setting])
+
+    def protects(self, scope: str) -> bool:
+        """Whether a scope is a protected resource, a part of one, or contains one."""
+        return any(matches(one, scope) or _contains(scope, one) for one in self.protected)
+
+
+def matches(pattern: str, value: str) -> bool:
+    """Whether a pattern matches a value, in any case, or the first segments of its path.
+
+    An ARM ID therefore stands for everything in it, and a publisher for all of its images. `*` alone
+    matches everything; within a segment it does not match `/`.
+    """
+    wanted, given = pattern.split("/"), value.translate(_LOWER).split("/")
+    return pattern == "*" or (len(wanted) <= len(given) and all(map(fnmatchcase, given, wanted)))
+
+
+def database_server(uri: str) -> str | None:
+    """`host:port` of a PostgreSQL URI, as libpq connects to it; None if that is not exactly one server.
+
+    Python's parser and libpq's can disagree about the host of `postgresql://a?@b/`, for example. Such a
+    URI has no server here, nor has one with several hosts or with parameters that replace the host.
+    """
+    try:
+        parts = urlsplit(uri)
+        options = parse_dsn(urlunsplit(parts._replace(scheme="postgresql")))
+        host, port = parts.hostname or "", str(parts.port or 5432)
+    except (ValueError, psycopg2.Error):
+        return None
+    is_one = not {"hostaddr", "service"} & options.keys() and not re.search("[,/@]", host)
+    agrees = (options.get("host", "").lower(), options.get("port") or "5432") == (host, port)
+    return f"{host}:{port}" if host and is_one and agrees else None
+
+
+def _contains(scope: str, protected: str) -> bool:
+    """Whether a scope contains a protected ID, as far as that is known: part of an ID may be `*`."""
+    given = scope.translate(_LOWER).split("/")
+    return given == protected.split("/")[: len(given)]
+
+
+def _defaults(environment: Mapping[str, str]) -> dict[str, str]:
+    subscription = environment.get("AZURE_SUBSCRIPTION_ID")
+    group = environment.get("AZURE_RESOURCE_GROUP")
+    own = f"/subscriptions/{subscription}/resourceGroups/{group}"
+    server = database_server(environment.get("POWERLIFT_DB_URI", ""))
+    if server and server.count(":") > 1:
+        address, _, port = server.rpartition(":")
+        server = f"[{address}]:{port}"
+    return {
+        "FLEET_ALLOWED_SCOPES": ",".join(f"{_ANYWHERE}/{kind}/*" for kind in DATA_SERVICES),
+        "FLEET_ALLOWED_PRINCIPALS": "none",
+        "FLEET_ALLOWED_DATABASES": server or "none",
+        "FLEET_ALLOWED_GROUPS": own if subscription and group else "none",
+        # Where the app creates its own subnets. A subnet elsewhere may reach what VMs must not.
+        "FLEET_ALLOWED_SUBNETS": own if subscription and group else "none",
+        "FLEET_ALLOWED_IMAGES": "canonical",
+        "FLEET_ALLOWED_SIZES": "*",
+        "FLEET_ALLOWED_REGIONS": "*",
+    }
+
+
+def _patterns(name: str, syntax: tuple[str, str], text: str, faults: list[str]) -> tuple[str, ...]:
+    """The patterns in a setting, in lower case."""
+    form, words = syntax
+    listed = [item.strip().translate(_LOWER) for item in text.split(",") if item.strip()]
+    if listed == ["none"]:
+        return ()
+    if not all(item == "*" or re.fullmatch(form, item, re.IGNORECASE) for item in listed):
+        faults.append(f"{name} must be *, none, or {words}, separated by commas.")
+        return ()
+    if name == "FLEET_ALLOWED_DATABASES":
+        listed = [item if item == "*" else _with_port(item) for item in listed]
+    return tuple(listed)
+
+
+def _with_port(host: str) -> str:
+    """A host pattern as `database_server` writes it: with a port, and IPv6 without brackets."""
+    has_port = re.search(r"(?<=[^:]):([0-9]+|\*)$", host) and (
+        not host.startswith("[") or "]:" in host
+    )
+    return (host if has_port else f"{host}:5432").replace("[", "").replace("]", "")
+
+
+def _protected(environment: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
+    """The app's own resources as far as its settings name them, the VMs, and those in the setting."""
+    name = "FLEET_PROTECTED_RESOURCES"
+    text = environment.get(name) or ""
+    if text.strip().lower() == "none":
+        return ()
+    return (*_patterns(name, _ID, text, faults), *sorted(_own_resources(environment)))
+
+
+def _own_resources(environment: Mapping[str, str]) -> set[str]:
+    subscription = environment.get("AZURE_SUBSCRIPTION_ID") or "*"
+    group = environment.get("AZURE_RESOURCE_GROUP") or "*"
+    found = {f"/subscriptions/{subscription}/resourcegroups/{group}/providers/microsoft.compute"}
+    if site := environment.get("WEBSITE_SITE_NAME"):
+        owner = (environment.get("WEBSITE_OWNER_NAME") or "").partition("+")[0] or "*"
+        home = environment.get("WEBSITE_RESOURCE_GROUP") or "*"
+        kind = f"providers/microsoft.web/sites/{site}"
+        found |= {f"{_ANYWHERE}/microsoft.web/sites/{site}"}
+        found |= {f"/subscriptions/{owner}/resourcegroups/{home}/{kind}"}
+    # Every account that a setting names: of the task hub, of a queue, of the deployed code.
+    accounts = {
+        account
+        for value in environment.values()
+        for groups in _STORAGE_ACCOUNT.findall(value)
+        for account in groups
+    }
+    accounts |= {v for name, v in environment.items() if name.lower().endswith("__accountname")}
+    found |= {f"{_ANYWHERE}/microsoft.storage/storageaccounts/{one}" for one in accounts if one}
+    server = _DATABASE_SERVER.match(database_server(environment.get("POWERLIFT_DB_URI", "")) or "")
+    if server:
+        found |= {f"{_ANYWHERE}/microsoft.dbforpostgresql/*/{server[1]}"}
+    return {one.translate(_LOWER) for one in found}
+
+
+def _number(name: str, environment: Mapping[str, str], faults: list[str]) -> float | None:
+    text = environment.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        faults.append(f"{name} must be a number above 0.")
+        return None
+    return value
