@@ -54,3 +54,13 @@ def test_constants_on_the_page_about_releases_exist():
     code = "\n".join(path.read_text() for path in REPOSITORY.glob("orchestrators/*.py"))
     assigned = re.findall(r"^([A-Z][A-Z_]+)(?:: \w+)? = ", code, flags=re.MULTILINE)
     assert set(named) - set(assigned) == set()
+
+
+def test_tests_on_the_page_about_security_exist():
+    named = re.findall(r"(tests/[\w/]+\.py)::(\w+)", (REPOSITORY / "docs/security.md").read_text())
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not re.search(rf"^ *(?:async )?def {name}\(|^class {name}\b", (REPOSITORY / path).read_text(), re.M)
+    ]
+    assert (len(named) >= 11, missing) == (True, [])
