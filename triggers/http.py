@@ -14,11 +14,12 @@ from fleet.api.responses.app import Health
 from fleet.api.responses.common import Links, json_id
 from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
 from fleet.api.responses.machines import Machines
+from fleet.api.routes import TEXT
 from fleet.model import names
 from fleet.settings import Settings, SettingsError
 from fleet.store import fleets
 from triggers import callers, cancellation, durable_client, queries, query_cache, submission
-from triggers.problems import json_response, problem, with_problems
+from triggers.problems import HEADERS, json_response, problem, with_problems
 from triggers.references import (
     FleetNotFound,
     find_instance,
@@ -27,9 +28,6 @@ from triggers.references import (
 )
 
 bp = df.Blueprint()
-
-PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
-"""nosniff, because a console log may contain HTML that a browser must not render."""
 
 READ = ["GET", "HEAD"]
 """The host routes HEAD only to functions that declare it, and drops the body itself."""
@@ -128,7 +126,7 @@ async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpRes
     """The end of a VM's console log as text; 404 without a log."""
     instance = await find_instance(client, req.route_params["id"])
     text = await queries.log_of(instance, req.route_params["ordinal"])
-    return func.HttpResponse(text, headers=PLAIN_TEXT)
+    return func.HttpResponse(text, headers={"Content-Type": TEXT, **HEADERS})
 
 
 @bp.function_name("cancel_fleet")

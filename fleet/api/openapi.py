@@ -17,6 +17,7 @@ from fleet.api.responses.plan import Plan
 from fleet.api.responses.progress import Progress
 from fleet.api.routes import (
     HEADERS,
+    INTERNAL_ERROR,
     JSON,
     NO_KEY,
     PARAMETERS,
@@ -45,7 +46,8 @@ Runs Powerlift benchmarks on fleets of Azure VMs: submit, monitor and cancel fle
   Functions host drops chunked bodies.
 - Every GET route also supports HEAD.
 - The Functions host itself responds with an empty body: 400 for malformed HTTP, 401 for a missing or
-  wrong key, 404 for an unknown path or method, 500 after an unhandled error, 503 during a restart.
+  wrong key, 404 for an unknown path or method, 500 for a crashed process, 503 during a restart. Every
+  error of the app itself is a problem, also a 500.
 - A POST is safe to retry after a 5xx or a timeout: the same `batch_id` or `Idempotency-Key` never
   starts a second fleet.
 - New members may be added to responses. Existing members are stable.
@@ -100,7 +102,10 @@ def _document() -> dict[str, Any]:
             "parameters": PARAMETERS,
             "headers": HEADERS,
             "securitySchemes": _SECURITY,
-            "responses": {"NoKey": _response(NO_KEY)},
+            "responses": {
+                "NoKey": _response(NO_KEY),
+                "InternalError": _response(INTERNAL_ERROR),
+            },
         },
     }
 
@@ -129,6 +134,7 @@ class _WithoutTitles(GenerateJsonSchema):
 
 def _operation(route: Route) -> dict[str, Any]:
     responses = {str(code): _response(one, route) for code, one in route.responses.items()}
+    responses["500"] = {"$ref": "#/components/responses/InternalError"}
     if not route.anonymous:
         responses["401"] = {"$ref": "#/components/responses/NoKey"}
     operation: dict[str, Any] = {

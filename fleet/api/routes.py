@@ -64,7 +64,8 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "format": "uri"},
     },
     "Retry-After": {
-        "description": "Seconds after which to repeat the request. Absent if the settings are invalid.",
+        "description": "Seconds after which to repeat the request. Absent if the settings are invalid, "
+        "which no repetition cures.",
         "required": False,
         "schema": {"type": "integer"},
     },
@@ -176,6 +177,9 @@ _OF_FLEET = {
     ),
     503: _UNAVAILABLE,
 }
+INTERNAL_ERROR = Response(
+    "An unexpected error; `detail` has the ID that finds it in the app's log.", "Problem", PROBLEM
+)
 NO_KEY = Response("The key is missing or wrong. The Functions host sends this response.", media="")
 
 ROUTES = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,17 @@ def test_a_refused_message_in_plain_text_is_copied_in_plain_text(doors: Doors):
 def test_the_host_gives_up_on_no_message_that_lives():
     queues = load_host_settings(ROOT / "host.json", {"TASKHUB_NAME": "any"}).queues
     assert queues.max_dequeue_count > WEEK / queues.visibility_timeout
+
+
+def test_an_unexpected_error_over_http_is_a_problem_with_an_id_that_the_log_has(doors: Doors):
+    doors.begin("fault")
+    answer = doors.post(request(5))
+    problem, log = answer.json(), (doors.journal / "log").read_text()
+    assert (answer.status_code, answer.headers["Content-Type"], problem["title"]) == (
+        500,
+        "application/problem+json",
+        "Internal error",
+    )
+    assert "a fault of ours" not in answer.text + log
+    [error_id] = re.findall("the ID ([0-9a-f]{12})", problem["detail"])
+    assert f"Error {error_id}: KeyError at " in log
