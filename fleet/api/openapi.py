@@ -10,7 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from fleet.api import examples
 from fleet.api.request import FleetRequest
-from fleet.api.responses.app import Health, Problem
+from fleet.api.responses.app import Health, HealthDetails, Problem
 from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
 from fleet.api.responses.machines import Machines
 from fleet.api.responses.plan import Plan
@@ -31,7 +31,16 @@ from fleet.api.routes import (
 VERSION = "0.1.0"
 
 RESPONSES = tuple[
-    SubmitResponse, Fleets, Fleet, CancelResponse, Progress, Plan, Machines, Health, Problem
+    SubmitResponse,
+    Fleets,
+    Fleet,
+    CancelResponse,
+    Progress,
+    Plan,
+    Machines,
+    Health,
+    HealthDetails,
+    Problem,
 ]
 """All JSON responses as one type, so that pydantic emits each shared type once."""
 

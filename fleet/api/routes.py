@@ -54,7 +54,7 @@ TAGS = {
     "Fleets": "Submit, monitor and cancel fleets.",
     "Machines": "A fleet's VMs.",
     "Pages": "Web pages for a browser. No key required.",
-    "App": "The app itself. No key required.",
+    "App": "The app itself. Only the details of its health require a key.",
 }
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -335,15 +335,24 @@ ROUTES = (
         "/health",
         "health",
         "App",
-        "Check the app's settings",
-        "Validates the app's settings. Does not contact Azure or the database.",
+        "Check whether the app works",
+        "Says whether the app can run fleets, and nothing else. Checks settings, database, task hub, "
+        "queue and Azure at most every 15 seconds.",
         {
-            200: Response("The app can accept requests.", "Health"),
-            503: Response(
-                "Settings are missing or invalid; `detail` names each.", "Problem", PROBLEM
-            ),
+            200: Response("Every check passed.", "Health"),
+            503: Response("A check failed or timed out.", "Health", headers=("Retry-After",)),
         },
         anonymous=True,
+    ),
+    Route(
+        "GET",
+        "/health/details",
+        "get_health_details",
+        "App",
+        "Get the checks of the app",
+        "Runs every check, for up to 10 seconds. Says what is wrong and what to do about it. Names "
+        "settings, but no values.",
+        {200: Response("The checks, including failed ones.", "HealthDetails")},
     ),
     Route(
         "GET",
