@@ -62,8 +62,8 @@ class Seal:
             ) from None
         if content.get("fleet") != [owner, batch_id]:
             raise OtherFleetsSecrets(
-                "The encrypted secrets in this fleet's order are not its own, so they were not used: "
-                "they belong to another fleet, or an earlier build of the app encrypted them."
+                "The encrypted secrets in this fleet's order belong to another fleet, or an earlier "
+                "build of the app encrypted them. They were not used."
             )
         return dict(content["secrets"])
 
