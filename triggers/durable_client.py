@@ -57,13 +57,19 @@ async def is_alive(client: Any, instance: str) -> bool:
 
 @contextmanager
 def task_hub() -> Iterator[None]:
-    """Convert what the SDK raises, mostly a bare Exception, to TaskHubUnavailable."""
+    """Convert what the SDK raises, mostly a bare Exception, to TaskHubUnavailable.
+
+    Without its text, which may contain the host's internal URLs; it is the cause.
+    """
     try:
         yield
     except TaskHubUnavailable:
         raise
     except Exception as error:
-        raise TaskHubUnavailable(f"The task hub cannot be used: {error}") from error
+        raise TaskHubUnavailable(
+            f"The task hub does not respond ({type(error).__name__}). If this persists, check the "
+            "storage account (AzureWebJobsStorage) and TASKHUB_NAME."
+        ) from error
 
 
 @asynccontextmanager

@@ -81,7 +81,8 @@ def _problem_of(error: Exception) -> func.HttpResponse:
         telemetry.LOG.error("%s: %s", title, error, extra={"event": "app.settings"})
         return problem(code, title, str(error))
     extra = {"event": "request.delayed"}
-    telemetry.LOG.warning("Request answered with 503: %s", error, extra=extra)
+    cause = error.__cause__ or "none"
+    telemetry.LOG.warning("Request answered with 503: %s Cause: %s", error, cause, extra=extra)
     detail = f"{error} Repeat the request in {RETRY_AFTER_SECONDS} seconds."
     response = problem(code, title, detail)
     response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
