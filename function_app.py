@@ -16,13 +16,14 @@ from activities import (
 )
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
-from triggers import http, openapi, purge, queue, sweep, view
+from triggers import health, http, openapi, purge, queue, sweep, view
 
 telemetry.start()
 app = df.DFApp()
 
 for room in (
     http,
+    health,
     openapi,
     queue,
     sweep,

@@ -14,6 +14,7 @@ from fleet.api import progress
 from fleet.azure.credentials import open_connections
 from fleet.model.activities import Ok, ReportCompletion
 from fleet.model.records import Order
+from fleet.secrets import SealBroken
 from fleet.settings import Settings
 from fleet.store import vm_records
 from fleet.store.database import DatabaseUnreachable
@@ -34,11 +35,11 @@ async def report_completion(task: ReportCompletion) -> Ok:
 
 
 async def _cost(order: Order, ended_at: str) -> float | None:
-    """In US dollars; None without prices, or without the records of its VMs."""
-    _, uri = open_connections(order)
+    """In US dollars; None without prices, or if the records of its VMs cannot be read."""
     try:
+        _, uri = open_connections(order)
         stored = await asyncio.to_thread(vm_records.read, uri, order)
-    except DatabaseUnreachable:
+    except (DatabaseUnreachable, SealBroken):
         return None
     hours = progress.vm_hours(
         progress.machines(order, [], stored), datetime.fromisoformat(ended_at)

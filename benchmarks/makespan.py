@@ -98,7 +98,7 @@ def measure(size: int, max_undead: int, time_scale: float, seed: int) -> Figures
         host = psutil.Process(stack.host_pid)
         before = host.cpu_times()
         fleet_id = fleets.post(stack.url, stack.key, request)
-        status = _until_provisioned(stack, fleet_id)
+        status = until_provisioned(stack, fleet_id)
         after = host.cpu_times()
         return Figures(
             size,
@@ -175,7 +175,7 @@ def _rank(kind: str) -> tuple[bool, str]:
     return kind not in VM_KINDS, kind
 
 
-def _until_provisioned(stack: Stack, fleet_id: str) -> dict[str, Any]:
+def until_provisioned(stack: Stack, fleet_id: str) -> dict[str, Any]:
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         status = fleets.status(stack.url, stack.key, fleet_id)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet.api import examples, openapi
 from fleet.api.request_constraints import RULES
-from fleet.api.routes import NO_KEY, ROUTES, Route
+from fleet.api.routes import INTERNAL_ERROR, NO_KEY, ROUTES, Route
 
 PAGE = Path(__file__).with_suffix(".md")
 
@@ -80,7 +80,7 @@ def _route(route: Route, document: dict[str, Any]) -> Iterator[str]:
         yield "\n".join(["| parameter | in | |", "|---|---|---|", *rows])
     rows = []
     for code in operation["responses"]:
-        answer = route.responses.get(int(code), NO_KEY)
+        answer = {401: NO_KEY, 500: INTERNAL_ERROR, **route.responses}[int(code)]
         body = f"[`{answer.schema}`](#{answer.schema.lower()})" if answer.schema else "text"
         body = "" if not answer.media else "JSON" if answer.schema == "Document" else body
         headers = ", ".join(f"`{name}`" for name in answer.headers)

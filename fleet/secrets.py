@@ -15,13 +15,24 @@ from fleet.model.failure import DescribedError
 
 
 class SealBroken(DescribedError, ValueError):
-    """No key decrypts the secrets, or a key is invalid."""
+    """The secrets of a fleet cannot be decrypted, or a key is invalid."""
 
-    code, action, advice = "SealBroken", "fail_fleet", "See the message."
+    code, action = "SealBroken", "fail_fleet"
+    advice = "Correct FLEET_SEALING_KEY, then submit the request again."
+
+
+class OtherFleetsSecrets(SealBroken):
+    """The secrets were encrypted for another fleet: somebody has changed the order."""
+
+    advice = "Submit the request again, and find out who can write to the app's storage account."
 
 
 class Seal:
-    """Fernet with key rotation: the first key encrypts, all keys decrypt."""
+    """Fernet with key rotation: the first key encrypts, all keys decrypt.
+
+    The text of a fleet is of no use in the order of another one: owner and batch ID are encrypted with
+    the secrets, and `decrypt` compares them. Fernet itself has no associated data.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
         try:
@@ -32,20 +43,29 @@ class Seal:
             ) from error
         self._keys = tuple(base64.urlsafe_b64decode(key) for key in keys)
 
-    def close(self, secrets: Mapping[str, str]) -> str:
-        """Encrypt secrets, by name."""
-        return self._fernet.encrypt(json.dumps(dict(secrets)).encode()).decode()
+    def encrypt(self, secrets: Mapping[str, str], owner: str, batch_id: int) -> str:
+        """Encrypt a fleet's secrets, by name."""
+        content = {"fleet": [owner, batch_id], "secrets": dict(secrets)}
+        return self._fernet.encrypt(json.dumps(content).encode()).decode()
 
-    def open(self, sealed: str) -> dict[str, str]:
-        """Decrypt the output of `close`. Raises SealBroken if no key fits."""
+    def decrypt(self, sealed: str, owner: str, batch_id: int) -> dict[str, str]:
+        """The secrets that were encrypted for this fleet.
+
+        Raises SealBroken if no key fits, OtherFleetsSecrets if they belong to another fleet.
+        """
         try:
-            return dict(json.loads(self._fernet.decrypt(sealed.encode())))
+            content = json.loads(self._fernet.decrypt(sealed.encode()))
         except InvalidToken:
             raise SealBroken(
                 "Cannot decrypt the request's secrets: FLEET_SEALING_KEY no longer contains the "
-                "key that "
-                "encrypted them. Append the old key after the new one."
+                "key that encrypted them. Append the old key after the new one."
             ) from None
+        if content.get("fleet") != [owner, batch_id]:
+            raise OtherFleetsSecrets(
+                "The encrypted secrets in this fleet's order belong to another fleet, or an earlier "
+                "build of the app encrypted them. They were not used."
+            )
+        return dict(content["secrets"])
 
     def fingerprints(self, document: Any) -> list[str]:
         """An HMAC of a JSON document per key, the encrypting key's first.

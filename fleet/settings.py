@@ -47,7 +47,7 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings. Raises SettingsError with every missing or invalid setting."""
-        faults: list[str] = []
+        faults = _unresolved(environment, ("FLEET_", "POWERLIFT_", "AZURE_"))
 
         def positive(name: str, default: float) -> float:
             text = environment.get(name) or str(default)
@@ -55,8 +55,8 @@ class Settings:
                 value = float(text)
             except ValueError:
                 value = 0.0
-            if not value > 0:
-                faults.append(f"{name} must be a number above 0, not {text!r}.")
+            if not 0 < value < math.inf:
+                faults.append(f"{name} must be a number above 0 (default: {default:g}).")
             return value
 
         endpoint = environment.get("AZURE_RESOURCE_MANAGER_ENDPOINT") or PUBLIC_CLOUD
@@ -116,8 +116,26 @@ def _owner(environment: Mapping[str, str], keys: tuple[str, ...]) -> str:
     return environment.get("FLEET_OWNER") or "/".join(filter(None, (site, slot, hub)))
 
 
+def unresolved_references(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """A sentence for each setting, of the app or of the host, that Azure has left unresolved."""
+    return _unresolved(environment, ("",))
+
+
+def _unresolved(environment: Mapping[str, str], prefixes: tuple[str, ...]) -> list[str]:
+    return [
+        f"{name} is a Key Vault or App Configuration reference that Azure has not resolved. Check the "
+        "reference, and that the app's identity may read what it names."
+        for name, value in sorted(environment.items())
+        if name.startswith(prefixes) and value.lstrip().startswith(_REFERENCES)
+    ]
+
+
+_REFERENCES = ("@Microsoft.KeyVault(", "@Microsoft.AppConfiguration(")
+"""Azure leaves these in place of a value that it cannot read."""
+
+
 class SettingsError(ValueError):
-    """Missing or invalid settings; the message lists all of them."""
+    """Missing or invalid settings. The message names all of them, and no value: it may be a secret."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__(" ".join(faults))

@@ -162,7 +162,9 @@ def run_wave(
     publish_status(context, fleet, fleet.phase)  # the API finds the running wave by its number
     name = names.wave_id(fleet.order["batch_id"], fleet.waves)
     try:
-        result: WaveResult = yield context.call_sub_orchestrator(create_wave, task, name)
+        result: WaveResult = yield context.call_sub_orchestrator(
+            create_wave, task, name, expected_type=dict
+        )
     except Exception as error:
         raise FleetEnded("failed", failure_of(error)) from error
     now = context.current_utc_datetime

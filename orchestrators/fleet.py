@@ -199,7 +199,9 @@ def tear_down(
     task: Teardown = {"order": fleet.order, "keep_machines": keep_machines}
     name = names.teardown_id(fleet.order["batch_id"])
     try:
-        result: TeardownResult = yield context.call_sub_orchestrator(teardown_fleet, task, name)
+        result: TeardownResult = yield context.call_sub_orchestrator(
+            teardown_fleet, task, name, expected_type=dict
+        )
     except Exception as error:
         return failure_of(error)
     if result["machines"] == 0:

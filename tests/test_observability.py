@@ -328,6 +328,10 @@ def test_the_documented_queries_find_the_fields_of_a_line(watched: Watched):
     assert "code" not in logged
 
 
+def test_the_sdks_have_nothing_to_warn_of_at_each_replay(watched: Watched):
+    assert [line for line in watched.log.splitlines() if "WARNING azure.functions" in line] == []
+
+
 def test_throttling_is_a_warning(watched: Watched):
     lines = [line for line in watched.log.splitlines() if "event=azure.throttled" in line]
     assert lines

@@ -1,1 +1,1 @@
-"""How work comes in: parse, authorise, start, answer."""
+"""Entry points: HTTP, queue and timers."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from fleet import telemetry
 from fleet.api.instance_status import ALIVE, order_in
+from fleet.azure.credentials import open_connections
 from fleet.model import names
 from fleet.settings import Settings
 from fleet.store import claims, fleets
@@ -24,15 +25,21 @@ from triggers.lease import START_TIMEOUT, in_thread, lease
 
 
 async def cancel(client: Any, instance: str) -> bool:
-    """Cancel a fleet, or tear down what a finished one has left. False when there is no such fleet."""
+    """Cancel a fleet, or tear down what an ended one has left. False if the fleet does not exist.
+
+    Raises SealBroken for an ended fleet whose secrets cannot be decrypted: its teardown could not list
+    anything, and would try for half an hour.
+    """
     status = await find(client, instance)
     if status is None:
         return False
     order = order_in(status["input"])
+    if status["runtimeStatus"] not in ALIVE:
+        open_connections(order)
     telemetry.LOG.info("Cancelled", extra={"event": "fleet.cancelled", "fleet": instance})
     async with _with_lease(order["batch_id"]), task_hub_within(START_TIMEOUT):
         if status["runtimeStatus"] in ALIVE:
-            # The mark first: an event can be lost, and the fleet then looks for the mark.
+            # First the mark: the fleet finds it even if the event is lost.
             mark = names.cancel_id(order["batch_id"])
             await start_unless_running(client, MARK_CANCELLED, mark, {})
             if await _raise_cancel(client, instance):
@@ -57,8 +64,8 @@ async def _free_room(batch_id: int) -> None:
 async def _with_lease(batch_id: int) -> AsyncIterator[None]:
     """Hold the fleet's lease, so that two requests at once start one teardown.
 
-    Without the database the fleet is cancelled all the same: VMs cost money, and a teardown that
-    replaces another one deletes what is left.
+    Without the database, the fleet is cancelled without a lease: VMs cost money, and a teardown that
+    replaces another one continues its work.
     """
     async with AsyncExitStack() as stack:
         try:
@@ -70,7 +77,7 @@ async def _with_lease(batch_id: int) -> AsyncIterator[None]:
 
 
 async def _raise_cancel(client: Any, instance: str) -> bool:
-    """Whether the fleet was there to hear it: it may have ended since we looked."""
+    """Raise the cancel event. False if the fleet has ended in the meantime."""
     try:
         await client.raise_event(instance, names.CANCEL_EVENT, {})
     except Exception:

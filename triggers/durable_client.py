@@ -1,4 +1,4 @@
-"""The Durable client as triggers use it: errors told apart from absence, inputs as JSON."""
+"""The Durable client for triggers: distinguishes an error from a missing instance; inputs are JSON."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MARK_CANCELLED = "mark_cancelled"
 
 
 class TaskHubUnavailable(RuntimeError):
-    """The task hub could not be read or written; it may answer in a minute."""
+    """The task hub could not be read or written. Transient: the caller may retry."""
 
 
 async def find(client: Any, instance: str) -> dict[str, Any] | None:
     """An instance's status as JSON, or None.
 
-    Raises TaskHubUnavailable: the SDK's `get_status` then says the same as of an instance that does
-    not exist, so that answer is checked.
+    Raises TaskHubUnavailable. The SDK's `get_status` returns the same for an unreadable task hub as for
+    a missing instance, so a second call checks that result.
     """
     with task_hub():
         status = await client.get_status(instance)
@@ -34,7 +34,7 @@ async def find(client: Any, instance: str) -> dict[str, Any] | None:
 
 
 def as_json(status: Any) -> dict[str, Any]:
-    """A `DurableOrchestrationStatus` as JSON. The input may come as text that holds JSON."""
+    """A `DurableOrchestrationStatus` as JSON. Its input may be a string that contains JSON."""
     document: dict[str, Any] = status.to_json()
     if isinstance(document.get("input"), str):
         document["input"] = json.loads(document["input"])
@@ -44,7 +44,7 @@ def as_json(status: Any) -> dict[str, Any]:
 async def start_unless_running(
     client: Any, orchestrator: str, instance: str, task: Mapping[str, Any]
 ) -> None:
-    """Start an instance, unless one of this id is under way. The caller holds the fleet's lease."""
+    """Start an instance, unless one with this ID is running. The caller holds the fleet's lease."""
     if not await is_alive(client, instance):
         with task_hub():
             await client.start_new(orchestrator, instance, task)
@@ -57,18 +57,24 @@ async def is_alive(client: Any, instance: str) -> bool:
 
 @contextmanager
 def task_hub() -> Iterator[None]:
-    """Raise TaskHubUnavailable for what the SDK raises: mostly a bare Exception."""
+    """Convert what the SDK raises, mostly a bare Exception, to TaskHubUnavailable.
+
+    Without its text, which may contain the host's internal URLs; it is the cause.
+    """
     try:
         yield
     except TaskHubUnavailable:
         raise
     except Exception as error:
-        raise TaskHubUnavailable(f"The task hub cannot be used: {error}") from error
+        raise TaskHubUnavailable(
+            f"The task hub does not respond ({type(error).__name__}). If this persists, check the "
+            "storage account (AzureWebJobsStorage) and TASKHUB_NAME."
+        ) from error
 
 
 @asynccontextmanager
 async def task_hub_within(seconds: float) -> AsyncIterator[None]:
-    """As `task_hub`, also for a call that takes longer: the SDK waits for up to 240 s."""
+    """As `task_hub`, with a timeout, because the SDK waits for up to 240 s."""
     with task_hub():
         async with asyncio.timeout(seconds):
             yield

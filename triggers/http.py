@@ -10,15 +10,15 @@ import azure.functions as func
 
 from fleet.api import fleet_list, instance_status, strict_json
 from fleet.api.request import Fault, InvalidRequest
-from fleet.api.responses.app import Health
 from fleet.api.responses.common import Links, json_id
 from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
 from fleet.api.responses.machines import Machines
+from fleet.api.routes import TEXT
 from fleet.model import names
-from fleet.settings import Settings, SettingsError
+from fleet.settings import Settings
 from fleet.store import fleets
 from triggers import callers, cancellation, durable_client, queries, query_cache, submission
-from triggers.problems import json_response, problem, with_problems
+from triggers.problems import HEADERS, json_response, with_problems
 from triggers.references import (
     FleetNotFound,
     find_instance,
@@ -27,9 +27,6 @@ from triggers.references import (
 )
 
 bp = df.Blueprint()
-
-PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
-"""nosniff, because a console log may contain HTML that a browser must not render."""
 
 READ = ["GET", "HEAD"]
 """The host routes HEAD only to functions that declare it, and drops the body itself."""
@@ -128,7 +125,7 @@ async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpRes
     """The end of a VM's console log as text; 404 without a log."""
     instance = await find_instance(client, req.route_params["id"])
     text = await queries.log_of(instance, req.route_params["ordinal"])
-    return func.HttpResponse(text, headers=PLAIN_TEXT)
+    return func.HttpResponse(text, headers={"Content-Type": TEXT, **HEADERS})
 
 
 @bp.function_name("cancel_fleet")
@@ -143,18 +140,6 @@ async def cancel_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
         raise FleetNotFound(reference)
     body: CancelResponse = {"id": fleet_id, "links": _links(req, fleet_id)}
     return json_response(202, body, {"Location": body["links"]["self"]})
-
-
-@bp.function_name("health")
-@bp.route(route="health", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
-def health(req: func.HttpRequest) -> func.HttpResponse:
-    """200 if the app can accept requests; 503 with every missing or invalid setting."""
-    try:
-        _ = Settings.read()
-    except SettingsError as error:
-        return problem(503, "Invalid app settings", " ".join(error.faults))
-    body: Health = {"status": "ok"}
-    return json_response(200, body)
 
 
 def _body(req: func.HttpRequest) -> Any:

@@ -1,4 +1,4 @@
-"""What is known of fleets: the accounts that they are in, and which have ended."""
+"""The accounts of all fleets, and the status of each, from the table of fleets and the task hub."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from fleet.store import fleets
 from triggers import durable_client
 
 SOURCE_PATIENCE = 20.0
-"""Seconds for each source that the sweep can do without."""
+"""Timeout in seconds for each source that the sweep can work without."""
 AT_ONCE = 10
 LOST_AFTER = timedelta(hours=1)
-"""A fleet without an instance for so long after its start is lost."""
+"""A fleet that has no instance this long after its start is lost."""
 
 
 async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
@@ -37,7 +37,7 @@ async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
                 await _add_account(client, known, names.instance_id(batch_id), uris)
     except Exception as error:
         warn(
-            "The sweep cannot read the fleets' accounts: it skips those that it has not read", error
+            "The sweep cannot read the fleets' accounts: it skips the accounts not yet read", error
         )
     return known
 
@@ -52,7 +52,7 @@ async def _add_account(
             connection, _ = credentials.open_connections(order)
             known.setdefault(connection, set()).update(uris)
     except SealBroken:
-        pass  # nothing can decrypt its credentials any more; its VMs have a deadline
+        pass  # its credentials cannot be decrypted any more; its VMs delete themselves at the deadline
     except Exception as error:
         warn(f"The sweep cannot open the account of {instance}", error)
 
@@ -87,7 +87,7 @@ async def _close_if_ended(client: Any, uri: str, row: fleets.Row) -> None:
 
 
 async def ask_fates(client: Any, fates: dict[int, BatchStatus], batches: list[int]) -> None:
-    """Add the fates of batches to `fates`; those that cannot be had are left out."""
+    """Add the status of each batch to `fates`, except those that cannot be read."""
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
             for start in range(0, len(batches), AT_ONCE):
@@ -95,14 +95,17 @@ async def ask_fates(client: Any, fates: dict[int, BatchStatus], batches: list[in
                     *(_ask_for(client, fates, batch) for batch in batches[start : start + AT_ONCE])
                 )
     except TimeoutError as error:
-        warn("The sweep cannot ask for every fleet: it goes by deadlines for the others", error)
+        warn(
+            "The sweep cannot read the status of every fleet: it uses the deadlines of the others",
+            error,
+        )
 
 
 async def _ask_for(client: Any, fates: dict[int, BatchStatus], batch: int) -> None:
     try:
         fates[batch] = await _fate(client, names.instance_id(batch))
     except Exception as error:
-        warn(f"The sweep cannot ask for batch {batch}: it goes by its deadline", error)
+        warn(f"The sweep cannot read the status of batch {batch}: it uses its deadline", error)
 
 
 async def _fate(client: Any, instance: str) -> BatchStatus:

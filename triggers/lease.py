@@ -1,4 +1,4 @@
-"""Claims and leases of fleets for triggers, in threads of their own: no activity waits for them."""
+"""Claims and leases of fleets for triggers, in their own threads, so that activities do not wait."""
 
 from __future__ import annotations
 

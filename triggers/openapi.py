@@ -12,16 +12,19 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from fleet.api import openapi
+from fleet.api.routes import JSON
+from triggers.problems import HEADERS, with_problems
 
 bp = df.Blueprint()
 
 
 @bp.function_name("get_openapi")
 @bp.route(route="openapi.json", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
-def get_openapi(req: func.HttpRequest) -> func.HttpResponse:
+@with_problems
+async def get_openapi(req: func.HttpRequest) -> func.HttpResponse:
     """The document for the requested base path; 304 if the client's ETag matches."""
     text, tag = _rendered(re.sub("(?i)/openapi.json/?$", "", urlsplit(req.url).path))
-    headers = {"Content-Type": "application/json", "ETag": tag, "Cache-Control": "no-cache"}
+    headers = {"Content-Type": JSON, **HEADERS, "ETag": tag, "Cache-Control": "no-cache"}
     known = req.headers.get("If-None-Match") or ""
     if tag in (one.strip().removeprefix("W/") for one in known.split(",")) or known.strip() == "*":
         return func.HttpResponse(status_code=304, headers=headers)

@@ -12,6 +12,7 @@ import azure.functions as func
 from fleet import telemetry
 from fleet.api.request import Fault, InvalidRequest
 from fleet.api.responses.app import Problem, RequestFault
+from fleet.api.routes import JSON, PROBLEM
 from fleet.api.strict_json import BodyTooLarge
 from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
@@ -25,6 +26,10 @@ from triggers.references import FleetAmbiguous, FleetNotFound, FleetPurged
 RETRY_AFTER_SECONDS = 5
 ROOM_SECONDS = 300
 """`Retry-After` while other fleets use all VMs: longer than clients wait, which therefore report it."""
+
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+"""Of each response: a browser must not take text from a VM or a request for HTML, and no cache may keep
+what only the holder of a key may read."""
 
 Handler = Callable[..., Awaitable[func.HttpResponse]]
 
@@ -48,7 +53,11 @@ TITLES: dict[type[Exception], tuple[int, str]] = {
 
 
 def with_problems(handler: Handler) -> Handler:
-    """Return problem details for the errors in TITLES."""
+    """Return problem details for the errors in TITLES, and for any other one a 500 without its text.
+
+    Without it the host would send a 500 without a body, and log the error's text, which may contain a
+    secret.
+    """
 
     @functools.wraps(handler)
     async def answered(*arguments: Any, **named: Any) -> func.HttpResponse:
@@ -56,6 +65,8 @@ def with_problems(handler: Handler) -> Handler:
             return await handler(*arguments, **named)
         except tuple(TITLES) as error:
             return _problem_of(error)
+        except Exception as error:
+            return _internal_error(telemetry.unexpected(error))
 
     return answered
 
@@ -78,11 +89,21 @@ def _problem_of(error: Exception) -> func.HttpResponse:
         telemetry.LOG.error("%s: %s", title, error, extra={"event": "app.settings"})
         return problem(code, title, str(error))
     extra = {"event": "request.delayed"}
-    telemetry.LOG.warning("Request answered with 503: %s", error, extra=extra)
+    cause = error.__cause__ or "none"
+    telemetry.LOG.warning("Request answered with 503: %s Cause: %s", error, cause, extra=extra)
     detail = f"{error} Repeat the request in {RETRY_AFTER_SECONDS} seconds."
     response = problem(code, title, detail)
     response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
+
+
+def _internal_error(error_id: str) -> func.HttpResponse:
+    detail = (
+        f"An unexpected error in the app, logged with the ID {error_id}, ended the request. Repeat "
+        "it: a POST with the same batch_id or Idempotency-Key starts no second fleet. If the error "
+        "persists, send the ID to the app's operator."
+    )
+    return problem(500, "Internal error", detail)
 
 
 def problem(
@@ -91,12 +112,12 @@ def problem(
     body: Problem = {"type": "about:blank", "title": title, "status": code, "detail": detail}
     if faults is not None:
         body["errors"] = cast(list[RequestFault], faults)
-    return json_response(code, body, {"Content-Type": "application/problem+json"})
+    return json_response(code, body, {"Content-Type": PROBLEM})
 
 
 def json_response(code: int, body: Any, headers: dict[str, str] | None = None) -> func.HttpResponse:
     return func.HttpResponse(
         json.dumps(body),
         status_code=code,
-        headers={"Content-Type": "application/json", **(headers or {})},
+        headers={"Content-Type": JSON, **HEADERS, **(headers or {})},
     )

@@ -1,4 +1,4 @@
-"""From what a user calls a fleet to its durable instance."""
+"""Resolves a reference to a fleet (ID, number, name) to its durable instance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FleetNotFound(LookupError):
 
 
 class FleetAmbiguous(LookupError):
-    """Several fleets have an ID or a name that begins so."""
+    """The ID or name of several fleets begins with the reference."""
 
     def __init__(self, reference: str, matches: list[fleets.Row]) -> None:
         ids = ", ".join(row.name or names.instance_id(row.batch_id) for row in matches)
@@ -28,7 +28,7 @@ class FleetAmbiguous(LookupError):
 
 
 class FleetPurged(LookupError):
-    """A fleet of which only the row is left."""
+    """The fleet was purged: only its row is left."""
 
     def __init__(self, row: fleets.Row) -> None:
         when = f"{row.purged_at:%Y-%m-%d}" if row.purged_at else "some time ago"
@@ -53,8 +53,8 @@ async def find_instance(client: Any, reference: str) -> dict[str, Any]:
 
 
 async def find_instance_to_cancel(client: Any, reference: str) -> dict[str, Any]:
-    """As `find_instance`, for an ID, number or whole name only: what one means today must not be another
-    fleet tomorrow. Without the app's database, for an ID.
+    """As `find_instance`, but only for an ID, number or complete name: a prefix or `latest` may be
+    another fleet a moment later. Without the app's database, only for an ID.
     """
     try:
         uri = Settings.read().database_uri
@@ -69,7 +69,7 @@ async def find_instance_to_cancel(client: Any, reference: str) -> dict[str, Any]
     exact = [row for row in matches if reference in _whole_references(row)]
     instance = await durable_client.find(client, reference)
     if instance is not None and all(names.instance_id(row.batch_id) != reference for row in exact):
-        if exact:  # a fleet that the table does not know has the ID that is another one's number
+        if exact:  # the ID of a fleet that is not in the table equals the number of another one
             raise FleetAmbiguous(reference, exact)
         return instance
     if not exact:
@@ -102,7 +102,7 @@ async def find_row(reference: str) -> fleets.Row:
 
 
 async def find_row_if_available(reference: str) -> fleets.Row | None:
-    """`find_row`, or None: for what is shown of a fleet beside its status."""
+    """`find_row`, or None without a match or without the database."""
     try:
         return await find_row(reference)
     except (FleetNotFound, FleetAmbiguous, DatabaseUnreachable):

@@ -72,7 +72,7 @@ async def submit(
         return Accepted(instance, claim.number, claim.batch_id, created=False)
     order |= {
         "batch_id": claim.batch_id,
-        "sealed": seal.close(_secrets(request)),
+        "sealed": seal.encrypt(_secrets(request), settings.owner, claim.batch_id),
         "fingerprint": fingerprints[0],
     }
     async with lease(settings.database_uri, claim.batch_id) as held:

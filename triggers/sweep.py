@@ -70,6 +70,7 @@ async def sweep(timer: func.TimerRequest, client: Any) -> None:
     with telemetry.activity("sweep", {}):
         await known_fleets.close_ended(client, settings)
         await _sweep(run, await known_fleets.accounts(client, settings))
+        telemetry.LOG.info("The sweep finished", extra={"event": "sweep.finished"})
 
 
 async def _sweep(run: Run, accounts: dict[Azure, set[str]]) -> None:

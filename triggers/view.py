@@ -17,6 +17,9 @@ from pathlib import Path
 import azure.durable_functions as df
 import azure.functions as func
 
+from fleet.api.routes import HTML
+from triggers.problems import HEADERS, with_problems
+
 bp = df.Blueprint()
 
 SOURCES = Path(__file__).resolve().parent.parent / "view"
@@ -37,13 +40,15 @@ class Page:
 
 @bp.function_name("view_fleets")
 @bp.route(route="view", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
-def view_fleets(req: func.HttpRequest) -> func.HttpResponse:
+@with_problems
+async def view_fleets(req: func.HttpRequest) -> func.HttpResponse:
     return _answer(page("list/fleets.html"))
 
 
 @bp.function_name("view_fleet")
 @bp.route(route="view/{id}", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
-def view_fleet(req: func.HttpRequest) -> func.HttpResponse:
+@with_problems
+async def view_fleet(req: func.HttpRequest) -> func.HttpResponse:
     """The page of a fleet. Static: its script reads the fleet's ID from the URL."""
     return _answer(page("fleet/fleet.html"))
 
@@ -115,12 +120,10 @@ def _headers(styles: list[str], scripts: list[str]) -> dict[str, str]:
         "trusted-types": "'none'",
     }
     return {
-        "Content-Type": "text/html; charset=utf-8",
+        "Content-Type": HTML,
         "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
-        "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
-        # A cached URL may contain the key in `?code=`.
-        "Cache-Control": "no-store",
+        **HEADERS,
     }
 
 

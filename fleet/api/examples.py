@@ -204,6 +204,18 @@ RESPONSES: dict[str, Any] = {
         ],
     },
     "Health": {"status": "ok"},
+    "HealthDetails": {
+        "status": "unavailable",
+        "checks": [
+            {"name": "settings", "status": "ok", "detail": "The settings are valid."},
+            {
+                "name": "database",
+                "status": "timeout",
+                "detail": "No response within 10 s. Check POWERLIFT_DB_URI, and the server and its "
+                "firewall.",
+            },
+        ],
+    },
     "Problem": {
         "type": "about:blank",
         "title": "Invalid fleet request",

@@ -10,13 +10,14 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from fleet.api import examples
 from fleet.api.request import FleetRequest
-from fleet.api.responses.app import Health, Problem
+from fleet.api.responses.app import Health, HealthDetails, Problem
 from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
 from fleet.api.responses.machines import Machines
 from fleet.api.responses.plan import Plan
 from fleet.api.responses.progress import Progress
 from fleet.api.routes import (
     HEADERS,
+    INTERNAL_ERROR,
     JSON,
     NO_KEY,
     PARAMETERS,
@@ -30,7 +31,16 @@ from fleet.api.routes import (
 VERSION = "0.1.0"
 
 RESPONSES = tuple[
-    SubmitResponse, Fleets, Fleet, CancelResponse, Progress, Plan, Machines, Health, Problem
+    SubmitResponse,
+    Fleets,
+    Fleet,
+    CancelResponse,
+    Progress,
+    Plan,
+    Machines,
+    Health,
+    HealthDetails,
+    Problem,
 ]
 """All JSON responses as one type, so that pydantic emits each shared type once."""
 
@@ -45,7 +55,8 @@ Runs Powerlift benchmarks on fleets of Azure VMs: submit, monitor and cancel fle
   Functions host drops chunked bodies.
 - Every GET route also supports HEAD.
 - The Functions host itself responds with an empty body: 400 for malformed HTTP, 401 for a missing or
-  wrong key, 404 for an unknown path or method, 500 after an unhandled error, 503 during a restart.
+  wrong key, 404 for an unknown path or method, 500 for a crashed process, 503 during a restart. Every
+  error of the app itself is a problem, also a 500.
 - A POST is safe to retry after a 5xx or a timeout: the same `batch_id` or `Idempotency-Key` never
   starts a second fleet.
 - New members may be added to responses. Existing members are stable.
@@ -100,7 +111,10 @@ def _document() -> dict[str, Any]:
             "parameters": PARAMETERS,
             "headers": HEADERS,
             "securitySchemes": _SECURITY,
-            "responses": {"NoKey": _response(NO_KEY)},
+            "responses": {
+                "NoKey": _response(NO_KEY),
+                "InternalError": _response(INTERNAL_ERROR),
+            },
         },
     }
 
@@ -129,6 +143,7 @@ class _WithoutTitles(GenerateJsonSchema):
 
 def _operation(route: Route) -> dict[str, Any]:
     responses = {str(code): _response(one, route) for code, one in route.responses.items()}
+    responses["500"] = {"$ref": "#/components/responses/InternalError"}
     if not route.anonymous:
         responses["401"] = {"$ref": "#/components/responses/NoKey"}
     operation: dict[str, Any] = {

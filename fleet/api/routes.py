@@ -54,7 +54,7 @@ TAGS = {
     "Fleets": "Submit, monitor and cancel fleets.",
     "Machines": "A fleet's VMs.",
     "Pages": "Web pages for a browser. No key required.",
-    "App": "The app itself. No key required.",
+    "App": "The app itself. Only the details of its health require a key.",
 }
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -64,7 +64,8 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "format": "uri"},
     },
     "Retry-After": {
-        "description": "Seconds after which to repeat the request. Absent if the settings are invalid.",
+        "description": "Seconds after which to repeat the request. Absent if the settings are invalid, "
+        "which no repetition cures.",
         "required": False,
         "schema": {"type": "integer"},
     },
@@ -178,6 +179,9 @@ _OF_FLEET = {
     ),
     503: _UNAVAILABLE,
 }
+INTERNAL_ERROR = Response(
+    "An unexpected error; `detail` has the ID that finds it in the app's log.", "Problem", PROBLEM
+)
 NO_KEY = Response("The key is missing or wrong. The Functions host sends this response.", media="")
 
 ROUTES = (
@@ -339,15 +343,24 @@ ROUTES = (
         "/health",
         "health",
         "App",
-        "Check the app's settings",
-        "Validates the app's settings. Does not contact Azure or the database.",
+        "Check whether the app works",
+        "Says whether the app can run fleets, and nothing else. Checks settings, database, task hub, "
+        "queue and Azure at most every 15 seconds.",
         {
-            200: Response("The app can accept requests.", "Health"),
-            503: Response(
-                "Settings are missing or invalid; `detail` names each.", "Problem", PROBLEM
-            ),
+            200: Response("Every check passed.", "Health"),
+            503: Response("A check failed or timed out.", "Health", headers=("Retry-After",)),
         },
         anonymous=True,
+    ),
+    Route(
+        "GET",
+        "/health/details",
+        "get_health_details",
+        "App",
+        "Get the checks of the app",
+        "Runs every check, for up to 10 seconds. Says what is wrong and what to do about it. Names "
+        "settings, but no values.",
+        {200: Response("The checks, including failed ones.", "HealthDetails")},
     ),
     Route(
         "GET",

@@ -32,7 +32,8 @@ class Account(TypedDict):
 def open_connections(order: Order) -> tuple[Azure, str]:
     """The Azure client and the database URI of an order. Raises SealBroken, SettingsError."""
     settings = Settings.read()
-    secrets = Seal(settings.sealing_keys).open(order["sealed"])
+    seal = Seal(settings.sealing_keys)
+    secrets = seal.decrypt(order["sealed"], order["owner"], order["batch_id"])
     connection = connect(order, settings, secrets.get("client_secret"))
     return connection, secrets.get("uri") or settings.database_uri
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from traceback import format_tb
 from typing import Any
 
 from fleet.model import failure_policy, names
 from fleet.model.placement import label
 from fleet.model.records import Failure, Order, Placement, Trials
 from fleet.telemetry import setup, traces
-from fleet.telemetry.fields import LOG, bound
+from fleet.telemetry.fields import LOG, bound, frames
 from fleet.telemetry.metrics import measure
 
 _SLOW_IDENTITY = "PrincipalNotFound"
@@ -48,10 +48,15 @@ def failed(failure: Failure, what: str = "Call failed", event: str = "call.faile
         traces.fail(code)
 
 
-def unexpected(error: Exception) -> None:
-    """An unexpected error. Logs only its frames, because its message may contain a secret."""
-    frames = "".join(format_tb(error.__traceback__))
-    LOG.error("%s at:\n%s", type(error).__name__, frames, extra={"event": "app.fault"})
+def unexpected(error: Exception) -> str:
+    """Log an unexpected error; returns an ID that finds it in the log.
+
+    Logs its frames alone, because its message may contain a secret.
+    """
+    error_id, name = secrets.token_hex(6), type(error).__name__
+    extra = {"event": "app.fault"}
+    LOG.error("Error %s: %s at %s", error_id, name, frames(error.__traceback__), extra=extra)
+    return error_id
 
 
 def machine_changed(

@@ -82,4 +82,4 @@ class Latencies:
         Raises KeyError for an unknown kind. For roles `name` is the assignment's GUID, for
         `identity.*` the VM's name, for `read` the request's path.
         """
-        return _KINDS[kind](random.Random(f"{self._seed}/{kind}/{name.lower()}"))  # noqa: S311
+        return _KINDS[kind](random.Random(f"{self._seed}/{kind}/{name.lower()}"))  # noqa: S311 (a seed)

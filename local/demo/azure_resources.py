@@ -62,6 +62,6 @@ class _Arm:
     def _json(
         self, url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        request = urllib.request.Request(url, data, dict(headers or {}))  # noqa: S310
+        request = urllib.request.Request(url, data, dict(headers or {}))  # noqa: S310 (the simulator)
         with self._opener.open(request, timeout=30) as response:
             return dict(json.load(response))

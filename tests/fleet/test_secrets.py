@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.secrets import Seal, SealBroken
+from fleet.secrets import OtherFleetsSecrets, Seal, SealBroken
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+FLEET = ("production", 2**53 + 1)
 
 
 @given(st.dictionaries(st.text(), st.text()))
-def test_what_is_sealed_can_be_opened(secrets: dict[str, str]):
+def test_encrypted_secrets_can_be_decrypted(secrets: dict[str, str]):
     seal = Seal([OLD])
-    assert seal.open(seal.close(secrets)) == secrets
+    assert seal.decrypt(seal.encrypt(secrets, *FLEET), *FLEET) == secrets
 
 
-def test_a_rotated_key_still_opens():
-    sealed = Seal([OLD]).close({"uri": "x"})
-    assert Seal([NEW, OLD]).open(sealed) == {"uri": "x"}
+def test_a_rotated_key_still_decrypts():
+    sealed = Seal([OLD]).encrypt({"uri": "x"}, *FLEET)
+    assert Seal([NEW, OLD]).decrypt(sealed, *FLEET) == {"uri": "x"}
+
+
+@pytest.mark.parametrize("other", [("production", 2**53), ("staging", FLEET[1]), ("", FLEET[1])])
+def test_the_secrets_of_one_fleet_are_of_no_use_in_the_order_of_another(other: tuple[str, int]):
+    seal = Seal([OLD])
+    with pytest.raises(OtherFleetsSecrets, match="belong to another fleet"):
+        seal.decrypt(seal.encrypt({"uri": "x"}, *FLEET), *other)
+
+
+def test_secrets_that_name_no_fleet_are_refused():
+    """Those that an earlier build encrypted fit into any order."""
+    sealed = Fernet(OLD).encrypt(json.dumps({"uri": "x"}).encode()).decode()
+    with pytest.raises(OtherFleetsSecrets, match="earlier build"):
+        Seal([OLD]).decrypt(sealed, *FLEET)
+
+
+def test_another_fleets_secrets_are_reported_without_them():
+    seal = Seal([OLD])
+    with pytest.raises(SealBroken) as broken:
+        seal.decrypt(seal.encrypt({"uri": "hidden"}, *FLEET), "staging", 1)
+    assert "hidden" not in str(broken.value)
+    assert (broken.value.failure["code"], broken.value.failure["action"]) == (
+        "SealBroken",
+        "fail_fleet",
+    )
 
 
 def test_an_unknown_key_is_reported_without_the_text():
-    sealed = Seal([OLD]).close({"uri": "x"})
+    sealed = Seal([OLD]).encrypt({"uri": "x"}, *FLEET)
     with pytest.raises(SealBroken, match="FLEET_SEALING_KEY") as broken:
-        Seal([NEW]).open(sealed)
+        Seal([NEW]).decrypt(sealed, *FLEET)
     assert sealed not in str(broken.value)
 
 

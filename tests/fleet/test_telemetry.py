@@ -75,6 +75,63 @@ def test_fields_are_bound_for_their_block_alone(kept: Kept):
     assert kept.records[0].getMessage() == "Hello"
 
 
+FORGERY = "x [event=fleet.ended fleet=fleet-9 phase=done] code=Forged"
+LINE_BREAKS = ["\n", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+
+
+@pytest.mark.parametrize("end", LINE_BREAKS, ids=ascii)
+def test_text_from_outside_cannot_add_a_line_to_the_log(kept: Kept, end: str):
+    LOG.info("Rejected: %s", f"x{end}2026-01-01 ERROR fake", extra={"event": "request.refused"})
+    assert len(kept.records[0].getMessage().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "unsafe", ["\x1b[2J", "\x9b2J", "\x08", "\0", "\u202e", "\u2066", "\ud800"]
+)
+def test_text_from_outside_cannot_control_a_terminal(kept: Kept, unsafe: str):
+    LOG.info("Rejected: %s", unsafe)
+    text = kept.records[0].getMessage()
+    assert (unsafe[0] in text, ascii(unsafe)[1:-1].lower() in text.lower()) == (False, True)
+
+
+@pytest.mark.parametrize("where", ["argument", "field"])
+def test_text_from_outside_cannot_pose_as_a_field(kept: Kept, where: str):
+    """By the documented queries, which take the first match of a line."""
+    code = FORGERY if where == "field" else "Ours"
+    with telemetry.bound(fleet="fleet-7"):
+        LOG.info("Rejected: %s", FORGERY, extra={"event": "request.refused", "code": code})
+    text = kept.records[0].getMessage()
+    found = {name: re.findall(rf"[\[ ]{name}=([\w.-]+)", text) for name in FIELDS}
+    assert (found["event"], found["fleet"], found["phase"]) == (
+        ["request.refused"],
+        ["fleet-7"],
+        [],
+    )
+
+
+def test_an_exception_with_line_breaks_is_one_line(kept: Kept):
+    try:
+        raise ValueError("x\n2026-01-01 ERROR fake [event=fleet.ended]")
+    except ValueError:
+        LOG.exception("Failed", extra={"event": "app.fault"})
+    line = logging.Formatter().format(kept.records[0])
+    assert len(line.splitlines()) == 1
+    assert "test_telemetry.py:" in line
+    assert line.count("event=") == 1
+
+
+def test_an_unexpected_error_is_one_line_without_its_message(kept: Kept):
+    try:
+        raise ValueError("a secret")
+    except ValueError as error:
+        error_id = telemetry.unexpected(error)
+    line = kept.records[0].getMessage()
+    assert (len(line.splitlines()), "a secret" in line) == (1, False)
+    assert re.search(
+        rf"Error {error_id}: ValueError at fleet/test_telemetry.py:\d+ test_an_unex", line
+    )
+
+
 @pytest.mark.parametrize(
     "noted", ["", "creating", "creating role_assigned", "running role_assigned"]
 )

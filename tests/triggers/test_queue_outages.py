@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,26 @@ def test_a_message_waits_until_other_fleets_leave_room(doors: Doors):
     doors.sql("DELETE FROM powerlift_fleet WHERE batch_id = 5001")
     eventually(lambda: doors.fleet(5002) or None)
     assert (waits, doors.left(f"{QUEUE}-poison")) == (None, poison)
+
+
+def test_an_unexpected_error_over_http_is_a_problem_with_an_id_that_the_log_has(doors: Doors):
+    doors.begin("fault")
+    answer = doors.post(request(5))
+    problem, log = answer.json(), (doors.journal / "log").read_text()
+    assert (answer.status_code, answer.headers["Content-Type"], problem["title"]) == (
+        500,
+        "application/problem+json",
+        "Internal error",
+    )
+    assert "a fault of ours" not in answer.text + log
+    [error_id] = re.findall("the ID ([0-9a-f]{12})", problem["detail"])
+    assert f"Error {error_id}: KeyError at " in log
+
+
+def test_an_outage_of_the_task_hub_over_http_shows_no_internal_address(doors: Doors):
+    doors.begin("task hub")
+    answer = doors.post(request(6))
+    doors.begin("")
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+    assert ("127.0.0.1" in answer.text, "AzureWebJobsStorage" in answer.text) == (False, True)
+    assert "Cause: Cannot connect to host 127.0.0.1:1" in (doors.journal / "log").read_text()

@@ -7,12 +7,35 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+Condition = Literal["ok", "unavailable"]
+CheckName = Literal["settings", "sealing_key", "database", "task_hub", "queue", "azure"]
+
 
 class Health(TypedDict):
-    """The app can accept requests."""
+    """Whether the app can run fleets."""
 
-    status: Literal["ok"]
-    """Always `ok`: an app that cannot accept requests returns 503."""
+    status: Condition
+    """`unavailable`, with 503, if a check failed or timed out."""
+
+
+class HealthCheck(TypedDict):
+    """One check of the deployment."""
+
+    name: CheckName
+    """What was checked."""
+    status: Literal["ok", "failed", "timeout", "skipped"]
+    """`skipped`: the check needs a setting that is not set, or settings that are invalid."""
+    detail: str
+    """What was checked; or what is wrong and what to do about it. Names settings, but no values."""
+
+
+class HealthDetails(TypedDict):
+    """The checks of the deployment."""
+
+    status: Condition
+    """As in `GET /health`."""
+    checks: list[HealthCheck]
+    """All checks, in a fixed order."""
 
 
 class RequestFault(TypedDict):

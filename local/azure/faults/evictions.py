@@ -28,7 +28,7 @@ def _draw_all(
     evictions: tuple[Eviction, ...], seed: int, name: str, *, spot: bool
 ) -> Iterator[Notice]:
     for index, eviction in enumerate(evictions):
-        rng = random.Random(f"{seed}/eviction/{index}/{name.lower()}")  # noqa: S311
+        rng = random.Random(f"{seed}/eviction/{index}/{name.lower()}")  # noqa: S311 (a seed)
         eligible = spot or eviction.priority == "any"
         if not eligible or not re.search(eviction.match, name, re.IGNORECASE):
             continue

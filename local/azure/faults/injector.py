@@ -93,7 +93,7 @@ class _FaultRule:
         name = call.target.name.lower()
         count = self._matched_by_resource[call.target.key]
         parts = (self._seed, "fault", self.index, name, count)
-        return random.Random("/".join(map(str, parts))).random()  # noqa: S311
+        return random.Random("/".join(map(str, parts))).random()  # noqa: S311 (a seed)
 
 
 def _template(error: CustomError) -> ErrorTemplate:

@@ -155,7 +155,7 @@ class Engine:
         elif claim.control:
             self._control(claim)
         else:
-            history = self._history(instance)
+            history, started = self._history(instance), time.monotonic()
             outcome = await asyncio.get_running_loop().run_in_executor(
                 self._threads,
                 run_episode,
@@ -165,6 +165,10 @@ class Engine:
                 [m.event for m in claim.messages],
                 self.names,
             )
+            # The host calls an orchestrator like any function, once for each episode.
+            result = "Failed" if outcome.status == Status.FAILED else "Succeeded"
+            milliseconds = (time.monotonic() - started) * 1000
+            _log.info("Executed '%s' (%s, %.0f ms)", instance.name, result, milliseconds)
             self._commit(claim, history, outcome)
 
     def _commit(self, claim: Claim, history: list[Event], outcome: Outcome) -> None:

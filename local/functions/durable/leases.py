@@ -110,7 +110,7 @@ class Leases:
             ("activities", self._activities),
         ):
             self._db.execute(
-                f"update {table} set hidden_until=? where owner=?",  # noqa: S608
+                f"update {table} set hidden_until=? where owner=?",  # noqa: S608 (constants)
                 (now + seconds, self.owner),
             )
 
@@ -118,6 +118,6 @@ class Leases:
         """Release all leases of this host, at an orderly shutdown."""
         for table in ("instances", "messages", "activities"):
             self._db.execute(
-                f"update {table} set owner=null, hidden_until=0 where owner=?",  # noqa: S608
+                f"update {table} set owner=null, hidden_until=0 where owner=?",  # noqa: S608 (constants)
                 (self.owner,),
             )

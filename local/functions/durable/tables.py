@@ -250,6 +250,6 @@ class Tables:
         columns["updated"] = timestamp()
         assignments = ", ".join(f"{name}=?" for name in columns)
         self._db.execute(
-            f"update instances set {assignments} where id=?",  # noqa: S608
+            f"update instances set {assignments} where id=?",  # noqa: S608 (constants)
             (*columns.values(), instance.id),
         )

@@ -80,9 +80,10 @@ def test_start_prints_instructions_and_stops_on_sigterm(
     monkeypatch.setenv("FLEET_SEALING_KEY", "of the caller")
     with demo(tmp_path, "start") as stack:
         output = read_until(stack, "Press Ctrl-C to stop.")
-        app = re.search(r"app +(http://127\.0\.0\.1:\d+)", output)
+        app = re.search(r"FLEET_URL=(http://127\.0\.0\.1:\d+) FLEET_KEY=(\S+)", output)
         assert app is not None
-        health = httpx.get(f"{app[1]}/api/health", trust_env=False)
+        url, headers = f"{app[1]}/api/health/details", {"x-functions-key": app[2]}
+        health = httpx.get(url, headers=headers, trust_env=False, timeout=30)
 
         stack.terminate()
         status = stack.wait(60)
