@@ -6,6 +6,7 @@ Deterministic: equal values give equal scripts.
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ connections that are idle for 4 minutes; without keepalives a long trial then bl
 
 _FRAGMENTS = Path(__file__).with_name("startup")
 _AGENT = Path(__file__).with_name("agent.py")
+_LOCK = Path(__file__).with_name("requirements.txt")
 _MARK = "# VALUES OF THIS VM\n"
 _DRIVERS = ("postgresql+psycopg", "postgresql+psycopg2")
 """SQLAlchemy dialects whose drivers the VM installs. Any other becomes plain `postgresql`."""
@@ -99,7 +101,18 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(startup.uri))
     yield "PG_SERVICE_BASE64", _base64(_service_file(startup.uri))
     yield "PG_PASSWORD_BASE64", _base64(_password_file(startup.uri))
+    yield "TOOLS", shlex.quote(_pinned_tools())
     yield "AGENT", shlex.quote(_AGENT.read_text(encoding="utf-8"))
+
+
+def _pinned_tools() -> str:
+    """The lock as one requirement per line, without the hashes of the compiled drivers.
+
+    These have 200 wheels, whose hashes would take a third of the custom data.
+    """
+    text = _LOCK.read_text(encoding="utf-8").replace(" \\\n    ", " ")
+    pins = re.findall(r"^[a-z].*$", text, re.MULTILINE)
+    return "".join(f"{pin.partition(' --hash')[0] if '-binary=' in pin else pin}\n" for pin in pins)
 
 
 def _base64(text: str) -> str:

@@ -300,12 +300,11 @@ def _adopt_orphans() -> None:
 
 @contextmanager
 def machine(directory: Path, database: Benchmark) -> Iterator[Machine]:
-    """A VM with psql, a `uv` that installs nothing, no Azure CLI, and no internet."""
+    """A VM with psql, a `uv` that installs nothing, and no internet."""
     azure = Azure()
     machine = Machine(directory, azure, database.postgres.bin)
     for name in ("uv", "apt-get", "shutdown"):
         machine.program(name)
-    machine.program("curl", "exit 6")  # could not resolve host
     yield machine
     machine.close()
     azure.close()

@@ -81,8 +81,7 @@ main() {
 
     start_heartbeat
     install_shell
-    start_fetch_az
-    split_words pip_install || fail "invalid pip_install: unclosed quote"
+    choose_packages
     retry "$INSTALL_TIMEOUT" make_venv || fail "python3 failed to create a virtual environment"
     retry "$INSTALL_TIMEOUT" install_packages || fail "failed to install the experiment's packages"
 

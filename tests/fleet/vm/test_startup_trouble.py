@@ -19,6 +19,7 @@ from powerlift_fleet import runner_script
 from fleet.vm import agent
 from fleet.vm.render import render
 from tests.fleet.vm.gate import gate
+from tests.test_locks import VMS, pins
 
 WAITS = """
 import os, pathlib, time
@@ -131,8 +132,10 @@ def test_a_closed_console_does_not_end_the_script(vm, benchmark_database, startu
 
 def test_pip_installs_where_uv_cannot_be_had(vm, benchmark_database, startup, tmp_path):
     (vm.root / "bin" / "uv").unlink()
-    for name in PACKAGES:
-        make_wheel(tmp_path, name)
+    versions = {name: pins(VMS)[name.replace("_", "-")] for name in PACKAGES} | {"psycopg": "1"}
+    for name, version in versions.items():
+        make_wheel(tmp_path, name, version)
+    make_wheel(tmp_path, "powerlift", "99")  # newer than the pin
     vm.without_packages = True
     python = Path(getattr(sys, "_base_executable", sys.executable))
     [pip] = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
@@ -146,39 +149,64 @@ def test_pip_installs_where_uv_cannot_be_had(vm, benchmark_database, startup, tm
 
     code = vm.run(startup(benchmark_database.experiment(DONE, pip_install='"psycopg<2"')))
 
-    installed = {file.name for file in (vm.home / "venv").rglob("*.dist-info")}
-    assert (code, {f"{name}-1.dist-info" for name in PACKAGES} <= installed) == (0, True), vm.log
+    wanted = {f"{name}-{version}" for name, version in versions.items()}
+    assert (code, wanted <= installed(vm)) == (0, True), vm.log
 
 
-def make_wheel(directory: Path, name: str) -> None:
-    """A package without content, version 1."""
-    info = f"{name}-1.dist-info"
-    with zipfile.ZipFile(directory / f"{name}-1-py3-none-any.whl", "w") as wheel:
+@pytest.mark.parametrize(
+    ("pip_install", "added"),
+    [
+        ("", "UV_INDEX={first}"),  # the image's own
+        ("--extra-index-url {first}", ""),  # the experiment's
+        ("--index={first} common>1", ""),  # an index whose versions do not fit
+    ],
+)
+def test_a_public_package_does_not_replace_one_of_a_private_index(
+    vm, benchmark_database, startup, tmp_path, pip_install, added
+):
+    """Whoever uploads `common` with a high version to the public index runs no code on our VMs."""
+    first, public = ((tmp_path / name).as_uri() for name in ("private", "public"))
+    make_index(tmp_path / "private", "common", "1")
+    for name in (*PACKAGES, "common"):
+        make_index(tmp_path / "public", name, "2")
+    (vm.root / "bin" / "uv").unlink()
+    (vm.root / "bin" / "uv").symlink_to(Path(sys.executable).with_name("uv"))
+    vm.env["UV_DEFAULT_INDEX"] = public
+    name, _, value = added.partition("=")
+    vm.env |= {name: value.format(first=first)} if name else {}
+    words = " ".join((*PACKAGES, "common", pip_install.format(first=first)))
+
+    vm.run(startup(benchmark_database.experiment(DONE, pip_install=words)))
+
+    version = "2" if ">1" in words else "1"
+    assert f"common-{version}" in installed(vm), vm.log
+
+
+def installed(vm) -> set[str]:
+    """The names and versions of the packages in the VM's virtual environment."""
+    return {file.stem for file in (vm.home / "venv").rglob("*.dist-info")}
+
+
+def make_index(directory: Path, name: str, version: str) -> None:
+    """Add a package to an index in a directory (PEP 503)."""
+    page = directory / name.replace("_", "-") / "index.html"
+    page.parent.mkdir(parents=True)
+    wheel = make_wheel(page.parent, name, version)
+    page.write_text(f'<a href="{wheel}">{wheel}</a>')
+
+
+def make_wheel(directory: Path, name: str, version: str) -> str:
+    """A package without content; returns its file name."""
+    file, info = f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    with zipfile.ZipFile(directory / file, "w") as wheel:
         extra = "Provides-Extra: binary\n" if name == "psycopg" else ""
-        wheel.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{extra}"
-        )
+        wheel.writestr(f"{info}/METADATA", metadata + extra)
         wheel.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         wheel.writestr(f"{info}/RECORD", "")
-
-
-def test_the_cli_comes_while_trials_run_and_ends_the_vm(vm, benchmark_database, startup):
-    """The trial waits for the CLI, and the CLI's installer for the trial."""
-    installer = """
-until [[ -e $ROOT/up ]]; do sleep 0.02; done
-printf '#!/bin/bash\\necho "$*" >>"$ROOT/az.log"\\n' >"$ROOT/bin/az"
-chmod +x "$ROOT/bin/az"
-touch "$ROOT/go"
-"""
-    (vm.root / "installer").write_text(installer)
-    vm.program("curl", 'cp "$ROOT/installer" az_install.sh')
-
-    vm.run(startup(benchmark_database.experiment(WAITS)))
-
-    said = (vm.root / "az.log").read_text()
-    assert ("vm delete" in said, vm.azure.deletes) == (True, []), vm.log
+    return file
 
 
 # What the VM reports
