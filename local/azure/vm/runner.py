@@ -19,7 +19,6 @@ from local.azure.vm.imds import Imds
 
 _COMMANDS = Path(__file__).parent / "commands"
 _COMMAND_NAMES = {
-    "az": ("az",),
     "apt-get": ("apt-get", "apt"),
     "sudo": ("sudo",),
     "shutdown": ("shutdown", "poweroff", "halt", "reboot"),
