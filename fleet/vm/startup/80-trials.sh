@@ -70,6 +70,7 @@ main() {
     if ! (make_home) || ! cd "$HOME_DIR"; then
         fail "$HOME_DIR is not writable"
     fi
+    remove_custom_data
     leave_service
     wait_for_notice
     retry "$INSTALL_TIMEOUT" install_system || fail "apt-get failed to install Powerlift's system packages"

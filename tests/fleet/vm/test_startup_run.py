@@ -157,7 +157,7 @@ class TestOnceDone:
         assert (row["outcome"], row["exit_code"]) == ("no more work", 0), vm.log
 
     def test_has_kept_its_files_to_itself(self, vm, code):
-        assert not (vm.home.stat().st_mode | (vm.home / "db_url").stat().st_mode) & 0o077
+        assert not (vm.home.stat().st_mode | (vm.home / "pg_service.conf").stat().st_mode) & 0o077
 
 
 def test_deletion_is_repeated_until_the_role_acts(vm, benchmark_database, startup):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import ensurepip
+import json
 import os
 import signal
 import subprocess
@@ -104,6 +106,50 @@ def test_needs_no_home(vm, benchmark_database, startup):
     ran = subprocess.run(["bash", file], cwd="/", env=environment, capture_output=True, timeout=60)
 
     assert (ran.returncode, len(vm.azure.deletes)) == (0, 1), ran.stdout
+
+
+OVF = (
+    '<Environment xmlns="http://schemas.dmtf.org/ovf/environment/1" xmlns:wa="http://schemas.microsoft.com/w'
+    'indowsazure"><wa:LinuxProvisioningConfigurationSet><wa:HostName>vm</wa:HostName>'
+    "<wa:CustomData>{}</wa:CustomData></wa:LinuxProvisioningConfigurationSet></Environment>"
+)
+
+
+def test_custom_data_is_removed_from_the_disk_before_a_trial_runs(vm, benchmark_database, startup):
+    """Files as cloud-init 22.4 and the Azure agent write them; the experiment's script looks at them."""
+    disk = vm.root / "disk"
+    instance, agent_files = disk / "var/lib/cloud/instances/an-id", disk / "var/lib/waagent"
+    look = "import os\nos.system('cp -r $ROOT/disk $ROOT/seen')"
+    script = render(startup(benchmark_database.experiment(look)))
+    encoded = base64.b64encode(script.encode()).decode()
+    files = {
+        instance / "scripts/part-001": script,
+        instance / "user-data.txt": script,
+        instance / "user-data.txt.i": f"Content-Transfer-Encoding: base64\n\n{encoded}",
+        instance / "obj.pkl": script,
+        instance / "datasource": "DataSourceAzure",
+        disk / "run/cloud-init/instance-data-sensitive.json": json.dumps(script),
+        agent_files / "CustomData": encoded,
+        agent_files / "ovf-env.xml": OVF.format(encoded),
+    }
+    for file, text in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (disk / "var/lib/cloud/instance").symlink_to("instances/an-id")
+
+    run = ["bash", disk / "var/lib/cloud/instance/scripts/part-001"]
+    ran = subprocess.run(run, env=vm.environment(), capture_output=True, timeout=60)
+
+    seen = {str(file.relative_to(vm.root / "seen")): file for file in (vm.root / "seen").rglob("*")}
+    texts = {name: file.read_text() for name, file in seen.items() if file.is_file()}
+    wanted = {"datasource": "DataSourceAzure", "ovf-env.xml": OVF.format("")}
+    assert {Path(name).name: text for name, text in texts.items()} == wanted, ran.stdout
+
+
+def test_a_kept_vm_keeps_no_password(vm, benchmark_database, startup):
+    vm.run(startup(benchmark_database.experiment(DONE), delete_on_complete=False))
+
+    assert not ({"db_url", "pgpass"} & set(os.listdir(vm.home))), vm.log
 
 
 def test_a_closed_console_does_not_end_the_script(vm, benchmark_database, startup):

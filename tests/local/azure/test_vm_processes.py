@@ -83,6 +83,15 @@ def test_environment_is_clean(azure_processes: Driver) -> None:
     assert "OF_THE_HOST" not in output
 
 
+def test_custom_data_is_where_cloud_init_leaves_it(azure_processes: Driver) -> None:
+    script = '#!/bin/bash\necho "$0"; cmp "$0" "$HOME/var/lib/cloud/instance/user-data.txt" && echo same\n'
+    vm = azure_processes.make_running(script=script)["name"]
+
+    output = _wait_for_output(azure_processes, vm, "same")
+
+    assert output.startswith(f"{azure_processes.state}/vms/{vm}/var/lib/cloud/instance/scripts/")
+
+
 def test_interpreter_is_from_the_first_line(azure_processes: Driver) -> None:
     vm = azure_processes.make_running(script="#!/usr/bin/env python3\nprint(6 * 7)\n")["name"]
 
