@@ -84,7 +84,10 @@ def test_environment_is_clean(azure_processes: Driver) -> None:
 
 
 def test_custom_data_is_where_cloud_init_leaves_it(azure_processes: Driver) -> None:
-    script = '#!/bin/bash\necho "$0"; cmp "$0" "$HOME/var/lib/cloud/instance/user-data.txt" && echo same\n'
+    script = """#!/bin/bash
+echo "$0"
+cmp "$0" "$HOME/var/lib/cloud/instance/user-data.txt" && echo same
+"""
     vm = azure_processes.make_running(script=script)["name"]
 
     output = _wait_for_output(azure_processes, vm, "same")
