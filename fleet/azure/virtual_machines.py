@@ -36,6 +36,7 @@ def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
         experiment_id=order["experiment_id"],
         runner_id=names.runner_id(order["batch_id"], ordinal),
         uri=uri,
+        fleet_size=order["n_instances"],
         timeout=order["timeout"],
         delete_on_complete=order["delete_on_complete"],
         subscription_id=order["subscription_id"],

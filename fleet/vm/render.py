@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -19,6 +20,12 @@ CUSTOM_DATA_LIMIT = 65_535
 NO_TIMEOUT = 1e9
 """Seconds (31 years) that represent "no limit" in the environment variable TIMEOUT. Powerlift's runner
 requires a number, and its `threading.Timer` fires immediately for 0 and raises OverflowError for inf."""
+
+HEARTBEAT_SECONDS = 60
+"""Between a VM's heartbeats, in fleets of up to 1,200 VMs."""
+HEARTBEATS_PER_SECOND = 20
+"""Limit for a fleet: each heartbeat is a login with TLS, which costs the server some 10 ms of CPU. A
+connection that stays open would cost one of its `max_connections` for each VM."""
 
 KEEPALIVE = {
     "connect_timeout": "15",
@@ -55,6 +62,8 @@ class Startup:
     runner_id: int
     uri: str = field(repr=False)
     """The Powerlift database, as a SQLAlchemy or libpq URI."""
+    fleet_size: int
+    """VMs of the fleet, which share the database."""
     timeout: float | None
     """Seconds per trial; None for no limit."""
     delete_on_complete: bool
@@ -79,6 +88,11 @@ def render(startup: Startup) -> str:
     )
 
 
+def heartbeat_interval(fleet_size: int) -> int:
+    """Seconds between two heartbeats of a VM."""
+    return max(HEARTBEAT_SECONDS, ceil(fleet_size / HEARTBEATS_PER_SECOND))
+
+
 def custom_data(script: str) -> str:
     """The script as a VM's `osProfile.customData`: base64. Raises CustomDataTooLarge."""
     data = script.encode()
@@ -93,6 +107,7 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "EXPERIMENT_ID", str(int(startup.experiment_id))
     yield "RUNNER_ID", str(int(startup.runner_id))
     yield "TIMEOUT", str(float(timeout))
+    yield "HEARTBEAT_SECONDS", str(heartbeat_interval(startup.fleet_size))
     yield "DELETE_ON_COMPLETE", "true" if startup.delete_on_complete else "false"
     yield "SUBSCRIPTION_ID", shlex.quote(startup.subscription_id)
     yield "RESOURCE_GROUP", shlex.quote(startup.resource_group)

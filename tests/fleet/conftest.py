@@ -332,7 +332,7 @@ def startup(vm: Machine, benchmark_database: Benchmark) -> Callable[..., Startup
     def make(experiment: int, **changes: Any) -> Startup:
         values: dict[str, Any] = {
             "experiment_id": experiment, "runner_id": 7, "uri": benchmark_database.uri.replace("://", "+psycopg2://"),
-            "timeout": 60.0, "delete_on_complete": True, "subscription_id": "sub",
+            "fleet_size": 1, "timeout": 60.0, "delete_on_complete": True, "subscription_id": "sub",
             "resource_group": "group one", "vm_name": "powerlift-vm-1-0007",
             "resource_manager_endpoint": vm.azure.url,
         }  # fmt: skip

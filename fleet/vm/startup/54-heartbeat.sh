@@ -1,5 +1,5 @@
-# Sends a heartbeat each minute. If the fleet has closed this VM's row, it has abandoned the VM and
-# requeued its trial, so the VM stops immediately.
+# Sends heartbeats, each over a new connection. If the fleet has closed this VM's row, it has abandoned the VM
+# and requeued its trial, so the VM stops immediately.
 start_heartbeat() {
     [[ $registered == true ]] || return 0
     local row

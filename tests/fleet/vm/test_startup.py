@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import fleet.vm
+from fleet.store.heartbeats import HEARTBEAT_TIMEOUT
 from fleet.vm.render import (
     CUSTOM_DATA_LIMIT,
     KEEPALIVE,
@@ -25,6 +26,7 @@ PLAIN = Startup(
     experiment_id=17,
     runner_id=70_003,
     uri="postgresql://ada:s%3Acret@db.example.com:6543/bench?sslmode=require&application_name=a%20b",
+    fleet_size=10,
     timeout=90.0,
     delete_on_complete=True,
     subscription_id="sub",
@@ -77,6 +79,14 @@ def test_script_shows_no_uri():
 
 def test_no_timeout_is_a_number_that_any_runner_can_wait_for():
     assert float(value(replace(PLAIN, timeout=None), "TIMEOUT")) == 1e9
+
+
+@pytest.mark.parametrize("size", [1, 1200, 1201, 5000])
+def test_database_logins_for_heartbeats_are_bounded_for_5000_vms(size):
+    """The fleet still notices a silent VM by more than one missing heartbeat."""
+    interval = int(value(replace(PLAIN, fleet_size=size), "HEARTBEAT_SECONDS"))
+    assert size / interval <= 20
+    assert 60 <= interval <= HEARTBEAT_TIMEOUT / 4
 
 
 @pytest.mark.parametrize(("wanted", "word"), [(True, "true"), (False, "false")])
