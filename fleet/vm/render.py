@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -36,6 +36,10 @@ KEEPALIVE = {
 }
 """Default libpq options of the URI, in seconds (the last in milliseconds). Azure's NAT silently drops
 connections that are idle for 4 minutes; without keepalives a long trial then blocks for 15 minutes."""
+
+CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
+"""Ubuntu's CA certificates, by path: `sslrootcert=system` requires libpq 16, but Ubuntu 22.04 has 14, and
+the OpenSSL inside the drivers' wheels looks for them in another place."""
 
 _FRAGMENTS = Path(__file__).with_name("startup")
 _AGENT = Path(__file__).with_name("agent.py")
@@ -138,9 +142,10 @@ def _sqlalchemy_uri(uri: str) -> str:
     """The URI for SQLAlchemy, with a driver that the VM installs."""
     scheme, _, rest = uri.strip().partition("://")
     given = _libpq_options(uri)
-    more = urlencode({name: value for name, value in KEEPALIVE.items() if name not in given})
+    more = {name: value for name, value in _defaults(given).items() if name not in given}
     joint = "&" if "?" in rest else "?"
-    return f"{scheme if scheme in _DRIVERS else 'postgresql'}://{rest}{joint}{more}".rstrip("?&")
+    dialect = scheme if scheme in _DRIVERS else "postgresql"
+    return f"{dialect}://{rest}{joint}{urlencode(more)}".rstrip("?&")
 
 
 def _service_file(uri: str) -> str:
@@ -148,9 +153,30 @@ def _service_file(uri: str) -> str:
 
     psql accepts a URI only as an argument, which every user of the VM can read.
     """
-    options = {**KEEPALIVE, **_libpq_options(uri)}
+    given = _libpq_options(uri)
+    options = {**_defaults(given), **given}
     options.pop("password", None)
     return "[powerlift]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
+
+
+def _defaults(given: Mapping[str, str]) -> dict[str, str]:
+    return {**KEEPALIVE, **tls_options(given)}
+
+
+def tls_options(given: Mapping[str, str]) -> dict[str, str]:
+    """libpq's options for TLS, by a URI's options: verify the server, unless it is on this machine.
+
+    libpq's own default, `prefer`, sends the password to any server that answers. A `sslmode` in the URI
+    takes precedence; `require` and weaker modes get no CA file, with which libpq would verify.
+    """
+    is_local = all(_is_local(host) for host in given.get("host", "").split(","))
+    mode = given.get("sslmode") or ("prefer" if is_local else "verify-full")
+    return {"sslmode": mode, "sslrootcert": CA_FILE} if mode.startswith("verify-") else {}
+
+
+def _is_local(host: str) -> bool:
+    """Whether libpq's `host` is a socket's directory (also by default) or a loopback address."""
+    return host in ("", "localhost", "::1") or host.startswith(("/", "@", "127."))
 
 
 def _password_file(uri: str) -> str:

@@ -7,7 +7,7 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
@@ -129,6 +129,33 @@ def test_psql_gets_all_but_the_password_as_a_service():
     assert service.split("\n") == [
         "[powerlift]", *steady, *wanted, "sslmode=require", "application_name=a b", "",
     ]  # fmt: skip
+
+
+VERIFIED = {"sslmode": "verify-full", "sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}
+
+
+@pytest.mark.parametrize(
+    ("place", "wanted"),
+    [
+        ("db.example.com", VERIFIED),
+        ("db.example.com/d?sslmode=verify-ca", {**VERIFIED, "sslmode": "verify-ca"}),
+        ("db.example.com/d?sslrootcert=/own.pem", {**VERIFIED, "sslrootcert": "/own.pem"}),
+        ("db.example.com/d?sslmode=require", {"sslmode": "require"}),
+        ("localhost/d?host=db.example.com", VERIFIED),
+        ("/d?host=127.0.0.1,db.example.com", VERIFIED),
+        ("127.0.0.1", {}),
+        ("[::1]", {}),
+        ("/d", {}),
+        ("/d?host=/run/postgresql", {}),
+    ],
+)
+def test_psql_and_the_trials_verify_a_server_that_is_not_on_this_machine(place, wanted):
+    startup = replace(PLAIN, uri=f"postgresql://u@{place}")
+    service = decoded(startup, "PG_SERVICE_BASE64").splitlines()[1:]
+    query = urlsplit(decoded(startup, "DB_URL_BASE64")).query
+    found = [dict(line.split("=", 1) for line in service), dict(parse_qsl(query))]
+    tls = [{k: v for k, v in options.items() if k.startswith("ssl")} for options in found]
+    assert tls == [wanted, wanted]
 
 
 def test_psql_gets_the_password_in_a_file_of_its_format():
