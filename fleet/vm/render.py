@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from fleet.model.records import VmIdentity
 
 CUSTOM_DATA_LIMIT = 65_535
 """Azure's limit in bytes, before base64."""
@@ -38,7 +40,7 @@ KEEPALIVE = {
 connections that are idle for 4 minutes; without keepalives a long trial then blocks for 15 minutes."""
 
 CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
-"""Ubuntu's CA certificates, by path: `sslrootcert=system` requires libpq 16, but Ubuntu 22.04 has 14, and
+"""Ubuntu's CA certificates, by path: `sslrootcert=system` requires libpq 16, Ubuntu 22.04 has 14, and
 the OpenSSL inside the drivers' wheels looks for them in another place."""
 
 _FRAGMENTS = Path(__file__).with_name("startup")
@@ -76,6 +78,8 @@ class Startup:
     vm_name: str
     resource_manager_endpoint: str
     """The ARM endpoint for the VM's own deletion: https://management.azure.com, or another cloud's."""
+    database_identity: VmIdentity | None = None
+    """With which the VM logs in to the database; requires a `uri` without a password."""
 
 
 def template() -> str:
@@ -117,9 +121,13 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "RESOURCE_GROUP", shlex.quote(startup.resource_group)
     yield "VM_NAME", shlex.quote(startup.vm_name)
     yield "RESOURCE_MANAGER", shlex.quote(startup.resource_manager_endpoint.rstrip("/"))
-    yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(startup.uri))
-    yield "PG_SERVICE_BASE64", _base64(_service_file(startup.uri))
-    yield "PG_PASSWORD_BASE64", _base64(_password_file(startup.uri))
+    identity, uri = startup.database_identity, startup.uri
+    yield "DATABASE_IDENTITY", shlex.quote(identity["id"] if identity else "")
+    if identity:
+        uri = _with_user(uri, identity["database_user"])
+    yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(uri))
+    yield "PG_SERVICE_BASE64", _base64(_service_file(uri))
+    yield "PG_PASSWORD_BASE64", _base64(_password_file(uri))
     yield "TOOLS", shlex.quote(_pinned_tools())
     yield "AGENT", shlex.quote(_AGENT.read_text(encoding="utf-8"))
 
@@ -177,6 +185,17 @@ def tls_options(given: Mapping[str, str]) -> dict[str, str]:
 def _is_local(host: str) -> bool:
     """Whether libpq's `host` is a socket's directory (also by default) or a loopback address."""
     return host in ("", "localhost", "::1") or host.startswith(("/", "@", "127."))
+
+
+def has_password(uri: str) -> bool:
+    """Whether the URI contains a password. Raises ValueError for an invalid PostgreSQL URI."""
+    return "password" in _libpq_options(uri)
+
+
+def _with_user(uri: str, user: str) -> str:
+    scheme, _, rest = uri.strip().partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}://{quote(user, safe='')}@{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _password_file(uri: str) -> str:

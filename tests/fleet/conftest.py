@@ -124,6 +124,8 @@ class Azure:
         """Statuses of the next DELETEs; then 202."""
         self.events: list[dict[str, Any]] = []
         self.approved: list[Any] = []
+        self.database_token = ""
+        """Of the user-assigned identity."""
         self.speaks_of_events = threading.Event()
         """Until it is set, a question for the events has no answer."""
         self.speaks_of_events.set()
@@ -138,7 +140,9 @@ class Azure:
                     self._answer(200, COMPUTE)
                 else:
                     self._record()
-                    self._answer(200, {"access_token": "a-token"})
+                    named = "msi_res_id=" in self.path
+                    token = azure.database_token if named else "a-token"
+                    self._answer(200, {"access_token": token})
 
             def do_DELETE(self) -> None:
                 self._record()

@@ -3,6 +3,7 @@
 # Runs the experiment's script like Powerlift. Only this process gets the URI.
 run_script() {
     DB_URL=$(<db_url)
+    [[ -z $DATABASE_IDENTITY ]] || DB_URL+="&passfile=$HOME_DIR/pgpass"
     export EXPERIMENT_ID RUNNER_ID TIMEOUT DB_URL
     export VIRTUAL_ENV=$HOME_DIR/venv PATH=$HOME_DIR/venv/bin:$PATH
     exec "$PYTHON" startup.py
@@ -74,6 +75,8 @@ main() {
     leave_service
     wait_for_notice
     retry "$INSTALL_TIMEOUT" install_system || fail "apt-get failed to install Powerlift's system packages"
+    [[ -z $DATABASE_IDENTITY ]] || retry "$DATABASE_TIMEOUT" get_password ||
+        fail "Azure issued no database token for the identity $DATABASE_IDENTITY"
     retry "$DATABASE_TIMEOUT" read_experiment || fail "failed to read the experiment from the database"
     register_vm
     (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID does not exist in the database"
