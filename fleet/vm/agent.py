@@ -6,7 +6,7 @@ standard library only, no imports from the app. Tokens leave the process in a pa
     agent.py describe                 print hardware and image as JSON
     agent.py wait_for_event VM_NAME   exit when Azure announces the end of the VM; print the event
     agent.py approve_event EVENT_ID   let Azure proceed before the event's time
-    agent.py write_password FILE IDENTITY
+    agent.py write_password FILE IDENTITY ARM
     agent.py delete ARM SUBSCRIPTION GROUP VM_NAME
 """
 
@@ -28,8 +28,9 @@ EVENTS = METADATA + "/scheduledevents?api-version=2020-07-01"
 EVENTS_TIMEOUT = 150
 """Seconds; the first request enables the service, which takes up to two minutes."""
 
-DATABASE = "https://ossrdbms-aad.database.windows.net"
-"""The audience of tokens that Azure Database for PostgreSQL accepts as passwords."""
+DATABASE = "https://ossrdbms-aad.database."
+"""With the cloud's domain: the audience of tokens that PostgreSQL on Azure takes as passwords."""
+OTHER_CLOUDS = ("usgovcloudapi.net", "chinacloudapi.cn")
 
 TERMINAL_EVENTS = ("Preempt", "Terminate", "Redeploy", "Reboot")
 """Events after which the VM is deleted, or reboots without the script, which cloud-init runs only at the
@@ -94,9 +95,10 @@ def approve_event(event_id: str) -> None:
     request_metadata(EVENTS, 5, {"StartRequests": [{"EventId": event_id}]})
 
 
-def write_password(file: str, identity: str) -> None:
+def write_password(file: str, identity: str, manager: str) -> None:
     """Write a libpq password file with a database token of a user-assigned identity (an ARM ID)."""
-    token = access_token(DATABASE, msi_res_id=identity)
+    domain = next((one for one in OTHER_CLOUDS if manager.endswith(one)), "windows.net")
+    token = access_token(DATABASE + domain, msi_res_id=identity)
     new = file + ".new"
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as target:
         target.write(f"*:*:*:*:{token}\n")

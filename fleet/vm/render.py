@@ -149,11 +149,10 @@ def _base64(text: str) -> str:
 def _sqlalchemy_uri(uri: str) -> str:
     """The URI for SQLAlchemy, with a driver that the VM installs."""
     scheme, _, rest = uri.strip().partition("://")
-    given = _libpq_options(uri)
-    more = {name: value for name, value in _defaults(given).items() if name not in given}
-    joint = "&" if "?" in rest else "?"
+    place, _, query = rest.partition("?")
+    options = {**KEEPALIVE, **dict(parse_qsl(query)), **tls_options(_libpq_options(uri))}
     dialect = scheme if scheme in _DRIVERS else "postgresql"
-    return f"{dialect}://{rest}{joint}{urlencode(more)}".rstrip("?&")
+    return f"{dialect}://{place}?{urlencode(options, quote_via=quote)}"
 
 
 def _service_file(uri: str) -> str:
@@ -162,24 +161,20 @@ def _service_file(uri: str) -> str:
     psql accepts a URI only as an argument, which every user of the VM can read.
     """
     given = _libpq_options(uri)
-    options = {**_defaults(given), **given}
+    options = {**KEEPALIVE, **given, **tls_options(given)}
     options.pop("password", None)
     return "[powerlift]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
 
 
-def _defaults(given: Mapping[str, str]) -> dict[str, str]:
-    return {**KEEPALIVE, **tls_options(given)}
-
-
 def tls_options(given: Mapping[str, str]) -> dict[str, str]:
-    """libpq's options for TLS, by a URI's options: verify the server, unless it is on this machine.
+    """The libpq options with which the server of a URI must prove its name, by the URI's options.
 
-    libpq's own default, `prefer`, sends the password to any server that answers. A `sslmode` in the URI
-    takes precedence; `require` and weaker modes get no CA file, with which libpq would verify.
+    None for a server on this machine. Replaces the URI's `sslmode`: weaker modes send the password to
+    any server that answers.
     """
-    is_local = all(_is_local(host) for host in given.get("host", "").split(","))
-    mode = given.get("sslmode") or ("prefer" if is_local else "verify-full")
-    return {"sslmode": mode, "sslrootcert": CA_FILE} if mode.startswith("verify-") else {}
+    if all(_is_local(host) for host in given.get("host", "").split(",")):
+        return {}
+    return {"sslmode": "verify-full", "sslrootcert": given.get("sslrootcert") or CA_FILE}
 
 
 def _is_local(host: str) -> bool:

@@ -2,7 +2,7 @@
 
 # Writes a token of the VM's identity as the database password. It is valid for hours; libpq reads the file at
 # each login.
-renew_password() { agent write_password "$HOME_DIR/pgpass" "$DATABASE_IDENTITY"; }
+renew_password() { agent write_password "$HOME_DIR/pgpass" "$DATABASE_IDENTITY" "$RESOURCE_MANAGER"; }
 
 get_password() { run_group renew_password; }
 

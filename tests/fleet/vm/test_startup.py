@@ -126,8 +126,9 @@ def test_psql_gets_all_but_the_password_as_a_service():
     service = decoded(PLAIN, "PG_SERVICE_BASE64")
     wanted = ["host=db.example.com", "port=6543", "user=ada", "dbname=bench"]
     steady = [f"{name}={value}" for name, value in KEEPALIVE.items()]
+    tls = [f"{name}={value}" for name, value in VERIFIED.items()]
     assert service.split("\n") == [
-        "[powerlift]", *steady, *wanted, "sslmode=require", "application_name=a b", "",
+        "[powerlift]", *steady, *wanted, tls[0], "application_name=a b", tls[1], "",
     ]  # fmt: skip
 
 
@@ -138,12 +139,13 @@ VERIFIED = {"sslmode": "verify-full", "sslrootcert": "/etc/ssl/certs/ca-certific
     ("place", "wanted"),
     [
         ("db.example.com", VERIFIED),
-        ("db.example.com/d?sslmode=verify-ca", {**VERIFIED, "sslmode": "verify-ca"}),
+        ("db.example.com/d?sslmode=disable", VERIFIED),
         ("db.example.com/d?sslrootcert=/own.pem", {**VERIFIED, "sslrootcert": "/own.pem"}),
-        ("db.example.com/d?sslmode=require", {"sslmode": "require"}),
+        ("db.example.com/d?sslmode=require", VERIFIED),
         ("localhost/d?host=db.example.com", VERIFIED),
         ("/d?host=127.0.0.1,db.example.com", VERIFIED),
         ("127.0.0.1", {}),
+        ("127.0.0.1/d?sslmode=require", {"sslmode": "require"}),
         ("[::1]", {}),
         ("/d", {}),
         ("/d?host=/run/postgresql", {}),
