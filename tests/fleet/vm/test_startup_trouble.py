@@ -199,33 +199,44 @@ def test_pip_installs_where_uv_cannot_be_had(vm, benchmark_database, startup, tm
     assert (code, wanted <= installed(vm)) == (0, True), vm.log
 
 
-@pytest.mark.parametrize(
-    ("pip_install", "added"),
-    [
-        ("", "UV_INDEX={first}"),  # the image's own
-        ("--extra-index-url {first}", ""),  # the experiment's
-        ("--index={first} common>1", ""),  # an index whose versions do not fit
-    ],
-)
-def test_a_public_package_does_not_replace_one_of_a_private_index(
-    vm, benchmark_database, startup, tmp_path, pip_install, added
-):
-    """Whoever uploads `common` with a high version to the public index runs no code on our VMs."""
-    first, public = ((tmp_path / name).as_uri() for name in ("private", "public"))
+@pytest.fixture
+def private_index(vm, tmp_path) -> str:
+    """The URI of an index with version 1 of `common`; the VM's public index has version 2.
+
+    The VM has a real uv.
+    """
     make_index(tmp_path / "private", "common", "1")
     for name in (*PACKAGES, "common"):
         make_index(tmp_path / "public", name, "2")
     (vm.root / "bin" / "uv").unlink()
     (vm.root / "bin" / "uv").symlink_to(Path(sys.executable).with_name("uv"))
-    vm.env["UV_DEFAULT_INDEX"] = public
-    name, _, value = added.partition("=")
-    vm.env |= {name: value.format(first=first)} if name else {}
-    words = " ".join((*PACKAGES, "common", pip_install.format(first=first)))
+    vm.env["UV_DEFAULT_INDEX"] = (tmp_path / "public").as_uri()
+    return (tmp_path / "private").as_uri()
+
+
+@pytest.mark.parametrize("is_of_the_image", [True, False])
+def test_a_public_package_does_not_replace_one_of_a_private_index(
+    vm, benchmark_database, startup, private_index, is_of_the_image
+):
+    """Whoever uploads `common` with a high version to the public index runs no code on our VMs."""
+    words = ["common", *PACKAGES]
+    if is_of_the_image:
+        vm.env["UV_INDEX"] = private_index
+    else:
+        words += ["--extra-index-url", private_index]
+
+    vm.run(startup(benchmark_database.experiment(DONE, pip_install=" ".join(words))))
+
+    assert "common-1" in installed(vm), vm.log
+
+
+def test_an_added_index_may_lack_versions(vm, benchmark_database, startup, private_index):
+    """PyTorch's has some versions of setuptools, but not ours."""
+    words = " ".join(["common>1", *PACKAGES, f"--index={private_index}"])
 
     vm.run(startup(benchmark_database.experiment(DONE, pip_install=words)))
 
-    version = "2" if ">1" in words else "1"
-    assert f"common-{version}" in installed(vm), vm.log
+    assert "common-2" in installed(vm), vm.log
 
 
 def installed(vm) -> set[str]:
