@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from math import ceil
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -172,14 +173,20 @@ def tls_options(given: Mapping[str, str]) -> dict[str, str]:
     None for a server on this machine. Replaces the URI's `sslmode`: weaker modes send the password to
     any server that answers.
     """
-    if all(_is_local(host) for host in given.get("host", "").split(",")):
+    places = ",".join(given.get(name, "") for name in ("host", "hostaddr"))
+    if all(_is_local(place) for place in places.split(",")):
         return {}
     return {"sslmode": "verify-full", "sslrootcert": given.get("sslrootcert") or CA_FILE}
 
 
 def _is_local(host: str) -> bool:
     """Whether libpq's `host` is a socket's directory (also by default) or a loopback address."""
-    return host in ("", "localhost", "::1") or host.startswith(("/", "@", "127."))
+    if host in ("", "localhost") or host.startswith(("/", "@")):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def has_password(uri: str) -> bool:

@@ -7,7 +7,7 @@ remove_custom_data() {
     [[ $0 == */var/lib/cloud/*/scripts/* ]] || return 0
     local root=${0%%/var/lib/cloud/*}
     local ovf=$root/var/lib/waagent/ovf-env.xml
-    rm -f "$root"/var/lib/cloud/instances/*/{user-data.txt*,obj.pkl,scripts/*} \
+    rm -f "$root"/var/lib/cloud/instances/*/{user-data.txt*,obj.pkl,scripts/part-*} \
         "$root"/run/cloud-init/instance-data-sensitive.json "$root"/var/lib/waagent/CustomData
     [[ ! -e $ovf ]] || sed -zi 's|\(<[^<>/]*\bCustomData>\)[^<]*|\1|g' "$ovf"
 }

@@ -144,6 +144,8 @@ VERIFIED = {"sslmode": "verify-full", "sslrootcert": "/etc/ssl/certs/ca-certific
         ("db.example.com/d?sslmode=require", VERIFIED),
         ("localhost/d?host=db.example.com", VERIFIED),
         ("/d?host=127.0.0.1,db.example.com", VERIFIED),
+        ("127.evil.example.com", VERIFIED),
+        ("localhost/d?hostaddr=192.0.2.1", VERIFIED),
         ("127.0.0.1", {}),
         ("127.0.0.1/d?sslmode=require", {"sslmode": "require"}),
         ("[::1]", {}),
