@@ -65,12 +65,14 @@ docs: $(STAMP)
 	@exec $(PYTHON_IN) -m docs.api
 
 # Keeps locked versions, unless ARGS=--upgrade or ARGS="--upgrade-package NAME".
-LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes
+COMPILE := $(UV) pip compile --quiet --universal
+LOCK := $(COMPILE) --python-version 3.11 --fork-strategy fewest --generate-hashes
 
 .PHONY: lock
 lock: $(STAMP)
 	$(LOCK) $(ARGS) --output-file requirements.txt requirements.in
 	$(LOCK) $(ARGS) --constraint requirements.txt --no-emit-package powerlift-fleet --output-file requirements-dev.txt requirements-dev.in
+	$(COMPILE) $(ARGS) --python-version 3.8 --generate-hashes --no-deps --no-strip-extras --output-file fleet/vm/requirements.txt fleet/vm/requirements.in
 
 # ARGS=--strict fails for packages that no advisory service knows.
 .PHONY: check-supply-chain

@@ -156,7 +156,8 @@ def _environment(directory: Path, postgres: Postgres) -> dict[str, str]:
 
 def _startup(uri: str, number: int) -> Startup:
     return Startup(
-        experiment_id=number, runner_id=1, uri=uri, timeout=600.0, delete_on_complete=False,
+        experiment_id=number, runner_id=1, uri=uri, fleet_size=1, timeout=600.0,
+        delete_on_complete=False,
         subscription_id="none", resource_group="none", vm_name="boot",
         resource_manager_endpoint="http://127.0.0.1:9",
     )  # fmt: skip

@@ -6,12 +6,19 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fleet.policy_settings import PolicySettings
 
 PUBLIC_CLOUD = "https://management.azure.com"
+
+_IDENTITY_ID = re.compile(
+    r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ManagedIdentity"
+    r"/userAssignedIdentities/[A-Za-z0-9][A-Za-z0-9_-]{2,127}",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,10 @@ class Settings:
     prices: Mapping[str, float]
     """US dollars per hour by lower-case key: see `fleet.api.progress.price_of`."""
     policy: PolicySettings
+    vm_identity: str | None
+    """ARM ID of the identity with which VMs log in to databases whose URI has no password."""
+    vm_db_user: str
+    """Its PostgreSQL role; by default the identity's name."""
     owner: str
     """Identifies the deployment that owns a resource, so that sweeps ignore each other's resources.
 
@@ -73,6 +84,12 @@ class Settings:
         database_uri = environment.get("POWERLIFT_DB_URI", "")
         if not database_uri:
             faults.append("POWERLIFT_DB_URI is not set: postgresql://user:password@host/database.")
+        vm_identity = environment.get("FLEET_VM_IDENTITY") or None
+        if vm_identity and not _IDENTITY_ID.fullmatch(vm_identity):
+            faults.append(
+                "FLEET_VM_IDENTITY must be the ARM ID of a user-assigned identity: /subscriptions/.../"
+                "resourceGroups/.../providers/Microsoft.ManagedIdentity/userAssignedIdentities/...."
+            )
         settings = cls(
             subscription_id=environment.get("AZURE_SUBSCRIPTION_ID") or None,
             resource_group=environment.get("AZURE_RESOURCE_GROUP") or None,
@@ -87,6 +104,8 @@ class Settings:
             retention_days=positive("FLEET_RETENTION_DAYS", 30),
             prices=_prices(environment.get("FLEET_PRICES") or "{}", faults),
             policy=PolicySettings.read(environment, faults),
+            vm_identity=vm_identity,
+            vm_db_user=environment.get("FLEET_VM_DB_USER") or (vm_identity or "").split("/")[-1],
             owner=_owner(environment, keys),
         )
         if faults:

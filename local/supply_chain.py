@@ -1,4 +1,4 @@
-"""Audits the packages that a deployment installs, and writes a CycloneDX SBOM.
+"""Audits the packages of a deployment and its VMs, and writes a CycloneDX SBOM of the deployment.
 
 The tools run in separate environments, so that their dependencies do not affect our lock.
 """
@@ -18,8 +18,8 @@ from local.stack import CACHE, REPOSITORY
 
 SBOM = REPOSITORY / ".local" / "sbom.cdx.json"
 
-_LOCK = "requirements.txt"
-_PIP_AUDIT = ("pip-audit==2.10.1", "pip-audit", "--require-hashes", "--disable-pip", "-r", _LOCK)
+_LOCK, _VM_LOCK = "requirements.txt", "fleet/vm/requirements.txt"
+_PIP_AUDIT = ("pip-audit==2.10.1", "pip-audit", "--require-hashes", "--disable-pip")
 _CYCLONEDX = ("cyclonedx-bom==7.5.0", "cyclonedx-py", "requirements", "-o", str(SBOM), _LOCK)
 _SERVICES = ("pypi", "osv")
 
@@ -34,7 +34,8 @@ def main() -> int:
         print(f"No SBOM: {sbom.stderr.strip()}", file=sys.stderr)
         return 1
     print(f"SBOM: {SBOM.relative_to(REPOSITORY)}", flush=True)
-    text, status = verdict(_audit(), strict=strict)
+    # Separately: they may have different versions of a package.
+    text, status = verdict([*_audit(_LOCK), *_audit(_VM_LOCK)], strict=strict)
     print(text)
     return status
 
@@ -60,14 +61,14 @@ def verdict(packages: Sequence[Mapping[str, Any]], *, strict: bool) -> tuple[str
     return "\n".join(lines), int(bool(found or (strict and unknown)))
 
 
-def _audit() -> list[dict[str, Any]]:
+def _audit(lock: str) -> list[dict[str, Any]]:
     """The report of the first advisory service that knows any package; empty if there is none."""
     for service in _SERVICES:
         with tempfile.TemporaryDirectory() as scratch:
             report = Path(scratch) / "report.json"
             # The exit status is ambiguous: 1 is a vulnerability or an unreachable service, and 0 may
             # be a service that knows none of the packages.
-            _run(_PIP_AUDIT, "-s", service, "--format", "json", "--output", str(report))
+            _run(_PIP_AUDIT, "-r", lock, "-s", service, "--format", "json", "--output", str(report))
             packages = json.loads(report.read_text())["dependencies"] if report.exists() else []
             if any("vulns" in package for package in packages):
                 return list(packages)

@@ -15,9 +15,10 @@ from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LOCKS = ["requirements", "requirements-dev"]
+VMS = "fleet/vm/requirements"
 CLIENT = "powerlift-fleet"
 PIN = re.compile(
-    r"^([a-z0-9.-]+)==([^ ]+)(?: ; (.+?))? \\\n(?: {4}--hash=sha256:\w{64}.*\n)+", re.M
+    r"^([a-z0-9.-]+)(?:\[\w+\])?==([^ ]+)(?: ; (.+?))? \\\n(?: {4}--hash=sha256:\w{64}.*\n)+", re.M
 )
 
 
@@ -76,13 +77,20 @@ def test_a_lock_holds_what_its_input_needs_and_no_more(name: str) -> None:
     assert (closure.unmet, superfluous) == ([], set()), "run `make lock`, then `make test`"
 
 
-@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_pins_the_vms_own_tools() -> None:
+    wanted = {one.name: one.specifier for one in inputs(VMS)}
+    found = pins(VMS)
+    assert found.keys() == wanted.keys(), "run `make lock`"
+    assert [name for name in wanted if found[name] not in wanted[name]] == []
+
+
+@pytest.mark.parametrize("name", [*LOCKS, VMS])
 def test_every_package_of_a_lock_has_its_hashes(name: str) -> None:
     packages = re.findall(r"^[^ #\n].*", locked(name), re.M)
     assert len(PIN.findall(locked(name))) == len(packages)
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, VMS])
 def test_a_lock_names_no_index(name: str) -> None:
     """A package comes from the index that the machine is set up for."""
     assert "://" not in locked(name)

@@ -62,4 +62,6 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
         "sealed": "",
         "fingerprint": "",
     }
+    if settings.vm_identity:
+        order["vm_identity"] = {"id": settings.vm_identity, "database_user": settings.vm_db_user}
     return dict(order)

@@ -45,13 +45,23 @@ def nic(order: Order, ordinal: int, location: str, subnet_id: str) -> Body:
     }
 
 
-def vm(order: Order, ordinal: int, placement: Placement, nic_id: str, custom_data: str) -> Body:
-    """deleteOption Delete removes the NIC and the OS disk together with the VM."""
+def vm(
+    order: Order,
+    ordinal: int,
+    placement: Placement,
+    nic_id: str,
+    custom_data: str,
+    identity_id: str | None = None,
+) -> Body:
+    """deleteOption Delete removes the NIC and the OS disk together with the VM.
+
+    `identity_id`: a user-assigned identity beside the VM's own.
+    """
     options, name = order["vm"], names.vm(order["batch_id"], ordinal)
     body: Body = {
         "location": placement["location"],
         "tags": _tags(order, ordinal),
-        "identity": {"type": "SystemAssigned"},
+        "identity": _identity(identity_id),
         "properties": {
             "hardwareProfile": {"vmSize": placement["vm_size"]},
             "storageProfile": {
@@ -93,6 +103,15 @@ def vm(order: Order, ordinal: int, placement: Placement, nic_id: str, custom_dat
             "billingProfile": {"maxPrice": price},
         }
     return body
+
+
+def _identity(user_assigned: str | None) -> Body:
+    if user_assigned is None:
+        return {"type": "SystemAssigned"}
+    return {
+        "type": "SystemAssigned, UserAssigned",
+        "userAssignedIdentities": {user_assigned: {}},
+    }
 
 
 def role_assignment(

@@ -9,8 +9,8 @@ from fleet.azure import arm_bodies
 from fleet.azure.arm_bodies import Body
 from fleet.model import names
 from fleet.model.failure import NO_REASON
-from fleet.model.records import Order, Placement, Vm
-from fleet.vm.render import Startup, custom_data, render
+from fleet.model.records import Order, Placement, Vm, VmIdentity
+from fleet.vm.render import Startup, custom_data, has_password, render
 
 
 def subnet_id(order: Order, location: str) -> str:
@@ -36,12 +36,14 @@ def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
         experiment_id=order["experiment_id"],
         runner_id=names.runner_id(order["batch_id"], ordinal),
         uri=uri,
+        fleet_size=order["n_instances"],
         timeout=order["timeout"],
         delete_on_complete=order["delete_on_complete"],
         subscription_id=order["subscription_id"],
         resource_group=order["resource_group"],
         vm_name=names.vm(order["batch_id"], ordinal),
         resource_manager_endpoint=endpoint,
+        database_identity=database_identity(order, uri),
     )
     return custom_data(render(startup))
 
@@ -49,7 +51,17 @@ def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
 def body(order: Order, ordinal: int, placement: Placement, uri: str, endpoint: str) -> Body:
     """The VM's PUT body; deterministic, so that the PUT is idempotent."""
     data = startup_data(order, ordinal, uri, endpoint)
-    return arm_bodies.vm(order, ordinal, placement, nic_id(order, ordinal), data)
+    identity = database_identity(order, uri)
+    identity_id = identity["id"] if identity else None
+    return arm_bodies.vm(order, ordinal, placement, nic_id(order, ordinal), data, identity_id)
+
+
+def database_identity(order: Order, uri: str) -> VmIdentity | None:
+    """The identity that the order's VMs need for the database; None if the URI has a password.
+
+    Trials can use any identity of their VM, so VMs get no identity that they do not need.
+    """
+    return None if has_password(uri) else order.get("vm_identity")
 
 
 def accepted(asked: Vm, vm: Body) -> Vm:

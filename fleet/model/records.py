@@ -82,6 +82,14 @@ class VmOptions(TypedDict):
     ephemeral_os_disk: bool
 
 
+class VmIdentity(TypedDict):
+    """A user-assigned identity with which VMs log in to a database whose URI has no password."""
+
+    id: str
+    """ARM ID."""
+    database_user: str
+
+
 class Order(TypedDict):
     """A fleet request with the deployment's settings. The plan resolves what was left open. Secrets are
     in `sealed` only.
@@ -124,6 +132,7 @@ class Order(TypedDict):
     fingerprint: str
     created_at: NotRequired[str]
     deadline: NotRequired[str]
+    vm_identity: NotRequired[VmIdentity]
 
 
 class VmRequest(TypedDict):

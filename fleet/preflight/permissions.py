@@ -24,6 +24,7 @@ _GROUP = {
 _SHARED_NETWORK = {"Microsoft.Network/virtualNetworks": "read subnets/join/action"}
 _NEW_NETWORK = {"Microsoft.Network/virtualNetworks": "read write subnets/join/action"}
 _EXISTING_NETWORK = {"Microsoft.Network/virtualNetworks": "subnets/join/action"}
+_VM_IDENTITY = {"Microsoft.ManagedIdentity/userAssignedIdentities": "assign/action"}
 _RESOURCE = {"Microsoft.Authorization/roleAssignments": "write delete"}
 """All actions of a fleet: resource type to verbs."""
 
@@ -77,6 +78,8 @@ def _needed(inputs: PlanInputs) -> Iterator[tuple[str, dict[str, str]]]:
         yield uri, _RESOURCE
     if order["subnet_id"]:
         yield order["subnet_id"], _EXISTING_NETWORK
+    if "vm_identity" in order:
+        yield order["vm_identity"]["id"], _VM_IDENTITY
 
 
 def _all_subnets_exist(inputs: PlanInputs) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from azure.core.exceptions import AzureError
 
@@ -152,14 +152,17 @@ def network_id(order: Order, location: str) -> str:
 
 
 def scopes(order: Order) -> list[str]:
-    """The scopes at which the app needs permissions: resource group, resource_uris, subnet_id."""
+    """The scopes at which the app needs permissions: group, resource_uris, subnet_id, vm_identity."""
     group = names.resource_group_id(order["subscription_id"], order["resource_group"])
     subnet = [order["subnet_id"]] if order["subnet_id"] else []
-    return [group, *order["resource_uris"], *subnet]
+    identity = [order["vm_identity"]["id"]] if "vm_identity" in order else []
+    return [group, *order["resource_uris"], *subnet, *identity]
 
 
 async def collect(connection: Azure, uri: str, order: Order) -> PlanInputs:
     """Read everything that the checks need. Failed reads become `Unavailable`."""
+    if virtual_machines.database_identity(order, uri) is None:
+        order = cast(Order, {key: value for key, value in order.items() if key != "vm_identity"})
     # Without a location in the order, the regions depend on the resource group's location.
     group = asyncio.ensure_future(_fetch(connection.resource_group()))
     seen, regions, permissions, assignments, database = await asyncio.gather(

@@ -12,7 +12,8 @@ from fleet.model.records import Order
 from fleet.store.database import connected, may_write, rows
 
 HEARTBEAT_TIMEOUT = 20 * 60
-"""Seconds without a heartbeat after which a VM counts as silent; it sends one per minute."""
+"""Seconds without a heartbeat after which a VM counts as silent: `fleet.vm.render.heartbeat_interval`
+several times."""
 FIRST_HEARTBEAT_TIMEOUT = 45 * 60
 """Seconds from running to the first heartbeat; apt alone may take half of them."""
 STOPPED = 143

@@ -1,11 +1,12 @@
-"""The VM's access to Azure: instance metadata, scheduled events, and its own deletion.
+"""The VM's access to Azure: instance metadata, scheduled events, database tokens, and its own deletion.
 
 The startup script embeds this file and runs it with the system's Python (3.8 on Ubuntu 20.04 or newer):
-standard library only, no imports from the app. Tokens never leave the process.
+standard library only, no imports from the app. Tokens leave the process in a password file only.
 
     agent.py describe                 print hardware and image as JSON
     agent.py wait_for_event VM_NAME   exit when Azure announces the end of the VM; print the event
     agent.py approve_event EVENT_ID   let Azure proceed before the event's time
+    agent.py write_password FILE IDENTITY ARM
     agent.py delete ARM SUBSCRIPTION GROUP VM_NAME
 """
 
@@ -26,6 +27,10 @@ METADATA = (
 EVENTS = METADATA + "/scheduledevents?api-version=2020-07-01"
 EVENTS_TIMEOUT = 150
 """Seconds; the first request enables the service, which takes up to two minutes."""
+
+DATABASE = "https://ossrdbms-aad.database."
+"""With the cloud's domain: the audience of tokens that PostgreSQL on Azure takes as passwords."""
+OTHER_CLOUDS = ("usgovcloudapi.net", "chinacloudapi.cn")
 
 TERMINAL_EVENTS = ("Preempt", "Terminate", "Redeploy", "Reboot")
 """Events after which the VM is deleted, or reboots without the script, which cloud-init runs only at the
@@ -90,11 +95,27 @@ def approve_event(event_id: str) -> None:
     request_metadata(EVENTS, 5, {"StartRequests": [{"EventId": event_id}]})
 
 
+def write_password(file: str, identity: str, manager: str) -> None:
+    """Write a libpq password file with a database token of a user-assigned identity (an ARM ID)."""
+    domain = next((one for one in OTHER_CLOUDS if manager.endswith(one)), "windows.net")
+    token = access_token(DATABASE + domain, msi_res_id=identity)
+    new = file + ".new"
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as target:
+        target.write(f"*:*:*:*:{token}\n")
+    os.replace(new, file)  # a client reads the old file or the new one
+
+
+def access_token(resource: str, **identity: str) -> str:
+    """A token for `resource`: of the system-assigned identity, unless another one is named."""
+    query = parse.urlencode({"api-version": "2018-02-01", "resource": resource, **identity})
+    answer = request_metadata(METADATA + "/identity/oauth2/token?" + query, 30)
+    return str(answer["access_token"])
+
+
 def delete(manager: str, *names: str) -> None:
     """Start the VM's deletion. Succeeds if the VM does not exist."""
     subscription, group, machine = map(parse.quote, names)
-    query = parse.urlencode({"api-version": "2018-02-01", "resource": manager})
-    token = request_metadata(METADATA + "/identity/oauth2/token?" + query, 30)["access_token"]
+    token = access_token(manager)
     call = request.Request(  # noqa: S310 (HTTPS, to the configured endpoint)
         f"{manager}/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute"
         f"/virtualMachines/{machine}?api-version=2024-11-01&forceDeletion=true",
@@ -120,7 +141,8 @@ def request_metadata(url: str, timeout: float, body: Any = None) -> Any:
 
 def main(command: str, *arguments: str) -> None:
     commands: dict[str, Callable[..., None]]
-    commands = {one.__name__: one for one in (describe, wait_for_event, approve_event, delete)}
+    known = (describe, wait_for_event, approve_event, write_password, delete)
+    commands = {one.__name__: one for one in known}
     try:
         commands[command](*arguments)
     except error.HTTPError as answer:

@@ -6,11 +6,16 @@ Deterministic: equal values give equal scripts.
 from __future__ import annotations
 
 import base64
+import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
+from math import ceil
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from fleet.model.records import VmIdentity
 
 CUSTOM_DATA_LIMIT = 65_535
 """Azure's limit in bytes, before base64."""
@@ -18,6 +23,12 @@ CUSTOM_DATA_LIMIT = 65_535
 NO_TIMEOUT = 1e9
 """Seconds (31 years) that represent "no limit" in the environment variable TIMEOUT. Powerlift's runner
 requires a number, and its `threading.Timer` fires immediately for 0 and raises OverflowError for inf."""
+
+HEARTBEAT_SECONDS = 60
+"""Between a VM's heartbeats, in fleets of up to 1,200 VMs."""
+HEARTBEATS_PER_SECOND = 20
+"""Limit for a fleet: each heartbeat is a login with TLS, which costs the server some 10 ms of CPU. A
+connection that stays open would cost one of its `max_connections` for each VM."""
 
 KEEPALIVE = {
     "connect_timeout": "15",
@@ -29,8 +40,13 @@ KEEPALIVE = {
 """Default libpq options of the URI, in seconds (the last in milliseconds). Azure's NAT silently drops
 connections that are idle for 4 minutes; without keepalives a long trial then blocks for 15 minutes."""
 
+CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
+"""Ubuntu's CA certificates, by path: `sslrootcert=system` requires libpq 16, Ubuntu 22.04 has 14, and
+the OpenSSL inside the drivers' wheels looks for them in another place."""
+
 _FRAGMENTS = Path(__file__).with_name("startup")
 _AGENT = Path(__file__).with_name("agent.py")
+_LOCK = Path(__file__).with_name("requirements.txt")
 _MARK = "# VALUES OF THIS VM\n"
 _DRIVERS = ("postgresql+psycopg", "postgresql+psycopg2")
 """SQLAlchemy dialects whose drivers the VM installs. Any other becomes plain `postgresql`."""
@@ -53,6 +69,8 @@ class Startup:
     runner_id: int
     uri: str = field(repr=False)
     """The Powerlift database, as a SQLAlchemy or libpq URI."""
+    fleet_size: int
+    """VMs of the fleet, which share the database."""
     timeout: float | None
     """Seconds per trial; None for no limit."""
     delete_on_complete: bool
@@ -61,6 +79,8 @@ class Startup:
     vm_name: str
     resource_manager_endpoint: str
     """The ARM endpoint for the VM's own deletion: https://management.azure.com, or another cloud's."""
+    database_identity: VmIdentity | None = None
+    """With which the VM logs in to the database; requires a `uri` without a password."""
 
 
 def template() -> str:
@@ -77,6 +97,11 @@ def render(startup: Startup) -> str:
     )
 
 
+def heartbeat_interval(fleet_size: int) -> int:
+    """Seconds between two heartbeats of a VM."""
+    return max(HEARTBEAT_SECONDS, ceil(fleet_size / HEARTBEATS_PER_SECOND))
+
+
 def custom_data(script: str) -> str:
     """The script as a VM's `osProfile.customData`: base64. Raises CustomDataTooLarge."""
     data = script.encode()
@@ -91,15 +116,31 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "EXPERIMENT_ID", str(int(startup.experiment_id))
     yield "RUNNER_ID", str(int(startup.runner_id))
     yield "TIMEOUT", str(float(timeout))
+    yield "HEARTBEAT_SECONDS", str(heartbeat_interval(startup.fleet_size))
     yield "DELETE_ON_COMPLETE", "true" if startup.delete_on_complete else "false"
     yield "SUBSCRIPTION_ID", shlex.quote(startup.subscription_id)
     yield "RESOURCE_GROUP", shlex.quote(startup.resource_group)
     yield "VM_NAME", shlex.quote(startup.vm_name)
     yield "RESOURCE_MANAGER", shlex.quote(startup.resource_manager_endpoint.rstrip("/"))
-    yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(startup.uri))
-    yield "PG_SERVICE_BASE64", _base64(_service_file(startup.uri))
-    yield "PG_PASSWORD_BASE64", _base64(_password_file(startup.uri))
+    identity, uri = startup.database_identity, startup.uri
+    yield "DATABASE_IDENTITY", shlex.quote(identity["id"] if identity else "")
+    if identity:
+        uri = _with_user(uri, identity["database_user"])
+    yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(uri))
+    yield "PG_SERVICE_BASE64", _base64(_service_file(uri))
+    yield "PG_PASSWORD_BASE64", _base64(_password_file(uri))
+    yield "TOOLS", shlex.quote(_pinned_tools())
     yield "AGENT", shlex.quote(_AGENT.read_text(encoding="utf-8"))
+
+
+def _pinned_tools() -> str:
+    """The lock as one requirement per line, without the hashes of the compiled drivers.
+
+    These have 200 wheels, whose hashes would take a third of the custom data.
+    """
+    text = _LOCK.read_text(encoding="utf-8").replace(" \\\n    ", " ")
+    pins = re.findall(r"^[a-z].*$", text, re.MULTILINE)
+    return "".join(f"{pin.partition(' --hash')[0] if '-binary=' in pin else pin}\n" for pin in pins)
 
 
 def _base64(text: str) -> str:
@@ -109,10 +150,10 @@ def _base64(text: str) -> str:
 def _sqlalchemy_uri(uri: str) -> str:
     """The URI for SQLAlchemy, with a driver that the VM installs."""
     scheme, _, rest = uri.strip().partition("://")
-    given = _libpq_options(uri)
-    more = urlencode({name: value for name, value in KEEPALIVE.items() if name not in given})
-    joint = "&" if "?" in rest else "?"
-    return f"{scheme if scheme in _DRIVERS else 'postgresql'}://{rest}{joint}{more}".rstrip("?&")
+    place, _, query = rest.partition("?")
+    options = {**KEEPALIVE, **dict(parse_qsl(query)), **tls_options(_libpq_options(uri))}
+    dialect = scheme if scheme in _DRIVERS else "postgresql"
+    return f"{dialect}://{place}?{urlencode(options, quote_via=quote)}"
 
 
 def _service_file(uri: str) -> str:
@@ -120,9 +161,43 @@ def _service_file(uri: str) -> str:
 
     psql accepts a URI only as an argument, which every user of the VM can read.
     """
-    options = {**KEEPALIVE, **_libpq_options(uri)}
+    given = _libpq_options(uri)
+    options = {**KEEPALIVE, **given, **tls_options(given)}
     options.pop("password", None)
     return "[powerlift]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
+
+
+def tls_options(given: Mapping[str, str]) -> dict[str, str]:
+    """The libpq options with which the server of a URI must prove its name, by the URI's options.
+
+    None for a server on this machine. Replaces the URI's `sslmode`: weaker modes send the password to
+    any server that answers.
+    """
+    places = ",".join(given.get(name, "") for name in ("host", "hostaddr"))
+    if all(_is_local(place) for place in places.split(",")):
+        return {}
+    return {"sslmode": "verify-full", "sslrootcert": given.get("sslrootcert") or CA_FILE}
+
+
+def _is_local(host: str) -> bool:
+    """Whether libpq's `host` is a socket's directory (also by default) or a loopback address."""
+    if host in ("", "localhost") or host.startswith(("/", "@")):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def has_password(uri: str) -> bool:
+    """Whether the URI contains a password. Raises ValueError for an invalid PostgreSQL URI."""
+    return "password" in _libpq_options(uri)
+
+
+def _with_user(uri: str, user: str) -> str:
+    scheme, _, rest = uri.strip().partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}://{quote(user, safe='')}@{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _password_file(uri: str) -> str:

@@ -21,6 +21,7 @@ from local.azure.identity.authorization import Authorization
 from local.azure.identity.directory import Directory, load_identity
 from local.azure.identity.entra import Entra
 from local.azure.identity.role_definitions import RoleDefinitions
+from local.azure.identity.user_assigned import UserAssignedIdentities
 from local.azure.latency import Latencies
 from local.azure.network.interfaces import Interfaces
 from local.azure.network.simple_resources import SimpleResources
@@ -65,6 +66,7 @@ class AzureSimulator:
             self._operations,
             authorization,
             RoleDefinitions(self.cloud),
+            UserAssignedIdentities(self.cloud),
             Subscriptions(self.cloud, authorization),
             VirtualNetworks(self.cloud, self._operations),
             interfaces,

@@ -124,6 +124,8 @@ class Azure:
         """Statuses of the next DELETEs; then 202."""
         self.events: list[dict[str, Any]] = []
         self.approved: list[Any] = []
+        self.database_token = ""
+        """Of the user-assigned identity."""
         self.speaks_of_events = threading.Event()
         """Until it is set, a question for the events has no answer."""
         self.speaks_of_events.set()
@@ -138,7 +140,9 @@ class Azure:
                     self._answer(200, COMPUTE)
                 else:
                     self._record()
-                    self._answer(200, {"access_token": "a-token"})
+                    named = "msi_res_id=" in self.path
+                    token = azure.database_token if named else "a-token"
+                    self._answer(200, {"access_token": token})
 
             def do_DELETE(self) -> None:
                 self._record()
@@ -300,12 +304,11 @@ def _adopt_orphans() -> None:
 
 @contextmanager
 def machine(directory: Path, database: Benchmark) -> Iterator[Machine]:
-    """A VM with psql, a `uv` that installs nothing, no Azure CLI, and no internet."""
+    """A VM with psql, a `uv` that installs nothing, and no internet."""
     azure = Azure()
     machine = Machine(directory, azure, database.postgres.bin)
     for name in ("uv", "apt-get", "shutdown"):
         machine.program(name)
-    machine.program("curl", "exit 6")  # could not resolve host
     yield machine
     machine.close()
     azure.close()
@@ -333,7 +336,7 @@ def startup(vm: Machine, benchmark_database: Benchmark) -> Callable[..., Startup
     def make(experiment: int, **changes: Any) -> Startup:
         values: dict[str, Any] = {
             "experiment_id": experiment, "runner_id": 7, "uri": benchmark_database.uri.replace("://", "+psycopg2://"),
-            "timeout": 60.0, "delete_on_complete": True, "subscription_id": "sub",
+            "fleet_size": 1, "timeout": 60.0, "delete_on_complete": True, "subscription_id": "sub",
             "resource_group": "group one", "vm_name": "powerlift-vm-1-0007",
             "resource_manager_endpoint": vm.azure.url,
         }  # fmt: skip

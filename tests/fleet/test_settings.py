@@ -31,6 +31,12 @@ def test_invalid_prices_are_reported(text: str):
         Settings.read({**REQUIRED, "FLEET_PRICES": text})
 
 
+@pytest.mark.parametrize("text", ["vms", "/subscriptions/s/resourceGroups/g", "/x'; id #"])
+def test_an_invalid_identity_of_vms_is_reported(text: str):
+    with pytest.raises(SettingsError, match="FLEET_VM_IDENTITY must be the ARM ID"):
+        Settings.read({**REQUIRED, "FLEET_VM_IDENTITY": text})
+
+
 def test_all_faults_are_reported_together():
     wrong = {"FLEET_PRICES": "?", "FLEET_BOOT_POLL_SECONDS": "0"}
     with pytest.raises(SettingsError) as raised:

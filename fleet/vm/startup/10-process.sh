@@ -16,13 +16,14 @@ export DEBIAN_FRONTEND=noninteractive HOME=${HOME:-/root} # cloud-init may not s
 readonly HOME_DIR=${POWERLIFT_HOME:-$HOME/powerlift}
 readonly PYTHON=$HOME_DIR/venv/bin/python
 readonly NOTICE=$HOME_DIR/notice
+readonly CA_FILE=/etc/ssl/certs/ca-certificates.crt
 
 # Retry timeouts in seconds. Minutes, because a waiting VM costs money; but a role assignment takes up to
 # ten minutes to take effect, and Azure rejects the deletion until then.
 readonly DATABASE_TIMEOUT=${POWERLIFT_DATABASE_TIMEOUT:-600}
 readonly INSTALL_TIMEOUT=${POWERLIFT_INSTALL_TIMEOUT:-300}
 readonly DELETE_TIMEOUT=${POWERLIFT_DELETE_TIMEOUT:-900}
-readonly HEARTBEAT_INTERVAL=${POWERLIFT_HEARTBEAT_INTERVAL:-60} # the fleet's timeout is 20 minutes
+readonly HEARTBEAT_INTERVAL=${POWERLIFT_HEARTBEAT_INTERVAL:-$HEARTBEAT_SECONDS}
 readonly MAX_FAILED_RUNS=5 # in a row; more means that the experiment is broken
 readonly LOG_BYTES=32768   # of the console log are stored in the database
 readonly RUN_BACKOFF=${POWERLIFT_RUN_BACKOFF:-2} # seconds after one failed run; grows quadratically
@@ -32,9 +33,9 @@ child=         # the process group that `run_group` waits for
 last_child=    # the previous one, which may still have processes
 event_waiter=  # the process group that waits for scheduled events
 heartbeat=     # the process group that sends heartbeats
-az_fetch=      # the process group that installs the Azure CLI
 registered=false # whether the database has a row for this VM
 installer=()   # uv or pip, up to the packages
+packages=()    # the experiment's, as the installer's arguments
 query_timeout=60 # seconds
 
 say() { printf 'powerlift %(%F %T)T: %s\n' -1 "$*"; }

@@ -11,7 +11,7 @@ finish() {
     stop_group "$child"
     stop_group "$event_waiter"
     release_trial && record_end "$status"
-    stop_group "$az_fetch"
+    rm -f "$HOME_DIR"/{db_url,pgpass*} # the VM may be kept
     if [[ $DELETE_ON_COMPLETE == true ]]; then
         delete_machine
     else
@@ -21,10 +21,8 @@ finish() {
     exit "$status"
 }
 
-# The CLI is tried once, if installed. The HTTPS call is the same request without dependencies, so it is
-# the one to retry.
 delete_machine() {
-    if delete_by_az || retry "$DELETE_TIMEOUT" delete_by_arm; then
+    if retry "$DELETE_TIMEOUT" request_deletion; then
         say "Azure accepted the deletion of $VM_NAME"
         return
     fi
@@ -33,14 +31,7 @@ delete_machine() {
     shutdown -h now
 }
 
-delete_by_az() {
-    [[ ! -s $NOTICE ]] && command -v az >/dev/null || return 1 # too slow before an eviction
-    run_group timeout -k 5 60 az login --identity --output none &&
-        run_group timeout -k 5 120 az vm delete --yes --no-wait --subscription "$SUBSCRIPTION_ID" \
-            --resource-group "$RESOURCE_GROUP" --name "$VM_NAME"
-}
-
-delete_by_arm() {
+request_deletion() {
     run_group agent delete "$RESOURCE_MANAGER" "$SUBSCRIPTION_ID" "$RESOURCE_GROUP" "$VM_NAME"
 }
 

@@ -1,5 +1,11 @@
 # --- the database ----------------------------------------------------------------------------------
 
+# Writes a token of the VM's identity as the database password. It is valid for hours; libpq reads the file at
+# each login.
+renew_password() { agent write_password "$HOME_DIR/pgpass" "$DATABASE_IDENTITY" "$RESOURCE_MANAGER"; }
+
+get_password() { run_group renew_password; }
+
 # psql_with SQL COMMAND...: runs psql through COMMAND. Server and password come from files, because other
 # users can read arguments and child processes the environment.
 psql_with() {

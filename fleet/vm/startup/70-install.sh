@@ -8,7 +8,7 @@ apt_install() {
 install_system() {
     local -a missing=()
     command -v psql >/dev/null || missing+=(postgresql-client)
-    command -v curl >/dev/null || missing+=(curl ca-certificates)
+    [[ -e $CA_FILE ]] || missing+=(ca-certificates)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
     ((${#missing[@]} == 0)) || apt_install "${missing[@]}"
 }
@@ -30,43 +30,44 @@ install_shell() {
         fail "apt-get failed to install the experiment's shell_install"
 }
 
+# Reads the experiment's packages, and writes our own requirements to the files `uv` and `tools`. A tool that
+# the experiment names in any form (a version, a Git URL, a wheel) is not pinned by us.
+choose_packages() {
+    split_words pip_install || fail "invalid pip_install: unclosed quote"
+    mapfile -d '' -t packages <pip_install.words
+    local -a wheels=(wheels/*)
+    [[ ! -e ${wheels[0]} ]] || packages=("${wheels[@]}" "${packages[@]}")
+    grep '^uv==' <<<"$TOOLS" >uv
+    python3 -I -c 'import re, sys
+words = [re.sub("[-_.]+", "-", word).lower() for word in sys.argv[2:]]
+for pin in sys.argv[1].splitlines():
+    name = re.match("[a-z0-9-]+", pin).group()
+    named = any(re.search("(?<![a-z0-9])%s(?![a-z0-9])" % name, word) for word in words)
+    if name != "uv":
+        print(pin.partition("==")[0] if named else pin)' "$TOOLS" "${packages[@]}" >tools
+}
+
+# Creates the virtual environment, with an installer: the image's uv, else the pinned uv, else pip.
 make_venv() {
     if command -v uv >/dev/null; then
         run_group python3 -m venv --clear --without-pip venv || return 1
         installer=(uv pip install --python "$PYTHON")
-    else
-        run_group python3 -m venv --clear venv || return 1
-        if run_group timeout -k 5 120 "$PYTHON" -m pip install -q uv && venv/bin/uv --version; then
-            installer=(venv/bin/uv pip install --python "$PYTHON")
-        else
-            installer=("$PYTHON" -m pip install)
-        fi
+        return
     fi
-    export UV_INDEX_STRATEGY=unsafe-best-match # like pip: the best version from any index
+    run_group python3 -m venv --clear venv || return 1
+    if run_group timeout -k 5 120 "$PYTHON" -m pip install -q --only-binary=:all: --require-hashes -r uv &&
+        venv/bin/uv --version; then
+        installer=(venv/bin/uv pip install --python "$PYTHON")
+    else
+        sed -i 's/ --hash=.*//' tools # with any hash, pip requires those of all dependencies
+        installer=("$PYTHON" -m pip install)
+    fi
 }
 
-# In one command, so that conflicting pins are an error. Both versions of psycopg, because the default
-# driver depends on SQLAlchemy's version. Powerlift's dependency stopit requires pkg_resources, which
-# setuptools 82 removed.
+# In one command, so that conflicting pins are an error. uv takes a package from the first index that has it,
+# whatever version a later index has. If the experiment adds an index, which may lack our tools' versions, uv
+# takes a later index where the first has no suitable version.
 install_packages() {
-    local -a wheels=(wheels/*) words
-    [[ -e ${wheels[0]} ]] || wheels=()
-    mapfile -d '' -t words <pip_install.words
-    run_group timeout -k 5 1800 "${installer[@]}" powerlift 'setuptools<82' psycopg2-binary \
-        'psycopg[binary]' "${wheels[@]}" "${words[@]}"
+    [[ ! " ${packages[*]}" =~ ' --'(extra-index-url|index)[\ =] ]] || export UV_INDEX_STRATEGY=unsafe-first-match
+    run_group timeout -k 5 1800 "${installer[@]}" -r tools 'setuptools<82' "${packages[@]}"
 }
-
-# Installs the Azure CLI in the background, at the lowest priority, because trials are timed.
-fetch_az() {
-    curl -fsSL --retry 3 --max-time 120 -o az_install.sh https://aka.ms/InstallAzureCLIDeb &&
-        nice -n 19 bash az_install.sh
-}
-
-start_fetch_az() {
-    [[ $DELETE_ON_COMPLETE == true ]] && ! command -v az >/dev/null || return 0
-    set -m
-    fetch_az >az_install.log 2>&1 &
-    az_fetch=$!
-    set +m
-}
-

@@ -3,6 +3,7 @@
 # Runs the experiment's script like Powerlift. Only this process gets the URI.
 run_script() {
     DB_URL=$(<db_url)
+    [[ -z $DATABASE_IDENTITY ]] || DB_URL+="&passfile=$HOME_DIR/pgpass"
     export EXPERIMENT_ID RUNNER_ID TIMEOUT DB_URL
     export VIRTUAL_ENV=$HOME_DIR/venv PATH=$HOME_DIR/venv/bin:$PATH
     exec "$PYTHON" startup.py
@@ -70,9 +71,12 @@ main() {
     if ! (make_home) || ! cd "$HOME_DIR"; then
         fail "$HOME_DIR is not writable"
     fi
+    remove_custom_data
     leave_service
     wait_for_notice
     retry "$INSTALL_TIMEOUT" install_system || fail "apt-get failed to install Powerlift's system packages"
+    [[ -z $DATABASE_IDENTITY ]] || retry "$DATABASE_TIMEOUT" get_password ||
+        fail "Azure issued no database token for the identity $DATABASE_IDENTITY"
     retry "$DATABASE_TIMEOUT" read_experiment || fail "failed to read the experiment from the database"
     register_vm
     (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID does not exist in the database"
@@ -81,8 +85,7 @@ main() {
 
     start_heartbeat
     install_shell
-    start_fetch_az
-    split_words pip_install || fail "invalid pip_install: unclosed quote"
+    choose_packages
     retry "$INSTALL_TIMEOUT" make_venv || fail "python3 failed to create a virtual environment"
     retry "$INSTALL_TIMEOUT" install_packages || fail "failed to install the experiment's packages"
 

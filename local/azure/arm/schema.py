@@ -30,6 +30,8 @@ _ID = {"id": str}
 _READ_ONLY = {**_all(str, "id name type etag"), "systemData": OBJECT}
 _TRACKED = {**_READ_ONLY, "location!": str, "tags": _TAGS, "extendedLocation": OBJECT}
 
+USER_ASSIGNED_IDENTITY = {**_TRACKED, "properties": OBJECT}
+
 _DELETE_OPTION = ("Delete", "Detach")
 
 _DISK = {

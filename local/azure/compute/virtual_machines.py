@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import uuid
 
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError, invalid_parameter, marked_for_deletion
@@ -17,6 +16,7 @@ from local.azure.compute.evictor import Evictor
 from local.azure.compute.vm import VM_TYPE, VirtualMachine, new_vm
 from local.azure.compute.vm_validation import validate_vm
 from local.azure.identity.directory import Principal, seeded_guid
+from local.azure.identity.user_assigned import assigned_identity
 from local.azure.network.interfaces import Interfaces
 from local.azure.vm.runner import VmRunner
 
@@ -80,9 +80,13 @@ class VirtualMachines:
             return
         identity: Json = {"type": kind}
         if requested.get("userAssignedIdentities"):
-            identity["userAssignedIdentities"] = {
-                id_: {"principalId": str(uuid.uuid4()), "clientId": str(uuid.uuid4())}
+            vm.identities = {
+                id_: assigned_identity(self._cloud, id_, vm.id)
                 for id_ in requested["userAssignedIdentities"]
+            }
+            identity["userAssignedIdentities"] = {
+                id_: {"principalId": one.object_id, "clientId": one.client_id}
+                for id_, one in vm.identities.items()
             }
         if "systemassigned" in kind.lower():
             vm.principal = self._new_principal(vm)

@@ -38,6 +38,9 @@ class VirtualMachine(Resource):
     """`running`, `stopped`, `deallocated`, or None before the first boot."""
     failure: ArmError | None = None
     principal: Principal | None = None
+    """Its system-assigned identity."""
+    identities: dict[str, Principal] = field(default_factory=dict)
+    """Its user-assigned identities, by ARM ID."""
     interfaces: list[Interface] = field(default_factory=list)
     operation: Operation | None = None
     """The latest operation on the VM."""

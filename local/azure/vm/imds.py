@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +12,12 @@ from aiohttp import web
 from local.azure.arm.resources import Json
 from local.azure.cloud import Cloud
 from local.azure.compute.vm import VirtualMachine
-from local.azure.identity.directory import TOKEN_LIFETIME
+from local.azure.identity.directory import TOKEN_LIFETIME, Principal
+
+_MANY = (
+    "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity "
+    "in the token request"
+)  # acs-keyvault-agent#43
 
 
 class Imds:
@@ -41,14 +46,13 @@ class Imds:
             await self._runner.cleanup()
 
     async def _token(self, request: web.Request) -> web.Response:
-        principal, resource = self._vm.principal, request.query.get("resource")
+        resource = request.query.get("resource")
         if not resource:
             return _bad_request("invalid_resource", "The 'resource' parameter is missing.")
-        named = request.query.get("client_id") or request.query.get("object_id")
-        if principal is None or (
-            named and named.lower() not in (principal.client_id, principal.object_id)
-        ):
-            return _bad_request("invalid_request", "Identity not found")
+        found = self._identities(request.query)
+        if len(found) != 1:
+            return _bad_request("invalid_request", _MANY if found else "Identity not found")
+        [principal] = found
         now = int(time.time())
         return web.json_response(
             {
@@ -62,6 +66,16 @@ class Imds:
                 "token_type": "Bearer",
             }
         )
+
+    def _identities(self, query: Mapping[str, str]) -> list[Principal]:
+        """The identities that a query may mean; by default the system-assigned one, if any."""
+        own, assigned = self._vm.principal, self._vm.identities
+        if named := query.get("msi_res_id"):
+            return [one for id_, one in assigned.items() if id_.lower() == named.lower()]
+        everyone = [*([own] if own else []), *assigned.values()]
+        if named := query.get("client_id") or query.get("object_id"):
+            return [one for one in everyone if named.lower() in (one.client_id, one.object_id)]
+        return [own] if own else everyone
 
     async def _events(self, request: web.Request) -> web.Response:
         events = self._vm.scheduled_events

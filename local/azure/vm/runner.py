@@ -19,7 +19,6 @@ from local.azure.vm.imds import Imds
 
 _COMMANDS = Path(__file__).parent / "commands"
 _COMMAND_NAMES = {
-    "az": ("az",),
     "apt-get": ("apt-get", "apt"),
     "sudo": ("sudo",),
     "shutdown": ("shutdown", "poweroff", "halt", "reboot"),
@@ -124,7 +123,7 @@ class ProcessVmRunner(VmRunner):
         directory = self._directory(vm)
         (directory / "tmp").mkdir(parents=True)
         console = directory / "console.log"
-        script = _write_script(directory, vm.custom_data, console)
+        script = _write_script(directory, vm.properties["vmId"], vm.custom_data, console)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), str(console), str(script)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=directory, start_new_session=True,
@@ -187,17 +186,22 @@ def _without_outbound(environment: dict[str, str]) -> dict[str, str]:
     return kept | {"https_proxy": _UNREACHABLE, "HTTPS_PROXY": _UNREACHABLE}
 
 
-def _write_script(directory: Path, custom_data: str | None, console: Path) -> Path:
+def _write_script(directory: Path, vm_id: str, custom_data: str | None, console: Path) -> Path:
     """Write the custom data to an executable file. Like cloud-init, ignore data without a `#!` line."""
     content = decode_custom_data(custom_data) if custom_data else b"#!/bin/sh\n"
     console.touch()
     if not content.startswith(b"#!"):
         console.write_text("cloud-init: unhandled non-multipart (text/x-not-multipart) userdata\n")
         content = b"#!/bin/sh\n"
-    script = directory / "part-001"
-    script.touch(mode=0o700)
-    script.write_bytes(content)
-    return script
+    # cloud-init's layout, below the VM's directory.
+    cloud = directory / "var" / "lib" / "cloud"
+    script = cloud / "instances" / vm_id / "scripts" / "part-001"
+    script.parent.mkdir(parents=True)
+    (cloud / "instance").symlink_to(Path("instances") / vm_id)
+    for file in (script, script.parents[1] / "user-data.txt"):
+        file.touch(mode=0o700)
+        file.write_bytes(content)
+    return cloud / "instance" / "scripts" / script.name
 
 
 def _install_commands(directory: Path) -> None:

@@ -458,6 +458,17 @@ def test_each_resource_uri_needs_the_right_to_assign_roles():
     )
 
 
+def test_the_vms_identity_needs_the_right_to_assign_it():
+    identity = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/vms"
+    asked = order(vm_identity={"id": identity, "database_user": "vms"})
+    reader = {"actions": ["*/read"]}
+    seen = inputs(asked, permissions={GROUP: [OWNER], identity: [reader]})
+    assert one(seen, "permissions")["detail"] == (
+        f"Missing permissions at {identity}: "
+        "Microsoft.ManagedIdentity/userAssignedIdentities/{assign/action}"
+    )
+
+
 def test_a_subnet_of_the_user_needs_the_right_to_join_it_alone():
     asked = order(subnet_id=THEIRS)
     join = {"actions": ["Microsoft.Network/virtualNetworks/subnets/join/action"]}

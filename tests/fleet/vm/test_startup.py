@@ -7,17 +7,26 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
 import fleet.vm
-from fleet.vm.render import KEEPALIVE, CustomDataTooLarge, Startup, custom_data, render
+from fleet.store.heartbeats import HEARTBEAT_TIMEOUT
+from fleet.vm.render import (
+    CUSTOM_DATA_LIMIT,
+    KEEPALIVE,
+    CustomDataTooLarge,
+    Startup,
+    custom_data,
+    render,
+)
 
 PLAIN = Startup(
     experiment_id=17,
     runner_id=70_003,
     uri="postgresql://ada:s%3Acret@db.example.com:6543/bench?sslmode=require&application_name=a%20b",
+    fleet_size=10,
     timeout=90.0,
     delete_on_complete=True,
     subscription_id="sub",
@@ -72,6 +81,14 @@ def test_no_timeout_is_a_number_that_any_runner_can_wait_for():
     assert float(value(replace(PLAIN, timeout=None), "TIMEOUT")) == 1e9
 
 
+@pytest.mark.parametrize("size", [1, 1200, 1201, 5000])
+def test_database_logins_for_heartbeats_are_bounded_for_5000_vms(size):
+    """The fleet still notices a silent VM by more than one missing heartbeat."""
+    interval = int(value(replace(PLAIN, fleet_size=size), "HEARTBEAT_SECONDS"))
+    assert size / interval <= 20
+    assert 60 <= interval <= HEARTBEAT_TIMEOUT / 4
+
+
 @pytest.mark.parametrize(("wanted", "word"), [(True, "true"), (False, "false")])
 def test_says_whether_to_delete(wanted, word):
     assert value(replace(PLAIN, delete_on_complete=wanted), "DELETE_ON_COMPLETE") == word
@@ -109,9 +126,40 @@ def test_psql_gets_all_but_the_password_as_a_service():
     service = decoded(PLAIN, "PG_SERVICE_BASE64")
     wanted = ["host=db.example.com", "port=6543", "user=ada", "dbname=bench"]
     steady = [f"{name}={value}" for name, value in KEEPALIVE.items()]
+    tls = [f"{name}={value}" for name, value in VERIFIED.items()]
     assert service.split("\n") == [
-        "[powerlift]", *steady, *wanted, "sslmode=require", "application_name=a b", "",
+        "[powerlift]", *steady, *wanted, tls[0], "application_name=a b", tls[1], "",
     ]  # fmt: skip
+
+
+VERIFIED = {"sslmode": "verify-full", "sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}
+
+
+@pytest.mark.parametrize(
+    ("place", "wanted"),
+    [
+        ("db.example.com", VERIFIED),
+        ("db.example.com/d?sslmode=disable", VERIFIED),
+        ("db.example.com/d?sslrootcert=/own.pem", {**VERIFIED, "sslrootcert": "/own.pem"}),
+        ("db.example.com/d?sslmode=require", VERIFIED),
+        ("localhost/d?host=db.example.com", VERIFIED),
+        ("/d?host=127.0.0.1,db.example.com", VERIFIED),
+        ("127.evil.example.com", VERIFIED),
+        ("localhost/d?hostaddr=192.0.2.1", VERIFIED),
+        ("127.0.0.1", {}),
+        ("127.0.0.1/d?sslmode=require", {"sslmode": "require"}),
+        ("[::1]", {}),
+        ("/d", {}),
+        ("/d?host=/run/postgresql", {}),
+    ],
+)
+def test_psql_and_the_trials_verify_a_server_that_is_not_on_this_machine(place, wanted):
+    startup = replace(PLAIN, uri=f"postgresql://u@{place}")
+    service = decoded(startup, "PG_SERVICE_BASE64").splitlines()[1:]
+    query = urlsplit(decoded(startup, "DB_URL_BASE64")).query
+    found = [dict(line.split("=", 1) for line in service), dict(parse_qsl(query))]
+    tls = [{k: v for k, v in options.items() if k.startswith("ssl")} for options in found]
+    assert tls == [wanted, wanted]
 
 
 def test_psql_gets_the_password_in_a_file_of_its_format():
@@ -156,4 +204,4 @@ def test_custom_data_has_a_limit():
 
 
 def test_leaves_room_for_long_values():
-    assert len(custom_data(render(PLAIN))) < 40_000
+    assert len(render(PLAIN)) < CUSTOM_DATA_LIMIT / 2

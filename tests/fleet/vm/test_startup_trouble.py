@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import ensurepip
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +21,7 @@ from powerlift_fleet import runner_script
 from fleet.vm import agent
 from fleet.vm.render import render
 from tests.fleet.vm.gate import gate
+from tests.test_locks import VMS, pins
 
 WAITS = """
 import os, pathlib, time
@@ -105,6 +108,49 @@ def test_needs_no_home(vm, benchmark_database, startup):
     assert (ran.returncode, len(vm.azure.deletes)) == (0, 1), ran.stdout
 
 
+OVF = (
+    '<Environment xmlns="http://schemas.dmtf.org/ovf/environment/1" xmlns:wa="http://schemas.microsoft.com/w'
+    'indowsazure"><wa:LinuxProvisioningConfigurationSet><wa:HostName>vm</wa:HostName>'
+    "<wa:CustomData>{}</wa:CustomData></wa:LinuxProvisioningConfigurationSet></Environment>"
+)
+
+
+def test_custom_data_is_removed_from_the_disk_before_a_trial_runs(vm, benchmark_database, startup):
+    """Files as cloud-init 22.4 and the Azure agent write them; the experiment's script looks at them."""
+    disk = vm.root / "disk"
+    instance, agent_files = disk / "var/lib/cloud/instances/an-id", disk / "var/lib/waagent"
+    look = "import os\nos.system('cp -r $ROOT/disk $ROOT/seen')"
+    script = render(startup(benchmark_database.experiment(look)))
+    encoded = base64.b64encode(script.encode()).decode()
+    files = {
+        instance / "scripts/part-001": script,
+        instance / "user-data.txt": script,
+        instance / "user-data.txt.i": f"Content-Transfer-Encoding: base64\n\n{encoded}",
+        instance / "obj.pkl": script,
+        instance / "datasource": "DataSourceAzure",
+        disk / "run/cloud-init/instance-data-sensitive.json": json.dumps(script),
+        agent_files / "CustomData": encoded,
+        agent_files / "ovf-env.xml": OVF.format(encoded),
+    }
+    for file, text in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (disk / "var/lib/cloud/instance").symlink_to("instances/an-id")
+
+    run = ["bash", disk / "var/lib/cloud/instance/scripts/part-001"]
+    ran = subprocess.run(run, env=vm.environment(), capture_output=True, timeout=60)
+
+    seen = [file for file in (vm.root / "seen").rglob("*") if file.is_file()]
+    wanted = {"datasource": "DataSourceAzure", "ovf-env.xml": OVF.format("")}
+    assert {file.name: file.read_text() for file in seen} == wanted, ran.stdout
+
+
+def test_a_kept_vm_keeps_no_password(vm, benchmark_database, startup):
+    vm.run(startup(benchmark_database.experiment(DONE), delete_on_complete=False))
+
+    assert not ({"db_url", "pgpass"} & set(os.listdir(vm.home))), vm.log
+
+
 def test_a_closed_console_does_not_end_the_script(vm, benchmark_database, startup):
     """cloud-init's is a pipe to `tee`, which a shutdown may end first."""
     experiment = benchmark_database.experiment(WAITS, trials=1)
@@ -131,8 +177,11 @@ def test_a_closed_console_does_not_end_the_script(vm, benchmark_database, startu
 
 def test_pip_installs_where_uv_cannot_be_had(vm, benchmark_database, startup, tmp_path):
     (vm.root / "bin" / "uv").unlink()
-    for name in PACKAGES:
-        make_wheel(tmp_path, name)
+    versions = {name: pins(VMS)[name.replace("_", "-")] for name in PACKAGES} | {"psycopg": "1"}
+    for name, version in versions.items():
+        make_wheel(tmp_path, name, version)
+    make_wheel(tmp_path, "powerlift", "99")  # newer than the pin
+    make_wheel(tmp_path, "uv", pins(VMS)["uv"])  # not the file that the lock knows
     vm.without_packages = True
     python = Path(getattr(sys, "_base_executable", sys.executable))
     [pip] = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
@@ -146,39 +195,80 @@ def test_pip_installs_where_uv_cannot_be_had(vm, benchmark_database, startup, tm
 
     code = vm.run(startup(benchmark_database.experiment(DONE, pip_install='"psycopg<2"')))
 
-    installed = {file.name for file in (vm.home / "venv").rglob("*.dist-info")}
-    assert (code, {f"{name}-1.dist-info" for name in PACKAGES} <= installed) == (0, True), vm.log
+    wanted = {f"{name}-{version}" for name, version in versions.items()}
+    found = installed(vm)
+    assert (code, wanted <= found, {one for one in found if one.startswith("uv-")}) == (
+        0,
+        True,
+        set(),
+    ), vm.log
 
 
-def make_wheel(directory: Path, name: str) -> None:
-    """A package without content, version 1."""
-    info = f"{name}-1.dist-info"
-    with zipfile.ZipFile(directory / f"{name}-1-py3-none-any.whl", "w") as wheel:
+@pytest.fixture
+def private_index(vm, tmp_path) -> str:
+    """The URI of an index with version 1 of `common`; the VM's public index has version 2.
+
+    The VM has a real uv.
+    """
+    make_index(tmp_path / "private", "common", "1")
+    for name in (*PACKAGES, "common"):
+        make_index(tmp_path / "public", name, "2")
+    (vm.root / "bin" / "uv").unlink()
+    (vm.root / "bin" / "uv").symlink_to(Path(sys.executable).with_name("uv"))
+    vm.env["UV_DEFAULT_INDEX"] = (tmp_path / "public").as_uri()
+    return (tmp_path / "private").as_uri()
+
+
+@pytest.mark.parametrize("is_of_the_image", [True, False])
+def test_a_public_package_does_not_replace_one_of_a_private_index(
+    vm, benchmark_database, startup, private_index, is_of_the_image
+):
+    """Whoever uploads `common` with a high version to the public index runs no code on our VMs."""
+    words = ["common", *PACKAGES]
+    if is_of_the_image:
+        vm.env["UV_INDEX"] = private_index
+    else:
+        words += ["--extra-index-url", private_index]
+
+    vm.run(startup(benchmark_database.experiment(DONE, pip_install=" ".join(words))))
+
+    assert "common-1" in installed(vm), vm.log
+
+
+def test_an_added_index_may_lack_versions(vm, benchmark_database, startup, private_index):
+    """PyTorch's has some versions of setuptools, but not ours."""
+    words = " ".join(["common>1", *PACKAGES, f"--index={private_index}"])
+
+    vm.run(startup(benchmark_database.experiment(DONE, pip_install=words)))
+
+    assert "common-2" in installed(vm), vm.log
+
+
+def installed(vm) -> set[str]:
+    """The names and versions of the packages in the VM's virtual environment."""
+    return {file.stem for file in (vm.home / "venv").rglob("*.dist-info")}
+
+
+def make_index(directory: Path, name: str, version: str) -> None:
+    """Add a package to an index in a directory (PEP 503)."""
+    page = directory / name.replace("_", "-") / "index.html"
+    page.parent.mkdir(parents=True)
+    wheel = make_wheel(page.parent, name, version)
+    page.write_text(f'<a href="{wheel}">{wheel}</a>')
+
+
+def make_wheel(directory: Path, name: str, version: str) -> str:
+    """A package without content; returns its file name."""
+    file, info = f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    with zipfile.ZipFile(directory / file, "w") as wheel:
         extra = "Provides-Extra: binary\n" if name == "psycopg" else ""
-        wheel.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{extra}"
-        )
+        wheel.writestr(f"{info}/METADATA", metadata + extra)
         wheel.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         wheel.writestr(f"{info}/RECORD", "")
-
-
-def test_the_cli_comes_while_trials_run_and_ends_the_vm(vm, benchmark_database, startup):
-    """The trial waits for the CLI, and the CLI's installer for the trial."""
-    installer = """
-until [[ -e $ROOT/up ]]; do sleep 0.02; done
-printf '#!/bin/bash\\necho "$*" >>"$ROOT/az.log"\\n' >"$ROOT/bin/az"
-chmod +x "$ROOT/bin/az"
-touch "$ROOT/go"
-"""
-    (vm.root / "installer").write_text(installer)
-    vm.program("curl", 'cp "$ROOT/installer" az_install.sh')
-
-    vm.run(startup(benchmark_database.experiment(WAITS)))
-
-    said = (vm.root / "az.log").read_text()
-    assert ("vm delete" in said, vm.azure.deletes) == (True, []), vm.log
+    return file
 
 
 # What the VM reports

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jwt
 import pytest
 
-from tests.local.azure.driver import Driver, serve, unique, until
+from tests.local.azure.driver import Driver, code, serve, unique, until
 
 DELETE_BY_CURL = """#!/bin/bash
 set -eu
@@ -28,11 +31,6 @@ while :; do
   [ "$status" = 202 ] && break
   sleep 0.1
 done
-"""
-DELETE_BY_AZ = """#!/bin/bash
-until az login --identity >/dev/null; do sleep 0.1; done
-until az vm delete --resource-group powerlift --name "$(hostname)" --yes --no-wait; do sleep 0.1; done
-echo accepted
 """
 
 
@@ -86,6 +84,18 @@ def test_environment_is_clean(azure_processes: Driver) -> None:
 
     assert "GREETING" in output
     assert "OF_THE_HOST" not in output
+
+
+def test_custom_data_is_where_cloud_init_leaves_it(azure_processes: Driver) -> None:
+    script = """#!/bin/bash
+echo "$0"
+cmp "$0" "$HOME/var/lib/cloud/instance/user-data.txt" && echo same
+"""
+    vm = azure_processes.make_running(script=script)["name"]
+
+    output = _wait_for_output(azure_processes, vm, "same")
+
+    assert output.startswith(f"{azure_processes.state}/vms/{vm}/var/lib/cloud/instance/scripts/")
 
 
 def test_interpreter_is_from_the_first_line(azure_processes: Driver) -> None:
@@ -149,15 +159,64 @@ curl -s -H Metadata:true "$imds/scheduledevents?api-version=2020-07-01"; echo
     assert vm in _wait_for_output(azure_processes, vm, '"Events": []').splitlines()
 
 
-@pytest.mark.parametrize("script", [DELETE_BY_CURL, DELETE_BY_AZ], ids=["curl", "az"])
-def test_vm_deletes_itself_once_authorized(azure_processes: Driver, script: str) -> None:
-    vm = azure_processes.make_running(script=script)
-    expected = "AuthorizationFailed" if script is DELETE_BY_CURL else "No access was configured"
-    _wait_for_output(azure_processes, vm["name"], expected)
+def test_vm_deletes_itself_once_authorized(azure_processes: Driver) -> None:
+    vm = azure_processes.make_running(script=DELETE_BY_CURL)
+    _wait_for_output(azure_processes, vm["name"], "AuthorizationFailed")
 
     azure_processes.grant(vm["id"], vm["identity"]["principalId"])
 
     azure_processes.gone(vm["id"])
+
+
+def make_identity(driver: Driver, name: str) -> dict[str, Any]:
+    """A user-assigned identity, as ARM shows it."""
+    path = f"{driver.group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
+    answer = driver.send("PUT", path, {"location": "eastus"}, api="2023-01-31")
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def test_vm_gets_tokens_of_each_of_its_identities(azure_processes: Driver) -> None:
+    shared = make_identity(azure_processes, unique("identity"))
+    ask = (
+        'curl -s -H Metadata:true "$AZURE_POD_IDENTITY_AUTHORITY_HOST/metadata/identity/oauth2/token'
+        '?api-version=2018-02-01&resource=https://ossrdbms-aad.database.windows.net{}"; echo'
+    )
+    names = ("", f"&msi_res_id={shared['id']}", "&msi_res_id=/nobody")
+    script = "\n".join(["#!/bin/bash", *map(ask.format, names), "echo end"])
+    body = azure_processes.vm_body(azure_processes.make_nic(), script)
+    body["identity"] = {
+        "type": "SystemAssigned, UserAssigned",
+        "userAssignedIdentities": {shared["id"]: {}},
+    }
+    vm = unique("vm")
+    created = azure_processes.send("PUT", azure_processes.vm_path(vm), body).json()
+
+    answers = _wait_for_output(azure_processes, vm, "end").splitlines()
+
+    own, database, nobody = map(json.loads, answers[:3])
+    claims = [
+        jwt.decode(one["access_token"], options={"verify_signature": False})
+        for one in (own, database)
+    ]
+    assert [one["oid"] for one in claims] == [
+        created["identity"]["principalId"],
+        shared["properties"]["principalId"],
+    ]
+    assert claims[1]["aud"] == "https://ossrdbms-aad.database.windows.net"
+    assert nobody["error_description"] == "Identity not found"
+
+
+def test_vm_with_an_unknown_identity_is_rejected(azure_processes: Driver) -> None:
+    body = azure_processes.vm_body(azure_processes.make_nic())
+    missing = (
+        f"{azure_processes.group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/x"
+    )
+    body["identity"] = {"type": "UserAssigned", "userAssignedIdentities": {missing: {}}}
+
+    answer = azure_processes.send("PUT", azure_processes.vm_path(unique("vm")), body)
+
+    assert (answer.status_code, code(answer)) == (400, "FailedIdentityOperation")
 
 
 def test_private_subnet_has_no_outbound_access(azure_processes: Driver) -> None:

@@ -1,0 +1,86 @@
+"""The database role for VMs in docs/operating.md: what it may do, and what it may not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from powerlift_fleet import runner_script
+
+from fleet.store import trials
+from fleet.store.schema import BENCHMARK, migrate
+
+PAGE = Path(__file__).parents[3] / "docs" / "operating.md"
+ONE_TRIAL = Path(__file__).with_name("one_trial.py").read_text(encoding="utf-8")
+LOGS = "def trial(trial):\n    trial.log('n', trial.replicate_num)\n"
+
+
+@pytest.fixture(scope="module")
+def uri(benchmark_database) -> Iterator[str]:
+    """Of the role that the page creates."""
+    [statements] = re.findall(r"```sql\n(CREATE ROLE.+?)```", PAGE.read_text(), re.DOTALL)
+    benchmark_database.sql(statements)
+    yield f"postgresql+psycopg2://powerlift_vm:...@{benchmark_database.uri.split('@')[1]}"
+    benchmark_database.sql("DROP OWNED BY powerlift_vm; DROP ROLE powerlift_vm")
+
+
+@pytest.mark.parametrize("script", [runner_script(), ONE_TRIAL], ids=["ours", "one-trial"])
+def test_vm_role_runs_an_experiment_to_its_end(vm, benchmark_database, startup, uri, script):
+    wheels = {"a-1-py3-none-any.whl": b""}
+    experiment = benchmark_database.experiment(script, trials=1, trial_fn=LOGS, wheels=wheels)
+
+    code = vm.run(startup(experiment, uri=uri))
+
+    ends = [(row["runner_id"], row["errmsg"]) for row in benchmark_database.trials(experiment)]
+    runner = benchmark_database.runner(experiment)
+    assert (code, ends, runner["outcome"]) == (0, [(-2, None)], "no more work"), vm.log
+    assert "failed" not in vm.log
+
+
+def test_the_app_requeues_a_lost_trial_with_vm_role(benchmark_database, uri):
+    experiment = benchmark_database.experiment("", trials=1)
+    benchmark_database.sql(
+        "UPDATE trial SET runner_id = 7, start_time = now() WHERE experiment_id = %s", experiment
+    )
+
+    version = migrate(uri, BENCHMARK)
+    holders = trials.release(uri, experiment, [7], {7: "lost"})
+
+    count = trials.count(uri, experiment)
+    assert (version, holders, count and count["ready"]) == (BENCHMARK.latest, [7], 1)
+
+
+def test_vm_role_may_write_each_of_our_tables(benchmark_database, uri):
+    tables = benchmark_database.sql(
+        "SELECT tablename FROM pg_tables WHERE tablename LIKE 'powerlift_fleet_%%'"
+        " AND NOT has_table_privilege('powerlift_vm', tablename, 'DELETE')"
+    )
+    assert tables == [("powerlift_fleet_schema",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE experiment SET script = 'import evil'",
+        "UPDATE experiment SET pip_install = 'evil'",
+        "INSERT INTO wheel SELECT id, 'evil-1-py3-none-any.whl', '' FROM experiment",
+        "UPDATE wheel SET embedded = ''",
+        "INSERT INTO experiment (name, script, trial_fn) VALUES ('evil', '', '')",
+        "UPDATE task SET x = ''",
+        "UPDATE trial SET meta = '{}'",
+        "INSERT INTO trial (experiment_id, task_id, method, meta, replicate_num)"
+        " SELECT id, 1, '', '', 0 FROM experiment",
+        "CREATE TABLE evil ()",
+        "ALTER TABLE experiment DISABLE TRIGGER ALL",
+    ],
+)
+def test_vm_role_cannot_change_what_other_vms_run(benchmark_database, uri, statement):
+    database = psycopg2.connect(uri.replace("+psycopg2", ""))
+    try:
+        with database.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute(statement)
+    finally:
+        database.close()
