@@ -28,6 +28,11 @@ bp = df.Blueprint()
 # Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 
+# The host accepts one setting, or a group FLEET_QUEUE_CONNECTION__* for an identity.
+CONNECTION = "FLEET_QUEUE_CONNECTION"
+if not any(name.partition("__")[0] == CONNECTION for name, value in os.environ.items() if value):
+    CONNECTION = "AzureWebJobsStorage"
+
 REFUSALS = (InvalidRequest, AlreadyUsed)
 """What can never be a fleet."""
 
@@ -46,8 +51,8 @@ class Unexpected(RuntimeError):
 
 
 @bp.function_name("submit_fleet_from_queue")
-@bp.queue_trigger(arg_name="message", queue_name=QUEUE, connection="AzureWebJobsStorage")
-@bp.queue_output(arg_name="poison", queue_name=f"{QUEUE}-poison", connection="AzureWebJobsStorage")
+@bp.queue_trigger(arg_name="message", queue_name=QUEUE, connection=CONNECTION)
+@bp.queue_output(arg_name="poison", queue_name=f"{QUEUE}-poison", connection=CONNECTION)
 @bp.durable_client_input(client_name="client")
 async def submit_fleet_from_queue(
     message: func.QueueMessage, poison: func.Out[bytes], client: Any

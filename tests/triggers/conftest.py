@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 
 from local.azurite import Azurite
 from local.environment import base_environment
+from local.functions.storage import Account
 from local.postgres import Postgres
 from local.process import Service
 from local.queues import make_queues
@@ -116,7 +117,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     with Postgres(folder / "postgres") as postgres:
         try:
             azurite.start()
-            make_queues(azurite.connection_string, QUEUE)
+            make_queues(Account(azurite.connection_string), QUEUE)
             env = {
                 "JOURNAL": str(folder), "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
                 "TASKHUB_NAME": "Doors", "FLEET_OWNER": "doors", "POWERLIFT_DB_URI": postgres.uri(),

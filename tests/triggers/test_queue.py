@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from azure.storage.queue import QueueClient
+from azure.storage.queue import QueueClient, QueueServiceClient
 
 from local.stack import Stack
 from tests.harness import Api, eventually, experiment, received, send
@@ -33,6 +33,15 @@ def test_a_message_is_a_fleet(api: Api, stack: Stack):
     fleet = known(api, "fleet-2001")
     api.end("fleet-2001")
     assert fleet["batch_id"] == 2001
+
+
+def test_the_queue_is_not_in_the_account_of_the_task_hub(api: Api, stack: Stack):
+    request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 2006}
+    send(stack, json.dumps(request))
+    known(api, "fleet-2006")
+    api.end("fleet-2006")
+    hub = QueueServiceClient.from_connection_string(stack.task_hub_connection_string)
+    assert [queue.name for queue in hub.list_queues()] == []
 
 
 def test_a_message_delivered_twice_is_one_fleet(api: Api, stack: Stack):
