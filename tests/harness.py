@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ import requests
 from azure.core.exceptions import ResourceNotFoundError
 from azure.identity import ClientSecretCredential
 from azure.mgmt.compute import ComputeManagementClient
-from azure.storage.queue import QueueClient
+from azure.storage.queue import QueueClient, QueueSasPermissions, generate_queue_sas
 from powerlift.bench.store import Store
 
 from fleet.model import names
@@ -115,6 +116,25 @@ def received(stack: Stack, queue: str) -> list[str]:
             return [body.decode(errors="surrogateescape") for body in bodies]
         except ResourceNotFoundError:
             return []
+
+
+def queue_sas(
+    stack: Stack,
+    permission: QueueSasPermissions | None = None,
+    hours: float = 1.0,
+    queue: str = "powerlift-fleets",
+) -> str:
+    """The URL of a queue with a SAS that is valid for `hours`; by default it may only add."""
+    parts = stack.queue_connection_string.rstrip(";").split(";")
+    account = dict(part.split("=", 1) for part in parts)
+    token = generate_queue_sas(
+        account["AccountName"],
+        queue,
+        account["AccountKey"],
+        permission or QueueSasPermissions(add=True),
+        datetime.now(UTC) + timedelta(hours=hours),
+    )
+    return f"{account['QueueEndpoint']}/{queue}?{token}"
 
 
 def experiment(stack: Stack, trials: int = 4) -> int:

@@ -263,7 +263,7 @@ def test_two_submits_are_two_fleets() -> None:
 def test_a_refused_queue_message_is_reported(
     make: Make, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("powerlift_fleet.executor.QUEUE_TIMEOUT", 3.0)
+    monkeypatch.setattr("powerlift_fleet.executor.READ_TIMEOUT", 3.0)
     executor = make(queue=stack.queue_connection_string, max_price=1.0)
     executor.submit(1)
     with pytest.raises(fleets.NotFound, match="powerlift-fleets-poison"):
