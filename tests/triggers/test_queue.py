@@ -90,6 +90,13 @@ def test_a_poison_copy_has_no_secret(stack: Stack, end: str):
     assert poisoned(stack, f'"{mark}"') == [sent.replace("s3cret", "***")]
 
 
+def test_the_log_of_a_refusal_has_no_secret(stack: Stack):
+    number = send(stack, '{"mark": "key", "postgresql://me:s3cret-name@host/db": 1}')
+    poisoned(stack, '"mark": "key"')
+    log = (stack.logs / "host.log").read_text()
+    assert (f"Message {number} is refused" in log, "s3cret-name" in log) == (True, False)
+
+
 def test_a_message_that_is_not_utf_8_is_refused_with_its_reason(stack: Stack):
     number = send(stack, '{"mark": "with-reason\udcff"}')
     poisoned(stack, "with-reason")
