@@ -23,7 +23,7 @@ from local.functions.http import FunctionsHandler, make_application
 from local.functions.indexing import Function
 from local.functions.invoke import Invoker
 from local.functions.kestrel import Runner
-from local.functions.keys import DEFAULT, DURABLE, MASTER, Keys
+from local.functions.keys import DEFAULT, DURABLE, MASTER, Keys, KeysApi
 from local.functions.outputs import QueueOutputs
 from local.functions.queues import QueueListener
 from local.functions.routing import Router
@@ -121,7 +121,8 @@ class FunctionsHost:
             engine, tables, links, check_system_key, replace_running=durable.replace_running
         )
         handler = FunctionsHandler(self._router, keys, invoker)
-        application = make_application(handler, api.add_routes)
+        keys_api = KeysApi(keys, (function.name for function in self._functions))
+        application = make_application(handler, api.add_routes, keys_api.add_routes)
         self._runner = Runner(application, access_log=None, shutdown_timeout=_GRACE)
         await self._runner.setup()
         await web.SockSite(self._runner, listening).start()
