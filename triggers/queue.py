@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,15 @@ bp = df.Blueprint()
 # Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 
-# The host accepts one setting, or a group FLEET_QUEUE_CONNECTION__* for an identity.
-CONNECTION = "FLEET_QUEUE_CONNECTION"
-if not any(name.partition("__")[0] == CONNECTION for name, value in os.environ.items() if value):
-    CONNECTION = "AzureWebJobsStorage"
+
+def connection_of(environment: Mapping[str, str]) -> str:
+    """The `connection` of the bindings: the host reads a setting of this name, or a group NAME__*."""
+    own = "FLEET_QUEUE_CONNECTION"
+    is_set = any(name.partition("__")[0] == own for name, value in environment.items() if value)
+    return own if is_set else "AzureWebJobsStorage"
+
+
+CONNECTION = connection_of(os.environ)
 
 REFUSALS = (InvalidRequest, AlreadyUsed)
 """What can never be a fleet."""

@@ -53,7 +53,7 @@ class QueueNotFound(NotFound):
 
 
 class QueueAccessDenied(Unauthorized):
-    advice = f"{_NETWORK} Nothing was sent."
+    advice = f"{_NETWORK} No fleet was started."
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,19 @@ def test_no_secret_is_in_the_poison_queue_when_every_try_ends_without_an_answer(
     assert ("s3cret" in copy, "postgresql://me:***@host/db" in copy) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("settings", "connection"),
+    [
+        ({}, "AzureWebJobsStorage"),
+        ({"FLEET_QUEUE_CONNECTION": ""}, "AzureWebJobsStorage"),
+        ({"FLEET_QUEUE_CONNECTION": "AccountName=a"}, "FLEET_QUEUE_CONNECTION"),
+        ({"FLEET_QUEUE_CONNECTION__queueServiceUri": "https://a"}, "FLEET_QUEUE_CONNECTION"),
+    ],
+)
+def test_the_connection_of_the_queue(settings: dict[str, str], connection: str):
+    assert queue.connection_of({"AzureWebJobsStorage": "x", **settings}) == connection
+
+
 def test_the_host_gives_up_on_no_message_that_lives():
     queues = load_host_settings(ROOT / "host.json", {"TASKHUB_NAME": "any"}).queues
     assert WEEK / queues.visibility_timeout < queue.LAST_DELIVERY
