@@ -32,10 +32,12 @@ class Account:
         if one.get("credential") == "managedidentity":
             return library.ManagedIdentityCredential(client_id=one.get("clientId"))
         # Instance discovery fails for authorities that the public cloud does not know.
-        options = {"disable_instance_discovery": "authority" in one}
-        if "clientSecret" in one:
+        options: dict[str, Any] = {"disable_instance_discovery": "authority" in one}
+        if {"tenantId", "clientId", "clientSecret"} <= one.keys():
             secret = one["tenantId"], one["clientId"], one["clientSecret"]
             return library.ClientSecretCredential(*secret, **options)
+        if "clientId" in one:
+            options["managed_identity_client_id"] = one["clientId"]
         return library.DefaultAzureCredential(**options)
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from powerlift_fleet.cli import exit_codes
+from powerlift_fleet.cli import exit_codes, settings
 from powerlift_fleet.cli.formatting import clean
 from powerlift_fleet.cli.session import Session, say
 from powerlift_fleet.cli.watch import follow
@@ -29,11 +29,17 @@ def queue_options(command: F) -> F:
 
 
 def enqueue(
-    session: Session, storage: str, request: Mapping[str, Any], wait: bool, interval: float
+    session: Session, file: str | None, request: Mapping[str, Any], wait: bool, interval: float
 ) -> int:
-    """Submit a request and print the fleet's ID. `wait`: watch the fleet over HTTP until its end."""
+    """Submit a request and print the fleet's ID.
+
+    `file` has the queue's URL; default: FLEET_QUEUE_URL. `wait`: watch the fleet over HTTP to its end.
+    """
     from powerlift_fleet import storage_queue
 
+    storage, warnings = settings.queue(file)
+    for warning in warnings:
+        say(f"Warning: {clean(warning)}")
     queued = storage_queue.submit_by_queue(storage, request)
     queue = storage_queue.read_address(storage).name
     if session.as_json:

@@ -19,7 +19,7 @@ from powerlift_fleet.api.errors import (
 )
 from powerlift_fleet.api.flows import new_batch_id
 from powerlift_fleet.api.responses import FleetStatus, Submission
-from powerlift_fleet.cli import exit_codes, request_options, settings
+from powerlift_fleet.cli import exit_codes, request_options
 from powerlift_fleet.cli.by_queue import enqueue, queue_options
 from powerlift_fleet.cli.describe import label
 from powerlift_fleet.cli.fleet_argument import FLEET, say_which
@@ -88,10 +88,7 @@ def submit(
     """
     request = request_options.document(**fields)
     if by_queue or queue_file:
-        storage, warnings = settings.queue(queue_file)
-        for warning in warnings:
-            say(f"Warning: {clean(warning)}")
-        return enqueue(session, storage, request, wait, interval)
+        return enqueue(session, queue_file, request, wait, interval)
     accepted = _submit(session, request)
     fleet = clean(accepted.handle)
     if session.as_json:

@@ -234,6 +234,7 @@ def test_a_connection_is_found_by_name(
     [
         ({"credential": "managedidentity", "clientId": "c"}, identity.ManagedIdentityCredential),
         ({"tenantId": "t", "clientId": "c", "clientSecret": "s"}, identity.ClientSecretCredential),
+        ({"clientId": "c"}, identity.DefaultAzureCredential),
         ({}, identity.DefaultAzureCredential),
     ],
 )
