@@ -1,6 +1,6 @@
 """A benchmark on a fleet of Azure VMs: two methods on two of scikit-learn's data sets.
 
-    pip install powerlift-fleet powerlift 'setuptools<82' 'psycopg[binary]' scikit-learn
+    pip install ./client powerlift 'setuptools<82' 'psycopg[binary]' scikit-learn
     export FLEET_URL=… FLEET_KEY=… POWERLIFT_DB_URI=postgresql://…
     python examples/benchmark.py
 

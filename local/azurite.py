@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
-import http.client
+import os
+import secrets
 import shutil
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from local.functions.settings import development_storage
+from local.functions.settings import DEV_ACCOUNT, DEV_KEY, development_storage
 from local.node import find_node, npm_install
 from local.process import ServiceError, end_with_parent, free_port, log_tail
 
 VERSION = "3.35.0"
 _MAIN = Path("node_modules/azurite/dist/src/queue/main.js")
+_QUEUES_ACCOUNT = "powerliftqueues"
 
 
 class Azurite:
-    """The queue service on a free port of 127.0.0.1. Messages persist in `state_dir`.
+    """The queue service on a free port of 127.0.0.1, with two accounts. Messages persist in `state_dir`.
 
-    The first start installs the program into `cache_dir` with npm (190 MB, half a minute).
+    The first start installs the program into `cache_dir` with npm (190 MB, half a minute). With
+    `tls`, paths of a certificate and its key, it serves https and accepts tokens of Entra ID; it does
+    not verify their signature, nor any role.
     """
 
-    def __init__(self, state_dir: Path, cache_dir: Path) -> None:
+    def __init__(
+        self, state_dir: Path, cache_dir: Path, *, tls: tuple[Path, Path] | None = None
+    ) -> None:
         self._state_dir, self._cache_dir = state_dir.resolve(), cache_dir.resolve()
+        self._tls = tls
+        self._queues_key = base64.b64encode(secrets.token_bytes(64)).decode()
         self._log = self._state_dir / "azurite.log"
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -35,8 +45,18 @@ class Azurite:
 
     @property
     def connection_string(self) -> str:
-        """For AzureWebJobsStorage and any storage SDK. Valid after `start`."""
+        """Of devstoreaccount1, for AzureWebJobsStorage and any storage SDK. Valid after `start`."""
         return development_storage(self._port)
+
+    @property
+    def queues_connection_string(self) -> str:
+        """Of another account, for FLEET_QUEUE_CONNECTION: its key opens nothing else. As above."""
+        return development_storage(self._port, _QUEUES_ACCOUNT, self._queues_key)
+
+    @property
+    def queues_url(self) -> str:
+        """The URL of that account's queues. Valid after `start`."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}/{_QUEUES_ACCOUNT}"
 
     def start(self, timeout: float = 300.0) -> None:
         """Install if necessary, start, and wait until the port responds, within `timeout` seconds.
@@ -56,6 +76,8 @@ class Azurite:
                 "--skipApiVersionCheck",  # the SDKs send API versions that Azurite does not support yet
                 "--queueHost", "127.0.0.1", "--queuePort", str(self._port),
                 "--location", str(data),
+                *(["--cert", str(self._tls[0]), "--key", str(self._tls[1]), "--oauth", "basic"]
+                  if self._tls else []),
             ]
         )  # fmt: skip
         self._wait(self._is_ready, deadline)
@@ -91,10 +113,12 @@ class Azurite:
     def _run(self, argv: Sequence[str]) -> None:
         if self._stopping.is_set():
             raise ServiceError("azurite was stopped while it started.")
+        accounts = f"{DEV_ACCOUNT}:{DEV_KEY};{_QUEUES_ACCOUNT}:{self._queues_key}"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True, preexec_fn=end_with_parent(),
+                env={**os.environ, "AZURITE_ACCOUNTS": accounts},
             )  # fmt: skip
 
     def _wait(self, ready: Callable[[], bool], deadline: float) -> None:
@@ -116,14 +140,10 @@ class Azurite:
     def _is_ready(self) -> bool:
         if self._has_succeeded("azurite"):
             raise ServiceError(f"azurite exited immediately.{log_tail(self._log)}")
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
         try:
-            connection.request("GET", "/")
-            connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
+            socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+        except OSError:
             return False
-        finally:
-            connection.close()
         return True
 
 

@@ -16,6 +16,7 @@ from local.azure.faults.plan import load
 from local.azurite import Azurite
 from local.bytecode import share_bytecode
 from local.environment import base_environment, vm_environment, vm_tools
+from local.functions.storage import Account
 from local.postgres import Postgres
 from local.process import Service, StartStop
 from local.queues import QUEUE, make_queues
@@ -93,7 +94,12 @@ class Stack(StartStop):
 
     @property
     def queue_connection_string(self) -> str:
-        """The connection string of the app's storage queues."""
+        """The connection string of the app's queues, in another account than the task hub's."""
+        return self._azurite.queues_connection_string
+
+    @property
+    def task_hub_connection_string(self) -> str:
+        """The connection string of the task hub's account (AzureWebJobsStorage)."""
         return self._azurite.connection_string
 
     def start(self) -> None:
@@ -109,7 +115,8 @@ class Stack(StartStop):
             if self.machines == "process":
                 starts.append(self._pool.submit(share_bytecode, CACHE / "uv"))
             self._await(starts)
-            make_queues(self.queue_connection_string, self.app_settings.get("FLEET_QUEUE", QUEUE))
+            account = Account(self.queue_connection_string)
+            make_queues(account, self.app_settings.get("FLEET_QUEUE", QUEUE))
             self.arm = dict(azure.result())
             self.start_host()
         except BaseException:
@@ -229,7 +236,8 @@ class Stack(StartStop):
             **self.arm["env"],
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "TASKHUB_NAME": "PowerliftFleet",
-            "AzureWebJobsStorage": self.queue_connection_string,
+            "AzureWebJobsStorage": self._azurite.connection_string,
+            "FLEET_QUEUE_CONNECTION": self.queue_connection_string,
             "POWERLIFT_DB_URI": self.db_uri,
             "FLEET_SEALING_KEY": self._sealing_key(),
             "FLEET_BOOT_POLL_SECONDS": str(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg2
@@ -14,12 +17,13 @@ import requests
 from azure.core.exceptions import ResourceNotFoundError
 from azure.identity import ClientSecretCredential
 from azure.mgmt.compute import ComputeManagementClient
-from azure.storage.queue import QueueClient
+from azure.storage.queue import QueueClient, QueueSasPermissions, generate_queue_sas
 from powerlift.bench.store import Store
 
 from fleet.model import names
+from local.azurite import Azurite
 from local.demo.azure_resources import list_resources
-from local.stack import Stack
+from local.stack import CACHE, Stack
 
 T = TypeVar("T")
 
@@ -114,6 +118,25 @@ def received(stack: Stack, queue: str) -> list[str]:
             return []
 
 
+def queue_sas(
+    stack: Stack,
+    permission: QueueSasPermissions | None = None,
+    hours: float = 1.0,
+    queue: str = "powerlift-fleets",
+) -> str:
+    """The URL of a queue with a SAS that is valid for `hours`; by default it may only add."""
+    parts = stack.queue_connection_string.rstrip(";").split(";")
+    account = dict(part.split("=", 1) for part in parts)
+    token = generate_queue_sas(
+        account["AccountName"],
+        queue,
+        account["AccountKey"],
+        permission or QueueSasPermissions(add=True),
+        datetime.now(UTC) + timedelta(hours=hours),
+    )
+    return f"{account['QueueEndpoint']}/{queue}?{token}"
+
+
 def experiment(stack: Stack, trials: int = 4) -> int:
     """An experiment with open trials, in tables that Powerlift itself made."""
     _ = Store(stack.db_uri.replace("postgresql://", "postgresql+psycopg2://", 1))
@@ -162,16 +185,8 @@ def lose_vm(stack: Stack, batch: int, ordinal: int) -> None:
     """Delete a VM behind the app's back, as an eviction does."""
     arm = stack.arm
     options = {"connection_verify": arm["ca_bundle"]}
-    credential = ClientSecretCredential(
-        arm["tenant_id"],
-        arm["client_id"],
-        arm["client_secret"],
-        authority=arm["env"]["AZURE_AUTHORITY_HOST"],
-        disable_instance_discovery=True,
-        **options,
-    )
     client = ComputeManagementClient(
-        credential,
+        entra_credential(arm),
         arm["subscription_id"],
         base_url=arm["arm"],
         credential_scopes=[f"{arm['arm']}/.default"],
@@ -179,6 +194,31 @@ def lose_vm(stack: Stack, batch: int, ordinal: int) -> None:
     )
     name = names.vm(batch, ordinal)
     client.virtual_machines.begin_delete(arm["resource_group"], name, polling=False)
+
+
+def entra_credential(arm: Mapping[str, Any]) -> ClientSecretCredential:
+    """The simulator's application; `arm` is its ready.json."""
+    return ClientSecretCredential(
+        arm["tenant_id"],
+        arm["client_id"],
+        arm["client_secret"],
+        authority=arm["env"]["AZURE_AUTHORITY_HOST"],
+        disable_instance_discovery=True,
+        connection_verify=arm["ca_bundle"],
+    )
+
+
+@contextmanager
+def entra_storage(arm: Mapping[str, Any], folder: Path) -> Iterator[Azurite]:
+    """Azurite over https, with the certificate of the simulator, whose tokens it accepts."""
+    bundle = Path(arm["ca_bundle"])
+    tls = bundle.with_name("server.pem"), bundle.with_name("server.key")
+    storage = Azurite(folder, CACHE, tls=tls)
+    storage.start()
+    try:
+        yield storage
+    finally:
+        storage.stop()
 
 
 def everything(stack: Stack) -> Iterator[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+THIS_FILE = "tests/test_docs.py"
 PAGES = [
     *REPOSITORY.glob("*.md"),
     *REPOSITORY.glob("docs/*.md"),
@@ -47,6 +49,57 @@ def test_every_page_can_be_found_from_the_readme():
     linked = set(LINK.findall((REPOSITORY / "README.md").read_text()))
     pages = {f"docs/{page.name}" for page in REPOSITORY.glob("docs/*.md")}
     assert pages - {link.partition("#")[0] for link in linked} == set()
+
+
+TEXTS = (".cfg", ".in", ".ipynb", ".js", ".html", ".md", ".py", ".sh", ".toml", ".txt", ".yml")
+INSTALL = re.compile(r"\b(?:pip3?|pipx|uv(?: pip| tool)?) +(?:install|add|run|inject)\b[^`\n]*")
+NAME = re.compile(r"""(?<![\w./-])powerlift[-_.]fleet(?:\[[^]]*\])?+(?!\w|-\w|_\w| *@ *\S+://)""")
+
+
+def installs(text: str) -> list[str]:
+    """The commands in a text that take the client from a package index, by its name alone."""
+    commands = (command[0] for command in INSTALL.finditer(text))
+    return [command for command in commands if NAME.search(command.partition(" #")[0])]
+
+
+def test_no_document_installs_a_package_that_nobody_has_published():
+    """Whoever registers the name on an index would get the keys and the URIs of its users."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    texts = [name for name in listed if name.endswith(TEXTS) and "recorded" not in name]
+    found = {name: installs((REPOSITORY / name).read_text()) for name in texts if name != THIS_FILE}
+    assert {name: commands for name, commands in found.items() if commands} == {}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pip install powerlift-fleet",
+        "pip install powerlift powerlift-fleet scikit-learn",
+        "pip install 'powerlift-fleet[queue]'",
+        "pip install -U powerlift_fleet==0.1.0",
+        "uv tool install powerlift-fleet",
+        "pipx install powerlift-fleet",
+        '"%pip install powerlift-fleet\\n"',
+    ],
+)
+def test_the_name_alone_is_recognised(command: str):
+    assert installs(command) != []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pip install 'powerlift-fleet @ git+https://github.com/OWNER/REPOSITORY@TAG#subdirectory=client'",
+        "pip install 'powerlift-fleet[queue] @ git+https://github.com/O/R@v0.1.0#subdirectory=client'",
+        "pip install ./client[queue] powerlift",
+        "pip install ./powerlift_fleet-0.1.0-py3-none-any.whl",
+        "pip install azure-storage-queue",
+    ],
+)
+def test_a_path_or_url_is_not_the_name_alone(command: str):
+    assert installs(command) == []
 
 
 def test_constants_on_the_page_about_releases_exist():

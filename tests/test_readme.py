@@ -7,9 +7,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from fleet.api.request import AzureJson, FleetRequest
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment
+from tests.harness import Api, eventually, experiment, queue_sas
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -73,10 +75,13 @@ def test_a_fleet_is_submitted_and_cancelled_by_curl_as_printed(stack: Stack, api
     assert (" 202 " in answer, api.wait(fleet_id)["phase"]) == (True, "cancelled")
 
 
-def test_a_fleet_is_submitted_by_message_as_printed(stack: Stack, api: Api):
+def test_a_fleet_is_submitted_by_message_as_printed(
+    stack: Stack, api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FLEET_QUEUE_URL", queue_sas(stack))
     code = example("QueueClient").replace(
         '"experiment_id": 1', f'"experiment_id": {experiment(stack)}'
     )
-    exec(code, {"connection_string": stack.queue_connection_string})
+    exec(code, {})
     eventually(lambda: True if api.get("nightly").status_code == 200 else None)
     assert api.end("nightly")["phase"] == "cancelled"

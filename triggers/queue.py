@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import azure.durable_functions as df
@@ -28,6 +30,16 @@ bp = df.Blueprint()
 # Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 
+
+def connection_of(environment: Mapping[str, str]) -> str:
+    """The `connection` of the bindings: the host reads a setting of this name, or a group NAME__*."""
+    own = "FLEET_QUEUE_CONNECTION"
+    is_set = any(name.partition("__")[0] == own for name, value in environment.items() if value)
+    return own if is_set else "AzureWebJobsStorage"
+
+
+CONNECTION = connection_of(os.environ)
+
 REFUSALS = (InvalidRequest, AlreadyUsed)
 """What can never be a fleet."""
 
@@ -38,8 +50,27 @@ OUTAGES = (
 """What may pass, in a minute or in hours: the message is retried for as long as it lives."""
 
 TRIES = 5
-"""Deliveries after which an unexpected error makes a message poison. host.json's `maxDequeueCount` is
-more than any message lives to see: the host cannot tell an outage from a bad message."""
+"""Deliveries after which an unexpected error makes a message poison."""
+
+MESSAGE_BYTES = 65_536
+"""The maximum size of a message's text."""
+
+
+def _last_delivery() -> int:
+    """The delivery at which the app itself moves a message to the poison queue, without its secrets.
+
+    After `maxDequeueCount` deliveries the host would move it unchanged: when every try ends by an
+    outage, a timeout or a crash. host.json sets a million, more than a message of seven days lives to
+    see, because the host cannot distinguish an outage from a bad message. One delivery is spare.
+    """
+    host = json.loads((Path(__file__).parent.parent / "host.json").read_text())
+    limit = host["extensions"]["queues"]["maxDequeueCount"]
+    overriding = "azurefunctionsjobhost__extensions__queues__maxdequeuecount"
+    limits = [value for name, value in os.environ.items() if name.lower() == overriding]
+    return int(limits[0] if limits else limit) - 1
+
+
+LAST_DELIVERY = _last_delivery()
 
 
 class Unexpected(RuntimeError):
@@ -47,8 +78,8 @@ class Unexpected(RuntimeError):
 
 
 @bp.function_name("submit_fleet_from_queue")
-@bp.queue_trigger(arg_name="message", queue_name=QUEUE, connection="AzureWebJobsStorage")
-@bp.queue_output(arg_name="poison", queue_name=f"{QUEUE}-poison", connection="AzureWebJobsStorage")
+@bp.queue_trigger(arg_name="message", queue_name=QUEUE, connection=CONNECTION)
+@bp.queue_output(arg_name="poison", queue_name=f"{QUEUE}-poison", connection=CONNECTION)
 @bp.durable_client_input(client_name="client")
 async def submit_fleet_from_queue(
     message: func.QueueMessage, poison: func.Out[bytes], client: Any
@@ -59,15 +90,27 @@ async def submit_fleet_from_queue(
     raised makes the host hide the message for `visibilityTimeout` and deliver it again.
     """
     content = message.get_body()
-    body, encoded = _decoded(content)
+    body, is_base64 = _decoded(content)
+    if (message.dequeue_count or 1) >= LAST_DELIVERY:
+        _log_failed(message)
+    elif await _is_taken(message, body, client):
+        return
+    poison.set(_copy(content, body, is_base64))
+
+
+async def _is_taken(message: func.QueueMessage, body: bytes, client: Any) -> bool:
+    """Whether the message is a fleet; False for poison. Raises what may pass by the next delivery."""
     try:
         accepted = await submission.submit(
             client, strict_json.read(body), callers.QUEUE, message.id
         )
     except REFUSALS as refused:
-        told = (message.id, QUEUE, refused)
+        # The reason contains names of fields, which may be anything, in JSON pointers (~1 is a slash).
+        reason = redacted(str(refused).replace("~1", "/").encode()).decode()
+        told = (message.id, QUEUE, reason)
         extra = {"event": "request.refused"}
         telemetry.LOG.error("Message %s is refused and goes to %s-poison: %s", *told, extra=extra)
+        return False
     except OUTAGES as error:
         extra = {"event": "message.delayed"}
         telemetry.LOG.warning("Message %s will be retried: %s", message.id, error, extra=extra)
@@ -76,27 +119,40 @@ async def submit_fleet_from_queue(
         telemetry.unexpected(error)
         if (message.dequeue_count or 1) < TRIES:
             raise Unexpected(f"{type(error).__name__}: see the log") from None
-        failed = (message.id, message.dequeue_count, QUEUE)
-        extra = {"event": "message.failed"}
-        telemetry.LOG.error(
-            "Message %s failed %s times and goes to %s-poison", *failed, extra=extra
-        )
-    else:
-        known = "" if accepted.created else " (it was there already)"
-        extra = {"event": "message.taken", "fleet": accepted.id}
-        telemetry.LOG.info("Message %s is %s%s", message.id, accepted.id, known, extra=extra)
-        return
-    shown = redacted(body)
-    poison.set(content if shown == body else encoded(shown))
+        _log_failed(message)
+        return False
+    known = "" if accepted.created else " (it was there already)"
+    extra = {"event": "message.taken", "fleet": accepted.id}
+    telemetry.LOG.info("Message %s is %s%s", message.id, accepted.id, known, extra=extra)
+    return True
 
 
-def _decoded(content: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
-    """A message's body, and how to encode another likewise: in Base64, or as plain text.
+def _log_failed(message: func.QueueMessage) -> None:
+    failed = (message.id, message.dequeue_count, QUEUE)
+    extra = {"event": "message.failed"}
+    telemetry.LOG.error("Message %s failed %s times and goes to %s-poison", *failed, extra=extra)
+
+
+def _decoded(content: bytes) -> tuple[bytes, bool]:
+    """A message's body, and whether it was in Base64, else plain text.
 
     The host does not decode (`messageEncoding` none in host.json): what is not Base64 it would copy
     to the poison queue itself, with its secrets.
     """
     try:
-        return base64.b64decode(b"".join(content.split()), validate=True), base64.b64encode
+        return base64.b64decode(b"".join(content.split()), validate=True), True
     except binascii.Error:
-        return content, bytes
+        return content, False
+
+
+def _copy(content: bytes, body: bytes, is_base64: bool) -> bytes:
+    """The message for the poison queue: as it was sent, but for its secrets.
+
+    `***` may be longer than the secret; a copy that no longer fits into a message is cut.
+    """
+    shown = redacted(body)
+    if shown == body:
+        return content
+    if is_base64:
+        return base64.b64encode(shown[: MESSAGE_BYTES // 4 * 3])
+    return shown[:MESSAGE_BYTES].decode(errors="ignore").encode()

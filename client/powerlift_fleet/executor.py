@@ -13,7 +13,7 @@ from powerlift_fleet.api.flows import new_batch_id, raise_unless_done
 from powerlift_fleet.api.responses import FleetStatus
 from powerlift_fleet.api.wire import Secret
 from powerlift_fleet.progress import display
-from powerlift_fleet.storage_queue import DEFAULT_QUEUE, submit_by_queue
+from powerlift_fleet.storage_queue import READ_TIMEOUT, not_read, read_address, submit_by_queue
 
 try:
     import powerlift.bench  # first: Powerlift's packages import each other in a circle  # noqa: F401
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 DEFAULT_RESOURCE_GROUP = "powerlift_rg"
 """AzureVMInstance's default."""
-
-QUEUE_TIMEOUT = 120.0
-"""Seconds within which the app reads a queue message."""
 
 JOIN_RETRY_TIMEOUT = 1800.0
 """Seconds that `join` retries after the app has responded once. Long: runs are often unattended."""
@@ -72,7 +69,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         url: str | None = None,
         key: str | None = None,
         queue: str | None = None,
-        queue_name: str = DEFAULT_QUEUE,
+        queue_name: str | None = None,
         send_uri: bool = True,
         batch_id: int | None = None,
         name: str | None = None,
@@ -110,9 +107,9 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             max_undead: maximum number of VMs that do not have their role yet.
             delete_on_complete: VMs delete themselves after the last trial.
             url, key: the app and its function key; default: FLEET_URL and FLEET_KEY.
-            queue: a storage account's connection string, to submit by queue. The URL and key are still
-                needed to watch the fleet.
-            queue_name: the app's queue.
+            queue: to submit by queue: its URL, with a SAS or for Entra ID, or its account's connection
+                string (see submit_by_queue). `url` and `key` are still needed to watch the fleet.
+            queue_name: the app's queue; default: the one in the queue's URL, else powerlift-fleets.
             send_uri: False: the VMs use the database of the app's settings.
             batch_id: the idempotency key of the first fleet; default: random.
             name: of the first fleet, to refer to it instead of its ID; `submit` takes one for each.
@@ -183,7 +180,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             tags=dict(tags) if tags is not None else None,
         )
         self._queue = Secret(queue) if queue else None
-        self._queue_name = queue_name
+        self._queue_name = read_address(queue or "", queue_name).name
         self._quiet, self._interval = quiet, interval
         self._client = client
         in_environment = os.environ.get("FLEET_URL") and os.environ.get("FLEET_KEY")
@@ -325,7 +322,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         return status
 
     def _watch(self, fleet: str) -> Iterator[FleetStatus]:
-        appears_within = QUEUE_TIMEOUT if self._queue is not None else 0.0
+        appears_within = READ_TIMEOUT if self._queue is not None else 0.0
         try:
             yield from self._api.watch(
                 fleet,
@@ -336,12 +333,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         except NotFound:
             if self._queue is None:
                 raise
-            detail = (
-                f"{fleet} was put on the queue {self._queue_name}; {appears_within:.0f} s later the app "
-                "does not know it. If the app refused the request, its log has the reason and the queue "
-                f"{self._queue_name}-poison the message."
-            )
-            raise NotFound(404, "The app has not read the message", detail) from None
+            raise not_read(fleet, self._queue_name, appears_within) from None
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

@@ -23,11 +23,12 @@ from local.functions.http import FunctionsHandler, make_application
 from local.functions.indexing import Function
 from local.functions.invoke import Invoker
 from local.functions.kestrel import Runner
-from local.functions.keys import DEFAULT, DURABLE, MASTER, Keys
+from local.functions.keys import DEFAULT, DURABLE, MASTER, Keys, KeysApi
 from local.functions.outputs import QueueOutputs
 from local.functions.queues import QueueListener
 from local.functions.routing import Router
-from local.functions.settings import HostSettings, SettingsError, storage_connection
+from local.functions.settings import HostSettings, SettingsError
+from local.functions.storage import Storage, find_account
 from local.functions.timers import Timer, Timers
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class FunctionsHost:
         self._name, self._roles = name, roles
         self._router = Router(functions if "http" in roles else (), settings.route_prefix)
         self._resources = contextlib.ExitStack()
+        self._storage = Storage(os.environ)
         self._stoppable: list[Engine | QueueListener | Timers] = []
         self._runner: web.AppRunner | None = None
         self.url = ""
@@ -85,6 +87,7 @@ class FunctionsHost:
         for failure in await asyncio.gather(*stops, return_exceptions=True):
             if isinstance(failure, BaseException):
                 _log.error("A part of the host failed to stop", exc_info=failure)
+        await self._storage.close()
         await _close_client_session()
         self._resources.close()
 
@@ -104,7 +107,7 @@ class FunctionsHost:
         invoker = Invoker(
             self._host_root,
             self._settings.function_timeout,
-            outputs=QueueOutputs(os.environ, encoded=self._settings.queues.base64),
+            outputs=QueueOutputs(self._storage, encoded=self._settings.queues.base64),
             client_binding=links.client_binding(),
         )
         keep.callback(invoker.close)
@@ -118,7 +121,8 @@ class FunctionsHost:
             engine, tables, links, check_system_key, replace_running=durable.replace_running
         )
         handler = FunctionsHandler(self._router, keys, invoker)
-        application = make_application(handler, api.add_routes)
+        keys_api = KeysApi(keys, (function.name for function in self._functions))
+        application = make_application(handler, api.add_routes, keys_api.add_routes)
         self._runner = Runner(application, access_log=None, shutdown_timeout=_GRACE)
         await self._runner.setup()
         await web.SockSite(self._runner, listening).start()
@@ -137,8 +141,7 @@ class FunctionsHost:
                 timers.append(Timer(function, state, invoker))
             elif function.kind == "queueTrigger":
                 name = str(function.trigger.get("connection") or "AzureWebJobsStorage")
-                connection = storage_connection(name, os.environ)
-                if connection is None:
+                if find_account(name, os.environ) is None:
                     _log.warning(
                         "Function '%s' is disabled: its connection %s is not set",
                         function.name,
@@ -146,7 +149,7 @@ class FunctionsHost:
                     )
                     continue
                 queues = self._settings.queues
-                found.append(QueueListener(function, connection, queues, invoker))
+                found.append(QueueListener(function, self._storage, queues, invoker))
         return [*found, Timers(timers, self._state_dir / "timers.lock")]
 
 

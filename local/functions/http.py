@@ -46,7 +46,7 @@ class FunctionsHandler:
             return self._host_page(parts, request)
         function, parameters = found
         level = str(function.trigger.get("authLevel", "FUNCTION")).upper()
-        if not self._keys.allow(level, request):
+        if not self._keys.allow(level, request, function.name):
             return web.Response(status=401)
         if (request.content_length or 0) > _MAX_BODY:
             return web.Response(status=500)
@@ -88,13 +88,14 @@ class FunctionsHandler:
 
 
 def make_application(
-    functions: FunctionsHandler, add_routes: Callable[[web.UrlDispatcher], None]
+    functions: FunctionsHandler, *routes: Callable[[web.UrlDispatcher], None]
 ) -> web.Application:
-    """The web application: the routes of `add_routes`; functions handle all other paths."""
+    """The web application: `routes` add those of the host; functions handle all other paths."""
     application = web.Application(
         middlewares=[_middleware(functions)], client_max_size=_MAX_BODY + 1
     )
-    add_routes(application.router)
+    for add in routes:
+        add(application.router)
     return application
 
 

@@ -16,9 +16,8 @@ from typing import Any
 import azure.functions as func
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.functions import meta
-from azure.storage.queue.aio import QueueClient
 
-from local.functions.settings import SettingsError, storage_connection
+from local.functions.storage import Storage
 
 
 class Out(func.Out[Any]):
@@ -37,8 +36,8 @@ class Out(func.Out[Any]):
 class QueueOutputs:
     """Sends messages to the queues of output bindings; `encoded` means messageEncoding base64."""
 
-    def __init__(self, environment: Mapping[str, str], *, encoded: bool) -> None:
-        self._environment, self._encoded = environment, encoded
+    def __init__(self, storage: Storage, *, encoded: bool) -> None:
+        self._storage, self._encoded = storage, encoded
 
     async def send(self, binding: Mapping[str, Any], value: Any) -> None:
         """Send a str, bytes or QueueMessage, or a list of them. Creates the queue if necessary.
@@ -47,12 +46,9 @@ class QueueOutputs:
         AzureError from the storage, ValueError for text in braces or brackets that is not JSON, and
         NotImplementedError for other types.
         """
-        setting = str(binding.get("connection") or "AzureWebJobsStorage")
-        connection = storage_connection(setting, self._environment)
-        if connection is None:
-            raise SettingsError(f"the connection {setting} of an output binding is not set")
+        connection = str(binding.get("connection") or "AzureWebJobsStorage")
         name = str(binding["queueName"]).lower()
-        async with QueueClient.from_connection_string(connection, name, retry_total=1) as queue:
+        async with self._storage.queue(connection, name, retry_total=1) as queue:
             for message in _messages(value):
                 text = base64.b64encode(message).decode() if self._encoded else message.decode()
                 await _send(queue, text)

@@ -16,11 +16,11 @@ from typing import Any
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.functions.queue import QueueMessage
-from azure.storage.queue.aio import QueueClient
 
 from local.functions.indexing import Function
 from local.functions.invoke import Invoker
 from local.functions.settings import QueueSettings, SettingsError
+from local.functions.storage import Storage
 
 _log = logging.getLogger(__name__)
 
@@ -32,26 +32,24 @@ _POISON_SUFFIX = "-poison"
 class QueueListener:
     """Calls `function` for each message of its queue, concurrently as `settings` allow.
 
-    Raises SettingsError for an invalid connection string.
+    Raises SettingsError for a missing or invalid connection.
     """
 
     def __init__(
-        self, function: Function, connection: str, settings: QueueSettings, invoker: Invoker
+        self, function: Function, storage: Storage, settings: QueueSettings, invoker: Invoker
     ) -> None:
         self._function, self._settings, self._invoker = function, settings, invoker
         self._name = str(function.trigger["queueName"]).lower()
         self._visibility = math.ceil(settings.message_visibility)
         # Bodies are decoded here, not by the client, since an undecodable one is poison.
+        connection = str(function.trigger.get("connection") or "AzureWebJobsStorage")
         try:
             self._queue, self._poison = (
-                QueueClient.from_connection_string(connection, name, retry_total=0)
+                storage.queue(connection, name, retry_total=0)
                 for name in (self._name, self._name + _POISON_SUFFIX)
             )
-        except ValueError as error:
-            setting = function.trigger.get("connection")
-            raise SettingsError(
-                f"function '{function.name}': the value of {setting} is not a connection string"
-            ) from error
+        except SettingsError as error:
+            raise SettingsError(f"function '{function.name}': {error}") from None
         self._poller: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()

@@ -11,13 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-_DEV_STORAGE = "UseDevelopmentStorage=true"
-_DEV_ACCOUNT = "devstoreaccount1"
+DEV_ACCOUNT = "devstoreaccount1"
 # The well-known key of the development account:
 # https://learn.microsoft.com/azure/storage/common/storage-use-azurite
-_DEV_KEY = (
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-)
+DEV_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _CORES = os.cpu_count() or 1
 
 
@@ -71,11 +68,13 @@ class HostSettings:
     durable: DurableSettings = field(default_factory=DurableSettings)
 
 
-def development_storage(queue_port: int = 10001) -> str:
+def development_storage(
+    queue_port: int = 10001, account: str = DEV_ACCOUNT, key: str = DEV_KEY
+) -> str:
     """The connection string of the queue service of a local Azurite."""
     return (
-        f"DefaultEndpointsProtocol=http;AccountName={_DEV_ACCOUNT};AccountKey={_DEV_KEY};"
-        f"QueueEndpoint=http://127.0.0.1:{queue_port}/{_DEV_ACCOUNT};"
+        f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};"
+        f"QueueEndpoint=http://127.0.0.1:{queue_port}/{account};"
     )
 
 
@@ -121,17 +120,6 @@ def resolve(text: str, environment: Mapping[str, str]) -> str:
         return environment[name]
 
     return re.sub(r"%([^%\s]+)%", value, text)
-
-
-def storage_connection(name: str, environment: Mapping[str, str]) -> str | None:
-    """The connection string in the setting `name`, or None if it is not set.
-
-    As in the WebJobs SDK, falls back from `{name}` to `AzureWebJobs{name}`.
-    """
-    value = environment.get(name) or environment.get(f"AzureWebJobs{name}")
-    if value and value.strip().rstrip(";").lower() == _DEV_STORAGE.lower():
-        return development_storage()
-    return value or None
 
 
 def parse_timespan(text: str) -> timedelta:

@@ -107,6 +107,21 @@ def test_a_401_without_a_body_mentions_the_key(make: Make) -> None:
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("call", "arguments", "permission"),
+    [
+        ("fleets", (), "read fleets"),
+        ("submit", ({},), "plan and submit fleets"),
+        ("cancel", ("fleet-7",), "cancel fleets"),
+    ],
+)
+def test_a_401_names_the_permission_that_may_be_missing(
+    make: Make, call: str, arguments: tuple[Any, ...], permission: str
+) -> None:
+    with pytest.raises(fleets.Unauthorized, match=f"needs a key that may {permission}"):
+        make(Script(httpx.Response(401))).ask(call, *arguments)
+
+
 def test_an_unavailable_database_is_retried_when_the_app_says(make: Make) -> None:
     unavailable = problem(503, "Temporarily unavailable", "The database does not respond.")
     unavailable.headers["Retry-After"] = "0"

@@ -24,7 +24,7 @@ from powerlift_fleet import AzureVMFleet, FleetClient, runner_script
 from fleet.api.request import AzureJson, FleetRequest
 from local.stack import Stack
 from tests.client.both import Script, status
-from tests.harness import eventually, experiment, sql
+from tests.harness import eventually, experiment, queue_sas, sql
 
 TAKEN = httpx.Response(
     202, json={"id": "fleet-7", "number": 7, "batch_id": 7, "links": status()["links"]}
@@ -263,7 +263,7 @@ def test_two_submits_are_two_fleets() -> None:
 def test_a_refused_queue_message_is_reported(
     make: Make, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("powerlift_fleet.executor.QUEUE_TIMEOUT", 3.0)
+    monkeypatch.setattr("powerlift_fleet.executor.READ_TIMEOUT", 3.0)
     executor = make(queue=stack.queue_connection_string, max_price=1.0)
     executor.submit(1)
     with pytest.raises(fleets.NotFound, match="powerlift-fleets-poison"):
@@ -271,7 +271,7 @@ def test_a_refused_queue_message_is_reported(
 
 
 def test_a_fleet_submitted_by_queue_is_watched_over_http(make: Make, stack: Stack) -> None:
-    executor = make(queue=stack.queue_connection_string)
+    executor = make(queue=queue_sas(stack))
     executor.submit(10**6)
     with pytest.raises(fleets.FleetFailed):
         executor.join()

@@ -1,4 +1,4 @@
-"""The wheel, as PyPI would have it, in an environment of its own."""
+"""The wheel, in an environment of its own."""
 
 from __future__ import annotations
 

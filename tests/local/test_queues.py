@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     azurite = Azurite(tmp_path_factory.mktemp("azurite"), ROOT / ".local" / "cache")
     azurite.start()
-    yield azurite.connection_string
+    yield azurite
     azurite.stop()
 
 
@@ -41,25 +41,40 @@ def names(storage: str, prefix: str) -> list[str]:
         return sorted(queue.name for queue in service.list_queues(prefix))
 
 
-def test_both_queues_are_created_idempotently(storage: str, tmp_path: Path):
+def test_both_queues_are_created_idempotently(storage: Azurite, tmp_path: Path):
+    connection = storage.connection_string
     with pytest.raises(fleets.ApiError, match=r"create it with `python -m local\.queues`"):
-        fleets.enqueue(storage, {"batch_id": 1})
-    results = [make(tmp_path, {"AzureWebJobsStorage": storage}) for _ in range(2)]
+        fleets.enqueue(connection, {"batch_id": 1})
+    results = [make(tmp_path, {"AzureWebJobsStorage": connection}) for _ in range(2)]
     assert results == [(0, "The queues powerlift-fleets and powerlift-fleets-poison exist.\n")] * 2
-    assert names(storage, "powerlift") == ["powerlift-fleets", "powerlift-fleets-poison"]
-    assert fleets.enqueue(storage, {"batch_id": 1}) == "fleet-1"
+    assert names(connection, "powerlift") == ["powerlift-fleets", "powerlift-fleets-poison"]
+    assert fleets.enqueue(connection, {"batch_id": 1}) == "fleet-1"
 
 
-def test_the_environment_takes_precedence_over_the_settings_file(storage: str, tmp_path: Path):
-    values = {"AzureWebJobsStorage": storage, "FLEET_QUEUE": "of-the-file"}
+def test_the_queues_connection_takes_precedence(storage: Azurite, tmp_path: Path):
+    values = {
+        "AzureWebJobsStorage": storage.connection_string,
+        "FLEET_QUEUE_CONNECTION": storage.queues_connection_string,
+        "FLEET_QUEUE": "apart",
+    }
+    assert make(tmp_path, values)[0] == 0
+    assert names(storage.connection_string, "apart") == []
+    assert names(storage.queues_connection_string, "apart") == ["apart", "apart-poison"]
+
+
+def test_the_environment_takes_precedence_over_the_settings_file(storage: Azurite, tmp_path: Path):
+    values = {"AzureWebJobsStorage": storage.connection_string, "FLEET_QUEUE": "of-the-file"}
     assert make(tmp_path, values, FLEET_QUEUE="of-the-environment")[0] == 0
-    assert names(storage, "of-the") == ["of-the-environment", "of-the-environment-poison"]
+    assert names(storage.connection_string, "of-the") == [
+        "of-the-environment",
+        "of-the-environment-poison",
+    ]
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "AzureWebJobsStorage is not set"),
+        ({}, "neither FLEET_QUEUE_CONNECTION nor AzureWebJobsStorage is set"),
         ({"AzureWebJobsStorage": "AccountKey=s3cret"}, "not a connection string"),
         (
             {"AzureWebJobsStorage": "AccountName=a;AccountKey=czNjcmV0;"

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from cryptography.fernet import Fernet
 
 from local.azurite import Azurite
 from local.environment import base_environment
+from local.functions.storage import Account
 from local.postgres import Postgres
 from local.process import Service
 from local.queues import make_queues
@@ -113,39 +115,47 @@ class Doors:
             return cursor.fetchall() if cursor.description else []
 
 
-@pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
-    folder = tmp_path_factory.mktemp("doors")
+@contextmanager
+def hosted(folder: Path, storage: str, database: str, **settings: str) -> Iterator[Doors]:
+    """A host with its state in `folder`, and settings of its own."""
     shutil.copytree(ROOT / "tests/triggers/apps/submission", folder / "app")
     shutil.copy(ROOT / "host.json", folder / "app")
     for name in ("outage", "begun"):
         (folder / name).write_text("")
+    make_queues(Account(storage), settings.get("FLEET_QUEUE", QUEUE))
+    env = {
+        "JOURNAL": str(folder), "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
+        "TASKHUB_NAME": "Doors", "FLEET_OWNER": "doors", "POWERLIFT_DB_URI": database,
+        "AzureWebJobsStorage": storage,
+        "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_RESOURCE_GROUP": "vms",
+        "FLEET_ALLOWED_DATABASES": "host,127.0.0.1:*",
+        "FLEET_PURGE_SCHEDULE": "* * * * * *",
+        "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:00",
+        **settings,
+    }  # fmt: skip
+    state = folder / "state"
+    service = Service(
+        "doors",
+        [sys.executable, "-m", "local.functions", "--state", str(state), "--port", "0",
+         "--host-root", str(folder / "app"), "--visibility-timeout", "1"],
+        ready=state / "ready.json", log=folder / "log", env={**base_environment(), **env},
+        cwd=ROOT,
+    )  # fmt: skip
+    try:
+        ready = service.start(120)
+        yield Doors(folder, storage, database, service, ready)
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    folder = tmp_path_factory.mktemp("doors")
     azurite = Azurite(folder / "azurite", ROOT / ".local" / "cache")
     with Postgres(folder / "postgres") as postgres:
         try:
             azurite.start()
-            make_queues(azurite.connection_string, QUEUE)
-            env = {
-                "JOURNAL": str(folder), "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
-                "TASKHUB_NAME": "Doors", "FLEET_OWNER": "doors", "POWERLIFT_DB_URI": postgres.uri(),
-                "AzureWebJobsStorage": azurite.connection_string,
-                "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_RESOURCE_GROUP": "vms",
-                "FLEET_ALLOWED_DATABASES": "host,127.0.0.1:*",
-                "FLEET_PURGE_SCHEDULE": "* * * * * *",
-                "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:00",
-            }  # fmt: skip
-            state = folder / "state"
-            service = Service(
-                "doors",
-                [sys.executable, "-m", "local.functions", "--state", str(state), "--port", "0",
-                 "--host-root", str(folder / "app"), "--visibility-timeout", "1"],
-                ready=state / "ready.json", log=folder / "log", env={**base_environment(), **env},
-                cwd=ROOT,
-            )  # fmt: skip
-            try:
-                ready = service.start(120)
-                yield Doors(folder, azurite.connection_string, postgres.uri(), service, ready)
-            finally:
-                service.stop()
+            with hosted(folder / "host", azurite.connection_string, postgres.uri()) as running:
+                yield running
         finally:
             azurite.stop()

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from azure.storage.queue import QueueClient
+from azure.storage.queue import QueueClient, QueueServiceClient
 
 from local.stack import Stack
 from tests.harness import Api, eventually, experiment, received, send
@@ -33,6 +33,15 @@ def test_a_message_is_a_fleet(api: Api, stack: Stack):
     fleet = known(api, "fleet-2001")
     api.end("fleet-2001")
     assert fleet["batch_id"] == 2001
+
+
+def test_the_queue_is_not_in_the_account_of_the_task_hub(api: Api, stack: Stack):
+    request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 2006}
+    send(stack, json.dumps(request))
+    known(api, "fleet-2006")
+    api.end("fleet-2006")
+    hub = QueueServiceClient.from_connection_string(stack.task_hub_connection_string)
+    assert [queue.name for queue in hub.list_queues()] == []
 
 
 def test_a_message_delivered_twice_is_one_fleet(api: Api, stack: Stack):
@@ -79,6 +88,13 @@ def test_a_poison_copy_has_no_secret(stack: Stack, end: str):
     )
     send(stack, sent)
     assert poisoned(stack, f'"{mark}"') == [sent.replace("s3cret", "***")]
+
+
+def test_the_log_of_a_refusal_has_no_secret(stack: Stack):
+    number = send(stack, '{"mark": "key", "postgresql://me:s3cret-name@host/db": 1}')
+    poisoned(stack, '"mark": "key"')
+    log = (stack.logs / "host.log").read_text()
+    assert (f"Message {number} is refused" in log, "s3cret-name" in log) == (True, False)
 
 
 def test_a_message_that_is_not_utf_8_is_refused_with_its_reason(stack: Stack):

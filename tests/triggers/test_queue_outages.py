@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from azure.storage.queue import QueueClient
 
 from local.functions.settings import load_host_settings
 from tests.harness import eventually
-from tests.triggers.conftest import QUEUE, Doors, request
+from tests.triggers.conftest import QUEUE, Doors, hosted, request
+from triggers import queue
 
 ROOT = Path(__file__).parents[2]
 WEEK = 7 * 24 * 3600  # seconds: how long a message lives unless its sender says otherwise
@@ -40,11 +43,83 @@ def test_an_unexpected_fault_ends_in_poison_without_secrets(doors: Doors):
 
 def test_a_refused_message_in_plain_text_is_copied_in_plain_text(doors: Doors):
     doors.begin("")
-    with QueueClient.from_connection_string(doors.storage, QUEUE) as queue:
-        queue.send_message('{"mark": "pl\u00e4in", "client_secret": "s3cret"}')
+    with QueueClient.from_connection_string(doors.storage, QUEUE) as its:
+        its.send_message('{"mark": "pl\u00e4in", "client_secret": "s3cret"}')
     with doors.queue(f"{QUEUE}-poison") as poison:
         content = eventually(lambda: next(iter(poison.receive_messages()), None)).content
     assert content == '{"mark": "pl\u00e4in", "client_secret": "***"}'
+
+
+@pytest.mark.parametrize("is_base64", [True, False])
+def test_a_copy_that_outgrows_a_message_is_cut(doors: Doors, is_base64: bool):
+    doors.begin("")
+    room = 49_152 if is_base64 else 65_536
+    begin = f'{{"mark": "full-{is_base64}", "x": "'
+    sent = (begin + "://me:s@h " * room)[:room]
+    with QueueClient.from_connection_string(doors.storage, QUEUE) as its:
+        its.send_message(base64.b64encode(sent.encode()).decode() if is_base64 else sent)
+
+    def copy() -> str | None:
+        with doors.queue(f"{QUEUE}-poison") as poison:
+            for one in poison.receive_messages():
+                poison.delete_message(one)
+                text = base64.b64decode(one.content).decode() if is_base64 else one.content
+                if begin in text:
+                    return str(text)
+        return None
+
+    assert eventually(copy) == sent.replace(":s@", ":***@")[:room]
+
+
+@pytest.fixture(scope="module")
+def impatient(doors: Doors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    """A host that would itself move a message to the poison queue, after three deliveries."""
+    settings = {
+        "FLEET_QUEUE": "impatient",
+        "AzureFunctionsJobHost__extensions__queues__maxDequeueCount": "3",
+        "AzureFunctionsJobHost__functionTimeout": "00:00:02",
+    }
+    folder = tmp_path_factory.mktemp("impatient") / "host"
+    with hosted(folder, doors.storage, doors.database, **settings) as running:
+        yield running
+
+
+@pytest.mark.parametrize("outage", ["database", "hang", "crash"])
+def test_no_secret_is_in_the_poison_queue_when_every_try_ends_without_an_answer(
+    impatient: Doors, outage: str
+):
+    impatient.begin(outage)
+    with impatient.queue("impatient") as its:
+        its.send_message(json.dumps({**request(5), "tags": {"mark": outage}}))
+    if outage == "crash":
+        eventually(lambda: impatient.tries() or None)
+        impatient.restart()
+
+    def copies() -> list[str] | None:
+        with impatient.queue("impatient-poison") as poison:
+            texts = [base64.b64decode(one.content).decode() for one in poison.peek_messages(9)]
+        return [text for text in texts if outage in text] or None
+
+    [copy] = eventually(copies)
+    assert ("s3cret" in copy, "postgresql://me:***@host/db" in copy) == (False, True)
+
+
+def test_the_app_gives_up_one_delivery_before_the_host():
+    queues = load_host_settings(ROOT / "host.json", {"TASKHUB_NAME": "any"}).queues
+    assert queues.max_dequeue_count == queue.LAST_DELIVERY + 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "connection"),
+    [
+        ({}, "AzureWebJobsStorage"),
+        ({"FLEET_QUEUE_CONNECTION": ""}, "AzureWebJobsStorage"),
+        ({"FLEET_QUEUE_CONNECTION": "AccountName=a"}, "FLEET_QUEUE_CONNECTION"),
+        ({"FLEET_QUEUE_CONNECTION__queueServiceUri": "https://a"}, "FLEET_QUEUE_CONNECTION"),
+    ],
+)
+def test_the_connection_of_the_queue(settings: dict[str, str], connection: str):
+    assert queue.connection_of({"AzureWebJobsStorage": "x", **settings}) == connection
 
 
 def test_the_host_gives_up_on_no_message_that_lives():

@@ -23,6 +23,7 @@ class Stage:
 
     `away` is what it does instead of answering the API: "drop" ends connections, "fail" answers 503.
     `broken` are parts of a fleet ("/machines") that answer 503. `refused` are problems by reference.
+    `read_only`: the key does not open the function that cancels.
     `requests` is every request, as method and path with query; `cancelled` the ids that were deleted.
     """
 
@@ -31,6 +32,7 @@ class Stage:
         self.key, self.away = KEY, ""
         self.requests: list[str] = []
         self.cancelled: list[str] = []
+        self.read_only = False
         self._looks = 0
         self.broken: set[str] = set()
         self.refused: dict[str, tuple[int, str]] = {}
@@ -67,6 +69,8 @@ class Stage:
             return _json(
                 404, {"title": "Fleet not found", "detail": f"There is no fleet {parts[0]}."}
             )
+        if method == "DELETE" and self.read_only:
+            return 401, "text/plain", ""
         if method == "DELETE":
             self.cancelled.append(scene.id)
             scene.phase = "teardown"

@@ -301,6 +301,16 @@ def test_a_failed_cancellation_can_be_retried(stage: Stage, shown: Visit):
     assert stage.cancelled == ["fleet-7"]
 
 
+def test_a_key_that_may_only_read_is_told_so_and_kept(stage: Stage, shown: Visit):
+    stage.read_only = True
+    shown.page.click("#cancel")
+    shown.page.click("#cancel-yes")
+    shown.wait(
+        "#cancel-fault:text-is('Your key does not permit cancelling fleets. Nothing was changed.')"
+    )
+    assert (stage.cancelled, shown.page.is_visible("#key")) == ([], False)
+
+
 def test_remaining_resources_of_an_ended_fleet_can_be_deleted(stage: Stage, visit: Open):
     scene = Scene(phase="done")
     status = scene.status()

@@ -33,7 +33,8 @@ export function startCancel(path, after) {
 }
 
 function fault(error) {
-  if (error instanceof Unauthorized || error instanceof NotFound) return error.message;
+  if (error instanceof Unauthorized) return "Your key does not permit cancelling fleets. Nothing was changed.";
+  if (error instanceof NotFound) return error.message;
   return `The fleet may not have been cancelled. ${error.message} It is safe to try again.`;
 }
 

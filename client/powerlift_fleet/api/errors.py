@@ -89,9 +89,9 @@ class RequestRefused(ApiError):
 
 
 class Unauthorized(ApiError):
-    """401 or 403: the app rejected the key."""
+    """401 or 403: the app rejected the key, or the key does not permit the call."""
 
-    advice = "Check FLEET_KEY: it must be a function key or host key of the app at FLEET_URL."
+    advice = "Check FLEET_KEY, and that it is a key of the app at FLEET_URL."
 
 
 class NotFound(ApiError):

@@ -37,6 +37,9 @@ _ERRORS: Mapping[int, type[ApiError]] = {
     413: RequestRefused,
     429: AppUnavailable,
 }
+_PERMISSIONS = {"GET": "read fleets", "POST": "plan and submit fleets", "DELETE": "cancel fleets"}
+"""By method; a key may open some functions of the app only."""
+
 _MAX_REFERENCE = 100
 _QUOTED_CHARACTERS = 300
 
@@ -166,7 +169,7 @@ def error_from(response: HttpResponse, method: str = "GET") -> ApiError:
         title = str(problem.get("title") or "The app refused the request")
         faults = [_fault(one) for one in problem.get("errors") or [] if isinstance(one, dict)]
         return kind(response.status, title, str(problem.get("detail") or ""), faults)
-    title, detail = _describe(response)
+    title, detail = _describe(response, method)
     return kind(response.status, title, detail)
 
 
@@ -184,12 +187,13 @@ def _fault(one: Mapping[str, Any]) -> dict[str, str]:
     return {"pointer": str(one.get("pointer", "")), "detail": str(one.get("detail", ""))}
 
 
-def _describe(response: HttpResponse) -> tuple[str, str]:
+def _describe(response: HttpResponse, method: str) -> tuple[str, str]:
     """Title and detail of an error that the Functions host or a proxy wrote."""
     text = " ".join(response.text.split())[:_QUOTED_CHARACTERS]
     match response.status:
         case 401 | 403:
-            return "The app rejected the key", ""
+            may = _PERMISSIONS.get(method, "do this")
+            return "The app rejected the key", f"The call needs a key that may {may}."
         case 404:
             return "Not found", "The URL may not be that of a fleet app."
         case 429:

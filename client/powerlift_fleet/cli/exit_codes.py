@@ -31,7 +31,7 @@ MEANINGS = {
     USAGE: "invalid command, option or setting",
     REFUSED: "the app refused the request, or the batch_id or name is in use",
     NOT_FOUND: "the fleet, VM or log does not exist, or the fleet is ambiguous or purged",
-    UNAUTHORISED: "the app rejected the key",
+    UNAUTHORISED: "the key is wrong, or does not permit the command",
     UNAVAILABLE: "the app is unreachable or failed",
     CANCELLED: "the fleet was cancelled",
     INTERRUPTED: "Ctrl-C; the fleet keeps running",

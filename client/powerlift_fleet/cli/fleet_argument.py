@@ -12,7 +12,7 @@ from powerlift_fleet.api.responses import FleetListEntry, FleetStatus
 from powerlift_fleet.cli import settings
 from powerlift_fleet.cli.describe import label
 from powerlift_fleet.cli.formatting import clean
-from powerlift_fleet.cli.session import Session, say
+from powerlift_fleet.cli.session import say
 
 COMPLETED = 200
 """The newest fleets, of one page."""
@@ -33,7 +33,9 @@ def _complete(ctx: click.Context, param: click.Parameter, typed: str) -> list[Co
             *(ctx.params.get(name) for name in ("url", "key_file", "profile"))
         )
         app = settings.read(options)
-        with Session(app.url, app.key, 0, False).client(timeout=3) as client:
+        from powerlift_fleet.api.client import FleetClient
+
+        with FleetClient(app.url, app.key, timeout=3, retry_timeout=0) as client:
             fleets = client.fleets(limit=COMPLETED)
     except FleetError:
         return []

@@ -20,6 +20,7 @@ from powerlift_fleet.api.errors import (
 from powerlift_fleet.api.flows import new_batch_id
 from powerlift_fleet.api.responses import FleetStatus, Submission
 from powerlift_fleet.cli import exit_codes, request_options
+from powerlift_fleet.cli.by_queue import enqueue, queue_options
 from powerlift_fleet.cli.describe import label
 from powerlift_fleet.cli.fleet_argument import FLEET, say_which
 from powerlift_fleet.cli.formatting import clean, clean_lines, count
@@ -63,10 +64,18 @@ INTERVAL = click.option(
 
 @cli.command()
 @request_options.request_options
+@queue_options
 @click.option("--wait", is_flag=True, help="Watch the fleet until it has ended.")
 @INTERVAL
 @connected
-def submit(session: Session, wait: bool, interval: float, **fields: Any) -> int:
+def submit(
+    session: Session,
+    by_queue: bool,
+    queue_file: str | None,
+    wait: bool,
+    interval: float,
+    **fields: Any,
+) -> int:
     """Start a fleet and print its short ID.
 
     --experiment and --vms are required. Options have the names of the request's fields. The same
@@ -77,7 +86,10 @@ def submit(session: Session, wait: bool, interval: float, **fields: Any) -> int:
       powerlift-fleet submit --experiment 1 --vms 2 --timeout 300 --tag team=ml
       powerlift-fleet submit --experiment 1 --vms 2 --name nightly
     """
-    accepted = _submit(session, request_options.document(**fields))
+    request = request_options.document(**fields)
+    if by_queue or queue_file:
+        return enqueue(session, queue_file, request, wait, interval)
+    accepted = _submit(session, request)
     fleet = clean(accepted.handle)
     if session.as_json:
         session.print_json({**accepted.raw, "created": accepted.created}, line=wait)

@@ -32,10 +32,17 @@ _PIPE_COLUMNS = 2000
 class Session:
     """One run of the command."""
 
-    url: str
-    key: str
+    options: settings.Options
     retry_timeout: float
     as_json: bool
+
+    @functools.cached_property
+    def app(self) -> settings.Settings:
+        """The app's URL and key. Prints warnings. Raises ConfigurationError."""
+        app = settings.read(self.options)
+        for warning in app.warnings:
+            say(f"Warning: {clean(warning)}")
+        return app
 
     def client(self, retry_timeout: float | None = None, timeout: float = 30.0) -> FleetClient:
         """`retry_timeout` replaces the session's; `timeout`: seconds for one attempt."""
@@ -43,7 +50,8 @@ class Session:
 
         if retry_timeout is None:
             retry_timeout = self.retry_timeout
-        return FleetClient(self.url, self.key, timeout=timeout, retry_timeout=retry_timeout)
+        app = self.app
+        return FleetClient(app.url, app.key, timeout=timeout, retry_timeout=retry_timeout)
 
     def print_json(self, document: Any, line: bool = False) -> None:
         """`line`: on a single line."""
@@ -88,10 +96,8 @@ def connected(command: F) -> Callable[..., Any]:
         as_json: bool,
         **rest: Any,
     ) -> Any:
-        app = settings.read(settings.Options(url, key_file, profile))
-        for warning in app.warnings:
-            say(f"Warning: {clean(warning)}")
-        return command(Session(app.url, app.key, retry_timeout, as_json), **rest)
+        options = settings.Options(url, key_file, profile)
+        return command(Session(options, retry_timeout, as_json), **rest)
 
     decorated: Callable[..., Any] = begin
     for option in reversed(_CONNECTION):

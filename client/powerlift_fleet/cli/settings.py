@@ -66,6 +66,15 @@ def read(options: Options, env: Mapping[str, str] = os.environ) -> Settings:
     return Settings(url, key, (*warnings, *more, *_plain_text_warning(url, key)))
 
 
+def queue(file: str | None, env: Mapping[str, str] = os.environ) -> tuple[str, list[str]]:
+    """The storage queue of --by-queue, and warnings. Raises ConfigurationError."""
+    if file:
+        return _secret_in(Path(file), "--queue-file")
+    if not (storage := env.get("FLEET_QUEUE_URL", "").strip()):
+        raise ConfigurationError("No storage queue. Pass --queue-file, or set FLEET_QUEUE_URL.")
+    return storage, []
+
+
 def _missing(what: str, option: str, variable: str, name: str, env: Mapping[str, str]) -> str:
     file = config_file(env)
     return f"No {what}. Pass {option}, set {variable}, or add {name} to {file}."
@@ -83,26 +92,24 @@ def _key(
 ) -> tuple[str | None, list[str]]:
     """The key and warnings; `profile_first`: the profile takes precedence over the environment."""
     if options.key_file:
-        return _key_in(Path(options.key_file), "--key-file")
+        return _secret_in(Path(options.key_file), "--key-file")
     by_env = env.get("FLEET_KEY") or None
     has_key = not profile.keys().isdisjoint({"key", "key_file"})
     if by_env and not (profile_first and has_key):
         return by_env, []
     if "key_file" in profile:
-        return _key_in(Path(profile["key_file"]).expanduser(), "key_file")
+        return _secret_in(Path(profile["key_file"]).expanduser(), "key_file")
     return profile.get("key"), []
 
 
-def _key_in(file: Path, name: str) -> tuple[str, list[str]]:
+def _secret_in(file: Path, name: str) -> tuple[str, list[str]]:
     try:
-        key = (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")).strip()
+        text = (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"Cannot read the key from {file} ({name}): {_reason(error)}."
-        ) from None
-    if not key:
+        raise ConfigurationError(f"Cannot read {file} ({name}): {_reason(error)}.") from None
+    if not text:
         raise ConfigurationError(f"{file} ({name}) is empty.")
-    return key, _permission_warning(file)
+    return text, _permission_warning(file)
 
 
 def _profile(file: Path, name: str | None) -> tuple[dict[str, str], list[str]]:
@@ -139,7 +146,7 @@ def _checked(profile: Any, file: Path) -> dict[str, str]:
 
 
 def _permission_warning(file: Path) -> list[str]:
-    """For a file with a key that other users can read. Windows has no such permission bits."""
+    """For a file with a secret that other users can read. Windows has no such permission bits."""
     if os.name != "posix" or str(file) == "-":
         return []
     mode = file.stat().st_mode
@@ -147,7 +154,7 @@ def _permission_warning(file: Path) -> list[str]:
         not file.is_file() or not mode & _GROUP_AND_OTHERS
     ):  # a pipe, as in `<(pass fleet)`, is private
         return []
-    return [f"Other users can read the key in {file}: chmod 600 {file}"]
+    return [f"Other users can read the secret in {file}: chmod 600 {file}"]
 
 
 def _reason(error: Exception) -> str:

@@ -32,7 +32,14 @@ class Command:
 
 
 def environment(home: Path, **settings: str) -> dict[str, str | None]:
-    absent = ("FLEET_URL", "FLEET_KEY", "FLEET_PROFILE", "POWERLIFT_DB_URI", "COLUMNS")
+    absent = (
+        "FLEET_URL",
+        "FLEET_KEY",
+        "FLEET_PROFILE",
+        "FLEET_QUEUE_URL",
+        "POWERLIFT_DB_URI",
+        "COLUMNS",
+    )
     return {**dict.fromkeys(absent), "XDG_CONFIG_HOME": str(home), **settings}
 
 

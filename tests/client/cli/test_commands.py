@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from local.stack import Stack
-from tests.client.cli.conftest import Command
-from tests.harness import Api, experiment
+from tests.client.cli.conftest import Command, private
+from tests.harness import Api, eventually, experiment, queue_sas
 
 SIZE = "Standard_D2s_v5"
 STANDS, STOPPED, NEW, ENDED = range(7001, 7005)
@@ -50,6 +51,39 @@ def test_submit_prints_the_fleet_id_only(fleet_command: Command, api: Api, numbe
     api.end(f"fleet-{NEW}")
     assert (done.exit_code, done.stdout) == (0, f"fleet-{NEW}\n")
     assert ("Accepted." in done.stderr, "already" in again.stderr) == (True, True)
+
+
+def test_a_fleet_is_submitted_by_queue_with_a_sas_and_without_a_key(
+    bare: Command, api: Api, stack: Stack, number: int, tmp_path: Path
+):
+    by_env, by_file = 7011, 7012
+    argv = ("submit", "--experiment", number, "--vms", 1, "--batch-id")
+    url = queue_sas(stack)
+    first = bare(*argv, by_env, "--by-queue", FLEET_QUEUE_URL=url)
+    second = bare(*argv, by_file, "--queue-file", private(tmp_path / "queue", url))
+    for batch in (by_env, by_file):
+        eventually(lambda batch=batch: api.get(f"fleet-{batch}").status_code == 200 or None)
+        api.end(f"fleet-{batch}")
+    assert (first.exit_code, first.stdout) == (0, f"fleet-{by_env}\n")
+    assert (second.exit_code, second.stdout) == (0, f"fleet-{by_file}\n")
+
+
+def test_submission_by_queue_can_wait(fleet_command: Command, stack: Stack):
+    argv = ("submit", "--experiment", 2**31 - 1, "--vms", 1, "--by-queue", "--wait")
+    done = fleet_command(*argv, FLEET_QUEUE_URL=queue_sas(stack))
+    assert (done.exit_code, "failed" in done.stdout) == (1, True)
+
+
+def test_a_queue_that_denies_access_is_reported_without_its_signature(bare: Command, stack: Stack):
+    url = queue_sas(stack, hours=-1)
+    done = bare("submit", "--vms", 1, "--by-queue", FLEET_QUEUE_URL=url)
+    assert (done.exit_code, "The SAS expired" in done.stderr) == (5, True)
+    assert url.partition("sig=")[2] not in done.output
+
+
+def test_by_queue_needs_a_queue(bare: Command):
+    done = bare("submit", "--vms", 1, "--by-queue")
+    assert (done.exit_code, "FLEET_QUEUE_URL" in done.stderr) == (2, True)
 
 
 def test_an_invalid_request_is_refused_with_every_fault(fleet_command: Command):

@@ -126,6 +126,54 @@ def test_keys_are_not_logged(host: Host) -> None:
     assert host.keys["default"] not in host.log.read_text()
 
 
+def set_key(host: Host, path: str, value: str, key: str = "master") -> int:
+    headers = {"x-functions-key": host.keys[key]}
+    return host.call("PUT", f"/admin/{path}", {"name": "any", "value": value}, headers).status
+
+
+def test_a_functions_key_opens_that_function_only(host: Host) -> None:
+    key = {"x-functions-key": "of-one-function"}
+    before = host.call("GET", "/api/with-key", headers=key).status
+    set_key(host, "functions/With_Key/keys/reader", "of-one-function")
+
+    others = [host.call("GET", path, headers=key).status for path in ("/api/too", "/api/for-admin")]
+    assert (before, host.call("GET", "/api/with-key", headers=key).status) == (401, 200)
+    assert others == [401, 401]
+
+
+def test_an_added_host_key_opens_all_functions(host: Host) -> None:
+    set_key(host, "host/functionkeys/team", "of-a-team")
+
+    key = {"x-functions-key": "of-a-team"}
+    found = [host.call("GET", path, headers=key).status for path in ("/api/with-key", "/api/too")]
+    assert found == [200, 200]
+
+
+def test_a_deleted_key_opens_nothing(host: Host) -> None:
+    path = "functions/with_key/keys/leaked"
+    set_key(host, path, "a-leaked-key")
+    master = {"x-functions-key": host.keys["master"]}
+    deleted = [host.call("DELETE", f"/admin/{path}", headers=master).status for _ in range(2)]
+
+    key = {"x-functions-key": "a-leaked-key"}
+    assert (deleted, host.call("GET", "/api/with-key", headers=key).status) == ([204, 404], 401)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "key", "statuses"),
+    [
+        ("functions/with_key/keys/twice", "x", "master", [201, 200]),
+        ("functions/no_such/keys/reader", "x", "master", [404, 404]),
+        ("functions/with_key/keys/none", None, "master", [400, 400]),
+        ("functions/with_key/keys/mine", "x", "default", [403, 403]),
+    ],
+)
+def test_the_admin_api_of_keys(
+    host: Host, path: str, value: Any, key: str, statuses: list[int]
+) -> None:
+    assert [set_key(host, path, value, key) for _ in range(2)] == statuses
+
+
 def test_keys_are_persistent(tmp_path: Path) -> None:
     first = Keys.load(tmp_path / "keys.json")
 

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
+from azure import identity
 
 from local.functions.indexing import IndexingError, index
 from local.functions.settings import (
@@ -17,8 +19,8 @@ from local.functions.settings import (
     load_host_settings,
     load_values,
     resolve,
-    storage_connection,
 )
+from local.functions.storage import Account, find_account
 
 ROOT = Path(__file__).parents[3]
 APPS = Path(__file__).parent / "apps"
@@ -211,16 +213,43 @@ def test_resolve_replaces_every_name() -> None:
     ("environment", "expected"),
     [
         ({}, None),
-        ({"Storage": "Endpoint=x"}, "Endpoint=x"),
-        ({"AzureWebJobsStorage": "Endpoint=y"}, "Endpoint=y"),
+        ({"Storage": "Endpoint=x"}, Account("Endpoint=x")),
+        ({"AzureWebJobsStorage": "Endpoint=y"}, Account("Endpoint=y")),
+        ({"Storage": "Endpoint=x", "AzureWebJobsStorage": "Endpoint=y"}, Account("Endpoint=y")),
+        ({"Storage__credential": "managedidentity"}, None),
+        ({"Storage__queueServiceUri": "https://a"}, Account("", "https://a", ANY)),
+        ({"AzureWebJobsStorage__queueServiceUri": "https://a"}, Account("", "https://a", ANY)),
+        ({"Storage__accountName": "a"}, Account("", "https://a.queue.core.windows.net", ANY)),
+        ({"Storage": "Endpoint=x", "Storage__accountName": "a"}, Account("Endpoint=x")),
     ],
 )
-def test_a_connection_is_found_by_name(environment: dict[str, str], expected: str | None) -> None:
-    assert storage_connection("Storage", environment) == expected
+def test_a_connection_is_found_by_name(
+    environment: dict[str, str], expected: Account | None
+) -> None:
+    assert find_account("Storage", environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"credential": "managedidentity", "clientId": "c"}, identity.ManagedIdentityCredential),
+        ({"tenantId": "t", "clientId": "c", "clientSecret": "s"}, identity.ClientSecretCredential),
+        ({"clientId": "c"}, identity.DefaultAzureCredential),
+        ({}, identity.DefaultAzureCredential),
+    ],
+)
+def test_the_settings_of_a_connection_determine_its_credential(
+    settings: dict[str, str], kind: type
+) -> None:
+    environment = {f"Storage__{name}": value for name, value in settings.items()}
+    account = find_account("Storage", {**environment, "Storage__accountName": "a"})
+
+    assert account is not None
+    assert type(account.credential(identity)) is kind
 
 
 def test_development_storage_is_a_local_azurite() -> None:
-    connection = storage_connection("S", {"S": "UseDevelopmentStorage=true"})
+    account = find_account("S", {"S": "UseDevelopmentStorage=true"})
 
-    assert connection is not None
-    assert "QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1" in connection
+    assert account is not None
+    assert "QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1" in account.connection_string

@@ -2,6 +2,7 @@
 """The app's two doors with a fleet that does nothing, and an outage that lasts as long as the file
 `outage` names it."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -54,6 +55,10 @@ async def submit_in_an_outage(client, *request):
             client.__class__ = CrashBefore
         case "crash after start":
             client.__class__ = CrashAfter
+        case "hang":
+            await asyncio.sleep(3600)
+        case "crash":
+            os._exit(1)
         case "fault":
             raise KeyError(" of ".join(("a fault", "ours")))
     return await submit(client, *request)

@@ -50,6 +50,11 @@ def with_key(req: func.HttpRequest) -> str:
     return "let in"
 
 
+@app.route(route="too", auth_level=func.AuthLevel.FUNCTION)
+def with_key_too(req: func.HttpRequest) -> str:
+    return "let in"
+
+
 @app.route(route="for-admin", auth_level=func.AuthLevel.ADMIN)
 def for_admin(req: func.HttpRequest) -> str:
     return "let in"

@@ -1,0 +1,54 @@
+"""Submission through the storage queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from powerlift_fleet.cli import exit_codes, settings
+from powerlift_fleet.cli.formatting import clean
+from powerlift_fleet.cli.session import Session, say
+from powerlift_fleet.cli.watch import follow
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def queue_options(command: F) -> F:
+    """Add --by-queue and --queue-file to a command. No option takes a SAS: other users could see it."""
+    by_queue = click.option(
+        "--by-queue", is_flag=True,
+        help="Submit through the app's storage queue at FLEET_QUEUE_URL, without access to the app.",
+    )  # fmt: skip
+    queue_file = click.option(
+        "--queue-file", metavar="FILE",
+        help="File with the queue's URL, in place of FLEET_QUEUE_URL, or - for stdin.",
+    )  # fmt: skip
+    return by_queue(queue_file(command))
+
+
+def enqueue(
+    session: Session, file: str | None, request: Mapping[str, Any], wait: bool, interval: float
+) -> int:
+    """Submit a request and print the fleet's ID.
+
+    `file` has the queue's URL; default: FLEET_QUEUE_URL. `wait`: watch the fleet over HTTP to its end.
+    """
+    from powerlift_fleet import storage_queue
+
+    storage, warnings = settings.queue(file)
+    for warning in warnings:
+        say(f"Warning: {clean(warning)}")
+    queued = storage_queue.submit_by_queue(storage, request)
+    queue = storage_queue.read_address(storage).name
+    if session.as_json:
+        session.print_json(queued.raw, line=wait)
+    else:
+        click.echo(queued.id)
+        say(f"Queued. If the app refuses the request, it moves it to {clean(queue)}-poison.")
+    if not wait:
+        return exit_codes.OK
+    with session.client() as client:
+        storage_queue.wait_until_read(client, queued.id, queue)
+    return exit_codes.of_fleet(follow(session, queued.id, interval))
