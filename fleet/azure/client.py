@@ -177,20 +177,13 @@ class Azure:
                 raise
             return []
 
-    async def list_machines(self, batch_id: int) -> list[Body]:
-        return [vm for vm in await self.list_kind("machine") if _is_tagged(vm, batch_id)]
+    async def list_batch(self, kind: str, batch_id: int) -> dict[int, Body]:
+        """The `machine`, `nic` or `disk` resources that have a name of the batch, by ordinal.
 
-    async def list_nics(self, batch_id: int) -> list[Body]:
-        return [nic for nic in await self.list_kind("nic") if _is_tagged(nic, batch_id)]
-
-    async def list_disks(self, batch_id: int) -> list[Body]:
-        """The batch's OS disks, by tag or name: Azure may not copy a VM's tags to its disk."""
-        return [
-            disk
-            for disk in await self.list_kind("disk")
-            if _is_tagged(disk, batch_id)
-            or names.ordinal_of(disk["name"].removesuffix("_osdisk"), batch_id) is not None
-        ]
+        By name and not by tag, because a VM that is Contributor at itself may write its own tags.
+        """
+        found = [(names.vm_key(kind, item["name"]), item) for item in await self.list_kind(kind)]
+        return {key.ordinal: item for key, item in found if key and key.batch_id == batch_id}
 
     async def put_assignment(self, scope: str, name: str, body: Body) -> None:
         await self._roles.role_assignments.create(scope.lstrip("/"), name, body)
@@ -248,7 +241,3 @@ class Azure:
         """The IP address usage of a virtual network's subnets: `{id, currentValue, limit}`."""
         url = f"{network_id}/usages?api-version={NETWORK_API}"
         return [item async for item in list_pages(self._compute, url)]
-
-
-def _is_tagged(item: Body, batch_id: int) -> bool:
-    return bool((item.get("tags") or {}).get(names.BATCH_TAG) == str(batch_id))

@@ -52,6 +52,12 @@ def body(order: Order, ordinal: int, placement: Placement, uri: str, endpoint: s
     return arm_bodies.vm(order, ordinal, placement, nic_id(order, ordinal), data)
 
 
+def have_same_nic(one: Body, other: Body) -> bool:
+    """Whether two VM bodies name the same first NIC, which a VM cannot exchange by itself."""
+    ids = [vm["properties"]["networkProfile"]["networkInterfaces"][0]["id"] for vm in (one, other)]
+    return str(ids[0]).lower() == str(ids[1]).lower()
+
+
 def accepted(asked: Vm, vm: Body) -> Vm:
     """The record of an accepted VM. Its principal ID is None until Azure reports it."""
     return {

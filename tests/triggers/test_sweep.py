@@ -61,12 +61,12 @@ class Cloud:
         machines = self.driver.compute().virtual_machines
         return str(machines.begin_create_or_update(GROUP, name, body).result().id)
 
-    def retag(self, vm_id: str, **tags: str) -> None:
-        """Change tags of an existing VM."""
-        name, machines = vm_id.rpartition("/")[2], self.driver.compute().virtual_machines
-        vm = machines.get(GROUP, name)
-        vm.tags |= tags
-        machines.begin_create_or_update(GROUP, name, vm).result()
+    def retag(self, batch: int, ordinal: int = 0, **tags: str) -> None:
+        """Change tags of a VM's NIC."""
+        name, nics = names.nic(batch, ordinal), self.driver.network().network_interfaces
+        nic = nics.get(GROUP, name)
+        nic.tags |= tags
+        nics.begin_create_or_update(GROUP, name, nic).result()
 
     def left(self, batch: int) -> list[str]:
         """The ids of a batch's resources, including its role assignments at any scope."""
@@ -202,10 +202,10 @@ def test_what_a_living_fleet_has_is_left_alone(cloud: Cloud):
 
 
 def test_another_deployments_vm_is_left_alone_until_its_deadline(cloud: Cloud):
-    vm = cloud.vm(4005, tags(4005, FUTURE))
+    cloud.vm(4005, tags(4005, FUTURE))
     cloud.swept()
     before = cloud.left(4005)
-    cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
+    cloud.retag(4005, **{names.DEADLINE_TAG: PAST})
     cloud.gone(4005)
     assert len(before) == 3  # VM, NIC and disk
 
@@ -223,20 +223,32 @@ def test_a_vm_that_its_user_keeps_is_left_alone_until_its_deadline(cloud: Cloud)
     cloud.swept()
     kept = cloud.left(4006)
     for ordinal in range(2):
-        vm = cloud.driver.vm_path(names.vm(4006, ordinal))
-        cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
+        cloud.retag(4006, ordinal, **{names.DEADLINE_TAG: PAST})
     cloud.gone(4006)
     assert len(before) == 12
     assert kept == before
+
+
+@pytest.mark.parametrize(
+    ("batch", "forged"), [(4015, {}), (4016, names.tags(4016, 1, FUTURE, "nobody", {}))]
+)
+def test_vm_that_changes_its_tags_is_still_swept(cloud: Cloud, batch: int, forged: dict[str, str]):
+    vm = cloud.vm(batch, tags(batch, FUTURE))
+    cloud.driver.compute().virtual_machines.begin_update(
+        GROUP, vm.rpartition("/")[2], {"tags": forged}
+    ).result()
+    cloud.retag(batch, **{names.DEADLINE_TAG: PAST})
+    cloud.gone(batch)
 
 
 def test_what_is_not_ours_is_left_alone(cloud: Cloud):
     nic = cloud.driver.make_nic("database-nic")
     vm = cloud.driver.make_running("database")["id"]
     copied = make_nic(cloud.driver, "copied-tags", tags(4007, PAST, OWNER))
+    named = cloud.driver.make_running(names.vm(4007, 0))["id"]
     role = make_role(cloud.driver, nic, "of the database")
     cloud.swept()
-    assert [cloud.stands(one) for one in (nic, vm, copied, role)] == [True] * 4
+    assert [cloud.stands(one) for one in (nic, vm, copied, named, role)] == [True] * 5
 
 
 def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: Cloud):
@@ -251,10 +263,9 @@ def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: C
 
 
 def test_a_reserved_nic_is_deleted_once_azure_releases_it(cloud: Cloud):
-    vm = cloud.vm(4009, tags(4009, FUTURE), nic_stays=True)
-    cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
+    cloud.vm(4009, tags(4009, FUTURE), nic_stays=True)
     nic = names.nic(4009, 0)
-    make_nic(cloud.driver, nic, tags(4009, PAST))
+    cloud.retag(4009, **{names.DEADLINE_TAG: PAST})
     cloud.gone(4009)
     deletions = [
         call["status"]

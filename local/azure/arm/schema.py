@@ -136,6 +136,8 @@ VIRTUAL_MACHINE: Schema = {
     },
 }
 
+VIRTUAL_MACHINE_UPDATE: Schema = {"tags": _TAGS, "properties": OBJECT}
+
 _PUBLIC_IP_BODY = {
     "zones": [str],
     "sku": {"name": ("Basic", "Standard", "StandardV2"), "tier": str},
