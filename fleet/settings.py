@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 PUBLIC_CLOUD = "https://management.azure.com"
+_MAX_TAG_VALUE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class Settings:
     owner: str
     """Identifies the deployment that owns a resource, so that sweeps ignore each other's resources.
 
-    FLEET_OWNER; by default the Azure site name, else a digest of the sealing key, plus slot and task
-    hub, which makes it unique.
+    FLEET_OWNER, site (outside Azure a digest of the sealing key), slot and task hub: two task hubs never
+    share it, because each takes the other's fleets for lost.
     """
 
     @classmethod
@@ -83,7 +84,7 @@ class Settings:
             writes_per_second=positive("FLEET_WRITES_PER_SECOND", 10),
             retention_days=positive("FLEET_RETENTION_DAYS", 30),
             prices=_prices(environment.get("FLEET_PRICES") or "{}", faults),
-            owner=_owner(environment, keys),
+            owner=_owner(environment, keys, faults),
         )
         if faults:
             raise SettingsError(faults)
@@ -104,12 +105,18 @@ def _prices(text: str, faults: list[str]) -> dict[str, float]:
     return prices
 
 
-def _owner(environment: Mapping[str, str], keys: tuple[str, ...]) -> str:
+def _owner(environment: Mapping[str, str], keys: tuple[str, ...], faults: list[str]) -> str:
     # The last key, because rotation changes it last.
     digest = "key-" + hashlib.sha256("".join(keys[-1:]).encode()).hexdigest()[:12]
     site = environment.get("WEBSITE_SITE_NAME") or digest
-    slot, hub = environment.get("WEBSITE_SLOT_NAME"), environment.get("TASKHUB_NAME")
-    return environment.get("FLEET_OWNER") or "/".join(filter(None, (site, slot, hub)))
+    others = map(environment.get, ("WEBSITE_SLOT_NAME", "TASKHUB_NAME"))
+    owner = "/".join(filter(None, (environment.get("FLEET_OWNER"), site, *others)))
+    if len(owner) > _MAX_TAG_VALUE:
+        faults.append(
+            f"FLEET_OWNER is too long: Azure limits the tag {owner[:40]!r}… to {_MAX_TAG_VALUE} "
+            f"characters, and it has {len(owner)}."
+        )
+    return owner
 
 
 class SettingsError(ValueError):

@@ -44,6 +44,27 @@ def test_a_required_setting_that_is_empty_is_named(name: str):
         Settings.read({**REQUIRED, name: ""})
 
 
+@pytest.mark.parametrize(
+    "name", ["TASKHUB_NAME", "WEBSITE_SLOT_NAME", "WEBSITE_SITE_NAME", "FLEET_SEALING_KEY"]
+)
+def test_two_deployments_with_one_fleet_owner_have_different_owners(name: str):
+    one, other = (
+        Settings.read({**REQUIRED, "FLEET_OWNER": "team", name: value}).owner for value in "ab"
+    )
+    assert one != other
+    assert one.startswith("team/")
+
+
+def test_the_owner_stays_while_the_sealing_key_rotates():
+    owners = [Settings.read({**REQUIRED, "FLEET_SEALING_KEY": key}).owner for key in ("k", "l,k")]
+    assert owners[0] == owners[1]
+
+
+def test_an_owner_that_no_tag_holds_is_reported():
+    with pytest.raises(SettingsError, match="FLEET_OWNER is too long"):
+        Settings.read({**REQUIRED, "FLEET_OWNER": "x" * 257})
+
+
 def test_an_app_without_its_database_takes_no_request(tmp_path: Path):
     settings = {"POWERLIFT_DB_URI": ""}
     with Stack(tmp_path, machines="none", app_settings=settings) as stack:

@@ -17,6 +17,7 @@ import requests
 from cryptography.fernet import Fernet
 
 from fleet.model import names
+from fleet.settings import Settings
 from local.stack import REPOSITORY, Stack
 from tests.harness import Api, eventually, everything, experiment, sql
 from tests.local.azure.driver import CONTRIBUTOR, GROUP, NETWORK_API, ROLE_API, Driver, serve, until
@@ -48,6 +49,12 @@ class Cloud:
 
     stack: Stack
     driver: Driver
+
+    def owner(self, hub: str = "PowerliftFleet") -> str:
+        """Of the resources of this deployment, or of one that differs in its task hub only."""
+        key = (self.stack.state_dir / "sealing.key").read_text()
+        environment = {"FLEET_OWNER": OWNER, "FLEET_SEALING_KEY": key, "TASKHUB_NAME": hub}
+        return Settings.read({**environment, "POWERLIFT_DB_URI": self.stack.db_uri}).owner
 
     def vm(self, batch: int, tags: dict[str, str], *, nic_stays: bool = False) -> str:
         """Make a VM with NIC and disk, named as the app names them, until it runs; returns its id."""
@@ -193,7 +200,7 @@ def test_what_a_hanging_fleet_has_past_its_deadline_is_deleted(cloud: Cloud, hub
 
 def test_what_a_living_fleet_has_is_left_alone(cloud: Cloud):
     fleet_id = fleet(cloud, 4004)
-    prepared = make_nic(cloud.driver, names.nic(4004, 9), tags(4004, FUTURE, OWNER))
+    prepared = make_nic(cloud.driver, names.nic(4004, 9), tags(4004, FUTURE, cloud.owner()))
     before = cloud.left(4004)
     cloud.swept()
     assert prepared.lower() in before
@@ -208,6 +215,16 @@ def test_another_deployments_vm_is_left_alone_until_its_deadline(cloud: Cloud):
     cloud.retag(4005, **{names.DEADLINE_TAG: PAST})
     cloud.gone(4005)
     assert len(before) == 3  # VM, NIC and disk
+
+
+def test_two_hubs_with_one_fleet_owner_leave_each_others_vms_alone(cloud: Cloud):
+    cloud.vm(4017, tags(4017, FUTURE, cloud.owner("AnotherHub")))
+    before = cloud.left(4017)
+    cloud.swept()
+    left = cloud.left(4017)
+    cloud.retag(4017, **{names.OWNER_TAG: cloud.owner()})
+    cloud.gone(4017)
+    assert (len(before), left) == (3, before)
 
 
 def test_a_vm_that_its_user_keeps_is_left_alone_until_its_deadline(cloud: Cloud):
@@ -244,7 +261,7 @@ def test_vm_that_changes_its_tags_is_still_swept(cloud: Cloud, batch: int, forge
 def test_what_is_not_ours_is_left_alone(cloud: Cloud):
     nic = cloud.driver.make_nic("database-nic")
     vm = cloud.driver.make_running("database")["id"]
-    copied = make_nic(cloud.driver, "copied-tags", tags(4007, PAST, OWNER))
+    copied = make_nic(cloud.driver, "copied-tags", tags(4007, PAST, cloud.owner()))
     named = cloud.driver.make_running(names.vm(4007, 0))["id"]
     role = make_role(cloud.driver, nic, "of the database")
     cloud.swept()
@@ -255,7 +272,7 @@ def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: C
     vm = f"{cloud.driver.group}/providers/Microsoft.Compute/virtualMachines"
     nic = cloud.driver.make_nic("roles-are-here")
     about = f"batch 4008 until {FUTURE}, VM {vm}/{names.vm(4008, 0)}"
-    ours = make_role(cloud.driver, nic, f"Powerlift Fleet {OWNER}: {about}")
+    ours = make_role(cloud.driver, nic, f"Powerlift Fleet {cloud.owner()}: {about}")
     theirs = make_role(cloud.driver, nic, f"Powerlift Fleet another: {about}")
     eventually(lambda: None if cloud.stands(ours) else True)
     cloud.swept()
@@ -277,7 +294,7 @@ def test_a_reserved_nic_is_deleted_once_azure_releases_it(cloud: Cloud):
 
 def test_without_the_task_hub_the_sweep_uses_deadlines(alone: Driver):
     late, early = (
-        make_nic(alone, names.nic(batch, 0), tags(batch, deadline, OWNER))
+        make_nic(alone, names.nic(batch, 0), tags(batch, deadline))
         for batch, deadline in ((4010, PAST), (4011, FUTURE))
     )
     sweep_once(alone)

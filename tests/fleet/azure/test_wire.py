@@ -77,8 +77,16 @@ def tags(sent: Sent) -> dict[str, str]:
         "powerlift-experiment": str(sent.experiment),
         "powerlift-runner": str(names.runner_id(BATCH, 0)),
         "powerlift-deadline": sent.deadline,
-        "powerlift-owner": "tests",
+        "powerlift-owner": owner(sent),
     }
+
+
+def owner(sent: Sent) -> str:
+    return str(sent.one("PUT", nic_path(sent))["body"]["tags"]["powerlift-owner"])
+
+
+def test_the_owner_is_the_setting_with_the_deployment_and_its_task_hub(sent: Sent):
+    assert re.fullmatch("tests/key-[0-9a-f]{12}/PowerliftFleet", owner(sent))
 
 
 def test_the_network_is_one_put_with_explicit_outbound_access(stack: Stack, sent: Sent):
@@ -195,7 +203,7 @@ def test_a_role_assignment_names_contributor_and_a_principal(stack: Stack, sent:
 
 
 def test_a_role_assignment_names_its_owner_and_vm(sent: Sent):
-    about = f"tests: batch {BATCH} until {sent.deadline}"
+    about = f"{owner(sent)}: batch {BATCH} until {sent.deadline}"
     said = {body["description"] for _, body in assignments(sent)}
     assert said == {f"Powerlift Fleet {about}, VM {vm_path(sent)}"}
 
