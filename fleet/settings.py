@@ -6,11 +6,19 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fleet.model import names
+
 PUBLIC_CLOUD = "https://management.azure.com"
 _MAX_TAG_VALUE = 256
+_ROLE_DEFINITION = re.compile(
+    r"(?:(?:/.+)?/providers/Microsoft\.Authorization/roleDefinitions/)?"
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,8 @@ class Settings:
     """How long the histories, VM records and logs of an ended fleet are kept."""
     prices: Mapping[str, float]
     """US dollars per hour by lower-case key: see `fleet.api.progress.price_of`."""
+    vm_role: str
+    """GUID of the role that each VM gets at itself."""
     owner: str
     """Identifies the deployment that owns a resource, so that sweeps ignore each other's resources.
 
@@ -84,6 +94,7 @@ class Settings:
             writes_per_second=positive("FLEET_WRITES_PER_SECOND", 10),
             retention_days=positive("FLEET_RETENTION_DAYS", 30),
             prices=_prices(environment.get("FLEET_PRICES") or "{}", faults),
+            vm_role=_vm_role(environment.get("FLEET_VM_ROLE") or names.CONTRIBUTOR, faults),
             owner=_owner(environment, keys, faults),
         )
         if faults:
@@ -103,6 +114,17 @@ def _prices(text: str, faults: list[str]) -> dict[str, float]:
             '{"Standard_D2s_v5": 0.096, "Standard_D2s_v5 Spot": 0.019}.'
         )
     return prices
+
+
+def _vm_role(text: str, faults: list[str]) -> str:
+    match = _ROLE_DEFINITION.fullmatch(text)
+    if match is None:
+        faults.append(
+            "FLEET_VM_ROLE must be the GUID or the full ARM ID of a role definition, not its name: "
+            f"{text!r}. az role definition list --name NAME --query [].name shows the GUID."
+        )
+        return ""
+    return match[1].lower()
 
 
 def _owner(environment: Mapping[str, str], keys: tuple[str, ...], faults: list[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,6 +209,12 @@ class Azure:
         scopes = [f"{one.scope}/".lower() for one in await self.list_assignments(self.subscription)]
         return len([one for one in scopes if one.startswith(f"{self.subscription}/".lower())])
 
+    async def get_role(self, role: str) -> Body | None:
+        """The definition of a role by its GUID; None if it cannot be assigned in the resource group."""
+        path = f"{self.scope}/providers/{_AUTHORIZATION}/roleDefinitions/{role}"
+        url = f"{path}?api-version={AUTHORIZATION_API}"
+        return await self._get_or_none(url, {"RoleDefinitionDoesNotExist"})
+
     async def list_permissions(self, scope: str) -> list[Body]:
         """The caller's permissions at a scope: `{actions, notActions, …}` per role."""
         url = f"{scope}/providers/{_AUTHORIZATION}/permissions?api-version={AUTHORIZATION_API}"
@@ -230,10 +236,15 @@ class Azure:
 
     async def get_network(self, network_id: str) -> Body | None:
         """A virtual network of any resource group, with its subnets; None if it does not exist."""
+        return await self._get_or_none(f"{network_id}?api-version={NETWORK_API}")
+
+    async def _get_or_none(self, url: str, codes: Container[str] | None = None) -> Body | None:
+        """None for a 404, of these codes only."""
         try:
-            return await get_json(self._compute, f"{network_id}?api-version={NETWORK_API}")
+            return await get_json(self._compute, url)
         except HttpResponseError as error:
-            if error.status_code == 404:
+            code = getattr(error.error, "code", None)
+            if error.status_code == 404 and (codes is None or code in codes):
                 return None
             raise
 

@@ -127,7 +127,8 @@ def resource_id(subscription_id: str, resource_group: str, kind: str, name: str)
     return f"{resource_group_id(subscription_id, resource_group)}/providers/{kind}/{name}"
 
 
-def role_definition_id(subscription_id: str, role: str = CONTRIBUTOR) -> str:
+def role_definition_id(subscription_id: str, role: str) -> str:
+    """The ARM ID of a role as a subscription sees it; a custom role has one GUID in the tenant."""
     return (
         f"/subscriptions/{subscription_id}/providers/Microsoft.Authorization/roleDefinitions/{role}"
     )

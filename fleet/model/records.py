@@ -124,6 +124,8 @@ class Order(TypedDict):
     fingerprint: str
     created_at: NotRequired[str]
     deadline: NotRequired[str]
+    vm_role: NotRequired[str]
+    """GUID of the role that each VM gets at itself; Contributor in an order without it."""
 
 
 class VmRequest(TypedDict):

@@ -8,6 +8,7 @@ from functools import cache
 
 from fleet.azure import role_assignments
 from fleet.azure.arm_bodies import Body
+from fleet.model import names
 from fleet.preflight.check_result import CheckResult, capacity_result, unreadable
 from fleet.preflight.networks import existing_subnet
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, scopes
@@ -26,6 +27,8 @@ _NEW_NETWORK = {"Microsoft.Network/virtualNetworks": "read write subnets/join/ac
 _EXISTING_NETWORK = {"Microsoft.Network/virtualNetworks": "subnets/join/action"}
 _RESOURCE = {"Microsoft.Authorization/roleAssignments": "write delete"}
 """All actions of a fleet: resource type to verbs."""
+_VM = {"Microsoft.Compute/virtualMachines": "read delete"}
+"""The actions of a VM on itself."""
 
 
 def check_permissions(inputs: PlanInputs) -> Iterator[CheckResult]:
@@ -49,6 +52,26 @@ def check_permissions(inputs: PlanInputs) -> Iterator[CheckResult]:
             )
     if complete:
         yield CheckResult("ok", "The app's identity has all required permissions")
+
+
+def vm_role(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """The role that VMs get at themselves must exist and let them delete themselves."""
+    role, guid = inputs.vm_role, inputs.order.get("vm_role", names.CONTRIBUTOR)
+    if isinstance(role, Unavailable):
+        yield unreadable(f"The VMs' role {guid}", role)
+        return
+    if role is None:
+        text = f"The VMs' role {guid} does not exist in this subscription"
+        advice = "Set FLEET_VM_ROLE to a role that the subscription is an assignable scope of."
+        yield CheckResult("fault", text, advice, "VmRoleNotFound")
+        return
+    name, missing = role["properties"]["roleName"], _missing(_VM, role["properties"]["permissions"])
+    if missing:
+        text = f"The VMs' role {name} lacks {missing}: VMs cannot delete themselves"
+        advice = "Add the actions to the role, or set FLEET_VM_ROLE to another role."
+        yield CheckResult("fault", text, advice, "VmRoleTooNarrow")
+        return
+    yield CheckResult("ok", f"Each VM gets the role {name} at itself")
 
 
 def role_assignment_limit(inputs: PlanInputs) -> Iterator[CheckResult]:

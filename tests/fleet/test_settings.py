@@ -60,6 +60,26 @@ def test_the_owner_stays_while_the_sealing_key_rotates():
     assert owners[0] == owners[1]
 
 
+ROLE = "0d4ad3f5-52f9-4a9b-8d6b-1f7f5a0b9e21"
+ROLE_TYPE = "/providers/Microsoft.Authorization/roleDefinitions"
+
+
+@pytest.mark.parametrize("prefix", ["", f"{ROLE_TYPE}/", f"/subscriptions/s{ROLE_TYPE}/"])
+def test_the_vms_role_is_a_guid_or_a_full_id(prefix: str):
+    settings = Settings.read({**REQUIRED, "FLEET_VM_ROLE": prefix + ROLE.upper()})
+    assert settings.vm_role == ROLE
+
+
+def test_by_default_a_vm_is_contributor_at_itself():
+    assert Settings.read(REQUIRED).vm_role == "b24988ac-6180-42a0-ab88-20f7382dd24c"
+
+
+@pytest.mark.parametrize("text", ["Contributor", f"x/{ROLE}", f"{ROLE} ", f"{ROLE_TYPE}/{ROLE}/x"])
+def test_an_invalid_role_of_the_vms_is_reported(text: str):
+    with pytest.raises(SettingsError, match="FLEET_VM_ROLE must be the GUID"):
+        Settings.read({**REQUIRED, "FLEET_VM_ROLE": text})
+
+
 def test_an_owner_that_no_tag_holds_is_reported():
     with pytest.raises(SettingsError, match="FLEET_OWNER is too long"):
         Settings.read({**REQUIRED, "FLEET_OWNER": "x" * 257})

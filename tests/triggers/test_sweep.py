@@ -20,11 +20,20 @@ from fleet.model import names
 from fleet.settings import Settings
 from local.stack import REPOSITORY, Stack
 from tests.harness import Api, eventually, everything, experiment, sql
-from tests.local.azure.driver import CONTRIBUTOR, GROUP, NETWORK_API, ROLE_API, Driver, serve, until
+from tests.local.azure.driver import (
+    CONTRIBUTOR,
+    GROUP,
+    NETWORK_API,
+    ROLE_API,
+    SELF_DELETION,
+    Driver,
+    serve,
+    until,
+)
 
 pytestmark = pytest.mark.slow
 
-OWNER = "sweep-tests"
+OWNER, ROLE = "sweep-tests", "0d4ad3f5-52f9-4a9b-8d6b-1f7f5a0b9e21"
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
 SOMEBODY = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
@@ -135,7 +144,11 @@ class Hub:
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack that sweeps every second; a simulated minute takes 1.2 s."""
-    settings = {"FLEET_OWNER": OWNER, "FLEET_SWEEP_SCHEDULE": "* * * * * *"}
+    settings = {
+        "FLEET_OWNER": OWNER,
+        "FLEET_SWEEP_SCHEDULE": "* * * * * *",
+        "FLEET_VM_ROLE": ROLE,
+    }
     state = tmp_path_factory.mktemp("swept")
     with Stack(state, time_scale=0.02, machines="none", app_settings=settings) as stack:
         yield stack
@@ -151,7 +164,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 
 @pytest.fixture(scope="module")
 def cloud(swept: Stack) -> Cloud:
-    return Cloud(swept, Driver(swept.arm, swept.state_dir / "azure"))
+    driver = Driver(swept.arm, swept.state_dir / "azure")
+    driver.put_role_definition(ROLE, *SELF_DELETION)
+    return Cloud(swept, driver)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +190,28 @@ def fleet(cloud: Cloud, batch: int, **document: Any) -> str:
     api.wait(fleet_id, "provisioned", "run")
     assert len(cloud.left(batch)) == 12  # two VMs, NICs, disks; three role assignments each
     return fleet_id
+
+
+def test_each_vm_gets_the_deployments_role_at_itself_alone(cloud: Cloud):
+    fleet_id = fleet(cloud, 4018, n_instances=2)
+    listed = cloud.driver.authorization().role_assignments.list_for_subscription()
+    found = {
+        (
+            one.scope.rpartition("/")[2],
+            one.principal_type,
+            one.role_definition_id.rpartition("/")[2],
+        )
+        for one in listed
+        if ": batch 4018 " in (one.description or "")
+    }
+    Api(cloud.stack).end(fleet_id)
+    vms = [names.vm(4018, ordinal) for ordinal in range(2)]
+    assert found == {
+        ("shared", "ServicePrincipal", CONTRIBUTOR),
+        *((vm, "ServicePrincipal", ROLE) for vm in vms),
+        *((vm, "User", CONTRIBUTOR) for vm in vms),
+    }
+    assert cloud.left(4018) == []
 
 
 def tags(batch: int, deadline: str, owner: str = "another", **more: str) -> dict[str, str]:

@@ -280,4 +280,13 @@ ROLE_ASSIGNMENT: Schema = {
         **_all(str, "scope createdOn updatedOn createdBy updatedBy"),
     },
 }
+ROLE_DEFINITION: Schema = {
+    **_READ_ONLY,
+    "properties!": {
+        "roleName!": str,
+        **_all(str, "description type createdOn updatedOn createdBy updatedBy"),
+        "permissions!": [_all([str], "actions notActions dataActions notDataActions")],
+        "assignableScopes!": [str],
+    },
+}
 RESOURCE_GROUP: Schema = {**_TRACKED, "managedBy": str, "properties": OBJECT}

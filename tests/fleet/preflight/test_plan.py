@@ -102,6 +102,10 @@ def region(**changes: Any) -> Region:
     return Region(**{"skus": [sku()], "usages": usages(), "network": None, **changes})
 
 
+def role(*permissions: Any) -> Any:
+    return {"properties": {"roleName": "Fleet VM", "permissions": list(permissions)}}
+
+
 def inputs(asked: Order | None = None, **changes: Any) -> PlanInputs:
     """A survey in which all is well."""
     asked = asked or order()
@@ -111,6 +115,7 @@ def inputs(asked: Order | None = None, **changes: Any) -> PlanInputs:
         "regions": {"eastus": region()},
         "permissions": {scope: [OWNER] for scope in scopes(asked)},
         "assignments": 1,
+        "vm_role": role(CONTRIBUTOR),
         "custom_data_fault": None,
         "conflicting_batch": None,
         "schema": 1,
@@ -165,6 +170,7 @@ def test_nothing_that_could_not_be_seen_is_a_fault():
         regions={"eastus": blind},
         permissions={GROUP: NO_ANSWER},
         assignments=NO_ANSWER,
+        vm_role=NO_ANSWER,
     )
     plan = evaluate(seen)
     assert plan["faults"] == []
@@ -173,6 +179,7 @@ def test_nothing_that_could_not_be_seen_is_a_fault():
         "trials",
         "permissions",
         "role_assignments",
+        "vm_role",
         "sizes",
         "quota",
         "subnet",
@@ -476,3 +483,28 @@ def test_role_assignments_are_counted_against_azures_limit(existing: int, expect
     """A VM takes three here: its own, one at the resource, and the client user's."""
     asked = order(resource_uris=[STORAGE], client_principal_id="user")
     assert one(inputs(asked, assignments=existing), "role_assignments")["status"] == expected
+
+
+DELETES = {"actions": ["Microsoft.Compute/virtualMachines/delete"]}
+READS = {"actions": ["*/read"], "notActions": ["Microsoft.Network/*"]}
+
+
+@pytest.mark.parametrize(
+    ("definition", "status"),
+    [
+        (role(READS, DELETES), "ok"),
+        (role(OWNER), "ok"),
+        (role(READS), "fault"),
+        (role(DELETES), "fault"),
+        (role(), "fault"),
+        (None, "fault"),
+        (NO_ANSWER, "unknown"),
+    ],
+)
+def test_the_vms_role_must_let_them_delete_themselves(definition: Any, status: str):
+    assert one(inputs(vm_role=definition), "vm_role")["status"] == status
+
+
+def test_actions_that_the_vms_role_lacks_are_named():
+    detail = one(inputs(vm_role=role(READS)), "vm_role")["detail"]
+    assert "Microsoft.Compute/virtualMachines/{delete}" in detail
