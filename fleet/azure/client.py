@@ -109,9 +109,27 @@ class Azure:
             self._network.virtual_networks.begin_create_or_update, self._group, name, body
         )
 
-    async def put_subnet(self, vnet: str, name: str, body: Body) -> ArmResponse:
+    async def put_subnet(
+        self, vnet: str, name: str, body: Body, etag: str | None = None
+    ) -> ArmResponse:
+        """With an `etag`, raises HttpResponseError (412) if the subnet has changed since."""
+        headers = {"If-Match": etag} if etag else {}
         return await start_operation(
-            self._network.subnets.begin_create_or_update, self._group, vnet, name, body
+            self._network.subnets.begin_create_or_update,
+            self._group,
+            vnet,
+            name,
+            body,
+            headers=headers,
+        )
+
+    async def get_security_group(self, name: str) -> ArmResponse | None:
+        operation = self._network.network_security_groups.get(self._group, name, cls=arm_response)
+        return await get_or_none(operation)
+
+    async def put_security_group(self, name: str, body: Body) -> ArmResponse:
+        return await start_operation(
+            self._network.network_security_groups.begin_create_or_update, self._group, name, body
         )
 
     async def put_nic(self, name: str, body: Body) -> ArmResponse:

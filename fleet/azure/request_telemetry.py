@@ -22,6 +22,7 @@ _TYPES = {
     "disks": "disk",
     "virtualnetworks": "vnet",
     "subnets": "subnet",
+    "networksecuritygroups": "nsg",
     "roleassignments": "role",
     "permissions": "permissions",
     "skus": "skus",

@@ -83,6 +83,10 @@ def subnet(location: str) -> str:
     return f"powerlift-subnet-{location}"
 
 
+def security_group(location: str) -> str:
+    return f"powerlift-nsg-{location}"
+
+
 def vm(batch_id: int, ordinal: int) -> str:
     return f"powerlift-vm-{batch_id}-{ordinal:04}"
 

@@ -10,7 +10,7 @@ from fleet.azure import role_assignments
 from fleet.azure.arm_bodies import Body
 from fleet.model import names
 from fleet.preflight.check_result import CheckResult, capacity_result, unreadable
-from fleet.preflight.networks import existing_subnet
+from fleet.preflight.networks import is_secured
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, scopes
 
 ASSIGNMENT_LIMIT = 4000
@@ -23,7 +23,10 @@ _GROUP = {
     "Microsoft.Authorization/roleAssignments": "read write delete",
 }
 _SHARED_NETWORK = {"Microsoft.Network/virtualNetworks": "read subnets/join/action"}
-_NEW_NETWORK = {"Microsoft.Network/virtualNetworks": "read write subnets/join/action"}
+_NEW_NETWORK = {
+    "Microsoft.Network/virtualNetworks": "read write subnets/write subnets/join/action",
+    "Microsoft.Network/networkSecurityGroups": "read write join/action",
+}
 _EXISTING_NETWORK = {"Microsoft.Network/virtualNetworks": "subnets/join/action"}
 _RESOURCE = {"Microsoft.Authorization/roleAssignments": "write delete"}
 """All actions of a fleet: resource type to verbs."""
@@ -92,7 +95,7 @@ def _needed(inputs: PlanInputs) -> Iterator[tuple[str, dict[str, str]]]:
         {}
         if order["subnet_id"]
         else _SHARED_NETWORK
-        if _all_subnets_exist(inputs)
+        if _all_subnets_are_secured(inputs)
         else _NEW_NETWORK
     )
     yield scopes(order)[0], _GROUP | network
@@ -102,9 +105,10 @@ def _needed(inputs: PlanInputs) -> Iterator[tuple[str, dict[str, str]]]:
         yield order["subnet_id"], _EXISTING_NETWORK
 
 
-def _all_subnets_exist(inputs: PlanInputs) -> bool:
+def _all_subnets_are_secured(inputs: PlanInputs) -> bool:
+    """Whether every location has its subnet with a security group, so that the app writes neither."""
     return bool(inputs.regions) and all(
-        existing_subnet(inputs, location, region) for location, region in inputs.regions.items()
+        is_secured(inputs, location, region) for location, region in inputs.regions.items()
     )
 
 

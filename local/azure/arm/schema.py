@@ -173,8 +173,8 @@ NAT_GATEWAY: Schema = {
 
 _RULE = {
     **_READ_ONLY,
-    "properties": {
-        "protocol!": str,
+    "properties!": {
+        "protocol!": ("Tcp", "Udp", "Icmp", "Esp", "Ah", "*"),
         "access!": ("Allow", "Deny"),
         "direction!": ("Inbound", "Outbound"),
         "priority!": int,

@@ -422,6 +422,11 @@ def test_a_subnet_of_the_user_must_be_where_the_vms_are():
 
 VM_ROLE = {"actions": ["microsoft.compute/virtualmachines/*"], "notActions": []}
 ACCESS = {"actions": ["*/read", "Microsoft.Authorization/*"], "notActions": []}
+SECURED = {"networkSecurityGroup": {"id": f"{GROUP}/providers/Microsoft.Network/x"}}
+NO_GROUPS = {
+    "actions": ["*"],
+    "notActions": ["*/networkSecurityGroups/write", "*/networkSecurityGroups/join/*"],
+}
 NO_NETWORKS = {"actions": ["*"], "notActions": ["Microsoft.Network/virtualNetworks/write"]}
 
 
@@ -436,7 +441,8 @@ NO_NETWORKS = {"actions": ["*"], "notActions": ["Microsoft.Network/virtualNetwor
             [VM_ROLE, ACCESS],
             "Microsoft.Compute/disks/{delete}, "
             "Microsoft.Network/networkInterfaces/{write,delete,join/action}, "
-            "Microsoft.Network/virtualNetworks/{write,subnets/join/action}",
+            "Microsoft.Network/virtualNetworks/{write,subnets/write,subnets/join/action}, "
+            "Microsoft.Network/networkSecurityGroups/{write,join/action}",
         ),
     ],
 )
@@ -451,9 +457,18 @@ def test_rights_that_are_missing_are_named_with_their_scope(roles: list[Any], mi
 
 def test_an_existing_network_needs_no_write_permission():
     seen = inputs(
-        regions={"eastus": region(network=network(OURS))}, permissions={GROUP: [NO_NETWORKS]}
+        regions={"eastus": region(network=network(OURS, **SECURED))},
+        permissions={GROUP: [NO_NETWORKS]},
     )
     assert statuses(seen, "permissions") == ["ok"]
+
+
+def test_an_existing_network_without_a_security_group_needs_write_permission():
+    existing = {"eastus": region(network=network(OURS))}
+    seen = inputs(regions=existing, permissions={GROUP: [NO_GROUPS]})
+    assert one(seen, "permissions")["detail"] == (
+        f"Missing permissions at {GROUP}: Microsoft.Network/networkSecurityGroups/{{write,join/action}}"
+    )
 
 
 def test_each_resource_uri_needs_the_right_to_assign_roles():
