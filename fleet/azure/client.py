@@ -23,6 +23,7 @@ from fleet.azure.arm_bodies import Body
 from fleet.azure.arm_pipeline import (
     ArmResponse,
     arm_response,
+    close_unused,
     get_json,
     get_or_none,
     list_pages,
@@ -58,7 +59,10 @@ class RoleAssignment:
 
 
 class Azure:
-    """Client for one resource group. One per process and account (see `credentials.connect`)."""
+    """Client for one resource group. One per process and account (see `credentials.connect`).
+
+    Must be created in an event loop, which closes it and its credential once nothing refers to it.
+    """
 
     def __init__(
         self,
@@ -94,6 +98,9 @@ class Azure:
         self._roles: AuthorizationManagementClient = client(AuthorizationManagementClient)
         # No policies: a blob URL contains its own SAS, and our token must not reach a storage account.
         self._blobs = AsyncPipelineClient(endpoint, policies=[])
+        opened = (self._compute, self._network, self._roles, self._blobs, credential)
+        # Not when it is evicted from a cache: a request of its, or the next one, may still need it.
+        close_unused(self, opened)
 
     async def resource_group(self) -> Body:
         """The resource group. Raises HttpResponseError (404 if it does not exist)."""
