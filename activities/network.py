@@ -1,4 +1,4 @@
-"""A location's shared virtual network and subnet."""
+"""A location's shared virtual network, subnet and security group."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import azure.durable_functions as df
 
 from activities.results import raises_transient
 from fleet.azure import arm_bodies
+from fleet.azure.arm_bodies import Body
 from fleet.azure.arm_pipeline import ArmResponse
 from fleet.azure.client import Azure
 from fleet.azure.credentials import open_connections
@@ -36,13 +37,40 @@ async def ensure_network(task: EnsureNetwork) -> NetworkState:
 
 
 async def _ensure(connection: Azure, location: str) -> ArmResponse:
+    """The subnet, or what must be ready before it: the security group, then the network."""
     vnet, subnet = names.vnet(location), names.subnet(location)
     existing = await connection.get_vnet(vnet)
-    if existing is None or provisioning_state(existing.body) == "Failed":
-        return await connection.put_vnet(vnet, arm_bodies.vnet(location))
-    if provisioning_state(existing.body) != "Succeeded":
+    if existing and provisioning_state(existing.body) not in ("Succeeded", "Failed"):
         return existing
-    for found in existing.body["properties"].get("subnets", []):
-        if found["name"].lower() == subnet.lower() and provisioning_state(found) != "Failed":
-            return ArmResponse(found, existing.retry_after)
-    return await connection.put_subnet(vnet, subnet, arm_bodies.subnet())
+    found = _find(existing, subnet)
+    if existing and found and _is_secured(found):
+        return ArmResponse(found, existing.retry_after)
+    group = await _ensure_security_group(connection, location)
+    if provisioning_state(group.body) != "Succeeded":
+        return group
+    group_id = group.body["id"]
+    if existing is None or provisioning_state(existing.body) == "Failed":
+        return await connection.put_vnet(vnet, arm_bodies.vnet(location, group_id))
+    if found is None:
+        return await connection.put_subnet(vnet, subnet, arm_bodies.subnet(group_id))
+    # Made by an earlier version of the app. Somebody else may be changing it at the same time.
+    body = arm_bodies.secured_subnet(found, group_id)
+    return await connection.put_subnet(vnet, subnet, body, found.get("etag"))
+
+
+async def _ensure_security_group(connection: Azure, location: str) -> ArmResponse:
+    name = names.security_group(location)
+    existing = await connection.get_security_group(name)
+    if existing and provisioning_state(existing.body) != "Failed":
+        return existing
+    return await connection.put_security_group(name, arm_bodies.security_group(location))
+
+
+def _find(vnet: ArmResponse | None, name: str) -> Body | None:
+    subnets = vnet.body["properties"].get("subnets", []) if vnet else []
+    return next((one for one in subnets if one["name"].lower() == name.lower()), None)
+
+
+def _is_secured(subnet: Body) -> bool:
+    group = subnet["properties"].get("networkSecurityGroup")
+    return bool(group) and provisioning_state(subnet) != "Failed"

@@ -9,7 +9,7 @@ import azure.durable_functions as df
 
 from activities.results import never_raises, raises_transient
 from fleet import telemetry
-from fleet.azure import owned_resources
+from fleet.azure import owned_resources, ownership
 from fleet.azure.arm_bodies import Body
 from fleet.azure.credentials import open_connections
 from fleet.azure.error_classifier import describe
@@ -33,22 +33,29 @@ MAX_DELETIONS = 100
 @raises_transient
 async def list_owned_resources(task: Teardown) -> OwnedResources:
     """List the VMs, NICs and disks of a fleet by name, and its role assignments by description. Returns
-    up to MAX_DELETIONS to delete.
+    up to MAX_DELETIONS to delete. Leaves alone what the tags of a NIC give to another deployment.
     """
     order = task["order"]
     connection, _ = open_connections(order)
     batch = order["batch_id"]
-    nics, disks = await asyncio.gather(connection.list_nics(batch), connection.list_disks(batch))
-    orphans = [_entry("disk", disk) for disk in disks if not disk.get("managedBy")]
-    orphans += [_entry("nic", nic) for nic in nics if not nic["properties"].get("virtualMachine")]
+    nics, disks = await asyncio.gather(
+        connection.list_batch("nic", batch), connection.list_batch("disk", batch)
+    )
+    foreign = {at for at, nic in nics.items() if ownership.is_foreign(nic, order)}
+    nics, disks = _without(nics, foreign), _without(disks, foreign)
+    orphans = [_entry("disk", disk) for disk in disks.values() if not disk.get("managedBy")]
+    orphans += [
+        _entry("nic", nic) for nic in nics.values() if not nic["properties"].get("virtualMachine")
+    ]
     if task["keep_machines"]:
         return _result(orphans, len(orphans), None)
-    vms, assignments = await asyncio.gather(
-        connection.list_machines(batch),
+    listed, assignments = await asyncio.gather(
+        connection.list_batch("machine", batch),
         owned_resources.list_assignments(connection, order["resource_uris"]),
     )
+    vms = _without(listed, foreign)
     owned = [one for one in assignments if owned_resources.belongs_to(one, order)]
-    free = [_entry("machine", vm) for vm in vms if provisioning_state(vm) != "Deleting"]
+    free = [_entry("machine", vm) for vm in vms.values() if provisioning_state(vm) != "Deleting"]
     free += [{"kind": "assignment", "name": one.name, "scope": one.scope} for one in owned]
     total = len(vms) + len(nics) + len(disks) + len(owned)
     return _result([*free, *orphans], total, len(vms))
@@ -72,6 +79,10 @@ async def delete_owned_resources(task: DeleteOwnedResources) -> OwnedResourcesDe
     waits = [one["retry_after"] or 0.0 for one in failures if failure_policy.is_throttled(one)]
     retry_after = max(waits, default=None)
     return {"ok": True, "deleted": deleted, "refused": refused, "retry_after": retry_after}
+
+
+def _without(resources: dict[int, Body], ordinals: set[int]) -> dict[int, Body]:
+    return {ordinal: one for ordinal, one in resources.items() if ordinal not in ordinals}
 
 
 def _entry(kind: Kind, resource: Body) -> ResourceRef:

@@ -18,7 +18,7 @@ from fleet.azure.error_classifier import describe
 from fleet.azure.role_assignments import Grant
 from fleet.model import failure_policy, names
 from fleet.model.activities import AssignPermissions, Ok, PermissionsAssigned, RevokePermissions
-from fleet.model.records import Failure
+from fleet.model.records import Failure, Order
 
 bp = df.Blueprint()
 
@@ -31,10 +31,8 @@ async def assign_permissions(task: AssignPermissions) -> PermissionsAssigned:
     connection, _ = open_connections(order)
     wanted = role_assignments.grants_for_vm(order, vm["name"], vm["principal_id"] or "")
     missing = [index for index in range(len(wanted)) if index not in vm["assigned"]]
-    role = names.role_definition_id(order["subscription_id"])
-    description = role_assignments.description(order, vm["name"])
     failures = await asyncio.gather(
-        *(_assign(connection, wanted[index], role, description) for index in missing)
+        *(_assign(connection, order, vm["name"], wanted[index]) for index in missing)
     )
     done = [index for index, failure in zip(missing, failures, strict=True) if failure is None]
     return {
@@ -60,7 +58,9 @@ async def revoke_permissions(task: RevokePermissions) -> Ok:
     return {"ok": True}
 
 
-async def _assign(connection: Azure, grant: Grant, role: str, description: str) -> Failure | None:
+async def _assign(connection: Azure, order: Order, vm: str, grant: Grant) -> Failure | None:
+    role = names.role_definition_id(order["subscription_id"], grant.role)
+    description = role_assignments.description(order, vm)
     body = arm_bodies.role_assignment(role, grant.principal_id, grant.principal_type, description)
     try:
         await connection.put_assignment(grant.scope, grant.name, body)

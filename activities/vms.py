@@ -104,17 +104,14 @@ async def inspect_vms(task: VmOrdinals) -> VmsInspected:
 @bp.activity_trigger(input_name="task")
 @raises_transient
 async def list_vms(task: ListVms) -> VmsListed:
-    """One LIST for the whole fleet. It returns identities only for `unidentified`, to keep the durable
-    history small.
+    """One LIST for the whole fleet, whose VMs it knows by name. It returns identities only for
+    `unidentified`, to keep the durable history small.
     """
     order = task["order"]
     connection, _ = open_connections(order)
     unidentified = set(task["unidentified"])
     listed: VmsListed = {"ok": True, "states": {}, "identities": {}}
-    for vm in await connection.list_machines(order["batch_id"]):
-        ordinal = names.ordinal_of(vm["name"], order["batch_id"])
-        if ordinal is None:
-            continue
+    for ordinal, vm in (await connection.list_batch("machine", order["batch_id"])).items():
         listed["states"].setdefault(virtual_machines.provisioning_state(vm), []).append(ordinal)
         if ordinal in unidentified:
             identity = virtual_machines.principal_id(vm), virtual_machines.created_at(vm)
@@ -145,7 +142,6 @@ async def _put_vm(connection: Azure, name: str, body: Body) -> Body:
             raise
         # An earlier run of this activity may have created it with another body (a rotated key, say).
         existing = await connection.get_machine(name)
-        tags = {} if existing is None else existing.body.get("tags") or {}
-        if existing is None or tags.get(names.BATCH_TAG) != body["tags"][names.BATCH_TAG]:
+        if existing is None or not virtual_machines.have_same_nic(existing.body, body):
             raise
         return existing.body

@@ -10,9 +10,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fleet.model import names
 from fleet.policy_settings import PolicySettings
 
 PUBLIC_CLOUD = "https://management.azure.com"
+_MAX_TAG_VALUE = 256
+_ROLE_DEFINITION = re.compile(
+    r"(?:(?:/.+)?/providers/Microsoft\.Authorization/roleDefinitions/)?"
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})",
+    re.IGNORECASE,
+)
 
 _IDENTITY_ID = re.compile(
     r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ManagedIdentity"
@@ -48,11 +55,13 @@ class Settings:
     """ARM ID of the identity with which VMs log in to databases whose URI has no password."""
     vm_db_user: str
     """Its PostgreSQL role; by default the identity's name."""
+    vm_role: str
+    """GUID of the role that each VM gets at itself."""
     owner: str
     """Identifies the deployment that owns a resource, so that sweeps ignore each other's resources.
 
-    FLEET_OWNER; by default the Azure site name, else a digest of the sealing key, plus slot and task
-    hub, which makes it unique.
+    FLEET_OWNER, site (outside Azure a digest of the sealing key), slot and task hub: two task hubs never
+    share it, because each takes the other's fleets for lost.
     """
 
     @classmethod
@@ -106,7 +115,8 @@ class Settings:
             policy=PolicySettings.read(environment, faults),
             vm_identity=vm_identity,
             vm_db_user=environment.get("FLEET_VM_DB_USER") or (vm_identity or "").split("/")[-1],
-            owner=_owner(environment, keys),
+            vm_role=_vm_role(environment.get("FLEET_VM_ROLE") or names.CONTRIBUTOR, faults),
+            owner=_owner(environment, keys, faults),
         )
         if faults:
             raise SettingsError(faults)
@@ -127,12 +137,29 @@ def _prices(text: str, faults: list[str]) -> dict[str, float]:
     return prices
 
 
-def _owner(environment: Mapping[str, str], keys: tuple[str, ...]) -> str:
+def _vm_role(text: str, faults: list[str]) -> str:
+    match = _ROLE_DEFINITION.fullmatch(text)
+    if match is None:
+        faults.append(
+            "FLEET_VM_ROLE must be the GUID or the full ARM ID of a role definition, not its name: "
+            f"{text!r}. az role definition list --name NAME --query [].name shows the GUID."
+        )
+        return ""
+    return match[1].lower()
+
+
+def _owner(environment: Mapping[str, str], keys: tuple[str, ...], faults: list[str]) -> str:
     # The last key, because rotation changes it last.
     digest = "key-" + hashlib.sha256("".join(keys[-1:]).encode()).hexdigest()[:12]
     site = environment.get("WEBSITE_SITE_NAME") or digest
-    slot, hub = environment.get("WEBSITE_SLOT_NAME"), environment.get("TASKHUB_NAME")
-    return environment.get("FLEET_OWNER") or "/".join(filter(None, (site, slot, hub)))
+    others = map(environment.get, ("WEBSITE_SLOT_NAME", "TASKHUB_NAME"))
+    owner = "/".join(filter(None, (environment.get("FLEET_OWNER"), site, *others)))
+    if len(owner) > _MAX_TAG_VALUE:
+        faults.append(
+            f"FLEET_OWNER is too long: with site, slot and task hub it has {len(owner)} characters, and "
+            f"Azure limits a tag to {_MAX_TAG_VALUE}."
+        )
+    return owner
 
 
 def unresolved_references(environment: Mapping[str, str] = os.environ) -> list[str]:

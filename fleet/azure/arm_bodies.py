@@ -14,21 +14,69 @@ VNET_RANGE = "10.0.0.0/16"
 SUBNET_RANGE = "10.0.0.0/17"
 """32,763 usable addresses: all fleets of a region share the subnet."""
 
+LAST_PRIORITY = 4096
+"""The last rule before the default ones, so that an operator's own rules may allow something."""
+
+_READ_ONLY_IN_SUBNETS = frozenset(
+    {
+        "provisioningState", "ipConfigurations", "ipConfigurationProfiles", "privateEndpoints",
+        "purpose", "resourceNavigationLinks", "serviceAssociationLinks",
+    }
+)  # fmt: skip
+"""Azure ignores them in a PUT, and they name every VM."""
+
 Body = dict[str, Any]
 
 
-def subnet() -> Body:
+def security_group(location: str) -> Body:
+    """Denies all inbound traffic, because no VM serves anything. The default rules would allow it from
+    the virtual network: from the VMs of all fleets of a region.
+    """
+    deny: Body = {
+        "protocol": "*",
+        "sourceAddressPrefix": "*",
+        "sourcePortRange": "*",
+        "destinationAddressPrefix": "*",
+        "destinationPortRange": "*",
+        "access": "Deny",
+        "direction": "Inbound",
+        "priority": LAST_PRIORITY,
+    }
+    return {
+        "location": location,
+        "properties": {"securityRules": [{"name": "DenyInbound", "properties": deny}]},
+    }
+
+
+def subnet(security_group_id: str) -> Body:
     """Outbound access is explicit, because subnets are private by default since API 2025-07-01."""
-    return {"properties": {"addressPrefix": SUBNET_RANGE, "defaultOutboundAccess": True}}
+    return {
+        "properties": {
+            "addressPrefix": SUBNET_RANGE,
+            "defaultOutboundAccess": True,
+            "networkSecurityGroup": {"id": security_group_id},
+        }
+    }
 
 
-def vnet(location: str) -> Body:
+def secured_subnet(existing: Body, security_group_id: str) -> Body:
+    """An existing subnet with all that it has, and with a security group if it has none."""
+    group = {"networkSecurityGroup": {"id": security_group_id}}
+    kept = {
+        name: value
+        for name, value in existing["properties"].items()
+        if name not in _READ_ONLY_IN_SUBNETS
+    }
+    return {"properties": group | kept}
+
+
+def vnet(location: str, security_group_id: str) -> Body:
     """The virtual network with its subnet, for one PUT."""
     return {
         "location": location,
         "properties": {
             "addressSpace": {"addressPrefixes": [VNET_RANGE]},
-            "subnets": [{"name": names.subnet(location), **subnet()}],
+            "subnets": [{"name": names.subnet(location), **subnet(security_group_id)}],
         },
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +68,23 @@ async def read_tail(blobs: AsyncPipelineClient[Any, Any], url: str, limit: int) 
         async for chunk in response.iter_raw():
             tail = (tail + chunk.replace(b"\0", b""))[-limit:]
     return tail
+
+
+def close_unused(user: object, opened: Sequence[Any]) -> None:
+    """Close clients and credentials, in the running loop, once nothing refers to `user`."""
+    finalizer = weakref.finalize(user, _close_in, asyncio.get_running_loop(), opened)
+    finalizer.atexit = False  # the process's end closes them
+
+
+def _close_in(loop: asyncio.AbstractEventLoop, opened: Sequence[Any]) -> None:
+    """Called in any thread."""
+    if not loop.is_closed():
+        asyncio.run_coroutine_threadsafe(_close(opened), loop)
+
+
+async def _close(opened: Sequence[Any]) -> None:
+    # A client that cannot be closed costs a few sockets, and nobody waits for the result.
+    await asyncio.gather(*(one.close() for one in opened), return_exceptions=True)
 
 
 async def get_json(client: ComputeManagementClient, url: str) -> Body:

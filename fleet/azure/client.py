@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from fleet.azure.arm_bodies import Body
 from fleet.azure.arm_pipeline import (
     ArmResponse,
     arm_response,
+    close_unused,
     get_json,
     get_or_none,
     list_pages,
@@ -58,7 +59,10 @@ class RoleAssignment:
 
 
 class Azure:
-    """Client for one resource group. One per process and account (see `credentials.connect`)."""
+    """Client for one resource group. One per process and account (see `credentials.connect`).
+
+    Must be created in an event loop, which closes it and its credential once nothing refers to it.
+    """
 
     def __init__(
         self,
@@ -94,6 +98,9 @@ class Azure:
         self._roles: AuthorizationManagementClient = client(AuthorizationManagementClient)
         # No policies: a blob URL contains its own SAS, and our token must not reach a storage account.
         self._blobs = AsyncPipelineClient(endpoint, policies=[])
+        opened = (self._compute, self._network, self._roles, self._blobs, credential)
+        # Not when it is evicted from a cache: a request of its, or the next one, may still need it.
+        close_unused(self, opened)
 
     async def resource_group(self) -> Body:
         """The resource group. Raises HttpResponseError (404 if it does not exist)."""
@@ -109,9 +116,27 @@ class Azure:
             self._network.virtual_networks.begin_create_or_update, self._group, name, body
         )
 
-    async def put_subnet(self, vnet: str, name: str, body: Body) -> ArmResponse:
+    async def put_subnet(
+        self, vnet: str, name: str, body: Body, etag: str | None = None
+    ) -> ArmResponse:
+        """With an `etag`, raises HttpResponseError (412) if the subnet has changed since."""
+        headers = {"If-Match": etag} if etag else {}
         return await start_operation(
-            self._network.subnets.begin_create_or_update, self._group, vnet, name, body
+            self._network.subnets.begin_create_or_update,
+            self._group,
+            vnet,
+            name,
+            body,
+            headers=headers,
+        )
+
+    async def get_security_group(self, name: str) -> ArmResponse | None:
+        operation = self._network.network_security_groups.get(self._group, name, cls=arm_response)
+        return await get_or_none(operation)
+
+    async def put_security_group(self, name: str, body: Body) -> ArmResponse:
+        return await start_operation(
+            self._network.network_security_groups.begin_create_or_update, self._group, name, body
         )
 
     async def put_nic(self, name: str, body: Body) -> ArmResponse:
@@ -177,20 +202,13 @@ class Azure:
                 raise
             return []
 
-    async def list_machines(self, batch_id: int) -> list[Body]:
-        return [vm for vm in await self.list_kind("machine") if _is_tagged(vm, batch_id)]
+    async def list_batch(self, kind: str, batch_id: int) -> dict[int, Body]:
+        """The `machine`, `nic` or `disk` resources that have a name of the batch, by ordinal.
 
-    async def list_nics(self, batch_id: int) -> list[Body]:
-        return [nic for nic in await self.list_kind("nic") if _is_tagged(nic, batch_id)]
-
-    async def list_disks(self, batch_id: int) -> list[Body]:
-        """The batch's OS disks, by tag or name: Azure may not copy a VM's tags to its disk."""
-        return [
-            disk
-            for disk in await self.list_kind("disk")
-            if _is_tagged(disk, batch_id)
-            or names.ordinal_of(disk["name"].removesuffix("_osdisk"), batch_id) is not None
-        ]
+        By name and not by tag, because a VM that is Contributor at itself may write its own tags.
+        """
+        found = [(names.vm_key(kind, item["name"]), item) for item in await self.list_kind(kind)]
+        return {key.ordinal: item for key, item in found if key and key.batch_id == batch_id}
 
     async def put_assignment(self, scope: str, name: str, body: Body) -> None:
         await self._roles.role_assignments.create(scope.lstrip("/"), name, body)
@@ -216,6 +234,12 @@ class Azure:
         scopes = [f"{one.scope}/".lower() for one in await self.list_assignments(self.subscription)]
         return len([one for one in scopes if one.startswith(f"{self.subscription}/".lower())])
 
+    async def get_role(self, role: str) -> Body | None:
+        """The definition of a role by its GUID; None if it cannot be assigned in the resource group."""
+        path = f"{self.scope}/providers/{_AUTHORIZATION}/roleDefinitions/{role}"
+        url = f"{path}?api-version={AUTHORIZATION_API}"
+        return await self._get_or_none(url, {"RoleDefinitionDoesNotExist"})
+
     async def list_permissions(self, scope: str) -> list[Body]:
         """The caller's permissions at a scope: `{actions, notActions, …}` per role."""
         url = f"{scope}/providers/{_AUTHORIZATION}/permissions?api-version={AUTHORIZATION_API}"
@@ -237,10 +261,15 @@ class Azure:
 
     async def get_network(self, network_id: str) -> Body | None:
         """A virtual network of any resource group, with its subnets; None if it does not exist."""
+        return await self._get_or_none(f"{network_id}?api-version={NETWORK_API}")
+
+    async def _get_or_none(self, url: str, codes: Container[str] | None = None) -> Body | None:
+        """None for a 404, of these codes only."""
         try:
-            return await get_json(self._compute, f"{network_id}?api-version={NETWORK_API}")
+            return await get_json(self._compute, url)
         except HttpResponseError as error:
-            if error.status_code == 404:
+            code = getattr(error.error, "code", None)
+            if error.status_code == 404 and (codes is None or code in codes):
                 return None
             raise
 
@@ -248,7 +277,3 @@ class Azure:
         """The IP address usage of a virtual network's subnets: `{id, currentValue, limit}`."""
         url = f"{network_id}/usages?api-version={NETWORK_API}"
         return [item async for item in list_pages(self._compute, url)]
-
-
-def _is_tagged(item: Body, batch_id: int) -> bool:
-    return bool((item.get("tags") or {}).get(names.BATCH_TAG) == str(batch_id))

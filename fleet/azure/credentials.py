@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from functools import lru_cache
 from typing import Any, TypedDict
 
 from azure.core.credentials_async import AsyncTokenCredential
@@ -18,6 +18,8 @@ _PUBLIC_AUTHORITIES = (
     "login.microsoftonline.us",
     "login.chinacloudapi.cn",
 )
+MAX_CONNECTIONS = 32
+"""Of one process; a client takes 0.15 MB and up to four sockets."""
 
 
 class Account(TypedDict):
@@ -51,53 +53,55 @@ def own_account(settings: Settings) -> Azure | None:
     return connect(account, settings, None)
 
 
-_connections: dict[tuple[str, ...], Azure] = {}
-
-
 def connect(account: Account, settings: Settings, client_secret: str | None) -> Azure:
     """The process's client for an account, cached so that calls share tokens and sockets.
 
-    Never closed, as the Azure Functions guidance recommends.
+    The MAX_CONNECTIONS clients used last are kept. Any other is closed as soon as nothing refers to it,
+    which an operation does until it ends.
     """
-    secret_digest = hashlib.sha256((client_secret or "").encode()).hexdigest()
-    key = (
+    return _connect(
         settings.resource_manager_endpoint,
+        settings.authority,
         account["subscription_id"],
         account["resource_group"],
         account["tenant_id"] or "",
         account["client_id"] or "",
-        secret_digest,
+        client_secret or "",
     )
-    if key not in _connections:
-        _connections[key] = Azure(
-            _credential(account, settings, client_secret),
-            settings.resource_manager_endpoint,
-            account["subscription_id"],
-            account["resource_group"],
-            _drop_rejected_token,
-        )
-    return _connections[key]
+
+
+@lru_cache(maxsize=MAX_CONNECTIONS)
+def _connect(
+    endpoint: str,
+    authority: str | None,
+    subscription_id: str,
+    resource_group: str,
+    tenant_id: str,
+    client_id: str,
+    client_secret: str,
+) -> Azure:
+    credential = _credential(authority, tenant_id, client_id, client_secret)
+    return Azure(credential, endpoint, subscription_id, resource_group, _drop_rejected_token)
 
 
 def _drop_rejected_token(response: Any) -> None:
-    """Drop all clients when Azure rejects a token, so that the next call requests a new one.
+    """Forget all clients when Azure rejects a token, so that the next call requests a new one.
 
     A response hook covers every process; on Flex Consumption, HTTP functions have their own.
     """
     if response.http_response.status_code == 401:  # the body may be unread
-        _connections.clear()
+        _connect.cache_clear()
 
 
 def _credential(
-    account: Account, settings: Settings, client_secret: str | None
+    authority: str | None, tenant_id: str, client_id: str, client_secret: str
 ) -> AsyncTokenCredential:
     # Instance discovery fails for authorities that the public cloud does not know.
     options: dict[str, Any] = {}
-    if settings.authority and not any(host in settings.authority for host in _PUBLIC_AUTHORITIES):
+    if authority and not any(host in authority for host in _PUBLIC_AUTHORITIES):
         options = {"disable_instance_discovery": True}
     if client_secret:
-        tenant, client = account["tenant_id"] or "", account["client_id"] or ""
-        if settings.authority:
-            options["authority"] = settings.authority
-        return ClientSecretCredential(tenant, client, client_secret, **options)
+        if authority:
+            options["authority"] = authority
+        return ClientSecretCredential(tenant_id, client_id, client_secret, **options)
     return DefaultAzureCredential(**options)

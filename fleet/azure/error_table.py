@@ -42,7 +42,7 @@ TABLE: tuple[Row, ...] = (
         "retry",
         "RetryableError RetryableErrorDueToAnotherOperation AnotherOperationInProgress "
         "OperationPreempted Conflict ReferencedResourceNotProvisioned NicInUse "
-        "InUseSubnetCannotBeDeleted InUseNetworkSecurityGroupCannotBeDeleted",
+        "InUseSubnetCannotBeDeleted InUseNetworkSecurityGroupCannotBeDeleted PreconditionFailed",
         advice="No action needed: the app retries after the other operation.",
     ),
     row(

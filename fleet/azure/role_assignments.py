@@ -11,15 +11,16 @@ from fleet.model.records import Order
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One role assignment: Contributor at `scope` for a principal."""
+    """One role assignment: a role, by its GUID, at `scope` for a principal."""
 
     scope: str
     principal_id: str
     principal_type: str
+    role: str = names.CONTRIBUTOR
 
     @property
     def name(self) -> str:
-        return names.role_assignment(self.scope, self.principal_id)
+        return names.role_assignment(self.scope, self.principal_id, self.role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,12 @@ def machine_id(order: Order, machine_name: str) -> str:
 def grants_for_vm(order: Order, machine_name: str, principal_id: str) -> list[Grant]:
     """All role assignments of a VM, in a fixed order.
 
-    First the VM's own role, which lets it delete itself; then the VM at each of the order's
-    resource_uris; last the client principal at the VM.
+    First the VM's own role, which lets it delete itself; then Contributor for the VM at each of the
+    order's resource_uris; last Contributor for the client principal at the VM.
     """
-    scope = machine_id(order, machine_name)
-    grants = [
-        Grant(target, principal_id, "ServicePrincipal")
-        for target in (scope, *order["resource_uris"])
-    ]
+    scope, role = machine_id(order, machine_name), order.get("vm_role", names.CONTRIBUTOR)
+    grants = [Grant(scope, principal_id, "ServicePrincipal", role)]
+    grants += [Grant(uri, principal_id, "ServicePrincipal") for uri in order["resource_uris"]]
     client = order["client_principal_id"]
     if client:
         grants.append(Grant(scope, client, order["client_principal_type"]))

@@ -64,6 +64,12 @@ def database_identity(order: Order, uri: str) -> VmIdentity | None:
     return None if has_password(uri) else order.get("vm_identity")
 
 
+def have_same_nic(one: Body, other: Body) -> bool:
+    """Whether two VM bodies name the same first NIC, which a VM cannot exchange by itself."""
+    ids = [vm["properties"]["networkProfile"]["networkInterfaces"][0]["id"] for vm in (one, other)]
+    return str(ids[0]).lower() == str(ids[1]).lower()
+
+
 def accepted(asked: Vm, vm: Body) -> Vm:
     """The record of an accepted VM. Its principal ID is None until Azure reports it."""
     return {

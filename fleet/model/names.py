@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
+from typing import NamedTuple
 
 ADMIN_USER = "azureuser"
 CONTRIBUTOR = "b24988ac-6180-42a0-ab88-20f7382dd24c"
@@ -25,8 +26,19 @@ CANCEL_EVENT = "cancel"
 """The external event that cancels a fleet."""
 
 _INSTANCE = re.compile(r"fleet-(0|[1-9][0-9]{0,19})")
-_VM = re.compile(r"powerlift-vm-(\d+)-(\d{4})", re.IGNORECASE)
-_OURS = re.compile(r"powerlift-(?:vm|nic)-(\d+)-\d{4}(?:_osdisk)?", re.IGNORECASE)
+_KEY = "(0|[1-9][0-9]{0,19})-([0-9]{4})"
+_OURS = {
+    "machine": re.compile(f"powerlift-vm-{_KEY}", re.IGNORECASE),
+    "nic": re.compile(f"powerlift-nic-{_KEY}", re.IGNORECASE),
+    "disk": re.compile(f"powerlift-vm-{_KEY}_osdisk", re.IGNORECASE),
+}
+
+
+class VmKey(NamedTuple):
+    """What the names of a VM, its NIC and its OS disk have in common."""
+
+    batch_id: int
+    ordinal: int
 
 
 def instance_id(batch_id: int) -> str:
@@ -71,6 +83,10 @@ def subnet(location: str) -> str:
     return f"powerlift-subnet-{location}"
 
 
+def security_group(location: str) -> str:
+    return f"powerlift-nsg-{location}"
+
+
 def vm(batch_id: int, ordinal: int) -> str:
     return f"powerlift-vm-{batch_id}-{ordinal:04}"
 
@@ -83,16 +99,18 @@ def os_disk(vm_name: str) -> str:
     return f"{vm_name}_osdisk"
 
 
+def vm_key(kind: str, name: str) -> VmKey | None:
+    """The VM that a `machine` is, or a `nic` or `disk` belongs to, by its name; None if the app would
+    not give a resource of this kind the name.
+    """
+    match = _OURS[kind].fullmatch(name)
+    return VmKey(int(match[1]), int(match[2])) if match else None
+
+
 def ordinal_of(vm_name: str, batch_id: int) -> int | None:
     """The ordinal in a VM's name; None if the VM belongs to another batch."""
-    match = _VM.fullmatch(vm_name)
-    return int(match[2]) if match and int(match[1]) == batch_id else None
-
-
-def batch_in(name: str) -> int | None:
-    """The batch in the name of a VM, NIC or OS disk of the app; None for any other name."""
-    match = _OURS.fullmatch(name)
-    return int(match[1]) if match else None
+    key = vm_key("machine", vm_name)
+    return key.ordinal if key and key.batch_id == batch_id else None
 
 
 def runner_id(batch_id: int, ordinal: int) -> int:
@@ -113,7 +131,8 @@ def resource_id(subscription_id: str, resource_group: str, kind: str, name: str)
     return f"{resource_group_id(subscription_id, resource_group)}/providers/{kind}/{name}"
 
 
-def role_definition_id(subscription_id: str, role: str = CONTRIBUTOR) -> str:
+def role_definition_id(subscription_id: str, role: str) -> str:
+    """The ARM ID of a role as a subscription sees it; a custom role has one GUID in the tenant."""
     return (
         f"/subscriptions/{subscription_id}/providers/Microsoft.Authorization/roleDefinitions/{role}"
     )

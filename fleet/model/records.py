@@ -133,6 +133,8 @@ class Order(TypedDict):
     created_at: NotRequired[str]
     deadline: NotRequired[str]
     vm_identity: NotRequired[VmIdentity]
+    vm_role: NotRequired[str]
+    """GUID of the role that each VM gets at itself; Contributor in an order without it."""
 
 
 class VmRequest(TypedDict):

@@ -53,6 +53,12 @@ def existing_subnet(inputs: PlanInputs, location: str, region: Region) -> Body |
     return region.network.subnet(virtual_machines.subnet_id(inputs.order, location))
 
 
+def is_secured(inputs: PlanInputs, location: str, region: Region) -> bool:
+    """Whether the order's subnet in a location exists and has a security group."""
+    found = existing_subnet(inputs, location, region)
+    return bool(found and found["properties"].get("networkSecurityGroup"))
+
+
 def _existing(inputs: PlanInputs, location: str, region: Region) -> CheckResult:
     found, wanted = existing_subnet(inputs, location, region), inputs.order["subnet_id"]
     if found is None or region.network is None or isinstance(region.network, Unavailable):

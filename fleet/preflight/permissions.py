@@ -8,8 +8,9 @@ from functools import cache
 
 from fleet.azure import role_assignments
 from fleet.azure.arm_bodies import Body
+from fleet.model import names
 from fleet.preflight.check_result import CheckResult, capacity_result, unreadable
-from fleet.preflight.networks import existing_subnet
+from fleet.preflight.networks import is_secured
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, scopes
 
 ASSIGNMENT_LIMIT = 4000
@@ -22,11 +23,16 @@ _GROUP = {
     "Microsoft.Authorization/roleAssignments": "read write delete",
 }
 _SHARED_NETWORK = {"Microsoft.Network/virtualNetworks": "read subnets/join/action"}
-_NEW_NETWORK = {"Microsoft.Network/virtualNetworks": "read write subnets/join/action"}
+_NEW_NETWORK = {
+    "Microsoft.Network/virtualNetworks": "read write subnets/write subnets/join/action",
+    "Microsoft.Network/networkSecurityGroups": "read write join/action",
+}
 _EXISTING_NETWORK = {"Microsoft.Network/virtualNetworks": "subnets/join/action"}
 _VM_IDENTITY = {"Microsoft.ManagedIdentity/userAssignedIdentities": "assign/action"}
 _RESOURCE = {"Microsoft.Authorization/roleAssignments": "write delete"}
 """All actions of a fleet: resource type to verbs."""
+_VM = {"Microsoft.Compute/virtualMachines": "read delete"}
+"""The actions of a VM on itself."""
 
 
 def check_permissions(inputs: PlanInputs) -> Iterator[CheckResult]:
@@ -52,6 +58,26 @@ def check_permissions(inputs: PlanInputs) -> Iterator[CheckResult]:
         yield CheckResult("ok", "The app's identity has all required permissions")
 
 
+def vm_role(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """The role that VMs get at themselves must exist and let them delete themselves."""
+    role, guid = inputs.vm_role, inputs.order.get("vm_role", names.CONTRIBUTOR)
+    if isinstance(role, Unavailable):
+        yield unreadable(f"The VMs' role {guid}", role)
+        return
+    if role is None:
+        text = f"The VMs' role {guid} does not exist in this subscription"
+        advice = "Set FLEET_VM_ROLE to a role that the subscription is an assignable scope of."
+        yield CheckResult("fault", text, advice, "VmRoleNotFound")
+        return
+    name, missing = role["properties"]["roleName"], _missing(_VM, role["properties"]["permissions"])
+    if missing:
+        text = f"The VMs' role {name} lacks {missing}: VMs cannot delete themselves"
+        advice = "Add the actions to the role, or set FLEET_VM_ROLE to another role."
+        yield CheckResult("fault", text, advice, "VmRoleTooNarrow")
+        return
+    yield CheckResult("ok", f"Each VM gets the role {name} at itself")
+
+
 def role_assignment_limit(inputs: PlanInputs) -> Iterator[CheckResult]:
     count = inputs.assignments
     if isinstance(count, Unavailable):
@@ -70,7 +96,7 @@ def _needed(inputs: PlanInputs) -> Iterator[tuple[str, dict[str, str]]]:
         {}
         if order["subnet_id"]
         else _SHARED_NETWORK
-        if _all_subnets_exist(inputs)
+        if _all_subnets_are_secured(inputs)
         else _NEW_NETWORK
     )
     yield scopes(order)[0], _GROUP | network
@@ -82,9 +108,10 @@ def _needed(inputs: PlanInputs) -> Iterator[tuple[str, dict[str, str]]]:
         yield order["vm_identity"]["id"], _VM_IDENTITY
 
 
-def _all_subnets_exist(inputs: PlanInputs) -> bool:
+def _all_subnets_are_secured(inputs: PlanInputs) -> bool:
+    """Whether every location has its subnet with a security group, so that the app writes neither."""
     return bool(inputs.regions) and all(
-        existing_subnet(inputs, location, region) for location, region in inputs.regions.items()
+        is_secured(inputs, location, region) for location, region in inputs.regions.items()
     )
 
 

@@ -42,6 +42,7 @@ CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "schema": basics.schema,
     "permissions": permissions.check_permissions,
     "role_assignments": permissions.role_assignment_limit,
+    "vm_role": permissions.vm_role,
 }
 """Checks by public name."""
 

@@ -91,6 +91,8 @@ class PlanInputs:
     """By scope (an ARM ID)."""
     assignments: int | Unavailable
     """The number of role assignments in the subscription."""
+    vm_role: Body | Unavailable | None
+    """The definition of the VMs' role at themselves; None if it does not exist."""
     custom_data_fault: str | None
     conflicting_batch: int | Unavailable | None
     """Another batch with the same runner IDs."""
@@ -165,11 +167,13 @@ async def collect(connection: Azure, uri: str, order: Order) -> PlanInputs:
         order = cast(Order, {key: value for key, value in order.items() if key != "vm_identity"})
     # Without a location in the order, the regions depend on the resource group's location.
     group = asyncio.ensure_future(_fetch(connection.resource_group()))
-    seen, regions, permissions, assignments, database = await asyncio.gather(
+    role = order.get("vm_role", names.CONTRIBUTOR)
+    seen, regions, permissions, assignments, vm_role, database = await asyncio.gather(
         group,
         _regions(connection, order, group),
         _permissions(connection, scopes(order)),
         _fetch(connection.count_assignments()),
+        _fetch(connection.get_role(role)),
         asyncio.gather(
             _fetch(asyncio.to_thread(trials.count, uri, order["experiment_id"])),
             _fetch(asyncio.to_thread(vm_records.conflicting_batch, uri, order)),
@@ -185,6 +189,7 @@ async def collect(connection: Azure, uri: str, order: Order) -> PlanInputs:
         regions=regions,
         permissions=permissions,
         assignments=assignments,
+        vm_role=vm_role,
         custom_data_fault=_custom_data_fault(order, uri),
         conflicting_batch=conflicting_batch,
         schema=version,

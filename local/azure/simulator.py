@@ -54,7 +54,8 @@ class AzureSimulator:
             options, clock, latencies, store, identity, directory, allocator, intercept
         )
         self._operations = Operations(self.cloud)
-        authorization = Authorization(self.cloud)
+        roles = RoleDefinitions(self.cloud)
+        authorization = Authorization(self.cloud, roles)
         interfaces = Interfaces(self.cloud, self._operations)
         disks = Disks(self.cloud, self._operations)
         self._runner = self._make_runner()
@@ -65,7 +66,7 @@ class AzureSimulator:
         providers = (
             self._operations,
             authorization,
-            RoleDefinitions(self.cloud),
+            roles,
             UserAssignedIdentities(self.cloud),
             Subscriptions(self.cloud, authorization),
             VirtualNetworks(self.cloud, self._operations),

@@ -66,6 +66,47 @@ def test_a_required_setting_that_is_empty_is_named(name: str):
         Settings.read({**REQUIRED, name: ""})
 
 
+@pytest.mark.parametrize(
+    "name", ["TASKHUB_NAME", "WEBSITE_SLOT_NAME", "WEBSITE_SITE_NAME", "FLEET_SEALING_KEY"]
+)
+def test_two_deployments_with_one_fleet_owner_have_different_owners(name: str):
+    one, other = (
+        Settings.read({**REQUIRED, "FLEET_OWNER": "team", name: value}).owner for value in "ab"
+    )
+    assert one != other
+    assert one.startswith("team/")
+
+
+def test_the_owner_stays_while_the_sealing_key_rotates():
+    owners = [Settings.read({**REQUIRED, "FLEET_SEALING_KEY": key}).owner for key in ("k", "l,k")]
+    assert owners[0] == owners[1]
+
+
+ROLE = "0d4ad3f5-52f9-4a9b-8d6b-1f7f5a0b9e21"
+ROLE_TYPE = "/providers/Microsoft.Authorization/roleDefinitions"
+
+
+@pytest.mark.parametrize("prefix", ["", f"{ROLE_TYPE}/", f"/subscriptions/s{ROLE_TYPE}/"])
+def test_the_vms_role_is_a_guid_or_a_full_id(prefix: str):
+    settings = Settings.read({**REQUIRED, "FLEET_VM_ROLE": prefix + ROLE.upper()})
+    assert settings.vm_role == ROLE
+
+
+def test_by_default_a_vm_is_contributor_at_itself():
+    assert Settings.read(REQUIRED).vm_role == "b24988ac-6180-42a0-ab88-20f7382dd24c"
+
+
+@pytest.mark.parametrize("text", ["Contributor", f"x/{ROLE}", f"{ROLE} ", f"{ROLE_TYPE}/{ROLE}/x"])
+def test_an_invalid_role_of_the_vms_is_reported(text: str):
+    with pytest.raises(SettingsError, match="FLEET_VM_ROLE must be the GUID"):
+        Settings.read({**REQUIRED, "FLEET_VM_ROLE": text})
+
+
+def test_an_owner_that_no_tag_holds_is_reported():
+    with pytest.raises(SettingsError, match="FLEET_OWNER is too long"):
+        Settings.read({**REQUIRED, "FLEET_OWNER": "x" * 257})
+
+
 def test_an_app_without_its_database_takes_no_request(tmp_path: Path):
     settings = {"POWERLIFT_DB_URI": ""}
     with Stack(tmp_path, machines="none", app_settings=settings) as stack:

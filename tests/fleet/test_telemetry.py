@@ -167,6 +167,12 @@ def test_an_unchanged_vm_is_not_logged(kept: Kept):
         ("DELETE", f"{GROUP}/providers/Microsoft.Network/networkInterfaces/n", "nic.delete"),
         ("PUT", f"{VM}/v/providers/Microsoft.Authorization/roleAssignments/g", "role.put"),
         ("PUT", f"{GROUP}/providers/Microsoft.Network/virtualNetworks/v/subnets/s", "subnet.put"),
+        (
+            "GET",
+            f"{GROUP}/providers/Microsoft.Authorization/roleDefinitions/g",
+            "role_definition.get",
+        ),
+        ("GET", f"{GROUP}/providers/Microsoft.Network/networkSecurityGroups/n", "nsg.get"),
         ("GET", "https://arm/subscriptions/s/resourcegroups/g", "group.get"),
         ("GET", f"{GROUP}/providers/Microsoft.Storage/storageAccounts", "other"),
         ("GET", "https://arm/", "other"),

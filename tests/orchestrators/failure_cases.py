@@ -251,6 +251,7 @@ CASES: tuple[Case, ...] = (
     passing("nic.put", "AnotherOperationInProgress"),
     passing("vm.put", "OperationPreempted"),
     again(passing("nic.put", said("ReferencedResourceNotProvisioned", "The subnet is Updating.", 400))),
+    passing("nic.put", said("PreconditionFailed", "The condition is not met.", 412)),
     at_network("Conflict", "centralus"),
     at_deletion("nic.delete", "NicInUse"),
     at_deletion("nic.delete", "AttachedToVm"),

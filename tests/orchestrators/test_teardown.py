@@ -1,4 +1,4 @@
-"""Teardowns of more resources than one LIST may delete, and of locked ones."""
+"""Teardowns of more resources than one LIST may delete, of locked ones, and of forged tags."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Torn:
 def torn(stack: Stack, api: Api) -> Torn:
     driver = Driver(stack.arm, stack.state_dir / "azure")
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=BATCH)
-    deadline = api.wait(fleet_id, "provisioned", "run")["deadline"]
-    tags = names.tags(BATCH, 1, deadline, "tests", {})
+    api.wait(fleet_id, "provisioned", "run")
+    tags = nic_tags(driver, BATCH)
     nics = [names.nic(BATCH, ordinal) for ordinal in range(100, 100 + MORE)]
     subnet = driver.subnet()
 
@@ -57,14 +57,20 @@ def torn(stack: Stack, api: Api) -> Torn:
 
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(put, nics))
-    made.append(put_role(driver, subnet.partition("/subnets/")[0], deadline))
+    made.append(put_role(driver, subnet.partition("/subnets/")[0], tags))
     begin = len(wire(stack))
     fleet = api.end(fleet_id)
     standing = set(everything(stack))
     return Torn(fleet, wire(stack)[begin:], [one for one in made if one.lower() in standing])
 
 
-def put_role(driver: Driver, scope: str, deadline: str) -> str:
+def nic_tags(driver: Driver, batch: int) -> dict[str, str]:
+    """The tags of the first VM's NIC."""
+    path = driver.net("networkInterfaces", names.nic(batch, 0))
+    return dict(driver.send("GET", path, api=NETWORK_API).json()["tags"])
+
+
+def put_role(driver: Driver, scope: str, tags: dict[str, str]) -> str:
     """A role assignment of VM 99, by its description only."""
     vm = driver.vm_path(names.vm(BATCH, 99))
     role = f"{driver.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
@@ -72,7 +78,8 @@ def put_role(driver: Driver, scope: str, deadline: str) -> str:
         "roleDefinitionId": role,
         "principalId": str(uuid.uuid4()),
         "principalType": "User",
-        "description": f"Powerlift Fleet tests: batch {BATCH} until {deadline}, VM {vm}",
+        "description": f"Powerlift Fleet {tags[names.OWNER_TAG]}: batch {BATCH} until "
+        f"{tags[names.DEADLINE_TAG]}, VM {vm}",
     }
     path = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}"
     answer = driver.send("PUT", path, {"properties": properties}, api=ROLE_API)
@@ -94,6 +101,58 @@ def test_vms_are_deleted_after_the_first_list(torn: Torn):
     deletions = [call["path"] for call in torn.calls if call["method"] == "DELETE"]
     vm = names.vm(BATCH, 0)
     assert any(path.endswith(f"/{vm}") for path in deletions[:MAX_DELETIONS])
+
+
+def looks(stack: Stack) -> int:
+    path = "/Microsoft.Compute/virtualMachines"
+    return sum(c["method"] == "GET" and c["path"].endswith(path) for c in wire(stack))
+
+
+def test_vm_that_removes_its_tags_is_still_found(stack: Stack, api: Api):
+    driver = Driver(stack.arm, stack.state_dir / "azure")
+    fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=3803)
+    api.wait(fleet_id, "run")
+    vm = driver.vm_path(names.vm(3803, 0))
+    assert driver.send("PATCH", vm, {"tags": {}}).json()["tags"] == {}
+    enough = looks(stack) + 4  # a VM counts as deleted when two lists do not show it
+    eventually(lambda: True if looks(stack) >= enough else None)
+    states = [one["state"] for one in api.machines(fleet_id)]
+    api.end(fleet_id)
+    assert (states, standing(stack, 3803)) == (["running"], [])
+
+
+def test_vm_that_forges_its_tags_is_no_part_of_another_fleet(stack: Stack, api: Api):
+    driver = Driver(stack.arm, stack.state_dir / "azure")
+    batches = 3804, 3805
+    fleets = [
+        api.start(experiment_id=experiment(stack), n_instances=1, batch_id=batch)
+        for batch in batches
+    ]
+    for fleet_id in fleets:
+        api.wait(fleet_id, "run")
+    vms = [driver.vm_path(names.vm(batch, 0)) for batch in batches]
+    forged = driver.send("GET", vms[1]).json()["tags"]
+    driver.send("PATCH", vms[0], {"tags": forged})
+    api.end(fleets[1])
+    left = [driver.send("GET", vm).status_code for vm in vms]
+    api.end(fleets[0])
+    assert left == [200, 404]
+
+
+def test_nic_of_another_deployment_with_the_same_batch_id_is_left_alone(stack: Stack, api: Api):
+    driver = Driver(stack.arm, stack.state_dir / "azure")
+    fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=3806)
+    api.wait(fleet_id, "run")
+    location = stack.arm["location"]
+    network = driver.net("virtualNetworks", names.vnet(location))
+    body = driver.nic_body(f"{network}/subnets/{names.subnet(location)}")
+    body["tags"] = names.tags(3806, 1, "2100-01-01T00:00:00Z", "another", {})
+    nic = driver.net("networkInterfaces", names.nic(3806, 7))
+    driver.send("PUT", nic, body, api=NETWORK_API)
+    api.end(fleet_id)
+    left = standing(stack, 3806)
+    driver.send("DELETE", nic, api=NETWORK_API)
+    assert left == [nic.lower()]
 
 
 @pytest.fixture(scope="module")

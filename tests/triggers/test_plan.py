@@ -155,6 +155,7 @@ def test_every_check_has_its_line(planner: Planner):
             "schema",
             "permissions",
             "role_assignments",
+            "vm_role",
             "sizes",
             "burstable",
             "quota",

@@ -17,13 +17,23 @@ import requests
 from cryptography.fernet import Fernet
 
 from fleet.model import names
+from fleet.settings import Settings
 from local.stack import REPOSITORY, Stack
 from tests.harness import Api, eventually, everything, experiment, sql
-from tests.local.azure.driver import CONTRIBUTOR, GROUP, NETWORK_API, ROLE_API, Driver, serve, until
+from tests.local.azure.driver import (
+    CONTRIBUTOR,
+    GROUP,
+    NETWORK_API,
+    ROLE_API,
+    SELF_DELETION,
+    Driver,
+    serve,
+    until,
+)
 
 pytestmark = pytest.mark.slow
 
-OWNER = "sweep-tests"
+OWNER, ROLE = "sweep-tests", "0d4ad3f5-52f9-4a9b-8d6b-1f7f5a0b9e21"
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
 SOMEBODY = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
@@ -49,6 +59,12 @@ class Cloud:
     stack: Stack
     driver: Driver
 
+    def owner(self, hub: str = "PowerliftFleet") -> str:
+        """Of the resources of this deployment, or of one that differs in its task hub only."""
+        key = (self.stack.state_dir / "sealing.key").read_text()
+        environment = {"FLEET_OWNER": OWNER, "FLEET_SEALING_KEY": key, "TASKHUB_NAME": hub}
+        return Settings.read({**environment, "POWERLIFT_DB_URI": self.stack.db_uri}).owner
+
     def vm(self, batch: int, tags: dict[str, str], *, nic_stays: bool = False) -> str:
         """Make a VM with NIC and disk, named as the app names them, until it runs; returns its id."""
         nic = make_nic(self.driver, names.nic(batch, 0), tags)
@@ -61,12 +77,12 @@ class Cloud:
         machines = self.driver.compute().virtual_machines
         return str(machines.begin_create_or_update(GROUP, name, body).result().id)
 
-    def retag(self, vm_id: str, **tags: str) -> None:
-        """Change tags of an existing VM."""
-        name, machines = vm_id.rpartition("/")[2], self.driver.compute().virtual_machines
-        vm = machines.get(GROUP, name)
-        vm.tags |= tags
-        machines.begin_create_or_update(GROUP, name, vm).result()
+    def retag(self, batch: int, ordinal: int = 0, **tags: str) -> None:
+        """Change tags of a VM's NIC."""
+        name, nics = names.nic(batch, ordinal), self.driver.network().network_interfaces
+        nic = nics.get(GROUP, name)
+        nic.tags |= tags
+        nics.begin_create_or_update(GROUP, name, nic).result()
 
     def left(self, batch: int) -> list[str]:
         """The ids of a batch's resources, including its role assignments at any scope."""
@@ -128,8 +144,13 @@ class Hub:
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack that sweeps every second; a simulated minute takes 1.2 s."""
-    settings = {"FLEET_OWNER": OWNER, "FLEET_SWEEP_SCHEDULE": "* * * * * *"}
-    settings |= {"FLEET_ALLOWED_SCOPES": "*", "FLEET_ALLOWED_PRINCIPALS": SOMEBODY}
+    settings = {
+        "FLEET_OWNER": OWNER,
+        "FLEET_SWEEP_SCHEDULE": "* * * * * *",
+        "FLEET_VM_ROLE": ROLE,
+        "FLEET_ALLOWED_SCOPES": "*",
+        "FLEET_ALLOWED_PRINCIPALS": SOMEBODY,
+    }
     state = tmp_path_factory.mktemp("swept")
     with Stack(state, time_scale=0.02, machines="none", app_settings=settings) as stack:
         yield stack
@@ -145,7 +166,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 
 @pytest.fixture(scope="module")
 def cloud(swept: Stack) -> Cloud:
-    return Cloud(swept, Driver(swept.arm, swept.state_dir / "azure"))
+    driver = Driver(swept.arm, swept.state_dir / "azure")
+    driver.put_role_definition(ROLE, *SELF_DELETION)
+    return Cloud(swept, driver)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +194,28 @@ def fleet(cloud: Cloud, batch: int, **document: Any) -> str:
     return fleet_id
 
 
+def test_each_vm_gets_the_deployments_role_at_itself_alone(cloud: Cloud):
+    fleet_id = fleet(cloud, 4018, n_instances=2)
+    listed = cloud.driver.authorization().role_assignments.list_for_subscription()
+    found = {
+        (
+            one.scope.rpartition("/")[2],
+            one.principal_type,
+            one.role_definition_id.rpartition("/")[2],
+        )
+        for one in listed
+        if ": batch 4018 " in (one.description or "")
+    }
+    Api(cloud.stack).end(fleet_id)
+    vms = [names.vm(4018, ordinal) for ordinal in range(2)]
+    assert found == {
+        ("shared", "ServicePrincipal", CONTRIBUTOR),
+        *((vm, "ServicePrincipal", ROLE) for vm in vms),
+        *((vm, "User", CONTRIBUTOR) for vm in vms),
+    }
+    assert cloud.left(4018) == []
+
+
 def tags(batch: int, deadline: str, owner: str = "another", **more: str) -> dict[str, str]:
     return {**names.tags(batch, 1, deadline, owner, {}), **more}
 
@@ -194,7 +239,7 @@ def test_what_a_hanging_fleet_has_past_its_deadline_is_deleted(cloud: Cloud, hub
 
 def test_what_a_living_fleet_has_is_left_alone(cloud: Cloud):
     fleet_id = fleet(cloud, 4004)
-    prepared = make_nic(cloud.driver, names.nic(4004, 9), tags(4004, FUTURE, OWNER))
+    prepared = make_nic(cloud.driver, names.nic(4004, 9), tags(4004, FUTURE, cloud.owner()))
     before = cloud.left(4004)
     cloud.swept()
     assert prepared.lower() in before
@@ -203,12 +248,22 @@ def test_what_a_living_fleet_has_is_left_alone(cloud: Cloud):
 
 
 def test_another_deployments_vm_is_left_alone_until_its_deadline(cloud: Cloud):
-    vm = cloud.vm(4005, tags(4005, FUTURE))
+    cloud.vm(4005, tags(4005, FUTURE))
     cloud.swept()
     before = cloud.left(4005)
-    cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
+    cloud.retag(4005, **{names.DEADLINE_TAG: PAST})
     cloud.gone(4005)
     assert len(before) == 3  # VM, NIC and disk
+
+
+def test_two_hubs_with_one_fleet_owner_leave_each_others_vms_alone(cloud: Cloud):
+    cloud.vm(4017, tags(4017, FUTURE, cloud.owner("AnotherHub")))
+    before = cloud.left(4017)
+    cloud.swept()
+    left = cloud.left(4017)
+    cloud.retag(4017, **{names.OWNER_TAG: cloud.owner()})
+    cloud.gone(4017)
+    assert (len(before), left) == (3, before)
 
 
 def test_a_vm_that_its_user_keeps_is_left_alone_until_its_deadline(cloud: Cloud):
@@ -224,27 +279,39 @@ def test_a_vm_that_its_user_keeps_is_left_alone_until_its_deadline(cloud: Cloud)
     cloud.swept()
     kept = cloud.left(4006)
     for ordinal in range(2):
-        vm = cloud.driver.vm_path(names.vm(4006, ordinal))
-        cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
+        cloud.retag(4006, ordinal, **{names.DEADLINE_TAG: PAST})
     cloud.gone(4006)
     assert len(before) == 12
     assert kept == before
 
 
+@pytest.mark.parametrize(
+    ("batch", "forged"), [(4015, {}), (4016, names.tags(4016, 1, FUTURE, "nobody", {}))]
+)
+def test_vm_that_changes_its_tags_is_still_swept(cloud: Cloud, batch: int, forged: dict[str, str]):
+    vm = cloud.vm(batch, tags(batch, FUTURE))
+    cloud.driver.compute().virtual_machines.begin_update(
+        GROUP, vm.rpartition("/")[2], {"tags": forged}
+    ).result()
+    cloud.retag(batch, **{names.DEADLINE_TAG: PAST})
+    cloud.gone(batch)
+
+
 def test_what_is_not_ours_is_left_alone(cloud: Cloud):
     nic = cloud.driver.make_nic("database-nic")
     vm = cloud.driver.make_running("database")["id"]
-    copied = make_nic(cloud.driver, "copied-tags", tags(4007, PAST, OWNER))
+    copied = make_nic(cloud.driver, "copied-tags", tags(4007, PAST, cloud.owner()))
+    named = cloud.driver.make_running(names.vm(4007, 0))["id"]
     role = make_role(cloud.driver, nic, "of the database")
     cloud.swept()
-    assert [cloud.stands(one) for one in (nic, vm, copied, role)] == [True] * 4
+    assert [cloud.stands(one) for one in (nic, vm, copied, named, role)] == [True] * 5
 
 
 def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: Cloud):
     vm = f"{cloud.driver.group}/providers/Microsoft.Compute/virtualMachines"
     nic = cloud.driver.make_nic("roles-are-here")
     about = f"batch 4008 until {FUTURE}, VM {vm}/{names.vm(4008, 0)}"
-    ours = make_role(cloud.driver, nic, f"Powerlift Fleet {OWNER}: {about}")
+    ours = make_role(cloud.driver, nic, f"Powerlift Fleet {cloud.owner()}: {about}")
     theirs = make_role(cloud.driver, nic, f"Powerlift Fleet another: {about}")
     eventually(lambda: None if cloud.stands(ours) else True)
     cloud.swept()
@@ -252,10 +319,9 @@ def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: C
 
 
 def test_a_reserved_nic_is_deleted_once_azure_releases_it(cloud: Cloud):
-    vm = cloud.vm(4009, tags(4009, FUTURE), nic_stays=True)
-    cloud.retag(vm, **{names.DEADLINE_TAG: PAST})
+    cloud.vm(4009, tags(4009, FUTURE), nic_stays=True)
     nic = names.nic(4009, 0)
-    make_nic(cloud.driver, nic, tags(4009, PAST))
+    cloud.retag(4009, **{names.DEADLINE_TAG: PAST})
     cloud.gone(4009)
     deletions = [
         call["status"]
@@ -267,7 +333,7 @@ def test_a_reserved_nic_is_deleted_once_azure_releases_it(cloud: Cloud):
 
 def test_without_the_task_hub_the_sweep_uses_deadlines(alone: Driver):
     late, early = (
-        make_nic(alone, names.nic(batch, 0), tags(batch, deadline, OWNER))
+        make_nic(alone, names.nic(batch, 0), tags(batch, deadline))
         for batch, deadline in ((4010, PAST), (4011, FUTURE))
     )
     sweep_once(alone)

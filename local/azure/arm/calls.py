@@ -83,7 +83,7 @@ class Route:
     @property
     def action(self) -> str:
         """The RBAC action, such as `Microsoft.Compute/virtualMachines/write`."""
-        verbs = {"PUT": "write", "DELETE": "delete", "POST": "action"}
+        verbs = {"PUT": "write", "PATCH": "write", "DELETE": "delete", "POST": "action"}
         verb = verbs.get(self.method, "read")
         type_ = self.type if "." in self.type.split("/")[0] else f"Microsoft.Resources/{self.type}"
         return f"{type_}/{verb}"

@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?", re.IGNORECASE)
 
 # What remains in a full bucket after one call (learn.microsoft.com, request-limits-and-throttling).
-_BUCKETS = {"PUT": ("writes", 199, 2999), "DELETE": ("deletes", 199, 2999)}
+_WRITES = ("writes", 199, 2999)
+_BUCKETS = {"PUT": _WRITES, "PATCH": _WRITES, "DELETE": ("deletes", 199, 2999)}
 _READS = ("reads", 249, 3749)
 
 _VMS = "microsoft.compute/virtualmachines"
@@ -78,7 +79,7 @@ class Router:
             self._authorization.require(principal, route.action, target.path)
         if target.scope != "/":
             self._cloud.check_group(target.subscription, target.group)
-        if request.method == "PUT":
+        if request.method in ("PUT", "PATCH"):
             request = _with_clean_body(request, target)
         call = Call(request, target, principal)
         await self._cloud.intercept(Checkpoint("accepted", call))

@@ -138,6 +138,8 @@ VIRTUAL_MACHINE: Schema = {
     },
 }
 
+VIRTUAL_MACHINE_UPDATE: Schema = {"tags": _TAGS, "properties": OBJECT}
+
 _PUBLIC_IP_BODY = {
     "zones": [str],
     "sku": {"name": ("Basic", "Standard", "StandardV2"), "tier": str},
@@ -173,8 +175,8 @@ NAT_GATEWAY: Schema = {
 
 _RULE = {
     **_READ_ONLY,
-    "properties": {
-        "protocol!": str,
+    "properties!": {
+        "protocol!": ("Tcp", "Udp", "Icmp", "Esp", "Ah", "*"),
         "access!": ("Allow", "Deny"),
         "direction!": ("Inbound", "Outbound"),
         "priority!": int,
@@ -278,6 +280,15 @@ ROLE_ASSIGNMENT: Schema = {
         "principalType": ("User", "Group", "ServicePrincipal", "ForeignGroup", "Device"),
         **_all(str, "description condition conditionVersion delegatedManagedIdentityResourceId"),
         **_all(str, "scope createdOn updatedOn createdBy updatedBy"),
+    },
+}
+ROLE_DEFINITION: Schema = {
+    **_READ_ONLY,
+    "properties!": {
+        "roleName!": str,
+        **_all(str, "description type createdOn updatedOn createdBy updatedBy"),
+        "permissions!": [_all([str], "actions notActions dataActions notDataActions")],
+        "assignableScopes!": [str],
     },
 }
 RESOURCE_GROUP: Schema = {**_TRACKED, "managedBy": str, "properties": OBJECT}

@@ -8,7 +8,7 @@ from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError, invalid_parameter, marked_for_deletion
 from local.azure.arm.operations import VM_DELETE, VM_PUT, Operations
 from local.azure.arm.resources import Json, Resource, check_conditions, parse_id
-from local.azure.arm.schema import VIRTUAL_MACHINE
+from local.azure.arm.schema import VIRTUAL_MACHINE, VIRTUAL_MACHINE_UPDATE
 from local.azure.arm.validation import validate
 from local.azure.cloud import Cloud
 from local.azure.compute.disks import Disks
@@ -22,6 +22,11 @@ from local.azure.vm.runner import VmRunner
 
 _SHUTDOWN_SHARE = 1 / 3
 """The share of a deletion's time after which the VM loses power."""
+
+_ONLY_AUTHORIZED = (
+    "runCommand", "start", "restart", "powerOff", "deallocate", "reimage", "redeploy"
+)  # fmt: skip
+"""Actions on a VM whose permission is checked, and which the simulator then refuses."""
 
 
 class VirtualMachines:
@@ -43,10 +48,15 @@ class VirtualMachines:
     def routes(self) -> list[Route]:
         return [
             Route("PUT", VM_TYPE, self._put),
+            Route("PATCH", VM_TYPE, self._patch),
             Route("GET", VM_TYPE, self._get),
             Route("DELETE", VM_TYPE, self._delete),
             Route("GET", VM_TYPE, self._list, collection=True),
             Route("GET", f"{VM_TYPE}/instanceView", self._instance_view, collection=True),
+            *(
+                Route("POST", f"{VM_TYPE}/{action}", self._refuse, collection=True)
+                for action in _ONLY_AUTHORIZED
+            ),
         ]
 
     # Create
@@ -167,6 +177,23 @@ class VirtualMachines:
         if vm.state == "Succeeded":
             vm.operation = self._operations.completed(call, vm.location, VM_PUT)
         return self._reply(call, vm, 200)
+
+    async def _patch(self, call: Call) -> Reply:
+        """Replace all tags, and change mutable properties."""
+        body = validate(call.request.body, VIRTUAL_MACHINE_UPDATE)
+        await self._cloud.wait("vm.update", call.target.name)
+        vm = self._existing(call)
+        check_conditions(call.request.headers, vm)
+        if vm.state == "Deleting":
+            raise marked_for_deletion("update", vm.name)
+        vm.update({"location": vm.location, "properties": {}, **body})
+        if vm.state == "Succeeded":
+            vm.operation = self._operations.completed(call, vm.location, VM_PUT)
+        return self._reply(call, vm, 200)
+
+    async def _refuse(self, call: Call) -> Reply:
+        action = call.target.path.rpartition("/")[2]
+        raise ArmError(501, "NotImplemented", f"The simulator does not support {action}.")
 
     # Delete
 

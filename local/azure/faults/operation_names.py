@@ -7,6 +7,7 @@ from local.azure.arm.calls import Call
 _VM = "Microsoft.Compute/virtualMachines"
 _DISK = "Microsoft.Compute/disks"
 _NIC = "Microsoft.Network/networkInterfaces"
+_NSG = "Microsoft.Network/networkSecurityGroups"
 _VNET = "Microsoft.Network/virtualNetworks"
 _ROLE = "Microsoft.Authorization/roleAssignments"
 _GROUP = "subscriptions/resourceGroups"
@@ -35,6 +36,8 @@ _NAME_BY_KEY = {
         ("subnet.put", "PUT", f"{_VNET}/subnets"),
         ("subnet.get", "GET", f"{_VNET}/subnets"),
         ("subnet.delete", "DELETE", f"{_VNET}/subnets"),
+        ("nsg.put", "PUT", _NSG),
+        ("nsg.get", "GET", _NSG),
         ("nic.put", "PUT", _NIC),
         ("nic.get", "GET", _NIC),
         ("nic.list", "GET", f"{_NIC}[]"),
@@ -56,6 +59,7 @@ _NAME_BY_KEY = {
         ("vm.delete.operation", "DELETE", _VM),
         ("vnet.put.operation", "PUT", _VNET),
         ("subnet.put.operation", "PUT", f"{_VNET}/subnets"),
+        ("nsg.put.operation", "PUT", _NSG),
         ("nic.delete.operation", "DELETE", _NIC),
         ("disk.delete.operation", "DELETE", _DISK),
     ),

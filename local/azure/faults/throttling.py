@@ -28,6 +28,7 @@ _POLICIES = {
 
 _COMPUTE = {
     ("PUT", _VM, False): "put_vm",
+    ("PATCH", _VM, False): "update_vm",
     ("DELETE", _VM, False): "delete_vm",
     ("GET", _VM, False): "low_cost_get",
     ("GET", f"{_VM}/instanceview", True): "low_cost_get",
@@ -97,7 +98,7 @@ class Throttle:
 
     def _groups(self, call: Call) -> Iterator[_BucketGroup]:
         method, target = call.request.method, call.target
-        kind = {"PUT": "writes", "DELETE": "deletes"}.get(method, "reads")
+        kind = {"PUT": "writes", "PATCH": "writes", "DELETE": "deletes"}.get(method, "reads")
         yield from self._arm(kind, call.principal.object_id)
         location = self._location(call)
         compute = _COMPUTE.get((method, target.kind, target.collection))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from dataclasses import dataclass
 
 from local.azure.arm.calls import Call, Reply, Route
@@ -14,7 +13,7 @@ from local.azure.arm.validation import validate
 from local.azure.clock import timestamp
 from local.azure.cloud import Cloud
 from local.azure.identity.directory import Principal, seeded_guid
-from local.azure.identity.role_definitions import OWNER, Role, find_role
+from local.azure.identity.role_definitions import OWNER, Role, RoleDefinitions, is_guid
 
 _TYPE = "Microsoft.Authorization/roleAssignments"
 _PERMISSIONS_TYPE = "Microsoft.Authorization/permissions"
@@ -44,8 +43,8 @@ class RoleAssignment:
 class Authorization:
     """The subscription's role assignments. As in Azure, they outlive their principals and scopes."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
+    def __init__(self, cloud: Cloud, roles: RoleDefinitions) -> None:
+        self._cloud, self._roles = cloud, roles
         self._assignments: dict[str, RoleAssignment] = {}
         identity = cloud.identity
         self._add(
@@ -79,7 +78,8 @@ class Authorization:
         return bool(self._in_effect(principal))
 
     def _roles_at(self, principal: Principal, path: str) -> list[Role]:
-        return [a.role for a in self._in_effect(principal) if a.covers(path)]
+        assignments = (a for a in self._in_effect(principal) if a.covers(path))
+        return [self._roles.current(a.role) for a in assignments]
 
     def _in_effect(self, principal: Principal) -> list[RoleAssignment]:
         now, object_id = self._cloud.clock.now(), principal.object_id.lower()
@@ -100,7 +100,7 @@ class Authorization:
         await self._cloud.wait("role.put", name)
         self._check_name(name)
         self._check_scope(scope)
-        role = find_role(properties["roleDefinitionId"])
+        role = self._roles.find(properties["roleDefinitionId"], scope)
         existing = self._assignments.get(name)
         if existing is not None:
             return self._reput(existing, scope, role, properties["principalId"])
@@ -152,7 +152,7 @@ class Authorization:
         return assignment
 
     def _check_name(self, name: str) -> None:
-        if not _is_guid(name):
+        if not is_guid(name):
             raise ArmError(
                 400,
                 "InvalidRoleAssignmentId",
@@ -173,7 +173,7 @@ class Authorization:
         An unknown service principal is rejected. Azure would accept the given type, but here it is
         always a mistake.
         """
-        if not _is_guid(principal_id):
+        if not is_guid(principal_id):
             raise ArmError(
                 400,
                 "InvalidPrincipalId",
@@ -209,7 +209,7 @@ class Authorization:
         for other in self._assignments.values():
             if (
                 other.scope.lower() == scope.lower()
-                and other.role is role
+                and other.role.guid == role.guid
                 and other.principal_id == principal_id.lower()
             ):
                 raise ArmError(
@@ -224,7 +224,7 @@ class Authorization:
             scope.lower(),
             principal_id.lower(),
         )
-        if not same or existing.role is not role:
+        if not same or existing.role.guid != role.guid:
             raise ArmError(
                 400,
                 "RoleAssignmentUpdateNotPermitted",
@@ -265,14 +265,6 @@ class Authorization:
             and (not wanted or a.principal_id == wanted[1].lower())
         ]
         return self._cloud.page(call, shown)
-
-
-def _is_guid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _below(path: str, scope: str) -> bool:

@@ -1,14 +1,17 @@
-"""Built-in role definitions (learn.microsoft.com, built-in roles)."""
+"""Role definitions: built-in (learn.microsoft.com, built-in roles) and custom."""
 
 from __future__ import annotations
 
 import re
+import uuid
 from dataclasses import dataclass
 from functools import cache
 
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError
 from local.azure.arm.resources import Json
+from local.azure.arm.schema import ROLE_DEFINITION
+from local.azure.arm.validation import validate
 from local.azure.cloud import Cloud
 
 DEFINITION_TYPE = "Microsoft.Authorization/roleDefinitions"
@@ -16,12 +19,25 @@ DEFINITION_TYPE = "Microsoft.Authorization/roleDefinitions"
 
 @dataclass(frozen=True)
 class Role:
-    """A built-in role. Actions may contain `*`."""
+    """A role. Actions may contain `*`."""
 
     guid: str
     name: str
     actions: tuple[str, ...]
     not_actions: tuple[str, ...] = ()
+    assignable_scopes: tuple[str, ...] = ("/",)
+    """Of a custom role, the subscription or its resource groups."""
+
+    @property
+    def is_custom(self) -> bool:
+        return self.assignable_scopes != ("/",)
+
+    def is_assignable_at(self, scope: str) -> bool:
+        """Whether `scope` is one of the assignable scopes or below one."""
+        within = f"{scope.lower()}/"
+        return any(
+            within.startswith(f"{one.lower().rstrip('/')}/") for one in self.assignable_scopes
+        )
 
     def allows(self, action: str) -> bool:
         return any(_matches(p, action) for p in self.actions) and not any(
@@ -47,9 +63,9 @@ class Role:
         return {
             "properties": {
                 "roleName": self.name,
-                "type": "BuiltInRole",
+                "type": "CustomRole" if self.is_custom else "BuiltInRole",
                 "description": "",
-                "assignableScopes": ["/"],
+                "assignableScopes": list(self.assignable_scopes),
                 "permissions": [self.permissions],
             },
             "id": self.id(subscription_scope),
@@ -110,38 +126,106 @@ ROLES = {
 }
 
 
-def find_role(definition_id: str) -> Role:
-    """The role with this definition id, with or without a subscription. Raises ArmError 400."""
-    type_, _, guid = definition_id.lower().rpartition("/")
-    role = ROLES.get(guid)
-    if role is None or not type_.endswith(DEFINITION_TYPE.lower()):
-        raise ArmError(
-            400,
-            "RoleDefinitionDoesNotExist",
-            f"The specified role definition with ID '{guid}' does not exist.",
-        )
-    return role
-
-
 class RoleDefinitions:
-    """Microsoft.Authorization/roleDefinitions: the same built-in roles at every scope."""
+    """Microsoft.Authorization/roleDefinitions."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._scope = cloud.subscription_scope
+        self._roles = dict(ROLES)
 
     def routes(self) -> list[Route]:
         return [
+            Route("PUT", DEFINITION_TYPE, self._put),
             Route("GET", DEFINITION_TYPE, self._get),
             Route("GET", DEFINITION_TYPE, self._list, collection=True),
         ]
 
+    def find(self, definition_id: str, scope: str, status: int = 400) -> Role:
+        """The role with this definition id, with or without a subscription, if it is assignable at the
+        scope. Raises ArmError.
+        """
+        type_, _, guid = definition_id.lower().rpartition("/")
+        role = self._roles.get(guid)
+        known = role is not None and type_.endswith(DEFINITION_TYPE.lower())
+        if role is None or not known or not role.is_assignable_at(scope):
+            raise ArmError(
+                status,
+                "RoleDefinitionDoesNotExist",
+                f"The specified role definition with ID '{guid}' does not exist.",
+            )
+        return role
+
+    def current(self, role: Role) -> Role:
+        """An assigned role, with the permissions that it has now."""
+        return self._roles[role.guid]
+
+    async def _put(self, call: Call) -> Reply:
+        """Create or update a custom role."""
+        guid = call.target.name.lower()
+        properties = validate(call.request.body, ROLE_DEFINITION)["properties"]
+        name, scopes = properties["roleName"], properties["assignableScopes"]
+        self._check_name(guid, name)
+        # Azure also limits the number of scopes; code and message are a guess.
+        if not scopes or not all(_is_within(one, self._scope) for one in scopes):
+            raise ArmError(
+                400,
+                "InvalidAssignableScopes",
+                f"The assignable scopes '{scopes}' must be the subscription or its resource groups.",
+            )
+        permissions = properties["permissions"]
+        for action in (a for one in permissions for a in one.get("actions", [])):
+            if action != "*" and "/" not in action:
+                raise ArmError(
+                    400,
+                    "InvalidActionOrNotAction",
+                    f"'{action}' does not match any of the actions supported by the providers.",
+                )
+        self._roles[guid] = Role(
+            guid,
+            name,
+            tuple(a for one in permissions for a in one.get("actions", [])),
+            tuple(a for one in permissions for a in one.get("notActions", [])),
+            tuple(scopes),
+        )
+        return Reply(201, self._roles[guid].body(self._scope))
+
+    def _check_name(self, guid: str, name: str) -> None:
+        if not is_guid(guid) or guid in ROLES:
+            raise ArmError(
+                400,  # code and message are a guess
+                "InvalidRoleDefinitionId",
+                f"The role definition ID '{guid}' is not valid. It must be the GUID of a custom role.",
+            )
+        if any(r.name.lower() == name.lower() and r.guid != guid for r in self._roles.values()):
+            raise ArmError(
+                409,
+                "RoleDefinitionWithSameNameExists",
+                f"A custom role with the same name already exists in this directory: '{name}'.",
+            )
+
     async def _get(self, call: Call) -> Reply:
-        return Reply(200, find_role(call.target.path).body(self._scope))
+        role = self.find(call.target.path, call.target.scope, 404)
+        return Reply(200, role.body(self._scope))
 
     async def _list(self, call: Call) -> Reply:
         name = re.search(r"roleName eq '([^']*)'", call.request.query.get("$filter", ""))
-        shown = [r for r in ROLES.values() if not name or r.name.lower() == name[1].lower()]
+        shown = [
+            r for r in self._roles.values()
+            if r.is_assignable_at(call.target.scope) and (not name or r.name.lower() == name[1].lower())
+        ]  # fmt: skip
         return Reply(200, {"value": [role.body(self._scope) for role in shown]})
+
+
+def is_guid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_within(path: str, scope: str) -> bool:
+    return f"{path.lower()}/".startswith(f"{scope.lower()}/")
 
 
 @cache

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import (
-    ArmError,
     invalid_reference,
     missing_parameter,
     nic_in_use,
@@ -19,7 +18,13 @@ from local.azure.arm.operations import NIC_PUT
 from local.azure.arm.resources import Json, Resource, check_conditions
 from local.azure.arm.schema import NETWORK_INTERFACE
 from local.azure.arm.validation import validate
-from local.azure.network.provider import NetworkProvider, check_name, new_body, reference
+from local.azure.network.provider import (
+    NetworkProvider,
+    check_name,
+    check_provisioned,
+    new_body,
+    reference,
+)
 from local.azure.network.virtual_networks import Subnet
 
 _TYPE = "Microsoft.Network/networkInterfaces"
@@ -153,8 +158,8 @@ class Interfaces(NetworkProvider):
     def _check_references(self, call: Call, body: Json) -> list[Subnet]:
         """The subnet of each IP configuration. Raises ArmError if a reference is invalid."""
         group = reference(body["properties"], "networkSecurityGroup")
-        if group and self.cloud.store.find(group) is None:
-            raise invalid_reference(group, call.target.path)
+        if group:
+            self.check_reference(group, call.target.path, body["location"])
         subnets = []
         for at, configuration in enumerate(body["properties"]["ipConfigurations"]):
             properties = configuration["properties"]
@@ -164,7 +169,7 @@ class Interfaces(NetworkProvider):
             subnet = self.cloud.store.find(subnet_id)
             if not isinstance(subnet, Subnet) or self.region(subnet) != body["location"]:
                 raise invalid_reference(subnet_id, call.target.path)
-            _check_provisioned(subnet, call.target.path)
+            check_provisioned(subnet, call.target.path)
             public = reference(properties, "publicIPAddress")
             if public and self.cloud.store.find(public) is None:
                 raise invalid_reference(public, call.target.path)
@@ -227,21 +232,3 @@ class Interfaces(NetworkProvider):
             return
         if vm_id is None or reserved.lower() != vm_id.lower():
             raise nic_reserved(reserved)
-
-
-def _check_provisioned(subnet: Subnet, nic_id: str) -> None:
-    """A subnet whose PUT is in progress cannot be used yet (hashicorp/terraform#7986)."""
-    if subnet.properties["provisioningState"] == "Updating":
-        raise ArmError(
-            429,
-            "RetryableError",
-            "A retryable error occurred.",
-            details=[
-                {
-                    "code": "ReferencedResourceNotProvisioned",
-                    "message": f"Cannot proceed with operation because resource {subnet.id} used by "
-                    f"resource {nic_id} is not in Succeeded state. Resource is in Updating state and "
-                    "the last operation that updated/is updating the resource is PutSubnetOperation.",
-                }
-            ],
-        )

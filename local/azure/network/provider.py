@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 
 from local.azure.arm.calls import Call, Reply
-from local.azure.arm.errors import ArmError
+from local.azure.arm.errors import ArmError, invalid_reference
 from local.azure.arm.operations import NETWORK_DELETE, NETWORK_PUT, Operations
 from local.azure.arm.resources import Json, Resource
 from local.azure.cloud import Cloud
@@ -91,6 +91,15 @@ class NetworkProvider:
         )
         return Reply(202, None, self.operations.headers(operation, call, location=True))
 
+    def check_reference(self, id_: str, user_id: str, location: str) -> None:
+        """Raise ArmError unless a resource exists, in the region of its user and without a PUT in
+        progress.
+        """
+        found = self.cloud.store.find(id_)
+        if found is None or self.region(found) != location:
+            raise invalid_reference(id_, user_id)
+        check_provisioned(found, user_id)
+
     def region(self, resource: Resource) -> str:
         """The region of a resource, or of its parent."""
         if resource.location:
@@ -126,6 +135,27 @@ def check_name(name: str) -> None:
             "with a word character, and it must end with a word character or with '_'. The name may "
             "contain word characters or '.', '-', '_'.",
         )
+
+
+def check_provisioned(used: Resource, user_id: str) -> None:
+    """A resource whose PUT is in progress cannot be used yet (hashicorp/terraform#7986)."""
+    if used.properties["provisioningState"] != "Updating":
+        return
+    kind = used.target.type.rpartition("/")[2]
+    operation = f"Put{kind[:1].upper()}{kind[1:-1]}Operation"
+    raise ArmError(
+        429,
+        "RetryableError",
+        "A retryable error occurred.",
+        details=[
+            {
+                "code": "ReferencedResourceNotProvisioned",
+                "message": f"Cannot proceed with operation because resource {used.id} used by "
+                f"resource {user_id} is not in Succeeded state. Resource is in Updating state and "
+                f"the last operation that updated/is updating the resource is {operation}.",
+            }
+        ],
+    )
 
 
 def reference(properties: Json, member: str) -> str | None:

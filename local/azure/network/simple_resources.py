@@ -15,6 +15,7 @@ from local.azure.arm.schema import NAT_GATEWAY, NETWORK_SECURITY_GROUP, PUBLIC_I
 from local.azure.arm.validation import validate
 from local.azure.cloud import Cloud
 from local.azure.network.provider import NetworkProvider, check_name, new_body, reference
+from local.azure.network.security_rules import checked_rules, default_rules
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,15 @@ class SimpleResources(NetworkProvider):
         await self.wait_for_response(kind.latency, call.target.name)
         existing = self.cloud.store.find(call.target.path)
         check_conditions(call.request.headers, existing)
-        properties = body.get("properties") or {}
+        properties = dict(body.get("properties") or {})
         for address in properties.get("publicIpAddresses") or []:
             if self.cloud.store.find(address["id"]) is None:
                 raise invalid_reference(address["id"], call.target.path)
+        if kind.schema is NETWORK_SECURITY_GROUP:
+            rules = checked_rules(call.target.path, properties.get("securityRules") or [])
+            defaults = default_rules(call.target.path)
+            properties |= {"securityRules": rules, "defaultSecurityRules": defaults}
+            body = {**body, "properties": properties}
         resource = existing or Resource(call.target, {})
         before = resource.body.get("properties", {})
         resource.body = new_body(call, kind.type, body)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from local.azure.arm.calls import Call, Reply, Route
-from local.azure.arm.errors import ArmError, invalid_reference, missing_parameter
+from local.azure.arm.errors import ArmError, missing_parameter
 from local.azure.arm.resources import Json, Resource, Target, check_conditions, parse_id
 from local.azure.arm.schema import SUBNET, VIRTUAL_NETWORK
 from local.azure.arm.validation import validate
@@ -187,8 +187,8 @@ class VirtualNetworks(NetworkProvider):
         _parse(_prefix_of(properties), target)
         for member in ("natGateway", "networkSecurityGroup"):
             id_ = reference(properties, member)
-            if id_ and self.cloud.store.find(id_) is None:
-                raise invalid_reference(id_, target.path)
+            if id_:
+                self.check_reference(id_, target.path, self._location(call, target))
         for read_only in ("ipConfigurations", "provisioningState"):
             properties.pop(read_only, None)
         if before is not None:
@@ -215,6 +215,11 @@ class VirtualNetworks(NetworkProvider):
             "type": _SUBNET_TYPE,
         }
         return Subnet(target, new, leases={} if before is None else before.leases)
+
+    def _location(self, call: Call, subnet: Target) -> str:
+        """The region of a subnet's network, which may be the one in the request."""
+        network = self.cloud.store.find(subnet.parent)
+        return network.location if network else str(call.request.body["location"])
 
     async def _delete(self, call: Call) -> Reply:
         await self.cloud.wait("delete", call.target.name)

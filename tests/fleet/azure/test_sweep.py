@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from fleet.azure import arm_bodies, role_assignments
 from fleet.azure.client import RoleAssignment
 from fleet.azure.owned_resources import KINDS, Kind, ResourceRef
+from fleet.azure.ownership import Ownership
 from fleet.azure.sweep import (
     BatchStatus,
     Inventory,
     OwnedResource,
-    Ownership,
     batches_to_check,
     decide,
     take_inventory,
@@ -37,20 +37,26 @@ def mine(**changes: Any) -> Any:
     return order(**{**usual, "vm": vm, **changes})
 
 
-def vm_of(order: Any, ordinal: int = 0, **tags: str) -> dict[str, Any]:
+def vm_of(order: Any, ordinal: int = 0) -> dict[str, Any]:
     """A VM in Azure's list, made of the very body that we send."""
     name = names.vm(order["batch_id"], ordinal)
     body = arm_bodies.vm(order, ordinal, placement(), "nic", "data")
-    body["tags"] |= tags
     body["properties"]["provisioningState"] = "Succeeded"
     return {**body, "name": name, "id": role_assignments.machine_id(order, name)}
 
 
-def nic_of(order: Any, ordinal: int = 0, vm: str | None = None) -> dict[str, Any]:
+def nic_of(order: Any, ordinal: int = 0, vm: str | None = None, **tags: str) -> dict[str, Any]:
     body = arm_bodies.nic(order, ordinal, "eastus", "subnet")
+    body["tags"] |= tags
     if vm:
         body["properties"]["virtualMachine"] = {"id": vm}
     return {**body, "name": names.nic(order["batch_id"], ordinal)}
+
+
+def pair_of(order: Any, ordinal: int = 0, **tags: str) -> dict[str, Any]:
+    """A VM and its NIC, as `seen` takes them; `tags` are added to the NIC's."""
+    vm = vm_of(order, ordinal)
+    return {"vms": [vm], "nics": [nic_of(order, ordinal, vm["id"], **tags)]}
 
 
 def disk_of(order: Any, ordinal: int = 0, **more: Any) -> dict[str, Any]:
@@ -103,29 +109,71 @@ def chosen(found: Inventory, fate: BatchStatus | None = None, days: float = 0) -
 def test_whether_a_vm_is_deleted(
     owner: str, deadline: str, keep: bool, fate: BatchStatus | None, goes: bool
 ):
-    vm = vm_of(mine(owner=owner, deadline=deadline, delete_on_complete=not keep))
-    assert chosen(seen(vms=[vm]), fate) == (["machine"] if goes else [])
+    pair = pair_of(mine(owner=owner, deadline=deadline, delete_on_complete=not keep))
+    assert chosen(seen(**pair), fate) == (["machine"] if goes else [])
 
 
 def test_a_vm_is_deleted_from_its_deadline_on():
-    vm = vm_of(mine(deadline=NOW.isoformat()))
-    assert chosen(seen(vms=[vm]), "alive") == ["machine"]
+    assert chosen(seen(**pair_of(mine(deadline=NOW.isoformat()))), "alive") == ["machine"]
 
 
 def test_a_vm_that_is_being_deleted_is_left_alone():
+    pair = pair_of(mine(deadline=PAST))
+    pair["vms"][0]["properties"]["provisioningState"] = "Deleting"
+    assert chosen(seen(**pair)) == []
+
+
+FORGED = {
+    "removed": {},
+    "another deployment": {**names.tags(7, 1, FUTURE, THEIRS, {})},
+    "another batch": {**names.tags(8, 1, FUTURE, OURS, {})},
+    "a later deadline": {**names.tags(7, 1, "2126-01-01T00:00:00Z", OURS, {})},
+    "to be kept": {**names.tags(7, 1, FUTURE, OURS, {}), names.KEEP_TAG: "true"},
+    "unreadable": {**names.tags(7, 1, "never", OURS, {})},
+}
+
+
+@pytest.mark.parametrize("tags", FORGED.values(), ids=FORGED)
+@pytest.mark.parametrize(("deadline", "fate"), [(PAST, "alive"), (FUTURE, "unknown")])
+def test_vm_that_changes_its_tags_is_still_deleted(
+    tags: dict[str, str], deadline: str, fate: BatchStatus
+):
+    pair = pair_of(mine(deadline=deadline))
+    pair["vms"][0]["tags"] = tags
+    assert chosen(seen(**pair), fate) == ["machine"]
+
+
+def test_vm_that_forges_its_tags_gets_no_resource_of_another_fleet_deleted():
+    forger, victim = pair_of(mine()), pair_of(mine(batch_id=8))
+    forger["vms"][0]["tags"] = names.tags(8, 1, PAST, OURS, {})
+    found = seen(
+        vms=[*forger["vms"], *victim["vms"]],
+        nics=[*forger["nics"], *victim["nics"]],
+        disks=[disk_of(mine(batch_id=8))],
+    )
+    assert decide(found.owned, {7: "alive", 8: "alive"}, OURS, NOW) == []
+
+
+@pytest.mark.parametrize("fate", [None, "alive", "unknown", "done"])
+def test_vm_without_a_nic_of_ours_is_left_alone_without_a_record(fate: BatchStatus | None):
     vm = vm_of(mine(deadline=PAST))
-    vm["properties"]["provisioningState"] = "Deleting"
-    assert chosen(seen(vms=[vm])) == []
+    assert chosen(seen(vms=[vm]), fate) == []
+
+
+def test_vm_without_a_nic_of_ours_needs_a_record_of_a_fleet_that_ended():
+    assert chosen(seen(vms=[vm_of(mine())]), "ended") == ["machine"]
+
+
+def test_vm_without_a_nic_of_ours_is_no_part_of_a_batch_with_its_number():
+    found = seen(**{**pair_of(mine()), "vms": [vm_of(mine()), vm_of(mine(), 99)]})
+    names_ = [one["name"] for one in decide(found.owned, {7: "done"}, OURS, NOW)]
+    assert names_ == [names.vm(7, 0)]
 
 
 def test_resources_attached_to_a_vm_are_deleted_with_it():
-    vm = vm_of(mine())
-    found = seen(
-        role_of(mine()),
-        vms=[vm],
-        nics=[nic_of(mine(), vm=vm["id"])],
-        disks=[disk_of(mine(), managedBy=vm["id"])],
-    )
+    pair = pair_of(mine())
+    disk = disk_of(mine(), managedBy=pair["vms"][0]["id"])
+    found = seen(role_of(mine()), **pair, disks=[disk])
     assert chosen(found, "ended") == ["machine"]
 
 
@@ -141,8 +189,9 @@ def test_resources_of_a_running_fleet_without_a_vm_are_kept(fate: BatchStatus | 
 
 
 def test_vms_are_deleted_first():
-    nics = [nic_of(mine(), ordinal) for ordinal in range(3)]
-    found = seen(role_of(mine(), ordinal=1), vms=[vm_of(mine(), 5)], nics=nics)
+    pair = pair_of(mine(), 5)
+    pair["nics"] += [nic_of(mine(), ordinal) for ordinal in range(3)]
+    found = seen(role_of(mine(), ordinal=1), **pair)
     assert chosen(found, "ended") == ["machine", "assignment", "nic", "nic", "nic"]
 
 
@@ -153,8 +202,18 @@ def test_a_disk_without_tags_is_deleted_at_the_deadline_of_its_batch():
 
 def test_a_disk_without_tags_is_kept_with_its_batch():
     kept = mine(delete_on_complete=False)
-    found = seen(vms=[vm_of(kept, 1)], disks=[disk_of(kept, 0)])
+    found = seen(**pair_of(kept, 1), disks=[disk_of(kept, 0)])
     assert chosen(found, "done") == []
+
+
+def test_a_disk_follows_the_nic_of_its_vm():
+    disk = {**disk_of(mine()), "tags": names.tags(7, 1, PAST, OURS, {})}
+    assert chosen(seen(nics=[nic_of(mine())], disks=[disk]), "alive") == []
+
+
+def test_a_disk_that_outlived_its_nic_follows_the_tags_that_azure_copied_to_it():
+    disk = {**disk_of(mine()), "tags": names.tags(7, 1, PAST, THEIRS, {})}
+    assert chosen(seen(disks=[disk]), "alive") == ["disk"]
 
 
 def test_a_disk_without_tags_and_without_a_batch_around_it_needs_a_record_of_a_fleet_that_ended():
@@ -174,31 +233,26 @@ def test_a_role_assignment_of_another_resource_groups_vm_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    "vm",
-    [
-        {**vm_of(mine(deadline=PAST)), "tags": None},
-        {**vm_of(mine(deadline=PAST)), "tags": {"powerlift-deadline": PAST}},
-    ],
-    ids=["no tags", "no batch"],
+    "name", ["database", "powerlift-vm-7-0000_copy", "powerlift-vm-07-0000", "powerlift-nic-7-0000"]
 )
-def test_what_bears_no_batch_is_not_ours(vm: dict[str, Any]):
+def test_what_has_another_name_is_not_ours(name: str):
+    vm = {**vm_of(mine(deadline=PAST)), "name": name}
     assert seen(vms=[vm]) == Inventory([], [])
 
 
 @pytest.mark.parametrize(
-    "vm",
+    "tags",
     [
-        {**vm_of(mine(deadline=PAST)), "name": "database"},
-        {**vm_of(mine(deadline=PAST)), "name": "powerlift-vm-8-0000"},
-        {**vm_of(mine(deadline=PAST)), "name": "powerlift-vm-7-0000_copy"},
-        vm_of(mine(), **{"powerlift-deadline": "never"}),
-        vm_of(mine(), **{"powerlift-deadline": "2025-12-31T00:00:00"}),
-        vm_of(mine(), **{"powerlift-batch": "seven"}),
+        {names.BATCH_TAG: "8"},
+        {names.BATCH_TAG: "seven"},
+        {names.DEADLINE_TAG: "never"},
+        {names.DEADLINE_TAG: "2025-12-31T00:00:00"},
     ],
-    ids=["another name", "another batch", "a longer name", "no time", "no zone", "no number"],
+    ids=["another batch", "no number", "no time", "no zone"],
 )
-def test_what_cannot_be_read_is_named_and_left_alone(vm: dict[str, Any]):
-    assert seen(vms=[vm]) == Inventory([], [vm["name"]])
+def test_what_cannot_be_read_is_named_and_left_alone(tags: dict[str, str]):
+    pair = pair_of(mine(deadline=PAST), **tags)
+    assert seen(**pair) == Inventory([], [pair["vms"][0]["name"], pair["nics"][0]["name"]])
 
 
 def test_role_assignments_created_by_others_are_not_ours():
@@ -208,18 +262,17 @@ def test_role_assignments_created_by_others_are_not_ours():
 
 
 def test_arm_ids_ignore_case():
-    vm = vm_of(mine())
-    vm["id"] = vm["id"].upper()
-    assert chosen(seen(role_of(mine()), vms=[vm]), "ended") == ["machine"]
+    pair = pair_of(mine())
+    for member in ("id", "name"):
+        pair["vms"][0][member] = pair["vms"][0][member].upper()
+    assert chosen(seen(role_of(mine()), **pair), "unknown") == ["machine"]
 
 
 def test_only_relevant_fleets_are_queried():
-    vms = [
-        vm_of(mine(batch_id=1)),
-        vm_of(mine(batch_id=2, deadline=PAST)),
-        vm_of(mine(batch_id=3, owner=THEIRS)),
-    ]
-    nics = [nic_of(mine(batch_id=4), vm="vm"), nic_of(mine(batch_id=5))]
+    orders = [mine(batch_id=1), mine(batch_id=2, deadline=PAST), mine(batch_id=3, owner=THEIRS)]
+    vms = [vm_of(order) for order in orders]
+    nics = [nic_of(order, vm="vm") for order in orders]
+    nics += [nic_of(mine(batch_id=4), vm="vm"), nic_of(mine(batch_id=5))]
     assert batches_to_check(seen(vms=vms, nics=nics).owned, OURS, NOW) == {1, 5}
 
 

@@ -77,16 +77,30 @@ def tags(sent: Sent) -> dict[str, str]:
         "powerlift-experiment": str(sent.experiment),
         "powerlift-runner": str(names.runner_id(BATCH, 0)),
         "powerlift-deadline": sent.deadline,
-        "powerlift-owner": "tests",
+        "powerlift-owner": owner(sent),
     }
+
+
+def owner(sent: Sent) -> str:
+    return str(sent.one("PUT", nic_path(sent))["body"]["tags"]["powerlift-owner"])
+
+
+def test_the_owner_is_the_setting_with_the_deployment_and_its_task_hub(sent: Sent):
+    assert re.fullmatch("tests/key-[0-9a-f]{12}/PowerliftFleet", owner(sent))
+
+
+def network_puts(stack: Stack, kind: str, name: str) -> list[Any]:
+    """The bodies of PUTs; the network outlives its fleets, so whichever came first has made it."""
+    path = f"/{kind}/{name}"
+    return [c["body"] for c in wire(stack) if c["method"] == "PUT" and c["path"].endswith(path)]
 
 
 def test_the_network_is_one_put_with_explicit_outbound_access(stack: Stack, sent: Sent):
     location = stack.arm["location"]
-    # The vnet outlives its fleets, so whichever fleet of this stack came first has made it.
-    path = f"/virtualNetworks/powerlift-vnet-{location}"
-    puts = [c for c in wire(stack) if c["method"] == "PUT" and c["path"].endswith(path)]
-    assert [call["body"] for call in puts] == [
+    group = (
+        f"{sent.group}/providers/Microsoft.Network/networkSecurityGroups/powerlift-nsg-{location}"
+    )
+    assert network_puts(stack, "virtualNetworks", f"powerlift-vnet-{location}") == [
         {
             "location": location,
             "properties": {
@@ -97,10 +111,31 @@ def test_the_network_is_one_put_with_explicit_outbound_access(stack: Stack, sent
                         "properties": {
                             "addressPrefix": "10.0.0.0/17",
                             "defaultOutboundAccess": True,
+                            "networkSecurityGroup": {"id": group},
                         },
                     }
                 ],
             },
+        }
+    ]
+
+
+def test_the_security_group_denies_all_inbound_traffic(stack: Stack, sent: Sent):
+    location = stack.arm["location"]
+    rule = {
+        "protocol": "*",
+        "sourceAddressPrefix": "*",
+        "sourcePortRange": "*",
+        "destinationAddressPrefix": "*",
+        "destinationPortRange": "*",
+        "access": "Deny",
+        "direction": "Inbound",
+        "priority": 4096,
+    }
+    assert network_puts(stack, "networkSecurityGroups", f"powerlift-nsg-{location}") == [
+        {
+            "location": location,
+            "properties": {"securityRules": [{"name": "DenyInbound", "properties": rule}]},
         }
     ]
 
@@ -195,7 +230,7 @@ def test_a_role_assignment_names_contributor_and_a_principal(stack: Stack, sent:
 
 
 def test_a_role_assignment_names_its_owner_and_vm(sent: Sent):
-    about = f"tests: batch {BATCH} until {sent.deadline}"
+    about = f"{owner(sent)}: batch {BATCH} until {sent.deadline}"
     said = {body["description"] for _, body in assignments(sent)}
     assert said == {f"Powerlift Fleet {about}, VM {vm_path(sent)}"}
 

@@ -30,6 +30,23 @@ def test_another_batchs_machine_has_no_ordinal_here():
     assert names.ordinal_of(names.vm(71, 1), 7) is None
 
 
+NAMES = {
+    "machine": names.vm,
+    "nic": names.nic,
+    "disk": lambda *key: names.os_disk(names.vm(*key)),
+}
+
+
+@given(st.sampled_from(sorted(NAMES)), BATCHES, ORDINALS)
+def test_a_resource_is_traced_to_its_vm_by_its_name(kind: str, batch: int, ordinal: int):
+    assert names.vm_key(kind, NAMES[kind](batch, ordinal)) == (batch, ordinal)
+
+
+@given(st.permutations(sorted(NAMES)), BATCHES, ORDINALS)
+def test_a_name_of_another_kind_is_not_ours(kinds: list[str], batch: int, ordinal: int):
+    assert names.vm_key(kinds[0], NAMES[kinds[1]](batch, ordinal)) is None
+
+
 @given(BATCHES)
 def test_the_batch_can_be_read_back(batch: int):
     assert names.batch_of(names.instance_id(batch)) == batch

@@ -102,6 +102,10 @@ def region(**changes: Any) -> Region:
     return Region(**{"skus": [sku()], "usages": usages(), "network": None, **changes})
 
 
+def role(*permissions: Any) -> Any:
+    return {"properties": {"roleName": "Fleet VM", "permissions": list(permissions)}}
+
+
 def inputs(asked: Order | None = None, **changes: Any) -> PlanInputs:
     """A survey in which all is well."""
     asked = asked or order()
@@ -111,6 +115,7 @@ def inputs(asked: Order | None = None, **changes: Any) -> PlanInputs:
         "regions": {"eastus": region()},
         "permissions": {scope: [OWNER] for scope in scopes(asked)},
         "assignments": 1,
+        "vm_role": role(CONTRIBUTOR),
         "custom_data_fault": None,
         "conflicting_batch": None,
         "schema": 1,
@@ -165,6 +170,7 @@ def test_nothing_that_could_not_be_seen_is_a_fault():
         regions={"eastus": blind},
         permissions={GROUP: NO_ANSWER},
         assignments=NO_ANSWER,
+        vm_role=NO_ANSWER,
     )
     plan = evaluate(seen)
     assert plan["faults"] == []
@@ -173,6 +179,7 @@ def test_nothing_that_could_not_be_seen_is_a_fault():
         "trials",
         "permissions",
         "role_assignments",
+        "vm_role",
         "sizes",
         "quota",
         "subnet",
@@ -415,6 +422,11 @@ def test_a_subnet_of_the_user_must_be_where_the_vms_are():
 
 VM_ROLE = {"actions": ["microsoft.compute/virtualmachines/*"], "notActions": []}
 ACCESS = {"actions": ["*/read", "Microsoft.Authorization/*"], "notActions": []}
+SECURED = {"networkSecurityGroup": {"id": f"{GROUP}/providers/Microsoft.Network/x"}}
+NO_GROUPS = {
+    "actions": ["*"],
+    "notActions": ["*/networkSecurityGroups/write", "*/networkSecurityGroups/join/*"],
+}
 NO_NETWORKS = {"actions": ["*"], "notActions": ["Microsoft.Network/virtualNetworks/write"]}
 
 
@@ -429,7 +441,8 @@ NO_NETWORKS = {"actions": ["*"], "notActions": ["Microsoft.Network/virtualNetwor
             [VM_ROLE, ACCESS],
             "Microsoft.Compute/disks/{delete}, "
             "Microsoft.Network/networkInterfaces/{write,delete,join/action}, "
-            "Microsoft.Network/virtualNetworks/{write,subnets/join/action}",
+            "Microsoft.Network/virtualNetworks/{write,subnets/write,subnets/join/action}, "
+            "Microsoft.Network/networkSecurityGroups/{write,join/action}",
         ),
     ],
 )
@@ -444,9 +457,18 @@ def test_rights_that_are_missing_are_named_with_their_scope(roles: list[Any], mi
 
 def test_an_existing_network_needs_no_write_permission():
     seen = inputs(
-        regions={"eastus": region(network=network(OURS))}, permissions={GROUP: [NO_NETWORKS]}
+        regions={"eastus": region(network=network(OURS, **SECURED))},
+        permissions={GROUP: [NO_NETWORKS]},
     )
     assert statuses(seen, "permissions") == ["ok"]
+
+
+def test_an_existing_network_without_a_security_group_needs_write_permission():
+    existing = {"eastus": region(network=network(OURS))}
+    seen = inputs(regions=existing, permissions={GROUP: [NO_GROUPS]})
+    assert one(seen, "permissions")["detail"] == (
+        f"Missing permissions at {GROUP}: Microsoft.Network/networkSecurityGroups/{{write,join/action}}"
+    )
 
 
 def test_each_resource_uri_needs_the_right_to_assign_roles():
@@ -487,3 +509,28 @@ def test_role_assignments_are_counted_against_azures_limit(existing: int, expect
     """A VM takes three here: its own, one at the resource, and the client user's."""
     asked = order(resource_uris=[STORAGE], client_principal_id="user")
     assert one(inputs(asked, assignments=existing), "role_assignments")["status"] == expected
+
+
+DELETES = {"actions": ["Microsoft.Compute/virtualMachines/delete"]}
+READS = {"actions": ["*/read"], "notActions": ["Microsoft.Network/*"]}
+
+
+@pytest.mark.parametrize(
+    ("definition", "status"),
+    [
+        (role(READS, DELETES), "ok"),
+        (role(OWNER), "ok"),
+        (role(READS), "fault"),
+        (role(DELETES), "fault"),
+        (role(), "fault"),
+        (None, "fault"),
+        (NO_ANSWER, "unknown"),
+    ],
+)
+def test_the_vms_role_must_let_them_delete_themselves(definition: Any, status: str):
+    assert one(inputs(vm_role=definition), "vm_role")["status"] == status
+
+
+def test_actions_that_the_vms_role_lacks_are_named():
+    detail = one(inputs(vm_role=role(READS)), "vm_role")["detail"]
+    assert "Microsoft.Compute/virtualMachines/{delete}" in detail

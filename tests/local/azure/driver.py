@@ -24,6 +24,11 @@ ROOT = Path(__file__).parents[3]
 GROUP = "powerlift"
 CONTRIBUTOR = "b24988ac-6180-42a0-ab88-20f7382dd24c"
 NETWORK_API, COMPUTE_API, ROLE_API = "2026-03-01", "2026-04-01", "2022-04-01"
+SELF_DELETION = (
+    "Microsoft.Compute/virtualMachines/read",
+    "Microsoft.Compute/virtualMachines/delete",
+)
+"""The actions of the narrowest role with which a VM can delete itself."""
 _KEY = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(32))).decode()
 
 
@@ -231,11 +236,25 @@ class Driver:
         path = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{guid or uuid.uuid4()}"
         return self.send("PUT", path, {"properties": properties}, api=ROLE_API)
 
-    def grant(self, scope: str, principal: str) -> None:
-        """Make a principal Contributor. Retries until the directory knows its identity."""
+    def put_role_definition(
+        self, guid: str, *actions: str, name: str | None = None, scopes: list[str] | None = None
+    ) -> requests.Response:
+        """Create or update a custom role."""
+        properties = {
+            "roleName": name or unique("role"),
+            "type": "CustomRole",
+            "description": "",
+            "permissions": [{"actions": list(actions), "notActions": []}],
+            "assignableScopes": [self.subscription] if scopes is None else scopes,
+        }
+        path = f"{self.subscription}/providers/Microsoft.Authorization/roleDefinitions/{guid}"
+        return self.send("PUT", path, {"properties": properties}, api=ROLE_API)
+
+    def grant(self, scope: str, principal: str, role: str = CONTRIBUTOR) -> None:
+        """Assign a role to a principal. Retries until the directory knows its identity."""
 
         def try_once() -> bool:
-            answer = self.put_role(scope, principal)
+            answer = self.put_role(scope, principal, role=role)
             assert answer.status_code in (201, 409) or code(answer) == "PrincipalNotFound"
             return answer.status_code in (201, 409)
 

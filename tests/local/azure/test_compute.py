@@ -252,3 +252,29 @@ def test_user_data_is_returned_only_on_request(azure: Driver) -> None:
 
     assert "userData" not in answer.text
     assert expanded["properties"]["userData"] == "aGVsbG8="
+
+
+def test_sdk_replaces_the_tags_of_a_vm(azure: Driver) -> None:
+    vm = azure.make_running()
+    machines = azure.compute().virtual_machines
+    machines.begin_update(GROUP, vm["name"], {"tags": {"a": "1", "b": "2"}}).result()
+
+    updated = machines.begin_update(GROUP, vm["name"], {"tags": {"a": "3"}}).result()
+
+    assert (updated.tags, updated.hardware_profile.vm_size) == ({"a": "3"}, "Standard_D2s_v5")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"properties": {"osProfile": {"customData": "bmV3"}}}, "PropertyChangeNotAllowed"),
+        ({"tags": {"<": "1"}}, "InvalidTagNameCharacters"),
+        ({"tags": {"a": 1}}, "InvalidRequestContent"),
+    ],
+)
+def test_update_of_a_vm_is_rejected(azure: Driver, body: dict[str, Any], expected: str) -> None:
+    vm = azure.make_vm()
+
+    answer = azure.send("PATCH", vm["id"], body)
+
+    assert code(answer) == expected

@@ -192,6 +192,7 @@ def test_nat_gateway_of_a_private_subnet_cannot_be_deleted(azure: Driver) -> Non
     azure.send("PUT", address, {**standard, "properties": {"publicIPAllocationMethod": "Static"}})
     properties = {"publicIpAddresses": [{"id": address}]}
     azure.send("PUT", gateway, {**standard, "properties": properties})
+    azure.settled(gateway)
     azure.make_network(
         unique("v"), "10.6.0.0/24", defaultOutboundAccess=False, natGateway={"id": gateway}
     )

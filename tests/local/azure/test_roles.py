@@ -7,7 +7,15 @@ import uuid
 import pytest
 
 from local.azure.latency import Latencies
-from tests.local.azure.driver import CONTRIBUTOR, ROLE_API, Driver, code, unique, until
+from tests.local.azure.driver import (
+    CONTRIBUTOR,
+    ROLE_API,
+    SELF_DELETION,
+    Driver,
+    code,
+    unique,
+    until,
+)
 
 USER = "5d1b1a7e-0c8e-4f57-9d5a-3f6f3e0a4a11"
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
@@ -138,3 +146,80 @@ def test_role_definition_is_found_by_name(azure: Driver) -> None:
     )
 
     assert [role.name for role in found] == [CONTRIBUTOR]
+
+
+def test_the_sdk_creates_a_custom_role(azure: Driver) -> None:
+    guid, name = str(uuid.uuid4()), unique("role")
+    azure.put_role_definition(guid, *SELF_DELETION, name=name)
+
+    found = azure.authorization().role_definitions.list(azure.group, filter=f"roleName eq '{name}'")
+
+    (role,) = found
+    assert (role.name, role.role_type) == (guid, "CustomRole")
+    assert role.permissions[0].actions == list(SELF_DELETION)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"guid": "no-guid"}, "InvalidRoleDefinitionId"),
+        ({"guid": CONTRIBUTOR}, "InvalidRoleDefinitionId"),
+        ({"name": "Contributor"}, "RoleDefinitionWithSameNameExists"),
+        ({"scopes": []}, "InvalidAssignableScopes"),
+        ({"scopes": ["/subscriptions/another"]}, "InvalidAssignableScopes"),
+        ({"action": "delete"}, "InvalidActionOrNotAction"),
+    ],
+)
+def test_custom_role_is_rejected(azure: Driver, changes: dict[str, str], expected: str) -> None:
+    usual = {"guid": str(uuid.uuid4()), "action": SELF_DELETION[0]}
+    given = {**usual, **changes}
+
+    answer = azure.put_role_definition(given.pop("guid"), given.pop("action"), **given)
+
+    assert code(answer) == expected
+
+
+def test_custom_role_cannot_be_assigned_outside_its_scopes(azure: Driver) -> None:
+    guid = str(uuid.uuid4())
+    azure.put_role_definition(
+        guid, *SELF_DELETION, scopes=[f"{azure.subscription}/resourceGroups/x"]
+    )
+
+    answer = azure.put_role(azure.group, USER, type_="User", role=guid)
+
+    assert (answer.status_code, code(answer)) == (400, "RoleDefinitionDoesNotExist")
+
+
+PRINT_TOKEN = """#!/bin/bash
+imds="$AZURE_POD_IDENTITY_AUTHORITY_HOST/metadata/identity/oauth2/token"
+curl -sf -H Metadata:true "$imds?api-version=2018-02-01&resource=https://management.azure.com" |
+  python3 -c 'import json, sys; print("token", json.load(sys.stdin)["access_token"], "end")'
+"""
+
+
+def test_vm_with_the_narrow_role_deletes_itself_and_does_nothing_else(
+    azure_processes: Driver,
+) -> None:
+    azure, guid = azure_processes, str(uuid.uuid4())
+    azure.put_role_definition(guid, *SELF_DELETION)
+    vm = azure.make_running(script=PRINT_TOKEN)
+    azure.grant(vm["id"], vm["identity"]["principalId"], guid)
+    console = azure.state / "vms" / vm["name"] / "console.log"
+    until(lambda: "end\n" in console.read_text())
+    token = console.read_text().partition("token ")[2].split()[0]
+
+    def ask(method: str, path: str = "", body: object = None) -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return azure.send(method, vm["id"] + path, body, headers=headers).status_code
+
+    until(lambda: ask("GET") == 200)
+    assert ask("PATCH", body={"tags": {}}) == 403
+    assert ask("PUT", body=vm) == 403
+    assert [ask("POST", f"/{action}", {}) for action in ("runCommand", "deallocate")] == [403, 403]
+    assert ask("DELETE") == 202
+
+
+def test_contributor_may_run_commands_on_a_vm(azure: Driver) -> None:
+    answer = azure.send("POST", f"{azure.make_vm()['id']}/runCommand", {})
+
+    assert (answer.status_code, code(answer)) == (501, "NotImplemented")

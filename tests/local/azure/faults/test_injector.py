@@ -21,6 +21,8 @@ OPERATIONS = {
     "vnet.put": ("PUT", "/providers/Microsoft.Network/virtualNetworks/missing"),
     "subnet.put": ("PUT", "/providers/Microsoft.Network/virtualNetworks/v/subnets/missing"),
     "subnet.get": ("GET", "/providers/Microsoft.Network/virtualNetworks/v/subnets/missing"),
+    "nsg.put": ("PUT", "/providers/Microsoft.Network/networkSecurityGroups/missing"),
+    "nsg.get": ("GET", "/providers/Microsoft.Network/networkSecurityGroups/missing"),
     "nic.put": ("PUT", "/providers/Microsoft.Network/networkInterfaces/missing"),
     "nic.delete": ("DELETE", "/providers/Microsoft.Network/networkInterfaces/missing"),
     "nic.list": ("GET", "/providers/Microsoft.Network/networkInterfaces"),
