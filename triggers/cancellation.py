@@ -8,6 +8,7 @@ from typing import Any
 
 from fleet import telemetry
 from fleet.api.instance_status import ALIVE, order_in
+from fleet.azure.credentials import open_connections
 from fleet.model import names
 from fleet.settings import Settings
 from fleet.store import claims
@@ -24,11 +25,17 @@ from triggers.lease import START_TIMEOUT, lease
 
 
 async def cancel(client: Any, instance: str) -> bool:
-    """Cancel a fleet, or tear down what an ended one has left. False if the fleet does not exist."""
+    """Cancel a fleet, or tear down what an ended one has left. False if the fleet does not exist.
+
+    Raises SealBroken for an ended fleet whose secrets cannot be decrypted: its teardown could not list
+    anything, and would try for half an hour.
+    """
     status = await find(client, instance)
     if status is None:
         return False
-    order = order_in(status["input"])
+    order: Any = order_in(status["input"])
+    if status["runtimeStatus"] not in ALIVE:
+        open_connections(order)
     telemetry.LOG.info("Cancelled", extra={"event": "fleet.cancelled", "fleet": instance})
     async with _with_lease(order["batch_id"]), task_hub_within(START_TIMEOUT):
         if status["runtimeStatus"] in ALIVE:

@@ -54,18 +54,20 @@ def answers(stack: Stack, keys: str) -> dict[str, Any]:
     stack.start_host()
     eventually(lambda: True if log.read_text().count(SWEPT) >= before + 2 else None)
     headers = {"x-functions-key": stack.key}
-    return {
-        name: requests.get(f"{stack.url}/api/fleets/{FLEET}{path}", headers=headers, timeout=30)
+    url = f"{stack.url}/api/fleets/{FLEET}"
+    shown = {
+        name: requests.get(f"{url}{path}", headers=headers, timeout=30)
         for name, path in PATHS.items()
     }
+    return {**shown, "delete": requests.delete(url, headers=headers, timeout=30)}
 
 
 def test_a_fleet_of_a_removed_key_is_shown_without_its_database(rotated: Rotated):
-    codes = {name: answer.status_code for name, answer in rotated.alone.items()}
+    codes = {name: rotated.alone[name].status_code for name in PATHS}
     assert codes == {"fleet": 200, "machines": 200, "progress": 200, "log": 404}
 
 
-@pytest.mark.parametrize("name", ["progress", "log"])
+@pytest.mark.parametrize("name", ["progress", "log", "delete"])
 def test_what_a_removed_key_hides_says_which_setting_brings_it_back(rotated: Rotated, name: str):
     shown = rotated.alone[name].json()
     assert "FLEET_SEALING_KEY" in (shown.get("problem") or shown.get("detail"))
@@ -74,6 +76,10 @@ def test_what_a_removed_key_hides_says_which_setting_brings_it_back(rotated: Rot
 def test_a_fleet_of_a_removed_key_makes_no_noise_in_the_sweep(rotated: Rotated):
     assert [line for line in rotated.log.splitlines() if "SealBroken" in line] == []
     assert "event=sweep.failed" not in rotated.log
+
+
+def test_a_teardown_that_could_not_list_anything_is_refused(rotated: Rotated):
+    assert (rotated.alone["delete"].status_code, rotated.both["delete"].status_code) == (503, 202)
 
 
 def test_with_the_old_key_appended_everything_is_readable_again(rotated: Rotated):
