@@ -33,7 +33,7 @@ async def cancel(client: Any, instance: str) -> bool:
     status = await find(client, instance)
     if status is None:
         return False
-    order = order_in(status["input"])
+    order: Any = order_in(status["input"])
     if status["runtimeStatus"] not in ALIVE:
         open_connections(order)
     telemetry.LOG.info("Cancelled", extra={"event": "fleet.cancelled", "fleet": instance})
