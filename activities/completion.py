@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 
 import azure.durable_functions as df
@@ -17,6 +16,7 @@ from fleet.model.records import Order
 from fleet.settings import Settings
 from fleet.store import vm_records
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.executors import ACTIVITIES
 
 bp = df.Blueprint()
 
@@ -37,7 +37,7 @@ async def _cost(order: Order, ended_at: str) -> float | None:
     """In US dollars; None without prices, or without the records of its VMs."""
     _, uri = open_connections(order)
     try:
-        stored = await asyncio.to_thread(vm_records.read, uri, order)
+        stored = await ACTIVITIES.run(vm_records.read, uri, order)
     except DatabaseUnreachable:
         return None
     hours = progress.vm_hours(

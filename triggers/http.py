@@ -17,6 +17,7 @@ from fleet.api.responses.machines import Machines
 from fleet.model import names
 from fleet.settings import Settings, SettingsError
 from fleet.store import fleets
+from fleet.store.executors import OWN
 from triggers import callers, cancellation, durable_client, queries, query_cache, submission
 from triggers.problems import json_response, problem, with_problems
 from triggers.references import (
@@ -72,7 +73,7 @@ async def plan(req: func.HttpRequest) -> func.HttpResponse:
 async def list_fleets(req: func.HttpRequest) -> func.HttpResponse:
     """A page of fleets, newest first; 400, 503."""
     wanted, uri = fleet_list.read_query(req.params), Settings.read().database_uri
-    rows = await query_cache.ask(("fleets", uri, wanted), fleets.page, uri, wanted)
+    rows = await query_cache.ask(OWN, ("fleets", wanted), fleets.page, uri, wanted)
     body: Fleets = {
         "fleets": [
             fleet_list.entry(row, _links(req, names.instance_id(row.batch_id))) for row in rows

@@ -1,31 +1,32 @@
-"""Questions to the database that somebody waits for: alike ones are asked once, by threads apart.
+"""Database queries that somebody waits for: equal ones are sent once.
 
-A page asks every two seconds, and a client as often as it likes. Activities have the other threads: a
-database that does not answer must not keep another fleet from its work.
+A page asks every two seconds, and a client as often as it likes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-FRESH = 1.0
-"""Seconds for which an answer is given again: a fleet looks no more often."""
-THREADS = 8
-"""At most so many connections of a worker serve answers."""
+from fleet.store.executors import Executor
 
-_threads = ThreadPoolExecutor(THREADS, "asked")
+FRESH = 1.0
+"""Seconds for which a response is reused: a fleet polls no more often."""
+
 _asked: dict[Hashable, asyncio.Future[Any]] = {}
 
 
-async def ask(key: Hashable, look: Callable[..., Any], *arguments: Any) -> Any:
-    """What `look` returns or raises; the same to all who ask under this key meanwhile, or soon after."""
+async def ask(
+    executor: Executor, key: Hashable, look: Callable[..., Any], uri: str, *arguments: Any
+) -> Any:
+    """What `look(uri, *arguments)` returns or raises, by `executor`: the same for all who ask under this
+    key meanwhile, or soon after. Raises DatabaseBusy.
+    """
     loop = asyncio.get_running_loop()
-    known = (loop, key)
+    known = (loop, uri, key)
     answer = _asked.get(known)
     if answer is None:
-        answer = _asked[known] = loop.run_in_executor(_threads, look, *arguments)
+        answer = _asked[known] = asyncio.ensure_future(executor.run(look, uri, *arguments))
         answer.add_done_callback(lambda _: loop.call_later(FRESH, _asked.pop, known, None))
-    return await asyncio.shield(answer)  # one who no longer waits takes it from nobody else
+    return await asyncio.shield(answer)  # a caller that stops waiting takes it from nobody else

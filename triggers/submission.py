@@ -17,9 +17,10 @@ from fleet.preflight.plan import preview
 from fleet.secrets import Seal
 from fleet.settings import Settings
 from fleet.store import claims
+from fleet.store.executors import OWN
 from triggers.callers import Caller
 from triggers.durable_client import RUN_FLEET, find, task_hub_within
-from triggers.lease import START_TIMEOUT, in_thread, lease
+from triggers.lease import START_TIMEOUT, lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ async def submit(
         account=_account(seal, order, _secrets(request)),
         resource_uris=order["resource_uris"],
     )
-    claim = await in_thread(claims.claim, settings.database_uri, submission)
+    claim = await OWN.run(claims.claim, settings.database_uri, submission)
     instance = names.instance_id(claim.batch_id)
     if claim.started:
         return Accepted(instance, claim.number, claim.batch_id, created=False)
@@ -79,7 +80,7 @@ async def submit(
         if held.started:
             return Accepted(instance, claim.number, claim.batch_id, created=False)
         created = await _start(client, instance, order, fingerprints)
-        await in_thread(held.mark_started)
+        await OWN.finish(held.mark_started)
     if created:
         extra = {"event": "fleet.submitted", "fleet": instance}
         text = "Submitted: %d VMs for experiment %d"

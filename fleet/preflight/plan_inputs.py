@@ -23,7 +23,8 @@ from fleet.model.placement import tiers
 from fleet.model.records import Failure, Order, Placement, Size, Trials
 from fleet.settings import PUBLIC_CLOUD
 from fleet.store import schema, trials, vm_records
-from fleet.store.database import DatabaseUnreachable
+from fleet.store.database import DatabaseBusy, DatabaseUnreachable
+from fleet.store.executors import Executor
 from fleet.vm.render import CustomDataTooLarge
 
 T = TypeVar("T")
@@ -47,7 +48,9 @@ class Unavailable:
         """Whether a retry may succeed. An unreachable database counts as permanent, because the usual
         cause is a wrong URI or firewall rule.
         """
-        unreachable = isinstance(self.error, DatabaseUnreachable)
+        unreachable = isinstance(self.error, DatabaseUnreachable) and not isinstance(
+            self.error, DatabaseBusy
+        )
         return not unreachable and failure_policy.of(self.failure).retried
 
 
@@ -158,8 +161,9 @@ def scopes(order: Order) -> list[str]:
     return [group, *order["resource_uris"], *subnet]
 
 
-async def collect(connection: Azure, uri: str, order: Order) -> PlanInputs:
-    """Read everything that the checks need. Failed reads become `Unavailable`."""
+async def collect(connection: Azure, uri: str, order: Order, threads: Executor) -> PlanInputs:
+    """Read everything that the checks need, the database with `threads`. Failed reads become
+    `Unavailable`."""
     # Without a location in the order, the regions depend on the resource group's location.
     group = asyncio.ensure_future(_fetch(connection.resource_group()))
     seen, regions, permissions, assignments, database = await asyncio.gather(
@@ -168,9 +172,9 @@ async def collect(connection: Azure, uri: str, order: Order) -> PlanInputs:
         _permissions(connection, scopes(order)),
         _fetch(connection.count_assignments()),
         asyncio.gather(
-            _fetch(asyncio.to_thread(trials.count, uri, order["experiment_id"])),
-            _fetch(asyncio.to_thread(vm_records.conflicting_batch, uri, order)),
-            _fetch(asyncio.to_thread(schema.version, uri, schema.BENCHMARK)),
+            _fetch(threads.run(trials.count, uri, order["experiment_id"])),
+            _fetch(threads.run(vm_records.conflicting_batch, uri, order)),
+            _fetch(threads.run(schema.version, uri, schema.BENCHMARK)),
         ),
     )
     counted, conflicting_batch, version = database

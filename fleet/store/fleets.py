@@ -109,7 +109,8 @@ def update(uri: str, batch_id: int, changes: Mapping[str, Any]) -> None:
         for name, value in changes.items()
     }
     columns = ", ".join(f"{name} = %({name})s" for name in values)
-    with connected(uri) as database, database.cursor() as cursor:
+    # Brief, because a fleet waits for it.
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         cursor.execute(_UPDATE.format(columns=columns), {**values, "fleet": batch_id})
 
 
