@@ -90,13 +90,17 @@ def _drop_rejected_token(response: Any) -> None:
 def _credential(
     account: Account, settings: Settings, client_secret: str | None
 ) -> AsyncTokenCredential:
-    # Instance discovery fails for authorities that the public cloud does not know.
-    options: dict[str, Any] = {}
-    if settings.authority and not any(host in settings.authority for host in _PUBLIC_AUTHORITIES):
-        options = {"disable_instance_discovery": True}
+    options = identity_options(settings.authority)
     if client_secret:
         tenant, client = account["tenant_id"] or "", account["client_id"] or ""
         if settings.authority:
             options["authority"] = settings.authority
         return ClientSecretCredential(tenant, client, client_secret, **options)
     return DefaultAzureCredential(**options)
+
+
+def identity_options(authority: str | None) -> dict[str, Any]:
+    """Arguments of credentials: instance discovery fails for authorities that Azure does not know."""
+    if authority and not any(host in authority for host in _PUBLIC_AUTHORITIES):
+        return {"disable_instance_discovery": True}
+    return {}

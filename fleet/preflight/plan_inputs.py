@@ -23,7 +23,7 @@ from fleet.model.placement import tiers
 from fleet.model.records import Failure, Order, Placement, Size, Trials
 from fleet.settings import PUBLIC_CLOUD
 from fleet.store import schema, trials, vm_records
-from fleet.store.database import DatabaseBusy, DatabaseUnreachable
+from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import Executor
 from fleet.vm.render import CustomDataTooLarge
 
@@ -45,13 +45,10 @@ class Unavailable:
 
     @property
     def passing(self) -> bool:
-        """Whether a retry may succeed. An unreachable database counts as permanent, because the usual
-        cause is a wrong URI or firewall rule.
-        """
-        unreachable = isinstance(self.error, DatabaseUnreachable) and not isinstance(
-            self.error, DatabaseBusy
-        )
-        return not unreachable and failure_policy.of(self.failure).retried
+        """Whether a retry may succeed."""
+        if isinstance(self.error, DatabaseUnreachable) and not self.error.passes:
+            return False
+        return failure_policy.of(self.failure).retried
 
 
 @dataclass(frozen=True, slots=True)

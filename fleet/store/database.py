@@ -7,14 +7,15 @@ import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg2
 from psycopg2 import extensions
 
-from fleet.model.database_uri import InvalidDatabaseUri, libpq_options
+from fleet.model.database_uri import InvalidDatabaseUri, is_this_machine, libpq_options
 from fleet.model.failure import DescribedError
 from fleet.settings import database_root_cert
+from fleet.store.database_identity import TokenRefused, TokenUnavailable, token_for
 
 CONNECT_TIMEOUT = 10
 STATEMENT_TIMEOUT = 20
@@ -43,13 +44,22 @@ class DatabaseUnreachable(DescribedError, RuntimeError):
 
     code, action = "DatabaseUnreachable", "retry"
     advice = "Check the request's uri or the setting POWERLIFT_DB_URI, and the database's firewall."
+    passes: ClassVar[bool] = False
+    """Whether waiting may help. False: the usual cause is a wrong URI or firewall rule."""
 
 
 class DatabaseBusy(DatabaseUnreachable):
     """The app has too many operations under way to begin one."""
 
-    code = "DatabaseBusy"
+    code, passes = "DatabaseBusy", True
     advice = "Retry. If it persists, check whether the database responds."
+
+
+class DatabaseTokenUnavailable(DatabaseUnreachable):
+    """Entra issued no token for a database without a password."""
+
+    code, passes = "DatabaseTokenUnavailable", True
+    advice = "Check the app's managed identity, or put a password into the URI."
 
 
 class _DeadlineExceeded(psycopg2.OperationalError):
@@ -110,7 +120,10 @@ def connected(
         finally:
             database.close()
     except psycopg2.Error as error:
-        raise DatabaseUnreachable(_reason(error)) from None
+        reason = _reason(error)
+        if reason == _REJECTED and keywords.get("require_auth") == "password":
+            reason = _IDENTITY_REJECTED
+        raise DatabaseUnreachable(reason) from None
 
 
 def rows(cursor: Any, statement: str, values: Any = ()) -> list[Any]:
@@ -138,11 +151,21 @@ _MAY = """
 
 
 def _options(uri: str) -> dict[str, str]:
-    """Raises DatabaseUnreachable."""
+    """The keywords of a connection, with a token where the URI has no password.
+
+    Raises DatabaseUnreachable.
+    """
     try:
-        return libpq_options(uri, database_root_cert())
+        options = libpq_options(uri, database_root_cert())
+        if "password" in options or is_this_machine(options["host"]):
+            return options
+        return {**options, "password": token_for(options["host"], options.get("port"))}
     except InvalidDatabaseUri as error:
         raise DatabaseUnreachable(f"The database URI is invalid. {error}") from None
+    except TokenUnavailable as error:
+        raise DatabaseTokenUnavailable(str(error)) from None
+    except TokenRefused as error:
+        raise DatabaseUnreachable(str(error)) from None
 
 
 def _reason(error: psycopg2.Error) -> str:
@@ -163,6 +186,11 @@ def _reason(error: psycopg2.Error) -> str:
     return next(reason for parts, reason in _REASONS if any(part in text for part in parts))
 
 
+_REJECTED = "The database rejected the user or password in the URI."
+_IDENTITY_REJECTED = (
+    "The database rejected the app's identity. Create its role with pgaadauth_create_principal, and use "
+    "the role's name as the user in the URI."
+)
 _REASONS: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("too many", "connection slots"),
@@ -197,8 +225,8 @@ _REASONS: tuple[tuple[tuple[str, ...], str], ...] = (
         "scram-sha-256 in its pg_hba.conf; for a URI without a password, a role for Entra.",
     ),
     (
-        ("password authentication", "role "),
-        "The database rejected the user or password in the URI.",
+        ("password authentication", "role ", "access token"),
+        _REJECTED,
     ),
     (
         ("does not exist",),
