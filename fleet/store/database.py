@@ -7,6 +7,7 @@ import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import psycopg2
@@ -93,6 +94,20 @@ def _wait(database: extensions.connection) -> None:
 extensions.set_wait_callback(_wait)
 
 
+def _moment(text: Any, cursor: Any) -> datetime | None:
+    """A timestamptz; None for those that Python lacks, such as infinity: every VM may write them."""
+    if text is None or "infinity" in text:
+        return None
+    try:
+        moment: datetime = extensions.PYDATETIMETZ(text, cursor)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+_TIMESTAMPTZ = extensions.new_type(extensions.PYDATETIMETZ.values, "TIMESTAMPTZ", _moment)
+
+
 @contextmanager
 def connected(
     uri: str, connect: float = CONNECT_TIMEOUT, statement: float = STATEMENT_TIMEOUT
@@ -107,6 +122,7 @@ def connected(
         database = psycopg2.connect(connection_factory=factory, **keywords)
         try:
             database.limit = statement + GRACE
+            extensions.register_type(_TIMESTAMPTZ, database)
             with database.cursor() as cursor:
                 # Not as a connection option, because PgBouncer rejects unknown options.
                 milliseconds = int(statement * 1000), IDLE_TIMEOUT * 1000
