@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from fleet.settings import Settings, SettingsError
+from fleet.settings import Settings, SettingsError, database_root_cert
 from local.stack import Stack
 from tests.harness import Api
 
@@ -29,6 +29,10 @@ def test_without_prices_there_are_none():
 def test_invalid_prices_are_reported(text: str):
     with pytest.raises(SettingsError, match="FLEET_PRICES"):
         Settings.read({**REQUIRED, "FLEET_PRICES": text})
+
+
+def test_root_certificates_are_found_without_a_setting():
+    assert "BEGIN CERTIFICATE" in Path(database_root_cert({})).read_text()
 
 
 def test_all_faults_are_reported_together():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
 from collections.abc import Awaitable, Callable
@@ -155,3 +156,17 @@ def test_the_app_leaves_the_threads_of_the_event_loop_alone():
     ]
     uses = re.compile(r"to_thread\(|run_in_executor\(")
     assert [file for file in sources if uses.search(file.read_text())] == []
+
+
+def test_servers_leave_nothing_behind():
+    """Requests choose them, any number."""
+    executor = Executor("test", threads=2, share=1)
+
+    async def work() -> int:
+        for number in range(50):
+            await executor.run(str, f"postgresql://me@host{number}/db")
+        await asyncio.sleep(0)
+        gc.collect()
+        return len(executor._places)
+
+    assert run(work) <= 1
