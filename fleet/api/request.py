@@ -189,7 +189,9 @@ class FleetRequest(BaseModel):
         None,
         max_length=2048,
         description="The Powerlift database, reachable from the VMs: postgresql://user:password@host/"
-        "name, optionally with a SQLAlchemy driver. Default: the deployment's. Encrypted on receipt.",
+        "name, optionally with a SQLAlchemy driver. Without a password, the app logs in with its "
+        "identity. A host other than the app's own must offer TLS, with a certificate for this host. "
+        "Default: the deployment's. Encrypted on receipt.",
         json_schema_extra={"pattern": PATTERN},
     )
     resource_uris: list[ResourceId] = Field(

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from fleet.store import executors
 from fleet.store.executors import Executor
 from triggers import query_cache
+from triggers.problems import with_problems
 
 URI = "postgresql://me@host/db"
 QUERIES = Executor("test", 8, 8)
@@ -89,3 +91,26 @@ def test_a_cancelled_caller_does_not_cancel_the_query(database: Database):
         return int(await waiting)
 
     assert asyncio.run(leave()) == 1
+
+
+def test_a_full_executor_is_a_503_with_retry_after(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(executors, "QUEUE_TIMEOUT", 0.01)
+    full = Executor("full", 1, 1)
+
+    @with_problems
+    async def answer() -> Any:
+        return await query_cache.ask(full, "second", database.query, URI)
+
+    async def both() -> Any:
+        first = asyncio.ensure_future(query_cache.ask(full, "first", database.query, URI))
+        await asyncio.sleep(0)  # it takes the only place
+        try:
+            return await answer()
+        finally:
+            database.released.set()
+            await first
+
+    response = asyncio.run(both())
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
