@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 
 import azure.durable_functions as df
@@ -18,6 +17,7 @@ from fleet.secrets import SealBroken
 from fleet.settings import Settings
 from fleet.store import vm_records
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.executors import ACTIVITIES
 
 bp = df.Blueprint()
 
@@ -38,7 +38,7 @@ async def _cost(order: Order, ended_at: str) -> float | None:
     """In US dollars; None without prices, or if the records of its VMs cannot be read."""
     try:
         _, uri = open_connections(order)
-        stored = await asyncio.to_thread(vm_records.read, uri, order)
+        stored = await ACTIVITIES.run(vm_records.read, uri, order)
     except (DatabaseUnreachable, SealBroken):
         return None
     hours = progress.vm_hours(

@@ -15,6 +15,7 @@ from fleet.model import failure_policy, names
 from fleet.model.activities import FailedVm, LogsSaved, SaveLogs
 from fleet.model.records import Order
 from fleet.store import vm_logs
+from fleet.store.executors import ACTIVITIES
 
 bp = df.Blueprint()
 
@@ -28,7 +29,7 @@ async def save_logs(task: SaveLogs) -> LogsSaved:
     order = task["order"]
     connection, uri = open_connections(order)
     kept = await asyncio.gather(*(_log_of(connection, order, vm) for vm in task["vms"]))
-    await asyncio.to_thread(vm_logs.store_logs, uri, order["experiment_id"], kept)
+    await ACTIVITIES.run(vm_logs.store_logs, uri, order["experiment_id"], kept)
     return {"ok": True, "saved": sum(one.log is not None for one in kept)}
 
 

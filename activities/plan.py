@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import azure.durable_functions as df
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -15,6 +13,7 @@ from fleet.azure.credentials import open_connections
 from fleet.model.activities import FleetPlanned, PlanFleet
 from fleet.preflight.plan import Plan, make_plan
 from fleet.store import schema, trials
+from fleet.store.executors import ACTIVITIES
 
 bp = df.Blueprint()
 
@@ -27,8 +26,8 @@ async def plan_fleet(task: PlanFleet) -> FleetPlanned:
     connection, uri = open_connections(order)
     plan = await make_plan(connection, uri, order)
     if not plan["faults"]:
-        await asyncio.to_thread(schema.migrate, uri, schema.BENCHMARK)
-        name = await asyncio.to_thread(trials.experiment_name, uri, order["experiment_id"])
+        await ACTIVITIES.run(schema.migrate, uri, schema.BENCHMARK)
+        name = await ACTIVITIES.run(trials.experiment_name, uri, order["experiment_id"])
         await fleet_table.update(order, {"experiment_name": name, "trials": plan["trials"]})
     _log(plan)
     key = order["ssh_public_key"] or _public_key()

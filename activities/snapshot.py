@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import azure.durable_functions as df
 
 from activities import fleet_table
@@ -15,6 +13,7 @@ from fleet.model.activities import RecordSnapshot, SnapshotRecorded
 from fleet.model.records import Failure
 from fleet.store import heartbeats, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.executors import ACTIVITIES
 
 bp = df.Blueprint()
 
@@ -26,7 +25,7 @@ async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
     _, uri = open_connections(order)
     count = None
     if task["counts_trials"]:
-        count = await asyncio.to_thread(trials.count, uri, order["experiment_id"])
+        count = await ACTIVITIES.run(trials.count, uri, order["experiment_id"])
     vms_failure = await _record_vms(uri, task) if task["vms"] else None
     if count:
         telemetry.trials_counted(order, count, task["last_count"])
@@ -36,7 +35,7 @@ async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
     result: SnapshotRecorded = {"ok": True, "trials": count, "vms_failure": vms_failure}
     if task["reads_heartbeats"]:
         try:
-            idle = await asyncio.to_thread(heartbeats.find_idle, uri, order)
+            idle = await ACTIVITIES.run(heartbeats.find_idle, uri, order)
         except DatabaseUnreachable as error:
             telemetry.failed(describe(error), "Heartbeats could not be read")
         else:
@@ -50,7 +49,7 @@ async def _record_vms(uri: str, task: RecordSnapshot) -> Failure | None:
     """
     order, vms = task["order"], task["vms"]
     try:
-        known = await asyncio.to_thread(vm_records.write, uri, order, vms, task["at"])
+        known = await ACTIVITIES.run(vm_records.write, uri, order, vms, task["at"])
     except DatabaseUnreachable as error:
         failure = describe(error)
         telemetry.failed(failure, "VM records could not be written")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import azure.durable_functions as df
 
 from activities.results import raises_transient
@@ -12,6 +10,7 @@ from fleet.model import names
 from fleet.model.activities import ReleaseTrials, TrialsReleased
 from fleet.model.failure_counts import SHOWN_CHARACTERS
 from fleet.store import heartbeats, trials
+from fleet.store.executors import ACTIVITIES
 
 bp = df.Blueprint()
 
@@ -29,9 +28,9 @@ async def release_trials(task: ReleaseTrials) -> TrialsReleased:
         names.runner_id(order["batch_id"], ordinal): why for ordinal, why in reasons.items()
     }  # fmt: skip
     experiment = order["experiment_id"]
-    held = await asyncio.to_thread(trials.release, uri, experiment, runners, held_against)
+    held = await ACTIVITIES.run(trials.release, uri, experiment, runners, held_against)
     ends = dict.fromkeys(ordinals, "It was deleted with its fleet.") | reasons
-    ended = await asyncio.to_thread(heartbeats.record_ends, uri, order, ends)
+    ended = await ACTIVITIES.run(heartbeats.record_ends, uri, order, ends)
     outcomes = {
         str(ordinal): outcome and outcome[:SHOWN_CHARACTERS] for ordinal, outcome in ended.items()
     }

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from string import ascii_lowercase, ascii_uppercase
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg2
-from psycopg2.extensions import parse_dsn
+from fleet.model.database_uri import InvalidDatabaseUri, libpq_options
 
 DATA_SERVICES = (
     "Microsoft.Storage/storageAccounts",
@@ -109,20 +107,12 @@ def matches(pattern: str, value: str) -> bool:
 
 
 def database_server(uri: str) -> str | None:
-    """`host:port` of a PostgreSQL URI, as libpq connects to it; None if that is not exactly one server.
-
-    Python's parser and libpq's can disagree about the host of `postgresql://a?@b/`, for example. Such a
-    URI has no server here, nor has one with several hosts or with parameters that replace the host.
-    """
+    """`host:port` of a PostgreSQL URI in lower case; None for an invalid one."""
     try:
-        parts = urlsplit(uri)
-        options = parse_dsn(urlunsplit(parts._replace(scheme="postgresql")))
-        host, port = parts.hostname or "", str(parts.port or 5432)
-    except (ValueError, psycopg2.Error):
+        options = libpq_options(uri)
+    except InvalidDatabaseUri:
         return None
-    is_one = not {"hostaddr", "service"} & options.keys() and not re.search("[,/@]", host)
-    agrees = (options.get("host", "").lower(), options.get("port") or "5432") == (host, port)
-    return f"{host}:{port}" if host and is_one and agrees else None
+    return f"{options['host'].lower()}:{options.get('port', '5432')}"
 
 
 def _contains(scope: str, protected: str) -> bool:

@@ -7,8 +7,11 @@ import json
 import math
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import certifi
 
 from fleet.model import names
 from fleet.policy_settings import PolicySettings
@@ -121,6 +124,16 @@ class Settings:
         if faults:
             raise SettingsError(faults)
         return settings
+
+
+def database_root_cert(environment: Mapping[str, str] = os.environ) -> str:
+    """The file of the root certificates that database servers are verified with.
+
+    FLEET_DB_ROOT_CERT, else the system's, which psycopg2's own OpenSSL does not find, else Mozilla's. No
+    fault of the settings if it is missing: without databases, VMs are still deleted.
+    """
+    system = ssl.get_default_verify_paths().cafile
+    return environment.get("FLEET_DB_ROOT_CERT") or system or certifi.where()
 
 
 def _prices(text: str, faults: list[str]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from fleet.model import names
 from fleet.settings import Settings
 from fleet.store import claims, fleets
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.executors import OWN
 from triggers.durable_client import (
     MARK_CANCELLED,
     TEARDOWN_FLEET,
@@ -21,7 +22,7 @@ from triggers.durable_client import (
     start_unless_running,
     task_hub_within,
 )
-from triggers.lease import START_TIMEOUT, in_thread, lease
+from triggers.lease import START_TIMEOUT, lease
 
 
 async def cancel(client: Any, instance: str) -> bool:
@@ -54,7 +55,7 @@ async def cancel(client: Any, instance: str) -> bool:
 async def _free_room(batch_id: int) -> None:
     """Let other fleets have the VMs that this one had left in place."""
     try:
-        await in_thread(fleets.mark_vms_deleted, Settings.read().database_uri, batch_id)
+        await OWN.run(fleets.mark_vms_deleted, Settings.read().database_uri, batch_id)
     except DatabaseUnreachable as error:
         text = "The VMs of a cancelled fleet count until its deadline: %s"
         telemetry.LOG.warning(text, error, extra={"event": "fleet.cancelled"})

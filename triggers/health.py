@@ -15,16 +15,25 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.identity.aio import DefaultAzureCredential
 
 from fleet import telemetry
-from fleet.api.responses.app import CheckName, Condition, Health, HealthCheck, HealthDetails
+from fleet.api import policy
+from fleet.api.responses.app import (
+    CheckName,
+    Condition,
+    Health,
+    HealthCheck,
+    HealthDetails,
+    PolicySetting,
+)
 from fleet.azure import credentials
 from fleet.azure.error_classifier import describe
 from fleet.model.failure import DescribedError
 from fleet.secrets import Seal
 from fleet.settings import Settings, SettingsError, unresolved_references
 from fleet.store import schema
+from fleet.store.executors import OWN
 from triggers import durable_client, query_cache
 from triggers.problems import json_response, with_problems
-from triggers.queue import QUEUE
+from triggers.queue import CONNECTION, QUEUE
 
 bp = df.Blueprint()
 
@@ -53,8 +62,19 @@ async def health(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 async def get_health_details(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """200 with the result of each check, also of those that failed."""
     checks = await run_checks(client)
-    body: HealthDetails = {"status": _condition(checks), "checks": checks}
+    body: HealthDetails = {
+        "status": _condition(checks),
+        "checks": checks,
+        "policy": _policy(),
+    }
     return json_response(200, body)
+
+
+def _policy() -> list[PolicySetting]:
+    try:
+        return policy.summary(Settings.read())
+    except SettingsError:
+        return []  # the check of the settings has failed
 
 
 def _condition(checks: list[HealthCheck]) -> Condition:
@@ -98,7 +118,7 @@ async def _sealing_key(client: Any) -> str:
 
 async def _database(client: Any) -> str:
     uri = _valid_settings().database_uri
-    found = await query_cache.ask(("health", uri), schema.version, uri, schema.APP)
+    found = await query_cache.ask(OWN, "health", schema.version, uri, schema.APP)
     text = f"The database responds; its tables have version {found} of {schema.APP.latest}."
     return text if found == schema.APP.latest else f"{text} The next fleet updates them."
 
@@ -123,7 +143,7 @@ async def _queue_client(stack: AsyncExitStack) -> Any:
     """A client for the app's queue, by a connection string or, as the host does it, by an identity."""
     from azure.storage.queue.aio import QueueClient  # 0.2 s of CPU, which only this check needs
 
-    setting, environment = "AzureWebJobsStorage", os.environ
+    setting, environment = CONNECTION, os.environ
     if connection := environment.get(setting):
         try:
             queue = QueueClient.from_connection_string(connection, QUEUE, retry_total=0)
@@ -174,7 +194,7 @@ CHECKS = (
     Check("sealing_key", _sealing_key, "Restart the app."),
     Check("database", _database, "Check POWERLIFT_DB_URI, and the server and its firewall."),
     Check("task_hub", _task_hub, "Check AzureWebJobsStorage, and the storage account's firewall."),
-    Check("queue", _queue, "Check AzureWebJobsStorage, and the storage account's firewall."),
+    Check("queue", _queue, f"Check {CONNECTION}, and the storage account's firewall."),
     Check("azure", _azure, "Check AZURE_RESOURCE_MANAGER_ENDPOINT and AZURE_AUTHORITY_HOST."),
 )
 

@@ -17,6 +17,7 @@ from fleet.api.routes import TEXT
 from fleet.model import names
 from fleet.settings import Settings
 from fleet.store import fleets
+from fleet.store.executors import OWN
 from triggers import callers, cancellation, durable_client, queries, query_cache, submission
 from triggers.problems import HEADERS, json_response, with_problems
 from triggers.references import (
@@ -69,11 +70,10 @@ async def plan(req: func.HttpRequest) -> func.HttpResponse:
 async def list_fleets(req: func.HttpRequest) -> func.HttpResponse:
     """A page of fleets, newest first; 400, 503."""
     wanted, uri = fleet_list.read_query(req.params), Settings.read().database_uri
-    rows = await query_cache.ask(("fleets", uri, wanted), fleets.page, uri, wanted)
+    rows = await query_cache.ask(OWN, ("fleets", wanted), fleets.page, uri, wanted)
+    entries = [fleet_list.entry(row, _links(req, names.instance_id(row.batch_id))) for row in rows]
     body: Fleets = {
-        "fleets": [
-            fleet_list.entry(row, _links(req, names.instance_id(row.batch_id))) for row in rows
-        ],
+        "fleets": [one for one in entries if one is not None],
         "next": fleet_list.cursor(rows[-1]) if len(rows) == wanted.limit else None,
     }
     return json_response(200, body)

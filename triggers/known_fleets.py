@@ -17,6 +17,7 @@ from fleet.model import names
 from fleet.secrets import SealBroken
 from fleet.settings import Settings
 from fleet.store import fleets
+from fleet.store.executors import ACTIVITIES
 from triggers import durable_client
 
 SOURCE_PATIENCE = 20.0
@@ -32,7 +33,7 @@ async def accounts(client: Any, settings: Settings) -> dict[Azure, set[str]]:
     known: dict[Azure, set[str]] = {own: set()} if own else {}
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
-            used = await asyncio.to_thread(fleets.accounts, settings.database_uri, settings.owner)
+            used = await ACTIVITIES.run(fleets.accounts, settings.database_uri, settings.owner)
             for batch_id, uris in used:
                 await _add_account(client, known, names.instance_id(batch_id), uris)
     except Exception as error:
@@ -62,7 +63,7 @@ async def close_ended(client: Any, settings: Settings) -> None:
     or the instance was terminated or lost."""
     try:
         async with asyncio.timeout(SOURCE_PATIENCE):
-            active = await asyncio.to_thread(fleets.active, settings.database_uri, settings.owner)
+            active = await ACTIVITIES.run(fleets.active, settings.database_uri, settings.owner)
             telemetry.fleets_counted(len(active))
             for row in active:
                 await _close_if_ended(client, settings.database_uri, row)
@@ -83,7 +84,7 @@ async def _close_if_ended(client: Any, uri: str, row: fleets.Row) -> None:
         fleet = instance_status.fleet_from_instance(instance)
         changes = {name: fleet[name] for name in ("phase", "machines", "trials")}
         changes["ended_at"] = fleet["updated_at"]
-    await asyncio.to_thread(fleets.update, uri, row.batch_id, changes)
+    await ACTIVITIES.run(fleets.update, uri, row.batch_id, changes)
 
 
 async def ask_fates(client: Any, fates: dict[int, BatchStatus], batches: list[int]) -> None:

@@ -1,30 +1,19 @@
-"""Claims and leases of fleets for triggers, in their own threads, so that activities do not wait."""
+"""Leases of fleets for triggers."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from typing import Any, TypeVar
 
 from fleet.store import claims
-
-T = TypeVar("T")
+from fleet.store.executors import OWN
 
 LEASE_TIMEOUT = 10.0
 """Seconds to wait for another holder, which needs milliseconds."""
 RETRY_SECONDS = 0.2
 START_TIMEOUT = 20.0
 """Seconds to start something under a lease: less than IDLE_TIMEOUT, which ends the lease."""
-
-_threads = ThreadPoolExecutor(8, "claims")
-
-
-async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads, functools.partial(function, *arguments))
 
 
 @asynccontextmanager
@@ -38,9 +27,9 @@ async def lease(uri: str, batch_id: int) -> AsyncIterator[claims.Lease | None]:
         yield await _acquire(stack, uri, batch_id)
     except BaseException as error:
         # The exit rolls back and raises the error again.
-        await in_thread(stack.__exit__, type(error), error, error.__traceback__)
+        await OWN.finish(stack.__exit__, type(error), error, error.__traceback__)
         raise
-    await in_thread(stack.close)
+    await OWN.finish(stack.close)
 
 
 async def _acquire(stack: ExitStack, uri: str, batch_id: int) -> claims.Lease | None:
@@ -48,8 +37,12 @@ async def _acquire(stack: ExitStack, uri: str, batch_id: int) -> claims.Lease | 
     until = asyncio.get_running_loop().time() + LEASE_TIMEOUT
     while True:
         try:
-            return await in_thread(stack.enter_context, claims.leased(uri, batch_id))
+            return await OWN.run(_enter, uri, batch_id, stack)
         except claims.LeaseHeld:
             if asyncio.get_running_loop().time() > until:
                 raise
         await asyncio.sleep(RETRY_SECONDS)
+
+
+def _enter(uri: str, batch_id: int, stack: ExitStack) -> claims.Lease | None:
+    return stack.enter_context(claims.leased(uri, batch_id))

@@ -5,7 +5,6 @@ Of a fleet only its row stays (`fleet.store.fleets`). Trials and results are the
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -24,6 +23,7 @@ from fleet.secrets import SealBroken
 from fleet.settings import Settings
 from fleet.store import fleets, vm_records
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.executors import ACTIVITIES
 from triggers.durable_client import TaskHubUnavailable, find, task_hub
 
 bp = df.Blueprint()
@@ -73,11 +73,11 @@ async def _settle_claims(run: Run) -> None:
     """Delete old claims whose fleet was never started. Mark the others as started: the host crashed
     before it could."""
     uri = run.settings.database_uri
-    for batch_id in await asyncio.to_thread(fleets.abandoned_claims, uri, run.settings.owner):
+    for batch_id in await ACTIVITIES.run(fleets.abandoned_claims, uri, run.settings.owner):
         if await find(run.client, names.instance_id(batch_id)) is None:
-            await asyncio.to_thread(fleets.delete_claim, uri, batch_id)
+            await ACTIVITIES.run(fleets.delete_claim, uri, batch_id)
         else:
-            await asyncio.to_thread(fleets.update, uri, batch_id, {"phase": "plan"})
+            await ACTIVITIES.run(fleets.update, uri, batch_id, {"phase": "plan"})
 
 
 async def _purged(run: Run) -> AsyncIterator[int]:
@@ -87,7 +87,7 @@ async def _purged(run: Run) -> AsyncIterator[int]:
     """
     settings = run.settings
     uri, days = settings.database_uri, settings.retention_days
-    while found := await asyncio.to_thread(
+    while found := await ACTIVITIES.run(
         fleets.to_purge, uri, settings.owner, days, PAGE_SIZE, run.skipped
     ):
         for row in found:
@@ -100,7 +100,7 @@ async def _purged(run: Run) -> AsyncIterator[int]:
                 telemetry.LOG.warning(text, row.batch_id, error, extra=extra)
                 purged = False
             if purged:
-                await asyncio.to_thread(fleets.mark_purged, uri, row.batch_id)
+                await ACTIVITIES.run(fleets.mark_purged, uri, row.batch_id)
                 yield row.batch_id
             else:
                 run.skipped += 1
@@ -148,7 +148,7 @@ async def _purge_records(run: Run, instance: Mapping[str, Any]) -> None:
     if uri in run.unreachable:
         raise DatabaseUnreachable("Its database was unreachable for another fleet.")
     try:
-        await asyncio.to_thread(vm_records.purge, uri, order)
+        await ACTIVITIES.run(vm_records.purge, uri, order)
     except DatabaseUnreachable:
         run.unreachable.add(uri)
         raise

@@ -22,6 +22,7 @@ from fleet.secrets import SealBroken
 from fleet.settings import Settings
 from fleet.store import trial_history, vm_logs, vm_records
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.executors import QUERIES
 from triggers import query_cache
 from triggers.durable_client import find
 
@@ -118,6 +119,6 @@ async def _query(
         return uri
     key = json.dumps(arguments, sort_keys=True)
     try:
-        return await query_cache.ask((name, uri, key), query, uri, *arguments)
+        return await query_cache.ask(QUERIES, (name, key), query, uri, *arguments)
     except DatabaseUnreachable as error:
         return error

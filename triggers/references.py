@@ -8,8 +8,8 @@ from fleet.model import names
 from fleet.settings import Settings
 from fleet.store import fleets
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.executors import OWN
 from triggers import durable_client, query_cache
-from triggers.lease import in_thread
 
 
 class FleetNotFound(LookupError):
@@ -58,7 +58,7 @@ async def find_instance_to_cancel(client: Any, reference: str) -> dict[str, Any]
     """
     try:
         uri = Settings.read().database_uri
-        matches = await in_thread(fleets.matching, uri, reference)
+        matches = await OWN.run(fleets.matching, uri, reference)
     except DatabaseUnreachable:
         instance = (
             await durable_client.find(client, reference) if names.batch_of(reference) else None
@@ -92,7 +92,7 @@ async def _instance_of(client: Any, row: fleets.Row) -> dict[str, Any]:
 async def find_row(reference: str) -> fleets.Row:
     """Raises FleetNotFound, FleetAmbiguous, DatabaseUnreachable, SettingsError."""
     uri = Settings.read().database_uri
-    matches = await query_cache.ask(("fleet", uri, reference), fleets.matching, uri, reference)
+    matches = await query_cache.ask(OWN, ("fleet", reference), fleets.matching, uri, reference)
     if not matches:
         raise FleetNotFound(reference)
     if len(matches) > 1:

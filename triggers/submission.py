@@ -20,9 +20,10 @@ from fleet.secrets import Seal
 from fleet.settings import Settings, SettingsError
 from fleet.store import claims
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.executors import OWN
 from triggers.callers import Caller
 from triggers.durable_client import RUN_FLEET, find, task_hub_within
-from triggers.lease import START_TIMEOUT, in_thread, lease
+from triggers.lease import START_TIMEOUT, lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ async def submit(
         resource_uris=order["resource_uris"],
         max_vms=settings.policy.max_vms,
     )
-    claim = await in_thread(claims.claim, settings.database_uri, submission)
+    claim = await OWN.run(claims.claim, settings.database_uri, submission)
     instance = names.instance_id(claim.batch_id)
     if claim.started:
         return Accepted(instance, claim.number, claim.batch_id, created=False)
@@ -81,7 +82,7 @@ async def submit(
         if held.started:
             return Accepted(instance, claim.number, claim.batch_id, created=False)
         created = await _start(client, instance, order, fingerprints)
-        await in_thread(held.mark_started)
+        await OWN.finish(held.mark_started)
     if created:
         extra = {"event": "fleet.submitted", "fleet": instance}
         text = "Submitted: %d VMs for experiment %d"
@@ -125,7 +126,7 @@ async def _policy_check(request: FleetRequest, settings: Settings) -> Check:
     """Whether there is room for the fleet now; `policy.faults` has allowed the rest."""
     limit = settings.policy.max_vms
     try:
-        alive = await in_thread(claims.count_alive, settings.database_uri, settings.owner)
+        alive = await OWN.run(claims.count_alive, settings.database_uri, settings.owner)
     except DatabaseUnreachable as error:
         return {"name": "policy", "status": "unknown", "detail": str(error), "advice": error.advice}
     detail = f"The deployment allows this fleet; {alive:,} of {limit:,} VMs exist or are requested"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import cast, get_args
+from typing import Any, get_args
 
+from pydantic import TypeAdapter, ValidationError
+
+from fleet import telemetry
 from fleet.api.request import Fault, InvalidRequest
 from fleet.api.responses.common import Links, json_id, json_time
 from fleet.api.responses.fleets import FleetListEntry, Phase
@@ -70,9 +74,22 @@ def cursor(row: Row) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def entry(row: Row, links: Links) -> FleetListEntry:
-    """A fleet's entry in the list."""
-    found = {
+def entry(row: Row, links: Links) -> FleetListEntry | None:
+    """A fleet's entry in the list; None, and a warning, if its row is invalid."""
+    try:
+        found = _ENTRY.validate_python(_shown(row, links))
+    except (ValidationError, AttributeError):  # a time that is none
+        extra = {"event": "record.invalid", "fleet": names.instance_id(row.batch_id)}
+        telemetry.LOG.warning("Ignored an invalid row in powerlift_fleet", extra=extra)
+        return None
+    return found
+
+
+_ENTRY = TypeAdapter(FleetListEntry)
+
+
+def _shown(row: Row, links: Links) -> dict[str, Any]:
+    return {
         "id": names.instance_id(row.batch_id),
         "number": row.number,
         "name": row.name,
@@ -83,14 +100,13 @@ def entry(row: Row, links: Links) -> FleetListEntry:
         "phase": row.phase,
         "machines": row.machines,
         "trials": row.trials,
-        "cost": row.cost,
+        "cost": row.cost if row.cost is not None and math.isfinite(row.cost) else None,
         "created_at": json_time(row.submitted_at),
         "updated_at": json_time(row.updated_at),
         "ended_at": json_time(row.ended_at) if row.ended_at else None,
         "purged_at": json_time(row.purged_at) if row.purged_at else None,
         "links": links,
     }
-    return cast(FleetListEntry, found)
 
 
 def _decoded(text: str) -> tuple[datetime, int]:

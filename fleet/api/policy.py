@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from fleet.api.progress import price_of
 from fleet.api.request import Fault, FleetRequest
+from fleet.api.responses.app import PolicySetting
 from fleet.model import names
 from fleet.model.records import Placement
 from fleet.policy_settings import database_server
@@ -176,8 +177,8 @@ def faults(request: FleetRequest, settings: Settings) -> list[Fault]:
     ]
 
 
-def summary(settings: Settings) -> list[dict[str, str]]:
-    """The policy in force: dicts of `setting` and `value`, with defaults."""
+def summary(settings: Settings) -> list[PolicySetting]:
+    """The policy in force, with defaults."""
     policy = settings.policy
     listed = {**policy.allowed, "FLEET_PROTECTED_RESOURCES": policy.protected}
     shown = {name: ", ".join(patterns) or "none" for name, patterns in listed.items()}

@@ -7,7 +7,6 @@ import re
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -27,14 +26,10 @@ from fleet.api.request_constraints import (
     TAG_KEY_SCHEMA,
     violated_rules,
 )
+from fleet.model.database_uri import PATTERN, InvalidDatabaseUri, libpq_options
 
 BATCH_BITS = 53
 """Bits of a generated batch ID: JavaScript and jq parse JSON numbers up to this size exactly."""
-
-DATABASE_URI_PATTERN = (
-    r"^[Pp][Oo][Ss][Tt][Gg][Rr][Ee][Ss]([Qq][Ll])?(\+[-.A-Za-z0-9]*)?://[^\x00-\x20\x7f]+$"
-)
-"""The part of `uri_faults` that JSON Schema can express."""
 
 MESSAGE_FAULTS, MESSAGE_POINTER = 20, 100
 """Limits of an InvalidRequest's message: number of faults, and characters of a pointer."""
@@ -194,8 +189,10 @@ class FleetRequest(BaseModel):
         None,
         max_length=2048,
         description="The Powerlift database, reachable from the VMs: postgresql://user:password@host/"
-        "name, optionally with a SQLAlchemy driver. Default: the deployment's. Encrypted on receipt.",
-        json_schema_extra={"pattern": DATABASE_URI_PATTERN},
+        "name, optionally with a SQLAlchemy driver. Without a password, the app logs in with its "
+        "identity. A host other than the app's own must offer TLS, with a certificate for this host. "
+        "Default: the deployment's. Encrypted on receipt.",
+        json_schema_extra={"pattern": PATTERN},
     )
     resource_uris: list[ResourceId] = Field(
         [],
@@ -340,27 +337,14 @@ def unique_scopes(request: FleetRequest) -> list[str]:
 
 
 def uri_faults(uri: Any) -> list[Fault]:
-    """Faults of a database URI. Empty for a value that is not a string: the model reports that."""
+    """The fault of a database URI. Empty for a value that is not a string: the model reports that."""
     if not isinstance(uri, str):
         return []
     try:
-        if re.search(r"[\x00-\x20\x7f]", uri):
-            raise ValueError("urlsplit silently drops control characters")
-        parts = urlsplit(uri)
-        scheme, host = parts.scheme.split("+")[0], parts.hostname
-        _ = parts.port
-    except ValueError:
-        return [
-            Fault(
-                "/uri",
-                "This is not a valid URI. Percent-encode special characters in the password.",
-            )
-        ]
-    if scheme not in ("postgresql", "postgres"):
-        return [
-            Fault("/uri", "Only PostgreSQL is supported: postgresql://user:password@host/name.")
-        ]
-    return [] if host else [Fault("/uri", "The URI has no host.")]
+        libpq_options(uri)
+    except InvalidDatabaseUri as error:
+        return [Fault("/uri", str(error))]
+    return []
 
 
 def _escape(part: int | str) -> str:

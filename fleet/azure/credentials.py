@@ -96,12 +96,16 @@ def _drop_rejected_token(response: Any) -> None:
 def _credential(
     authority: str | None, tenant_id: str, client_id: str, client_secret: str
 ) -> AsyncTokenCredential:
-    # Instance discovery fails for authorities that the public cloud does not know.
-    options: dict[str, Any] = {}
-    if authority and not any(host in authority for host in _PUBLIC_AUTHORITIES):
-        options = {"disable_instance_discovery": True}
+    options = identity_options(authority)
     if client_secret:
         if authority:
             options["authority"] = authority
         return ClientSecretCredential(tenant_id, client_id, client_secret, **options)
     return DefaultAzureCredential(**options)
+
+
+def identity_options(authority: str | None) -> dict[str, Any]:
+    """Arguments of credentials: instance discovery fails for authorities that Azure does not know."""
+    if authority and not any(host in authority for host in _PUBLIC_AUTHORITIES):
+        return {"disable_instance_discovery": True}
+    return {}

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from fleet.preflight.check_result import CheckResult, unreadable
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable
-from fleet.store.database import DatabaseUnreachable
 from fleet.store.schema import BENCHMARK, SchemaTooNew
 
 
@@ -76,9 +75,9 @@ def schema(inputs: PlanInputs) -> Iterator[CheckResult]:
 
 
 def _unreachable(missing: Unavailable) -> CheckResult:
-    if isinstance(missing.error, DatabaseUnreachable):
-        return _fault(missing)
-    return unreadable("The experiment", missing)
+    if missing.passing:
+        return unreadable("The experiment", missing)
+    return _fault(missing)
 
 
 def _fault(missing: Unavailable) -> CheckResult:

@@ -14,6 +14,7 @@ from fleet.model.records import Failure, Order, Size, Trials
 from fleet.preflight import basics, networks, permissions, quotas, sizes
 from fleet.preflight.check_result import CheckResult
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, collect
+from fleet.store.executors import ACTIVITIES, QUERIES
 
 
 class Resolved(TypedDict):
@@ -64,7 +65,7 @@ async def make_plan(connection: Azure, uri: str, order: Order) -> Plan:
 
     Raises AzureError or TimeoutError if an essential read failed with a transient error.
     """
-    inputs = await collect(connection, uri, order)
+    inputs = await collect(connection, uri, order, ACTIVITIES)
     for seen in (inputs.group, inputs.trials):
         if isinstance(seen, Unavailable) and seen.passing:
             raise seen.error
@@ -73,7 +74,7 @@ async def make_plan(connection: Azure, uri: str, order: Order) -> Plan:
 
 async def preview(connection: Azure, uri: str, order: Order) -> PlanResponse:
     """The response of `POST /plan`. Reports transient errors as `unknown` instead of raising them."""
-    inputs = await collect(connection, uri, order)
+    inputs = await collect(connection, uri, order, QUERIES)
     plan = evaluate(inputs)
     is_blocked = any(c["name"] in ESSENTIAL and c["status"] == "unknown" for c in plan["checks"])
     location, wanted = plan["resolved"]["location"], plan["resolved"]["n_instances"]

@@ -24,6 +24,7 @@ from fleet.model.records import Failure, Order, Placement, Size, Trials
 from fleet.settings import PUBLIC_CLOUD
 from fleet.store import schema, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.executors import Executor
 from fleet.vm.render import CustomDataTooLarge
 
 T = TypeVar("T")
@@ -44,11 +45,10 @@ class Unavailable:
 
     @property
     def passing(self) -> bool:
-        """Whether a retry may succeed. An unreachable database counts as permanent, because the usual
-        cause is a wrong URI or firewall rule.
-        """
-        unreachable = isinstance(self.error, DatabaseUnreachable)
-        return not unreachable and failure_policy.of(self.failure).retried
+        """Whether a retry may succeed."""
+        if isinstance(self.error, DatabaseUnreachable) and not self.error.passes:
+            return False
+        return failure_policy.of(self.failure).retried
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,9 @@ def scopes(order: Order) -> list[str]:
     return [group, *order["resource_uris"], *subnet, *identity]
 
 
-async def collect(connection: Azure, uri: str, order: Order) -> PlanInputs:
-    """Read everything that the checks need. Failed reads become `Unavailable`."""
+async def collect(connection: Azure, uri: str, order: Order, threads: Executor) -> PlanInputs:
+    """Read everything that the checks need, the database with `threads`. Failed reads become
+    `Unavailable`."""
     if virtual_machines.database_identity(order, uri) is None:
         order = cast(Order, {key: value for key, value in order.items() if key != "vm_identity"})
     # Without a location in the order, the regions depend on the resource group's location.
@@ -175,9 +176,9 @@ async def collect(connection: Azure, uri: str, order: Order) -> PlanInputs:
         _fetch(connection.count_assignments()),
         _fetch(connection.get_role(role)),
         asyncio.gather(
-            _fetch(asyncio.to_thread(trials.count, uri, order["experiment_id"])),
-            _fetch(asyncio.to_thread(vm_records.conflicting_batch, uri, order)),
-            _fetch(asyncio.to_thread(schema.version, uri, schema.BENCHMARK)),
+            _fetch(threads.run(trials.count, uri, order["experiment_id"])),
+            _fetch(threads.run(vm_records.conflicting_batch, uri, order)),
+            _fetch(threads.run(schema.version, uri, schema.BENCHMARK)),
         ),
     )
     counted, conflicting_batch, version = database

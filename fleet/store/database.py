@@ -1,18 +1,22 @@
-"""Connections to a Powerlift database: timeouts, and errors without the URI."""
+"""Connections to a Powerlift database: TLS, deadlines, and errors without the URI."""
 
 from __future__ import annotations
 
+import functools
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 import psycopg2
+from psycopg2 import extensions
 
+from fleet.model.database_uri import InvalidDatabaseUri, is_this_machine, libpq_options
 from fleet.model.failure import DescribedError
-
-if TYPE_CHECKING:
-    from psycopg2.extensions import connection
+from fleet.settings import database_root_cert
+from fleet.store.database_identity import TokenRefused, TokenUnavailable, token_for
 
 CONNECT_TIMEOUT = 10
 STATEMENT_TIMEOUT = 20
@@ -21,6 +25,8 @@ STATEMENT_TIMEOUT = 20
 REQUEST_TIMEOUT = 5
 """Seconds to connect, and per statement, while an HTTP request waits."""
 
+GRACE = 2
+"""Seconds for the server to report its own timeout, before the app closes the connection."""
 
 IDLE_TIMEOUT = 30
 """Seconds after which the server ends the transaction of a client that has stopped: its locks too."""
@@ -39,27 +45,101 @@ class DatabaseUnreachable(DescribedError, RuntimeError):
 
     code, action = "DatabaseUnreachable", "retry"
     advice = "Check the request's uri or the setting POWERLIFT_DB_URI, and the database's firewall."
+    passes: ClassVar[bool] = False
+    """Whether waiting may help. False: the usual cause is a wrong URI or firewall rule."""
+
+
+class DatabaseBusy(DatabaseUnreachable):
+    """The app has too many operations under way to begin one."""
+
+    code, passes = "DatabaseBusy", True
+    advice = "Retry. If it persists, check whether the database responds."
+
+
+class DatabaseTokenUnavailable(DatabaseUnreachable):
+    """Entra issued no token for a database without a password."""
+
+    code, passes = "DatabaseTokenUnavailable", True
+    advice = "Check the app's managed identity, or put a password into the URI."
+
+
+class _DeadlineExceeded(psycopg2.OperationalError):
+    """The server did not respond in time; psycopg2 has closed the connection."""
+
+
+class _Connection(extensions.connection):
+    """A connection on which the login and each statement end within `limit` seconds.
+
+    Neither connect_timeout nor statement_timeout does this for a server that stops responding.
+    """
+
+    def __init__(self, limit: float, dsn: str, **options: Any) -> None:
+        self.limit = limit
+        super().__init__(dsn, **options)
+
+
+def _wait(database: extensions.connection) -> None:
+    """Wait for the end of one operation. psycopg2 calls this for all connections of the process."""
+    limit = database.limit if isinstance(database, _Connection) else None
+    until = None if limit is None else time.monotonic() + limit
+    while (state := database.poll()) != extensions.POLL_OK:
+        poll = select.poll()
+        poll.register(
+            database.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT
+        )
+        if not poll.poll(until and max(0.0, until - time.monotonic()) * 1000):
+            raise _DeadlineExceeded
+
+
+extensions.set_wait_callback(_wait)
+
+
+def _moment(text: Any, cursor: Any) -> datetime | None:
+    """A timestamptz; None for those that Python lacks, such as infinity: every VM may write them."""
+    if text is None or "infinity" in text:
+        return None
+    try:
+        moment: datetime = extensions.PYDATETIMETZ(text, cursor)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+_TIMESTAMPTZ = extensions.new_type(extensions.PYDATETIMETZ.values, "TIMESTAMPTZ", _moment)
 
 
 @contextmanager
 def connected(
-    uri: str, connect: int = CONNECT_TIMEOUT, statement: int = STATEMENT_TIMEOUT
-) -> Iterator[connection]:
-    """Open one transaction. `connect` and `statement` are timeouts in seconds.
+    uri: str, connect: float = CONNECT_TIMEOUT, statement: float = STATEMENT_TIMEOUT
+) -> Iterator[extensions.connection]:
+    """Open one transaction. `connect` and `statement` are limits in seconds.
 
     Raises DatabaseUnreachable for any psycopg2 error.
     """
+    keywords: dict[str, Any] = {**_options(uri), **_DEAD_PEER}
     try:
-        database = psycopg2.connect(_libpq(uri), connect_timeout=connect, **_DEAD_PEER)
+        factory = functools.partial(_Connection, connect)
+        database = psycopg2.connect(connection_factory=factory, **keywords)
         try:
-            with database, database.cursor() as cursor:
+            database.limit = statement + GRACE
+            extensions.register_type(_TIMESTAMPTZ, database)
+            with database.cursor() as cursor:
                 # Not as a connection option, because PgBouncer rejects unknown options.
-                cursor.execute(_TIMEOUTS, (statement * 1000, IDLE_TIMEOUT * 1000))
+                milliseconds = int(statement * 1000), IDLE_TIMEOUT * 1000
+                cursor.execute(_TIMEOUTS, milliseconds)
                 yield database
+            database.commit()
+        except BaseException:
+            if not database.closed:
+                database.rollback()
+            raise
         finally:
             database.close()
     except psycopg2.Error as error:
-        raise DatabaseUnreachable(_reason(error)) from None
+        reason = _reason(error)
+        if reason == _REJECTED and keywords.get("require_auth") == "password":
+            reason = _IDENTITY_REJECTED
+        raise DatabaseUnreachable(reason) from None
 
 
 def rows(cursor: Any, statement: str, values: Any = ()) -> list[Any]:
@@ -86,14 +166,22 @@ _MAY = """
 """
 
 
-def _libpq(uri: str) -> str:
-    """The URI without a SQLAlchemy driver. Raises DatabaseUnreachable."""
+def _options(uri: str) -> dict[str, str]:
+    """The keywords of a connection, with a token where the URI has no password.
+
+    Raises DatabaseUnreachable.
+    """
     try:
-        return urlunsplit(urlsplit(uri)._replace(scheme="postgresql"))
-    except ValueError:
-        raise DatabaseUnreachable(
-            "The database URI is invalid. Percent-encode special characters in its password."
-        ) from None
+        options = libpq_options(uri, database_root_cert())
+        if "password" in options or is_this_machine(options["host"]):
+            return options
+        return {**options, "password": token_for(options["host"], options.get("port"))}
+    except InvalidDatabaseUri as error:
+        raise DatabaseUnreachable(f"The database URI is invalid. {error}") from None
+    except TokenUnavailable as error:
+        raise DatabaseTokenUnavailable(str(error)) from None
+    except TokenRefused as error:
+        raise DatabaseUnreachable(str(error)) from None
 
 
 def _reason(error: psycopg2.Error) -> str:
@@ -102,16 +190,71 @@ def _reason(error: psycopg2.Error) -> str:
             "The database has no Powerlift tables (experiment, trial). Check the database name in the "
             "URI."
         )
+    if isinstance(error, _DeadlineExceeded):
+        return (
+            "The database did not respond in time, and the app closed the connection. Check host and "
+            "port, that the server is running, and its load."
+        )
     if error.pgcode:
         return f"The database rejected the query (SQLSTATE {error.pgcode})."
-    # psycopg2 has no SQLSTATE for a refused connection, only the server's message.
+    # psycopg2 has no SQLSTATE for a refused connection, only libpq's or the server's message.
     text = str(error).lower()
-    if "too many" in text or "connection slots" in text:
-        return "The database has no free connections. Raise max_connections, or use fewer VMs."
-    if "password authentication" in text or "role " in text:
-        return "The database rejected the user or password in the URI."
-    if "does not exist" in text:
-        return "The database in the URI does not exist on the server."
-    return (
-        "The database is unreachable. Check host, port, firewall, and that the server is running."
-    )
+    return next(reason for parts, reason in _REASONS if any(part in text for part in parts))
+
+
+_REJECTED = "The database rejected the user or password in the URI."
+_IDENTITY_REJECTED = (
+    "The database rejected the app's identity. Create its role with pgaadauth_create_principal, and use "
+    "the role's name as the user in the URI."
+)
+_REASONS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (
+        ("too many", "connection slots"),
+        "The database has no free connections. Raise max_connections, or use fewer VMs.",
+    ),
+    (
+        ("does not support ssl",),
+        "The database server does not offer TLS, so no password was sent. Enable ssl on the server.",
+    ),
+    (
+        ("does not match host name",),
+        "The certificate of the database server is for another host name. Use the name in the "
+        "certificate as the host of the URI.",
+    ),
+    (
+        ("root certificate file", "could not load"),
+        "The file of trusted root certificates cannot be read. Check the setting FLEET_DB_ROOT_CERT.",
+    ),
+    (
+        ("certificate verify failed", "signature failure"),
+        "The certificate of the database server is not signed by a trusted root. Set FLEET_DB_ROOT_CERT "
+        "to the file of its root certificate.",
+    ),
+    (
+        ("requested a cleartext password", "requested a hashed password"),
+        "The database server asked for the password in clear text or as MD5, and did not get it. Use "
+        "scram-sha-256 in its pg_hba.conf, and set the role's password again.",
+    ),
+    (
+        ("authentication method requirement",),
+        "The database server did not ask for the password in the way that the app requires. Use "
+        "scram-sha-256 in its pg_hba.conf; for a URI without a password, a role for Entra.",
+    ),
+    (
+        ("password authentication", "role ", "access token"),
+        _REJECTED,
+    ),
+    (
+        ("does not exist",),
+        "The database in the URI does not exist on the server.",
+    ),
+    (
+        ("ssl ", "tls "),
+        "The TLS handshake with the database server failed. Check its certificate and TLS version.",
+    ),
+    (
+        ("",),
+        "The database is unreachable. Check host, port, firewall, and that the server is running.",
+    ),
+)
+"""Parts of a message, in lower case, and the reason to report. The first match counts."""

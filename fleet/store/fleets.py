@@ -109,7 +109,8 @@ def update(uri: str, batch_id: int, changes: Mapping[str, Any]) -> None:
         for name, value in changes.items()
     }
     columns = ", ".join(f"{name} = %({name})s" for name in values)
-    with connected(uri) as database, database.cursor() as cursor:
+    # Brief, because a fleet waits for it.
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         cursor.execute(_UPDATE.format(columns=columns), {**values, "fleet": batch_id})
 
 
@@ -170,10 +171,13 @@ def _select(uri: str, statement: str, values: Mapping[str, Any]) -> list[Row]:
     return [Row(int(batch_id), *rest) for batch_id, *rest in found]
 
 
+# Only rows with values that Python has: no VM may stop the list of fleets.
 _FROM = """
     SELECT batch_id, number, name, caller, experiment_id, experiment_name, n_instances, submitted_at,
            started_at, ended_at, purged_at, phase, machines, trials, cost, updated_at
-    FROM powerlift_fleet WHERE started_at IS NOT NULL
+    FROM powerlift_fleet
+    WHERE started_at BETWEEN '0002-01-01' AND '9998-12-31'
+    AND submitted_at BETWEEN '0002-01-01' AND '9998-12-31' AND batch_id <> 'NaN'
 """
 _PAGE = (
     _FROM

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg2.extras import execute_values
 
 from fleet.model import names
 from fleet.model.records import Order
 from fleet.store.database import connected, may_write, rows
+from fleet.store.valid_records import time_of
 
 HEARTBEAT_TIMEOUT = 20 * 60
 """Seconds without a heartbeat after which a VM counts as silent: `fleet.vm.render.heartbeat_interval`
@@ -39,20 +41,20 @@ def find_idle(uri: str, order: Order) -> IdleVms:
     cannot send heartbeats, and none counts as silent. Raises DatabaseUnreachable.
     """
     fleet = {"batch": order["batch_id"], "began": order["created_at"]}
-    limits = {
-        "heartbeat": HEARTBEAT_TIMEOUT,
-        "first": FIRST_HEARTBEAT_TIMEOUT,
-        "deletion": DELETION_TIMEOUT,
-    }
+    limits = {"heartbeat": HEARTBEAT_TIMEOUT, "deletion": DELETION_TIMEOUT}
     with connected(uri) as database, database.cursor() as cursor:
         tables = ("powerlift_fleet_machine", "powerlift_fleet_runner")
         if not all(may_write(cursor, table) for table in tables):
             return IdleVms([], [])
         found = rows(cursor, _IDLE, {**fleet, **limits})
         [(is_read_only,)] = rows(cursor, "SELECT current_setting('transaction_read_only')::boolean")
-    silent = [ordinal for ordinal, has_ended in found if not has_ended and not is_read_only]
-    done = [ordinal for ordinal, has_ended in found if has_ended]
-    return IdleVms(silent, done if order["delete_on_complete"] else [])
+    silent = [
+        ordinal
+        for ordinal, has_ended, running_at, now in found
+        if not has_ended and (running_at is None or _is_overdue(running_at, now))
+    ]
+    done = [ordinal for ordinal, has_ended, _, _ in found if has_ended]
+    return IdleVms([] if is_read_only else silent, done if order["delete_on_complete"] else [])
 
 
 def record_ends(uri: str, order: Order, reasons: Mapping[int, str]) -> dict[int, str | None]:
@@ -76,8 +78,20 @@ def record_ends(uri: str, order: Order, reasons: Mapping[int, str]) -> dict[int,
     }
 
 
+def _is_overdue(running_at: str, now: datetime) -> bool:
+    """Whether the first heartbeat is. A time that is none is left to the deadlines of the fleet."""
+    try:
+        running_since = time_of(running_at)
+    except (ValueError, OverflowError):
+        return False
+    age = (now - running_since).total_seconds() if running_since else 0.0
+    return age > FIRST_HEARTBEAT_TIMEOUT
+
+
+# The time in a record is text that any VM may write, so it is not cast here.
 _IDLE = """
-    SELECT machine.ordinal, runner.ended_at IS NOT NULL
+    SELECT machine.ordinal, runner.ended_at IS NOT NULL,
+           CASE WHEN runner.runner_id IS NULL THEN machine.record ->> 'running_at' END, now()
     FROM powerlift_fleet_machine AS machine
     LEFT JOIN powerlift_fleet_runner AS runner USING (experiment_id, runner_id)
     WHERE machine.batch_id = %(batch)s AND machine.began = %(began)s
@@ -87,8 +101,7 @@ _IDLE = """
               THEN runner.ended_at < now() - make_interval(secs => %(deletion)s)
           WHEN runner.runner_id IS NOT NULL
               THEN runner.seen_at < now() - make_interval(secs => %(heartbeat)s)
-          ELSE (machine.record ->> 'running_at')::timestamptz
-                       < now() - make_interval(secs => %(first)s)
+          ELSE machine.record ->> 'running_at' IS NOT NULL
               AND NOT EXISTS (SELECT FROM trial
                               WHERE trial.experiment_id = machine.experiment_id
                                 AND trial.runner_id = machine.runner_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fleet.model.records import Trials
-from fleet.store.database import connected, may_write, rows
+from fleet.store.database import REQUEST_TIMEOUT, connected, may_write, rows
 
 MAX_LOSSES = 3
 """VM losses after which a trial is marked as failed instead of requeued."""
@@ -23,7 +23,7 @@ def experiment_name(uri: str, experiment_id: int) -> str | None:
 def count(uri: str, experiment_id: int) -> Trials | None:
     """Count trials by state; None if the experiment does not exist.
 
-    Raises DatabaseUnreachable. Blocks for at most CONNECT_TIMEOUT + STATEMENT_TIMEOUT seconds.
+    Raises DatabaseUnreachable, and before the plan's own timeout, which would hide the reason.
     """
     statement = """
         SELECT e.id,
@@ -36,7 +36,7 @@ def count(uri: str, experiment_id: int) -> Trials | None:
         WHERE e.id = %s
         GROUP BY e.id
     """
-    with connected(uri) as database, database.cursor() as cursor:
+    with connected(uri, statement=REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         cursor.execute(statement, (experiment_id,))
         row = cursor.fetchone()
     if row is None:

@@ -21,6 +21,7 @@ from fleet.model import names
 from fleet.model.records import Order
 from fleet.redaction import redact
 from fleet.store.database import DatabaseUnreachable, connected, may, rows
+from fleet.store.executors import QUERIES
 
 LIMIT = 32 * 1024
 """Bytes at the end of a log that are stored and shown, here and in `startup/`."""
@@ -73,7 +74,7 @@ async def read_log(connection: Azure, uri: str, order: Order, ordinal: int) -> s
     runner = names.runner_id(order["batch_id"], ordinal)
     fresh, kept = await asyncio.gather(
         fetch_console(connection, name),
-        asyncio.to_thread(find_log, uri, order["experiment_id"], runner),
+        QUERIES.run(find_log, uri, order["experiment_id"], runner),
         return_exceptions=True,
     )
     if isinstance(kept, BaseException) and not isinstance(kept, DatabaseUnreachable):

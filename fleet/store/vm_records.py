@@ -15,8 +15,9 @@ from typing import Any
 from psycopg2.extras import execute_values
 
 from fleet.model import names
-from fleet.model.records import Order
+from fleet.model.records import Order, StoredVm
 from fleet.store.database import REQUEST_TIMEOUT, connected, may, may_write, rows
+from fleet.store.valid_records import valid_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,14 @@ class VmReport:
 class StoredVms:
     """A fleet's VMs in the database, by ordinal."""
 
-    machines: Mapping[int, Mapping[str, Any]]
-    """Records with the members of `records.STORED`."""
+    machines: Mapping[int, StoredVm]
     reports: Mapping[int, VmReport]
 
 
 def write(
     uri: str, order: Order, records: Sequence[Mapping[str, Any]], at: str
-) -> dict[int, dict[str, Any]] | None:
-    """Write VM records as of a time (ISO 8601). Returns the previous records by ordinal.
+) -> dict[int, StoredVm] | None:
+    """Write VM records as of a time (ISO 8601). Returns the valid previous records by ordinal.
 
     Newer records are kept, because an activity may run twice and late. Returns None without write
     access to the table. Raises DatabaseUnreachable.
@@ -55,7 +55,7 @@ def write(
             return None
         fleet = (order["batch_id"], order["created_at"])
         cursor.execute(_BEFORE, (*fleet, [one["ordinal"] for one in records]))
-        before = dict(cursor.fetchall())
+        before = valid_records(cursor.fetchall())
         rows = [(*fleet, one["ordinal"], order["experiment_id"], _runner(order, one["ordinal"]),
                  json.dumps(one), at) for one in records]  # fmt: skip
         execute_values(cursor, _WRITE, rows)
@@ -77,7 +77,10 @@ def record_as_of(record: Mapping[str, Any], noted: str) -> dict[str, Any] | None
 
 
 def read(uri: str, order: Order) -> StoredVms:
-    """Read a fleet's VMs; empty without the tables. Raises DatabaseUnreachable."""
+    """Read a fleet's VMs, except for invalid records; empty without the tables.
+
+    Raises DatabaseUnreachable.
+    """
     first = _runner(order, 0)
     runners = (order["experiment_id"], first, first + names.ORDINALS - 1)
     fleet = (order["batch_id"], order.get("created_at"))
@@ -88,7 +91,7 @@ def read(uri: str, order: Order) -> StoredVms:
     reported: dict[int, Any] = {runner: end for runner, *end in ends}
     counted: dict[int, Any] = {runner: count for runner, *count in counts}
     return StoredVms(
-        dict(machines),
+        valid_records(machines),
         {
             runner - first: VmReport(
                 *reported.get(runner, (None, None, None)), *counted.get(runner, (0, 0, 0))

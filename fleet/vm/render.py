@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from math import ceil
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
+from fleet.model.database_uri import ADDRESS, libpq_options
 from fleet.model.records import VmIdentity
 
 CUSTOM_DATA_LIMIT = 65_535
@@ -149,9 +149,9 @@ def _base64(text: str) -> str:
 
 def _sqlalchemy_uri(uri: str) -> str:
     """The URI for SQLAlchemy, with a driver that the VM installs."""
-    scheme, _, rest = uri.strip().partition("://")
-    place, _, query = rest.partition("?")
-    options = {**KEEPALIVE, **dict(parse_qsl(query)), **tls_options(_libpq_options(uri))}
+    scheme, _, rest = uri.partition("://")
+    place = rest.partition("?")[0]
+    options = {name: v for name, v in _libpq_options(uri).items() if name not in ADDRESS}
     dialect = scheme if scheme in _DRIVERS else "postgresql"
     return f"{dialect}://{place}?{urlencode(options, quote_via=quote)}"
 
@@ -161,32 +161,9 @@ def _service_file(uri: str) -> str:
 
     psql accepts a URI only as an argument, which every user of the VM can read.
     """
-    given = _libpq_options(uri)
-    options = {**KEEPALIVE, **given, **tls_options(given)}
+    options = _libpq_options(uri)
     options.pop("password", None)
     return "[powerlift]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
-
-
-def tls_options(given: Mapping[str, str]) -> dict[str, str]:
-    """The libpq options with which the server of a URI must prove its name, by the URI's options.
-
-    None for a server on this machine. Replaces the URI's `sslmode`: weaker modes send the password to
-    any server that answers.
-    """
-    places = ",".join(given.get(name, "") for name in ("host", "hostaddr"))
-    if all(_is_local(place) for place in places.split(",")):
-        return {}
-    return {"sslmode": "verify-full", "sslrootcert": given.get("sslrootcert") or CA_FILE}
-
-
-def _is_local(host: str) -> bool:
-    """Whether libpq's `host` is a socket's directory (also by default) or a loopback address."""
-    if host in ("", "localhost") or host.startswith(("/", "@")):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def has_password(uri: str) -> bool:
@@ -195,7 +172,7 @@ def has_password(uri: str) -> bool:
 
 
 def _with_user(uri: str, user: str) -> str:
-    scheme, _, rest = uri.strip().partition("://")
+    scheme, _, rest = uri.partition("://")
     place, slash, path = rest.partition("/")
     return f"{scheme}://{quote(user, safe='')}@{place.rpartition('@')[2]}{slash}{path}"
 
@@ -210,23 +187,7 @@ def _password_file(uri: str) -> str:
 
 
 def _libpq_options(uri: str) -> dict[str, str]:
-    """The URI as percent-decoded libpq keywords; its query overrides the rest."""
-    try:
-        parts = urlsplit(uri.strip())
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("The database URI is invalid. Percent-encode its password.") from None
-    if parts.scheme.partition("+")[0] not in ("postgresql", "postgres"):
-        raise ValueError("The database URI must start with postgresql://.")
-    named = {
-        "host": host,
-        "port": str(port) if port else None,
-        "user": parts.username,
-        "password": parts.password,
-        "dbname": parts.path[1:],
-    }
-    options = {key: unquote(value) for key, value in named.items() if value}
-    options.update(parse_qsl(parts.query))
-    if any(character in value for value in options.values() for character in "\r\n\0"):
-        raise ValueError("The database URI contains a line break.")
-    return options
+    """The URI's libpq keywords. Raises InvalidDatabaseUri."""
+    options = libpq_options(uri, CA_FILE)
+    options.pop("require_auth", None)  # requires libpq 16, as `sslrootcert=system` does
+    return {**KEEPALIVE, **options}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from fleet.settings import Settings, SettingsError
+from fleet.settings import Settings, SettingsError, database_root_cert
 from local.stack import Stack
 from tests.harness import Api
 
@@ -35,6 +35,10 @@ def test_invalid_prices_are_reported(text: str):
 def test_an_invalid_identity_of_vms_is_reported(text: str):
     with pytest.raises(SettingsError, match="FLEET_VM_IDENTITY must be the ARM ID"):
         Settings.read({**REQUIRED, "FLEET_VM_IDENTITY": text})
+
+
+def test_root_certificates_are_found_without_a_setting():
+    assert "BEGIN CERTIFICATE" in Path(database_root_cert({})).read_text()
 
 
 def test_all_faults_are_reported_together():

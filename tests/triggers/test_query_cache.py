@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
+from fleet.store import executors
+from fleet.store.executors import Executor
 from triggers import query_cache
+from triggers.problems import with_problems
+
+URI = "postgresql://me@host/db"
+QUERIES = Executor("test", 8, 8)
 
 
 class Database:
@@ -19,15 +25,19 @@ class Database:
         self.times = 0
         self.released = threading.Event()
 
-    def query(self) -> int:
+    def query(self, _: str) -> int:
         self.times += 1
         number = self.times
         self.released.wait(30)
         return number
 
-    def fail(self) -> None:
+    def fail(self, _: str) -> None:
         self.times += 1
         raise LookupError(f"no response {self.times}")
+
+
+async def ask(key: Any, query: Callable[[str], Any]) -> Any:
+    return await query_cache.ask(QUERIES, key, query, URI)
 
 
 @pytest.fixture
@@ -37,7 +47,7 @@ def database() -> Database:
 
 async def crowd(database: Database, count: int, key: Callable[[int], Any]) -> list[int]:
     """`count` concurrent queries."""
-    queries = [asyncio.ensure_future(query_cache.ask(key(n), database.query)) for n in range(count)]
+    queries = [asyncio.ensure_future(ask(key(n), database.query)) for n in range(count)]
     await asyncio.sleep(0)
     database.released.set()
     return await asyncio.gather(*queries)
@@ -56,16 +66,16 @@ def test_an_expired_response_is_queried_again(database: Database, monkeypatch: p
     database.released.set()
 
     async def twice() -> list[int]:
-        first = await query_cache.ask("a fleet", database.query)
+        first = await ask("a fleet", database.query)
         await asyncio.sleep(0.01)
-        return [first, await query_cache.ask("a fleet", database.query)]
+        return [first, await ask("a fleet", database.query)]
 
     assert asyncio.run(twice()) == [1, 2]
 
 
 def test_an_error_is_shared(database: Database):
     async def both() -> list[Any]:
-        two = (query_cache.ask("a fleet", database.fail) for _ in range(2))
+        two = (ask("a fleet", database.fail) for _ in range(2))
         return list(await asyncio.gather(*two, return_exceptions=True))
 
     assert [str(one) for one in asyncio.run(both())] == ["no response 1"] * 2
@@ -73,8 +83,8 @@ def test_an_error_is_shared(database: Database):
 
 def test_a_cancelled_caller_does_not_cancel_the_query(database: Database):
     async def leave() -> int:
-        cancelled = asyncio.ensure_future(query_cache.ask("a fleet", database.query))
-        waiting = asyncio.ensure_future(query_cache.ask("a fleet", database.query))
+        cancelled = asyncio.ensure_future(ask("a fleet", database.query))
+        waiting = asyncio.ensure_future(ask("a fleet", database.query))
         await asyncio.sleep(0)
         cancelled.cancel()
         database.released.set()
@@ -83,14 +93,24 @@ def test_a_cancelled_caller_does_not_cancel_the_query(database: Database):
     assert asyncio.run(leave()) == 1
 
 
-def test_queries_do_not_use_the_threads_of_activities(database: Database):
-    async def beside() -> str:
-        crowd = [asyncio.ensure_future(query_cache.ask(n, database.query)) for n in range(100)]
-        await asyncio.sleep(0)
+def test_a_full_executor_is_a_503_with_retry_after(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(executors, "QUEUE_TIMEOUT", 0.01)
+    full = Executor("full", 1, 1)
+
+    @with_problems
+    async def answer() -> Any:
+        return await query_cache.ask(full, "second", database.query, URI)
+
+    async def both() -> Any:
+        first = asyncio.ensure_future(query_cache.ask(full, "first", database.query, URI))
+        await asyncio.sleep(0)  # it takes the only place
         try:
-            return await asyncio.wait_for(asyncio.to_thread(lambda: "at work"), 10)
+            return await answer()
         finally:
             database.released.set()
-            await asyncio.gather(*crowd)
+            await first
 
-    assert asyncio.run(beside()) == "at work"
+    response = asyncio.run(both())
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")

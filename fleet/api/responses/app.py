@@ -29,13 +29,24 @@ class HealthCheck(TypedDict):
     """What was checked; or what is wrong and what to do about it. Names settings, but no values."""
 
 
+class PolicySetting(TypedDict):
+    """A setting that limits what requests may ask for."""
+
+    setting: str
+    """Its name."""
+    value: str
+    """Its value, or its default; `none` allows nothing, or is no limit."""
+
+
 class HealthDetails(TypedDict):
-    """The checks of the deployment."""
+    """The checks of the deployment, and its policy."""
 
     status: Condition
     """As in `GET /health`."""
     checks: list[HealthCheck]
     """All checks, in a fixed order."""
+    policy: list[PolicySetting]
+    """What the deployment allows; empty if the settings are invalid."""
 
 
 class RequestFault(TypedDict):

@@ -14,6 +14,14 @@ from local.azure.cloud import Checkpoint, Interceptor
 from local.azure.identity.directory import TOKEN_LIFETIME, Directory
 
 _ANY_TENANT = ("common", "organizations")
+_RESOURCES = (
+    "https://management.azure.com",
+    "https://management.core.windows.net",
+    "https://ossrdbms-aad.database.windows.net",  # Azure Database for PostgreSQL
+    "https://storage.azure.com",
+    "https://vault.azure.net",
+)
+"""Resources that every tenant knows, beside the simulator itself."""
 _TOKEN = Target("/token", "/", "token", (), collection=True, subscription=None, group=None)
 
 
@@ -94,12 +102,21 @@ class Entra:
             return _error(401, "invalid_client", 7000215, text)
         principal = self._directory.find(identity.client_object_id)
         assert principal is not None
+        scope = str(form.get("scope") or form.get("resource") or "")
+        resource = scope.removesuffix("/.default").rstrip("/")
+        if resource not in (*_RESOURCES, request.base):
+            text = (
+                f"The resource principal named {resource} was not found in the tenant named {tenant}. "
+                "This can happen if the application has not been installed by the administrator of the "
+                "tenant or consented to by any user in the tenant. You might have sent your "
+                "authentication request to the wrong tenant."
+            )
+            return _error(400, "invalid_resource", 500011, text)
         try:
             await self._intercept(Checkpoint("accepted", Call(request, _TOKEN, principal)))
         except ArmError as error:
             body = {"error": error.code, "error_description": error.message}
             return Reply(error.status, body, error.headers)
-        scope = str(form.get("scope") or form.get("resource") or "")
         token = self._directory.issue_token(principal, scope.removesuffix("/.default"))
         lifetime = {"expires_in": TOKEN_LIFETIME, "ext_expires_in": TOKEN_LIFETIME}
         return Reply(200, {"token_type": "Bearer", **lifetime, "access_token": token})

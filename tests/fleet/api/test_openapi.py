@@ -85,7 +85,9 @@ ASKED = st.fixed_dictionaries(
         "experiment_id": maybe(0, 2**31 - 1, 2**31, -1, "1", True, None),
         "n_instances": maybe(1, 5000, 0, 5001, 2.5, None),
         "uri": maybe(
-            None, "postgresql://h/d", "POSTGRES+x://u:p@h", "mysql://h/d", "", "postgresql://a b"
+            None, "postgresql://h/d", "POSTGRES+x://u:p@h", "mysql://h/d", "", "postgresql://a b",
+            "postgresql://u:p,q@one,two/d", "postgresql://u:p,q@one/d?sslmode=require&options=a",
+            "postgresql://h/d?host=other", "postgresql://u:p#@h/d", "postgresql://[::1]:5432/d?",
         ),
         "resource_uris": maybe(
             None, [], ["/subscriptions/s"], ["/subscriptions/s?x"], ["/subscriptions/a\0"], ["s"]

@@ -88,6 +88,15 @@ def test_a_vm_without_heartbeats_is_silent_after_a_delay(
     assert idle_of(fleet) == IdleVms(silent, [])
 
 
+@pytest.mark.parametrize("time", ["yesterday", "", "infinity", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_is_none_hides_no_other_vm(make: Callable[..., Fleet], time: str):
+    fleet = make()
+    fleet.runs(AN_HOUR_AGO)
+    bad = {"ordinal": 1, "state": "running", "running_at": time}
+    write(fleet.uri, fleet.order, [bad], "2026-11-25T12:00:00Z")
+    assert idle_of(fleet) == IdleVms([0], [])
+
+
 def test_a_vm_without_heartbeats_that_holds_a_trial_works(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)

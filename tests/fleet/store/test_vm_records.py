@@ -54,6 +54,16 @@ def test_a_batch_id_that_was_used_before_is_another_fleet(uri: str, fleet: Order
     assert read(uri, again).machines == {}
 
 
+def test_invalid_records_are_ignored_with_a_warning(
+    uri: str, fleet: Order, caplog: pytest.LogCaptureFixture
+):
+    bad: Any = {"ordinal": 7}
+    write(uri, fleet, [stored(machine(0)), bad], at(0))
+    before = write(uri, fleet, [stored(machine(0)), bad], at(0))
+    assert (before, read(uri, fleet).machines) == ({0: stored(machine(0))},) * 2
+    assert "Ignored 1 invalid VM records: ordinals 7" in caplog.text
+
+
 def test_no_identity_is_kept():
     assert (set(stored(machine(0))), "principal_id" in STORED) == (set(STORED), False)
 

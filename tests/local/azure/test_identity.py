@@ -72,6 +72,11 @@ def test_forged_token_is_rejected(azure: Driver, token: str) -> None:
     assert (answer.status_code, code(answer)) == (401, "InvalidAuthenticationToken")
 
 
+def test_no_token_for_an_unknown_resource(azure: Driver) -> None:
+    answer = azure.ask_token(scope="https://no.such.resource/.default")
+    assert (answer.status_code, answer.json()["error_codes"]) == (400, [500011])
+
+
 def test_token_for_another_audience_is_rejected(azure: Driver) -> None:
     token = azure.ask_token(scope="https://vault.azure.net/.default").json()["access_token"]
 

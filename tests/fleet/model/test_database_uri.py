@@ -1,0 +1,159 @@
+"""Which database URIs are allowed, and what they mean to libpq."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fleet.model.database_uri import (
+    OPTIONS,
+    PATTERN,
+    InvalidDatabaseUri,
+    is_this_machine,
+    libpq_options,
+    server_of,
+)
+
+VERIFIED = {
+    "sslmode": "verify-full",
+    "sslrootcert": "system",
+    "gssencmode": "disable",
+    "require_auth": "scram-sha-256",
+}
+
+
+def test_a_remote_server_is_verified():
+    found = libpq_options("postgresql+psycopg2://ada:s%3Acret@db.example.com:6543/bench")
+    named = {"host": "db.example.com", "port": "6543", "user": "ada", "password": "s:cret"}
+    assert found == {**named, "dbname": "bench", **VERIFIED}
+
+
+def test_roots_have_a_file():
+    found = libpq_options("postgresql://u:p@host/d", "/roots.pem")
+    assert found["sslrootcert"] == "/roots.pem"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "[::1]", "%2Frun%2Fpg"])
+def test_this_machine_needs_no_tls(host: str):
+    found = libpq_options(f"postgresql://u:p@{host}/d")
+    assert found.keys() == {"host", "user", "password", "dbname", "gssencmode"}
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "10.0.0.1", "127.0.0.1.example.com", "localhost.evil.org", "[fd00::1]"]
+)
+def test_any_other_host_needs_tls(host: str):
+    assert libpq_options(f"postgresql://u:p@{host}/d")["sslmode"] == "verify-full"
+
+
+def test_a_socket_keeps_its_upper_case():
+    assert libpq_options("postgresql://u@%2FVar%2FRun/d")["host"] == "/Var/Run"
+
+
+def test_a_host_without_a_password_gets_a_token_in_clear_text_within_tls():
+    found = libpq_options("postgresql://app@db.example.com/d")
+    assert (found["require_auth"], found["sslmode"], "password" in found) == (
+        "password",
+        "verify-full",
+        False,
+    )
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+def test_a_mode_with_tls_becomes_the_strictest(mode: str):
+    assert libpq_options(f"postgresql://u:p@h/d?sslmode={mode}")["sslmode"] == "verify-full"
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
+def test_a_mode_without_tls_is_refused(mode: str):
+    with pytest.raises(InvalidDatabaseUri, match="Omit sslmode"):
+        libpq_options(f"postgresql://u:p@h/d?sslmode={mode}")
+
+
+def test_this_machine_may_choose_a_mode():
+    assert libpq_options("postgresql://u:p@localhost/d?sslmode=disable")["sslmode"] == "disable"
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS.keys() - {"sslmode"}))
+def test_known_options_are_kept(name: str):
+    assert libpq_options(f"postgresql://u:p@h/d?{name}=a%20b")[name] == "a b"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "host", "hostaddr", "port", "service", "servicefile", "passfile", "sslcert", "sslkey",
+        "sslrootcert", "sslcrl", "sslpassword", "require_auth", "gssencmode", "krbsrvname", "user",
+        "password", "dbname", "client_encoding", "requiressl", "SSLMODE", "load_balance_hosts",
+    ],
+)  # fmt: skip
+def test_other_options_are_refused_without_being_repeated(name: str):
+    with pytest.raises(InvalidDatabaseUri, match="may have each of") as raised:
+        libpq_options(f"postgresql://u:p@h/d?{name}=s3cret")
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://u:p@one,two/d",
+        "postgresql://u:p@one%2Ctwo/d",
+        "postgresql://u:p@one:5432,two:5433/d",
+        "postgresql://u:p@%2Frun%2C10.0.0.1/d",
+    ],
+)
+def test_there_is_one_host(uri: str):
+    with pytest.raises(InvalidDatabaseUri, match="one host"):
+        libpq_options(uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://u:hid#den@h/d",
+        "postgresql://u:hid[den@h/d",
+        "postgresql://u:hidden@h:0/d",
+        "postgresql://u:hidden@h:port/d",
+        "postgresql://u:hidden@-h/d",
+        "postgresql://u:hidden@h%20host%3Dx/d",
+        "postgresql://u:hidden%0a@h/d",
+        "postgresql://u:hid%ffden@h/d",
+        "postgresql://u:hidden@h/d?hidden",
+        "postgresql://u:hid?den=1@h/d",
+        "postgresql://u:hidden@h/d?options=a&options=b",
+        "postgresql://u:hidden@h/d?sslmode=hidden",
+        "mysql://u:hidden@h/d",
+        "postgresql:///hidden",
+        "",
+    ],
+)
+def test_an_invalid_uri_is_refused_without_being_repeated(uri: str):
+    with pytest.raises(InvalidDatabaseUri) as raised:
+        libpq_options(uri)
+    assert "hid" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("host", "expected"), [("/tmp", True), ("LocalHost", True), ("h", False)])
+def test_this_machine(host: str, expected: bool):
+    assert is_this_machine(host) is expected
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["postgresql://u:p@Host:1/d", "postgres://v@host:1/e?options=a@b", "postgresql+x://host:1"],
+)
+def test_the_server_of_a_uri(uri: str):
+    assert server_of(uri) == "host:1"
+
+
+def test_a_long_uri_is_matched_in_no_time():
+    assert re.match(PATTERN, f"postgresql://{'a@' * 1000}{'b,' * 1000}") is None
+
+
+def test_the_documentation_lists_the_options():
+    text = (Path(__file__).parents[3] / "docs/request.md").read_text()
+    section = text.partition("## Database URI")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall("`(.*?)`", row)} == set(OPTIONS)

@@ -1,0 +1,78 @@
+"""Servers that are not this machine: their certificate, and how they ask for the password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.store.database import DatabaseUnreachable, connected, rows
+from tests.fleet.certificates import Authority
+from tests.fleet.store.conftest import ELSEWHERE, Serve
+
+
+def user_of(uri: str) -> str:
+    """Connect. Raises DatabaseUnreachable."""
+    with connected(uri) as database, database.cursor() as cursor:
+        return str(rows(cursor, "SELECT current_user")[0][0])
+
+
+@pytest.mark.parametrize("query", ["", "?sslmode=require", "?sslmode=verify-full"])
+def test_a_server_with_the_right_certificate_is_used(serve: Serve, query: str):
+    assert user_of(serve("scram") + query) == "scram"
+
+
+@pytest.mark.parametrize("query", ["", "?sslmode=require"])
+def test_a_server_of_another_authority_is_refused(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str
+):
+    other = tmp_path / "other.pem"
+    other.write_text(Authority().pem)
+    monkeypatch.setenv("FLEET_DB_ROOT_CERT", str(other))
+    with pytest.raises(DatabaseUnreachable, match="trusted root. Set FLEET_DB_ROOT_CERT"):  # noqa: RUF043
+        user_of(serve("scram") + query)
+
+
+def test_by_default_the_roots_of_the_system_are_trusted(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("FLEET_DB_ROOT_CERT")
+    with pytest.raises(DatabaseUnreachable, match="not signed by a trusted root"):
+        user_of(serve("scram"))
+
+
+def test_a_server_with_another_name_is_refused(serve: Serve):
+    with pytest.raises(DatabaseUnreachable, match="is for another host name"):
+        user_of(serve("scram", host="db.example.org"))
+
+
+def test_a_server_without_tls_is_refused(benchmark_database: Any):
+    with pytest.raises(DatabaseUnreachable, match="does not offer TLS, so no password was sent"):
+        user_of(benchmark_database.uri.replace("127.0.0.1", ELSEWHERE))
+
+
+@pytest.mark.parametrize(
+    ("role", "reason"),
+    [
+        ("clear", "asked for the password in clear text"),
+        ("hashed", "or as MD5"),
+        ("trusted", "did not ask for the password"),
+    ],
+)
+def test_a_server_that_asks_for_the_password_in_another_way_does_not_get_it(
+    serve: Serve, role: str, reason: str
+):
+    with pytest.raises(DatabaseUnreachable, match=reason):
+        user_of(serve(role))
+
+
+def test_a_missing_file_of_roots_is_reported(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FLEET_DB_ROOT_CERT", "/missing.pem")
+    with pytest.raises(DatabaseUnreachable, match="FLEET_DB_ROOT_CERT"):
+        user_of(serve("scram"))
+
+
+def test_a_wrong_password_is_not_a_fault_of_tls(serve: Serve):
+    with pytest.raises(DatabaseUnreachable, match="rejected the user or password"):
+        user_of(serve("scram", password=":wrong"))
