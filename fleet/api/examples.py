@@ -215,6 +215,10 @@ RESPONSES: dict[str, Any] = {
                 "firewall.",
             },
         ],
+        "policy": [
+            {"setting": "FLEET_ALLOWED_IMAGES", "value": "canonical"},
+            {"setting": "FLEET_MAX_VMS", "value": "1000"},
+        ],
     },
     "Problem": {
         "type": "about:blank",

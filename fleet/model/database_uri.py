@@ -36,7 +36,7 @@ SSL_MODES = (*_PLAIN, "require", "verify-ca", "verify-full")
 _OPTION = f"({'|'.join(OPTIONS)})=[^\\x00-\\x20\\x7f#&]*"
 PATTERN = (
     r"^[Pp][Oo][Ss][Tt][Gg][Rr][Ee][Ss]([Qq][Ll])?(\+[-.A-Za-z0-9]*)?://"
-    r"([^\x00-\x20\x7f/?#\[\]]*@)?"
+    r"([^\x00-\x20\x7f/?#@\[\]]*@)?"
     r"([A-Za-z0-9][-._A-Za-z0-9]*|\[[0-9A-Fa-f:.]+\]|%2[Ff][^\x00-\x20\x7f/?#@\[\]:,]+)(:[0-9]*)?"
     rf"(/[^\x00-\x20\x7f?#]*)?(\?({_OPTION}(&{_OPTION})*)?)?$"
 )
@@ -107,6 +107,8 @@ def _parts(uri: str) -> tuple[dict[str, str], dict[str, str]]:
         host = place[1:].partition("]")[0] if bracketed else place.partition(":")[0]
         if "," in unquote(place):
             raise InvalidDatabaseUri("The URI must name one host.")
+        if "@" in login or ("%" in host and not unquote(host).startswith("/")):
+            raise InvalidDatabaseUri(_NOT_A_URI)  # parsers disagree about the host
         named = {"host": host, "user": user, "password": password, "dbname": parts.path[1:]}
         address = {name: unquote(value, errors="strict") for name, value in named.items() if value}
         if parts.port is not None:
