@@ -10,6 +10,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import certifi
 
@@ -134,6 +135,15 @@ def database_root_cert(environment: Mapping[str, str] = os.environ) -> str:
     """
     system = ssl.get_default_verify_paths().cafile
     return environment.get("FLEET_DB_ROOT_CERT") or system or certifi.where()
+
+
+def own_root_certificates(environment: Mapping[str, str] = os.environ) -> str:
+    """The content of the file in FLEET_DB_ROOT_CERT; empty without the setting. Raises SettingsError."""
+    path = environment.get("FLEET_DB_ROOT_CERT")
+    try:
+        return Path(path).read_text(encoding="ascii") if path else ""
+    except (OSError, ValueError):
+        raise SettingsError(["FLEET_DB_ROOT_CERT must be the path of a PEM file."]) from None
 
 
 def _prices(text: str, faults: list[str]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from fleet.azure.arm_bodies import Body
 from fleet.model import names
 from fleet.model.failure import NO_REASON
 from fleet.model.records import Order, Placement, Vm, VmIdentity
+from fleet.settings import own_root_certificates
 from fleet.vm.render import Startup, custom_data, has_password, render
 
 
@@ -31,7 +32,7 @@ def nic_id(order: Order, ordinal: int) -> str:
 
 
 def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
-    """The VM's custom data (base64). Raises CustomDataTooLarge."""
+    """The VM's custom data (base64). Raises CustomDataTooLarge, SettingsError."""
     startup = Startup(
         experiment_id=order["experiment_id"],
         runner_id=names.runner_id(order["batch_id"], ordinal),
@@ -44,6 +45,7 @@ def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
         vm_name=names.vm(order["batch_id"], ordinal),
         resource_manager_endpoint=endpoint,
         database_identity=database_identity(order, uri),
+        root_certificates=own_root_certificates(),
     )
     return custom_data(render(startup))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -81,6 +81,8 @@ class Startup:
     """The ARM endpoint for the VM's own deletion: https://management.azure.com, or another cloud's."""
     database_identity: VmIdentity | None = None
     """With which the VM logs in to the database; requires a `uri` without a password."""
+    root_certificates: str = ""
+    """PEM, to verify the database's certificate with; empty for those of the image."""
 
 
 def template() -> str:
@@ -126,9 +128,12 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "DATABASE_IDENTITY", shlex.quote(identity["id"] if identity else "")
     if identity:
         uri = _with_user(uri, identity["database_user"])
-    yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(uri))
-    yield "PG_SERVICE_BASE64", _base64(_service_file(uri))
-    yield "PG_PASSWORD_BASE64", _base64(_password_file(uri))
+    options = _libpq_options(uri, "" if startup.root_certificates else CA_FILE)
+    password = options.pop("password", None)
+    yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(uri, options))
+    yield "PG_SERVICE_BASE64", _base64(_service_file(options))
+    yield "PG_PASSWORD_BASE64", _base64(_password_file(password))
+    yield "ROOT_CERTIFICATES_BASE64", _base64(startup.root_certificates)
     yield "TOOLS", shlex.quote(_pinned_tools())
     yield "AGENT", shlex.quote(_AGENT.read_text(encoding="utf-8"))
 
@@ -147,28 +152,22 @@ def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _sqlalchemy_uri(uri: str) -> str:
+def _sqlalchemy_uri(uri: str, options: Mapping[str, str]) -> str:
     """The URI for SQLAlchemy, with a driver that the VM installs."""
     scheme, _, rest = uri.partition("://")
-    place = rest.partition("?")[0]
-    options = {name: v for name, v in _libpq_options(uri).items() if name not in ADDRESS}
+    query = {name: value for name, value in options.items() if name not in ADDRESS}
     dialect = scheme if scheme in _DRIVERS else "postgresql"
-    return f"{dialect}://{place}?{urlencode(options, quote_via=quote)}"
+    return f"{dialect}://{rest.partition('?')[0]}?{urlencode(query, quote_via=quote)}"
 
 
-def _service_file(uri: str) -> str:
-    """The URI without its password as a libpq service file.
-
-    psql accepts a URI only as an argument, which every user of the VM can read.
-    """
-    options = _libpq_options(uri)
-    options.pop("password", None)
+def _service_file(options: Mapping[str, str]) -> str:
+    """A libpq service file: psql accepts a URI only as an argument, which every user can read."""
     return "[powerlift]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
 
 
 def has_password(uri: str) -> bool:
     """Whether the URI contains a password. Raises ValueError for an invalid PostgreSQL URI."""
-    return "password" in _libpq_options(uri)
+    return "password" in libpq_options(uri)
 
 
 def _with_user(uri: str, user: str) -> str:
@@ -177,17 +176,16 @@ def _with_user(uri: str, user: str) -> str:
     return f"{scheme}://{quote(user, safe='')}@{place.rpartition('@')[2]}{slash}{path}"
 
 
-def _password_file(uri: str) -> str:
-    """The URI's password as a libpq password file; empty without a password."""
-    password = _libpq_options(uri).get("password")
+def _password_file(password: str | None) -> str:
+    """A libpq password file; empty without a password."""
     if password is None:
         return ""
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     return f"*:*:*:*:{escaped}\n"
 
 
-def _libpq_options(uri: str) -> dict[str, str]:
+def _libpq_options(uri: str, root_cert: str) -> dict[str, str]:
     """The URI's libpq keywords. Raises InvalidDatabaseUri."""
-    options = libpq_options(uri, CA_FILE)
+    options = libpq_options(uri, root_cert)
     options.pop("require_auth", None)  # requires libpq 16, as `sslrootcert=system` does
     return {**KEEPALIVE, **options}

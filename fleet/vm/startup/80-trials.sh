@@ -63,7 +63,8 @@ make_home() {
     mkdir -p "$HOME_DIR/wheels" && chmod 700 "$HOME_DIR" && cd "$HOME_DIR" &&
         base64 -d <<<"$DB_URL_BASE64" >db_url &&
         base64 -d <<<"$PG_SERVICE_BASE64" >pg_service.conf &&
-        base64 -d <<<"$PG_PASSWORD_BASE64" >pgpass
+        base64 -d <<<"$PG_PASSWORD_BASE64" >pgpass &&
+        base64 -d <<<"$ROOT_CERTIFICATES_BASE64" >root.pem
 }
 
 main() {
@@ -71,6 +72,8 @@ main() {
     if ! (make_home) || ! cd "$HOME_DIR"; then
         fail "$HOME_DIR is not writable"
     fi
+    # For libpq, in psql and in the trials' drivers; otherwise the URI names the image's certificates.
+    [[ ! -s root.pem ]] || export PGSSLROOTCERT=$HOME_DIR/root.pem
     remove_custom_data
     leave_service
     wait_for_notice

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from fleet.vm.render import Startup
 from tests.fleet.vm.gate import Gate, gate
 from tests.fleet.vm.test_startup import PLAIN, decoded
 
@@ -57,16 +58,16 @@ def server(benchmark_database: Any, certificate: Path) -> Iterator[Gate]:
         yield server
 
 
-def by_url(uri: str, directory: Path) -> dict[str, str]:
-    return {"dsn": decoded(replace(PLAIN, uri=uri), "DB_URL_BASE64")}
+def by_url(startup: Startup, directory: Path) -> dict[str, str]:
+    return {"dsn": decoded(startup, "DB_URL_BASE64")}
 
 
-def by_service(uri: str, directory: Path) -> dict[str, str]:
+def by_service(startup: Startup, directory: Path) -> dict[str, str]:
     """libpq reads the files' names from the environment at each connection."""
     for name, file in (("SERVICE", "PGSERVICEFILE"), ("PASSWORD", "PGPASSFILE")):
         path = directory / name
         path.touch(mode=0o600)
-        path.write_text(decoded(replace(PLAIN, uri=uri), f"PG_{name}_BASE64"))
+        path.write_text(decoded(startup, f"PG_{name}_BASE64"))
         os.environ[file] = str(path)
     return {"service": "powerlift"}
 
@@ -76,11 +77,16 @@ def connect(request, server, benchmark_database, tmp_path, monkeypatch) -> Any:
     """Connect as a VM does to `host`, trusting the certificates in `trusted`."""
     monkeypatch.setenv("PGSERVICEFILE", "")
     monkeypatch.setenv("PGPASSFILE", "")
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
     login = benchmark_database.uri.split("//")[1].split("@")[0]
 
     def connect(host: str, trusted: Path) -> bool:
-        place = f"{host}:{server.port}/powerlift?hostaddr=127.0.0.1&sslrootcert={trusted}"
-        arguments = request.param(f"postgresql://{login}@{place}", tmp_path)
+        monkeypatch.setenv(
+            "PGSSLROOTCERT", str(trusted)
+        )  # as the script does with its certificates
+        uri = f"postgresql://{login}@{host}:{server.port}/powerlift"
+        startup = replace(PLAIN, uri=uri, root_certificates=trusted.read_text())
+        arguments = request.param(startup, tmp_path)
         with closing(psycopg2.connect(**arguments)) as database:
             return bool(database.info.ssl_in_use)
 

@@ -156,6 +156,13 @@ def test_psql_and_the_trials_verify_a_server_that_is_not_on_this_machine(place, 
     assert tls == [wanted, wanted]
 
 
+def test_own_root_certificates_replace_those_of_the_image():
+    startup = replace(PLAIN, root_certificates="a PEM file")
+    values = [decoded(startup, name) for name in ("DB_URL_BASE64", "PG_SERVICE_BASE64")]
+    assert ["sslrootcert" in value for value in values] == [False, False]
+    assert decoded(startup, "ROOT_CERTIFICATES_BASE64") == "a PEM file"
+
+
 def test_psql_gets_the_password_in_a_file_of_its_format():
     assert decoded(PLAIN, "PG_PASSWORD_BASE64") == "*:*:*:*:s\\:cret\n"
 

@@ -471,3 +471,11 @@ def test_installs_powerlift_and_runs_on_it(vm, benchmark_database, startup, with
     assert (ends, (vm.home / "venv" / "bin" / "uv").exists()) == ([(-2, None)] * 2, not with_uv), (
         vm.log
     )
+
+
+def test_trials_verify_the_database_with_the_deployments_root_certificates(
+    vm, benchmark_database, startup
+):
+    script = "import os, pathlib\nprint(pathlib.Path(os.environ['PGSSLROOTCERT']).read_text())"
+    vm.run(startup(benchmark_database.experiment(script), root_certificates="PEM of our own CA"))
+    assert "PEM of our own CA" in vm.log
