@@ -177,7 +177,7 @@ def test_without_a_password_there_is_no_pgpass_line():
     ["mysql://u:sesame@h/d", "postgresql://u:sesame@h:port/d", "postgresql://u:sesame%0A@h/d"],
 )
 def test_refuses_other_uris_without_quoting_them(uri):
-    with pytest.raises(ValueError, match="URI|PostgreSQL") as error:
+    with pytest.raises(ValueError, match=r"URI|PostgreSQL") as error:
         render(replace(PLAIN, uri=uri))
     assert "sesame" not in str(error.value)
 
