@@ -52,7 +52,6 @@ SLOWEST_FIRST = [
     "local/demo/test_run.py",
     "triggers/test_sweep.py",
     "fleet/vm/test_startup_run.py",
-    "orchestrators/test_evictions.py",
     "orchestrators/test_property.py",
     "triggers/test_logs.py",
     "triggers/test_plan.py",

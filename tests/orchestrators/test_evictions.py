@@ -14,7 +14,7 @@ from local.stack import Stack
 from tests.harness import Api, sql, standing
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 VMS, TRIALS, BATCH = 6, 180, 9101
 SEED = 5
