@@ -17,11 +17,16 @@ from _pytest.nodeid import coerce_node_id
 from local.stack import Stack
 from tests.harness import VISIBILITY_TIMEOUT, Api
 
-SUBNETS = "/subscriptions/33333333-3333-3333-3333-333333333333"
+GROUPS = "/subscriptions/*/resourceGroups"
+ANYWHERE = f"{GROUPS}/*/providers"
+NETWORKS = f"{ANYWHERE}/Microsoft.Network/virtualNetworks"
 SETTINGS = {
     "FLEET_OWNER": "tests",
     "FLEET_ALLOWED_DATABASES": "127.0.0.1:*, db.example.org",  # other servers, and the examples'
-    "FLEET_ALLOWED_SUBNETS": f"{SUBNETS}/resourceGroups/network",  # the examples'
+    # Of the examples, and of tests that need a scope that the simulator has.
+    "FLEET_ALLOWED_SUBNETS": f"{GROUPS}/network, {GROUPS}/powerlift",
+    "FLEET_ALLOWED_SCOPES": f"{ANYWHERE}/Microsoft.Storage/*, {NETWORKS}",
+    "FLEET_ALLOWED_PRINCIPALS": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
     "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # its requests would be among those that tests count
 }
 

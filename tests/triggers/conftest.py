@@ -125,7 +125,7 @@ def hosted(folder: Path, storage: str, database: str, **settings: str) -> Iterat
     make_queues(Account(storage), settings.get("FLEET_QUEUE", QUEUE))
     env = {
         "JOURNAL": str(folder), "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
-        "TASKHUB_NAME": "Doors", "FLEET_OWNER": "doors", "POWERLIFT_DB_URI": database,
+        "TASKHUB_NAME": "Doors", "WEBSITE_SITE_NAME": "doors", "POWERLIFT_DB_URI": database,
         "AzureWebJobsStorage": storage,
         "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_RESOURCE_GROUP": "vms",
         "FLEET_ALLOWED_DATABASES": "host,127.0.0.1:*",
