@@ -82,9 +82,9 @@ class PolicySettings:
                 for name, syntax in _SYNTAX.items()
             },
             protected=_protected(environment, faults),
-            max_vms=math.ceil(_number("FLEET_MAX_VMS", environment, faults) or 1000),
-            max_lifetime_days=_number("FLEET_MAX_LIFETIME_DAYS", environment, faults) or 7.0,
-            max_cost=_number("FLEET_MAX_COST", environment, faults),
+            max_vms=math.ceil(positive_number("FLEET_MAX_VMS", environment, faults) or 1000),
+            max_lifetime_days=positive_number("FLEET_MAX_LIFETIME_DAYS", environment, faults) or 7.0,
+            max_cost=positive_number("FLEET_MAX_COST", environment, faults),
         )
 
     def allows(self, setting: str, value: str) -> bool:
@@ -198,7 +198,8 @@ def _own_resources(environment: Mapping[str, str]) -> set[str]:
     return {one.translate(_LOWER) for one in found}
 
 
-def _number(name: str, environment: Mapping[str, str], faults: list[str]) -> float | None:
+def positive_number(name: str, environment: Mapping[str, str], faults: list[str]) -> float | None:
+    """A setting's number; None if it is not set, or invalid, which adds a sentence to `faults`."""
     text = environment.get(name)
     if not text:
         return None

@@ -15,7 +15,7 @@ from pathlib import Path
 import certifi
 
 from fleet.model import names
-from fleet.policy_settings import PolicySettings
+from fleet.policy_settings import PolicySettings, positive_number
 
 PUBLIC_CLOUD = "https://management.azure.com"
 _MAX_TAG_VALUE = 256
@@ -74,14 +74,7 @@ class Settings:
         faults = _unresolved(environment, ("FLEET_", "POWERLIFT_", "AZURE_"))
 
         def positive(name: str, default: float) -> float:
-            text = environment.get(name) or str(default)
-            try:
-                value = float(text)
-            except ValueError:
-                value = 0.0
-            if not 0 < value < math.inf:
-                faults.append(f"{name} must be a number above 0 (default: {default:g}).")
-            return value
+            return positive_number(name, environment, faults) or default
 
         endpoint = environment.get("AZURE_RESOURCE_MANAGER_ENDPOINT") or PUBLIC_CLOUD
         if not endpoint.startswith("https://"):
