@@ -83,7 +83,8 @@ class PolicySettings:
             },
             protected=_protected(environment, faults),
             max_vms=math.ceil(positive_number("FLEET_MAX_VMS", environment, faults) or 1000),
-            max_lifetime_days=positive_number("FLEET_MAX_LIFETIME_DAYS", environment, faults) or 7.0,
+            max_lifetime_days=positive_number("FLEET_MAX_LIFETIME_DAYS", environment, faults)
+            or 7.0,
             max_cost=positive_number("FLEET_MAX_COST", environment, faults),
         )
 

@@ -1,0 +1,71 @@
+"""What the API returns, as immutable objects. Each keeps the JSON that it was read from as `raw`.
+
+Times are datetimes in UTC, durations are seconds. Fields that a newer app adds are in `raw` only.
+"""
+
+from powerlift_fleet.api.responses.fleets import (
+    TERMINAL_PHASES,
+    Cancellation,
+    Failure,
+    FailureGroup,
+    FleetList,
+    FleetListEntry,
+    FleetStatus,
+    Links,
+    MachineCounts,
+    Placement,
+    PlacementCounts,
+    QueuedSubmission,
+    Submission,
+    Summary,
+    TrialCounts,
+)
+from powerlift_fleet.api.responses.machines import (
+    Machine,
+    MachineFailure,
+    MachineList,
+    MachineTrials,
+)
+from powerlift_fleet.api.responses.plan import Check, Plan
+from powerlift_fleet.api.responses.progress import (
+    Cost,
+    EarlierTrials,
+    Experiment,
+    PlacementHours,
+    Progress,
+    TrialError,
+    TrialSeries,
+    VmHours,
+)
+
+__all__ = [
+    "Cancellation",
+    "Check",
+    "Cost",
+    "EarlierTrials",
+    "Experiment",
+    "Failure",
+    "FailureGroup",
+    "FleetList",
+    "FleetListEntry",
+    "FleetStatus",
+    "Links",
+    "Machine",
+    "MachineCounts",
+    "MachineFailure",
+    "MachineList",
+    "MachineTrials",
+    "Placement",
+    "PlacementCounts",
+    "PlacementHours",
+    "Plan",
+    "Progress",
+    "QueuedSubmission",
+    "Submission",
+    "Summary",
+    "TERMINAL_PHASES",
+    "TrialCounts",
+    "TrialError",
+    "TrialSeries",
+    "VmHours",
+]

@@ -1,0 +1,66 @@
+"""A fleet's VMs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from powerlift_fleet.api.json_reader import Response
+from powerlift_fleet.api.responses.fleets import Placement
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineFailure(Response):
+    """Why a VM failed or was refused."""
+
+    code: str
+    message: str
+    action: str
+    """What the app did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineTrials(Response):
+    """Trials of one VM by state."""
+
+    running: int
+    complete: int
+    error: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Response):
+    """One VM."""
+
+    ordinal: int
+    """Number within the fleet; a replacement has a new one."""
+    name: str
+    """Name in Azure."""
+    runner_id: int
+    """`runner_id` in Powerlift's trial table."""
+    placement: Placement
+    state: str
+    """refused, creating, running, failed or deleted."""
+    attempt: int
+    """1, or more for a replacement."""
+    replaces: int | None = None
+    """Ordinal of the VM that this one replaces."""
+    created_at: datetime | None = None
+    role_assigned_at: datetime | None = None
+    running_at: datetime | None = None
+    working_at: datetime | None = None
+    """When the startup script began."""
+    ended_at: datetime | None = None
+    deleted_at: datetime | None = None
+    failure: MachineFailure | None = None
+    outcome: str | None = None
+    """How the startup script ended, in its own words."""
+    trials: MachineTrials
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineList(Response):
+    """All VMs of a fleet."""
+
+    id: str
+    machines: tuple[Machine, ...]

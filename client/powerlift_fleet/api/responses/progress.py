@@ -1,0 +1,92 @@
+"""Trials over time, VM hours and cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from powerlift_fleet.api.json_reader import Response
+from powerlift_fleet.api.responses.fleets import Placement, TrialCounts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Response):
+    """A Powerlift experiment."""
+
+    id: int
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSeries(Response):
+    """Cumulative counts of ended trials; point `i` is at `start + step * (i + 1)`."""
+
+    start: datetime
+    step: float
+    complete: tuple[int, ...]
+    error: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierTrials(Response):
+    """Trials that had ended before the fleet began."""
+
+    complete: int
+    error: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacementHours(Response):
+    """VM hours in one placement."""
+
+    placement: Placement
+    vm_hours: float
+    price_per_hour: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmHours(Response):
+    """VM hours of a fleet."""
+
+    so_far: float
+    by_placement: tuple[PlacementHours, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(Response):
+    """List prices of the VMs, without disks, network and discounts."""
+
+    currency: str
+    so_far: float
+    per_hour: float
+    expected: float | None = None
+    per_trial: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialError(Response):
+    """Trials that failed with the same error."""
+
+    message: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Response):
+    """Trials over time, expected end, VM hours and cost of a fleet."""
+
+    id: str
+    as_of: datetime
+    experiment: Experiment
+    trials: TrialCounts | None = None
+    series: TrialSeries
+    before: EarlierTrials
+    errors: tuple[TrialError, ...]
+    """The most frequent first."""
+    trials_per_hour: float | None = None
+    expected_end: datetime | None = None
+    vm_hours: VmHours
+    cost: Cost | None = None
+    """None if a price is unknown."""
+    problem: str | None = None
+    """Why the database could not be queried."""
