@@ -39,6 +39,7 @@ from powerlift_fleet.api.responses.progress import (
 )
 
 __all__ = [
+    "TERMINAL_PHASES",
     "Cancellation",
     "Check",
     "Cost",
@@ -63,7 +64,6 @@ __all__ = [
     "QueuedSubmission",
     "Submission",
     "Summary",
-    "TERMINAL_PHASES",
     "TrialCounts",
     "TrialError",
     "TrialSeries",
