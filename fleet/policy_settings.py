@@ -15,16 +15,13 @@ DATA_SERVICES = (
     "Microsoft.Storage/storageAccounts",
     "Microsoft.DBforPostgreSQL/flexibleServers",
     "Microsoft.DBforMySQL/flexibleServers",
-    "Microsoft.Sql/servers",
     "Microsoft.DocumentDB/databaseAccounts",
     "Microsoft.Cache/redis",
-    "Microsoft.CognitiveServices/accounts",
-    "Microsoft.Search/searchServices",
     "Microsoft.EventHub/namespaces",
     "Microsoft.ServiceBus/namespaces",
 )
-"""Resource types that hold data. Azure has too many types that run code or act with an identity to list
-those instead."""
+"""Resource types that hold data, and neither run code nor act with an identity: Azure has too many of the
+others to list."""
 
 _ID = (
     r"/subscriptions/[^/\s]+(/[^/\s]+)*",
@@ -49,7 +46,7 @@ _SYNTAX = {
 """The form of one pattern, as a regular expression and in words. `*` is valid everywhere."""
 
 _STORAGE_ACCOUNT = re.compile(
-    r"AccountName=([a-z0-9]{3,24})\b|https://([a-z0-9]{3,24})\.(?:blob|queue|table|file|dfs)\.",
+    r"AccountName=([a-z0-9]{3,24})\b|https://([a-z0-9]{3,24})\.(?:z[0-9]+\.)?(?:blob|queue|table|file|dfs)\.",
     re.IGNORECASE,
 )
 _DATABASE_SERVER = re.compile(r"([-a-z0-9]+)\.(?:[-a-z0-9]+\.)*(?:postgres|postgresql)\.")
@@ -90,7 +87,9 @@ class PolicySettings:
 
     def allows(self, setting: str, value: str) -> bool:
         """Whether a value matches one of the setting's patterns."""
-        return any(matches(pattern, value) for pattern in self.allowed[setting])
+        return any(
+            matches(one, value) and not _is_extension(one, value) for one in self.allowed[setting]
+        )
 
     def protects(self, scope: str) -> bool:
         """Whether a scope is a protected resource, a part of one, or contains one."""
@@ -105,6 +104,12 @@ def matches(pattern: str, value: str) -> bool:
     """
     wanted, given = pattern.split("/"), value.translate(_LOWER).split("/")
     return pattern == "*" or (len(wanted) <= len(given) and all(map(fnmatchcase, given, wanted)))
+
+
+def _is_extension(pattern: str, value: str) -> bool:
+    """Whether an ID names a resource of another type below the resource that a pattern allows."""
+    parts = [one.lower().split("/").count("providers") for one in (pattern, value)]
+    return pattern != "*" and parts[1] > max(1, parts[0])
 
 
 def database_server(uri: str) -> str | None:
@@ -193,9 +198,10 @@ def _own_resources(environment: Mapping[str, str]) -> set[str]:
     }
     accounts |= {v for name, v in environment.items() if name.lower().endswith("__accountname")}
     found |= {f"{_ANYWHERE}/microsoft.storage/storageaccounts/{one}" for one in accounts if one}
-    server = _DATABASE_SERVER.match(database_server(environment.get("POWERLIFT_DB_URI", "")) or "")
-    if server:
-        found |= {f"{_ANYWHERE}/microsoft.dbforpostgresql/*/{server[1]}"}
+    databases = [database_server(environment.get("POWERLIFT_DB_URI", "")) or ""]
+    databases += environment.get("FLEET_ALLOWED_DATABASES", "").lower().split(",")
+    servers = [_DATABASE_SERVER.match(one.strip()) for one in databases]
+    found |= {f"{_ANYWHERE}/microsoft.dbforpostgresql/*/{one[1]}" for one in servers if one}
     return {one.translate(_LOWER) for one in found}
 
 

@@ -72,6 +72,10 @@ TAKEOVERS = {
     "deployments": f"{DATA}/Microsoft.Resources/deployments/x",
     "automation": f"{DATA}/Microsoft.Automation/automationAccounts/x",
     "containers": f"{DATA}/Microsoft.ContainerService/managedClusters/x",
+    "VM below a storage account": f"{RESULTS}/providers/Microsoft.Compute/virtualMachines/v",
+    "jobs of a SQL server": f"{DATA}/Microsoft.Sql/servers/s/jobAgents/j",
+    "AI account": f"{DATA}/Microsoft.CognitiveServices/accounts/a/capabilityHosts/x",
+    "search service": f"{DATA}/Microsoft.Search/searchServices/s",
     "all storage of a group": f"{DATA}/Microsoft.Storage/storageAccounts",
     "look-alike": f"{DATA}/Microsoft.Storage/storageAccountsX/results",
 }
@@ -80,6 +84,21 @@ TAKEOVERS = {
 @pytest.mark.parametrize("scope", TAKEOVERS.values(), ids=TAKEOVERS)
 def test_function_key_cannot_become_contributor_on_anything_the_app_may_grant(scope: str):
     assert list(refused({"resource_uris": [RESULTS, scope]})) == ["/resource_uris/1"]
+
+
+def test_vm_gets_no_role_at_a_database_server_that_other_requests_may_use():
+    server = f"{DATA}/Microsoft.DBforPostgreSQL/flexibleServers/teamb"
+    allowed = "fleetdb.postgres.database.azure.com, teamb.postgres.database.azure.com"
+    assert refused({"resource_uris": [server]}) == {}
+    assert refused({"resource_uris": [server]}, FLEET_ALLOWED_DATABASES=allowed) == {
+        "/resource_uris/0": "FLEET_PROTECTED_RESOURCES"
+    }
+
+
+def test_storage_account_with_a_zone_in_its_url_is_protected():
+    changes = {"CODE__queueServiceUri": "https://zoned.z12.queue.storage.azure.net"}
+    scope = f"{DATA}/Microsoft.Storage/storageAccounts/zoned"
+    assert list(refused({"resource_uris": [scope]}, **changes)) == ["/resource_uris/0"]
 
 
 @pytest.mark.parametrize(
