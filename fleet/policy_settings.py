@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from string import ascii_lowercase, ascii_uppercase
 
@@ -20,8 +21,8 @@ DATA_SERVICES = (
     "Microsoft.EventHub/namespaces",
     "Microsoft.ServiceBus/namespaces",
 )
-"""Resource types that hold data, and neither run code nor act with an identity: Azure has too many of the
-others to list."""
+"""Resource types that hold data, and neither run code nor act with an identity: the others are too many
+to list."""
 
 _ID = (
     r"/subscriptions/[^/\s]+(/[^/\s]+)*",
@@ -37,11 +38,11 @@ _SYNTAX = {
     "FLEET_ALLOWED_GROUPS": _ID,
     "FLEET_ALLOWED_SUBNETS": _ID,
     "FLEET_ALLOWED_IMAGES": (
-        r"[^\s/]+(/[^\s/]+){0,3}",
+        r"[^\s/[\]]+(/[^\s/[\]]+){0,3}",
         "images (canonical, canonical/ubuntu-24_04-lts/server)",
     ),
-    "FLEET_ALLOWED_SIZES": (r"[^\s/]+", "VM sizes (Standard_D*_v5)"),
-    "FLEET_ALLOWED_REGIONS": (r"[^\s/]+", "regions (eastus*)"),
+    "FLEET_ALLOWED_SIZES": (r"[^\s/[\]]+", "VM sizes (Standard_D*_v5)"),
+    "FLEET_ALLOWED_REGIONS": (r"[^\s/[\]]+", "regions (eastus*)"),
 }
 """The form of one pattern, as a regular expression and in words. `*` is valid everywhere."""
 
@@ -72,6 +73,7 @@ class PolicySettings:
     @classmethod
     def read(cls, environment: Mapping[str, str], faults: list[str]) -> PolicySettings:
         """Read the settings. Adds a sentence to `faults` for each invalid one."""
+        faults += _unknown(environment)
         defaults = _defaults(environment)
         return cls(
             allowed={
@@ -94,6 +96,25 @@ class PolicySettings:
     def protects(self, scope: str) -> bool:
         """Whether a scope is a protected resource, a part of one, or contains one."""
         return any(matches(one, scope) or _contains(scope, one) for one in self.protected)
+
+
+_NAMES = (
+    *_SYNTAX, "FLEET_PROTECTED_RESOURCES", "FLEET_MAX_VMS", "FLEET_MAX_LIFETIME_DAYS", "FLEET_MAX_COST",
+)  # fmt: skip
+
+
+def _unknown(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each misspelled setting of the policy, which would silently have no effect."""
+    ours = {name for name in environment if re.match("FLEET_(ALLOWED|PROTECTED|MAX)", name)}
+    return [
+        f"{name} is not a setting. Did you mean {get_close_matches(name, _NAMES, 1, 0)[0]}?"
+        for name in sorted(ours - set(_NAMES))
+    ]
+
+
+def are_equal(one: str, other: str) -> bool:
+    """Whether Azure takes two names for one."""
+    return one.translate(_LOWER) == other.translate(_LOWER)
 
 
 def matches(pattern: str, value: str) -> bool:

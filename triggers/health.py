@@ -26,6 +26,7 @@ from fleet.api.responses.app import (
 )
 from fleet.azure import credentials
 from fleet.azure.error_classifier import describe
+from fleet.model import failure_policy
 from fleet.model.failure import DescribedError
 from fleet.secrets import Seal
 from fleet.settings import Settings, SettingsError, unresolved_references
@@ -113,7 +114,7 @@ async def _settings(client: Any) -> str:
 async def _sealing_key(client: Any) -> str:
     seal = Seal(_valid_settings().sealing_keys)
     seal.decrypt(seal.encrypt({}, "", 0), "", 0)
-    return "Secrets can be encrypted and decrypted."
+    return "The keys are well-formed. Whether they decrypt the secrets of earlier fleets is not checked."
 
 
 async def _database(client: Any) -> str:
@@ -189,13 +190,20 @@ class Check:
     hint: str
 
 
+_AZURE_HINT = (
+    "Check the app's managed identity, AZURE_RESOURCE_MANAGER_ENDPOINT and AZURE_AUTHORITY_HOST."
+)
 CHECKS = (
     Check("settings", _settings, "Restart the app."),
-    Check("sealing_key", _sealing_key, "Restart the app."),
+    Check("sealing_key", _sealing_key, "Correct FLEET_SEALING_KEY."),
     Check("database", _database, "Check POWERLIFT_DB_URI, and the server and its firewall."),
-    Check("task_hub", _task_hub, "Check AzureWebJobsStorage, and the storage account's firewall."),
-    Check("queue", _queue, f"Check {CONNECTION}, and the storage account's firewall."),
-    Check("azure", _azure, "Check AZURE_RESOURCE_MANAGER_ENDPOINT and AZURE_AUTHORITY_HOST."),
+    Check(
+        "task_hub",
+        _task_hub,
+        "Check AzureWebJobsStorage, and that its storage account is reachable.",
+    ),
+    Check("queue", _queue, f"Check {CONNECTION}, and that its account is reachable."),
+    Check("azure", _azure, _AZURE_HINT),
 )
 
 
@@ -227,16 +235,16 @@ async def _result_of(check: Check, client: Any) -> HealthCheck:
     except Skipped as reason:
         return {"name": check.name, "status": "skipped", "detail": str(reason)}
     except Exception as error:
-        return {"name": check.name, "status": "failed", "detail": _explain(error)}
+        return {"name": check.name, "status": "failed", "detail": _explain(error, check.hint)}
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, hint: str) -> str:
     """What is wrong and what to do, without the values that Azure's messages repeat."""
     if isinstance(error, Failed | SettingsError | durable_client.TaskHubUnavailable):
         return str(error)
     if isinstance(error, DescribedError):
-        return f"{error} {error.advice}"
+        return f"{error} {hint}"
     failure = describe(error)
     if failure["code"] == type(error).__name__:
         return f"Unexpected error. The app's log has it with the ID {telemetry.unexpected(error)}."
-    return f"{failure['code']}: {failure['advice']}"
+    return f"{failure['code']}: {hint if failure_policy.of(failure).retried else failure['advice']}"

@@ -129,9 +129,10 @@ async def _policy_check(request: FleetRequest, settings: Settings) -> Check:
         alive = await OWN.run(claims.count_alive, settings.database_uri, settings.owner)
     except DatabaseUnreachable as error:
         return {"name": "policy", "status": "unknown", "detail": str(error), "advice": error.advice}
-    detail = f"The deployment allows this fleet; {alive:,} of {limit:,} VMs exist or are requested"
+    detail = f"{alive:,} of {limit:,} VMs exist or are requested (FLEET_MAX_VMS)"
     if alive + request.n_instances <= limit:
         return {"name": "policy", "status": "ok", "detail": detail, "advice": ""}
+    detail = f"{request.n_instances:,} more VMs would exceed the limit: {detail}"
     return {"name": "policy", "status": "fault", "detail": detail, "advice": claims.TOO_MANY_ADVICE}
 
 

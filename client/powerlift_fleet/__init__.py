@@ -24,6 +24,7 @@ from powerlift_fleet.api.errors import (
     FleetUnreachable,
     NotFound,
     RequestRefused,
+    TooManyVms,
     Unauthorized,
 )
 from powerlift_fleet.api.responses import (
@@ -71,6 +72,7 @@ __all__ = [
     "RequestRefused",
     "Run",
     "Submission",
+    "TooManyVms",
     "Unauthorized",
     "__version__",
     "run_azure_process",

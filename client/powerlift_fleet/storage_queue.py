@@ -113,10 +113,11 @@ def submit_by_queue(
 def not_read(fleet: str, queue: str, seconds: float) -> NotFound:
     """The error for a fleet that the app does not know, `seconds` after it was submitted by queue."""
     detail = (
-        f"{fleet} was put on the queue {queue}; {seconds:.0f} s later the app does not know it. If the "
-        f"app refused the request, its log has the reason and the queue {queue}-poison the message."
+        f"{fleet} was put on the queue {queue}; {seconds:.0f} s later the app does not know it. It has "
+        f"not read the message yet, or it refused the request: then its log has the reason and the "
+        f"queue {queue}-poison the message. `powerlift-fleet plan` checks a request over HTTP."
     )
-    return NotFound(404, "The app has not read the message", detail)
+    return NotFound(404, "The app does not know the fleet", detail)
 
 
 def wait_until_read(client: FleetClient, fleet: str, queue: str) -> None:

@@ -14,7 +14,7 @@ from fleet.api.request import Fault, FleetRequest
 from fleet.api.responses.app import PolicySetting
 from fleet.model import names
 from fleet.model.records import Placement
-from fleet.policy_settings import database_server
+from fleet.policy_settings import are_equal, database_server
 from fleet.settings import Settings
 
 HOUR, DAY = 3600.0, 24 * 3600.0
@@ -75,10 +75,14 @@ def _principals(asked: Asked) -> Values:
 
 
 def _groups(asked: Asked) -> Values:
-    account = asked.request.azure_json
-    given = [name for name in ("subscription_id", "resource_group") if getattr(account, name)]
+    account, settings = asked.request.azure_json, asked.settings
+    others = [
+        name
+        for name in ("subscription_id", "resource_group")
+        if (value := getattr(account, name)) and not are_equal(value, getattr(settings, name) or "")
+    ]
     if asked.group:
-        yield "/".join(["/azure_json", *given[:1]]), asked.group
+        yield "/".join(["/azure_json", *others[:1]]), asked.group
 
 
 def _subnets(asked: Asked) -> Values:
@@ -120,6 +124,8 @@ class Rule:
     detail: str
     is_free_for_caller: bool = False
     """Whether it does not apply to fleets that use an identity of the caller."""
+    is_public: bool = False
+    """Whether a refusal lists what is allowed: it says nothing about networks or identities."""
 
 
 RULES = (
@@ -151,15 +157,15 @@ RULES = (
     Rule(
         "FLEET_ALLOWED_DATABASES",
         _databases,
-        "Fleets may not use this database server. Use the deployment's, as one host without "
-        "parameters that replace it.",
+        "Fleets may not use this database server. Use the deployment's.",
     ),
-    Rule("FLEET_ALLOWED_IMAGES", _images, "VMs may not use this image. Choose another one."),
-    Rule("FLEET_ALLOWED_SIZES", _sizes, "VMs may not have this size. Choose another one."),
+    Rule("FLEET_ALLOWED_IMAGES", _images, "VMs may not use this image.", is_public=True),
+    Rule("FLEET_ALLOWED_SIZES", _sizes, "VMs may not have this size.", is_public=True),
     Rule(
         "FLEET_ALLOWED_REGIONS",
         _regions,
-        "VMs may not be in this region. Choose another one, and do not leave it out.",
+        "VMs may not be in this region, or in one that is left out.",
+        is_public=True,
     ),
 )
 """By setting; `fleet.policy_settings` has their defaults."""
@@ -184,7 +190,7 @@ def summary(settings: Settings) -> list[PolicySetting]:
     shown = {name: ", ".join(patterns) or "none" for name, patterns in listed.items()}
     shown["FLEET_MAX_VMS"] = str(policy.max_vms)
     shown["FLEET_MAX_LIFETIME_DAYS"] = f"{policy.max_lifetime_days:g}"
-    shown["FLEET_MAX_COST"] = "none" if policy.max_cost is None else f"{policy.max_cost:g}"
+    shown["FLEET_MAX_COST"] = "no limit" if policy.max_cost is None else f"{policy.max_cost:g}"
     return [{"setting": name, "value": value} for name, value in shown.items()]
 
 
@@ -193,14 +199,19 @@ def _unmatched(asked: Asked) -> Iterator[Fault]:
         if rule.is_free_for_caller and asked.acts_as_caller:
             continue
         for pointer, value in rule.values(asked):
-            if not asked.settings.policy.allows(rule.setting, value):
-                yield _fault(pointer, rule.detail, rule.setting)
+            policy = asked.settings.policy
+            if not policy.allows(rule.setting, value):
+                allowed = ", ".join(policy.allowed[rule.setting]) or "none"
+                listed = f" Allowed: {allowed}." if rule.is_public else ""
+                yield _fault(pointer, f"{rule.detail}{listed}", rule.setting)
 
 
 def _protected(asked: Asked) -> Iterator[Fault]:
     for pointer, scope in _scopes(asked):
         if asked.settings.policy.protects(scope):
-            detail = "This is, or contains, a resource of the app. No VM gets a role there."
+            detail = (
+                "This scope is a resource of the app, or contains one. No VM gets a role there."
+            )
             yield _fault(pointer, detail, "FLEET_PROTECTED_RESOURCES")
 
 
@@ -218,12 +229,10 @@ def _lent_database(asked: Asked) -> Iterator[Fault]:
 def _limits(asked: Asked) -> Iterator[Fault]:
     policy, request = asked.settings.policy, asked.request
     if request.n_instances > policy.max_vms:
-        detail = f"All fleets together may have {policy.max_vms:,} VMs."
+        detail = f"All fleets together may use at most {policy.max_vms:,} VMs. Request fewer."
         yield _fault("/n_instances", detail, "FLEET_MAX_VMS")
     if request.max_lifetime > policy.max_lifetime_days * DAY:
-        detail = (
-            f"A fleet may live for {policy.max_lifetime_days:g} days. Send a smaller max_lifetime."
-        )
+        detail = f"max_lifetime may be at most {policy.max_lifetime_days:g} days."
         yield _fault("/max_lifetime", detail, "FLEET_MAX_LIFETIME_DAYS")
 
 
@@ -262,4 +271,4 @@ def _dearest(placement: Placement, prices: Mapping[str, float]) -> float | None:
 
 
 def _fault(pointer: str, detail: str, setting: str) -> Fault:
-    return Fault(pointer, f"{detail} The deployment's setting {setting} decides.")
+    return Fault(pointer, f"{detail} The administrator decides with the setting {setting}.")

@@ -85,13 +85,13 @@ class ApiError(FleetError):
 class RequestRefused(ApiError):
     """400 or 413: the request is invalid. `faults` lists every reason for a 400."""
 
-    advice = "No fleet was started. Correct the request and submit it again."
+    advice = "Nothing was started. Correct the request."
 
 
 class Unauthorized(ApiError):
     """401 or 403: the app rejected the key, or the key does not permit the call."""
 
-    advice = "Check FLEET_KEY, and that it is a key of the app at FLEET_URL."
+    advice = "Check the key (FLEET_KEY or --key-file), and that it is one of the app at FLEET_URL."
 
 
 class NotFound(ApiError):
@@ -118,10 +118,16 @@ class BatchTaken(ApiError):
     advice = "No fleet was started."
 
 
-class AppUnavailable(OutcomeUnknown, ApiError):
-    """5xx or 429, after all retries."""
+class TooManyVms(ApiError):
+    """429: other fleets use the VMs that the deployment allows."""
 
-    advice = "The app or its platform failed, perhaps temporarily. Check the app's log, then retry."
+    advice = "Wait until other fleets end, cancel one, or request fewer VMs."
+
+
+class AppUnavailable(OutcomeUnknown, ApiError):
+    """5xx, or 429 of the platform, after all retries."""
+
+    advice = "Retry later. If it persists, ask the app's administrator."
 
 
 class FleetEnded(FleetError):

@@ -19,6 +19,7 @@ from powerlift_fleet.api.errors import (
     FleetPurged,
     NotFound,
     RequestRefused,
+    TooManyVms,
     Unauthorized,
 )
 
@@ -166,6 +167,7 @@ def error_from(response: HttpResponse, method: str = "GET") -> ApiError:
         kind = BatchTaken
     problem = _problem(response)
     if problem is not None:
+        kind = TooManyVms if response.status == 429 else kind
         title = str(problem.get("title") or "The app refused the request")
         faults = [_fault(one) for one in problem.get("errors") or [] if isinstance(one, dict)]
         return kind(response.status, title, str(problem.get("detail") or ""), faults)

@@ -15,6 +15,7 @@ from powerlift_fleet.api.errors import (
     FleetUnreachable,
     NotFound,
     RequestRefused,
+    TooManyVms,
     Unauthorized,
 )
 from powerlift_fleet.api.responses import FleetStatus
@@ -41,6 +42,7 @@ _ERRORS: tuple[tuple[type[FleetError], int], ...] = (
     (ConfigurationError, USAGE),
     (RequestRefused, REFUSED),
     (BatchTaken, REFUSED),
+    (TooManyVms, REFUSED),
     (NotFound, NOT_FOUND),
     (FleetAmbiguous, NOT_FOUND),
     (FleetPurged, NOT_FOUND),

@@ -44,9 +44,9 @@ def _exit_codes() -> str:
 def cli() -> None:
     """Run Powerlift experiments on fleets of Azure VMs.
 
-    Set the app with --url and --key-file, FLEET_URL and FLEET_KEY, or a configuration file
-    (~/.config/powerlift-fleet/config.toml). Output goes to stdout, messages to stderr; --json is for
-    scripts.
+    Set the app with FLEET_URL and FLEET_KEY, with --url and --key-file after the command, or with a
+    configuration file (~/.config/powerlift-fleet/config.toml). Output goes to stdout, messages to
+    stderr; --json is for scripts.
 
     \b
     Example:
@@ -232,7 +232,10 @@ def cancel(session: Session, fleet: str, yes: bool, wait: bool, interval: float)
         current = client.status(fleet)
         if not yes:
             _confirm(current)
-        # Unconfirmed, only an ID, a number or a whole name will do: the app refuses the rest.
+        elif fleet not in (current.id, current.handle, str(current.number), current.name):
+            raise click.UsageError(
+                f"With --yes, name the fleet by its ID, number or whole name: {clean(current.handle)}."
+            )
         accepted = client.cancel(fleet if yes else current.id)
     if session.as_json:
         session.print_json(accepted.raw, line=wait)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def settings(**changes: str) -> Settings:
 def refused(request: dict[str, Any], **changes: str) -> dict[str, str]:
     """The policy's faults of a request: setting by pointer."""
     found = policy.faults(parse({**LEAST, **request}), settings(**changes))
-    return {one["pointer"]: one["detail"].split("setting ")[1].split()[0] for one in found}
+    return {one["pointer"]: re.findall("FLEET_[A-Z_]+", one["detail"])[-1] for one in found}
 
 
 TAKEOVERS = {
@@ -426,3 +427,20 @@ def test_summary_lists_every_setting_with_its_value():
         "none",
         f"{HOST}:5432",
     )
+
+
+def test_misspelled_setting_of_the_policy_is_reported():
+    with pytest.raises(
+        SettingsError, match=r"FLEET_ALLOWED_IMAGE is .* mean FLEET_ALLOWED_IMAGES\?"
+    ):
+        settings(FLEET_ALLOWED_IMAGE="canonical")
+
+
+def test_refusal_lists_the_images_that_are_allowed():
+    [fault] = policy.faults(parse({**LEAST, "image_publisher": "x"}), settings())
+    assert "Allowed: canonical." in fault["detail"]
+
+
+def test_fault_points_at_the_part_of_the_account_that_differs():
+    account = {"subscription_id": SUBSCRIPTION, "resource_group": "other"}
+    assert list(refused({"azure_json": account})) == ["/azure_json/resource_group"]
