@@ -159,6 +159,14 @@ def test_a_retry_after_beyond_the_timeout_ends_the_call(make: Make) -> None:
     assert len(app.requests) == 1
 
 
+def test_a_fleet_without_room_was_not_started(make: Make) -> None:
+    answer = problem(429, "Too many VMs", "1,000 VMs exist.")
+    answer.headers["Retry-After"] = "300"
+    with pytest.raises(fleets.TooManyVms, match="request fewer VMs") as caught:
+        make(Script(answer), retry_timeout=10).ask("submit", {"experiment_id": 1})
+    assert "If the app received the request" not in str(caught.value)
+
+
 def test_an_untrusted_certificate_is_not_retried(make: Make) -> None:
     error = httpx.ConnectError("certificate verify failed")
     error.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
