@@ -157,8 +157,8 @@ def _vm_role(text: str, faults: list[str]) -> str:
     match = _ROLE_DEFINITION.fullmatch(text)
     if match is None:
         faults.append(
-            "FLEET_VM_ROLE must be the GUID or the full ARM ID of a role definition, not its name: "
-            f"{text!r}. az role definition list --name NAME --query [].name shows the GUID."
+            "FLEET_VM_ROLE must be the GUID or the full ARM ID of a role definition, not its name. "
+            "az role definition list --name NAME --query [].name shows the GUID."
         )
         return ""
     return match[1].lower()

@@ -45,10 +45,9 @@ async def find_instance(client: Any, reference: str) -> dict[str, Any]:
     Raises FleetNotFound, FleetAmbiguous, FleetPurged, TaskHubUnavailable, DatabaseUnreachable,
     SettingsError.
     """
-    if names.batch_of(reference) is not None:
-        instance = await durable_client.find(client, reference)
-        if instance is not None:
-            return instance
+    instance = await _instance_with_id(client, reference)
+    if instance is not None:
+        return instance
     return await _instance_of(client, await find_row(reference))
 
 
@@ -60,14 +59,12 @@ async def find_instance_to_cancel(client: Any, reference: str) -> dict[str, Any]
         uri = Settings.read().database_uri
         matches = await OWN.run(fleets.matching, uri, reference)
     except DatabaseUnreachable:
-        instance = (
-            await durable_client.find(client, reference) if names.batch_of(reference) else None
-        )
+        instance = await _instance_with_id(client, reference)
         if instance is None:
             raise
         return instance
     exact = [row for row in matches if reference in _whole_references(row)]
-    instance = await durable_client.find(client, reference)
+    instance = await _instance_with_id(client, reference)
     if instance is not None and all(names.instance_id(row.batch_id) != reference for row in exact):
         if exact:  # the ID of a fleet that is not in the table equals the number of another one
             raise FleetAmbiguous(reference, exact)
@@ -75,6 +72,13 @@ async def find_instance_to_cancel(client: Any, reference: str) -> dict[str, Any]
     if not exact:
         raise FleetNotFound(reference, " To cancel a fleet, give its ID, number or complete name.")
     return await _instance_of(client, exact[0])
+
+
+async def _instance_with_id(client: Any, reference: str) -> dict[str, Any] | None:
+    """The fleet's instance with this ID. The task hub also has waves, teardowns and marks of fleets."""
+    if names.batch_of(reference) is None:
+        return None
+    return await durable_client.find(client, reference)
 
 
 def _whole_references(row: fleets.Row) -> set[str | None]:

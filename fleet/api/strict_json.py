@@ -11,6 +11,10 @@ from fleet.api.request import Fault, InvalidRequest
 LIMIT = 1_000_000
 """Bytes of a body: ten times the largest valid request."""
 
+MEMBERS = 1000
+"""Members of all objects in a body: several times those of the largest valid request. Each one may be a
+fault, and each fault costs time."""
+
 
 class BodyTooLarge(InvalidRequest):
     """The body exceeds LIMIT."""
@@ -29,7 +33,10 @@ def read(body: bytes) -> Any:
     try:
         text = body.decode("utf-8-sig")
         document = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_reject_constant, parse_float=_number
+            text,
+            object_pairs_hook=_Objects(),
+            parse_constant=_reject_constant,
+            parse_float=_number,
         )
         json.dumps(document, ensure_ascii=False).encode()
     except InvalidRequest:
@@ -47,13 +54,22 @@ def read(body: bytes) -> Any:
     return document
 
 
-def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(members)
-    if len(found) < len(members):
-        counts = Counter(name for name, _ in members)
-        duplicates = [name[:100] for name, count in counts.items() if count > 1][:10]
-        raise _invalid(f"An object has duplicate names: {', '.join(duplicates)}.")
-    return found
+class _Objects:
+    """Builds the objects of one body, and counts their members."""
+
+    def __init__(self) -> None:
+        self.members = 0
+
+    def __call__(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
+        self.members += len(members)
+        if self.members > MEMBERS:
+            raise _invalid(f"The body has more than {MEMBERS:,} fields.")
+        found = dict(members)
+        if len(found) < len(members):
+            counts = Counter(name for name, _ in members)
+            duplicates = [name[:100] for name, count in counts.items() if count > 1][:10]
+            raise _invalid(f"An object has duplicate names: {', '.join(duplicates)}.")
+        return found
 
 
 def _number(text: str) -> int | float:

@@ -21,6 +21,9 @@ TOO_MANY_ADVICE = "Wait until other fleets have ended, cancel one, or ask for fe
 SHORT = 1_000_000
 """A batch ID below this is also the fleet's number."""
 
+SEQUENCE_END = 2**52
+"""No number that the app gives is larger: JSON numbers are exact up to 2^53."""
+
 
 class AlreadyUsed(Exception):
     """A batch id, an idempotency key or a name that belongs to another fleet."""
@@ -89,7 +92,7 @@ def claim(uri: str, submission: Submission) -> Claim:
         found = _claimed(cursor, submission)
         if found is None or not found.counts:
             # One new fleet at a time, so that no number is given twice, and no room.
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet_number'))")
+            cursor.execute(_LOCK)
             found = _claimed(cursor, submission)
             if found is None or not found.counts:
                 _require_room(cursor, submission)
@@ -184,7 +187,7 @@ def _new_number(cursor: Any, submission: Submission) -> int:
         )
     if batch_id < SHORT:
         return batch_id
-    [(number,)] = rows(cursor, _NEXT_NUMBER)
+    [(number,)] = rows(cursor, _NEXT_NUMBER, {"short": SHORT, "end": SEQUENCE_END})
     return int(number)
 
 
@@ -213,16 +216,23 @@ _FIND = """
     WHERE batch_id = %(batch_id)s OR (caller = ANY(%(callers)s) AND idempotency_key = %(key)s)
     ORDER BY 6 DESC
 """
-# VMs of a fleet that has not ended, and those that a fleet has left in place (delete_on_complete false).
+# Not an advisory lock, which any session of the database may hold: this one takes the right to change
+# the table. Leases and the updates of running fleets do not conflict with it.
+_LOCK = "LOCK TABLE powerlift_fleet IN SHARE UPDATE EXCLUSIVE MODE"
+# VMs of a fleet that has not ended, and those that an ended one has left in place: kept on request
+# (delete_on_complete false), or by a teardown that gave up.
 # None outlives the deadline, which begins a little later than the row's. A claim without a fleet counts
-# for an hour: by then its caller has repeated the request, or has given up.
+# for an hour: by then its caller has repeated the request, or has given up. An invalid row affects no
+# other fleet: it counts for at most the VMs that it claims.
 _ALIVE = """
-    SELECT coalesce(sum(CASE WHEN ended_at IS NULL
-                             THEN coalesce((machines->>'wanted')::integer, n_instances)
-                             ELSE coalesce((machines->>'running')::integer, 0) END), 0)
-    FROM powerlift_fleet
+    SELECT coalesce(sum(least(claimed, CASE
+        WHEN ended_at IS NULL AND machines->>'wanted' ~ '^[0-9]{1,9}$'
+        THEN (machines->>'wanted')::integer
+        WHEN ended_at IS NULL THEN claimed
+        WHEN machines->>'running' ~ '^[0-9]{1,9}$' THEN (machines->>'running')::integer
+        ELSE 0 END)), 0)
+    FROM powerlift_fleet CROSS JOIN LATERAL (SELECT greatest(n_instances, 0) AS claimed) AS its
     WHERE owner = %(owner)s AND deadline > now() - interval '1 hour'
-    AND (ended_at IS NULL OR phase = 'done')
     AND (started_at IS NOT NULL OR submitted_at > now() - interval '1 hour')
 """
 _RENEW = """
@@ -238,9 +248,13 @@ _INSERT = """
             now() + %(max_lifetime)s * interval '1 second')
     ON CONFLICT DO NOTHING
 """
-# The first free number after the last one; a later call starts there.
+# The first free number after the last one; a later call starts there. At the end of the sequence,
+# somebody has set it, and the largest short number replaces it.
 _NEXT_NUMBER = """
-    WITH last AS (SELECT nextval('powerlift_fleet_number') AS value),
+    WITH last AS (SELECT CASE WHEN last_value < %(end)s THEN last_value + is_called::integer
+                         ELSE (SELECT coalesce(max(number), 0) + 1 FROM powerlift_fleet
+                               WHERE number < %(short)s) END AS value
+                  FROM powerlift_fleet_number),
          free AS (SELECT n FROM last, generate_series(value, value + 100000) AS n
                   WHERE NOT EXISTS (SELECT FROM powerlift_fleet WHERE number = n OR batch_id = n)
                   ORDER BY n LIMIT 1)

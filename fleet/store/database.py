@@ -195,6 +195,11 @@ def _reason(error: psycopg2.Error) -> str:
             "The database did not respond in time, and the app closed the connection. Check host and "
             "port, that the server is running, and its load."
         )
+    if isinstance(error, psycopg2.errors.QueryCanceled):
+        return (
+            "The database ended the statement at its timeout (SQLSTATE 57014). Check its load, and "
+            "which sessions hold locks."
+        )
     if error.pgcode:
         return f"The database rejected the query (SQLSTATE {error.pgcode})."
     # psycopg2 has no SQLSTATE for a refused connection, only libpq's or the server's message.

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psycopg2.errors import InsufficientPrivilege, ReadOnlySqlTransaction
+from psycopg2.errors import InsufficientPrivilege, ReadOnlySqlTransaction, UniqueViolation
 
 from fleet.model.failure import DescribedError
 from fleet.store.database import REQUEST_TIMEOUT, DatabaseUnreachable, connected, may, rows
 
 _FOLDER = Path(__file__).with_name("migrations")
+VERSIONS = _FOLDER / "versions.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,18 @@ def migrate(uri: str, tables: Tables) -> int:
         if before == tables.latest:
             return before
         try:
-            # Held until the transaction ends: PgBouncer may give the session to another client then.
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet'))")
-            cursor.execute((_FOLDER / "versions.sql").read_text())
+            cursor.execute(VERSIONS.read_text())
+            cursor.execute(_LOCK)
             for number in range(_version(cursor, tables), tables.latest):
                 cursor.execute(tables.migrations[number].read_text())
                 cursor.execute(_APPLIED, (tables.name, number + 1))
         except (InsufficientPrivilege, ReadOnlySqlTransaction):
             database.rollback()
             return before
+        except UniqueViolation:
+            # Of PostgreSQL's catalog: another app has created the table of versions meanwhile.
+            database.rollback()
+            return migrate(uri, tables)
     return tables.latest
 
 
@@ -90,6 +94,9 @@ def prepare(uri: str) -> None:
 
 
 _prepared: set[str] = set()
+# Not an advisory lock, which any session of the database may hold. Until the transaction ends: PgBouncer
+# may give the session to another client then.
+_LOCK = "LOCK TABLE powerlift_fleet_schema IN SHARE ROW EXCLUSIVE MODE"
 _VERSION = "SELECT coalesce(max(version), 0) FROM powerlift_fleet_schema WHERE tables = %s"
 _APPLIED = "INSERT INTO powerlift_fleet_schema (tables, version) VALUES (%s, %s)"
 

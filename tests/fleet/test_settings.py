@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,7 @@ def test_the_owner_stays_while_the_sealing_key_rotates():
     assert owners[0] == owners[1]
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 ROLE = "0d4ad3f5-52f9-4a9b-8d6b-1f7f5a0b9e21"
 ROLE_TYPE = "/providers/Microsoft.Authorization/roleDefinitions"
 
@@ -104,6 +106,24 @@ def test_by_default_a_vm_is_contributor_at_itself():
 def test_an_invalid_role_of_the_vms_is_reported(text: str):
     with pytest.raises(SettingsError, match="FLEET_VM_ROLE must be the GUID"):
         Settings.read({**REQUIRED, "FLEET_VM_ROLE": text})
+
+
+SHORT_ENOUGH = ("FLEET_OWNER", "FLEET_VM_DB_USER")
+"""Settings that may have any text."""
+
+
+@pytest.mark.parametrize("name", sorted(
+    set(re.findall(r"FLEET_[A-Z_]+", PAGE.read_text())) - {*SHORT_ENOUGH}
+))  # fmt: skip
+def test_no_reason_repeats_the_value_of_a_setting(name: str):
+    """It may be a secret that was pasted into the wrong field."""
+    environment = {**REQUIRED, name: "hunter2 /?"}
+    try:
+        Settings.read(environment)
+        reason = ""
+    except SettingsError as error:
+        reason = str(error)
+    assert "hunter2" not in reason
 
 
 def test_an_owner_that_no_tag_holds_is_reported():

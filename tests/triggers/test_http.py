@@ -97,6 +97,18 @@ def test_an_unknown_fleet_is_not_found(api: Api, method: str, fleet_id: str):
     assert getattr(api, method)(fleet_id).status_code == 404
 
 
+def test_a_fleets_inner_instances_are_no_fleets(api: Api, stack: Stack):
+    """A fleet whose wave is torn down believes in its VMs, and fails."""
+    fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=1007)
+    api.wait(fleet_id, "run")
+    inner = ["wave-1007-1", "teardown-1007", "cancel-1007"]
+    codes = [method("wave-1007-1").status_code for method in (api.get, api.delete)]
+    phase = api.get(fleet_id).json()["phase"]
+    api.end(fleet_id)
+    codes += [method(one).status_code for one in inner for method in (api.get, api.delete)]
+    assert (codes, phase) == ([404] * 8, "run")
+
+
 def test_without_a_key_requests_are_rejected(stack: Stack):
     assert requests.get(f"{stack.url}/api/fleets", timeout=30).status_code == 401
 

@@ -151,6 +151,17 @@ def test_what_may_mean_another_fleet_tomorrow_cancels_none(doors: Doors, referen
     assert doors.delete(reference).status_code == 404
 
 
+@pytest.mark.parametrize("batch", [0, 117])
+def test_without_the_database_an_id_cancels_its_fleet(doors: Doors, batch: int):
+    doors.post(request(batch))
+    doors.sql("ALTER TABLE powerlift_fleet RENAME TO hidden")
+    try:
+        answer = doors.delete(f"fleet-{batch}")
+    finally:
+        doors.sql("ALTER TABLE hidden RENAME TO powerlift_fleet")
+    assert (answer.status_code, answer.json().get("id")) == (202, f"fleet-{batch}")
+
+
 @pytest.mark.parametrize("reference", ["fleet-115", "115", "by-day"])
 def test_an_id_a_number_or_a_name_cancels_its_fleet(doors: Doors, reference: str):
     doors.post({**request(115), "name": "by-day"})

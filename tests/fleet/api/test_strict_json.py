@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from fleet.api.request import InvalidRequest
 from fleet.api.strict_json import LIMIT, read
+
+
+def many(document: dict[str, Any]) -> bytes:
+    """A document with 1001 members, in its inner object if it has one."""
+    inner: Any = next(iter(document.values()), document)
+    inner = inner[0] if isinstance(inner, list) else inner
+    inner.update({f"x{n}": 0 for n in range(1001 - (inner is not document))})
+    return json.dumps(document).encode()
 
 
 @pytest.mark.parametrize(
@@ -21,6 +32,9 @@ from fleet.api.strict_json import LIMIT, read
         (b'{"azure_json": {"a": 1, "a": 1}}', "duplicate names: a"),
         (b'{"location": "\\ud800"}', "lone surrogate"),
         (b'{"\\udc00": 1}', "lone surrogate"),
+        (many({}), "more than 1,000 fields"),
+        (many({"azure_json": {}}), "more than 1,000 fields"),
+        (many({"fallbacks": [{}]}), "more than 1,000 fields"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 100_000, "nested too deeply"),
         (b"9" * 10_000, "not valid JSON"),
@@ -48,6 +62,10 @@ def test_a_refusal_repeats_nothing_of_the_body():
 )
 def test_what_is_json_is_read(body: bytes, value: object):
     assert read(body) == value
+
+
+def test_as_many_members_as_allowed_are_read():
+    assert len(read(json.dumps(dict.fromkeys(map(str, range(1000)), 0)).encode())) == 1000
 
 
 def test_a_whole_number_is_an_integer_however_it_is_written():

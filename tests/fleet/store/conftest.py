@@ -1,7 +1,8 @@
-"""A PostgreSQL server with TLS, which is not on a loopback address."""
+"""A database with the app's tables; a PostgreSQL server with TLS, which is not on a loopback address."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import psycopg2
 import pytest
 
+from fleet.store import schema
 from local.postgres import Postgres
 from local.stack import CACHE
 from tests.fleet.certificates import Authority
+from tests.fleet.conftest import Benchmark
 from tests.harness import eventually
 from tests.relay import tls_relay
 
@@ -20,6 +23,20 @@ ELSEWHERE = "0.0.0.0"
 """Leads to this machine, wherever the tests run, and is no loopback address."""
 LOGINS = {"scram": "scram-sha-256", "clear": "password", "hashed": "md5", "trusted": "trust"}
 """Roles, and how the server asks for their password."""
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def uri(benchmark_database: Benchmark) -> str:
+    """A database with the app's tables alone."""
+    name = f"app_{next(_numbers)}"
+    server = psycopg2.connect(benchmark_database.uri)
+    server.autocommit = True  # CREATE DATABASE refuses a transaction
+    server.cursor().execute(f"CREATE DATABASE {name}")
+    server.close()
+    fresh = benchmark_database.postgres.uri(name)
+    schema.migrate(fresh, schema.APP)
+    return fresh
 
 
 class Logins:

@@ -63,6 +63,16 @@ def test_a_statement_has_a_timeout(benchmark_database: Any):
         cursor.execute("SELECT pg_sleep(30)")
 
 
+def test_the_server_ends_what_a_stopped_client_holds(benchmark_database: Any):
+    """The numbers that docs/operating.md states: a lease of a stopped process ends with them."""
+    shown = []
+    with connected(benchmark_database.uri) as database, database.cursor() as cursor:
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            cursor.execute(f"SHOW {name}")
+            shown += cursor.fetchall()
+    assert shown == [("20s",), ("30s",)]
+
+
 def test_sessions_start_without_options():
     """PgBouncer ends a connection that has options."""
     assert set(parameters_of_a_session()) <= {"user", "database", "client_encoding"}

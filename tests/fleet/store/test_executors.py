@@ -120,6 +120,11 @@ def test_a_full_executor_refuses(blocked: threading.Event, monkeypatch: pytest.M
     assert ("Nothing was sent" in reason, after) == (True, OTHER)
 
 
+def test_the_wait_for_a_thread_is_as_documented():
+    text = (Path(__file__).parents[3] / "docs/operating.md").read_text()
+    assert f"If no thread becomes free within {executors.QUEUE_TIMEOUT:g} s, " in text
+
+
 def test_a_cancelled_operation_keeps_its_place_until_it_ends(
     blocked: threading.Event, monkeypatch: pytest.MonkeyPatch
 ):

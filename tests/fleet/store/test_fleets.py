@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import psycopg2
 import pytest
 
-from fleet.store import claims, fleets, schema
+from fleet.store import claims, fleets
 from fleet.store.fleets import Filter
-from tests.fleet.conftest import Benchmark
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def uri(benchmark_database: Benchmark) -> str:
-    """A database with the app's tables alone."""
-    name = f"app_{next(_numbers)}"
-    server = psycopg2.connect(benchmark_database.uri)
-    server.autocommit = True  # CREATE DATABASE refuses a transaction
-    server.cursor().execute(f"CREATE DATABASE {name}")
-    server.close()
-    fresh = benchmark_database.postgres.uri(name)
-    schema.migrate(fresh, schema.APP)
-    return fresh
-
-
-def submission(batch_id: int, **more: Any) -> claims.Submission:
-    return claims.Submission(
-        **{
-            "owner": "us", "batch_id": batch_id, "chose_batch_id": True, "max_lifetime": 60.0,
-            "callers": ["key-1"], "idempotency_key": None,
-            "fingerprints": ["same"], "name": None, "experiment_id": 1, "n_instances": 2,
-            "account": "account", "resource_uris": [], "max_vms": 1000, **more,
-        }
-    )  # fmt: skip
-
-
-def start(uri: str, batch_id: int, **more: Any) -> claims.Claim:
-    """A fleet that was submitted and started."""
-    claim = claims.claim(uri, submission(batch_id, **more))
-    with claims.leased(uri, claim.batch_id) as lease:
-        assert lease is not None
-        lease.mark_started()
-    return claim
+from tests.fleet.store.fleet_rows import end, start, submission
 
 
 def matches(uri: str, text: str) -> list[int]:
     return [row.batch_id for row in fleets.matching(uri, text)]
-
-
-def end(uri: str, batch_id: int, **more: Any) -> None:
-    ended = datetime.now(UTC)
-    fleets.update(uri, batch_id, {"phase": "done", "ended_at": ended, **more})
 
 
 LONG, LONGER = 8_371_268_713_126_378, 8_371_900_000_000_000
@@ -234,81 +190,3 @@ def test_a_lease_is_held_by_one(uri: str):
 def test_a_fleet_without_a_row_has_no_lease(uri: str):
     with claims.leased(uri, 1) as lease:
         assert lease is None
-
-
-def room(uri: str, batch_id: int, **more: Any) -> bool:
-    """Whether a fleet of two VMs fits in ten."""
-    try:
-        claims.claim(uri, submission(batch_id, max_vms=10, **more))
-    except claims.TooManyVms:
-        return False
-    return True
-
-
-def age(uri: str, batch_id: int, hours: float) -> None:
-    with psycopg2.connect(uri) as database, database.cursor() as cursor:
-        cursor.execute(
-            "UPDATE powerlift_fleet SET submitted_at = submitted_at - %(age)s * interval '1 hour',"
-            " deadline = deadline - %(age)s * interval '1 hour' WHERE batch_id = %(batch)s",
-            {"age": hours, "batch": batch_id},
-        )
-
-
-def test_fleets_together_cannot_have_more_vms_than_allowed(uri: str):
-    start(uri, 1, n_instances=8)
-    fits = [room(uri, 2), room(uri, 3), room(uri, 4, owner="them")]
-    end(uri, 1, machines={"running": 0})
-    assert (fits, room(uri, 3)) == ([True, False, True], True)
-
-
-def test_fleets_submitted_at_once_cannot_have_more_vms_than_allowed(uri: str):
-    with ThreadPoolExecutor(8) as pool:
-        fits = list(pool.map(lambda batch: room(uri, batch), range(1, 9)))
-    assert (fits.count(True), claims.count_alive(uri, "us")) == (5, 10)
-
-
-def test_fleet_counts_with_the_vms_that_it_wants(uri: str):
-    start(uri, 1, n_instances=900)
-    fleets.update(uri, 1, {"machines": {"wanted": 8}})
-    assert (claims.count_alive(uri, "us"), room(uri, 2), room(uri, 3)) == (8, True, False)
-
-
-@pytest.mark.parametrize(
-    ("phase", "running", "fits"), [("done", 9, False), ("done", 0, True), ("failed", 9, True)]
-)
-def test_vms_left_in_place_count_after_the_end(uri: str, phase: str, running: int, fits: bool):
-    start(uri, 1, n_instances=9, max_lifetime=7200.0)
-    end(uri, 1, machines={"running": running, "deleted": 0}, phase=phase)
-    assert room(uri, 2) == fits
-
-
-def test_vms_left_in_place_count_until_they_are_deleted(uri: str):
-    start(uri, 1, n_instances=9)
-    end(uri, 1, machines={"running": 7, "deleted": 2})
-    fleets.mark_vms_deleted(uri, 1)
-    [row] = fleets.page(uri, Filter())
-    assert (row.machines, room(uri, 2)) == ({"running": 0, "deleted": 9}, True)
-
-
-def test_nothing_counts_after_its_deadline(uri: str):
-    start(uri, 1, n_instances=10, max_lifetime=60.0)
-    fits = room(uri, 2)
-    age(uri, 1, 1.1)
-    assert (fits, room(uri, 2)) == (False, True)
-
-
-def test_claim_that_was_given_up_counts_for_an_hour_and_again_when_repeated(uri: str):
-    old = submission(1, n_instances=9, max_lifetime=86_400.0, max_vms=10)
-    claims.claim(uri, old)
-    fits = room(uri, 2)
-    age(uri, 1, 1.1)
-    later = room(uri, 2)
-    with pytest.raises(claims.TooManyVms):
-        claims.claim(uri, old)
-    fleets.delete_claim(uri, 2)
-    claims.claim(uri, old)
-    assert (fits, later, claims.count_alive(uri, "us")) == (False, True, 9)
-
-
-def test_without_a_table_no_vm_exists(benchmark_database: Benchmark):
-    assert claims.count_alive(benchmark_database.postgres.uri("postgres"), "us") == 0

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from fleet.model.records import stored
-from fleet.store import heartbeats, trials, vm_logs, vm_records
+from fleet.store import heartbeats, schema, trials, vm_logs, vm_records
 from fleet.store.schema import BENCHMARK, SchemaTooNew, migrate, version
 from local.stack import Stack
 from tests.fleet.conftest import Benchmark
@@ -67,8 +67,10 @@ SHAPE = """
     WHERE attrelid::regclass::text ~ '^powerlift_fleet_[a-z]+$' AND attnum > 0 AND NOT attisdropped
     ORDER BY 1, 2
 """
-WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-LOCK = "SELECT pg_advisory_xact_lock(hashtext('powerlift_fleet'))"
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 @pytest.fixture
@@ -145,14 +147,27 @@ def test_a_vm_of_before_there_were_heartbeats_counts_as_never_seen(database: Ben
     assert database.sql(seen) == [(2, False), (3, True)]
 
 
-def test_apps_that_migrate_at_once_wait_for_each_other(database: Benchmark):
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("commits", [False, True])
+def test_apps_that_migrate_at_once_wait_for_each_other(
+    database: Benchmark, exists: bool, commits: bool
+):
+    if exists:
+        database.sql(schema.VERSIONS.read_text())
     with ThreadPoolExecutor(4) as pool, psycopg2.connect(database.uri) as first:
-        first.cursor().execute(LOCK)
+        first.cursor().execute(schema.VERSIONS.read_text() + schema._LOCK)
         others = [pool.submit(migrate, database.uri, BENCHMARK) for _ in range(4)]
         eventually(lambda: database.sql(WAITING) == [(4,)] or None)
-        first.rollback()
+        first.commit() if commits else first.rollback()
         assert [one.result(30) for one in others] == [BENCHMARK.latest] * 4
     assert versions(database) == [("benchmark", one) for one in range(1, BENCHMARK.latest + 1)]
+
+
+def test_who_may_not_write_our_tables_stops_no_migration(database: Benchmark):
+    with psycopg2.connect(role(database)) as other:
+        other.cursor().execute("SELECT pg_advisory_lock(hashtext('powerlift_fleet'))")
+        other.commit()
+        assert migrate(database.uri, BENCHMARK) == BENCHMARK.latest
 
 
 @pytest.mark.parametrize("look", [version, migrate])
