@@ -225,6 +225,8 @@ ORACLES = [
     f"postgresql://{HOST}#@evil.com/db",
     f"postgresql://a@evil.com,x@{HOST}/db",
     f"postgresql://u:p/@{HOST}/db",
+    f"postgresql://x@{HOST}?application_name=a@evil.com/app",
+    f"postgresql://{HOST}:5432/db@evil.com/x",
     "postgresql://u:p@%66leetdb.postgres.database.azure.com/db",
     "postgresql://u:p@%2Fvar%2Frun%2Fpostgresql/db",
     "postgresql://u:p@[::1]/db",
