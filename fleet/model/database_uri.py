@@ -90,9 +90,21 @@ def is_this_machine(host: str) -> bool:
         return False
 
 
-def server_of(uri: str) -> str:
-    """Host and port of a URI as it is written; not validated."""
-    return re.split("[/?#]", uri.partition("://")[2])[0].rpartition("@")[2].lower()
+def server_of(uri: str) -> str | None:
+    """`host:port` of a PostgreSQL URI, the same for every spelling; None for an invalid URI."""
+    try:
+        options = libpq_options(uri)
+    except InvalidDatabaseUri:
+        return None
+    return f"{normal_host(options['host'])}:{options.get('port', '5432')}"
+
+
+def normal_host(host: str) -> str:
+    """A host, without brackets, in the one form in which hosts are compared."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host.lower().rstrip(".")
 
 
 def _parts(uri: str) -> tuple[dict[str, str], dict[str, str]]:
