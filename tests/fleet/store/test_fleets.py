@@ -13,6 +13,7 @@ import pytest
 from fleet.store import claims, fleets, schema
 from fleet.store.fleets import Filter
 from tests.fleet.conftest import Benchmark
+from tests.relay import Relay
 
 _numbers = itertools.count()
 
@@ -312,3 +313,27 @@ def test_claim_that_was_given_up_counts_for_an_hour_and_again_when_repeated(uri:
 
 def test_without_a_table_no_vm_exists(benchmark_database: Benchmark):
     assert claims.count_alive(benchmark_database.postgres.uri("postgres"), "us") == 0
+
+
+def test_large_values_of_a_row_are_not_received(uri: str):
+    """VMs may write them where the app's database is the benchmark's."""
+    start(uri, 8, resource_uris=["/a"])
+    with psycopg2.connect(uri) as database, database.cursor() as cursor:
+        cursor.execute(
+            "UPDATE powerlift_fleet SET experiment_name = text, phase = text, trials = to_jsonb(text),"
+            " machines = to_jsonb(text), resource_uris = resource_uris || text"
+            " FROM repeat('x', 20000000) AS text"
+        )
+    with Relay(uri) as relay:
+        [row] = fleets.active(relay.uri, "us")
+        accounts = fleets.accounts(relay.uri, "us")
+    assert (row.machines, row.trials, accounts) == (None, None, [(8, ["/a"])])
+    assert relay.received < 100_000
+
+
+def test_a_fleet_without_a_number_hides_no_account(uri: str):
+    start(uri, 8, account="a")
+    start(uri, 9, account="b")
+    with psycopg2.connect(uri) as database, database.cursor() as cursor:
+        cursor.execute("UPDATE powerlift_fleet SET batch_id = 'NaN' WHERE batch_id = 8")
+    assert fleets.accounts(uri, "us") == [(9, [])]
