@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from string import ascii_lowercase, ascii_uppercase
 
-from fleet.model.database_uri import InvalidDatabaseUri, libpq_options
+from fleet.model.database_uri import normal_host, server_of
 
 DATA_SERVICES = (
     "Microsoft.Storage/storageAccounts",
@@ -133,15 +133,6 @@ def _is_extension(pattern: str, value: str) -> bool:
     return pattern != "*" and parts[1] > max(1, parts[0])
 
 
-def database_server(uri: str) -> str | None:
-    """`host:port` of a PostgreSQL URI in lower case; None for an invalid one."""
-    try:
-        options = libpq_options(uri)
-    except InvalidDatabaseUri:
-        return None
-    return f"{options['host'].lower()}:{options.get('port', '5432')}"
-
-
 def _contains(scope: str, protected: str) -> bool:
     """Whether a scope contains a protected ID, as far as that is known: part of an ID may be `*`."""
     given = scope.translate(_LOWER).split("/")
@@ -152,7 +143,7 @@ def _defaults(environment: Mapping[str, str]) -> dict[str, str]:
     subscription = environment.get("AZURE_SUBSCRIPTION_ID")
     group = environment.get("AZURE_RESOURCE_GROUP")
     own = f"/subscriptions/{subscription}/resourceGroups/{group}"
-    server = database_server(environment.get("POWERLIFT_DB_URI", ""))
+    server = server_of(environment.get("POWERLIFT_DB_URI", ""))
     if server and server.count(":") > 1:
         address, _, port = server.rpartition(":")
         server = f"[{address}]:{port}"
@@ -184,11 +175,12 @@ def _patterns(name: str, syntax: tuple[str, str], text: str, faults: list[str]) 
 
 
 def _with_port(host: str) -> str:
-    """A host pattern as `database_server` writes it: with a port, and IPv6 without brackets."""
+    """A host pattern as `server_of` writes it: with a port, and IPv6 without brackets."""
     has_port = re.search(r"(?<=[^:]):([0-9]+|\*)$", host) and (
         not host.startswith("[") or "]:" in host
     )
-    return (host if has_port else f"{host}:5432").replace("[", "").replace("]", "")
+    name, _, port = (host if has_port else f"{host}:5432").rpartition(":")
+    return f"{normal_host(name.strip('[]'))}:{port.lstrip('0') or port}"
 
 
 def _protected(environment: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
@@ -219,7 +211,7 @@ def _own_resources(environment: Mapping[str, str]) -> set[str]:
     }
     accounts |= {v for name, v in environment.items() if name.lower().endswith("__accountname")}
     found |= {f"{_ANYWHERE}/microsoft.storage/storageaccounts/{one}" for one in accounts if one}
-    databases = [database_server(environment.get("POWERLIFT_DB_URI", "")) or ""]
+    databases = [server_of(environment.get("POWERLIFT_DB_URI", "")) or ""]
     databases += environment.get("FLEET_ALLOWED_DATABASES", "").lower().split(",")
     servers = [_DATABASE_SERVER.match(one.strip()) for one in databases]
     found |= {f"{_ANYWHERE}/microsoft.dbforpostgresql/*/{one[1]}" for one in servers if one}

@@ -49,6 +49,8 @@ class Relay:
         self._flows, self._answers = threading.Event(), threading.Event()
         self._flows.set()
         self._answers.set()
+        self.received = 0
+        """Bytes that the database has sent."""
         self.left = threading.Event()
         """Set when a client has closed its connection."""
 
@@ -87,6 +89,8 @@ class Relay:
                 self._flows.wait()
                 if data.startswith(b"Q"):  # a query; logins begin with a length or a `p`
                     self._answers.wait()
+                if ended is not self.left:
+                    self.received += len(data)
                 sink.sendall(data)
         ended.set()
         with suppress(OSError):

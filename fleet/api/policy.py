@@ -13,8 +13,9 @@ from fleet.api.progress import price_of
 from fleet.api.request import Fault, FleetRequest
 from fleet.api.responses.app import PolicySetting
 from fleet.model import names
+from fleet.model.database_uri import server_of
 from fleet.model.records import Placement
-from fleet.policy_settings import are_equal, database_server
+from fleet.policy_settings import are_equal
 from fleet.settings import Settings
 
 HOUR, DAY = 3600.0, 24 * 3600.0
@@ -93,7 +94,7 @@ def _subnets(asked: Asked) -> Values:
 def _databases(asked: Asked) -> Values:
     if asked.request.uri:
         # Empty where libpq might connect to another host than the one that this check would see.
-        yield "/uri", database_server(asked.request.uri.get_secret_value()) or ""
+        yield "/uri", server_of(asked.request.uri.get_secret_value()) or ""
 
 
 def _images(asked: Asked) -> Values:

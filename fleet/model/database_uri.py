@@ -33,16 +33,16 @@ _PLAIN = ("disable", "allow", "prefer")
 SSL_MODES = (*_PLAIN, "require", "verify-ca", "verify-full")
 """`require` and `verify-ca` become `verify-full`, which fulfils them. The others permit clear text."""
 
-_OPTION = f"({'|'.join(OPTIONS)})=[^\\x00-\\x20\\x7f#&]*"
+_OPTION = f"({'|'.join(OPTIONS)})=[^\\x00-\\x20\\x7f#&@]*"
 PATTERN = (
     r"^[Pp][Oo][Ss][Tt][Gg][Rr][Ee][Ss]([Qq][Ll])?(\+[-.A-Za-z0-9]*)?://"
     r"([^\x00-\x20\x7f/?#@\[\]]*@)?"
     r"([A-Za-z0-9][-._A-Za-z0-9]*|\[[0-9A-Fa-f:.]+\]|%2[Ff][^\x00-\x20\x7f/?#@\[\]:,]+)(:[0-9]*)?"
-    rf"(/[^\x00-\x20\x7f?#]*)?(\?({_OPTION}(&{_OPTION})*)?)?$"
+    rf"(/[^\x00-\x20\x7f?#@]*)?(\?({_OPTION}(&{_OPTION})*)?)?$"
 )
 """The part of the rules that JSON Schema can express."""
 
-_NOT_A_URI = "This is not a valid URI. Percent-encode special characters in the password."
+_NOT_A_URI = "This is not a valid URI. Percent-encode special characters, such as @ in a password."
 _HOST = re.compile(r"[A-Za-z0-9][-._A-Za-z0-9]*|/[^,\x00-\x1f\x7f]+")
 
 
@@ -90,9 +90,21 @@ def is_this_machine(host: str) -> bool:
         return False
 
 
-def server_of(uri: str) -> str:
-    """Host and port of a URI as it is written; not validated."""
-    return re.split("[/?#]", uri.partition("://")[2])[0].rpartition("@")[2].lower()
+def server_of(uri: str) -> str | None:
+    """`host:port` of a PostgreSQL URI, the same for every spelling; None for an invalid URI."""
+    try:
+        options = libpq_options(uri)
+    except InvalidDatabaseUri:
+        return None
+    return f"{normal_host(options['host'])}:{options.get('port', '5432')}"
+
+
+def normal_host(host: str) -> str:
+    """A host, without brackets, in the one form in which hosts are compared."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host.lower().rstrip(".")
 
 
 def _parts(uri: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -104,11 +116,14 @@ def _parts(uri: str) -> tuple[dict[str, str], dict[str, str]]:
         login, _, place = parts.netloc.rpartition("@")
         user, _, password = login.partition(":")
         bracketed = place.startswith("[")
-        host = place[1:].partition("]")[0] if bracketed else place.partition(":")[0]
+        host, _, rest = place[1:].partition("]") if bracketed else place.partition(":")
         if "," in unquote(place):
             raise InvalidDatabaseUri("The URI must name one host.")
-        if "@" in login or ("%" in host and not unquote(host).startswith("/")):
+        after = parts.path + parts.query
+        if "@" in login + after or ("%" in host and not unquote(host).startswith("/")):
             raise InvalidDatabaseUri(_NOT_A_URI)  # parsers disagree about the host
+        if bracketed and rest[:1] not in ("", ":"):
+            raise InvalidDatabaseUri(_NOT_A_URI)
         named = {"host": host, "user": user, "password": password, "dbname": parts.path[1:]}
         address = {name: unquote(value, errors="strict") for name, value in named.items() if value}
         if parts.port is not None:

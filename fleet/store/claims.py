@@ -210,7 +210,8 @@ def _columns(submission: Submission) -> dict[str, Any]:
 
 _FIND = """
     SELECT batch_id, number, started_at IS NOT NULL,
-           started_at IS NOT NULL OR submitted_at > now() - interval '1 hour', fingerprint,
+           started_at IS NOT NULL OR submitted_at > now() - interval '1 hour',
+           left(fingerprint, 128),
            coalesce(idempotency_key = %(key)s, false)
     FROM powerlift_fleet
     WHERE batch_id = %(batch_id)s OR (caller = ANY(%(callers)s) AND idempotency_key = %(key)s)

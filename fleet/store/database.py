@@ -28,6 +28,11 @@ REQUEST_TIMEOUT = 5
 GRACE = 2
 """Seconds for the server to report its own timeout, before the app closes the connection."""
 
+JSON_LIMIT = 4096
+"""Characters of a JSON value. The app's own have up to 3,000; VMs may write hundreds of megabytes."""
+OUTCOME_LIMIT = 1000
+"""Characters of the reason for a VM's end, which the VM writes."""
+
 IDLE_TIMEOUT = 30
 """Seconds after which the server ends the transaction of a client that has stopped: its locks too."""
 
@@ -145,6 +150,15 @@ def connected(
 def rows(cursor: Any, statement: str, values: Any = ()) -> list[Any]:
     cursor.execute(statement, values)
     return list(cursor.fetchall())
+
+
+def small_json(column: str) -> str:
+    """SQL of a jsonb column, null where it is larger than JSON_LIMIT.
+
+    The stored size is looked at first: a compressed value could exceed the server's own limit as text.
+    """
+    return f"""CASE WHEN pg_column_size({column}) <= {2 * JSON_LIMIT}
+        THEN CASE WHEN length({column}::text) <= {JSON_LIMIT} THEN {column} END END"""
 
 
 def may(cursor: Any, table: str, *privileges: str) -> bool:

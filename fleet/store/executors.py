@@ -37,7 +37,7 @@ class Executor:
 
         The operation keeps its place until it ends, even if the caller stops waiting.
         """
-        places = self._place(server_of(uri), self._share), self._place(None, self._threads)
+        places = self._place(server_of(uri) or "", self._share), self._place(None, self._threads)
         try:
             async with asyncio.timeout(QUEUE_TIMEOUT):
                 await _acquire(*places)

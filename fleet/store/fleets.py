@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from fleet.store import schema
-from fleet.store.database import REQUEST_TIMEOUT, connected, rows
+from fleet.store.database import REQUEST_TIMEOUT, connected, rows, small_json
 
 SHORTEST_PREFIX = 4
 """Digits of a batch id that may stand for all of it."""
@@ -171,14 +171,16 @@ def _select(uri: str, statement: str, values: Mapping[str, Any]) -> list[Row]:
     return [Row(int(batch_id), *rest) for batch_id, *rest in found]
 
 
-# Only rows with values that Python has: no VM may stop the list of fleets.
-_FROM = """
-    SELECT batch_id, number, name, caller, experiment_id, experiment_name, n_instances, submitted_at,
-           started_at, ended_at, purged_at, phase, machines, trials, cost, updated_at
+# Only rows with values that Python has, and each value with a limit: no VM may stop the list of fleets.
+_FROM = f"""
+    SELECT batch_id, number, left(name, 64), left(caller, 256), experiment_id,
+           left(experiment_name, 256), n_instances, submitted_at, started_at, ended_at, purged_at,
+           left(phase, 64),
+           {small_json("machines")}, {small_json("trials")}, cost, updated_at
     FROM powerlift_fleet
     WHERE started_at BETWEEN '0002-01-01' AND '9998-12-31'
     AND submitted_at BETWEEN '0002-01-01' AND '9998-12-31' AND batch_id <> 'NaN'
-"""
+"""  # noqa: S608 - constants
 _PAGE = (
     _FROM
     + """
@@ -216,12 +218,12 @@ _UPDATE = """
     SET {columns}, updated_at = now(), started_at = coalesce(started_at, now())
     WHERE batch_id = %(fleet)s AND ended_at IS NULL
 """
-_ACTIVE = _FROM + "AND ended_at IS NULL AND owner = %(owner)s ORDER BY submitted_at"
+_ACTIVE = _FROM + "AND ended_at IS NULL AND owner = %(owner)s ORDER BY submitted_at LIMIT 10000"
 _ACCOUNTS = """
     SELECT (array_agg(batch_id ORDER BY submitted_at DESC))[1],
            coalesce(array_agg(DISTINCT target) FILTER (WHERE target IS NOT NULL), '{}')
-    FROM powerlift_fleet LEFT JOIN unnest(resource_uris) AS target ON true
-    WHERE started_at IS NOT NULL AND purged_at IS NULL AND owner = %(owner)s
+    FROM powerlift_fleet LEFT JOIN unnest(resource_uris[:20]) AS target ON length(target) <= 1024
+    WHERE started_at IS NOT NULL AND purged_at IS NULL AND owner = %(owner)s AND batch_id <> 'NaN'
     GROUP BY account
 """
 _TO_PURGE = (
@@ -242,4 +244,5 @@ _VMS_DELETED = """
 _ABANDONED = """
     SELECT batch_id FROM powerlift_fleet
     WHERE started_at IS NULL AND submitted_at < now() - interval '1 day' AND owner = %(owner)s
+      AND batch_id <> 'NaN' LIMIT 1000
 """

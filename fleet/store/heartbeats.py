@@ -10,7 +10,7 @@ from psycopg2.extras import execute_values
 
 from fleet.model import names
 from fleet.model.records import Order
-from fleet.store.database import connected, may_write, rows
+from fleet.store.database import OUTCOME_LIMIT, connected, may_write, rows
 from fleet.store.valid_records import time_of
 
 HEARTBEAT_TIMEOUT = 20 * 60
@@ -89,12 +89,13 @@ def _is_overdue(running_at: str, now: datetime) -> bool:
 
 
 # The time in a record is text that any VM may write, so it is not cast here.
-_IDLE = """
+_IDLE = f"""
     SELECT machine.ordinal, runner.ended_at IS NOT NULL,
-           CASE WHEN runner.runner_id IS NULL THEN machine.record ->> 'running_at' END, now()
+           CASE WHEN runner.runner_id IS NULL THEN left(machine.record ->> 'running_at', 64) END, now()
     FROM powerlift_fleet_machine AS machine
     LEFT JOIN powerlift_fleet_runner AS runner USING (experiment_id, runner_id)
     WHERE machine.batch_id = %(batch)s AND machine.began = %(began)s
+      AND machine.ordinal BETWEEN 0 AND {names.ORDINALS - 1}
       AND machine.record ->> 'state' = 'running'
       AND CASE
           WHEN runner.ended_at IS NOT NULL
@@ -107,11 +108,11 @@ _IDLE = """
                                 AND trial.runner_id = machine.runner_id)
           END
     ORDER BY 1
-"""
-_CLOSE = """
+"""  # noqa: S608 - constants
+_CLOSE = f"""
     UPDATE powerlift_fleet_runner AS runner
     SET ended_at = coalesce(ended_at, now()), outcome = coalesce(outcome, ended.reason)
     FROM (VALUES %%s) AS ended (runner_id, reason)
     WHERE runner.experiment_id = %d AND runner.runner_id = ended.runner_id
-    RETURNING runner.runner_id, runner.exit_code, runner.outcome
-"""
+    RETURNING runner.runner_id, runner.exit_code, left(runner.outcome, {OUTCOME_LIMIT})
+"""  # noqa: S608 - constants

@@ -83,26 +83,29 @@ _SPAN = """
     SELECT as_of, extract(epoch FROM as_of - %(began)s::timestamptz)
     FROM (SELECT coalesce(%(ended)s::timestamptz, now()) AS as_of) AS span
 """
-_EXPERIMENT = "SELECT name FROM experiment WHERE id = %s"
-_ENDED = """
-    SELECT CASE WHEN since < 0 THEN 0 ELSE 1 + floor(since / %(step)s)::integer END AS step,
+_EXPERIMENT = "SELECT left(name, 256) FROM experiment WHERE id = %s"
+# Trials write their times and errors themselves: infinity has no seconds, and a step of the year 200,000
+# is no integer.
+_END = "least(greatest(end_time, '0002-01-01'), '9998-12-31')::timestamptz"
+_ENDED = f"""
+    SELECT CASE WHEN since < 0 THEN 0 ELSE least({POINTS + 1}, 1 + floor(since / %(step)s)) END::integer,
            failed, count(*)
-    FROM (SELECT extract(epoch FROM end_time::timestamptz - %(began)s::timestamptz) AS since,
+    FROM (SELECT extract(epoch FROM {_END} - %(began)s::timestamptz) AS since,
                  errmsg IS NOT NULL AS failed
           FROM trial WHERE experiment_id = %(experiment)s AND end_time IS NOT NULL) AS ended
     GROUP BY 1, 2
-"""
+"""  # noqa: S608 - constants
 _OPEN = """
     SELECT count(*) FILTER (WHERE start_time IS NULL), count(*) FILTER (WHERE start_time IS NOT NULL)
     FROM trial WHERE experiment_id = %s AND end_time IS NULL
 """
 # The last line of a traceback is the error; reversed because split_part counts from the front.
-_ERRORS = """
+_ERRORS = f"""
     SELECT min(line), count(*)
     FROM (SELECT reverse(split_part(
               reverse(right(rtrim(errmsg, E' \\n\\r\\t'), %(longest)s)), E'\\n', 1)) AS line
           FROM trial WHERE experiment_id = %(experiment)s AND errmsg IS NOT NULL
-            AND end_time::timestamptz >= %(began)s::timestamptz) AS failed
+            AND {_END} >= %(began)s::timestamptz) AS failed
     GROUP BY regexp_replace(line, '[0-9]+', '#', 'g')
     ORDER BY 2 DESC, 1 LIMIT 8
-"""
+"""  # noqa: S608 - constants

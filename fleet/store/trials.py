@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from fleet.model.records import Trials
 from fleet.store.database import REQUEST_TIMEOUT, connected, may_write, rows
 
+MAX_HELD = 20_000
+"""Trials that are requeued at once. A VM holds one at a time, and a fleet has at most 5,000 VMs."""
 MAX_LOSSES = 3
 """VM losses after which a trial is marked as failed instead of requeued."""
 
@@ -84,10 +86,10 @@ def release(
     return sorted(runners)
 
 
-_HELD = """
+_HELD = f"""
     SELECT id, runner_id FROM trial
-    WHERE experiment_id = %s AND runner_id = ANY(%s) AND end_time IS NULL FOR UPDATE
-"""
+    WHERE experiment_id = %s AND runner_id = ANY(%s) AND end_time IS NULL LIMIT {MAX_HELD} FOR UPDATE
+"""  # noqa: S608 - constants
 _GIVE_BACK = "UPDATE trial SET runner_id = -1, start_time = NULL WHERE id = ANY(%s)"
 _GIVE_UP = "UPDATE trial SET runner_id = -2, end_time = now(), errmsg = %s WHERE id = %s"
 _FORGET = "DELETE FROM measure_outcome WHERE trial_id = ANY(%s)"

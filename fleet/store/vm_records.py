@@ -16,7 +16,15 @@ from psycopg2.extras import execute_values
 
 from fleet.model import names
 from fleet.model.records import Order, StoredVm
-from fleet.store.database import REQUEST_TIMEOUT, connected, may, may_write, rows
+from fleet.store.database import (
+    OUTCOME_LIMIT,
+    REQUEST_TIMEOUT,
+    connected,
+    may,
+    may_write,
+    rows,
+    small_json,
+)
 from fleet.store.valid_records import valid_records
 
 
@@ -139,10 +147,11 @@ def _runner(order: Order, ordinal: int) -> int:
     return names.runner_id(order["batch_id"], ordinal)
 
 
-_BEFORE = """
-    SELECT ordinal, record FROM powerlift_fleet_machine
+# VMs may write the tables: each query limits the rows and the size of each value that it returns.
+_BEFORE = f"""
+    SELECT ordinal, {small_json("record")} FROM powerlift_fleet_machine
     WHERE batch_id = %s AND began = %s AND ordinal = ANY(%s)
-"""
+"""  # noqa: S608 - constants
 _WRITE = """
     INSERT INTO powerlift_fleet_machine AS known
         (batch_id, began, ordinal, experiment_id, runner_id, record, noted_at) VALUES %s
@@ -174,14 +183,19 @@ _PURGE = {
 }
 _CONFLICTING_BATCH = """
     SELECT batch_id FROM powerlift_fleet_machine
-    WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s AND batch_id <> %s LIMIT 1
+    WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s AND batch_id <> %s
+      AND batch_id <> 'NaN' LIMIT 1
 """
-_MACHINES = "SELECT ordinal, record FROM powerlift_fleet_machine WHERE batch_id = %s AND began = %s"
+_MACHINES = f"""
+    SELECT ordinal, {small_json("record")} FROM powerlift_fleet_machine
+    WHERE batch_id = %s AND began = %s AND ordinal BETWEEN 0 AND {names.ORDINALS - 1}
+"""  # noqa: S608 - constants
 # A row without a kernel was written by the app, for a VM whose script never started.
-_RUNNERS = """
-    SELECT runner_id, CASE WHEN kernel IS NOT NULL THEN started_at END, ended_at, outcome
+_RUNNERS = f"""
+    SELECT runner_id, CASE WHEN kernel IS NOT NULL THEN started_at END, ended_at,
+           left(outcome, {OUTCOME_LIMIT})
     FROM powerlift_fleet_runner WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s
-"""
+"""  # noqa: S608 - constants
 _TRIALS = """
     SELECT noted.runner_id,
            count(*) FILTER (WHERE trial.end_time IS NULL AND trial.runner_id = noted.runner_id),

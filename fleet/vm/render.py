@@ -124,13 +124,14 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "RESOURCE_GROUP", shlex.quote(startup.resource_group)
     yield "VM_NAME", shlex.quote(startup.vm_name)
     yield "RESOURCE_MANAGER", shlex.quote(startup.resource_manager_endpoint.rstrip("/"))
-    identity, uri = startup.database_identity, startup.uri
+    identity = startup.database_identity
     yield "DATABASE_IDENTITY", shlex.quote(identity["id"] if identity else "")
+    options = _libpq_options(startup.uri, "" if startup.root_certificates else CA_FILE)
     if identity:
-        uri = _with_user(uri, identity["database_user"])
-    options = _libpq_options(uri, "" if startup.root_certificates else CA_FILE)
+        options["user"] = identity["database_user"]
+    dialect = startup.uri.partition("://")[0]
+    yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(dialect, options))
     password = options.pop("password", None)
-    yield "DB_URL_BASE64", _base64(_sqlalchemy_uri(uri, options))
     yield "PG_SERVICE_BASE64", _base64(_service_file(options))
     yield "PG_PASSWORD_BASE64", _base64(_password_file(password))
     yield "ROOT_CERTIFICATES_BASE64", _base64(startup.root_certificates)
@@ -152,12 +153,25 @@ def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _sqlalchemy_uri(uri: str, options: Mapping[str, str]) -> str:
-    """The URI for SQLAlchemy, with a driver that the VM installs."""
-    scheme, _, rest = uri.partition("://")
+def _sqlalchemy_uri(dialect: str, options: Mapping[str, str]) -> str:
+    """The URI of libpq keywords, for SQLAlchemy with a driver that the VM installs, and for libpq.
+
+    Made of the keywords that the policy has checked, not of the request's text: parsers disagree about
+    the host of a URI with an unencoded @ or / in other parts.
+    """
     query = {name: value for name, value in options.items() if name not in ADDRESS}
-    dialect = scheme if scheme in _DRIVERS else "postgresql"
-    return f"{dialect}://{rest.partition('?')[0]}?{urlencode(query, quote_via=quote)}"
+    part = {name: quote(options.get(name, ""), safe="") for name in ("user", "password", "dbname")}
+    login = part["user"] + (f":{part['password']}" if part["password"] else "")
+    host, port = options["host"], options.get("port")
+    place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+    if host.startswith("/"):  # a socket's directory, which SQLAlchemy takes only from the query
+        place, query["host"] = "", host
+        query |= {"port": port} if port else {}
+    address = (
+        (f"{login}@" if login else "") + place + (f"/{part['dbname']}" if part["dbname"] else "")
+    )
+    dialect = dialect if dialect in _DRIVERS else "postgresql"
+    return f"{dialect}://{address}?{urlencode(query, quote_via=quote)}"
 
 
 def _service_file(options: Mapping[str, str]) -> str:
@@ -168,12 +182,6 @@ def _service_file(options: Mapping[str, str]) -> str:
 def has_password(uri: str) -> bool:
     """Whether the URI contains a password. Raises ValueError for an invalid PostgreSQL URI."""
     return "password" in libpq_options(uri)
-
-
-def _with_user(uri: str, user: str) -> str:
-    scheme, _, rest = uri.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}://{quote(user, safe='')}@{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _password_file(password: str | None) -> str:

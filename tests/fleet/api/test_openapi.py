@@ -88,6 +88,7 @@ ASKED = st.fixed_dictionaries(
             None, "postgresql://h/d", "POSTGRES+x://u:p@h", "mysql://h/d", "", "postgresql://a b",
             "postgresql://u:p,q@one,two/d", "postgresql://u:p,q@one/d?sslmode=require&options=a",
             "postgresql://h/d?host=other", "postgresql://u:p#@h/d", "postgresql://[::1]:5432/d?",
+            "postgresql://h/d?options=a@b", "postgresql://h:1/d@e/x", "postgresql://h/d%40?options=%40",
         ),
         "resource_uris": maybe(
             None, [], ["/subscriptions/s"], ["/subscriptions/s?x"], ["/subscriptions/a\0"], ["s"]

@@ -13,7 +13,7 @@ from yarl import URL
 from fleet.api import policy
 from fleet.api.examples import REQUESTS
 from fleet.api.request import FleetRequest, InvalidRequest, parse
-from fleet.policy_settings import database_server
+from fleet.model.database_uri import server_of
 from fleet.settings import Settings, SettingsError
 
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
@@ -245,6 +245,8 @@ ORACLES = [
     f"postgresql://{HOST}#@evil.com/db",
     f"postgresql://a@evil.com,x@{HOST}/db",
     f"postgresql://u:p/@{HOST}/db",
+    f"postgresql://x@{HOST}?application_name=a@evil.com/app",
+    f"postgresql://{HOST}:5432/db@evil.com/x",
     "postgresql://u:p@%66leetdb.postgres.database.azure.com/db",
     "postgresql://u:p@%2Fvar%2Frun%2Fpostgresql/db",
     "postgresql://u:p@[::1]/db",
@@ -271,6 +273,9 @@ def test_uri_reaches_no_other_server(uri: str):
         ("db.example.org:6432, other", "OTHER:5432", True),
         ("[::1]", "[::1]:5432", True),
         ("[::1]", "[::1]:5433", False),
+        ("[0:0::1]:05432", "[::1]", True),
+        ("db.example.org.:06432", "DB.example.org:6432", True),
+        ("db.example.org", "db.example.org.:05432", True),
         ("[::1]:*", "[::1]:5433", True),
         ("none", HOST, False),
     ],
@@ -289,7 +294,7 @@ def test_default_server_may_have_an_ipv6_address_and_a_port():
 
 
 def test_server_of_a_uri_is_the_one_that_libpq_uses():
-    assert database_server("postgresql+psycopg2://u:p%40@DB.example.org/x?sslmode=require") == (
+    assert server_of("postgresql+psycopg2://u:p%40@DB.example.org/x?sslmode=require") == (
         "db.example.org:5432"
     )
 

@@ -124,6 +124,9 @@ def test_there_is_one_host(uri: str):
         "postgresql://u:hid?den=1@h/d",
         "postgresql://u:hidden@h/d?options=a&options=b",
         "postgresql://u:hidden@h/d?sslmode=hidden",
+        "postgresql://u:hidden@h?application_name=a@evil.com/d",
+        "postgresql://h:5432/hidden@evil.com/d",
+        "postgresql://u:hidden@[fd00::1]evil.com/d",
         "mysql://u:hidden@h/d",
         "postgresql:///hidden",
         "",
@@ -141,11 +144,19 @@ def test_this_machine(host: str, expected: bool):
 
 
 @pytest.mark.parametrize(
-    "uri",
-    ["postgresql://u:p@Host:1/d", "postgres://v@host:1/e?options=a@b", "postgresql+x://host:1"],
+    "place", ["h", "H", "h.", "h:", "h:5432", "h:05432", "H.:005432", "u@h", "u:p@h/d?options=a"]
 )
-def test_the_server_of_a_uri(uri: str):
-    assert server_of(uri) == "host:1"
+def test_a_server_has_one_name_however_its_uri_is_written(place: str):
+    assert server_of(f"postgresql://{place}") == "h:5432"
+
+
+@pytest.mark.parametrize("host", ["[FD00::1]", "[fd00:0:0::1]", "[fd00:0:0:0:0:0:0:1]"])
+def test_an_ipv6_server_has_one_name(host: str):
+    assert server_of(f"postgres://u:p@{host}:06432/d") == "fd00::1:6432"
+
+
+def test_an_invalid_uri_has_no_server():
+    assert server_of("postgresql://u:p@one,two/d") is None
 
 
 def test_a_long_uri_is_matched_in_no_time():

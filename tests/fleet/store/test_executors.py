@@ -90,15 +90,16 @@ def test_a_server_gets_its_share_of_the_threads(blocked: threading.Event):
     assert run(work) == (OTHER, True)
 
 
+@pytest.mark.parametrize("place", ["ONE", "one:05432", "one:", "one.:5432"])
 def test_users_and_databases_of_one_server_share_its_threads(
-    blocked: threading.Event, monkeypatch: pytest.MonkeyPatch
+    blocked: threading.Event, monkeypatch: pytest.MonkeyPatch, place: str
 ):
     monkeypatch.setattr(executors, "QUEUE_TIMEOUT", 0.01)
     executor = Executor("test", threads=2, share=1)
 
     async def work() -> None:
         await begin(executor, URI, blocked)
-        await executor.run(str, "postgresql+psycopg2://you:other@ONE/more?application_name=x")
+        await executor.run(str, f"postgresql+psycopg2://you:other@{place}/more?options=x")
 
     with pytest.raises(DatabaseBusy):
         run(work)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg2
 import pytest
 
 from fleet.store import claims, fleets
 from fleet.store.fleets import Filter
 from tests.fleet.store.fleet_rows import end, start, submission
+from tests.relay import Relay
 
 
 def matches(uri: str, text: str) -> list[int]:
@@ -190,3 +192,27 @@ def test_a_lease_is_held_by_one(uri: str):
 def test_a_fleet_without_a_row_has_no_lease(uri: str):
     with claims.leased(uri, 1) as lease:
         assert lease is None
+
+
+def test_large_values_of_a_row_are_not_received(uri: str):
+    """VMs may write them where the app's database is the benchmark's."""
+    start(uri, 8, resource_uris=["/a"])
+    with psycopg2.connect(uri) as database, database.cursor() as cursor:
+        cursor.execute(
+            "UPDATE powerlift_fleet SET experiment_name = text, phase = text, trials = to_jsonb(text),"
+            " machines = to_jsonb(text), resource_uris = resource_uris || text"
+            " FROM repeat('x', 20000000) AS text"
+        )
+    with Relay(uri) as relay:
+        [row] = fleets.active(relay.uri, "us")
+        accounts = fleets.accounts(relay.uri, "us")
+    assert (row.machines, row.trials, accounts) == (None, None, [(8, ["/a"])])
+    assert relay.received < 100_000
+
+
+def test_a_fleet_without_a_number_hides_no_account(uri: str):
+    start(uri, 8, account="a")
+    start(uri, 9, account="b")
+    with psycopg2.connect(uri) as database, database.cursor() as cursor:
+        cursor.execute("UPDATE powerlift_fleet SET batch_id = 'NaN' WHERE batch_id = 8")
+    assert fleets.accounts(uri, "us") == [(9, [])]

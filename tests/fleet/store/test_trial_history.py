@@ -71,6 +71,32 @@ def test_a_long_fleet_has_no_more_points_than_a_short_one(uri: str, ends: Any, s
     assert (before, len(points)) == (0, POINTS)
 
 
+@pytest.mark.parametrize(
+    ("end", "complete"),
+    [
+        ("infinity", [0, 1]),
+        ("294276-12-31 23:59:59", [0, 1]),
+        ("20000-01-01", [0, 1]),
+        ("-infinity", [1, 0]),
+        ("0044-01-01 BC", [1, 0]),
+    ],
+)
+def test_an_end_at_no_time_hides_no_progress(
+    uri: str, ends: Any, benchmark_database: Any, end: str, complete: list[int]
+):
+    """Every trial may write its own."""
+    number = ends()
+    fail(benchmark_database, number, "KeyError")
+    benchmark_database.sql(
+        "UPDATE trial SET end_time = %s WHERE id ="
+        " (SELECT max(id) FROM trial WHERE experiment_id = %s)",
+        end,
+        number,
+    )
+    found = load_history(uri, number, BEGAN, at(1))
+    assert [list(found.complete), list(found.error)] == [complete, [0, 1]]
+
+
 def test_the_zone_of_the_server_does_not_matter(uri: str, ends: Any, benchmark_database: Any):
     benchmark_database.sql("ALTER ROLE CURRENT_USER SET TimeZone = 'Asia/Tokyo'")
     try:

@@ -77,6 +77,16 @@ def test_a_batch_id_has_64_bits(uri: str, fleet: Order):
     assert found == ({0: stored(machine(0))}, largest["batch_id"])
 
 
+def test_a_batch_without_a_number_conflicts_with_none(
+    uri: str, fleet: Order, benchmark_database: Any
+):
+    write(uri, fleet, [stored(machine(0))], at(0))
+    number = fleet["batch_id"]
+    forged = "UPDATE powerlift_fleet_machine SET batch_id = 'NaN' WHERE batch_id = %s"
+    benchmark_database.sql(forged, number)
+    assert conflicting_batch(uri, fleet) is None
+
+
 def test_an_unreachable_database_is_reported():
     with pytest.raises(DatabaseUnreachable):
         read("postgresql://me:hidden@127.0.0.1:1/powerlift", order())

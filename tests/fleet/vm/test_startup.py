@@ -9,9 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+import psycopg2
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from psycopg2.extensions import parse_dsn
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.engine import make_url
 
 import fleet.vm
+from fleet.model.database_uri import ADDRESS, InvalidDatabaseUri, libpq_options
+from fleet.model.records import VmIdentity
 from fleet.store.heartbeats import HEARTBEAT_TIMEOUT
 from fleet.vm.render import (
     CUSTOM_DATA_LIMIT,
@@ -54,6 +62,12 @@ def value(startup: Startup, name: str) -> str:
         ["bash", "-c", f'{beginning}\nprintf %s "${name}"'], capture_output=True, check=True
     )
     return shown.stdout.decode()
+
+
+def rendered(startup: Startup) -> dict[str, str]:
+    """The values of the script that are base64."""
+    found = re.findall(r"(?m)^readonly (\w+)_BASE64=(\S*)$", render(startup))
+    return {name: base64.b64decode(text).decode() for name, text in found}
 
 
 def decoded(startup: Startup, name: str) -> str:
@@ -106,6 +120,49 @@ def test_says_whether_to_delete(wanted, word):
 )
 def test_sqlalchemy_gets_a_dialect_it_has_a_driver_for(given, taken):
     assert decoded(replace(PLAIN, uri=given), "DB_URL_BASE64").partition("?")[0] == taken
+
+
+TEXTS = (
+    "a evil.com : @ / ? = & % %40 %2F %3A %3F [ ] ::1 5432 é + \\ application_name options %2Frun"
+)
+PARTS = st.lists(st.sampled_from(TEXTS.split()), max_size=6).map("".join)
+URIS = st.tuples(PARTS, st.sampled_from(["db.example.com", "[fd00::1]", "%2Frun%2Fpg"]), PARTS).map(
+    lambda parts: "postgresql://{}{}{}".format(*parts)
+)
+IDENTITY: VmIdentity = {"id": "/subscriptions/s/i", "database_user": "vms@example.com"}
+
+
+@settings(
+    max_examples=3000, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
+@given(URIS, st.booleans())
+@example("postgresql://x@db.example.com?application_name=a@evil.com/app", True)
+@example("postgresql://db.example.com:5432/db@evil.com/x", False)
+@example("postgresql://u:p@db.example.com/a?application_name=b@evil.com/x", False)
+@example(
+    "postgresql+psycopg://u%40evil.com:p%2F%3A%40@db.example.com/x%3Fhost=evil.com%40a/b", False
+)
+@example("postgresql://:p@db.example.com:05432/", False)
+@example("postgresql://%2Frun%2Fpg:6432/a%20b", False)
+def test_the_vm_connects_to_the_host_that_the_policy_sees(uri: str, by_identity: bool):
+    try:
+        checked = libpq_options(uri)
+    except InvalidDatabaseUri:
+        return
+    if by_identity and "password" not in checked:
+        checked["user"] = IDENTITY["database_user"]
+        startup = replace(PLAIN, uri=uri, database_identity=IDENTITY)
+    else:
+        startup = replace(PLAIN, uri=uri)
+    values = rendered(startup)
+    url = make_url(values["DB_URL"])
+    psycopg = PGDialect_psycopg2(dbapi=psycopg2).create_connect_args(url)[1]
+    libpq = parse_dsn(re.sub(r"\+\w+", "", values["DB_URL"], count=1))
+    service = dict(line.split("=", 1) for line in values["PG_SERVICE"].splitlines()[1:])
+    for name in ADDRESS:
+        wanted = checked.get(name)
+        found = [str(by[name]) if by.get(name) else None for by in (psycopg, libpq, service)]
+        assert found == [wanted, wanted, None if name == "password" else wanted]
 
 
 def test_a_connection_that_azure_forgets_is_found_dead_in_a_minute():
