@@ -126,7 +126,10 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "RESOURCE_MANAGER", shlex.quote(startup.resource_manager_endpoint.rstrip("/"))
     identity = startup.database_identity
     yield "DATABASE_IDENTITY", shlex.quote(identity["id"] if identity else "")
-    options = _libpq_options(startup.uri, "" if startup.root_certificates else CA_FILE)
+    root_cert = "" if startup.root_certificates else CA_FILE
+    options = {**KEEPALIVE, **libpq_options(startup.uri, root_cert)}
+    # Not in URI and file, which libpq 14 would refuse: it ignores the environment variable.
+    yield "REQUIRE_AUTH", shlex.quote(options.pop("require_auth", ""))
     if identity:
         options["user"] = identity["database_user"]
     dialect = startup.uri.partition("://")[0]
@@ -190,10 +193,3 @@ def _password_file(password: str | None) -> str:
         return ""
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     return f"*:*:*:*:{escaped}\n"
-
-
-def _libpq_options(uri: str, root_cert: str) -> dict[str, str]:
-    """The URI's libpq keywords. Raises InvalidDatabaseUri."""
-    options = libpq_options(uri, root_cert)
-    options.pop("require_auth", None)  # requires libpq 16, as `sslrootcert=system` does
-    return {**KEEPALIVE, **options}

@@ -74,6 +74,8 @@ main() {
     fi
     # For libpq, in psql and in the trials' drivers; otherwise the URI names the image's certificates.
     [[ ! -s root.pem ]] || export PGSSLROOTCERT=$HOME_DIR/root.pem
+    # libpq 16 and newer send the password in no other way. Ubuntu 22.04's psql, which has 14, ignores this.
+    [[ -z $REQUIRE_AUTH ]] || export PGREQUIREAUTH=$REQUIRE_AUTH
     remove_custom_data
     leave_service
     wait_for_notice

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from fleet.store.database import DatabaseUnreachable, connected, rows
 from tests.fleet.certificates import Authority
 from tests.fleet.store.conftest import ELSEWHERE, Serve
+from tests.fleet.vm.test_startup import PLAIN, rendered, value
 
 
 def user_of(uri: str) -> str:
@@ -76,3 +79,20 @@ def test_a_missing_file_of_roots_is_reported(serve: Serve, monkeypatch: pytest.M
 def test_a_wrong_password_is_not_a_fault_of_tls(serve: Serve):
     with pytest.raises(DatabaseUnreachable, match="rejected the user or password"):
         user_of(serve("scram", password=":wrong"))
+
+
+@pytest.mark.parametrize("role", ["clear", "hashed"])
+def test_the_trials_of_a_vm_send_no_password_in_clear_text(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str
+):
+    """With the values and the libpq (16 or newer) of a VM; the script exports what is set here."""
+    monkeypatch.setenv("PGSSLROOTCERT", str(tmp_path / "root.pem"))
+
+    def connect(role: str) -> None:
+        startup = replace(PLAIN, uri=serve(role), root_certificates="those of `serve`")
+        monkeypatch.setenv("PGREQUIREAUTH", value(startup, "REQUIRE_AUTH"))
+        psycopg2.connect(rendered(startup)["DB_URL"]).close()
+
+    connect("scram")
+    with pytest.raises(psycopg2.OperationalError, match="authentication method requirement"):
+        connect(role)

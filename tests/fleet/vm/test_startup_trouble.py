@@ -115,6 +115,17 @@ OVF = (
 )
 
 
+@pytest.mark.parametrize(
+    ("login", "required"),
+    [("u:p@db.example.com", "scram-sha-256"), ("u@db.example.com", "password"), ("u:p@[::1]", "")],
+)
+def test_psql_is_told_how_the_server_may_ask_for_the_password(other_vm, startup, login, required):
+    other_vm.program("psql", 'echo "${PGREQUIREAUTH:-}" >"$ROOT/required"; exit 1')
+    other_vm.env |= {"POWERLIFT_DATABASE_TIMEOUT": "0", "POWERLIFT_DELETE_TIMEOUT": "0"}
+    other_vm.run(startup(1, uri=f"postgresql://{login}/d"))
+    assert (other_vm.root / "required").read_text().strip() == required
+
+
 def test_custom_data_is_removed_from_the_disk_before_a_trial_runs(vm, benchmark_database, startup):
     """Files as cloud-init 22.4 and the Azure agent write them; the experiment's script looks at them."""
     disk = vm.root / "disk"
