@@ -33,15 +33,19 @@ MAX_DELETIONS = 100
 @raises_transient
 async def list_owned_resources(task: Teardown) -> OwnedResources:
     """List the VMs, NICs and disks of a fleet by name, and its role assignments by description. Returns
-    up to MAX_DELETIONS to delete. Leaves alone what the tags of a NIC give to another deployment.
+    up to MAX_DELETIONS to delete. Leaves alone what the tags of a NIC, or of a disk without one, give to
+    another deployment.
     """
     order = task["order"]
     connection, _ = open_connections(order)
     batch = order["batch_id"]
+    # VMs before NICs: the NIC of every VM that is listed exists by then, and says whose the VM is.
+    listed = {} if task["keep_machines"] else await connection.list_batch("machine", batch)
     nics, disks = await asyncio.gather(
         connection.list_batch("nic", batch), connection.list_batch("disk", batch)
     )
-    foreign = {at for at, nic in nics.items() if ownership.is_foreign(nic, order)}
+    deciding = {**disks, **nics}
+    foreign = {at for at, one in deciding.items() if ownership.is_foreign(one, order)}
     nics, disks = _without(nics, foreign), _without(disks, foreign)
     orphans = [_entry("disk", disk) for disk in disks.values() if not disk.get("managedBy")]
     orphans += [
@@ -49,12 +53,9 @@ async def list_owned_resources(task: Teardown) -> OwnedResources:
     ]
     if task["keep_machines"]:
         return _result(orphans, len(orphans), None)
-    listed, assignments = await asyncio.gather(
-        connection.list_batch("machine", batch),
-        owned_resources.list_assignments(connection, order["resource_uris"]),
-    )
+    assignments = await owned_resources.list_assignments(connection, order["resource_uris"])
     vms = _without(listed, foreign)
-    owned = [one for one in assignments if owned_resources.belongs_to(one, order)]
+    owned = [one for one in assignments if owned_resources.belongs_to(one, order, foreign)]
     free = [_entry("machine", vm) for vm in vms.values() if provisioning_state(vm) != "Deleting"]
     free += [{"kind": "assignment", "name": one.name, "scope": one.scope} for one in owned]
     total = len(vms) + len(nics) + len(disks) + len(owned)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import azure.durable_functions as df
 from azure.core.exceptions import HttpResponseError
 
 from activities.results import never_raises, raises_transient
 from fleet import telemetry
-from fleet.azure import arm_bodies, virtual_machines
+from fleet.azure import network_interfaces, virtual_machines
 from fleet.azure.arm_bodies import Body
 from fleet.azure.client import Azure
 from fleet.azure.credentials import open_connections
 from fleet.azure.error_classifier import describe, explain
+from fleet.azure.network_interfaces import ForeignNic
 from fleet.model import failure_policy, names
 from fleet.model.activities import (
     CreateNics,
@@ -27,7 +29,7 @@ from fleet.model.activities import (
     VmsInspected,
     VmsListed,
 )
-from fleet.model.records import Order, new_vm
+from fleet.model.records import Order, Vm, new_vm
 from fleet.settings import Settings
 
 bp = df.Blueprint()
@@ -46,9 +48,9 @@ async def create_vm(task: CreateVm) -> VmAccepted:
     endpoint = Settings.read().resource_manager_endpoint
     body = virtual_machines.body(order, ordinal, placement, uri, endpoint)
     if not task["has_nic"]:
-        await _put_nic(connection, order, ordinal, placement["location"])
+        await network_interfaces.create(connection, order, ordinal, placement["location"])
     vm = new_vm(order, request)
-    created = await _put_vm(connection, vm["name"], body)
+    created = await _put_vm(connection, order, vm, body)
     return {"ok": True, "vm": virtual_machines.accepted(vm, created)}
 
 
@@ -60,7 +62,10 @@ async def create_nics(task: CreateNics) -> NicsCreated:
     """
     order, nics = task["order"], task["nics"]
     connection, _ = open_connections(order)
-    puts = (_put_nic(connection, order, nic["ordinal"], nic["location"]) for nic in nics)
+    puts = (
+        network_interfaces.create(connection, order, nic["ordinal"], nic["location"])
+        for nic in nics
+    )
     outcomes = await asyncio.gather(*puts, return_exceptions=True)
     failures = [describe(error) for error in outcomes if error is not None]
     waits = [one["retry_after"] or 0.0 for one in failures if failure_policy.is_throttled(one)]
@@ -80,8 +85,10 @@ async def delete_nics(task: VmOrdinals) -> Ok:
     """
     order = task["order"]
     connection, _ = open_connections(order)
-    nics = [names.nic(order["batch_id"], ordinal) for ordinal in task["ordinals"]]
-    await asyncio.gather(*map(connection.delete_nic, nics), return_exceptions=True)
+    deletions = (
+        network_interfaces.delete_own(connection, order, ordinal) for ordinal in task["ordinals"]
+    )
+    await asyncio.gather(*deletions, return_exceptions=True)
     return {"ok": True}
 
 
@@ -122,26 +129,28 @@ async def list_vms(task: ListVms) -> VmsListed:
 @bp.activity_trigger(input_name="task")
 @never_raises
 async def delete_vm(task: DeleteVm) -> Ok:
-    """Start the deletion of a VM, its NIC and its disk."""
-    order = task["order"]
+    """Start the deletion of a VM, its NIC and its disk. Leaves another deployment's VM alone.
+
+    A LIST shows VMs by name only, so the fleet cannot tell such a VM from one of its own that it has
+    given up.
+    """
+    order, ordinal = task["order"], task["ordinal"]
     connection, _ = open_connections(order)
-    await connection.delete_machine(names.vm(order["batch_id"], task["ordinal"]))
+    with contextlib.suppress(ForeignNic):
+        await network_interfaces.find_own(connection, order, ordinal)
+        await connection.delete_machine(names.vm(order["batch_id"], ordinal))
     return {"ok": True}
 
 
-async def _put_nic(connection: Azure, order: Order, ordinal: int, location: str) -> None:
-    body = arm_bodies.nic(order, ordinal, location, virtual_machines.subnet_id(order, location))
-    await connection.put_nic(names.nic(order["batch_id"], ordinal), body)
-
-
-async def _put_vm(connection: Azure, name: str, body: Body) -> Body:
+async def _put_vm(connection: Azure, order: Order, vm: Vm, body: Body) -> Body:
     try:
-        return (await connection.put_machine(name, body)).body
+        return (await connection.put_machine(vm["name"], body)).body
     except HttpResponseError as error:
         if getattr(error.error, "code", None) != "PropertyChangeNotAllowed":
             raise
         # An earlier run of this activity may have created it with another body (a rotated key, say).
-        existing = await connection.get_machine(name)
+        existing = await connection.get_machine(vm["name"])
         if existing is None or not virtual_machines.have_same_nic(existing.body, body):
             raise
+        await network_interfaces.find_own(connection, order, vm["ordinal"])
         return existing.body

@@ -93,6 +93,11 @@ class PolicySettings:
             matches(one, value) and not _is_extension(one, value) for one in self.allowed[setting]
         )
 
+    def size_limits(self) -> list[str]:
+        """The settings that limit the size of a VM, directly or by its price."""
+        sizes = [] if "*" in self.allowed["FLEET_ALLOWED_SIZES"] else ["FLEET_ALLOWED_SIZES"]
+        return sizes if self.max_cost is None else [*sizes, "FLEET_MAX_COST"]
+
     def protects(self, scope: str) -> bool:
         """Whether a scope is a protected resource, a part of one, or contains one."""
         return any(matches(one, scope) or _contains(scope, one) for one in self.protected)

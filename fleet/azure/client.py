@@ -139,9 +139,21 @@ class Azure:
             self._network.network_security_groups.begin_create_or_update, self._group, name, body
         )
 
-    async def put_nic(self, name: str, body: Body) -> ArmResponse:
+    async def get_nic(self, name: str) -> ArmResponse | None:
+        operation = self._network.network_interfaces.get(self._group, name, cls=arm_response)
+        return await get_or_none(operation)
+
+    async def put_nic(self, name: str, body: Body, etag: str | None = None) -> ArmResponse:
+        """Create a NIC or, with an `etag`, change it.
+
+        Raises HttpResponseError: 412 if the NIC to create exists, or the one to change has changed.
+        """
         return await start_operation(
-            self._network.network_interfaces.begin_create_or_update, self._group, name, body
+            self._network.network_interfaces.begin_create_or_update,
+            self._group,
+            name,
+            body,
+            headers={"If-Match": etag} if etag else {"If-None-Match": "*"},
         )
 
     async def delete_nic(self, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from itertools import chain, zip_longest
 from random import Random
 from typing import Literal, NotRequired, TypedDict
@@ -78,15 +78,22 @@ async def list_assignments(connection: Azure, uris: Iterable[str]) -> list[RoleA
     return list({(one.scope.lower(), one.name): one for one in found}.values())
 
 
-def belongs_to(assignment: RoleAssignment, order: Order) -> bool:
-    """Whether a role assignment belongs to a VM of this order, by its description or scope."""
+def belongs_to(assignment: RoleAssignment, order: Order, foreign: Container[int]) -> bool:
+    """Whether a role assignment belongs to a VM of this order, by its description or scope.
+
+    `foreign`: ordinals of VMs with a name of the batch that belong to another deployment.
+    """
     group = names.resource_group_id(order["subscription_id"], order["resource_group"])
     about = role_assignments.parse_description(assignment.description)
-    if about is not None and (about.owner, about.batch_id) == (order["owner"], order["batch_id"]):
+    if about is not None and about.owner != order["owner"]:
+        return False
+    if about is not None and about.batch_id == order["batch_id"]:
         return about.machine_id.lower().startswith(f"{group}/".lower())
     vm = assignment.scope.rpartition("/")[2]
+    ordinal = names.ordinal_of(vm, order["batch_id"])
     return (
-        names.ordinal_of(vm, order["batch_id"]) is not None
+        ordinal is not None
+        and ordinal not in foreign
         and assignment.scope.lower() == role_assignments.machine_id(order, vm).lower()
     )
 

@@ -51,9 +51,9 @@ def from_description(fields: DescriptionFields) -> Ownership:
     return Ownership(fields.batch_id, fields.owner, _parse_time(fields.deadline))
 
 
-def is_foreign(nic: Body, order: Order) -> bool:
-    """Whether the tags of a NIC with a name of the order's batch give it to another deployment."""
-    return bool((nic.get("tags") or {}).get(names.OWNER_TAG, order["owner"]) != order["owner"])
+def is_foreign(resource: Body, order: Order) -> bool:
+    """Whether the tags of a NIC or disk with a name of the order's batch name another deployment."""
+    return bool((resource.get("tags") or {}).get(names.OWNER_TAG, order["owner"]) != order["owner"])
 
 
 def of_batches(known: Sequence[Ownership]) -> dict[int, Ownership]:

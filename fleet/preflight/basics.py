@@ -1,9 +1,12 @@
-"""Checks of the resource group, the trials, the custom data, the runner IDs and the database schema."""
+"""Checks of the resource group, the trials, the custom data, the runner IDs, the batch ID and the
+database schema.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fleet.azure.network_interfaces import ForeignNic
 from fleet.preflight.check_result import CheckResult, unreadable
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable
 from fleet.store.schema import BENCHMARK, SchemaTooNew
@@ -60,6 +63,21 @@ def runner_ids(inputs: PlanInputs) -> Iterator[CheckResult]:
     else:
         text = f"Batch {other} of the same experiment uses the same runner IDs."
         yield CheckResult("fault", text, "Submit with a different batch_id.", "RunnerIdsTaken")
+
+
+def batch_id(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """Names contain the batch ID, so another deployment's VMs in the group may have the same names."""
+    found = inputs.foreign_nics
+    if isinstance(found, Unavailable):
+        yield unreadable("The resource group's network interfaces", found)
+    elif found:
+        text = (
+            f"Another deployment uses batch_id {inputs.order['batch_id']} in this resource group: "
+            f"{len(found)} of the names are taken, among them {found[0]}."
+        )
+        yield CheckResult("fault", text, ForeignNic.advice, ForeignNic.code)
+    else:
+        yield CheckResult("ok", "No other deployment uses the batch_id in this resource group")
 
 
 def schema(inputs: PlanInputs) -> Iterator[CheckResult]:

@@ -33,6 +33,7 @@ _RESOURCE = {"Microsoft.Authorization/roleAssignments": "write delete"}
 """All actions of a fleet: resource type to verbs."""
 _VM = {"Microsoft.Compute/virtualMachines": "read delete"}
 """The actions of a VM on itself."""
+_RESIZE = {"Microsoft.Compute/virtualMachines": "write"}
 
 
 def check_permissions(inputs: PlanInputs) -> Iterator[CheckResult]:
@@ -59,7 +60,9 @@ def check_permissions(inputs: PlanInputs) -> Iterator[CheckResult]:
 
 
 def vm_role(inputs: PlanInputs) -> Iterator[CheckResult]:
-    """The role that VMs get at themselves must exist and let them delete themselves."""
+    """The role that VMs get at themselves must exist and let them delete themselves, and should not let
+    them change their size if the deployment limits it.
+    """
     role, guid = inputs.vm_role, inputs.order.get("vm_role", names.CONTRIBUTOR)
     if isinstance(role, Unavailable):
         yield unreadable(f"The VMs' role {guid}", role)
@@ -74,6 +77,12 @@ def vm_role(inputs: PlanInputs) -> Iterator[CheckResult]:
         text = f"The VMs' role {name} lacks {missing}: VMs cannot delete themselves"
         advice = "Add the actions to the role, or set FLEET_VM_ROLE to another role."
         yield CheckResult("fault", text, advice, "VmRoleTooNarrow")
+        return
+    limits = ", ".join(inputs.size_limits)
+    if limits and not _missing(_RESIZE, role["properties"]["permissions"]):
+        text = f"Each VM gets the role {name} at itself, and may resize itself beyond {limits}"
+        advice = "Set FLEET_VM_ROLE to a role that lets VMs read and delete themselves only."
+        yield CheckResult("warning", text, advice)
         return
     yield CheckResult("ok", f"Each VM gets the role {name} at itself")
 

@@ -40,6 +40,7 @@ CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "trials": basics.trials,
     "custom_data": basics.custom_data,
     "runner_ids": basics.runner_ids,
+    "batch_id": basics.batch_id,
     "schema": basics.schema,
     "permissions": permissions.check_permissions,
     "role_assignments": permissions.role_assignment_limit,

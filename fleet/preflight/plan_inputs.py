@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from azure.core.exceptions import AzureError
 
-from fleet.azure import virtual_machines
+from fleet.azure import ownership, virtual_machines
 from fleet.azure.arm_bodies import Body
 from fleet.azure.client import Azure
 from fleet.azure.error_classifier import describe
@@ -21,7 +21,7 @@ from fleet.model import failure_policy, names
 from fleet.model.failure import DescribedError
 from fleet.model.placement import tiers
 from fleet.model.records import Failure, Order, Placement, Size, Trials
-from fleet.settings import PUBLIC_CLOUD
+from fleet.settings import PUBLIC_CLOUD, Settings
 from fleet.store import schema, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import Executor
@@ -93,9 +93,13 @@ class PlanInputs:
     """The number of role assignments in the subscription."""
     vm_role: Body | Unavailable | None
     """The definition of the VMs' role at themselves; None if it does not exist."""
+    size_limits: list[str]
+    """The deployment's settings that limit sizes or cost, and with them the size of a VM."""
     custom_data_fault: str | None
     conflicting_batch: int | Unavailable | None
     """Another batch with the same runner IDs."""
+    foreign_nics: list[str] | Unavailable
+    """Names of NICs that have a name of the batch and belong to another deployment."""
     schema: int | Unavailable
     """The version of the app's tables in the database."""
 
@@ -169,18 +173,22 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
     # Without a location in the order, the regions depend on the resource group's location.
     group = asyncio.ensure_future(_fetch(connection.resource_group()))
     role = order.get("vm_role", names.CONTRIBUTOR)
-    seen, regions, permissions, assignments, vm_role, database = await asyncio.gather(
+    seen, regions, permissions, azure, database = await asyncio.gather(
         group,
         _regions(connection, order, group),
         _permissions(connection, scopes(order)),
-        _fetch(connection.count_assignments()),
-        _fetch(connection.get_role(role)),
+        asyncio.gather(
+            _fetch(connection.count_assignments()),
+            _fetch(connection.get_role(role)),
+            _fetch(_foreign_nics(connection, order)),
+        ),
         asyncio.gather(
             _fetch(threads.run(trials.count, uri, order["experiment_id"])),
             _fetch(threads.run(vm_records.conflicting_batch, uri, order)),
             _fetch(threads.run(schema.version, uri, schema.BENCHMARK)),
         ),
     )
+    assignments, vm_role, foreign_nics = azure
     counted, conflicting_batch, version = database
     located: Order = {**order, "location": _location(order, seen)}
     return PlanInputs(
@@ -191,8 +199,10 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         permissions=permissions,
         assignments=assignments,
         vm_role=vm_role,
+        size_limits=Settings.read().policy.size_limits(),
         custom_data_fault=_custom_data_fault(order, uri),
         conflicting_batch=conflicting_batch,
+        foreign_nics=foreign_nics,
         schema=version,
     )
 
@@ -223,6 +233,11 @@ async def _network(connection: Azure, network: str) -> Network | None:
     if body is None:
         return None
     return Network(body, await _fetch(connection.list_network_usages(network)))
+
+
+async def _foreign_nics(connection: Azure, order: Order) -> list[str]:
+    found = (await connection.list_batch("nic", order["batch_id"])).values()
+    return sorted(str(nic["name"]) for nic in found if ownership.is_foreign(nic, order))
 
 
 async def _permissions(connection: Azure, at: Sequence[str]) -> dict[str, list[Body] | Unavailable]:

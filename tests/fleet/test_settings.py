@@ -25,6 +25,21 @@ def test_without_prices_there_are_none():
 
 
 @pytest.mark.parametrize(
+    ("environment", "limits"),
+    [
+        ({}, []),
+        ({"FLEET_ALLOWED_SIZES": "Standard_D*_v5, *"}, []),
+        (
+            {"FLEET_ALLOWED_SIZES": "Standard_D*_v5", "FLEET_MAX_COST": "9"},
+            ["FLEET_ALLOWED_SIZES", "FLEET_MAX_COST"],
+        ),
+    ],
+)
+def test_limits_of_a_vms_size_are_named(environment: dict[str, str], limits: list[str]):
+    assert Settings.read({**REQUIRED, **environment}).policy.size_limits() == limits
+
+
+@pytest.mark.parametrize(
     "text", ["0.1", "[1]", "{", '{"a": "much"}', '{"a": -1}', '{"a": Infinity}', '{"a": null}']
 )
 def test_invalid_prices_are_reported(text: str):

@@ -152,6 +152,7 @@ def test_every_check_has_its_line(planner: Planner):
             "trials",
             "custom_data",
             "runner_ids",
+            "batch_id",
             "schema",
             "permissions",
             "role_assignments",

@@ -116,8 +116,10 @@ def inputs(asked: Order | None = None, **changes: Any) -> PlanInputs:
         "permissions": {scope: [OWNER] for scope in scopes(asked)},
         "assignments": 1,
         "vm_role": role(CONTRIBUTOR),
+        "size_limits": [],
         "custom_data_fault": None,
         "conflicting_batch": None,
+        "foreign_nics": [],
         "schema": 1,
     }
     return PlanInputs(order=asked, **{**usual, **changes})
@@ -233,6 +235,11 @@ def test_custom_data_that_is_too_large_is_a_fault():
 def test_a_batch_with_the_runner_ids_of_another_is_rejected():
     [fault] = evaluate(inputs(conflicting_batch=7))["faults"]
     assert (fault["code"], "Batch 7" in fault["message"]) == ("RunnerIdsTaken", True)
+
+
+def test_a_batch_id_that_another_deployment_uses_is_rejected():
+    [fault] = evaluate(inputs(foreign_nics=["powerlift-nic-1-0000"]))["faults"]
+    assert (fault["code"], "powerlift-nic-1-0000" in fault["message"]) == ("BatchIdTaken", True)
 
 
 # Quotas
@@ -534,3 +541,19 @@ def test_the_vms_role_must_let_them_delete_themselves(definition: Any, status: s
 def test_actions_that_the_vms_role_lacks_are_named():
     detail = one(inputs(vm_role=role(READS)), "vm_role")["detail"]
     assert "Microsoft.Compute/virtualMachines/{delete}" in detail
+
+
+@pytest.mark.parametrize(
+    ("definition", "limits", "status"),
+    [
+        (role(CONTRIBUTOR), ["FLEET_ALLOWED_SIZES"], "warning"),
+        (role(CONTRIBUTOR), ["FLEET_MAX_COST"], "warning"),
+        (role(CONTRIBUTOR), [], "ok"),
+        (role(READS, DELETES), ["FLEET_ALLOWED_SIZES"], "ok"),
+    ],
+)
+def test_a_vm_that_may_resize_itself_escapes_limits(
+    definition: Any, limits: list[str], status: str
+):
+    seen = inputs(vm_role=definition, size_limits=limits)
+    assert one(seen, "vm_role")["status"] == status
