@@ -15,7 +15,7 @@ import azure.functions as func
 
 from fleet import telemetry
 from fleet.api import strict_json
-from fleet.api.redaction import redacted, redacted_request
+from fleet.api.redaction import redacted
 from fleet.api.request import InvalidRequest
 from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
@@ -146,11 +146,11 @@ def _decoded(content: bytes) -> tuple[bytes, bool]:
 
 
 def _copy(content: bytes, body: bytes, is_base64: bool) -> bytes:
-    """The message for the poison queue: as it was sent, but for secrets and values of unknown members.
+    """The message for the poison queue: as it was sent, but for its secrets.
 
     `***` may be longer than the secret; a copy that no longer fits into a message is cut.
     """
-    shown = redacted_request(body)
+    shown = redacted(body)
     if shown == body:
         return content
     if is_base64:

@@ -1,18 +1,13 @@
 """Redacts secrets in a rejected request and keeps all other bytes.
 
 The request may be invalid JSON or UTF-8, so secrets are found by pattern, at any depth. If the end of a
-secret is ambiguous, the longer match is redacted. In valid JSON, the values of unknown members are
-redacted too: a misspelled name may hide a secret from the patterns.
+secret is ambiguous, the longer match is redacted.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-from fleet.api.request import AzureJson, Fallback, FleetRequest
+from collections.abc import Iterator
 
 HIDDEN = b"***"
 
@@ -30,7 +25,8 @@ _VALUE = rf"""(?:
 )"""
 _SECRET = re.compile(
     rf"""
-    \b (?: [a-z_]*(?:client[_-]?secret|password) | (?P<uri>[a-z_]*uri) )
+    \b (?: [-a-z_]{{0,40}} (?:secret|passw(?:or)?d|pwd|token|credential) [-a-z_ ?]{{0,20}}
+      | (?P<uri>[a-z_]*uri) )
         ["'{_QUOTE}]? \s* [:=] \s* {_VALUE}
   | (?P<url>://[^\s"{_QUOTE}]*)
     """,
@@ -41,38 +37,8 @@ _USER = re.compile(r"(?>.*?://)?+[^:]*:(.*)@", re.DOTALL)
 _OPTION = re.compile(r"password\s*=\s*('[^']*|[^\s&]+)", re.IGNORECASE | re.ASCII)
 
 
-_OBJECTS = {"azure_json": AzureJson.model_fields, "fallbacks": Fallback.model_fields, "tags": None}
-"""The members of a request that contain objects, and the members of these; None: any."""
-
-
-def redacted_request(body: bytes) -> bytes:
-    """The request without secrets (see `redacted`), and without the values of unknown members."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return redacted(body)
-    known = _known(document, FleetRequest.model_fields)
-    return redacted(body if known == document else json.dumps(known).encode())
-
-
-def _known(document: Any, members: Mapping[str, Any] | None) -> Any:
-    """The JSON object with `***` in place of the values of unknown members."""
-    if not isinstance(document, dict):
-        return HIDDEN.decode()
-    return {
-        name: _known_value(name, value) if members is None or name in members else HIDDEN.decode()
-        for name, value in document.items()
-    }
-
-
-def _known_value(name: str, value: Any) -> Any:
-    if isinstance(value, list):
-        return [_known_value(name, one) for one in value]
-    return _known(value, _OBJECTS.get(name, {})) if isinstance(value, dict) else value
-
-
 def redacted(body: bytes) -> bytes:
-    """The body with `***` in place of client secrets, URI passwords and values named password."""
+    """The body with `***` in place of URI passwords, and of values whose names tell of a secret."""
     text, offsets = _read(body)
     parts, done = [], 0
     for start, end in sorted(_spans(text)):

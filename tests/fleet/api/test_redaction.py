@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fleet.api.redaction import redacted, redacted_request
+from fleet.api.redaction import redacted
 
 JSON = {"uri": "postgresql://me:s3cret@host/db", "azure_json": {"client_secret": "s3cret"}}
 
@@ -52,35 +52,9 @@ def test_json_in_json_hides_its_secrets():
     assert b"cret" not in redacted(sent).replace(b"client_secret", b"")
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        {"azure_json": {"client_secret ": "hunter2"}},
-        {"client secret": "hunter2", "n_instances": 1},
-        {"secret": ["hunter2"]},
-        {"database": "postgresql://u:hun ter2@h/d"},
-        {"timeout": {"value": "hunter2"}},
-        {"fallbacks": [{"password?": "hunter2"}]},
-        {"tags": {"team": {"key": "hunter2"}}},
-        ["x]hunter2"],
-        "hunter2",
-    ],
-)
-def test_values_that_a_request_cannot_have_are_hidden(document: object):
-    assert b"ter2" not in redacted_request(json.dumps(document).encode())
-
-
-def test_values_of_known_members_stay():
-    document = {
-        "n_instances": 0,
-        "tags": {"team": "ml"},
-        "zones": ["9"],
-        "fallbacks": [{"zone": "1"}],
-    }
-    sent = json.dumps({**document, "azure_json": {"tenant_id": "t"}}, indent=3).encode()
-    assert redacted_request(sent) == sent
-    shown = json.loads(redacted_request(json.dumps({**document, "typo": 1}).encode()))
-    assert shown == {**document, "typo": "***"}
+@pytest.mark.parametrize("name", ["client_secret ", "client secret", "secret", "pwd", "db_token?"])
+def test_a_misspelled_name_hides_its_secret(name: str):
+    assert b"hunter2" not in redacted(json.dumps({"azure_json": {name: "hunter2"}}).encode())
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16"])
