@@ -26,7 +26,6 @@ from local.stack import Stack
 
 SETTINGS = {
     "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # never
-    "FLEET_OWNER": "bench",
     "FLEET_PURGE_SCHEDULE": "*/2 * * * * *",
 }
 REQUESTS = 100
@@ -36,7 +35,8 @@ _FLEETS = """
         experiment_id, experiment_name,
         n_instances, account, submitted_at, started_at, ended_at, purged_at, phase, machines, trials,
         cost)
-    SELECT 'bench', now(), {first} + n, {first} + n, 'key-0123456789ab', md5(n::text),
+    SELECT (SELECT owner FROM powerlift_fleet LIMIT 1), now(), {first} + n, {first} + n,
+        'key-0123456789ab', md5(n::text),
         n % 100, 'experiment ' || n % 100,
         100, 'account', now() - n * interval '1 hour', now() - n * interval '1 hour',
         now() - n * interval '1 hour', now(), 'done', '{counts}', '{trials}', 1.5
@@ -49,9 +49,9 @@ _ENDED = """
     WHERE batch_id < {first}
 """
 _LEFT = "SELECT count(*) FROM powerlift_fleet WHERE batch_id < {first} AND purged_at IS NULL"
-_SIZES = """
+_SIZES = r"""
     SELECT relname, pg_total_relation_size(oid) FROM pg_class
-    WHERE relkind = 'r' AND relname = 'powerlift_fleet' ORDER BY 1
+    WHERE relkind = 'r' AND relname LIKE 'powerlift\_fleet%' ORDER BY 1
 """
 
 
