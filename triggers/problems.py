@@ -75,13 +75,11 @@ def _problem_of(error: Exception) -> func.HttpResponse:
     code, title = next(found for kind, found in TITLES.items() if isinstance(error, kind))
     if isinstance(error, BodyTooLarge):
         return problem(code, title, error.faults[0]["detail"])
-    if isinstance(error, (InvalidRequest, AlreadyUsed)):
+    if isinstance(error, (InvalidRequest, AlreadyUsed, TooManyVms)):
         telemetry.LOG.info("Request rejected: %s", error, extra={"event": "request.refused"})
-        return problem(code, title, str(error), getattr(error, "faults", None))
-    if isinstance(error, TooManyVms):
-        telemetry.LOG.info("Request rejected: %s", error, extra={"event": "request.refused"})
-        response = problem(code, title, str(error))
-        response.headers["Retry-After"] = str(ROOM_SECONDS)
+        response = problem(code, title, str(error), getattr(error, "faults", None))
+        if isinstance(error, TooManyVms):
+            response.headers["Retry-After"] = str(ROOM_SECONDS)
         return response
     if code != 503:
         return problem(code, title, str(error))

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 
 
 class Gate:
-    """A TCP port in front of a server on this machine. It is open at first, or `shut`.
+    """A TCP port in front of a server on this machine. It is open at first, or `shut`."""
 
-    With `tls`, clients of PostgreSQL get TLS, which our server is built without.
-    """
-
-    def __init__(self, port: int, *, shut: bool = False, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
+    def __init__(self, port: int, *, shut: bool = False) -> None:
         self._server = ("127.0.0.1", port)
         self._speaks = threading.Event()
         self._speaks.set()
@@ -46,12 +41,6 @@ class Gate:
         with contextlib.suppress(OSError):  # closed
             while True:
                 client, _ = self._listener.accept()
-                if self._tls:
-                    try:
-                        client = encrypted(client, self._tls)
-                    except OSError:  # the client does not trust us
-                        client.close()
-                        continue
                 server = socket.create_connection(self._server)
                 self._sockets += [client, server]
                 for ends in ((client, server), (server, client)):
@@ -65,17 +54,9 @@ class Gate:
             sink.shutdown(socket.SHUT_WR)
 
 
-def encrypted(client: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
-    """Accept PostgreSQL's SSLRequest (8 bytes). Raises OSError if the client gives up."""
-    if client.recv(8, socket.MSG_WAITALL)[4:] != b"\x04\xd2\x16\x2f":
-        raise OSError("no SSLRequest")
-    client.sendall(b"S")
-    return tls.wrap_socket(client, server_side=True)
-
-
 @contextlib.contextmanager
-def gate(port: int, *, shut: bool = False, tls: ssl.SSLContext | None = None) -> Iterator[Gate]:
-    one = Gate(port, shut=shut, tls=tls)
+def gate(port: int, *, shut: bool = False) -> Iterator[Gate]:
+    one = Gate(port, shut=shut)
     try:
         yield one
     finally:
