@@ -18,6 +18,8 @@ POINTS = 240
 """Maximum length of a series."""
 ERROR_TAIL = 2000
 """Characters at the end of an error that are searched for its last line."""
+ERROR_SEARCHED = 1_000_000
+"""Bytes. The end of a longer error is not read, because PostgreSQL decompresses all that is before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def load_history(uri: str, experiment_id: int, began: str, ended: str | None) ->
         [(as_of, seconds)] = rows(cursor, _SPAN, {"began": began, "ended": ended})
         step = max(1.0, float(seconds) / POINTS)
         names_ = rows(cursor, _EXPERIMENT, (experiment_id,))
-        task = {"experiment": experiment_id, "began": began, "step": step, "longest": ERROR_TAIL}
+        task = {"experiment": experiment_id, "began": began, "step": step, "tail": ERROR_TAIL}
         found = rows(cursor, _ENDED, task)
         [(ready, running)] = rows(cursor, _OPEN, (experiment_id,))
         messages = rows(cursor, _ERRORS, task)
@@ -102,8 +104,10 @@ _OPEN = """
 # The last line of a traceback is the error; reversed because split_part counts from the front.
 _ERRORS = f"""
     SELECT min(line), count(*)
-    FROM (SELECT reverse(split_part(
-              reverse(right(rtrim(errmsg, E' \\n\\r\\t'), %(longest)s)), E'\\n', 1)) AS line
+    FROM (SELECT CASE WHEN octet_length(errmsg) > {ERROR_SEARCHED}
+                 THEN format('Error text of %%s MB', octet_length(errmsg) / 1000000)
+                 ELSE reverse(split_part(
+                     reverse(rtrim(right(errmsg, %(tail)s), E' \\n\\r\\t')), E'\\n', 1)) END AS line
           FROM trial WHERE experiment_id = %(experiment)s AND errmsg IS NOT NULL
             AND {_END} >= %(began)s::timestamptz) AS failed
     GROUP BY regexp_replace(line, '[0-9]+', '#', 'g')

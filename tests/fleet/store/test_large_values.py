@@ -101,6 +101,14 @@ def test_the_end_of_a_large_log_is_shown(benchmark_database: Benchmark, fleet: O
     assert found.log == "l" * (vm_logs.LIMIT - 3) + "end"
 
 
+def test_a_large_error_is_counted_by_its_size(benchmark_database: Benchmark, fleet: Order):
+    """PostgreSQL would decompress all of it to find its last line: a second each."""
+    found = trial_history.load_history(
+        benchmark_database.uri, fleet["experiment_id"], BEGAN, later(1).isoformat()
+    )
+    assert list(found.error_messages) == [("Error text of 20 MB", 2)]
+
+
 def test_the_longest_record_of_the_app_is_read(benchmark_database: Benchmark):
     """Of characters that take the most room in JSON."""
     other = order(batch_id=BATCH + 1, created_at=BEGAN)
