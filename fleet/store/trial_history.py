@@ -19,7 +19,7 @@ POINTS = 240
 ERROR_TAIL = 2000
 """Characters at the end of an error that are searched for its last line."""
 ERROR_SEARCHED = 1_000_000
-"""Bytes. The end of a longer error is not read, because PostgreSQL decompresses all that is before it."""
+"""Bytes. The end of a longer error is not read, because PostgreSQL decompresses all before it."""
 
 
 @dataclass(frozen=True, slots=True)
