@@ -77,7 +77,7 @@ lock: $(STAMP)
 # ARGS=--strict fails for packages that no advisory service knows.
 .PHONY: check-supply-chain
 check-supply-chain: $(STAMP)
-	@exec $(PYTHON_IN) -m local.supply_chain $(ARGS)
+	@exec $(PYTHON_IN) -m tools.supply_chain $(ARGS)
 
 .PHONY: wheel
 wheel: $(STAMP)
@@ -96,7 +96,7 @@ test-client: $(STAMP)
 
 .PHONY: release
 release: $(STAMP)
-	@exec $(PYTHON_IN) -m local.release '$(VERSION)'
+	@exec $(PYTHON_IN) -m tools.release '$(VERSION)'
 
 .PHONY: clean
 clean:
@@ -104,4 +104,4 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.txt
-	@exec sh local/bootstrap.sh '$(PYTHON)' $(VENV) $(STAMP)
+	@exec sh tools/bootstrap.sh '$(PYTHON)' $(VENV) $(STAMP)

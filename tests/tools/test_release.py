@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.release import REPOSITORY, NotReady, current, notes, prepare
+from tools.release import REPOSITORY, NotReady, current, notes, prepare
 
 CHANGELOG = """\
 # Changelog

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.supply_chain import verdict
+from tools.supply_chain import verdict
 
 CLEAN = {"name": "idna", "version": "3.20", "vulns": []}
 SKIPPED = {"name": "our-fork", "skip_reason": "Dependency not found on PyPI"}

@@ -26,7 +26,7 @@ _SERVICES = ("pypi", "osv")
 
 def main() -> int:
     """The exit status: 1 for a known vulnerability; with --strict also for an unaudited package."""
-    parser = argparse.ArgumentParser(prog="python -m local.supply_chain", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.supply_chain", description=__doc__)
     parser.add_argument("--strict", action="store_true", help="fail if a package is not audited")
     strict = parser.parse_args().strict
     sbom = _run(_CYCLONEDX, "--pyproject", "pyproject.toml")

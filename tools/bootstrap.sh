@@ -1,6 +1,6 @@
 #!/bin/sh
 # Creates the development environment.
-#   local/bootstrap.sh PYTHON VENV STAMP
+#   tools/bootstrap.sh PYTHON VENV STAMP
 # PYTHON may be empty; the default is the first supported one of python3.12, python3.11 and python3.
 # STAMP is written last, so that an interrupted installation is detected.
 set -eu
@@ -27,4 +27,4 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     echo "Debian, Ubuntu: apt-get install python$version-venv" >&2
     exit 1
 fi
-exec "$python" local/bootstrap.py "$2" "$3"
+exec "$python" tools/bootstrap.py "$2" "$3"

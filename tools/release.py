@@ -1,8 +1,8 @@
 """Prepares a release: sets the version in all files, and dates its section of the changelog.
 
-python -m local.release 0.2.0    prepares version 0.2.0
-python -m local.release --check  prints the version; fails if the files disagree
-python -m local.release --notes  prints the changelog's section of the version
+python -m tools.release 0.2.0    prepares version 0.2.0
+python -m tools.release --check  prints the version; fails if the files disagree
+python -m tools.release --notes  prints the changelog's section of the version
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ import azure.functions as func
 from aiohttp import HttpVersion11, web
 from multidict import MultiMapping
 
+from local.functions.http.kestrel import rejection_status
+from local.functions.http.keys import Keys
+from local.functions.http.routing import Router, split_path
 from local.functions.indexing import Function
 from local.functions.invoke import FunctionTimeout, Invoker
-from local.functions.kestrel import rejection_status
-from local.functions.keys import Keys
-from local.functions.routing import Router, split_path
 
 _log = logging.getLogger(__name__)
 

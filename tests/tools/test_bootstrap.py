@@ -25,7 +25,7 @@ def lock(*packages: str) -> str:
 
 
 def start(repository: Path) -> subprocess.Popen[str]:
-    argv = ["sh", "local/bootstrap.sh", sys.executable, ".venv", ".venv/.complete"]
+    argv = ["sh", "tools/bootstrap.sh", sys.executable, ".venv", ".venv/.complete"]
     return subprocess.Popen(
         argv, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -46,8 +46,8 @@ def imports(repository: Path, name: str) -> bool:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("with space")
-    (root / "local").mkdir()
-    for name in ("local/bootstrap.py", "local/bootstrap.sh"):
+    (root / "tools").mkdir()
+    for name in ("tools/bootstrap.py", "tools/bootstrap.sh"):
         (root / name).write_text((REPOSITORY / name).read_text())
     (root / "client").symlink_to(REPOSITORY / "client")
     (root / ".local").mkdir()

@@ -15,9 +15,8 @@ from aiohttp.http_parser import HttpRequestParserPy
 _MAX_LINE = 8_192  # bytes
 _MAX_HEADERS = 32_768  # bytes, all together
 _MAX_HEADER_COUNT = 100
-_PARSER_LIMIT = (
-    2**20
-)  # the parser's limit in bytes or headers; `rejection_status` has Kestrel's limits
+_PARSER_LIMIT = 2**20
+"""Bytes or headers that the parser accepts; `rejection_status` applies Kestrel's limits."""
 _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.~!$&'()*+,;=%-]+)(:\d+)?", re.ASCII)
 
 
