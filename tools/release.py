@@ -57,11 +57,10 @@ def notes(repository: Path = REPOSITORY) -> str:
 
 def _files(repository: Path) -> list[Path]:
     """The files that contain the version: project, client package, OpenAPI description."""
-    (api,) = (repository / "fleet").rglob("openapi.py")
     return [
         repository / "pyproject.toml",
         repository / "client" / "powerlift_fleet" / "_version.py",
-        api,
+        repository / "fleet" / "api" / "openapi" / "document.py",
     ]
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import azure.durable_functions as df
 import azure.functions as func
 
-from fleet.api import openapi
+from fleet.api.openapi.document import openapi_document
 from fleet.api.routes import JSON
 from triggers.problems import HEADERS, with_problems
 
@@ -33,5 +33,5 @@ async def get_openapi(req: func.HttpRequest) -> func.HttpResponse:
 
 @functools.lru_cache(maxsize=4)
 def _rendered(base: str) -> tuple[str, str]:
-    text = json.dumps(openapi.document(base or "/"))
+    text = json.dumps(openapi_document(base or "/"))
     return text, f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'

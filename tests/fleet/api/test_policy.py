@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from fleet.api import policy
-from fleet.api.examples import REQUESTS
+from fleet.api.openapi.examples import REQUESTS
 from fleet.api.request import FleetRequest, InvalidRequest, parse
 from fleet.model.database_uri import server_of
 from fleet.settings import Settings, SettingsError

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from fleet.api import examples
+from fleet.api.openapi import examples
+from fleet.api.openapi.parameters import HEADERS, PARAMETERS
 from fleet.api.request import FleetRequest
 from fleet.api.responses.app import Health, HealthDetails, Problem
 from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
@@ -16,11 +17,9 @@ from fleet.api.responses.machines import Machines
 from fleet.api.responses.plan import Plan
 from fleet.api.responses.progress import Progress
 from fleet.api.routes import (
-    HEADERS,
     INTERNAL_ERROR,
     JSON,
     NO_KEY,
-    PARAMETERS,
     PROBLEM,
     ROUTES,
     TAGS,
@@ -78,7 +77,7 @@ _SECURITY = {
 }
 
 
-def document(base: str = "/api") -> dict[str, Any]:
+def openapi_document(base: str = "/api") -> dict[str, Any]:
     """The document for an app whose routes are below `base` (a URL, or a path on the same host).
 
     Do not modify the result: all callers share it.
