@@ -152,7 +152,7 @@ def test_the_schema_takes_what_the_app_takes_and_refuses_what_it_refuses(asked: 
     assert validator("FleetRequest").is_valid(asked) == taken
 
 
-def test_another_spelling_of_the_path_does_not_generate_the_document_again(monkeypatch: pytest.MonkeyPatch):
+def test_another_spelling_of_the_path_generates_no_document(monkeypatch: pytest.MonkeyPatch):
     """The route is anonymous, and the generation takes long."""
     monkeypatch.delattr("fleet.api.openapi.document.schemas")
     assert openapi_document("/API")["servers"][0]["url"] == "/API"

@@ -1,4 +1,4 @@
-"""The argument FLEET: its completion, and the fleet that it turns out to be."""
+"""The argument FLEET and its completion."""
 
 from __future__ import annotations
 
@@ -8,22 +8,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from powerlift_fleet.api.errors import FleetError
-from powerlift_fleet.api.responses import FleetListEntry, FleetStatus
+from powerlift_fleet.api.responses import FleetListEntry
 from powerlift_fleet.cli import settings
-from powerlift_fleet.cli.describe import label
 from powerlift_fleet.cli.formatting import clean
-from powerlift_fleet.cli.session import say
 
 COMPLETED = 200
 """The newest fleets, of one page."""
 MIN_PREFIX = 4
 """Digits of a full ID, below which the app accepts no prefix."""
-
-
-def say_which(typed: str, fleet: FleetStatus) -> None:
-    """Name the fleet on stderr, unless the user did so."""
-    if typed.strip() not in (fleet.id, fleet.handle, str(fleet.number)):
-        say(label(fleet))
 
 
 def _complete(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:

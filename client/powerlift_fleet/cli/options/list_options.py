@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from powerlift_fleet.cli.describe import PHASES
-from powerlift_fleet.cli.request_options import seconds
+from powerlift_fleet.cli.options.request_options import seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
 
