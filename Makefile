@@ -85,8 +85,9 @@ wheel: $(STAMP)
 
 # Tests the newest wheel in dist on another Python, which uv finds or downloads.
 CLIENT_PYTHON ?= 3.13
-CLIENT_TESTS := tests/client/test_client.py tests/client/test_errors.py tests/client/test_progress.py \
-                tests/client/test_retry.py
+CLIENT_TESTS := tests/client/test_client.py tests/client/test_client_errors.py \
+                tests/client/test_client_settings.py tests/client/test_client_watch.py \
+                tests/client/test_errors.py tests/client/test_progress.py tests/client/test_retry.py
 
 .PHONY: test-client
 test-client: $(STAMP)
