@@ -21,7 +21,7 @@ from fleet.azure import credentials
 from fleet.model import names
 from fleet.secrets import SealBroken
 from fleet.settings import Settings
-from fleet.store import fleets, vm_records
+from fleet.store import claims, fleets, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import ACTIVITIES
 from triggers.durable_client import TaskHubUnavailable, find, task_hub
@@ -73,9 +73,9 @@ async def _settle_claims(run: Run) -> None:
     """Delete old claims whose fleet was never started. Mark the others as started: the host crashed
     before it could."""
     uri = run.settings.database_uri
-    for batch_id in await ACTIVITIES.run(fleets.abandoned_claims, uri, run.settings.owner):
+    for batch_id in await ACTIVITIES.run(claims.abandoned, uri, run.settings.owner):
         if await find(run.client, names.instance_id(batch_id)) is None:
-            await ACTIVITIES.run(fleets.delete_claim, uri, batch_id)
+            await ACTIVITIES.run(claims.delete, uri, batch_id)
         else:
             await ACTIVITIES.run(fleets.update, uri, batch_id, {"phase": "plan"})
 

@@ -22,7 +22,7 @@ from fleet.settings import SettingsError
 from fleet.store.claims import AlreadyUsed, LeaseHeld, TooManyVms
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.schema import SchemaTooNew
-from triggers import callers, submission
+from triggers import submission, submitters
 from triggers.durable_client import TaskHubUnavailable
 
 bp = df.Blueprint()
@@ -102,7 +102,7 @@ async def _is_taken(message: func.QueueMessage, body: bytes, client: Any) -> boo
     """Whether the message is a fleet; False for poison. Raises what may pass by the next delivery."""
     try:
         accepted = await submission.submit(
-            client, strict_json.read(body), callers.QUEUE, message.id
+            client, strict_json.read(body), submitters.QUEUE, message.id
         )
     except REFUSALS as refused:
         # The reason contains names of fields, which may be anything, in JSON pointers (~1 is a slash).

@@ -21,9 +21,9 @@ from fleet.settings import Settings, SettingsError
 from fleet.store import claims
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import OWN
-from triggers.callers import Caller
 from triggers.durable_client import RUN_FLEET, find, task_hub_within
 from triggers.lease import START_TIMEOUT, lease
+from triggers.submitters import Submitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Accepted:
 
 
 async def submit(
-    client: Any, document: Any, caller: Caller, idempotency_key: str | None
+    client: Any, document: Any, submitter: Submitter, idempotency_key: str | None
 ) -> Accepted:
     """Start the fleet that a request asks for, unless an equal request has started it.
 
@@ -46,17 +46,17 @@ async def submit(
     """
     request, settings = _checked(document)
     seal = Seal(settings.sealing_keys)
-    callers, fingerprints = caller.digests(seal), seal.fingerprints(_plain(request))
-    # Keyed, so that nobody can compute and occupy the batch ID of another caller's key. By the oldest
-    # key, which is the last one to change.
-    digest = idempotency_key and seal.fingerprints([callers[-1], idempotency_key])[-1]
+    submitters, fingerprints = submitter.digests(seal), seal.fingerprints(_plain(request))
+    # A keyed digest, so that nobody can compute and use the batch ID of another submitter's key. With
+    # the oldest sealing key, which changes last.
+    digest = idempotency_key and seal.fingerprints([submitters[-1], idempotency_key])[-1]
     batch_id = batch_id_of(request, digest)
     order = build_order(request, settings, batch_id)
     submission = claims.Submission(
         owner=settings.owner,
         batch_id=batch_id,
         chose_batch_id=request.batch_id is not None,
-        callers=callers,
+        submitters=submitters,
         idempotency_key=idempotency_key,
         fingerprints=fingerprints,
         name=request.name,

@@ -50,7 +50,7 @@ def read_query(query: Mapping[str, str]) -> Filter:
         faults.append(Fault("", "cursor must be the `next` of an earlier response."))
     faults += [
         Fault("", f"{name} must not contain control characters.")
-        for name in ("experiment", "owner")
+        for name in ("experiment", "submitted_by")
         if re.search(r"[\x00-\x1f\x7f]", query.get(name, ""))
     ]
     status = choice("status", STATUSES, None)
@@ -60,7 +60,7 @@ def read_query(query: Mapping[str, str]) -> Filter:
     return Filter(
         status=status,
         experiment=query.get("experiment"),
-        owner=query.get("owner"),
+        submitted_by=query.get("submitted_by"),
         since=since,
         sort="oldest" if sort == "oldest" else "newest",
         limit=limit,
@@ -96,7 +96,7 @@ def _shown(row: Row, links: Links) -> dict[str, Any]:
         "batch_id": json_id(row.batch_id),
         "experiment_id": row.experiment_id,
         "experiment_name": row.experiment_name,
-        "submitted_by": row.caller,
+        "submitted_by": row.submitted_by,
         "phase": row.phase,
         "machines": row.machines,
         "trials": row.trials,

@@ -130,7 +130,7 @@ ROUTES = (
             400: Response("Invalid query parameters.", "Problem", PROBLEM),
             503: _UNAVAILABLE,
         },
-        ("status", "experiment", "owner", "since", "sort", "limit", "cursor"),
+        ("status", "experiment", "submitted_by", "since", "sort", "limit", "cursor"),
     ),
     Route(
         "GET",

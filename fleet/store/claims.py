@@ -1,6 +1,8 @@
-"""Which request owns a batch id, and who may start its fleet: a row in the app's own database.
+"""Rows of `powerlift_fleet`, until their fleet has started: claims of requests, and leases.
 
-The task hub cannot decide this: two starts of one instance at the same time both succeed there.
+A claim decides which request a batch ID belongs to. A lease decides who may start its fleet. The task
+hub cannot decide this: two concurrent starts of one instance both succeed. `fleets` updates the rows
+of started fleets.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class LeaseHeld(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a request claims. `callers` and `fingerprints` hold one digest per sealing key, the newest
+    """What a request claims. `submitters` and `fingerprints` hold one digest per sealing key, the newest
     first: a row that was written under an older key is recognized too."""
 
     owner: str
@@ -47,7 +49,7 @@ class Submission:
     batch_id: int
     chose_batch_id: bool
     """Whether the request has this batch ID; otherwise the app derived or drew it."""
-    callers: Sequence[str]
+    submitters: Sequence[str]
     idempotency_key: str | None
     fingerprints: Sequence[str]
     name: str | None
@@ -151,6 +153,24 @@ def _claimed(cursor: Any, submission: Submission) -> Claim | None:
     return None
 
 
+def abandoned(uri: str, owner: str) -> list[int]:
+    """The batch IDs of claims older than a day whose fleet is not marked as started.
+
+    Raises DatabaseUnreachable.
+    """
+    schema.prepare(uri)
+    with connected(uri) as database, database.cursor() as cursor:
+        return [int(batch_id) for (batch_id,) in rows(cursor, _ABANDONED, {"owner": owner})]
+
+
+def delete(uri: str, batch_id: int) -> None:
+    """Delete a claim, unless its fleet has started in the meantime. Raises DatabaseUnreachable."""
+    with connected(uri) as database, database.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM powerlift_fleet WHERE batch_id = %s AND started_at IS NULL", (batch_id,)
+        )
+
+
 def count_alive(uri: str, owner: str) -> int:
     """The VMs of a deployment's fleets, as `claim` counts them. Raises DatabaseUnreachable."""
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
@@ -195,8 +215,8 @@ def _columns(submission: Submission) -> dict[str, Any]:
     return {
         "owner": submission.owner,
         "batch_id": submission.batch_id,
-        "caller": submission.callers[0],
-        "callers": list(submission.callers),
+        "submitted_by": submission.submitters[0],
+        "submitters": list(submission.submitters),
         "key": submission.key,
         "fingerprint": submission.fingerprints[0],
         "name": submission.name,
@@ -214,7 +234,7 @@ _FIND = """
            left(fingerprint, 128),
            coalesce(idempotency_key = %(key)s, false)
     FROM powerlift_fleet
-    WHERE batch_id = %(batch_id)s OR (caller = ANY(%(callers)s) AND idempotency_key = %(key)s)
+    WHERE batch_id = %(batch_id)s OR (submitted_by = ANY(%(submitters)s) AND idempotency_key = %(key)s)
     ORDER BY 6 DESC
 """
 # Not an advisory lock, which any session of the database may hold: this one takes the right to change
@@ -242,10 +262,11 @@ _RENEW = """
     WHERE batch_id = %(batch_id)s AND started_at IS NULL
 """
 _INSERT = """
-    INSERT INTO powerlift_fleet (owner, batch_id, number, name, caller, idempotency_key, fingerprint,
-                                 experiment_id, n_instances, account, resource_uris, deadline)
-    VALUES (%(owner)s, %(batch_id)s, %(number)s, %(name)s, %(caller)s, %(key)s, %(fingerprint)s,
-            %(experiment_id)s, %(n_instances)s, %(account)s, %(resource_uris)s,
+    INSERT INTO powerlift_fleet (owner, batch_id, number, name, submitted_by, idempotency_key,
+                                 fingerprint, experiment_id, n_instances, account, resource_uris,
+                                 deadline)
+    VALUES (%(owner)s, %(batch_id)s, %(number)s, %(name)s, %(submitted_by)s, %(key)s,
+            %(fingerprint)s, %(experiment_id)s, %(n_instances)s, %(account)s, %(resource_uris)s,
             now() + %(max_lifetime)s * interval '1 second')
     ON CONFLICT DO NOTHING
 """
@@ -262,3 +283,8 @@ _NEXT_NUMBER = """
     SELECT setval('powerlift_fleet_number', n) FROM free
 """
 _LEASE = "SELECT started_at IS NOT NULL FROM powerlift_fleet WHERE batch_id = %s FOR UPDATE NOWAIT"
+_ABANDONED = """
+    SELECT batch_id FROM powerlift_fleet
+    WHERE started_at IS NULL AND submitted_at < now() - interval '1 day' AND owner = %(owner)s
+      AND batch_id <> 'NaN' LIMIT 1000
+"""

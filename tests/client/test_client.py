@@ -76,8 +76,10 @@ def queries(app: Script) -> list[dict[str, str]]:
 
 def test_the_list_is_read_from_all_pages(make: Make) -> None:
     app = Script(ok(fleets=[both.entry(9), both.entry(8)], next="a+/="), ok(fleets=[both.entry(7)]))
-    listed = make(app).ask("fleets", status="active", experiment=12, owner="key-1", sort="oldest")
-    asked = {"status": "active", "experiment": "12", "owner": "key-1", "sort": "oldest"}
+    listed = make(app).ask(
+        "fleets", status="active", experiment=12, submitted_by="key-1", sort="oldest"
+    )
+    asked = {"status": "active", "experiment": "12", "submitted_by": "key-1", "sort": "oldest"}
     assert [one.handle for one in listed] == ["fleet-9", "fleet-8", "fleet-7"]
     assert queries(app) == [{**asked, "limit": "200"}, {**asked, "limit": "200", "cursor": "a+/="}]
 

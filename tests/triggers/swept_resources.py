@@ -30,7 +30,7 @@ SWEEP = """
 import asyncio, json
 from azure.durable_functions import DurableOrchestrationClient
 from azure.functions.timer import TimerRequest
-from triggers.sweep import sweep
+from triggers.sweep.timer import sweep
 
 nowhere = "http://127.0.0.1:9/"
 urls = {"creationUrls": {}, "managementUrls": {}, "baseUrl": nowhere, "rpcBaseUrl": nowhere}

@@ -106,7 +106,7 @@ def crowd(api: Api, stack: Stack) -> Iterator[None]:
     api.post({"experiment_id": 10**6, "n_instances": 1, "batch_id": 8501})
     sql(
         stack,
-        "INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, caller, fingerprint,"
+        "INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, submitted_by, fingerprint,"
         " experiment_id, n_instances, account, started_at)"
         " SELECT owner, now() + interval '1 day', 8502, 8502, 'key', 'f', 1, 1000, 'a', now()"
         " FROM powerlift_fleet WHERE batch_id = 8501",

@@ -11,8 +11,8 @@ import pytest
 
 from fleet.store import executors
 from fleet.store.executors import Executor
-from triggers import query_cache
-from triggers.problems import with_problems
+from triggers.http import query_cache
+from triggers.http.problems import with_problems
 
 URI = "postgresql://me@host/db"
 QUERIES = Executor("test", 8, 8)

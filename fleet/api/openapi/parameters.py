@@ -77,7 +77,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "string", "enum": list(fleet_list.STATUSES)},
     ),
     "experiment": _query("experiment", "Only fleets of this experiment, by ID or name.", _TEXT),
-    "owner": _query("owner", "Only fleets whose `submitted_by` is this.", _TEXT),
+    "submitted_by": _query(
+        "submitted_by", "Only fleets of this submitter, as `submitted_by` shows it.", _TEXT
+    ),
     "since": _query(
         "since",
         "Only fleets submitted at this time or later.",

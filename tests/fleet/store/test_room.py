@@ -87,7 +87,7 @@ def test_claim_that_was_given_up_counts_for_an_hour_and_again_when_repeated(uri:
     later = room(uri, 2)
     with pytest.raises(claims.TooManyVms):
         claims.claim(uri, old)
-    fleets.delete_claim(uri, 2)
+    claims.delete(uri, 2)
     claims.claim(uri, old)
     assert (fits, later, claims.count_alive(uri, "us")) == (False, True, 9)
 
@@ -136,7 +136,7 @@ def test_no_number_is_given_twice(uri: str):
     numbers = []
     for batch_id in (2**52, 2**52 + 1):
         numbers.append(claims.claim(uri, submission(batch_id)).number)
-        fleets.delete_claim(uri, batch_id)
+        claims.delete(uri, batch_id)
     assert numbers == [1, 2]
 
 

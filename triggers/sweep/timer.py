@@ -23,8 +23,10 @@ from fleet.azure.owned_resources import Kind, ResourceRef
 from fleet.azure.sweep import BatchStatus, batches_to_check, decide, take_inventory
 from fleet.model import failure_policy
 from fleet.settings import Settings
-from triggers import known_fleets
-from triggers.known_fleets import AT_ONCE, SOURCE_PATIENCE, warn
+from triggers.sweep.accounts import accounts
+from triggers.sweep.batch_statuses import CONCURRENCY, add_statuses
+from triggers.sweep.ended_fleets import mark_ended_fleets
+from triggers.sweep.sources import log_failure, optional_source
 
 bp = df.Blueprint()
 
@@ -32,11 +34,11 @@ bp = df.Blueprint()
 SCHEDULE = os.environ.get("FLEET_SWEEP_SCHEDULE") or "0 */5 * * * *"
 
 BURST = 100
-"""Deletions at once: half of Azure's write bucket, which leaves the rest for the fleets."""
+"""Deletions without a pause: half of Azure's write bucket. The fleets use the other half."""
 SHARE = 0.5
-"""Of the write budget, for the deletions after that."""
+"""Share of the write budget for further deletions."""
 SWEEP_TIMEOUT, ACCOUNT_TIMEOUT = 240.0, 60.0
-"""Seconds for all accounts, and to list one, so that one that hangs does not block the others."""
+"""Seconds for all accounts, and to list one account, so that a slow one does not block the others."""
 EXPECTED = frozenset({"NicReservedForAnotherVm", "NicInUse", "StillAttached", "MarkedForDeletion"})
 """Transient errors: Azure reserves a NIC for 180 s."""
 
@@ -68,16 +70,16 @@ async def sweep(timer: func.TimerRequest, client: Any) -> None:
     rate = SHARE * settings.writes_per_second
     run = Run(settings.owner, client, rate, remaining=BURST + int(rate * SWEEP_TIMEOUT))
     with telemetry.activity("sweep", {}):
-        await known_fleets.close_ended(client, settings)
-        await _sweep(run, await known_fleets.accounts(client, settings))
+        await mark_ended_fleets(client, settings)
+        await _sweep(run, await accounts(client, settings))
         telemetry.LOG.info("The sweep finished", extra={"event": "sweep.finished"})
 
 
-async def _sweep(run: Run, accounts: dict[Azure, set[str]]) -> None:
+async def _sweep(run: Run, known: dict[Azure, set[str]]) -> None:
     try:
         async with asyncio.timeout(SWEEP_TIMEOUT):
             # Random order, so that an account with undeletable resources is not always first.
-            for connection, uris in random.sample(list(accounts.items()), len(accounts)):
+            for connection, uris in random.sample(list(known.items()), len(known)):
                 await _sweep_account(run, connection, uris)
     except TimeoutError:
         text = "The sweep exceeded %.0f s; the next one continues"
@@ -110,27 +112,24 @@ async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[Reso
         telemetry.LOG.info(text, some, extra={"event": "sweep.unreadable"})
     now = datetime.now(UTC)
     unknown = sorted(batches_to_check(seen.owned, run.owner, now) - run.statuses.keys())
-    await known_fleets.ask_fates(run.client, run.statuses, unknown)
+    await add_statuses(run.client, run.statuses, unknown)
     return decide(seen.owned, run.statuses, run.owner, now)
 
 
 async def _assignments(connection: Azure, uris: Iterable[str]) -> list[RoleAssignment]:
-    try:
-        async with asyncio.timeout(SOURCE_PATIENCE):
-            return await owned_resources.list_assignments(connection, uris)
-    except Exception as error:
-        warn(f"The sweep cannot list the role assignments of {connection.scope}", error)
-        return []  # VMs cost more, and can still be deleted
+    async with optional_source(f"The sweep cannot list the role assignments of {connection.scope}"):
+        return await owned_resources.list_assignments(connection, uris)
+    return []  # VMs cost more, and can still be deleted
 
 
 async def _delete(run: Run, connection: Azure, chosen: list[ResourceRef]) -> None:
-    """Start the deletions, AT_ONCE at a time, within the write budget. Throttling ends the run."""
+    """Start the deletions, CONCURRENCY at a time, within the write budget. Throttling ends the run."""
     deleted: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     drawn = owned_resources.sample_evenly(chosen, run.remaining)
     try:
-        for start in range(0, len(drawn), AT_ONCE):
-            group = drawn[start : start + min(AT_ONCE, run.remaining)]
+        for start in range(0, len(drawn), CONCURRENCY):
+            group = drawn[start : start + min(CONCURRENCY, run.remaining)]
             if not group:
                 break
             await _pace(run, len(group))
@@ -150,7 +149,7 @@ async def _delete(run: Run, connection: Azure, chosen: list[ResourceRef]) -> Non
 
 
 async def _pace(run: Run, count: int) -> None:
-    """Take deletions out of the run's budget; wait for Azure to refill what the burst has used."""
+    """Deduct deletions from the run's budget. After the burst, wait for Azure to refill the bucket."""
     run.remaining -= count
     run.burst -= count
     if run.burst < 0:
@@ -174,7 +173,7 @@ def _report(scope: str, deleted: Counter[str], refused: Counter[str]) -> None:
 
 def _failed(run: Run, connection: Azure, error: Exception) -> None:
     failure = describe(error)
-    warn(f"The sweep cannot read {connection.scope}", error)
+    log_failure(f"The sweep cannot read {connection.scope}", error)
     if failure_policy.is_throttled(failure):
         run.remaining = 0
 

@@ -18,9 +18,10 @@ from fleet.model import names
 from fleet.settings import Settings
 from fleet.store import fleets
 from fleet.store.executors import OWN
-from triggers import callers, cancellation, durable_client, queries, query_cache, submission
-from triggers.problems import HEADERS, json_response, with_problems
-from triggers.references import (
+from triggers import cancellation, durable_client, submission, submitters
+from triggers.http import queries, query_cache
+from triggers.http.problems import HEADERS, json_response, with_problems
+from triggers.http.references import (
     FleetNotFound,
     find_instance,
     find_instance_to_cancel,
@@ -45,7 +46,7 @@ NO_BODY = (
 async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet, 200 for a repeated request; 400, 409, 413, 503."""
     key = req.headers.get("Idempotency-Key")
-    accepted = await submission.submit(client, _body(req), callers.of_request(req), key)
+    accepted = await submission.submit(client, _body(req), submitters.of_request(req), key)
     links = _links(req, accepted.id)
     body: SubmitResponse = {
         "id": accepted.id,

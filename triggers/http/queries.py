@@ -23,8 +23,8 @@ from fleet.settings import Settings
 from fleet.store import trial_history, vm_logs, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import QUERIES
-from triggers import query_cache
 from triggers.durable_client import find
+from triggers.http import query_cache
 
 
 async def fleet_of(

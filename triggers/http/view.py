@@ -18,11 +18,11 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from fleet.api.routes import HTML
-from triggers.problems import HEADERS, with_problems
+from triggers.http.problems import HEADERS, with_problems
 
 bp = df.Blueprint()
 
-SOURCES = Path(__file__).resolve().parent.parent / "view"
+SOURCES = Path(__file__).resolve().parents[2] / "view"
 
 _STYLE = re.compile(r'<link rel="stylesheet" href="([\w./-]+)">')
 _SCRIPT = re.compile(r'<script type="module" src="([\w./-]+)"></script>')

@@ -21,7 +21,7 @@ from fleet.store.database import DatabaseUnreachable
 from fleet.store.schema import SchemaTooNew
 from fleet.store.vm_logs import NoLog
 from triggers.durable_client import TaskHubUnavailable
-from triggers.references import FleetAmbiguous, FleetNotFound, FleetPurged
+from triggers.http.references import FleetAmbiguous, FleetNotFound, FleetPurged
 
 RETRY_AFTER_SECONDS = 5
 ROOM_SECONDS = 300

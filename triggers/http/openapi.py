@@ -13,7 +13,7 @@ import azure.functions as func
 
 from fleet.api.openapi.document import openapi_document
 from fleet.api.routes import JSON
-from triggers.problems import HEADERS, with_problems
+from triggers.http.problems import HEADERS, with_problems
 
 bp = df.Blueprint()
 

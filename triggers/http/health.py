@@ -32,8 +32,9 @@ from fleet.secrets import Seal
 from fleet.settings import Settings, SettingsError, unresolved_references
 from fleet.store import schema
 from fleet.store.executors import OWN
-from triggers import durable_client, query_cache
-from triggers.problems import json_response, with_problems
+from triggers import durable_client
+from triggers.http import query_cache
+from triggers.http.problems import json_response, with_problems
 from triggers.queue import CONNECTION, QUEUE
 
 bp = df.Blueprint()

@@ -9,7 +9,8 @@ from fleet.settings import Settings
 from fleet.store import fleets
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import OWN
-from triggers import durable_client, query_cache
+from triggers import durable_client
+from triggers.http import query_cache
 
 
 class FleetNotFound(LookupError):
