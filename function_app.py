@@ -1,4 +1,4 @@
-"""The app: one DFApp that registers every blueprint. No logic lives here."""
+"""The app: one DFApp that registers every blueprint; no logic."""
 
 import azure.durable_functions as df
 

@@ -1,4 +1,4 @@
-"""Reporting that a fleet has ended."""
+"""Reports the end of a fleet."""
 
 from __future__ import annotations
 

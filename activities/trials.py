@@ -1,4 +1,4 @@
-"""Requeueing the trials of deleted VMs."""
+"""Requeues the trials of deleted VMs."""
 
 from __future__ import annotations
 

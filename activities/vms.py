@@ -131,8 +131,8 @@ async def list_vms(task: ListVms) -> VmsListed:
 async def delete_vm(task: DeleteVm) -> Ok:
     """Start the deletion of a VM, its NIC and its disk. Leaves another deployment's VM alone.
 
-    A LIST shows VMs by name only, so the fleet cannot tell such a VM from one of its own that it has
-    given up.
+    A LIST shows VMs by name only, so the fleet cannot distinguish such a VM from one of its own
+    that it has abandoned.
     """
     order, ordinal = task["order"], task["ordinal"]
     connection, _ = open_connections(order)

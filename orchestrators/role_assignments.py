@@ -24,19 +24,19 @@ MAX_ROLE_TRIES = 5
 
 
 def assign_roles(
-    context: Context, order: Order, vms: Iterable[Vm], beside: Sequence[Call] = ()
+    context: Context, order: Order, vms: Iterable[Vm], extra_calls: Sequence[Call] = ()
 ) -> Orchestration[list[Any]]:
     """Try once to assign the missing roles of each VM, dispatched in order of creation time.
 
     Refused roles are retried in a later wave or poll, so that one slow identity delays no other VM. VMs
     whose identity is unknown are skipped. Updates the VMs in place. Returns the results of the calls
-    `beside`, which run in the same fan-out.
+    `extra_calls`, which run in the same fan-out.
     """
     now = context.current_utc_datetime
     due = in_order_of_creation(vm for vm in vms if _is_due(vm, now))
     tasks: list[AssignPermissions] = [{"order": order, "vm": vm} for vm in due]
     calls: list[Call] = [(assign_permissions, task) for task in tasks]
-    results = yield from settle(context, [*calls, *beside], max_tries=1)
+    results = yield from settle(context, [*calls, *extra_calls], max_tries=1)
     now = context.current_utc_datetime  # Retry-After counts from Azure's answer
     for vm, result in zip(due, results[: len(due)], strict=True):
         _apply(vm, result, now)

@@ -69,7 +69,7 @@ _UNAVAILABLE = Response(
 )
 _OF_FLEET = {
     404: Response("Fleet not found.", "Problem", PROBLEM),
-    409: Response("Several fleets have an ID or name that begins so.", "Problem", PROBLEM),
+    409: Response("Several fleets have an ID or name with this prefix.", "Problem", PROBLEM),
     410: Response(
         "The fleet ended long ago, and only its list entry was kept.", "Problem", PROBLEM
     ),

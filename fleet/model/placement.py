@@ -34,7 +34,7 @@ class Cooldown(TypedDict):
 
 
 class PlacementCounts(TypedDict):
-    """What became of the VMs of one placement."""
+    """Counts of accepted and failed VMs in one placement."""
 
     accepted: int
     failed: dict[str, int]
@@ -43,7 +43,7 @@ class PlacementCounts(TypedDict):
 
 @dataclass
 class PlacementHistory:
-    """What a fleet has learned about its placements."""
+    """The results of creates, by placement."""
 
     cooldowns: list[Cooldown] = field(default_factory=list)
     tried: list[Placement] = field(default_factory=list)

@@ -68,7 +68,7 @@ def test_message_cannot_become_contributor_or_root(stack: Stack):
     number = send(stack, json.dumps(attack(stack, tags={"mark": "not-allowed"})))
     eventually(lambda: [t for t in received(stack, POISON) if "not-allowed" in t] or None)
     lines = (stack.logs / "host.log").read_text().splitlines()
-    [reason] = [line for line in lines if f"Message {number} is refused" in line]
+    [reason] = [line for line in lines if f"Message {number} was rejected" in line]
     assert [pointer for pointer, _ in FAULTS if f"{pointer}: " not in reason] == []
 
 

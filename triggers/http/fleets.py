@@ -71,7 +71,7 @@ async def plan(req: func.HttpRequest) -> func.HttpResponse:
 async def list_fleets(req: func.HttpRequest) -> func.HttpResponse:
     """A page of fleets, newest first; 400, 503."""
     wanted, uri = fleet_list.read_query(req.params), Settings.read().database_uri
-    rows = await query_cache.ask(OWN, ("fleets", wanted), fleets.page, uri, wanted)
+    rows = await query_cache.run(OWN, ("fleets", wanted), fleets.page, uri, wanted)
     entries = [fleet_list.entry(row, _links(req, names.instance_id(row.batch_id))) for row in rows]
     body: Fleets = {
         "fleets": [one for one in entries if one is not None],

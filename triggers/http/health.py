@@ -1,4 +1,4 @@
-"""Whether the deployment works: good or bad for anybody, each check for the holder of a key."""
+"""Health of the deployment: anonymous requests get the result, requests with a key each check."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ bp = df.Blueprint()
 
 TIMEOUT = 10.0
 """Seconds for all checks together, which run concurrently."""
-FRESH = 15
-"""Seconds for which anonymous requests share one run: they must not cost a database login each."""
+MAX_AGE = 15
+"""Seconds for which anonymous requests share one run, so that they do not cost a database login each."""
 
 
 @bp.function_name("health")
@@ -50,11 +50,11 @@ FRESH = 15
 @bp.durable_client_input(client_name="client")
 @with_problems
 async def health(req: func.HttpRequest, client: Any) -> func.HttpResponse:
-    """200 if every check passed within the last FRESH seconds, else 503; nothing about the reason."""
+    """200 if every check passed within the last MAX_AGE seconds, else 503, without the reason."""
     body: Health = {"status": _condition(await _recent_checks(client))}
     if body["status"] == "ok":
         return json_response(200, body)
-    return json_response(503, body, {"Retry-After": str(FRESH)})
+    return json_response(503, body, {"Retry-After": str(MAX_AGE)})
 
 
 @bp.function_name("get_health_details")
@@ -80,8 +80,8 @@ def _policy() -> list[PolicySetting]:
 
 
 def _condition(checks: list[HealthCheck]) -> Condition:
-    good = all(one["status"] in ("ok", "skipped") for one in checks)
-    return "ok" if good else "unavailable"
+    ok = all(one["status"] in ("ok", "skipped") for one in checks)
+    return "ok" if ok else "unavailable"
 
 
 _recent: dict[asyncio.AbstractEventLoop, asyncio.Task[list[HealthCheck]]] = {}
@@ -92,7 +92,7 @@ async def _recent_checks(client: Any) -> list[HealthCheck]:
     run = _recent.get(loop)
     if run is None:
         run = _recent[loop] = loop.create_task(run_checks(client))
-        run.add_done_callback(lambda _: loop.call_later(FRESH, _recent.pop, loop, None))
+        run.add_done_callback(lambda _: loop.call_later(MAX_AGE, _recent.pop, loop, None))
     return await asyncio.shield(run)
 
 
@@ -120,7 +120,7 @@ async def _sealing_key(client: Any) -> str:
 
 async def _database(client: Any) -> str:
     uri = _valid_settings().database_uri
-    found = await query_cache.ask(OWN, "health", schema.version, uri, schema.APP)
+    found = await query_cache.run(OWN, "health", schema.version, uri, schema.APP)
     text = f"The database responds; its tables have version {found} of {schema.APP.latest}."
     return text if found == schema.APP.latest else f"{text} The next fleet updates them."
 
@@ -184,7 +184,7 @@ def _valid_settings() -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`run` returns a sentence, or raises; `hint` says what to look at if it does not return in time."""
+    """`run` returns a sentence, or raises; `hint` says what to check on a timeout."""
 
     name: CheckName
     run: Callable[[Any], Awaitable[str]]
@@ -209,7 +209,7 @@ CHECKS = (
 
 
 async def run_checks(client: Any) -> list[HealthCheck]:
-    """The results in the order of CHECKS, after TIMEOUT seconds at most."""
+    """Run CHECKS concurrently, for at most TIMEOUT seconds. Returns the results in their order."""
     runs = [asyncio.ensure_future(_result_of(check, client)) for check in CHECKS]
     _, late = await asyncio.wait(runs, timeout=TIMEOUT)
     for run in late:

@@ -24,8 +24,8 @@ from triggers.durable_client import TaskHubUnavailable
 from triggers.http.references import FleetAmbiguous, FleetNotFound, FleetPurged
 
 RETRY_AFTER_SECONDS = 5
-ROOM_SECONDS = 300
-"""`Retry-After` while other fleets use all VMs: longer than clients wait, which therefore report it."""
+VM_LIMIT_RETRY_SECONDS = 300
+"""`Retry-After` while other fleets use all VMs: longer than clients retry, so that they report it."""
 
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 """Of each response: a browser must not take text from a VM or a request for HTML, and no cache may keep
@@ -79,7 +79,7 @@ def _problem_of(error: Exception) -> func.HttpResponse:
         telemetry.LOG.info("Request rejected: %s", error, extra={"event": "request.refused"})
         response = problem(code, title, str(error), getattr(error, "faults", None))
         if isinstance(error, TooManyVms):
-            response.headers["Retry-After"] = str(ROOM_SECONDS)
+            response.headers["Retry-After"] = str(VM_LIMIT_RETRY_SECONDS)
         return response
     if code != 503:
         return problem(code, title, str(error))

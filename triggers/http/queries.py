@@ -1,4 +1,4 @@
-"""What the API reads of a fleet beside its status: VMs, progress and logs."""
+"""Reads a fleet's status, VMs, progress and logs for the API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from triggers.http import query_cache
 async def fleet_of(
     client: Any, instance: Mapping[str, Any], teardown: Mapping[str, Any] | None = None
 ) -> FleetWithoutLinks:
-    """The fleet's status. While it awaits a sub-orchestration, the child's updates count too."""
+    """The fleet's status. While it waits for a sub-orchestration, the child's updates count too."""
     shown = instance_status.fleet_from_instance(instance, teardown)
     if shown["stale_seconds"] is None or instance["runtimeStatus"] not in ALIVE:
         return shown
@@ -96,7 +96,7 @@ def _without_password(history: trial_history.TrialHistory, uri: str) -> trial_hi
 
 
 def _database_of(order: Order) -> str | SealBroken:
-    """Its URI, unless the key that sealed it is gone: old fleets are shown without it."""
+    """The URI of the fleet's database, or the error if no key can decrypt it."""
     try:
         return open_connections(order)[1]
     except SealBroken as error:
@@ -119,6 +119,6 @@ async def _query(
         return uri
     key = json.dumps(arguments, sort_keys=True)
     try:
-        return await query_cache.ask(QUERIES, (name, key), query, uri, *arguments)
+        return await query_cache.run(QUERIES, (name, key), query, uri, *arguments)
     except DatabaseUnreachable as error:
         return error

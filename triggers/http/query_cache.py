@@ -1,6 +1,6 @@
-"""Database queries of HTTP requests: identical ones run once.
+"""Shares the results of identical database queries between HTTP requests.
 
-A page polls every two seconds, and a client as often as it likes.
+Pages poll every two seconds, clients at any rate.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from typing import Any
 
 from fleet.store.executors import Executor
 
-FRESH = 1.0
-"""Seconds for which a result is reused; a fleet does not poll more often either."""
+MAX_AGE = 1.0
+"""Seconds for which a result is reused; a fleet updates its records no more often."""
 
-_asked: dict[Hashable, asyncio.Future[Any]] = {}
+_results: dict[Hashable, asyncio.Future[Any]] = {}
 
 
-async def ask(
-    executor: Executor, key: Hashable, look: Callable[..., Any], uri: str, *arguments: Any
+async def run(
+    executor: Executor, key: Hashable, query: Callable[..., Any], uri: str, *arguments: Any
 ) -> Any:
-    """What `look(uri, *arguments)` returns or raises, run by `executor`, shared by all callers with this
-    key within FRESH seconds. Raises DatabaseBusy.
+    """Run `query(uri, *arguments)` with `executor`. Returns or raises its result, which all callers with
+    this key share for MAX_AGE seconds. Raises DatabaseBusy.
     """
     loop = asyncio.get_running_loop()
-    known = (loop, uri, key)
-    answer = _asked.get(known)
-    if answer is None:
-        answer = _asked[known] = asyncio.ensure_future(executor.run(look, uri, *arguments))
-        answer.add_done_callback(lambda _: loop.call_later(FRESH, _asked.pop, known, None))
-    return await asyncio.shield(answer)  # a cancelled caller does not cancel it for the others
+    shared = (loop, uri, key)
+    result = _results.get(shared)
+    if result is None:
+        result = _results[shared] = asyncio.ensure_future(executor.run(query, uri, *arguments))
+        result.add_done_callback(lambda _: loop.call_later(MAX_AGE, _results.pop, shared, None))
+    return await asyncio.shield(result)  # a cancelled caller must not cancel it for the others

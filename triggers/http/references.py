@@ -21,7 +21,7 @@ class FleetNotFound(LookupError):
 
 
 class FleetAmbiguous(LookupError):
-    """The ID or name of several fleets begins with the reference."""
+    """The reference is a prefix of the IDs or names of several fleets."""
 
     def __init__(self, reference: str, matches: list[fleets.Row]) -> None:
         ids = ", ".join(row.name or names.instance_id(row.batch_id) for row in matches)
@@ -53,7 +53,7 @@ async def find_instance(client: Any, reference: str) -> dict[str, Any]:
 
 
 async def find_instance_to_cancel(client: Any, reference: str) -> dict[str, Any]:
-    """As `find_instance`, but only for an ID, number or complete name: a prefix or `latest` may be
+    """As `find_instance`, but only for an ID, number or complete name: a prefix or `latest` may match
     another fleet a moment later. Without the app's database, only for an ID.
     """
     try:
@@ -97,7 +97,7 @@ async def _instance_of(client: Any, row: fleets.Row) -> dict[str, Any]:
 async def find_row(reference: str) -> fleets.Row:
     """Raises FleetNotFound, FleetAmbiguous, DatabaseUnreachable, SettingsError."""
     uri = Settings.read().database_uri
-    matches = await query_cache.ask(OWN, ("fleet", reference), fleets.matching, uri, reference)
+    matches = await query_cache.run(OWN, ("fleet", reference), fleets.matching, uri, reference)
     if not matches:
         raise FleetNotFound(reference)
     if len(matches) > 1:

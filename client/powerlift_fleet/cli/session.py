@@ -1,4 +1,4 @@
-"""What every command shares: connection, output and errors."""
+"""Connection, output and errors of every command."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_a_prefix_of_a_name_used_twice_means_one_fleet(uri: str):
     assert matches(uri, "night") == [2]
 
 
-def test_an_older_sealing_key_still_recognizes_a_caller_and_a_request(uri: str):
+def test_an_older_sealing_key_still_matches_a_submitter_and_a_request(uri: str):
     first = start(uri, 1, submitters=["old"], idempotency_key="k", fingerprints=["old"])
     now = {"submitters": ["new", "old"], "fingerprints": ["new", "old"], "chose_batch_id": False}
     again = start(uri, 2, idempotency_key="k", **now)

@@ -39,7 +39,7 @@ def _complete(ctx: click.Context, param: click.Parameter, typed: str) -> list[Co
 
 
 def _words(fleet: FleetListEntry, typed: str) -> list[str]:
-    """What a fleet is called, in the form that was begun."""
+    """The IDs and names of a fleet, in the form that the user has begun to type."""
     words = [fleet.handle, *([fleet.name] if fleet.name else [])]
     if typed.isdecimal():
         words.append(str(fleet.number))

@@ -1,4 +1,4 @@
-"""The options of a request, and the request that they and a file make."""
+"""The options of a request; combines them with a request file."""
 
 from __future__ import annotations
 
