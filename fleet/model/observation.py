@@ -25,7 +25,7 @@ class Changes(NamedTuple):
     vanished: list[int]
     """Ordinals of VMs that were deleted before they ran."""
     unwanted: list[int]
-    """Ordinals of VMs that exist, and are unknown or given up."""
+    """Ordinals of VMs that exist, and are unknown or abandoned."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Observation:
     absent: list[int] = field(default_factory=list)
     """Ordinals that the last LIST did not show."""
     deleting: list[int] = field(default_factory=list)
-    """Ordinals of VMs that were given up and may still exist."""
+    """Ordinals of abandoned VMs that may still exist."""
     to_clean_up: list[int] = field(default_factory=list)
     """Ordinals of deleted VMs whose roles and trials are still to be released."""
     silent: dict[str, int] = field(default_factory=dict)
