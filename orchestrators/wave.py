@@ -23,7 +23,7 @@ from fleet.model.activities import (
 from fleet.model.placement import label
 from fleet.model.records import Failure, Order, Placement, Vm, VmRequest
 from orchestrators.patterns import Call, Context, Orchestration, settle
-from orchestrators.role_assignments import assign_roles
+from orchestrators.role_assignment_order import assign_roles
 
 bp = df.Blueprint()
 

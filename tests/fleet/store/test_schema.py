@@ -74,17 +74,6 @@ WAITING = """
 """
 
 
-@pytest.fixture
-def database(benchmark_database: Any) -> Benchmark:
-    """A benchmark's database that no fleet has used."""
-    name = f"fresh_{next(_numbers)}"
-    server = psycopg2.connect(benchmark_database.uri)
-    server.autocommit = True  # CREATE DATABASE refuses a transaction
-    server.cursor().execute(f"CREATE DATABASE {name}")
-    server.close()
-    return Benchmark(benchmark_database.postgres, name)
-
-
 def tables(database: Benchmark) -> set[str]:
     found = database.sql("SELECT tablename FROM pg_tables WHERE tablename ~ 'powerlift_fleet_'")
     return {name for (name,) in found}

@@ -1,11 +1,11 @@
 /** The details of a VM: its record, why it ended, and its console output. */
 
-import { NotFound, request } from "../common/api.js";
-import { attr, byId, el, keyed, show, text } from "../common/dom.js";
-import { DASH, clip, duration, parseTime, seconds, setTime, whole } from "../common/format.js";
-import { setIcon } from "../common/icons.js";
-import { choose, rowOfVm } from "./timeline/timeline.js";
-import { STAGES, action, sentenceCase } from "../common/describe.js";
+import { NotFound, request } from "../../common/api.js";
+import { attr, byId, el, keyed, show, text } from "../../common/dom.js";
+import { DASH, clip, duration, parseTime, seconds, setTime, whole } from "../../common/format.js";
+import { setIcon } from "../../common/icons.js";
+import { choose, rowOfVm } from "./timeline.js";
+import { STAGES, action, sentenceCase } from "../../common/describe.js";
 
 const MOMENTS = [
   ["created_at", "accepted by Azure"],

@@ -1,4 +1,4 @@
-"""FLEET_MAX_VMS: which VMs count, and what no row, number or lock of others changes."""
+"""FLEET_MAX_VMS: which VMs count. Rows, numbers and locks of others do not affect it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fleet.conftest import Benchmark
 from tests.fleet.store.fleet_rows import end, sql, start, submission
 
 
-def room(uri: str, batch_id: int, **more: Any) -> bool:
+def can_claim(uri: str, batch_id: int, **more: Any) -> bool:
     """Whether a fleet of two VMs fits in ten."""
     try:
         claims.claim(uri, submission(batch_id, max_vms=10, **more))
@@ -38,21 +38,25 @@ def age(uri: str, batch_id: int, hours: float) -> None:
 
 def test_fleets_together_cannot_have_more_vms_than_allowed(uri: str):
     start(uri, 1, n_instances=8)
-    fits = [room(uri, 2), room(uri, 3), room(uri, 4, owner="them")]
+    fits = [can_claim(uri, 2), can_claim(uri, 3), can_claim(uri, 4, owner="them")]
     end(uri, 1, machines={"running": 0})
-    assert (fits, room(uri, 3)) == ([True, False, True], True)
+    assert (fits, can_claim(uri, 3)) == ([True, False, True], True)
 
 
 def test_fleets_submitted_at_once_cannot_have_more_vms_than_allowed(uri: str):
     with ThreadPoolExecutor(8) as pool:
-        fits = list(pool.map(lambda batch: room(uri, batch), range(1, 9)))
+        fits = list(pool.map(lambda batch: can_claim(uri, batch), range(1, 9)))
     assert (fits.count(True), claims.count_alive(uri, "us")) == (5, 10)
 
 
 def test_fleet_counts_with_the_vms_that_it_wants(uri: str):
     start(uri, 1, n_instances=900)
     fleets.update(uri, 1, {"machines": {"wanted": 8}})
-    assert (claims.count_alive(uri, "us"), room(uri, 2), room(uri, 3)) == (8, True, False)
+    assert (claims.count_alive(uri, "us"), can_claim(uri, 2), can_claim(uri, 3)) == (
+        8,
+        True,
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ def test_fleet_counts_with_the_vms_that_it_wants(uri: str):
 def test_vms_left_in_place_count_after_the_end(uri: str, phase: str, running: int, fits: bool):
     start(uri, 1, n_instances=9, max_lifetime=7200.0)
     end(uri, 1, machines={"running": running, "deleted": 0}, phase=phase)
-    assert room(uri, 2) == fits
+    assert can_claim(uri, 2) == fits
 
 
 def test_vms_left_in_place_count_until_they_are_deleted(uri: str):
@@ -69,22 +73,22 @@ def test_vms_left_in_place_count_until_they_are_deleted(uri: str):
     end(uri, 1, machines={"running": 7, "deleted": 2})
     fleets.mark_vms_deleted(uri, 1)
     [row] = fleets.page(uri, Filter())
-    assert (row.machines, room(uri, 2)) == ({"running": 0, "deleted": 9}, True)
+    assert (row.machines, can_claim(uri, 2)) == ({"running": 0, "deleted": 9}, True)
 
 
 def test_nothing_counts_after_its_deadline(uri: str):
     start(uri, 1, n_instances=10, max_lifetime=60.0)
-    fits = room(uri, 2)
+    fits = can_claim(uri, 2)
     age(uri, 1, 1.1)
-    assert (fits, room(uri, 2)) == (False, True)
+    assert (fits, can_claim(uri, 2)) == (False, True)
 
 
 def test_claim_that_was_given_up_counts_for_an_hour_and_again_when_repeated(uri: str):
     old = submission(1, n_instances=9, max_lifetime=86_400.0, max_vms=10)
     claims.claim(uri, old)
-    fits = room(uri, 2)
+    fits = can_claim(uri, 2)
     age(uri, 1, 1.1)
-    later = room(uri, 2)
+    later = can_claim(uri, 2)
     with pytest.raises(claims.TooManyVms):
         claims.claim(uri, old)
     claims.delete(uri, 2)
@@ -155,7 +159,7 @@ def reader(uri: str) -> Iterator[Any]:
     sql(uri, "DROP OWNED BY reader; DROP ROLE reader")
 
 
-def test_who_may_not_change_the_table_stops_no_submission(uri: str, reader: Any):
+def test_a_role_without_write_access_cannot_block_submissions(uri: str, reader: Any):
     assert start(uri, 1).number == 1
 
 
