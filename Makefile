@@ -77,7 +77,7 @@ lock: $(STAMP)
 # ARGS=--strict fails for packages that no advisory service knows.
 .PHONY: check-supply-chain
 check-supply-chain: $(STAMP)
-	@exec $(PYTHON_IN) -m local.supply_chain $(ARGS)
+	@exec $(PYTHON_IN) -m tools.supply_chain $(ARGS)
 
 .PHONY: wheel
 wheel: $(STAMP)
@@ -85,8 +85,9 @@ wheel: $(STAMP)
 
 # Tests the newest wheel in dist on another Python, which uv finds or downloads.
 CLIENT_PYTHON ?= 3.13
-CLIENT_TESTS := tests/client/test_client.py tests/client/test_errors.py tests/client/test_progress.py \
-                tests/client/test_retry.py
+CLIENT_TESTS := tests/client/test_client.py tests/client/test_client_errors.py \
+                tests/client/test_client_settings.py tests/client/test_client_watch.py \
+                tests/client/test_errors.py tests/client/test_progress.py tests/client/test_retry.py
 
 .PHONY: test-client
 test-client: $(STAMP)
@@ -96,7 +97,7 @@ test-client: $(STAMP)
 
 .PHONY: release
 release: $(STAMP)
-	@exec $(PYTHON_IN) -m local.release '$(VERSION)'
+	@exec $(PYTHON_IN) -m tools.release '$(VERSION)'
 
 .PHONY: clean
 clean:
@@ -104,4 +105,4 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.txt
-	@exec sh local/bootstrap.sh '$(PYTHON)' $(VENV) $(STAMP)
+	@exec sh tools/bootstrap.sh '$(PYTHON)' $(VENV) $(STAMP)

@@ -1,4 +1,4 @@
-"""The app: one DFApp that registers every blueprint. No logic lives here."""
+"""The app: one DFApp that registers every blueprint; no logic."""
 
 import azure.durable_functions as df
 
@@ -16,13 +16,15 @@ from activities import (
 )
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
-from triggers import health, http, openapi, purge, queue, sweep, view
+from triggers import purge, queue
+from triggers.http import fleets, health, openapi, view
+from triggers.sweep import timer as sweep
 
 telemetry.start()
 app = df.DFApp()
 
-for room in (
-    http,
+for module in (
+    fleets,
     health,
     openapi,
     queue,
@@ -44,4 +46,4 @@ for room in (
     cancellation,
     completion,
 ):
-    app.register_functions(room.bp)
+    app.register_functions(module.bp)

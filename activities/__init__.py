@@ -1,1 +1,1 @@
-"""One side effect each: idempotent, a small typed dict in, a small typed dict out."""
+"""Activities: one idempotent side effect each, with small typed dicts as input and output."""

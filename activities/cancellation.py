@@ -18,10 +18,10 @@ bp = df.Blueprint()
 async def was_cancelled(task: WasCancelled, client: Any) -> CancelChecked:
     """Whether `mark_cancelled` was started for this fleet. Raises if the task hub cannot be read."""
     instance = names.cancel_id(task["batch_id"])
-    # Not `get_status`: it answers the same for a missing mark and for an unreadable task hub.
+    # Not `get_status`: it returns the same for a missing mark and for an unreadable task hub.
     found = await client.get_status_by(instance_id_prefix=instance)
     marks = [one for one in found if one.instance_id == instance]
-    # The SDK rounds down to seconds. A cancel in the fleet's first second meets its first history.
+    # The SDK rounds down to seconds. A cancel in the fleet's first second reaches its first history.
     since = datetime.fromisoformat(task["since"]) - timedelta(seconds=1)
     return {"ok": True, "cancelled": any(_created_at(one) > since for one in marks)}
 

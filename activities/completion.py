@@ -1,4 +1,4 @@
-"""Reporting that a fleet has ended."""
+"""Reports the end of a fleet."""
 
 from __future__ import annotations
 
@@ -25,12 +25,19 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @never_raises
 async def report_completion(task: ReportCompletion) -> Ok:
-    """Log it, measure it, end its trace, and complete its row in the table of fleets."""
+    """Log the end, record its metrics, end the trace, and complete the row in the table of fleets."""
     order, phase, ended_at = task["order"], task["phase"], task["ended_at"]
     telemetry.fleet_ended(order, phase, task["started_at"], ended_at, task["reason"])
-    row = {"phase": phase, "machines": task["counts"], "trials": task["trials"]}
-    cost = await _cost(order, ended_at)
-    await fleet_table.update(order, {**row, "cost": cost, "ended_at": ended_at})
+    await fleet_table.update(
+        order,
+        {
+            "phase": phase,
+            "machines": task["counts"],
+            "trials": task["trials"],
+            "cost": await _cost(order, ended_at),
+            "ended_at": ended_at,
+        },
+    )
     return {"ok": True}
 
 

@@ -1,9 +1,6 @@
-"""Keeping a fleet's row in the app's own database current, for lists."""
+"""Updates a fleet's row in the app's own database, for the list of fleets."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 from fleet import telemetry
 from fleet.azure.error_classifier import describe
@@ -14,8 +11,8 @@ from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import ACTIVITIES
 
 
-async def update(order: Order, changes: Mapping[str, Any]) -> None:
-    """Update the row, if the database can be reached: a list that is out of date stops no fleet."""
+async def update(order: Order, changes: fleets.Changes) -> None:
+    """Update the row. If the database is unreachable, log it: an outdated row stops no fleet."""
     try:
         uri = Settings.read().database_uri
         await ACTIVITIES.run(fleets.update, uri, order["batch_id"], changes)

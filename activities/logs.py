@@ -1,4 +1,4 @@
-"""Saving the console logs of VMs before they are deleted."""
+"""Saves the console logs of VMs before they are deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @never_raises
 async def save_logs(task: SaveLogs) -> LogsSaved:
-    """Save why VMs failed, and their console logs where Azure has them: a missing log must not delay the
+    """Save why VMs failed, and their console logs if Azure has them: a missing log must not delay the
     deletion.
     """
     order = task["order"]

@@ -17,7 +17,7 @@ from fleet.model.activities import EnsureNetwork, NetworkState
 bp = df.Blueprint()
 
 RETRY_AFTER = 3.0
-"""Seconds to the next call if Azure does not say: what its network PUTs ask for."""
+"""Seconds until the next call without a Retry-After: the value that Azure sends for network PUTs."""
 
 
 @bp.activity_trigger(input_name="task")
@@ -53,7 +53,7 @@ async def _ensure(connection: Azure, location: str) -> ArmResponse:
         return await connection.put_vnet(vnet, arm_bodies.vnet(location, group_id))
     if found is None:
         return await connection.put_subnet(vnet, subnet, arm_bodies.subnet(group_id))
-    # Made by an earlier version of the app. Somebody else may be changing it at the same time.
+    # Created by an earlier version of the app. Another client may change it concurrently.
     body = arm_bodies.secured_subnet(found, group_id)
     return await connection.put_subnet(vnet, subnet, body, found.get("etag"))
 

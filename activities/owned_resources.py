@@ -1,4 +1,4 @@
-"""The Azure resources of a fleet that are still to be deleted: list them, delete a few at a time."""
+"""Lists and deletes the Azure resources of a fleet, a few at a time."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from fleet.model.activities import (
 bp = df.Blueprint()
 
 MAX_DELETIONS = 100
-"""Per LIST: there is one every ten seconds, and Azure refills ten deletions a second (bucket: 200)."""
+"""Deletions per LIST, one every ten seconds. Azure refills ten deletions per second (bucket: 200)."""
 
 
 @bp.activity_trigger(input_name="task")
 @raises_transient
 async def list_owned_resources(task: Teardown) -> OwnedResources:
     """List the VMs, NICs and disks of a fleet by name, and its role assignments by description. Returns
-    up to MAX_DELETIONS to delete. Leaves alone what the tags of a NIC, or of a disk without one, give to
-    another deployment.
+    up to MAX_DELETIONS to delete. Skips what belongs to another deployment by the tags of a NIC, or of a
+    disk without one.
     """
     order = task["order"]
     connection, _ = open_connections(order)
     batch = order["batch_id"]
-    # VMs before NICs: the NIC of every VM that is listed exists by then, and says whose the VM is.
+    # VMs before NICs: by then every listed VM has its NIC, whose tags name the owner.
     listed = {} if task["keep_machines"] else await connection.list_batch("machine", batch)
     nics, disks = await asyncio.gather(
         connection.list_batch("nic", batch), connection.list_batch("disk", batch)

@@ -20,7 +20,7 @@ MARK = "failure="
 
 
 class ActivityFailed(Exception):
-    """Raised for the orchestrator to retry. Its one line holds the failure record as JSON."""
+    """Raised for the orchestrator to retry. Its text is the failure record as JSON, in one line."""
 
 
 def never_raises(

@@ -30,8 +30,9 @@ async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
     if count:
         telemetry.trials_counted(order, count, task["last_count"])
     if task["counts"]:
-        row = {"phase": task["phase"], "machines": task["counts"], "trials": count}
-        await fleet_table.update(order, row)
+        await fleet_table.update(
+            order, {"phase": task["phase"], "machines": task["counts"], "trials": count}
+        )
     result: SnapshotRecorded = {"ok": True, "trials": count, "vms_failure": vms_failure}
     if task["reads_heartbeats"]:
         try:

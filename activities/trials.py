@@ -1,4 +1,4 @@
-"""Requeueing the trials of deleted VMs."""
+"""Requeues the trials of deleted VMs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ async def release_trials(task: ReleaseTrials) -> TrialsReleased:
     ordinals = range(names.ORDINALS) if task["ordinals"] is None else task["ordinals"]
     runners = [names.runner_id(order["batch_id"], ordinal) for ordinal in ordinals]
     reasons = {int(ordinal): why for ordinal, why in (task["reasons"] or {}).items()}
-    held_against = None if task["reasons"] is None else {
+    losses = None if task["reasons"] is None else {
         names.runner_id(order["batch_id"], ordinal): why for ordinal, why in reasons.items()
     }  # fmt: skip
     experiment = order["experiment_id"]
-    held = await ACTIVITIES.run(trials.release, uri, experiment, runners, held_against)
+    released = await ACTIVITIES.run(trials.release, uri, experiment, runners, losses)
     ends = dict.fromkeys(ordinals, "It was deleted with its fleet.") | reasons
     ended = await ACTIVITIES.run(heartbeats.record_ends, uri, order, ends)
     outcomes = {
@@ -36,6 +36,6 @@ async def release_trials(task: ReleaseTrials) -> TrialsReleased:
     }
     return {
         "ok": True,
-        "interrupted": [runner % names.ORDINALS for runner in held],
+        "interrupted": [runner % names.ORDINALS for runner in released],
         "outcomes": outcomes if task["reasons"] else {},
     }

@@ -40,7 +40,7 @@ bp = df.Blueprint()
 async def create_vm(task: CreateVm) -> VmAccepted:
     """PUT a VM, after its NIC unless it has one. Returns as soon as Azure has accepted the VM.
 
-    Both PUTs are idempotent: names and bodies depend on the input alone.
+    Both PUTs are idempotent: names and bodies depend only on the input.
     """
     order, request = task["order"], task["request"]
     ordinal, placement = request["ordinal"], request["placement"]
@@ -129,10 +129,10 @@ async def list_vms(task: ListVms) -> VmsListed:
 @bp.activity_trigger(input_name="task")
 @never_raises
 async def delete_vm(task: DeleteVm) -> Ok:
-    """Start the deletion of a VM, its NIC and its disk. Leaves another deployment's VM alone.
+    """Start the deletion of a VM, its NIC and its disk. Skips another deployment's VM.
 
-    A LIST shows VMs by name only, so the fleet cannot tell such a VM from one of its own that it has
-    given up.
+    A LIST shows VMs by name only, so the fleet cannot distinguish such a VM from one of its own
+    that it has abandoned.
     """
     order, ordinal = task["order"], task["ordinal"]
     connection, _ = open_connections(order)

@@ -31,7 +31,7 @@ SETTINGS = {
 REQUESTS = 100
 FIRST_BATCH = 10**12
 _FLEETS = """
-    INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, caller, fingerprint,
+    INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, submitted_by, fingerprint,
         experiment_id, experiment_name,
         n_instances, account, submitted_at, started_at, ended_at, purged_at, phase, machines, trials,
         cost)
@@ -78,7 +78,7 @@ def measure(stack: Stack, fleets: int, purged: int) -> None:
     for _ in range(20):
         middle = page(stack, cursor=middle["next"])
     calls: list[tuple[str, Callable[[int], object]]] = [
-        ("list, first page", lambda n: page(stack, owner="key-0123456789ab", experiment=n)),
+        ("list, first page", lambda n: page(stack, submitted_by="key-0123456789ab", experiment=n)),
         ("list, in the middle", lambda n: page(stack, cursor=middle["next"], limit=50 + n)),
         ("get, by number", lambda n: get(stack, f"/fleet-{FIRST_BATCH + n + 1}")),
     ]

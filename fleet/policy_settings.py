@@ -65,7 +65,7 @@ class PolicySettings:
     protected: tuple[str, ...]
     """ARM IDs at which no VM gets a role."""
     max_vms: int
-    """VMs alive at once over all fleets."""
+    """Maximum number of VMs that all fleets have at the same time."""
     max_lifetime_days: float
     max_cost: float | None
     """In US dollars per fleet; None: no limit."""
@@ -118,14 +118,14 @@ def _unknown(environment: Mapping[str, str]) -> list[str]:
 
 
 def are_equal(one: str, other: str) -> bool:
-    """Whether Azure takes two names for one."""
+    """Whether two names are the same for Azure."""
     return one.translate(_LOWER) == other.translate(_LOWER)
 
 
 def matches(pattern: str, value: str) -> bool:
     """Whether a pattern matches a value, in any case, or the first segments of its path.
 
-    An ARM ID therefore stands for everything in it, and a publisher for all of its images. `*` alone
+    An ARM ID therefore includes everything in it, and a publisher all of its images. `*` alone
     matches everything; within a segment it does not match `/`.
     """
     wanted, given = pattern.split("/"), value.translate(_LOWER).split("/")

@@ -22,7 +22,7 @@ class SealBroken(DescribedError, ValueError):
 
 
 class OtherFleetsSecrets(SealBroken):
-    """The secrets were encrypted for another fleet: somebody has changed the order."""
+    """The secrets were encrypted for another fleet: the order was tampered with."""
 
     advice = "Submit the request again, and find out who can write to the app's storage account."
 

@@ -65,7 +65,7 @@ class Settings:
     """Identifies the deployment that owns a resource, so that sweeps ignore each other's resources.
 
     FLEET_OWNER, site (outside Azure a digest of the sealing key), slot and task hub: two task hubs never
-    share it, because each takes the other's fleets for lost.
+    share it, because each would treat the other's fleets as lost.
     """
 
     @classmethod

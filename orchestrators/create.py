@@ -24,7 +24,7 @@ from orchestrators.patterns import (
     sleep_unless,
 )
 from orchestrators.reconcile import check_deadline, give_up_roles, observe, reconcile
-from orchestrators.role_assignments import pause_if_throttled
+from orchestrators.role_assignment_order import pause_if_throttled
 from orchestrators.snapshot import snapshot_if_stale
 from orchestrators.wave import create_wave
 

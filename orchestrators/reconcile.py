@@ -28,7 +28,7 @@ from orchestrators.patterns import (
     chunks,
     settle,
 )
-from orchestrators.role_assignments import assign_roles, pause_if_throttled, why_given_up
+from orchestrators.role_assignment_order import assign_roles, pause_if_throttled, why_given_up
 from orchestrators.snapshot import take_snapshot
 
 VMS_PER_ACTIVITY = 10

@@ -80,7 +80,7 @@ def count_and_clean_up(context: Context, fleet: FleetState) -> Orchestration[boo
 
 
 def end_idle_vms(context: Context, fleet: FleetState) -> Orchestration[None]:
-    """Replace the VMs without a heartbeat, whatever trial they hold, and delete those that are done."""
+    """Replace the VMs without a heartbeat, whichever trial they run, and delete those that are done."""
     text = "The VM runs, but its script sends no heartbeat: it hangs, or never started."
     reason = failure("VmSilent", text, "replace", CHECK_LOG)
     silent = fleet.observation.silent_vms(fleet.vms)

@@ -23,7 +23,7 @@ from fleet.model.activities import (
 from fleet.model.placement import label
 from fleet.model.records import Failure, Order, Placement, Vm, VmRequest
 from orchestrators.patterns import Call, Context, Orchestration, settle
-from orchestrators.role_assignments import assign_roles
+from orchestrators.role_assignment_order import assign_roles
 
 bp = df.Blueprint()
 
@@ -68,8 +68,8 @@ def create_wave(context: Context) -> Orchestration[WaveResult]:
         if wait or closed
         else [_nic(one["ordinal"], one["location"]) for one in task["reserved"]]
     )
-    beside = [*_nic_calls(order, nics), *_cleanup(order, refusals)]
-    results = yield from assign_roles(context, order, [] if wait else vms, beside)
+    extra_calls = [*_nic_calls(order, nics), *_cleanup(order, refusals)]
+    results = yield from assign_roles(context, order, [] if wait else vms, extra_calls)
     created = results[:1] if nics else []
     return {
         "vms": vms,

@@ -13,7 +13,7 @@ import pytest
 from fleet.vm.render import template
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TYPED = ["fleet", "activities", "orchestrators", "triggers", "local", "docs"]
+TYPED = ["fleet", "activities", "orchestrators", "triggers", "local", "tools", "docs"]
 NOT_OURS = {".venv", ".local", ".git"}
 FRAGMENTS = REPOSITORY / "fleet" / "vm" / "startup"
 """Of one script, which is checked as a whole."""

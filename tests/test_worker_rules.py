@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import types
 import typing
 
 import azure.durable_functions as df
@@ -38,23 +39,24 @@ def test_one_dfapp():
     assert found == [function_app.app]
 
 
-def test_no_room_but_function_app_holds_a_dfapp():
-    rooms = [
-        importlib.import_module(f"{package.__name__}.{module.name}")
+def modules() -> list[types.ModuleType]:
+    """Every module of the app's functions."""
+    return [
+        importlib.import_module(module.name)
         for package in (triggers, orchestrators, activities)
-        for module in pkgutil.iter_modules(package.__path__)
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     ]
-    assert not [r for r in rooms if any(isinstance(v, df.DFApp) for v in vars(r).values())]
+
+
+def test_only_function_app_has_a_dfapp():
+    assert not [m for m in modules() if any(isinstance(v, df.DFApp) for v in vars(m).values())]
 
 
 def test_every_blueprint_is_registered():
     declared = {
         builder._function._name
-        for package in (triggers, orchestrators, activities)
-        for module in pkgutil.iter_modules(package.__path__)
-        for blueprint in [
-            getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "bp", None)
-        ]
+        for module in modules()
+        for blueprint in [getattr(module, "bp", None)]
         if blueprint is not None
         for builder in blueprint._function_builders
     }

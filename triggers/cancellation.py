@@ -1,4 +1,4 @@
-"""Cancelling a fleet: a durable mark and an event, or a teardown of what a finished one has left."""
+"""Cancels a running fleet by a durable mark and an event; tears down what an ended fleet has left."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from triggers.lease import START_TIMEOUT, lease
 async def cancel(client: Any, instance: str) -> bool:
     """Cancel a fleet, or tear down what an ended one has left. False if the fleet does not exist.
 
-    Raises SealBroken for an ended fleet whose secrets cannot be decrypted: its teardown could not list
-    anything, and would try for half an hour.
+    Raises SealBroken if the secrets of an ended fleet cannot be decrypted: its teardown could not list
+    anything, and would retry for half an hour.
     """
     status = await find(client, instance)
     if status is None:
@@ -40,7 +40,7 @@ async def cancel(client: Any, instance: str) -> bool:
     telemetry.LOG.info("Cancelled", extra={"event": "fleet.cancelled", "fleet": instance})
     async with _with_lease(order["batch_id"]), task_hub_within(START_TIMEOUT):
         if status["runtimeStatus"] in ALIVE:
-            # First the mark: the fleet finds it even if the event is lost.
+            # The mark first: the fleet reads it even if the event is lost.
             mark = names.cancel_id(order["batch_id"])
             await start_unless_running(client, MARK_CANCELLED, mark, {})
             if await _raise_cancel(client, instance):
@@ -48,12 +48,12 @@ async def cancel(client: Any, instance: str) -> bool:
         task = {"order": order, "keep_machines": False}
         teardown = names.teardown_id(order["batch_id"])
         await start_unless_running(client, TEARDOWN_FLEET, teardown, task)
-    await _free_room(order["batch_id"])
+    await _release_vm_limit(order["batch_id"])
     return True
 
 
-async def _free_room(batch_id: int) -> None:
-    """Let other fleets have the VMs that this one had left in place."""
+async def _release_vm_limit(batch_id: int) -> None:
+    """Count the VMs that the fleet had left as deleted, so that other fleets can use the limit."""
     try:
         await OWN.run(fleets.mark_vms_deleted, Settings.read().database_uri, batch_id)
     except DatabaseUnreachable as error:
@@ -63,7 +63,7 @@ async def _free_room(batch_id: int) -> None:
 
 @asynccontextmanager
 async def _with_lease(batch_id: int) -> AsyncIterator[None]:
-    """Hold the fleet's lease, so that two requests at once start one teardown.
+    """Hold the fleet's lease, so that concurrent requests start only one teardown.
 
     Without the database, the fleet is cancelled without a lease: VMs cost money, and a teardown that
     replaces another one continues its work.

@@ -1,4 +1,4 @@
-"""The Durable client for triggers: distinguishes an error from a missing instance; inputs are JSON."""
+"""Wraps the Durable client: distinguishes an error from a missing instance, and decodes inputs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def find(client: Any, instance: str) -> dict[str, Any] | None:
         listed = [] if status else await client.get_status_by(instance_id_prefix=instance)
     if status:
         return as_json(status)
-    return next((as_json(one) for one in listed if one.instance_id == instance), None)
+    return next((as_json(found) for found in listed if found.instance_id == instance), None)
 
 
 def as_json(status: Any) -> dict[str, Any]:
@@ -57,9 +57,9 @@ async def is_alive(client: Any, instance: str) -> bool:
 
 @contextmanager
 def task_hub() -> Iterator[None]:
-    """Convert what the SDK raises, mostly a bare Exception, to TaskHubUnavailable.
+    """Convert the SDK's exceptions, mostly a bare Exception, to TaskHubUnavailable.
 
-    Without its text, which may contain the host's internal URLs; it is the cause.
+    The original is the cause. Its text is omitted, because it may contain the host's internal URLs.
     """
     try:
         yield

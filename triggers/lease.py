@@ -10,7 +10,7 @@ from fleet.store import claims
 from fleet.store.executors import OWN
 
 LEASE_TIMEOUT = 10.0
-"""Seconds to wait for another holder, which needs milliseconds."""
+"""Seconds to wait for another request's lease, which usually lasts milliseconds."""
 RETRY_SECONDS = 0.2
 START_TIMEOUT = 20.0
 """Seconds to start something under a lease: less than IDLE_TIMEOUT, which ends the lease."""
@@ -20,7 +20,7 @@ START_TIMEOUT = 20.0
 async def lease(uri: str, batch_id: int) -> AsyncIterator[claims.Lease | None]:
     """Hold the lease of a fleet; None if the table has no such fleet.
 
-    Raises LeaseHeld if it is held for LEASE_TIMEOUT, DatabaseUnreachable.
+    Raises LeaseHeld if another request has it for LEASE_TIMEOUT, DatabaseUnreachable.
     """
     stack = ExitStack()
     try:
@@ -33,7 +33,7 @@ async def lease(uri: str, batch_id: int) -> AsyncIterator[claims.Lease | None]:
 
 
 async def _acquire(stack: ExitStack, uri: str, batch_id: int) -> claims.Lease | None:
-    """Polls instead of waiting in the database, because the holder needs a thread to release it."""
+    """Polls instead of waiting in the database: the release needs a thread of the same executor."""
     until = asyncio.get_running_loop().time() + LEASE_TIMEOUT
     while True:
         try:

@@ -1,6 +1,6 @@
-"""The purge: on a schedule, delete what is kept about fleets that ended long ago.
+"""The purge: deletes the records of fleets after their retention period, on a schedule.
 
-Of a fleet only its row stays (`fleet.store.fleets`). Trials and results are the users' own.
+Only the fleet's row remains (`fleet.store.fleets`). Trials and results belong to the users and are kept.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from fleet.azure import credentials
 from fleet.model import names
 from fleet.secrets import SealBroken
 from fleet.settings import Settings
-from fleet.store import fleets, vm_records
+from fleet.store import claims, fleets, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import ACTIVITIES
 from triggers.durable_client import TaskHubUnavailable, find, task_hub
 
 bp = df.Blueprint()
 
-# Read here and not as %FLEET_PURGE_SCHEDULE% in the binding, which cannot have a default.
+# Not as %FLEET_PURGE_SCHEDULE% in the binding, which cannot have a default.
 SCHEDULE = os.environ.get("FLEET_PURGE_SCHEDULE") or "0 30 * * * *"
 
 PAGE_SIZE = 20
 RUN_TIMEOUT = 120.0
-"""Seconds after which a run starts no other fleet: the next run continues."""
+"""Seconds after which a run starts to purge no further fleet; the next run continues."""
 
 
 @dataclass
@@ -43,11 +43,11 @@ class Run:
     client: Any
     settings: Settings
     until: float
-    """Monotonic time after which it starts no other fleet."""
+    """Monotonic time after which it starts to purge no further fleet."""
     skipped: int = 0
-    """Fleets that it could not purge."""
+    """Number of fleets that it could not purge."""
     unreachable: set[str] = field(default_factory=set)
-    """Databases that it does not try again."""
+    """URIs of databases that it does not retry."""
 
 
 @bp.function_name("purge")
@@ -58,7 +58,7 @@ async def purge(timer: func.TimerRequest, client: Any) -> None:
     run = Run(client, Settings.read(), time.monotonic() + RUN_TIMEOUT)
     with telemetry.activity("purge", {}):
         try:
-            await _settle_claims(run)
+            await _resolve_claims(run)
             purged = [batch_id async for batch_id in _purged(run)]
         except (TaskHubUnavailable, DatabaseUnreachable) as error:
             extra = {"event": "fleet.unpurged"}
@@ -69,13 +69,13 @@ async def purge(timer: func.TimerRequest, client: Any) -> None:
         telemetry.LOG.info("Purged %d fleets", len(purged), extra=extra)
 
 
-async def _settle_claims(run: Run) -> None:
+async def _resolve_claims(run: Run) -> None:
     """Delete old claims whose fleet was never started. Mark the others as started: the host crashed
-    before it could."""
+    before recording the start."""
     uri = run.settings.database_uri
-    for batch_id in await ACTIVITIES.run(fleets.abandoned_claims, uri, run.settings.owner):
+    for batch_id in await ACTIVITIES.run(claims.abandoned, uri, run.settings.owner):
         if await find(run.client, names.instance_id(batch_id)) is None:
-            await ACTIVITIES.run(fleets.delete_claim, uri, batch_id)
+            await ACTIVITIES.run(claims.delete, uri, batch_id)
         else:
             await ACTIVITIES.run(fleets.update, uri, batch_id, {"phase": "plan"})
 
@@ -107,7 +107,7 @@ async def _purged(run: Run) -> AsyncIterator[int]:
 
 
 async def _purge_fleet(run: Run, row: fleets.Row) -> bool:
-    """Delete all but the row of a fleet. False while something of it is running.
+    """Delete all but the row of a fleet. Returns False if one of its instances is running.
 
     Raises TaskHubUnavailable, DatabaseUnreachable.
     """
@@ -122,7 +122,7 @@ async def _purge_fleet(run: Run, row: fleets.Row) -> bool:
         except DatabaseUnreachable:
             if not _is_long_ago(row, run.settings):
                 raise
-    # The fleet's own instance last, because it alone knows the database with the VM records.
+    # The fleet's own instance last, because only its input contains the database with the VM records.
     with task_hub():
         while waves := await client.get_status_by(instance_id_prefix=names.wave_prefix(batch_id)):
             for wave in waves:
@@ -144,7 +144,7 @@ async def _purge_records(run: Run, instance: Mapping[str, Any]) -> None:
     try:
         _, uri = credentials.open_connections(order)
     except SealBroken:
-        return  # nothing can decrypt the URI of its database any more
+        return  # no key can decrypt the URI of its database any more
     if uri in run.unreachable:
         raise DatabaseUnreachable("Its database was unreachable for another fleet.")
     try:

@@ -1,4 +1,4 @@
-"""The storage queue: the same request as over HTTP, one message a fleet."""
+"""The storage queue: each message is a fleet request, as over HTTP."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from fleet.settings import SettingsError
 from fleet.store.claims import AlreadyUsed, LeaseHeld, TooManyVms
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.schema import SchemaTooNew
-from triggers import callers, submission
+from triggers import submission, submitters
 from triggers.durable_client import TaskHubUnavailable
 
 bp = df.Blueprint()
 
-# Read here and not as %FLEET_QUEUE% in the binding, which cannot have a default.
+# Not as %FLEET_QUEUE% in the binding, which cannot have a default.
 QUEUE = os.environ.get("FLEET_QUEUE") or "powerlift-fleets"
 
 
 def connection_of(environment: Mapping[str, str]) -> str:
-    """The `connection` of the bindings: the host reads a setting of this name, or a group NAME__*."""
+    """The bindings' `connection`. The host reads the setting of this name, or the group NAME__*."""
     own = "FLEET_QUEUE_CONNECTION"
     is_set = any(name.partition("__")[0] == own for name, value in environment.items() if value)
     return own if is_set else "AzureWebJobsStorage"
@@ -40,28 +40,28 @@ def connection_of(environment: Mapping[str, str]) -> str:
 
 CONNECTION = connection_of(os.environ)
 
-REFUSALS = (InvalidRequest, AlreadyUsed)
-"""What can never be a fleet."""
+REJECTIONS = (InvalidRequest, AlreadyUsed)
+"""Permanent errors: the message goes to the poison queue."""
 
 OUTAGES = (
     TaskHubUnavailable, DatabaseUnreachable, LeaseHeld, SchemaTooNew, SettingsError, SealBroken,
     TooManyVms,
 )  # fmt: skip
-"""What may pass, in a minute or in hours: the message is retried for as long as it lives."""
+"""Transient errors, for minutes or hours: the message is retried until it expires."""
 
-TRIES = 5
-"""Deliveries after which an unexpected error makes a message poison."""
+MAX_TRIES = 5
+"""Deliveries after which a message with an unexpected error goes to the poison queue."""
 
 MESSAGE_BYTES = 65_536
 """The maximum size of a message's text."""
 
 
 def _last_delivery() -> int:
-    """The delivery at which the app itself moves a message to the poison queue, without its secrets.
+    """The delivery at which the app moves a message to the poison queue, with its secrets redacted.
 
-    After `maxDequeueCount` deliveries the host would move it unchanged: when every try ends by an
-    outage, a timeout or a crash. host.json sets a million, more than a message of seven days lives to
-    see, because the host cannot distinguish an outage from a bad message. One delivery is spare.
+    After `maxDequeueCount` deliveries, the host would move it unchanged. host.json sets a million, more
+    than a message gets before it expires after seven days, because the host cannot distinguish an outage
+    from a bad message. The result is one less, so that the app is first.
     """
     host = json.loads((Path(__file__).parent.parent / "host.json").read_text())
     limit = host["extensions"]["queues"]["maxDequeueCount"]
@@ -74,7 +74,7 @@ LAST_DELIVERY = _last_delivery()
 
 
 class Unexpected(RuntimeError):
-    """An error that the app did not expect, without its text, which may hold a secret."""
+    """An unexpected error, without its text, which may contain a secret."""
 
 
 @bp.function_name("submit_fleet_from_queue")
@@ -84,32 +84,35 @@ class Unexpected(RuntimeError):
 async def submit_fleet_from_queue(
     message: func.QueueMessage, poison: func.Out[bytes], client: Any
 ) -> None:
-    """A message delivered twice is one fleet: without batch_id, the message's id is the key.
+    """Submit the fleet of a message. Repeated deliveries start one fleet: without a batch_id, the
+    message's ID is the idempotency key.
 
-    What can never be a fleet goes to the poison queue at once, without its secrets. An error that is
-    raised makes the host hide the message for `visibilityTimeout` and deliver it again.
+    An invalid message goes to the poison queue immediately, with its secrets redacted. After an
+    exception, the host hides the message for `visibilityTimeout` and delivers it again.
     """
     content = message.get_body()
     body, is_base64 = _decoded(content)
     if (message.dequeue_count or 1) >= LAST_DELIVERY:
         _log_failed(message)
-    elif await _is_taken(message, body, client):
+    elif await _is_accepted(message, body, client):
         return
-    poison.set(_copy(content, body, is_base64))
+    poison.set(_redacted_copy(content, body, is_base64))
 
 
-async def _is_taken(message: func.QueueMessage, body: bytes, client: Any) -> bool:
-    """Whether the message is a fleet; False for poison. Raises what may pass by the next delivery."""
+async def _is_accepted(message: func.QueueMessage, body: bytes, client: Any) -> bool:
+    """Whether the message was accepted; False if it is poison. Raises what a retry may resolve."""
     try:
         accepted = await submission.submit(
-            client, strict_json.read(body), callers.QUEUE, message.id
+            client, strict_json.read(body), submitters.QUEUE, message.id
         )
-    except REFUSALS as refused:
-        # The reason contains names of fields, which may be anything, in JSON pointers (~1 is a slash).
-        reason = redacted(str(refused).replace("~1", "/").encode()).decode()
-        told = (message.id, QUEUE, reason)
+    except REJECTIONS as rejected:
+        # The reason contains field names, which are untrusted, in JSON pointers (~1 is a slash).
+        reason = redacted(str(rejected).replace("~1", "/").encode()).decode()
+        rejection = (message.id, QUEUE, reason)
         extra = {"event": "request.refused"}
-        telemetry.LOG.error("Message %s is refused and goes to %s-poison: %s", *told, extra=extra)
+        telemetry.LOG.error(
+            "Message %s was rejected and moved to %s-poison: %s", *rejection, extra=extra
+        )
         return False
     except OUTAGES as error:
         extra = {"event": "message.delayed"}
@@ -117,27 +120,29 @@ async def _is_taken(message: func.QueueMessage, body: bytes, client: Any) -> boo
         raise
     except Exception as error:
         telemetry.unexpected(error)
-        if (message.dequeue_count or 1) < TRIES:
+        if (message.dequeue_count or 1) < MAX_TRIES:
             raise Unexpected(f"{type(error).__name__}: see the log") from None
         _log_failed(message)
         return False
-    known = "" if accepted.created else " (it was there already)"
-    extra = {"event": "message.taken", "fleet": accepted.id}
-    telemetry.LOG.info("Message %s is %s%s", message.id, accepted.id, known, extra=extra)
+    existed = "" if accepted.created else ", which already existed"
+    extra = {"event": "message.accepted", "fleet": accepted.id}
+    telemetry.LOG.info("Message %s submitted %s%s", message.id, accepted.id, existed, extra=extra)
     return True
 
 
 def _log_failed(message: func.QueueMessage) -> None:
     failed = (message.id, message.dequeue_count, QUEUE)
     extra = {"event": "message.failed"}
-    telemetry.LOG.error("Message %s failed %s times and goes to %s-poison", *failed, extra=extra)
+    telemetry.LOG.error(
+        "Message %s failed %s times and was moved to %s-poison", *failed, extra=extra
+    )
 
 
 def _decoded(content: bytes) -> tuple[bytes, bool]:
-    """A message's body, and whether it was in Base64, else plain text.
+    """A message's body, and whether it was Base64 rather than plain text.
 
-    The host does not decode (`messageEncoding` none in host.json): what is not Base64 it would copy
-    to the poison queue itself, with its secrets.
+    The host does not decode messages (`messageEncoding` none in host.json), because it would move one
+    that is not Base64 to the poison queue itself, with its secrets.
     """
     try:
         return base64.b64decode(b"".join(content.split()), validate=True), True
@@ -145,10 +150,10 @@ def _decoded(content: bytes) -> tuple[bytes, bool]:
         return content, False
 
 
-def _copy(content: bytes, body: bytes, is_base64: bool) -> bytes:
-    """The message for the poison queue: as it was sent, but for its secrets.
+def _redacted_copy(content: bytes, body: bytes, is_base64: bool) -> bytes:
+    """The message for the poison queue: unchanged except for its secrets.
 
-    `***` may be longer than the secret; a copy that no longer fits into a message is cut.
+    `***` may be longer than a secret; a copy that exceeds the maximum size is truncated.
     """
     shown = redacted(body)
     if shown == body:

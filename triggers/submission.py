@@ -1,4 +1,4 @@
-"""Submission over HTTP and from the queue: one request starts one fleet, however often it comes."""
+"""Submission over HTTP and from the queue. A repeated request starts no second fleet."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fleet.settings import Settings, SettingsError
 from fleet.store import claims
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import OWN
-from triggers.callers import Caller
 from triggers.durable_client import RUN_FLEET, find, task_hub_within
 from triggers.lease import START_TIMEOUT, lease
+from triggers.submitters import Submitter
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A fleet that exists now. `created`: this call started it."""
+    """An accepted fleet. `created`: this call started it."""
 
     id: str
     number: int
@@ -37,26 +37,26 @@ class Accepted:
 
 
 async def submit(
-    client: Any, document: Any, caller: Caller, idempotency_key: str | None
+    client: Any, document: Any, submitter: Submitter, idempotency_key: str | None
 ) -> Accepted:
-    """Start the fleet that a request asks for, unless an equal request has started it.
+    """Start the requested fleet, unless an identical request has started it.
 
-    Raises InvalidRequest (with every fault), AlreadyUsed, SettingsError, SealBroken, and errors that may
-    pass: TooManyVms, TaskHubUnavailable, DatabaseUnreachable, LeaseHeld.
+    Raises InvalidRequest (with every fault), AlreadyUsed, SettingsError, SealBroken, and transient
+    errors: TooManyVms, TaskHubUnavailable, DatabaseUnreachable, LeaseHeld.
     """
     request, settings = _checked(document)
     seal = Seal(settings.sealing_keys)
-    callers, fingerprints = caller.digests(seal), seal.fingerprints(_plain(request))
-    # Keyed, so that nobody can compute and occupy the batch ID of another caller's key. By the oldest
-    # key, which is the last one to change.
-    digest = idempotency_key and seal.fingerprints([callers[-1], idempotency_key])[-1]
+    submitters, fingerprints = submitter.digests(seal), seal.fingerprints(_plain(request))
+    # A keyed digest, so that nobody can compute and use the batch ID of another submitter's key. With
+    # the oldest sealing key, which changes last.
+    digest = idempotency_key and seal.fingerprints([submitters[-1], idempotency_key])[-1]
     batch_id = batch_id_of(request, digest)
     order = build_order(request, settings, batch_id)
     submission = claims.Submission(
         owner=settings.owner,
         batch_id=batch_id,
         chose_batch_id=request.batch_id is not None,
-        callers=callers,
+        submitters=submitters,
         idempotency_key=idempotency_key,
         fingerprints=fingerprints,
         name=request.name,
@@ -106,7 +106,7 @@ async def _start(client: Any, instance: str, order: Any, fingerprints: Sequence[
 
 
 async def plan(document: Any) -> Plan:
-    """What a fleet of this request would meet: `preflight.plan.preview`. Starts and stores nothing.
+    """The plan of a request (`preflight.plan.preview`). Starts and stores nothing.
 
     Raises InvalidRequest (with every fault), SettingsError.
     """
@@ -123,7 +123,7 @@ async def plan(document: Any) -> Plan:
 
 
 async def _policy_check(request: FleetRequest, settings: Settings) -> Check:
-    """Whether there is room for the fleet now; `policy.faults` has allowed the rest."""
+    """Check the limit of VMs, which depends on other fleets; `policy.faults` has checked the rest."""
     limit = settings.policy.max_vms
     try:
         alive = await OWN.run(claims.count_alive, settings.database_uri, settings.owner)
@@ -137,7 +137,7 @@ async def _policy_check(request: FleetRequest, settings: Settings) -> Check:
 
 
 def _checked(document: Any) -> tuple[FleetRequest, Settings]:
-    """A request that the deployment allows. Raises InvalidRequest with every fault, SettingsError."""
+    """Validate a request, also by the policy. Raises InvalidRequest (every fault), SettingsError."""
     try:
         request = parse(document)
     except InvalidRequest as invalid:
@@ -149,7 +149,7 @@ def _checked(document: Any) -> tuple[FleetRequest, Settings]:
 
 
 def _other_faults(document: Any, invalid: InvalidRequest) -> list[Fault]:
-    """What the deployment does not allow in an invalid request, as far as its valid fields say."""
+    """The policy's faults of an invalid request, as far as its valid fields determine them."""
     if not isinstance(document, Mapping):
         return []
     unknown = {fault["pointer"].split("/")[1] for fault in invalid.faults if fault["pointer"]}
@@ -174,7 +174,7 @@ _DEPENDENTS = {
 
 
 def _refused(request: FleetRequest, settings: Settings) -> list[Fault]:
-    """Faults of a request that lacks what the settings lack too, or asks for what is not allowed."""
+    """The faults of a request in this deployment: required values, and the policy."""
     account = request.azure_json
     needed = [
         (
@@ -199,7 +199,7 @@ def _refused(request: FleetRequest, settings: Settings) -> list[Fault]:
 
 
 def _account(seal: Seal, order: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
-    """A keyed digest, because it contains a secret: a wrong one must not hide the account of others."""
+    """A keyed digest of the account and its secret: a wrong secret must not hide a valid account."""
     names_ = ("subscription_id", "resource_group", "tenant_id", "client_id")
     parts = [str(order[name] or "").lower() for name in names_]
     return seal.fingerprints([*parts, secrets.get("client_secret")])[0]
@@ -211,5 +211,5 @@ def _secrets(request: FleetRequest) -> dict[str, str]:
 
 
 def _plain(request: FleetRequest) -> dict[str, Any]:
-    """The request with its secrets, for its fingerprint alone. The batch id is compared by itself."""
+    """The request with its secrets, only for its fingerprint. The batch ID is compared separately."""
     return {**request.model_dump(mode="json", exclude={"batch_id"}), **_secrets(request)}

@@ -42,7 +42,7 @@ WORK_DONE, RUNNER_FAILED, TERMINATED = 0, 65, 128 + signal.SIGTERM
 
 PRELOADED = ("numpy", "pandas", "scipy", "sklearn")
 """Imported before the first fork if the trial function imports them. None starts a thread at import: a
-fork has no threads, but keeps the locks that they held."""
+fork has no threads, but keeps their locks."""
 
 MEMORY_LIMIT = ""
 """The default; `runner_script` sets it."""
@@ -184,7 +184,7 @@ def open_store(settings: Settings) -> Any:
                         self.session.execute(text(_RECORD_RUNNER), values)
                     self.session.execute(text(_END), values)
 
-    create_engine(settings.db_url)  # raises at once without a driver, for which Store would retry
+    create_engine(settings.db_url)  # raises immediately without a driver; Store would retry
     # With these parameters Powerlift's random backoff lasts about `database_timeout` seconds.
     return FencedStore(
         settings.db_url,
@@ -383,7 +383,7 @@ def _describe_exit(status: int) -> str | None:
 def _signals_held() -> Iterator[None]:
     """Block the signals for sigtimedwait.
 
-    Elsewhere SIGTERM ends the runner at once: no trial is running, and PostgreSQL rolls back.
+    Elsewhere SIGTERM ends the runner immediately: no trial is running, and PostgreSQL rolls back.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_SIGNALS)
     try:

@@ -25,7 +25,7 @@ SORTS = ("newest", "oldest")
 
 
 def read_query(query: Mapping[str, str]) -> Filter:
-    """The filter of a request; other parameters are ignored. Raises InvalidRequest with every fault."""
+    """Read the filter of a request; ignores other parameters. Raises InvalidRequest with every fault."""
     faults: list[Fault] = []
 
     def choice(name: str, choices: tuple[str, ...], default: str | None) -> str | None:
@@ -50,7 +50,7 @@ def read_query(query: Mapping[str, str]) -> Filter:
         faults.append(Fault("", "cursor must be the `next` of an earlier response."))
     faults += [
         Fault("", f"{name} must not contain control characters.")
-        for name in ("experiment", "owner")
+        for name in ("experiment", "submitted_by")
         if re.search(r"[\x00-\x1f\x7f]", query.get(name, ""))
     ]
     status = choice("status", STATUSES, None)
@@ -60,7 +60,7 @@ def read_query(query: Mapping[str, str]) -> Filter:
     return Filter(
         status=status,
         experiment=query.get("experiment"),
-        owner=query.get("owner"),
+        submitted_by=query.get("submitted_by"),
         since=since,
         sort="oldest" if sort == "oldest" else "newest",
         limit=limit,
@@ -69,7 +69,7 @@ def read_query(query: Mapping[str, str]) -> Filter:
 
 
 def cursor(row: Row) -> str:
-    """Where the page after a row begins."""
+    """The cursor of the page after a row."""
     text = f"{row.submitted_at.isoformat()} {row.batch_id}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
@@ -78,7 +78,7 @@ def entry(row: Row, links: Links) -> FleetListEntry | None:
     """A fleet's entry in the list; None, and a warning, if its row is invalid."""
     try:
         found = _ENTRY.validate_python(_shown(row, links))
-    except (ValidationError, AttributeError):  # a time that is none
+    except (ValidationError, AttributeError):  # an invalid time
         extra = {"event": "record.invalid", "fleet": names.instance_id(row.batch_id)}
         telemetry.LOG.warning("Ignored an invalid row in powerlift_fleet", extra=extra)
         return None
@@ -96,7 +96,7 @@ def _shown(row: Row, links: Links) -> dict[str, Any]:
         "batch_id": json_id(row.batch_id),
         "experiment_id": row.experiment_id,
         "experiment_name": row.experiment_name,
-        "submitted_by": row.caller,
+        "submitted_by": row.submitted_by,
         "phase": row.phase,
         "machines": row.machines,
         "trials": row.trials,
@@ -120,7 +120,7 @@ def _decoded(text: str) -> tuple[datetime, int]:
 
 
 def _time(text: str) -> datetime:
-    """In UTC, because PostgreSQL refuses offsets that Python takes. Raises ValueError."""
+    """In UTC, because PostgreSQL rejects some offsets that Python accepts. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -22,15 +22,15 @@ HOUR, DAY = 3600.0, 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request, with the settings that complete it."""
+class EffectiveRequest:
+    """A request together with the settings that provide its defaults."""
 
     request: FleetRequest
     settings: Settings
 
     @property
-    def acts_as_caller(self) -> bool:
-        """Whether the fleet uses an identity of the caller: then Azure decides what it may do."""
+    def uses_own_identity(self) -> bool:
+        """Whether the request has its own identity; Azure then decides what the fleet may do."""
         return self.request.azure_json.client_secret is not None
 
     @property
@@ -60,59 +60,59 @@ class Asked:
 
 
 Values = Iterator[tuple[str, str]]
-"""JSON pointers, and what the request has there."""
+"""Pairs of a JSON pointer and the request's value there."""
 
 
-def _scopes(asked: Asked) -> Values:
-    for index, scope in enumerate(asked.request.resource_uris):
+def _scopes(effective: EffectiveRequest) -> Values:
+    for index, scope in enumerate(effective.request.resource_uris):
         yield f"/resource_uris/{index}", scope
 
 
-def _principals(asked: Asked) -> Values:
-    if asked.request.client_principal_id:
-        yield "/client_principal_id", asked.request.client_principal_id
-    elif asked.request.azure_json.client_id:  # gets the role by default
-        yield "/azure_json/client_id", asked.request.azure_json.client_id
+def _principals(effective: EffectiveRequest) -> Values:
+    if effective.request.client_principal_id:
+        yield "/client_principal_id", effective.request.client_principal_id
+    elif effective.request.azure_json.client_id:  # gets the role by default
+        yield "/azure_json/client_id", effective.request.azure_json.client_id
 
 
-def _groups(asked: Asked) -> Values:
-    account, settings = asked.request.azure_json, asked.settings
+def _groups(effective: EffectiveRequest) -> Values:
+    account, settings = effective.request.azure_json, effective.settings
     others = [
         name
         for name in ("subscription_id", "resource_group")
         if (value := getattr(account, name)) and not are_equal(value, getattr(settings, name) or "")
     ]
-    if asked.group:
-        yield "/".join(["/azure_json", *others[:1]]), asked.group
+    if effective.group:
+        yield "/".join(["/azure_json", *others[:1]]), effective.group
 
 
-def _subnets(asked: Asked) -> Values:
-    if asked.request.subnet_id:
-        yield "/subnet_id", asked.request.subnet_id
+def _subnets(effective: EffectiveRequest) -> Values:
+    if effective.request.subnet_id:
+        yield "/subnet_id", effective.request.subnet_id
 
 
-def _databases(asked: Asked) -> Values:
-    if asked.request.uri:
-        # Empty where libpq might connect to another host than the one that this check would see.
-        yield "/uri", server_of(asked.request.uri.get_secret_value()) or ""
+def _databases(effective: EffectiveRequest) -> Values:
+    if effective.request.uri:
+        # Empty if libpq might connect to another host than the one that this check sees.
+        yield "/uri", server_of(effective.request.uri.get_secret_value()) or ""
 
 
-def _images(asked: Asked) -> Values:
-    one = asked.request
+def _images(effective: EffectiveRequest) -> Values:
+    one = effective.request
     parts = (one.image_publisher, one.image_offer, one.image_sku, one.image_version)
     yield "/image_publisher", "/".join(parts)
 
 
-def _sizes(asked: Asked) -> Values:
-    for pointer, named, placement in asked.placements:
+def _sizes(effective: EffectiveRequest) -> Values:
+    for pointer, named, placement in effective.placements:
         if "vm_size" in named:
             yield f"{pointer}/vm_size", placement["vm_size"]
 
 
-def _regions(asked: Asked) -> Values:
-    for pointer, named, placement in asked.placements:
+def _regions(effective: EffectiveRequest) -> Values:
+    for pointer, named, placement in effective.placements:
         if "location" in named:
-            # Empty where it is the resource group's, which only Azure knows.
+            # Empty if it is the resource group's, which only Azure can tell.
             yield f"{pointer}/location", placement["location"]
 
 
@@ -121,12 +121,12 @@ class Rule:
     """What a setting with patterns limits."""
 
     setting: str
-    values: Callable[[Asked], Values]
+    values: Callable[[EffectiveRequest], Values]
     detail: str
-    is_free_for_caller: bool = False
-    """Whether it does not apply to fleets that use an identity of the caller."""
+    is_skipped_with_own_identity: bool = False
+    """Whether it does not apply to requests with their own identity."""
     is_public: bool = False
-    """Whether a refusal lists what is allowed: it says nothing about networks or identities."""
+    """Whether a fault lists the allowed values. Names of networks and identities are not disclosed."""
 
 
 RULES = (
@@ -138,22 +138,22 @@ RULES = (
     Rule(
         "FLEET_ALLOWED_PRINCIPALS",
         _principals,
-        "This principal may not get a role at the VMs. Leave it out, or send a client_secret, with "
+        "This principal may not get a role at the VMs. Omit it, or send a client_secret, with "
         "which the role is assigned.",
-        is_free_for_caller=True,
+        is_skipped_with_own_identity=True,
     ),
     Rule(
         "FLEET_ALLOWED_GROUPS",
         _groups,
-        "The app's own identity does not create VMs in this subscription and resource group. Leave "
-        "them out, or send a client_secret.",
-        is_free_for_caller=True,
+        "The app's own identity does not create VMs in this subscription and resource group. Omit "
+        "them, or send a client_secret.",
+        is_skipped_with_own_identity=True,
     ),
     Rule(
         "FLEET_ALLOWED_SUBNETS",
         _subnets,
-        "VMs may not use this subnet. Leave it out, or choose another one.",
-        is_free_for_caller=True,
+        "VMs may not use this subnet. Omit it, or choose another one.",
+        is_skipped_with_own_identity=True,
     ),
     Rule(
         "FLEET_ALLOWED_DATABASES",
@@ -165,7 +165,7 @@ RULES = (
     Rule(
         "FLEET_ALLOWED_REGIONS",
         _regions,
-        "VMs may not be in this region, or in one that is left out.",
+        "VMs may not be in this region, or in an unspecified one.",
         is_public=True,
     ),
 )
@@ -173,19 +173,19 @@ RULES = (
 
 
 def faults(request: FleetRequest, settings: Settings) -> list[Fault]:
-    """Everything in a request that the deployment does not allow. Details repeat no value of either."""
-    asked = Asked(request, settings)
+    """Everything in a request that the deployment does not allow. Details contain no value of either."""
+    effective = EffectiveRequest(request, settings)
     return [
-        *_unmatched(asked),
-        *_protected(asked),
-        *_lent_database(asked),
-        *_limits(asked),
-        *_cost(asked),
+        *_unmatched(effective),
+        *_protected(effective),
+        *_deployment_database(effective),
+        *_limits(effective),
+        *_cost(effective),
     ]
 
 
 def summary(settings: Settings) -> list[PolicySetting]:
-    """The policy in force, with defaults."""
+    """The effective policy, including defaults."""
     policy = settings.policy
     listed = {**policy.allowed, "FLEET_PROTECTED_RESOURCES": policy.protected}
     shown = {name: ", ".join(patterns) or "none" for name, patterns in listed.items()}
@@ -195,31 +195,31 @@ def summary(settings: Settings) -> list[PolicySetting]:
     return [{"setting": name, "value": value} for name, value in shown.items()]
 
 
-def _unmatched(asked: Asked) -> Iterator[Fault]:
+def _unmatched(effective: EffectiveRequest) -> Iterator[Fault]:
     for rule in RULES:
-        if rule.is_free_for_caller and asked.acts_as_caller:
+        if rule.is_skipped_with_own_identity and effective.uses_own_identity:
             continue
-        for pointer, value in rule.values(asked):
-            policy = asked.settings.policy
+        for pointer, value in rule.values(effective):
+            policy = effective.settings.policy
             if not policy.allows(rule.setting, value):
                 allowed = ", ".join(policy.allowed[rule.setting]) or "none"
                 listed = f" Allowed: {allowed}." if rule.is_public else ""
                 yield _fault(pointer, f"{rule.detail}{listed}", rule.setting)
 
 
-def _protected(asked: Asked) -> Iterator[Fault]:
-    for pointer, scope in _scopes(asked):
-        if asked.settings.policy.protects(scope):
+def _protected(effective: EffectiveRequest) -> Iterator[Fault]:
+    for pointer, scope in _scopes(effective):
+        if effective.settings.policy.protects(scope):
             detail = (
                 "This scope is a resource of the app, or contains one. No VM gets a role there."
             )
             yield _fault(pointer, detail, "FLEET_PROTECTED_RESOURCES")
 
 
-def _lent_database(asked: Asked) -> Iterator[Fault]:
+def _deployment_database(effective: EffectiveRequest) -> Iterator[Fault]:
     """The deployment's password goes only to VMs in its own groups: others can read custom data."""
-    is_allowed = asked.settings.policy.allows("FLEET_ALLOWED_GROUPS", asked.group)
-    if asked.request.uri is None and asked.acts_as_caller and not is_allowed:
+    is_allowed = effective.settings.policy.allows("FLEET_ALLOWED_GROUPS", effective.group)
+    if effective.request.uri is None and effective.uses_own_identity and not is_allowed:
         detail = (
             "Required for VMs in another subscription or resource group: they do not get the "
             "password of the deployment's database."
@@ -227,8 +227,8 @@ def _lent_database(asked: Asked) -> Iterator[Fault]:
         yield _fault("/uri", detail, "FLEET_ALLOWED_GROUPS")
 
 
-def _limits(asked: Asked) -> Iterator[Fault]:
-    policy, request = asked.settings.policy, asked.request
+def _limits(effective: EffectiveRequest) -> Iterator[Fault]:
+    policy, request = effective.settings.policy, effective.request
     if request.n_instances > policy.max_vms:
         detail = f"All fleets together may use at most {policy.max_vms:,} VMs. Request fewer."
         yield _fault("/n_instances", detail, "FLEET_MAX_VMS")
@@ -237,13 +237,13 @@ def _limits(asked: Asked) -> Iterator[Fault]:
         yield _fault("/max_lifetime", detail, "FLEET_MAX_LIFETIME_DAYS")
 
 
-def _cost(asked: Asked) -> Iterator[Fault]:
-    limit, request = asked.settings.policy.max_cost, asked.request
+def _cost(effective: EffectiveRequest) -> Iterator[Fault]:
+    limit, request = effective.settings.policy.max_cost, effective.request
     if limit is None:
         return
     highest = 0.0
-    for pointer, named, placement in asked.placements:
-        price = _dearest(placement, asked.settings.prices)
+    for pointer, named, placement in effective.placements:
+        price = _highest_price(placement, effective.settings.prices)
         if price is None:
             spot = " as a Spot VM" if placement["priority"] == "Spot" else ""
             detail = (
@@ -262,7 +262,7 @@ def _cost(asked: Asked) -> Iterator[Fault]:
         yield _fault("/n_instances", detail, "FLEET_MAX_COST")
 
 
-def _dearest(placement: Placement, prices: Mapping[str, float]) -> float | None:
+def _highest_price(placement: Placement, prices: Mapping[str, float]) -> float | None:
     """The price in a placement; the highest in any region if its region is the resource group's."""
     if placement["location"]:
         return price_of(placement, prices)

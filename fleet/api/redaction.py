@@ -38,7 +38,7 @@ _OPTION = re.compile(r"password\s*=\s*('[^']*|[^\s&]+)", re.IGNORECASE | re.ASCI
 
 
 def redacted(body: bytes) -> bytes:
-    """The body with `***` in place of URI passwords, and of values whose names tell of a secret."""
+    """The body with `***` in place of URI passwords, and of values whose names suggest a secret."""
     text, offsets = _read(body)
     parts, done = [], 0
     for start, end in sorted(_spans(text)):

@@ -1,4 +1,4 @@
-"""The API's routes in one table: parameters, responses and links.
+"""The API's routes in one table: responses, names of parameters, links.
 
 The OpenAPI document and docs/api.md are generated from it. A test compares it with the registered
 functions.
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from fleet.api import fleet_list
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -27,7 +24,7 @@ class Response:
     """The name of a response type; empty for TEXT, HTML and responses without a body."""
     media: str = JSON
     headers: tuple[str, ...] = ()
-    """Names in HEADERS."""
+    """Names in `parameters.HEADERS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class Route:
     description: str
     responses: Mapping[int, Response]
     parameters: tuple[str, ...] = ()
-    """Names in PARAMETERS."""
+    """Names in `parameters.PARAMETERS`."""
     has_fleet_body: bool = False
     """Whether the body is a FleetRequest."""
     anonymous: bool = False
@@ -55,107 +52,6 @@ TAGS = {
     "Machines": "A fleet's VMs.",
     "Pages": "Web pages for a browser. No key required.",
     "App": "The app itself. Only the details of its health require a key.",
-}
-
-HEADERS: dict[str, dict[str, Any]] = {
-    "Location": {
-        "description": "The fleet's URL.",
-        "required": True,
-        "schema": {"type": "string", "format": "uri"},
-    },
-    "Retry-After": {
-        "description": "Seconds after which to repeat the request. Absent if the settings are invalid, "
-        "which no repetition cures.",
-        "required": False,
-        "schema": {"type": "integer"},
-    },
-    "ETag": {
-        "description": "The document's ETag, for If-None-Match.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-}
-
-
-_TEXT = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f]*$"}
-
-
-def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": name, "in": "query", "required": False, "description": description,
-        "schema": schema,
-    }  # fmt: skip
-
-
-PARAMETERS: dict[str, dict[str, Any]] = {
-    "id": {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "The fleet: `fleet-` and its batch ID or number, its name, `latest`, or an "
-        "unambiguous prefix of one of these.",
-        "schema": {"type": "string", "minLength": 1},
-        "example": "fleet-7",
-    },
-    "any-id": {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "The fleet's ID. The page is static; its script requests the fleet.",
-        "schema": {"type": "string", "minLength": 1},
-        "example": "fleet-7",
-    },
-    "ordinal": {
-        "name": "ordinal",
-        "in": "path",
-        "required": True,
-        "description": "The VM's number within the fleet.",
-        "schema": {"type": "string", "pattern": "^[0-9]{1,4}$"},
-        "example": "3",
-    },
-    "Idempotency-Key": {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "required": False,
-        "description": "Replaces `batch_id` if the request has none. Requests with the same key start "
-        "one fleet.",
-        "schema": {"type": "string"},
-        "example": "benchmark-of-march-1",
-    },
-    "status": _query(
-        "status",
-        "Only fleets in this phase; `active`: not ended; `ended`: done, cancelled or failed.",
-        {"type": "string", "enum": list(fleet_list.STATUSES)},
-    ),
-    "experiment": _query("experiment", "Only fleets of this experiment, by ID or name.", _TEXT),
-    "owner": _query("owner", "Only fleets whose `submitted_by` is this.", _TEXT),
-    "since": _query(
-        "since",
-        "Only fleets submitted at this time or later.",
-        {"type": "string", "format": "date-time"},
-    ),
-    "sort": _query(
-        "sort",
-        "The order, by time of submission.",
-        {"type": "string", "enum": list(fleet_list.SORTS), "default": "newest"},
-    ),
-    "limit": _query(
-        "limit",
-        "Fleets per page.",
-        {"type": "integer", "minimum": 1, "maximum": fleet_list.MAX_LIMIT, "default": 50},
-    ),
-    "cursor": _query(
-        "cursor",
-        "The `next` of the previous page; the other parameters as there.",
-        {"type": "string"},
-    ),
-    "If-None-Match": {
-        "name": "If-None-Match",
-        "in": "header",
-        "required": False,
-        "description": "The ETag of the cached document.",
-        "schema": {"type": "string"},
-    },
 }
 
 _REFUSED = Response(
@@ -173,7 +69,7 @@ _UNAVAILABLE = Response(
 )
 _OF_FLEET = {
     404: Response("Fleet not found.", "Problem", PROBLEM),
-    409: Response("Several fleets have an ID or name that begins so.", "Problem", PROBLEM),
+    409: Response("Several fleets have an ID or name with this prefix.", "Problem", PROBLEM),
     410: Response(
         "The fleet ended long ago, and only its list entry was kept.", "Problem", PROBLEM
     ),
@@ -234,7 +130,7 @@ ROUTES = (
             400: Response("Invalid query parameters.", "Problem", PROBLEM),
             503: _UNAVAILABLE,
         },
-        ("status", "experiment", "owner", "since", "sort", "limit", "cursor"),
+        ("status", "experiment", "submitted_by", "since", "sort", "limit", "cursor"),
     ),
     Route(
         "GET",

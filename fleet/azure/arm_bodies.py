@@ -103,7 +103,7 @@ def vm(
 ) -> Body:
     """deleteOption Delete removes the NIC and the OS disk together with the VM.
 
-    `identity_id`: a user-assigned identity beside the VM's own.
+    `identity_id`: a user-assigned identity in addition to the VM's own.
     """
     options, name = order["vm"], names.vm(order["batch_id"], ordinal)
     body: Body = {

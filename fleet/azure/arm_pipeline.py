@@ -83,7 +83,7 @@ def _close_in(loop: asyncio.AbstractEventLoop, opened: Sequence[Any]) -> None:
 
 
 async def _close(opened: Sequence[Any]) -> None:
-    # A client that cannot be closed costs a few sockets, and nobody waits for the result.
+    # A client that cannot be closed costs a few sockets, and no caller waits for the result.
     await asyncio.gather(*(one.close() for one in opened), return_exceptions=True)
 
 

@@ -26,7 +26,7 @@ _ENTRA = re.compile(r"AADSTS(\d+)")
 
 
 def describe(error: BaseException) -> Failure:
-    """Convert any error to a failure record. Never raises. The record is short and holds no secret."""
+    """Convert any error to a failure record. Never raises. The record is short and has no secret."""
     match error:
         case ClientAuthenticationError() if _is_transient(error):
             message = " ".join(_message(error).split())

@@ -211,14 +211,14 @@ class SnapshotRecorded(Ok):
 class ReleaseTrials(TypedDict):
     order: Order
     ordinals: list[int] | None
-    """Null: of every VM that the batch can have had."""
+    """Null: all ordinals of the batch."""
     reasons: dict[str, str] | None
     """By ordinal: why the VM was deleted. Null if that does not count against its trial."""
 
 
 class TrialsReleased(Ok):
     interrupted: list[int]
-    """Ordinals of the VMs that held a trial."""
+    """Ordinals of the VMs that were running a trial."""
     outcomes: dict[str, str | None]
     """By ordinal, of VMs whose script ended by itself: why, or null if there was no more work."""
 

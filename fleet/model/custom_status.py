@@ -18,7 +18,7 @@ from fleet.model.vm_counts import missing, vm_counts
 SHOWN_FAILURES = 8
 SHOWN_PLACEMENTS = 12
 SHOWN_CODES = 12
-"""Of missing VMs, and of the failures in one placement; the rest are summed up as OTHER_CODES."""
+"""Of missing VMs, and of the failures in one placement; the rest are added up as OTHER_CODES."""
 OTHER_CODES = "others"
 WARNING_CHARACTERS = 200
 LONGEST = 7000

@@ -22,12 +22,12 @@ OPTIONS = {
 """The options that a URI's query may have, and what they are good for.
 
 All others are refused. They name another server (host, hostaddr, port, service), read files of the app
-(passfile, sslcert, sslkey, sslrootcert), repeat what stands before the query (user, password, dbname),
+(passfile, sslcert, sslkey, sslrootcert), repeat what precedes the query (user, password, dbname),
 weaken the login (require_auth, gssencmode), or belong to SQLAlchemy.
 """
 
 ADDRESS = ("host", "port", "user", "password", "dbname")
-"""The libpq keywords of what stands before a URI's query."""
+"""The libpq keywords of the part before a URI's query."""
 
 _PLAIN = ("disable", "allow", "prefer")
 SSL_MODES = (*_PLAIN, "require", "verify-ca", "verify-full")

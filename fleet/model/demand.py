@@ -1,4 +1,4 @@
-"""How many VMs a fleet still wants, and which ordinals they get."""
+"""The number of VMs that a fleet still requires, and their ordinals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Demand:
     """Why no more VMs are requested."""
 
     def wanted(self, trials: Trials | None, living: int) -> int:
-        """How many VMs to request, beside retries: never more than there are trials for them.
+        """How many VMs to request, in addition to retries: at most one per open trial.
 
         `trials` None: assume enough.
         """

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from fleet.model.records import Action, Failure
 
 MESSAGE_LIMIT = 400
-"""Characters kept of a message: a durable history holds one per attempt."""
+"""Maximum characters of a message: a durable history contains one per attempt."""
 
 HOUR = 3600.0
 
@@ -103,7 +103,7 @@ def look_up(
 
 
 class DescribedError(Exception):
-    """An error of the app that defines its own failure record. Its text holds no secret."""
+    """An error of the app that defines its own failure record. Its text contains no secret."""
 
     code: ClassVar[str]
     action: ClassVar[Action]

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from fleet.model.records import Failure
 
 SHOWN_CHARACTERS = 240
-"""Of a failure's message: the custom status holds several, and is limited to 16 KB."""
+"""Maximum characters of a message: the custom status contains several, and is limited to 16 KB."""
 
 
 class FailureCount(TypedDict):

@@ -35,7 +35,7 @@ _OURS = {
 
 
 class VmKey(NamedTuple):
-    """What the names of a VM, its NIC and its OS disk have in common."""
+    """The batch and ordinal in the names of a VM, its NIC and its OS disk."""
 
     batch_id: int
     ordinal: int
@@ -49,13 +49,13 @@ def instance_id(batch_id: int) -> str:
 def wave_id(batch_id: int, number: int) -> str:
     """The instance id of a fleet's wave, counted from 1.
 
-    Outside the fleets' prefix, so that a list of fleets holds no waves.
+    Outside the fleets' prefix, so that a list of fleets contains no waves.
     """
     return f"{wave_prefix(batch_id)}{number}"
 
 
 def wave_prefix(batch_id: int) -> str:
-    """What the instance ids of a fleet's waves begin with, and no others."""
+    """The prefix that only the instance IDs of a fleet's waves have."""
     return f"wave-{batch_id}-"
 
 

@@ -1,4 +1,4 @@
-"""What Azure's LIST and the VMs' heartbeats say about a fleet's VMs."""
+"""The state of a fleet's VMs, as observed in Azure's LISTs and in heartbeats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UP = ("Succeeded", "Updating", "Deleting")
 
 
 class Changes(NamedTuple):
-    """What a LIST shows that the fleet did not know."""
+    """The changes that a LIST shows."""
 
     started: list[Vm]
     failed: list[int]
@@ -25,7 +25,7 @@ class Changes(NamedTuple):
     vanished: list[int]
     """Ordinals of VMs that were deleted before they ran."""
     unwanted: list[int]
-    """Ordinals of VMs that exist, and are unknown or given up."""
+    """Ordinals of VMs that exist, and are unknown or abandoned."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Observation:
     absent: list[int] = field(default_factory=list)
     """Ordinals that the last LIST did not show."""
     deleting: list[int] = field(default_factory=list)
-    """Ordinals of VMs that were given up and may still exist."""
+    """Ordinals of abandoned VMs that may still exist."""
     to_clean_up: list[int] = field(default_factory=list)
     """Ordinals of deleted VMs whose roles and trials are still to be released."""
     silent: dict[str, int] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Observation:
         return vanished
 
     def apply_heartbeats(self, silent: Iterable[int], done: Iterable[int]) -> None:
-        """Update from a snapshot: both empty where the database did not answer, because a VM cannot send
+        """Update from a snapshot: both empty if the database did not respond, because a VM cannot send
         heartbeats then.
         """
         self.silent = {str(ordinal): self.silent.get(str(ordinal), 0) + 1 for ordinal in silent}

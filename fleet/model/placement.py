@@ -20,7 +20,7 @@ from fleet.model.records import Failure, Fallback, Order, Placement, Size, Vm
 
 
 class Cooldown(TypedDict):
-    """Placements that get no VM for a while: those where all of `match` holds."""
+    """Excludes placements that match all of `match` for a while."""
 
     match: dict[str, object]
     """Members of a placement, and `family` or `vcpus` (that many or more) of its size."""
@@ -34,7 +34,7 @@ class Cooldown(TypedDict):
 
 
 class PlacementCounts(TypedDict):
-    """What became of the VMs of one placement."""
+    """Counts of accepted and failed VMs in one placement."""
 
     accepted: int
     failed: dict[str, int]
@@ -43,7 +43,7 @@ class PlacementCounts(TypedDict):
 
 @dataclass
 class PlacementHistory:
-    """What a fleet has learned about its placements."""
+    """The results of creates, by placement."""
 
     cooldowns: list[Cooldown] = field(default_factory=list)
     tried: list[Placement] = field(default_factory=list)
@@ -148,10 +148,10 @@ def choose(
     fluctuates are probed by one VM each, least recently refused first.
     """
     ordered, sizes, living = tiers(order), order["sizes"], list(living)
-    held = {label(p): active(p, cooldowns, sizes, now) for tier in ordered for p in tier}
+    cooling = {label(p): active(p, cooldowns, sizes, now) for tier in ordered for p in tier}
     load = Counter(label(vm["placement"]) for vm in living)
     for tier in ordered:
-        free = [placement for placement in tier if not held[label(placement)]]
+        free = [placement for placement in tier if not cooling[label(placement)]]
         if free:
             return [_least_loaded(free, load) for _ in range(count)]
     probed = {label(vm["placement"]) for vm in living if vm["state"] == "creating"}
@@ -159,9 +159,10 @@ def choose(
         placement
         for tier in ordered
         for placement in tier
-        if label(placement) not in probed and all(one["passing"] for one in held[label(placement)])
+        if label(placement) not in probed
+        and all(one["passing"] for one in cooling[label(placement)])
     ]
-    probes.sort(key=lambda placement: max(one["since"] for one in held[label(placement)]))
+    probes.sort(key=lambda placement: max(one["since"] for one in cooling[label(placement)]))
     return probes[:count]
 
 

@@ -1,4 +1,4 @@
-"""The JSON objects that a durable history holds: small, because each is replayed many times, and
+"""The JSON objects in a durable history: small, because each is replayed many times, and
 without secrets.
 """
 
@@ -186,7 +186,7 @@ class Ended(TypedDict):
 
 
 class StoredVm(VmRequest):
-    """The part of a VM's record that the database holds. All times are ISO 8601."""
+    """The part of a VM's record that the database stores. All times are ISO 8601."""
 
     name: str
     state: Literal["refused", "creating", "running", "failed", "deleted"]
@@ -211,12 +211,12 @@ class Vm(StoredVm):
     assigned: list[int]
     """Which of its role assignments exist, by index in `role_assignments.grants_for_vm`."""
     roles_settled: bool
-    """Whether every role was assigned or given up."""
+    """Whether every role was assigned or abandoned."""
     role_failure: Failure | None
     """Why the last try left a role unassigned."""
     role_tries: int
     next_role_try: str | None
-    """When its missing roles are retried, ISO 8601; None: at once."""
+    """When its missing roles are retried, ISO 8601; None: immediately."""
     recorded: str
     """Its `lifecycle` when the database last recorded it."""
 
@@ -273,7 +273,7 @@ STORED = tuple(StoredVm.__annotations__)
 
 
 def stored(vm: Vm) -> StoredVm:
-    """The members of a VM's record that the database holds."""
+    """The members of a VM's record that the database stores."""
     return cast(StoredVm, {name: value for name, value in vm.items() if name in STORED})
 
 

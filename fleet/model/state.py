@@ -1,4 +1,4 @@
-"""The state of a fleet: what its orchestrator knows, carried from one durable history to the next."""
+"""The state of a fleet, which its orchestrator passes from one durable history to the next."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ class FleetState:
         return changes
 
     def mark_deleting(self, ordinals: Iterable[int]) -> None:
-        """VMs were given up and their deletion was requested."""
+        """Mark VMs as abandoned: their deletion was requested."""
         for ordinal in ordinals:
             self.vms[ordinal]["state"] = "failed"
             self.observation.deleting.append(ordinal)

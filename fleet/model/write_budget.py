@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from fleet.model.records import Order
 
 BURST = 180
-"""Writes that Azure accepts at once: of its bucket of 200, the rest is left to other callers."""
+"""Writes in one burst. Azure's bucket has 200; the rest is for other clients."""
 OUTAGE_TIMEOUT = timedelta(minutes=15)
-"""How long an outage of Azure may last before the VMs that it prevents are given up."""
+"""How long an outage of Azure may last before the VMs that it prevents are abandoned."""
 
 
 @dataclass

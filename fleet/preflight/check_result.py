@@ -1,7 +1,7 @@
 """The result of a check.
 
 A check is a function without I/O that takes `PlanInputs` and yields results. Each of the other modules
-holds the checks of one concern.
+contains the checks of one concern.
 """
 
 from __future__ import annotations

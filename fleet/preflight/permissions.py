@@ -40,12 +40,12 @@ def check_permissions(inputs: PlanInputs) -> Iterator[CheckResult]:
     """One result per scope with missing or unreadable permissions."""
     complete = True
     for scope, needed in _needed(inputs):
-        held = inputs.permissions[scope]
-        if isinstance(held, Unavailable):
+        granted = inputs.permissions[scope]
+        if isinstance(granted, Unavailable):
             complete = False
-            yield unreadable(f"The permissions at {scope}", held)
+            yield unreadable(f"The permissions at {scope}", granted)
             continue
-        missing = _missing(needed, held)
+        missing = _missing(needed, granted)
         if missing:
             complete = False
             advice = (
@@ -124,22 +124,22 @@ def _all_subnets_are_secured(inputs: PlanInputs) -> bool:
     )
 
 
-def _missing(needed: dict[str, str], held: list[Body]) -> str:
+def _missing(needed: dict[str, str], granted: list[Body]) -> str:
     """The actions that no role grants: `Microsoft.Compute/disks/{delete}, …`."""
     parts = []
     for kind, verbs in needed.items():
-        lacking = [verb for verb in verbs.split() if not _allowed(f"{kind}/{verb}", held)]
+        lacking = [verb for verb in verbs.split() if not _allowed(f"{kind}/{verb}", granted)]
         if lacking:
             parts.append(f"{kind}/{{{','.join(lacking)}}}")
     return ", ".join(parts)
 
 
-def _allowed(action: str, held: list[Body]) -> bool:
+def _allowed(action: str, granted: list[Body]) -> bool:
     """A role grants its actions minus its own notActions; another role may still grant these."""
     return any(
         _matches_any(role.get("actions", []), action)
         and not _matches_any(role.get("notActions", []), action)
-        for role in held
+        for role in granted
     )
 
 

@@ -1,1 +1,1 @@
-"""Database access: trials, VM records, heartbeats and logs."""
+"""Database access: fleets, claims, trials, VM records, heartbeats and logs."""

@@ -1,6 +1,8 @@
-"""Which request owns a batch id, and who may start its fleet: a row in the app's own database.
+"""Rows of `powerlift_fleet`, until their fleet has started: claims of requests, and leases.
 
-The task hub cannot decide this: two starts of one instance at the same time both succeed there.
+A claim decides which request a batch ID belongs to. A lease decides who may start its fleet. The task
+hub cannot decide this: two concurrent starts of one instance both succeed. `fleets` updates the rows
+of started fleets.
 """
 
 from __future__ import annotations
@@ -16,38 +18,38 @@ from psycopg2.errors import LockNotAvailable
 from fleet.store import schema
 from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
 
-TOO_MANY_ADVICE = "Wait until other fleets have ended, cancel one, or ask for fewer VMs."
+TOO_MANY_ADVICE = "Wait until other fleets have ended, cancel one, or request fewer VMs."
 
 SHORT = 1_000_000
 """A batch ID below this is also the fleet's number."""
 
 SEQUENCE_END = 2**52
-"""No number that the app gives is larger: JSON numbers are exact up to 2^53."""
+"""Maximum number that the app assigns: JSON numbers are exact up to 2^53."""
 
 
 class AlreadyUsed(Exception):
-    """A batch id, an idempotency key or a name that belongs to another fleet."""
+    """The batch ID, idempotency key or name belongs to another fleet."""
 
 
 class TooManyVms(Exception):
-    """There is no room for a fleet's VMs before other fleets have ended."""
+    """The fleet would exceed the deployment's limit of VMs before other fleets have ended."""
 
 
 class LeaseHeld(Exception):
-    """Another request is starting something of this fleet at this moment."""
+    """Another request has the fleet's lease."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a request claims. `callers` and `fingerprints` hold one digest per sealing key, the newest
-    first: a row that was written under an older key is recognized too."""
+    """What a request claims. `submitters` and `fingerprints` contain one digest per sealing key, the
+    newest first, so that rows written with an older key match too."""
 
     owner: str
     """The deployment, as in `Settings.owner`."""
     batch_id: int
     chose_batch_id: bool
-    """Whether the request has this batch ID; otherwise the app derived or drew it."""
-    callers: Sequence[str]
+    """Whether the request set the batch ID; otherwise the app generated it."""
+    submitters: Sequence[str]
     idempotency_key: str | None
     fingerprints: Sequence[str]
     name: str | None
@@ -56,17 +58,17 @@ class Submission:
     max_lifetime: float
     """Seconds."""
     account: str
-    """Digest of all that decides with which identity, and where, its resources are deleted."""
+    """Digest of the identity, subscription and resource group with which its resources are deleted."""
     resource_uris: Sequence[str]
     max_vms: int
-    """VMs that all fleets of the deployment together may have."""
+    """Maximum VMs of all the deployment's fleets together."""
 
     @property
     def key(self) -> str | None:
-        """The idempotency key as the table has it: of one length, however long the header was."""
+        """The idempotency key as it is stored: a digest, because the header's length is unlimited."""
         if self.idempotency_key is None:
             return None
-        # A header may hold any bytes; those that are not UTF-8 come as half surrogate pairs.
+        # A header may contain any bytes; invalid UTF-8 arrives as lone surrogates.
         return hashlib.sha256(self.idempotency_key.encode(errors="surrogatepass")).hexdigest()
 
 
@@ -78,24 +80,24 @@ class Claim:
     number: int
     started: bool
     counts: bool = True
-    """Whether its VMs count as alive: not those of a claim that was given up before its start."""
+    """Whether its VMs count as alive: not those of an abandoned claim."""
 
 
 def claim(uri: str, submission: Submission) -> Claim:
-    """The fleet of a request: the one that an equal request has claimed before, or a new row.
+    """Claim the fleet of a request: the row of an earlier identical request, or a new one.
 
-    Raises AlreadyUsed where batch id, idempotency key or name belong to another fleet, TooManyVms,
+    Raises AlreadyUsed if the batch ID, idempotency key or name belongs to another fleet, TooManyVms,
     SchemaTooNew, DatabaseUnreachable.
     """
     schema.prepare(uri)
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         found = _claimed(cursor, submission)
         if found is None or not found.counts:
-            # One new fleet at a time, so that no number is given twice, and no room.
+            # One new fleet at a time: no two get the same number, or exceed the limit together.
             cursor.execute(_LOCK)
             found = _claimed(cursor, submission)
             if found is None or not found.counts:
-                _require_room(cursor, submission)
+                _check_vm_limit(cursor, submission)
             if found is None:
                 found = _added(cursor, submission)
             elif not found.counts:
@@ -108,7 +110,7 @@ def claim(uri: str, submission: Submission) -> Claim:
 
 
 class Lease:
-    """The exclusive right to start something of one fleet, for as long as the transaction lasts."""
+    """The exclusive right to start a fleet or its teardown, for the duration of a transaction."""
 
     def __init__(self, cursor: Any, batch_id: int, started: bool) -> None:
         self._cursor, self._batch_id, self.started = cursor, batch_id, started
@@ -136,7 +138,7 @@ def leased(uri: str, batch_id: int) -> Iterator[Lease | None]:
 
 
 def _claimed(cursor: Any, submission: Submission) -> Claim | None:
-    """The row that a request's batch id or idempotency key names. Raises AlreadyUsed."""
+    """The row with a request's batch ID or idempotency key. Raises AlreadyUsed."""
     for batch_id, number, started, counts, fingerprint, same_key in rows(
         cursor, _FIND, _columns(submission)
     ):
@@ -151,6 +153,24 @@ def _claimed(cursor: Any, submission: Submission) -> Claim | None:
     return None
 
 
+def abandoned(uri: str, owner: str) -> list[int]:
+    """The batch IDs of claims older than a day whose fleet is not marked as started.
+
+    Raises DatabaseUnreachable.
+    """
+    schema.prepare(uri)
+    with connected(uri) as database, database.cursor() as cursor:
+        return [int(batch_id) for (batch_id,) in rows(cursor, _ABANDONED, {"owner": owner})]
+
+
+def delete(uri: str, batch_id: int) -> None:
+    """Delete a claim, unless its fleet has started in the meantime. Raises DatabaseUnreachable."""
+    with connected(uri) as database, database.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM powerlift_fleet WHERE batch_id = %s AND started_at IS NULL", (batch_id,)
+        )
+
+
 def count_alive(uri: str, owner: str) -> int:
     """The VMs of a deployment's fleets, as `claim` counts them. Raises DatabaseUnreachable."""
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
@@ -160,7 +180,7 @@ def count_alive(uri: str, owner: str) -> int:
     return int(alive)
 
 
-def _require_room(cursor: Any, submission: Submission) -> None:
+def _check_vm_limit(cursor: Any, submission: Submission) -> None:
     [(alive,)] = rows(cursor, _ALIVE, _columns(submission))
     if alive + submission.n_instances > submission.max_vms:
         raise TooManyVms(
@@ -171,19 +191,19 @@ def _require_room(cursor: Any, submission: Submission) -> None:
 
 
 def _added(cursor: Any, submission: Submission) -> Claim | None:
-    """A new row; None where its name belongs to a fleet that has not ended. Raises AlreadyUsed."""
+    """Insert a row. Returns None if a fleet that has not ended has its name. Raises AlreadyUsed."""
     number = _new_number(cursor, submission)
     cursor.execute(_INSERT, {**_columns(submission), "number": number})
     return Claim(submission.batch_id, number, started=False) if cursor.rowcount else None
 
 
 def _new_number(cursor: Any, submission: Submission) -> int:
-    """A number that is neither another fleet's number nor its batch id."""
+    """A number that is neither the number nor the batch ID of another fleet."""
     batch_id = submission.batch_id
     if rows(cursor, "SELECT 1 FROM powerlift_fleet WHERE number = %s", (batch_id,)):
         raise AlreadyUsed(
             f"batch_id {batch_id} is the number of another fleet (fleet-{batch_id}). Choose another "
-            "batch_id, or leave it out."
+            "batch_id, or omit it."
         )
     if batch_id < SHORT:
         return batch_id
@@ -195,8 +215,8 @@ def _columns(submission: Submission) -> dict[str, Any]:
     return {
         "owner": submission.owner,
         "batch_id": submission.batch_id,
-        "caller": submission.callers[0],
-        "callers": list(submission.callers),
+        "submitted_by": submission.submitters[0],
+        "submitters": list(submission.submitters),
         "key": submission.key,
         "fingerprint": submission.fingerprints[0],
         "name": submission.name,
@@ -214,17 +234,17 @@ _FIND = """
            left(fingerprint, 128),
            coalesce(idempotency_key = %(key)s, false)
     FROM powerlift_fleet
-    WHERE batch_id = %(batch_id)s OR (caller = ANY(%(callers)s) AND idempotency_key = %(key)s)
+    WHERE batch_id = %(batch_id)s OR (submitted_by = ANY(%(submitters)s) AND idempotency_key = %(key)s)
     ORDER BY 6 DESC
 """
-# Not an advisory lock, which any session of the database may hold: this one takes the right to change
+# Not an advisory lock, which any session of the database may take: this one requires write access to
 # the table. Leases and the updates of running fleets do not conflict with it.
 _LOCK = "LOCK TABLE powerlift_fleet IN SHARE UPDATE EXCLUSIVE MODE"
-# VMs of a fleet that has not ended, and those that an ended one has left in place: kept on request
-# (delete_on_complete false), or by a teardown that gave up.
-# None outlives the deadline, which begins a little later than the row's. A claim without a fleet counts
-# for an hour: by then its caller has repeated the request, or has given up. An invalid row affects no
-# other fleet: it counts for at most the VMs that it claims.
+# The VMs of fleets that have not ended, and the VMs that ended fleets have left: on request
+# (delete_on_complete false), or because the teardown failed. An hour after the row's deadline, no VM
+# exists: a fleet's deadline is slightly later than the row's. A claim without a fleet counts for an
+# hour, in which clients retry. An invalid row counts for at most the VMs that it claims, so it affects
+# no other fleet.
 _ALIVE = """
     SELECT coalesce(sum(least(claimed, CASE
         WHEN ended_at IS NULL AND machines->>'wanted' ~ '^[0-9]{1,9}$'
@@ -242,15 +262,16 @@ _RENEW = """
     WHERE batch_id = %(batch_id)s AND started_at IS NULL
 """
 _INSERT = """
-    INSERT INTO powerlift_fleet (owner, batch_id, number, name, caller, idempotency_key, fingerprint,
-                                 experiment_id, n_instances, account, resource_uris, deadline)
-    VALUES (%(owner)s, %(batch_id)s, %(number)s, %(name)s, %(caller)s, %(key)s, %(fingerprint)s,
-            %(experiment_id)s, %(n_instances)s, %(account)s, %(resource_uris)s,
+    INSERT INTO powerlift_fleet (owner, batch_id, number, name, submitted_by, idempotency_key,
+                                 fingerprint, experiment_id, n_instances, account, resource_uris,
+                                 deadline)
+    VALUES (%(owner)s, %(batch_id)s, %(number)s, %(name)s, %(submitted_by)s, %(key)s,
+            %(fingerprint)s, %(experiment_id)s, %(n_instances)s, %(account)s, %(resource_uris)s,
             now() + %(max_lifetime)s * interval '1 second')
     ON CONFLICT DO NOTHING
 """
-# The first free number after the last one; a later call starts there. At the end of the sequence,
-# somebody has set it, and the largest short number replaces it.
+# The first free number after the last one. If somebody has set the sequence to its end, it continues
+# after the largest short number.
 _NEXT_NUMBER = """
     WITH last AS (SELECT CASE WHEN last_value < %(end)s THEN last_value + is_called::integer
                          ELSE (SELECT coalesce(max(number), 0) + 1 FROM powerlift_fleet
@@ -262,3 +283,8 @@ _NEXT_NUMBER = """
     SELECT setval('powerlift_fleet_number', n) FROM free
 """
 _LEASE = "SELECT started_at IS NOT NULL FROM powerlift_fleet WHERE batch_id = %s FOR UPDATE NOWAIT"
+_ABANDONED = """
+    SELECT batch_id FROM powerlift_fleet
+    WHERE started_at IS NULL AND submitted_at < now() - interval '1 day' AND owner = %(owner)s
+      AND batch_id <> 'NaN' LIMIT 1000
+"""

@@ -153,9 +153,9 @@ def rows(cursor: Any, statement: str, values: Any = ()) -> list[Any]:
 
 
 def small_json(column: str) -> str:
-    """SQL of a jsonb column, null where it is larger than JSON_LIMIT.
+    """SQL of a jsonb column, null if it is larger than JSON_LIMIT.
 
-    The stored size is looked at first: a compressed value could exceed the server's own limit as text.
+    The stored size is checked first: a compressed value could exceed the server's own limit as text.
     """
     return f"""CASE WHEN pg_column_size({column}) <= {2 * JSON_LIMIT}
         THEN CASE WHEN length({column}::text) <= {JSON_LIMIT} THEN {column} END END"""
@@ -181,7 +181,7 @@ _MAY = """
 
 
 def _options(uri: str) -> dict[str, str]:
-    """The keywords of a connection, with a token where the URI has no password.
+    """The keywords of a connection, with a token if the URI has no password.
 
     Raises DatabaseUnreachable.
     """

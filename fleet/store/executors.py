@@ -24,23 +24,23 @@ QUEUE_TIMEOUT = 10.0
 
 
 class Executor:
-    """At most `threads` operations at once, of which `share` may be for one server."""
+    """Runs at most `threads` operations concurrently, of which at most `share` for one server."""
 
     def __init__(self, name: str, threads: int, share: int) -> None:
         self._pool = ThreadPoolExecutor(threads, name)
         self._threads, self._share = threads, share
         # Semaphores belong to one loop. Weak, because requests choose the servers.
-        self._places: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
+        self._slots: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
 
     async def run(self, work: Callable[..., T], uri: str, *arguments: Any) -> T:
-        """`work(uri, *arguments)`, in a thread. Raises what it raises, and DatabaseBusy.
+        """Run `work(uri, *arguments)` in a thread. Raises its exceptions, and DatabaseBusy.
 
-        The operation keeps its place until it ends, even if the caller stops waiting.
+        The operation keeps its slot until it ends, even if the caller stops waiting.
         """
-        places = self._place(server_of(uri) or "", self._share), self._place(None, self._threads)
+        slots = self._slot(server_of(uri) or "", self._share), self._slot(None, self._threads)
         try:
             async with asyncio.timeout(QUEUE_TIMEOUT):
-                await _acquire(*places)
+                await _acquire(*slots)
         except TimeoutError:
             raise DatabaseBusy(
                 f"The app waits for databases with all its threads: none became free within "
@@ -48,24 +48,24 @@ class Executor:
             ) from None
         loop = asyncio.get_running_loop()
 
-        def leave(_: Future[T]) -> None:
+        def release(_: Future[T]) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(_release, *places)
+                loop.call_soon_threadsafe(_release, *slots)
 
         future = self._pool.submit(copy_context().run, work, uri, *arguments)
-        future.add_done_callback(leave)
+        future.add_done_callback(release)
         return await asyncio.wrap_future(future)
 
     async def finish(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Call `work` in a thread without waiting for a place: for what ends an operation."""
+        """Call `work` in a thread without waiting for a slot: for the end of an operation."""
         return await asyncio.wrap_future(self._pool.submit(copy_context().run, work, *arguments))
 
-    def _place(self, server: str | None, size: int) -> asyncio.Semaphore:
+    def _slot(self, server: str | None, size: int) -> asyncio.Semaphore:
         key = (asyncio.get_running_loop(), server)
-        place = self._places.get(key)
-        if place is None:
-            place = self._places[key] = asyncio.Semaphore(size)
-        return place
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = asyncio.Semaphore(size)
+        return slot
 
 
 async def _acquire(first: asyncio.Semaphore, second: asyncio.Semaphore) -> None:
@@ -77,9 +77,9 @@ async def _acquire(first: asyncio.Semaphore, second: asyncio.Semaphore) -> None:
         raise
 
 
-def _release(*places: asyncio.Semaphore) -> None:
-    for place in places:
-        place.release()
+def _release(*slots: asyncio.Semaphore) -> None:
+    for slot in slots:
+        slot.release()
 
 
 OWN = Executor("own", 8, 8)

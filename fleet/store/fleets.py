@@ -1,6 +1,7 @@
-"""The table of fleets in the app's own database: one row a fleet, for as long as the app lives.
+"""Rows of `powerlift_fleet`, once their fleet has started: list, search, update, purge.
 
-The task hub and the benchmarks' databases hold more about a fleet, until that is purged.
+A row is never deleted after the start. Other records of a fleet are in the task hub and in the
+benchmark's database, until they are purged. `claims` inserts the rows.
 """
 
 from __future__ import annotations
@@ -10,23 +11,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
+from fleet.model.records import Trials, VmCounts
 from fleet.store import schema
 from fleet.store.database import REQUEST_TIMEOUT, connected, rows, small_json
 
 SHORTEST_PREFIX = 4
-"""Digits of a batch id that may stand for all of it."""
+"""Minimum number of digits in an abbreviated batch ID."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One fleet. `machines` and `trials` are counts, as the API shows them; null before the first."""
+    """One fleet. `machines` and `trials` are counts, as in the API; None before the first update."""
 
     batch_id: int
     number: int
     name: str | None
-    caller: str
+    submitted_by: str
     experiment_id: int
     experiment_name: str | None
     n_instances: int
@@ -41,30 +43,43 @@ class Row:
     updated_at: datetime
 
 
+class Changes(TypedDict, total=False):
+    """Columns that a running fleet updates."""
+
+    phase: str
+    machines: VmCounts
+    trials: Trials | None
+    cost: float | None
+    """US dollars."""
+    experiment_name: str | None
+    ended_at: datetime | str
+    """A text is an ISO 8601 time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which fleets to list: all that every given member fits."""
+    """Selects the fleets that match every member that is set."""
 
     status: str | None = None
     """A phase, or `active` or `ended`."""
     experiment: str | None = None
     """An experiment's id or name."""
-    owner: str | None = None
-    """Who submitted it, as `caller` shows it."""
+    submitted_by: str | None = None
+    """As in `Row.submitted_by`."""
     since: datetime | None = None
     sort: Literal["newest", "oldest"] = "newest"
     limit: int = 50
     after: tuple[datetime, int] | None = None
-    """The last fleet of the page before: its time of submission and its batch id."""
+    """Time of submission and batch ID of the previous page's last fleet."""
 
 
 def page(uri: str, wanted: Filter) -> list[Row]:
-    """Fleets that were started, in the order of their submission. Raises DatabaseUnreachable."""
+    """Started fleets, in the order of their submission. Raises DatabaseUnreachable."""
     newest = wanted.sort == "newest"
     values = {
         "status": wanted.status,
         "experiment": wanted.experiment,
-        "owner": wanted.owner,
+        "submitted_by": wanted.submitted_by,
         "since": wanted.since,
         "limit": wanted.limit,
         "at": wanted.after and wanted.after[0],
@@ -75,11 +90,11 @@ def page(uri: str, wanted: Filter) -> list[Row]:
 
 
 def matching(uri: str, reference: str) -> list[Row]:
-    """The fleets that a text may mean: one, none, or several where it is ambiguous.
+    """The fleets that a reference matches: one, none, or several if it is ambiguous.
 
-    `latest`; a batch id, a number or the first digits of a batch id, with or without `fleet-`; a name or
-    the beginning of one. What fits exactly goes before what only begins alike, and of fleets of one name
-    the one that has not ended, then the newest. Raises DatabaseUnreachable.
+    A reference is `latest`; a batch ID, a number or a prefix of a batch ID, with or without `fleet-`; a
+    name or a prefix of one. An exact match takes precedence over prefixes. Of fleets with the same name,
+    the running one takes precedence, then the newest. Raises DatabaseUnreachable.
     """
     if reference == "latest":
         return _select(uri, _LATEST, {})
@@ -98,18 +113,14 @@ def matching(uri: str, reference: str) -> list[Row]:
     return [newest[reference]] if reference in newest else list(newest.values())
 
 
-def update(uri: str, batch_id: int, changes: Mapping[str, Any]) -> None:
-    """Change columns of a fleet's row, unless the fleet has ended.
-
-    `changes` are values of `phase`, `machines`, `trials`, `cost`, `experiment_name` and `ended_at`.
-    Raises DatabaseUnreachable.
-    """
+def update(uri: str, batch_id: int, changes: Changes) -> None:
+    """Change columns of a fleet's row, unless the fleet has ended. Raises DatabaseUnreachable."""
     values = {
         name: json.dumps(value) if isinstance(value, Mapping) else value
         for name, value in changes.items()
     }
     columns = ", ".join(f"{name} = %({name})s" for name in values)
-    # Brief, because a fleet waits for it.
+    # Short timeouts, because a fleet waits for it.
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         cursor.execute(_UPDATE.format(columns=columns), {**values, "fleet": batch_id})
 
@@ -120,8 +131,8 @@ def active(uri: str, owner: str) -> list[Row]:
 
 
 def accounts(uri: str, owner: str) -> list[tuple[int, list[str]]]:
-    """Every account that a deployment's unpurged fleets use: the batch ID of its newest fleet, and the
-    resource_uris of all. Raises DatabaseUnreachable."""
+    """The accounts of a deployment's unpurged fleets: for each, the batch ID of its newest fleet, and
+    the resource_uris of all its fleets. Raises DatabaseUnreachable."""
     schema.prepare(uri)
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         found = rows(cursor, _ACCOUNTS, {"owner": owner})
@@ -136,7 +147,7 @@ def to_purge(uri: str, owner: str, days: float, limit: int, skip: int = 0) -> li
 
 
 def mark_purged(uri: str, batch_id: int) -> None:
-    """Note that a fleet's row is all that is left of it."""
+    """Record that only a fleet's row remains."""
     with connected(uri) as database, database.cursor() as cursor:
         cursor.execute(
             "UPDATE powerlift_fleet SET purged_at = now() WHERE batch_id = %s", (batch_id,)
@@ -149,21 +160,6 @@ def mark_vms_deleted(uri: str, batch_id: int) -> None:
         cursor.execute(_VMS_DELETED, (batch_id,))
 
 
-def abandoned_claims(uri: str, owner: str) -> list[int]:
-    """The batch IDs of claims older than a day whose fleet is not marked as started."""
-    schema.prepare(uri)
-    with connected(uri) as database, database.cursor() as cursor:
-        return [int(batch_id) for (batch_id,) in rows(cursor, _ABANDONED, {"owner": owner})]
-
-
-def delete_claim(uri: str, batch_id: int) -> None:
-    """Delete a claim, unless its fleet was started meanwhile."""
-    with connected(uri) as database, database.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM powerlift_fleet WHERE batch_id = %s AND started_at IS NULL", (batch_id,)
-        )
-
-
 def _select(uri: str, statement: str, values: Mapping[str, Any]) -> list[Row]:
     schema.prepare(uri)
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
@@ -171,9 +167,10 @@ def _select(uri: str, statement: str, values: Mapping[str, Any]) -> list[Row]:
     return [Row(int(batch_id), *rest) for batch_id, *rest in found]
 
 
-# Only rows with values that Python has, and each value with a limit: no VM may stop the list of fleets.
+# Skips rows with values that Python cannot represent, and truncates values: an invalid row must not
+# break the list of fleets.
 _FROM = f"""
-    SELECT batch_id, number, left(name, 64), left(caller, 256), experiment_id,
+    SELECT batch_id, number, left(name, 64), left(submitted_by, 256), experiment_id,
            left(experiment_name, 256), n_instances, submitted_at, started_at, ended_at, purged_at,
            left(phase, 64),
            {small_json("machines")}, {small_json("trials")}, cost, updated_at
@@ -189,7 +186,7 @@ _PAGE = (
          OR (%(status)s = 'ended' AND ended_at IS NOT NULL))
     AND (%(experiment)s IS NULL OR experiment_id::text = %(experiment)s
          OR experiment_name = %(experiment)s)
-    AND (%(owner)s IS NULL OR caller = %(owner)s)
+    AND (%(submitted_by)s IS NULL OR submitted_by = %(submitted_by)s)
     AND (%(since)s::timestamptz IS NULL OR submitted_at >= %(since)s)
     AND (%(at)s::timestamptz IS NULL
          OR (submitted_at, batch_id) {then} (%(at)s::timestamptz, %(batch_id)s::numeric))
@@ -212,7 +209,7 @@ _BY_NAME = (
     ORDER BY name <> %(name)s, ended_at IS NOT NULL, submitted_at DESC LIMIT 100
 """
 )
-# A fleet that reports has started, even if the host crashed before it could record that.
+# A fleet that updates its row has started, even if the host crashed before recording the start.
 _UPDATE = """
     UPDATE powerlift_fleet
     SET {columns}, updated_at = now(), started_at = coalesce(started_at, now())
@@ -240,9 +237,4 @@ _VMS_DELETED = """
             coalesce((machines->>'deleted')::integer, 0)
             + coalesce((machines->>'running')::integer, 0))
     WHERE batch_id = %s AND ended_at IS NOT NULL
-"""
-_ABANDONED = """
-    SELECT batch_id FROM powerlift_fleet
-    WHERE started_at IS NULL AND submitted_at < now() - interval '1 day' AND owner = %(owner)s
-      AND batch_id <> 'NaN' LIMIT 1000
 """

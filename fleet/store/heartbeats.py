@@ -79,7 +79,7 @@ def record_ends(uri: str, order: Order, reasons: Mapping[int, str]) -> dict[int,
 
 
 def _is_overdue(running_at: str, now: datetime) -> bool:
-    """Whether the first heartbeat is. A time that is none is left to the deadlines of the fleet."""
+    """Whether the first heartbeat is overdue; False for an invalid time. The deadline still applies."""
     try:
         running_since = time_of(running_at)
     except (ValueError, OverflowError):

@@ -1,5 +1,5 @@
-"""The app's tables: numbered migrations, each applied once, in the app's own database and in those of
-the benchmarks. The two may be one database."""
+"""The app's tables: numbered migrations, each applied once. Some are for the app's own database, others
+for the benchmarks' databases. Both may be one database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSIONS = _FOLDER / "versions.sql"
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The tables of one kind of database, made by the migrations in the folder of this name."""
+    """The tables of one kind of database. Their migrations are in the folder of this name."""
 
     name: str
 
@@ -44,7 +44,7 @@ class SchemaTooNew(DescribedError, RuntimeError):
 
 
 def version(uri: str, tables: Tables) -> int:
-    """The version of the tables; 0 where there is none, or the role may not read it.
+    """The version of the tables; 0 if they do not exist, or the role may not read their version.
 
     Raises SchemaTooNew, DatabaseUnreachable.
     """
@@ -53,9 +53,9 @@ def version(uri: str, tables: Tables) -> int:
 
 
 def migrate(uri: str, tables: Tables) -> int:
-    """Create the tables, or bring them up to date: all in one transaction. Returns their version.
+    """Create or migrate the tables in one transaction. Returns their version.
 
-    Changes nothing where the role may not do so, or the database is read-only. Raises SchemaTooNew,
+    Changes nothing if the role lacks the permissions, or the database is read-only. Raises SchemaTooNew,
     DatabaseUnreachable.
     """
     with connected(uri) as database, database.cursor() as cursor:
@@ -72,7 +72,7 @@ def migrate(uri: str, tables: Tables) -> int:
             database.rollback()
             return before
         except UniqueViolation:
-            # Of PostgreSQL's catalog: another app has created the table of versions meanwhile.
+            # In PostgreSQL's catalog: another process has created the table of versions concurrently.
             database.rollback()
             return migrate(uri, tables)
     return tables.latest
@@ -81,21 +81,23 @@ def migrate(uri: str, tables: Tables) -> int:
 def prepare(uri: str) -> None:
     """Migrate the app's own database, once per process.
 
-    Raises SchemaTooNew, DatabaseUnreachable, also where the role may not migrate.
+    Raises SchemaTooNew; DatabaseUnreachable, also if the role may not migrate.
     """
     if uri in _prepared:
         return
-    if migrate(uri, APP) < APP.latest:
+    found = migrate(uri, APP)
+    if found < APP.latest:
         raise DatabaseUnreachable(
-            "The app's database (POWERLIFT_DB_URI) lacks the table powerlift_fleet, and its role may "
-            "not create it. Grant the role CREATE on the schema."
+            f"The app's own table powerlift_fleet has version {found}, this build requires version "
+            f"{APP.latest}, and the role in POWERLIFT_DB_URI may not migrate it. Nothing was changed. "
+            "Grant the role CREATE on the schema, and make it the owner of the table if it exists."
         )
     _prepared.add(uri)
 
 
 _prepared: set[str] = set()
-# Not an advisory lock, which any session of the database may hold. Until the transaction ends: PgBouncer
-# may give the session to another client then.
+# Not an advisory lock, which any session of the database may take. It ends with the transaction, after
+# which PgBouncer may assign the session to another client.
 _LOCK = "LOCK TABLE powerlift_fleet_schema IN SHARE ROW EXCLUSIVE MODE"
 _VERSION = "SELECT coalesce(max(version), 0) FROM powerlift_fleet_schema WHERE tables = %s"
 _APPLIED = "INSERT INTO powerlift_fleet_schema (tables, version) VALUES (%s, %s)"
@@ -107,6 +109,6 @@ def _version(cursor: Any, tables: Tables) -> int:
     [(found,)] = rows(cursor, _VERSION, (tables.name,))
     if found > tables.latest:
         raise SchemaTooNew(
-            f"The database has version {found} of the app's tables; this build knows {tables.latest}."
+            f"The database has version {found} of the app's tables; this build requires {tables.latest}."
         )
     return int(found)

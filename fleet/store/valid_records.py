@@ -1,4 +1,4 @@
-"""VM records from the database. Every VM may write them: an invalid one costs nothing but itself."""
+"""Validates VM records from the database. Every VM may write them; only an invalid record is skipped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = 10
 
 
 def valid_records(rows: Iterable[tuple[int, Any]]) -> dict[int, StoredVm]:
-    """The valid ones of records by ordinal. Logs a warning for the others."""
+    """The valid records, by ordinal. Logs a warning for the invalid ones."""
     checked = {ordinal: _checked(ordinal, record) for ordinal, record in rows}
     invalid = sorted(ordinal for ordinal, record in checked.items() if record is None)
     if invalid:
@@ -30,7 +30,7 @@ def valid_records(rows: Iterable[tuple[int, Any]]) -> dict[int, StoredVm]:
 
 
 def time_of(text: str | None) -> datetime | None:
-    """A time of a record, in UTC; None where it is empty. Raises ValueError, OverflowError."""
+    """A time of a record, in UTC; None if it is empty. Raises ValueError, OverflowError."""
     if not text:
         return None
     moment = datetime.fromisoformat(text)

@@ -123,9 +123,9 @@ def conflicting_batch(uri: str, order: Order) -> int | None:
 
 
 def purge(uri: str, order: Order) -> None:
-    """Delete what our tables hold of a fleet's VMs: records, heartbeats, logs and which trials they ran.
+    """Delete the rows of a fleet's VMs in our tables: records, heartbeats, logs, trials that they ran.
 
-    Leaves alone what the role may not delete. Raises DatabaseUnreachable.
+    Skips tables from which the role may not delete. Raises DatabaseUnreachable.
     """
     fleet = {
         "batch_id": order["batch_id"],

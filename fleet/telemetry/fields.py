@@ -59,7 +59,7 @@ def as_plain_line(text: str) -> str:
 
 
 def frames(trace: TracebackType | None) -> str:
-    """A traceback in one line, without the error's message: `triggers/http.py:58 plan > …`."""
+    """A traceback in one line, without the error's message: `http/fleets.py:58 plan > …`."""
     return " > ".join(
         f"{'/'.join(Path(one.filename).parts[-2:])}:{one.lineno} {one.name}"
         for one in extract_tb(trace)

@@ -19,14 +19,14 @@ from local.functions.durable.api import ManagementApi
 from local.functions.durable.engine import Engine
 from local.functions.durable.links import Links
 from local.functions.durable.tables import Tables
-from local.functions.http import FunctionsHandler, make_application
+from local.functions.http.application import FunctionsHandler, make_application
+from local.functions.http.kestrel import Runner
+from local.functions.http.keys import DEFAULT, DURABLE, MASTER, Keys, KeysApi
+from local.functions.http.routing import Router
 from local.functions.indexing import Function
 from local.functions.invoke import Invoker
-from local.functions.kestrel import Runner
-from local.functions.keys import DEFAULT, DURABLE, MASTER, Keys, KeysApi
 from local.functions.outputs import QueueOutputs
 from local.functions.queues import QueueListener
-from local.functions.routing import Router
 from local.functions.settings import HostSettings, SettingsError
 from local.functions.storage import Storage, find_account
 from local.functions.timers import Timer, Timers

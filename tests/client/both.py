@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+import pytest
 from powerlift_fleet import AsyncFleetClient, FleetClient, FleetStatus
 from powerlift_fleet.api.json_reader import read
 
@@ -132,3 +133,9 @@ def entry(number: int, **more: Any) -> dict[str, Any]:
 def fleet_status(phase: str = "run", **more: Any) -> FleetStatus:
     """The same, as the client returns it."""
     return read(FleetStatus, status(phase, **more))
+
+
+Make = Callable[..., Any]
+BOTH_CLIENTS = pytest.mark.parametrize("make", [Blocking, Awaiting])
+LINKS = status()["links"]
+TAKEN = httpx.Response(202, json={"id": "fleet-7", "number": 7, "batch_id": 7, "links": LINKS})

@@ -127,7 +127,9 @@ def test_the_list_is_filtered_and_paged(
     oldest = client.fleets(experiment=str(number), sort="oldest", limit=2)
     for fleet in taken:
         end(client, fleet)
-    ended = client.fleets(experiment=number, status="cancelled", owner=newest[0].submitted_by)
+    ended = client.fleets(
+        experiment=number, status="cancelled", submitted_by=newest[0].submitted_by
+    )
     assert [one.id for one in newest] == taken[::-1]
     assert [one.id for one in oldest] == taken[:2]
     assert {one.id for one in ended} == set(taken)

@@ -13,10 +13,10 @@ from powerlift_fleet import FleetStatus, Submission
 from powerlift_fleet.api import responses
 from powerlift_fleet.api.json_reader import Response, UnreadableResponse, read
 
-from fleet.api import openapi
+from fleet.api.openapi.document import openapi_document
 from tests.client.both import status
 
-SCHEMAS: dict[str, Any] = openapi.document()["components"]["schemas"]
+SCHEMAS: dict[str, Any] = openapi_document()["components"]["schemas"]
 ROOTS = {
     responses.Submission: "SubmitResponse",
     responses.Cancellation: "CancelResponse",

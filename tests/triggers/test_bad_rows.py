@@ -38,7 +38,7 @@ BAD_COLUMNS = {
 }  # fmt: skip
 """Of rows in the table of fleets, in place of good ones."""
 COLUMNS = {
-    "owner": "'tests'", "caller": "'queue'", "fingerprint": "'bad'", "experiment_id": "1",
+    "owner": "'tests'", "submitted_by": "'queue'", "fingerprint": "'bad'", "experiment_id": "1",
     "n_instances": "1", "account": "''", "deadline": "now()", "started_at": "now()",
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from fleet.api import openapi
+from fleet.api.openapi.document import openapi_document
 from local.stack import Stack
 from tests.harness import Api, experiment
 
@@ -36,7 +36,7 @@ def contract(examples: int, *, edges: bool) -> Any:
         "checks": {"unsupported_method": {"enabled": False}},
     }
     config = schemathesis.Config.from_dict(settings)
-    return schemathesis.openapi.from_dict(openapi.document("/api"), config=config)
+    return schemathesis.openapi.from_dict(openapi_document("/api"), config=config)
 
 
 FEW, MANY = contract(15, edges=False), contract(150, edges=True)

@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 from fleet.store import schema
 from local.stack import Stack
 from tests.harness import wire
-from triggers import health
+from triggers.http import health
 
 SECRET = "s3cr3t"
 REFERENCE = f"@Microsoft.KeyVault(SecretUri=https://{SECRET}.vault.azure.net/secrets/x)"

@@ -72,7 +72,7 @@ def test_pages_hold_every_fleet_once(api: Api, stack: Stack):
     "query",
     [
         {"limit": 0}, {"limit": 201}, {"limit": "x"}, {"status": "gone"}, {"sort": "up"},
-        {"since": "yesterday"}, {"cursor": "x"}, {"cursor": "\u00ff"}, {"owner": "\0"},
+        {"since": "yesterday"}, {"cursor": "x"}, {"cursor": "\u00ff"}, {"submitted_by": "\0"},
         {"experiment": "a\0"},
     ],
 )  # fmt: skip

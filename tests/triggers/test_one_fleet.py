@@ -116,10 +116,10 @@ def test_an_idempotency_key_with_another_request_is_refused(doors: Doors):
 
 def test_a_caller_is_stored_as_a_keyed_digest(doors: Doors):
     doors.post(request(109))
-    [(caller,)] = doors.sql("SELECT caller FROM powerlift_fleet WHERE batch_id = 109")
+    [(submitter,)] = doors.sql("SELECT submitted_by FROM powerlift_fleet WHERE batch_id = 109")
     stored = json.dumps([str(row) for row in doors.sql("SELECT * FROM powerlift_fleet")])
     key = doors.ready["keys"]["default"]
-    assert (caller.startswith("key-"), len(caller), key in stored) == (True, 16, False)
+    assert (submitter.startswith("key-"), len(submitter), key in stored) == (True, 16, False)
 
 
 def test_a_name_belongs_to_one_fleet_that_has_not_ended(doors: Doors):

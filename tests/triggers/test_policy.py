@@ -68,7 +68,7 @@ def test_message_cannot_become_contributor_or_root(stack: Stack):
     number = send(stack, json.dumps(attack(stack, tags={"mark": "not-allowed"})))
     eventually(lambda: [t for t in received(stack, POISON) if "not-allowed" in t] or None)
     lines = (stack.logs / "host.log").read_text().splitlines()
-    [reason] = [line for line in lines if f"Message {number} is refused" in line]
+    [reason] = [line for line in lines if f"Message {number} was rejected" in line]
     assert [pointer for pointer, _ in FAULTS if f"{pointer}: " not in reason] == []
 
 
@@ -106,7 +106,7 @@ def crowd(api: Api, stack: Stack) -> Iterator[None]:
     api.post({"experiment_id": 10**6, "n_instances": 1, "batch_id": 8501})
     sql(
         stack,
-        "INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, caller, fingerprint,"
+        "INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, submitted_by, fingerprint,"
         " experiment_id, n_instances, account, started_at)"
         " SELECT owner, now() + interval '1 day', 8502, 8502, 'key', 'f', 1, 1000, 'a', now()"
         " FROM powerlift_fleet WHERE batch_id = 8501",

@@ -11,8 +11,8 @@ import pytest
 
 from fleet.store import executors
 from fleet.store.executors import Executor
-from triggers import query_cache
-from triggers.problems import with_problems
+from triggers.http import query_cache
+from triggers.http.problems import with_problems
 
 URI = "postgresql://me@host/db"
 QUERIES = Executor("test", 8, 8)
@@ -37,7 +37,7 @@ class Database:
 
 
 async def ask(key: Any, query: Callable[[str], Any]) -> Any:
-    return await query_cache.ask(QUERIES, key, query, URI)
+    return await query_cache.run(QUERIES, key, query, URI)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_different_keys_are_queried_separately(database: Database):
 
 
 def test_an_expired_response_is_queried_again(database: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(query_cache, "FRESH", 0.0)
+    monkeypatch.setattr(query_cache, "MAX_AGE", 0.0)
     database.released.set()
 
     async def twice() -> list[int]:
@@ -101,10 +101,10 @@ def test_a_full_executor_is_a_503_with_retry_after(
 
     @with_problems
     async def answer() -> Any:
-        return await query_cache.ask(full, "second", database.query, URI)
+        return await query_cache.run(full, "second", database.query, URI)
 
     async def both() -> Any:
-        first = asyncio.ensure_future(query_cache.ask(full, "first", database.query, URI))
+        first = asyncio.ensure_future(query_cache.run(full, "first", database.query, URI))
         await asyncio.sleep(0)  # it takes the only place
         try:
             return await answer()

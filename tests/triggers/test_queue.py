@@ -1,4 +1,4 @@
-"""The queue: the same request, one message a fleet; a bad one goes to the poison queue at once."""
+"""The queue: each message is a request; an invalid one goes to the poison queue immediately."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_log_of_a_refusal_has_no_secret(stack: Stack):
     number = send(stack, '{"mark": "key", "postgresql://me:s3cret-name@host/db": 1}')
     poisoned(stack, '"mark": "key"')
     log = (stack.logs / "host.log").read_text()
-    assert (f"Message {number} is refused" in log, "s3cret-name" in log) == (True, False)
+    assert (f"Message {number} was rejected" in log, "s3cret-name" in log) == (True, False)
 
 
 def test_a_message_that_is_not_utf_8_is_refused_with_its_reason(stack: Stack):
@@ -102,7 +102,8 @@ def test_a_message_that_is_not_utf_8_is_refused_with_its_reason(stack: Stack):
     poisoned(stack, "with-reason")
     log = (stack.logs / "host.log").read_text()
     assert (
-        f"Message {number} is refused and goes to {POISON}: : The body is not valid UTF-8." in log
+        f"Message {number} was rejected and moved to {POISON}: : The body is not valid UTF-8."
+        in log
     )
 
 

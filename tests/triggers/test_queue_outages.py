@@ -131,7 +131,7 @@ def test_a_message_waits_until_other_fleets_leave_room(doors: Doors):
     doors.begin("")
     doors.post(request(5000))
     doors.sql(
-        "INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, caller, fingerprint,"
+        "INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, submitted_by, fingerprint,"
         " experiment_id, n_instances, account, started_at)"
         " SELECT owner, now() + interval '1 day', 5001, 5001, 'key', 'f', 1, 1000, 'a', now()"
         " FROM powerlift_fleet WHERE batch_id = 5000"

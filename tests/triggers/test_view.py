@@ -13,7 +13,7 @@ import requests
 
 from local.node import find_node
 from local.stack import Stack
-from triggers import view
+from triggers.http import view
 
 PAGES = ["fleet/fleet.html", "list/fleets.html"]
 FILES = sorted(path for path in view.SOURCES.rglob("*") if path.is_file())

@@ -13,7 +13,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.view.scenes import Scene
-from triggers.view import SOURCES, page
+from triggers.http.view import SOURCES, page
 
 KEY = "a-key/with+signs=="
 

@@ -82,20 +82,20 @@ def machine(**changes: Any) -> dict[str, Any]:
 def test_segments(call: Call, seconds: dict[str, int], pieces: list[Any]):
     times = {f"{name}_at": f"2026-01-01T00:00:{at:02}Z" for name, at in seconds.items()}
     state = "deleted" if "deleted" in seconds else "running"
-    found = call("fleet/timeline/rows", "segmentsOf", machine(state=state, **times), START + 9000)
+    found = call("fleet/vms/rows", "segmentsOf", machine(state=state, **times), START + 9000)
     told = [(one["kind"], one["from"] - START, one["to"] - START) for one in found]
     assert told == [(kind, 1000 * begin, 1000 * end) for kind, begin, end in pieces]
 
 
 def test_a_deleted_vm_without_a_deletion_time_ends_at_its_last_time(call: Call):
     deleted = machine(state="deleted", created_at="2026-01-01T00:00:01Z")
-    found = call("fleet/timeline/rows", "segmentsOf", deleted, START + 9000)
+    found = call("fleet/vms/rows", "segmentsOf", deleted, START + 9000)
     assert [(one["from"] - START, one["to"] - START) for one in found] == [(1000, 1000)]
 
 
 def test_a_replacement_follows_the_vm_it_replaces(call: Call):
     line = [machine(ordinal=n, replaces=of) for n, of in ((0, None), (1, None), (2, 0), (3, 2))]
-    rows = call("fleet/timeline/rows", "rowsOf", line, 0)
+    rows = call("fleet/vms/rows", "rowsOf", line, 0)
     assert [(row["machine"]["ordinal"], row["depth"], row["replacement"]) for row in rows] == [
         (0, 0, 2), (2, 1, 3), (3, 2, None), (1, 0, None),
     ]  # fmt: skip
@@ -103,7 +103,7 @@ def test_a_replacement_follows_the_vm_it_replaces(call: Call):
 
 def test_vms_that_replace_each_other_in_a_circle_are_shown_once(call: Call):
     rows = call(
-        "fleet/timeline/rows",
+        "fleet/vms/rows",
         "rowsOf",
         [machine(ordinal=0, replaces=1), machine(ordinal=1, replaces=0)],
         0,

@@ -54,7 +54,7 @@ def test_the_list_has_failed_trials(stage: Stage, visit: Open):
     assert page.text("#rows .trials .number").endswith(f", {errors} failed")
 
 
-def test_a_row_has_number_name_experiment_owner_and_cost(stage: Stage, visit: Open):
+def test_a_row_has_number_name_experiment_submitter_and_cost(stage: Stage, visit: Open):
     scene = Scene("fleet-9007", phase="done", own_name="nightly")
     stage.show(scene)
     row = opened(stage, visit).page.locator("#rows tr").inner_text()

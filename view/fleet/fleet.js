@@ -2,15 +2,15 @@
 
 import { Unauthorized, json } from "../common/api.js";
 import { startCancel, updateCancel } from "./cancel.js";
-import { closeDetail, detailIsOpen, openDetail, startDetail, updateDetail } from "./detail.js";
+import { closeDetail, detailIsOpen, openDetail, startDetail, updateDetail } from "./vms/details.js";
 import { attr, byId, show, text } from "../common/dom.js";
 import { ZONE, parseTime, seconds } from "../common/format.js";
-import { startKeys } from "./timeline/keyboard.js";
+import { startKeys } from "./vms/keyboard.js";
 import { poller, start } from "../common/polling.js";
 import { updateMoney } from "./cost.js";
 import { updateFailures, updateSummary } from "./summary.js";
 import { startTheme } from "../common/theme.js";
-import { startTimeline, updateTimeline } from "./timeline/timeline.js";
+import { startTimeline, updateTimeline } from "./vms/timeline.js";
 import { updateTrials } from "./trials.js";
 import { isTerminal } from "../common/describe.js";
 

@@ -68,17 +68,22 @@ class FleetClient(Connection):
         *,
         status: str | None = None,
         experiment: str | int | None = None,
-        owner: str | None = None,
+        submitted_by: str | None = None,
         since: datetime | timedelta | None = None,
         sort: Literal["newest", "oldest"] = "newest",
         limit: int | None = None,
     ) -> tuple[FleetListEntry, ...]:
         """The app's fleets, from all pages of its list: at most `limit`.
 
-        `status`: a phase, "active" or "ended". `experiment`: an ID or a name. `owner`: a `submitted_by`.
-        `since`: the time of submission, or how long ago (a timedelta).
+        `status`: a phase, "active" or "ended". `experiment`: an ID or a name. `submitted_by`:
+        as the list shows it. `since`: the time of submission, or how long ago (a timedelta).
         """
-        query = {"status": status, "experiment": experiment, "owner": owner, "since": since}
+        query = {
+            "status": status,
+            "experiment": experiment,
+            "submitted_by": submitted_by,
+            "since": since,
+        }
         return self._run(self._flows.fleets({**query, "sort": sort}, limit))
 
     def status(self, fleet: str | int) -> FleetStatus:
@@ -190,13 +195,18 @@ class AsyncFleetClient(Connection):
         *,
         status: str | None = None,
         experiment: str | int | None = None,
-        owner: str | None = None,
+        submitted_by: str | None = None,
         since: datetime | timedelta | None = None,
         sort: Literal["newest", "oldest"] = "newest",
         limit: int | None = None,
     ) -> tuple[FleetListEntry, ...]:
         """As FleetClient.fleets."""
-        query = {"status": status, "experiment": experiment, "owner": owner, "since": since}
+        query = {
+            "status": status,
+            "experiment": experiment,
+            "submitted_by": submitted_by,
+            "since": since,
+        }
         return await self._run(self._flows.fleets({**query, "sort": sort}, limit))
 
     async def status(self, fleet: str | int) -> FleetStatus:

@@ -30,7 +30,7 @@ MAX_MESSAGE = 600
 
 
 class Gauge(NamedTuple):
-    """A part of `total`, by kind; `detail` is text beside the numbers."""
+    """A part of `total`, by kind; `detail` is text next to the numbers."""
 
     parts: Mapping[str, int]
     total: int

@@ -237,7 +237,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[Text]]) -> Table:
 
 
 def _pairs(pairs: Iterable[tuple[str, str]], out: Console) -> RenderableType:
-    """Labels with text beside them, or below them on a narrow terminal."""
+    """Labels with text next to them, or below them on a narrow terminal."""
     if out.width < NARROW:
         return Group(*(Group(Text(label), _indented(text)) for label, text in pairs))
     grid = Table.grid(padding=(0, 2))

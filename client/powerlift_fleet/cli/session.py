@@ -1,4 +1,4 @@
-"""What every command shares: connection, output and errors."""
+"""Connection, output and errors of every command."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from powerlift_fleet.api.errors import ApiError, FleetError, RequestRefused
+from powerlift_fleet.api.responses import FleetStatus
 from powerlift_fleet.cli import exit_codes, settings
+from powerlift_fleet.cli.describe import label
 from powerlift_fleet.cli.formatting import clean
-from powerlift_fleet.cli.request_options import SHORT
+from powerlift_fleet.cli.options.request_options import SHORT
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -58,6 +60,20 @@ class Session:
         indent = 2 if sys.stdout.isatty() and not line else None
         click.echo(json.dumps(document, indent=indent))
 
+    def print_result(self, document: Any, screen: Callable[[Console], RenderableType]) -> None:
+        """Print the JSON document with --json, else the screen."""
+        if self.as_json:
+            self.print_json(document)
+        else:
+            show(screen)
+
+
+def screens() -> Any:
+    """The module of the screens. It imports rich, which --help and --json do without."""
+    from powerlift_fleet.cli import screens
+
+    return screens
+
 
 def console() -> Console:
     """Standard output, without markup. A pipe has no width, unless COLUMNS is set."""
@@ -82,6 +98,12 @@ def show(screen: Callable[[Console], RenderableType]) -> None:
 def say(text: str) -> None:
     """Print a message to stderr."""
     click.echo(text, err=True)
+
+
+def say_which(typed: str, fleet: FleetStatus) -> None:
+    """Name the fleet on stderr, unless the user did so."""
+    if typed.strip() not in (fleet.id, fleet.handle, str(fleet.number)):
+        say(label(fleet))
 
 
 def connected(command: F) -> Callable[..., Any]:

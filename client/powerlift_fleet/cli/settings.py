@@ -146,7 +146,7 @@ def _checked(profile: Any, file: Path) -> dict[str, str]:
 
 
 def _permission_warning(file: Path) -> list[str]:
-    """For a file with a secret that other users can read. Windows has no such permission bits."""
+    """Warn about a secret file that other users can read. Windows has no such permission bits."""
     if os.name != "posix" or str(file) == "-":
         return []
     mode = file.stat().st_mode

@@ -16,9 +16,8 @@ import click
 from powerlift_fleet.api.errors import AppUnavailable, FleetError, FleetUnreachable, NotFound
 from powerlift_fleet.api.responses import FleetStatus
 from powerlift_fleet.cli import describe
-from powerlift_fleet.cli.fleet_argument import say_which
 from powerlift_fleet.cli.formatting import clean, now
-from powerlift_fleet.cli.session import Session, console, say, show
+from powerlift_fleet.cli.session import Session, console, say, say_which, show
 from powerlift_fleet.cli.snapshot import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
@@ -26,6 +25,10 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 5.0
 """The app itself polls Azure every 5 to 30 s."""
+INTERVAL = click.option(
+    "--interval", type=click.FloatRange(min=0.2), default=POLL_SECONDS, show_default=True,
+    metavar="SECONDS", help="Between two polls, with --wait or --watch.",
+)  # fmt: skip
 RESTART_TIMEOUT = 600.0
 """Seconds to wait for an app that has responded before: a deployment takes minutes."""
 ATTEMPT_TIMEOUT = 10.0

@@ -21,7 +21,7 @@ _RESOURCES = (
     "https://storage.azure.com",
     "https://vault.azure.net",
 )
-"""Resources that every tenant knows, beside the simulator itself."""
+"""Resources of every tenant, in addition to the simulator itself."""
 _TOKEN = Target("/token", "/", "token", (), collection=True, subscription=None, group=None)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.cli.main import cli
-from powerlift_fleet.cli.request_options import FILE_ONLY, document
+from powerlift_fleet.cli.options.request_options import FILE_ONLY, document
 
 from fleet.api.request import FleetRequest
 from tests.client.cli.conftest import Command

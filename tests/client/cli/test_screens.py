@@ -144,7 +144,7 @@ def listed(home: Path) -> Iterator[Command]:
         yield Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
 
 
-def test_the_list_has_number_name_experiment_owner_and_cost(listed: Command):
+def test_the_list_has_number_name_experiment_submitter_and_cost(listed: Command):
     rows = [line.split("  ") for line in listed("list").stdout.splitlines()]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
     who = "key-0123456789ab"

@@ -27,14 +27,26 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def uri(benchmark_database: Benchmark) -> str:
-    """A database with the app's tables alone."""
-    name = f"app_{next(_numbers)}"
+def new_database(benchmark_database: Benchmark) -> str:
+    """The name of an empty database."""
+    name = f"fresh_{next(_numbers)}"
     server = psycopg2.connect(benchmark_database.uri)
     server.autocommit = True  # CREATE DATABASE refuses a transaction
     server.cursor().execute(f"CREATE DATABASE {name}")
     server.close()
-    fresh = benchmark_database.postgres.uri(name)
+    return name
+
+
+@pytest.fixture
+def database(benchmark_database: Benchmark, new_database: str) -> Benchmark:
+    """A database with Powerlift's tables, which no fleet has used."""
+    return Benchmark(benchmark_database.postgres, new_database)
+
+
+@pytest.fixture
+def uri(benchmark_database: Benchmark, new_database: str) -> str:
+    """The URI of a database with the app's own table and no others."""
+    fresh = benchmark_database.postgres.uri(new_database)
     schema.migrate(fresh, schema.APP)
     return fresh
 

@@ -173,6 +173,6 @@ def test_servers_leave_nothing_behind():
             await executor.run(str, f"postgresql://me@host{number}/db")
         await asyncio.sleep(0)
         gc.collect()
-        return len(executor._places)
+        return len(executor._slots)
 
     assert run(work) <= 1

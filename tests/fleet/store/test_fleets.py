@@ -81,7 +81,7 @@ def test_pages_hold_every_fleet_once_while_others_are_submitted(uri: str):
         (Filter(status="done"), [1]),
         (Filter(experiment="5"), [2]),
         (Filter(experiment="iris"), [3]),
-        (Filter(owner="key-2"), [3]),
+        (Filter(submitted_by="key-2"), [3]),
         (Filter(since=datetime.now(UTC) + timedelta(hours=1)), []),
         (Filter(sort="oldest", limit=2), [1, 2]),
     ],
@@ -90,7 +90,7 @@ def test_a_list_is_filtered(uri: str, wanted: Filter, found: list[int]):
     start(uri, 1)
     end(uri, 1)
     start(uri, 2, experiment_id=5)
-    start(uri, 3, callers=["key-2"])
+    start(uri, 3, submitters=["key-2"])
     fleets.update(uri, 3, {"experiment_name": "iris"})
     assert [row.batch_id for row in fleets.page(uri, wanted)] == found
 
@@ -176,9 +176,9 @@ def test_a_prefix_of_a_name_used_twice_means_one_fleet(uri: str):
     assert matches(uri, "night") == [2]
 
 
-def test_an_older_sealing_key_still_recognizes_a_caller_and_a_request(uri: str):
-    first = start(uri, 1, callers=["old"], idempotency_key="k", fingerprints=["old"])
-    now = {"callers": ["new", "old"], "fingerprints": ["new", "old"], "chose_batch_id": False}
+def test_an_older_sealing_key_still_matches_a_submitter_and_a_request(uri: str):
+    first = start(uri, 1, submitters=["old"], idempotency_key="k", fingerprints=["old"])
+    now = {"submitters": ["new", "old"], "fingerprints": ["new", "old"], "chose_batch_id": False}
     again = start(uri, 2, idempotency_key="k", **now)
     assert (again.batch_id, again.started) == (first.batch_id, True)
 

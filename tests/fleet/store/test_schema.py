@@ -11,8 +11,9 @@ import pytest
 import requests
 
 from fleet.model.records import stored
-from fleet.store import heartbeats, schema, trials, vm_logs, vm_records
-from fleet.store.schema import BENCHMARK, SchemaTooNew, migrate, version
+from fleet.store import fleets, heartbeats, schema, trials, vm_logs, vm_records
+from fleet.store.database import DatabaseUnreachable
+from fleet.store.schema import APP, BENCHMARK, SchemaTooNew, migrate, version
 from local.stack import Stack
 from tests.fleet.conftest import Benchmark
 from tests.fleets import NOW, machine, order
@@ -71,17 +72,6 @@ WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
-
-
-@pytest.fixture
-def database(benchmark_database: Any) -> Benchmark:
-    """A benchmark's database that no fleet has used."""
-    name = f"fresh_{next(_numbers)}"
-    server = psycopg2.connect(benchmark_database.uri)
-    server.autocommit = True  # CREATE DATABASE refuses a transaction
-    server.cursor().execute(f"CREATE DATABASE {name}")
-    server.close()
-    return Benchmark(benchmark_database.postgres, name)
 
 
 def tables(database: Benchmark) -> set[str]:
@@ -175,7 +165,7 @@ def test_who_may_not_write_our_tables_stops_no_migration(database: Benchmark):
 def test_what_a_newer_build_has_migrated_is_refused(database: Benchmark, look: Any, options: str):
     make_newer(database)
     with pytest.raises(
-        SchemaTooNew, match=f"has version {BENCHMARK.latest + 1} .* knows {BENCHMARK.latest}"
+        SchemaTooNew, match=f"has version {BENCHMARK.latest + 1} .* requires {BENCHMARK.latest}"
     ) as raised:
         look(database.uri + options, BENCHMARK)
     assert (raised.value.failure["action"], "newer build" in raised.value.advice) == (
@@ -243,6 +233,34 @@ def test_a_plan_creates_no_table_and_a_fleet_does(stack: Stack, api: Api, databa
     api.wait(fleet_id, "create", "boot", "provisioned", "run")
     api.end(fleet_id)
     assert versions(database) == [("benchmark", BENCHMARK.latest)]
+
+
+@pytest.fixture
+def first_app_version(database: Benchmark) -> Benchmark:
+    """A database with version 1 of `powerlift_fleet` and one fleet."""
+    database.sql(schema.VERSIONS.read_text() + APP.migrations[0].read_text())
+    database.sql("INSERT INTO powerlift_fleet_schema (tables, version) VALUES ('app', 1)")
+    database.sql(
+        "INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, caller, fingerprint,"
+        " experiment_id, n_instances, account, started_at)"
+        " VALUES ('us', now(), 7, 7, 'key-1', 'f', 1, 1, 'a', now())"
+    )
+    return database
+
+
+def test_the_submitter_survives_the_migration(first_app_version: Benchmark):
+    [row] = fleets.page(first_app_version.uri, fleets.Filter(submitted_by="key-1"))
+    assert (row.batch_id, row.submitted_by) == (7, "key-1")
+
+
+def test_a_role_that_may_not_migrate_the_apps_table_gets_the_reason(first_app_version: Benchmark):
+    uri = role(first_app_version)
+    name = uri.partition("//")[2].partition(":")[0]
+    first_app_version.sql(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}")
+    with pytest.raises(
+        DatabaseUnreachable, match=f"has version 1, .* requires version {APP.latest}"
+    ):
+        fleets.page(uri, fleets.Filter())
 
 
 def test_a_newer_database_is_a_fault_of_the_plan_and_ends_the_fleet(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.functions.keys import Keys
+from local.functions.http.keys import Keys
 
 if TYPE_CHECKING:
     from tests.local.functions.conftest import Host

@@ -10,7 +10,8 @@ from pathlib import Path
 import azure.durable_functions as df
 from cryptography.fernet import Fernet
 
-from triggers import durable_client, http, purge, queue, submission
+from triggers import durable_client, purge, queue, submission
+from triggers.http import fleets
 
 JOURNAL = Path(os.environ["JOURNAL"])
 SETTINGS = {name: os.environ[name] for name in ("FLEET_SEALING_KEY", "POWERLIFT_DB_URI")}
@@ -72,7 +73,7 @@ def journal(name, line):
 submission.submit = submit_in_an_outage
 app = df.DFApp()
 app.register_functions(queue.bp)
-app.register_functions(http.bp)
+app.register_functions(fleets.bp)
 app.register_functions(purge.bp)
 
 

@@ -1,0 +1,110 @@
+"""The parameters of requests and the headers of responses, by the names that `routes.ROUTES` uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet.api import fleet_list
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "Location": {
+        "description": "The fleet's URL.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri"},
+    },
+    "Retry-After": {
+        "description": "Seconds after which to repeat the request. Absent if the settings are invalid, "
+        "which no repetition cures.",
+        "required": False,
+        "schema": {"type": "integer"},
+    },
+    "ETag": {
+        "description": "The document's ETag, for If-None-Match.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+
+
+_TEXT = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f]*$"}
+
+
+def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name, "in": "query", "required": False, "description": description,
+        "schema": schema,
+    }  # fmt: skip
+
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "id": {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The fleet: `fleet-` and its batch ID or number, its name, `latest`, or an "
+        "unambiguous prefix of one of these.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "fleet-7",
+    },
+    "any-id": {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The fleet's ID. The page is static; its script requests the fleet.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "fleet-7",
+    },
+    "ordinal": {
+        "name": "ordinal",
+        "in": "path",
+        "required": True,
+        "description": "The VM's number within the fleet.",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,4}$"},
+        "example": "3",
+    },
+    "Idempotency-Key": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "Replaces `batch_id` if the request has none. Requests with the same key start "
+        "one fleet.",
+        "schema": {"type": "string"},
+        "example": "benchmark-of-march-1",
+    },
+    "status": _query(
+        "status",
+        "Only fleets in this phase; `active`: not ended; `ended`: done, cancelled or failed.",
+        {"type": "string", "enum": list(fleet_list.STATUSES)},
+    ),
+    "experiment": _query("experiment", "Only fleets of this experiment, by ID or name.", _TEXT),
+    "submitted_by": _query(
+        "submitted_by", "Only fleets of this submitter, as `submitted_by` shows it.", _TEXT
+    ),
+    "since": _query(
+        "since",
+        "Only fleets submitted at this time or later.",
+        {"type": "string", "format": "date-time"},
+    ),
+    "sort": _query(
+        "sort",
+        "The order, by time of submission.",
+        {"type": "string", "enum": list(fleet_list.SORTS), "default": "newest"},
+    ),
+    "limit": _query(
+        "limit",
+        "Fleets per page.",
+        {"type": "integer", "minimum": 1, "maximum": fleet_list.MAX_LIMIT, "default": 50},
+    ),
+    "cursor": _query(
+        "cursor",
+        "The `next` of the previous page; the other parameters as there.",
+        {"type": "string"},
+    ),
+    "If-None-Match": {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "description": "The ETag of the cached document.",
+        "schema": {"type": "string"},
+    },
+}

@@ -1,0 +1,104 @@
+"""URL and key of a client, and what it never sends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import powerlift_fleet as fleets
+import pytest
+from powerlift_fleet import AsyncFleetClient, FleetClient
+
+from tests.client.both import (
+    BOTH_CLIENTS,
+    KEY,
+    TAKEN,
+    Make,
+    Script,
+    ok,
+)
+
+
+@BOTH_CLIENTS
+def test_the_view_url_has_the_key_in_its_fragment(make: Make) -> None:
+    url = httpx.URL(make(Script(ok())).client.view_url(7))
+    assert (url.path, url.query, url.fragment) == ("/api/view/fleet-7", b"", f"key={KEY}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a.example",
+        "https://a.example/",
+        "https://a.example/api",
+        " https://a.example/api/ ",
+    ],
+)
+def test_a_url_works_with_or_without_api(url: str) -> None:
+    assert FleetClient(url, KEY).url == "https://a.example/api"
+
+
+@pytest.mark.parametrize("url", ["a.example:7071", "ftp://a.example", "https://", "", "http://a:b"])
+def test_an_invalid_url_is_refused(url: str) -> None:
+    with pytest.raises(fleets.ConfigurationError, match="FLEET_URL"):
+        FleetClient(url, KEY)
+
+
+def test_a_key_in_the_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(fleets.ConfigurationError, match="FLEET_KEY") as caught:
+        FleetClient(f"https://a.example/api?code={KEY}", "x")
+    assert KEY not in str(caught.value)
+
+
+def test_url_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_URL", "https://b.example")
+    monkeypatch.setenv("FLEET_KEY", "k")
+    assert FleetClient().view_url(1) == "https://b.example/api/view/fleet-1#key=k"
+
+
+@pytest.mark.parametrize("name", ["FLEET_URL", "FLEET_KEY"])
+def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("FLEET_URL", "https://b.example")
+    monkeypatch.setenv("FLEET_KEY", "k")
+    monkeypatch.delenv(name)
+    with pytest.raises(fleets.ConfigurationError, match=name):
+        AsyncFleetClient()
+
+
+def test_an_empty_key_is_not_sent() -> None:
+    app = Script(ok(fleets=[]))
+    FleetClient("http://127.0.0.1:7071", "", transport=httpx.MockTransport(app)).fleets()
+    assert "x-functions-key" not in app.requests[0].headers
+
+
+@BOTH_CLIENTS
+@pytest.mark.parametrize("fleet", ["", "..", "../health", "a\\b", "\x1b[31m", True, "x" * 101])
+def test_what_would_change_the_path_is_not_sent(make: Make, fleet: Any) -> None:
+    app = Script(ok())
+    with pytest.raises(fleets.ConfigurationError, match="fleet-7"):
+        make(app).ask("status", fleet)
+    assert app.requests == []
+
+
+@BOTH_CLIENTS
+def test_a_request_that_is_not_json_is_not_sent(make: Make) -> None:
+    app = Script(TAKEN)
+    with pytest.raises(fleets.ConfigurationError, match="JSON"):
+        make(app).ask("submit", {"timeout": float("inf")})
+    assert app.requests == []
+
+
+def test_repr_hides_the_key() -> None:
+    assert KEY not in repr(FleetClient("https://a.example", KEY))
+
+
+def test_a_client_is_closed_by_its_context() -> None:
+    async def awaited() -> bool:
+        async with AsyncFleetClient("https://a.example", KEY) as client:
+            pass
+        return client._http.is_closed
+
+    with FleetClient("https://a.example", KEY) as client:
+        pass
+    assert (client._http.is_closed, asyncio.run(awaited())) == (True, True)

@@ -1,0 +1,1 @@
+"""Development tasks: set-up of the environment, release, supply-chain audit."""

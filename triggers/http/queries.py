@@ -1,0 +1,124 @@
+"""Reads a fleet's status, VMs, progress and logs for the API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from fleet.api import instance_status, progress
+from fleet.api.instance_status import ALIVE, order_in, order_with_created_at
+from fleet.api.responses.fleets import FleetWithoutLinks
+from fleet.api.responses.machines import Machine
+from fleet.api.responses.progress import Progress
+from fleet.azure.credentials import open_connections
+from fleet.model.records import Order
+from fleet.model.state import TERMINAL
+from fleet.secrets import SealBroken
+from fleet.settings import Settings
+from fleet.store import trial_history, vm_logs, vm_records
+from fleet.store.database import DatabaseUnreachable
+from fleet.store.executors import QUERIES
+from triggers.durable_client import find
+from triggers.http import query_cache
+
+
+async def fleet_of(
+    client: Any, instance: Mapping[str, Any], teardown: Mapping[str, Any] | None = None
+) -> FleetWithoutLinks:
+    """The fleet's status. While it waits for a sub-orchestration, the child's updates count too."""
+    shown = instance_status.fleet_from_instance(instance, teardown)
+    if shown["stale_seconds"] is None or instance["runtimeStatus"] not in ALIVE:
+        return shown
+    child = await find(client, instance_status.child_instance_id(instance))
+    return {
+        **shown,
+        "stale_seconds": instance_status.stale_seconds(instance, datetime.now(UTC), child),
+    }
+
+
+async def log_of(instance: Mapping[str, Any], ordinal: str) -> str:
+    """A VM's console log, read with the fleet's account. Raises NoLog, SettingsError."""
+    order: Any = order_in(instance["input"])
+    if not re.fullmatch("[0-9]{1,4}", ordinal):
+        raise vm_logs.NoLog(f"Ordinal {ordinal[:100]!r} is not a number of up to four digits.")
+    try:
+        connection, uri = open_connections(order)
+    except SealBroken as error:
+        raise vm_logs.NoLog(str(error)) from None
+    return await vm_logs.read_log(connection, uri, order, int(ordinal))
+
+
+async def machines_of(instance: Mapping[str, Any]) -> list[Machine]:
+    """The response of `GET /fleets/{id}/machines`, at most one poll old; without the database, the state
+    at the start of the current durable history. Raises SettingsError.
+    """
+    order = order_with_created_at(instance)
+    return await _machines(instance, order, _database_of(order))
+
+
+async def progress_of(instance: Mapping[str, Any]) -> Progress:
+    """The response of `GET /fleets/{id}/progress`; `problem` says why trials are missing.
+
+    Raises SettingsError.
+    """
+    order, fleet = order_with_created_at(instance), instance_status.fleet_from_instance(instance)
+    uri = _database_of(order)
+    ended = fleet["updated_at"] if fleet["phase"] in TERMINAL else None
+    span = (order["experiment_id"], order.get("created_at"), ended)
+    history, machines = await asyncio.gather(
+        _query(uri, "history", trial_history.load_history, *span), _machines(instance, order, uri)
+    )
+    redacted = None
+    if isinstance(uri, str) and isinstance(history, trial_history.TrialHistory):
+        redacted = _without_password(history, uri)
+    return progress.progress(
+        order,
+        redacted,
+        machines,
+        Settings.read().prices,
+        as_of=datetime.fromisoformat(ended) if ended else datetime.now(UTC),
+        ended=ended is not None,
+        problem=None if redacted else str(history),
+    )
+
+
+def _without_password(history: trial_history.TrialHistory, uri: str) -> trial_history.TrialHistory:
+    """A trial's error message may contain the database password."""
+    messages = [
+        (vm_logs.redact_password(line, uri), count) for line, count in history.error_messages
+    ]
+    return replace(history, error_messages=messages)
+
+
+def _database_of(order: Order) -> str | SealBroken:
+    """The URI of the fleet's database, or the error if no key can decrypt it."""
+    try:
+        return open_connections(order)[1]
+    except SealBroken as error:
+        return error
+
+
+async def _machines(
+    instance: Mapping[str, Any], order: Order, uri: str | SealBroken
+) -> list[Machine]:
+    stored = await _query(uri, "vms", vm_records.read, order)
+    stored = stored if isinstance(stored, vm_records.StoredVms) else None
+    return progress.machines(order, instance_status.vm_records(instance), stored)
+
+
+async def _query(
+    uri: str | SealBroken, name: str, query: Callable[..., Any], *arguments: Any
+) -> Any:
+    """The result of a query, or the error that prevents it."""
+    if isinstance(uri, SealBroken):
+        return uri
+    key = json.dumps(arguments, sort_keys=True)
+    try:
+        return await query_cache.run(QUERIES, (name, key), query, uri, *arguments)
+    except DatabaseUnreachable as error:
+        return error

@@ -1,0 +1,1 @@
+"""The sweep: deletes orphaned resources on a schedule, independently of orchestrations."""

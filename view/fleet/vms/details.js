@@ -1,0 +1,125 @@
+/** The details of a VM: its record, why it ended, and its console output. */
+
+import { NotFound, request } from "../../common/api.js";
+import { attr, byId, el, keyed, show, text } from "../../common/dom.js";
+import { DASH, clip, duration, parseTime, seconds, setTime, whole } from "../../common/format.js";
+import { setIcon } from "../../common/icons.js";
+import { choose, rowOfVm } from "./timeline.js";
+import { STAGES, action, sentenceCase } from "../../common/describe.js";
+
+const MOMENTS = [
+  ["created_at", "accepted by Azure"],
+  ["role_assigned_at", "role assigned"],
+  ["running_at", "running"],
+  ["working_at", "working"],
+  ["ended_at", "ended"],
+  ["deleted_at", "deleted"],
+];
+
+const TEXT = 600; // characters
+
+let shown = null; // ordinal
+let base = () => "";
+
+export const detailIsOpen = () => shown !== null;
+
+/** `fleetPath()`: the fleet's API URL. */
+export function startDetail(fleetPath) {
+  base = fleetPath;
+  byId("detail-close").addEventListener("click", closeDetail);
+  byId("detail").addEventListener("keydown", (event) => event.key === "Escape" && closeDetail());
+  byId("log-get").addEventListener("click", fetchLog);
+  for (const id of ["detail-before", "detail-after"]) {
+    byId(id).addEventListener("click", (event) => choose(Number(event.currentTarget.dataset.ordinal), true, true));
+  }
+}
+
+export function openDetail(ordinal, focus) {
+  if (shown !== ordinal) {
+    show(byId("log"), false);
+    text(byId("log-note"), "");
+  }
+  shown = ordinal;
+  show(byId("detail"), true);
+  updateDetail();
+  if (focus) byId("detail-title").focus({ preventScroll: true });
+  byId("detail").scrollIntoView({ block: "nearest" });
+}
+
+export function closeDetail() {
+  if (shown === null) return;
+  shown = null;
+  show(byId("detail"), false);
+  byId("vms").focus({ preventScroll: true });
+}
+
+export function updateDetail() {
+  const row = shown === null ? null : rowOfVm(shown);
+  if (row === null) return;
+  const { machine } = row;
+  text(byId("detail-title"), `VM ${machine.ordinal}`);
+  setIcon(byId("detail-sign"), STAGES[row.stage].sign);
+  text(byId("detail-words"), sentenceCase(STAGES[row.stage].name).slice(0, -1));
+  attr(byId("detail-stage"), "data-tone", machine.failure ? "bad" : row.stage === "working" ? "live" : "quiet");
+  text(byId("detail-name"), clip(machine.name, TEXT));
+  show(byId("detail-ended"), machine.failure);
+  text(byId("detail-why"), machine.failure ? `${clip(machine.failure.code, TEXT)}: ${clip(machine.failure.message, TEXT)}` : "");
+  text(byId("detail-next"), machine.failure ? clip(action(machine.failure.action), TEXT) : "");
+  line("detail-before", machine.replaces, "← Replaces VM");
+  line("detail-after", row.replacement, "Replaced by VM");
+  record(machine);
+  times(machine);
+}
+
+function line(id, ordinal, words) {
+  const known = ordinal !== null && ordinal !== undefined;
+  show(byId(id), known);
+  attr(byId(id), "data-ordinal", known ? ordinal : null);
+  text(byId(id), known ? `${words} ${ordinal}${id === "detail-after" ? " →" : ""}` : "");
+}
+
+function record(machine) {
+  const { placement, trials } = machine;
+  const items = [
+    ["Size", placement?.vm_size],
+    ["Placement", placement && [placement.location, placement.zone && `zone ${placement.zone}`, placement.priority === "Spot" && "Spot"].filter(Boolean).join(", ")],
+    ["Attempt", machine.attempt > 1 ? machine.attempt : null],
+    ["Runner", machine.runner_id],
+    ["Trials", trials && `${whole(trials.complete)} complete, ${whole(trials.error)} failed, ${whole(trials.running)} running`],
+    ["Outcome", machine.outcome],
+  ].filter(([, value]) => value !== null && value !== undefined && value !== "");
+  keyed(byId("detail-record"), items, ([name]) => name, ([name]) => el("div", {}, el("dt", {}, name), el("dd", { dir: "auto" })), (node, [, value]) => {
+    text(node.lastChild, clip(value, TEXT));
+  });
+}
+
+function times(machine) {
+  const known = MOMENTS.map(([member, words]) => ({ member, words, at: parseTime(machine[member]) })).filter(({ at }) => at !== null);
+  known.sort((a, b) => a.at - b.at);
+  known.forEach((one, i) => (one.since = i ? `+${duration((one.at - known[i - 1].at) / 1000)}` : ""));
+  const make = ({ words }) => el("li", {}, el("span", {}, words), el("time"), el("span", { class: "since" }));
+  keyed(byId("detail-times"), known, ({ member }) => member, make, (node, { at, since }) => {
+    setTime(node.children[1], at, seconds(at));
+    text(node.lastChild, since);
+  });
+}
+
+async function fetchLog() {
+  const ordinal = shown;
+  const [note, log, button] = ["log-note", "log", "log-get"].map(byId);
+  button.disabled = true;
+  text(note, "Loading.");
+  try {
+    const words = await (await request(`${base()}/machines/${ordinal}/log`)).text();
+    if (shown !== ordinal) return;
+    text(log, words || DASH);
+    show(log, true);
+    log.scrollTop = log.scrollHeight;
+    text(note, `As of ${seconds(Date.now())}.`);
+  } catch (error) {
+    if (shown !== ordinal) return;
+    text(note, error instanceof NotFound ? error.message : `The log could not be loaded. ${error.message}`);
+  } finally {
+    button.disabled = false;
+  }
+}
