@@ -9,20 +9,17 @@ import azure.durable_functions as df
 from azure.core.exceptions import HttpResponseError
 
 from activities.results import never_raises, raises_transient
-from fleet import telemetry
 from fleet.azure import network_interfaces, virtual_machines
 from fleet.azure.arm_bodies import Body
 from fleet.azure.client import Azure
 from fleet.azure.credentials import open_connections
-from fleet.azure.error_classifier import describe, explain
+from fleet.azure.error_classifier import explain
 from fleet.azure.network_interfaces import ForeignNic
-from fleet.model import failure_policy, names
+from fleet.model import names
 from fleet.model.activities import (
-    CreateNics,
     CreateVm,
     DeleteVm,
     ListVms,
-    NicsCreated,
     Ok,
     VmAccepted,
     VmOrdinals,
@@ -38,7 +35,7 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @never_raises
 async def create_vm(task: CreateVm) -> VmAccepted:
-    """PUT a VM, after its NIC unless it has one. Returns as soon as Azure has accepted the VM.
+    """PUT a NIC and its VM. Returns as soon as Azure has accepted the VM.
 
     Both PUTs are idempotent: names and bodies depend only on the input.
     """
@@ -47,32 +44,10 @@ async def create_vm(task: CreateVm) -> VmAccepted:
     connection, uri = open_connections(order)
     endpoint = Settings.read().resource_manager_endpoint
     body = virtual_machines.body(order, ordinal, placement, uri, endpoint)
-    if not task["has_nic"]:
-        await network_interfaces.create(connection, order, ordinal, placement["location"])
+    await network_interfaces.create(connection, order, ordinal, placement["location"])
     vm = new_vm(order, request)
     created = await _put_vm(connection, order, vm, body)
     return {"ok": True, "vm": virtual_machines.accepted(vm, created)}
-
-
-@bp.activity_trigger(input_name="task")
-@never_raises
-async def create_nics(task: CreateNics) -> NicsCreated:
-    """PUT NICs ahead of their VMs. Of the failures, only throttling is returned: `create_vm` creates
-    missing NICs, and reports any other failure itself.
-    """
-    order, nics = task["order"], task["nics"]
-    connection, _ = open_connections(order)
-    puts = (
-        network_interfaces.create(connection, order, nic["ordinal"], nic["location"])
-        for nic in nics
-    )
-    outcomes = await asyncio.gather(*puts, return_exceptions=True)
-    failures = [describe(error) for error in outcomes if error is not None]
-    waits = [one["retry_after"] or 0.0 for one in failures if failure_policy.is_throttled(one)]
-    for one in failures:
-        telemetry.failed(one, "A network interface could not be created ahead of its VM")
-    created = [nic["ordinal"] for nic, error in zip(nics, outcomes, strict=True) if error is None]
-    return {"ok": True, "created": created, "retry_after": max(waits, default=None)}
 
 
 @bp.activity_trigger(input_name="task")

@@ -39,6 +39,7 @@ from orchestrators.patterns import (
     receive,
     settle,
 )
+from orchestrators.pipeline import Waves
 from orchestrators.run import run
 from orchestrators.snapshot import take_snapshot
 from orchestrators.teardown import teardown_fleet
@@ -56,11 +57,12 @@ def run_fleet(context: Context) -> Orchestration[Mapping[str, object] | None]:
     fleet = FleetState.read(context.get_input())
     fleet.version = context.version
     cancel = context.wait_for_external_event(names.CANCEL_EVENT)
+    waves = Waves(context, fleet, cancel)
     try:
         yield from receive(context, cancel)
         if (yield from missed_cancel(context, fleet)):
             raise FleetEnded("cancelled")
-        done = yield from run_phases(context, fleet, cancel)
+        done = yield from run_phases(context, fleet, waves)
         if cancel.is_completed:
             raise FleetEnded("cancelled")
         if not done:
@@ -74,7 +76,7 @@ def run_fleet(context: Context) -> Orchestration[Mapping[str, object] | None]:
     except Exception as error:
         # A bug must not leak VMs either.
         phase, reason = "failed", failure_of(error)
-    return (yield from finish(context, fleet, phase, reason))
+    return (yield from finish(context, fleet, waves, phase, reason))
 
 
 def missed_cancel(context: Context, fleet: FleetState) -> Orchestration[bool]:
@@ -92,27 +94,27 @@ def missed_cancel(context: Context, fleet: FleetState) -> Orchestration[bool]:
     return False
 
 
-def run_phases(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[bool]:
+def run_phases(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[bool]:
     """Run as many phases as fit into this history. Returns whether the fleet is done.
 
     Raises FleetEnded if it ends early.
     """
-    if cancel.is_completed:
+    if waves.cancel.is_completed:
         raise FleetEnded("cancelled")
     if fleet.phase == "plan":
         yield from plan(context, fleet)
-        yield from provision_home_network(context, fleet, cancel)
+        yield from provision_home_network(context, fleet, waves.cancel)
         publish_status(context, fleet, "create")
     if fleet.phase == "create":
-        if not (yield from create(context, fleet, cancel)):
+        if not (yield from create(context, fleet, waves)):
             return False
         publish_status(context, fleet, "boot")
     if fleet.phase == "boot":
-        if (yield from boot(context, fleet, cancel)):
+        if (yield from boot(context, fleet, waves)):
             fleet.provisioned_at = _utc(context.current_utc_datetime, "microseconds")
             publish_status(context, fleet, "provisioned")
         return False
-    return (yield from run(context, fleet, cancel))
+    return (yield from run(context, fleet, waves))
 
 
 def plan(context: Context, fleet: FleetState) -> Orchestration[None]:
@@ -157,10 +159,16 @@ def provision_home_network(context: Context, fleet: FleetState, cancel: Any) -> 
 
 
 def finish(
-    context: Context, fleet: FleetState, phase: str, reason: Failure | None
+    context: Context, fleet: FleetState, waves: Waves, phase: str, reason: Failure | None
 ) -> Orchestration[Mapping[str, object]]:
     """Tear the fleet down, take a last snapshot, and report the outcome."""
     fleet.reason = reason
+    while waves.running:
+        try:
+            yield from waves.drain()
+        except FleetEnded as ended:
+            if ended.reason is not None:
+                fleet.failures.add(ended.reason, "left the wave's VMs to the teardown")
     if fleet.demand.next_ordinal > 0:
         keep = phase == "done" and not fleet.order["delete_on_complete"]
         publish_status(context, fleet, "teardown")

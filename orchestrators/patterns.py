@@ -151,7 +151,7 @@ def chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
 def publish_status(context: Context, fleet: FleetState, phase: str) -> None:
     """Enter (or stay in) a phase, and publish the custom status."""
     fleet.phase = phase
-    context.set_custom_status({**custom_status(fleet), "waves": fleet.waves})
+    context.set_custom_status(custom_status(fleet))
 
 
 def sleep(context: Context, seconds: float) -> Orchestration[None]:
@@ -170,13 +170,22 @@ def sleep_unless(
     for fire_at in _timers(context, seconds, longest):
         if event.is_completed:
             break
-        yield from _timer_or(context, event, fire_at)
+        yield from _timer_or(context, [event], fire_at)
     return bool(event.is_completed)
+
+
+def wait_for_any(
+    context: Context, tasks: Sequence[Any], seconds: float = MAX_TIMER_SECONDS
+) -> Orchestration[None]:
+    """Wait until any of the tasks has completed, for up to `seconds`. The timer may be early."""
+    if not any(task.is_completed for task in tasks):
+        delay = timedelta(seconds=min(max(seconds, SHORTEST_WAIT), MAX_TIMER_SECONDS))
+        yield from _timer_or(context, tasks, context.current_utc_datetime + delay)
 
 
 def receive(context: Context, event: Any) -> Orchestration[None]:
     """Receive an event that may have been raised already: the SDK completes it only after a yield."""
-    yield from _timer_or(context, event, context.current_utc_datetime)
+    yield from _timer_or(context, [event], context.current_utc_datetime)
 
 
 def _timers(context: Context, seconds: float, longest: float) -> Iterator[datetime]:
@@ -189,9 +198,9 @@ def _timers(context: Context, seconds: float, longest: float) -> Iterator[dateti
         yield min(end, now + timedelta(seconds=longest)) + TIMER_ERROR
 
 
-def _timer_or(context: Context, event: Any, fire_at: datetime) -> Orchestration[None]:
+def _timer_or(context: Context, tasks: Sequence[Any], fire_at: datetime) -> Orchestration[None]:
     timer = context.create_timer(fire_at)
-    yield context.task_any([event, timer])
+    yield context.task_any([*tasks, timer])
     if not timer.is_completed:
         timer.cancel()  # a pending timer delays whatever is scheduled after it
 

@@ -37,16 +37,16 @@ BOOT_TIMEOUT = timedelta(minutes=30)
 
 
 def reconcile(context: Context, fleet: FleetState) -> Orchestration[None]:
-    """Observe the VMs, and give up those that cannot work."""
+    """Observe the VMs, assign missing roles, and give up VMs that cannot work."""
     listed = yield from observe(context, fleet)
+    yield from assign_missing_roles(context, fleet)
     yield from give_up_roles(context, fleet)
     if listed:  # otherwise a VM that runs may still appear to boot
         yield from time_out_boots(context, fleet)
 
 
 def observe(context: Context, fleet: FleetState) -> Orchestration[bool]:
-    """List the VMs and act on what has changed; then assign missing roles. Returns whether the LIST
-    succeeded.
+    """List the VMs and act on what has changed. Returns whether the LIST succeeded.
 
     A VM is unwanted if Azure had accepted it and the answer was lost, or if its deletion was lost.
     """
@@ -66,10 +66,6 @@ def observe(context: Context, fleet: FleetState) -> Orchestration[bool]:
         fleet.failures.add(listed["failure"], "retried at the next poll")
         wait = timedelta(seconds=listed["failure"]["retry_after"] or 0.0)
         fleet.observation.next_list_at = (now + wait).isoformat()
-    vms = fleet.vms_missing_roles()
-    if vms and not fleet.writes.paused_for(context.current_utc_datetime):
-        yield from assign_roles(context, fleet.order, vms)
-        pause_if_throttled(context, fleet)
     return listed["ok"]
 
 
@@ -108,6 +104,13 @@ def record_lost(context: Context, fleet: FleetState, ordinals: Sequence[int], *,
         else:
             code, text = "VmLost", f"VM {vm['name']} was deleted before it finished."
         fleet.fail_vm(ordinal, vm_failure(code, text), context.current_utc_datetime, ran=ran)
+
+
+def assign_missing_roles(context: Context, fleet: FleetState) -> Orchestration[None]:
+    vms = fleet.vms_missing_roles()
+    if vms and not fleet.writes.paused_for(context.current_utc_datetime):
+        yield from assign_roles(context, fleet.order, vms)
+        pause_if_throttled(context, fleet)
 
 
 def give_up_roles(context: Context, fleet: FleetState) -> Orchestration[None]:

@@ -6,9 +6,8 @@ Roles are assigned in order of the VMs' creation times: a VM without its role ca
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
 from activities.role_assignments import assign_permissions
 from fleet.model import failure_policy
@@ -16,31 +15,39 @@ from fleet.model.activities import AssignPermissions, Failed, PermissionsAssigne
 from fleet.model.failure import failure
 from fleet.model.records import Failure, Order, Vm
 from fleet.model.state import FleetState
-from orchestrators.patterns import Call, Context, Orchestration, backoff, settle
+from orchestrators.patterns import Context, Orchestration, backoff, settle
 
 ROLE_TIMEOUT = timedelta(minutes=5)
 """How long an identity may stay unknown: usually seconds; other provisioners wait 2 to 5 minutes."""
 MAX_ROLE_TRIES = 5
 
 
-def assign_roles(
-    context: Context, order: Order, vms: Iterable[Vm], extra_calls: Sequence[Call] = ()
-) -> Orchestration[list[Any]]:
+def assign_roles(context: Context, order: Order, vms: Iterable[Vm]) -> Orchestration[None]:
     """Try once to assign the missing roles of each VM, dispatched in order of creation time.
 
     Refused roles are retried in a later wave or poll, so that one slow identity delays no other VM. VMs
-    whose identity is unknown are skipped. Updates the VMs in place. Returns the results of the calls
-    `extra_calls`, which run in the same fan-out.
+    whose identity is unknown are skipped. Updates the VMs in place.
     """
-    now = context.current_utc_datetime
-    due = in_order_of_creation(vm for vm in vms if _is_due(vm, now))
+    due = due_for_roles(vms, context.current_utc_datetime)
     tasks: list[AssignPermissions] = [{"order": order, "vm": vm} for vm in due]
-    calls: list[Call] = [(assign_permissions, task) for task in tasks]
-    results = yield from settle(context, [*calls, *extra_calls], max_tries=1)
+    results = yield from settle(
+        context, [(assign_permissions, task) for task in tasks], max_tries=1
+    )
     now = context.current_utc_datetime  # Retry-After counts from Azure's answer
-    for vm, result in zip(due, results[: len(due)], strict=True):
+    for vm, result in zip(due, results, strict=True):
         _apply(vm, result, now)
-    return results[len(due) :]
+
+
+def due_for_roles(vms: Iterable[Vm], now: datetime) -> list[Vm]:
+    """Those with an identity whose next try is due, in order of creation."""
+    return in_order_of_creation(vm for vm in vms if _is_due(vm, now))
+
+
+def merge_roles(vm: Vm, newer: Vm) -> None:
+    """Take over what `assign_roles` has changed in a copy of the record."""
+    vm["assigned"], vm["role_assigned_at"] = newer["assigned"], newer["role_assigned_at"]
+    vm["roles_settled"], vm["role_failure"] = newer["roles_settled"], newer["role_failure"]
+    vm["role_tries"], vm["next_role_try"] = newer["role_tries"], newer["next_role_try"]
 
 
 def in_order_of_creation(vms: Iterable[Vm]) -> list[Vm]:

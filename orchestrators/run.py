@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from activities.role_assignments import revoke_permissions
 from activities.trials import release_trials
@@ -14,7 +13,7 @@ from fleet.model.placement import label
 from fleet.model.records import Vm
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import why_no_more
-from orchestrators.create import send_wave
+from orchestrators.create import create_missing
 from orchestrators.patterns import (
     Context,
     FleetEnded,
@@ -25,6 +24,7 @@ from orchestrators.patterns import (
     settle,
     sleep_unless,
 )
+from orchestrators.pipeline import Waves
 from orchestrators.reconcile import (
     VMS_PER_ACTIVITY,
     check_deadline,
@@ -43,7 +43,7 @@ GRACE = timedelta(minutes=10)
 CHECK_LOG = "Check the VM's log, which is kept after its deletion."
 
 
-def run(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[bool]:
+def run(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[bool]:
     """Returns whether the fleet is done; if not, it continues in a new history, or was cancelled.
 
     Raises FleetEnded if it ends with trials left.
@@ -52,14 +52,14 @@ def run(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[bool]
     for _ in range(POLLS):
         yield from reconcile(context, fleet)
         counted = yield from count_and_clean_up(context, fleet)
-        if not cancel.is_completed:
-            yield from send_wave(context, fleet, cancel)
+        if not waves.cancel.is_completed:
+            yield from create_missing(context, fleet, waves)
         publish_status(context, fleet, "run")
         check_deadline(context, fleet)
         if is_over(fleet, context.current_utc_datetime, counted):
             return True
         seconds = fleet.order["run_poll_seconds"]
-        if (yield from sleep_unless(context, cancel, seconds, longest=seconds)):
+        if (yield from sleep_unless(context, waves.cancel, seconds, longest=seconds)):
             break
     return False
 

@@ -43,23 +43,20 @@ def fleet_from_instance(
     }
 
 
-def child_instance_id(instance: Mapping[str, Any]) -> str:
-    """The sub-orchestration that a fleet waits for; the fleet itself is not updated meanwhile."""
-    status = instance.get("customStatus") or {}
-    batch_id = order_in(instance["input"])["batch_id"]
-    if status.get("phase") == "teardown":
-        return names.teardown_id(batch_id)
-    return names.wave_id(batch_id, status.get("waves", 0))
+def teardown_instance_id(instance: Mapping[str, Any]) -> str | None:
+    """The teardown that a fleet waits for, if it does; the fleet itself is not updated meanwhile."""
+    is_in_teardown = (instance.get("customStatus") or {}).get("phase") == "teardown"
+    return names.teardown_id(order_in(instance["input"])["batch_id"]) if is_in_teardown else None
 
 
 def stale_seconds(
-    instance: Mapping[str, Any], now: datetime, child: Mapping[str, Any] | None = None
+    instance: Mapping[str, Any], now: datetime, teardown: Mapping[str, Any] | None = None
 ) -> int | None:
-    """Seconds since a live instance, or its child, was updated; None if it is not overdue.
+    """Seconds since a live instance, or its teardown, was updated; None if it is not overdue.
 
     An update is overdue after a polling interval or the longest timer, plus MARGIN.
     """
-    updates = [one["lastUpdatedTime"] for one in (instance, child) if one]
+    updates = [one["lastUpdatedTime"] for one in (instance, teardown) if one]
     age = (now - max(map(datetime.fromisoformat, updates))).total_seconds()
     interval = MAX_TIMER_SECONDS
     if (instance.get("customStatus") or {}).get("phase") == "run":

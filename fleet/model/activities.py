@@ -14,8 +14,6 @@ from typing_extensions import TypedDict
 from fleet.model.records import (
     Failure,
     Order,
-    Placement,
-    ReservedOrdinal,
     Size,
     StoredVm,
     Trials,
@@ -84,34 +82,16 @@ class NetworkState(Ok):
     """To the next call, while it is not ready."""
 
 
-# create_vm, create_nics, delete_nics
+# create_vm, delete_nics
 
 
 class CreateVm(TypedDict):
     order: Order
     request: VmRequest
-    has_nic: bool
 
 
 class VmAccepted(Ok):
     vm: Vm
-
-
-class Nic(TypedDict):
-    ordinal: int
-    location: str
-
-
-class CreateNics(TypedDict):
-    order: Order
-    nics: list[Nic]
-
-
-class NicsCreated(Ok):
-    created: list[int]
-    """Ordinals."""
-    retry_after: float | None
-    """Azure's `Retry-After` in seconds, if it throttled a NIC."""
 
 
 class VmOrdinals(TypedDict):
@@ -287,20 +267,12 @@ class OwnedResourcesDeleted(Ok):
     """Azure's `Retry-After` in seconds, if it throttled a deletion."""
 
 
-# The sub-orchestrations create_wave and teardown_fleet, and the result of run_fleet
+# The sub-orchestrations create_wave, assign_wave and teardown_fleet, and the result of run_fleet
 
 
 class CreateWave(TypedDict):
     order: Order
     requests: list[VmRequest]
-    tried: list[Placement]
-    """Placements that need no pilot."""
-    with_nic: list[int]
-    """Ordinals among the requests whose NIC exists."""
-    reserved: list[ReservedOrdinal]
-    """Ordinals of the next wave, whose NICs are created while roles are assigned."""
-    without_role: list[Vm]
-    """VMs of earlier waves that still lack a role."""
 
 
 class Refusal(TypedDict):
@@ -308,21 +280,20 @@ class Refusal(TypedDict):
     failure: Failure
 
 
-class Unsent(TypedDict):
-    request: VmRequest
-    has_nic: bool
-
-
 class WaveResult(TypedDict):
     vms: list[Vm]
-    """Those that Azure accepted, and those of `without_role`."""
+    """Those that Azure accepted."""
     refusals: list[Refusal]
-    unsent: list[Unsent]
-    """Requests that were not sent because Azure refused the pilot of their placement, or throttled."""
-    nics: list[int]
-    """Ordinals among `reserved` whose NIC exists now."""
-    wait: float
-    """Seconds for which Azure throttles writes."""
+
+
+class AssignWave(TypedDict):
+    order: Order
+    vms: list[Vm]
+    """In order of creation."""
+
+
+class RolesAssigned(TypedDict):
+    vms: list[Vm]
 
 
 class TeardownResult(TypedDict):

@@ -11,7 +11,6 @@ from fleet.model.records import (
     PendingRetry,
     Placement,
     Replacement,
-    ReservedOrdinal,
     Trials,
     VmRequest,
 )
@@ -42,7 +41,8 @@ class Demand:
     failed_attempts: int = 0
     """Failures counted against the retry budget: see `FleetState.fail_vm`."""
     next_ordinal: int = 0
-    reserved: list[ReservedOrdinal] = field(default_factory=list)
+    in_flight: list[VmRequest] = field(default_factory=list)
+    """Requests whose outcome is unknown, because their wave runs."""
     stopped: Failure | None = None
     """Why no more VMs are requested."""
 
@@ -54,7 +54,8 @@ class Demand:
         wanted = len(self.replacements) + self.unrequested
         if trials is None:
             return wanted
-        return max(0, min(wanted, open_trials(trials) - living - len(self.retries)))
+        known = living + len(self.retries) + len(self.in_flight)
+        return max(0, min(wanted, open_trials(trials) - known))
 
     def requests_left(self, n_instances: int) -> int:
         """How many more VMs may be requested at all, by the retry budget and the free ordinals."""
@@ -75,50 +76,15 @@ class Demand:
                 self.unrequested -= 1
             requests.append(
                 {
-                    "ordinal": self._take_ordinal(placement["location"]),
+                    "ordinal": self.next_ordinal,
                     "placement": placement,
                     "replaces": replacement and replacement["replaces"],
                     "attempt": replacement["attempt"] if replacement else 1,
                 }
             )
+            self.next_ordinal += 1
         return requests
 
-    def requeue(self, request: VmRequest, code: str, *, has_nic: bool) -> None:
-        """Take back a request that was not sent: its VM may be placed elsewhere. `code`: the failure of
-        the VM that it replaces.
-        """
-        if request["replaces"] is None:
-            self.unrequested += 1
-        else:
-            self.replacements.append(
-                {"replaces": request["replaces"], "attempt": request["attempt"], "code": code}
-            )
-        location = request["placement"]["location"]
-        self.reserved.append(
-            {"ordinal": request["ordinal"], "location": location, "has_nic": has_nic}
-        )
-
-    def reserve(self, location: str, count: int) -> list[ReservedOrdinal]:
-        """The next ordinals, for NICs in a location that are created ahead of their VMs."""
-        first, self.next_ordinal = self.next_ordinal, self.next_ordinal + count
-        new: list[ReservedOrdinal] = [
-            {"ordinal": ordinal, "location": location, "has_nic": False}
-            for ordinal in range(first, first + count)
-        ]
-        self.reserved += new
-        return new
-
-    def nics_created(self, ordinals: Iterable[int]) -> None:
-        for one in self.reserved:
-            one["has_nic"] = one["has_nic"] or one["ordinal"] in ordinals
-
-    def ordinals_with_nic(self) -> set[int]:
-        return {one["ordinal"] for one in self.reserved if one["has_nic"]}
-
-    def _take_ordinal(self, location: str) -> int:
-        for one in self.reserved:
-            if one["location"] == location:
-                self.reserved.remove(one)
-                return one["ordinal"]
-        self.next_ordinal += 1
-        return self.next_ordinal - 1
+    def give_up(self, code: str, count: int = 1) -> None:
+        """Request no more VMs in the place of so many."""
+        self.given_up[code] = self.given_up.get(code, 0) + count

@@ -48,9 +48,10 @@ class Observation:
     """Ordinals of VMs whose script has ended and which failed to delete themselves."""
 
     def apply_list(
-        self, vms: Mapping[int, Vm], states: Mapping[str, Iterable[int]], retried: Container[int]
+        self, vms: Mapping[int, Vm], states: Mapping[str, Iterable[int]], pending: Container[int]
     ) -> Changes:
-        """Update the VMs from a LIST, made at `listed_at`: ordinals by provisioning state.
+        """Update the VMs from a LIST, made at `listed_at`: ordinals by provisioning state. `pending`:
+        ordinals of VMs that were requested, and may exist.
 
         A VM counts as deleted when two LISTs in a row do not show it: a LIST may lag behind a PUT.
         """
@@ -62,12 +63,11 @@ class Observation:
         for vm in started:
             vm["state"], vm["running_at"] = "running", self.listed_at
         vanished = self._apply_absences(vms, shown)
-        # The PUT of a retried VM may have succeeded though its answer was lost.
         unwanted = [
             ordinal
             for ordinal, state in shown.items()
             if state != "Deleting"
-            and ordinal not in retried
+            and ordinal not in pending
             and not (ordinal in vms and is_living(vms[ordinal]))
         ]
         return Changes(started, failed, vanished, unwanted)

@@ -166,16 +166,6 @@ class PendingRetry(TypedDict):
     """Of the failure."""
 
 
-class ReservedOrdinal(TypedDict):
-    """An ordinal whose NIC was requested, and its VM not yet."""
-
-    ordinal: int
-    location: str
-    """Of the NIC."""
-    has_nic: bool
-    """Whether the NIC is known to exist."""
-
-
 class Ended(TypedDict):
     """Why a VM failed or was refused."""
 

@@ -16,7 +16,6 @@ from fleet.model.records import (
     Failure,
     Order,
     Placement,
-    ReservedOrdinal,
     Trials,
     Vm,
     VmRequest,
@@ -96,7 +95,11 @@ class FleetState:
         count = min(count, self.vms_wanted(), self._requests_left())
         if self.demand.stopped or count <= 0:
             return []
-        return choose(self.order, self.placements.cooldowns, self.living_vms(), count, now)
+        in_flight = [new_vm(self.order, request) for request in self.demand.in_flight]
+        present = [*self.living_vms(), *in_flight]
+        return self._pilots_first(
+            choose(self.order, self.placements.cooldowns, present, count, now)
+        )
 
     def can_retry(self) -> bool:
         return bool(self.demand.retries) and not self.demand.stopped and self.has_open_trials()
@@ -104,17 +107,23 @@ class FleetState:
     def take_retries(self, count: int) -> list[VmRequest]:
         return self.demand.take_retries(count) if self.can_retry() else []
 
-    def reserve_nics(self, location: str, count: int) -> list[ReservedOrdinal]:
-        """Up to `count` ordinals whose NICs are created ahead of the next wave."""
-        reserved = sum(one["location"] == location for one in self.demand.reserved)
-        count = min(count - reserved, self.vms_wanted() - reserved, self._requests_left())
-        return self.demand.reserve(location, max(0, count))
-
     def retry_budget_is_spent(self) -> bool:
         return self._requests_left() <= 0
 
     def _requests_left(self) -> int:
         return self.demand.requests_left(self.order["n_instances"])
+
+    def _pilots_first(self, placements: Iterable[Placement]) -> list[Placement]:
+        """Without those that wait for a pilot: where no VM was tried yet, one goes first, so that a
+        refusal costs one request.
+        """
+        piloted = [request["placement"] for request in self.demand.in_flight]
+        sent = []
+        for placement in placements:
+            if placement in self.placements.tried or placement not in piloted:
+                piloted.append(placement)
+                sent.append(placement)
+        return sent
 
     # The outcome of a create
 
@@ -141,10 +150,6 @@ class FleetState:
         self.vms[request["ordinal"]] = new_vm(self.order, request)
         self.fail_vm(request["ordinal"], failure, now)
 
-    def requeue(self, request: VmRequest, *, has_nic: bool) -> None:
-        """A request was not sent: its VM may be placed elsewhere."""
-        self.demand.requeue(request, self._code_of(request["replaces"]) or "", has_nic=has_nic)
-
     def fail_vm(self, ordinal: int, failure: Failure, now: datetime, *, ran: bool = False) -> None:
         """Record why a VM failed, and replace it where that may help.
 
@@ -161,7 +166,7 @@ class FleetState:
         attempt = 1 if ran else vm["attempt"] + (0 if free else 1)
         final = failure_policy.is_final_for_vm(failure, self._code_of(vm["replaces"]))
         if self.demand.stopped or attempt > MAX_ATTEMPTS or final:
-            self.demand.given_up[code] = self.demand.given_up.get(code, 0) + 1
+            self.demand.give_up(code)
             action = failure_policy.GAVE_UP
         else:
             self.demand.replacements.append({"replaces": ordinal, "attempt": attempt, "code": code})
@@ -220,8 +225,9 @@ class FleetState:
         for ordinal, (principal_id, created_at) in identities.items():
             if vm := self.vms.get(int(ordinal)):
                 vm["principal_id"], vm["created_at"] = principal_id, created_at
-        retried = {one["request"]["ordinal"] for one in self.demand.retries}
-        changes = self.observation.apply_list(self.vms, states, retried)
+        retried = [one["request"] for one in self.demand.retries]
+        pending = {one["ordinal"] for one in (*retried, *self.demand.in_flight)}
+        changes = self.observation.apply_list(self.vms, states, pending)
         self.placements.reopen(changes.started, self.order["sizes"])
         return changes
 

@@ -30,14 +30,15 @@ from triggers.http import query_cache
 async def fleet_of(
     client: Any, instance: Mapping[str, Any], teardown: Mapping[str, Any] | None = None
 ) -> FleetWithoutLinks:
-    """The fleet's status. While it waits for a sub-orchestration, the child's updates count too."""
+    """The fleet's status. While it awaits its teardown, the teardown's updates count too."""
     shown = instance_status.fleet_from_instance(instance, teardown)
     if shown["stale_seconds"] is None or instance["runtimeStatus"] not in ALIVE:
         return shown
-    child = await find(client, instance_status.child_instance_id(instance))
+    name = instance_status.teardown_instance_id(instance)
+    awaited = await find(client, name) if name else None
     return {
         **shown,
-        "stale_seconds": instance_status.stale_seconds(instance, datetime.now(UTC), child),
+        "stale_seconds": instance_status.stale_seconds(instance, datetime.now(UTC), awaited),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.fleets import (
+    NOW,
     UNRECOGNISED,
     failing,
     fleet_of,
@@ -22,13 +23,6 @@ def test_the_retry_budget_limits_requests():
     assert fleet.demand.requests_left(1) == 0
 
 
-def test_reserved_nics_do_not_count_against_the_retry_budget():
-    fleet = new_fleet(3)
-    before = fleet.demand.requests_left(1)
-    fleet.reserve_nics("eastus", 3)
-    assert fleet.demand.requests_left(1) == before
-
-
 def test_no_more_vms_are_wanted_than_trials_are_open():
     fleet = new_fleet(10)
     fleet.accept(machine(90, "running"))
@@ -46,25 +40,32 @@ def test_a_fleet_is_short_of_a_given_up_vm():
     assert failing(new_fleet(1), UNRECOGNISED).is_short()
 
 
-def test_a_reserved_ordinal_is_used_first_in_its_location():
+def test_a_request_in_flight_takes_one_of_the_open_trials():
+    fleet = new_fleet(10)
+    fleet.trials = {"total": 4, "ready": 4, "running": 0, "complete": 0, "error": 0}
+    fleet.demand.in_flight = fleet.demand.request([placement()])
+    assert fleet.vms_wanted() == 3
+
+
+def test_ordinals_are_given_once():
     fleet = new_fleet(3)
-    fleet.reserve_nics("eastus", 1)
-    fleet.demand.nics_created([0])
-    ordinals = [
-        one["ordinal"]
-        for one in fleet.demand.request([placement(location="westus2"), placement(), placement()])
-    ]
-    assert ordinals == [1, 0, 2]
+    requests = [*fleet.demand.request([placement("1")]), *fleet.demand.request([placement("2")])]
+    assert [one["ordinal"] for one in requests] == [0, 1]
 
 
-def test_no_more_nics_are_reserved_than_vms_are_wanted():
-    fleet = new_fleet(3)
-    fleet.demand.request([placement()])
-    assert len(fleet.reserve_nics("eastus", 20)) == 2
+def test_a_placement_that_was_not_tried_gets_one_pilot():
+    fleet = new_fleet(9, zones=list("123"))
+    assert [one["zone"] for one in fleet.placements_for(9, NOW)] == ["1", "2", "3"]
 
 
-def test_an_unsent_request_keeps_its_nic():
-    fleet = new_fleet(1)
-    (request,) = fleet.demand.request([placement("1")])
-    fleet.requeue(request, has_nic=True)
-    assert (fleet.demand.unrequested, fleet.demand.ordinals_with_nic()) == (1, {0})
+def test_the_other_vms_wait_for_their_pilot():
+    fleet = new_fleet(9, zones=list("123"))
+    fleet.demand.in_flight = fleet.demand.request(fleet.placements_for(9, NOW))
+    assert fleet.placements_for(6, NOW) == []
+
+
+def test_after_its_pilot_a_placement_gets_the_other_vms():
+    fleet = new_fleet(9, zones=list("123"))
+    for one in fleet.demand.request(fleet.placements_for(9, NOW)):
+        fleet.placements.mark_tried(one["placement"])
+    assert len(fleet.placements_for(6, NOW)) == 6

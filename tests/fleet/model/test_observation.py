@@ -58,6 +58,12 @@ def test_a_failed_update_does_not_fail_a_running_vm():
     assert fleet_of("running").apply_list({"Failed": [0]}, {}, NOW).failed == []
 
 
+def test_a_vm_whose_wave_runs_is_not_unwanted():
+    fleet = new_fleet(1)
+    fleet.demand.in_flight = fleet.demand.request([placement()])
+    assert fleet.apply_list({"Creating": [0]}, {}, NOW).unwanted == []
+
+
 def test_a_refused_vm_that_exists_is_unwanted():
     fleet = fleet_of()
     fleet.demand.unrequested = 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet.api.instance_status import child_instance_id, fleet_from_instance, stale_seconds
+from fleet.api.instance_status import fleet_from_instance, stale_seconds, teardown_instance_id
 from fleet.model.custom_status import LONGEST, custom_status
 from fleet.model.failure import failure
 from fleet.model.placement import cooldown
@@ -128,7 +128,7 @@ def instance(state: str, phase: str = "run", **changes: Any) -> dict[str, Any]:
         "instanceId": "fleet-7",
         "input": dict(order(run_poll_seconds=30.0)),
         "output": None,
-        "customStatus": {"phase": phase, "waves": 3},
+        "customStatus": {"phase": phase},
     }
     times = {"createdTime": NOW.isoformat(), "lastUpdatedTime": NOW.isoformat()}
     return {**usual, **times, **changes}
@@ -158,15 +158,16 @@ def test_a_longer_poll_interval_allows_a_longer_silence():
     assert [stale_seconds(slow, later(seconds)) for seconds in (330, 331)] == [None, 331]
 
 
-def test_updates_of_the_awaited_child_count_as_the_fleets():
-    child = instance("Running", lastUpdatedTime=later(100).isoformat())
-    seconds = [stale_seconds(instance("Running", "create"), later(at), child) for at in (140, 150)]
+def test_updates_of_the_awaited_teardown_count_as_the_fleets():
+    awaited = instance("Running", lastUpdatedTime=later(100).isoformat())
+    fleet = instance("Running", "teardown")
+    seconds = [stale_seconds(fleet, later(at), awaited) for at in (140, 150)]
     assert seconds == [None, 50]
 
 
-@pytest.mark.parametrize(("phase", "child"), [("create", "wave-7-3"), ("teardown", "teardown-7")])
-def test_the_child_of_a_phase(phase: str, child: str):
-    assert child_instance_id(instance("Running", phase)) == child
+@pytest.mark.parametrize(("phase", "awaited"), [("create", None), ("teardown", "teardown-7")])
+def test_the_teardown_that_a_fleet_awaits(phase: str, awaited: str | None):
+    assert teardown_instance_id(instance("Running", phase)) == awaited
 
 
 def test_a_teardown_after_the_end_has_its_own_updates():

@@ -1,25 +1,43 @@
-"""The token bucket of writes."""
+"""The token bucket of writes, and the NICs of the last five minutes."""
 
 from __future__ import annotations
 
-from fleet.model.write_budget import BURST, WriteBudget
-from tests.fleets import (
-    NOW,
-    later,
-)
+from fleet.model.write_budget import BURST, NICS, WriteBudget
+from tests.fleets import NOW, later
+
+RATE = 10.0
 
 
-def test_a_burst_is_sent_at_once():
-    assert WriteBudget().spend(BURST, 10.0, NOW) == 0.0
+def test_a_full_bucket_affords_a_burst():
+    assert WriteBudget().affords(2, RATE, NOW) == BURST // 2
 
 
-def test_writes_beyond_the_burst_wait_for_the_refill():
+def test_an_empty_bucket_affords_nothing():
     budget = WriteBudget()
-    budget.spend(BURST, 10.0, NOW)
-    assert budget.spend(50, 10.0, NOW) == 5.0
+    budget.spend(BURST, RATE, NOW)
+    assert budget.affords(1, RATE, NOW) == 0
 
 
 def test_the_bucket_refills():
     budget = WriteBudget()
-    budget.spend(BURST, 10.0, NOW)
-    assert budget.spend(50, 10.0, later(5)) == 0.0
+    budget.spend(BURST, RATE, NOW)
+    assert budget.affords(2, RATE, later(4)) == 20
+
+
+def test_a_full_bucket_affords_one_item_of_any_size():
+    assert WriteBudget().affords(BURST + 1, RATE, NOW) == 1
+
+
+def test_a_bucket_that_is_not_full_affords_no_item_above_its_size():
+    budget = WriteBudget()
+    budget.spend(1, RATE, NOW)
+    assert budget.affords(BURST + 1, RATE, NOW) == 0
+
+
+def test_a_thousand_nics_take_more_than_five_minutes():
+    """However slowly they are sent."""
+    budget = WriteBudget()
+    for second in range(0, 300, 30):
+        budget.spend(0, RATE, later(second), nics=NICS // 10)
+    sent_later = [budget.affords_nics(RATE, later(second)) for second in (299, 300, 330)]
+    assert sent_later == [0, NICS // 10, NICS // 5]
