@@ -20,7 +20,7 @@ from local.stack import Stack
 from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, everything, sql
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment, trials_held
 
-VMS, TRIALS, UNDEAD = 6, 18, 3
+VMS, TRIALS, UNDEAD = 4, 8, 2
 CLIENT = "11111111-2222-4333-8444-555555555555"
 SETTINGS = {"FLEET_ALLOWED_PRINCIPALS": CLIENT}
 ROLES = 3
