@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import certifi
 
@@ -30,6 +32,19 @@ _IDENTITY_ID = re.compile(
     r"/userAssignedIdentities/[A-Za-z0-9][A-Za-z0-9_-]{2,127}",
     re.IGNORECASE,
 )
+
+
+def _once(read: Callable[[Any, Mapping[str, str]], Settings]) -> Callable[..., Settings]:
+    """Parses an environment only if it differs from the last: every activity reads the settings, and the
+    patterns of the policy take half a millisecond.
+    """
+    last = functools.lru_cache(maxsize=1)(lambda cls, items: read(cls, dict(items)))
+
+    @functools.wraps(read)
+    def of(cls: Any, environment: Mapping[str, str] = os.environ) -> Settings:
+        return last(cls, tuple(environment.items()))
+
+    return of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,7 @@ class Settings:
     """
 
     @classmethod
+    @_once
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings. Raises SettingsError with every missing or invalid setting."""
         faults = _unresolved(environment, ("FLEET_", "POWERLIFT_", "AZURE_"))

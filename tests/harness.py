@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -97,7 +98,7 @@ def eventually(probe: Callable[[], T | None], patience: float = PATIENCE) -> T:
     while (found := probe()) is None:
         waited = time.monotonic() - began
         assert waited < patience, f"{probe} returned None for {patience} s"
-        time.sleep(min(0.05 + waited / 20, 0.25))
+        time.sleep(min(0.05 + waited / 5, 1.0))
     return found
 
 
@@ -137,9 +138,14 @@ def queue_sas(
     return f"{account['QueueEndpoint']}/{queue}?{token}"
 
 
+@functools.cache
+def make_tables(uri: str) -> None:
+    _ = Store(uri.replace("postgresql://", "postgresql+psycopg2://", 1))
+
+
 def experiment(stack: Stack, trials: int = 4) -> int:
     """An experiment with open trials, in tables that Powerlift itself made."""
-    _ = Store(stack.db_uri.replace("postgresql://", "postgresql+psycopg2://", 1))
+    make_tables(stack.db_uri)
     with psycopg2.connect(stack.db_uri) as database, database.cursor() as cursor:
         cursor.execute(
             "INSERT INTO experiment (name, script, trial_fn)"

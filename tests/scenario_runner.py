@@ -30,7 +30,7 @@ TIMEOUT = 240.0
 """Seconds in which all fleets of a scenario end. The retries of one call may take 30."""
 SWEPT = 60.0
 """Seconds in which two sweeps run, even on a busy machine."""
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 
 BATCH = re.compile(r"/powerlift-(?:vm|nic)-(\d+)-\d{4}")
 VMS = "Microsoft.Compute/virtualMachines"
@@ -175,7 +175,7 @@ class Runner:
             for fleet in self.fleets:
                 if self._cancel_is_due(fleet, began):
                     self._cancel(fleet)
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     def _is_due(self, when: Moment) -> bool:
         writes, since = self._host_since

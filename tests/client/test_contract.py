@@ -24,10 +24,19 @@ def client(stack: Stack) -> Iterator[FleetClient]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def running(client: FleetClient, stack: Stack) -> Iterator[str]:
+    """A fleet whose VM runs, with three trials."""
+    fleet = client.submit({"experiment_id": experiment(stack, 3), "n_instances": 1}).id
+    eventually(lambda: client.status(fleet).machines.running or None)
+    yield fleet
+    end(client, fleet)
+
+
 def end(client: FleetClient, fleet: str) -> None:
     client.cancel(fleet)
     with pytest.raises(fleets.FleetCancelled):
-        client.wait(fleet, timeout=60, interval=0.2)
+        client.wait(fleet, timeout=60, interval=0.5)
 
 
 def test_a_submitted_fleet_has_a_status(client: FleetClient, stack: Stack) -> None:
@@ -70,18 +79,13 @@ def test_an_unknown_fleet_is_not_found(client: FleetClient) -> None:
             ask(UNUSED)
 
 
-def test_a_missing_log_is_not_found(client: FleetClient, stack: Stack) -> None:
-    fleet = client.submit({"experiment_id": experiment(stack), "n_instances": 1}).id
+def test_a_missing_log_is_not_found(client: FleetClient, running: str) -> None:
     with pytest.raises(fleets.NotFound):
-        client.log(fleet, 999)
-    end(client, fleet)
+        client.log(running, 999)
 
 
-def test_fleets_are_listed(client: FleetClient, stack: Stack) -> None:
-    fleet = client.submit({"experiment_id": experiment(stack), "n_instances": 1}).id
-    listed = [one.id for one in client.fleets()]
-    end(client, fleet)
-    assert fleet in listed
+def test_fleets_are_listed(client: FleetClient, running: str) -> None:
+    assert running in [one.id for one in client.fleets()]
 
 
 def test_a_named_fleet_is_found_by_every_reference(client: FleetClient, stack: Stack) -> None:
@@ -136,31 +140,24 @@ def test_the_list_is_filtered_and_paged(
     assert client.fleets(experiment=number, since=datetime.now(UTC) + timedelta(hours=1)) == ()
 
 
-def test_progress_has_trials_and_vm_hours(client: FleetClient, stack: Stack) -> None:
-    fleet = client.submit({"experiment_id": experiment(stack, 3), "n_instances": 1}).id
-    eventually(lambda: client.status(fleet).machines.running or None)
-    shown = client.progress(fleet)
-    end(client, fleet)
+def test_progress_has_trials_and_vm_hours(client: FleetClient, running: str) -> None:
+    shown = client.progress(running)
     assert shown.trials is not None
-    assert (shown.id, shown.trials.total, shown.problem) == (fleet, 3, None)
+    assert (shown.id, shown.trials.total, shown.problem) == (running, 3, None)
     assert shown.vm_hours.so_far > 0
 
 
-def test_a_running_vm_is_listed(client: FleetClient, stack: Stack) -> None:
-    fleet = client.submit({"experiment_id": experiment(stack), "n_instances": 1}).id
+def test_a_running_vm_is_listed(client: FleetClient, running: str) -> None:
     live = eventually(
-        lambda: [one for one in client.machines(fleet) if one.state == "running"] or None
+        lambda: [one for one in client.machines(running) if one.state == "running"] or None
     )
-    end(client, fleet)
     assert (live[0].ordinal, live[0].running_at is not None) == (0, True)
 
 
-def test_links_are_the_urls_of_the_client(client: FleetClient, stack: Stack) -> None:
-    fleet = client.submit({"experiment_id": experiment(stack), "n_instances": 1}).id
-    links = client.status(fleet).links
-    end(client, fleet)
-    assert links.self == f"{client.url}/fleets/{fleet}"
-    assert links.view == client.view_url(fleet).partition("#")[0]
+def test_links_are_the_urls_of_the_client(client: FleetClient, running: str) -> None:
+    links = client.status(running).links
+    assert links.self == f"{client.url}/fleets/{running}"
+    assert links.view == client.view_url(running).partition("#")[0]
 
 
 def test_a_valid_request_has_a_plan_without_faults(client: FleetClient, stack: Stack) -> None:
@@ -171,7 +168,7 @@ def test_a_valid_request_has_a_plan_without_faults(client: FleetClient, stack: S
 def test_a_failed_fleet_raises_with_the_reason(client: FleetClient) -> None:
     taken = client.submit({"experiment_id": 10**6, "n_instances": 1})
     with pytest.raises(fleets.FleetFailed, match=f"{taken.handle} failed: ") as caught:
-        client.wait(taken.id, timeout=60, interval=0.2)
+        client.wait(taken.id, timeout=60, interval=0.5)
     assert str(caught.value).count("\n") >= 1
 
 
@@ -181,7 +178,7 @@ def test_the_asyncio_client_watches_a_fleet(stack: Stack) -> None:
             request = {"experiment_id": experiment(stack), "n_instances": 1}
             fleet = (await awaiting.submit(request)).id
             await awaiting.cancel(fleet)
-            return [one.phase async for one in awaiting.watch(fleet, interval=0.2)]
+            return [one.phase async for one in awaiting.watch(fleet, interval=0.5)]
 
     assert asyncio.run(live())[-1] == "cancelled"
 
@@ -226,7 +223,7 @@ def test_run_azure_process_returns_when_all_vms_are_running(
 ) -> None:
     monkeypatch.setenv("FLEET_URL", stack.url)
     monkeypatch.setenv("FLEET_KEY", stack.key)
-    monkeypatch.setattr("powerlift_fleet.compat.POLL_SECONDS", 0.2)
+    monkeypatch.setattr("powerlift_fleet.compat.POLL_SECONDS", 0.5)
     run_azure_process(*process_arguments(experiment(stack), stack.db_uri, batch_id=5004))
     shown = client.status(5004)
     end(client, "5004")
@@ -241,7 +238,7 @@ def test_run_azure_process_raises_the_failure(
 ) -> None:
     monkeypatch.setenv("FLEET_URL", stack.url)
     monkeypatch.setenv("FLEET_KEY", stack.key)
-    monkeypatch.setattr("powerlift_fleet.compat.POLL_SECONDS", 0.2)
+    monkeypatch.setattr("powerlift_fleet.compat.POLL_SECONDS", 0.5)
     with pytest.raises(fleets.FleetFailed):
         run_azure_process(*process_arguments(10**6, stack.db_uri, batch_id=2**63 - 1))
 
@@ -263,7 +260,7 @@ def process_arguments(number: int, uri: str, batch_id: int) -> tuple[object, ...
 def test_a_watch_survives_a_crash_of_the_host(client: FleetClient, stack: Stack) -> None:
     fleet = client.submit({"experiment_id": experiment(stack), "n_instances": 1}).id
     shown: list[fleets.FleetStatus] = []
-    watch = threading.Thread(target=lambda: shown.extend(client.watch(fleet, interval=0.1)))
+    watch = threading.Thread(target=lambda: shown.extend(client.watch(fleet, interval=0.3)))
     watch.start()
     eventually(lambda: client.status(fleet).machines.running or None)
     stack.kill_host()

@@ -97,6 +97,13 @@ def test_two_deployments_with_one_fleet_owner_have_different_owners(name: str):
     assert one.startswith("team/")
 
 
+def test_settings_are_parsed_once_per_environment():
+    environment = dict(REQUIRED)
+    first, second = Settings.read(environment), Settings.read(environment)
+    environment["FLEET_OWNER"] = "another"
+    assert (second is first, Settings.read(environment).owner == first.owner) == (True, False)
+
+
 def test_the_owner_stays_while_the_sealing_key_rotates():
     owners = [Settings.read({**REQUIRED, "FLEET_SEALING_KEY": key}).owner for key in ("k", "l,k")]
     assert owners[0] == owners[1]

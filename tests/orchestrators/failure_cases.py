@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -43,6 +43,8 @@ class Case:
     deed: str = ""
     """What happens to the fleet once it runs: the name of a function of the test."""
     evictions: tuple[Json, ...] = ()
+    joins: str = ""
+    """The fleet in which it is one VM of many: a fleet for each case would cost a second of CPU."""
     again: bool = False
     """Other cases have its row, and what the row does at the same request: this fleet is left to
     `-m long`."""
@@ -88,7 +90,7 @@ def _code(error: str | Json) -> str:
 def passing(on: str, error: str | Json, nth: tuple[int, ...] = (1,), **more: Any) -> Case:
     """It strikes the first VM's first requests, and no trace is left of it."""
     fault = answer(on, error, nth=list(nth), **{"vm": "0000", **more})
-    return Case(f"{_code(error)} at {on}", (fault,), ran={f"{HOME} {SIZE}": 2})
+    return Case(f"{_code(error)} at {on}", (fault,), ran={f"{HOME} {SIZE}": 2}, joins=PASSING)
 
 
 def throttled(name: str, on: str, vm: str, *others: Json, **request: Any) -> Case:
@@ -120,7 +122,16 @@ def replaced(on: str, error: str | Json, code: str = "") -> Case:
     code = code or _code(error)
     fault = answer(on, error, "0000")
     ran = {f"{HOME} {SIZE}": 2}
-    return Case(f"{code} at {on}", (fault,), ran=ran, ended=[(code, ANOTHER)])
+    return Case(f"{code} at {on}", (fault,), ran=ran, ended=[(code, ANOTHER)], joins=REPLACED)
+
+
+def joined(name: str, cases: Iterable[Case]) -> Case:
+    """A fleet with a VM for each of its cases, and one that nothing strikes."""
+    own = [case for case in cases if case.joins == name]
+    faults = [{**f, "vm": f"{at:04}"} for at, case in enumerate(own) for f in case.faults]
+    ended = [one for case in own for one in case.ended]
+    ran = {f"{HOME} {SIZE}": len(own) + 1}
+    return Case(name, tuple(faults), {"n_instances": len(own) + 1}, ran=ran, ended=ended)
 
 
 def moved(
@@ -177,6 +188,7 @@ def _over(quota: str, limit: int = 1) -> str:
     )
 
 
+PASSING, REPLACED = "errors that pass", "VMs that are replaced"
 GROUP_GONE = "a resource group that is not there"
 NIC_AHEAD = "throttled at a NIC made ahead"
 ROLE_BESIDE = "throttled at a role while another is waited for"
@@ -187,7 +199,7 @@ _ON_DEMAND: Json = {"priority": "Regular"}
 _TO_ZONE_2 = f"{HOME}/2 {SIZE}"
 _TO_REGION = f"{ELSEWHERE} {SIZE}"
 
-CASES: tuple[Case, ...] = (
+_ROWS: tuple[Case, ...] = (
     # What never ends: these take longest, so they come first
     Case(
         "an unknown answer to each VM", (answer("vm.put", said("Teapot", "I am a teapot.", 418)),),
@@ -226,10 +238,10 @@ CASES: tuple[Case, ...] = (
     ),
     # wait
     passing("vm.put", "SubscriptionRequestsThrottled"),
-    again(passing("nic.put", "ResourceRequestsThrottled")),
-    again(passing("vm.put", "CrpThrottled")),
-    again(passing("role.put", "TooManyRequests")),
-    again(passing("nic.put", "RetryableError")),
+    passing("nic.put", "ResourceRequestsThrottled"),
+    passing("vm.put", "CrpThrottled"),
+    passing("role.put", "TooManyRequests"),
+    passing("nic.put", "RetryableError"),
     at_network("RetryableErrorDueToAnotherOperation", "eastus2"),
     throttled("throttled at the first VM", "vm.put", "0000"),
     throttled("throttled at the first NIC", "nic.put", "0000"),
@@ -241,16 +253,16 @@ CASES: tuple[Case, ...] = (
     ),
     throttled("throttled at the end", "vm.delete", "0000"),
     # retry
-    again(passing("vm.put", "RequestTimeout")),
+    passing("vm.put", "RequestTimeout"),
     passing("nic.put", "InternalServerError"),
     passing("role.put", "ServiceUnavailable"),
     passing("vm.put", "GatewayTimeout"),
     passing("vm.put", "InvalidAuthenticationToken"),
-    again(passing("role.put", "ExpiredAuthenticationToken")),
+    passing("role.put", "ExpiredAuthenticationToken"),
     passing("role.put", "PrincipalNotFound", (1, 2)),
     passing("nic.put", "AnotherOperationInProgress"),
     passing("vm.put", "OperationPreempted"),
-    again(passing("nic.put", said("ReferencedResourceNotProvisioned", "The subnet is Updating.", 400))),
+    passing("nic.put", said("ReferencedResourceNotProvisioned", "The subnet is Updating.", 400)),
     passing("nic.put", said("PreconditionFailed", "The condition is not met.", 412)),
     at_network("Conflict", "centralus"),
     at_deletion("nic.delete", "NicInUse"),
@@ -258,10 +270,10 @@ CASES: tuple[Case, ...] = (
     # succeed
     passing("role.put", "RoleAssignmentExists"),
     # replace
-    again(replaced("vm.put", "MarkedForDeletion")),
+    replaced("vm.put", "MarkedForDeletion"),
     replaced("vm.put", "NicReservedForAnotherVm"),
-    again(replaced("vm.put", "PropertyChangeNotAllowed")),
-    again(replaced("vm.put", said("ConflictingUserInput", "Disk x already exists."))),
+    replaced("vm.put", "PropertyChangeNotAllowed"),
+    replaced("vm.put", said("ConflictingUserInput", "Disk x already exists.")),
     replaced(
         "vm.put",
         said("InvalidResourceReference", f"Resource {_NIC} referenced by v was not found.", 400),
@@ -269,7 +281,7 @@ CASES: tuple[Case, ...] = (
     ),
     replaced("vm.boot", "OSProvisioningTimedOut"),
     replaced("vm.boot", "InternalExecutionError"),
-    again(replaced("vm.boot", "VMExtensionProvisioningError")),
+    replaced("vm.boot", "VMExtensionProvisioningError"),
     # move: quotas
     moved(
         said("OperationNotAllowed", _over("LowPriorityCores")), {"vm_size": OTHER_FAMILY}, _ON_DEMAND,
@@ -372,3 +384,8 @@ CASES: tuple[Case, ...] = (
     # fail_vm
     halting("vm.put", said("Teapot", "I am a teapot.", 418)),
 )  # fmt: skip
+
+CASES = (
+    *(joined(name, _ROWS) for name in (PASSING, REPLACED)),
+    *(case for case in _ROWS if not case.joins),
+)

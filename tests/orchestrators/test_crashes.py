@@ -20,7 +20,7 @@ from local.stack import Stack
 from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, everything, sql
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment, trials_held
 
-VMS, TRIALS, UNDEAD = 6, 18, 3
+VMS, TRIALS, UNDEAD = 4, 8, 2
 CLIENT = "11111111-2222-4333-8444-555555555555"
 SETTINGS = {"FLEET_ALLOWED_PRINCIPALS": CLIENT}
 ROLES = 3
@@ -83,8 +83,8 @@ class Crashes:
     def _phase_after_a_while(self) -> str:
         # Lives get longer, so that even the longest step fits into one of them in the end.
         longer = 1 + len(self.phases) / 6
-        enough = self._requests() + longer * self.rng.randint(1, 10)
-        latest = time.monotonic() + longer * self.rng.uniform(0.2, 1.5)
+        enough = self._requests() + longer * self.rng.randint(1, 7)
+        latest = time.monotonic() + longer * self.rng.uniform(0.2, 1.2)
         while self._requests() < enough and time.monotonic() < latest:
             time.sleep(0.01)
         return str(Api(self.stack).get(f"fleet-{self.request['batch_id']}").json()["phase"])

@@ -139,7 +139,7 @@ def settle(stack: Stack, batches: list[int]) -> dict[int, dict[str, Any]]:
                 settled[batch] = fleet
                 if fleet["phase"] not in TERMINAL:
                     api.delete(fleet["id"])
-        time.sleep(0.4)
+        time.sleep(0.8)
     return settled
 
 

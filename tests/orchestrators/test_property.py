@@ -1,7 +1,7 @@
 """A fleet's guarantees hold under Azure faults, host kills and cancels.
 
 Scenarios (`tests.scenarios`) are drawn: concurrent fleets, Azure faults, host kills, cancels. CI runs
-the same few each time. `-m long` runs others, and shrinks the first that violates a guarantee: paste
+the same one each time. `-m long` runs others, and shrinks the first that violates a guarantee: paste
 what it prints into an `@example`.
 """
 
@@ -180,9 +180,15 @@ def summary(fleet: FleetResult) -> dict[str, Any]:
     return {name: fleet.shown[name] for name in members}
 
 
+def has_everything(scenario: Scenario) -> bool:
+    """Unlike the simplest scenario, which Hypothesis draws first."""
+    ends = {fleet.ends for fleet in scenario.fleets}
+    return bool(scenario.kills) and len(ends) == 3 and any(one.faults for one in scenario.fleets)
+
+
 @pytest.mark.slow
-@settings(COMMON, max_examples=2, derandomize=True, phases=[Phase.generate])
-@given(scenario=scenarios())
+@settings(COMMON, max_examples=1, derandomize=True, phases=[Phase.generate])
+@given(scenario=scenarios().filter(has_everything))
 def test_guarantees_hold(scenario: Scenario) -> None:
     check_scenario(scenario)
 

@@ -14,7 +14,7 @@ from local.stack import Stack
 from tests.harness import Api, eventually, experiment, sql, wire
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment
 
-STANDS, SILENT, NO_ROOM, MODEST, STAYS, GOES = range(4101, 4107)
+STANDS, SILENT, NO_ROOM, MODEST, RAN = range(4101, 4106)
 FAULTS = [
     {"on": "vm.boot", "match": f"-({SILENT}|{MODEST})-", "error": "OSProvisioningTimedOut"},
     {"on": "vm.boot", "match": f"-{NO_ROOM}-", "error": "AllocationFailed"},
@@ -145,23 +145,25 @@ def test_a_log_requires_a_key(shown: Logs):
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Logs of a VM that ran and deleted itself, and of one that ended and was asked to stay."""
+    """Logs of a VM that ran: while it exists, as it was asked to stay, and after its deletion."""
     packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("ended")
     with packages_at_hand(packages), Stack(state, time_scale=0.02) as stack:
         logs = Logs(stack, Api(stack))
-        for batch, goes in ((STAYS, False), (GOES, True)):
-            number = real_experiment(stack, 1, f"{TELLTALE}\n{SMALL_RUNNER}")
-            document = {"experiment_id": number, "n_instances": 1, "batch_id": batch}
-            logs.api.start(**document, delete_on_complete=goes)
+        number = real_experiment(stack, 1, f"{TELLTALE}\n{SMALL_RUNNER}")
+        document = {"experiment_id": number, "n_instances": 1, "batch_id": RAN}
+        fleet_id = logs.api.start(**document, delete_on_complete=False)
+        stays = eventually(lambda: has_ended(logs, "current console log"), 120)
+        logs.api.wait(fleet_id)
+        logs.api.end(fleet_id)
         yield {
             "password": stack.db_uri.split("@")[0].rpartition(":")[2],
-            "gone": eventually(lambda: has_ended(logs, GOES, "stored console log"), 120),
-            "stays": eventually(lambda: has_ended(logs, STAYS, "current console log"), 120),
+            "stays": stays,
+            "gone": eventually(lambda: has_ended(logs, "stored console log")),
         }
 
 
-def has_ended(logs: Logs, batch: int, source: str) -> str | None:
-    text = logs.get(f"fleet-{batch}").text
+def has_ended(logs: Logs, source: str) -> str | None:
+    text = logs.get(f"fleet-{RAN}").text
     first = text.partition("\n")[0]
     return text if ": no more work (exit code 0)" in first and source in first else None
 

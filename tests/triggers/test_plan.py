@@ -106,18 +106,36 @@ def planner(stormy: Planner, first_fleet: dict[str, Any]) -> Planner:
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
+def rejected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
+    """A stack whose app's first token is rejected once."""
+    fault = {"on": "group.get", "error": "InvalidAuthenticationToken", "times": 1}
+    state = tmp_path_factory.mktemp("rejected")
+    with Stack(state, time_scale=0.01, machines="none", faults={"faults": [fault]}) as stack:
+        yield planner_of(stack)
+
+
+@pytest.fixture(scope="module")
+def tokens(rejected: Planner) -> list[int]:
+    """The number of tokens that the app has requested after each of three plans."""
+    asked = []
+    for _ in range(3):
+        rejected.plan(n_instances=1)
+        calls = wire(rejected.stack)
+        asked.append(sum(call["path"].endswith("/oauth2/v2.0/token") for call in calls))
+    return asked
+
+
+@pytest.fixture(scope="module")
+def limited(rejected: Planner, tokens: list[int]) -> Planner:
     """A stack whose app is Contributor of the resource group, and nothing else."""
-    with Stack(tmp_path_factory.mktemp("limited"), time_scale=0.01, machines="none") as stack:
-        planner = planner_of(stack)
-        azure, me = planner.azure, stack.arm["client_object_id"]
-        roles = f"{azure.subscription}/providers/Microsoft.Authorization/roleAssignments"
-        (owner,) = azure.send("GET", roles, api=ROLE_API).json()["value"]
-        assert azure.put_role(azure.group, me).status_code == 201
-        path = f"{azure.group}/providers/Microsoft.Authorization/permissions"
-        until(lambda: len(azure.send("GET", path, api=ROLE_API).json()["value"]) == 2)
-        assert azure.send("DELETE", owner["id"], api=ROLE_API).status_code == 200
-        yield planner
+    azure, me = rejected.azure, rejected.stack.arm["client_object_id"]
+    roles = f"{azure.subscription}/providers/Microsoft.Authorization/roleAssignments"
+    (owner,) = azure.send("GET", roles, api=ROLE_API).json()["value"]
+    assert azure.put_role(azure.group, me).status_code == 201
+    path = f"{azure.group}/providers/Microsoft.Authorization/permissions"
+    until(lambda: len(azure.send("GET", path, api=ROLE_API).json()["value"]) == 2)
+    assert azure.send("DELETE", owner["id"], api=ROLE_API).status_code == 200
+    return rejected
 
 
 def test_a_plan_describes_the_fleet(planner: Planner):
@@ -346,6 +364,11 @@ def test_role_assignments(planner: Planner, vms: int, resources: int, least: int
 def test_rights_that_cannot_be_read_are_unknown(planner: Planner):
     dark = f"{planner.azure.group}/providers/{STORAGE}/dark"
     assert planner.statuses("permissions", resource_uris=[dark]) == ["unknown"]
+
+
+def test_a_plan_requests_a_new_token_after_a_rejected_one(tokens: list[int]):
+    """No activity runs that would find out."""
+    assert tokens == [1, 2, 2]
 
 
 def test_a_missing_right_to_assign_roles_names_the_scope(limited: Planner):

@@ -263,31 +263,32 @@ def test_an_unclosed_quote_is_reported(vm, benchmark_database, startup):
     assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
 
 
-def test_a_script_that_python_cannot_read_is_given_up(vm, benchmark_database, startup):
-    """Powerlift's VM starts it again for ever: Python's 1 is also the code for more work."""
-    experiment = benchmark_database.experiment("def", trials=1)
-
-    reason = "the experiment's script exited 5 times in a row without finishing a trial"
-    assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
-
-
-def test_gives_its_trial_back_when_it_gives_up(vm, benchmark_database, startup):
-    experiment = benchmark_database.experiment("def", trials=1)
-
-    vm.run(startup(experiment))
-
-    [trial] = benchmark_database.trials(experiment)
-    assert (trial["runner_id"], trial["start_time"], trial["errmsg"]) == (-1, None, None), vm.log
-
-
-def test_pauses_grow_while_nothing_comes_of_the_script(vm, benchmark_database, startup):
+@pytest.fixture(scope="class")
+def given_up(vm, benchmark_database, startup):
+    """How a VM ended whose script Python cannot read, and its trial."""
     vm.program("sleep", "[[ $1 != 60 ]] || exec /bin/sleep 60")
     vm.env["POWERLIFT_RUN_BACKOFF"] = "2"
+    experiment = benchmark_database.experiment("def", trials=1)
+    end = ended(vm, benchmark_database, startup(experiment))
+    [trial] = benchmark_database.trials(experiment)
+    return end, trial
 
-    vm.run(startup(benchmark_database.experiment("def", trials=1)))
 
-    pauses = [seconds for [seconds] in vm.calls("sleep") if seconds not in ("0.1", "60")]
-    assert pauses == ["0", "2", "8", "18", "32"], vm.log
+class TestAScriptThatPythonCannotRead:
+    def test_is_given_up(self, vm, given_up):
+        """Powerlift's VM starts it again for ever: Python's 1 is also the code for more work."""
+        reason = "the experiment's script exited 5 times in a row without finishing a trial"
+        assert given_up[0] == (1, reason, reason, 1), vm.log
+
+    def test_gives_its_trial_back(self, vm, given_up):
+        _, trial = given_up
+        assert (trial["runner_id"], trial["start_time"], trial["errmsg"]) == (-1, None, None), (
+            vm.log
+        )
+
+    def test_is_tried_after_growing_pauses(self, vm, given_up):
+        pauses = [seconds for [seconds] in vm.calls("sleep") if seconds not in ("0.1", "60")]
+        assert pauses == ["0", "2", "8", "18", "32"], vm.log
 
 
 def test_a_runner_that_fails_each_time_is_given_up(vm, benchmark_database, startup):
@@ -451,10 +452,8 @@ def test_installs_wheels_byte_for_byte(vm, benchmark_database, startup):
     assert (file, (vm.home / file).read_bytes()) == ("wheels/a-1-py3-none-any.whl", wheel), vm.log
 
 
-@pytest.mark.parametrize(
-    "with_uv",
-    [pytest.param(True, marks=pytest.mark.slow), pytest.param(False, marks=pytest.mark.long)],
-)
+@pytest.mark.long  # the examples' VMs install the same, from uv's cache
+@pytest.mark.parametrize("with_uv", [True, False])
 def test_installs_powerlift_and_runs_on_it(vm, benchmark_database, startup, with_uv):
     """With the real package index: whichever driver SQLAlchemy then wants is there."""
     (vm.root / "bin" / "uv").unlink()
