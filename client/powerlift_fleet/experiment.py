@@ -5,21 +5,16 @@ The published Powerlift 0.1.12 lacks the script that `Benchmark.run` sends to th
 
 from __future__ import annotations
 
-import ast
-import builtins
-import dis
-import inspect
 import json
 import logging
 import random
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from powerlift_fleet.api.errors import ConfigurationError, FleetError
+from powerlift_fleet.trial_source import source_of
 
 if TYPE_CHECKING:
     from powerlift.bench import Benchmark
@@ -138,32 +133,6 @@ def ordered_trials(
     return [*(trials[index] for index in first), *rest]
 
 
-def source_of(function: Callable[[Any], object]) -> str:
-    """A trial function's source.
-
-    Raises ConfigurationError if it cannot run on a VM: a lambda, a closure, a global name.
-    """
-    name = getattr(function, "__name__", repr(function))
-    try:
-        text = inspect.getsource(function)
-        module = ast.parse(textwrap.dedent(text))
-    except (OSError, TypeError, SyntaxError):
-        module, text = ast.Module([], []), ""
-    if name not in [node.name for node in module.body if isinstance(node, ast.FunctionDef)]:
-        raise ConfigurationError(
-            f"{name} has no source. Define the trial function with def, in a file or a notebook cell."
-        )
-    # compile() inherits this module's `annotations` import, as in the runner: annotations may be global.
-    code = compile(module, name, "exec")
-    outside = sorted({*_names(code, "LOAD_NAME"), *_globals(code)} - {name, *dir(builtins)})
-    if outside:
-        raise ConfigurationError(
-            f"{name} refers to names defined outside it: {', '.join(outside)}. Only the function's "
-            "source is sent to the VM: import or define them inside the function."
-        )
-    return text
-
-
 def runner_script(memory_limit: str = "") -> str:
     """The trial runner's source, for `Store.create_experiment(script=...)`.
 
@@ -171,19 +140,6 @@ def runner_script(memory_limit: str = "") -> str:
     """
     source = Path(__file__).with_name("runner.py").read_text(encoding="utf-8")
     return source.replace('MEMORY_LIMIT = ""\n', f"MEMORY_LIMIT = {memory_limit!r}\n", 1)
-
-
-def _globals(code: CodeType) -> Iterator[str]:
-    yield from _names(code, "LOAD_GLOBAL")
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _globals(inner)
-
-
-def _names(code: CodeType, operation: str) -> Iterator[str]:
-    for step in dis.get_instructions(code):
-        if step.opname == operation:
-            yield str(step.argval)
 
 
 def _hardness(task: Task) -> float:
