@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from powerlift_fleet.compat import run_azure_process
     from powerlift_fleet.executor import AzureVMFleet
     from powerlift_fleet.experiment import Run, run_experiment, runner_script
+    from powerlift_fleet.results import trial_results, trial_status
     from powerlift_fleet.storage_queue import submit_by_queue
 
 __all__ = [
@@ -79,6 +80,8 @@ __all__ = [
     "run_experiment",
     "runner_script",
     "submit_by_queue",
+    "trial_results",
+    "trial_status",
 ]
 
 _MODULES = {
@@ -90,6 +93,8 @@ _MODULES = {
     "run_experiment": "experiment",
     "runner_script": "experiment",
     "submit_by_queue": "storage_queue",
+    "trial_results": "results",
+    "trial_status": "results",
 }
 """The modules of names that are imported on first use."""
 

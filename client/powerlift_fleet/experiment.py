@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from powerlift_fleet.api.errors import ConfigurationError, FleetError
+from powerlift_fleet.results import experiment_id, trial_results, trial_status
 from powerlift_fleet.trial_source import source_of
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from powerlift.bench import Benchmark
     from powerlift.bench.experiment import Task
     from powerlift.bench.store import Store
@@ -41,7 +43,16 @@ class Run:
     executor: Executor
     """Has `join` and `cancel`."""
     benchmark: Benchmark
-    """Powerlift's; `status()` and `results()` return data frames."""
+    """Powerlift's. For data frames use `status` and `results` below, which are right with pandas 3."""
+    store: Store
+
+    def status(self) -> DataFrame:
+        """The trials, with `status` and `errmsg` of each: see `trial_status`."""
+        return trial_status(self.store, self.benchmark.name)
+
+    def results(self) -> DataFrame:
+        """The measures: see `trial_results`."""
+        return trial_results(self.store, self.benchmark.name)
 
 
 def run_experiment(
@@ -81,7 +92,7 @@ def run_experiment(
     _check_name_is_free(store, name)
     from powerlift.bench import Benchmark
 
-    experiment_id = int(
+    experiment = int(
         store.create_experiment(
             name,
             description or f"Experiment: {name}",
@@ -92,18 +103,18 @@ def run_experiment(
             _wheels(getattr(executor, "_wheel_filepaths", None) or []),
         )
     )
-    store.create_trials([{"experiment_id": experiment_id, **trial} for trial in planned])
+    store.create_trials([{"experiment_id": experiment, **trial} for trial in planned])
     try:
         named = {} if fleet_name is None else {"name": fleet_name}
-        executor.submit(experiment_id, timeout=timeout, **named)
+        executor.submit(experiment, timeout=timeout, **named)
     except FleetError:
         _log.warning(
             "Experiment %d (%s) with %d trials is in the database, but no fleet was submitted. Retry "
             "with executor.submit(%d).",
-            *(experiment_id, name, len(planned), experiment_id),
+            *(experiment, name, len(planned), experiment),
         )
         raise
-    return Run(experiment_id, executor, Benchmark(store, name, description))
+    return Run(experiment, executor, Benchmark(store, name, description), store)
 
 
 def ordered_trials(
@@ -162,11 +173,7 @@ def _method(generated: str | tuple[str, Mapping[str, Any]]) -> tuple[str, dict[s
 
 def _check_name_is_free(store: Store, name: str) -> None:
     """Powerlift would retry a duplicate name for a minute, then report a database constraint."""
-    existing = None
-    store.reset()
-    while store.do:
-        with store:
-            existing = store.get_experiment(name)
+    existing = experiment_id(store, name)
     if existing is not None:
         raise ConfigurationError(
             f"Experiment {name!r} already exists, with ID {existing}. Choose another name, or run its "

@@ -81,14 +81,14 @@ def test_the_vms_get_our_runner_with_the_memory_limit(store: Store, stack: Stack
 
 
 def test_there_is_a_trial_for_each_task_method_and_replicate(store: Store) -> None:
-    trials = run(store, n_replicates=2).benchmark.status()
+    trials = run(store, n_replicates=2).status()
     per_task = trials.groupby("task").size()
     assert set(per_task) == {4}
     assert set(trials["meta"]) == {"{}", '{"trees": 50}'}
 
 
 def test_without_results_the_frame_is_empty(store: Store) -> None:
-    assert len(run(store).benchmark.results()) == 0
+    assert len(run(store).results()) == 0
 
 
 def test_wheels_are_stored_in_the_database(store: Store, stack: Stack, tmp_path: Path) -> None:
