@@ -35,6 +35,7 @@ event_waiter=  # the process group that waits for scheduled events
 heartbeat=     # the process group that sends heartbeats
 registered=false # whether the database has a row for this VM
 installer=()   # uv or pip, up to the packages
+wheels=()      # the experiment's, as files
 packages=()    # the experiment's, as the installer's arguments
 query_timeout=60 # seconds
 

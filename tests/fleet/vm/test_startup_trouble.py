@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from powerlift_fleet import runner_script
 from fleet.vm import agent
 from fleet.vm.render import render
 from tests.fleet.vm.gate import gate
+from tests.fleet.vm.packages import PACKAGES, installed, make_index, make_wheel
 from tests.test_locks import VMS, pins
 
 WAITS = """
@@ -30,7 +30,6 @@ while not pathlib.Path(os.environ["ROOT"], "go").exists():
     time.sleep(0.02)
 """
 DONE = "raise SystemExit(0)"
-PACKAGES = ("powerlift", "setuptools", "psycopg2_binary", "psycopg")
 
 
 def through(port: int, uri: str) -> str:
@@ -253,33 +252,6 @@ def test_an_added_index_may_lack_versions(vm, benchmark_database, startup, priva
     vm.run(startup(benchmark_database.experiment(DONE, pip_install=words)))
 
     assert "common-2" in installed(vm), vm.log
-
-
-def installed(vm) -> set[str]:
-    """The names and versions of the packages in the VM's virtual environment."""
-    return {file.stem for file in (vm.home / "venv").rglob("*.dist-info")}
-
-
-def make_index(directory: Path, name: str, version: str) -> None:
-    """Add a package to an index in a directory (PEP 503)."""
-    page = directory / name.replace("_", "-") / "index.html"
-    page.parent.mkdir(parents=True)
-    wheel = make_wheel(page.parent, name, version)
-    page.write_text(f'<a href="{wheel}">{wheel}</a>')
-
-
-def make_wheel(directory: Path, name: str, version: str) -> str:
-    """A package without content; returns its file name."""
-    file, info = f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    with zipfile.ZipFile(directory / file, "w") as wheel:
-        extra = "Provides-Extra: binary\n" if name == "psycopg" else ""
-        wheel.writestr(f"{info}/METADATA", metadata + extra)
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{info}/RECORD", "")
-    return file
 
 
 # What the VM reports
