@@ -24,6 +24,10 @@ NO_TIMEOUT = 1e9
 """Seconds (31 years) that represent "no limit" in the environment variable TIMEOUT. Powerlift's runner
 requires a number, and its `threading.Timer` fires immediately for 0 and raises OverflowError for inf."""
 
+OVERDUE_GRACE = (600, 3600)
+"""Seconds after a trial's timeout, at least and at most, in which the experiment's script may end the
+trial; a tenth of the timeout. Then the VM ends the script, which would keep it from other trials."""
+
 HEARTBEAT_SECONDS = 60
 """Between a VM's heartbeats, in fleets of up to 1,200 VMs."""
 HEARTBEATS_PER_SECOND = 20
@@ -107,6 +111,12 @@ def heartbeat_interval(fleet_size: int) -> int:
     return max(HEARTBEAT_SECONDS, ceil(fleet_size / HEARTBEATS_PER_SECOND))
 
 
+def overdue_after(timeout: float) -> int:
+    """Seconds from a trial's start until the VM ends the experiment's script."""
+    shortest, longest = OVERDUE_GRACE
+    return ceil(min(timeout + min(max(timeout / 10, shortest), longest), NO_TIMEOUT))
+
+
 def custom_data(script: str) -> str:
     """The script as a VM's `osProfile.customData`: base64. Raises CustomDataTooLarge."""
     data = script.encode()
@@ -121,6 +131,7 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "EXPERIMENT_ID", str(int(startup.experiment_id))
     yield "RUNNER_ID", str(int(startup.runner_id))
     yield "TIMEOUT", str(float(timeout))
+    yield "OVERDUE_SECONDS", str(overdue_after(timeout))
     yield "HEARTBEAT_SECONDS", str(heartbeat_interval(startup.fleet_size))
     yield "DELETE_ON_COMPLETE", "true" if startup.delete_on_complete else "false"
     yield "SUBSCRIPTION_ID", shlex.quote(startup.subscription_id)

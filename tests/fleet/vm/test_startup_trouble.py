@@ -282,3 +282,41 @@ def test_gives_none_once_the_script_was_killed(vm, benchmark_database, beating):
 
     silence = "SELECT now() - seen_at > '2 s' FROM powerlift_fleet_runner WHERE experiment_id = %s"
     vm.until(lambda: benchmark_database.sql(silence, beating) == [(True,)])
+
+
+# Trials that their script does not end
+
+HOLDS = """
+import os, psycopg2, sys, time
+database = psycopg2.connect(os.environ["DB_URL"].replace("+psycopg2", ""))
+database.autocommit = True
+cursor = database.cursor()
+mine = [os.environ["EXPERIMENT_ID"], os.environ["RUNNER_ID"]]
+cursor.execute("SELECT replicate_num FROM trial WHERE experiment_id = %s AND runner_id = %s", mine)
+[found] = cursor.fetchall() or [None]
+if found is None:
+    sys.exit(0)
+message = "good" if found[0] else "bad\\0"
+while True:
+    try:
+        cursor.execute("UPDATE trial SET runner_id = -2, end_time = now(), errmsg = %s"
+                       " WHERE experiment_id = %s AND runner_id = %s", [message, *mine])
+        sys.exit(1)
+    except ValueError:
+        time.sleep(0.1)
+"""
+"""As Powerlift's own, it does one trial, and repeats a write that cannot succeed."""
+
+
+def test_a_trial_that_its_script_does_not_end_is_ended_by_the_vm(vm, benchmark_database, startup):
+    vm.env |= {"POWERLIFT_HEARTBEAT_INTERVAL": "0.05", "POWERLIFT_OVERDUE_AFTER": "1"}
+    experiment = benchmark_database.experiment(HOLDS, trials=2)
+
+    code = vm.run(startup(experiment, timeout=0.5))
+
+    overdue, next_one = (trial["errmsg"] for trial in benchmark_database.trials(experiment))
+    assert (code, next_one) == (0, "good"), vm.log
+    assert overdue == (
+        "Timeout failure: the experiment's script did not end this trial at its timeout of 0.5 s. "
+        "The VM stopped the script 1 s after the trial's start."
+    )
