@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from powerlift_fleet.api.errors import ConfigurationError, FleetError
-from powerlift_fleet.results import experiment_id, trial_results, trial_status
-from powerlift_fleet.trial_source import source_of
+from powerlift_fleet.benchmark.results import experiment_id, trial_results, trial_status
+from powerlift_fleet.benchmark.trial_source import source_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame

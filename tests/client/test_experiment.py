@@ -13,8 +13,8 @@ import powerlift_fleet as fleets
 import pytest
 from powerlift.bench.store import Store
 from powerlift_fleet import Run, run_experiment, runner_script
+from powerlift_fleet.benchmark.trial_source import source_of
 from powerlift_fleet.experiment import ordered_trials
-from powerlift_fleet.trial_source import source_of
 
 from local.stack import Stack
 from tests.harness import experiment, sql
