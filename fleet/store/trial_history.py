@@ -101,13 +101,13 @@ _OPEN = """
 """
 # The exception follows the last frame, as the first line that is not indented; more of its message may
 # follow, such as SQLAlchemy's "(Background on this error at: …)". Without a traceback: the last line.
-# Reversed because split_part counts from the front.
+# Reversed because split_part counts from the front; materialized so that a long text is read once.
 _ERRORS = f"""
-    WITH failed AS (
-        SELECT right(rtrim(errmsg, E' \\n\\r\\t'), %(longest)s) AS said
+    WITH failed AS MATERIALIZED (
+        SELECT rtrim(right(errmsg, %(longest)s), E' \\n\\r\\t') AS said
         FROM trial WHERE experiment_id = %(experiment)s AND errmsg IS NOT NULL
           AND {_END} >= %(began)s::timestamptz),
-    parted AS (
+    parted AS MATERIALIZED (
         SELECT said, reverse(split_part(reverse(said), reverse(E'\\n  File "'), 1)) AS after_frame
         FROM failed),
     shown AS (
