@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import powerlift_fleet as fleets
 import pytest
 from powerlift_fleet import AsyncFleetClient, FleetClient, run_azure_process, submit_by_queue
@@ -226,10 +225,7 @@ def test_run_azure_process_returns_when_all_vms_are_running(
     monkeypatch.setenv("FLEET_URL", stack.url)
     monkeypatch.setenv("FLEET_KEY", stack.key)
     monkeypatch.setattr("powerlift_fleet.compat.POLL_SECONDS", 0.2)
-    number = np.int64(experiment(stack))
-    arguments = [*process_arguments(number, stack.db_uri, batch_id=np.uint64(5004))]
-    arguments[1], arguments[4], arguments[-2] = np.int32(2), np.inf, np.bool_(True)
-    run_azure_process(*arguments)
+    run_azure_process(*process_arguments(experiment(stack), stack.db_uri, batch_id=5004))
     shown = client.status(5004)
     end(client, "5004")
     assert (shown.phase in ("provisioned", "run"), shown.machines.role_assigned) == (
@@ -252,11 +248,6 @@ def test_a_credential_is_refused_with_advice(stack: Stack) -> None:
     arguments = process_arguments(1, stack.db_uri, 1)
     with pytest.raises(fleets.ConfigurationError, match="client_secret"):
         run_azure_process(*arguments[:6], object(), *arguments[7:])
-
-
-def test_the_name_that_assigns_roles_can_be_imported() -> None:
-    with pytest.raises(fleets.ConfigurationError, match="remove the call"):
-        fleets.assign_contributor_permissions("compute_client", vms=[])
 
 
 def process_arguments(number: int, uri: str, batch_id: int) -> tuple[object, ...]:

@@ -1,8 +1,9 @@
 # --- installation ----------------------------------------------------------------------------------
 
-readonly APT=(timeout -k 5 900 apt-get -q -y -o DPkg::Lock::Timeout=300)
-
-apt_install() { run_group "${APT[@]}" update && run_group "${APT[@]}" install "$@"; }
+apt_install() {
+    local -a apt=(timeout -k 5 900 apt-get -q -y -o DPkg::Lock::Timeout=300)
+    run_group "${apt[@]}" update && run_group "${apt[@]}" install "$@"
+}
 
 install_system() {
     local -a missing=()
@@ -43,7 +44,8 @@ words.whitespace_split, words.commenters = True, ""
 sys.exit(not any(set(word) <= set(";|&<>()") for word in words if word))' <"$1"
 }
 
+# `apt_install` without packages reads the lists of packages.
 run_shell_install() {
-    { printf '%q ' "${APT[@]:4}" install && cat shell_install; } >shell_install.sh
-    run_group "${APT[@]}" update && run_group timeout -k 5 1800 bash -o pipefail shell_install.sh
+    { printf %s 'apt-get -q -y -o DPkg::Lock::Timeout=300 install ' && cat shell_install; } >shell_install.sh
+    apt_install && run_group timeout -k 5 1800 bash -o pipefail shell_install.sh
 }
