@@ -32,6 +32,7 @@ help:
 	@echo 'make lock    pin requirements*.txt from requirements*.in; ARGS=--upgrade for newer versions'
 	@echo 'make check-supply-chain   audit the deployed packages, and write an SBOM to .local'
 	@echo 'make wheel   build the client in dist; make test-client CLIENT_PYTHON=3.13 tests it'
+	@echo 'make test-upstream WHEEL=FILE   test with a Powerlift built from source'
 	@echo 'make release VERSION=0.2.0   set the version and date the changelog'
 	@echo 'make clean   remove everything that was generated, including the virtual environment'
 	@echo 'PYTHON=...   the Python 3.11 or 3.12 for the virtual environment'
@@ -94,6 +95,14 @@ test-client: $(STAMP)
 	@wheel=$$(ls -t dist/powerlift_fleet-*.whl | head -n 1) && exec $(UV) run --quiet --no-project --isolated \
 	  --python '$(CLIENT_PYTHON)' --with "$$wheel[queue]" --with pytest -- \
 	  sh -c 'powerlift-fleet --version && exec python -m pytest -q --noconftest -p no:cacheprovider $(CLIENT_TESTS)'
+
+# Runs the Benchmark.run and the runner of a Powerlift built from source on simulated VMs; without WHEEL, the
+# published Powerlift with a runner of the same contract.
+WHEEL ?=
+
+.PHONY: test-upstream
+test-upstream: $(STAMP)
+	@POWERLIFT_WHEEL='$(WHEEL)' exec $(PYTHON_IN) -m pytest -m long tests/client/test_upstream.py $(ARGS)
 
 .PHONY: release
 release: $(STAMP)

@@ -82,7 +82,7 @@ def main() -> None:
     run = run_experiment(store, name, trial_run, trial_gen, executor, timeout=300, n_replicates=2)
     executor.join()
 
-    results = run.benchmark.results()
+    results = run.results()
     means = results.pivot_table(index=["task", "method"], columns="name", values="num_val")
     print(means.round(3))
 

@@ -40,7 +40,8 @@ from powerlift_fleet.api.responses import (
 
 if TYPE_CHECKING:
     from powerlift_fleet.api.client import AsyncFleetClient, FleetClient
-    from powerlift_fleet.compat import run_azure_process
+    from powerlift_fleet.benchmark.results import trial_results, trial_status
+    from powerlift_fleet.compat import assign_contributor_permissions, run_azure_process
     from powerlift_fleet.executor import AzureVMFleet
     from powerlift_fleet.experiment import Run, run_experiment, runner_script
     from powerlift_fleet.storage_queue import submit_by_queue
@@ -75,10 +76,13 @@ __all__ = [
     "TooManyVms",
     "Unauthorized",
     "__version__",
+    "assign_contributor_permissions",
     "run_azure_process",
     "run_experiment",
     "runner_script",
     "submit_by_queue",
+    "trial_results",
+    "trial_status",
 ]
 
 _MODULES = {
@@ -86,10 +90,13 @@ _MODULES = {
     "AzureVMFleet": "executor",
     "FleetClient": "api.client",
     "Run": "experiment",
+    "assign_contributor_permissions": "compat",
     "run_azure_process": "compat",
     "run_experiment": "experiment",
     "runner_script": "experiment",
     "submit_by_queue": "storage_queue",
+    "trial_results": "benchmark.results",
+    "trial_status": "benchmark.results",
 }
 """The modules of names that are imported on first use."""
 

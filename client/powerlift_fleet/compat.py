@@ -1,13 +1,14 @@
-"""Powerlift's `run_azure_process`, for code that calls it directly."""
+"""Powerlift's functions of `run/azure_vm.py`, for code that calls them directly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
 from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.api.flows import raise_unless_done
+from powerlift_fleet.api.wire import no_infinity
 
 
 def run_azure_process(
@@ -33,7 +34,7 @@ def run_azure_process(
 
     The signature is that of `powerlift.run.azure_vm.run_azure_process`. FLEET_URL and FLEET_KEY name the
     app. `credential` must be None: an object cannot be sent. A second call with the same `batch_id`
-    starts no second fleet.
+    starts no second fleet. Numbers may be numpy's; an infinite `timeout` means no limit.
 
     Raises ConfigurationError, FleetFailed, FleetCancelled, FleetUnreachable, ApiError.
     """
@@ -47,7 +48,7 @@ def run_azure_process(
         "n_instances": n_instances,
         "uri": uri,
         "resource_uris": list(resource_uris or []),
-        "timeout": timeout,
+        "timeout": no_infinity(timeout),
         "azure_json": {name: value for name, value in azure_json.items() if value is not None},
         "location": location,
         "vm_size": vm_size,
@@ -66,3 +67,12 @@ def run_azure_process(
             raise_unless_done(status)
             if status.provisioned_at is not None:
                 return
+
+
+def assign_contributor_permissions(*_: object, **__: object) -> NoReturn:
+    """Exists so that it can be imported. Raises ConfigurationError, which says what replaces it."""
+    raise ConfigurationError(
+        "The app assigns the VMs' roles itself, in order of their creation: remove the call of "
+        "assign_contributor_permissions. Pass further scopes as resource_uris, and another principal as "
+        "AzureVMFleet's client_principal_id."
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +10,9 @@ from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
 from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
 from powerlift_fleet.api.flows import new_batch_id, raise_unless_done
 from powerlift_fleet.api.responses import FleetStatus
-from powerlift_fleet.api.wire import Secret
+from powerlift_fleet.api.wire import Secret, list_or_none, no_infinity, without_none
+from powerlift_fleet.benchmark.container import ContainerArguments, as_vm_arguments
+from powerlift_fleet.benchmark.notices import warn_of
 from powerlift_fleet.progress import display
 from powerlift_fleet.storage_queue import READ_TIMEOUT, not_read, read_address, submit_by_queue
 
@@ -26,6 +27,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from powerlift.bench.store import Store
+    from typing_extensions import Unpack
 
 DEFAULT_RESOURCE_GROUP = "powerlift_rg"
 """AzureVMInstance's default."""
@@ -89,6 +91,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         quiet: bool = False,
         interval: float = POLL_SECONDS,
         client: FleetClient | None = None,
+        **container: Unpack[ContainerArguments],
     ) -> None:
         """Sends nothing. Raises ConfigurationError.
 
@@ -97,7 +100,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             azure_tenant_id, subscription_id, azure_client_id, azure_client_secret, resource_group:
                 the Azure account. With a subscription, `resource_group` defaults to powerlift_rg.
             credential: must be None: an object cannot be sent to the app.
-            shell_install: packages for apt-get on each VM.
+            shell_install: packages for apt-get on each VM, or commands (docs/request.md).
             pip_install: arguments for pip on each VM.
             wheel_filepaths: wheels to install on each VM.
             n_instances: number of VMs.
@@ -127,6 +130,8 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             quiet: `join` shows no progress.
             interval: seconds between two polls.
             client: replaces url and key.
+            container: n_running_containers, num_cores, mem_size_gb, delete_group_container_on_complete
+                of AzureContainerInstance: cores and memory choose `vm_size` (docs/moving-over.md).
         """
         if credential is not None:
             raise ConfigurationError(
@@ -136,7 +141,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             )
         if resource_group is None and subscription_id is not None:
             resource_group = DEFAULT_RESOURCE_GROUP
-        self._azure_json: dict[str, Any] | None = _without_none(
+        self._azure_json: dict[str, Any] | None = without_none(
             tenant_id=azure_tenant_id,
             client_id=azure_client_id,
             client_secret=Secret(azure_client_secret) if azure_client_secret else None,
@@ -153,7 +158,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         self._send_uri = send_uri
         self._batch_id, self._name = batch_id, name
         self._unconfirmed: dict[int, dict[str, Any]] = {}
-        self._options = _without_none(
+        self._options = without_none(
             n_instances=n_instances,
             location=location,
             vm_size=vm_size,
@@ -162,7 +167,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             image_sku=image_sku,
             image_version=image_version,
             disk_type=disk_type,
-            resource_uris=_list(resource_uris),
+            resource_uris=list_or_none(resource_uris),
             max_undead=max_undead,
             delete_on_complete=delete_on_complete,
             client_principal_id=client_principal_id,
@@ -170,7 +175,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             ssh_public_key=ssh_public_key,
             outbound=outbound,
             subnet_id=subnet_id,
-            zones=_list(zones),
+            zones=list_or_none(zones),
             priority=priority,
             fallbacks=[dict(one) for one in fallbacks] if fallbacks is not None else None,
             max_price=max_price,
@@ -179,6 +184,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             min_instances=min_instances,
             tags=dict(tags) if tags is not None else None,
         )
+        self._options |= as_vm_arguments(container, self._options)
         self._queue = Secret(queue) if queue else None
         self._queue_name = read_address(queue or "", queue_name).name
         self._quiet, self._interval = quiet, interval
@@ -225,9 +231,10 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         same call submits the same fleet.
         """
         request = self._request(experiment_id, timeout)
+        warn_of(request, self._pip_install, self._wheel_filepaths)
         if experiment_id not in self._unconfirmed:
             self._unconfirmed[experiment_id] = self._next_identity()
-        request |= self._unconfirmed[experiment_id] | _without_none(name=name)
+        request |= self._unconfirmed[experiment_id] | without_none(name=name)
         if self._queue is not None:
             fleet = submit_by_queue(self._queue, request, self._queue_name).id
         else:
@@ -300,9 +307,9 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
                 "The credentials were deleted. Create another AzureVMFleet to submit a fleet."
             )
         uri = self._docker_db_uri or Secret(self._store.uri)
-        return _without_none(
+        return without_none(
             experiment_id=int(experiment_id),
-            timeout=None if timeout is None or math.isinf(timeout) else timeout,
+            timeout=no_infinity(timeout),
             uri=uri if self._send_uri else None,
             azure_json=self._azure_json,
             **self._options,
@@ -313,7 +320,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         batch_id, name = self._batch_id, self._name
         self._batch_id = self._name = None
         batch_id = new_batch_id() if batch_id is None else batch_id
-        return _without_none(batch_id=batch_id, name=name)
+        return without_none(batch_id=batch_id, name=name)
 
     def _follow(self, fleet: str) -> FleetStatus:
         with display(fleet, self._quiet) as shown:
@@ -334,12 +341,3 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             if self._queue is None:
                 raise
             raise not_read(fleet, self._queue_name, appears_within) from None
-
-
-def _without_none(**values: Any) -> dict[str, Any]:
-    """The app has defaults for absent fields, and accepts null for some only."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _list(values: Sequence[str] | None) -> list[str] | None:
-    return None if values is None else [str(value) for value in values]

@@ -5,23 +5,20 @@ The published Powerlift 0.1.12 lacks the script that `Benchmark.run` sends to th
 
 from __future__ import annotations
 
-import ast
-import builtins
-import dis
-import inspect
 import json
 import logging
 import random
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from powerlift_fleet.api.errors import ConfigurationError, FleetError
+from powerlift_fleet.benchmark.results import experiment_id, trial_results, trial_status
+from powerlift_fleet.benchmark.trial_source import source_of
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from powerlift.bench import Benchmark
     from powerlift.bench.experiment import Task
     from powerlift.bench.store import Store
@@ -46,7 +43,16 @@ class Run:
     executor: Executor
     """Has `join` and `cancel`."""
     benchmark: Benchmark
-    """Powerlift's; `status()` and `results()` return data frames."""
+    """Powerlift's. For data frames use `status` and `results` below, which are right with pandas 3."""
+    store: Store
+
+    def status(self) -> DataFrame:
+        """The trials, with `status` and `errmsg` of each: see `trial_status`."""
+        return trial_status(self.store, self.benchmark.name)
+
+    def results(self) -> DataFrame:
+        """The measures: see `trial_results`."""
+        return trial_results(self.store, self.benchmark.name)
 
 
 def run_experiment(
@@ -86,7 +92,7 @@ def run_experiment(
     _check_name_is_free(store, name)
     from powerlift.bench import Benchmark
 
-    experiment_id = int(
+    experiment = int(
         store.create_experiment(
             name,
             description or f"Experiment: {name}",
@@ -97,18 +103,18 @@ def run_experiment(
             _wheels(getattr(executor, "_wheel_filepaths", None) or []),
         )
     )
-    store.create_trials([{"experiment_id": experiment_id, **trial} for trial in planned])
+    store.create_trials([{"experiment_id": experiment, **trial} for trial in planned])
     try:
         named = {} if fleet_name is None else {"name": fleet_name}
-        executor.submit(experiment_id, timeout=timeout, **named)
+        executor.submit(experiment, timeout=timeout, **named)
     except FleetError:
         _log.warning(
             "Experiment %d (%s) with %d trials is in the database, but no fleet was submitted. Retry "
             "with executor.submit(%d).",
-            *(experiment_id, name, len(planned), experiment_id),
+            *(experiment, name, len(planned), experiment),
         )
         raise
-    return Run(experiment_id, executor, Benchmark(store, name, description))
+    return Run(experiment, executor, Benchmark(store, name, description), store)
 
 
 def ordered_trials(
@@ -138,32 +144,6 @@ def ordered_trials(
     return [*(trials[index] for index in first), *rest]
 
 
-def source_of(function: Callable[[Any], object]) -> str:
-    """A trial function's source.
-
-    Raises ConfigurationError if it cannot run on a VM: a lambda, a closure, a global name.
-    """
-    name = getattr(function, "__name__", repr(function))
-    try:
-        text = inspect.getsource(function)
-        module = ast.parse(textwrap.dedent(text))
-    except (OSError, TypeError, SyntaxError):
-        module, text = ast.Module([], []), ""
-    if name not in [node.name for node in module.body if isinstance(node, ast.FunctionDef)]:
-        raise ConfigurationError(
-            f"{name} has no source. Define the trial function with def, in a file or a notebook cell."
-        )
-    # compile() inherits this module's `annotations` import, as in the runner: annotations may be global.
-    code = compile(module, name, "exec")
-    outside = sorted({*_names(code, "LOAD_NAME"), *_globals(code)} - {name, *dir(builtins)})
-    if outside:
-        raise ConfigurationError(
-            f"{name} refers to names defined outside it: {', '.join(outside)}. Only the function's "
-            "source is sent to the VM: import or define them inside the function."
-        )
-    return text
-
-
 def runner_script(memory_limit: str = "") -> str:
     """The trial runner's source, for `Store.create_experiment(script=...)`.
 
@@ -171,19 +151,6 @@ def runner_script(memory_limit: str = "") -> str:
     """
     source = Path(__file__).with_name("runner.py").read_text(encoding="utf-8")
     return source.replace('MEMORY_LIMIT = ""\n', f"MEMORY_LIMIT = {memory_limit!r}\n", 1)
-
-
-def _globals(code: CodeType) -> Iterator[str]:
-    yield from _names(code, "LOAD_GLOBAL")
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _globals(inner)
-
-
-def _names(code: CodeType, operation: str) -> Iterator[str]:
-    for step in dis.get_instructions(code):
-        if step.opname == operation:
-            yield str(step.argval)
 
 
 def _hardness(task: Task) -> float:
@@ -206,11 +173,7 @@ def _method(generated: str | tuple[str, Mapping[str, Any]]) -> tuple[str, dict[s
 
 def _check_name_is_free(store: Store, name: str) -> None:
     """Powerlift would retry a duplicate name for a minute, then report a database constraint."""
-    existing = None
-    store.reset()
-    while store.do:
-        with store:
-            existing = store.get_experiment(name)
+    existing = experiment_id(store, name)
     if existing is not None:
         raise ConfigurationError(
             f"Experiment {name!r} already exists, with ID {existing}. Choose another name, or run its "

@@ -87,8 +87,8 @@ def _trial_errors(status: FleetStatus) -> str:
     if status.trials is None or not status.trials.error or not status.is_terminal:
         return ""
     return (
-        f"{status.trials.error} of {status.trials.total} trials failed: the errmsg of each is in "
-        "Powerlift's benchmark.status()."
+        f"{status.trials.error} of {status.trials.total} trials failed: run.status(), or "
+        "trial_status(store, NAME) of powerlift_fleet, has the errmsg of each."
     )
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import ctypes
-import importlib
+import importlib.util
 import linecache
 import math
 import os
@@ -134,7 +134,7 @@ def run_trial(store: Any, source: str, trial: Any, settings: Settings) -> None:
             outcome = "failed" if errmsg else "ended"
         except TrialReassigned:
             outcome = "was reassigned to another runner"
-    why = f": {_last_line(errmsg)}" if errmsg else ""
+    why = f": {_message(errmsg)}" if errmsg else ""
     print(f"trial {trial.id} {outcome} after {time.monotonic() - started:.1f} s{why}", flush=True)
 
 
@@ -145,7 +145,14 @@ def open_store(settings: Settings) -> Any:
     """
     with _signals_held():  # numpy's threads inherit the mask
         from powerlift.bench.store import Store
-        from sqlalchemy import create_engine, text
+        from sqlalchemy import create_engine, exc, text
+
+        _read_parquet_as_powerlift_writes_it()
+
+    def is_permanent(error: BaseException | None) -> bool:
+        """The database refuses the value, or the driver cannot send it: a retry gets the same answer."""
+        refused = isinstance(error, (exc.DataError, exc.IntegrityError))
+        return refused or type(error) is exc.StatementError
 
     class FencedStore(Store):  # type: ignore[misc]
         held: int | None = None
@@ -170,9 +177,13 @@ def open_store(settings: Settings) -> Any:
                     raise TrialReassigned(f"trial {self.held} was reassigned to another runner")
             return session
 
-        def __exit__(self, kind: Any, *rest: Any) -> bool:
-            again = super().__exit__(kind, *rest)
-            return bool(again) and kind is not TrialReassigned
+        def __exit__(self, kind: Any, error: Any, *rest: Any) -> bool:
+            again = super().__exit__(kind, error, *rest)
+            return bool(again) and kind is not TrialReassigned and not is_permanent(error)
+
+        def add_measure(self, trial: int, name: Any, value: Any, *rest: Any, **more: Any) -> None:
+            value = _storable(value) if isinstance(value, str) else value
+            super().add_measure(trial, _storable(str(name)), value, *rest, **more)
 
         def end_trial(self, trial_id: int, errmsg: str | None = None) -> None:
             """As Powerlift's; also records the runner, for which Powerlift has no column."""
@@ -193,6 +204,18 @@ def open_store(settings: Settings) -> Any:
         wait_secs=settings.database_timeout / 37,
         wait_lengthing=1.4,
     )
+
+
+def _read_parquet_as_powerlift_writes_it() -> None:
+    """With fastparquet. pandas prefers pyarrow where an experiment installs it, which reads the
+    categorical columns that fastparquet wrote as text."""
+    if importlib.util.find_spec("fastparquet") is not None:
+        importlib.import_module("pandas").set_option("io.parquet.engine", "fastparquet")
+
+
+def _storable(text: str) -> str:
+    r"""Escaped like Python's repr where PostgreSQL takes no character: NUL (\x00), lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 _LOCK = """
@@ -273,9 +296,7 @@ def run_in_fork(work: Callable[[], None], timeout: float, memory: float = math.i
         if isinstance(status, str):
             return status
         report.seek(0)
-        return report.read().decode().replace("\0", "") or _describe_exit(
-            status
-        )  # PostgreSQL takes no NUL
+        return report.read().decode() or _describe_exit(status)
 
 
 def _work_and_exit(work: Callable[[], None], report: IO[bytes]) -> NoReturn:
@@ -289,7 +310,7 @@ def _work_and_exit(work: Callable[[], None], report: IO[bytes]) -> NoReturn:
         work()
         code = 0
     except BaseException:
-        report.write(traceback.format_exc().encode(errors="replace"))
+        report.write(_storable(traceback.format_exc()).encode())
         report.flush()
     finally:
         with contextlib.suppress(Exception):
@@ -412,9 +433,15 @@ def _bytes(text: str) -> float:
     return float(match[1]) * 1024.0 ** " KMGT".index(match[2].upper() or " ")
 
 
-def _last_line(errmsg: str) -> str:
-    """For the console; `errmsg` has the whole traceback."""
-    return _without_secret(errmsg.strip()).rpartition("\n")[2][:_MAX_LINE]
+def _message(errmsg: str) -> str:
+    """The exception's name and the first line of its message, for the console.
+
+    It is the first line after the last frame that is not indented; the rest of the message follows it.
+    Without a traceback, it is the last line.
+    """
+    _, frame, rest = _without_secret(errmsg.strip()).rpartition('\n  File "')
+    lines = [line for line in rest.split("\n")[1:] if line[:1].strip()] if frame else []
+    return (lines[0] if lines else rest.rpartition("\n")[2])[:_MAX_LINE]
 
 
 def _without_secret(text: str) -> str:

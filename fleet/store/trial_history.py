@@ -16,8 +16,8 @@ from fleet.store.database import REQUEST_TIMEOUT, connected, rows
 
 POINTS = 240
 """Maximum length of a series."""
-ERROR_TAIL = 2000
-"""Characters at the end of an error that are searched for its last line."""
+ERROR_TAIL = 4000
+"""Characters at the end of an error that are searched for the exception's message."""
 ERROR_SEARCHED = 1_000_000
 """Bytes. The end of a longer error is not read, because PostgreSQL decompresses all before it."""
 
@@ -37,8 +37,8 @@ class TrialHistory:
     before the fleet, which the others exclude."""
     error: Sequence[int]
     error_messages: Sequence[tuple[str, int]] = ()
-    """Last lines of errors since the fleet started and their counts, most frequent first. Lines that
-    differ only in numbers are grouped."""
+    """Errors since the fleet started, as the exception's name and the first line of its message, and
+    their counts, most frequent first. Those that differ only in numbers are grouped."""
 
 
 def load_history(uri: str, experiment_id: int, began: str, ended: str | None) -> TrialHistory:
@@ -101,15 +101,25 @@ _OPEN = """
     SELECT count(*) FILTER (WHERE start_time IS NULL), count(*) FILTER (WHERE start_time IS NOT NULL)
     FROM trial WHERE experiment_id = %s AND end_time IS NULL
 """
-# The last line of a traceback is the error; reversed because split_part counts from the front.
+# The exception follows the last frame, as the first line that is not indented; more of its message may
+# follow, such as SQLAlchemy's "(Background on this error at: …)". Without a traceback: the last line.
+# Reversed because split_part counts from the front; materialized so that a long text is read once.
 _ERRORS = f"""
-    SELECT min(line), count(*)
-    FROM (SELECT CASE WHEN octet_length(errmsg) > {ERROR_SEARCHED}
-                 THEN format('Error text of %%s MB', octet_length(errmsg) / 1000000)
-                 ELSE reverse(split_part(
-                     reverse(rtrim(right(errmsg, %(tail)s), E' \\n\\r\\t')), E'\\n', 1)) END AS line
-          FROM trial WHERE experiment_id = %(experiment)s AND errmsg IS NOT NULL
-            AND {_END} >= %(began)s::timestamptz) AS failed
+    WITH failed AS MATERIALIZED (
+        SELECT CASE WHEN octet_length(errmsg) > {ERROR_SEARCHED}
+                    THEN format('Error text of %%s MB', octet_length(errmsg) / 1000000)
+                    ELSE rtrim(right(errmsg, %(tail)s), E' \\n\\r\\t') END AS said
+        FROM trial WHERE experiment_id = %(experiment)s AND errmsg IS NOT NULL
+          AND {_END} >= %(began)s::timestamptz),
+    parted AS MATERIALIZED (
+        SELECT said, reverse(split_part(reverse(said), reverse(E'\\n  File "'), 1)) AS after_frame
+        FROM failed),
+    shown AS (
+        SELECT coalesce(
+            CASE WHEN said <> after_frame THEN substring(after_frame FROM E'\\n(\\\\S[^\\n]*)') END,
+            reverse(split_part(reverse(said), E'\\n', 1))) AS line
+        FROM parted)
+    SELECT min(line), count(*) FROM shown
     GROUP BY regexp_replace(line, '[0-9]+', '#', 'g')
     ORDER BY 2 DESC, 1 LIMIT 8
 """  # noqa: S608 - constants

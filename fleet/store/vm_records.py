@@ -93,9 +93,10 @@ def read(uri: str, order: Order) -> StoredVms:
     runners = (order["experiment_id"], first, first + names.ORDINALS - 1)
     fleet = (order["batch_id"], order.get("created_at"))
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        machines = _rows_of(cursor, "powerlift_fleet_machine", _MACHINES, fleet)
-        ends = _rows_of(cursor, "powerlift_fleet_runner", _RUNNERS, runners)
-        counts = _rows_of(cursor, "powerlift_fleet_trial", _TRIALS, runners)
+        machines = _rows_of(cursor, ["powerlift_fleet_machine"], _MACHINES, fleet)
+        ends = _rows_of(cursor, ["powerlift_fleet_runner"], _RUNNERS, runners)
+        both = ["powerlift_fleet_runner", "powerlift_fleet_trial"]
+        counts = _rows_of(cursor, both, _TRIALS, runners)
     reported: dict[int, Any] = {runner: end for runner, *end in ends}
     counted: dict[int, Any] = {runner: count for runner, *count in counts}
     return StoredVms(
@@ -118,7 +119,7 @@ def conflicting_batch(uri: str, order: Order) -> int | None:
     first = _runner(order, 0)
     ours = (order["experiment_id"], first, first + names.ORDINALS - 1, order["batch_id"])
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        found = _rows_of(cursor, "powerlift_fleet_machine", _CONFLICTING_BATCH, ours)
+        found = _rows_of(cursor, ["powerlift_fleet_machine"], _CONFLICTING_BATCH, ours)
     return int(found[0][0]) if found else None
 
 
@@ -138,9 +139,10 @@ def purge(uri: str, order: Order) -> None:
                 cursor.execute(statement, fleet)
 
 
-def _rows_of(cursor: Any, table: str, statement: str, values: Any) -> list[Any]:
-    """The rows; empty if the table does not exist or the role may not read it."""
-    return rows(cursor, statement, values) if may(cursor, table, "SELECT") else []
+def _rows_of(cursor: Any, tables: list[str], statement: str, values: Any) -> list[Any]:
+    """The rows; empty if a table does not exist or the role may not read it."""
+    readable = all(may(cursor, table, "SELECT") for table in tables)
+    return rows(cursor, statement, values) if readable else []
 
 
 def _runner(order: Order, ordinal: int) -> int:
@@ -196,12 +198,18 @@ _RUNNERS = f"""
            left(outcome, {OUTCOME_LIMIT})
     FROM powerlift_fleet_runner WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s
 """  # noqa: S608 - constants
+# A trial that was created after its VM has ended is another one: when Powerlift's tables are recreated,
+# IDs start again, and our rows stay.
 _TRIALS = """
     SELECT noted.runner_id,
            count(*) FILTER (WHERE trial.end_time IS NULL AND trial.runner_id = noted.runner_id),
            count(*) FILTER (WHERE trial.end_time IS NOT NULL AND trial.errmsg IS NULL),
            count(*) FILTER (WHERE trial.end_time IS NOT NULL AND trial.errmsg IS NOT NULL)
-    FROM powerlift_fleet_trial AS noted JOIN trial ON trial.id = noted.trial_id
+    FROM powerlift_fleet_trial AS noted
+    JOIN trial ON trial.id = noted.trial_id AND trial.experiment_id = noted.experiment_id
+    LEFT JOIN powerlift_fleet_runner AS ran
+        ON ran.experiment_id = noted.experiment_id AND ran.runner_id = noted.runner_id
     WHERE noted.experiment_id = %s AND noted.runner_id BETWEEN %s AND %s
+      AND (ran.ended_at IS NULL OR ran.ended_at >= trial.create_time)
     GROUP BY noted.runner_id
 """

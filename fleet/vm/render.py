@@ -24,6 +24,10 @@ NO_TIMEOUT = 1e9
 """Seconds (31 years) that represent "no limit" in the environment variable TIMEOUT. Powerlift's runner
 requires a number, and its `threading.Timer` fires immediately for 0 and raises OverflowError for inf."""
 
+OVERDUE_GRACE = (600, 3600)
+"""Seconds after a trial's timeout, at least and at most, in which the experiment's script may end the
+trial; a tenth of the timeout. Then the VM ends the script, which would keep it from other trials."""
+
 HEARTBEAT_SECONDS = 60
 """Between a VM's heartbeats, in fleets of up to 1,200 VMs."""
 HEARTBEATS_PER_SECOND = 20
@@ -48,6 +52,7 @@ _FRAGMENTS = Path(__file__).with_name("startup")
 _AGENT = Path(__file__).with_name("agent.py")
 _LOCK = Path(__file__).with_name("requirements.txt")
 _MARK = "# VALUES OF THIS VM\n"
+_COMMENT_LINES = re.compile(r"^ *#(?!!).*\n", re.MULTILINE)
 _DRIVERS = ("postgresql+psycopg", "postgresql+psycopg2")
 """SQLAlchemy dialects whose drivers the VM installs. Any other becomes plain `postgresql`."""
 
@@ -91,17 +96,25 @@ def template() -> str:
 
 
 def render(startup: Startup) -> str:
-    """The complete bash script. Raises ValueError, without quoting it, for an invalid PostgreSQL URI."""
+    """The complete bash script. Raises ValueError, without quoting it, for an invalid PostgreSQL URI.
+
+    Without the fragments' comment lines, which would take a quarter of the custom data.
+    """
     before, mark, after = template().partition(_MARK)
     assert mark, f"{_FRAGMENTS.name}/ lacks the marker line for values"  # noqa: S101 (tests render it)
-    return (
-        before + "".join(f"readonly {name}={value}\n" for name, value in _values(startup)) + after
-    )
+    values = "".join(f"readonly {name}={value}\n" for name, value in _values(startup))
+    return _COMMENT_LINES.sub("", before) + values + _COMMENT_LINES.sub("", after)
 
 
 def heartbeat_interval(fleet_size: int) -> int:
     """Seconds between two heartbeats of a VM."""
     return max(HEARTBEAT_SECONDS, ceil(fleet_size / HEARTBEATS_PER_SECOND))
+
+
+def overdue_after(timeout: float) -> int:
+    """Seconds from a trial's start until the VM ends the experiment's script."""
+    shortest, longest = OVERDUE_GRACE
+    return ceil(min(timeout + min(max(timeout / 10, shortest), longest), NO_TIMEOUT))
 
 
 def custom_data(script: str) -> str:
@@ -118,6 +131,7 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "EXPERIMENT_ID", str(int(startup.experiment_id))
     yield "RUNNER_ID", str(int(startup.runner_id))
     yield "TIMEOUT", str(float(timeout))
+    yield "OVERDUE_SECONDS", str(overdue_after(timeout))
     yield "HEARTBEAT_SECONDS", str(heartbeat_interval(startup.fleet_size))
     yield "DELETE_ON_COMPLETE", "true" if startup.delete_on_complete else "false"
     yield "SUBSCRIPTION_ID", shlex.quote(startup.subscription_id)

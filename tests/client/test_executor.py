@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import os
 import pickle
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import powerlift
 import powerlift_fleet as fleets
 import pytest
@@ -113,6 +115,99 @@ def test_the_database_can_be_left_to_the_app() -> None:
 
 def test_an_infinite_timeout_is_omitted() -> None:
     assert "timeout" not in unsent()._request(1, float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        ({"n_running_containers": 5}, {"n_instances": 5, "vm_size": "Standard_D4s_v5"}),
+        ({"num_cores": 1, "mem_size_gb": 2}, {"vm_size": "Standard_D2s_v5"}),
+        ({"num_cores": 4, "mem_size_gb": 17}, {"vm_size": "Standard_E4s_v5"}),
+        ({"num_cores": 1}, {"vm_size": "Standard_E2s_v5"}),
+        ({"mem_size_gb": 100.5}, {"vm_size": "Standard_E16s_v5"}),
+        ({"n_running_containers": 2, "vm_size": "Standard_F2s_v2"}, {"vm_size": "Standard_F2s_v2"}),
+        ({"delete_group_container_on_complete": False}, {"delete_on_complete": False}),
+        ({"image": None}, {"vm_size": "Standard_D4s_v5"}),
+    ],
+)
+def test_it_takes_the_names_of_containers(names: dict[str, Any], wanted: dict[str, Any]) -> None:
+    request = unsent(**names)._request(1, None)
+    assert {name: request[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"image": "python:latest"}, "Omit image"),
+        ({"num_cores": 65}, "No VM size is known with 65 cores and 16 GB"),
+        ({"num_cores": 2, "vm_size": "Standard_F2s_v2"}, "vm_size, or num_cores"),
+        ({"n_running_containers": 2, "n_instances": 3}, "Pass n_instances, or"),
+    ],
+)
+def test_what_a_vm_cannot_do_is_refused_with_advice(names: dict[str, Any], said: str) -> None:
+    with pytest.raises(fleets.ConfigurationError, match=said):
+        unsent(**names)
+
+
+def test_an_unknown_argument_is_named() -> None:
+    with pytest.raises(TypeError, match="no argument n_containers"):
+        unsent(n_containers=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "timeout", "warned"),
+    [
+        ({"max_lifetime": 60}, 61, True),
+        ({}, 7 * 24 * 3600 + 1, True),
+        ({"max_lifetime": 60}, 60, False),
+    ],
+)
+def test_a_timeout_beyond_the_fleets_end_is_warned_about(
+    options: dict[str, Any], timeout: float, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    scripted(Script(TAKEN), **options).submit(1, timeout=timeout)
+    assert ("exceeds the fleet's max_lifetime" in caplog.text) == warned
+
+
+BUILD = {"url": "https://user:t0ken@example.org/interpret.git", "vcs_info": {"vcs": "git"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "warned"),
+    [
+        (BUILD, {}, True),
+        (None, {}, False),
+        (BUILD, {"pip_install": "git+https://x#subdirectory=python/Powerlift"}, False),
+        (BUILD, {"wheel_filepaths": ["/builds/powerlift-0.1.12-py3-none-any.whl"]}, False),
+    ],
+)
+def test_vms_with_another_powerlift_are_warned_about(
+    source: Any,
+    options: dict[str, Any],
+    warned: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A build from source has the version of the last release."""
+    installed = tmp_path / "powerlift-0.1.12.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: powerlift\nVersion: 0.1.12\n")
+    if source is not None:
+        (installed / "direct_url.json").write_text(json.dumps(source))
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    scripted(Script(TAKEN), **options).submit(1)
+
+    said = "Powerlift 0.1.12 was installed from https://***@example.org/interpret.git"
+    assert (said in caplog.text, "t0ken" in caplog.text) == (warned, False)
+
+
+@pytest.mark.parametrize("number", [np.int64(60), np.float32(60), np.array(60)])
+def test_numbers_may_be_numpys(number: Any) -> None:
+    app = Script(TAKEN)
+    scripted(app, n_instances=number).submit(1, timeout=number)
+    assert (app.bodies[0]["n_instances"], app.bodies[0]["timeout"]) == (60, 60)
 
 
 def test_a_credential_is_refused_with_advice() -> None:

@@ -13,7 +13,8 @@ import powerlift_fleet as fleets
 import pytest
 from powerlift.bench.store import Store
 from powerlift_fleet import Run, run_experiment, runner_script
-from powerlift_fleet.experiment import ordered_trials, source_of
+from powerlift_fleet.benchmark.trial_source import source_of
+from powerlift_fleet.experiment import ordered_trials
 
 from local.stack import Stack
 from tests.harness import experiment, sql
@@ -80,14 +81,14 @@ def test_the_vms_get_our_runner_with_the_memory_limit(store: Store, stack: Stack
 
 
 def test_there_is_a_trial_for_each_task_method_and_replicate(store: Store) -> None:
-    trials = run(store, n_replicates=2).benchmark.status()
+    trials = run(store, n_replicates=2).status()
     per_task = trials.groupby("task").size()
     assert set(per_task) == {4}
     assert set(trials["meta"]) == {"{}", '{"trees": 50}'}
 
 
 def test_without_results_the_frame_is_empty(store: Store) -> None:
-    assert len(run(store).benchmark.results()) == 0
+    assert len(run(store).results()) == 0
 
 
 def test_wheels_are_stored_in_the_database(store: Store, stack: Stack, tmp_path: Path) -> None:
@@ -160,6 +161,85 @@ def test_global_names_are_refused() -> None:
         match="trial refers to names defined outside it: OUTSIDE, local, sql",
     ):
         source_of(trial)
+
+
+def counts(trial: Any) -> Any:
+    global counted
+    try:
+        counted += 1
+    except NameError:
+        counted = 0
+    locals()["any name"] = counted
+    return locals()["any name"]
+
+
+def asks_the_image(trial: Any) -> Any:
+    try:
+        return display  # of a notebook
+    except (AttributeError, NameError):
+        return None
+
+
+@pytest.mark.parametrize("function", [counts, asks_the_image])
+def test_a_function_may_define_globals_and_handle_their_absence(
+    function: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (source_of(function).partition("(")[0], caplog.text) == (f"def {function.__name__}", "")
+
+
+def in_a_branch(trial: Any) -> Any:
+    return OUTSIDE if trial else None
+
+
+def in_an_except(trial: Any) -> Any:
+    try:
+        return trial()
+    except ValueError:
+        return OUTSIDE
+
+
+def after_an_and(trial: Any) -> Any:
+    return trial and OUTSIDE
+
+
+def where_anything_is_caught(trial: Any) -> Any:
+    try:
+        return OUTSIDE
+    except Exception:
+        return None
+
+
+@pytest.mark.parametrize(
+    "function", [in_a_branch, in_an_except, after_an_and, where_anything_is_caught]
+)
+def test_global_names_that_may_not_be_reached_are_warned_about(
+    function: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    source_of(function)
+    assert f"{function.__name__} refers to names defined outside it: OUTSIDE." in caplog.text
+
+
+def in_a_loop(trial: Any) -> Any:
+    for one in trial:
+        with one:
+            return OUTSIDE
+
+
+def where_something_else_is_caught(trial: Any) -> Any:
+    try:
+        return OUTSIDE
+    except ValueError:
+        return None
+
+
+def in_a_test(trial: Any) -> Any:
+    return 1 if OUTSIDE else 2
+
+
+@pytest.mark.parametrize("function", [in_a_loop, where_something_else_is_caught, in_a_test])
+def test_global_names_that_are_always_reached_are_refused(function: Any) -> None:
+    with pytest.raises(fleets.ConfigurationError, match="OUTSIDE"):
+        source_of(function)
 
 
 @pytest.mark.parametrize("function", [lambda trial: None, print, Executor])

@@ -102,8 +102,8 @@ def test_failed_trials_are_reported_at_the_end() -> None:
     shown.show(status("run"))
     assert "errmsg" not in out.getvalue()
     shown.show(status("done"))
-    assert "1 of 8 trials failed: the errmsg of each is in Powerlift's" in out.getvalue()
-    assert "1 of 8 trials failed: the errmsg" in progress.table(status("done"))
+    assert "1 of 8 trials failed: run.status(), or trial_status(store, NAME)" in out.getvalue()
+    assert "1 of 8 trials failed: run.status()" in progress.table(status("done"))
 
 
 def test_an_interrupt_says_how_to_cancel(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from powerlift_fleet import runner_script
-from powerlift_fleet.runner import Settings
+from powerlift_fleet.runner import Settings, _message
+
+from tests.error_messages import ERROR_MESSAGES
 
 ENVIRONMENT = {"EXPERIMENT_ID": "1", "RUNNER_ID": "3", "DB_URL": "postgresql://u@h/d"}
 
@@ -122,14 +124,14 @@ def f(trial):
     if n == 0: raise KeyError("lost")
     if n == 1: os.kill(os.getpid(), signal.SIGSEGV)
     if n == 2: os._exit(7)
-    if n == 3: sys.exit("enough\\0")
+    if n == 3: sys.exit("enough\\0\\udc80")
 """
     trials = runner.run(ways, trials=5)
     said = [
         "KeyError: 'lost'",
         "killed by SIGSEGV. A segmentation fault",
         "exit code 7",
-        "SystemExit: enough",
+        r"SystemExit: enough\x00\udc80",
     ]
     texts = [trial["errmsg"] for trial in trials]
     found = [word in text for word, text in zip(said, texts, strict=False)]
@@ -149,6 +151,37 @@ def test_the_console_has_the_error_without_the_password(runner):
         "ValueError: no DB_URL",
         False,
     )
+
+
+@pytest.mark.parametrize(("text", "shown"), ERROR_MESSAGES)
+def test_the_console_has_the_exceptions_message(text, shown):
+    assert _message(text) == shown
+
+
+MEASURES = r"""
+def f(trial):
+    if trial.replicate_num == 0: trial.log("n\0m", "a\0b\udc80")
+    if trial.replicate_num == 1: trial.log("m", {"a\0": "\udc80"})
+    if trial.replicate_num == 2: trial.log("m" * 300, 1)
+"""
+
+
+def test_text_that_the_database_cannot_store_is_escaped_or_fails_the_trial_at_once(runner):
+    """Powerlift's own retries all of these, which cannot succeed."""
+    trials = runner.run(MEASURES, trials=3, POWERLIFT_DATABASE_TIMEOUT="3600")
+    measures = [runner.measures(trial) for trial in trials]
+    assert measures == [[(r"n\x00m", r"a\x00b\udc80")], [("m", r'{"a\u0000": "\udc80"}')], []]
+    assert "value too long" in next(line for line in runner.output.splitlines() if "failed" in line)
+
+
+def test_data_are_read_as_powerlift_writes_them(runner):
+    """pandas prefers pyarrow where it is installed, which reads fastparquet's categories as text."""
+    [trial] = runner.run("""
+def f(trial):
+    import pandas
+    trial.log("engine", pandas.get_option("io.parquet.engine"))
+""")
+    assert runner.measures(trial) == [("engine", "fastparquet")]
 
 
 @pytest.mark.parametrize(

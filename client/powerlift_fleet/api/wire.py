@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -142,11 +143,33 @@ def fleet_segment(fleet: str | int) -> str:
 
 
 def to_json(document: Mapping[str, Any]) -> str:
-    """A request body. Raises ConfigurationError, without any value of the request."""
+    """A request body, of JSON's types and numpy's. Raises ConfigurationError, without any value of the
+    request."""
     try:
-        return json.dumps(dict(document), allow_nan=False)
+        return json.dumps(dict(document), allow_nan=False, default=_python_value)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"The request cannot be serialized to JSON: {error}") from None
+
+
+def without_none(**values: Any) -> dict[str, Any]:
+    """The app has defaults for absent fields, and accepts null for some only."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def list_or_none(values: Sequence[str] | None) -> list[str] | None:
+    return None if values is None else [str(value) for value in values]
+
+
+def no_infinity(limit: float | None) -> float | None:
+    """A limit as a request's field: None, which means no limit, for infinity."""
+    return None if limit is None or limit == math.inf else limit
+
+
+def _python_value(value: Any) -> Any:
+    """The Python number or bool of a numpy scalar."""
+    if not hasattr(value, "item"):
+        raise TypeError(f"it contains a {type(value).__name__}")
+    return value.item()
 
 
 def parse(kind: type[R], response: HttpResponse) -> R:

@@ -2,7 +2,7 @@
 
 finish() {
     local status=$?
-    trap : TERM INT HUP USR1 USR2 # the VM must be deleted despite any signal
+    trap : TERM INT HUP USR1 USR2 ALRM # the VM must be deleted despite any signal
     trap - EXIT
     exec >&3 # a signal may arrive while output is redirected
     say "ending ($status): $reason"

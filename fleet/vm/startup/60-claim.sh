@@ -24,8 +24,11 @@ check_claim() {
 
 # mark_trial STATUS: marks the trial that was running when the script exited as failed (-2 in Powerlift).
 mark_trial() {
-    query marked "UPDATE trial SET runner_id = -2, end_time = CURRENT_TIMESTAMP,
-                    errmsg = $(sql_text "The runner $(describe_exit "$1") while running this trial.")
+    local why
+    why="The runner $(describe_exit "$1") while running this trial."
+    [[ $is_overdue == false ]] || why="Timeout failure: the experiment's script did not end this trial at its \
+timeout of $TIMEOUT s. The VM stopped the script $OVERDUE_AFTER s after the trial's start."
+    query marked "UPDATE trial SET runner_id = -2, end_time = CURRENT_TIMESTAMP, errmsg = $(sql_text "$why")
                   WHERE $MINE RETURNING id"
 }
 

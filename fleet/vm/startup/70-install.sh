@@ -21,53 +21,31 @@ for word in shlex.split(sys.stdin.read()):
     print(word, end="\0")' <"$1" >"$1.words"
 }
 
-# As in Powerlift, `shell_install` contains arguments of apt-get install.
+# As in Powerlift, `shell_install` continues the command "apt-get install": with package names, which are
+# data, or if it contains an operator (`libgomp1 && ldconfig`), with commands for bash.
 install_shell() {
     local -a words
     split_words shell_install || fail "invalid shell_install: unclosed quote"
     mapfile -d '' -t words <shell_install.words
-    ((${#words[@]} == 0)) || retry "$INSTALL_TIMEOUT" apt_install "${words[@]}" ||
-        fail "apt-get failed to install the experiment's shell_install"
-}
-
-# Reads the experiment's packages, and writes our own requirements to the files `uv` and `tools`. A tool that
-# the experiment names in any form (a version, a Git URL, a wheel) is not pinned by us.
-choose_packages() {
-    split_words pip_install || fail "invalid pip_install: unclosed quote"
-    mapfile -d '' -t packages <pip_install.words
-    local -a wheels=(wheels/*)
-    [[ ! -e ${wheels[0]} ]] || packages=("${wheels[@]}" "${packages[@]}")
-    grep '^uv==' <<<"$TOOLS" >uv
-    python3 -I -c 'import re, sys
-words = [re.sub("[-_.]+", "-", word).lower() for word in sys.argv[2:]]
-for pin in sys.argv[1].splitlines():
-    name = re.match("[a-z0-9-]+", pin).group()
-    named = any(re.search("(?<![a-z0-9])%s(?![a-z0-9])" % name, word) for word in words)
-    if name != "uv":
-        print(pin.partition("==")[0] if named else pin)' "$TOOLS" "${packages[@]}" >tools
-}
-
-# Creates the virtual environment, with an installer: the image's uv, else the pinned uv, else pip.
-make_venv() {
-    if command -v uv >/dev/null; then
-        run_group python3 -m venv --clear --without-pip venv || return 1
-        installer=(uv pip install --python "$PYTHON")
-        return
-    fi
-    run_group python3 -m venv --clear venv || return 1
-    if run_group timeout -k 5 120 "$PYTHON" -m pip install -q --only-binary=:all: --require-hashes -r uv &&
-        venv/bin/uv --version; then
-        installer=(venv/bin/uv pip install --python "$PYTHON")
-    else
-        sed -i 's/ --hash=.*//' tools # with any hash, pip requires those of all dependencies
-        installer=("$PYTHON" -m pip install)
+    if has_operator shell_install; then
+        retry "$INSTALL_TIMEOUT" run_shell_install ||
+            fail "the commands in the experiment's shell_install failed"
+    elif ((${#words[@]} > 0)); then
+        retry "$INSTALL_TIMEOUT" apt_install "${words[@]}" ||
+            fail "apt-get failed to install the experiment's shell_install"
     fi
 }
 
-# In one command, so that conflicting pins are an error. uv takes a package from the first index that has it,
-# whatever version a later index has. If the experiment adds an index, which may lack our tools' versions, uv
-# takes a later index where the first has no suitable version.
-install_packages() {
-    [[ ! " ${packages[*]}" =~ ' --'(extra-index-url|index)[\ =] ]] || export UV_INDEX_STRATEGY=unsafe-first-match
-    run_group timeout -k 5 1800 "${installer[@]}" -r tools 'setuptools<82' "${packages[@]}"
+# has_operator FILE: whether FILE contains an operator of the shell that is not quoted.
+has_operator() {
+    python3 -c 'import shlex, sys
+words = shlex.shlex(sys.stdin.read(), posix=True, punctuation_chars=";|&<>()")
+words.whitespace_split, words.commenters = True, ""
+sys.exit(not any(set(word) <= set(";|&<>()") for word in words if word))' <"$1"
+}
+
+# `apt_install` without packages reads the lists of packages.
+run_shell_install() {
+    { printf %s 'apt-get -q -y -o DPkg::Lock::Timeout=300 install ' && cat shell_install; } >shell_install.sh
+    apt_install && run_group timeout -k 5 1800 bash -o pipefail shell_install.sh
 }

@@ -19,7 +19,7 @@ run_trials() {
         run_once
         status=$?
         say "the experiment's script $(describe_exit "$status")"
-        ((status != 0)) || return 0
+        ((status != 0)) || [[ $is_overdue == true ]] || return 0
         ((status != 143)) || run_group sleep 2 # during a shutdown this script gets SIGTERM too, possibly later
         retry "$DATABASE_TIMEOUT" settle "$status" ||
             fail "lost the connection to the database"
@@ -31,19 +31,23 @@ run_trials() {
 # Kills processes that the script leaves running, which would disturb the next trial.
 run_once() {
     local status
+    script_runs=true is_overdue=false
     run_group run_script
     status=$?
+    script_runs=false
     kill -KILL -- "-$last_child" 2>/dev/null
     return "$status"
 }
 
 # settle STATUS: marks an open trial as failed, and writes 1 to the file `progress` if the run succeeded.
-# Running out of memory (137) and segmentation faults (139) count as the trial's own failure.
+# Running out of memory (137), segmentation faults (139) and being overdue count as the trial's own failure.
 settle() {
     check_claim && cp ended progress || return 1
-    (($1 != 1)) || return 0
+    (($1 != 1)) || [[ $is_overdue == true ]] || return 0
     mark_trial "$1" || return 1
-    (($1 != 137 && $1 != 139)) || [[ ! -s marked ]] || echo 1 >progress
+    if [[ -s marked ]] && { (($1 == 137 || $1 == 139)) || [[ $is_overdue == true ]]; }; then
+        echo 1 >progress
+    fi
 }
 
 # systemd stops a service when the kernel OOM-kills one of its processes (OOMPolicy). Leaving cloud-init's
@@ -101,6 +105,7 @@ main() {
 trap finish EXIT
 trap 'fail "stopped by a signal" 143' TERM INT HUP
 trap 'fail "Azure announced that it will stop this VM" 143' USR1
+trap stop_overdue_script ALRM
 trap 'fail "the fleet abandoned this VM" 143' USR2
 main
 exit 0

@@ -8,6 +8,7 @@ import pytest
 
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.trial_history import ERROR_TAIL, POINTS, load_history
+from tests.error_messages import ERROR_MESSAGES
 from tests.fleets import NOW, later
 
 BEGAN = "2026-01-01T00:00:00.000000Z"
@@ -123,14 +124,23 @@ def fail(database: Any, number: int, *errors: str, second: float = 0.5) -> None:
         )
 
 
-def test_errors_are_grouped_by_their_last_line(uri: str, ends: Any, benchmark_database: Any):
+def test_errors_are_grouped_by_their_message(uri: str, ends: Any, benchmark_database: Any):
     number = ends()
-    trace = "Traceback (most recent call last):\n  File x\nValueError: no\n\n"
+    trace = 'Traceback (most recent call last):\n  File "x"\nValueError: no\n(see there)\n\n'
     fail(benchmark_database, number, trace, trace, "KeyError: 'a'")
     assert list(load_history(uri, number, BEGAN, at(1)).error_messages) == [
         ("ValueError: no", 2),
         ("KeyError: 'a'", 1),
     ]
+
+
+@pytest.mark.parametrize(("text", "shown"), ERROR_MESSAGES)
+def test_an_error_is_shown_as_its_exceptions_message(
+    uri: str, ends: Any, benchmark_database: Any, text: str, shown: str
+):
+    number = ends()
+    fail(benchmark_database, number, text)
+    assert list(load_history(uri, number, BEGAN, at(1)).error_messages) == [(shown, 1)]
 
 
 def test_errors_that_differ_in_numbers_alone_are_one(uri: str, ends: Any, benchmark_database: Any):
@@ -150,7 +160,7 @@ def test_errors_of_an_earlier_fleet_are_its_own(uri: str, ends: Any, benchmark_d
 
 def test_a_long_line_is_truncated_at_its_start(uri: str, ends: Any, benchmark_database: Any):
     number = ends()
-    fail(benchmark_database, number, "x" * 5000 + "the end")
+    fail(benchmark_database, number, "x" * 2 * ERROR_TAIL + "the end")
     [(line, _)] = load_history(uri, number, BEGAN, at(1)).error_messages
     assert (len(line), line[-7:]) == (ERROR_TAIL, "the end")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fleet.model.names import runner_id
 from fleet.model.records import STORED, Order, stored
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.vm_records import conflicting_batch, read, write
@@ -62,6 +63,32 @@ def test_invalid_records_are_ignored_with_a_warning(
     before = write(uri, fleet, [stored(machine(0)), bad], at(0))
     assert (before, read(uri, fleet).machines) == ({0: stored(machine(0))},) * 2
     assert "Ignored 1 invalid VM records: ordinals 7" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("ended", "noted_of", "counted"),
+    [(None, 0, 1), ("1 hour", 0, 1), ("-1 hour", 0, 0), (None, 1, 0)],
+    ids=["running", "ended after it", "ended before it was created", "of another experiment"],
+)
+def test_trials_of_recreated_tables_are_not_those_of_a_former_vm(
+    uri: str, fleet: Order, benchmark_database: Any, ended: str | None, noted_of: int, counted: int
+):
+    """`Store(force_recreate=True)` starts the IDs of trials and experiments again; our rows stay."""
+    number = benchmark_database.experiment("", trials=1)
+    shown, runner = number + noted_of, runner_id(fleet["batch_id"], 0)
+    for statement in (
+        "UPDATE trial SET runner_id = -2, end_time = now() WHERE experiment_id = %s",
+        f"INSERT INTO powerlift_fleet_trial SELECT id, {shown}, {runner} FROM trial"
+        " WHERE experiment_id = %s",
+    ):
+        benchmark_database.sql(statement, number)
+    benchmark_database.sql(
+        "INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, ended_at)"
+        " VALUES (%s, %s, now() + %s::interval)",
+        *(shown, runner, ended),
+    )
+    reports = read(uri, {**fleet, "experiment_id": shown}).reports.values()
+    assert sum(report.complete for report in reports) == counted
 
 
 def test_no_identity_is_kept():

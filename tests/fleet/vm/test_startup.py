@@ -103,6 +103,14 @@ def test_database_logins_for_heartbeats_are_bounded_for_5000_vms(size):
     assert 60 <= interval <= HEARTBEAT_TIMEOUT / 4
 
 
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(60.0, 660), (10_000.0, 11_000), (86_400.0, 90_000), (None, 10**9), (1e300, 10**9)],
+)
+def test_a_trial_is_overdue_after_its_timeout_and_ten_minutes_to_an_hour(timeout, seconds):
+    assert int(value(replace(PLAIN, timeout=timeout), "OVERDUE_SECONDS")) == seconds
+
+
 @pytest.mark.parametrize(("wanted", "word"), [(True, "true"), (False, "false")])
 def test_says_whether_to_delete(wanted, word):
     assert value(replace(PLAIN, delete_on_complete=wanted), "DELETE_ON_COMPLETE") == word

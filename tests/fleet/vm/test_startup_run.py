@@ -442,6 +442,34 @@ def test_gives_shell_install_to_apt(vm, benchmark_database, startup):
     assert vm.calls("apt-get")[-1][-3:] == ["install", "libgomp1", "g++"], vm.log
 
 
+@pytest.mark.parametrize(
+    ("text", "ran"),
+    [
+        ('libgomp1 && echo "$(id -u)" >"$ROOT/ran"', f"{os.getuid()}\n"),
+        ("libgomp1; cat <<<'a b' >$ROOT/ran", "a b\n"),
+        ("libgomp1 '>$ROOT/ran' `touch $ROOT/ran` \n g++", None),
+    ],
+    ids=["commands", "two commands", "quoted operators are data"],
+)
+def test_runs_shell_install_as_commands_where_it_has_operators(
+    vm, benchmark_database, startup, text, ran
+):
+    """As Powerlift's eval does."""
+    vm.run(startup(benchmark_database.experiment(DONE, shell_install=text)))
+
+    file, packages = vm.root / "ran", vm.calls("apt-get")[-1]
+    assert (file.read_text() if file.exists() else None) == ran, vm.log
+    assert packages[packages.index("install") + 1] == "libgomp1"
+
+
+def test_a_failed_command_of_shell_install_is_reported(vm, benchmark_database, startup):
+    vm.env["POWERLIFT_INSTALL_TIMEOUT"] = "0"
+    experiment = benchmark_database.experiment(DONE, shell_install="libgomp1 && false")
+
+    reason = "the commands in the experiment's shell_install failed"
+    assert ended(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
+
+
 def test_installs_wheels_byte_for_byte(vm, benchmark_database, startup):
     wheel = os.urandom(100_000)
     experiment = benchmark_database.experiment(DONE, wheels={"../it's/a-1-py3-none-any.whl": wheel})

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from powerlift_fleet import runner_script
 from fleet.vm import agent
 from fleet.vm.render import render
 from tests.fleet.vm.gate import gate
+from tests.fleet.vm.packages import PACKAGES, installed, make_index, make_wheel
 from tests.test_locks import VMS, pins
 
 WAITS = """
@@ -30,7 +30,6 @@ while not pathlib.Path(os.environ["ROOT"], "go").exists():
     time.sleep(0.02)
 """
 DONE = "raise SystemExit(0)"
-PACKAGES = ("powerlift", "setuptools", "psycopg2_binary", "psycopg")
 
 
 def through(port: int, uri: str) -> str:
@@ -255,33 +254,6 @@ def test_an_added_index_may_lack_versions(vm, benchmark_database, startup, priva
     assert "common-2" in installed(vm), vm.log
 
 
-def installed(vm) -> set[str]:
-    """The names and versions of the packages in the VM's virtual environment."""
-    return {file.stem for file in (vm.home / "venv").rglob("*.dist-info")}
-
-
-def make_index(directory: Path, name: str, version: str) -> None:
-    """Add a package to an index in a directory (PEP 503)."""
-    page = directory / name.replace("_", "-") / "index.html"
-    page.parent.mkdir(parents=True)
-    wheel = make_wheel(page.parent, name, version)
-    page.write_text(f'<a href="{wheel}">{wheel}</a>')
-
-
-def make_wheel(directory: Path, name: str, version: str) -> str:
-    """A package without content; returns its file name."""
-    file, info = f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    with zipfile.ZipFile(directory / file, "w") as wheel:
-        extra = "Provides-Extra: binary\n" if name == "psycopg" else ""
-        wheel.writestr(f"{info}/METADATA", metadata + extra)
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{info}/RECORD", "")
-    return file
-
-
 # What the VM reports
 
 
@@ -310,3 +282,41 @@ def test_gives_none_once_the_script_was_killed(vm, benchmark_database, beating):
 
     silence = "SELECT now() - seen_at > '2 s' FROM powerlift_fleet_runner WHERE experiment_id = %s"
     vm.until(lambda: benchmark_database.sql(silence, beating) == [(True,)])
+
+
+# Trials that their script does not end
+
+HOLDS = """
+import os, psycopg2, sys, time
+database = psycopg2.connect(os.environ["DB_URL"].replace("+psycopg2", ""))
+database.autocommit = True
+cursor = database.cursor()
+mine = [os.environ["EXPERIMENT_ID"], os.environ["RUNNER_ID"]]
+cursor.execute("SELECT replicate_num FROM trial WHERE experiment_id = %s AND runner_id = %s", mine)
+[found] = cursor.fetchall() or [None]
+if found is None:
+    sys.exit(0)
+message = "good" if found[0] else "bad\\0"
+while True:
+    try:
+        cursor.execute("UPDATE trial SET runner_id = -2, end_time = now(), errmsg = %s"
+                       " WHERE experiment_id = %s AND runner_id = %s", [message, *mine])
+        sys.exit(1)
+    except ValueError:
+        time.sleep(0.1)
+"""
+"""As Powerlift's own, it does one trial, and repeats a write that cannot succeed."""
+
+
+def test_a_trial_that_its_script_does_not_end_is_ended_by_the_vm(vm, benchmark_database, startup):
+    vm.env |= {"POWERLIFT_HEARTBEAT_INTERVAL": "0.05", "POWERLIFT_OVERDUE_AFTER": "1"}
+    experiment = benchmark_database.experiment(HOLDS, trials=2)
+
+    code = vm.run(startup(experiment, timeout=0.5))
+
+    overdue, next_one = (trial["errmsg"] for trial in benchmark_database.trials(experiment))
+    assert (code, next_one) == (0, "good"), vm.log
+    assert overdue == (
+        "Timeout failure: the experiment's script did not end this trial at its timeout of 0.5 s. "
+        "The VM stopped the script 1 s after the trial's start."
+    )

@@ -1,0 +1,94 @@
+"""An experiment's trials and their measures as data frames, from Powerlift's tables.
+
+With pandas 3, Powerlift 0.1.12's own `Benchmark.status()` reports every trial as ERROR once one has
+failed. Its `Benchmark.results()` keeps only one of two tasks with the same name and different origins.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from powerlift_fleet.api.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from powerlift.bench.store import Store
+
+_STATUS = """
+    SELECT t.id AS trial_id, ta.name AS task, ta.origin, t.method, t.meta, t.replicate_num,
+           CASE WHEN t.errmsg IS NOT NULL THEN 'ERROR' WHEN t.end_time IS NOT NULL THEN 'COMPLETE'
+                WHEN t.start_time IS NOT NULL THEN 'RUNNING' ELSE 'READY' END AS status,
+           t.errmsg, t.create_time, t.start_time, t.end_time, t.runner_id,
+           ta.n_samples, ta.n_features, ta.n_classes, ta.total_categories
+    FROM trial t JOIN task ta ON t.task_id = ta.id
+    WHERE t.experiment_id = :experiment
+    ORDER BY ta.name, t.method, t.meta, t.replicate_num, t.id
+"""
+# A measure is there twice if its transaction was committed and the runner did not learn it.
+_RESULTS = """
+    SELECT t.id AS trial_id, ta.name AS task, ta.origin, t.method, t.meta, t.replicate_num,
+           mo.name, mo.seq_num, mo.type, mo.val
+    FROM measure_outcome mo JOIN trial t ON t.id = mo.trial_id JOIN task ta ON t.task_id = ta.id
+    WHERE mo.id IN (SELECT min(m.id) FROM measure_outcome m JOIN trial n ON n.id = m.trial_id
+                    WHERE n.experiment_id = :experiment GROUP BY m.trial_id, m.name, m.seq_num)
+    ORDER BY ta.name, t.method, t.meta, t.replicate_num, mo.name, mo.seq_num, t.id
+"""
+_TYPES = ("NUMBER", "STR", "JSON")
+"""Powerlift's, by their number."""
+
+
+def trial_status(store: Store, experiment: str) -> DataFrame:
+    """One row for each trial of the experiment with this name.
+
+    Columns as in Powerlift's `Benchmark.status()`, and `origin`. `status` is READY, RUNNING, COMPLETE or
+    ERROR; `errmsg` is None, or a text that contains the traceback. Raises ConfigurationError.
+    """
+    frame = _read(store, experiment, _STATUS)
+    frame["errmsg"] = _texts(frame, "errmsg")
+    return frame
+
+
+def trial_results(store: Store, experiment: str) -> DataFrame:
+    """One row for each measure of the experiment with this name, also of failed and running trials.
+
+    Columns as in Powerlift's `Benchmark.results()`, and `trial_id` and `origin`. The value is in
+    `num_val`, `str_val` or `json_val`, as `type` says: NUMBER, STR or JSON. Raises ConfigurationError.
+    """
+    frame = _read(store, experiment, _RESULTS)
+    kind = frame["type"].map(dict(enumerate(_TYPES)))
+    value = frame.pop("val")
+    frame["type"] = kind
+    frame["num_val"] = value.where(kind == "NUMBER").astype(float)
+    for column, name in (("str_val", "STR"), ("json_val", "JSON")):
+        frame[column] = value.where(kind == name)
+        frame[column] = _texts(frame, column)
+    return frame
+
+
+def experiment_id(store: Store, name: str) -> int | None:
+    found = None
+    store.reset()
+    while store.do:
+        with store:
+            found = store.get_experiment(name)
+    return None if found is None else int(found)
+
+
+def _read(store: Store, experiment: str, statement: str) -> DataFrame:
+    from pandas import DataFrame
+    from sqlalchemy import text
+
+    number = experiment_id(store, experiment)
+    if number is None:
+        raise ConfigurationError(f"The store has no experiment {experiment!r}. Check the name.")
+    store.reset()
+    while store.do:
+        with store:
+            found = store.session.execute(text(statement), {"experiment": number})
+            columns, rows = list(found.keys()), found.all()
+    return DataFrame.from_records(rows, columns=columns)
+
+
+def _texts(frame: DataFrame, column: str) -> object:
+    """A column of texts with None for a missing one, whatever this pandas makes of None."""
+    return frame[column].astype(object).where(frame[column].notna(), None)

@@ -1,0 +1,90 @@
+"""What the client makes of Powerlift's tables, with the pandas that is installed."""
+
+from __future__ import annotations
+
+import pandas
+import powerlift_fleet as fleets
+import pytest
+from powerlift.bench import Benchmark
+from powerlift_fleet import trial_results, trial_status
+
+NAME = "four states, two tasks of one name"
+
+
+@pytest.fixture(scope="module")
+def store(benchmark_database):
+    """With an experiment whose trials are in each state, and a measure that was written twice."""
+    trials = benchmark_database.experiment("", trials=4)
+    benchmark_database.sql("UPDATE experiment SET name = %s WHERE id = %s", NAME, trials)
+    [(other,)] = benchmark_database.sql(
+        "INSERT INTO task (name, problem, origin, n_samples, n_features, n_classes,"
+        " max_unique_continuous, max_categories, total_categories, percent_categorical,"
+        " percent_special_values, meta, x, y)"
+        " SELECT name, problem, 'elsewhere', 1, 1, 2, 1, 1, 1, 0, 0, '{}', '', '' FROM task"
+        " WHERE id = %s RETURNING id",
+        benchmark_database.task,
+    )
+    for number, changes in enumerate(
+        (
+            "start_time = now(), end_time = now(), errmsg = 'Traceback'",
+            "start_time = now(), end_time = now()",
+            "start_time = now()",
+            f"task_id = {other}, replicate_num = 1, start_time = now(), end_time = now()",
+        )
+    ):
+        benchmark_database.sql(
+            f"UPDATE trial SET {changes} WHERE experiment_id = %s AND id = (SELECT min(id) + %s"
+            " FROM trial WHERE experiment_id = %s)",
+            *(trials, number, trials),
+        )
+    benchmark_database.sql(
+        "INSERT INTO measure_outcome (trial_id, name, type, seq_num, val)"
+        " SELECT id, m.name, m.type, 0, m.val FROM trial, (VALUES ('score', 0, 'nan'),"
+        " ('score', 0, 'nan'), ('label', 1, 'x'), ('setting', 2, '{\"a\": 1}')) AS m (name, type, val)"
+        " WHERE experiment_id = %s AND replicate_num = 1",
+        trials,
+    )
+    return benchmark_database.store
+
+
+def test_status_is_that_of_each_trial(store):
+    frame = trial_status(store, NAME)
+    by_trial = frame.sort_values("trial_id")
+    assert list(by_trial["status"]) == ["ERROR", "COMPLETE", "RUNNING", "COMPLETE"]
+    assert list(by_trial["errmsg"]) == ["Traceback", None, None, None]
+
+
+def test_results_have_each_measure_once_for_each_task(store):
+    frame = trial_results(store, NAME)
+    named = list(zip(frame["origin"], frame["name"], frame["type"], strict=True))
+    measures = [("label", "STR"), ("score", "NUMBER"), ("setting", "JSON")]
+    assert sorted(named) == sorted((o, *m) for o in ("elsewhere", "test") for m in measures)
+
+
+def test_results_have_the_value_in_the_column_of_its_type(store):
+    frame = trial_results(store, NAME)
+    first = frame[frame["origin"] == "test"].set_index("name")
+    score, label, setting = (first.loc[name] for name in ("score", "label", "setting"))
+    assert (label["str_val"], label["json_val"], setting["json_val"]) == ("x", None, '{"a": 1}')
+    assert (pandas.isna(score["num_val"]), score["str_val"]) == (True, None)
+
+
+def test_columns_are_powerlifts_and_more(store):
+    ours, theirs = (trial_status(store, NAME), trial_results(store, NAME)), Benchmark(store, NAME)
+    lost = [
+        set(old) - set(new)
+        for old, new in zip((theirs.status(), theirs.results()), ours, strict=True)
+    ]
+    assert lost == [set(), set()]
+
+
+def test_an_experiment_without_measures_or_trials_gives_empty_frames(store, benchmark_database):
+    number = benchmark_database.experiment("")
+    [(name,)] = benchmark_database.sql("SELECT name FROM experiment WHERE id = %s", number)
+    frames = [trial_status(store, name), trial_results(store, name)]
+    assert [(len(frame), {"task", "method"} <= set(frame)) for frame in frames] == [(0, True)] * 2
+
+
+def test_an_unknown_experiment_is_named(store):
+    with pytest.raises(fleets.ConfigurationError, match="no experiment 'nothing'"):
+        trial_status(store, "nothing")

@@ -1,0 +1,125 @@
+"""startup.sh with real installers, where they do not agree with what the experiment wants."""
+
+from __future__ import annotations
+
+import ensurepip
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.vm.packages import PACKAGES, installed, make_index, make_wheel
+
+DONE = "raise SystemExit(0)"
+FAILED = "failed to install the experiment's packages: "
+
+
+@pytest.fixture
+def index(tmp_path) -> Path:
+    """A directory with the VM's own packages, as an index for uv and as links for pip."""
+    for name in PACKAGES:
+        make_index(tmp_path / "index", name, "2")
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def vm_with_uv(vm):
+    """The image's uv is a real one, and pip needs no time to be installed."""
+    (vm.root / "bin" / "uv").unlink()
+    (vm.root / "bin" / "uv").symlink_to(Path(sys.executable).with_name("uv"))
+    python = Path(getattr(sys, "_base_executable", sys.executable))
+    [pip] = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
+    vm.program(
+        "python3",
+        f"""[[ "$*" == "-m venv --clear venv" ]] || exec {python} "$@"
+        {python} "$@" --without-pip && echo {pip} >"$(echo venv/lib/python3*/site-packages)/pip.pth"
+        """,
+    )
+    vm.without_packages = True
+    vm.env["POWERLIFT_INSTALL_TIMEOUT"] = "3600"  # an error that is retried fails the test
+    return vm
+
+
+def outcome(database, experiment: int) -> str:
+    return str(database.runner(experiment)["outcome"])
+
+
+def test_pip_takes_options_that_uv_does_not_know(vm_with_uv, benchmark_database, startup, index):
+    links = [str(page.parent) for page in index.rglob("index.html")]
+    vm_with_uv.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": " ".join(links)}
+    words = f"--prefer-binary --no-input --retries 2 {' '.join(PACKAGES)}"
+    experiment = benchmark_database.experiment(DONE, pip_install=words)
+
+    code = vm_with_uv.run(startup(experiment))
+
+    log = vm_with_uv.log
+    assert (code, "powerlift-2" in installed(vm_with_uv)) == (0, True), log
+    assert "unexpected argument '--prefer-binary' found: installing with pip" in log
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--bogus", "no such option: --bogus"),
+        ("'numpy=>1'", "Failed to parse: `numpy=>1`"),
+        (
+            "powerlift==99",
+            "No solution found when resolving dependencies: Because there is no version",
+        ),
+        ("-r nothing.txt", "File not found: nothing.txt"),
+    ],
+)
+def test_what_no_retry_cures_ends_the_vm_with_the_installers_words(
+    vm_with_uv, benchmark_database, startup, index, words, said
+):
+    if words != "--bogus":  # with an index for uv, pip is not asked
+        vm_with_uv.env["UV_DEFAULT_INDEX"] = index.as_uri()
+    experiment = benchmark_database.experiment(DONE, pip_install=words)
+
+    code = vm_with_uv.run(startup(experiment))
+
+    ended = outcome(benchmark_database, experiment)
+    assert (code, ended.startswith(FAILED + said)) == (1, True), (ended, vm_with_uv.log)
+
+
+def test_pip_does_not_replace_uv_where_an_index_is_configured_for_it(
+    vm_with_uv, benchmark_database, startup, index
+):
+    """pip would take a package of the same name from a public index."""
+    words = f"--prefer-binary --extra-index-url https://user:s3cr3t@{index}"
+    experiment = benchmark_database.experiment(DONE, pip_install=words)
+
+    vm_with_uv.run(startup(experiment))
+
+    ended = outcome(benchmark_database, experiment)
+    assert ended.startswith(FAILED + "unexpected argument '--prefer-binary' found"), vm_with_uv.log
+    assert ended.endswith("Remove the option")
+
+
+def test_the_reason_has_no_credentials(vm_with_uv, benchmark_database, startup, index):
+    vm_with_uv.env["UV_DEFAULT_INDEX"] = index.as_uri()
+    words = "'a @@ https://user:s3cr3t@host/a.whl'"
+    experiment = benchmark_database.experiment(DONE, pip_install=words)
+
+    vm_with_uv.run(startup(experiment))
+
+    ended = outcome(benchmark_database, experiment)
+    assert ("***@host/a.whl" in ended, "s3cr3t" in ended) == (True, False), ended
+
+
+def test_a_wheel_replaces_a_dependency_of_another_package(
+    vm_with_uv, benchmark_database, startup, index, tmp_path
+):
+    """A developer's build of one package of two that belong together, as Powerlift installs it."""
+    make_index(index, "interpret", "0.7.8", "interpret-core==0.7.8")
+    make_index(index, "interpret_core", "0.7.8")
+    wheel = make_wheel(tmp_path, "interpret_core", "0.7.1")
+    vm_with_uv.env["UV_DEFAULT_INDEX"] = index.as_uri()
+    words = f"interpret>=0.7.8 {' '.join(PACKAGES)}"
+    wheels = {wheel: (tmp_path / wheel).read_bytes()}
+    experiment = benchmark_database.experiment(DONE, pip_install=words, wheels=wheels)
+
+    code = vm_with_uv.run(startup(experiment))
+
+    found = {one for one in installed(vm_with_uv) if one.startswith("interpret")}
+    assert (code, found) == (0, {"interpret-0.7.8", "interpret_core-0.7.1"}), vm_with_uv.log
