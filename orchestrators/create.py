@@ -46,8 +46,8 @@ def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[b
         yield from waves.wait(paused or POLL_SECONDS)
         if list_is_due(context, fleet):
             yield from observe(context, fleet)
+            yield from snapshot_if_stale(context, fleet)
         yield from give_up_roles(context, fleet)
-        yield from snapshot_if_stale(context, fleet)
         publish_status(context, fleet, "create")
         if waves.cancel.is_completed:
             raise FleetEnded("cancelled")
