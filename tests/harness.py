@@ -78,10 +78,10 @@ class Api:
 
         return eventually(probe, patience)
 
-    def end(self, fleet_id: str) -> dict[str, Any]:
+    def end(self, fleet_id: str, patience: float = PATIENCE) -> dict[str, Any]:
         """Cancel a fleet and wait for its end."""
         assert self.delete(fleet_id).status_code == 202
-        return self.wait(fleet_id)
+        return self.wait(fleet_id, patience=patience)
 
     def _call(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = {"x-functions-key": self.stack.key, **options.pop("headers", {})}
