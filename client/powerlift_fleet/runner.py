@@ -210,7 +210,8 @@ def _read_parquet_as_powerlift_writes_it() -> None:
     """With fastparquet. pandas prefers pyarrow where an experiment installs it, which reads the
     categorical columns that fastparquet wrote as text."""
     if importlib.util.find_spec("fastparquet") is not None:
-        importlib.import_module("pandas").set_option("io.parquet.engine", "fastparquet")
+        with contextlib.suppress(KeyError, ValueError):  # pandas 4 may have one engine only
+            importlib.import_module("pandas").set_option("io.parquet.engine", "fastparquet")
 
 
 def _storable(text: str) -> str:

@@ -22,7 +22,7 @@ MIN_TRIALS = 3
 """Finished trials in that window that an estimate needs."""
 
 ERROR_LINE = 300
-"""Characters of a trial's error that are shown: its end."""
+"""Characters of a trial's error that are shown: its beginning, which names the exception."""
 
 _STATE_ORDER = ("refused", "creating", "running", "deleted", "failed")
 """VM states in the order in which a VM passes through them."""
@@ -112,7 +112,7 @@ def progress(
         },
         "errors": [
             # Cut after redaction: a cut password would not be recognised.
-            {"message": line[-ERROR_LINE:], "count": count}
+            {"message": _shortened(line), "count": count}
             for line, count in (history.error_messages if history else ())
         ],
         "series": {
@@ -211,6 +211,10 @@ def cost(
 
 def _utc(moment: datetime | str | None) -> str | None:
     return _text(moment) if moment else None
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= ERROR_LINE else line[: ERROR_LINE - 1] + "…"
 
 
 def _text(moment: datetime | str) -> str:

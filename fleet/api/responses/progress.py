@@ -82,8 +82,8 @@ class TrialError(TypedDict):
     """One kind of trial error."""
 
     message: Annotated[str, Field(examples=["ValueError: Input X contains NaN."])]
-    """The last line of one trial's error, cut to its last 300 characters. The others may differ in
-    their numbers."""
+    """The exception and the first line of its message, cut to 300 characters, of one trial's error. The
+    others may differ in their numbers."""
     count: Count
     """The number of trials."""
 

@@ -108,10 +108,10 @@ def test_failed_trials_are_done_too():
     assert trials_per_hour(history([0, 1, 2, 3], [0, 2, 4, 6])) == 180
 
 
-def test_of_a_trials_error_the_end_is_shown():
-    failed = replace(history([0, 3]), error_messages=[("x" * 500 + "the end", 2)])
-    [error] = progress_of(failed)["errors"]
-    assert (len(error["message"]), error["message"][-7:], error["count"]) == (300, "the end", 2)
+def test_of_a_trials_long_error_the_beginning_is_shown():
+    failed = replace(history([0, 3]), error_messages=[("KeyError: " + "x" * 291, 2)])
+    shown = [(error["message"], error["count"]) for error in progress_of(failed)["errors"]]
+    assert shown == [("KeyError: " + "x" * 289 + "…", 2)]
 
 
 def test_the_expected_end_is_when_the_open_trials_will_be_done():
