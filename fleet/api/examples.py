@@ -189,6 +189,18 @@ RESPONSES: dict[str, Any] = {
         "problem": None,
     },
     "Plan": {
+        "request": {
+            "min_instances": 1,
+            "max_undead": 20,
+            "location": None,
+            "vm_size": "Standard_D2s_v5",
+            "image": "canonical:ubuntu-24_04-lts:server:latest",
+            "disk_type": "Standard_LRS",
+            "resource_uris": [],
+            "timeout": 300.0,
+            "max_lifetime": 86400.0,
+            "delete_on_complete": True,
+        },
         "ok": True,
         "n_instances": 2,
         "location": "eastus",

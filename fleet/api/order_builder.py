@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from fleet.api.request import FleetRequest, unique_scopes
+from fleet.api.responses.request import Understood
 from fleet.model.records import Fallback, Order
 from fleet.settings import Settings
 
@@ -66,3 +67,20 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
     if settings.vm_identity:
         order["vm_identity"] = {"id": settings.vm_identity, "database_user": settings.vm_db_user}
     return dict(order)
+
+
+def understood(order: Order) -> Understood:
+    """The request in an order."""
+    vm = order["vm"]
+    return {
+        "min_instances": order["min_instances"],
+        "max_undead": order["max_undead"],
+        "location": order["location"],
+        "vm_size": order["vm_size"],
+        "image": ":".join(vm["image"][part] for part in ("publisher", "offer", "sku", "version")),
+        "disk_type": vm["disk_type"],
+        "resource_uris": order["resource_uris"],
+        "timeout": order["timeout"],
+        "max_lifetime": order["max_lifetime"],
+        "delete_on_complete": order["delete_on_complete"],
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypedDict
 
+from fleet.api.order_builder import understood
 from fleet.api.responses.plan import Check
 from fleet.api.responses.plan import Plan as PlanResponse
 from fleet.azure.client import Azure
@@ -80,6 +81,7 @@ async def preview(connection: Azure, uri: str, order: Order) -> PlanResponse:
     is_blocked = any(c["name"] in ESSENTIAL and c["status"] == "unknown" for c in plan["checks"])
     location, wanted = plan["resolved"]["location"], plan["resolved"]["n_instances"]
     return {
+        "request": understood(order),
         "ok": not plan["faults"] and not is_blocked,
         "n_instances": wanted,
         "location": location,
