@@ -29,8 +29,9 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
         "resource_group": account.resource_group or settings.resource_group or "",
         "tenant_id": account.tenant_id,
         "client_id": account.client_id,
-        # As run_azure_process does, although Azure expects an object ID: prefer client_principal_id.
-        "client_principal_id": request.client_principal_id or account.client_id,
+        # With a secret, the plan reads the object ID from the token of the application's principal.
+        "client_principal_id": request.client_principal_id
+        or (None if account.client_secret else account.client_id),
         "client_principal_type": request.client_principal_type,
         "location": request.location,
         "zones": list(dict.fromkeys(request.zones)),

@@ -205,10 +205,11 @@ class FleetRequest(BaseModel):
     client_principal_id: Guid | None = Field(
         None,
         description="Object ID of an additional principal that gets the Contributor role on each VM. "
-        "Default: azure_json.client_id.",
+        "Default: with a client_secret, the service principal of azure_json.client_id; otherwise "
+        "azure_json.client_id, as an object ID.",
     )
     client_principal_type: Literal["User", "Group", "ServicePrincipal"] = Field(
-        "User", description="The principal type of client_principal_id."
+        "User", description="The principal type of client_principal_id, if the request sets it."
     )
     ssh_public_key: PublicKey | None = Field(
         None,

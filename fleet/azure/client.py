@@ -6,7 +6,9 @@ Operations never wait: the client starts long-running operations without polling
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -72,13 +74,13 @@ class Azure:
         group: str,
         on_response: Callable[[Any], None],
     ) -> None:
+        self._group, self._credential, self._audience = group, credential, f"{endpoint}/.default"
         options: dict[str, Any] = {
             "base_url": endpoint,
-            "credential_scopes": [f"{endpoint}/.default"],
+            "credential_scopes": [self._audience],
             "retry_total": 0,
             "raw_response_hook": on_response,
         }
-        self._group = group
         self.scope = names.resource_group_id(subscription_id, group)
         """The resource group's ARM ID."""
         self.subscription = f"/subscriptions/{subscription_id}"
@@ -221,6 +223,16 @@ class Azure:
         """
         found = [(names.vm_key(kind, item["name"]), item) for item in await self.list_kind(kind)]
         return {key.ordinal: item for key, item in found if key and key.batch_id == batch_id}
+
+    async def object_id(self) -> str | None:
+        """The object ID of the principal that the credential authenticates; None if Entra withholds it.
+
+        Raises ClientAuthenticationError. The token is not verified: it comes from Entra over TLS.
+        """
+        token = await self._credential.get_token(self._audience)
+        _, claims, _ = token.token.split(".")
+        found = json.loads(base64.urlsafe_b64decode(f"{claims}==")).get("oid")
+        return None if found is None else str(found)
 
     async def put_assignment(self, scope: str, name: str, body: Body) -> None:
         await self._roles.role_assignments.create(scope.lstrip("/"), name, body)

@@ -25,6 +25,8 @@ class Resolved(TypedDict):
     """None if neither the request nor the resource group provides it; then there is a fault."""
     n_instances: int
     sizes: dict[str, Size]
+    client_principal_id: str | None
+    client_principal_type: str
 
 
 class Plan(TypedDict):
@@ -46,6 +48,7 @@ CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "permissions": permissions.check_permissions,
     "role_assignments": permissions.role_assignment_limit,
     "vm_role": permissions.vm_role,
+    "client_principal": permissions.client_principal,
 }
 """Checks by public name."""
 
@@ -107,6 +110,8 @@ def evaluate(inputs: PlanInputs) -> Plan:
             "location": location,
             "n_instances": inputs.wanted,
             "sizes": inputs.sizes,
+            "client_principal_id": inputs.order["client_principal_id"],
+            "client_principal_type": inputs.order["client_principal_type"],
         },
         "trials": None if isinstance(inputs.trials, Unavailable) else inputs.trials,
         "checks": [

@@ -95,6 +95,9 @@ class PlanInputs:
     """The definition of the VMs' role at themselves; None if it does not exist."""
     size_limits: list[str]
     """The deployment's settings that limit sizes or cost, and with them the size of a VM."""
+    client: str | Unavailable | None
+    """The object ID of the service principal that gets a role on each VM, because the request has its
+    application's secret; None if the request names the principal, or none gets a role."""
     custom_data_fault: str | None
     conflicting_batch: int | Unavailable | None
     """Another batch with the same runner IDs."""
@@ -181,6 +184,7 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
             _fetch(connection.count_assignments()),
             _fetch(connection.get_role(role)),
             _fetch(_foreign_nics(connection, order)),
+            _fetch(_client(connection, order)),
         ),
         asyncio.gather(
             _fetch(threads.run(trials.count, uri, order["experiment_id"])),
@@ -188,9 +192,12 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
             _fetch(threads.run(schema.version, uri, schema.BENCHMARK)),
         ),
     )
-    assignments, vm_role, foreign_nics = azure
+    assignments, vm_role, foreign_nics, client = azure
     counted, conflicting_batch, version = database
     located: Order = {**order, "location": _location(order, seen)}
+    if isinstance(client, str):
+        located["client_principal_id"] = client
+        located["client_principal_type"] = "ServicePrincipal"
     return PlanInputs(
         order=located,
         group=seen,
@@ -200,6 +207,7 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         assignments=assignments,
         vm_role=vm_role,
         size_limits=Settings.read().policy.size_limits(),
+        client=client,
         custom_data_fault=_custom_data_fault(order, uri),
         conflicting_batch=conflicting_batch,
         foreign_nics=foreign_nics,
@@ -238,6 +246,12 @@ async def _network(connection: Azure, network: str) -> Network | None:
 async def _foreign_nics(connection: Azure, order: Order) -> list[str]:
     found = (await connection.list_batch("nic", order["batch_id"])).values()
     return sorted(str(nic["name"]) for nic in found if ownership.is_foreign(nic, order))
+
+
+async def _client(connection: Azure, order: Order) -> str | None:
+    if order["client_principal_id"] or not order["client_id"]:
+        return None
+    return await connection.object_id()
 
 
 async def _permissions(connection: Azure, at: Sequence[str]) -> dict[str, list[Body] | Unavailable]:

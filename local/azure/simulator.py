@@ -18,7 +18,7 @@ from local.azure.compute.virtual_machines import VirtualMachines
 from local.azure.faults.allocator import Allocator
 from local.azure.faults.interceptor import with_faults
 from local.azure.identity.authorization import Authorization
-from local.azure.identity.directory import Directory, load_identity
+from local.azure.identity.directory import USERS, Directory, load_identity
 from local.azure.identity.entra import Entra
 from local.azure.identity.role_definitions import RoleDefinitions
 from local.azure.identity.user_assigned import UserAssignedIdentities
@@ -118,6 +118,7 @@ class AzureSimulator:
             "client_id": identity.client_id,
             "client_secret": identity.client_secret,
             "client_object_id": identity.client_object_id,
+            "users": USERS,
             "resource_group": options.resource_group,
             "location": options.location,
             "env": {

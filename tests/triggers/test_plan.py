@@ -157,6 +157,7 @@ def test_every_check_has_its_line(planner: Planner):
             "permissions",
             "role_assignments",
             "vm_role",
+            "client_principal",
             "sizes",
             "burstable",
             "quota",

@@ -42,6 +42,7 @@ def order(**changes: Any) -> Order:
         "resource_uris": [],
         "subscription_id": S.rpartition("/")[2],
         "resource_group": "powerlift",
+        "client_id": None,
         "client_principal_id": None,
         "client_principal_type": "User",
         "location": "eastus",
@@ -117,6 +118,7 @@ def inputs(asked: Order | None = None, **changes: Any) -> PlanInputs:
         "assignments": 1,
         "vm_role": role(CONTRIBUTOR),
         "size_limits": [],
+        "client": None,
         "custom_data_fault": None,
         "conflicting_batch": None,
         "foreign_nics": [],
@@ -152,6 +154,8 @@ def test_what_was_left_open_is_resolved():
         "location": "eastus",
         "n_instances": 10,
         "sizes": {"Standard_D2s_v5": {"family": "standardDSv5Family", "vcpus": 2}},
+        "client_principal_id": None,
+        "client_principal_type": "User",
     }
 
 
@@ -516,6 +520,15 @@ def test_role_assignments_are_counted_against_azures_limit(existing: int, expect
     """A VM takes three here: its own, one at the resource, and the client user's."""
     asked = order(resource_uris=[STORAGE], client_principal_id="user")
     assert one(inputs(asked, assignments=existing), "role_assignments")["status"] == expected
+
+
+@pytest.mark.parametrize(
+    ("client", "named", "status"),
+    [(None, None, "warning"), (NO_ANSWER, None, "unknown"), ("object", "object", "ok")],
+)
+def test_a_client_without_an_object_id_is_reported(client: Any, named: str | None, status: str):
+    asked = order(client_id="application", client_principal_id=named)
+    assert one(inputs(asked, client=client), "client_principal")["status"] == status
 
 
 DELETES = {"actions": ["Microsoft.Compute/virtualMachines/delete"]}
