@@ -392,7 +392,7 @@ def make_role(driver: Driver, scope: str, description: str) -> str:
     role = f"{driver.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
     properties = {
         "roleDefinitionId": role,
-        "principalId": str(uuid.uuid4()),
+        "principalId": driver.ready["users"][0],
         "principalType": "User",
         "description": description,
     }
