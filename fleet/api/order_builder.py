@@ -60,6 +60,7 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
         "boot_poll_seconds": settings.boot_poll_seconds,
         "writes_per_second": settings.writes_per_second,
         "owner": settings.owner,
+        "powerlift_version": request.powerlift_version,
         "vm_role": settings.vm_role,
         "run_poll_seconds": settings.run_poll_seconds,
         "sealed": "",

@@ -34,6 +34,7 @@ from fleet.api.fields.types import (
     TagValue,
     Tenant,
     Text,
+    Version,
     Zone,
 )
 from fleet.model.database_uri import PATTERN, InvalidDatabaseUri, libpq_options
@@ -202,6 +203,12 @@ class FleetRequest(BaseModel):
         json_schema_extra=NAME_SCHEMA,
     )
 
+    powerlift_version: Version | None = Field(
+        None,
+        exclude=True,
+        description="The version of the author's Powerlift, with which the plan compares that of the "
+        "VMs. A build from source has a local version, such as 0.1.12+source.",
+    )
     client_principal_id: Guid | None = Field(
         None,
         description="Object ID of an additional principal that gets the Contributor role on each VM. "

@@ -34,6 +34,7 @@ from fleet.azure.arm_pipeline import (
 )
 from fleet.azure.request_telemetry import policies
 from fleet.model import names
+from fleet.model.records import Image
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
 NETWORK_API, AUTHORIZATION_API, SKUS_API = "2026-03-01", "2022-04-01", "2021-07-01"
@@ -107,7 +108,8 @@ class Azure:
     async def resource_group(self) -> Body:
         """The resource group. Raises HttpResponseError (404 if it does not exist)."""
         path = self.scope.replace("/resourceGroups/", "/resourcegroups/")
-        return await get_json(self._compute, f"{path}?api-version={RESOURCE_GROUPS_API}")
+        found: Body = await get_json(self._compute, f"{path}?api-version={RESOURCE_GROUPS_API}")
+        return found
 
     async def get_vnet(self, name: str) -> ArmResponse | None:
         operation = self._network.virtual_networks.get(self._group, name, cls=arm_response)
@@ -283,6 +285,21 @@ class Azure:
             item async for item in list_pages(self._compute, f"{url}?api-version={COMPUTE_API}")
         ]
 
+    async def get_image(self, location: str, image: Image) -> Body | None:
+        """A marketplace image, `latest` as its newest version; None if the region does not have it."""
+        url = (
+            f"{self.subscription}/providers/Microsoft.Compute/locations/{location}/publishers/"
+            f"{image['publisher']}/artifacttypes/vmimage/offers/{image['offer']}/skus/{image['sku']}/versions"
+        )
+        api, version, absent = f"api-version={COMPUTE_API}", image["version"], {"NotFound"}
+        if version.lower() == "latest":
+            query = f"{api}&$top=1&$orderby=name%20desc"
+            newest: Any = await self._get_or_none(f"{url}?{query}", absent)
+            if not newest:
+                return None
+            version = newest[0]["name"]
+        return await self._get_or_none(f"{url}/{version}?{api}", absent)
+
     async def get_network(self, network_id: str) -> Body | None:
         """A virtual network of any resource group, with its subnets; None if it does not exist."""
         return await self._get_or_none(f"{network_id}?api-version={NETWORK_API}")
@@ -290,12 +307,13 @@ class Azure:
     async def _get_or_none(self, url: str, codes: Container[str] | None = None) -> Body | None:
         """None for a 404, of these codes only."""
         try:
-            return await get_json(self._compute, url)
+            found: Body = await get_json(self._compute, url)
         except HttpResponseError as error:
             code = getattr(error.error, "code", None)
             if error.status_code == 404 and (codes is None or code in codes):
                 return None
             raise
+        return found
 
     async def list_network_usages(self, network_id: str) -> list[Body]:
         """The IP address usage of a virtual network's subnets: `{id, currentValue, limit}`."""

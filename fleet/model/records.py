@@ -137,6 +137,8 @@ class Order(TypedDict):
     created_at: NotRequired[str]
     deadline: NotRequired[str]
     vm_identity: NotRequired[VmIdentity]
+    powerlift_version: NotRequired[str | None]
+    """Of the author's Powerlift; None or absent if the request does not say."""
     vm_role: NotRequired[str]
     """GUID of the role that each VM gets at itself; Contributor in an order without it."""
 

@@ -12,7 +12,7 @@ from fleet.azure.client import Azure
 from fleet.model.failure import failure
 from fleet.model.placement import label
 from fleet.model.records import Failure, Order, Size, Trials
-from fleet.preflight import basics, networks, permissions, quotas, sizes
+from fleet.preflight import basics, experiments, images, networks, permissions, quotas, sizes
 from fleet.preflight.check_result import CheckResult
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, collect
 from fleet.store.executors import ACTIVITIES, QUERIES
@@ -41,6 +41,9 @@ class Plan(TypedDict):
 CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "resource_group": basics.resource_group,
     "trials": basics.trials,
+    "timeout": experiments.timeout,
+    "powerlift": experiments.powerlift,
+    "python": images.python,
     "custom_data": basics.custom_data,
     "runner_ids": basics.runner_ids,
     "batch_id": basics.batch_id,
@@ -53,8 +56,10 @@ CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
 """Checks by public name."""
 
 LOCATION_CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
+    "image": images.image,
     "sizes": sizes.offered,
     "burstable": sizes.burstable,
+    "gpu": images.gpu,
     "quota": quotas.quota,
     "subnet": networks.subnet,
     "addresses": networks.addresses,

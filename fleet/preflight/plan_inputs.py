@@ -25,6 +25,7 @@ from fleet.settings import PUBLIC_CLOUD, Settings
 from fleet.store import schema, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import Executor
+from fleet.store.trials import Experiment
 from fleet.vm.render import CustomDataTooLarge
 
 T = TypeVar("T")
@@ -75,6 +76,8 @@ class Region:
     usages: list[Body] | Unavailable
     network: Network | Unavailable | None
     """The order's virtual network; None if it does not exist."""
+    image: Body | Unavailable | None
+    """The order's image, in the version that `latest` is now; None if the location does not have it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class PlanInputs:
     group: Body | Unavailable
     trials: Trials | Unavailable | None
     """None: the experiment does not exist."""
+    experiment: Experiment | Unavailable | None
+    """What the experiment's VMs install and run; None if it does not exist."""
     regions: dict[str, Region]
     """By location; empty if the order's location is unknown."""
     permissions: dict[str, list[Body] | Unavailable]
@@ -188,12 +193,13 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         ),
         asyncio.gather(
             _fetch(threads.run(trials.count, uri, order["experiment_id"])),
+            _fetch(threads.run(trials.experiment, uri, order["experiment_id"])),
             _fetch(threads.run(vm_records.conflicting_batch, uri, order)),
             _fetch(threads.run(schema.version, uri, schema.BENCHMARK)),
         ),
     )
     assignments, vm_role, foreign_nics, client = azure
-    counted, conflicting_batch, version = database
+    counted, experiment, conflicting_batch, version = database
     located: Order = {**order, "location": _location(order, seen)}
     if isinstance(client, str):
         located["client_principal_id"] = client
@@ -202,6 +208,7 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         order=located,
         group=seen,
         trials=counted,
+        experiment=experiment,
         regions=regions,
         permissions=permissions,
         assignments=assignments,
@@ -228,12 +235,13 @@ async def _regions(
 
 
 async def _region(connection: Azure, order: Order, location: str) -> Region:
-    skus, usages, network = await asyncio.gather(
+    skus, usages, network, image = await asyncio.gather(
         _fetch(connection.list_skus(location)),
         _fetch(connection.list_usages(location)),
         _fetch(_network(connection, network_id(order, location))),
+        _fetch(connection.get_image(location, order["vm"]["image"])),
     )
-    return Region(skus, usages, network)
+    return Region(skus, usages, network, image)
 
 
 async def _network(connection: Azure, network: str) -> Network | None:

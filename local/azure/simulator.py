@@ -14,6 +14,7 @@ from local.azure.clock import Clock
 from local.azure.cloud import Cloud, Interceptor, pass_through
 from local.azure.compute.boot_diagnostics import BootDiagnostics
 from local.azure.compute.disks import Disks
+from local.azure.compute.images import Images
 from local.azure.compute.virtual_machines import VirtualMachines
 from local.azure.faults.allocator import Allocator
 from local.azure.faults.interceptor import with_faults
@@ -73,6 +74,7 @@ class AzureSimulator:
             interfaces,
             SimpleResources(self.cloud, self._operations),
             disks,
+            Images(),
             self._compute,
             diagnostics,
         )

@@ -312,7 +312,7 @@ def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: C
     nic = cloud.driver.make_nic("roles-are-here")
     about = f"batch 4008 until {FUTURE}, VM {vm}/{names.vm(4008, 0)}"
     ours = make_role(cloud.driver, nic, f"Powerlift Fleet {cloud.owner()}: {about}")
-    theirs = make_role(cloud.driver, nic, f"Powerlift Fleet another: {about}")
+    theirs = make_role(cloud.driver, nic, f"Powerlift Fleet another: {about}", user=1)
     eventually(lambda: None if cloud.stands(ours) else True)
     cloud.swept()
     assert cloud.stands(theirs)
@@ -387,12 +387,12 @@ def make_nic(driver: Driver, name: str, tags: dict[str, str]) -> str:
     return str(interfaces.begin_create_or_update(GROUP, name, body).result().id)
 
 
-def make_role(driver: Driver, scope: str, description: str) -> str:
-    """Make a role assignment; returns its id."""
+def make_role(driver: Driver, scope: str, description: str, user: int = 0) -> str:
+    """Make a role assignment for one of the tenant's users; returns its id."""
     role = f"{driver.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
     properties = {
         "roleDefinitionId": role,
-        "principalId": driver.ready["users"][0],
+        "principalId": driver.ready["users"][user],
         "principalType": "User",
         "description": description,
     }

@@ -59,6 +59,7 @@ PublicKey = Annotated[
     ),
 ]
 TagValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=256)]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9][-.!+_0-9A-Za-z]{0,63}$")]
 FleetName = Annotated[
     str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)
 ]
@@ -138,6 +139,7 @@ EXPECTED = {
     "name": "lower-case letters, digits and hyphens, starting with a letter",
     "resource_group": "the name of a resource group, not its ARM ID",
     "resource_uris": "an ARM ID, such as /subscriptions/ID/resourceGroups/NAME/providers/TYPE/NAME",
+    "powerlift_version": "a version, such as 0.1.12 or 0.1.12+source",
     "ssh_public_key": "the text of an ssh-rsa or ssh-ed25519 public key",
     "subnet_id": "the ARM ID of a subnet: /subscriptions/ID/…/virtualNetworks/NAME/subnets/NAME",
     "subscription_id": "the subscription's GUID, not its name",
