@@ -74,7 +74,7 @@ _IMAGES = {(one.publisher, one.offer, one.sku): one for one in _ALL}
 def find_image(publisher: str, offer: str, sku: str, version: str) -> Image | None:
     """The image, in any case; None if the marketplace does not have it."""
     found = _IMAGES.get((publisher.lower(), offer.lower(), sku.lower()))
-    return found if found and version in ("latest", *found.versions) else None
+    return found if found and version.lower() in ("latest", *found.versions) else None
 
 
 class Images:
