@@ -30,6 +30,8 @@ async def assign_permissions(task: AssignPermissions) -> PermissionsAssigned:
     order, vm = task["order"], task["vm"]
     connection, _ = open_connections(order)
     wanted = role_assignments.grants_for_vm(order, vm["name"], vm["principal_id"] or "")
+    if order.get("client_refused"):
+        wanted.pop()
     missing = [index for index in range(len(wanted)) if index not in vm["assigned"]]
     failures = await asyncio.gather(
         *(_assign(connection, order, vm["name"], wanted[index]) for index in missing)
@@ -66,6 +68,8 @@ async def _assign(connection: Azure, order: Order, vm: str, grant: Grant) -> Fai
         await connection.put_assignment(grant.scope, grant.name, body)
     except Exception as error:  # one refusal must not hide the outcome of the others
         failure = describe(error)
+        if grant.principal_id == order["client_principal_id"]:
+            failure = role_assignments.client_refusal(failure) or failure
         if failure["code"] == "ResourceNotFound" and "/virtualMachines/" in grant.scope:
             # The VM may have deleted itself; the next LIST decides whether it has.
             failure = failure_policy.as_transient(failure)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fleet.api.fields.rules import RULES
 from fleet.api.openapi import examples
 from fleet.api.openapi.document import DESCRIPTION, openapi_document
-from fleet.api.request_constraints import RULES
 from fleet.api.routes import INTERNAL_ERROR, NO_KEY, ROUTES, Route
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -131,7 +131,7 @@ def _table(schema: dict[str, Any], *, defaults: bool) -> str:
         if defaults:
             known = json.dumps(part.get("default"))
             default = " required |" if name in required else f" `{known}` |"
-            default = " |" if "$ref" in part else default
+            default = " |" if isinstance(part.get("default"), dict) and part["default"] else default
         optional = "" if name in required or defaults else " (may be absent)"
         row = (
             f"| `{name}` | {_cell(_type(part))}{optional} |{default} {_cell(part['description'])} |"

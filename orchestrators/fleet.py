@@ -135,6 +135,11 @@ def plan(context: Context, fleet: FleetState) -> Orchestration[None]:
     order["location"] = resolved["location"]
     order["ssh_public_key"] = resolved["ssh_public_key"]
     order["sizes"] = resolved["sizes"]
+    # Absent in the result of an earlier build's plan.
+    order["client_principal_id"] = resolved.get("client_principal_id", order["client_principal_id"])
+    order["client_principal_type"] = resolved.get(
+        "client_principal_type", order["client_principal_type"]
+    )
     order["n_instances"] = fleet.demand.unrequested = resolved["n_instances"]
     order["min_instances"] = min(order["min_instances"], order["n_instances"])
     fleet.trials = result["trials"]

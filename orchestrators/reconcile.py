@@ -17,7 +17,7 @@ from fleet.model.activities import (
     VmsInspected,
     VmsListed,
 )
-from fleet.model.failure import NO_REASON, failure, vm_failure
+from fleet.model.failure import CLIENT_REFUSED, NO_REASON, failure, vm_failure
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
 from orchestrators.patterns import (
@@ -122,6 +122,8 @@ def give_up_roles(context: Context, fleet: FleetState) -> Orchestration[None]:
         vm["roles_settled"] = True
         if 0 in vm["assigned"]:
             fleet.failures.add(reason, "continued without this role")
+            if reason["code"] == CLIENT_REFUSED:
+                fleet.order["client_refused"] = True
         else:
             yield from delete_failed(context, fleet, {vm["ordinal"]: reason})
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from fleet import telemetry
 from fleet.api import policy
 from fleet.api.instance_status import order_in
-from fleet.api.order_builder import build_order
+from fleet.api.order_builder import build_order, understood
 from fleet.api.request import Fault, FleetRequest, InvalidRequest, batch_id_of, parse, uri_faults
 from fleet.api.responses.plan import Check, Plan
+from fleet.api.responses.request import Understood
 from fleet.azure.credentials import connect
 from fleet.model import names
+from fleet.model.records import Order
 from fleet.preflight.plan import preview
 from fleet.secrets import Seal
 from fleet.settings import Settings, SettingsError
@@ -33,6 +35,7 @@ class Accepted:
     id: str
     number: int
     batch_id: int
+    request: Understood
     created: bool
 
 
@@ -69,8 +72,11 @@ async def submit(
     )
     claim = await OWN.run(claims.claim, settings.database_uri, submission)
     instance = names.instance_id(claim.batch_id)
+    accepted = Accepted(
+        instance, claim.number, claim.batch_id, understood(cast(Order, order)), created=False
+    )
     if claim.started:
-        return Accepted(instance, claim.number, claim.batch_id, created=False)
+        return accepted
     order |= {
         "batch_id": claim.batch_id,
         "sealed": seal.encrypt(_secrets(request), settings.owner, claim.batch_id),
@@ -80,14 +86,14 @@ async def submit(
         if held is None:
             raise claims.LeaseHeld(f"The claim on {instance} expired.")
         if held.started:
-            return Accepted(instance, claim.number, claim.batch_id, created=False)
+            return accepted
         created = await _start(client, instance, order, fingerprints)
         await OWN.finish(held.mark_started)
     if created:
         extra = {"event": "fleet.submitted", "fleet": instance}
         text = "Submitted: %d VMs for experiment %d"
         telemetry.LOG.info(text, request.n_instances, request.experiment_id, extra=extra)
-    return Accepted(instance, claim.number, claim.batch_id, created)
+    return replace(accepted, created=created)
 
 
 async def _start(client: Any, instance: str, order: Any, fingerprints: Sequence[str]) -> bool:

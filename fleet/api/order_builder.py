@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from fleet.api.request import FleetRequest, unique_scopes
+from fleet.api.responses.request import Understood
 from fleet.model.records import Fallback, Order
 from fleet.settings import Settings
 
@@ -28,8 +29,9 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
         "resource_group": account.resource_group or settings.resource_group or "",
         "tenant_id": account.tenant_id,
         "client_id": account.client_id,
-        # As run_azure_process does, although Azure expects an object ID: prefer client_principal_id.
-        "client_principal_id": request.client_principal_id or account.client_id,
+        # With a secret, the plan reads the object ID from the token of the application's principal.
+        "client_principal_id": request.client_principal_id
+        or (None if account.client_secret else account.client_id),
         "client_principal_type": request.client_principal_type,
         "location": request.location,
         "zones": list(dict.fromkeys(request.zones)),
@@ -58,6 +60,7 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
         "boot_poll_seconds": settings.boot_poll_seconds,
         "writes_per_second": settings.writes_per_second,
         "owner": settings.owner,
+        "powerlift_version": request.powerlift_version,
         "vm_role": settings.vm_role,
         "run_poll_seconds": settings.run_poll_seconds,
         "sealed": "",
@@ -66,3 +69,20 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
     if settings.vm_identity:
         order["vm_identity"] = {"id": settings.vm_identity, "database_user": settings.vm_db_user}
     return dict(order)
+
+
+def understood(order: Order) -> Understood:
+    """The request in an order."""
+    vm = order["vm"]
+    return {
+        "min_instances": order["min_instances"],
+        "max_undead": order["max_undead"],
+        "location": order["location"],
+        "vm_size": order["vm_size"],
+        "image": ":".join(vm["image"][part] for part in ("publisher", "offer", "sku", "version")),
+        "disk_type": vm["disk_type"],
+        "resource_uris": order["resource_uris"],
+        "timeout": order["timeout"],
+        "max_lifetime": order["max_lifetime"],
+        "delete_on_complete": order["delete_on_complete"],
+    }

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from fleet.api.request_constraints import (
+from fleet.api.fields.rules import (
     CLIENT_SECRET_SCHEMA,
     CROSS_FIELD_SCHEMAS,
     NAME_SCHEMA,
     TAG_KEY_SCHEMA,
     violated_rules,
+)
+from fleet.api.fields.types import (
+    EXPECTED,
+    BatchId,
+    Credential,
+    DiskType,
+    FleetName,
+    Guid,
+    Location,
+    MaxUndead,
+    Name,
+    Priority,
+    PublicKey,
+    ResourceGroup,
+    ResourceId,
+    SubnetId,
+    TagValue,
+    Tenant,
+    Text,
+    Version,
+    Zone,
 )
 from fleet.model.database_uri import PATTERN, InvalidDatabaseUri, libpq_options
 
@@ -34,74 +45,10 @@ BATCH_BITS = 53
 MESSAGE_FAULTS, MESSAGE_POINTER = 20, 100
 """Limits of an InvalidRequest's message: number of faults, and characters of a pointer."""
 
+_SPECIFIC = ("string_too_long", "too_long", "list_type")
+"""Errors whose own message says more than EXPECTED."""
+
 WEEK = 7 * 24 * 3600.0
-
-# \x00-\x1f\x7f in patterns: control characters, which Azure and PostgreSQL reject.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*$", max_length=256)]
-Tenant = Annotated[str, StringConstraints(pattern=r"^[-.A-Za-z0-9]+$", max_length=256)]
-Text = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
-        max_length=256,
-        strip_whitespace=True,
-    ),
-]
-ResourceGroup = Annotated[str, StringConstraints(pattern=r"^[-\w._()]{1,89}[-\w_()]$")]
-# What is checked is what is sent: HTTP clients keep these characters, and no segment ends with a dot,
-# because they resolve `.` and `..`.
-_SEGMENT = r"[-!$&'()+,.:;=@A-Za-z0-9_~]*[-!$&'()+,:;=@A-Za-z0-9_~]"
-ResourceId = Annotated[
-    str, StringConstraints(pattern=rf"^/subscriptions(/{_SEGMENT})+$", max_length=1024)
-]
-SUBNET = (
-    r"^/subscriptions/{0}/resourceGroups/{0}/providers/Microsoft\.Network/virtualNetworks/{0}"
-    r"/subnets/{0}$"
-).replace("{0}", r"[-\w.()]*[-\w()]")
-SubnetId = Annotated[
-    str,
-    StringConstraints(pattern=f"(?i){SUBNET}", max_length=1024),
-    # JSON Schema patterns do not support (?i).
-    Field(json_schema_extra={"pattern": SUBNET}),
-]
-Guid = Annotated[
-    str, StringConstraints(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
-]
-PublicKey = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^ssh-(rsa|ed25519) [A-Za-z0-9+/]+=*( [^\x00-\x1f\x7f]*)?$",
-        max_length=8192,
-        strip_whitespace=True,
-    ),
-]
-TagValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=256)]
-
-
-def _from_digits(batch_id: Any) -> Any:
-    digits = isinstance(batch_id, str) and re.fullmatch("0|[1-9][0-9]{0,19}", batch_id)
-    return int(batch_id) if digits else batch_id
-
-
-BatchId = Annotated[
-    int,
-    Field(ge=0, lt=2**64),
-    BeforeValidator(_from_digits),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**64},
-                {"type": "string", "pattern": "^(0|[1-9][0-9]{0,19})$"},
-            ]
-        }
-    ),
-]
-FleetName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)
-]
-Location = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}$")]
-Zone = Literal["1", "2", "3"]
-Priority = Literal["Regular", "Spot"]
 
 
 class Fault(dict[str, str]):
@@ -194,7 +141,13 @@ class FleetRequest(BaseModel):
         "Default: the deployment's. Encrypted on receipt.",
         json_schema_extra={"pattern": PATTERN},
     )
-    resource_uris: list[ResourceId] = Field(
+    resource_uris: Annotated[
+        list[ResourceId],
+        BeforeValidator(
+            lambda given: [] if given is None else given,
+            json_schema_input_type=Annotated[list[ResourceId], Field(max_length=20)] | None,
+        ),
+    ] = Field(
         [],
         max_length=20,
         description="ARM IDs of scopes at which every VM gets the Contributor role.",
@@ -202,24 +155,34 @@ class FleetRequest(BaseModel):
     timeout: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Seconds per trial; null: no limit."
     )
-    azure_json: AzureJson = Field(
+    azure_json: Annotated[
+        AzureJson,
+        BeforeValidator(
+            lambda given: {} if given is None else given, json_schema_input_type=AzureJson | None
+        ),
+    ] = Field(
         AzureJson.model_construct(),
         description="The Azure account. Default: the deployment's own identity and settings.",
     )
+    credential: Credential = Field(
+        None,
+        exclude=True,
+        description="Always null, as in calls of `run_azure_process`: an object cannot be sent.",
+    )
     location: Location | None = Field(
-        None, description="Azure region. Default: the resource group's."
+        None,
+        description="Azure region (`eastus` or `East US`). Default: the resource group's.",
     )
     vm_size: Name = Field("Standard_B16s_v2", description="The Azure VM size.")
     image_publisher: Name = Field("canonical", description="The image's publisher.")
     image_offer: Name = Field("ubuntu-24_04-lts", description="The image's offer.")
     image_sku: Name = Field("server", description="The image's SKU.")
     image_version: Name = Field("latest", description="The image's version.")
-    disk_type: Name = Field("Standard_LRS", description="Storage type of the OS disk.")
-    max_undead: int = Field(
+    disk_type: DiskType = Field("Standard_LRS", description="Storage type of the OS disk.")
+    max_undead: MaxUndead = Field(
         20,
-        ge=1,
-        le=1000,
-        description="Maximum number of VMs that exist without the role to delete themselves.",
+        description="Maximum number of VMs that exist without the role to delete themselves. 0 means 1; "
+        "more than 1,000 means 1,000.",
     )
     delete_on_complete: bool = Field(
         True,
@@ -240,13 +203,20 @@ class FleetRequest(BaseModel):
         json_schema_extra=NAME_SCHEMA,
     )
 
+    powerlift_version: Version | None = Field(
+        None,
+        exclude=True,
+        description="The version of the author's Powerlift, with which the plan compares that of the "
+        "VMs. A build from source has a local version, such as 0.1.12+source.",
+    )
     client_principal_id: Guid | None = Field(
         None,
         description="Object ID of an additional principal that gets the Contributor role on each VM. "
-        "Default: azure_json.client_id.",
+        "Default: with a client_secret, the service principal of azure_json.client_id; otherwise "
+        "azure_json.client_id, as an object ID.",
     )
     client_principal_type: Literal["User", "Group", "ServicePrincipal"] = Field(
-        "User", description="The principal type of client_principal_id."
+        "User", description="The principal type of client_principal_id, if the request sets it."
     )
     ssh_public_key: PublicKey | None = Field(
         None,
@@ -312,7 +282,7 @@ def parse(document: Any) -> FleetRequest:
     except ValidationError as error:
         for item in error.errors(include_url=False, include_context=False, include_input=False):
             pointer = "".join(f"/{_escape(part)}" for part in item["loc"])
-            faults.append(Fault(pointer, _sentence(item["type"], item["msg"])))
+            faults.append(Fault(pointer, _sentence(item["loc"], item["type"], item["msg"])))
     faults += uri_faults(document.get("uri"))
     faults += [Fault(rule.pointer, rule.detail) for rule in violated_rules(document)]
     if faults or request is None:
@@ -351,9 +321,12 @@ def _escape(part: int | str) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
 
 
-def _sentence(kind: str, message: str) -> str:
+def _sentence(at: tuple[int | str, ...], kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return "Unknown field."
     if kind == "missing":
         return "This field is required."
+    field = next((part for part in reversed(at) if isinstance(part, str)), "")
+    if field in EXPECTED and kind not in _SPECIFIC:
+        return f"Expected {EXPECTED[field]}."
     return message if message.endswith(".") else f"{message}."

@@ -79,7 +79,7 @@ def _number(text: str) -> int | float:
 
 
 def _reject_constant(text: str) -> NoReturn:
-    raise _invalid(f"{text} is not a valid JSON number.")
+    raise _invalid(f"{text} is not a valid JSON number. Use null where there is no limit.")
 
 
 def _invalid(detail: str) -> InvalidRequest:

@@ -87,12 +87,15 @@ async def _close(opened: Sequence[Any]) -> None:
     await asyncio.gather(*(one.close() for one in opened), return_exceptions=True)
 
 
-async def get_json(client: ComputeManagementClient, url: str) -> Body:
-    """GET through a client's pipeline. Raises HttpResponseError."""
+async def get_json(client: ComputeManagementClient, url: str) -> Any:
+    """GET through a client's pipeline: an object, or the array of a list of images.
+
+    Raises HttpResponseError.
+    """
     response = await client.send_request(HttpRequest("GET", url))
     if response.status_code != 200:
         raise HttpResponseError(response=response, error_format=ARMErrorFormat)
-    return dict(response.json())
+    return response.json()
 
 
 async def list_pages(client: ComputeManagementClient, first: str) -> AsyncIterator[Body]:

@@ -6,7 +6,9 @@ Operations never wait: the client starts long-running operations without polling
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ from fleet.azure.arm_pipeline import (
 )
 from fleet.azure.request_telemetry import policies
 from fleet.model import names
+from fleet.model.records import Image
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
 NETWORK_API, AUTHORIZATION_API, SKUS_API = "2026-03-01", "2022-04-01", "2021-07-01"
@@ -72,13 +75,13 @@ class Azure:
         group: str,
         on_response: Callable[[Any], None],
     ) -> None:
+        self._group, self._credential, self._audience = group, credential, f"{endpoint}/.default"
         options: dict[str, Any] = {
             "base_url": endpoint,
-            "credential_scopes": [f"{endpoint}/.default"],
+            "credential_scopes": [self._audience],
             "retry_total": 0,
             "raw_response_hook": on_response,
         }
-        self._group = group
         self.scope = names.resource_group_id(subscription_id, group)
         """The resource group's ARM ID."""
         self.subscription = f"/subscriptions/{subscription_id}"
@@ -105,7 +108,8 @@ class Azure:
     async def resource_group(self) -> Body:
         """The resource group. Raises HttpResponseError (404 if it does not exist)."""
         path = self.scope.replace("/resourceGroups/", "/resourcegroups/")
-        return await get_json(self._compute, f"{path}?api-version={RESOURCE_GROUPS_API}")
+        found: Body = await get_json(self._compute, f"{path}?api-version={RESOURCE_GROUPS_API}")
+        return found
 
     async def get_vnet(self, name: str) -> ArmResponse | None:
         operation = self._network.virtual_networks.get(self._group, name, cls=arm_response)
@@ -222,6 +226,16 @@ class Azure:
         found = [(names.vm_key(kind, item["name"]), item) for item in await self.list_kind(kind)]
         return {key.ordinal: item for key, item in found if key and key.batch_id == batch_id}
 
+    async def object_id(self) -> str | None:
+        """The object ID of the principal that the credential authenticates; None if Entra withholds it.
+
+        Raises ClientAuthenticationError. The token is not verified: it comes from Entra over TLS.
+        """
+        token = await self._credential.get_token(self._audience)
+        _, claims, _ = token.token.split(".")
+        found = json.loads(base64.urlsafe_b64decode(f"{claims}==")).get("oid")
+        return None if found is None else str(found)
+
     async def put_assignment(self, scope: str, name: str, body: Body) -> None:
         await self._roles.role_assignments.create(scope.lstrip("/"), name, body)
 
@@ -271,6 +285,21 @@ class Azure:
             item async for item in list_pages(self._compute, f"{url}?api-version={COMPUTE_API}")
         ]
 
+    async def get_image(self, location: str, image: Image) -> Body | None:
+        """A marketplace image, `latest` as its newest version; None if the region does not have it."""
+        url = (
+            f"{self.subscription}/providers/Microsoft.Compute/locations/{location}/publishers/"
+            f"{image['publisher']}/artifacttypes/vmimage/offers/{image['offer']}/skus/{image['sku']}/versions"
+        )
+        api, version, absent = f"api-version={COMPUTE_API}", image["version"], {"NotFound"}
+        if version.lower() == "latest":
+            query = f"{api}&$top=1&$orderby=name%20desc"
+            newest: Any = await self._get_or_none(f"{url}?{query}", absent)
+            if not newest:
+                return None
+            version = newest[0]["name"]
+        return await self._get_or_none(f"{url}/{version}?{api}", absent)
+
     async def get_network(self, network_id: str) -> Body | None:
         """A virtual network of any resource group, with its subnets; None if it does not exist."""
         return await self._get_or_none(f"{network_id}?api-version={NETWORK_API}")
@@ -278,12 +307,13 @@ class Azure:
     async def _get_or_none(self, url: str, codes: Container[str] | None = None) -> Body | None:
         """None for a 404, of these codes only."""
         try:
-            return await get_json(self._compute, url)
+            found: Body = await get_json(self._compute, url)
         except HttpResponseError as error:
             code = getattr(error.error, "code", None)
             if error.status_code == 404 and (codes is None or code in codes):
                 return None
             raise
+        return found
 
     async def list_network_usages(self, network_id: str) -> list[Body]:
         """The IP address usage of a virtual network's subnets: `{id, currentValue, limit}`."""

@@ -28,6 +28,7 @@ _TYPES = {
     "permissions": "permissions",
     "skus": "skus",
     "usages": "usages",
+    "versions": "image",
     "instanceview": "view",
     "retrievebootdiagnosticsdata": "log",
 }

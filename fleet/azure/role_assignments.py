@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from fleet.model import names
-from fleet.model.records import Order
+from fleet.model.failure import CLIENT_REFUSED, failure
+from fleet.model.records import Failure, Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,29 @@ def machine_id(order: Order, machine_name: str) -> str:
         "Microsoft.Compute/virtualMachines",
         machine_name,
     )
+
+
+def client_refusal(refusal: Failure) -> Failure | None:
+    """The failure of the client principal's role if Azure does not know the principal; otherwise None.
+
+    A request names a principal that has existed for long: repeating the call cannot help.
+    """
+    if refusal["code"] not in _UNKNOWN_PRINCIPAL:
+        return None
+    text = f"client_principal_id gets no role: {refusal['code']}: {refusal['message']}"
+    return failure(CLIENT_REFUSED, text, "fail_vm", _CLIENT_ADVICE)
+
+
+_UNKNOWN_PRINCIPAL = (
+    "PrincipalNotFound",
+    "UnmatchedPrincipalType",
+    "InvalidPrincipalId",
+    "PrincipalTypeNotSupported",
+)
+_CLIENT_ADVICE = (
+    "Set client_principal_id to an object ID, not an application ID (az ad sp show --id APPLICATION "
+    "--query id), and client_principal_type to its type."
+)
 
 
 def grants_for_vm(order: Order, machine_name: str, principal_id: str) -> list[Grant]:

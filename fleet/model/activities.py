@@ -50,6 +50,8 @@ class Resolved(TypedDict):
     n_instances: int
     sizes: dict[str, Size]
     ssh_public_key: str
+    client_principal_id: NotRequired[str | None]
+    client_principal_type: NotRequired[str]
 
 
 class PlanCheck(TypedDict):

@@ -53,6 +53,8 @@ def row(action: Action, codes: str = "", *, status: str = "", text: str = "", **
     )
 
 
+CLIENT_REFUSED = "ClientPrincipalRefused"
+"""The code of a client principal that Azure does not know."""
 NO_REASON = "Azure accepted the VM, then failed to start it without giving a reason."
 
 SPOT_EVICTED = row(

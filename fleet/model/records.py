@@ -108,7 +108,11 @@ class Order(TypedDict):
     tenant_id: str | None
     client_id: str | None
     client_principal_id: str | None
+    """Object ID of a principal that gets a role on each VM. The plan fills it in for a client_id whose
+    secret the request contains."""
     client_principal_type: str
+    client_refused: NotRequired[bool]
+    """Whether Azure does not know the client principal: then it is requested for no further VM."""
     location: str | None
     zones: list[str]
     vm_size: str
@@ -133,6 +137,8 @@ class Order(TypedDict):
     created_at: NotRequired[str]
     deadline: NotRequired[str]
     vm_identity: NotRequired[VmIdentity]
+    powerlift_version: NotRequired[str | None]
+    """Of the author's Powerlift; None or absent if the request does not say."""
     vm_role: NotRequired[str]
     """GUID of the role that each VM gets at itself; Contributor in an order without it."""
 

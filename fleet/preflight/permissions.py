@@ -87,6 +87,22 @@ def vm_role(inputs: PlanInputs) -> Iterator[CheckResult]:
     yield CheckResult("ok", f"Each VM gets the role {name} at itself")
 
 
+def client_principal(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """Who gets Contributor on each VM beside the VM. Whether the principal exists, only Azure knows."""
+    order, found = inputs.order, inputs.client
+    named = order["client_principal_id"]
+    if isinstance(found, Unavailable):
+        yield unreadable("The object ID of client_id's service principal", found)
+    elif named is not None:
+        kind = order["client_principal_type"]
+        yield CheckResult("ok", f"{kind} {named} gets Contributor on each VM")
+    elif order["client_id"]:
+        advice = "Set client_principal_id, or continue without its role."
+        yield CheckResult("warning", "Entra's token for client_id has no object ID", advice)
+    else:
+        yield CheckResult("ok", "No client principal gets a role")
+
+
 def role_assignment_limit(inputs: PlanInputs) -> Iterator[CheckResult]:
     count = inputs.assignments
     if isinstance(count, Unavailable):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypedDict
 
+from fleet.api.order_builder import understood
 from fleet.api.responses.plan import Check
 from fleet.api.responses.plan import Plan as PlanResponse
 from fleet.azure.client import Azure
 from fleet.model.failure import failure
 from fleet.model.placement import label
 from fleet.model.records import Failure, Order, Size, Trials
-from fleet.preflight import basics, networks, permissions, quotas, sizes
+from fleet.preflight import basics, experiments, images, networks, permissions, quotas, sizes
 from fleet.preflight.check_result import CheckResult
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, collect
 from fleet.store.executors import ACTIVITIES, QUERIES
@@ -24,6 +25,8 @@ class Resolved(TypedDict):
     """None if neither the request nor the resource group provides it; then there is a fault."""
     n_instances: int
     sizes: dict[str, Size]
+    client_principal_id: str | None
+    client_principal_type: str
 
 
 class Plan(TypedDict):
@@ -38,6 +41,9 @@ class Plan(TypedDict):
 CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "resource_group": basics.resource_group,
     "trials": basics.trials,
+    "timeout": experiments.timeout,
+    "powerlift": experiments.powerlift,
+    "python": images.python,
     "custom_data": basics.custom_data,
     "runner_ids": basics.runner_ids,
     "batch_id": basics.batch_id,
@@ -45,12 +51,15 @@ CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "permissions": permissions.check_permissions,
     "role_assignments": permissions.role_assignment_limit,
     "vm_role": permissions.vm_role,
+    "client_principal": permissions.client_principal,
 }
 """Checks by public name."""
 
 LOCATION_CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
+    "image": images.image,
     "sizes": sizes.offered,
     "burstable": sizes.burstable,
+    "gpu": images.gpu,
     "quota": quotas.quota,
     "subnet": networks.subnet,
     "addresses": networks.addresses,
@@ -80,6 +89,7 @@ async def preview(connection: Azure, uri: str, order: Order) -> PlanResponse:
     is_blocked = any(c["name"] in ESSENTIAL and c["status"] == "unknown" for c in plan["checks"])
     location, wanted = plan["resolved"]["location"], plan["resolved"]["n_instances"]
     return {
+        "request": understood(order),
         "ok": not plan["faults"] and not is_blocked,
         "n_instances": wanted,
         "location": location,
@@ -105,6 +115,8 @@ def evaluate(inputs: PlanInputs) -> Plan:
             "location": location,
             "n_instances": inputs.wanted,
             "sizes": inputs.sizes,
+            "client_principal_id": inputs.order["client_principal_id"],
+            "client_principal_type": inputs.order["client_principal_type"],
         },
         "trials": None if isinstance(inputs.trials, Unavailable) else inputs.trials,
         "checks": [

@@ -25,6 +25,7 @@ from fleet.settings import PUBLIC_CLOUD, Settings
 from fleet.store import schema, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import Executor
+from fleet.store.trials import Experiment
 from fleet.vm.render import CustomDataTooLarge
 
 T = TypeVar("T")
@@ -75,6 +76,8 @@ class Region:
     usages: list[Body] | Unavailable
     network: Network | Unavailable | None
     """The order's virtual network; None if it does not exist."""
+    image: Body | Unavailable | None
+    """The order's image, in the version that `latest` is now; None if the location does not have it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class PlanInputs:
     group: Body | Unavailable
     trials: Trials | Unavailable | None
     """None: the experiment does not exist."""
+    experiment: Experiment | Unavailable | None
+    """What the experiment's VMs install and run; None if it does not exist."""
     regions: dict[str, Region]
     """By location; empty if the order's location is unknown."""
     permissions: dict[str, list[Body] | Unavailable]
@@ -95,6 +100,9 @@ class PlanInputs:
     """The definition of the VMs' role at themselves; None if it does not exist."""
     size_limits: list[str]
     """The deployment's settings that limit sizes or cost, and with them the size of a VM."""
+    client: str | Unavailable | None
+    """The object ID of the service principal that gets a role on each VM, because the request has its
+    application's secret; None if the request names the principal, or none gets a role."""
     custom_data_fault: str | None
     conflicting_batch: int | Unavailable | None
     """Another batch with the same runner IDs."""
@@ -181,25 +189,32 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
             _fetch(connection.count_assignments()),
             _fetch(connection.get_role(role)),
             _fetch(_foreign_nics(connection, order)),
+            _fetch(_client(connection, order)),
         ),
         asyncio.gather(
             _fetch(threads.run(trials.count, uri, order["experiment_id"])),
+            _fetch(threads.run(trials.experiment, uri, order["experiment_id"])),
             _fetch(threads.run(vm_records.conflicting_batch, uri, order)),
             _fetch(threads.run(schema.version, uri, schema.BENCHMARK)),
         ),
     )
-    assignments, vm_role, foreign_nics = azure
-    counted, conflicting_batch, version = database
+    assignments, vm_role, foreign_nics, client = azure
+    counted, experiment, conflicting_batch, version = database
     located: Order = {**order, "location": _location(order, seen)}
+    if isinstance(client, str):
+        located["client_principal_id"] = client
+        located["client_principal_type"] = "ServicePrincipal"
     return PlanInputs(
         order=located,
         group=seen,
         trials=counted,
+        experiment=experiment,
         regions=regions,
         permissions=permissions,
         assignments=assignments,
         vm_role=vm_role,
         size_limits=Settings.read().policy.size_limits(),
+        client=client,
         custom_data_fault=_custom_data_fault(order, uri),
         conflicting_batch=conflicting_batch,
         foreign_nics=foreign_nics,
@@ -220,12 +235,13 @@ async def _regions(
 
 
 async def _region(connection: Azure, order: Order, location: str) -> Region:
-    skus, usages, network = await asyncio.gather(
+    skus, usages, network, image = await asyncio.gather(
         _fetch(connection.list_skus(location)),
         _fetch(connection.list_usages(location)),
         _fetch(_network(connection, network_id(order, location))),
+        _fetch(connection.get_image(location, order["vm"]["image"])),
     )
-    return Region(skus, usages, network)
+    return Region(skus, usages, network, image)
 
 
 async def _network(connection: Azure, network: str) -> Network | None:
@@ -238,6 +254,12 @@ async def _network(connection: Azure, network: str) -> Network | None:
 async def _foreign_nics(connection: Azure, order: Order) -> list[str]:
     found = (await connection.list_batch("nic", order["batch_id"])).values()
     return sorted(str(nic["name"]) for nic in found if ownership.is_foreign(nic, order))
+
+
+async def _client(connection: Azure, order: Order) -> str | None:
+    if order["client_principal_id"] or not order["client_id"]:
+        return None
+    return await connection.object_id()
 
 
 async def _permissions(connection: Azure, at: Sequence[str]) -> dict[str, list[Body] | Unavailable]:

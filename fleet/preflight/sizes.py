@@ -1,4 +1,4 @@
-"""Checks that the VM sizes are offered in their locations and suit timings."""
+"""Checks that the VM sizes are offered in their locations, take image and disk, and suit timings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fleet.azure.arm_bodies import Body
 from fleet.model.placement import label
 from fleet.model.records import Placement
+from fleet.preflight import images
 from fleet.preflight.check_result import CheckResult, unreadable
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, capabilities
 
@@ -56,7 +57,8 @@ def refusals(inputs: PlanInputs, placement: Placement) -> list[str]:
         return ["location not available to the subscription"]
     if sku is None:
         return ["size not offered in the location"]
-    return [reason for wrong, reason in _conditions(inputs, placement, sku) if wrong]
+    found = [reason for wrong, reason in _conditions(inputs, placement, sku) if wrong]
+    return [*found, *images.refusals(inputs.order["vm"], region.image, sku)]
 
 
 def _conditions(inputs: PlanInputs, placement: Placement, sku: Body) -> Iterator[tuple[bool, str]]:

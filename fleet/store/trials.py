@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from typing_extensions import TypedDict
+
 from fleet.model.records import Trials
 from fleet.store.database import REQUEST_TIMEOUT, connected, may_write, rows
 
@@ -20,6 +22,42 @@ def experiment_name(uri: str, experiment_id: int) -> str | None:
             cursor, "SELECT left(name, 256) FROM experiment WHERE id = %s", (experiment_id,)
         )
     return found[0][0] if found else None
+
+
+class Experiment(TypedDict):
+    """What an experiment's VMs install and run. Texts are cut to 4,096 characters."""
+
+    is_upstream_script: bool
+    """Whether its script is the one that Powerlift's own `Benchmark.run` stores."""
+    pip_install: str
+    shell_install: str
+    wheels: list[str]
+    """Names, 100 at most."""
+
+
+def experiment(uri: str, experiment_id: int) -> Experiment | None:
+    """What an experiment's VMs install and run; None if it does not exist.
+
+    Raises DatabaseUnreachable.
+    """
+    statement = """
+        SELECT position('wired_function' IN script) > 0, left(coalesce(pip_install, ''), 4096),
+               left(coalesce(shell_install, ''), 4096),
+               ARRAY(SELECT left(name, 256) FROM wheel WHERE experiment_id = e.id LIMIT 100)
+        FROM experiment e WHERE id = %s
+    """
+    with connected(uri, statement=REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        cursor.execute(statement, (experiment_id,))
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    script, pip, shell, wheels = row
+    return {
+        "is_upstream_script": script,
+        "pip_install": pip,
+        "shell_install": shell,
+        "wheels": wheels,
+    }
 
 
 def count(uri: str, experiment_id: int) -> Trials | None:

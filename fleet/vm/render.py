@@ -156,6 +156,14 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "AGENT", shlex.quote(_AGENT.read_text(encoding="utf-8"))
 
 
+def pinned_version(package: str) -> str:
+    """The version of a package in the lock of what every VM installs."""
+    found = re.search(
+        rf"^{re.escape(package)}==(\S+)", _LOCK.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return found[1] if found else ""
+
+
 def _pinned_tools() -> str:
     """The lock as one requirement per line, without the hashes of the compiled drivers.
 

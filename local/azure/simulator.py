@@ -14,11 +14,12 @@ from local.azure.clock import Clock
 from local.azure.cloud import Cloud, Interceptor, pass_through
 from local.azure.compute.boot_diagnostics import BootDiagnostics
 from local.azure.compute.disks import Disks
+from local.azure.compute.images import Images
 from local.azure.compute.virtual_machines import VirtualMachines
 from local.azure.faults.allocator import Allocator
 from local.azure.faults.interceptor import with_faults
 from local.azure.identity.authorization import Authorization
-from local.azure.identity.directory import Directory, load_identity
+from local.azure.identity.directory import USERS, Directory, load_identity
 from local.azure.identity.entra import Entra
 from local.azure.identity.role_definitions import RoleDefinitions
 from local.azure.identity.user_assigned import UserAssignedIdentities
@@ -73,6 +74,7 @@ class AzureSimulator:
             interfaces,
             SimpleResources(self.cloud, self._operations),
             disks,
+            Images(),
             self._compute,
             diagnostics,
         )
@@ -118,6 +120,7 @@ class AzureSimulator:
             "client_id": identity.client_id,
             "client_secret": identity.client_secret,
             "client_object_id": identity.client_object_id,
+            "users": USERS,
             "resource_group": options.resource_group,
             "location": options.location,
             "env": {

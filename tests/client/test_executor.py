@@ -46,6 +46,7 @@ OTHER_NAMES = {
     "tenant_id": "azure_tenant_id",
     "client_id": "azure_client_id",
     "client_secret": "azure_client_secret",
+    "powerlift_version": "store",  # of the Powerlift that the store belongs to
 }
 """Request fields whose arguments have AzureVMInstance's names."""
 

@@ -139,12 +139,12 @@ def make_nic(driver: Driver, name: str, tags: dict[str, str]) -> str:
     return str(interfaces.begin_create_or_update(GROUP, name, body).result().id)
 
 
-def make_role(driver: Driver, scope: str, description: str) -> str:
-    """Make a role assignment; returns its id."""
+def make_role(driver: Driver, scope: str, description: str, user: int = 0) -> str:
+    """Make a role assignment for one of the tenant's users; returns its id."""
     role = f"{driver.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
     properties = {
         "roleDefinitionId": role,
-        "principalId": str(uuid.uuid4()),
+        "principalId": driver.ready["users"][user],
         "principalType": "User",
         "description": description,
     }

@@ -25,6 +25,21 @@ def test_a_new_fleet_is_accepted_with_its_location(api: Api, stack: Stack):
     )
 
 
+def test_the_answer_shows_the_request_in_its_normal_form(api: Api, stack: Stack):
+    spelled = {"location": "East US", "max_undead": 0, "resource_uris": None, "credential": None}
+    asked = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 1011}
+    answers = [
+        api.post({**asked, **spelled}),
+        api.post({**asked, "location": "eastus", "max_undead": 1}),
+    ]
+    api.end("fleet-1011")
+    shown = [
+        {name: answer.json()["request"][name] for name in list(spelled)[:3]} for answer in answers
+    ]
+    assert shown == [{"location": "eastus", "max_undead": 1, "resource_uris": []}] * 2
+    assert [answer.status_code for answer in answers] == [202, 200]
+
+
 def test_the_same_batch_posted_twice_is_one_fleet(api: Api, stack: Stack):
     request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 1002}
     answers = [api.post(request), api.post(request)]

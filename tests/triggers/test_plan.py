@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ import pytest
 import requests
 
 from local.stack import Stack
-from tests.harness import Api, everything, experiment, wire
+from tests.harness import Api, everything, experiment, sql, wire
 from tests.local.azure.driver import NETWORK_API, ROLE_API, Driver, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "s3cr3t-value"
 SIZE = "Standard_D2s_v5"
+FOCAL = {"image_offer": "0001-com-ubuntu-server-focal", "image_sku": "20_04-lts-gen2"}
 STORAGE = "Microsoft.Storage/storageAccounts"
 BROKEN = {"code": "InternalServerError", "message": "Try again.", "status": 500}
 WEATHER = {
@@ -78,7 +80,7 @@ def planner_of(stack: Stack) -> Planner:
 def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
     state = tmp_path_factory.mktemp("stormy")
     settings = {"FLEET_ALLOWED_GROUPS": "*", "FLEET_ALLOWED_DATABASES": "127.0.0.1:*"}
-    settings |= {"FLEET_MAX_VMS": "5000"}
+    settings |= {"FLEET_MAX_VMS": "5000", "FLEET_ALLOWED_IMAGES": "*"}
     with Stack(
         state, time_scale=0.01, machines="none", faults=WEATHER, app_settings=settings
     ) as stack:
@@ -140,7 +142,7 @@ def limited(rejected: Planner, tokens: list[int]) -> Planner:
 
 def test_a_plan_describes_the_fleet(planner: Planner):
     plan = planner.plan(zones=["1", "2"], fallbacks=[{"location": "westus"}])
-    del plan["checks"]
+    del plan["checks"], plan["request"]
     assert plan == {
         "ok": True,
         "n_instances": 10,
@@ -168,6 +170,9 @@ def test_every_check_has_its_line(planner: Planner):
             "policy",
             "resource_group",
             "trials",
+            "timeout",
+            "powerlift",
+            "python",
             "custom_data",
             "runner_ids",
             "batch_id",
@@ -175,8 +180,11 @@ def test_every_check_has_its_line(planner: Planner):
             "permissions",
             "role_assignments",
             "vm_role",
+            "client_principal",
+            "image",
             "sizes",
             "burstable",
+            "gpu",
             "quota",
             "subnet",
             "addresses",
@@ -285,10 +293,84 @@ def test_quotas(planner: Planner, changes: dict[str, Any], expected: str):
         ({"vm_size": "Standard_B2ms", "priority": "Spot"}, "fault"),
         ({"ephemeral_os_disk": True}, "fault"),
         ({"ephemeral_os_disk": True, "vm_size": "Standard_D2ds_v5"}, "ok"),
+        ({"disk_type": "Premium_LRS"}, "ok"),
+        ({"disk_type": "Premium_LRS", "vm_size": "Standard_D2_v5"}, "fault"),
+        ({"vm_size": "Standard_D2ps_v5"}, "fault"),
+        ({"vm_size": "Standard_D2ps_v5", "image_sku": "server-arm64"}, "ok"),
+        ({"image_sku": "server-arm64"}, "fault"),
+        ({"vm_size": "Standard_D2s_v6"}, "ok"),
+        ({"vm_size": "Standard_D2s_v6", "image_sku": "server-gen1"}, "fault"),
+        ({"vm_size": "Standard_D2s_v6", **FOCAL}, "fault"),
+        ({**FOCAL}, "ok"),
     ],
 )
 def test_sizes(planner: Planner, changes: dict[str, Any], expected: str):
     assert planner.statuses("sizes", **changes) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"image_version": "24.04.202610010"}, "ok"),
+        ({"image_version": "24.04.1"}, "fault"),
+        ({"image_sku": "serve"}, "fault"),
+        (
+            {"image_publisher": "microsoft-dsvm", "image_offer": "ubuntu-hpc", "image_sku": "2204"},
+            "ok",
+        ),
+        (
+            {
+                "image_publisher": "nvidia",
+                "image_offer": "ngc_azure_17_11",
+                "image_sku": "ngc-base-version-23_10_1_gen2",
+            },
+            "fault",
+        ),
+    ],
+)
+def test_images(planner: Planner, changes: dict[str, Any], expected: str):
+    assert planner.statuses("image", **changes) == [expected]
+
+
+RECIPES = [
+    json.loads(block)
+    for block in re.findall(
+        r"```json\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL
+    )
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: str(recipe["vm_size"]))
+def test_a_recipe_has_a_plan_without_warnings(planner: Planner, recipe: dict[str, Any]):
+    plan = planner.plan(**{**recipe, "experiment_id": planner.experiment})
+    assert [one for one in plan["checks"] if one["status"] != "ok"] == []
+
+
+def test_a_gpu_without_a_driver_is_a_warning(planner: Planner):
+    assert planner.statuses("gpu", vm_size=RECIPES[0]["vm_size"]) == ["warning"]
+
+
+def test_what_the_experiments_vms_run_is_read(planner: Planner):
+    number = experiment(planner.stack)
+    sql(
+        planner.stack,
+        "UPDATE experiment SET script = 'locals()[''wired_function'']', "
+        "pip_install = 'powerlift==0.1.11' WHERE id = %s",
+        number,
+    )
+    asked = {"experiment_id": number, "n_instances": 1, "powerlift_version": "0.1.12"}
+    checks = planner.plan(**asked, image_offer="ubuntu-26_04-lts", timeout=10**6)["checks"]
+    warnings = {one["name"] for one in checks if one["status"] == "warning"}
+    assert warnings == {"python", "powerlift", "timeout"}
+
+
+def test_a_plan_shows_what_was_understood(planner: Planner):
+    plan = planner.plan(location="East US", max_undead=0, fallbacks=[{"location": "West US"}])
+    assert (plan["request"]["location"], plan["request"]["max_undead"], plan["placements"]) == (
+        "eastus",
+        1,
+        [f"eastus {SIZE}", f"westus {SIZE}"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -384,6 +466,7 @@ def test_what_an_app_may_not_read_is_unknown(limited: Planner):
     checks = limited.plan()["checks"]
     assert {check["name"] for check in checks if check["status"] == "unknown"} == {
         "role_assignments",
+        "image",
         "sizes",
         "quota",
     }

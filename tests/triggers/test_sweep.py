@@ -208,7 +208,7 @@ def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: C
     nic = cloud.driver.make_nic("roles-are-here")
     about = f"batch 4008 until {FUTURE}, VM {vm}/{names.vm(4008, 0)}"
     ours = make_role(cloud.driver, nic, f"Powerlift Fleet {cloud.owner()}: {about}")
-    theirs = make_role(cloud.driver, nic, f"Powerlift Fleet another: {about}")
+    theirs = make_role(cloud.driver, nic, f"Powerlift Fleet another: {about}", user=1)
     eventually(lambda: None if cloud.stands(ours) else True)
     cloud.swept()
     assert cloud.stands(theirs)

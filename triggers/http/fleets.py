@@ -52,6 +52,7 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
         "id": accepted.id,
         "number": accepted.number,
         "batch_id": json_id(accepted.batch_id),
+        "request": accepted.request,
         "links": links,
     }
     return json_response(202 if accepted.created else 200, body, {"Location": links["self"]})

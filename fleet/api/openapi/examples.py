@@ -130,8 +130,27 @@ _LISTED: dict[str, Any] = {
     "links": _LINKS,
 }
 
+_UNDERSTOOD: dict[str, Any] = {
+    "min_instances": 1,
+    "max_undead": 20,
+    "location": None,
+    "vm_size": "Standard_D2s_v5",
+    "image": "canonical:ubuntu-24_04-lts:server:latest",
+    "disk_type": "Standard_LRS",
+    "resource_uris": [],
+    "timeout": 300.0,
+    "max_lifetime": 86400.0,
+    "delete_on_complete": True,
+}
+
 RESPONSES: dict[str, Any] = {
-    "SubmitResponse": {"id": "fleet-7", "number": 7, "batch_id": 7, "links": _LINKS},
+    "SubmitResponse": {
+        "id": "fleet-7",
+        "number": 7,
+        "batch_id": 7,
+        "request": _UNDERSTOOD,
+        "links": _LINKS,
+    },
     "Fleets": {"fleets": [_LISTED], "next": None},
     "CancelResponse": {"id": "fleet-7", "links": _LINKS},
     "Fleet": _FLEET,
@@ -189,6 +208,7 @@ RESPONSES: dict[str, Any] = {
         "problem": None,
     },
     "Plan": {
+        "request": _UNDERSTOOD,
         "ok": True,
         "n_instances": 2,
         "location": "eastus",

@@ -16,6 +16,7 @@ from fleet.api.responses.common import (
     Number,
     Time,
 )
+from fleet.api.responses.request import Understood
 from fleet.model.records import Failure, Trials
 
 Phase = Literal[
@@ -43,6 +44,8 @@ class SubmitResponse(TypedDict):
     number: Number
     """The fleet's short number: `fleet-` and this number is another ID of it."""
     batch_id: Annotated[Batch, Field(description=BATCH)]
+    request: Understood
+    """The request as the app understood it."""
     links: Links
     """URLs of the fleet's other resources."""
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from fleet.api.responses.common import Count
+from fleet.api.responses.request import Understood
 from fleet.model.records import Trials
 
 Status = Literal["ok", "warning", "fault", "unknown"]
@@ -30,6 +31,8 @@ class Check(TypedDict):
 class Plan(TypedDict):
     """The expected outcome of a fleet request."""
 
+    request: Understood
+    """The request as the app understood it."""
     ok: bool
     """Whether a fleet submitted now would pass the plan."""
     n_instances: Count

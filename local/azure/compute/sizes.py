@@ -1,8 +1,9 @@
-"""The regions, VM sizes and images of the simulated cloud."""
+"""The regions and VM sizes of the simulated cloud."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 ZONES = {
     "eastus": ("1", "2", "3"),
@@ -26,13 +27,23 @@ class Size:
     vcpus: int
     memory_gb: float
     gpus: int = 0
+    has_premium_disks: bool = True
+    architecture: str = "x64"
+    generations: str = "V1,V2"
+    """The Hyper-V generations of images that it boots."""
+    controllers: str = "SCSI"
+    """Its disk controllers."""
 
 
-def _sizes(family: str, name: str, vcpus: tuple[int, ...], gb_per_vcpu: float) -> list[Size]:
-    return [Size(name.format(n), family, n, n * gb_per_vcpu) for n in vcpus]
+def _sizes(
+    family: str, name: str, vcpus: tuple[int, ...], gb_per_vcpu: float, **more: Any
+) -> list[Size]:
+    return [Size(name.format(n), family, n, n * gb_per_vcpu, **more) for n in vcpus]
 
 
 _SMALL = (2, 4, 8, 16, 32, 48, 64, 96)
+_NVME: dict[str, Any] = {"generations": "V2", "controllers": "NVMe"}
+_ARM: dict[str, Any] = {"generations": "V2", "architecture": "Arm64"}
 
 # Families and sizes are from the VM size pages of learn.microsoft.com.
 _ALL = [
@@ -52,7 +63,10 @@ _ALL = [
     *_sizes("standardDDSv5Family", "Standard_D{}ds_v5", _SMALL, 4),
     *_sizes("standardDASv5Family", "Standard_D{}as_v5", _SMALL, 4),
     *_sizes("standardDLSv5Family", "Standard_D{}ls_v5", _SMALL, 2),
-    *_sizes("StandardDsv6Family", "Standard_D{}s_v6", _SMALL, 4),
+    *_sizes("standardDv5Family", "Standard_D{}_v5", _SMALL, 4, has_premium_disks=False),
+    *_sizes("StandardDsv6Family", "Standard_D{}s_v6", _SMALL, 4, **_NVME),
+    *_sizes("standardDPSv5Family", "Standard_D{}ps_v5", _SMALL[:7], 4, **_ARM),
+    *_sizes("StandardDpsv6Family", "Standard_D{}ps_v6", _SMALL, 4, **{**_ARM, **_NVME}),
     *_sizes("standardESv5Family", "Standard_E{}s_v5", _SMALL, 8),
     *_sizes("standardEASv5Family", "Standard_E{}as_v5", _SMALL, 8),
     *_sizes("standardFSv2Family", "Standard_F{}s_v2", (2, 4, 8, 16, 32, 48, 64, 72), 2),
@@ -60,26 +74,9 @@ _ALL = [
     Size("Standard_NC8as_T4_v3", "Standard NCASv3_T4 Family", 8, 56, 1),
     Size("Standard_NC16as_T4_v3", "Standard NCASv3_T4 Family", 16, 110, 1),
     Size("Standard_NC64as_T4_v3", "Standard NCASv3_T4 Family", 64, 440, 4),
-    Size("Standard_NC24ads_A100_v4", "standardNCADSA100v4Family", 24, 220, 1),
-    Size("Standard_NC48ads_A100_v4", "standardNCADSA100v4Family", 48, 440, 2),
+    Size("Standard_NC24ads_A100_v4", "standardNCADSA100v4Family", 24, 220, 1, generations="V2"),
+    Size("Standard_NC48ads_A100_v4", "standardNCADSA100v4Family", 48, 440, 2, generations="V2"),
 ]
 
 SIZES = {size.name.lower(): size for size in _ALL}
 """By lower-cased name."""
-
-_OFFERS: dict[str, dict[str, tuple[str, ...]]] = {
-    "canonical": {
-        "ubuntu-24_04-lts": ("server", "server-arm64", "minimal", "server-gen1"),
-        "ubuntu-22_04-lts": ("server", "server-arm64", "minimal"),
-        "0001-com-ubuntu-server-jammy": ("22_04-lts", "22_04-lts-gen2", "22_04-lts-arm64"),
-        "0001-com-ubuntu-server-focal": ("20_04-lts", "20_04-lts-gen2"),
-    },
-    "debian": {"debian-12": ("12", "12-gen2", "12-arm64")},
-    "almalinux": {"almalinux-x86_64": ("9-gen2", "8-gen2")},
-    "microsoft-dsvm": {"ubuntu-hpc": ("2204",), "ubuntu-2204": ("2204-gen2",)},
-}
-
-
-def has_image(publisher: str, offer: str, sku: str) -> bool:
-    """Whether the simulated marketplace has this image."""
-    return sku.lower() in _OFFERS.get(publisher.lower(), {}).get(offer.lower(), ())

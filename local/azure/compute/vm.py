@@ -13,6 +13,7 @@ from local.azure.arm.operations import Operation
 from local.azure.arm.resources import Json, Resource, Target
 from local.azure.clock import timestamp
 from local.azure.compute.disks import DEFAULT_SIZE_GB
+from local.azure.compute.images import find_image
 from local.azure.identity.directory import Principal
 from local.azure.network.interfaces import Interface
 
@@ -203,9 +204,10 @@ def new_vm(target: Target, body: Json) -> VirtualMachine:
 def _set_storage_defaults(storage: Json) -> None:
     image = storage.get("imageReference")
     if image and image.get("publisher"):
-        image["exactVersion"] = (
-            "24.04.202611120" if image["version"].lower() == "latest" else image["version"]
-        )
+        found = find_image(*(image[part] for part in ("publisher", "offer", "sku", "version")))
+        assert found is not None  # `validate_vm`
+        is_latest = image["version"].lower() == "latest"
+        image["exactVersion"] = found.versions[-1] if is_latest else image["version"]
     os_disk = storage["osDisk"]
     os_disk.setdefault("osType", "Linux")
     os_disk.setdefault("diskSizeGB", DEFAULT_SIZE_GB)

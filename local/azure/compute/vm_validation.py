@@ -9,7 +9,8 @@ import struct
 
 from local.azure.arm.errors import ArmError, invalid_parameter, missing_parameter
 from local.azure.arm.resources import Json
-from local.azure.compute.sizes import SIZES, ZONES, has_image
+from local.azure.compute.images import Image, find_image
+from local.azure.compute.sizes import SIZES, ZONES, Size
 
 CUSTOM_DATA_LIMIT = 65535
 """Bytes after decoding."""
@@ -31,7 +32,7 @@ def validate_vm(name: str, body: Json) -> None:
     properties = body["properties"]
     _check_name("vmName", name)
     _check_size(properties["hardwareProfile"]["vmSize"], body["location"], body.get("zones") or [])
-    _check_disk(properties)
+    _check_disk(properties, has_plan=bool(body.get("plan")))
     if not properties["networkProfile"].get("networkInterfaces"):
         if properties["networkProfile"].get("networkInterfaceConfigurations"):
             text = "Interfaces inside the VM's body are not simulated; create them first."
@@ -95,9 +96,64 @@ def _check_size(size: str, location: str, zones: list[str]) -> None:
             )
 
 
-def _check_disk(properties: Json) -> None:
+def _check_boots(size: Size, image: Image, *, has_plan: bool) -> None:
+    """Raise ArmError 400 if a size cannot boot an image (messages: openshift/installer#9232)."""
+    if size.architecture != image.architecture:
+        raise ArmError(
+            400,
+            "BadRequest",
+            f"Cannot create a VM of size '{size.name}' because this VM size only supports a CPU "
+            f"Architecture of '{size.architecture}', but an image or disk with CPU Architecture "
+            f"'{image.architecture}' was given. Please check that the CPU Architecture of the image or "
+            "disk is compatible with that of the VM size.",
+        )
+    if image.generation not in size.generations.split(","):
+        number = image.generation.removeprefix("V")
+        raise ArmError(
+            400,
+            "BadRequest",
+            f"The selected VM size '{size.name}' cannot boot Hypervisor Generation '{number}'. If this "
+            "was a Create operation please check that the Hypervisor Generation of the Image matches "
+            "the Hypervisor Generation of the selected VM Size. For more information, see "
+            "https://aka.ms/azuregen2vm",
+        )
+    if not set(size.controllers.split(", ")) & set(image.controllers.split(", ")):
+        raise invalid_parameter(
+            "vmSize",
+            f"The VM size '{size.name}' cannot boot with OS image or disk. Please check that disk "
+            "controller types supported by the OS image or disk is one of the supported disk controller "
+            f"types for the VM size '{size.name}'. Please query sku api at "
+            "https://aka.ms/azure-compute-skus to determine supported disk controller types for the VM "
+            "size.",
+        )
+    if image.needs_plan and not has_plan:
+        raise ArmError(
+            400,
+            "VMMarketplaceInvalidInput",
+            "Creating a virtual machine from Marketplace image or a custom image sourced from a "
+            "Marketplace image requires Plan information in the request.",
+        )
+
+
+def _check_premium(disk: Json, size: Size) -> None:
+    """Messages of cloud-forensics-utils#488."""
+    kind = (disk.get("managedDisk") or {}).get("storageAccountType") or ""
+    if kind.lower().startswith("premium") and not size.has_premium_disks:
+        raise ArmError(
+            400,
+            "InvalidParameter",
+            f"Requested operation cannot be performed because the VM size {size.name} does not support "
+            f"the storage account type {kind} of disk '{disk.get('name')}'. Consider updating the VM to "
+            "a size that supports Premium storage.",
+            target="osDisk.managedDisk.storageAccountType",
+        )
+
+
+def _check_disk(properties: Json, *, has_plan: bool) -> None:
     storage = properties["storageProfile"]
     disk, image = storage["osDisk"], storage.get("imageReference")
+    size = SIZES[properties["hardwareProfile"]["vmSize"].lower()]
+    _check_premium(disk, size)
     if disk["createOption"].lower() != "fromimage":
         return
     if not image:
@@ -107,7 +163,8 @@ def _check_disk(properties: Json) -> None:
     for member in ("publisher", "offer", "sku", "version"):
         if not image.get(member):
             raise missing_parameter(f"imageReference.{member}")
-    if not has_image(image["publisher"], image["offer"], image["sku"]):
+    found = find_image(*(image[m] for m in ("publisher", "offer", "sku", "version")))
+    if found is None:
         named = ":".join(image[m] for m in ("publisher", "offer", "sku", "version"))
         raise ArmError(
             404,
@@ -117,6 +174,7 @@ def _check_disk(properties: Json) -> None:
             "to https://aka.ms/storageprofile",
             target="imageReference",
         )
+    _check_boots(size, found, has_plan=has_plan)
     if disk.get("diffDiskSettings") and (disk.get("caching") or "").lower() != "readonly":
         text = "OS disk caching must be ReadOnly for an ephemeral OS disk."
         raise invalid_parameter("osDisk.caching", text)

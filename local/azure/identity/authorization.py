@@ -126,12 +126,13 @@ class Authorization:
     def _add(
         self, *, name: str, scope: str, role: Role, properties: Json, by: str, effective_at: float
     ) -> RoleAssignment:
-        now = timestamp()
+        now, principal = timestamp(), self._cloud.directory.find(properties["principalId"])
+        assert principal is not None  # `_check_principal`
         body = {
             "properties": {
                 "roleDefinitionId": role.id(self._cloud.subscription_scope),
                 "principalId": properties["principalId"],
-                "principalType": properties.get("principalType") or "ServicePrincipal",
+                "principalType": principal.type,
                 "scope": scope,
                 "condition": properties.get("condition"),
                 "conditionVersion": properties.get("conditionVersion"),
@@ -167,11 +168,10 @@ class Authorization:
             self._cloud.store.get(target)
 
     def _check_principal(self, principal_id: str, principal_type: str | None) -> None:
-        """Check that the principal exists in the directory.
+        """Check that the principal exists in the directory, with the given type.
 
-        Users, groups and devices are not simulated, so an unknown id of these types is accepted.
-        An unknown service principal is rejected. Azure would accept the given type, but here it is
-        always a mistake.
+        An application ID is unknown, as any GUID that is no object ID. For the type ServicePrincipal,
+        Azure would accept an unknown ID, but here it is always a mistake.
         """
         if not is_guid(principal_id):
             raise ArmError(
@@ -180,16 +180,6 @@ class Authorization:
                 "A valid principal ID must be provided for role assignment.",
             )
         principal = self._cloud.directory.find(principal_id)
-        kind = (principal_type or "ServicePrincipal").lower()
-        if principal is not None and kind != "serviceprincipal":
-            raise ArmError(
-                400,
-                "UnmatchedPrincipalType",
-                f"The PrincipalId '{principal_id}' has type 'ServicePrincipal', which is different "
-                f"from specified PrinciaplType '{principal_type}'.",
-            )
-        if kind != "serviceprincipal":
-            return
         now = self._cloud.clock.now()
         if principal is None or now < (
             principal.replicated_at if principal_type else principal.replicated_untyped_at
@@ -203,6 +193,13 @@ class Authorization:
                 "might be related to a replication delay. In this case, set the role assignment "
                 "principalType property to a value, such as ServicePrincipal, User, or Group.  See "
                 "https://aka.ms/docs-principaltype",
+            )
+        if principal_type and principal_type.lower() != principal.type.lower():
+            raise ArmError(
+                400,
+                "UnmatchedPrincipalType",
+                f"The PrincipalId '{principal_id.replace('-', '')}' has type '{principal.type}' , "
+                f"which is different from specified PrinciaplType '{principal_type}'.",
             )
 
     def _check_duplicate(self, scope: str, role: Role, principal_id: str) -> None:

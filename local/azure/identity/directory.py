@@ -20,6 +20,13 @@ from local.azure.arm.errors import ArmError, unauthenticated
 TOKEN_LIFETIME = 86399
 """Wall seconds; the lifetime of Entra ID's application tokens."""
 
+USERS = (
+    "11111111-2222-4333-8444-555555555555",
+    "5d1b1a7e-0c8e-4f57-9d5a-3f6f3e0a4a11",
+    "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee",
+)
+"""Object IDs of the tenant's users. All others are unknown to it, as are application IDs."""
+
 _PUBLIC_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
 _KEY_ID = "local-azure"
 
@@ -71,10 +78,12 @@ def seeded_guid(seed: int, name: str) -> str:
 
 @dataclass(frozen=True)
 class Principal:
-    """A service principal: the configured application, or a VM's managed identity."""
+    """The configured application's service principal, a managed identity, or a user."""
 
     object_id: str
     client_id: str
+    """The application ID, which no role can be assigned to; empty for a user."""
+    type: str = "ServicePrincipal"
     vm_id: str | None = None
     """Resource id of the VM that has this identity."""
     replicated_at: float = 0.0
@@ -90,6 +99,8 @@ class Directory:
         self.identity = identity
         self._principals: dict[str, Principal] = {}
         self.add(Principal(identity.client_object_id, identity.client_id))
+        for user in USERS:
+            self.add(Principal(user, "", type="User"))
 
     def add(self, principal: Principal) -> None:
         self._principals[principal.object_id.lower()] = principal

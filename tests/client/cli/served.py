@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+from fleet.api.examples import RESPONSES
+
 NO_TRIALS = {"running": 0, "complete": 0, "error": 0}
 PLACE = {"location": "eastus", "zone": "1", "vm_size": "Standard_D2s_v5", "priority": "Spot"}
 
@@ -214,6 +216,7 @@ def plan(text: str = "") -> dict[str, Any]:
     trials = {"total": 20, "ready": 20, "running": 0, "complete": 0, "error": 0}
     placements = [f"eastus/1 Standard_D2s_v5{text}", f"westus Standard_D2s_v5{text}"]
     return {
+        "request": RESPONSES["Plan"]["request"],
         "ok": True,
         "n_instances": 10,
         "placements": placements,

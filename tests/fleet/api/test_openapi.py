@@ -92,10 +92,14 @@ ASKED = st.fixed_dictionaries(
             "postgresql://h/d?options=a@b", "postgresql://h:1/d@e/x", "postgresql://h/d%40?options=%40",
         ),
         "resource_uris": maybe(
-            None, [], ["/subscriptions/s"], ["/subscriptions/s?x"], ["/subscriptions/a\0"], ["s"]
+            None, [], ["/subscriptions/s"], ["/subscriptions/s?x"], ["/subscriptions/a\0"], ["s"],
+            ["subscriptions/s/"], ["/subscriptions/s//"], ["/subscriptions/"],
         ),
+        "credential": maybe(None, "c"),
+        "disk_type": maybe("Standard_LRS", "standard_lrs", "UltraSSD_LRS", "", None),
+        "max_undead": maybe(0, 1, 5000, -1, None, "1"),
         "timeout": maybe(None, 0, 0.5, -1, "1"),
-        "azure_json": st.fixed_dictionaries(
+        "azure_json": st.none() | st.fixed_dictionaries(
             {},
             optional={
                 "tenant_id": maybe(None, "contoso.com", "a tenant", ""),
@@ -105,7 +109,7 @@ ASKED = st.fixed_dictionaries(
                 "other": maybe(1),
             },
         ),
-        "location": maybe(None, "eastus", "East US", ""),
+        "location": maybe(None, "eastus", "East US", "East  US", "us-east", ""),
         "vm_size": maybe("Standard_D2s_v5", "", "a/b", None),
         "batch_id": maybe(None, 0, 2**63 - 1, 2**63, -1),
         "ssh_public_key": maybe(None, "ssh-rsa AAAA= me", "ssh-dss AAAA", "ssh-rsa A\nssh-rsa B"),

@@ -25,6 +25,8 @@ TAKEOVERS = {
     "group of the app": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/app",
     "any other group": f"/subscriptions/{OTHER}/resourceGroups/data",
     "site": f"{DATA}/Microsoft.Web/sites/my-fleets",
+    "site with a slash": f"{DATA}/Microsoft.Web/sites/my-fleets/",
+    "site without the first slash": f"{DATA[1:]}/Microsoft.Web/sites/my-fleets",
     "site's settings": f"{DATA}/Microsoft.Web/sites/MY-FLEETS/config/appsettings",
     "another team's site": f"{DATA}/Microsoft.Web/sites/others",
     "task hub's storage": f"{DATA}/Microsoft.Storage/storageAccounts/FleetStore",
@@ -90,7 +92,7 @@ def test_vm_may_get_a_role_at_a_resource_that_holds_data(scope: str):
         f"{DATA}/Microsoft.Storage/storageAccounts/x/../../../../app",
         f"{RESULTS}/./../fleetstore",
         f"{RESULTS}/..",
-        f"{RESULTS}/",
+        f"{RESULTS}//",
         f"{DATA}//Microsoft.Storage/storageAccounts/results",
         f"{DATA}/Microsoft.Storage/storageAccounts/%66leetstore",
         f"{DATA}/Microsoft.Storage/storageAccounts/fleet\u017ftore",
@@ -109,14 +111,14 @@ def test_scope_that_a_client_would_rewrite_is_invalid(scope: str):
     assert [fault["pointer"] for fault in invalid.value.faults] == ["/resource_uris/0"]
 
 
-PATTERN = FleetRequest.model_json_schema()["properties"]["resource_uris"]["items"]["pattern"]
+SCOPES = FleetRequest.model_json_schema()["properties"]["resource_uris"]["anyOf"][0]
+PATTERN = SCOPES["items"]["pattern"]
 
 
 @given(st.from_regex(PATTERN, fullmatch=True))
 def test_scope_is_sent_as_it_is_checked(scope: str):
-    assert (
-        URL(f"https://management.azure.com{scope}/providers/x").raw_path == f"{scope}/providers/x"
-    )
+    [sent] = parse({**LEAST, "resource_uris": [scope]}).resource_uris
+    assert URL(f"https://management.azure.com{sent}/providers/x").raw_path == f"{sent}/providers/x"
 
 
 def test_protected_resources_are_refused_although_every_scope_is_allowed():

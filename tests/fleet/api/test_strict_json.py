@@ -27,6 +27,7 @@ def many(document: dict[str, Any]) -> bytes:
         (b"n_instances=2", "not valid JSON"),
         (b"\xff\xfe{\0}\0", "not valid UTF-8"),
         (b'{"timeout": NaN}', "NaN is not a valid JSON number"),
+        (b'{"timeout": Infinity}', "Use null where there is no limit"),
         (b'{"timeout": -Infinity}', "-Infinity is not a valid JSON number"),
         (b'{"n_instances": 1, "n_instances": 2}', "duplicate names: n_instances"),
         (b'{"azure_json": {"a": 1, "a": 1}}', "duplicate names: a"),

@@ -25,6 +25,9 @@ CONTRIBUTOR = {
         "Microsoft.Authorization/elevateAccess/Action",
     ],
 }
+IMAGE = {
+    "publisher": "canonical", "offer": "ubuntu-24_04-lts", "sku": "server", "version": "latest",
+}  # fmt: skip
 NO_ANSWER = Unavailable(ServiceRequestError("no answer"))
 
 
@@ -38,6 +41,7 @@ def order(**changes: Any) -> Order:
         "resource_uris": [],
         "subscription_id": S.rpartition("/")[2],
         "resource_group": "powerlift",
+        "client_id": None,
         "client_principal_id": None,
         "client_principal_type": "User",
         "location": "eastus",
@@ -45,7 +49,9 @@ def order(**changes: Any) -> Order:
         "vm_size": "Standard_D2s_v5",
         "priority": "Regular",
         "fallbacks": [],
-        "vm": {"ephemeral_os_disk": False},
+        "vm": {"ephemeral_os_disk": False, "disk_type": "Standard_LRS", "image": IMAGE},
+        "timeout": None,
+        "max_lifetime": 3600.0,
         "outbound": "existing" if changes.get("subnet_id") else "default",
         "subnet_id": None,
     }
@@ -87,6 +93,35 @@ def usages(**rest: int | None) -> list[Any]:
     ]
 
 
+def vm(**changes: Any) -> Any:
+    """The options of a VM; `image` has what differs."""
+    image = {**IMAGE, **changes.pop("image", {})}
+    return {"ephemeral_os_disk": False, "disk_type": "Standard_LRS", "image": image, **changes}
+
+
+def image(
+    architecture: str = "x64",
+    generation: str = "V2",
+    controllers: str | None = "SCSI, NVMe",
+    **more: Any,
+) -> Any:
+    """A version of an image, as Azure shows it; `controllers` None: without this feature."""
+    features = [{"name": "DiskControllerTypes", "value": controllers}] if controllers else []
+    return {
+        "properties": {
+            "architecture": architecture,
+            "hyperVGeneration": generation,
+            "features": features,
+            **more,
+        }
+    }
+
+
+def experiment(**changes: Any) -> Any:
+    usual = {"is_upstream_script": False, "pip_install": "", "shell_install": "", "wheels": []}
+    return {**usual, **changes}
+
+
 def network(subnet_id: str, used: int = 0, **properties: Any) -> Network:
     """A network of one subnet with 11 addresses."""
     subnet = {"id": subnet_id, "name": "s", "properties": properties}
@@ -95,7 +130,9 @@ def network(subnet_id: str, used: int = 0, **properties: Any) -> Network:
 
 
 def region(**changes: Any) -> Region:
-    return Region(**{"skus": [sku()], "usages": usages(), "network": None, **changes})
+    return Region(
+        **{"skus": [sku()], "usages": usages(), "network": None, "image": image(), **changes}
+    )
 
 
 def role(*permissions: Any) -> Any:
@@ -108,11 +145,13 @@ def inputs(asked: Order | None = None, **changes: Any) -> PlanInputs:
     usual: dict[str, Any] = {
         "group": {"name": "powerlift", "location": "eastus"},
         "trials": {"total": 50, "ready": 49, "running": 1, "complete": 0, "error": 0},
+        "experiment": experiment(),
         "regions": {"eastus": region()},
         "permissions": {scope: [OWNER] for scope in scopes(asked)},
         "assignments": 1,
         "vm_role": role(CONTRIBUTOR),
         "size_limits": [],
+        "client": None,
         "custom_data_fault": None,
         "conflicting_batch": None,
         "foreign_nics": [],

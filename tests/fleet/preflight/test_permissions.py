@@ -154,3 +154,12 @@ def test_a_vm_that_may_resize_itself_escapes_limits(
 ):
     seen = inputs(vm_role=definition, size_limits=limits)
     assert one(seen, "vm_role")["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("client", "named", "status"),
+    [(None, None, "warning"), (NO_ANSWER, None, "unknown"), ("object", "object", "ok")],
+)
+def test_a_client_without_an_object_id_is_reported(client: Any, named: str | None, status: str):
+    asked = order(client_id="application", client_principal_id=named)
+    assert one(inputs(asked, client=client), "client_principal")["status"] == status

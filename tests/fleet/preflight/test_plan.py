@@ -34,6 +34,8 @@ def test_what_was_left_open_is_resolved():
         "location": "eastus",
         "n_instances": 10,
         "sizes": {"Standard_D2s_v5": {"family": "standardDSv5Family", "vcpus": 2}},
+        "client_principal_id": None,
+        "client_principal_type": "User",
     }
 
 
@@ -74,8 +76,10 @@ def test_nothing_that_could_not_be_seen_is_a_fault():
 def test_without_a_location_what_depends_on_it_is_unknown():
     seen = inputs(order(location=None), regions={})
     assert {c["name"] for c in evaluate(seen)["checks"] if c["status"] == "unknown"} == {
+        "image",
         "sizes",
         "burstable",
+        "gpu",
         "quota",
         "subnet",
         "addresses",

@@ -15,6 +15,7 @@ from tests.fleet.preflight.azure_inputs import (
     restriction,
     sku,
     usages,
+    vm,
 )
 
 
@@ -34,7 +35,7 @@ from tests.fleet.preflight.azure_inputs import (
         ({"zones": ["1"]}, [sku(restrictions=[restriction("Zone", zones=["1"])])], "fault"),
         ({"priority": "Spot"}, [sku()], "ok"),
         ({"priority": "Spot"}, [sku(capabilities={"LowPriorityCapable": "False"})], "fault"),
-        ({"vm": {"ephemeral_os_disk": True}}, [sku()], "fault"),
+        ({"vm": vm(ephemeral_os_disk=True)}, [sku()], "fault"),
         ({"fallbacks": [{"vm_size": "Standard_Nope"}]}, [sku()], "warning"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet.store.trials import MAX_LOSSES, count, release
+from fleet.store.trials import MAX_LOSSES, count, experiment, release
 
 HELD_BY = 70_001
 Hold = Callable[..., int]
@@ -23,6 +23,23 @@ def hold(benchmark_database: Any) -> Hold:
         return number
 
     return make
+
+
+def test_what_an_experiments_vms_install_is_read_in_part(benchmark_database: Any):
+    wheel = "powerlift-0.2+source-py3-none-any.whl"
+    number = benchmark_database.experiment(
+        "locals()['wired_function']", pip_install="x" * 10_000, wheels={wheel: b"content"}
+    )
+    assert experiment(benchmark_database.uri, number) == {
+        "is_upstream_script": True,
+        "pip_install": "x" * 4096,
+        "shell_install": "",
+        "wheels": [wheel],
+    }
+
+
+def test_an_absent_experiment_installs_nothing(benchmark_database: Any):
+    assert experiment(benchmark_database.uri, 10**6) is None
 
 
 def take(database: Any, number: int, runner: int) -> None:

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from local.azure.identity.directory import USERS
 from local.azure.latency import Latencies
 from tests.local.azure.driver import (
     CONTRIBUTOR,
@@ -17,7 +18,7 @@ from tests.local.azure.driver import (
     until,
 )
 
-USER = "5d1b1a7e-0c8e-4f57-9d5a-3f6f3e0a4a11"
+USER = USERS[0]
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 
 
@@ -80,9 +81,10 @@ def test_duplicate_assignment_under_another_guid(azure: Driver) -> None:
 
 def test_same_guid_for_another_principal(azure: Driver) -> None:
     guid = str(uuid.uuid4())
-    azure.put_role(azure.group, str(uuid.uuid4()), guid=guid, type_="User")
+    other, _, one = azure.ready["users"]
+    azure.put_role(azure.group, one, guid=guid, type_="User")
 
-    answer = azure.put_role(azure.group, str(uuid.uuid4()), guid=guid, type_="User")
+    answer = azure.put_role(azure.group, other, guid=guid, type_="User")
 
     assert (answer.status_code, code(answer)) == (400, "RoleAssignmentUpdateNotPermitted")
 
@@ -91,6 +93,12 @@ def test_same_guid_for_another_principal(azure: Driver) -> None:
     ("changes", "expected"),
     [
         ({"principal": "{client}", "type_": "User"}, "UnmatchedPrincipalType"),
+        ({"principal": USER}, "UnmatchedPrincipalType"),
+        ({"principal": USER, "type_": "Group"}, "UnmatchedPrincipalType"),
+        ({"principal": "{application}"}, "PrincipalNotFound"),
+        ({"principal": "{application}", "type_": "User"}, "PrincipalNotFound"),
+        ({"principal": str(uuid.uuid4()), "type_": "User"}, "PrincipalNotFound"),
+        ({"principal": "me@example.com", "type_": "User"}, "InvalidPrincipalId"),
         ({"principal": str(uuid.uuid4())}, "PrincipalNotFound"),
         ({"principal": USER, "type_": "User", "role": str(uuid.uuid4())}, "RoleDefinitionDoesNotExist"),
         ({"principal": USER, "type_": "User", "guid": "not-a-guid"}, "InvalidRoleAssignmentId"),
@@ -98,7 +106,10 @@ def test_same_guid_for_another_principal(azure: Driver) -> None:
     ],
 )  # fmt: skip
 def test_assignment_is_rejected(azure: Driver, changes: dict[str, str], expected: str) -> None:
-    principal = changes["principal"].format(client=azure.ready["client_object_id"])
+    ready = azure.ready
+    principal = changes["principal"].format(
+        client=ready["client_object_id"], application=ready["client_id"]
+    )
     given = {k: v for k, v in changes.items() if k != "principal"}
 
     answer = azure.put_role(azure.group, principal, **given)
@@ -111,7 +122,7 @@ def test_scope_must_exist(azure: Driver) -> None:
 
 
 def test_lists_by_principal_and_by_scope(azure: Driver) -> None:
-    user = str(uuid.uuid4())
+    user = azure.ready["users"][1]
     nic = azure.make_nic()
     azure.put_role(nic, user, type_="User")
     roles = azure.authorization().role_assignments

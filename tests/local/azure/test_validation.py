@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 import pytest
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from tests.local.azure.driver import GROUP, Driver, code, unique, with_change
 
@@ -75,6 +75,9 @@ def test_partly_snake_case_body_is_rejected_with_its_path(azure: Driver) -> None
         (f"{LINUX}.disablePasswordAuthentication", False, INVALID, "osProfile.adminPassword"),
         (f"{STORAGE}.osDisk.createOption", "Invent", INVALID, f"{STORAGE}.osDisk.createOption"),
         (f"{STORAGE}.imageReference.offer", "windows", "PlatformImageNotFound", "imageReference"),
+        (f"{STORAGE}.imageReference.version", "24.04.1", "PlatformImageNotFound", "imageReference"),
+        (f"{STORAGE}.imageReference.sku", "server-arm64", "BadRequest", None),
+        (SIZE, "Standard_D2ps_v5", "BadRequest", None),
         ("properties.networkProfile.networkInterfaces", [], INVALID, "networkProfile.networkInterfaces"),
         ("properties.evictionPolicy", "Delete",
          "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines", None),
@@ -90,6 +93,54 @@ def test_vm_is_rejected(
     error = azure.send("PUT", azure.vm_path("rejected"), body).json()["error"]
 
     assert (error["code"], error.get("target")) == (expected, target)
+
+
+def test_size_that_boots_from_nvme_needs_an_image_that_does(azure: Driver) -> None:
+    body = with_change(azure.vm_body("/nic"), SIZE, "Standard_D2s_v6")
+    body["properties"]["storageProfile"]["imageReference"] |= {
+        "offer": "0001-com-ubuntu-server-focal",
+        "sku": "20_04-lts-gen2",
+    }
+
+    error = azure.send("PUT", azure.vm_path("rejected"), body).json()["error"]
+
+    assert (error["code"], error["target"]) == (INVALID, "vmSize")
+
+
+def test_premium_disk_needs_a_size_that_supports_it(azure: Driver) -> None:
+    body = with_change(azure.vm_body("/nic"), SIZE, "Standard_D2_v5")
+    disk = {"managedDisk": {"storageAccountType": "Premium_LRS"}}
+    body["properties"]["storageProfile"]["osDisk"] |= disk
+
+    error = azure.send("PUT", azure.vm_path("rejected"), body).json()["error"]
+
+    assert error["code"] == INVALID
+    assert "does not support the storage account type Premium_LRS" in error["message"]
+
+
+def test_sdk_reads_an_image(azure: Driver) -> None:
+    images, where = (
+        azure.compute().virtual_machine_images,
+        ("eastus", "canonical", "ubuntu-24_04-lts"),
+    )
+
+    [newest] = images.list(*where, "server-arm64", top=1, orderby="name desc")
+    found = images.get(*where, "server-arm64", newest.name)
+
+    assert (found.name, found.architecture, found.hyper_v_generation) == (
+        newest.name,
+        "Arm64",
+        "V2",
+    )
+
+
+def test_sdk_learns_that_an_image_does_not_exist(azure: Driver) -> None:
+    images = azure.compute().virtual_machine_images
+
+    with pytest.raises(
+        ResourceNotFoundError, match=r"\(NotFound\) Artifact: VMImage was not found"
+    ):
+        images.list("eastus", "canonical", "ubuntu-24_04-lts", "serve")
 
 
 def test_longest_custom_data_is_accepted(azure: Driver) -> None:

@@ -26,7 +26,7 @@ from powerlift_fleet.api.responses.machines import (
     MachineList,
     MachineTrials,
 )
-from powerlift_fleet.api.responses.plan import Check, Plan
+from powerlift_fleet.api.responses.plan import Check, Plan, Understood
 from powerlift_fleet.api.responses.progress import (
     Cost,
     EarlierTrials,
@@ -67,5 +67,6 @@ __all__ = [
     "TrialCounts",
     "TrialError",
     "TrialSeries",
+    "Understood",
     "VmHours",
 ]

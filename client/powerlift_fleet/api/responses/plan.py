@@ -20,9 +20,30 @@ class Check(Response):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Understood(Response):
+    """A request as the app understood it: normalised, with defaults, without account and secrets."""
+
+    min_instances: int
+    max_undead: int
+    location: str | None = None
+    """None: the resource group's."""
+    vm_size: str
+    image: str
+    """publisher:offer:sku:version"""
+    disk_type: str
+    resource_uris: tuple[str, ...]
+    timeout: float | None = None
+    """Seconds per trial; None: no limit."""
+    max_lifetime: float
+    """Seconds from the start to the deadline."""
+    delete_on_complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan(Response):
     """The result of a dry run."""
 
+    request: Understood
     ok: bool
     """Whether a fleet could start now."""
     n_instances: int

@@ -15,8 +15,9 @@ from powerlift_fleet.api.wire import BATCH_IDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FILE_ONLY = frozenset({"azure_json", "fallbacks", "uri"})
-"""Fields without an option: structures, and secrets, which a process list would show."""
+FILE_ONLY = frozenset({"azure_json", "credential", "fallbacks", "powerlift_version", "uri"})
+"""Fields without an option: structures, what no user types, and secrets, which a process list would
+show."""
 
 SHORT = {"experiment_id": "--experiment", "n_instances": "--vms"}
 """Fields with a shorter option."""

@@ -1,0 +1,35 @@
+"""A request as the app understood it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from fleet.api.responses.common import Count
+
+
+class Understood(TypedDict):
+    """What was understood of a request: normalised, with defaults, without its account and secrets."""
+
+    min_instances: Count
+    """VMs without which the fleet fails."""
+    max_undead: Count
+    """Maximum number of VMs that exist without the role to delete themselves."""
+    location: str | None
+    """The Azure region; null if it is the resource group's."""
+    vm_size: str
+    """The VM size."""
+    image: Annotated[str, Field(examples=["canonical:ubuntu-24_04-lts:server:latest"])]
+    """The image's URN."""
+    disk_type: str
+    """Storage type of the OS disk."""
+    resource_uris: list[str]
+    """Scopes at which every VM gets the Contributor role."""
+    timeout: float | None
+    """Seconds per trial; null: no limit."""
+    max_lifetime: float
+    """Seconds from the start to the deadline."""
+    delete_on_complete: bool
+    """Whether VMs delete themselves after the last trial."""
