@@ -1,0 +1,45 @@
+"""Sends a response that a proxy or a broken connection has spoiled."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+_HTML = b"<html><head><title>Sign in</title></head><body>Sign in to use this network.</body></html>"
+
+GARBLED: dict[str, tuple[dict[str, str], bytes]] = {
+    "html": ({"Content-Type": "text/html"}, _HTML),
+    "gzip": ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, b'{"not": "gzip"}'),
+    "json": ({"Content-Type": "application/json"}, b'{"properties": {"provision'),
+    "text": ({"Content-Type": "application/json"}, b'"OK"'),
+    "empty": ({"Content-Type": "application/json"}, b""),
+}
+"""Kind of garbled response -> its headers and body. The status is 200."""
+
+
+def garbled(kind: str) -> web.Response:
+    """A response with status 200 and a body that Azure never sends."""
+    headers, body = GARBLED[kind]
+    return web.Response(status=200, headers=headers, body=body)
+
+
+async def send_cut(http: web.Request, response: web.Response, length: int) -> web.StreamResponse:
+    """Send the headers and the first `length` bytes of the body, at most all but one, and close.
+
+    A response without a body cannot be cut, so it is lost.
+    """
+    body = response.body if isinstance(response.body, bytes) else b""
+    if http.transport is None or not body:
+        abort(http)
+        return response
+    cut = web.StreamResponse(status=response.status, headers=response.headers)
+    cut.content_length = len(body)
+    await cut.prepare(http)
+    await cut.write(body[: min(length, len(body) - 1)])
+    http.transport.close()  # sends what is buffered
+    return cut
+
+
+def abort(http: web.Request) -> None:
+    """Close the connection without a response."""
+    if http.transport is not None:
+        http.transport.abort()
