@@ -1,5 +1,5 @@
-"""Checks of the resource group, the trials, the custom data, the runner IDs, the batch ID and the
-database schema.
+"""Checks of the resource group, the trials, the custom data, the runner IDs, the batch ID, the disk
+type and the database schema.
 """
 
 from __future__ import annotations
@@ -10,6 +10,14 @@ from fleet.azure.network_interfaces import ForeignNic
 from fleet.preflight.check_result import CheckResult, unreadable
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable
 from fleet.store.schema import BENCHMARK, SchemaTooNew
+
+_OS_DISK_TYPES = (
+    "Standard_LRS",
+    "StandardSSD_LRS",
+    "StandardSSD_ZRS",
+    "Premium_LRS",
+    "Premium_ZRS",
+)
 
 
 def resource_group(inputs: PlanInputs) -> Iterator[CheckResult]:
@@ -101,3 +109,15 @@ def _unreachable(missing: Unavailable) -> CheckResult:
 def _fault(missing: Unavailable) -> CheckResult:
     reason = missing.failure
     return CheckResult("fault", reason["message"], reason["advice"], reason["code"])
+
+
+def disk_type(inputs: PlanInputs) -> Iterator[CheckResult]:
+    given = inputs.order["vm"]["disk_type"]
+    if given.lower() in map(str.lower, _OS_DISK_TYPES):
+        yield CheckResult("ok", f"{given} is a type of OS disk")
+    else:
+        yield CheckResult(
+            "warning",
+            f"{given!r} is not a known type of OS disk, so Azure may refuse every VM",
+            f"Set disk_type to one of {', '.join(_OS_DISK_TYPES)}.",
+        )

@@ -41,6 +41,7 @@ CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "custom_data": basics.custom_data,
     "runner_ids": basics.runner_ids,
     "batch_id": basics.batch_id,
+    "disk_type": basics.disk_type,
     "schema": basics.schema,
     "permissions": permissions.check_permissions,
     "role_assignments": permissions.role_assignment_limit,

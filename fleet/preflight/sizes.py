@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fleet.azure.arm_bodies import Body
 from fleet.model.placement import label
-from fleet.model.records import Placement
+from fleet.model.records import Image, Placement
 from fleet.preflight.check_result import CheckResult, unreadable
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, capabilities
 
 _BURSTABLE = re.compile(r"standard_b\d", re.IGNORECASE)
-_ADVICE = "Choose another vm_size, location or zones, or add fallbacks."
+_ADVICE = "Choose another vm_size, location, zones, disk_type or image, or add fallbacks."
 
 
 def offered(inputs: PlanInputs) -> Iterator[CheckResult]:
@@ -74,6 +74,25 @@ def _conditions(inputs: PlanInputs, placement: Placement, sku: Body) -> Iterator
         ephemeral and can.get("EphemeralOSDiskSupported") == "False",
         "no support for ephemeral OS disks",
     )
+    disk = inputs.order["vm"]["disk_type"]
+    premium = disk.lower().startswith("premium") and can.get("PremiumIO") == "False"
+    yield premium, f"no support for disk_type {disk}"
+    yield from _misfits(inputs.order["vm"]["image"], can)
+
+
+def _misfits(image: Image, can: Mapping[str, str]) -> Iterator[tuple[bool, str]]:
+    """Why the size cannot boot the image, as far as the image's names tell."""
+    sku, offer = image["sku"].lower(), image["offer"].lower()
+    canonical = image["publisher"].lower() == "canonical"
+    for_arm = "arm64" in f"{offer} {sku}"
+    architecture = can.get("CpuArchitectureType", "x64")
+    yield for_arm and architecture != "Arm64", f"is {architecture}, but the image is Arm64"
+    # Other publishers may offer Arm64 images without saying so.
+    yield canonical and not for_arm and architecture == "Arm64", "is Arm64, but the image is x64"
+    older = canonical and offer.startswith("0001-com-ubuntu-server-")
+    first = "gen1" in sku or (older and "gen2" not in sku and not for_arm)
+    needs_second = can.get("HyperVGenerations") == "V2" or can.get("DiskControllerTypes") == "NVMe"
+    yield first and needs_second, "boots generation 2 images only, and the image is of generation 1"
 
 
 def _applies(restriction: Body, location: str, zone: str | None) -> bool:

@@ -29,6 +29,11 @@ CONTRIBUTOR = {
         "Microsoft.Authorization/elevateAccess/Action",
     ],
 }
+VM = {
+    "ephemeral_os_disk": False,
+    "disk_type": "Standard_LRS",
+    "image": {"publisher": "canonical", "offer": "ubuntu-24_04-lts", "sku": "server"},
+}
 NO_ANSWER = Unavailable(ServiceRequestError("no answer"))
 
 
@@ -49,7 +54,7 @@ def order(**changes: Any) -> Order:
         "vm_size": "Standard_D2s_v5",
         "priority": "Regular",
         "fallbacks": [],
-        "vm": {"ephemeral_os_disk": False},
+        "vm": VM,
         "outbound": "existing" if changes.get("subnet_id") else "default",
         "subnet_id": None,
     }
@@ -326,6 +331,33 @@ def test_quotas_are_reported_even_if_no_placement_is_open():
 
 # Sizes
 
+NVME = {"HyperVGenerations": "V2", "DiskControllerTypes": "NVMe"}
+JAMMY = "0001-com-ubuntu-server-jammy"
+
+
+def vm(**changes: Any) -> dict[str, Any]:
+    """Changes of an order: some options of its VMs."""
+    return {"vm": {**VM, **changes}}
+
+
+def image(sku: str, **changes: str) -> dict[str, Any]:
+    return vm(image={**VM["image"], "sku": sku, **changes})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("standardssd_lrs", "ok"), ("Premuim_LRS", "warning")]
+)
+def test_an_unknown_type_of_disk_is_a_warning(given: str, expected: str):
+    assert one(inputs(order(**vm(disk_type=given))), "disk_type")["status"] == expected
+
+
+def test_a_size_that_does_not_suit_the_disk_is_named_with_the_reason():
+    skus = [sku(capabilities={"PremiumIO": "False"})]
+    seen = inputs(order(**vm(disk_type="Premium_LRS")), regions={"eastus": region(skus=skus)})
+    assert one(seen, "sizes")["detail"] == (
+        "eastus Standard_D2s_v5: no support for disk_type Premium_LRS"
+    )
+
 
 @pytest.mark.parametrize(
     ("changes", "offer", "expected"),
@@ -343,7 +375,19 @@ def test_quotas_are_reported_even_if_no_placement_is_open():
         ({"zones": ["1"]}, [sku(restrictions=[restriction("Zone", zones=["1"])])], "fault"),
         ({"priority": "Spot"}, [sku()], "ok"),
         ({"priority": "Spot"}, [sku(capabilities={"LowPriorityCapable": "False"})], "fault"),
-        ({"vm": {"ephemeral_os_disk": True}}, [sku()], "fault"),
+        (vm(ephemeral_os_disk=True), [sku()], "fault"),
+        (vm(disk_type="premium_LRS"), [sku(capabilities={"PremiumIO": "False"})], "fault"),
+        (vm(disk_type="Premium_LRS"), [sku(capabilities={"PremiumIO": "True"})], "ok"),
+        (vm(), [sku(capabilities={"PremiumIO": "False"})], "ok"),
+        (vm(), [sku(capabilities={"CpuArchitectureType": "Arm64"})], "fault"),
+        (image("server-arm64"), [sku(capabilities={"CpuArchitectureType": "Arm64"})], "ok"),
+        (image("server-arm64"), [sku()], "fault"),
+        (image("x", publisher="own"), [sku(capabilities={"CpuArchitectureType": "Arm64"})], "ok"),
+        (vm(), [sku(capabilities=NVME)], "ok"),
+        (image("server-gen1"), [sku(capabilities=NVME)], "fault"),
+        (image("22_04-lts", offer=JAMMY), [sku(capabilities={"HyperVGenerations": "V2"})], "fault"),
+        (image("22_04-lts-gen2", offer=JAMMY), [sku(capabilities=NVME)], "ok"),
+        (image("server-gen1"), [sku(capabilities={"HyperVGenerations": "V1,V2"})], "ok"),
         ({"fallbacks": [{"vm_size": "Standard_Nope"}]}, [sku()], "warning"),
     ],
 )
