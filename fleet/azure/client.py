@@ -31,6 +31,7 @@ from fleet.azure.arm_pipeline import (
     start_operation,
 )
 from fleet.azure.request_telemetry import policies
+from fleet.azure.transport import AzureTransport
 from fleet.model import names
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
@@ -90,6 +91,7 @@ class Azure:
                 credential,
                 subscription_id,
                 per_retry_policies=policies(),
+                transport=AzureTransport(),
                 **options,
             )
 

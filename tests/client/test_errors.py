@@ -46,6 +46,14 @@ def test_a_failed_fleet_lists_failures() -> None:
     )
 
 
+@pytest.mark.parametrize("shown", ["The size is sold out.", "The size is so..."])
+def test_a_failed_fleet_tells_its_reason_once(shown: str) -> None:
+    reason = {**REASON, "message": "None of the 2 VMs started. The size is sold out."}
+    group = {**FAILURE, "code": REASON["code"], "message": shown}
+    said = str(FleetFailed(fleet_status("failed", reason=reason, failures=[group])))
+    assert (said.count("The size is"), "3 x QuotaExceeded: as above." in said) == (1, True)
+
+
 def test_a_failed_fleet_counts_its_trials() -> None:
     assert "Trials: 2 of 8 complete, 1 failed, 5 not run" in str(
         FleetFailed(fleet_status("failed"))
