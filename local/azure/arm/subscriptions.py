@@ -154,9 +154,10 @@ def _sku(size: Size, location: str, restrictions: list[Json]) -> Json:
     facts = {
         "vCPUs": str(size.vcpus),
         "MemoryGB": f"{size.memory_gb:g}",
-        "PremiumIO": "True",
-        "HyperVGenerations": "V1,V2",
-        "CpuArchitectureType": "x64",
+        "PremiumIO": str(size.premium_disks),
+        "HyperVGenerations": size.generations,
+        "CpuArchitectureType": size.architecture,
+        "DiskControllerTypes": size.disk_controllers,
         "LowPriorityCapable": "False" if size.name.startswith("Standard_B") else "True",
         "EphemeralOSDiskSupported": "True" if "ds_v" in size.name.lower() else "False",
         **({"GPUs": str(size.gpus)} if size.gpus else {}),

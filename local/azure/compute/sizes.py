@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 ZONES = {
     "eastus": ("1", "2", "3"),
@@ -26,13 +27,22 @@ class Size:
     vcpus: int
     memory_gb: float
     gpus: int = 0
+    premium_disks: bool = True
+    architecture: str = "x64"
+    generations: str = "V1,V2"
+    """Of images that it boots."""
+    disk_controllers: str = "SCSI"
 
 
-def _sizes(family: str, name: str, vcpus: tuple[int, ...], gb_per_vcpu: float) -> list[Size]:
-    return [Size(name.format(n), family, n, n * gb_per_vcpu) for n in vcpus]
+def _sizes(
+    family: str, name: str, vcpus: tuple[int, ...], gb_per_vcpu: float, **more: Any
+) -> list[Size]:
+    return [Size(name.format(n), family, n, n * gb_per_vcpu, **more) for n in vcpus]
 
 
 _SMALL = (2, 4, 8, 16, 32, 48, 64, 96)
+_NVME = {"generations": "V2", "disk_controllers": "NVMe"}
+_ARM64 = {"generations": "V2", "architecture": "Arm64"}
 
 # Families and sizes are from the VM size pages of learn.microsoft.com.
 _ALL = [
@@ -52,7 +62,9 @@ _ALL = [
     *_sizes("standardDDSv5Family", "Standard_D{}ds_v5", _SMALL, 4),
     *_sizes("standardDASv5Family", "Standard_D{}as_v5", _SMALL, 4),
     *_sizes("standardDLSv5Family", "Standard_D{}ls_v5", _SMALL, 2),
-    *_sizes("StandardDsv6Family", "Standard_D{}s_v6", _SMALL, 4),
+    *_sizes("StandardDsv6Family", "Standard_D{}s_v6", _SMALL, 4, **_NVME),
+    *_sizes("standardDv3Family", "Standard_D{}_v3", (2, 4, 8), 4, premium_disks=False),
+    *_sizes("standardDPSv5Family", "Standard_D{}ps_v5", (2, 4, 8), 4, **_ARM64),
     *_sizes("standardESv5Family", "Standard_E{}s_v5", _SMALL, 8),
     *_sizes("standardEASv5Family", "Standard_E{}as_v5", _SMALL, 8),
     *_sizes("standardFSv2Family", "Standard_F{}s_v2", (2, 4, 8, 16, 32, 48, 64, 72), 2),
@@ -78,6 +90,18 @@ _OFFERS: dict[str, dict[str, tuple[str, ...]]] = {
     "almalinux": {"almalinux-x86_64": ("9-gen2", "8-gen2")},
     "microsoft-dsvm": {"ubuntu-hpc": ("2204",), "ubuntu-2204": ("2204-gen2",)},
 }
+
+
+def architecture_of(sku: str) -> str:
+    """The CPU architecture of a marketplace image."""
+    return "Arm64" if "arm64" in sku.lower() else "x64"
+
+
+def generation_of(offer: str, sku: str) -> str:
+    """`V1` or `V2`. Older offers of Canonical and Debian name generation 2 only."""
+    older = offer.lower().startswith(("0001-com-ubuntu-server-", "debian-"))
+    named = any(word in sku.lower() for word in ("gen2", "arm64"))
+    return "V1" if "gen1" in sku.lower() or (older and not named) else "V2"
 
 
 def has_image(publisher: str, offer: str, sku: str) -> bool:

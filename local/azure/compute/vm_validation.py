@@ -9,7 +9,15 @@ import struct
 
 from local.azure.arm.errors import ArmError, invalid_parameter, missing_parameter
 from local.azure.arm.resources import Json
-from local.azure.compute.sizes import SIZES, ZONES, has_image
+from local.azure.compute.sizes import (
+    SIZES,
+    ZONES,
+    Size,
+    architecture_of,
+    generation_of,
+    has_image,
+)
+from local.azure.faults.vm_errors import VM_ERRORS
 
 CUSTOM_DATA_LIMIT = 65535
 """Bytes after decoding."""
@@ -32,6 +40,7 @@ def validate_vm(name: str, body: Json) -> None:
     _check_name("vmName", name)
     _check_size(properties["hardwareProfile"]["vmSize"], body["location"], body.get("zones") or [])
     _check_disk(properties)
+    _check_fit(name, SIZES[properties["hardwareProfile"]["vmSize"].lower()], properties)
     if not properties["networkProfile"].get("networkInterfaces"):
         if properties["networkProfile"].get("networkInterfaceConfigurations"):
             text = "Interfaces inside the VM's body are not simulated; create them first."
@@ -120,6 +129,24 @@ def _check_disk(properties: Json) -> None:
     if disk.get("diffDiskSettings") and (disk.get("caching") or "").lower() != "readonly":
         text = "OS disk caching must be ReadOnly for an ephemeral OS disk."
         raise invalid_parameter("osDisk.caching", text)
+
+
+def _check_fit(name: str, size: Size, properties: Json) -> None:
+    """That the size supports the disk and boots a marketplace image, as far as its names tell."""
+    storage = properties["storageProfile"]
+    disk, image = storage["osDisk"].get("managedDisk") or {}, storage.get("imageReference") or {}
+    premium = (disk.get("storageAccountType") or "").lower().startswith("premium")
+    sku, offer = image.get("sku") or "", image.get("offer") or ""
+    given, generation = architecture_of(sku), generation_of(offer, sku)
+    misfits = {
+        "PremiumDiskNotSupported": premium and not size.premium_disks,
+        "ArchitectureNotSupported": sku and given != size.architecture,
+        "GenerationNotSupported": sku and generation not in size.generations.split(","),
+    }
+    values = {"size": size.name, "vm": name, "supported": size.architecture, "given": given}
+    for error, wrong in misfits.items():
+        if wrong:
+            raise VM_ERRORS[error].render(values, None)
 
 
 def _check_spot(properties: Json) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from local.azure.arm.errors import (
     authorization_failed,
     invalid_reference,
+    linked_authorization_failed,
     marked_for_deletion,
     nic_in_use,
     nic_reserved,
@@ -217,12 +218,11 @@ _ENTRIES: dict[str, ErrorTemplate] = {
     ),
     # Authentication and authorization
     "AuthorizationFailed": template_of(authorization_failed("$client", "$principal", "$action", "$id")),
-    "LinkedAuthorizationFailed": ErrorTemplate(
-        "LinkedAuthorizationFailed", 403,
-        "The client '$client' with object id '$principal' has permission to perform action '$action' "
-        "on scope '$id'; however, it does not have permission to perform action "
-        "'Microsoft.Network/networkInterfaces/join/action' on the linked scope(s) '$nic_id' or the "
-        "linked scope(s) are invalid.", cause="gateway",
+    "LinkedAuthorizationFailed": template_of(
+        linked_authorization_failed(
+            "$client", "$principal", "$action", "$id",
+            "Microsoft.Network/networkInterfaces/join/action", "$nic_id",
+        )
     ),
     "InvalidAuthenticationToken": ErrorTemplate(
         "InvalidAuthenticationToken", 401, "The access token is invalid.",

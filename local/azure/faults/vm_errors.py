@@ -90,11 +90,17 @@ VM_ERRORS: dict[str, ErrorTemplate] = {
         "size '$size'. Please query sku api at https://aka.ms/azure-compute-skus to determine "
         "supported disk controller types for the VM size.", target="vmSize",
     ),
+    "GenerationNotSupported": ErrorTemplate(
+        "BadRequest", 400,
+        "The selected VM size '$size' cannot boot Hypervisor Generation '1'. If this was a Create "
+        "operation please check that the Hypervisor Generation of the Image matches the Hypervisor "
+        "Generation of the selected VM Size.",
+    ),
     "ArchitectureNotSupported": ErrorTemplate(
         "BadRequest", 400,
         "Cannot create a VM of size '$size' because this VM size only supports a CPU Architecture of "
-        "'Arm64', but an image or disk with CPU Architecture 'x64' was given. Please check that the CPU "
-        "Architecture of the image or disk is compatible with that of the VM size.",
+        "'$supported', but an image or disk with CPU Architecture '$given' was given. Please check that "
+        "the CPU Architecture of the image or disk is compatible with that of the VM size.",
     ),
     # Guest provisioning
     "OSProvisioningTimedOut": ErrorTemplate(

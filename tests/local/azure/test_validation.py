@@ -99,6 +99,42 @@ def test_longest_custom_data_is_accepted(azure: Driver) -> None:
     assert azure.send("PUT", azure.vm_path(unique("vm")), body).status_code == 201
 
 
+DISK = "properties.storageProfile.osDisk.managedDisk"
+SKU = "properties.storageProfile.imageReference.sku"
+
+
+@pytest.mark.parametrize(
+    ("size", "path", "value", "words"),
+    [
+        (
+            "Standard_D2_v3",
+            DISK,
+            {"storageAccountType": "Premium_LRS"},
+            "does not support the storage",
+        ),
+        ("Standard_D2ps_v5", SKU, "server", "an image or disk with CPU Architecture 'x64'"),
+        ("Standard_D2s_v5", SKU, "server-arm64", "an image or disk with CPU Architecture 'Arm64'"),
+        ("Standard_D2s_v6", SKU, "server-gen1", "cannot boot Hypervisor Generation '1'"),
+    ],
+)
+def test_a_size_that_does_not_fit_is_rejected(
+    azure: Driver, size: str, path: str, value: Any, words: str
+) -> None:
+    body = with_change(with_change(azure.vm_body("/nic"), SIZE, size), path, value)
+    answer = azure.send("PUT", azure.vm_path(unique("vm")), body)
+
+    assert (answer.status_code, words in answer.json()["error"]["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("size", "sku"), [("Standard_D2ps_v5", "server-arm64"), ("Standard_D2s_v6", "server")]
+)
+def test_a_size_that_fits_is_accepted(azure: Driver, size: str, sku: str) -> None:
+    body = with_change(with_change(azure.vm_body(azure.make_nic()), SIZE, size), SKU, sku)
+
+    assert azure.send("PUT", azure.vm_path(unique("vm")), body).status_code == 201
+
+
 @pytest.mark.parametrize("name", ["a" * 65, "_a", "a-", "1234"])
 def test_vm_name_is_rejected(azure: Driver, name: str) -> None:
     answer = azure.send("PUT", azure.vm_path(name), azure.vm_body("/nic"))
