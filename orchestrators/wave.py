@@ -143,7 +143,7 @@ def _nic_calls(order: Order, nics: list[Nic]) -> list[Call]:
 
 def _cleanup(order: Order, refusals: dict[int, Failure]) -> list[Call]:
     """Delete the NICs of VMs that are not retried under the same ordinal."""
-    final = [ordinal for ordinal, why in refusals.items() if not failure_policy.of(why).retried]
+    final = [ordinal for ordinal, why in refusals.items() if failure_policy.frees_ordinal(why)]
     task: VmOrdinals = {"order": order, "ordinals": final}
     return [(delete_nics, task)] if final else []
 

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from fleet.model.records import Action, Failure
 
-MESSAGE_LIMIT, UNRECOGNISED_LIMIT = 400, 2000
+MESSAGE_LIMIT, UNRECOGNISED_LIMIT = 400, 900
 """Characters kept of a message: a durable history holds one per attempt. Azure's words for an error that
-the table does not know are all that there is to go by.
+the table does not know are all that there is to go by; with the code, they fit a VM's record.
 """
 
 HOUR = 3600.0

@@ -103,6 +103,11 @@ def is_unclear(failure: Failure) -> bool:
     return failure["action"] == "unclear"
 
 
+def frees_ordinal(failure: Failure) -> bool:
+    """Whether the VM is not requested again under the same ordinal."""
+    return is_unclear(failure) or not of(failure).retried
+
+
 def never_started(failure: Failure) -> bool:
     """Whether Azure had no place for the VM, so that it has no console log."""
     return failure["action"] == "move"

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from fleet.azure.error_classifier import explain
 from fleet.azure.error_table import TABLE
 from fleet.model.failure import join, look_up, shorten
+from fleet.model.failure_policy import frees_ordinal
 from tests.fleets import failing, later, new_fleet, placement
 from tests.local.azure.driver import GROUP, ROOT, Driver, serve
 
@@ -262,6 +263,16 @@ def test_a_vm_waits_for_minutes_until_the_apps_subnet_is_visible():
     for seconds in (0, 60, 600):
         fleet.refuse(request, reason, later(seconds))
         assert fleet.take_retries(1) == [request]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "is_free"),
+    [("Teapot", 418, True), ("SkuNotAvailable", 409, True), ("ServiceUnavailable", 503, False)],
+)
+def test_the_interface_of_a_refused_vm_is_deleted_unless_the_vm_is_retried(
+    code: str, status: int, is_free: bool
+):
+    assert frees_ordinal(look_up(TABLE, code, "", status=status)) is is_free
 
 
 # Texts
