@@ -39,7 +39,7 @@ def describe(error: BaseException) -> Failure:
             code, status = _code(error) or "", 401
             code = code if code in TOKEN_ERRORS else "AuthenticationFailed"
         case HttpResponseError() if (error.status_code or 0) < 400:
-            # Of an answer that could not be read to its end: it says nothing about the request.
+            # A response that could not be read: the request may have taken effect.
             code, status = "ConnectionFailed", 503
         case HttpResponseError():
             code, status = _code(error) or f"Http{error.status_code}", error.status_code or 0

@@ -238,8 +238,8 @@ TABLE: tuple[Row, ...] = (
         "unclear",
         "VMStartTimedOut OSProvisioningClientError OSProvisioningInternalError "
         "NetworkingInternalOperationError InternalOperationError InternalDiskManagementError",
-        advice="Azure had a fault of its own while it started the VM; the app created another. If it "
-        "persists, change zones, location or vm_size, or check the image.",
+        advice="Azure failed to start the VM; the app requested a replacement. If this persists, change "
+        "zones, location or vm_size, or check the image.",
         **_UNCLEAR,
     ),
     row(

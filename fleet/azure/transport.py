@@ -1,8 +1,8 @@
-"""The HTTP transport of all Azure clients and credentials. It rejects answers that are not Azure's own.
+"""The HTTP transport of all Azure clients and credentials. It rejects corrupted responses.
 
-A proxy or a breaking connection can spoil an answer after its status was sent: the body is cut off, is
-another page, or cannot be decompressed. azure-core raises half a dozen exceptions for these, or none.
-None says whether the request took effect, so each becomes what a lost answer is: ServiceResponseError.
+A proxy or a broken connection can corrupt a response after its status: the body is truncated, is another
+page, or cannot be decompressed. For these, azure-core raises half a dozen exceptions, or none. The
+request may have taken effect, as with a lost response, so all of them become ServiceResponseError.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 
 _EMPTY_BODIES = (202, 204)
 _BROKEN = (HttpResponseError, aiohttp.ClientError, zlib.error)
-"""What azure-core raises for a body that it cannot read: before it knows of a status code."""
+"""What azure-core raises for a body that it cannot read."""
 
 
 class AzureTransport(AioHttpTransport):  # type: ignore[misc]
@@ -29,8 +29,8 @@ class AzureTransport(AioHttpTransport):  # type: ignore[misc]
             response = await super().send(request, stream=stream, **options)
             body = await _read_ahead(response) if stream else response.body()
         except _BROKEN as error:
-            raise _lost(request, f"was cut off or damaged: {error}") from error
-        if 200 <= response.status_code < 300 and not _is_azures(request, response, body):
+            raise _lost(request, f"was truncated or corrupted: {error}") from error
+        if 200 <= response.status_code < 300 and not _is_from_azure(request, response, body):
             kind = response.headers.get("Content-Type") or "no content type"
             raise _lost(
                 request,
@@ -42,7 +42,7 @@ class AzureTransport(AioHttpTransport):  # type: ignore[misc]
 
 def _lost(request: Any, what: str) -> ServiceResponseError:
     about = f"{request.method} {urlsplit(request.url).path}"
-    return ServiceResponseError(f"The answer to {about} {what}.")
+    return ServiceResponseError(f"The response to {about} {what}.")
 
 
 async def _read_ahead(response: Any) -> bytes:
@@ -56,7 +56,7 @@ async def _read_ahead(response: Any) -> bytes:
     return body
 
 
-def _is_azures(request: Any, response: Any, body: bytes) -> bool:
+def _is_from_azure(request: Any, response: Any, body: bytes) -> bool:
     if not body:
         return request.method == "DELETE" or response.status_code in _EMPTY_BODIES
     try:

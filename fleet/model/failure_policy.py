@@ -97,9 +97,7 @@ def closes_placement(failure: Failure) -> bool:
 
 
 def is_unclear(failure: Failure) -> bool:
-    """Whether the cause may be the placement, may pass, or may be neither: the error is unrecognised, or
-    Azure had a fault of its own while it started the VM.
-    """
+    """Whether the cause is unknown: it may be the placement, and it may be transient."""
     return failure["action"] == "unclear"
 
 
@@ -109,7 +107,7 @@ def frees_ordinal(failure: Failure) -> bool:
 
 
 def never_started(failure: Failure) -> bool:
-    """Whether Azure had no place for the VM, so that it has no console log."""
+    """Whether Azure had no capacity for the VM, which therefore has no console log."""
     return failure["action"] == "move"
 
 

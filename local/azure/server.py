@@ -11,8 +11,8 @@ from local.azure.arm.calls import Reply, Request
 from local.azure.arm.router import Router
 from local.azure.clock import Clock
 from local.azure.compute.boot_diagnostics import BootDiagnostics
+from local.azure.corrupted_response import abort, garbled, send_cut
 from local.azure.identity.entra import Entra
-from local.azure.spoiled_response import abort, garbled, send_cut
 from local.azure.tls import Certificates
 from local.azure.wire_log import WireLog
 

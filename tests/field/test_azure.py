@@ -1,4 +1,4 @@
-"""What people reported of Azure: the source, Azure's answer, and what the app makes of it.
+"""Faults that people have reported of Azure: the source, Azure's response, and what the app does.
 
 A new report is one more row.
 """
@@ -23,17 +23,17 @@ from fleet.model.failure_policy import frees_ordinal
 from tests.fleets import failing, later, new_fleet, placement
 from tests.local.azure.driver import GROUP, ROOT, Driver, serve
 
-# azure-sdk-for-python#17974, aiohttp#4581: a success whose body is cut off, or not Azure's.
+# azure-sdk-for-python#17974, aiohttp#4581: responses with a truncated or foreign body.
 
-SPOILS: dict[str, dict[str, Any]] = {
-    "cut after the headers": {"cut": 0},
-    "cut after a byte": {"cut": 1},
-    "cut after 100 bytes": {"cut": 100},
-    "cut before the last byte": {"cut": 10**9},
-    "a page of HTML": {"garbled": "html"},
-    "what is no gzip": {"garbled": "gzip"},
+CORRUPTIONS: dict[str, dict[str, Any]] = {
+    "truncated after the headers": {"cut": 0},
+    "truncated after a byte": {"cut": 1},
+    "truncated after 100 bytes": {"cut": 100},
+    "truncated before the last byte": {"cut": 10**9},
+    "an HTML page": {"garbled": "html"},
+    "bad gzip": {"garbled": "gzip"},
     "invalid JSON": {"garbled": "json"},
-    "JSON of another kind": {"garbled": "text"},
+    "JSON that is not an object": {"garbled": "text"},
     "an empty body": {"garbled": "empty"},
 }
 CALLS = (
@@ -51,14 +51,14 @@ TOKENS = [
 
 
 @pytest.fixture(scope="module")
-def spoiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
-    """The failures of each call with each of the answers, and with a sound one."""
-    state = tmp_path_factory.mktemp("spoiled")
+def corrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """The failures of each call: with each corruption, then with an intact response."""
+    state = tmp_path_factory.mktemp("corrupted")
     faults = [
-        {"on": on, "nth": [number], **spoil}
+        {"on": on, "nth": [number], **corruption}
         for on in (*CALLS, *DELETIONS)
         # The process has asked for the first token, and for a list of roles with it.
-        for number, spoil in enumerate(SPOILS.values(), 2 if on == "role.list" else 1)
+        for number, corruption in enumerate(CORRUPTIONS.values(), 2 if on == "role.list" else 1)
     ]
     (state / "faults.json").write_text(json.dumps({"faults": [*faults, *TOKENS]}))
     service, driver = serve(state, "--machines", "none", "--faults", str(state / "faults.json"))
@@ -72,12 +72,12 @@ def call_all(driver: Driver) -> dict[str, list[Any]]:
     account = ("subscription_id", "tenant_id", "client_id")
     given = {
         "account": {**{name: driver.ready[name] for name in account}, "resource_group": GROUP},
-        "count": len(SPOILS),
+        "count": len(CORRUPTIONS),
         "vm": driver.vm_body("of the process"),
     }
     settings = {"FLEET_SEALING_KEY": Fernet.generate_key().decode(), "POWERLIFT_DB_URI": "unused"}
     output = subprocess.run(
-        [sys.executable, "-m", "tests.field.spoiled_answers", json.dumps(given)],
+        [sys.executable, "-m", "tests.field.corrupted_responses", json.dumps(given)],
         env={**os.environ, **driver.ready["env"], **settings},
         cwd=ROOT,
         check=True,
@@ -87,47 +87,47 @@ def call_all(driver: Driver) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("on", CALLS)
-def test_a_spoiled_answer_is_a_lost_one(spoiled: dict[str, list[Any]], on: str):
-    found = [(one and one["code"], one and one["passing"]) for one in spoiled[on][:-1]]
-    assert dict(zip(SPOILS, found, strict=True)) == dict.fromkeys(
-        SPOILS, ("ConnectionFailed", True)
+def test_a_corrupted_response_is_lost(corrupted: dict[str, list[Any]], on: str):
+    found = [(one and one["code"], one and one["passing"]) for one in corrupted[on][:-1]]
+    assert dict(zip(CORRUPTIONS, found, strict=True)) == dict.fromkeys(
+        CORRUPTIONS, ("ConnectionFailed", True)
     )
 
 
 @pytest.mark.parametrize("on", DELETIONS)
-def test_a_spoiled_answer_to_a_deletion_is_a_lost_one(spoiled: dict[str, list[Any]], on: str):
-    # Most have no body: to be cut off is to be lost, and aiohttp repeats a lost DELETE by itself.
-    page = [one for one in spoiled[on] if one and "text/html" in one["message"]]
+def test_a_corrupted_response_to_a_deletion_is_lost(corrupted: dict[str, list[Any]], on: str):
+    # Most have no body, so that truncation loses them, and aiohttp itself repeats a lost DELETE.
+    page = [one for one in corrupted[on] if one and "text/html" in one["message"]]
     assert [one["code"] for one in page] == ["ConnectionFailed"]
 
 
 @pytest.mark.parametrize("on", CALLS)
-def test_the_next_answer_is_understood(spoiled: dict[str, list[Any]], on: str):
+def test_the_next_response_is_understood(corrupted: dict[str, list[Any]], on: str):
     # It may be that the NIC exists, or that the network's earlier PUT still runs.
     answers = (None, "PreconditionFailed", "RetryableErrorDueToAnotherOperation")
-    last = spoiled[on][-1]
+    last = corrupted[on][-1]
     assert (last and last["code"]) in answers
 
 
-def test_an_outage_of_entra_passes_whatever_its_number(spoiled: dict[str, list[Any]]):
-    found = spoiled["token"][1]
+def test_an_outage_of_entra_passes_whatever_its_number(corrupted: dict[str, list[Any]]):
+    found = corrupted["token"][1]
     assert (found["code"], found["action"], found["passing"]) == ("TokenUnavailable", "retry", True)
 
 
-def test_a_spoiled_token_is_a_lost_answer(spoiled: dict[str, list[Any]]):
-    found = spoiled["token"][0]
+def test_a_corrupted_token_is_lost(corrupted: dict[str, list[Any]]):
+    found = corrupted["token"][0]
     assert (found["code"], "oauth2/v2.0/token has status 200" in found["message"]) == (
         "ConnectionFailed",
         True,
     )
 
 
-def test_a_spoiled_answer_says_what_came_instead(spoiled: dict[str, list[Any]]):
-    page = spoiled["group.get"][list(SPOILS).index("a page of HTML")]
+def test_a_corrupted_response_says_what_came_instead(corrupted: dict[str, list[Any]]):
+    page = corrupted["group.get"][list(CORRUPTIONS).index("an HTML page")]
     assert "has status 200 and 89 bytes (text/html), but not the JSON object" in page["message"]
 
 
-# What Azure's codes and words mean
+# The meaning of codes and messages
 
 SUBSCRIPTION = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network"
 OWN_SUBNET = f"{SUBSCRIPTION}/virtualNetworks/powerlift-vnet-eastus/subnets/powerlift-subnet-eastus"
@@ -203,7 +203,7 @@ ANSWERS: list[tuple[str, int, str, str, tuple[str, str, str]]] = [
     ("status", "code", "message", "expected"),
     [pytest.param(*row[1:], id=f"{row[0]}: {row[2]}") for row in ANSWERS],
 )
-def test_an_answer(status: int, code: str, message: str, expected: tuple[str, str, str]):
+def test_an_error_response(status: int, code: str, message: str, expected: tuple[str, str, str]):
     found = look_up(TABLE, code, message, status=status)
     assert (found["code"], found["action"], found["scope"]) == expected
 

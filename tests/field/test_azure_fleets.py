@@ -1,4 +1,4 @@
-"""Whole fleets in the weather that people reported of Azure; the sources are in `test_azure`."""
+"""Whole fleets under the faults that people have reported of Azure; `test_azure` has the sources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLEETS: dict[int, dict[str, Any]] = {
 OF_ALL = ("group.get", "skus", "usages", "nsg.get", "nsg.put", "vnet.get", "vnet.put")
 OF_A_VM = ("nic.put", "vm.put", "role.put", "vm.delete", "role.delete")
 LISTS = ("vm.list", "nic.list", "disk.list", "role.list")
-SPOILS: tuple[dict[str, Any], ...] = (
+CORRUPTIONS: tuple[dict[str, Any], ...] = (
     {"cut": 0},
     {"cut": 200, "nth": [3]},
     {"garbled": "html", "nth": [5]},
@@ -30,8 +30,16 @@ STARTED = {"code": "VMStartTimedOut", "message": "VM '$vm' did not start in the 
 ODD = {"code": "ThermalEvent", "message": "The rack of '$vm' is too warm."}
 
 FAULTS = [
-    *({"on": on, "nth": [1], **spoil} for on in (*OF_ALL, *LISTS) for spoil in SPOILS),
-    *({"on": on, "match": f"-{CUT}-", "nth": [1], **spoil} for on in OF_A_VM for spoil in SPOILS),
+    *(
+        {"on": on, "nth": [1], **corruption}
+        for on in (*OF_ALL, *LISTS)
+        for corruption in CORRUPTIONS
+    ),
+    *(
+        {"on": on, "match": f"-{CUT}-", "nth": [1], **corruption}
+        for on in OF_A_VM
+        for corruption in CORRUPTIONS
+    ),
     {"on": "token", "nth": [1], "cut": 50},
     {"on": "vm.boot", "match": f"-{BOOT}-000[0-2]$", "times": 3, "error": STARTED},
     {"on": "vm.boot", "match": f"-{ZONE}-", "zone": "1", "error": ODD},
@@ -72,12 +80,14 @@ def test_nothing_is_left(stack: Stack, ended: dict[int, dict[str, Any]], batch: 
     assert standing(stack, batch) == []
 
 
-def test_every_kind_of_call_was_spoiled(stack: Stack, ended: dict[int, dict[str, Any]]):
-    spoiled = {FAULTS[line["fault"]]["on"] for line in wire(stack) if line.get("lost")}
-    assert spoiled == {*OF_ALL, *LISTS, *OF_A_VM, "token"}
+def test_the_response_to_every_kind_of_call_was_corrupted(
+    stack: Stack, ended: dict[int, dict[str, Any]]
+):
+    corrupted = {FAULTS[line["fault"]]["on"] for line in wire(stack) if line.get("lost")}
+    assert corrupted == {*OF_ALL, *LISTS, *OF_A_VM, "token"}
 
 
-def test_no_vm_is_created_twice_or_deleted_for_a_spoiled_answer(
+def test_no_vm_is_created_twice_or_deleted_for_a_corrupted_response(
     stack: Stack, ended: dict[int, dict[str, Any]]
 ):
     created = Counter(

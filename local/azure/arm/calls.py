@@ -20,12 +20,12 @@ class ResponseEffects:
     cut: int | None = None
     """Close the connection after so many bytes of the body."""
     garbled: str | None = None
-    """A key of `spoiled_response.GARBLED`, to respond with instead."""
+    """A key of `corrupted_response.GARBLED`, to respond with instead."""
     fault: int | None = None
     """Index of the fault that fired last, for the wire log."""
 
     @property
-    def is_spoiled(self) -> bool:
+    def is_corrupted(self) -> bool:
         """Whether the client does not get the response that the request has."""
         return self.lost or self.cut is not None or self.garbled is not None
 

@@ -24,10 +24,10 @@ from pydantic import (
 )
 
 from local.azure.compute.sizes import SIZES, ZONES
+from local.azure.corrupted_response import GARBLED
 from local.azure.faults.azure_errors import AZURE_ERRORS
 from local.azure.faults.operation_names import LONG_RUNNING, OPERATIONS
 from local.azure.faults.rate_limits import RATES, Rate
-from local.azure.spoiled_response import GARBLED
 
 ANY = "*"
 """Any location, zone or size."""
@@ -171,12 +171,12 @@ class Fault(_Section):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         given = {"lost": self.lost, "cut": self.cut is not None, "garbled": bool(self.garbled)}
-        spoiled = [name for name, is_set in given.items() if is_set]
-        if self.error is None and not spoiled and not self.slow:
+        corrupted = [name for name, is_set in given.items() if is_set]
+        if self.error is None and not corrupted and not self.slow:
             raise ValueError("set error, lost, cut, garbled or slow")
-        if spoiled and self.on in LONG_RUNNING:
-            raise ValueError(f"{spoiled[0]}: no client waits for a response to {self.on}")
-        if self.lost and len(spoiled) > 1:
+        if corrupted and self.on in LONG_RUNNING:
+            raise ValueError(f"{corrupted[0]}: no client waits for a response to {self.on}")
+        if self.lost and len(corrupted) > 1:
             raise ValueError("lost: no response is sent that could be cut or garbled")
         of_a_vm = self.zone is not None or self.size != ANY or self.location != ANY
         if of_a_vm and not self.on.startswith("vm."):

@@ -22,7 +22,7 @@ _ASSIGN = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
 def linked_actions(body: Any) -> Iterator[tuple[str, str]]:
     """(action, ARM ID) of each resource that a request's body refers to.
 
-    An ID that is none is left to the validation of the body.
+    Values that are not ARM IDs are left to the validation of the body.
     """
     found = _references(body)
     yield from ((action, id_) for action, id_ in found if id_.lower().startswith("/subscriptions/"))

@@ -210,7 +210,7 @@ def test_a_garbled_response_is_complete(
 
 
 @pytest.mark.parametrize("name", ["cut-some", "html-1"])
-def test_a_put_with_a_spoiled_response_is_applied(azure: Driver, name: str) -> None:
+def test_a_put_with_a_corrupted_response_is_applied(azure: Driver, name: str) -> None:
     received(azure, name)
     assert azure.send("GET", azure.net("networkInterfaces", name), api=NETWORK_API).ok
 

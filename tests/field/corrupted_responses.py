@@ -1,4 +1,4 @@
-"""A process of the app that makes each of its calls to Azure, whose answers a simulator spoils.
+"""Makes each of the app's calls to a simulated Azure that corrupts its responses.
 
 Prints the failures by operation, as JSON.
 aiohttp reads SSL_CERT_FILE when it is imported, so this cannot run in the process of the tests.
@@ -106,7 +106,7 @@ async def failure_of(azure: Azure, call: Call) -> Any:
 
 
 async def series(azure: Azure) -> dict[str, Any]:
-    """For each operation: its spoiled answers, then a sound one."""
+    """For each operation: the corrupted responses, then an intact one."""
     return {
         name: [await failure_of(azure, call) for _ in range(COUNT + 1)]
         for name, call in CALLS.items()
@@ -120,7 +120,7 @@ async def failures_of_tokens() -> list[Any]:
 
 async def main() -> None:
     azure = azure_of(GIVEN["account"]["resource_group"])
-    await azure.list_assignments(azure.scope)  # takes the first token, which is sound
+    await azure.list_assignments(azure.scope)  # takes the first token, which is intact
     # azure-identity retries for 5 s per token; meanwhile the rest is done.
     tokens, seen = await asyncio.gather(failures_of_tokens(), series(azure))
     print(json.dumps({"token": tokens, **seen}))

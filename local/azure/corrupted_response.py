@@ -1,4 +1,4 @@
-"""Sends a response that a proxy or a broken connection has spoiled."""
+"""Sends responses as a proxy or a broken connection corrupts them."""
 
 from __future__ import annotations
 
