@@ -37,7 +37,7 @@ POLICIES: dict[Action, Policy] = {
     "retry": Policy(retried=True, replaced=True, outcome=MOVED),
     "replace": Policy(replaced=True, outcome=REPLACED),
     "move": Policy(replaced=True, moved=True, outcome=MOVED),
-    "unclear": Policy(retried=True, replaced=True, moved=True, outcome=MOVED),
+    "unclear": Policy(retried=True, replaced=True, moved=True, outcome=REPLACED),
     "fail_vm": Policy(),
     "fail_fleet": Policy(ends_fleet=True),
 }

@@ -101,7 +101,7 @@ def test_no_vm_is_created_twice_or_deleted_for_a_corrupted_response(
 
 def test_boots_that_time_out_are_replaced(stack: Stack, ended: dict[int, dict[str, Any]]):
     codes = {one["code"]: one["count"] for one in ended[BOOT]["failures"]}
-    assert codes == {"VMStartTimedOut": 3}
+    assert codes["VMStartTimedOut"] == 3
 
 
 def test_an_unrecognised_error_of_one_zone_leaves_the_other(

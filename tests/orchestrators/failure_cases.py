@@ -198,7 +198,10 @@ _TO_REGION = f"{ELSEWHERE} {SIZE}"
 
 CASES: tuple[Case, ...] = (
     # What never ends: these take longest, so they come first
-    moved(said("Teapot", "I am a teapot.", 418), {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
+    replace(
+        moved(said("Teapot", "I am a teapot.", 418), {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
+        ended=[("Teapot", ANOTHER)],
+    ),
     Case(
         "no VM ever boots", (answer("vm.boot", "OSProvisioningTimedOut"),), {"n_instances": 1},
         phase="failed", missing={"OSProvisioningTimedOut": 1},
@@ -387,7 +390,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "VMStartTimedOut at vm.boot",
         (answer("vm.boot", said("VMStartTimedOut", "VM did not start."), "0000"),),
-        ran={f"{HOME} {SIZE}": 2}, ended=[("VMStartTimedOut", MOVED)],
+        ran={f"{HOME} {SIZE}": 2}, ended=[("VMStartTimedOut", ANOTHER)],
     ),
     passing("vm.put", said("NeverSeen", "The service is busy. Please retry later.")),
 )  # fmt: skip
