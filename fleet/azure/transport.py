@@ -22,7 +22,7 @@ _BROKEN = (HttpResponseError, aiohttp.ClientError, zlib.error)
 
 
 class AzureTransport(AioHttpTransport):  # type: ignore[misc]
-    """Raises ServiceResponseError for a success without the JSON object that Azure sends with it."""
+    """Raises ServiceResponseError for a success or a 404 without Azure's JSON object."""
 
     async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         try:
@@ -30,11 +30,14 @@ class AzureTransport(AioHttpTransport):  # type: ignore[misc]
             body = await _read_ahead(response) if stream else response.body()
         except _BROKEN as error:
             raise _lost(request, f"was truncated or corrupted: {error}") from error
-        if 200 <= response.status_code < 300 and not _is_from_azure(request, response, body):
+        status = response.status_code
+        # A 404 decides whether a resource exists. Other errors decide nothing without Azure's code.
+        decides = 200 <= status < 300 or status == 404
+        if decides and not _is_from_azure(request, response, body):
             kind = response.headers.get("Content-Type") or "no content type"
             raise _lost(
                 request,
-                f"has status {response.status_code} and {len(body)} bytes ({kind}), but not the JSON "
+                f"has status {status} and {len(body)} bytes ({kind}), but not the JSON "
                 "object that Azure sends. A proxy or firewall may have sent it",
             )
         return response
@@ -58,7 +61,8 @@ async def _read_ahead(response: Any) -> bytes:
 
 def _is_from_azure(request: Any, response: Any, body: bytes) -> bool:
     if not body:
-        return request.method == "DELETE" or response.status_code in _EMPTY_BODIES
+        is_deletion = request.method == "DELETE" and response.status_code == 200
+        return is_deletion or response.status_code in _EMPTY_BODIES
     try:
         document = json.loads(body)
     except ValueError:

@@ -6,20 +6,23 @@ from aiohttp import web
 
 _HTML = b"<html><head><title>Sign in</title></head><body>Sign in to use this network.</body></html>"
 
-GARBLED: dict[str, tuple[dict[str, str], bytes]] = {
-    "html": ({"Content-Type": "text/html"}, _HTML),
-    "gzip": ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, b'{"not": "gzip"}'),
-    "json": ({"Content-Type": "application/json"}, b'{"properties": {"provision'),
-    "text": ({"Content-Type": "application/json"}, b'"OK"'),
-    "empty": ({"Content-Type": "application/json"}, b""),
+_JSON = {"Content-Type": "application/json"}
+
+GARBLED: dict[str, tuple[int, dict[str, str], bytes]] = {
+    "html": (200, {"Content-Type": "text/html"}, _HTML),
+    "html404": (404, {"Content-Type": "text/html"}, _HTML),
+    "gzip": (200, {**_JSON, "Content-Encoding": "gzip"}, b'{"not": "gzip"}'),
+    "json": (200, _JSON, b'{"properties": {"provision'),
+    "text": (200, _JSON, b'"OK"'),
+    "empty": (200, _JSON, b""),
 }
-"""Kind of garbled response -> its headers and body. The status is 200."""
+"""Kind of garbled response -> its status, headers and body."""
 
 
 def garbled(kind: str) -> web.Response:
-    """A response with status 200 and a body that Azure never sends."""
-    headers, body = GARBLED[kind]
-    return web.Response(status=200, headers=headers, body=body)
+    """A response with a body that Azure never sends."""
+    status, headers, body = GARBLED[kind]
+    return web.Response(status=status, headers=headers, body=body)
 
 
 async def send_cut(http: web.Request, response: web.Response, length: int) -> web.StreamResponse:

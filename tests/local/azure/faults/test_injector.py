@@ -62,6 +62,7 @@ PLAN = {
         {"on": "nic.put", "match": "/cut-some", "cut": 7},
         {"on": "nic.put", "match": "/cut-most", "cut": 10**9},
         {"on": "nic.put", "match": "/html-", "garbled": "html"},
+        {"on": "nic.put", "match": "/html404-", "garbled": "html404"},
         {"on": "nic.put", "match": "/gzip-", "garbled": "gzip"},
         {"on": "nic.put", "match": "/json-", "garbled": "json"},
         {"on": "nic.put", "match": "/text-", "garbled": "text"},
@@ -207,6 +208,10 @@ def test_a_garbled_response_is_complete(
 ) -> None:
     status, type_, found, missing = received(azure, name)
     assert (status, type_, found[: len(content)], missing) == (200, kind, content, 0)
+
+
+def test_a_garbled_response_can_be_a_404(azure: Driver) -> None:
+    assert received(azure, "html404-1")[:2] == (404, "text/html")
 
 
 @pytest.mark.parametrize("name", ["cut-some", "html-1"])
