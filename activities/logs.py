@@ -37,7 +37,7 @@ async def _log_of(connection: Azure, order: Order, vm: FailedVm) -> vm_logs.Ende
     ordinal, reason = vm["ordinal"], vm["reason"]
     name = names.vm(order["batch_id"], ordinal)
     log = None
-    if not failure_policy.of(reason).moved:  # without capacity, the VM was never started
+    if not failure_policy.never_started(reason):
         try:
             log = await vm_logs.fetch_console(connection, name)
         except Exception as error:

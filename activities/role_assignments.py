@@ -73,6 +73,7 @@ async def _assign(connection: Azure, order: Order, vm: str, grant: Grant) -> Fai
         if failure["code"] == "ResourceNotFound" and "/virtualMachines/" in grant.scope:
             # The VM may have deleted itself; the next LIST decides whether it has.
             failure = failure_policy.as_transient(failure)
+        failure = {**failure, "scope": ""}  # it says nothing about the VM's placement
         telemetry.failed(failure, "A role could not be assigned")
         return None if failure_policy.is_done(failure) else failure
     return None

@@ -8,6 +8,7 @@ from activities.results import raises_transient
 from fleet.azure.credentials import open_connections
 from fleet.model import names
 from fleet.model.activities import ReleaseTrials, TrialsReleased
+from fleet.model.failure import shorten
 from fleet.model.failure_counts import SHOWN_CHARACTERS
 from fleet.store import heartbeats, trials
 from fleet.store.executors import ACTIVITIES
@@ -32,7 +33,8 @@ async def release_trials(task: ReleaseTrials) -> TrialsReleased:
     ends = dict.fromkeys(ordinals, "It was deleted with its fleet.") | reasons
     ended = await ACTIVITIES.run(heartbeats.record_ends, uri, order, ends)
     outcomes = {
-        str(ordinal): outcome and outcome[:SHOWN_CHARACTERS] for ordinal, outcome in ended.items()
+        str(ordinal): outcome and shorten(outcome, SHOWN_CHARACTERS)
+        for ordinal, outcome in ended.items()
     }
     return {
         "ok": True,

@@ -39,7 +39,7 @@ def create_wave(context: Context) -> Orchestration[WaveResult]:
         if not outcome["ok"]
     }
     # The others are retried under the same ordinal.
-    final = [one for one, why in refusals.items() if not failure_policy.of(why).retried]
+    final = [one for one, why in refusals.items() if failure_policy.frees_ordinal(why)]
     if final:
         cleanup: VmOrdinals = {"order": order, "ordinals": final}
         yield from settle(context, [(delete_nics, cleanup)], max_tries=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from fleet.azure.error_classifier import explain
+from fleet.azure.error_classifier import describe, explain
 from fleet.model.records import Failure, Order, Placement, Vm, new_vm
 from fleet.model.state import FleetState
 
@@ -13,6 +13,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SIZE = "Standard_D2s_v5"
 NO_CAPACITY = explain("AllocationFailed", "Allocation failed.")
 UNRECOGNISED = explain("NeverSeen", "?")
+UNEXPECTED = describe(ValueError("an error of the app"))
 
 
 def order(**changes: Any) -> Order:
@@ -77,10 +78,10 @@ def new_fleet(count: int, **changes: Any) -> FleetState:
     return FleetState.read(dict(order(n_instances=count, **changes)))
 
 
-def failing(fleet: FleetState, *reasons: Failure) -> FleetState:
+def failing(fleet: FleetState, *reasons: Failure, zone: str | None = None) -> FleetState:
     """VMs are accepted and fail a second later, each replacing the one before."""
     for turn, reason in enumerate(reasons):
-        (request,) = fleet.demand.request([placement()])
+        (request,) = fleet.demand.request([placement(zone)])
         created_at = later(turn + 0.5).isoformat()
         fleet.accept({**machine(request["ordinal"]), **request, "created_at": created_at})
         fleet.mark_deleting([request["ordinal"]])

@@ -7,9 +7,14 @@ import weakref
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from azure.core import AsyncPipelineClient
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import (
+    HttpResponseError,
+    ResourceNotFoundError,
+    ServiceResponseError,
+)
 from azure.core.rest import HttpRequest
 from azure.mgmt.compute.aio import ComputeManagementClient
 from azure.mgmt.core.exceptions import ARMErrorFormat
@@ -103,6 +108,8 @@ async def list_pages(client: ComputeManagementClient, first: str) -> AsyncIterat
     url: str | None = first
     while url:
         page = await get_json(client, url)
+        if not isinstance(page.get("value"), list):
+            raise ServiceResponseError(f"The list at {urlsplit(url).path} has no items.")
         for item in page["value"]:
             yield item
         url = page.get("nextLink")

@@ -33,6 +33,7 @@ from fleet.azure.arm_pipeline import (
     start_operation,
 )
 from fleet.azure.request_telemetry import policies
+from fleet.azure.transport import AzureTransport
 from fleet.model import names
 from fleet.model.records import Image
 
@@ -93,6 +94,7 @@ class Azure:
                 credential,
                 subscription_id,
                 per_retry_policies=policies(),
+                transport=AzureTransport(),
                 **options,
             )
 

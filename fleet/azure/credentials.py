@@ -9,6 +9,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
 from fleet.azure.client import Azure
+from fleet.azure.transport import AzureTransport
 from fleet.model.records import Order
 from fleet.secrets import Seal
 from fleet.settings import Settings
@@ -96,7 +97,7 @@ def _drop_rejected_token(response: Any) -> None:
 def _credential(
     authority: str | None, tenant_id: str, client_id: str, client_secret: str
 ) -> AsyncTokenCredential:
-    options = identity_options(authority)
+    options = {**identity_options(authority), "transport": AzureTransport()}
     if client_secret:
         if authority:
             options["authority"] = authority

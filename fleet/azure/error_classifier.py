@@ -14,7 +14,7 @@ from azure.core.exceptions import (
 
 from fleet.azure.error_table import TABLE
 from fleet.model import failure_policy
-from fleet.model.failure import DescribedError, failure, look_up
+from fleet.model.failure import DescribedError, failure, join, look_up
 from fleet.model.records import Failure
 
 TOKEN_ERRORS = ("InvalidAuthenticationToken", "ExpiredAuthenticationToken")
@@ -29,14 +29,18 @@ def describe(error: BaseException) -> Failure:
     """Convert any error to a failure record. Never raises. The record is short and has no secret."""
     match error:
         case ClientAuthenticationError() if _is_transient(error):
-            message = " ".join(_message(error).split())
             advice = "If the error persists, check the app's managed identity."
-            found = failure("TokenUnavailable", message, "retry", advice, _retry_after(error))
+            found = failure(
+                "TokenUnavailable", _message(error), "retry", advice, _retry_after(error)
+            )
             return {**found, "passing": True}
         case ClientAuthenticationError():
             # Entra errors have many codes or none; all of them have the same remedy.
             code, status = _code(error) or "", 401
             code = code if code in TOKEN_ERRORS else "AuthenticationFailed"
+        case HttpResponseError() if (error.status_code or 0) < 400:
+            # A response that could not be read: the request may have taken effect.
+            code, status = "ConnectionFailed", 503
         case HttpResponseError():
             code, status = _code(error) or f"Http{error.status_code}", error.status_code or 0
         case ServiceRequestError() | ServiceResponseError() | TimeoutError():
@@ -68,12 +72,13 @@ def _is_transient(error: ClientAuthenticationError) -> bool:
     """Whether a later token request may succeed.
 
     An error without an AADSTS code is a connection error, or comes from the managed identity endpoint.
+    A fault of Entra's servers is one whatever the code says.
     """
-    numbers = set(_ENTRA.findall(_message(error)))
-    if numbers:
-        return numbers <= ENTRA_TRANSIENT
     status = error.status_code
-    return status is None or status == 429 or status >= 500
+    if status is not None and (status == 429 or status >= 500):
+        return True
+    numbers = set(_ENTRA.findall(_message(error)))
+    return numbers <= ENTRA_TRANSIENT if numbers else status is None
 
 
 def _code(error: HttpResponseError) -> str | None:
@@ -81,8 +86,13 @@ def _code(error: HttpResponseError) -> str | None:
 
 
 def _message(error: BaseException) -> str:
-    detail = getattr(getattr(error, "error", None), "message", None)
-    return str(detail or getattr(error, "message", None) or error)
+    """Azure's message and those of its details, which may name the cause; those in JSON are for
+    programs.
+    """
+    found = getattr(error, "error", None)
+    main = getattr(found, "message", None) or getattr(error, "message", None) or error
+    details = [str(one.message or "") for one in getattr(found, "details", None) or ()]
+    return join([str(main), *(one for one in details if not one.startswith("{"))])
 
 
 def _retry_after(error: BaseException) -> float | None:

@@ -6,7 +6,11 @@ and Taskcluster. A new code takes one row here and one test.
 
 from __future__ import annotations
 
+from typing import Any
+
+from fleet.model import names
 from fleet.model.failure import HOUR, NOT_PROVISIONED, SPOT_EVICTED, VM_LOST, Row, row
+from fleet.model.failure_policy import UNCLEAR
 
 QUOTA_HOLD = 600.0
 """Seconds in which other VMs may release quota; the same as Karpenter's cooldown."""
@@ -15,6 +19,11 @@ _MORE_QUOTA = (
     "Request a quota increase (Azure portal: Quotas), use fewer or smaller VMs, or add fallbacks."
 )
 _RETRY_LATER = "Retry later, or add zones or fallbacks to the request."
+_UNCLEAR: dict[str, Any] = {name: value for name, value in UNCLEAR.items() if name != "action"}
+_OWN_SUBNET = f"/virtualNetworks/{names.vnet('')}[^/ ]+/subnets/|^Subnet {names.subnet('')}"
+"""In a message: the subnet that the app makes, not a request's `subnet_id`."""
+_SIZE_SCOPE: dict[str, Any] = {"scope": "vm_size", "cool_down": 24 * HOUR}
+_CHOOSE_SIZE = "Change vm_size, or add a fallback with another vm_size."
 
 TABLE: tuple[Row, ...] = (
     # Status first: OperationNotAllowed means throttling with 429, and quota with 409.
@@ -41,9 +50,19 @@ TABLE: tuple[Row, ...] = (
     row(
         "retry",
         "RetryableError RetryableErrorDueToAnotherOperation AnotherOperationInProgress "
-        "OperationPreempted Conflict ReferencedResourceNotProvisioned NicInUse "
+        "CanceledAndSupersededDueToAnotherOperation ConflictingConcurrentWriteNotAllowed "
+        "RequestConflict OperationPreempted Conflict ReferencedResourceNotProvisioned NicInUse "
         "InUseSubnetCannotBeDeleted InUseNetworkSecurityGroupCannotBeDeleted PreconditionFailed",
         advice="No action needed: the app retries after the other operation.",
+    ),
+    row(
+        "retry",
+        "InvalidResourceReference SubnetNotFound",
+        text=_OWN_SUBNET,
+        label="SubnetNotVisible",
+        passing=True,  # for minutes: a refused VM is not given up
+        advice="The app's own subnet is not visible to Azure yet; the app retries for 15 minutes. If "
+        "the subnet was deleted, submit again.",
     ),
     row(
         "replace",
@@ -170,10 +189,11 @@ TABLE: tuple[Row, ...] = (
     ),
     row(
         "move",
-        "InvalidAvailabilityZone",
+        "InvalidAvailabilityZone ResourceTypeNotSupportAvailabilityZones "
+        "AvailabilityZoneNotSupported",
         scope="location zone",
         cool_down=24 * HOUR,
-        advice="The region has no such zone. Change zones.",
+        advice="The region has no such zone, or not for VMs. Change zones.",
     ),
     row(
         "move",
@@ -182,14 +202,45 @@ TABLE: tuple[Row, ...] = (
         cool_down=24 * HOUR,
         advice="The region is not available to the subscription. Choose another location.",
     ),
+    # A size that does not fit the rest of the request fails in every zone and location.
+    row(
+        "move",
+        text=r"VM size .*\bstorage account type|storage account type .*\bVM size",
+        label="DiskTypeNotSupportedBySize",
+        advice="The VM size does not support this type of disk. Change disk_type or vm_size.",
+        **_SIZE_SCOPE,
+    ),
+    row(
+        "move",
+        text=r"VM size .*(disk controller|CPU architecture|hypervisor generation|security type)",
+        label="ImageNotSupportedBySize",
+        advice=f"The VM size cannot boot this image. Change the image. Or: {_CHOOSE_SIZE}",
+        **_SIZE_SCOPE,
+    ),
     row(
         "move",
         "InvalidParameter",
-        text="VM size",
+        text="VM size .*(region|location|not available|not valid)",
         label="SizeNotInLocation",
         scope="location vm_size",
         cool_down=24 * HOUR,
         advice="The region does not offer this vm_size. Choose another size or location.",
+    ),
+    row(
+        "move",
+        "InvalidParameter",
+        text="VM size",
+        label="SizeNotSuitable",
+        advice=f"The VM size does not fit the request. {_CHOOSE_SIZE}",
+        **_SIZE_SCOPE,
+    ),
+    row(
+        "unclear",
+        "VMStartTimedOut OSProvisioningClientError OSProvisioningInternalError "
+        "NetworkingInternalOperationError InternalOperationError InternalDiskManagementError",
+        advice="Azure failed to start the VM; the app requested a replacement. If this persists, change "
+        "zones, location or vm_size, or check the image.",
+        **_UNCLEAR,
     ),
     row(
         "replace",
@@ -253,11 +304,23 @@ TABLE: tuple[Row, ...] = (
         "image's terms.",
     ),
     row(
+        "unclear",
+        text=r"\b(retry|try again) (later|in|after|the)\b|\bplease retry\b|\btransient\b",
+        advice="Azure asks to retry, which the app did, also in other zones and fallbacks. If it "
+        "persists, submit again later.",
+        **_UNCLEAR,
+    ),
+    row(
         "fail_fleet",
         "InvalidParameter InvalidRequestContent InvalidRequestFormat BadRequest "
         "MaxPriceValueInvalid EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines "
         "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines UnmatchedPrincipalType",
         advice="The request is invalid, and retrying cannot succeed. Correct it and submit again.",
     ),
-    row("fail_vm", advice="Unrecognised Azure error; the VM is abandoned. Check the VM's log."),
+    row(
+        "unclear",
+        advice="Unrecognised Azure error. The app retried, and tried other zones and fallbacks. "
+        "Read Azure's message; if it persists, change zones, vm_size or location.",
+        **_UNCLEAR,
+    ),
 )

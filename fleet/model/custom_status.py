@@ -9,6 +9,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from fleet.model.failure import shorten
 from fleet.model.failure_counts import FailureCount
 from fleet.model.placement import PlacementCounts
 from fleet.model.records import Failure, Trials, VmCounts
@@ -105,7 +106,7 @@ def _cut(shown: Any, most: int) -> Any:
     """JSON with every text cut to `most` characters."""
     match shown:
         case str():
-            return shown if len(shown) <= most else f"{shown[: most - 3]}..."
+            return shorten(shown, most)
         case dict():
             return {_cut(name, most): _cut(value, most) for name, value in shown.items()}
         case list():

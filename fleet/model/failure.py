@@ -12,10 +12,13 @@ from typing import Any, ClassVar
 
 from fleet.model.records import Action, Failure
 
-MESSAGE_LIMIT = 400
-"""Maximum characters of a message: a durable history contains one per attempt."""
+MESSAGE_LIMIT, UNRECOGNISED_LIMIT = 400, 900
+"""Characters kept of a message: a durable history holds one per attempt. Azure's words for an error that
+the table does not know are all that there is to go by; with the code, they fit a VM's record.
+"""
 
 HOUR = 3600.0
+ELLIPSIS = "..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ class Row:
     scope: str = ""
     cool_down: float = 0.0
     passing: bool = False
+
+    @property
+    def is_specific(self) -> bool:
+        """Whether it has a condition."""
+        return bool(self.codes or self.statuses or self.text)
 
     def matches(self, code: str, status: int, message: str) -> bool:
         return (
@@ -92,16 +100,32 @@ def look_up(
     retry_after: float | None = None,
 ) -> Failure:
     """The failure described by the first matching row. Raises StopIteration if no row matches."""
-    message = " ".join(message.split())
+    message = join([message])
     found = next(row for row in rows if row.matches(code, status, message))
     if found.label:
         message = f"{code}: {message}"
+    limit = MESSAGE_LIMIT if found.is_specific else UNRECOGNISED_LIMIT
     return {
-        **failure(found.label or code, message, found.action, found.advice, retry_after),
+        **failure(found.label or code, message, found.action, found.advice, retry_after, limit),
         "scope": found.scope,
         "cool_down": found.cool_down,
         "passing": found.passing,
     }
+
+
+def shorten(text: str, limit: int) -> str:
+    """The text in at most `limit` characters. An ellipsis marks what is cut off."""
+    return text if len(text) <= limit else text[: limit - len(ELLIPSIS)] + ELLIPSIS
+
+
+def join(parts: Iterable[str]) -> str:
+    """The parts in one line, in order, without those that another part contains."""
+    lines = list(dict.fromkeys(" ".join(part.split()) for part in parts))
+    return " ".join(
+        line
+        for at, line in enumerate(lines)
+        if not any(line in other for place, other in enumerate(lines) if place != at)
+    )
 
 
 class DescribedError(Exception):
@@ -117,12 +141,17 @@ class DescribedError(Exception):
 
 
 def failure(
-    code: str, message: str, action: Action, advice: str, retry_after: float | None = None
+    code: str,
+    message: str,
+    action: Action,
+    advice: str,
+    retry_after: float | None = None,
+    limit: int = MESSAGE_LIMIT,
 ) -> Failure:
-    """A failure record; its message is cut to MESSAGE_LIMIT characters."""
+    """A failure record; its message is shortened to `limit` characters."""
     return {
         "code": code,
-        "message": message[:MESSAGE_LIMIT],
+        "message": shorten(message, limit),
         "action": action,
         "advice": advice,
         "retry_after": retry_after,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from typing_extensions import TypedDict
 
+from fleet.model.failure import shorten
 from fleet.model.records import Failure
 
 SHOWN_CHARACTERS = 240
@@ -31,7 +32,7 @@ class FailureCounts:
         code = failure["code"]
         self.by_code[code] = {
             "count": self.count(code) + 1,
-            "message": failure["message"][:SHOWN_CHARACTERS],
+            "message": shorten(failure["message"], SHOWN_CHARACTERS),
             "action": action,
             "advice": failure["advice"],
         }

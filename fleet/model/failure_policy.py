@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from typing_extensions import TypedDict
+
 from fleet.model.records import Action, Failure
 
 
@@ -35,12 +37,35 @@ POLICIES: dict[Action, Policy] = {
     "retry": Policy(retried=True, replaced=True, outcome=MOVED),
     "replace": Policy(replaced=True, outcome=REPLACED),
     "move": Policy(replaced=True, moved=True, outcome=MOVED),
+    "unclear": Policy(retried=True, replaced=True, moved=True, outcome=REPLACED),
     "fail_vm": Policy(),
     "fail_fleet": Policy(ends_fleet=True),
 }
 
-REPEATS_THAT_STOP = 3
-"""Failed VMs after which no more are created if the next VM would fail for the same cause."""
+REPEATS_THAT_STOP = {"fail_vm": 3, "replace": 10}
+"""By action: VMs failed with the same code after which no more are created; for `replace`, only if no VM
+has run yet with this image and size.
+"""
+PROBES_THAT_STOP = 5
+"""Failed attempts in placements that were known to fail, after which an unclear failure stops the
+creation, if no VM exists or has run.
+"""
+
+
+class _Unclear(TypedDict):
+    action: Action
+    scope: str
+    cool_down: float
+    passing: bool
+
+
+UNCLEAR: _Unclear = {
+    "action": "unclear",
+    "scope": "location zone vm_size",
+    "cool_down": 600.0,
+    "passing": True,
+}
+"""An unclear failure avoids its placement for as long as a lack of quota does, and may be probed."""
 
 
 def of(failure: Failure) -> Policy:
@@ -58,7 +83,7 @@ def is_throttled(failure: Failure) -> bool:
 
 def is_retried_as_is(failure: Failure) -> bool:
     """Whether a durable retry policy retries the call, because Azure sent no `Retry-After`."""
-    return failure["action"] == "retry"
+    return of(failure).retried and not is_throttled(failure)
 
 
 def is_outage(failure: Failure) -> bool:
@@ -71,13 +96,32 @@ def closes_placement(failure: Failure) -> bool:
     return of(failure).moved and bool(failure["scope"])
 
 
-def repeats_elsewhere(failure: Failure, *, any_vm_has_run: bool) -> bool:
-    """Whether the next VM would fail the same way: the error is unrecognised, or no VM has run yet with
-    this image and size.
+def is_unclear(failure: Failure) -> bool:
+    """Whether the cause is unknown: it may be the placement, and it may be transient."""
+    return failure["action"] == "unclear"
+
+
+def frees_ordinal(failure: Failure) -> bool:
+    """Whether the VM is not requested again under the same ordinal."""
+    return is_unclear(failure) or not of(failure).retried
+
+
+def never_started(failure: Failure) -> bool:
+    """Whether Azure had no capacity for the VM, which therefore has no console log."""
+    return failure["action"] == "move"
+
+
+def stops_fleet(
+    failure: Failure, *, count: int, probes: int, any_vm_exists: bool, any_vm_has_run: bool
+) -> bool:
+    """Whether the next VM would fail the same way. `count`: the VMs that failed with this code.
+    `probes`: the attempts that failed in placements that were known to fail.
     """
-    if failure["action"] == "replace":
-        return not any_vm_has_run
-    return failure["action"] == "fail_vm"
+    if is_unclear(failure):
+        return probes >= PROBES_THAT_STOP and not (any_vm_exists or any_vm_has_run)
+    excused = failure["action"] == "replace" and any_vm_has_run
+    limit = REPEATS_THAT_STOP.get(failure["action"])
+    return of(failure).ends_fleet or (limit is not None and count >= limit and not excused)
 
 
 def is_final_for_vm(failure: Failure, previous_code: str | None) -> bool:
@@ -92,7 +136,7 @@ def is_final_for_vm(failure: Failure, previous_code: str | None) -> bool:
 def after_acceptance(failure: Failure) -> Failure:
     """The failure of an operation that cannot be retried: it needs a replacement VM instead."""
     retriable = is_done(failure) or of(failure).retried
-    return {**failure, "action": "replace"} if retriable else failure
+    return {**failure, **UNCLEAR} if retriable else failure
 
 
 def as_transient(failure: Failure) -> Failure:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -31,6 +31,8 @@ class Cooldown(TypedDict):
     """ISO 8601, as is `since`."""
     passing: bool
     """Whether capacity fluctuates: then one VM may probe the placement while no other is open."""
+    unclear: NotRequired[bool]
+    """Whether it is unknown that the placement was the cause: any VM that runs there disproves it."""
 
 
 class PlacementCounts(TypedDict):
@@ -73,13 +75,13 @@ class PlacementHistory:
             self.tried = [one for one in self.tried if not active(one, [new], sizes, now)]
 
     def reopen(self, running: Iterable[Vm], sizes: Mapping[str, Size]) -> None:
-        """Drop the cooldowns that running VMs disprove: they were accepted after the refusal."""
+        """Drop the cooldowns that running VMs disprove: as a rule, those accepted after the refusal."""
         disproved = [
             one
             for vm in running
             for one in self.cooldowns
             if one["passing"]
-            and _time(vm["created_at"]) > _time(one["since"])
+            and (one.get("unclear") or _time(vm["created_at"]) > _time(one["since"]))
             and active(vm["placement"], [one], sizes, _time(one["since"]))
         ]
         self.cooldowns = [one for one in self.cooldowns if one not in disproved]
@@ -169,15 +171,16 @@ def choose(
 def cooldown(
     placement: Placement, failure: Failure, sizes: Mapping[str, Size], now: datetime
 ) -> Cooldown:
-    """The cooldown that a failure (action `move`) in a placement starts."""
+    """The cooldown that a failure (action `move` or `unclear`) in a placement starts."""
     facts = _facts(placement, sizes)
-    return {
+    new: Cooldown = {
         "match": {name: facts[name] for name in failure["scope"].split()},
         "code": failure["code"],
         "since": now.isoformat(),
         "until": (now + timedelta(seconds=failure["cool_down"])).isoformat(),
         "passing": failure["passing"],
     }
+    return {**new, "unclear": True} if failure_policy.is_unclear(failure) else new
 
 
 def active(

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from fleet.model import names
 
-Action = Literal["succeed", "wait", "retry", "replace", "move", "fail_vm", "fail_fleet"]
+Action = Literal["succeed", "wait", "retry", "replace", "move", "unclear", "fail_vm", "fail_fleet"]
 """What follows a failure; `fleet.model.failure_policy` has the table."""
 
 
@@ -28,12 +28,13 @@ class Failure(TypedDict):
     retry_after: float | None
     """Azure's `Retry-After` in seconds; null if it sent none."""
     scope: str
-    """For `move`: the members of a placement that it applies to, space-separated ("location family")."""
+    """For `move` and `unclear`: the members of a placement that it applies to, space-separated
+    ("location family")."""
     cool_down: float
-    """For `move`: seconds during which VMs are placed elsewhere."""
+    """For `move` and `unclear`: seconds during which VMs are placed elsewhere."""
     passing: bool
-    """For `move`: whether one VM at a time may probe the placement when no other is open. For `retry`:
-    whether Azure as a whole has an outage, rather than one resource."""
+    """For `move` and `unclear`: whether one VM at a time may probe the placement when no other is open.
+    For `retry`: whether Azure as a whole has an outage, rather than one resource."""
 
 
 class Placement(TypedDict):

@@ -157,6 +157,8 @@ class FleetState:
         that `ran`, and the first in a placement that was open until then.
         """
         vm, code, sizes = self.vms[ordinal], failure["code"], self.order["sizes"]
+        if failure_policy.is_unclear(failure) and self._has_run_in(vm["placement"]):
+            failure = {**failure, "scope": ""}  # the placement is not the cause
         free = ran or self.placements.is_surprise(vm, failure, sizes, now)
         self.demand.failed_attempts += 0 if free else 1
         self.placements.count_failed(vm["placement"], code)
@@ -176,11 +178,19 @@ class FleetState:
         self.failures.add(failure, action)
 
     def _stops_fleet(self, failure: Failure) -> bool:
-        any_vm_has_run = self.count("running", "deleted") > 0
-        repeats = failure_policy.repeats_elsewhere(failure, any_vm_has_run=any_vm_has_run)
-        count = self.failures.count(failure["code"]) + 1
-        return failure_policy.of(failure).ends_fleet or (
-            repeats and count >= failure_policy.REPEATS_THAT_STOP
+        return failure_policy.stops_fleet(
+            failure,
+            count=self.failures.count(failure["code"]) + 1,
+            probes=self.demand.failed_attempts,
+            any_vm_exists=bool(self.living_vms()),
+            any_vm_has_run=self.count("running", "deleted") > 0,
+        )
+
+    def _has_run_in(self, placement: Placement) -> bool:
+        return any(
+            vm["placement"] == placement
+            for vm in self.vms.values()
+            if vm["state"] in ("running", "deleted")
         )
 
     def _code_of(self, ordinal: int | None) -> str | None:

@@ -11,6 +11,7 @@ from local.azure.arm.calls import Reply, Request
 from local.azure.arm.router import Router
 from local.azure.clock import Clock
 from local.azure.compute.boot_diagnostics import BootDiagnostics
+from local.azure.corrupted_response import abort, garbled, send_cut
 from local.azure.identity.entra import Entra
 from local.azure.tls import Certificates
 from local.azure.wire_log import WireLog
@@ -50,7 +51,7 @@ class Server:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _handle(self, http: web.Request) -> web.Response:
+    async def _handle(self, http: web.Request) -> web.StreamResponse:
         number, at = self._log.number(), self._clock.now()
         request = await _read(http)
         reply = (
@@ -59,9 +60,13 @@ class Server:
             or await self._router.handle(request)
         )
         self._log.write(number, request, reply, at=at, answered=self._clock.now())
-        if request.effects.lost and http.transport is not None:
-            http.transport.abort()
-        return _response(reply)
+        effects = request.effects
+        response = garbled(effects.garbled) if effects.garbled else _response(reply)
+        if effects.lost:
+            abort(http)
+        elif effects.cut is not None:
+            return await send_cut(http, response, effects.cut)
+        return response
 
 
 async def _read(http: web.Request) -> Request:

@@ -17,7 +17,7 @@ from local.azure.compute.disks import Disks
 from local.azure.compute.images import Images
 from local.azure.compute.virtual_machines import VirtualMachines
 from local.azure.faults.allocator import Allocator
-from local.azure.faults.interceptor import with_faults
+from local.azure.faults.injector import with_faults
 from local.azure.identity.authorization import Authorization
 from local.azure.identity.directory import USERS, Directory, load_identity
 from local.azure.identity.entra import Entra

@@ -48,7 +48,7 @@ class WireLog:
             },
             "principal": reply.principal,
             **({} if effects.fault is None else {"fault": effects.fault}),
-            **({"lost": True} if effects.lost else {}),
+            **({"lost": True} if effects.is_corrupted else {}),
         }
         self._file.write(json.dumps(line) + "\n")
 

@@ -13,6 +13,7 @@ from powerlift_fleet import (
     FleetUnreachable,
     RequestRefused,
 )
+from powerlift_fleet.api.wire import HttpResponse, error_from
 
 from tests.client.both import fleet_status
 
@@ -44,6 +45,19 @@ def test_a_failed_fleet_lists_failures() -> None:
         "3 x SkuNotAvailable: Standard_D2s_v5 is not available in eastus. "
         "Action taken: tried the next zone. List more zones." in said
     )
+
+
+@pytest.mark.parametrize("shown", ["The size is sold out.", "The size is so..."])
+def test_a_failed_fleet_tells_its_reason_once(shown: str) -> None:
+    reason = {**REASON, "message": "None of the 2 VMs started. The size is sold out."}
+    group = {**FAILURE, "code": REASON["code"], "message": shown}
+    said = str(FleetFailed(fleet_status("failed", reason=reason, failures=[group])))
+    assert (said.count("The size is"), "3 x QuotaExceeded: as above." in said) == (1, True)
+
+
+@pytest.mark.parametrize(("words", "end"), [("x" * 299, "xxx"), ("x" * 900, "...")])
+def test_a_quoted_response_is_shortened_visibly(words: str, end: str) -> None:
+    assert error_from(HttpResponse(500, {}, words)).detail[-3:] == end
 
 
 def test_a_failed_fleet_counts_its_trials() -> None:

@@ -152,6 +152,13 @@ def moved(
     return Case(f"{name or code} at {on}", (fault,), asked, ran={to: 2}, ended=[(code, MOVED)])
 
 
+def unsuitable(code: str, text: str) -> Case:
+    """The size does not fit the rest of the request, wherever the VM is."""
+    error = said("InvalidParameter", f"The VM size {SIZE} {text}", 400)
+    larger = {"vm_size": LARGER}
+    return moved(error, {"location": ELSEWHERE}, larger, to=f"{HOME} {LARGER}", code=code)
+
+
 def unlucky(error: str) -> Case:
     """Azure accepts the VMs of a zone, and has no room when it comes to it."""
     fault = answer("vm.boot", error, zone="1")
@@ -192,7 +199,9 @@ PASSING, REPLACED = "errors that pass", "VMs that are replaced"
 GROUP_GONE = "a resource group that is not there"
 NIC_AHEAD = "throttled at a NIC made ahead"
 ROLE_BESIDE = "throttled at a role while another is waited for"
-_NIC = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/networkInterfaces/nic"
+_NETWORK = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network"
+_OWN_SUBNET = f"{_NETWORK}/virtualNetworks/powerlift-vnet-eastus/subnets/powerlift-subnet-eastus"
+_NIC, _SUBNET = f"{_NETWORK}/networkInterfaces/nic", f"{_NETWORK}/virtualNetworks/mine/subnets/s"
 _IN_ZONE: Json = {"zones": ["1"]}
 _SPOT: Json = {"priority": "Spot"}
 _ON_DEMAND: Json = {"priority": "Regular"}
@@ -201,10 +210,9 @@ _TO_REGION = f"{ELSEWHERE} {SIZE}"
 
 _ROWS: tuple[Case, ...] = (
     # What never ends: these take longest, so they come first
-    Case(
-        "an unknown answer to each VM", (answer("vm.put", said("Teapot", "I am a teapot.", 418)),),
-        {"n_instances": 5, "max_undead": 2}, phase="failed", missing={"Teapot": 5},
-        ended=[("Teapot", GAVE_UP)] * 3,
+    replace(
+        moved(said("Teapot", "I am a teapot.", 418), {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
+        ended=[("Teapot", ANOTHER)],
     ),
     Case(
         "no VM ever boots", (answer("vm.boot", "OSProvisioningTimedOut"),), {"n_instances": 1},
@@ -265,6 +273,10 @@ _ROWS: tuple[Case, ...] = (
     passing("nic.put", said("ReferencedResourceNotProvisioned", "The subnet is Updating.", 400)),
     passing("nic.put", said("PreconditionFailed", "The condition is not met.", 412)),
     at_network("Conflict", "centralus"),
+    replace(
+        passing("nic.put", said("InvalidResourceReference", f"Resource {_OWN_SUBNET} was not found.")),
+        name="the app's subnet is not visible yet",
+    ),
     at_deletion("nic.delete", "NicInUse"),
     at_deletion("nic.delete", "AttachedToVm"),
     # succeed
@@ -348,6 +360,9 @@ _ROWS: tuple[Case, ...] = (
         said("InvalidParameter", f"The requested VM size {SIZE} is not available.", 400),
         {"zone": "2"}, {"vm_size": LARGER}, to=f"{HOME} {LARGER}", code="SizeNotInLocation",
     ),
+    unsuitable("DiskTypeNotSupportedBySize", "does not support storage account type Premium_LRS."),
+    unsuitable("ImageNotSupportedBySize", "only supports a CPU Architecture of 'Arm64'."),
+    unsuitable("SizeNotSuitable", "does not support nested virtualization."),
     # fail_fleet
     Case(
         GROUP_GONE, request={"azure_json": {"resource_group": "deleted"}},
@@ -356,8 +371,10 @@ _ROWS: tuple[Case, ...] = (
         seen=(("ResourceGroupNotFound", 404, "Resource group 'gone' could not be found."),),
     ),
     again(fatal("vm.put", "ResourceGroupBeingDeleted")),
-    fatal("nic.put", "InvalidResourceReference"),
-    again(fatal("nic.put", "SubnetNotFound")),
+    fatal(
+        "nic.put",
+        said("InvalidResourceReference", f"Resource {_SUBNET} referenced by n was not found.", 400),
+    ),
     again(fatal("nic.put", "AuthorizationFailed")),
     fatal("role.put", "AuthorizationFailed", count=2),
     again(fatal("vm.put", "LinkedAuthorizationFailed")),
@@ -381,8 +398,13 @@ _ROWS: tuple[Case, ...] = (
     again(fatal("nic.put", "InvalidRequestContent")),
     again(fatal("vm.put", "MaxPriceValueInvalid")),
     again(fatal("role.put", "UnmatchedPrincipalType", count=2)),
-    # fail_vm
-    halting("vm.put", said("Teapot", "I am a teapot.", 418)),
+    # unclear
+    Case(
+        "VMStartTimedOut at vm.boot",
+        (answer("vm.boot", said("VMStartTimedOut", "VM did not start."), "0000"),),
+        ran={f"{HOME} {SIZE}": 2}, ended=[("VMStartTimedOut", ANOTHER)],
+    ),
+    passing("vm.put", said("NeverSeen", "The service is busy. Please retry later.")),
 )  # fmt: skip
 
 CASES = (

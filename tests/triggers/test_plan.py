@@ -176,6 +176,7 @@ def test_every_check_has_its_line(planner: Planner):
             "custom_data",
             "runner_ids",
             "batch_id",
+            "disk_type",
             "schema",
             "permissions",
             "role_assignments",

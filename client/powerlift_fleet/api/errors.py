@@ -157,10 +157,13 @@ class FleetCancelled(FleetEnded):
 def _details(status: FleetStatus) -> Iterator[str]:
     """The most frequent failures, then the trials."""
     reason = status.reason.code if status.reason else None
+    told = status.reason.message if status.reason else ""
     for failure in status.failures[:_LISTED_FAILURES]:
+        known = failure.code == reason and failure.message.removesuffix("...") in told
+        message = "as above." if known else failure.message
         action = f" Action taken: {failure.action}." if failure.action else ""
         advice = f" {failure.advice}" if failure.advice and failure.code != reason else ""
-        yield f"  {failure.count} x {failure.code}: {failure.message}{action}{advice}"
+        yield f"  {failure.count} x {failure.code}: {message}{action}{advice}"
     trials = status.trials
     if trials:
         left = trials.total - trials.ended

@@ -214,7 +214,9 @@ def _fault(one: Mapping[str, Any]) -> dict[str, str]:
 
 def _describe(response: HttpResponse, method: str) -> tuple[str, str]:
     """Title and detail of an error that the Functions host or a proxy wrote."""
-    text = " ".join(response.text.split())[:_QUOTED_CHARACTERS]
+    text = " ".join(response.text.split())
+    if len(text) > _QUOTED_CHARACTERS:
+        text = f"{text[: _QUOTED_CHARACTERS - 3]}..."
     match response.status:
         case 401 | 403:
             may = _PERMISSIONS.get(method, "do this")

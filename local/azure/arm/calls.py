@@ -17,8 +17,17 @@ class ResponseEffects:
     headers: dict[str, str] = field(default_factory=dict)
     lost: bool = False
     """Close the connection instead of responding."""
+    cut: int | None = None
+    """Close the connection after so many bytes of the body."""
+    garbled: str | None = None
+    """A key of `corrupted_response.GARBLED`, to respond with instead."""
     fault: int | None = None
     """Index of the fault that fired last, for the wire log."""
+
+    @property
+    def is_corrupted(self) -> bool:
+        """Whether the client does not get the response that the request has."""
+        return self.lost or self.cut is not None or self.garbled is not None
 
 
 @dataclass(frozen=True)

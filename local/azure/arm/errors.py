@@ -90,6 +90,19 @@ def authorization_failed(client: str, object_id: str, action: str, scope: str) -
     )
 
 
+def linked_authorization_failed(
+    client: str, object_id: str, action: str, scope: str, linked_action: str, linked_scope: str
+) -> ArmError:
+    """403: a request refers to a resource that its sender may not join (aad-pod-identity#339)."""
+    return gateway(
+        403,
+        "LinkedAuthorizationFailed",
+        f"The client '{client}' with object id '{object_id}' has permission to perform action "
+        f"'{action}' on scope '{scope}'; however, it does not have permission to perform action "
+        f"'{linked_action}' on the linked scope(s) '{linked_scope}' or the linked scope(s) are invalid.",
+    )
+
+
 def unauthenticated(code: str, message: str, tenant: str) -> ArmError:
     """401, with the challenge that tells a client where to get a token."""
     challenge = (

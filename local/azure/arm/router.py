@@ -77,6 +77,10 @@ class Router:
             await self._cloud.wait("read", request.path)
         if not route.open:
             self._authorization.require(principal, route.action, target.path)
+            if isinstance(request.body, dict):
+                self._authorization.require_linked(
+                    principal, route.action, target.path, request.body
+                )
         if target.scope != "/":
             self._cloud.check_group(target.subscription, target.group)
         if request.method in ("PUT", "PATCH"):

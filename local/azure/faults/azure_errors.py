@@ -11,12 +11,14 @@ from dataclasses import replace
 from local.azure.arm.errors import (
     authorization_failed,
     invalid_reference,
+    linked_authorization_failed,
     marked_for_deletion,
     nic_in_use,
     nic_reserved,
     resource_not_found,
 )
 from local.azure.faults.error_template import ErrorTemplate, template_of
+from local.azure.faults.vm_errors import VM_ERRORS
 
 
 def _quota(what: str, page: str) -> ErrorTemplate:
@@ -32,17 +34,7 @@ def _quota(what: str, page: str) -> ErrorTemplate:
     )
 
 
-_TOO_CONSTRAINED = (
-    "Allocation failed. VM(s) with the following constraints cannot be allocated, because the "
-    "condition is too restrictive. Please remove some constraints and try again. Constraints applied "
-    "are:\n"
-)
 _OPERATION_IN_PROGRESS = "Another operation on this or dependent resource is in progress."
-_NO_CAPACITY = (
-    "Read more about improving likelihood of allocation success at "
-    "http://aka.ms/allocation-guidance"
-)
-
 _FAMILY = _quota("$family Cores", "per-vm")
 
 _ENTRIES: dict[str, ErrorTemplate] = {
@@ -71,63 +63,6 @@ _ENTRIES: dict[str, ErrorTemplate] = {
         "DeploymentQuotaExceeded", 409,
         "Creating the deployment would exceed the quota of '800'. The current deployment count is "
         "'800'. Please delete some deployments before creating a new one.", cause="gateway",
-    ),
-    # Capacity
-    "SkuNotAvailable": ErrorTemplate(
-        "SkuNotAvailable", 409,
-        "The requested VM size for resource 'Following SKUs have failed for Capacity Restrictions: "
-        "$size' is currently not available in location '$location'. Please try another size or deploy "
-        "to a different location or different zone. See https://aka.ms/azureskunotavailable for "
-        "details.",
-    ),
-    "NotAvailableForSubscription": ErrorTemplate(
-        "NotAvailableForSubscription", 409,
-        "The requested VM size '$size' is not available for your subscription in location "
-        "'$location'.",
-    ),
-    "AllocationFailed": ErrorTemplate(
-        "AllocationFailed", 409,
-        "Allocation failed. We do not have sufficient capacity for the requested VM size in this "
-        f"region. {_NO_CAPACITY}",
-    ),
-    "ZonalAllocationFailed": ErrorTemplate(
-        "ZonalAllocationFailed", 409,
-        "Allocation failed. We do not have sufficient capacity for the requested VM size in this "
-        f"zone. {_NO_CAPACITY}",
-    ),
-    "OverconstrainedAllocationRequest": ErrorTemplate(
-        "OverconstrainedAllocationRequest", 409,
-        f"{_TOO_CONSTRAINED}  - Differencing (Ephemeral) Disks\n  - VM Size\n",
-    ),
-    "OverconstrainedZonalAllocationRequest": ErrorTemplate(
-        "OverconstrainedZonalAllocationRequest", 409,
-        f"{_TOO_CONSTRAINED}  - Availability Zone\n  - VM Size\n",
-    ),
-    # Spot (error-codes-spot.md)
-    "SpotEvicted": ErrorTemplate("SpotEvicted", 409, "The VM '$vm' was evicted."),
-    "SpotPriceGreaterThanProvidedMaxPrice": ErrorTemplate(
-        "SpotPriceGreaterThanProvidedMaxPrice", 409,
-        "Unable to perform operation 'Create VM' since the provided max price is lower than the "
-        "current spot price for Azure Spot VM size '$size'. For more information, see "
-        "https://aka.ms/AzureSpot/errormessages.",
-    ),
-    "MaxPriceValueInvalid": ErrorTemplate(
-        "MaxPriceValueInvalid", 400,
-        "Invalid max price value. The only supported values for max price are -1 or a decimal greater "
-        "than zero. Max price value of -1 indicates the Azure Spot VM should not be evicted for price "
-        "reasons.",
-    ),
-    "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines": ErrorTemplate(
-        "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines", 400,
-        "Eviction policy can be set only on Azure Spot Virtual Machines.",
-    ),
-    "AzureSpotIsNotSupportedForThisVMSize": ErrorTemplate(
-        "AzureSpotIsNotSupportedForThisVMSize", 400,
-        "Azure Spot is not supported for this VM size $size.",
-    ),
-    "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines": ErrorTemplate(
-        "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines", 400,
-        "Max price is supported only for Azure Spot Virtual Machines.",
     ),
     # Throttling
     "SubscriptionRequestsThrottled": ErrorTemplate(
@@ -176,6 +111,14 @@ _ENTRIES: dict[str, ErrorTemplate] = {
         "AnotherOperationInProgress", 409,
         f"{_OPERATION_IN_PROGRESS} To retrieve status of the operation use uri: $operation_uri.",
     ),
+    "RequestConflict": ErrorTemplate(  # go-azure-sdk#889
+        "RequestConflict", 409,
+        "Cannot proceed with operation because resource $id is not in Succeeded state.",
+    ),
+    "CanceledAndSupersededDueToAnotherOperation": ErrorTemplate(  # AzureTRE#3177
+        "CanceledAndSupersededDueToAnotherOperation", 409,
+        "Operation $operation was canceled and superseded by another operation.",
+    ),
     "OperationPreempted": ErrorTemplate(
         "OperationPreempted", 409,
         "The operation has been preempted by a more recent operation.",
@@ -194,26 +137,6 @@ _ENTRIES: dict[str, ErrorTemplate] = {
         "GatewayTimeout", 504,
         "The gateway did not receive a response from '$namespace' within the specified time period.",
         cause="gateway",
-    ),
-    # Guest provisioning
-    "OSProvisioningTimedOut": ErrorTemplate(
-        "OSProvisioningTimedOut", 409,
-        "OS Provisioning for VM '$vm' did not finish in the allotted time. The VM may still finish "
-        "provisioning successfully. Please check provisioning state later. Also, make sure the image "
-        "has been properly prepared (generalized).",
-    ),
-    "InternalExecutionError": ErrorTemplate(
-        "InternalExecutionError", 500, "An internal execution error occurred."
-    ),
-    "VMExtensionProvisioningError": ErrorTemplate(
-        "VMExtensionProvisioningError", 409,
-        "VM has reported a failure when processing extension 'extension'.",
-    ),
-    "VMAgentStatusCommunicationError": ErrorTemplate(
-        "VMAgentStatusCommunicationError", 409,
-        "VM '$vm' has not reported status for VM agent or extensions. Verify that the OS is up and "
-        "healthy, the VM has a running VM agent, and that it can establish outbound connections to "
-        "Azure storage.",
     ),
     # Conflicts
     "PropertyChangeNotAllowed": ErrorTemplate(
@@ -295,12 +218,11 @@ _ENTRIES: dict[str, ErrorTemplate] = {
     ),
     # Authentication and authorization
     "AuthorizationFailed": template_of(authorization_failed("$client", "$principal", "$action", "$id")),
-    "LinkedAuthorizationFailed": ErrorTemplate(
-        "LinkedAuthorizationFailed", 403,
-        "The client '$client' with object id '$principal' has permission to perform action '$action' "
-        "on scope '$id'; however, it does not have permission to perform action "
-        "'Microsoft.Network/networkInterfaces/join/action' on the linked scope(s) '$nic_id' or the "
-        "linked scope(s) are invalid.", cause="gateway",
+    "LinkedAuthorizationFailed": template_of(
+        linked_authorization_failed(
+            "$client", "$principal", "$action", "$id",
+            "Microsoft.Network/networkInterfaces/join/action", "$nic_id",
+        )
     ),
     "InvalidAuthenticationToken": ErrorTemplate(
         "InvalidAuthenticationToken", 401, "The access token is invalid.",
@@ -350,5 +272,9 @@ _ENTRIES: dict[str, ErrorTemplate] = {
 
 _COMPUTE_THROTTLED = replace(_ENTRIES["CrpThrottled"], code="TooManyRequests")
 
-AZURE_ERRORS: dict[str, ErrorTemplate] = {**_ENTRIES, "TooManyRequests": _COMPUTE_THROTTLED}
+AZURE_ERRORS: dict[str, ErrorTemplate] = {
+    **_ENTRIES,
+    **VM_ERRORS,
+    "TooManyRequests": _COMPUTE_THROTTLED,
+}
 """Keyed by the name in a plan: Azure's code, or our own name where a code has several meanings."""

@@ -1,4 +1,4 @@
-"""Injects the faults of a plan: decides which ones fire, and applies their effects."""
+"""Injects the throttling and the faults of a plan: decides which faults fire, and what they do."""
 
 from __future__ import annotations
 
@@ -11,11 +11,33 @@ from local.azure.arm.calls import Call
 from local.azure.arm.errors import ArmError
 from local.azure.arm.resources import Store
 from local.azure.clock import Clock
+from local.azure.cloud import Checkpoint, Interceptor
 from local.azure.faults.azure_errors import AZURE_ERRORS
 from local.azure.faults.error_template import ErrorTemplate
 from local.azure.faults.operation_names import operation_names
 from local.azure.faults.plan import ANY, CustomError, Fault
 from local.azure.faults.template_values import resource_body, template_values, vm_placement
+from local.azure.faults.throttling import Throttle
+from local.azure.options import Options
+
+
+def with_faults(
+    inner: Interceptor, options: Options, clock: Clock, store: Store, tenant: str
+) -> Interceptor:
+    """Apply the plan in `options`, then call `inner`."""
+    throttle = Throttle(options.fault_plan.rates(), clock, store, tenant)
+    injector = FaultInjector(
+        options.fault_plan.faults, clock, store, seed=options.seed, tenant=tenant
+    )
+
+    async def intercept(checkpoint: Checkpoint) -> None:
+        if checkpoint.stage == "received":
+            throttle.take(checkpoint.call)
+        else:
+            await injector.inject(checkpoint.stage, checkpoint.call)
+        await inner(checkpoint)
+
+    return intercept
 
 
 class FaultInjector:
@@ -36,8 +58,11 @@ class FaultInjector:
                 continue
             fault = rule.fault
             if stage == "accepted":
-                call.request.effects.fault = rule.index
-                call.request.effects.lost |= fault.lost
+                effects = call.request.effects
+                effects.fault = rule.index
+                effects.lost |= fault.lost
+                effects.cut = effects.cut if fault.cut is None else fault.cut
+                effects.garbled = fault.garbled or effects.garbled
             await self._clock.sleep(fault.slow)
             if fault.error is not None:
                 raise self._error(fault.error, call)

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from local.azure.compute.sizes import SIZES, ZONES
+from local.azure.corrupted_response import GARBLED
 from local.azure.faults.azure_errors import AZURE_ERRORS
 from local.azure.faults.operation_names import LONG_RUNNING, OPERATIONS
 from local.azure.faults.rate_limits import RATES, Rate
@@ -162,14 +163,21 @@ class Fault(_Section):
     times: PositiveInt | None = None
     error: _Error | None = None
     lost: bool = False
+    cut: NonNegativeInt | None = None
+    """Bytes of the response's body that are sent."""
+    garbled: Annotated[str, _one_of(GARBLED, "garbled response")] | None = None
     slow: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if self.error is None and not self.lost and not self.slow:
-            raise ValueError("set error, lost or slow")
-        if self.lost and self.on in LONG_RUNNING:
-            raise ValueError(f"lost: no client waits for a response to {self.on}")
+        given = {"lost": self.lost, "cut": self.cut is not None, "garbled": bool(self.garbled)}
+        corrupted = [name for name, is_set in given.items() if is_set]
+        if self.error is None and not corrupted and not self.slow:
+            raise ValueError("set error, lost, cut, garbled or slow")
+        if corrupted and self.on in LONG_RUNNING:
+            raise ValueError(f"{corrupted[0]}: no client waits for a response to {self.on}")
+        if self.lost and len(corrupted) > 1:
+            raise ValueError("lost: no response is sent that could be cut or garbled")
         of_a_vm = self.zone is not None or self.size != ANY or self.location != ANY
         if of_a_vm and not self.on.startswith("vm."):
             raise ValueError("zone, size and location apply only to vm.*")

@@ -77,6 +77,8 @@ def template_values(call: Call, store: Store, tenant: str) -> dict[str, str]:
             str(_member(body, "properties", "storageProfile", "imageReference", part))
             for part in ("publisher", "offer", "sku", "version")
         ),
+        "supported": "Arm64",
+        "given": "x64",
         "policy": "PutVM",
         "interval": "00:01:00",
         "begin": (now - timedelta(minutes=1)).isoformat(),

@@ -6,13 +6,19 @@ import re
 from dataclasses import dataclass
 
 from local.azure.arm.calls import Call, Reply, Route
-from local.azure.arm.errors import ArmError, authorization_failed, invalid_parameter
+from local.azure.arm.errors import (
+    ArmError,
+    authorization_failed,
+    invalid_parameter,
+    linked_authorization_failed,
+)
 from local.azure.arm.resources import Json, parse_id
 from local.azure.arm.schema import ROLE_ASSIGNMENT
 from local.azure.arm.validation import validate
 from local.azure.clock import timestamp
 from local.azure.cloud import Cloud
 from local.azure.identity.directory import Principal, seeded_guid
+from local.azure.identity.linked_access import linked_actions
 from local.azure.identity.role_definitions import OWNER, Role, RoleDefinitions, is_guid
 
 _TYPE = "Microsoft.Authorization/roleAssignments"
@@ -72,6 +78,14 @@ class Authorization:
         """Raise ArmError 403 unless an assignment in effect allows `action` on `path`."""
         if not any(role.allows(action) for role in self._roles_at(principal, path)):
             raise authorization_failed(principal.client_id, principal.object_id, action, path)
+
+    def require_linked(self, principal: Principal, action: str, path: str, body: Json) -> None:
+        """Raise ArmError 403 unless the principal may also join what the request's body refers to."""
+        for linked, scope in linked_actions(body):
+            if not any(role.allows(linked) for role in self._roles_at(principal, scope)):
+                raise linked_authorization_failed(
+                    principal.client_id, principal.object_id, action, path, linked, scope
+                )
 
     def sees_subscription(self, principal: Principal) -> bool:
         """Whether any assignment in effect, at any scope, makes the subscription visible."""

@@ -15,7 +15,7 @@ from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
 from fleet.azure.error_classifier import describe, explain
 from fleet.azure.error_table import TABLE
-from fleet.model.failure import MESSAGE_LIMIT, Row
+from fleet.model.failure import MESSAGE_LIMIT, UNRECOGNISED_LIMIT, Row
 from fleet.model.records import Failure
 from local.azure.faults.azure_errors import AZURE_ERRORS
 from tests.local.azure.driver import GROUP, Driver, serve
@@ -27,7 +27,12 @@ LONG = {"code": "Teapot", "message": "x" * 5000, "status": 418}
 WEATHER = {
     "faults": [
         {"on": "vm.get", "match": f"/{name}$", "error": error}
-        for name, error in (("busy", "CrpThrottled"), ("odd", LONG), ("full", "FamilyQuota"))
+        for name, error in (
+            ("busy", "CrpThrottled"),
+            ("odd", LONG),
+            ("full", "FamilyQuota"),
+            ("nested", "RetryableError"),
+        )
     ]
 }
 ENTRA = {
@@ -35,7 +40,8 @@ ENTRA = {
     "Entra throttles": {"code": "busy", "message": "Slow.", "status": 429, "retry_after": 600},
     "a part is down": {"code": "x", "message": "AADSTS90033: A transient error.", "status": 400},
     "the app is disabled": {"code": "x", "message": "AADSTS7000112: Disabled.", "status": 400},
-    "a policy": {"code": "x", "message": "AADSTS53003: Blocked by access policies.", "status": 503},
+    "a policy": {"code": "x", "message": "AADSTS53003: Blocked by access policies.", "status": 400},
+    "an outage with a number": {"code": "x", "message": "AADSTS50999: Fault.", "status": 500},
     "no number": {"code": "invalid_client", "message": "Who are you?", "status": 401},
 }
 """What Entra answers to the first requests for a token, one after the other."""
@@ -82,8 +88,19 @@ def test_the_words_of_throttling_are_azures(busy: Driver):
     assert found["message"] == AZURE_ERRORS["CrpThrottled"].message
 
 
-def test_a_long_message_is_cut(busy: Driver):
-    assert describe(refusal(busy, "odd"))["message"] == "x" * MESSAGE_LIMIT
+def test_the_words_of_an_unknown_error_are_kept(busy: Driver):
+    kept = "x" * (UNRECOGNISED_LIMIT - 3)
+    assert describe(refusal(busy, "odd"))["message"] == f"{kept}..."
+
+
+def test_a_long_message_of_a_known_error_is_shortened_visibly():
+    message = explain("AllocationFailed", "x" * 5000)["message"]
+    assert (len(message), message[-4:]) == (MESSAGE_LIMIT, "x...")
+
+
+def test_the_cause_in_azures_details_is_kept(busy: Driver):
+    message = describe(refusal(busy, "nested"))["message"]
+    assert message.startswith("A retryable error occurred. Cannot proceed with operation because")
 
 
 def test_a_label_of_ours_keeps_azures_code_in_the_message(busy: Driver):
@@ -158,6 +175,7 @@ def unauthenticated(credential: ClientSecretCredential | DefaultAzureCredential)
         ("Entra has a fault", "TokenUnavailable", "retry"),
         ("Entra throttles", "TokenUnavailable", "retry"),
         ("a part is down", "TokenUnavailable", "retry"),
+        ("an outage with a number", "TokenUnavailable", "retry"),
         ("nobody", "TokenUnavailable", "retry"),
         ("the app is disabled", "AuthenticationFailed", "fail_fleet"),
         ("a policy", "AuthenticationFailed", "fail_fleet"),
@@ -236,7 +254,7 @@ DOES = {
     "retry": "retries after 2, 4, 8 and 16 seconds",
     "succeed": "continues: the operation had already succeeded",
     "replace": "creates a replacement; abandons it if it fails with the same code",
-    "fail_vm": "abandons the VM; after three, stops creating VMs",
+    "move": "creates a replacement",
     "fail_fleet": "stops creating VMs",
 }
 MEMBERS = {"location": "region", "vm_size": "size", "vcpus": "as many vCPUs or more"}
@@ -246,7 +264,9 @@ SPANS = {600.0: "10 minutes", 3600.0: "1 hour", 86400.0: "24 hours"}
 def shown(row: Row) -> list[str]:
     """A row as the page shows it, but for what it means: code, what the app does, what one can do."""
     given = ", ".join(f"`{code}`" for code in sorted(row.codes))
-    if row.label:
+    if row.text and not row.codes:
+        given = f"`{row.label}` (by the message)" if row.label else "any other, by the message"
+    elif row.label:
         given = f"`{row.label}` (Azure: {given})"
     elif row.statuses:
         given = "HTTP " + ", ".join(map(str, sorted(row.statuses)))
@@ -254,13 +274,12 @@ def shown(row: Row) -> list[str]:
 
 
 def _does(row: Row) -> str:
-    if row.action != "move":
-        return DOES[row.action]
     if not row.scope:
-        return "creates a replacement"
+        return DOES[row.action]
+    retried = f"{DOES['retry']}; then " if row.action == "unclear" else ""
     members = ", ".join(MEMBERS.get(one, one) for one in row.scope.split())
     again = "; if no other placement is open, tries one VM at a time there" if row.passing else ""
-    return f"cooldown of {SPANS[row.cool_down]} (same {members}){again}"
+    return f"{retried}cooldown of {SPANS[row.cool_down]} (same {members}){again}"
 
 
 def rows_of_the_page() -> list[list[str]]:

@@ -10,6 +10,7 @@ import pytest
 from fleet.azure.error_classifier import explain
 from fleet.model.demand import MAX_ATTEMPTS
 from fleet.model.failure import failure
+from fleet.model.failure_policy import PROBES_THAT_STOP
 from fleet.model.placement import choose
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
@@ -17,6 +18,7 @@ from fleet.model.write_budget import OUTAGE_TIMEOUT
 from tests.fleets import (
     NO_CAPACITY,
     NOW,
+    UNEXPECTED,
     UNRECOGNISED,
     failing,
     fleet_of,
@@ -110,18 +112,84 @@ def test_a_replacement_that_fails_the_same_way_is_not_replaced():
     )
 
 
-def test_an_unrecognised_error_gives_up_one_vm():
-    fleet = failing(new_fleet(5), UNRECOGNISED)
+def test_an_unexpected_error_gives_up_one_vm():
+    fleet = failing(new_fleet(5), UNEXPECTED)
     assert (fleet.demand.replacements, fleet.demand.given_up, fleet.demand.stopped) == (
         [],
-        {"NeverSeen": 1},
+        {"ValueError": 1},
         None,
     )
 
 
-def test_the_third_unrecognised_error_stops_the_fleet():
-    fleet = failing(new_fleet(5), *[UNRECOGNISED] * 3)
-    assert fleet.demand.stopped == UNRECOGNISED
+def test_the_third_unexpected_error_stops_the_fleet():
+    fleet = failing(new_fleet(5), *[UNEXPECTED] * 3)
+    assert fleet.demand.stopped == UNEXPECTED
+
+
+def test_failed_boots_stop_no_fleet_before_the_tenth():
+    stopped = [together(new_fleet(20), count, BOOT_TIMEOUT).demand.stopped for count in (9, 10)]
+    assert stopped == [None, BOOT_TIMEOUT]
+
+
+# Errors that Azure's documentation does not list
+
+
+def test_an_unrecognised_error_is_replaced_in_the_next_zone():
+    fleet = failing(new_fleet(1, zones=["1", "2"]), UNRECOGNISED, zone="1")
+    assert [one["zone"] for one in fleet.placements_for(1, later(2))] == ["2"]
+
+
+def test_an_unrecognised_error_in_every_zone_is_replaced_with_another_size():
+    fleet = new_fleet(1, zones=["1", "2"], fallbacks=[{"vm_size": "Standard_E4s_v5"}])
+    for zone in ("1", "2"):
+        failing(fleet, UNRECOGNISED, zone=zone)
+    assert {one["vm_size"] for one in fleet.placements_for(1, later(2))} == {"Standard_E4s_v5"}
+
+
+def test_unrecognised_errors_of_many_vms_at_once_stop_no_fleet():
+    fleet = together(new_fleet(20), 20, UNRECOGNISED)
+    assert (len(fleet.demand.replacements), fleet.demand.stopped) == (20, None)
+
+
+def test_a_fleet_without_vms_stops_after_some_unrecognised_errors():
+    attempts = PROBES_THAT_STOP + 1
+    fleet = failing(new_fleet(5), *[UNRECOGNISED] * attempts)
+    assert [fleet.demand.stopped, len(fleet.vms)] == [UNRECOGNISED, attempts]
+
+
+def test_a_vm_that_runs_keeps_the_fleet_from_stopping():
+    fleet = fleet_of("running")
+    fleet.demand.unrequested = 5
+    failing(fleet, *[UNRECOGNISED] * (PROBES_THAT_STOP + 1))
+    assert fleet.demand.stopped is None
+
+
+def test_an_unrecognised_error_closes_no_placement_in_which_a_vm_runs():
+    fleet = fleet_of("running")
+    fleet.demand.unrequested = 5
+    failing(fleet, UNRECOGNISED)
+    assert len(fleet.placements_for(6, later(2))) == 5
+
+
+def test_the_replacements_of_a_vm_are_limited_where_others_run():
+    fleet = fleet_of("running")
+    fleet.demand.unrequested = 1
+    failing(fleet, *[UNRECOGNISED] * MAX_ATTEMPTS)
+    assert (fleet.demand.replacements, fleet.demand.given_up) == ([], {"NeverSeen": 1})
+
+
+def test_a_vm_that_runs_reopens_a_placement_that_an_unrecognised_error_closed():
+    fleet = fleet_of("creating")
+    fleet.demand.unrequested = 5
+    failing(fleet, UNRECOGNISED)  # younger than the VM that boots
+    fleet.apply_list({"Succeeded": [0]}, {}, later(60))
+    assert len(fleet.placements_for(6, later(60))) == 5
+
+
+@pytest.mark.parametrize("code", ["VMStartTimedOut", "RetryableError", "OSProvisioningClientError"])
+def test_a_fault_of_azure_at_boot_is_replaced(code: str):
+    fleet = together(new_fleet(5), 5, explain(code, "Azure's fault."))
+    assert (len(fleet.demand.replacements), fleet.demand.stopped) == (5, None)
 
 
 def test_a_fault_of_the_fleet_stops_it_at_once():

@@ -16,7 +16,7 @@ from fleet.model.vm_counts import missing, why_no_more
 from tests.fleets import (
     NO_CAPACITY,
     NOW,
-    UNRECOGNISED,
+    UNEXPECTED,
     failing,
     fleet_of,
     later,
@@ -207,14 +207,14 @@ def test_failures_are_counted_by_code():
 def test_every_missing_vm_is_explained():
     fleet = failing(
         new_fleet(9),
-        UNRECOGNISED,
+        UNEXPECTED,
         NO_CAPACITY,
         NO_CAPACITY,
         failure("AuthorizationFailed", "no", "fail_fleet", ""),
     )
     fleet.phase = "run"
     assert (missing(fleet), len(fleet.living_vms())) == (
-        {"NeverSeen": 1, "AuthorizationFailed": 8},
+        {"ValueError": 1, "AuthorizationFailed": 8},
         0,
     )
 

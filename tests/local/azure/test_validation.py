@@ -150,6 +150,18 @@ def test_longest_custom_data_is_accepted(azure: Driver) -> None:
     assert azure.send("PUT", azure.vm_path(unique("vm")), body).status_code == 201
 
 
+SKU = "properties.storageProfile.imageReference.sku"
+
+
+@pytest.mark.parametrize(
+    ("size", "sku"), [("Standard_D2ps_v5", "server-arm64"), ("Standard_D2s_v6", "server")]
+)
+def test_a_size_that_fits_is_accepted(azure: Driver, size: str, sku: str) -> None:
+    body = with_change(with_change(azure.vm_body(azure.make_nic()), SIZE, size), SKU, sku)
+
+    assert azure.send("PUT", azure.vm_path(unique("vm")), body).status_code == 201
+
+
 @pytest.mark.parametrize("name", ["a" * 65, "_a", "a-", "1234"])
 def test_vm_name_is_rejected(azure: Driver, name: str) -> None:
     answer = azure.send("PUT", azure.vm_path(name), azure.vm_body("/nic"))

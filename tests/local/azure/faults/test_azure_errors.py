@@ -22,6 +22,7 @@ OPERATION_ERRORS = [
     "OverconstrainedZonalAllocationRequest",
     "SpotEvicted",
     "OSProvisioningTimedOut",
+    "VMStartTimedOut",
     "InternalExecutionError",
     "VMExtensionProvisioningError",
     "VMAgentStatusCommunicationError",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import requests
 from azure.core.exceptions import AzureError
+from urllib3.exceptions import ProtocolError
 
 from tests.local.azure.driver import GROUP, NETWORK_API, ROLE_API, Driver, code, unique
 from tests.local.azure.faults.conftest import Cloud
@@ -57,6 +58,15 @@ PLAN = {
             "code": "Own", "message": "$vm is not for $size", "status": 418, "retry_after": 1000,
             "details": [{"code": "Inner", "message": "in $location"}],
         }},
+        {"on": "nic.put", "match": "/cut-none", "cut": 0},
+        {"on": "nic.put", "match": "/cut-some", "cut": 7},
+        {"on": "nic.put", "match": "/cut-most", "cut": 10**9},
+        {"on": "nic.put", "match": "/html-", "garbled": "html"},
+        {"on": "nic.put", "match": "/html404-", "garbled": "html404"},
+        {"on": "nic.put", "match": "/gzip-", "garbled": "gzip"},
+        {"on": "nic.put", "match": "/json-", "garbled": "json"},
+        {"on": "nic.put", "match": "/text-", "garbled": "text"},
+        {"on": "nic.put", "match": "/empty-", "garbled": "empty"},
     ]
 }  # fmt: skip
 
@@ -156,6 +166,58 @@ def test_a_lost_response_closes_the_connection(azure: Driver) -> None:
         azure.make_nic("lost-1")
 
     assert azure.send("GET", azure.net("networkInterfaces", "lost-1"), api=NETWORK_API).ok
+
+
+def received(azure: Driver, name: str) -> tuple[int, str, bytes, int]:
+    """What a PUT of a NIC gets: status, content type, body, and how many bytes are missing."""
+    body, path = azure.nic_body(azure.subnet()), azure.net("networkInterfaces", name)
+    headers = {"Authorization": f"Bearer {azure.token()}"}
+    url = f"{path}?api-version={NETWORK_API}"
+    answer = azure.bare("PUT", url, json=body, headers=headers, stream=True)
+    answer.raw.enforce_content_length = False  # the error then has the bytes that came
+    try:
+        content = answer.raw.read(decode_content=False)
+    except ProtocolError as error:
+        content = error.args[1].partial
+    declared = int(answer.headers["Content-Length"])
+    return answer.status_code, answer.headers["Content-Type"], content, declared - len(content)
+
+
+@pytest.mark.parametrize(("name", "length"), [("cut-none", 0), ("cut-some", 7)])
+def test_a_cut_response_ends_after_some_bytes(azure: Driver, name: str, length: int) -> None:
+    status, _, content, missing = received(azure, name)
+    assert (status, len(content), missing > 0) == (201, length, True)
+
+
+def test_a_cut_response_lacks_a_byte_at_least(azure: Driver) -> None:
+    assert received(azure, "cut-most")[3] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "content"),
+    [
+        ("html-1", "text/html", b"<html>"),
+        ("gzip-1", "application/json", b'{"not": "gzip"}'),
+        ("json-1", "application/json", b'{"properties": {"provision'),
+        ("text-1", "application/json", b'"OK"'),
+        ("empty-1", "application/json", b""),
+    ],
+)
+def test_a_garbled_response_is_complete(
+    azure: Driver, name: str, kind: str, content: bytes
+) -> None:
+    status, type_, found, missing = received(azure, name)
+    assert (status, type_, found[: len(content)], missing) == (200, kind, content, 0)
+
+
+def test_a_garbled_response_can_be_a_404(azure: Driver) -> None:
+    assert received(azure, "html404-1")[:2] == (404, "text/html")
+
+
+@pytest.mark.parametrize("name", ["cut-some", "html-1"])
+def test_a_put_with_a_corrupted_response_is_applied(azure: Driver, name: str) -> None:
+    received(azure, name)
+    assert azure.send("GET", azure.net("networkInterfaces", name), api=NETWORK_API).ok
 
 
 def test_a_put_with_a_lost_response_is_applied_once(azure: Driver) -> None:

@@ -49,13 +49,17 @@ def test_every_error_is_reported_at_once() -> None:
         ({"evictions": [{"share": 0.5}]}, "set exactly one of after and within"),
         ({"evictions": [{"within": [2, 1]}]}, "within must be [low, high]"),
         ({"evictions": [{"after": 1, "match": "("}]}, "not a regular expression"),
-        ({"faults": [{"on": "vm.put"}]}, "set error, lost or slow"),
+        ({"faults": [{"on": "vm.put"}]}, "set error, lost, cut, garbled or slow"),
         ({"faults": [{"on": "vm.put", "error": {"message": "m"}}]}, "error.code: Field required"),
         ({"faults": [{"on": "vm.put", "slow": 1, "nth": [0]}]}, "faults.0.nth.0"),
         (
             {"faults": [{"on": "vm.boot", "lost": True}]},
             "no client waits for a response to vm.boot",
         ),
+        ({"faults": [{"on": "vm.boot", "cut": 0}]}, "cut: no client waits"),
+        ({"faults": [{"on": "vm.put", "cut": -1}]}, "greater than or equal to 0"),
+        ({"faults": [{"on": "vm.put", "lost": True, "cut": 0}]}, "that could be cut or garbled"),
+        ({"faults": [{"on": "vm.put", "garbled": "xml"}]}, "'xml' is not a known garbled response"),
         ({"faults": [{"on": "read", "slow": 1, "zone": "1"}]}, "apply only to vm.*"),
     ],
 )
@@ -101,7 +105,7 @@ def test_other_buckets_keep_azures_rates() -> None:
 def test_the_pages_example_is_valid() -> None:
     example = PAGE.partition("```json\n")[2].partition("```")[0]
 
-    assert len(parse(example).faults) == 5
+    assert len(parse(example).faults) == 7
 
 
 def test_the_page_names_every_operation() -> None:
