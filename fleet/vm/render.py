@@ -48,6 +48,7 @@ _FRAGMENTS = Path(__file__).with_name("startup")
 _AGENT = Path(__file__).with_name("agent.py")
 _LOCK = Path(__file__).with_name("requirements.txt")
 _MARK = "# VALUES OF THIS VM\n"
+_COMMENT_LINES = re.compile(r"^ *#(?!!).*\n", re.MULTILINE)
 _DRIVERS = ("postgresql+psycopg", "postgresql+psycopg2")
 """SQLAlchemy dialects whose drivers the VM installs. Any other becomes plain `postgresql`."""
 
@@ -91,12 +92,14 @@ def template() -> str:
 
 
 def render(startup: Startup) -> str:
-    """The complete bash script. Raises ValueError, without quoting it, for an invalid PostgreSQL URI."""
+    """The complete bash script. Raises ValueError, without quoting it, for an invalid PostgreSQL URI.
+
+    Without the fragments' comment lines, which would take a quarter of the custom data.
+    """
     before, mark, after = template().partition(_MARK)
     assert mark, f"{_FRAGMENTS.name}/ lacks the marker line for values"  # noqa: S101 (tests render it)
-    return (
-        before + "".join(f"readonly {name}={value}\n" for name, value in _values(startup)) + after
-    )
+    values = "".join(f"readonly {name}={value}\n" for name, value in _values(startup))
+    return _COMMENT_LINES.sub("", before) + values + _COMMENT_LINES.sub("", after)
 
 
 def heartbeat_interval(fleet_size: int) -> int:
