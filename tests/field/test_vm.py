@@ -14,7 +14,7 @@ PROGRAMS = [
         "runner-images#13259",
         {
             "apt-get": """[[ -e $ROOT/configured ]] || {
-                echo "E: dpkg was interrupted, you must manually run 'dpkg --configure -a'"; exit 100; }""",
+                echo "E: dpkg was interrupted, run dpkg --configure -a"; exit 100; }""",
             "dpkg": '[[ "$*" != "--configure -a" ]] || touch "$ROOT/configured"',
         },
         0,
