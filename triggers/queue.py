@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,13 +94,17 @@ async def submit_fleet_from_queue(
     body, is_base64 = _decoded(content)
     if (message.dequeue_count or 1) >= LAST_DELIVERY:
         _log_failed(message)
-    elif await _is_taken(message, body, client):
-        return
-    poison.set(_copy(content, body, is_base64))
+        reason: str | None = (
+            f"It failed {message.dequeue_count} times. The app's log has the reasons."
+        )
+    else:
+        reason = await _refusal(message, body, client)
+    if reason is not None:
+        poison.set(_poison(message.id, reason, body, is_base64))
 
 
-async def _is_taken(message: func.QueueMessage, body: bytes, client: Any) -> bool:
-    """Whether the message is a fleet; False for poison. Raises what may pass by the next delivery."""
+async def _refusal(message: func.QueueMessage, body: bytes, client: Any) -> str | None:
+    """Why the message is poison; None if it is a fleet. Raises what may pass by the next delivery."""
     try:
         accepted = await submission.submit(
             client, strict_json.read(body), callers.QUEUE, message.id
@@ -110,21 +115,21 @@ async def _is_taken(message: func.QueueMessage, body: bytes, client: Any) -> boo
         told = (message.id, QUEUE, reason)
         extra = {"event": "request.refused"}
         telemetry.LOG.error("Message %s is refused and goes to %s-poison: %s", *told, extra=extra)
-        return False
+        return reason
     except OUTAGES as error:
         extra = {"event": "message.delayed"}
         telemetry.LOG.warning("Message %s will be retried: %s", message.id, error, extra=extra)
         raise
     except Exception as error:
-        telemetry.unexpected(error)
+        number = telemetry.unexpected(error)
         if (message.dequeue_count or 1) < TRIES:
             raise Unexpected(f"{type(error).__name__}: see the log") from None
         _log_failed(message)
-        return False
+        return f"Unexpected error. The app's log has it with the ID {number}."
     known = "" if accepted.created else " (it was there already)"
     extra = {"event": "message.taken", "fleet": accepted.id}
     telemetry.LOG.info("Message %s is %s%s", message.id, accepted.id, known, extra=extra)
-    return True
+    return None
 
 
 def _log_failed(message: func.QueueMessage) -> None:
@@ -145,14 +150,23 @@ def _decoded(content: bytes) -> tuple[bytes, bool]:
         return content, False
 
 
-def _copy(content: bytes, body: bytes, is_base64: bool) -> bytes:
-    """The message for the poison queue: as it was sent, but for its secrets.
+def _poison(message_id: str, reason: str, body: bytes, is_base64: bool) -> bytes:
+    """The message for the poison queue: JSON with the reason, and what was sent, without its secrets.
 
-    `***` may be longer than the secret; a copy that no longer fits into a message is cut.
+    The storage service gives it an ID of its own, so it contains the one that sender and log know. What
+    was sent is cut where the whole would not fit into a message.
     """
-    shown = redacted(body)
-    if shown == body:
-        return content
-    if is_base64:
-        return base64.b64encode(shown[: MESSAGE_BYTES // 4 * 3])
-    return shown[:MESSAGE_BYTES].decode(errors="ignore").encode()
+    text = redacted(body).decode(errors="backslashreplace")
+
+    def poison(shown: str) -> bytes:
+        parts = {"message_id": message_id, "reason": reason, "message": shown}
+        content = json.dumps(parts).encode()
+        return base64.b64encode(content) if is_base64 else content
+
+    def size(characters: int) -> int:
+        return len(poison(f"{text[:characters]}…"))
+
+    if len(poison(text)) <= MESSAGE_BYTES:
+        return poison(text)
+    fitting = bisect_right(range(len(text)), MESSAGE_BYTES, key=size) - 1
+    return poison(f"{text[:fitting]}…")
