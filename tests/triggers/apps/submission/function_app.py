@@ -10,7 +10,7 @@ from pathlib import Path
 import azure.durable_functions as df
 from cryptography.fernet import Fernet
 
-from triggers import durable_client, http, purge, queue, submission
+from triggers import durable_client, health, http, purge, queue, submission
 
 JOURNAL = Path(os.environ["JOURNAL"])
 SETTINGS = {name: os.environ[name] for name in ("FLEET_SEALING_KEY", "POWERLIFT_DB_URI")}
@@ -74,6 +74,7 @@ app = df.DFApp()
 app.register_functions(queue.bp)
 app.register_functions(http.bp)
 app.register_functions(purge.bp)
+app.register_functions(health.bp)
 
 
 @app.function_name("run_fleet")
