@@ -31,11 +31,14 @@ async def release_trials(task: ReleaseTrials) -> TrialsReleased:
     held = await ACTIVITIES.run(trials.release, uri, experiment, runners, held_against)
     ends = dict.fromkeys(ordinals, "It was deleted with its fleet.") | reasons
     ended = await ACTIVITIES.run(heartbeats.record_ends, uri, order, ends)
-    outcomes = {
-        str(ordinal): outcome and outcome[:SHOWN_CHARACTERS] for ordinal, outcome in ended.items()
-    }
+    outcomes = {str(ordinal): outcome and _shown(outcome) for ordinal, outcome in ended.items()}
     return {
         "ok": True,
         "interrupted": [runner % names.ORDINALS for runner in held],
         "outcomes": outcomes if task["reasons"] else {},
     }
+
+
+def _shown(outcome: str) -> str:
+    most = SHOWN_CHARACTERS
+    return outcome if len(outcome) <= most else f"{outcome[: most - 1]}…"

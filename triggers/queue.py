@@ -100,7 +100,7 @@ async def submit_fleet_from_queue(
     else:
         reason = await _refusal(message, body, client)
     if reason is not None:
-        poison.set(_poison(message.id, reason, body, is_base64))
+        poison.set(_poison(str(message.id), reason, body, is_base64))
 
 
 async def _refusal(message: func.QueueMessage, body: bytes, client: Any) -> str | None:
