@@ -13,6 +13,7 @@ from powerlift_fleet import (
     FleetUnreachable,
     RequestRefused,
 )
+from powerlift_fleet.api.wire import HttpResponse, error_from
 
 from tests.client.both import fleet_status
 
@@ -44,6 +45,24 @@ def test_a_failed_fleet_lists_failures() -> None:
         "3 x SkuNotAvailable: Standard_D2s_v5 is not available in eastus. "
         "Action taken: tried the next zone. List more zones." in said
     )
+
+
+def test_a_failed_fleet_tells_no_failure_twice() -> None:
+    said = str(
+        FleetFailed(fleet_status("failed", reason=REASON, failures=[{**REASON, "count": 2}]))
+    )
+    assert said.count("0 of 10 left") == said.count("Ask for more quota") == 1
+    assert "2 x QuotaExceeded. Action taken: stop." in said
+
+
+def test_a_failed_fleet_says_that_it_has_more_failures() -> None:
+    said = str(FleetFailed(fleet_status("failed", failures=[FAILURE] * 5)))
+    assert (said.count("SkuNotAvailable"), "… and 2 other kinds" in said) == (3, True)
+
+
+def test_a_long_text_of_a_proxy_ends_with_an_ellipsis() -> None:
+    error = error_from(HttpResponse(503, {}, "x" * 400))
+    assert error.detail == "x" * 299 + "…"
 
 
 def test_a_failed_fleet_counts_its_trials() -> None:
