@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from fleet.store import claims, schema
 from fleet.store.database import DatabaseUnreachable, connected
 from tests.field.pgbouncer import POOL_SIZE
 from tests.fleet.store.fleet_rows import sql, start
+from tests.fleet.vm import one_trial
 
 TRIAL = """
 def trial(trial):
@@ -68,3 +70,15 @@ def test_no_other_client_gets_the_timeouts_of_a_transaction(app: str):
     with connected(app):
         pass
     assert sql(app, "SHOW statement_timeout") == [("0",)]
+
+
+@pytest.mark.long
+def test_a_script_of_one_trial_a_process_runs_with_psycopg2(
+    vm: Any, benchmark_database: Any, startup: Any, pooled: str
+):
+    """As docs/operating.md advises for scripts that are not ours."""
+    script = Path(one_trial.__file__).read_text()
+    number = benchmark_database.experiment(script, trials=3, trial_fn=TRIAL)
+    code = vm.run(startup(number, uri=pooled.replace("://", "+psycopg2://")))
+    measures = benchmark_database.sql(MEASURES, number)
+    assert (code, measures, "already exists" in vm.log) == (0, [(24,)], False), vm.log
