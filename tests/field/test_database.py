@@ -26,6 +26,7 @@ REFUSED = [
     ("pgsync#86", "postgresql://ada:12/34@db.example.org/bench", "/ as %2F"),
     ("pgsync#86", "postgresql://ada:[12]@db.example.org/bench", "[ as %5B"),
     ("pgsync#86", "postgresql://ada:1 2@db.example.org/bench", "a space as %20"),
+    ("SQLAlchemy 2.0", "postgresql://ada:p@db.example.org/my%20bench", "or rename the database"),
     ("databases#365", "postgresql://ada:p@db.example.org/b?ssl=true", "option ssl. The app verifies"),
     ("psycopg2#803", "postgresql://ada:p@db.example.org/b?sslrootcert=/ca.pem", "FLEET_DB_ROOT_CERT"),
     ("psycopg2#803", "postgresql://ada:p@db.example.org/b?sslmode=prefer", "Omit sslmode"),
