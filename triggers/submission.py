@@ -14,6 +14,7 @@ from fleet.api.order_builder import build_order, understood
 from fleet.api.request import Fault, FleetRequest, InvalidRequest, batch_id_of, parse, uri_faults
 from fleet.api.responses.plan import Check, Plan
 from fleet.api.responses.request import Understood
+from fleet.api.valid_part import ValidPart
 from fleet.azure.credentials import connect
 from fleet.model import names
 from fleet.model.records import Order
@@ -155,28 +156,15 @@ def _checked(document: Any) -> tuple[FleetRequest, Settings]:
 
 
 def _other_faults(document: Any, invalid: InvalidRequest) -> list[Fault]:
-    """The policy's faults of an invalid request, as far as its valid fields determine them."""
-    if not isinstance(document, Mapping):
+    """What the deployment does not allow in the valid part of an invalid request."""
+    valid = ValidPart.of(document, invalid.faults)
+    if valid is None:
         return []
-    unknown = {fault["pointer"].split("/")[1] for fault in invalid.faults if fault["pointer"]}
-    valid = {name: value for name, value in document.items() if name not in unknown}
+    part, request = valid
     try:
-        request = parse({"experiment_id": 0, "n_instances": 1, **valid})
-        found = policy.faults(request, Settings.read())
-    except (InvalidRequest, SettingsError):
+        return part.faults(policy.faults(request, Settings.read()))
+    except SettingsError:
         return []
-    unknown |= {
-        other for name, others in _DEPENDENTS.items() if name in unknown for other in others
-    }
-    return [fault for fault in found if fault["pointer"].split("/")[1] not in unknown]
-
-
-_COST = ("n_instances",)
-_DEPENDENTS = {
-    "azure_json": ("client_principal_id", "subnet_id"),
-    **dict.fromkeys(("vm_size", "priority", "fallbacks", "location", "max_lifetime"), _COST),
-}
-"""Fields whose faults depend on another field."""
 
 
 def _refused(request: FleetRequest, settings: Settings) -> list[Fault]:

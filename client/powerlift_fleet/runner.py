@@ -195,7 +195,12 @@ def open_store(settings: Settings) -> Any:
                         self.session.execute(text(_RECORD_RUNNER), values)
                     self.session.execute(text(_END), values)
 
-    create_engine(settings.db_url)  # raises immediately without a driver; Store would retry
+    driver = create_engine(
+        settings.db_url
+    ).driver  # raises immediately without one; Store would retry
+    # In PgBouncer's transaction mode, the next transaction may be on a server connection that lacks
+    # psycopg 3's prepared statements, or has another client's of the same name.
+    options = {"connect_args": {"prepare_threshold": None}} if driver == "psycopg" else {}
     # With these parameters Powerlift's random backoff lasts about `database_timeout` seconds.
     return FencedStore(
         settings.db_url,
@@ -203,6 +208,7 @@ def open_store(settings: Settings) -> Any:
         max_attempts=7,
         wait_secs=settings.database_timeout / 37,
         wait_lengthing=1.4,
+        **options,
     )
 
 

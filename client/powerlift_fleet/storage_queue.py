@@ -77,8 +77,8 @@ def submit_by_queue(
 ) -> QueuedSubmission:
     """Put a request on the app's queue.
 
-    A request without `batch_id` gets one. If the app refuses the request, the reason is in the app's log
-    and the message on the queue `<queue>-poison`.
+    A request without `batch_id` gets one. If the app refuses the request, its log has the reason, by this
+    message's ID, and the queue `<queue>-poison` a copy.
 
     Args:
         storage: The queue's URL, `https://account.queue.core.windows.net/powerlift-fleets`, with a SAS
@@ -102,20 +102,21 @@ def submit_by_queue(
         detail = f"A queue message has at most {MAX_MESSAGE_BYTES} bytes. Submit it over HTTP."
         raise RequestRefused(400, "The request is too long for a queue message", detail)
     try:
-        _send(address, credential, text)
+        message = _send(address, credential, text)
     except OutcomeUnknown as error:
         error.batch_id = batch_id
         raise
     fleet = f"fleet-{batch_id}"
-    return QueuedSubmission(raw={"id": fleet, "batch_id": batch_id}, id=fleet, batch_id=batch_id)
+    raw = {"id": fleet, "batch_id": batch_id, "message_id": message}
+    return QueuedSubmission(raw=raw, id=fleet, batch_id=batch_id, message_id=message)
 
 
 def not_read(fleet: str, queue: str, seconds: float) -> NotFound:
     """The error for a fleet that the app does not know, `seconds` after it was submitted by queue."""
     detail = (
         f"{fleet} was put on the queue {queue}; {seconds:.0f} s later the app does not know it. It has "
-        f"not read the message yet, or it refused the request: then its log has the reason and the "
-        f"queue {queue}-poison the message. `powerlift-fleet plan` checks a request over HTTP."
+        f"not read the message yet, or it refused the request: then its log has the reason, and "
+        f"the queue {queue}-poison a copy. `powerlift-fleet plan` checks a request over HTTP."
     )
     return NotFound(404, "The app does not know the fleet", detail)
 
@@ -184,14 +185,15 @@ def _needs(package: str) -> str:
     return f"This way of queue submission needs {package}: pip install {package}."
 
 
-def _send(address: QueueAddress, credential: Any, text: str) -> None:
+def _send(address: QueueAddress, credential: Any, text: str) -> str:
+    """The message's ID."""
     try:
         from azure.core import exceptions as azure
     except ImportError:
         raise ConfigurationError(_needs("azure-storage-queue")) from None
     try:
         with _client(address, credential) as client:
-            client.send_message(text)
+            return str(client.send_message(text).id)
     except azure.ResourceNotFoundError:
         detail = f"The storage account has no queue {address.name!r}."
         raise QueueNotFound(404, "Queue not found", detail) from None

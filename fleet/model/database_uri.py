@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 OPTIONS = {
     "application_name": "names the session in pg_stat_activity",
@@ -33,21 +33,57 @@ _PLAIN = ("disable", "allow", "prefer")
 SSL_MODES = (*_PLAIN, "require", "verify-ca", "verify-full")
 """`require` and `verify-ca` become `verify-full`, which fulfils them. The others permit clear text."""
 
-_OPTION = f"({'|'.join(OPTIONS)})=[^\\x00-\\x20\\x7f#&@]*"
-PATTERN = (
-    r"^[Pp][Oo][Ss][Tt][Gg][Rr][Ee][Ss]([Qq][Ll])?(\+[-.A-Za-z0-9]*)?://"
-    r"([^\x00-\x20\x7f/?#@\[\]]*@)?"
-    r"([A-Za-z0-9][-._A-Za-z0-9]*|\[[0-9A-Fa-f:.]+\]|%2[Ff][^\x00-\x20\x7f/?#@\[\]:,]+)(:[0-9]*)?"
-    rf"(/[^\x00-\x20\x7f?#@]*)?(\?({_OPTION}(&{_OPTION})*)?)?$"
+_ENCODED = "%[0-9A-Fa-f]{2}"
+_VALUE = rf"([^\x00-\x20\x7f%#&@+=]|{_ENCODED})+"
+_SCHEME = r"postgres(ql)?(\+[a-z0-9_]+)?://"
+_ADDRESS = (
+    rf"{_SCHEME}((?P<user>([^\x00-\x20\x7f%/?#@\[\]:]|{_ENCODED})*)"
+    rf"(:(?P<password>([^\x00-\x20\x7f%/?#@\[\]]|{_ENCODED})*))?@)?"
+    r"(?P<host>[A-Za-z0-9][-._A-Za-z0-9]*|\[[0-9A-Fa-f:.]+\]"
+    rf"|%2[Ff]([^\x00-\x20\x7f%/?#@\[\]:,]|(?!%2[Cc]){_ENCODED})+)(:(?P<port>[0-9]+))?"
+    r"(/(?P<dbname>[^\x00-\x20\x7f%?#@]*))?"
 )
+_OPTION = f"({'|'.join(OPTIONS)})={_VALUE}"
+PATTERN = re.sub(r"\?P<\w+>", "", rf"^{_ADDRESS}(\?({_OPTION}(&{_OPTION})*)?)?$")
 """The part of the rules that JSON Schema can express."""
 
-_NOT_A_URI = "This is not a valid URI. Percent-encode special characters, such as @ in a password."
-_HOST = re.compile(r"[A-Za-z0-9][-._A-Za-z0-9]*|/[^,\x00-\x1f\x7f]+")
+_NOT_A_URI = (
+    "This is not a valid URI. Percent-encode special characters in user and password: "
+    "@ as %40, # as %23, ? as %3F, / as %2F, : as %3A, [ as %5B, ] as %5D, a space as %20, % as %25."
+)
+_PROBLEMS = {
+    rf"(?!{_SCHEME})": "Only PostgreSQL is supported: postgresql://user:password@host/name.",
+    ".*%(?![0-9A-Fa-f]{2})": "The URI contains a % that is not followed by two hexadecimal digits. "
+    "Percent-encode % as %25, in a password too.",
+    # With SQLAlchemy 2.0 on a VM, Powerlift would create a database of the encoded name.
+    r"[^/]*//[^/?]*/[^?@]*%[^?@]*(\?|$)": "The database's name contains a percent-encoded character, "
+    "which SQLAlchemy 2.0 does not decode. Write it without, or rename the database.",
+    r"\w+(\+\w+)?://([^/?]*@)?+([:/?]|$)": "The URI has no host.",
+    r"\w+(\+\w+)?://([^/?]*@)?+[^/?@]*(,|%2[Cc])": "The URI must name one host.",
+}
+"""What a text that is no URI begins with, and the reason to report. The first match counts."""
+
+_TLS = "The app verifies the TLS certificate of every server that is not its own machine"
+_REFUSED: dict[str, tuple[str, ...]] = {
+    f"{_TLS}.": ("ssl", "requiressl", "sslnegotiation", "sslcompression", "ssl_min_protocol_version"),
+    f"{_TLS}: with the system's root certificates, or those of the setting FLEET_DB_ROOT_CERT.":
+        ("sslrootcert", "sslcrl", "sslcrldir", "ssl_ca"),
+    "Certificates of clients are not supported.": ("sslcert", "sslkey", "sslpassword", "ssl_cert"),
+    "The app requires scram-sha-256, or a token over TLS.":
+        ("require_auth", "gssencmode", "krbsrvname", "gsslib"),
+    "Write it before the ?: postgresql://user:password@host:port/name.": ADDRESS,
+    "The URI must name its one server before the ?.":
+        ("hostaddr", "service", "servicefile", "load_balance_hosts"),
+    "Write the password before the ?.": ("passfile",),
+    "PgBouncer requires no option.": ("pgbouncer", "prepare_threshold", "prepareThreshold"),
+}  # fmt: skip
+_WHY_REFUSED = {name: why for why, names in _REFUSED.items() for name in names}
+"""Options of libpq and other clients, and why not. Errors name no others, which may be parts of a
+password."""
 
 
 class InvalidDatabaseUri(ValueError):
-    """The message is one sentence or two, without any part of the URI."""
+    """The message contains no part of the URI but the names of known options."""
 
 
 def libpq_options(uri: str, root_cert: str = "system") -> dict[str, str]:
@@ -108,48 +144,50 @@ def normal_host(host: str) -> str:
 
 
 def _parts(uri: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The keywords before the query, and those in it. Raises InvalidDatabaseUri."""
-    if re.search(r"[\x00-\x20\x7f#]", uri):
-        raise InvalidDatabaseUri(_NOT_A_URI)  # urlsplit would drop control characters silently
+    """The keywords before the query, and those in it. Raises InvalidDatabaseUri.
+
+    Accepts only what libpq and SQLAlchemy read in the same way.
+    """
+    found = re.fullmatch(rf"{_ADDRESS}(\?(?P<query>[^\x00-\x20\x7f#@]*))?", uri)
+    if found is None:
+        problems = (text for start, text in _PROBLEMS.items() if re.match(start, uri, re.DOTALL))
+        raise InvalidDatabaseUri(next(problems, _NOT_A_URI))
     try:
-        parts = urlsplit(uri)
-        login, _, place = parts.netloc.rpartition("@")
-        user, _, password = login.partition(":")
-        bracketed = place.startswith("[")
-        host, _, rest = place[1:].partition("]") if bracketed else place.partition(":")
-        if "," in unquote(place):
-            raise InvalidDatabaseUri("The URI must name one host.")
-        after = parts.path + parts.query
-        if "@" in login + after or ("%" in host and not unquote(host).startswith("/")):
-            raise InvalidDatabaseUri(_NOT_A_URI)  # parsers disagree about the host
-        if bracketed and rest[:1] not in ("", ":"):
-            raise InvalidDatabaseUri(_NOT_A_URI)
-        named = {"host": host, "user": user, "password": password, "dbname": parts.path[1:]}
-        address = {name: unquote(value, errors="strict") for name, value in named.items() if value}
-        if parts.port is not None:
-            address["port"] = str(parts.port)
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True, errors="strict")
-    except InvalidDatabaseUri:
-        raise
-    except ValueError:
+        address = {name: unquote(found[name], errors="strict") for name in ADDRESS if found[name]}
+        options = _options(found["query"] or "")
+        if address["host"].startswith("["):
+            address["host"] = address["host"][1:-1]
+            ipaddress.IPv6Address(address["host"])
+    except (UnicodeDecodeError, ipaddress.AddressValueError):
         raise InvalidDatabaseUri(_NOT_A_URI) from None
-    if parts.scheme.partition("+")[0] not in ("postgresql", "postgres"):
-        raise InvalidDatabaseUri(
-            "Only PostgreSQL is supported: postgresql://user:password@host/name."
-        )
-    if "host" not in address:
-        raise InvalidDatabaseUri("The URI has no host.")
-    if not (bracketed or _HOST.fullmatch(address["host"])) or address.get("port") == "0":
-        raise InvalidDatabaseUri(_NOT_A_URI)
-    if {name for name, _ in pairs} - set(OPTIONS) or len(dict(pairs)) < len(pairs):
-        # Without the name of the option, which may be the rest of a password.
+    values = {**address, **options}
+    if any(re.search(r"[\x00-\x1f\x7f]", value) for value in values.values()):
+        raise InvalidDatabaseUri("The URI contains a control character.")
+    # libpq drops spaces at the end of a line of the VM's service file.
+    if any(value.endswith(" ") for name, value in values.items() if name != "password"):
+        raise InvalidDatabaseUri("Only the password may end with a space.")
+    if "port" in address:
+        address["port"] = str(int(address["port"]))
+        if not 0 < int(address["port"]) < 65_536:
+            raise InvalidDatabaseUri("The port must be between 1 and 65535.")
+    return address, options
+
+
+def _options(query: str) -> dict[str, str]:
+    """The libpq keywords of a URI's query. Raises InvalidDatabaseUri, UnicodeDecodeError."""
+    pairs = [option.partition("=") for option in query.split("&")] if query else []
+    options = {name: value for name, _, value in pairs}
+    for name in options:
+        if name in _WHY_REFUSED:
+            raise InvalidDatabaseUri(f"Remove the option {name}. {_WHY_REFUSED[name]}")
+    if options.keys() - set(OPTIONS) or len(options) < len(pairs):
         raise InvalidDatabaseUri(
             f"After the ?, the URI may have each of {', '.join(OPTIONS)} once. Percent-encode a ? in "
             "the password."
         )
-    options = dict(pairs)
-    if any(
-        re.search(r"[\x00-\x1f\x7f]", value) for value in (*address.values(), *options.values())
-    ):
-        raise InvalidDatabaseUri("The URI contains a control character.")
-    return address, options
+    if not all(re.fullmatch(_VALUE, value) for value in options.values()):
+        raise InvalidDatabaseUri(
+            "An option after the ? has no value, or a special character. Percent-encode a space as %20, "
+            "+ as %2B, = as %3D."
+        )
+    return {name: unquote(value, errors="strict") for name, value in options.items()}

@@ -152,6 +152,13 @@ def rows(cursor: Any, statement: str, values: Any = ()) -> list[Any]:
     return list(cursor.fetchall())
 
 
+def short_outcome(column: str) -> str:
+    """SQL of a text of up to OUTCOME_LIMIT characters. An ellipsis marks what is cut off."""
+    begin = f"left({column}, {OUTCOME_LIMIT + 1})"  # not all of what may be hundreds of megabytes
+    return f"""CASE WHEN length({begin}) <= {OUTCOME_LIMIT} THEN {begin}
+        ELSE left({column}, {OUTCOME_LIMIT - 1}) || '…' END"""
+
+
 def small_json(column: str) -> str:
     """SQL of a jsonb column, null if it is larger than JSON_LIMIT.
 

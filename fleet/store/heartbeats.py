@@ -10,7 +10,7 @@ from psycopg2.extras import execute_values
 
 from fleet.model import names
 from fleet.model.records import Order
-from fleet.store.database import OUTCOME_LIMIT, connected, may_write, rows
+from fleet.store.database import connected, may_write, rows, short_outcome
 from fleet.store.valid_records import time_of
 
 HEARTBEAT_TIMEOUT = 20 * 60
@@ -114,5 +114,5 @@ _CLOSE = f"""
     SET ended_at = coalesce(ended_at, now()), outcome = coalesce(outcome, ended.reason)
     FROM (VALUES %%s) AS ended (runner_id, reason)
     WHERE runner.experiment_id = %d AND runner.runner_id = ended.runner_id
-    RETURNING runner.runner_id, runner.exit_code, left(runner.outcome, {OUTCOME_LIMIT})
+    RETURNING runner.runner_id, runner.exit_code, {short_outcome("runner.outcome")}
 """  # noqa: S608 - constants

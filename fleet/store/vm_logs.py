@@ -20,7 +20,7 @@ from fleet.azure.error_classifier import describe
 from fleet.model import names
 from fleet.model.records import Order
 from fleet.redaction import redact
-from fleet.store.database import OUTCOME_LIMIT, DatabaseUnreachable, connected, may, rows
+from fleet.store.database import DatabaseUnreachable, connected, may, rows, short_outcome
 from fleet.store.executors import QUERIES
 
 LIMIT = 32 * 1024
@@ -142,7 +142,7 @@ def store_logs(uri: str, experiment_id: int, machines: Sequence[EndedVm]) -> Non
 
 # The limits count characters: what the app and honest VMs write has at most as many as bytes.
 _FIND = f"""
-    SELECT right(log, {LIMIT}), left(outcome, {OUTCOME_LIMIT}), exit_code, ended_at
+    SELECT right(log, {LIMIT}), {short_outcome("outcome")}, exit_code, ended_at
     FROM powerlift_fleet_runner
     WHERE experiment_id = %s AND runner_id = %s
 """  # noqa: S608 - constants

@@ -17,12 +17,12 @@ from psycopg2.extras import execute_values
 from fleet.model import names
 from fleet.model.records import Order, StoredVm
 from fleet.store.database import (
-    OUTCOME_LIMIT,
     REQUEST_TIMEOUT,
     connected,
     may,
     may_write,
     rows,
+    short_outcome,
     small_json,
 )
 from fleet.store.valid_records import valid_records
@@ -195,7 +195,7 @@ _MACHINES = f"""
 # A row without a kernel was written by the app, for a VM whose script never started.
 _RUNNERS = f"""
     SELECT runner_id, CASE WHEN kernel IS NOT NULL THEN started_at END, ended_at,
-           left(outcome, {OUTCOME_LIMIT})
+           {short_outcome("outcome")}
     FROM powerlift_fleet_runner WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s
 """  # noqa: S608 - constants
 # A trial that was created after its VM has ended is another one: when Powerlift's tables are recreated,

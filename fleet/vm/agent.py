@@ -28,6 +28,9 @@ EVENTS = METADATA + "/scheduledevents?api-version=2020-07-01"
 EVENTS_TIMEOUT = 150
 """Seconds; the first request enables the service, which takes up to two minutes."""
 
+MESSAGE_LIMIT = 500
+"""Characters of an error's message."""
+
 DATABASE = "https://ossrdbms-aad.database."
 """With the cloud's domain: the audience of tokens that PostgreSQL on Azure takes as passwords."""
 OTHER_CLOUDS = ("usgovcloudapi.net", "chinacloudapi.cn")
@@ -146,9 +149,25 @@ def main(command: str, *arguments: str) -> None:
     try:
         commands[command](*arguments)
     except error.HTTPError as answer:
-        sys.exit(f"{answer.url.partition('?')[0]}: {answer.code} {answer.read(500)!r}")
+        sys.exit(f"{answer.url.partition('?')[0]}: {answer.code} {message_of(answer.read())}")
     except (OSError, ValueError, KeyError) as problem:
         sys.exit(f"no response from Azure: {problem!r}")
+
+
+def message_of(body: bytes) -> str:
+    """The message of ARM's or the metadata service's error, else the body, in one line."""
+    text = body.decode(errors="replace")
+    try:
+        found = json.loads(text)
+        error = found["error"]
+        code, told = error, found.get("error_description")
+        if isinstance(error, dict):
+            code, told = error["code"], error["message"]
+        text = f"{code}: {told}" if told else str(code or text)
+    except (ValueError, KeyError, TypeError):
+        pass  # such as the page of a gateway
+    line = " ".join(text.split())
+    return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def _sqlalchemy_uri(dialect: str, options: Mapping[str, str]) -> str:
     the host of a URI with an unencoded @ or / in other parts.
     """
     query = {name: value for name, value in options.items() if name not in ADDRESS}
-    part = {name: quote(options.get(name, ""), safe="") for name in ("user", "password", "dbname")}
+    part = {name: quote(options.get(name, ""), safe="") for name in ("user", "password")}
     login = part["user"] + (f":{part['password']}" if part["password"] else "")
     host, port = options["host"], options.get("port")
     place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
@@ -193,7 +193,9 @@ def _sqlalchemy_uri(dialect: str, options: Mapping[str, str]) -> str:
         place, query["host"] = "", host
         query |= {"port": port} if port else {}
     address = (
-        (f"{login}@" if login else "") + place + (f"/{part['dbname']}" if part["dbname"] else "")
+        (f"{login}@" if login else "")
+        + place
+        + (f"/{options['dbname']}" if "dbname" in options else "")
     )
     dialect = dialect if dialect in _DRIVERS else "postgresql"
     return f"{dialect}://{address}?{urlencode(query, quote_via=quote)}"

@@ -56,6 +56,11 @@ Copy these into another terminal:
   curl -s -H "x-functions-key: $FLEET_KEY" -d "$REQUEST" "$FLEET_URL/api/fleets" -w '\\n'
   curl -s -H "x-functions-key: $FLEET_KEY" "$FLEET_URL/api/fleets" -w '\\n'
 
+  # The storage queue, with a URL that may only add messages.
+  (umask 077 && FLEET_QUEUE_CONNECTION='{queue}' \\
+     {python} -m local.queues --sas > {state}/queue.url)
+  {bin}/powerlift-fleet submit --queue-file {state}/queue.url --experiment $EXPERIMENT -n 2
+
   # The Azure CLI, with a separate configuration.
   export AZURE_CONFIG_DIR={state}/az REQUESTS_CA_BUNDLE={ca} AZURE_CORE_INSTANCE_DISCOVERY=false
   az cloud register -n Simulated --endpoint-resource-manager {arm} && az cloud set -n Simulated

@@ -47,17 +47,30 @@ def test_a_failed_fleet_lists_failures() -> None:
     )
 
 
+def test_a_failed_fleet_tells_no_failure_twice() -> None:
+    said = str(
+        FleetFailed(fleet_status("failed", reason=REASON, failures=[{**REASON, "count": 2}]))
+    )
+    assert said.count("0 of 10 left") == said.count("Ask for more quota") == 1
+    assert "2 x QuotaExceeded. Action taken: stop." in said
+
+
 @pytest.mark.parametrize("shown", ["The size is sold out.", "The size is so..."])
 def test_a_failed_fleet_tells_its_reason_once(shown: str) -> None:
     reason = {**REASON, "message": "None of the 2 VMs started. The size is sold out."}
     group = {**FAILURE, "code": REASON["code"], "message": shown}
     said = str(FleetFailed(fleet_status("failed", reason=reason, failures=[group])))
-    assert (said.count("The size is"), "3 x QuotaExceeded: as above." in said) == (1, True)
+    assert (said.count("The size is"), "3 x QuotaExceeded. " in said) == (1, True)
 
 
-@pytest.mark.parametrize(("words", "end"), [("x" * 299, "xxx"), ("x" * 900, "...")])
-def test_a_quoted_response_is_shortened_visibly(words: str, end: str) -> None:
-    assert error_from(HttpResponse(500, {}, words)).detail[-3:] == end
+def test_a_failed_fleet_says_that_it_has_more_failures() -> None:
+    said = str(FleetFailed(fleet_status("failed", failures=[FAILURE] * 5)))
+    assert (said.count("SkuNotAvailable"), "… and 2 other kinds" in said) == (3, True)
+
+
+def test_a_long_text_of_a_proxy_ends_with_an_ellipsis() -> None:
+    error = error_from(HttpResponse(503, {}, "x" * 400))
+    assert error.detail == "x" * 299 + "…"
 
 
 def test_a_failed_fleet_counts_its_trials() -> None:

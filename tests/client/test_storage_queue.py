@@ -101,8 +101,9 @@ def test_an_entra_credential_submits(entra: Azurite, stack: Stack) -> None:
     with QueueClient(entra.queues_url, "by-token", credential, **options) as queue:
         queue.create_queue()
         taken = submit_by_queue(f"{entra.queues_url}/by-token", {}, credential=credential)
-        sent = base64.b64decode(queue.peek_messages()[0].content)
-    assert json.loads(sent) == {"batch_id": taken.batch_id}
+        [message] = queue.peek_messages()
+    assert json.loads(base64.b64decode(message.content)) == {"batch_id": taken.batch_id}
+    assert taken.message_id == message.id
 
 
 def test_without_a_token_the_error_says_to_sign_in(

@@ -307,7 +307,7 @@ def machine(directory: Path, database: Benchmark) -> Iterator[Machine]:
     """A VM with psql, a `uv` that installs nothing, and no internet."""
     azure = Azure()
     machine = Machine(directory, azure, database.postgres.bin)
-    for name in ("uv", "apt-get", "shutdown"):
+    for name in ("uv", "apt-get", "dpkg", "shutdown"):
         machine.program(name)
     yield machine
     machine.close()

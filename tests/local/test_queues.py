@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from azure.storage.queue import QueueServiceClient
+from azure.core.exceptions import HttpResponseError
+from azure.storage.queue import QueueClient, QueueServiceClient
 
 from local.azurite import Azurite
 from local.demo import fleets
@@ -26,11 +27,11 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     azurite.stop()
 
 
-def make(folder: Path, values: dict[str, str], **env: str) -> tuple[int, str]:
+def make(folder: Path, values: dict[str, str], *argv: str, **env: str) -> tuple[int, str]:
     """Run the command with this local.settings.json. Returns its exit status and output."""
     (folder / "local.settings.json").write_text(json.dumps({"Values": values}))
     done = subprocess.run(
-        [sys.executable, "-m", "local.queues"], cwd=folder, text=True, check=False, timeout=60,
+        [sys.executable, "-m", "local.queues", *argv], cwd=folder, text=True, check=False, timeout=60,
         capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT), **env},
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
@@ -69,6 +70,15 @@ def test_the_environment_takes_precedence_over_the_settings_file(storage: Azurit
         "of-the-environment",
         "of-the-environment-poison",
     ]
+
+
+def test_a_sas_of_the_queue_may_only_add(storage: Azurite, tmp_path: Path):
+    status, url = make(tmp_path, {"AzureWebJobsStorage": storage.connection_string}, "--sas")
+    with QueueClient.from_queue_url(url.strip(), retry_total=0) as sender:
+        sender.send_message("hello")
+        with pytest.raises(HttpResponseError, match="AuthorizationPermissionMismatch"):
+            sender.peek_messages()
+    assert status == 0
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,11 @@ def test_message_cannot_become_contributor_or_root(stack: Stack):
 
 
 def test_invalid_and_disallowed_fields_are_reported_together(api: Api):
-    request = {"n_instances": 0, "timeout": -1, "client_principal_id": SOMEBODY}
+    scopes = ["typo", "/subscriptions/s/resourceGroups/another"]
+    request = {"n_instances": 0, "client_principal_id": SOMEBODY, "resource_uris": scopes}
     told = {one["pointer"] for one in api.post(request).json()["errors"]}
-    assert told == {"/experiment_id", "/n_instances", "/timeout", "/client_principal_id"}
+    fields = {"/experiment_id", "/n_instances", "/client_principal_id"}
+    assert told == {*fields, "/resource_uris/0", "/resource_uris/1"}
 
 
 def test_invalid_account_hides_what_would_depend_on_it(api: Api):

@@ -139,6 +139,25 @@ def test_a_fleet_whose_sealing_key_is_gone_is_purged(doors: Doors):
     assert doors.fleet(307) is None
 
 
+def test_health_names_the_running_fleets_whose_sealing_key_is_gone(doors: Doors):
+    doors.begin("other key")
+    lost = doors.post({**request(310), "uri": doors.database}).json()["number"]
+    doors.begin("")
+    doors.post({**request(311), "uri": doors.database})
+    answer = requests.get(
+        f"{doors.ready['url']}/api/health/details",
+        headers={"x-functions-key": doors.ready["keys"]["default"]},
+        timeout=30,
+    )
+    [check] = [one for one in answer.json()["checks"] if one["name"] == "sealing_key"]
+    for batch in (310, 311):
+        doors.end(batch)
+    assert (check["status"], f"running fleets (fleet-{lost})," in check["detail"]) == (
+        "failed",
+        True,
+    )
+
+
 def test_a_purged_batch_posted_again_is_the_same_fleet(doors: Doors):
     ended(doors, 309, 31)
     purged(doors, 309)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -55,9 +56,13 @@ def test_a_message_delivered_twice_is_one_fleet(api: Api, stack: Stack):
     assert ids.count("fleet-2002") == 1
 
 
-def test_a_bad_message_is_poison_at_once(stack: Stack):
-    send(stack, '{"mark": "bad-fields"}')
-    assert poisoned(stack, "bad-fields") == ['{"mark": "bad-fields"}']
+def test_a_bad_message_is_poison_at_once_and_the_log_names_its_copy(stack: Stack):
+    number = send(stack, '{"mark": "bad-fields"}')
+    sent = '{"mark": "bad-fields"}'
+    assert poisoned(stack, "bad-fields") == [sent]
+    digest = hashlib.sha256(sent.encode()).hexdigest()
+    log = (stack.logs / "host.log").read_text()
+    assert f"The SHA-256 of message {number} in {POISON} is {digest}" in log
 
 
 @pytest.mark.parametrize(

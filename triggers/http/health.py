@@ -31,8 +31,9 @@ from fleet.model.failure import DescribedError
 from fleet.secrets import Seal
 from fleet.settings import Settings, SettingsError, unresolved_references
 from fleet.store import schema
+from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import OWN
-from triggers import durable_client
+from triggers import durable_client, sealed_fleets
 from triggers.http import query_cache
 from triggers.http.problems import json_response, with_problems
 from triggers.queue import CONNECTION, QUEUE
@@ -113,9 +114,24 @@ async def _settings(client: Any) -> str:
 
 
 async def _sealing_key(client: Any) -> str:
-    seal = Seal(_valid_settings().sealing_keys)
-    seal.decrypt(seal.encrypt({}, "", 0), "", 0)
-    return "The keys are well-formed. Whether they decrypt the secrets of earlier fleets is not checked."
+    settings = _valid_settings()
+    seal = Seal(settings.sealing_keys)
+    try:
+        async with asyncio.timeout(TIMEOUT / 2):
+            fleets = await sealed_fleets.undecryptable(client, settings, seal)
+    except (
+        DatabaseUnreachable,
+        schema.SchemaTooNew,
+        durable_client.TaskHubUnavailable,
+        TimeoutError,
+    ):
+        return "The keys are valid. The running fleets could not be read: see the other checks."
+    if fleets:
+        raise Failed(
+            f"FLEET_SEALING_KEY does not decrypt the secrets of running fleets ({', '.join(fleets)}), "
+            "which cannot manage their VMs. Append the key that encrypted them after the new one."
+        )
+    return "The keys are valid, and decrypt the secrets of the running fleets."
 
 
 async def _database(client: Any) -> str:

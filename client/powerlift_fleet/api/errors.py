@@ -144,7 +144,7 @@ class FleetFailed(FleetEnded):
     def __str__(self) -> str:
         reason = self.status.reason
         why = f": {reason.code}: {reason.message} {reason.advice}".rstrip() if reason else "."
-        return "\n".join([f"{self.status.label} failed{why}", *_details(self.status)])
+        return "\n".join([f"{self.status.label} failed{why}", *_details(self.status, True)])
 
 
 class FleetCancelled(FleetEnded):
@@ -154,16 +154,18 @@ class FleetCancelled(FleetEnded):
         return "\n".join([f"{self.status.label} was cancelled.", *_details(self.status)])
 
 
-def _details(status: FleetStatus) -> Iterator[str]:
-    """The most frequent failures, then the trials."""
-    reason = status.reason.code if status.reason else None
-    told = status.reason.message if status.reason else ""
+def _details(status: FleetStatus, is_reason_told: bool = False) -> Iterator[str]:
+    """The most frequent failures, without what was told as the reason, then the trials."""
+    told = status.reason if is_reason_told else None
     for failure in status.failures[:_LISTED_FAILURES]:
-        known = failure.code == reason and failure.message.removesuffix("...") in told
-        message = "as above." if known else failure.message
+        is_reason = told is not None and failure.code == told.code
+        is_told = told and is_reason and failure.message.removesuffix("...") in told.message
+        message = "." if is_told else f": {failure.message}"
         action = f" Action taken: {failure.action}." if failure.action else ""
-        advice = f" {failure.advice}" if failure.advice and failure.code != reason else ""
-        yield f"  {failure.count} x {failure.code}: {message}{action}{advice}"
+        advice = f" {failure.advice}" if failure.advice and not is_reason else ""
+        yield f"  {failure.count} x {failure.code}{message}{action}{advice}"
+    if (others := len(status.failures) - _LISTED_FAILURES) > 0:
+        yield f"  … and {others} other kinds of failures"
     trials = status.trials
     if trials:
         left = trials.total - trials.ended

@@ -137,7 +137,8 @@ def fleet_segment(fleet: str | int) -> str:
     unsafe = text in ("", ".", "..") or not text.isprintable() or re.search(r"[/\\]", text)
     if unsafe or isinstance(fleet, bool) or len(text) > _MAX_REFERENCE:
         raise ConfigurationError(
-            f"{str(fleet)[:60]!r} is not a fleet. Use an ID such as fleet-7, a name, or latest."
+            f"{_shortened(str(fleet), 60)!r} is not a fleet. Use an ID such as fleet-7, a name, or "
+            "latest."
         )
     return quote(text, safe="")
 
@@ -177,7 +178,7 @@ def parse(kind: type[R], response: HttpResponse) -> R:
     try:
         return json_reader.read(kind, json.loads(response.text))
     except json.JSONDecodeError:
-        detail = f"It begins with {response.text[:80]!r}. Check FLEET_URL."
+        detail = f"It begins with {_shortened(response.text, 80)!r}. Check FLEET_URL."
     except json_reader.UnreadableResponse as error:
         detail = f"{error}. Check FLEET_URL, and that the client has the app's version."
     raise ApiError(response.status, "The response is not from a fleet app", detail)
@@ -212,11 +213,13 @@ def _fault(one: Mapping[str, Any]) -> dict[str, str]:
     return {"pointer": str(one.get("pointer", "")), "detail": str(one.get("detail", ""))}
 
 
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _describe(response: HttpResponse, method: str) -> tuple[str, str]:
     """Title and detail of an error that the Functions host or a proxy wrote."""
-    text = " ".join(response.text.split())
-    if len(text) > _QUOTED_CHARACTERS:
-        text = f"{text[: _QUOTED_CHARACTERS - 3]}..."
+    text = _shortened(" ".join(response.text.split()), _QUOTED_CHARACTERS)
     match response.status:
         case 401 | 403:
             may = _PERMISSIONS.get(method, "do this")

@@ -74,6 +74,22 @@ run_group() {
 # -I prevents imports from the directory that trials write to.
 agent() { python3 -I - "$@" <<<"$AGENT"; }
 
+# keep_errors COMMAND...: copies the command's errors to the file `errors`, for `because`.
+keep_errors() {
+    local status=0
+    "$@" 2>errors || status=$?
+    cat errors >&2
+    return "$status"
+}
+
+# The end of a reason: the message of the last command of `keep_errors`, which is its first line.
+because() {
+    local message
+    message=$(sed -En '1s/^(psql: error: |ERROR: +)?(.+)/: \2/p' errors 2>/dev/null)
+    ((${#message} <= 300)) || message=${message:0:299}…
+    printf %s "$message"
+}
+
 # retry SECONDS COMMAND...: with exponential backoff up to 30 s, until SECONDS have passed.
 retry() {
     local end=$((SECONDS + $1)) pause=1

@@ -4,7 +4,7 @@ finish() {
     local status=$?
     trap : TERM INT HUP USR1 USR2 ALRM # the VM must be deleted despite any signal
     trap - EXIT
-    exec >&3 # a signal may arrive while output is redirected
+    exec >&3 2>&3 # a signal may arrive while output is redirected
     say "ending ($status): $reason"
     [[ ! -s $NOTICE ]] || query_timeout=5 # an evicted VM has 30 s in total
     stop_group "$heartbeat"

@@ -4,7 +4,7 @@
 # each login.
 renew_password() { agent write_password "$HOME_DIR/pgpass" "$DATABASE_IDENTITY" "$RESOURCE_MANAGER"; }
 
-get_password() { run_group renew_password; }
+get_password() { keep_errors run_group renew_password; }
 
 # psql_with SQL COMMAND...: runs psql through COMMAND. Server and password come from files, because other
 # users can read arguments and child processes the environment.
@@ -14,7 +14,7 @@ psql_with() {
 }
 
 # query FILE SQL [TIMEOUT]: writes the rows to FILE.
-query() { psql_with "$2" run_group timeout -k 5 "${3:-$query_timeout}" >"$1"; }
+query() { keep_errors psql_with "$2" run_group timeout -k 5 "${3:-$query_timeout}" >"$1"; }
 
 # column NAME FILE: writes a column of the experiment to FILE. Base64, because psql appends a newline.
 column() {

@@ -1,8 +1,14 @@
 # --- installation ----------------------------------------------------------------------------------
 
+# After an interrupted dpkg, of the image or of an earlier try, apt-get fails until this has run.
+configure_dpkg() { run_group timeout -k 5 900 dpkg --configure -a; }
+
 apt_install() {
     local -a apt=(timeout -k 5 900 apt-get -q -y -o DPkg::Lock::Timeout=300)
-    run_group "${apt[@]}" update && run_group "${apt[@]}" install "$@"
+    if ! run_group "${apt[@]}" update || ! run_group "${apt[@]}" install "$@"; then
+        configure_dpkg
+        return 1
+    fi
 }
 
 install_system() {

@@ -15,14 +15,14 @@ run_trials() {
     local status failed_runs=0
     while ((failed_runs < MAX_FAILED_RUNS)); do
         run_group sleep $((failed_runs * failed_runs * RUN_BACKOFF))
-        retry "$DATABASE_TIMEOUT" claim_trial || fail "lost the connection to the database"
+        retry "$DATABASE_TIMEOUT" claim_trial || fail "lost the connection to the database$(because)"
         run_once
         status=$?
         say "the experiment's script $(describe_exit "$status")"
         ((status != 0)) || [[ $is_overdue == true ]] || return 0
         ((status != 143)) || run_group sleep 2 # during a shutdown this script gets SIGTERM too, possibly later
         retry "$DATABASE_TIMEOUT" settle "$status" ||
-            fail "lost the connection to the database"
+            fail "lost the connection to the database$(because)"
         failed_runs=$(($(<progress) == 1 ? 0 : failed_runs + 1))
     done
     fail "the experiment's script exited $failed_runs times in a row without finishing a trial"
@@ -85,12 +85,15 @@ main() {
     wait_for_notice
     retry "$INSTALL_TIMEOUT" install_system || fail "apt-get failed to install Powerlift's system packages"
     [[ -z $DATABASE_IDENTITY ]] || retry "$DATABASE_TIMEOUT" get_password ||
-        fail "Azure issued no database token for the identity $DATABASE_IDENTITY"
-    retry "$DATABASE_TIMEOUT" read_experiment || fail "failed to read the experiment from the database"
-    register_vm
+        fail "Azure issued no database token for the identity $DATABASE_IDENTITY$(because)"
+    local problem=
+    retry "$DATABASE_TIMEOUT" read_experiment ||
+        problem="failed to read the experiment from the database$(because)"
+    register_vm # a registered VM can record why it ends
+    [[ -z $problem ]] || fail "$problem"
     (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID does not exist in the database"
     grep -q '[^[:space:]]' startup.py || fail "the script of experiment $EXPERIMENT_ID is empty"
-    retry "$DATABASE_TIMEOUT" read_wheels || fail "failed to read the experiment's wheels"
+    retry "$DATABASE_TIMEOUT" read_wheels || fail "failed to read the experiment's wheels$(because)"
 
     start_heartbeat
     install_shell

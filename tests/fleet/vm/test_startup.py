@@ -124,6 +124,10 @@ def test_says_whether_to_delete(wanted, word):
         ("postgresql+psycopg2://u@h/d", "postgresql+psycopg2://u@h/d"),
         ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
         ("postgresql+asyncpg://u@h/d", "postgresql://u@h/d"),
+        (
+            "postgresql://u@h/a:b/\u00e9",
+            "postgresql://u@h/a:b/\u00e9",
+        ),  # SQLAlchemy 2.0 decodes no name
     ],
 )
 def test_sqlalchemy_gets_a_dialect_it_has_a_driver_for(given, taken):

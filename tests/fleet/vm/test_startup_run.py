@@ -221,7 +221,10 @@ def test_an_unreachable_database_is_not_waited_for_too_long(vm, benchmark_databa
     vm.env["POWERLIFT_DATABASE_TIMEOUT"] = "1"
     uri = "postgresql://u:p@127.0.0.1:1/powerlift"
 
-    reason = "failed to read the experiment from the database"
+    reason = (
+        "failed to read the experiment from the database: "
+        'connection to server at "127.0.0.1", port 1 failed: Connection refused'
+    )
     assert ended(vm, benchmark_database, startup(1_000_001, uri=uri)) == (1, reason, "", 1), vm.log
 
 

@@ -52,6 +52,8 @@ class QueuedSubmission(Response):
 
     id: str
     batch_id: int
+    message_id: str
+    """Of the storage service: finds the reason if the app refuses the request."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,10 @@ def enqueue(
         session.print_json(queued.raw, line=wait)
     else:
         click.echo(queued.id)
-        say(f"Queued. If the app refuses the request, it moves it to {clean(queue)}-poison.")
+        say(
+            f"Queued as message {clean(queued.message_id)}. If the app refuses the request, its log has the "
+            f"reason, by this ID, and the queue {clean(queue)}-poison a copy."
+        )
     if not wait:
         return exit_codes.OK
     with session.client() as client:

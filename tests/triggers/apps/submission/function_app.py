@@ -11,7 +11,7 @@ import azure.durable_functions as df
 from cryptography.fernet import Fernet
 
 from triggers import durable_client, purge, queue, submission
-from triggers.http import fleets
+from triggers.http import fleets, health
 
 JOURNAL = Path(os.environ["JOURNAL"])
 SETTINGS = {name: os.environ[name] for name in ("FLEET_SEALING_KEY", "POWERLIFT_DB_URI")}
@@ -75,6 +75,7 @@ app = df.DFApp()
 app.register_functions(queue.bp)
 app.register_functions(fleets.bp)
 app.register_functions(purge.bp)
+app.register_functions(health.bp)
 
 
 @app.function_name("run_fleet")
