@@ -12,7 +12,7 @@ from powerlift_fleet.api.flows import new_batch_id, raise_unless_done
 from powerlift_fleet.api.responses import FleetStatus
 from powerlift_fleet.api.wire import Secret, list_or_none, no_infinity, without_none
 from powerlift_fleet.benchmark.container import ContainerArguments, as_vm_arguments
-from powerlift_fleet.benchmark.notices import warn_of
+from powerlift_fleet.benchmark.notices import powerlift_version, warn_of
 from powerlift_fleet.progress import display
 from powerlift_fleet.storage_queue import READ_TIMEOUT, not_read, read_address, submit_by_queue
 
@@ -312,6 +312,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             timeout=no_infinity(timeout),
             uri=uri if self._send_uri else None,
             azure_json=self._azure_json,
+            powerlift_version=powerlift_version(self._pip_install, self._wheel_filepaths),
             **self._options,
         )
 

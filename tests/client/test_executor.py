@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def test_defaults_are_those_of_the_app() -> None:
     request = unsent()._request(1, None)
     assert request.pop("uri") == NoStore.uri
     assert request.pop("azure_json") == {}
+    assert request.pop("powerlift_version") == distribution("powerlift").version
     assert {name: value for name, value in request.items() if value != defaults[name]} == {}
 
 
@@ -174,17 +176,18 @@ BUILD = {"url": "https://user:t0ken@example.org/interpret.git", "vcs_info": {"vc
 
 
 @pytest.mark.parametrize(
-    ("source", "options", "warned"),
+    ("source", "options", "sent", "warned"),
     [
-        (BUILD, {}, True),
-        (None, {}, False),
-        (BUILD, {"pip_install": "git+https://x#subdirectory=python/Powerlift"}, False),
-        (BUILD, {"wheel_filepaths": ["/builds/powerlift-0.1.12-py3-none-any.whl"]}, False),
+        (BUILD, {}, "0.1.12+source", True),
+        (None, {}, "0.1.12", False),
+        (BUILD, {"pip_install": "git+https://x#subdirectory=python/Powerlift"}, "0.1.12", False),
+        (BUILD, {"wheel_filepaths": ["/b/powerlift-0.1.12-py3-none-any.whl"]}, "0.1.12", False),
     ],
 )
 def test_vms_with_another_powerlift_are_warned_about(
     source: Any,
     options: dict[str, Any],
+    sent: str,
     warned: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -198,8 +201,10 @@ def test_vms_with_another_powerlift_are_warned_about(
         (installed / "direct_url.json").write_text(json.dumps(source))
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    scripted(Script(TAKEN), **options).submit(1)
+    app = Script(TAKEN)
+    scripted(app, **options).submit(1)
 
+    assert app.bodies[0]["powerlift_version"] == sent
     said = "Powerlift 0.1.12 was installed from https://***@example.org/interpret.git"
     assert (said in caplog.text, "t0ken" in caplog.text) == (warned, False)
 

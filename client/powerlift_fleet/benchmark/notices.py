@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +24,50 @@ def warn_of(
         _log.warning("%s", warning)
 
 
+def powerlift_version(pip_install: str | None, wheels: Sequence[str] | None) -> str | None:
+    """The author's Powerlift, as in a request; None if it is not installed.
+
+    A build from source has the version of the last release. It gets a local version, unless VMs get it
+    too, so that the plan sees the difference.
+    """
+    powerlift = _installed()
+    if powerlift is None:
+        return None
+    if _source_of(powerlift) is None or _vms_get_it(pip_install or "", wheels or ()):
+        return powerlift.version
+    return f"{powerlift.version}{'.' if '+' in powerlift.version else '+'}source"
+
+
 def _of_powerlift(pip_install: str, wheels: Sequence[str]) -> Iterator[str]:
-    """Builds from source have the number of an older release, so the version tells nothing."""
-    names = [pip_install, *(Path(one).name for one in wheels)]
-    if any("powerlift" in name.lower() for name in names):
+    powerlift = _installed()
+    if powerlift is None or _vms_get_it(pip_install, wheels):
         return
-    try:
-        powerlift = distribution("powerlift")
-    except PackageNotFoundError:
-        return
-    source = powerlift.read_text("direct_url.json")  # PEP 610: absent for a package of an index
+    source = _source_of(powerlift)
     if source is not None:
-        url = re.sub("//[^/@]*@", "//***@", str(json.loads(source).get("url")))
         yield (
-            f"Your Powerlift {powerlift.version} was installed from {url}; the VMs install a release "
+            f"Your Powerlift {powerlift.version} was installed from {source}; the VMs install a release "
             "from the package index. They may differ, for example in the type of y in task.data(). "
             "Pass your build in wheel_filepaths, or name it in pip_install."
         )
+
+
+def _installed() -> Distribution | None:
+    try:
+        return distribution("powerlift")
+    except PackageNotFoundError:
+        return None
+
+
+def _source_of(powerlift: Distribution) -> str | None:
+    """The URL of a build from source, without credentials; None for a package of an index (PEP 610)."""
+    source = powerlift.read_text("direct_url.json")
+    url = None if source is None else str(json.loads(source).get("url"))
+    return url and re.sub("//[^/@]*@", "//***@", url)
+
+
+def _vms_get_it(pip_install: str, wheels: Sequence[str]) -> bool:
+    names = [pip_install, *(Path(one).name for one in wheels)]
+    return any("powerlift" in name.lower() for name in names)
 
 
 def _of_limits(request: Mapping[str, Any]) -> Iterator[str]:
