@@ -77,8 +77,8 @@ def submit_by_queue(
 ) -> QueuedSubmission:
     """Put a request on the app's queue.
 
-    A request without `batch_id` gets one. If the app refuses the request, its log has the reason, by this
-    message's ID, and the queue `<queue>-poison` a copy.
+    A request without `batch_id` gets one. If the app refuses the request, its log has the reason, by
+    this message's ID, and the queue `<queue>-poison` a copy.
 
     Args:
         storage: The queue's URL, `https://account.queue.core.windows.net/powerlift-fleets`, with a SAS

@@ -47,8 +47,8 @@ def enqueue(
     else:
         click.echo(queued.id)
         say(
-            f"Queued as message {clean(queued.message_id)}. If the app refuses the request, its log has the "
-            f"reason, by this ID, and the queue {clean(queue)}-poison a copy."
+            f"Queued as message {clean(queued.message_id)}. If the app refuses the request, its log has "
+            f"the reason, by this ID, and the queue {clean(queue)}-poison a copy."
         )
     if not wait:
         return exit_codes.OK
