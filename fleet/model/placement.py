@@ -75,16 +75,20 @@ class PlacementHistory:
             self.tried = [one for one in self.tried if not active(one, [new], sizes, now)]
 
     def reopen(self, running: Iterable[Vm], sizes: Mapping[str, Size]) -> None:
-        """Drop the cooldowns that running VMs disprove: as a rule, those accepted after the refusal."""
-        disproved = [
-            one
-            for vm in running
-            for one in self.cooldowns
-            if one["passing"]
-            and (one.get("unclear") or _time(vm["created_at"]) > _time(one["since"]))
-            and active(vm["placement"], [one], sizes, _time(one["since"]))
-        ]
-        self.cooldowns = [one for one in self.cooldowns if one not in disproved]
+        """Drop the cooldowns that running VMs disprove: as a rule, those accepted after the refusal. Such
+        a VM was the pilot of its placement.
+        """
+        for vm in running:
+            disproved = [
+                one
+                for one in self.cooldowns
+                if one["passing"]
+                and (one.get("unclear") or _time(vm["created_at"]) > _time(one["since"]))
+                and active(vm["placement"], [one], sizes, _time(one["since"]))
+            ]
+            if disproved:
+                self.cooldowns = [one for one in self.cooldowns if one not in disproved]
+                self.mark_tried(vm["placement"])
 
     def is_surprise(
         self, vm: Vm, failure: Failure, sizes: Mapping[str, Size], now: datetime
