@@ -75,8 +75,9 @@ class PlacementHistory:
             self.tried = [one for one in self.tried if not active(one, [new], sizes, now)]
 
     def reopen(self, running: Iterable[Vm], sizes: Mapping[str, Size]) -> None:
-        """Drop the cooldowns that running VMs disprove: as a rule, those accepted after the refusal. Such
-        a VM was the pilot of its placement.
+        """Drop the cooldowns that running VMs disprove: as a rule, those accepted after the refusal.
+
+        Such a VM was the pilot of its placement.
         """
         for vm in running:
             disproved = [
