@@ -57,13 +57,11 @@ class Waves:
         fleet, now = self.fleet, self.context.current_utc_datetime
         if fleet.writes.paused_for(now) or len(self.running) > len(self._creating()):
             return
+        # A wave that runs may return VMs created at any time since it started.
         started = min((wave.started for wave in self._creating()), default=None)
         each, rate = role_writes(fleet.order), fleet.order["writes_per_second"]
-        due = [
-            vm
-            for vm in due_for_roles(fleet.vms_missing_roles(), now)
-            if started is None or datetime.fromisoformat(vm["created_at"]) < started
-        ][: min(FAN_OUT, fleet.writes.affords(each, rate, now))]
+        due = due_for_roles(fleet.vms_missing_roles(), now, created_before=started)
+        due = due[: min(FAN_OUT, fleet.writes.affords(each, rate, now))]
         if due:
             fleet.writes.spend(each * len(due), rate, now)
             task: AssignWave = {"order": fleet.order, "vms": due}

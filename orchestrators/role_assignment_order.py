@@ -38,9 +38,16 @@ def assign_roles(context: Context, order: Order, vms: Iterable[Vm]) -> Orchestra
         _apply(vm, result, now)
 
 
-def due_for_roles(vms: Iterable[Vm], now: datetime) -> list[Vm]:
+def due_for_roles(
+    vms: Iterable[Vm], now: datetime, created_before: datetime | None = None
+) -> list[Vm]:
     """Those with an identity whose next try is due, in order of creation."""
-    return in_order_of_creation(vm for vm in vms if _is_due(vm, now))
+    return in_order_of_creation(
+        vm
+        for vm in vms
+        if _is_due(vm, now)
+        and (created_before is None or datetime.fromisoformat(vm["created_at"]) < created_before)
+    )
 
 
 def merge_roles(vm: Vm, newer: Vm) -> None:
