@@ -1,6 +1,6 @@
 """The role assignments of VMs: assigned once a VM has an identity, removed once it is deleted.
 
-`orchestrators/role_assignments.py` decides on their order.
+`orchestrators/role_assignment_order.py` decides on their order.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from orchestrators.patterns import (
 )
 from orchestrators.pipeline import Waves
 from orchestrators.reconcile import (
+    POLL_SECONDS,
     assign_missing_roles,
     check_deadline,
     give_up_roles,
@@ -27,8 +28,6 @@ from orchestrators.snapshot import snapshot_if_stale
 
 TURNS = 80
 """Waits per history, because every step replays all of it."""
-POLL_SECONDS = 2.0
-"""Between two attempts to start a wave, while the write budget or VMs without roles allow none."""
 
 
 def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[bool]:
@@ -47,7 +46,7 @@ def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[b
         if list_is_due(context, fleet):
             yield from observe(context, fleet)
             yield from snapshot_if_stale(context, fleet)
-        yield from give_up_roles(context, fleet)
+        yield from give_up_roles(context, fleet, waves.assigning())
         publish_status(context, fleet, "create")
         if waves.cancel.is_completed:
             raise FleetEnded("cancelled")
@@ -71,7 +70,7 @@ def boot(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[boo
             return True
         if (yield from sleep_unless(context, waves.cancel, poll_seconds(fleet))):
             raise FleetEnded("cancelled")
-        yield from reconcile(context, fleet)
+        yield from reconcile(context, fleet, waves.cancel)
         yield from create_missing(context, fleet, waves)
         yield from snapshot_if_stale(context, fleet)
         publish_status(context, fleet, "boot")
@@ -87,7 +86,7 @@ def create_missing(context: Context, fleet: FleetState, waves: Waves) -> Orchest
         if not (yield from waves.start_creates()):
             return
         yield from waves.drain()
-        yield from assign_missing_roles(context, fleet)
+        yield from assign_missing_roles(context, fleet, waves.cancel)
 
 
 def poll_seconds(fleet: FleetState) -> float:

@@ -171,9 +171,9 @@ def finish(
     while waves.running:
         try:
             yield from waves.drain()
-        except FleetEnded as ended:
-            if ended.reason is not None:
-                fleet.failures.add(ended.reason, "left the wave's VMs to the teardown")
+        except Exception as error:  # a bug must not prevent the teardown
+            reported = error.reason if isinstance(error, FleetEnded) else None
+            fleet.failures.add(reported or failure_of(error), "left the wave's VMs to the teardown")
     if fleet.demand.next_ordinal > 0:
         keep = phase == "done" and not fleet.order["delete_on_complete"]
         publish_status(context, fleet, "teardown")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -120,13 +120,22 @@ def call_with_retry(
         yield from sleep(context, wait)
 
 
+def is_retried(reason: Failure, tries: int) -> bool:
+    """Whether `settle` retries a failure after so many tries."""
+    return tries < MAX_TRIES and failure_policy.of(reason).retried
+
+
 def settle(
-    context: Context, calls: Sequence[Call], max_tries: int = MAX_TRIES
+    context: Context,
+    calls: Sequence[Call],
+    max_tries: int = MAX_TRIES,
+    retries: Callable[[Failure, int], bool] = is_retried,
 ) -> Orchestration[list[Any]]:
     """Fan out over activities that never raise, dispatched in order. Returns their results, in order.
 
-    Retriable failures are retried together after one durable timer: the longest wait that Azure asked
-    for, else a backoff. A wait above LONGEST_BACKOFF is left to the caller, which can be cancelled.
+    Failures for which `retries` holds are retried together after one durable timer: the longest wait
+    that Azure asked for, else a backoff. A wait above LONGEST_BACKOFF is left to the caller, which can
+    be cancelled.
     """
     results: list[Any] = [None] * len(calls)
     pending = list(range(len(calls)))
@@ -135,7 +144,11 @@ def settle(
             answers = yield from _fan_out(context, [calls[index] for index in chunk])
             for index, answer in zip(chunk, answers, strict=True):
                 results[index] = answer
-        pending = [index for index in pending if _is_retriable(results[index])]
+        pending = [
+            index
+            for index in pending
+            if not results[index]["ok"] and retries(results[index]["failure"], turn + 1)
+        ]
         wait = max((_retry_delay(results[one]["failure"], turn) for one in pending), default=0.0)
         if not pending or turn == max_tries - 1 or wait > LONGEST_BACKOFF:
             break
@@ -228,10 +241,6 @@ def _failed(error: BaseException) -> Failed:
 
 def _retry_delay(reason: Failure, turn: int) -> float:
     return float(reason["retry_after"] or backoff(turn))
-
-
-def _is_retriable(result: Any) -> bool:
-    return not result["ok"] and failure_policy.of(result["failure"]).retried
 
 
 def _fan_out(context: Context, calls: Sequence[Call]) -> Orchestration[list[Any]]:

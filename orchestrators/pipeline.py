@@ -41,6 +41,8 @@ class Wave:
     started: datetime
     requests: Sequence[VmRequest] = ()
     """Empty if it assigns roles."""
+    assigns: frozenset[int] = frozenset()
+    """Ordinals of the VMs that get roles."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Waves:
     def start_roles(self) -> None:
         """Start a wave of role assignments, if none runs and any is due."""
         fleet, now = self.fleet, self.context.current_utc_datetime
-        if fleet.writes.paused_for(now) or len(self.running) > len(self._creating()):
+        if self.cancel.is_completed or fleet.writes.paused_for(now) or self.assigning():
             return
         # A wave that runs may return VMs created at any time since it started.
         started = min((wave.started for wave in self._creating()), default=None)
@@ -65,28 +67,29 @@ class Waves:
         if due:
             fleet.writes.spend(each * len(due), rate, now)
             task: AssignWave = {"order": fleet.order, "vms": due}
-            self._start(assign_wave, task)
+            self._start(assign_wave, task, assigns=frozenset(vm["ordinal"] for vm in due))
 
     def start_creates(self) -> Orchestration[bool]:
         """Start waves of VMs, within the limits of VMs without roles, of placements, and of writes.
 
         Returns whether any was started.
         """
-        fleet, any_started = self.fleet, False
+        fleet, before = self.fleet, len(self.running)
         while count := self._room():
             retries = fleet.take_retries(count)
             placements = yield from self._placements(count - len(retries))
             requests = [*retries, *fleet.demand.request(placements)]
             if not requests:
                 break
-            any_started = True
             fleet.demand.in_flight += requests
             now, rate = self.context.current_utc_datetime, fleet.order["writes_per_second"]
             writes = WRITES_PER_CREATE * len(requests)
             fleet.writes.spend(writes, rate, now, nics=len(requests))
             task: CreateWave = {"order": fleet.order, "requests": requests}
             self._start(create_wave, task, requests)
-        return any_started
+        if self.cancel.is_completed:
+            self._discard(self.running[before:])
+        return len(self.running) > before
 
     def wait(self, seconds: float) -> Orchestration[None]:
         """Wait until a wave ends or the fleet is cancelled, for up to `seconds`; then apply the results
@@ -107,13 +110,28 @@ class Waves:
             yield from wait_for_any(self.context, [wave.task for wave in self.running])
             yield from self._collect()
 
+    def assigning(self) -> frozenset[int]:
+        """Ordinals of the VMs whose roles a wave assigns now."""
+        return frozenset().union(*(wave.assigns for wave in self.running))
+
+    def _discard(self, unsent: Sequence[Wave]) -> None:
+        """The fleet was cancelled after these waves were made, and before a `yield` started them."""
+        for wave in unsent:
+            self.running.remove(wave)
+            self._no_longer_in_flight(wave)
+            self.fleet.demand.give_up("Cancelled", len(wave.requests))
+
+    def _no_longer_in_flight(self, wave: Wave) -> None:
+        in_flight = self.fleet.demand.in_flight
+        self.fleet.demand.in_flight = [one for one in in_flight if one not in wave.requests]
+
     def _creating(self) -> list[Wave]:
         return [wave for wave in self.running if wave.requests]
 
     def _room(self) -> int:
         """How many VMs may be requested now; none while a larger wave is worth waiting for."""
         fleet, now = self.fleet, self.context.current_utc_datetime
-        if fleet.writes.paused_for(now):
+        if self.cancel.is_completed or fleet.writes.paused_for(now):
             return 0
         limit = 1 if fleet.writes.outage_since else fleet.order["max_undead"]
         rate = fleet.order["writes_per_second"]
@@ -136,7 +154,12 @@ class Waves:
             count, self.context.current_utc_datetime
         )
         for location in dict.fromkeys(placement["location"] for placement in placements):
-            reason = yield from network.provision(self.context, self.fleet, self.cancel, location)
+            try:
+                reason = yield from network.provision(
+                    self.context, self.fleet, self.cancel, location
+                )
+            except FleetEnded:
+                return []  # cancelled
             if reason is not None:
                 placements = [one for one in placements if one["location"] != location]
                 network.exclude(self.context, self.fleet, location, reason)
@@ -147,18 +170,18 @@ class Waves:
         orchestrator: Any,
         task: Mapping[str, Any],
         requests: Sequence[VmRequest] = (),
+        assigns: frozenset[int] = frozenset(),
     ) -> None:
         fleet = self.fleet
         fleet.waves += 1
         name = names.wave_id(fleet.order["batch_id"], fleet.waves)
         child = self.context.call_sub_orchestrator(orchestrator, task, name, expected_type=dict)
-        self.running.append(Wave(child, self.context.current_utc_datetime, requests))
+        self.running.append(Wave(child, self.context.current_utc_datetime, requests, assigns))
 
     def _collect(self) -> Orchestration[None]:
         for wave in [one for one in self.running if one.task.is_completed]:
             self.running.remove(wave)
-            in_flight = self.fleet.demand.in_flight
-            self.fleet.demand.in_flight = [one for one in in_flight if one not in wave.requests]
+            self._no_longer_in_flight(wave)
             try:
                 result = yield wave.task  # raises what the child raised
             except Exception as error:

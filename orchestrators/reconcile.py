@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from activities.logs import save_logs
 from activities.vms import delete_vm, inspect_vms, list_vms
@@ -20,6 +21,7 @@ from fleet.model.activities import (
 from fleet.model.failure import CLIENT_REFUSED, NO_REASON, failure, vm_failure
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
+from fleet.model.write_budget import role_writes
 from orchestrators.patterns import (
     Context,
     FleetEnded,
@@ -27,19 +29,27 @@ from orchestrators.patterns import (
     call_with_retry,
     chunks,
     settle,
+    sleep_unless,
 )
-from orchestrators.role_assignment_order import assign_roles, pause_if_throttled, why_given_up
+from orchestrators.role_assignment_order import (
+    assign_roles,
+    due_for_roles,
+    pause_if_throttled,
+    why_given_up,
+)
 from orchestrators.snapshot import take_snapshot
 
 VMS_PER_ACTIVITY = 10
+POLL_SECONDS = 2.0
+"""Between two looks whether the write budget allows more."""
 BOOT_TIMEOUT = timedelta(minutes=30)
 """Azure itself gives up on a booting VM after 20 to 40 minutes (OSProvisioningTimedOut)."""
 
 
-def reconcile(context: Context, fleet: FleetState) -> Orchestration[None]:
+def reconcile(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[None]:
     """Observe the VMs, assign missing roles, and give up VMs that cannot work."""
     listed = yield from observe(context, fleet)
-    yield from assign_missing_roles(context, fleet)
+    yield from assign_missing_roles(context, fleet, cancel)
     yield from give_up_roles(context, fleet)
     if listed:  # otherwise a VM that runs may still appear to boot
         yield from time_out_boots(context, fleet)
@@ -106,16 +116,34 @@ def record_lost(context: Context, fleet: FleetState, ordinals: Sequence[int], *,
         fleet.fail_vm(ordinal, vm_failure(code, text), context.current_utc_datetime, ran=ran)
 
 
-def assign_missing_roles(context: Context, fleet: FleetState) -> Orchestration[None]:
-    vms = fleet.vms_missing_roles()
-    if vms and not fleet.writes.paused_for(context.current_utc_datetime):
-        yield from assign_roles(context, fleet.order, vms)
-        pause_if_throttled(context, fleet)
+def assign_missing_roles(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[None]:
+    """Try once to assign the missing roles, as fast as the write budget allows."""
+    each, rate = role_writes(fleet.order), fleet.order["writes_per_second"]
+    due = due_for_roles(fleet.vms_missing_roles(), context.current_utc_datetime)
+    while due:
+        now = context.current_utc_datetime
+        if cancel.is_completed or fleet.writes.paused_for(now):
+            return
+        count = fleet.writes.affords(each, rate, now)
+        if count > 0:
+            fleet.writes.spend(each * len(due[:count]), rate, now)
+            yield from assign_roles(context, fleet.order, due[:count])
+            pause_if_throttled(context, fleet)
+            due = due[count:]
+        else:
+            yield from sleep_unless(context, cancel, POLL_SECONDS)
 
 
-def give_up_roles(context: Context, fleet: FleetState) -> Orchestration[None]:
-    """Delete VMs that cannot get the role to delete themselves; only report other missing roles."""
+def give_up_roles(
+    context: Context, fleet: FleetState, assigning: Container[int] = ()
+) -> Orchestration[None]:
+    """Delete VMs that cannot get the role to delete themselves; only report other missing roles.
+
+    `assigning`: ordinals of VMs whose roles a wave assigns now.
+    """
     for vm in fleet.vms_missing_roles():
+        if vm["ordinal"] in assigning:
+            continue
         reason = why_given_up(fleet, vm, context.current_utc_datetime)
         if reason is None:
             continue

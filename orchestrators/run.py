@@ -50,7 +50,7 @@ def run(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[bool
     """
     publish_status(context, fleet, "run")
     for _ in range(POLLS):
-        yield from reconcile(context, fleet)
+        yield from reconcile(context, fleet, waves.cancel)
         counted = yield from count_and_clean_up(context, fleet)
         if not waves.cancel.is_completed:
             yield from create_missing(context, fleet, waves)

@@ -19,10 +19,14 @@ from fleet.model.activities import (
     VmOrdinals,
     WaveResult,
 )
-from orchestrators.patterns import Context, Orchestration, settle
+from fleet.model.records import Failure
+from orchestrators.patterns import MAX_TRIES, Context, Orchestration, is_retried, settle
 from orchestrators.role_assignment_order import assign_roles
 
 bp = df.Blueprint()
+
+OUTAGE_TRIES = 2
+"""Tries of a VM's creation after which a failure counts as an outage."""
 
 
 @bp.orchestration_trigger(context_name="context")
@@ -32,7 +36,8 @@ def create_wave(context: Context) -> Orchestration[WaveResult]:
     order, requests = task["order"], task["requests"]
     tasks: list[CreateVm] = [{"order": order, "request": one} for one in requests]
     outcomes: list[VmAccepted | Failed]
-    outcomes = yield from settle(context, [(create_vm, one) for one in tasks])
+    calls = [(create_vm, one) for one in tasks]
+    outcomes = yield from settle(context, calls, retries=_is_retried_here)
     refusals = {
         request["ordinal"]: outcome["failure"]
         for request, outcome in zip(requests, outcomes, strict=True)
@@ -59,3 +64,9 @@ def assign_wave(context: Context) -> Orchestration[RolesAssigned]:
     task: AssignWave = context.get_input()
     yield from assign_roles(context, task["order"], task["vms"])
     return {"vms": task["vms"]}
+
+
+def _is_retried_here(reason: Failure, tries: int) -> bool:
+    """Throttling and outages concern all waves: the fleet pauses, and retries the VM later."""
+    most = OUTAGE_TRIES if failure_policy.is_outage(reason) else MAX_TRIES
+    return is_retried(reason, tries) and tries < most and not failure_policy.is_throttled(reason)

@@ -95,8 +95,11 @@ class FleetState:
         count = min(count, self.vms_wanted(), self._requests_left())
         if self.demand.stopped or count <= 0:
             return []
-        in_flight = [new_vm(self.order, request) for request in self.demand.in_flight]
-        present = [*self.living_vms(), *in_flight]
+        present = self.living_vms()
+        present += [
+            {**new_vm(self.order, request), "state": "creating"}
+            for request in self.demand.in_flight
+        ]
         return self._pilots_first(
             choose(self.order, self.placements.cooldowns, present, count, now)
         )
@@ -131,7 +134,7 @@ class FleetState:
         """Azure accepted a VM, or it got a role."""
         if vm["ordinal"] not in self.vms:
             self.placements.count_accepted(vm["placement"])
-            self.writes.outage_since = None
+            self.writes.end_outage(vm["created_at"])
         self.vms[vm["ordinal"]] = vm
 
     def refuse(self, request: VmRequest, failure: Failure, now: datetime) -> None:

@@ -64,6 +64,13 @@ class WriteBudget:
         self.outage_since = self.outage_since or now.isoformat()
         return now - datetime.fromisoformat(self.outage_since) > OUTAGE_TIMEOUT
 
+    def end_outage(self, accepted_at: str) -> None:
+        """Azure accepted a VM at that time, which ends an outage that had begun before."""
+        if self.outage_since is not None:
+            began = datetime.fromisoformat(self.outage_since)
+            if datetime.fromisoformat(accepted_at) > began:
+                self.outage_since = None
+
     def outage_backoff(self, now: datetime) -> float:
         """Seconds to pause: as long as the outage has lasted, between 10 and 60."""
         since = datetime.fromisoformat(self.outage_since or now.isoformat())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tests.fleets import (
+    NO_CAPACITY,
     NOW,
     UNRECOGNISED,
     failing,
     fleet_of,
+    later,
     machine,
     new_fleet,
     placement,
@@ -69,3 +71,10 @@ def test_after_its_pilot_a_placement_gets_the_other_vms():
     for one in fleet.demand.request(fleet.placements_for(9, NOW)):
         fleet.placements.mark_tried(one["placement"])
     assert len(fleet.placements_for(6, NOW)) == 6
+
+
+def test_one_vm_in_flight_is_the_probe_of_a_placement_without_capacity():
+    fleet = failing(new_fleet(6), NO_CAPACITY)
+    fleet.placements.mark_tried(placement())
+    fleet.demand.in_flight = fleet.demand.request(fleet.placements_for(5, later(1)))
+    assert (len(fleet.demand.in_flight), fleet.placements_for(5, later(1))) == (1, [])

@@ -41,3 +41,12 @@ def test_a_thousand_nics_take_more_than_five_minutes():
         budget.spend(0, RATE, later(second), nics=NICS // 10)
     sent_later = [budget.affords_nics(RATE, later(second)) for second in (299, 300, 330)]
     assert sent_later == [0, NICS // 10, NICS // 5]
+
+
+def test_a_vm_accepted_before_an_outage_does_not_end_it():
+    """Its wave may end after the wave that met the outage."""
+    budget = WriteBudget(outage_since=later(10).isoformat())
+    budget.end_outage(later(9).isoformat())
+    assert budget.outage_since is not None
+    budget.end_outage(later(11).isoformat())
+    assert budget.outage_since is None
