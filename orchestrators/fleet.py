@@ -174,6 +174,8 @@ def finish(
         except Exception as error:  # a bug must not prevent the teardown
             reported = error.reason if isinstance(error, FleetEnded) else None
             fleet.failures.add(reported or failure_of(error), "left the wave's VMs to the teardown")
+        if waves.cancel.is_completed:
+            phase, fleet.reason = "cancelled", None
     if fleet.demand.next_ordinal > 0:
         keep = phase == "done" and not fleet.order["delete_on_complete"]
         publish_status(context, fleet, "teardown")

@@ -22,7 +22,7 @@ _BROKEN = (HttpResponseError, aiohttp.ClientError, zlib.error)
 
 
 class AzureTransport(AioHttpTransport):  # type: ignore[misc]
-    """Raises ServiceResponseError for a success or a 404 without Azure's JSON object."""
+    """Raises ServiceResponseError for a success or a 404 without Azure's JSON."""
 
     async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         try:
@@ -38,7 +38,7 @@ class AzureTransport(AioHttpTransport):  # type: ignore[misc]
             raise _lost(
                 request,
                 f"has status {status} and {len(body)} bytes ({kind}), but not the JSON "
-                "object that Azure sends. A proxy or firewall may have sent it",
+                "that Azure sends. A proxy or firewall may have sent it",
             )
         return response
 
@@ -67,4 +67,5 @@ def _is_from_azure(request: Any, response: Any, body: bytes) -> bool:
         document = json.loads(body)
     except ValueError:
         return False
-    return isinstance(document, dict) and bool(document)
+    # Only lists of image versions are arrays.
+    return isinstance(document, list) or (isinstance(document, dict) and bool(document))

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from fleet.api.examples import RESPONSES
+from fleet.api.openapi.examples import RESPONSES
 
 NO_TRIALS = {"running": 0, "complete": 0, "error": 0}
 PLACE = {"location": "eastus", "zone": "1", "vm_size": "Standard_D2s_v5", "priority": "Spot"}
