@@ -1,4 +1,4 @@
-"""A process of the app that uses more accounts than it keeps clients for. Prints what it has seen.
+"""A process that uses more accounts than the app keeps clients for. Prints its observations.
 
 aiohttp reads SSL_CERT_FILE when it is imported, so this cannot run in the process of the tests.
 """
@@ -38,7 +38,7 @@ def sockets() -> int:
 
 
 async def use(prefix: str, count: int) -> None:
-    """Make a request in so many new accounts, whose groups do not exist."""
+    """Make a request with each of `count` new accounts, whose resource groups do not exist."""
     for number in range(count):
         with contextlib.suppress(HttpResponseError):
             await connected(f"{prefix}-{number}").resource_group()
