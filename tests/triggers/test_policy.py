@@ -1,4 +1,4 @@
-"""What a deployment allows, as HTTP and the queue tell it."""
+"""The deployment's policy, over HTTP and the queue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def plan(stack: Stack, request: Any) -> requests.Response:
 
 
 def attack(stack: Stack, **more: Any) -> dict[str, Any]:
-    """A request for all that a function key must not give, with real resources."""
+    """A request for everything that a function key must not allow, with existing resources."""
     group = f"/subscriptions/{stack.arm['subscription_id']}/resourceGroups/powerlift"
     return {
         "experiment_id": experiment(stack),
@@ -74,18 +74,18 @@ def test_message_cannot_become_contributor_or_root(stack: Stack):
 
 def test_invalid_and_disallowed_fields_are_reported_together(api: Api):
     request = {"n_instances": 0, "timeout": -1, "client_principal_id": SOMEBODY}
-    told = {one["pointer"] for one in api.post(request).json()["errors"]}
-    assert told == {"/experiment_id", "/n_instances", "/timeout", "/client_principal_id"}
+    errors = {one["pointer"] for one in api.post(request).json()["errors"]}
+    assert errors == {"/experiment_id", "/n_instances", "/timeout", "/client_principal_id"}
 
 
-def test_invalid_account_hides_what_would_depend_on_it(api: Api):
+def test_invalid_account_suppresses_dependent_checks(api: Api):
     account = {"tenant_id": "t", "client_id": "c", "client_secret": ""}
     request = {"experiment_id": 1, "n_instances": 1, "azure_json": account}
-    told = api.post({**request, "client_principal_id": SOMEBODY}).json()["errors"]
-    assert [one["pointer"] for one in told] == ["/azure_json/client_secret"]
+    errors = api.post({**request, "client_principal_id": SOMEBODY}).json()["errors"]
+    assert [one["pointer"] for one in errors] == ["/azure_json/client_secret"]
 
 
-def test_uri_is_no_port_oracle(stack: Stack):
+def test_uri_cannot_be_used_to_scan_ports(stack: Stack):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0)
         ports = (server.getsockname()[1], 1)
@@ -101,8 +101,8 @@ def test_uri_is_no_port_oracle(stack: Stack):
 
 
 @pytest.fixture
-def crowd(api: Api, stack: Stack) -> Iterator[None]:
-    """A fleet of the app that has all the VMs that the deployment allows."""
+def fleet_at_the_limit(api: Api, stack: Stack) -> Iterator[None]:
+    """A fleet with all the VMs that the deployment allows."""
     api.post({"experiment_id": 10**6, "n_instances": 1, "batch_id": 8501})
     sql(
         stack,
@@ -115,8 +115,8 @@ def crowd(api: Api, stack: Stack) -> Iterator[None]:
     sql(stack, "DELETE FROM powerlift_fleet WHERE batch_id = 8502")
 
 
-@pytest.mark.usefixtures("crowd")
-def test_deployment_has_a_cap_on_the_vms_of_all_fleets(api: Api, stack: Stack):
+@pytest.mark.usefixtures("fleet_at_the_limit")
+def test_deployment_limits_the_vms_of_all_fleets(api: Api, stack: Stack):
     request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 8503}
     answer = api.post(request)
     detail = answer.json()["detail"]
@@ -131,8 +131,8 @@ def policy_check(answer: requests.Response) -> tuple[bool, str]:
     return answer.json()["ok"], check["status"]
 
 
-def test_plan_says_whether_there_is_room(stack: Stack, request: pytest.FixtureRequest):
+def test_plan_reports_whether_the_vm_limit_allows_it(stack: Stack, request: pytest.FixtureRequest):
     fleet = {"experiment_id": experiment(stack), "n_instances": 1, "vm_size": "Standard_D2s_v5"}
     before = policy_check(plan(stack, fleet))
-    request.getfixturevalue("crowd")
+    request.getfixturevalue("fleet_at_the_limit")
     assert (before, policy_check(plan(stack, fleet))) == ((True, "ok"), (False, "fault"))
