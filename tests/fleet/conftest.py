@@ -30,7 +30,7 @@ from local.stack import CACHE
 _RECORD = r"""printf '%s\x1f' "$@" >>"$ROOT/${0##*/}.calls"; echo >>"$ROOT/${0##*/}.calls" """
 _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None)  # loaded before any fork: another thread may hold the loader's lock
-PATIENCE = 120
+TIMEOUT = 120
 """Seconds for a VM's life: the cores are shared."""
 NOTHING = "def trial(trial):\n    pass\n"
 
@@ -255,11 +255,11 @@ class Machine:
             "POWERLIFT_RUN_BACKOFF": "0",
         }
 
-    def run(self, startup: Startup, timeout: float = PATIENCE) -> int:
+    def run(self, startup: Startup, timeout: float = TIMEOUT) -> int:
         self.start(startup)
         return self.wait(timeout)
 
-    def wait(self, timeout: float = PATIENCE) -> int:
+    def wait(self, timeout: float = TIMEOUT) -> int:
         assert self.process is not None
         return self.process.wait(timeout)
 

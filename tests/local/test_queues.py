@@ -83,7 +83,7 @@ def test_the_environment_takes_precedence_over_the_settings_file(storage: Azurit
         ),
     ],
 )  # fmt: skip
-def test_errors_are_one_line(tmp_path: Path, values: dict[str, str], message: str):
+def test_errors_are_printed_in_one_line(tmp_path: Path, values: dict[str, str], message: str):
     status, text = make(tmp_path, values)
     assert (status, len(text.splitlines()), message in text, "s3cret" in text) == (
         1,

@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 from fleet.model import names
 from fleet.settings import Settings
 from local.stack import REPOSITORY, Stack
-from tests.harness import eventually, everything
+from tests.harness import all_resource_ids, eventually
 from tests.local.azure.driver import (
     CONTRIBUTOR,
     GROUP,
@@ -77,14 +77,16 @@ class Cloud:
         ours = [
             one.id.lower() for one in assignments if f": batch {batch} " in (one.description or "")
         ]
-        return sorted({*ours, *(one for one in everything(self.stack) if f"-{batch}-" in one)})
+        return sorted(
+            {*ours, *(one for one in all_resource_ids(self.stack) if f"-{batch}-" in one)}
+        )
 
     def wait_until_deleted(self, batch: int) -> None:
         """Wait until no resource of a batch exists."""
         eventually(lambda: None if self.resources(batch) else True)
 
     def exists(self, resource_id: str) -> bool:
-        return resource_id.lower() in everything(self.stack)
+        return resource_id.lower() in all_resource_ids(self.stack)
 
     def sweep_count(self) -> int:
         """The number of sweeps that have listed the disks, which otherwise only a teardown does."""

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from local.stack import Stack
-from tests.harness import Api, everything, experiment, wire
+from tests.harness import Api, all_resource_ids, experiment, wire
 from tests.local.azure.driver import NETWORK_API, ROLE_API, Driver, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,9 +198,9 @@ def test_a_plan_only_reads(planner: Planner):
 
 
 def test_a_plan_starts_nothing(planner: Planner):
-    before = set(everything(planner.stack))
+    before = set(all_resource_ids(planner.stack))
     planner.plan(batch_id=77)
-    made = set(everything(planner.stack)) - before
+    made = set(all_resource_ids(planner.stack)) - before
     assert (made, Api(planner.stack).get("fleet-77").status_code) == (set(), 404)
 
 

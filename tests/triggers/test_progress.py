@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, sql, standing
+from tests.harness import Api, eventually, existing_resources, experiment, sql
 
 BATCH = 5201
 FLEET = f"fleet-{BATCH}"
@@ -139,7 +139,7 @@ def test_errors_omit_the_database_password(responses: Responses, stack: Stack):
 
 
 def test_no_resource_is_left(responses: Responses, stack: Stack):
-    assert standing(stack, BATCH) == []
+    assert existing_resources(stack, BATCH) == []
 
 
 def test_an_unreachable_database_is_reported_with_the_other_fields(

@@ -10,7 +10,7 @@ import pytest
 
 from fleet.model import names
 from local.stack import Stack
-from tests.harness import Api, eventually, everything, experiment, sql
+from tests.harness import Api, all_resource_ids, eventually, experiment, sql
 from tests.local.azure.driver import (
     CONTRIBUTOR,
     GROUP,
@@ -264,7 +264,9 @@ def test_each_fleets_account_is_swept_despite_failures_of_others(
         api.wait(api.start(batch_id=1, azure_json=wrong, **document), "failed")
         api.wait(api.start(batch_id=2, azure_json=account, **document), "run")
         make_nic(Driver(stack.arm, state), names.nic(4014, 0), tags(4014, PAST))
-        eventually(lambda: None if any("-4014-" in one for one in everything(stack)) else True)
+        eventually(
+            lambda: None if any("-4014-" in one for one in all_resource_ids(stack)) else True
+        )
         log = (stack.logs / "host.log").read_text()
     assert "The sweep cannot read" in log
     assert "wrong-secret" not in log

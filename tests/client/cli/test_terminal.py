@@ -13,7 +13,7 @@ from tests.client.cli.terminal import Terminal
 from tests.harness import Api, eventually, experiment
 
 STORY, ASKED = 7201, 7202
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 def terminal(command: Command, *argv: str, columns: int = 80) -> Terminal:
@@ -32,7 +32,7 @@ def wait_for_screen(window: Terminal, condition: Callable[[str], bool]) -> str:
         return text if condition(text) else None
 
     try:
-        return eventually(once, PATIENCE)
+        return eventually(once, TIMEOUT)
     except AssertionError:
         pytest.fail(f"The screen stays:\n{window.text}", pytrace=False)
 
@@ -69,7 +69,7 @@ def test_a_watch_redraws_survives_an_outage_and_ends_with_the_fleet(
         wait_for_screen(window, lambda text: text.startswith(fleet))
 
         api.delete(fleet)
-        code = window.wait(PATIENCE)
+        code = window.wait(TIMEOUT)
         assert (code, f"{fleet}  cancelled" in window.text) == (7, True)
         assert (window.text.count("VMs  "), "Ctrl-C" in window.text) == (1, False)
 
@@ -82,13 +82,13 @@ def test_cancel_asks_for_confirmation_and_ctrl_c_only_stops_watching(
     with terminal(fleet_command, "cancel", fleet, columns=40) as window:
         wait_for_screen(window, lambda text: "[y/N]" in text)
         window.type("n\r")
-        assert (window.wait(PATIENCE), "Nothing was changed." in window.text) == (0, True)
+        assert (window.wait(TIMEOUT), "Nothing was changed." in window.text) == (0, True)
     with terminal(fleet_command, "status", fleet, "--watch") as window:
         wait_for_screen(window, lambda text: "1 of 1" in text)
         window.type("\x03")
-        assert (window.wait(PATIENCE), f"{fleet} keeps running" in window.text) == (130, True)
+        assert (window.wait(TIMEOUT), f"{fleet} keeps running" in window.text) == (130, True)
     assert api.get(fleet).json()["phase"] == "run"
     with terminal(fleet_command, "cancel", fleet, "--wait", "--interval", "0.3") as window:
         wait_for_screen(window, lambda text: "[y/N]" in text)
         window.type("y\r")
-        assert (window.wait(PATIENCE), api.get(fleet).json()["phase"]) == (0, "cancelled")
+        assert (window.wait(TIMEOUT), api.get(fleet).json()["phase"]) == (0, "cancelled")

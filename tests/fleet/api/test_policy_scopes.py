@@ -120,7 +120,7 @@ def test_scope_is_sent_as_it_is_checked(scope: str):
 
 
 def test_protected_resources_are_rejected_even_if_every_scope_is_allowed():
-    everything = {"FLEET_ALLOWED_SCOPES": "*"}
+    all_resource_ids = {"FLEET_ALLOWED_SCOPES": "*"}
     names = (
         "subscription",
         "group of the VMs",
@@ -130,7 +130,7 @@ def test_protected_resources_are_rejected_even_if_every_scope_is_allowed():
         "a VM",
     )
     scopes = [TAKEOVERS[name] for name in names]
-    found = refused({"resource_uris": [*scopes, TAKEOVERS["key vault"]]}, **everything)
+    found = refused({"resource_uris": [*scopes, TAKEOVERS["key vault"]]}, **all_resource_ids)
     assert found == dict.fromkeys(
         (f"/resource_uris/{index}" for index in range(len(scopes))), "FLEET_PROTECTED_RESOURCES"
     )

@@ -17,7 +17,7 @@ from fleet.azure.client import Azure
 from fleet.azure.credentials import MAX_CONNECTIONS, Account, connect
 from fleet.settings import Settings
 
-PATIENCE = 3.0  # below the 15 s after which aiohttp closes idle sockets by itself
+TIMEOUT = 3.0  # below the 15 s after which aiohttp closes idle sockets by itself
 SETTINGS = Settings.read()
 ACCOUNT = json.loads(sys.argv[1])
 SECRET = ACCOUNT.pop("client_secret")
@@ -54,7 +54,7 @@ async def main() -> None:
     full = sockets() - before
     await use("evicts", 8)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while sockets() - before > full:  # noqa: ASYNC110 - sockets signal nothing
                 await asyncio.sleep(0.01)
     after = sockets() - before

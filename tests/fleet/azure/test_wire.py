@@ -10,7 +10,7 @@ import pytest
 
 from fleet.model import names
 from local.stack import Stack
-from tests.harness import Api, experiment, standing, wire
+from tests.harness import Api, existing_resources, experiment, wire
 
 BATCH = 3001
 SCOPE = "/subscriptions/{s}/resourceGroups/{g}"
@@ -58,7 +58,12 @@ def sent(stack: Stack, api: Api) -> Sent:
     fleet = api.wait(fleet_id, "provisioned", "run")
     api.end(fleet_id)
     return Sent(
-        wire(stack)[begin:], group, extra, number, fleet["deadline"], standing(stack, BATCH)
+        wire(stack)[begin:],
+        group,
+        extra,
+        number,
+        fleet["deadline"],
+        existing_resources(stack, BATCH),
     )
 
 
