@@ -6,15 +6,14 @@ import os
 import signal
 import time
 from itertools import product
-from pathlib import Path
 
 import pytest
 from powerlift_fleet import runner_script
 
 from tests.fleet.conftest import machine
+from tests.fleet.vm.scripts import ONE_TRIAL_SCRIPT
 
-ONE_TRIAL = Path(__file__).with_name("one_trial.py").read_text(encoding="utf-8")
-RUNNERS = {"ours": runner_script(), "one-trial": ONE_TRIAL}
+RUNNERS = {"ours": runner_script(), "one-trial": ONE_TRIAL_SCRIPT}
 
 WAYS = """
 def trial(trial):

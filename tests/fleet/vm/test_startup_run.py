@@ -6,24 +6,15 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from powerlift_fleet import runner_script
 
 from fleet.model.names import runner_id
+from tests.fleet.vm.scripts import DONE, LOGS, ONE_TRIAL_SCRIPT
 
 INDEX = ("PIP_", "UV_", "SSL_", "HTTP_", "HTTPS_", "http_", "https_", "NO_PROXY", "no_proxy")
 """Variables that configure the package index of uv and pip."""
-
-ONE_TRIAL_SCRIPT = Path(__file__).with_name("one_trial.py").read_text(encoding="utf-8")
-"""In the contract of Powerlift's own runner."""
-
-DONE = "raise SystemExit(0)"
-ARM_ID = (
-    "/subscriptions/sub/resourceGroups/group%20one/providers/Microsoft.Compute/virtualMachines/"
-)
-LOGS = "def trial(trial):\n    trial.log('n', trial.replicate_num)\n"
 
 ONE_TRIAL = """
 import os, psycopg2, sys
@@ -34,15 +25,6 @@ with database, database.cursor() as cursor:
 sys.exit(1 if cursor.rowcount else 0)
 """
 """A script as Powerlift's own: one trial per run, exit code 1 while there may be more."""
-
-CRASH = """
-import os, psycopg2, sys
-cursor = psycopg2.connect(os.environ["DB_URL"].replace("+psycopg2", "")).cursor()
-cursor.execute("SELECT 1 FROM trial WHERE runner_id = %s", [os.environ["RUNNER_ID"]])
-if cursor.fetchone():
-    os.kill(os.getpid(), SIGNAL)
-"""
-"""A script that dies of each trial."""
 
 WAITS_FOR_OTHER_VM = """
 def trial(trial):
@@ -62,15 +44,6 @@ def trial(trial):
     while not pathlib.Path(os.environ["ROOT"], "go").exists():
         time.sleep(0.02)
 """
-
-
-def test_psql_accepts_sqlalchemys_uris(vm, benchmark_database, startup):
-    """psql treats Powerlift's URI as a database name, and its VM retries for 25 hours."""
-    uri = benchmark_database.uri.replace("postgresql://", "postgresql+psycopg://")
-
-    code = vm.run(startup(benchmark_database.experiment(DONE), uri=uri))
-
-    assert (code, len(vm.azure.deletes)) == (0, 1), vm.log
 
 
 def test_no_timeout_lets_trials_run(vm, benchmark_database, startup):
@@ -110,73 +83,6 @@ def test_a_script_that_runs_one_trial_per_process_is_repeated(vm, benchmark_data
     assert [row["runner_id"] for row in benchmark_database.trials(experiment)] == [-2] * 7, vm.log
 
 
-@pytest.fixture(scope="class")
-def experiment(benchmark_database):
-    """An experiment without open trials."""
-    return benchmark_database.experiment(DONE)
-
-
-@pytest.fixture(scope="class")
-def code(vm, startup, experiment):
-    """The exit code of the script on its VM."""
-    return vm.run(startup(experiment))
-
-
-class TestOnceDone:
-    def test_the_script_succeeds_and_logs_the_reason(self, vm, code):
-        assert (code, "ending (0): no more work" in vm.log) == (0, True), vm.log
-
-    def test_the_vm_is_deleted_with_its_own_identity(self, vm, code):
-        method, path, headers = vm.azure.requests[-1]
-        wanted = f"{ARM_ID}powerlift-vm-1-0007?api-version=2024-11-01&forceDeletion=true"
-        sent = (method, path, headers["Authorization"])
-        assert sent == ("DELETE", wanted, "Bearer a-token"), vm.log
-
-    def test_the_scripts_own_packages_are_pinned(self, vm, code):
-        tools = (vm.home / "tools").read_text().splitlines()
-        assert (len(tools) >= 5, [one for one in tools if "==" not in one]) == (True, []), vm.log
-
-    def test_no_process_is_left(self, vm, code):
-        assert vm.left() == [], vm.log
-
-    def test_installed_packages_are_not_reinstalled(self, vm, code):
-        assert vm.calls("apt-get") == [], vm.log
-
-    def test_the_hardware_is_recorded(self, vm, benchmark_database, experiment, code):
-        row = benchmark_database.runner(experiment)
-        names = ("vm_name", "vm_size", "zone", "priority", "image", "image_version")
-        image = ("canonical:ubuntu-24_04-lts:server", "24.04.1")
-        wanted = ("powerlift-vm-1-0007", "Standard_D2s_v5", "2", "Spot", *image)
-        assert tuple(row[name] for name in names) == wanted, vm.log
-
-    def test_the_cpu_count_is_recorded(self, vm, benchmark_database, experiment, code):
-        assert benchmark_database.runner(experiment)["cpus"] == os.cpu_count(), vm.log
-
-    def test_the_end_is_recorded(self, vm, benchmark_database, experiment, code):
-        row = benchmark_database.runner(experiment)
-        assert (row["outcome"], row["exit_code"]) == ("no more work", 0), vm.log
-
-    def test_the_files_are_private(self, vm, code):
-        assert not (vm.home.stat().st_mode | (vm.home / "pg_service.conf").stat().st_mode) & 0o077
-
-
-def test_deletion_is_retried_until_the_role_is_effective(vm, benchmark_database, startup):
-    vm.azure.answers = [403]
-
-    vm.run(startup(benchmark_database.experiment(DONE)))
-
-    assert len(vm.azure.deletes) == 2, vm.log
-
-
-def test_the_vm_is_shut_down_if_its_deletion_keeps_failing(vm, benchmark_database, startup):
-    vm.azure.answers = [403] * 9
-    vm.env["POWERLIFT_DELETE_TIMEOUT"] = "0"
-
-    vm.run(startup(benchmark_database.experiment(DONE)))
-
-    assert vm.calls("shutdown") == [["-h", "now"]], vm.log
-
-
 def test_no_downloaded_program_is_run(vm, benchmark_database, startup):
     """Powerlift's VM passes a page to bash, as root, without checking that it is a script."""
     for name in ("az", "curl", "wget"):
@@ -186,12 +92,6 @@ def test_no_downloaded_program_is_run(vm, benchmark_database, startup):
 
     called = [name for name in ("az", "curl", "wget") if vm.calls(name)]
     assert (called, len(vm.azure.deletes)) == ([], 1), vm.log
-
-
-def test_the_vm_is_kept_on_request(vm, benchmark_database, startup):
-    vm.run(startup(benchmark_database.experiment(DONE), delete_on_complete=False))
-
-    assert vm.azure.requests == [], vm.log
 
 
 def outcome_of(vm, database, startup) -> tuple[int, str, str | None, int]:
@@ -293,38 +193,6 @@ class TestAScriptThatPythonCannotRead:
         assert pauses == ["0", "2", "8", "18", "32"], vm.log
 
 
-def test_a_runner_that_always_fails_is_abandoned(vm, benchmark_database, startup):
-    experiment = benchmark_database.experiment("raise SystemExit(65)", trials=7)
-
-    vm.run(startup(experiment))
-
-    message = "The runner exited with code 65 while running this trial."
-    marked = [row["errmsg"] for row in benchmark_database.trials(experiment)]
-    assert marked == [message] * 5 + [None] * 2, vm.log
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        pytest.param(
-            "11",
-            "crashed: segmentation fault (exit code 139, SIGSEGV)",
-            marks=pytest.mark.long,  # the contract's tests cover this signal
-        ),
-        ("9", "was killed, most likely because it ran out of memory (exit code 137, SIGKILL)"),
-    ],
-)
-def test_any_number_of_trials_may_crash_the_runner(vm, benchmark_database, startup, number, words):
-    """Powerlift's VM is deleted after the first crash."""
-    experiment = benchmark_database.experiment(CRASH.replace("SIGNAL", number), trials=6)
-
-    vm.run(startup(experiment))
-
-    message = f"The runner {words} while running this trial."
-    ends = [(row["runner_id"], row["errmsg"]) for row in benchmark_database.trials(experiment)]
-    assert ends == [(-2, message)] * 6, vm.log
-
-
 def test_apt_waits_for_its_lock_and_is_retried(vm, benchmark_database, startup):
     """Without the wait, the VM would lack Python's venv, psql and other packages."""
     vm.program(
@@ -345,23 +213,6 @@ def test_apt_waits_for_its_lock_and_is_retried(vm, benchmark_database, startup):
     assert (code, (vm.root / "installed").exists()) == (0, True), vm.log
 
 
-def test_a_role_without_create_permission_runs_trials(vm, benchmark_database, startup):
-    benchmark_database.sql("CREATE ROLE restricted LOGIN PASSWORD 'restricted'")
-    for what in (
-        "TABLE experiment, trial, task, wheel, measure_outcome",
-        "ALL SEQUENCES IN SCHEMA public",
-    ):
-        rights = "SELECT, UPDATE" if "SEQ" in what else "SELECT, INSERT, UPDATE, DELETE"
-        benchmark_database.sql(f"GRANT {rights} ON {what} TO restricted")
-    place = benchmark_database.uri.split("@")[1]
-    experiment = benchmark_database.experiment(runner_script(), trials=2, trial_fn=LOGS)
-
-    code = vm.run(startup(experiment, uri=f"postgresql+psycopg2://restricted:restricted@{place}"))
-
-    ends = [(row["runner_id"], row["errmsg"]) for row in benchmark_database.trials(experiment)]
-    assert (code, ends) == (0, [(-2, None)] * 2), vm.log
-
-
 def test_the_script_does_not_wait_for_scheduled_events(vm, benchmark_database, startup):
     """Azure's first response takes up to two minutes."""
     vm.azure.answers_event_queries.clear()
@@ -369,46 +220,6 @@ def test_the_script_does_not_wait_for_scheduled_events(vm, benchmark_database, s
     vm.run(startup(benchmark_database.experiment(DONE)))
 
     assert len(vm.azure.deletes) == 1, vm.log
-
-
-def test_the_script_waits_for_a_late_database(vm, benchmark_database, startup):
-    benchmark_database.sql("CREATE ROLE late SUPERUSER NOLOGIN PASSWORD 'late'")
-    uri = benchmark_database.uri.replace(
-        benchmark_database.uri.split("@")[0], "postgresql://late:late"
-    )
-    experiment = benchmark_database.experiment(DONE)
-
-    vm.start(startup(experiment, uri=uri))
-    vm.wait_for_log("read_experiment failed")
-    benchmark_database.sql("ALTER ROLE late LOGIN")
-
-    assert vm.wait() == 0, vm.log
-
-
-def test_any_password_is_accepted(vm, benchmark_database, startup):
-    password = "p$$a$HOME \"q\" 'r' \\s `id` 100% :@/?# "
-    benchmark_database.sql("CREATE ROLE odd SUPERUSER LOGIN PASSWORD %s", password)
-    place = benchmark_database.uri.split("@")[1]
-    uri = f"postgresql+psycopg2://odd:{quote(password, safe='$')}@{place}"
-    experiment = benchmark_database.experiment(runner_script(), trials=1)
-
-    vm.run(startup(experiment, uri=uri))
-
-    assert benchmark_database.trials(experiment)[0]["runner_id"] == -2, vm.log
-
-
-def test_the_password_is_not_exposed(vm, benchmark_database, startup):
-    benchmark_database.sql("CREATE ROLE shy SUPERUSER LOGIN PASSWORD 'hidden-treasure'")
-    place = benchmark_database.uri.split("@")[1]
-    look = 'ps axww >>"$ROOT/seen"; env >>"$ROOT/seen"'
-    vm.program("uv", look)
-    vm.program("psql", f'{look}; exec {vm.psql}/psql "$@"')
-    script = "import os, subprocess\nsubprocess.run('ps axww >>$ROOT/seen', shell=True)"
-    experiment = benchmark_database.experiment(script, trials=1)
-
-    vm.run(startup(experiment, uri=f"postgresql://shy:hidden-treasure@{place}"))
-
-    assert "hidden-treasure" not in (vm.root / "seen").read_text() + vm.log
 
 
 def test_pip_install_keeps_pins_and_runs_no_shell_code(vm, benchmark_database, startup):
@@ -470,11 +281,3 @@ def test_powerlift_is_installed_and_runs(vm, benchmark_database, startup, with_u
     assert (ends, (vm.home / "venv" / "bin" / "uv").exists()) == ([(-2, None)] * 2, not with_uv), (
         vm.log
     )
-
-
-def test_trials_verify_the_database_with_the_deployments_root_certificates(
-    vm, benchmark_database, startup
-):
-    script = "import os, pathlib\nprint(pathlib.Path(os.environ['PGSSLROOTCERT']).read_text())"
-    vm.run(startup(benchmark_database.experiment(script), root_certificates="PEM of our own CA"))
-    assert "PEM of our own CA" in vm.log

@@ -21,6 +21,7 @@ from powerlift_fleet import runner_script
 from fleet.vm import agent
 from fleet.vm.render import render
 from tests.fleet.vm.gate import gate
+from tests.fleet.vm.scripts import DONE
 from tests.test_locks import VMS, pins
 
 WAITS = """
@@ -29,7 +30,6 @@ pathlib.Path(os.environ["ROOT"], "up").touch()
 while not pathlib.Path(os.environ["ROOT"], "go").exists():
     time.sleep(0.02)
 """
-DONE = "raise SystemExit(0)"
 PACKAGES = ("powerlift", "setuptools", "psycopg2_binary", "psycopg")
 
 

@@ -12,10 +12,9 @@ from powerlift_fleet import runner_script
 
 from fleet.store import trials
 from fleet.store.schema import BENCHMARK, migrate
+from tests.fleet.vm.scripts import LOGS, ONE_TRIAL_SCRIPT
 
 PAGE = Path(__file__).parents[3] / "docs" / "operating.md"
-ONE_TRIAL = Path(__file__).with_name("one_trial.py").read_text(encoding="utf-8")
-LOGS = "def trial(trial):\n    trial.log('n', trial.replicate_num)\n"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +26,7 @@ def uri(benchmark_database) -> Iterator[str]:
     benchmark_database.sql("DROP OWNED BY powerlift_vm; DROP ROLE powerlift_vm")
 
 
-@pytest.mark.parametrize("script", [runner_script(), ONE_TRIAL], ids=["ours", "one-trial"])
+@pytest.mark.parametrize("script", [runner_script(), ONE_TRIAL_SCRIPT], ids=["ours", "one-trial"])
 def test_vm_role_completes_an_experiment(vm, benchmark_database, startup, uri, script):
     wheels = {"a-1-py3-none-any.whl": b""}
     experiment = benchmark_database.experiment(script, trials=1, trial_fn=LOGS, wheels=wheels)
