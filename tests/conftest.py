@@ -1,6 +1,6 @@
-"""The stack that the app's tests share: everything real but the VMs, which only pretend to run.
+"""The stack that the app's tests share: everything is real except the VMs, which are simulated.
 
-And which tests are fast (`make test-fast`): those that start no process.
+Also selects the fast tests (`make test-fast`): those that start no process.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ ANYWHERE = f"{GROUPS}/*/providers"
 NETWORKS = f"{ANYWHERE}/Microsoft.Network/virtualNetworks"
 SETTINGS = {
     "FLEET_OWNER": "tests",
-    "FLEET_ALLOWED_DATABASES": "127.0.0.1:*, db.example.org",  # other servers, and the examples'
-    # Of the examples, and of tests that need a scope that the simulator has.
+    "FLEET_ALLOWED_DATABASES": "127.0.0.1:*, db.example.org",  # other servers, and that of the examples
+    # For the examples, and for tests that require a scope in the simulator.
     "FLEET_ALLOWED_SUBNETS": f"{GROUPS}/network, {GROUPS}/powerlift",
     "FLEET_ALLOWED_SCOPES": f"{ANYWHERE}/Microsoft.Storage/*, {NETWORKS}",
     "FLEET_ALLOWED_PRINCIPALS": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
-    "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # its requests would be among those that tests count
+    "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # its requests would be counted by tests
 }
 
 
@@ -90,7 +90,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Modules and tests are there to stay: looking for garbage among them takes a fifth of the time."""
+    """Modules and tests are permanent: collecting garbage among them takes a fifth of the time."""
     gc.disable()
     try:
         return (yield)
@@ -101,7 +101,7 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> Iterator[Any]:
-    """Leave a long test out before its cases are made: that alone may take each worker seconds."""
+    """Deselect a long test before its cases are generated, which may take seconds per worker."""
     found = yield
     marks = getattr(obj, "pytestmark", [])
     left_out = "not long" in collector.config.option.markexpr
@@ -114,7 +114,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--fast"):
-        config.option.markexpr = "not slow and not long"  # what is known without trying
+        config.option.markexpr = "not slow and not long"  # known without trying
         config.pluginmanager.register(Fast())
 
 
@@ -141,6 +141,6 @@ class Fast:
             self.is_testing = False
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Counts such a test apart, and does not list it."""
+        """Counts such a test separately, and does not list it."""
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
         return ("left out", "", "") if reason.endswith(NOT_FAST) else None

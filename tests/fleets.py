@@ -1,4 +1,4 @@
-"""Orders, VMs and fleet states for tests of pure code."""
+"""Sample orders, VMs and fleet states for tests of pure code."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def later(seconds: float) -> datetime:
 
 
 def new_fleet(count: int, **changes: Any) -> FleetState:
-    """A fleet that has requested none of its VMs yet."""
+    """A fleet that has not requested any of its VMs yet."""
     return FleetState.read(dict(order(n_instances=count, **changes)))
 
 

@@ -1,4 +1,4 @@
-"""Test access to a running stack, as its users have it: HTTP, the queue, SQL, the wire log."""
+"""Access to a running stack for tests: HTTP, the queue, SQL, the wire log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from local.stack import CACHE, Stack
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds that a test waits for anything."""
 
 VISIBILITY_TIMEOUT = 1.0
@@ -53,7 +53,7 @@ class Api:
         return self._call("GET", "/api/fleets")
 
     def machines(self, fleet_id: str) -> list[dict[str, Any]]:
-        """The records of a fleet's VMs, as its last history began or ended."""
+        """The records of a fleet's VMs at the start or end of its last history."""
         answer = self._call("GET", f"/api/fleets/{fleet_id}/machines")
         assert answer.status_code == 200, answer.text
         return list(answer.json()["machines"])
@@ -62,12 +62,12 @@ class Api:
         return self._call("DELETE", f"/api/fleets/{fleet_id}")
 
     def start(self, **document: Any) -> str:
-        """Post a fleet that must be accepted; returns its id."""
+        """Post a fleet, which must be accepted; returns its id."""
         answer = self.post(document)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
-    def wait(self, fleet_id: str, *phases: str, patience: float = PATIENCE) -> dict[str, Any]:
+    def wait(self, fleet_id: str, *phases: str, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Wait until the fleet is in one of the phases (default: any terminal phase)."""
         wanted = phases or TERMINAL
 
@@ -76,12 +76,12 @@ class Api:
             assert shown["phase"] in wanted or shown["phase"] not in TERMINAL, shown
             return shown if shown["phase"] in wanted else None
 
-        return eventually(probe, patience)
+        return eventually(probe, timeout)
 
-    def end(self, fleet_id: str, patience: float = PATIENCE) -> dict[str, Any]:
+    def end(self, fleet_id: str, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Cancel a fleet and wait for its end."""
         assert self.delete(fleet_id).status_code == 202
-        return self.wait(fleet_id, patience=patience)
+        return self.wait(fleet_id, timeout=timeout)
 
     def _call(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = {"x-functions-key": self.stack.key, **options.pop("headers", {})}
@@ -89,15 +89,15 @@ class Api:
         return requests.request(method, url, headers=headers, timeout=30, **options)
 
 
-def eventually(probe: Callable[[], T | None], patience: float = PATIENCE) -> T:
+def eventually(probe: Callable[[], T | None], timeout: float = TIMEOUT) -> T:
     """Poll `probe` until it returns something other than None, and return that.
 
-    The interval grows, because a request for a fleet takes 15 ms of CPU. Fails after `patience` seconds.
+    The interval grows, because a request for a fleet takes 15 ms of CPU. Fails after `timeout` seconds.
     """
     began = time.monotonic()
     while (found := probe()) is None:
         waited = time.monotonic() - began
-        assert waited < patience, f"{probe} returned None for {patience} s"
+        assert waited < timeout, f"{probe} returned None for {timeout} s"
         time.sleep(min(0.05 + waited / 5, 1.0))
     return found
 
@@ -144,7 +144,7 @@ def make_tables(uri: str) -> None:
 
 
 def experiment(stack: Stack, trials: int = 4) -> int:
-    """An experiment with open trials, in tables that Powerlift itself made."""
+    """An experiment with open trials, in tables that Powerlift created."""
     make_tables(stack.db_uri)
     with psycopg2.connect(stack.db_uri) as database, database.cursor() as cursor:
         cursor.execute(
@@ -182,13 +182,13 @@ def wire(stack: Stack, *, batch: int | None = None) -> list[dict[str, Any]]:
     return calls if batch is None else [call for call in calls if f"-{batch}-" in call["path"]]
 
 
-def standing(stack: Stack, batch: int) -> list[str]:
+def existing_resources(stack: Stack, batch: int) -> list[str]:
     """The ids of a batch's resources in the simulator, including role assignments."""
-    return [identity for identity in everything(stack) if f"-{batch}-" in identity]
+    return [identity for identity in all_resource_ids(stack) if f"-{batch}-" in identity]
 
 
 def lose_vm(stack: Stack, batch: int, ordinal: int) -> None:
-    """Delete a VM behind the app's back, as an eviction does."""
+    """Delete a VM without the app, as an eviction does."""
     arm = stack.arm
     options = {"connection_verify": arm["ca_bundle"]}
     client = ComputeManagementClient(
@@ -227,7 +227,7 @@ def entra_storage(arm: Mapping[str, Any], folder: Path) -> Iterator[Azurite]:
         storage.stop()
 
 
-def everything(stack: Stack) -> Iterator[str]:
+def all_resource_ids(stack: Stack) -> Iterator[str]:
     """The ids of all VMs, NICs, disks and role assignments."""
     for ids in list_resources(stack.arm).values():
         yield from ids

@@ -1,4 +1,4 @@
-"""A small OpenTelemetry collector on 127.0.0.1: takes OTLP over HTTP, and keeps what came."""
+"""A small OpenTelemetry collector on 127.0.0.1: receives OTLP over HTTP and stores it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Span:
 
 
 class Receiver:
-    """A context manager. `url` is what OTEL_EXPORTER_OTLP_ENDPOINT is to say."""
+    """A context manager. `url` is the value for OTEL_EXPORTER_OTLP_ENDPOINT."""
 
     def __init__(self) -> None:
         self.bodies: list[tuple[str, bytes]] = []
@@ -71,7 +71,7 @@ class Receiver:
         self._open.set()
 
     def points(self, name: str) -> list[Point]:
-        """Every series of a metric, those of several processes added up."""
+        """Every series of a metric, summed over processes."""
         latest: dict[tuple[Any, ...], Point] = {}
         for resource, metric in self._metrics():
             if metric.name != name:

@@ -11,7 +11,7 @@ FUNCTIONS = function_app.app.get_functions()
 
 
 def http_functions() -> dict[str, tuple[set[str], str, bool]]:
-    """Every HTTP function of the app: methods, path, and whether anybody may call it."""
+    """Every HTTP function of the app: methods, path, and whether it is anonymous."""
     found = {}
     for function in FUNCTIONS:
         trigger = json.loads(json.dumps(function.get_trigger().get_dict_repr(), default=str))

@@ -1,4 +1,4 @@
-"""Database servers that accept connections and then say nothing."""
+"""Database servers that accept connections and then do not respond."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class Relay:
         """Set when a client has closed its connection."""
 
     def stall(self) -> None:
-        """Forward nothing more, and keep all connections."""
+        """Stop forwarding, and keep all connections open."""
         self._flows.clear()
 
     def stall_after_login(self) -> None:
-        """Forward logins, and nothing from the first query on."""
+        """Forward logins, and stop forwarding at the first query."""
         self._answers.clear()
 
     def resume(self) -> None:
@@ -101,7 +101,7 @@ class Relay:
 def tls_relay(target: tuple[str, int], certificate: str) -> Iterator[int]:
     """The port of a server that has the certificate in a PEM file, and forwards to a PostgreSQL.
 
-    As a TLS terminator does, because the PostgreSQL of the wheel is built without TLS.
+    Terminates TLS, because the PostgreSQL of the wheel is built without TLS.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)

@@ -1,4 +1,4 @@
-"""Run a scenario: its fleets run on a stack of their own until all of them have ended."""
+"""Run a scenario: its fleets run on a separate stack until all of them have ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import requests
 
 from local.stack import Stack
-from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, everything, experiment, sql
+from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, all_resource_ids, experiment, sql
 from tests.local.azure.driver import Driver
 from tests.scenarios import CLIENT, FIRST_BATCH, FleetSpec, Kill, Moment, Scenario
 
@@ -42,7 +42,7 @@ ROLE_AT_VM = re.compile(
 
 @dataclass
 class FleetResult:
-    """The observed course and end of one fleet."""
+    """The observed phases and end of one fleet."""
 
     spec: FleetSpec
     batch: int
@@ -97,7 +97,7 @@ class Result:
 
 
 def run(scenario: Scenario, state: Path) -> Result:
-    """Run a scenario until all fleets have ended and nothing is left of them, or until a timeout."""
+    """Run a scenario until all fleets have ended and no resource is left, or until a timeout."""
     stack = Stack(
         state,
         time_scale=TIME_SCALE,
@@ -124,7 +124,7 @@ def own_roles(calls: list[dict[str, Any]]) -> dict[str, set[str]]:
 
 
 class Runner:
-    """Starts the fleets, kills and cancels when the scenario says so, and polls them."""
+    """Starts the fleets, kills the host and cancels fleets as planned, and polls them."""
 
     def __init__(self, scenario: Scenario, stack: Stack) -> None:
         self.stack, self.api = stack, Api(stack)
@@ -166,7 +166,7 @@ class Runner:
     # Kills and cancels
 
     def _interfere(self, began: float) -> None:
-        """Do what is due until the next poll."""
+        """Run the kills and cancels that are due until the next poll."""
         until = time.monotonic() + POLL_SECONDS
         while time.monotonic() < until:
             self._read_wire()
@@ -264,10 +264,10 @@ class Runner:
         """The ids of everything in Azure. Retries failed lists."""
         for _ in range(20):
             try:
-                return set(everything(self.stack))
+                return set(all_resource_ids(self.stack))
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.1)
-        return set(everything(self.stack))
+        return set(all_resource_ids(self.stack))
 
     def _left_in_the_end(self, before: set[str]) -> set[str]:
         """Resources that exist after all deadlines and two sweeps; returns as soon as there are none."""

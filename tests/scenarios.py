@@ -1,6 +1,6 @@
 """Scenarios: a few fleets in one simulated Azure, with its faults, host kills and cancels.
 
-Hypothesis draws a scenario, `tests.scenario_runner` runs it on a stack of its own, and a test checks the
+Hypothesis draws a scenario, `tests.scenario_runner` runs it on a separate stack, and a test checks the
 result. A scenario is plain data: paste its repr into `@example` to repeat it.
 """
 

@@ -1,4 +1,4 @@
-"""docs/api.md is what the document says, and its examples work as printed."""
+"""docs/api.md matches the OpenAPI document, and its examples work as printed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_page_is_up_to_date():
     assert page() == TEXT, "run: make docs"
 
 
-def test_every_link_within_the_page_leads_somewhere():
+def test_every_link_within_the_page_has_a_target():
     titles = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
     assert {link for link in re.findall(r"\]\(#([^)]*)\)", TEXT) if link not in anchors} == set()
@@ -47,7 +47,7 @@ def number(stack: Stack) -> int:
 
 @pytest.fixture(scope="module")
 def submitted(api: Api, stack: Stack, number: int) -> Iterator[dict[str, Any]]:
-    """The page's first command, run; its fleet has VMs that run."""
+    """The fleet of the page's first command, with running VMs."""
     status, answer = run(ROUTES[0], stack, number)
     assert status == 202
     fleet_id = json.loads(answer)["id"]
@@ -75,13 +75,13 @@ def run(route: Route, stack: Stack, number: int) -> tuple[int, str]:
 
 
 def printed(route: Route) -> Any:
-    """The answer that the page shows for a route; None where it shows none."""
+    """The response that the page shows for a route, or None."""
     found = blocks(section(f"## {route.method} {route.path}"), "json")
     return json.loads(found[0]) if found else None
 
 
 def alike(shown: Any, documented: Any) -> bool:
-    """Whether an answer has the members that another has; what is null or empty may be anything."""
+    """Whether two responses have the same members; null and empty values match anything."""
     match shown, documented:
         case (None, _) | (_, None):
             return True
@@ -104,7 +104,7 @@ def alike(shown: Any, documented: Any) -> bool:
     sorted(ROUTES[1:], key=lambda route: route.method == "DELETE"),
     ids=lambda route: route.name,
 )
-def test_a_command_is_answered_as_printed(
+def test_a_command_gets_the_documented_response(
     route: Route, stack: Stack, number: int, submitted: dict[str, Any]
 ):
     status, answer = run(route, stack, number)
@@ -115,12 +115,12 @@ def test_a_command_is_answered_as_printed(
     ), answer
 
 
-def test_the_fleet_that_is_submitted_is_answered_as_printed(submitted: dict[str, Any]):
+def test_the_submission_gets_the_documented_response(submitted: dict[str, Any]):
     assert alike(printed(ROUTES[0]), submitted)
 
 
 @pytest.mark.parametrize("example", blocks(section("## Request"), "json"), ids=range(5))
-def test_an_example_of_a_request_is_taken(stack: Stack, example: str):
+def test_example_requests_are_accepted(stack: Stack, example: str):
     headers = {"x-functions-key": stack.key}
     answer = requests.post(f"{stack.url}/api/plan", example, headers=headers, timeout=60)
     assert (answer.status_code, answer.json().get("errors")) == (200, None)

@@ -1,4 +1,4 @@
-"""The pages for people: every link between them leads somewhere."""
+"""The documentation: links, reachability, and names in its text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def broken(page: Path) -> list[str]:
-    """The links of a page to files or headings that are not there."""
+    """The links of a page to missing files or headings."""
     found = []
     for link in LINK.findall(re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)):
         path, _, fragment = link.partition("#")
@@ -41,11 +41,11 @@ def broken(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
-def test_every_link_leads_somewhere(page: Path):
+def test_every_link_has_a_target(page: Path):
     assert broken(page) == []
 
 
-def test_every_page_can_be_found_from_the_readme():
+def test_every_page_is_reachable_from_the_readme():
     linked = set(LINK.findall((REPOSITORY / "README.md").read_text()))
     pages = {f"docs/{page.name}" for page in REPOSITORY.glob("docs/*.md")}
     assert pages - {link.partition("#")[0] for link in linked} == set()
@@ -57,13 +57,13 @@ NAME = re.compile(r"""(?<![\w./-])powerlift[-_.]fleet(?:\[[^]]*\])?+(?!\w|-\w|_\
 
 
 def installs(text: str) -> list[str]:
-    """The commands in a text that take the client from a package index, by its name alone."""
+    """The commands in a text that install the client from a package index by name."""
     commands = (command[0] for command in INSTALL.finditer(text))
     return [command for command in commands if NAME.search(command.partition(" #")[0])]
 
 
-def test_no_document_installs_a_package_that_nobody_has_published():
-    """Whoever registers the name on an index would get the keys and the URIs of its users."""
+def test_no_document_installs_an_unpublished_package():
+    """An attacker who registers the name on an index would get its users' keys and URIs."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout.split("\0")
@@ -84,7 +84,7 @@ def test_no_document_installs_a_package_that_nobody_has_published():
         '"%pip install powerlift-fleet\\n"',
     ],
 )
-def test_the_name_alone_is_recognised(command: str):
+def test_an_installation_by_name_is_detected(command: str):
     assert installs(command) != []
 
 
@@ -98,7 +98,7 @@ def test_the_name_alone_is_recognised(command: str):
         "pip install azure-storage-queue",
     ],
 )
-def test_a_path_or_url_is_not_the_name_alone(command: str):
+def test_an_installation_by_path_or_url_is_accepted(command: str):
     assert installs(command) == []
 
 

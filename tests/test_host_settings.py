@@ -1,4 +1,4 @@
-"""host.json: what the app's promises rest on."""
+"""host.json: settings on which the app's guarantees depend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DURABLE = HOST["extensions"]["durableTask"]
 @pytest.mark.parametrize(
     "timeout", ["controlQueueVisibilityTimeout", "workItemQueueVisibilityTimeout"]
 )
-def test_work_in_flight_at_a_crash_is_hidden_for_the_least_time_that_the_host_allows(timeout: str):
+def test_the_visibility_timeout_is_the_hosts_minimum(timeout: str):
     assert DURABLE["storageProvider"][timeout] == "00:01:00"
 
 
@@ -38,7 +38,7 @@ def level(category: str) -> str:
 
 
 @pytest.mark.parametrize("name", [function.get_function_name() for function in FUNCTIONS])
-def test_the_hosts_two_lines_for_each_invocation_are_not_sent_but_the_apps_are(name: str):
+def test_the_hosts_invocation_lines_are_not_exported_and_the_apps_are(name: str):
     """`Executing` and `Executed` are information; a failure is an error."""
     assert (level(f"Function.{name}"), level(f"Function.{name}.User")) == (
         "Warning",
@@ -47,30 +47,30 @@ def test_the_hosts_two_lines_for_each_invocation_are_not_sent_but_the_apps_are(n
 
 
 def test_no_level_is_set_for_a_function_that_does_not_exist():
-    """Names are repeated, because a category cannot have a wildcard."""
+    """Functions are listed individually, because a category cannot have a wildcard."""
     named = {name.split(".")[1] for name in LEVELS if name.endswith(".User")}
     assert named == {function.get_function_name() for function in FUNCTIONS}
 
 
 @pytest.mark.parametrize("category", ["Host.Triggers.DurableTask", "DurableTask.Core", "azure"])
-def test_the_lines_of_the_durable_extension_and_the_sdks_are_not_sent(category: str):
+def test_lines_of_the_durable_extension_and_the_sdks_are_not_exported(category: str):
     assert level(category) == "Warning"
 
 
 SAMPLING: dict[str, Any] = HOST["logging"]["applicationInsights"]["samplingSettings"]
 
 
-def test_failures_and_the_apps_events_are_kept():
+def test_failures_and_the_apps_events_are_exported():
     assert set(SAMPLING["excludedTypes"].split(";")) == {"Trace", "Exception"}
 
 
 def test_invocations_are_sampled_from_the_first_seconds_of_a_fleet():
-    """The host's default interval is an hour, in which a fleet has started and nothing was sampled."""
+    """The host's default interval is an hour: a fleet starts before anything is sampled."""
     assert (SAMPLING["isEnabled"], SAMPLING["evaluationInterval"]) == (True, "00:00:15")
     assert SAMPLING["maxTelemetryItemsPerSecond"] == 1
 
 
-def test_the_hosts_own_calls_to_storage_and_its_replays_are_not_sent():
+def test_the_hosts_storage_calls_and_replays_are_not_exported():
     tracing = DURABLE["tracing"]
     assert HOST["logging"]["applicationInsights"]["enableDependencyTracking"] is False
     assert (tracing["distributedTracingEnabled"], tracing["traceReplayEvents"]) == (False, False)

@@ -1,4 +1,4 @@
-"""The locks fit the files that they are made from. No package index is asked."""
+"""The locks match the files that they are made from, without a package index."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def inputs(name: str) -> Iterator[Requirement]:
 
 
 class Closure:
-    """All that requirements need, by the metadata of the packages installed here."""
+    """All dependencies of requirements, by the metadata of the installed packages."""
 
     def __init__(self, pinned: dict[str, str]) -> None:
         self.pinned = pinned
@@ -69,7 +69,7 @@ class Closure:
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_holds_what_its_input_needs_and_no_more(name: str) -> None:
+def test_a_lock_contains_exactly_what_its_input_requires(name: str) -> None:
     closure = Closure(pins(name))
     for wanted in inputs(name):
         closure.add(wanted)
@@ -92,18 +92,18 @@ def test_every_package_of_a_lock_has_its_hashes(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*LOCKS, VMS])
 def test_a_lock_names_no_index(name: str) -> None:
-    """A package comes from the index that the machine is set up for."""
+    """Packages come from the index that the machine is configured for."""
     assert "://" not in locked(name)
 
 
-def test_development_has_the_versions_that_are_deployed() -> None:
+def test_development_uses_the_deployed_versions() -> None:
     deployed, development = (set(PIN.findall(locked(name))) for name in LOCKS)
     assert {(package, version) for package, version, _ in deployed} <= {
         (package, version) for package, version, _ in development
     }
 
 
-def test_what_is_uploaded_is_the_app_and_its_lock() -> None:
+def test_only_the_app_and_its_lock_are_uploaded() -> None:
     ignored = (REPOSITORY / ".funcignore").read_text().split()
     uploaded = {
         path.name

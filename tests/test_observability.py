@@ -1,4 +1,4 @@
-"""What the app exports over OTLP and writes to its log."""
+"""The app's OTLP export and its log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 PASSWORD = "Pa$$word 'of' the \"watcher\"/9"
 WRONG = "wrong-client-secret/10"
 WATCHED, HELD, ORPHANED, REFUSED = 9101, 9102, 9103, 9104
-WEATHER = {
+FAULT_PLAN = {
     "faults": [
         {"on": "vm.put", "match": f"-{WATCHED}-0001$", "error": "ZonalAllocationFailed"},
         {"on": "role.put", "match": f"-{WATCHED}-0000/", "nth": [1], "error": "TooManyRequests"},
@@ -42,7 +42,7 @@ PLACE = {
 
 @dataclass(frozen=True)
 class Watched:
-    """What was seen of a fleet of 3 whose second VM was refused, and whose host was killed and
+    """The telemetry of a fleet of 3 whose second VM was refused, and whose host was killed and
     started again while it ran.
     """
 
@@ -70,7 +70,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             time_scale=0.01,
             machines="none",
             app_settings=settings,
-            faults=WEATHER,
+            faults=FAULT_PLAN,
             visibility_timeout=VISIBILITY_TIMEOUT,
         )
         with stack:
@@ -103,12 +103,12 @@ def request(stack: Stack, batch: int, **more: Any) -> dict[str, Any]:
 
 
 def watched_fleet(stack: Stack, receiver: Receiver) -> dict[str, Any]:
-    api, asked = Api(stack), request(stack, WATCHED, n_instances=3)
-    fleet_id = api.start(**asked)
+    api, document = Api(stack), request(stack, WATCHED, n_instances=3)
+    fleet_id = api.start(**document)
     ran = "powerlift.vm.creation.duration"
     eventually(lambda: True if receiver.count(ran) == 3 else None)
-    end_trials(stack, asked["experiment_id"], "score", 2)
-    end_trials(stack, asked["experiment_id"], "errmsg", 1)
+    end_trials(stack, document["experiment_id"], "score", 2)
+    end_trials(stack, document["experiment_id"], "errmsg", 1)
     eventually(lambda: True if receiver.count("powerlift.trials.failed") == 1 else None)
     stack.kill_host()
     stack.start_host()
@@ -152,17 +152,17 @@ def orphaned_fleet(stack: Stack, receiver: Receiver) -> None:
 
 def refused_fleet(stack: Stack) -> None:
     """A fleet with a failing plan and a secret that must not be exposed."""
-    asked = request(stack, REFUSED)
-    asked["azure_json"] |= {"client_secret": WRONG}
-    assert Api(stack).wait(Api(stack).start(**asked))["phase"] == "failed"
+    document = request(stack, REFUSED)
+    document["azure_json"] |= {"client_secret": WRONG}
+    assert Api(stack).wait(Api(stack).start(**document))["phase"] == "failed"
 
 
-def test_every_metric_of_the_table_arrives(watched: Watched):
+def test_every_documented_metric_is_exported(watched: Watched):
     assert {one.name for one in METRICS} <= watched.receiver.names()
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_a_metric_has_its_unit_and_no_attribute_that_its_table_lacks(watched: Watched, metric: Any):
+def test_a_metric_has_its_documented_unit_and_attributes(watched: Watched, metric: Any):
     points = watched.receiver.points(metric.name)
     attributes = {name for point in points for name in point.attributes}
     assert {point.unit for point in points} == {metric.unit}
@@ -179,7 +179,7 @@ def test_no_attribute_of_a_metric_names_a_vm_or_a_fleet(watched: Watched):
     assert not [one for one in values if re.search(r"91\d\d", one)]
 
 
-def test_each_vm_that_came_to_run_is_timed_by_place(watched: Watched):
+def test_the_start_of_each_vm_is_timed_by_placement(watched: Watched):
     [point] = [
         one
         for one in watched.receiver.points("powerlift.vm.creation.duration")
@@ -188,21 +188,21 @@ def test_each_vm_that_came_to_run_is_timed_by_place(watched: Watched):
     assert point.value >= 3
 
 
-def test_a_refused_vm_is_counted_with_what_was_done(watched: Watched):
+def test_a_failed_vm_is_counted_with_the_action_taken(watched: Watched):
     [point] = watched.receiver.points("powerlift.vm.failures")
     moved = "tried the next zone or fallback"
     logged = {"error.type": "ZonalAllocationFailed", "powerlift.action": moved, **PLACE}
     assert (point.value, point.attributes) == (1, logged)
 
 
-def test_the_lives_of_a_fleets_vms_add_up(watched: Watched):
+def test_the_lifetimes_of_a_fleets_vms_are_summed(watched: Watched):
     lived = sum(
         seconds(one["created_at"], one["deleted_at"])
         for one in watched.records
         if one["created_at"]
     )
     [point] = watched.receiver.points("powerlift.vm.lifetime")
-    held = 60.0  # the VM of the second fleet lived for some seconds too
+    held = 60.0  # the VM of the second fleet existed for some seconds too
     assert lived <= point.total < lived + held
 
 
@@ -237,7 +237,7 @@ def test_every_request_has_a_kind(watched: Watched):
     assert watched.receiver.count("powerlift.arm.requests", powerlift_arm_kind="other") == 0
 
 
-def test_a_process_has_an_instance_of_its_own(watched: Watched):
+def test_each_process_has_its_own_instance_id(watched: Watched):
     resources = watched.receiver.resources()
     names = {one["service.name"] for one in resources}
     assert (names, len({one["service.instance.id"] for one in resources})) == (
@@ -255,7 +255,7 @@ def of_the_fleet(watched: Watched) -> list[Any]:
     return [root, *(s for s in watched.receiver.spans() if s.trace == root.trace and s != root)]
 
 
-def test_a_fleet_is_one_trace_though_its_host_was_killed(watched: Watched):
+def test_a_fleet_is_one_trace_across_a_host_crash(watched: Watched):
     mine = {
         span.trace
         for span in watched.receiver.spans()
@@ -328,7 +328,7 @@ def test_the_documented_queries_find_the_fields_of_a_line(watched: Watched):
     assert "code" not in logged
 
 
-def test_the_sdks_have_nothing_to_warn_of_at_each_replay(watched: Watched):
+def test_the_sdks_log_no_warning_at_replays(watched: Watched):
     assert [line for line in watched.log.splitlines() if "WARNING azure.functions" in line] == []
 
 

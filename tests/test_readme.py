@@ -1,4 +1,4 @@
-"""The README and the pages on the request and the settings: tables name what there is, examples work."""
+"""The README and the pages on the request and the settings: tables are complete, examples work."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_fleet_is_submitted_and_cancelled_by_curl_as_printed(stack: Stack, api
     assert (" 202 " in answer, api.wait(fleet_id)["phase"]) == (True, "cancelled")
 
 
-def test_a_fleet_is_submitted_by_message_as_printed(
+def test_a_fleet_is_submitted_by_queue_as_printed(
     stack: Stack, api: Api, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("FLEET_QUEUE_URL", queue_sas(stack))

@@ -1,4 +1,4 @@
-"""No secret of a request is found anywhere but where it must be: in a VM's own root-only files."""
+"""Secrets of a request are found only where they must be: in a VM's own root-only files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BATCHES = {"works": 7001, "wrong secret": 7002, "wrong password": 7003}
 
 
 class ProcessList(threading.Thread):
-    """Reads the arguments of every process, over and over, as any user of the machine can."""
+    """Repeatedly reads the arguments of every process, as any user of the machine can."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -116,7 +116,7 @@ def request(stack: Stack, number: int, name: str, password: str, secret: str) ->
 
 def ended(api: Api, fleet_id: str) -> dict[str, Any]:
     eventually(lambda: True if api.get(fleet_id).status_code == 200 else None)
-    return api.wait(fleet_id, patience=120)
+    return api.wait(fleet_id, timeout=120)
 
 
 def management(stack: Stack) -> bytes:
@@ -151,7 +151,7 @@ def test_the_fleets_ended_as_expected(traces: Traces):
     }
 
 
-def test_there_is_something_to_search(traces: Traces):
+def test_every_kind_of_trace_was_collected(traces: Traces):
     assert {"process list", "host/durable.sqlite", "logs/host.log", "azure/wire.jsonl"} <= set(
         traces.places
     )

@@ -1,6 +1,6 @@
-"""What the real Python worker refuses is not in the app.
+"""The app contains nothing that the real Python worker rejects.
 
-One function that it refuses and no function loads at all, so its rules are checked here, as they
+If it rejects one function, it loads none, so its rules are checked here, as they
 were seen by running azure-functions-python-worker 4.34 on Python 3.11.
 """
 
@@ -34,7 +34,7 @@ def name_of(function: typing.Any) -> str:
     return str(function.get_function_name())
 
 
-def test_one_dfapp():
+def test_there_is_one_dfapp():
     found = [value for value in vars(function_app).values() if isinstance(value, df.DFApp)]
     assert found == [function_app.app]
 
@@ -80,14 +80,14 @@ def test_an_orchestrator_is_a_generator(function: typing.Any):
 
 
 @pytest.mark.parametrize("function", ACTIVITIES, ids=name_of)
-def test_an_activity_takes_what_is_bound_and_nothing_else(function: typing.Any):
+def test_an_activitys_parameters_are_its_bindings(function: typing.Any):
     parameters = inspect.signature(function.get_user_function()).parameters
     assert set(parameters) == {binding.name for binding in function.get_bindings()}
 
 
 @pytest.mark.parametrize("function", ACTIVITIES, ids=name_of)
 def test_an_activitys_input_is_a_typed_dict(function: typing.Any):
-    """The worker takes it for what it is at runtime, a class; it refuses `dict[str, Any]`."""
+    """The worker requires a class at runtime; it rejects `dict[str, Any]`."""
     hints = typing.get_type_hints(function.get_user_function())
     annotation = hints[function.get_trigger().name]
     assert isinstance(annotation, type)
@@ -105,7 +105,7 @@ def test_a_durable_client_function_is_async(function: typing.Any):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=name_of)
-def test_annotations_can_be_evaluated(function: typing.Any):
+def test_annotations_are_evaluable(function: typing.Any):
     user = function.get_user_function()
     user = getattr(user, "client_function", getattr(user, "orchestrator_function", user))
     assert typing.get_type_hints(user) is not None

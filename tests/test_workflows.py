@@ -29,7 +29,7 @@ def load(path: Path) -> dict[Any, Any]:
 
 
 def steps(path: Path) -> list[dict[str, Any]]:
-    """Of a workflow, of an action, or the hooks."""
+    """The steps of a workflow or an action, or the hooks."""
     document = load(path)
     if "repos" in document:
         return [{"run": hook["entry"]} for hook in document["repos"][0]["hooks"]]
@@ -54,7 +54,7 @@ def targets(path: Path) -> Iterator[str]:
 
 
 def missing(words: str) -> list[str]:
-    """Paths of this repository that are not there; what a command makes may be."""
+    """Paths that are missing in this repository, except for generated ones."""
     made = (".venv/", ".local/", "dist/")
     found = [path for path in PATH.findall(words) if not path.startswith(made)]
     return [path for path in found if not (REPOSITORY / path).exists()]
@@ -76,7 +76,7 @@ def test_every_path_of_the_makefile_exists() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=name)
-def test_a_workflow_is_limited_in_rights_and_time(path: Path) -> None:
+def test_a_workflow_has_minimal_permissions_and_a_timeout(path: Path) -> None:
     workflow = load(path)
     assert (workflow["permissions"], "concurrency" in workflow) == ({"contents": "read"}, True)
     jobs = workflow["jobs"]
@@ -86,13 +86,13 @@ def test_a_workflow_is_limited_in_rights_and_time(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=name)
-def test_an_action_is_of_a_major_version_or_of_this_repository(path: Path) -> None:
+def test_an_action_is_pinned_to_a_major_version_or_local(path: Path) -> None:
     used = [step["uses"] for step in steps(path) if "uses" in step]
     assert [one for one in used if not re.search(r"^\./|@v\d+$|@[0-9a-f]{40}$", one)] == []
 
 
 def test_every_hook_selects_a_check() -> None:
-    """`-k` of a name that no check has any more would select none."""
+    """`-k` with the name of a removed check would select no test."""
     selected = re.findall(r"-k ['\"]?([\w ]+)", text(HOOKS))
     words = {word for expression in selected for word in expression.split()} - {"or"}
     checks = " ".join(

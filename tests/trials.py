@@ -1,4 +1,4 @@
-"""Experiments that VMs really run, from packages that they need not fetch again."""
+"""Experiments that VMs run, with packages from the cache."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _PACKAGES = ("powerlift", "setuptools<82", "psycopg2-binary", "psycopg[binary]")
 
 
 def real_experiment(stack: Stack, trials: int, runner: str, trial_fn: str = "") -> int:
-    """An experiment whose open trials `runner` takes; returns its id."""
+    """An experiment whose open trials `runner` claims; returns its id."""
     number = experiment(stack, trials)
     sql(
         stack,
@@ -75,7 +75,7 @@ def real_experiment(stack: Stack, trials: int, runner: str, trial_fn: str = "") 
 
 @contextmanager
 def trials_held(stack: Stack, number: int) -> Iterator[None]:
-    """Have the experiment's small runners wait: no VM can end before we want it to."""
+    """Make the experiment's runners wait, so that no VM completes early."""
     database = psycopg2.connect(stack.db_uri)
     try:
         with database.cursor() as cursor:
@@ -87,7 +87,7 @@ def trials_held(stack: Stack, number: int) -> Iterator[None]:
 
 @contextmanager
 def packages_at_hand(scratch: Path, *wanted: str) -> Iterator[None]:
-    """Have all that a VM installs, and what else is `wanted`, in uv's cache; the VMs of stacks made
+    """Put all that a VM installs, and `wanted`, into uv's cache; the VMs of stacks made
     meanwhile ask no index.
 
     Else a test's time is that of ten VMs asking an index whether its pages are still the same, and
@@ -103,5 +103,7 @@ def packages_at_hand(scratch: Path, *wanted: str) -> Iterator[None]:
         subprocess.run(install, env=environment, check=True, timeout=300)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UV_OFFLINE", "1")
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # each restart would compile anew
+        patch.delenv(
+            "PYTHONDONTWRITEBYTECODE", raising=False
+        )  # otherwise each restart would compile again
         yield

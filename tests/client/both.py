@@ -38,17 +38,17 @@ class Awaiting:
         self.client = AsyncFleetClient(URL, KEY, transport=httpx.MockTransport(app), **options)
 
     def ask(self, name: str, *args: Any, **more: Any) -> Any:
-        async def asked() -> Any:
+        async def result() -> Any:
             answer: Awaitable[Any] = getattr(self.client, name)(*args, **more)
             return await answer
 
-        return asyncio.run(asked())
+        return asyncio.run(result())
 
     def watch(self, fleet: str, **more: Any) -> list[FleetStatus]:
-        async def watched() -> list[FleetStatus]:
+        async def statuses() -> list[FleetStatus]:
             return [status async for status in self.client.watch(fleet, **more)]
 
-        return asyncio.run(watched())
+        return asyncio.run(statuses())
 
 
 class Script:

@@ -1,4 +1,4 @@
-"""The same database as the startup script's tests have."""
+"""The database of the startup script's tests."""
 
 from tests.fleet.conftest import benchmark_database
 

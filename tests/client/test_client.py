@@ -41,7 +41,7 @@ def test_retries_keep_the_batch_id(make: Make) -> None:
     assert len({body["batch_id"] for body in app.bodies}) == 1
 
 
-def test_a_repeat_of_a_lost_response_counts_as_created(make: Make) -> None:
+def test_a_retry_after_a_lost_response_counts_as_created(make: Make) -> None:
     app = Script(busy(), REPEATED)
     assert make(app).ask("submit", {"experiment_id": 1}).created is True
 
@@ -85,13 +85,13 @@ def test_the_list_is_read_from_all_pages(make: Make) -> None:
 
 
 @pytest.mark.parametrize(("limit", "sizes"), [(2, ["2"]), (3, ["3", "1"]), (0, [])])
-def test_a_limited_list_requests_no_more_pages(make: Make, limit: int, sizes: list[str]) -> None:
+def test_a_limited_list_requests_no_further_pages(make: Make, limit: int, sizes: list[str]) -> None:
     app = Script(ok(fleets=[both.entry(9), both.entry(8)], next="x"), ok(fleets=[both.entry(7)]))
     assert len(make(app).ask("fleets", limit=limit)) == limit
     assert [query["limit"] for query in queries(app)] == sizes
 
 
-def test_since_is_a_time_or_how_long_ago(make: Make) -> None:
+def test_since_is_a_time_or_a_duration(make: Make) -> None:
     app, ago = Script(ok(fleets=[])), timedelta(days=2)
     for since in (ago, datetime.now(UTC) - ago):
         make(app).ask("fleets", since=since)
@@ -100,7 +100,7 @@ def test_since_is_a_time_or_how_long_ago(make: Make) -> None:
         assert abs(datetime.now(UTC) - ago - sent) < timedelta(minutes=1)
 
 
-def test_a_since_of_another_type_is_not_sent(make: Make) -> None:
+def test_a_since_of_another_type_is_rejected_before_sending(make: Make) -> None:
     app = Script(ok(fleets=[]))
     with pytest.raises(fleets.ConfigurationError, match="since"):
         make(app).ask("fleets", since="2d")
@@ -118,7 +118,7 @@ def test_a_since_of_another_type_is_not_sent(make: Make) -> None:
         ("a b?c#d%é", "a%20b%3Fc%23d%25%C3%A9"),
     ],
 )
-def test_the_app_resolves_what_a_fleet_is_called(make: Make, fleet: Any, segment: str) -> None:
+def test_the_app_resolves_fleet_references(make: Make, fleet: Any, segment: str) -> None:
     app = Script(ok(**status()))
     make(app).ask("status", fleet)
     assert app.requests[0].url.raw_path == f"/api/fleets/{segment}".encode()
@@ -148,7 +148,7 @@ DOCUMENTS = {
         ("cancel", (7,), "DELETE", "/api/fleets/fleet-7"),
     ],
 )
-def test_a_call_is_one_request_and_returns_its_json(
+def test_a_call_sends_one_request_and_returns_its_json(
     make: Make, name: str, args: tuple[Any, ...], method: str, path: str
 ) -> None:
     document = {**DOCUMENTS[name], "added_later": [1]}
@@ -165,7 +165,7 @@ def test_a_call_is_one_request_and_returns_its_json(
         ("machines", (7,), "/api/fleets/fleet-7/machines", served.machine(1, "running")),
     ],
 )
-def test_a_list_is_returned_as_one(
+def test_a_list_response_is_returned_as_a_list(
     make: Make, name: str, args: tuple[Any, ...], path: str, item: dict[str, Any]
 ) -> None:
     app = Script(ok(id="fleet-7", **{name: [item]}))
@@ -173,7 +173,7 @@ def test_a_list_is_returned_as_one(
     assert app.requests[0].url.path == path
 
 
-def test_a_log_is_text(make: Make) -> None:
+def test_a_log_is_returned_as_text(make: Make) -> None:
     app = Script(httpx.Response(200, text="It ended: é\nline\n"))
     assert make(app).ask("log", 7, 3) == "It ended: é\nline\n"
     assert app.requests[0].url.path == "/api/fleets/fleet-7/machines/3/log"

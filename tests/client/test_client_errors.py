@@ -1,4 +1,4 @@
-"""Errors of the app and of the connection: which are retried, and what they raise."""
+"""Errors of the app and of the connection: which are retried, and which exceptions they raise."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_500_is_retried_once(make: Make) -> None:
         (418, fleets.ApiError),
     ],
 )
-def test_a_4xx_has_its_class_and_is_not_retried(
+def test_a_4xx_raises_its_class_and_is_not_retried(
     make: Make, code: int, kind: type[fleets.ApiError]
 ) -> None:
     app = Script(problem(code, "No", "Because."))
@@ -59,7 +59,7 @@ def test_a_4xx_has_its_class_and_is_not_retried(
     assert (type(caught.value), caught.value.status, len(app.requests)) == (kind, code, 1)
 
 
-def test_a_refused_request_lists_every_fault(make: Make) -> None:
+def test_a_rejected_request_lists_every_fault(make: Make) -> None:
     faults = [{"pointer": "/uri", "detail": "This is no URI."}, {"pointer": "", "detail": "No."}]
     app = Script(problem(400, "Invalid fleet request", "…", *faults))
     with pytest.raises(fleets.RequestRefused, match=r"/uri: This is no URI\.") as caught:
@@ -88,7 +88,7 @@ def test_a_401_names_the_permission_that_may_be_missing(
         make(Script(httpx.Response(401))).ask(call, *arguments)
 
 
-def test_an_unavailable_database_is_retried_when_the_app_says(make: Make) -> None:
+def test_an_unavailable_database_is_retried_after_the_apps_retry_after(make: Make) -> None:
     unavailable = problem(503, "Temporarily unavailable", "The database does not respond.")
     unavailable.headers["Retry-After"] = "0"
     app = Script(unavailable, ok(**status()))
@@ -125,7 +125,7 @@ def test_a_retry_after_beyond_the_timeout_ends_the_call(make: Make) -> None:
     assert len(app.requests) == 1
 
 
-def test_a_fleet_without_room_was_not_started(make: Make) -> None:
+def test_a_fleet_above_the_vm_limit_was_not_started(make: Make) -> None:
     answer = problem(429, "Too many VMs", "1,000 VMs exist.")
     answer.headers["Retry-After"] = "300"
     with pytest.raises(fleets.TooManyVms, match="request fewer VMs") as caught:
@@ -151,7 +151,7 @@ def test_redirects_are_not_followed(make: Make) -> None:
     assert len(app.requests) == 1
 
 
-def test_a_response_of_another_app_is_an_error(make: Make) -> None:
+def test_a_response_from_another_app_is_an_error(make: Make) -> None:
     app = Script(httpx.Response(200, html="<h1>Your Functions app is up and running</h1>"))
     with pytest.raises(fleets.ApiError, match="not from a fleet app"):
         make(app).ask("fleets")

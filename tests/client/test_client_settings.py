@@ -40,12 +40,12 @@ def test_a_url_works_with_or_without_api(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["a.example:7071", "ftp://a.example", "https://", "", "http://a:b"])
-def test_an_invalid_url_is_refused(url: str) -> None:
+def test_an_invalid_url_is_rejected(url: str) -> None:
     with pytest.raises(fleets.ConfigurationError, match="FLEET_URL"):
         FleetClient(url, KEY)
 
 
-def test_a_key_in_the_url_is_refused_and_not_repeated() -> None:
+def test_a_key_in_the_url_is_rejected_and_not_repeated() -> None:
     with pytest.raises(fleets.ConfigurationError, match="FLEET_KEY") as caught:
         FleetClient(f"https://a.example/api?code={KEY}", "x")
     assert KEY not in str(caught.value)
@@ -74,7 +74,7 @@ def test_an_empty_key_is_not_sent() -> None:
 
 @BOTH_CLIENTS
 @pytest.mark.parametrize("fleet", ["", "..", "../health", "a\\b", "\x1b[31m", True, "x" * 101])
-def test_what_would_change_the_path_is_not_sent(make: Make, fleet: Any) -> None:
+def test_an_argument_that_would_change_the_path_is_not_sent(make: Make, fleet: Any) -> None:
     app = Script(ok())
     with pytest.raises(fleets.ConfigurationError, match="fleet-7"):
         make(app).ask("status", fleet)
@@ -93,7 +93,7 @@ def test_repr_hides_the_key() -> None:
     assert KEY not in repr(FleetClient("https://a.example", KEY))
 
 
-def test_a_client_is_closed_by_its_context() -> None:
+def test_a_client_is_closed_by_its_context_manager() -> None:
     async def awaited() -> bool:
         async with AsyncFleetClient("https://a.example", KEY) as client:
             pass

@@ -21,7 +21,7 @@ from tests.client.both import (
 pytestmark = BOTH_CLIENTS
 
 
-def test_a_watch_stays_with_the_fleet_that_latest_was_at_first(make: Make) -> None:
+def test_a_watch_of_latest_keeps_watching_the_same_fleet(make: Make) -> None:
     app = Script(ok(**status(id="fleet-9001")), ok(**status("done", id="fleet-9001")))
     make(app).watch("latest", interval=0)
     assert [request.url.path for request in app.requests] == [
@@ -30,7 +30,7 @@ def test_a_watch_stays_with_the_fleet_that_latest_was_at_first(make: Make) -> No
     ]
 
 
-def test_a_fleet_on_the_queue_is_not_one_whose_id_begins_alike(make: Make) -> None:
+def test_a_queued_fleet_is_not_confused_with_a_longer_id(make: Make) -> None:
     other = ok(**status(id="fleet-70001", batch_id=70001))
     app = Script(other, ok(**status("done", id="fleet-7000", batch_id=7000)))
     shown = make(app).watch("fleet-7000", interval=0, appears_within=30)

@@ -26,7 +26,7 @@ def client(stack: Stack) -> Iterator[FleetClient]:
 
 @pytest.fixture(scope="module")
 def running(client: FleetClient, stack: Stack) -> Iterator[str]:
-    """A fleet whose VM runs, with three trials."""
+    """A fleet with one running VM and three trials."""
     fleet = client.submit({"experiment_id": experiment(stack, 3), "n_instances": 1}).id
     eventually(lambda: client.status(fleet).machines.running or None)
     yield fleet
@@ -46,14 +46,16 @@ def test_a_submitted_fleet_has_a_status(client: FleetClient, stack: Stack) -> No
     assert (shown.batch_id, taken.created) == (taken.batch_id, True)
 
 
-def test_a_repeat_is_the_same_fleet(client: FleetClient, stack: Stack) -> None:
+def test_a_repeated_request_is_the_same_fleet(client: FleetClient, stack: Stack) -> None:
     request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 5002}
     made = [client.submit(request).created for _ in range(2)]
     end(client, "fleet-5002")
     assert made == [True, False]
 
 
-def test_another_request_of_the_same_batch_is_refused(client: FleetClient, stack: Stack) -> None:
+def test_a_different_request_with_the_same_batch_is_rejected(
+    client: FleetClient, stack: Stack
+) -> None:
     request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 5003}
     client.submit(request)
     with pytest.raises(fleets.BatchTaken, match="5003"):
@@ -154,7 +156,7 @@ def test_a_running_vm_is_listed(client: FleetClient, running: str) -> None:
     assert (live[0].ordinal, live[0].running_at is not None) == (0, True)
 
 
-def test_links_are_the_urls_of_the_client(client: FleetClient, running: str) -> None:
+def test_links_in_responses_are_the_clients_urls(client: FleetClient, running: str) -> None:
     links = client.status(running).links
     assert links.self == f"{client.url}/fleets/{running}"
     assert links.view == client.view_url(running).partition("#")[0]
@@ -243,14 +245,14 @@ def test_run_azure_process_raises_the_failure(
         run_azure_process(*process_arguments(10**6, stack.db_uri, batch_id=2**63 - 1))
 
 
-def test_a_credential_is_refused_with_advice(stack: Stack) -> None:
+def test_a_credential_is_rejected_with_advice(stack: Stack) -> None:
     arguments = process_arguments(1, stack.db_uri, 1)
     with pytest.raises(fleets.ConfigurationError, match="client_secret"):
         run_azure_process(*arguments[:6], object(), *arguments[7:])
 
 
 def process_arguments(number: int, uri: str, batch_id: int) -> tuple[object, ...]:
-    """In order."""
+    """The arguments of `run_azure_process`, in order."""
     account = {"tenant_id": None, "client_id": None, "client_secret": None}
     image = ("canonical", "ubuntu-24_04-lts", "server", "latest")
     where = (account, None, None, "Standard_D2s_v5")

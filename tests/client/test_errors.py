@@ -32,18 +32,18 @@ FAILURE = {
 }
 
 
-def test_a_failed_fleet_has_reason_and_advice() -> None:
-    said = str(FleetFailed(fleet_status("failed", reason=REASON)))
-    assert said.startswith(
+def test_the_message_of_a_failed_fleet_has_reason_and_advice() -> None:
+    message = str(FleetFailed(fleet_status("failed", reason=REASON)))
+    assert message.startswith(
         "fleet-7 failed: QuotaExceeded: standardDSv5Family has 0 of 10 left. Ask for more quota.\n"
     )
 
 
-def test_a_failed_fleet_lists_failures() -> None:
-    said = str(FleetFailed(fleet_status("failed", reason=REASON, failures=[FAILURE])))
+def test_the_message_of_a_failed_fleet_lists_failures() -> None:
+    message = str(FleetFailed(fleet_status("failed", reason=REASON, failures=[FAILURE])))
     assert (
         "3 x SkuNotAvailable: Standard_D2s_v5 is not available in eastus. "
-        "Action taken: tried the next zone. List more zones." in said
+        "Action taken: tried the next zone. List more zones." in message
     )
 
 
@@ -79,11 +79,11 @@ def test_a_failed_fleet_counts_its_trials() -> None:
     )
 
 
-def test_a_failed_fleet_may_have_no_trials() -> None:
+def test_the_message_of_a_failed_fleet_may_lack_trials() -> None:
     assert str(FleetFailed(fleet_status("failed", trials=None))) == "fleet-7 failed."
 
 
-def test_a_cancelled_fleet_is_named() -> None:
+def test_the_message_of_a_cancelled_fleet_names_it() -> None:
     assert str(FleetCancelled(fleet_status("cancelled"))).startswith("fleet-7 was cancelled.")
 
 

@@ -103,11 +103,11 @@ def test_defaults_are_those_of_the_app() -> None:
     assert {name: value for name, value in request.items() if value != defaults[name]} == {}
 
 
-def test_a_subscription_without_a_group_means_powerlifts_group() -> None:
+def test_a_subscription_without_a_group_selects_powerlifts_group() -> None:
     assert unsent(**ACCOUNT)._request(1, None)["azure_json"]["resource_group"] == "powerlift_rg"
 
 
-def test_another_way_to_the_database_can_be_named() -> None:
+def test_the_database_uri_of_the_vms_can_differ() -> None:
     uri = "postgresql://user@inner/db"
     assert unsent(docker_db_uri=uri)._request(1, None)["uri"] == uri
 
@@ -240,7 +240,7 @@ def test_submit_fails_without_credentials() -> None:
         executor.submit(1)
 
 
-def test_join_needs_the_app_not_only_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_join_requires_the_apps_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FLEET_URL", raising=False)
     executor = AzureVMFleet(NoStore(), queue="UseDevelopmentStorage=true")
     executor._fleets.append("fleet-1")
@@ -248,7 +248,7 @@ def test_join_needs_the_app_not_only_the_queue(monkeypatch: pytest.MonkeyPatch) 
         executor.join()
 
 
-def test_a_refused_request_raises_at_once(make: Make) -> None:
+def test_a_rejected_request_raises_immediately(make: Make) -> None:
     with pytest.raises(fleets.RequestRefused, match="/max_price"):
         make(max_price=1.0).submit(1)
 
@@ -298,7 +298,7 @@ def test_another_session_can_attach_by_name(make: Make, stack: Stack) -> None:
         second.join()
 
 
-def test_a_batch_id_makes_a_script_that_runs_twice_one_fleet(make: Make, stack: Stack) -> None:
+def test_a_script_with_a_batch_id_run_twice_submits_one_fleet(make: Make, stack: Stack) -> None:
     number = experiment(stack)
     executors = [make(batch_id=5101) for _ in range(2)]
     for executor in executors:
@@ -318,12 +318,12 @@ def test_a_retried_submit_keeps_the_batch_id() -> None:
 
 
 def scripted(app: Script, **options: Any) -> AzureVMFleet:
-    """An executor on an app of a script."""
+    """An executor for a scripted app."""
     client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
     return AzureVMFleet(NoStore(), client=client, **options)
 
 
-def test_its_name_is_that_of_the_first_fleet_also_in_a_retry() -> None:
+def test_the_executors_name_is_used_by_its_first_fleet_and_its_retries() -> None:
     app = Script(httpx.Response(500), httpx.Response(500), TAKEN)
     executor = scripted(app, name="nightly")
     with pytest.raises(fleets.AppUnavailable):
@@ -333,13 +333,13 @@ def test_its_name_is_that_of_the_first_fleet_also_in_a_retry() -> None:
     assert [body.get("name") for body in app.bodies] == ["nightly", "nightly", "nightly", None]
 
 
-def test_a_submit_may_name_its_fleet() -> None:
+def test_submit_accepts_a_fleet_name() -> None:
     app = Script(TAKEN)
     scripted(app, name="nightly").submit(1, name="hourly")
     assert app.bodies[0]["name"] == "hourly"
 
 
-def test_attach_keeps_the_fleet_that_latest_is_now() -> None:
+def test_attach_resolves_latest_once() -> None:
     newest = (httpx.Response(200, json=status(id=f"fleet-{n}")) for n in (9001, 9002))
     app = Script(*newest)
     executor = scripted(app)
@@ -361,7 +361,7 @@ def test_two_submits_are_two_fleets() -> None:
     assert len({body["batch_id"] for body in app.bodies}) == 2
 
 
-def test_a_refused_queue_message_is_reported(
+def test_a_rejected_queue_message_is_reported(
     make: Make, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("powerlift_fleet.executor.READ_TIMEOUT", 3.0)
@@ -408,7 +408,7 @@ BENCHMARK = """
 
 
 def test_powerlifts_own_benchmark_runs_on_it(tmp_path: Path, stack: Stack) -> None:
-    """With the script that the wheel of Powerlift 0.1.12 lacks."""
+    """With the runner script, which the wheel of Powerlift 0.1.12 lacks."""
     installed = Path(powerlift.__path__[0])
     shutil.copytree(installed, tmp_path / "powerlift")
     (tmp_path / "powerlift" / "run").mkdir()
@@ -428,11 +428,11 @@ def test_powerlifts_own_benchmark_runs_on_it(tmp_path: Path, stack: Stack) -> No
         eventually(lambda: client.status(fleet).machines.running or None)
     end_trials = "UPDATE trial SET start_time = now(), end_time = now() WHERE experiment_id = %s"
     sql(stack, end_trials, int(number))
-    told, _ = run.communicate(timeout=60)
+    count, _ = run.communicate(timeout=60)
     kept = sql(stack, "SELECT script FROM experiment WHERE id = %s", int(number))
     with FleetClient(stack.url, stack.key) as client:
         client.cancel(fleet)
-    assert (run.returncode, int(told) >= 1, kept) == (0, True, [(runner_script(),)])
+    assert (run.returncode, int(count) >= 1, kept) == (0, True, [(runner_script(),)])
 
 
 def environment(stack: Stack) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Experiments: what is stored, and what is refused in advance."""
+"""Experiments: what is stored, and what is rejected before submission."""
 
 from __future__ import annotations
 
@@ -101,13 +101,13 @@ def test_wheels_are_stored_in_the_database(store: Store, stack: Stack, tmp_path:
     assert [(name, bytes(content)) for name, content in rows] == [(wheel.name, b"wheel")]
 
 
-def test_a_duplicate_name_is_refused(store: Store) -> None:
+def test_a_duplicate_name_is_rejected(store: Store) -> None:
     made = run(store, name=(name := uuid4().hex))
     with pytest.raises(fleets.ConfigurationError, match=rf"with ID {made.experiment_id}\."):
         run(store, name=name)
 
 
-def test_an_experiment_without_a_fleet_is_logged(
+def test_an_experiment_whose_submission_failed_is_logged(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(fleets.RequestRefused):
@@ -116,7 +116,7 @@ def test_an_experiment_without_a_fleet_is_logged(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "expected"),
     [
         ({"trial_gen_fn": lambda task: []}, "no trials"),
         ({"trial_gen_fn": lambda task: [3]}, "returned 3"),
@@ -126,10 +126,10 @@ def test_an_experiment_without_a_fleet_is_logged(
     ],
 )
 def test_an_invalid_experiment_is_not_created(
-    store: Store, stack: Stack, wrong: dict[str, Any], said: str
+    store: Store, stack: Stack, wrong: dict[str, Any], expected: str
 ) -> None:
     before = sql(stack, "SELECT count(*) FROM experiment")
-    with pytest.raises(fleets.ConfigurationError, match=said):
+    with pytest.raises(fleets.ConfigurationError, match=expected):
         run(store, **wrong)
     assert sql(stack, "SELECT count(*) FROM experiment") == before
 
@@ -150,7 +150,7 @@ def test_a_function_may_use_local_names() -> None:
     assert source_of(trial).lstrip().startswith("def trial(")
 
 
-def test_global_names_are_refused() -> None:
+def test_global_names_are_rejected() -> None:
     local = 1
 
     def trial(trial: Any, default: int = OUTSIDE) -> Any:
@@ -243,7 +243,7 @@ def test_global_names_that_are_always_reached_are_refused(function: Any) -> None
 
 
 @pytest.mark.parametrize("function", [lambda trial: None, print, Executor])
-def test_a_function_without_source_is_refused(function: Any) -> None:
+def test_a_function_without_source_is_rejected(function: Any) -> None:
     with pytest.raises(fleets.ConfigurationError, match="Define the trial function with def"):
         source_of(function)
 
@@ -256,21 +256,21 @@ def tasks(*samples: int, classes: int = 2) -> list[Any]:
 
 
 def order(seed: int, replicates: int = 4) -> list[int]:
-    """The tasks of trials, in the order in which they are taken."""
+    """The tasks of the trials, in the order in which runners claim them."""
     planned = ordered_trials(tasks(1, 50, 7, 20), two_methods, replicates, random.Random(seed))
     return [trial["task_id"] for trial in planned]
 
 
-def test_some_easy_trials_come_first_then_from_hard_to_easy() -> None:
+def test_a_few_easy_trials_run_first_then_the_hardest() -> None:
     first, rest = order(0)[:2], order(0)[2:]
     assert (first, rest) == ([1, 1], sorted(rest, reverse=True))
 
 
-def test_no_trial_is_lost_in_the_order() -> None:
+def test_every_trial_is_in_the_order() -> None:
     assert sorted(order(0)) == sorted([1, 50, 7, 20] * 8)
 
 
-def test_the_order_is_a_function_of_the_seed() -> None:
+def test_the_order_depends_only_on_the_seed() -> None:
     def arranged(seed: int) -> Any:
         return ordered_trials(tasks(1, 50), two_methods, 4, random.Random(seed))
 

@@ -1,4 +1,4 @@
-"""The wheel, in an environment of its own."""
+"""The wheel, in a separate environment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Python that has the package with its extra, what that needs, and nothing else."""
+    """A Python environment with the package, its extra and their dependencies, and nothing else."""
     venv = tmp_path_factory.mktemp("clean")
     python = venv / "bin" / "python"
     uv("venv", "--quiet", "--python", sys.executable, "--clear", str(venv))
@@ -62,7 +62,7 @@ def metadata(wheel: Path) -> Message:
         return email.message_from_string(archive.read(name).decode())
 
 
-def test_the_wheel_holds_all_that_the_source_has(wheel: Path) -> None:
+def test_the_wheel_contains_every_source_file(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     there = {
@@ -73,20 +73,20 @@ def test_the_wheel_holds_all_that_the_source_has(wheel: Path) -> None:
     assert held == there
 
 
-def test_its_metadata_say_what_pypi_shows(wheel: Path) -> None:
-    said = metadata(wheel)
-    assert (said["Name"], said["Requires-Python"], said["License-Expression"]) == (
+def test_the_metadata_are_complete_for_pypi(wheel: Path) -> None:
+    found = metadata(wheel)
+    assert (found["Name"], found["Requires-Python"], found["License-Expression"]) == (
         "powerlift-fleet", ">=3.10", "MIT",
     )  # fmt: skip
-    assert str(said.get_payload()).startswith("# powerlift-fleet\n")
+    assert str(found.get_payload()).startswith("# powerlift-fleet\n")
 
 
-def test_it_knows_its_version(wheel: Path, python: Path) -> None:
+def test_the_package_has_its_version(wheel: Path, python: Path) -> None:
     done = run(python, "import powerlift_fleet; print(powerlift_fleet.__version__)")
     assert done.stdout.strip() == metadata(wheel)["Version"]
 
 
-def test_the_import_loads_nothing_but_the_standard_library(python: Path) -> None:
+def test_importing_the_package_loads_only_the_standard_library(python: Path) -> None:
     code = f"import sys, powerlift_fleet; print([m for m in {HEAVY} if m in sys.modules])"
     done = run(python, code)
     print(f"import powerlift_fleet: {import_time(python):.0f} ms", file=sys.stderr)
@@ -94,12 +94,12 @@ def test_the_import_loads_nothing_but_the_standard_library(python: Path) -> None
 
 
 def import_time(python: Path) -> float:
-    """Milliseconds, by `python -X importtime`. Not asserted: they are this machine's."""
-    said = run(python, "import powerlift_fleet", "-X", "importtime").stderr
-    return int(re.findall(r"\| +(\d+) \| powerlift_fleet$", said, re.MULTILINE)[0]) / 1000
+    """Milliseconds, by `python -X importtime`. Not asserted, because they depend on the machine."""
+    found = run(python, "import powerlift_fleet", "-X", "importtime").stderr
+    return int(re.findall(r"\| +(\d+) \| powerlift_fleet$", found, re.MULTILINE)[0]) / 1000
 
 
-def test_it_does_not_depend_on_powerlift_or_management_sdks(python: Path) -> None:
+def test_the_package_does_not_depend_on_powerlift_or_management_sdks(python: Path) -> None:
     listed = json.loads(uv("pip", "list", "--python", str(python), "--format", "json"))
     names = {one["name"] for one in listed}
     azure = {name for name in names if name.startswith("azure")}
@@ -107,7 +107,7 @@ def test_it_does_not_depend_on_powerlift_or_management_sdks(python: Path) -> Non
     assert names & {"powerlift", "pandas", "numpy", "sqlalchemy"} == set()
 
 
-def test_only_the_executor_needs_powerlift(python: Path) -> None:
+def test_only_the_executor_requires_powerlift(python: Path) -> None:
     code = """
 import powerlift_fleet
 without = []
@@ -121,7 +121,7 @@ print(without)
     assert run(python, code).stdout.strip() == "[('AzureVMFleet', True)]"
 
 
-def test_it_contains_the_runner(python: Path) -> None:
+def test_the_package_contains_the_runner(python: Path) -> None:
     code = "import powerlift_fleet; print('def main' in powerlift_fleet.runner_script('8G'))"
     assert run(python, code).stdout.strip() == "True"
 
@@ -141,6 +141,6 @@ except ConfigurationError as error:
     assert run(python, code).stdout.split() == ["unreachable", "True"]
 
 
-def test_it_is_typed(wheel: Path) -> None:
+def test_the_package_is_typed(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert "powerlift_fleet/py.typed" in archive.namelist()

@@ -1,4 +1,4 @@
-"""What `join` shows."""
+"""The progress display of `join`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lines() -> tuple[progress.Lines, io.StringIO]:
     return progress.Lines(to), out
 
 
-def test_a_line_has_phase_vms_trials_and_failures() -> None:
+def test_a_line_shows_phase_vms_trials_and_failures() -> None:
     assert progress.line(status(failures=[FAILURE])) == (
         "fleet-7 run; VMs 2/2 (2 running); trials 3/8 (2 running, 1 failed); "
         "failures: 3 x SkuNotAvailable"
@@ -106,13 +106,13 @@ def test_failed_trials_are_reported_at_the_end() -> None:
     assert "1 of 8 trials failed: run.status()" in progress.table(status("done"))
 
 
-def test_an_interrupt_says_how_to_cancel(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_prints_how_to_cancel(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyboardInterrupt), progress.display("fleet-7"):
         raise KeyboardInterrupt
     assert "`powerlift-fleet cancel fleet-7`" in capsys.readouterr().err
 
 
-def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.display("fleet-7", quiet=True) as shown:
         shown.show(status())
     assert capsys.readouterr() == ("", "")

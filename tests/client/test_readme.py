@@ -25,14 +25,14 @@ def methods(kind: type) -> dict[str, list[str]]:
     }
 
 
-def test_it_lists_every_error() -> None:
+def test_the_readme_lists_every_error() -> None:
     errors = [name for name in fleets.__all__ if name.startswith("Fleet") or "Error" in name]
     assert [name for name in errors if f"`{name}`" not in README and name != "FleetEnded"] == [
         "FleetClient"
     ]
 
 
-def test_it_lists_every_method_of_the_client() -> None:
+def test_the_readme_lists_every_method_of_the_client() -> None:
     assert [name for name in methods(FleetClient) if f"`{name}(" not in README] == ["close"]
 
 
@@ -40,13 +40,13 @@ def test_both_clients_have_the_same_methods() -> None:
     assert methods(AsyncFleetClient) == methods(FleetClient)
 
 
-def test_it_lists_every_argument_of_ours() -> None:
+def test_the_readme_lists_every_argument_that_powerlift_lacks() -> None:
     parameters = inspect.signature(AzureVMFleet).parameters.values()
     ours = [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
     assert [name for name in ours if f"`{name}`" not in README] == ["client"]
 
 
 @pytest.mark.parametrize("code", CODE)
-def test_its_code_compiles_and_its_imports_exist(code: str) -> None:
+def test_the_readmes_code_compiles_and_its_imports_exist(code: str) -> None:
     compile(code, "README.md", "exec")
     exec("\n".join(re.findall(r"^from powerlift.*", code, re.MULTILINE)), {})

@@ -91,7 +91,7 @@ def test_objects_are_immutable() -> None:
         read(FleetStatus, status()).phase = "done"  # type: ignore[misc]
 
 
-def test_a_label_has_the_number_and_the_name() -> None:
+def test_a_label_contains_number_and_name() -> None:
     named = read(FleetStatus, status(number=3, name="nightly"))
     assert (named.handle, named.label) == ("fleet-3", "fleet-3 (nightly)")
 
@@ -101,7 +101,7 @@ def test_a_handle_is_the_full_id_while_the_number_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("batch_id", [2**64 - 1, str(2**64 - 1)])
-def test_a_batch_id_is_an_int_however_it_is_sent(batch_id: int | str) -> None:
+def test_a_batch_id_is_an_int_whether_sent_as_number_or_string(batch_id: int | str) -> None:
     links = status()["links"]
     document = {"id": f"fleet-{batch_id}", "number": 7, "batch_id": batch_id, "links": links}
     assert read(Submission, document).batch_id == 2**64 - 1

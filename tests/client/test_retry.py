@@ -24,7 +24,7 @@ class Clock:
 def pauses(
     retry_timeout: float, outcome: HttpResponse | ConnectionFailure = REFUSED
 ) -> list[float]:
-    """The pauses of a call that never succeeds."""
+    """The pauses between the attempts of a call that never succeeds."""
     clock, taken = Clock(), []
     retry = Retry(retry_timeout, clock)
     while (pause := retry.backoff(outcome, seen=False)) is not None:
@@ -63,7 +63,7 @@ def test_an_invalid_retry_after_is_ignored(header: str) -> None:
 
 
 @pytest.mark.parametrize(("known", "again"), [(False, False), (True, True)])
-def test_an_unknown_host_is_retried_only_after_a_success(known: bool, again: bool) -> None:
+def test_an_unresolvable_host_is_retried_only_after_a_success(known: bool, again: bool) -> None:
     pause = Retry(60, Clock()).backoff(UNKNOWN_HOST, known)
     assert (pause is not None) == again
 

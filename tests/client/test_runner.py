@@ -23,7 +23,7 @@ ENVIRONMENT = {"EXPERIMENT_ID": "1", "RUNNER_ID": "3", "DB_URL": "postgresql://u
 
 @dataclass
 class Runner:
-    """Runs experiments in a directory of their own."""
+    """Runs experiments, each in a separate directory."""
 
     directory: Path
     database: Any
@@ -44,7 +44,7 @@ class Runner:
         )  # fmt: skip
 
     def run(self, trial_fn: str, trials: int = 1, **environment: str) -> list[dict[str, Any]]:
-        """Run an experiment to its end; the trials as the database has them then."""
+        """Run an experiment to its end; returns its trials from the database."""
         experiment = self.database.experiment("", trials=trials, trial_fn=trial_fn)
         process = self.start(experiment, **environment)
         self.output, _ = process.communicate(timeout=60)
@@ -67,7 +67,7 @@ class Runner:
 
 @pytest.fixture(scope="class")
 def runner(tmp_path_factory, benchmark_database):
-    """A new one for each function, and one for all tests of a class."""
+    """A new runner for each function; one for all tests of a class."""
     return Runner(tmp_path_factory.mktemp("runner"), benchmark_database)
 
 
@@ -82,7 +82,7 @@ def settings(monkeypatch, **environment: str) -> Settings:
 
 
 @pytest.mark.parametrize("timeout", ["", "None", "none", "inf"])
-def test_these_timeouts_mean_no_limit(monkeypatch, timeout):
+def test_some_timeouts_mean_no_limit(monkeypatch, timeout):
     assert settings(monkeypatch, TIMEOUT=timeout).timeout == math.inf
 
 
@@ -112,11 +112,11 @@ def test_a_memory_limit_is_above_0(monkeypatch, text):
         settings(monkeypatch, MEMORY_LIMIT=text)
 
 
-def test_an_experiment_may_bring_its_memory_limit():
+def test_an_experiment_can_set_its_memory_limit():
     assert "\nMEMORY_LIMIT = '8G'\n" in runner_script(memory_limit="8G")
 
 
-def test_bad_trials_are_recorded_and_the_next_is_run(runner):
+def test_failed_trials_are_recorded_and_the_next_one_runs(runner):
     ways = """
 def f(trial):
     import os, signal, sys
@@ -127,14 +127,14 @@ def f(trial):
     if n == 3: sys.exit("enough\\0\\udc80")
 """
     trials = runner.run(ways, trials=5)
-    said = [
+    expected = [
         "KeyError: 'lost'",
         "killed by SIGSEGV. A segmentation fault",
         "exit code 7",
         r"SystemExit: enough\x00\udc80",
     ]
     texts = [trial["errmsg"] for trial in trials]
-    found = [word in text for word, text in zip(said, texts, strict=False)]
+    found = [word in text for word, text in zip(expected, texts, strict=False)]
     assert (found, texts[4], runner.code) == ([True] * 4, None, 0), texts
 
 
@@ -143,7 +143,7 @@ def test_a_traceback_shows_the_line_of_the_trial_function(runner):
     assert "    unknown_name\n" in trial["errmsg"]
 
 
-def test_the_console_has_the_error_without_the_password(runner):
+def test_the_console_shows_the_error_without_the_password(runner):
     trial_fn = "def f(trial):\n    import os\n    raise ValueError('no ' + os.environ['DB_URL'])\n"
     runner.run(trial_fn)
     told = next(line for line in runner.output.splitlines() if "failed after" in line)
@@ -192,12 +192,12 @@ def test_an_invalid_function_fails_its_trials(runner, text, reason):
     assert [reason in trial["errmsg"] for trial in trials] == [True, True], runner.output
 
 
-def test_takes_an_indented_function_after_its_imports(runner):
+def test_an_indented_function_after_its_imports_runs(runner):
     [trial] = runner.run("    import math\n    def f(trial):\n        trial.log('pi', math.pi)\n")
     assert trial["errmsg"] is None
 
 
-def test_what_trials_import_is_imported_once(runner):
+def test_imports_of_trials_are_preloaded(runner):
     [trial] = runner.run("""
 def f(trial):
     import sys
@@ -228,11 +228,11 @@ def trials(runner):
 
 
 class TestTimeout:
-    def test_is_recorded_and_the_next_trial_is_run(self, trials):
+    def test_is_recorded_and_the_next_trial_runs(self, trials):
         texts = [trial["errmsg"] for trial in trials]
         assert texts == ["Timeout failure: the trial was killed after 1 s.", None]
 
-    def test_ends_what_has_left_the_process_group(self, runner, trials):
+    def test_kills_processes_that_left_the_process_group(self, runner, trials):
         assert not alive(runner.wait_for("away").strip())
 
 
@@ -248,8 +248,8 @@ def f(trial):
 def test_the_memory_limit_includes_child_processes(runner):
     trials = runner.run(EATS, trials=2, MEMORY_LIMIT="600M")
 
-    words = [(trial["errmsg"] or "no error").partition(":")[0] for trial in trials]
-    assert words == ["Memory failure", "no error"], runner.output
+    kinds = [(trial["errmsg"] or "no error").partition(":")[0] for trial in trials]
+    assert kinds == ["Memory failure", "no error"], runner.output
 
 
 TAKEN = """
@@ -270,16 +270,16 @@ def taken(runner):
 
 
 class TestATrialThatWasGivenToAnother:
-    def test_takes_no_end(self, runner, taken):
+    def test_its_end_is_not_recorded(self, runner, taken):
         assert (taken[0]["runner_id"], taken[0]["end_time"]) == (99, None), runner.output
 
-    def test_takes_no_measure(self, runner, taken):
+    def test_its_measures_are_not_recorded(self, runner, taken):
         assert runner.measures(taken[0]) == [], runner.output
 
     def test_is_logged(self, runner, taken):
         assert f"trial {taken[0]['id']} was reassigned" in runner.output
 
-    def test_does_not_keep_the_next_from_being_run(self, runner, taken):
+    def test_the_next_trial_runs(self, runner, taken):
         assert (taken[1]["runner_id"], runner.code) == (-2, 0), runner.output
 
 
@@ -314,12 +314,12 @@ class TestSigterm:
     def test_leaves_the_trial_open(self, stopped):
         assert (stopped["runner_id"], stopped["end_time"]) == (3, None)
 
-    def test_ends_the_trial_and_says_so(self, runner, stopped):
+    def test_stops_the_trial_and_logs_it(self, runner, stopped):
         assert (alive(runner.wait_for("trial")), runner.code) == (False, 143)
 
 
-def test_needs_one_connection_at_most(runner):
-    """A server has a few hundred connections; a fleet may have as many VMs."""
+def test_the_runner_uses_one_connection_at_most(runner):
+    """A server has a few hundred connections, and a fleet may have as many VMs."""
     count = """
 def f(trial):
     from sqlalchemy import text
@@ -334,13 +334,13 @@ def f(trial):
     assert runner.measures(trial) == [("connections", "1.0")], trial["errmsg"]
 
 
-def test_a_missing_experiment_is_the_runners_failure(runner):
+def test_a_missing_experiment_fails_the_runner(runner):
     process = runner.start(987654)
     output, _ = process.communicate(timeout=60)
     assert (process.returncode, "987654 does not exist in the database" in output) == (65, True)
 
 
-def test_a_failure_shows_no_password(runner):
+def test_a_failure_does_not_show_the_password(runner):
     secret = "postgresql+nodriver://u:hidden-treasure@127.0.0.1/d"
     process = runner.start(1, DB_URL=secret)
     output, _ = process.communicate(timeout=60)

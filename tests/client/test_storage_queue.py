@@ -1,4 +1,4 @@
-"""Submission by queue: what each way of authentication may do, and what its errors say."""
+"""Submission by queue: permissions and errors of each authentication method."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUEUE = "powerlift-fleets"
 ADD = QueueSasPermissions(add=True)
 
 
-def test_submitting_by_queue_needs_no_key_of_the_storage_account(api: Api, stack: Stack) -> None:
+def test_submitting_by_queue_requires_no_storage_account_key(api: Api, stack: Stack) -> None:
     request = {"experiment_id": experiment(stack), "n_instances": 1}
     fleet = submit_by_queue(queue_sas(stack), request).id
     eventually(lambda: True if api.get(fleet).status_code == 200 else None)
@@ -40,7 +40,7 @@ def test_submitting_by_queue_needs_no_key_of_the_storage_account(api: Api, stack
         QueueClient.get_queue_properties,
     ],
 )
-def test_a_sas_that_may_add_can_do_nothing_else(
+def test_an_add_only_sas_allows_nothing_else(
     stack: Stack, action: Callable[[QueueClient], Any]
 ) -> None:
     with (
@@ -51,7 +51,7 @@ def test_a_sas_that_may_add_can_do_nothing_else(
     assert error.value.status_code == 403
 
 
-def test_a_sas_of_the_queue_does_not_open_the_task_hub(stack: Stack) -> None:
+def test_a_sas_of_the_queue_gives_no_access_to_the_task_hub(stack: Stack) -> None:
     hub = stack.task_hub_connection_string
     [endpoint] = [one for one in hub.split(";") if one.startswith("QueueEndpoint=")]
     url = f"{endpoint.partition('=')[2]}/{QUEUE}?{queue_sas(stack).partition('?')[2]}"
@@ -64,7 +64,7 @@ def signature(url: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "said"),
+    ("options", "kind", "expected"),
     [
         ({"permission": QueueSasPermissions(read=True)}, fleets.Unauthorized,
          "The SAS does not permit adding messages. Use a SAS of this queue"),
@@ -72,14 +72,14 @@ def signature(url: str) -> str:
         ({"queue": "no-such-queue"}, fleets.NotFound, "has no queue 'no-such-queue'"),
     ],
 )  # fmt: skip
-def test_a_sas_that_does_not_work_says_why_without_its_signature(
-    stack: Stack, options: dict[str, Any], kind: type[fleets.ApiError], said: str
+def test_an_unusable_sas_is_reported_without_its_signature(
+    stack: Stack, options: dict[str, Any], kind: type[fleets.ApiError], expected: str
 ) -> None:
     url = queue_sas(stack, **options)
     with pytest.raises(kind) as caught:
         submit_by_queue(url, {})
     text = f"{caught.value!r} {caught.value} {caught.value.__context__!r}"
-    assert (said in text, signature(url) in text, "FLEET_KEY" in text) == (True, False, False)
+    assert (expected in text, signature(url) in text, "FLEET_KEY" in text) == (True, False, False)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def signed_in(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_an_entra_credential_submits(entra: Azurite, stack: Stack) -> None:
+def test_a_fleet_is_submitted_with_an_entra_credential(entra: Azurite, stack: Stack) -> None:
     credential = entra_credential(stack.arm)
     options = {"connection_verify": stack.arm["ca_bundle"]}
     with QueueClient(entra.queues_url, "by-token", credential, **options) as queue:
@@ -106,7 +106,7 @@ def test_an_entra_credential_submits(entra: Azurite, stack: Stack) -> None:
     assert taken.message_id == message.id
 
 
-def test_without_a_token_the_error_says_to_sign_in(
+def test_without_a_token_the_error_advises_signing_in(
     entra: Azurite, stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in stack.arm["env"]:
@@ -133,7 +133,7 @@ def test_without_a_token_the_error_says_to_sign_in(
         ("AccountName=a;AccountKey=s3cret", None, QUEUE, "", "key"),
     ],
 )  # fmt: skip
-def test_where_a_queue_is(
+def test_a_queue_address_is_parsed(
     storage: str, queue: str | None, name: str, url: str, authentication: str
 ) -> None:
     found = read_address(storage, queue)
@@ -150,7 +150,7 @@ def test_where_a_queue_is(
         "https://a:s3cret/q",
     ],
 )
-def test_an_invalid_url_is_refused_without_its_signature(storage: str) -> None:
+def test_an_invalid_url_is_rejected_without_its_signature(storage: str) -> None:
     with pytest.raises(fleets.ConfigurationError) as caught:
         submit_by_queue(storage, {})
     assert "s3cret" not in f"{caught.value!r}"

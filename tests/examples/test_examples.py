@@ -21,7 +21,7 @@ from local.stack import REPOSITORY, Stack
 from tests.trials import packages_at_hand
 
 EXAMPLES = REPOSITORY / "examples"
-PATIENCE = 240
+TIMEOUT = 240
 """Seconds for a program: it has two VMs, which install scikit-learn."""
 
 FRAME = re.compile(r"^(?:iris|wine)? +(?:forest|logistic) +[01]\.\d+ +\d+\.\d+$", re.MULTILINE)
@@ -43,7 +43,7 @@ class Site:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
 
     def environment(self) -> dict[str, str]:
@@ -81,7 +81,7 @@ def readme(site: Site) -> Done:
 def shown(site: Site) -> list[str]:
     """The notebook's outputs, as plain text."""
     notebook = read_notebook()
-    NotebookClient(notebook, timeout=PATIENCE).execute(env=site.environment())
+    NotebookClient(notebook, timeout=TIMEOUT).execute(env=site.environment())
     return outputs(notebook)
 
 

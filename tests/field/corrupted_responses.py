@@ -21,8 +21,8 @@ from fleet.model import names
 from fleet.settings import Settings
 
 LOCATION, BATCH = "eastus", 4100
-PRINCIPAL = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 GIVEN = json.loads(sys.argv[1])
+PRINCIPAL: str = GIVEN["principal"]
 COUNT: int = GIVEN["count"]
 VM_BODY: dict[str, Any] = GIVEN["vm"]
 SECRET = os.environ["AZURE_CLIENT_SECRET"]

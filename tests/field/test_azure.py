@@ -74,6 +74,7 @@ def call_all(driver: Driver) -> dict[str, list[Any]]:
     given = {
         "account": {**{name: driver.ready[name] for name in account}, "resource_group": GROUP},
         "count": len(CORRUPTIONS),
+        "principal": driver.ready["users"][0],
         "vm": driver.vm_body("of the process"),
     }
     settings = {"FLEET_SEALING_KEY": Fernet.generate_key().decode(), "POWERLIFT_DB_URI": "unused"}

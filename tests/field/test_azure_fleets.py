@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
-from tests.harness import Api, experiment, standing, wire
+from tests.harness import Api, existing_resources, experiment, wire
 
 CUT, BOOT, ZONE = 4201, 4202, 4203
 FLEETS: dict[int, dict[str, Any]] = {
@@ -77,7 +77,7 @@ def test_every_vm_runs(ended: dict[int, dict[str, Any]], batch: int):
 
 @pytest.mark.parametrize("batch", FLEETS)
 def test_nothing_is_left(stack: Stack, ended: dict[int, dict[str, Any]], batch: int):
-    assert standing(stack, batch) == []
+    assert existing_resources(stack, batch) == []
 
 
 def test_the_response_to_every_kind_of_call_was_corrupted(

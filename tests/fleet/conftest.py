@@ -1,4 +1,4 @@
-"""A database with Powerlift's tables, and a directory that passes for a VM at its first boot."""
+"""A database with Powerlift's tables, and a directory that simulates a VM at its first boot."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from local.stack import CACHE
 _RECORD = r"""printf '%s\x1f' "$@" >>"$ROOT/${0##*/}.calls"; echo >>"$ROOT/${0##*/}.calls" """
 _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None)  # loaded before any fork: another thread may hold the loader's lock
-PATIENCE = 120
+TIMEOUT = 120
 """Seconds for a VM's life: the cores are shared."""
 NOTHING = "def trial(trial):\n    pass\n"
 
@@ -84,7 +84,7 @@ class Benchmark:
         return int(experiment)
 
     def runners(self, experiment: int) -> list[dict[str, Any]]:
-        """The VMs that ran the experiment, as they have recorded themselves."""
+        """The VMs that ran the experiment, as recorded by themselves."""
         statement = "SELECT row_to_json(r) FROM powerlift_fleet_runner r WHERE experiment_id = %s"
         return [dict(row) for (row,) in self.sql(statement, experiment)]
 
@@ -101,7 +101,7 @@ class Benchmark:
 
 @pytest.fixture(scope="session")
 def benchmark_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benchmark]:
-    """With our tables, as a fleet's VMs find them."""
+    """A database with the app's tables too, as fleets create them."""
     with Postgres(tmp_path_factory.mktemp("postgres"), CACHE) as postgres:
         database = Benchmark(postgres)
         migrate(database.uri, BENCHMARK)
@@ -115,7 +115,7 @@ COMPUTE = {
 
 
 class Azure:
-    """A VM's metadata service and ARM in one HTTP server, as far as a VM uses them."""
+    """A VM's metadata service and ARM in one HTTP server; only what a VM uses."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
@@ -126,15 +126,15 @@ class Azure:
         self.approved: list[Any] = []
         self.database_token = ""
         """Of the user-assigned identity."""
-        self.speaks_of_events = threading.Event()
+        self.answers_event_queries = threading.Event()
         """Until it is set, a question for the events has no answer."""
-        self.speaks_of_events.set()
+        self.answers_event_queries.set()
         azure = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path.startswith("/metadata/scheduledevents"):
-                    azure.speaks_of_events.wait()
+                    azure.answers_event_queries.wait()
                     self._answer(200, {"DocumentIncarnation": 1, "Events": azure.events})
                 elif self.path.startswith("/metadata/instance/compute"):
                     self._answer(200, COMPUTE)
@@ -176,14 +176,14 @@ class Azure:
         return [path for method, path, _ in self.requests if method == "DELETE"]
 
     def close(self) -> None:
-        self.speaks_of_events.set()
+        self.answers_event_queries.set()
         self._server.shutdown()
         self._server.server_close()
 
 
 @dataclass
 class Machine:
-    """A directory with a clean environment, programs that pass for a VM's, and Azure around it."""
+    """A directory with a clean environment, substitutes for a VM's programs, and a simulated Azure."""
 
     root: Path
     azure: Azure
@@ -203,7 +203,7 @@ class Machine:
         return file.read_text() if file.exists() else ""
 
     def program(self, name: str, text: str = "") -> None:
-        """Put a program on the VM's PATH: it records its arguments, then does `text` (bash).
+        """Put a program on the VM's PATH: it records its arguments, then runs `text` (bash).
 
         It finds the machine's directory in $ROOT.
         """
@@ -213,7 +213,7 @@ class Machine:
         file.chmod(0o755)
 
     def announce(self, kind: str = "Preempt", machine: str = "powerlift-vm-1-0007") -> None:
-        """Have Azure say that it takes the VM, or does something else to it."""
+        """Announce an eviction of the VM, or another scheduled event."""
         self.azure.events.append(
             {
                 "EventId": "an-event",
@@ -224,7 +224,7 @@ class Machine:
         )
 
     def calls(self, name: str) -> list[list[str]]:
-        """The arguments of each call of a program of ours."""
+        """The arguments of each call of a substituted program."""
         file = self.root / f"{name}.calls"
         lines = file.read_text().splitlines() if file.exists() else []
         return [line.split("\x1f")[:-1] for line in lines]
@@ -255,15 +255,15 @@ class Machine:
             "POWERLIFT_RUN_BACKOFF": "0",
         }
 
-    def run(self, startup: Startup, timeout: float = PATIENCE) -> int:
+    def run(self, startup: Startup, timeout: float = TIMEOUT) -> int:
         self.start(startup)
         return self.wait(timeout)
 
-    def wait(self, timeout: float = PATIENCE) -> int:
+    def wait(self, timeout: float = TIMEOUT) -> int:
         assert self.process is not None
         return self.process.wait(timeout)
 
-    def await_log(self, text: str, timeout: float = 30) -> None:
+    def wait_for_log(self, text: str, timeout: float = 30) -> None:
         self.until(lambda: text in self.log, timeout)
 
     def until(self, condition: Callable[[], object], timeout: float = 30) -> None:
@@ -273,7 +273,7 @@ class Machine:
             time.sleep(0.02)
 
     def left(self) -> list[str]:
-        """The command lines of processes that its script has left running."""
+        """The command lines of processes that the script has left running."""
         lines = []
         for pid in self._left():
             with contextlib.suppress(OSError):  # ended meanwhile
@@ -318,7 +318,7 @@ def machine(directory: Path, database: Benchmark) -> Iterator[Machine]:
 def vm(
     tmp_path_factory: pytest.TempPathFactory, benchmark_database: Benchmark
 ) -> Iterator[Machine]:
-    """A new one for each function, and one for all tests of a class."""
+    """A new VM for each function; one for all tests of a class."""
     with machine(tmp_path_factory.mktemp("vm"), benchmark_database) as vm:
         yield vm
 
@@ -331,7 +331,7 @@ def other_vm(tmp_path: Path, benchmark_database: Benchmark) -> Iterator[Machine]
 
 @pytest.fixture(scope="class")
 def startup(vm: Machine, benchmark_database: Benchmark) -> Callable[..., Startup]:
-    """A VM's values for an experiment; keywords replace what is usual."""
+    """A VM's startup values for an experiment; keywords override the defaults."""
 
     def make(experiment: int, **changes: Any) -> Startup:
         values: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Sealing: what goes in comes out, with rotated keys too, and nothing leaks."""
+"""Sealing: round trips, key rotation, and errors without secrets."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_a_rotated_key_still_decrypts():
 
 
 @pytest.mark.parametrize("other", [("production", 2**53), ("staging", FLEET[1]), ("", FLEET[1])])
-def test_the_secrets_of_one_fleet_are_of_no_use_in_the_order_of_another(other: tuple[str, int]):
+def test_secrets_of_one_fleet_cannot_be_used_in_another_fleets_order(other: tuple[str, int]):
     seal = Seal([OLD])
     with pytest.raises(OtherFleetsSecrets, match="belong to another fleet"):
         seal.decrypt(seal.encrypt({"uri": "x"}, *FLEET), *other)
 
 
-def test_secrets_that_name_no_fleet_are_refused():
-    """Those that an earlier build encrypted fit into any order."""
+def test_secrets_without_a_fleet_are_rejected():
+    """Secrets that an earlier build encrypted would be valid in any order."""
     sealed = Fernet(OLD).encrypt(json.dumps({"uri": "x"}).encode()).decode()
     with pytest.raises(OtherFleetsSecrets, match="earlier build"):
         Seal([OLD]).decrypt(sealed, *FLEET)
@@ -72,5 +72,5 @@ def test_a_fingerprint_ignores_the_order_of_members():
     assert Seal([OLD]).fingerprints({"a": 1, "b": 2}) == Seal([OLD]).fingerprints({"b": 2, "a": 1})
 
 
-def test_other_documents_have_other_fingerprints():
+def test_different_documents_have_different_fingerprints():
     assert Seal([OLD]).fingerprints({"a": 1}) != Seal([OLD]).fingerprints({"a": 2})

@@ -1,4 +1,4 @@
-"""What the deployment says."""
+"""The deployment's settings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.harness import Api
 REQUIRED = {"FLEET_SEALING_KEY": "k", "POWERLIFT_DB_URI": "postgresql://me@host/powerlift"}
 
 
-def test_prices_are_found_whatever_the_case():
+def test_prices_are_found_ignoring_case():
     settings = Settings.read({**REQUIRED, "FLEET_PRICES": '{"Standard_D2s_v5 Spot": 0.019}'})
     assert settings.prices == {"standard_d2s_v5 spot": 0.019}
 
 
-def test_without_prices_there_are_none():
+def test_prices_are_optional():
     assert Settings.read(REQUIRED).prices == {}
 
 
@@ -35,7 +35,7 @@ def test_without_prices_there_are_none():
         ),
     ],
 )
-def test_limits_of_a_vms_size_are_named(environment: dict[str, str], limits: list[str]):
+def test_settings_that_limit_vm_sizes_are_listed(environment: dict[str, str], limits: list[str]):
     assert Settings.read({**REQUIRED, **environment}).policy.size_limits() == limits
 
 
@@ -66,7 +66,7 @@ def test_all_faults_are_reported_together():
 
 @pytest.mark.parametrize("name", ["FLEET_RUN_POLL_SECONDS", "FLEET_PRICES", "FLEET_SEALING_KEY",
     "AZURE_RESOURCE_MANAGER_ENDPOINT", "POWERLIFT_DB_URI", "AZURE_CLIENT_SECRET"])  # fmt: skip
-def test_an_invalid_value_is_named_and_not_repeated(name: str):
+def test_the_setting_of_an_invalid_value_is_named_and_the_value_hidden(name: str):
     reference = "@Microsoft.KeyVault(SecretUri=https://hidden.vault.azure.net/secrets/s3cr3t)"
     with pytest.raises(SettingsError, match=name) as raised:
         Settings.read({**REQUIRED, name: reference})
@@ -74,7 +74,7 @@ def test_an_invalid_value_is_named_and_not_repeated(name: str):
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "s3cr3t", "nan", "inf"])
-def test_an_interval_that_is_no_number_is_named_and_not_repeated(value: str):
+def test_the_setting_of_an_invalid_interval_is_named_and_the_value_hidden(value: str):
     with pytest.raises(SettingsError, match="FLEET_RUN_POLL_SECONDS must be a number") as raised:
         Settings.read({**REQUIRED, "FLEET_RUN_POLL_SECONDS": value})
     assert repr(value) not in str(raised.value)
@@ -104,7 +104,7 @@ def test_settings_are_parsed_once_per_environment():
     assert (second is first, Settings.read(environment).owner == first.owner) == (True, False)
 
 
-def test_the_owner_stays_while_the_sealing_key_rotates():
+def test_the_owner_is_unchanged_while_the_sealing_key_rotates():
     owners = [Settings.read({**REQUIRED, "FLEET_SEALING_KEY": key}).owner for key in ("k", "l,k")]
     assert owners[0] == owners[1]
 
@@ -137,7 +137,7 @@ SHORT_ENOUGH = ("FLEET_OWNER", "FLEET_VM_DB_USER")
 @pytest.mark.parametrize("name", sorted(
     set(re.findall(r"FLEET_[A-Z_]+", PAGE.read_text())) - {*SHORT_ENOUGH}
 ))  # fmt: skip
-def test_no_reason_repeats_the_value_of_a_setting(name: str):
+def test_no_error_quotes_the_value_of_a_setting(name: str):
     """It may be a secret that was pasted into the wrong field."""
     environment = {**REQUIRED, name: "hunter2 /?"}
     try:
@@ -148,18 +148,18 @@ def test_no_reason_repeats_the_value_of_a_setting(name: str):
     assert "hunter2" not in reason
 
 
-def test_an_owner_that_no_tag_holds_is_reported():
+def test_an_owner_too_long_for_a_tag_is_reported():
     with pytest.raises(SettingsError, match="FLEET_OWNER is too long"):
         Settings.read({**REQUIRED, "FLEET_OWNER": "x" * 257})
 
 
-def test_an_app_without_its_database_takes_no_request(tmp_path: Path):
+def test_an_app_without_its_database_rejects_requests(tmp_path: Path):
     settings = {"POWERLIFT_DB_URI": ""}
     with Stack(tmp_path, machines="none", app_settings=settings) as stack:
         submitted = Api(stack).post({"experiment_id": 1, "n_instances": 1, "uri": stack.db_uri})
         health = requests.get(f"{stack.url}/api/health", timeout=30)
     assert (submitted.status_code, "POWERLIFT_DB_URI" in submitted.json()["detail"]) == (503, True)
-    # Anybody may ask, so it says no more.
+    # The route is anonymous, so it has no details.
     assert (health.status_code, health.json(), "Retry-After" in health.headers) == (
         503,
         {"status": "unavailable"},

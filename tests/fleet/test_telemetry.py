@@ -68,7 +68,7 @@ def test_a_record_has_its_fields_at_the_end_of_its_text(kept: Kept):
     )
 
 
-def test_fields_are_bound_for_their_block_alone(kept: Kept):
+def test_fields_are_bound_only_within_their_block(kept: Kept):
     with telemetry.bound(fleet="fleet-7"):
         pass
     LOG.info("Hello")
@@ -80,7 +80,7 @@ LINE_BREAKS = ["\n", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u
 
 
 @pytest.mark.parametrize("end", LINE_BREAKS, ids=ascii)
-def test_text_from_outside_cannot_add_a_line_to_the_log(kept: Kept, end: str):
+def test_external_text_cannot_add_a_line_to_the_log(kept: Kept, end: str):
     LOG.info("Rejected: %s", f"x{end}2026-01-01 ERROR fake", extra={"event": "request.refused"})
     assert len(kept.records[0].getMessage().splitlines()) == 1
 
@@ -88,15 +88,15 @@ def test_text_from_outside_cannot_add_a_line_to_the_log(kept: Kept, end: str):
 @pytest.mark.parametrize(
     "unsafe", ["\x1b[2J", "\x9b2J", "\x08", "\0", "\u202e", "\u2066", "\ud800"]
 )
-def test_text_from_outside_cannot_control_a_terminal(kept: Kept, unsafe: str):
+def test_external_text_cannot_control_a_terminal(kept: Kept, unsafe: str):
     LOG.info("Rejected: %s", unsafe)
     text = kept.records[0].getMessage()
     assert (unsafe[0] in text, ascii(unsafe)[1:-1].lower() in text.lower()) == (False, True)
 
 
 @pytest.mark.parametrize("where", ["argument", "field"])
-def test_text_from_outside_cannot_pose_as_a_field(kept: Kept, where: str):
-    """By the documented queries, which take the first match of a line."""
+def test_external_text_cannot_forge_a_field(kept: Kept, where: str):
+    """The documented queries use the first match in a line."""
     code = FORGERY if where == "field" else "Ours"
     with telemetry.bound(fleet="fleet-7"):
         LOG.info("Rejected: %s", FORGERY, extra={"event": "request.refused", "code": code})
@@ -205,7 +205,7 @@ def test_the_environment_selects_the_exporters_of_traces(
     assert named("traces", environment) == exporters
 
 
-def test_a_batch_used_again_is_another_trace():
+def test_a_reused_batch_is_a_separate_trace():
     days = [f"2026-01-0{day}T00:00:00Z" for day in (1, 1, 2)]
     first, same, other = (ids_of(order(owner="o", created_at=day)) for day in days)
     assert (first == same, first == other) == (True, False)
@@ -215,7 +215,7 @@ STARTED = "import sys; from fleet import telemetry; telemetry.start(); print(*sy
 
 
 def run(script: str, **environment: str) -> str:
-    """What a new process writes."""
+    """The output of a new process."""
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
@@ -240,7 +240,7 @@ def test_without_an_exporter_the_app_loads_no_sdk():
     assert sdk_in(run("import sys, function_app; print(*sys.modules)")) == []
 
 
-def test_where_it_is_disabled_no_sdk_is_loaded():
+def test_a_disabled_sdk_is_not_loaded():
     nowhere = "http://127.0.0.1:9"
     found = run(STARTED, OTEL_EXPORTER_OTLP_ENDPOINT=nowhere, OTEL_SDK_DISABLED="true")
     assert sdk_in(found) == []
@@ -251,7 +251,7 @@ def test_a_missing_exporter_does_not_stop_the_app():
     assert "exporter 'abacus' is not installed" in found
 
 
-def test_what_the_worker_has_set_up_is_used_and_a_fleet_is_one_trace_there():
+def test_the_workers_own_providers_are_used_and_a_fleet_is_one_trace():
     script = """
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -277,8 +277,8 @@ print(work.links[0].context == invocation.context)
     assert run(script).split() == ["True", "True", "True"]
 
 
-def test_a_receiver_that_never_answers_holds_up_neither_a_call_nor_the_end_of_the_process():
-    """It takes connections, and that is all. The SDK's own patience is 10 s for each export."""
+def test_an_unresponsive_receiver_blocks_neither_calls_nor_shutdown():
+    """The receiver accepts connections and never responds. The SDK's own timeout is 10 s per export."""
     script = """
 import time
 from fleet import telemetry
@@ -317,13 +317,13 @@ def test_the_page_lists_every_metric():
 
 def test_the_page_has_each_metrics_unit_and_attributes():
     lines = {m[1]: m[0] for m in re.finditer(r"^\| `(powerlift[^`]+)` \|.*$", PAGE, re.MULTILINE)}
-    said = {name: set(re.findall(r"`([^`]+)`", line)) for name, line in lines.items()}
+    documented_names = {name: set(re.findall(r"`([^`]+)`", line)) for name, line in lines.items()}
     placement = {"placement"}
     for metric in METRICS:
         whole = set(metric.attributes)
         parts = {"cloud.region", "cloud.availability_zone", "host.type", "powerlift.vm.priority"}
         documented = whole - parts | placement if parts <= whole else whole
-        assert said[metric.name] - {metric.name} == {metric.unit, *documented}
+        assert documented_names[metric.name] - {metric.name} == {metric.unit, *documented}
 
 
 def test_the_page_lists_every_field_of_the_log():

@@ -93,7 +93,7 @@ def test_a_sas_of_the_queue_may_only_add(storage: Azurite, tmp_path: Path):
         ),
     ],
 )  # fmt: skip
-def test_errors_are_one_line(tmp_path: Path, values: dict[str, str], message: str):
+def test_errors_are_printed_in_one_line(tmp_path: Path, values: dict[str, str], message: str):
     status, text = make(tmp_path, values)
     assert (status, len(text.splitlines()), message in text, "s3cret" in text) == (
         1,

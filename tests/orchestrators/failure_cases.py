@@ -1,4 +1,4 @@
-"""The error table, row by row: what Azure answers, whom it strikes, and what the fleet makes of it."""
+"""The error table, row by row: Azure's response, the affected request, and the fleet's outcome."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ Ended = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Case:
-    """A fleet of two VMs, unless the request says otherwise, and how it is to come out."""
+    """A fleet (by default of two VMs), its faults, and its expected outcome."""
 
     name: str
     faults: tuple[Json, ...] = ()
     request: Mapping[str, Any] = field(default_factory=dict)
     phase: str = "run"
     ran: Mapping[str, int] = field(default_factory=dict)
-    """VMs that came to run, by place."""
+    """VMs that reached `running`, by placement."""
     missing: Mapping[str, int] = field(default_factory=dict)
     ended: Ended = field(default_factory=list)
-    """Of the VMs that failed, in order: the code and what was done."""
+    """For the failed VMs, in order: code and action taken."""
     also: Mapping[str, str] = field(default_factory=dict)
     """Other failures in the status: code and action."""
     seen: tuple[tuple[str, int, str], ...] = ()
-    """Answers that no fault gives: code, status, message."""
+    """Errors that are not injected: code, status, message."""
     deed: str = ""
-    """What happens to the fleet once it runs: the name of a function of the test."""
+    """The name of a function of the test that is called once the fleet runs."""
     evictions: tuple[Json, ...] = ()
     joins: str = ""
-    """The fleet in which it is one VM of many: a fleet for each case would cost a second of CPU."""
+    """The fleet in which this case is one VM of many: a fleet for each case takes a second of CPU."""
     again: bool = False
     """Other cases have its row, and what the row does at the same request: this fleet is left to
     `-m long`."""
@@ -74,12 +74,12 @@ def again(case: Case) -> Case:
 
 
 def said(code: str, message: str, status: int = 409) -> Json:
-    """An answer that the catalogue does not hold."""
+    """An error that the simulator's catalogue does not contain."""
     return {"code": code, "message": message, "status": status}
 
 
 def answer(on: str, error: str | Json, vm: str = "", **conditions: Any) -> Json:
-    """A fault. `vm` is the ordinal of the VM that it is about, as its name has it; default: any."""
+    """A fault. `vm` is the ordinal in the name of the affected VM; default: any."""
     return {"on": on, "error": error, "vm": vm, **conditions}
 
 
@@ -88,15 +88,15 @@ def _code(error: str | Json) -> str:
 
 
 def passing(on: str, error: str | Json, nth: tuple[int, ...] = (1,), **more: Any) -> Case:
-    """It strikes the first VM's first requests, and no trace is left of it."""
+    """The first VM's first requests fail, are retried, and leave no failure."""
     fault = answer(on, error, nth=list(nth), **{"vm": "0000", **more})
     return Case(f"{_code(error)} at {on}", (fault,), ran={f"{HOME} {SIZE}": 2}, joins=PASSING)
 
 
 def throttled(name: str, on: str, vm: str, *others: Json, **request: Any) -> Case:
-    """Azure says once that it wants nothing for 5 s, by the clock on the wall."""
+    """Azure throttles once, for 5 s of real time."""
     busy = {**said("SubscriptionRequestsThrottled", "Too many requests.", 429), "retry_after": 500}
-    # What is on its way meanwhile arrives before the answer goes out.
+    # Requests that are in flight arrive before the response is sent.
     fault = answer(on, busy, vm, nth=[1], slow=50)
     return Case(
         name, (fault, *others), request, ran={f"{HOME} {SIZE}": request.get("n_instances", 2)}
@@ -104,21 +104,21 @@ def throttled(name: str, on: str, vm: str, *others: Json, **request: Any) -> Cas
 
 
 def at_network(error: str, location: str) -> Case:
-    """It strikes the first PUT of a network, which passes at the second try."""
+    """The first PUT of a network fails; its retry succeeds."""
     fault = answer("vnet.put", error, match=f"-vnet-{location}$", nth=[1])
-    asked = {"location": location}
-    return Case(f"{error} at vnet.put", (fault,), asked, ran={f"{location} {SIZE}": 2})
+    requested = {"location": location}
+    return Case(f"{error} at vnet.put", (fault,), requested, ran={f"{location} {SIZE}": 2})
 
 
 def at_deletion(on: str, error: str) -> Case:
-    """It keeps what is left of a refused VM for a while: two tries are refused."""
+    """The cleanup after a refused VM fails twice."""
     faults = (answer("vm.put", "MarkedForDeletion", "0000"), answer(on, error, "0000", nth=[1, 2]))
     ended = [("MarkedForDeletion", ANOTHER)]
     return Case(f"{error} at {on}", faults, ran={f"{HOME} {SIZE}": 2}, ended=ended)
 
 
 def replaced(on: str, error: str | Json, code: str = "") -> Case:
-    """It strikes one VM; another one in the same place runs."""
+    """One VM fails; its replacement in the same placement runs."""
     code = code or _code(error)
     fault = answer(on, error, "0000")
     ran = {f"{HOME} {SIZE}": 2}
@@ -126,7 +126,7 @@ def replaced(on: str, error: str | Json, code: str = "") -> Case:
 
 
 def joined(name: str, cases: Iterable[Case]) -> Case:
-    """A fleet with a VM for each of its cases, and one that nothing strikes."""
+    """A fleet with a VM for each of its cases, and one without a fault."""
     own = [case for case in cases if case.joins == name]
     faults = [{**f, "vm": f"{at:04}"} for at, case in enumerate(own) for f in case.faults]
     ended = [one for case in own for one in case.ended]
@@ -147,9 +147,9 @@ def moved(
     comes first among the fallbacks, and the one where the VMs are to run (`to`) last.
     """
     code = code or _code(error)
-    asked = {"fallbacks": list(placements), **request}
+    requested = {"fallbacks": list(placements), **request}
     fault = answer(on, error, "0000")
-    return Case(f"{name or code} at {on}", (fault,), asked, ran={to: 2}, ended=[(code, MOVED)])
+    return Case(f"{name or code} at {on}", (fault,), requested, ran={to: 2}, ended=[(code, MOVED)])
 
 
 def unsuitable(code: str, text: str) -> Case:
@@ -160,11 +160,11 @@ def unsuitable(code: str, text: str) -> Case:
 
 
 def unlucky(error: str) -> Case:
-    """Azure accepts the VMs of a zone, and has no room when it comes to it."""
+    """Azure accepts the VMs of a zone, and their allocation fails later."""
     fault = answer("vm.boot", error, zone="1")
-    asked = {"zones": ["1"], "fallbacks": [{"zone": "2"}]}
+    requested = {"zones": ["1"], "fallbacks": [{"zone": "2"}]}
     ran = {f"{HOME}/2 {SIZE}": 2}
-    return Case(f"{error} at vm.boot", (fault,), asked, ran=ran, ended=[(error, MOVED)] * 2)
+    return Case(f"{error} at vm.boot", (fault,), requested, ran=ran, ended=[(error, MOVED)] * 2)
 
 
 def fatal(on: str, error: str | Json, count: int = 1) -> Case:
@@ -175,7 +175,7 @@ def fatal(on: str, error: str | Json, count: int = 1) -> Case:
 
 
 def halting(on: str, error: str | Json) -> Case:
-    """It strikes the second VM of three, when others are on their way: those run."""
+    """The second VM of three fails while others are being created, which run."""
     code = _code(error)
     return Case(
         f"{code} at {on}, midway",
@@ -329,7 +329,7 @@ _ROWS: tuple[Case, ...] = (
     unlucky("AllocationFailed"),
     again(unlucky("ZonalAllocationFailed")),
     again(unlucky("OverconstrainedZonalAllocationRequest")),
-    # move: Spot, and VMs that go
+    # move: Spot, and lost VMs
     moved("SpotPriceGreaterThanProvidedMaxPrice", _ON_DEMAND, to=f"{HOME} {SIZE}", **_SPOT),
     moved(
         "AzureSpotIsNotSupportedForThisVMSize", {"location": ELSEWHERE}, _ON_DEMAND,
@@ -344,7 +344,7 @@ _ROWS: tuple[Case, ...] = (
         "a VM with a trial goes", ran={f"{HOME} {SIZE}": 2}, ended=[("VmLost", MOVED)],
         seen=(("VmLost", 0, ""),), deed="lose_a_vm_that_holds_a_trial",
     ),
-    # move: what the place is not
+    # move: properties of the placement
     moved(
         "SubnetIsFull", {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE}, to=_TO_REGION, on="nic.put"
     ),

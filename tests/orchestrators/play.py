@@ -1,6 +1,6 @@
 """Run one orchestrator with a simulated clock: half an hour of polling takes a second.
 
-It runs in the SDK's executor, as in the host; its calls are answered here. A timer fires as early as
+It runs in the SDK's executor, as in the host; its calls get the given results. A timer fires as early as
 with Azure Storage: its message is sent a moment later, and hidden for whole seconds, rounded down.
 """
 
@@ -25,33 +25,33 @@ SENDING = timedelta(milliseconds=250)
 
 
 @dataclass
-class Played:
-    """What an orchestrator did."""
+class Execution:
+    """The observed execution of an orchestrator."""
 
     output: Any = None
-    asked: list[tuple[str, Any]] = field(default_factory=list)
-    """What it called, in order, each with its input."""
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    """Its calls, in order, each with its input."""
     at: list[float] = field(default_factory=list)
-    """When it called, in seconds since its start."""
+    """The times of its calls, in seconds since its start."""
     took: float = 0.0
     """Seconds on the simulated clock."""
     timers: int = 0
     silence: float = 0.0
     """The longest time without an event, in seconds."""
 
-    def times(self, name: str) -> int:
-        """How often it called a function."""
-        return [called for called, _ in self.asked].count(name)
+    def call_count(self, name: str) -> int:
+        """The number of calls of a function."""
+        return [called for called, _ in self.calls].count(name)
 
 
-def play(orchestrator: Any, given: Any, answers: Answers, version: str | None = None) -> Played:
+def play(orchestrator: Any, given: Any, answers: Answers, version: str | None = None) -> Execution:
     """Run an orchestrator, as its module defines it, to its output."""
     use_fast_time_parser()
     handler = orchestrator._function._func
     names = FunctionNames(answers.keys(), answers.keys())
     text = json.dumps(json.dumps(given))
     start = event(EventType.EXECUTION_STARTED, Name="flow", Input=text, Version=version)
-    played, now = Played(), NOW
+    played, now = Execution(), NOW
     history = [_episode(now), start]
     due: list[tuple[datetime, Event]] = []
     while True:
@@ -59,7 +59,7 @@ def play(orchestrator: Any, given: Any, answers: Answers, version: str | None = 
         assert state.error is None, state.error
         decisions = _decisions(state, history, names)
         due += [(_at(one, now), _answered(one, answers, played)) for one in decisions]
-        played.at += [(now - NOW).total_seconds()] * (len(played.asked) - len(played.at))
+        played.at += [(now - NOW).total_seconds()] * (len(played.calls) - len(played.at))
         if state.done:
             played.output, played.took = state.output, (now - NOW).total_seconds()
             return played
@@ -89,14 +89,14 @@ def _at(decision: Event, now: datetime) -> datetime:
     return sent + timedelta(seconds=max(0, hidden))
 
 
-def _answered(decision: Event, answers: Answers, played: Played) -> Event:
+def _answered(decision: Event, answers: Answers, played: Execution) -> Event:
     """The event that follows a decision."""
     task = decision["EventId"]
     if decision["EventType"] == EventType.TIMER_CREATED:
         played.timers += 1
         return event(EventType.TIMER_FIRED, TimerId=task, FireAt=decision["FireAt"])
     given = json.loads(decision["Input"])
-    played.asked.append((decision["Name"], given))
+    played.calls.append((decision["Name"], given))
     is_activity = decision["EventType"] == EventType.TASK_SCHEDULED
     kind = EventType.TASK_COMPLETED if is_activity else EventType.SUB_ORCHESTRATION_COMPLETED
     result = json.dumps(answers[decision["Name"]](given))

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, standing, wire
+from tests.harness import Api, eventually, existing_resources, experiment, wire
 
 
 def many(stack: Stack, batch: int, **changes: Any) -> dict[str, Any]:
@@ -28,38 +28,46 @@ def wait_for_vms(stack: Stack, batch: int) -> None:
     eventually(look)
 
 
-def test_while_vms_are_being_created(stack: Stack, api: Api):
+def test_a_fleet_is_cancelled_while_vms_are_created(stack: Stack, api: Api):
     fleet_id = api.start(**many(stack, 4101))
     wait_for_vms(stack, 4101)
     fleet = api.end(fleet_id)
-    assert (fleet["phase"], fleet["machines"]["accepted"] < 40, standing(stack, 4101)) == (
+    assert (
+        fleet["phase"],
+        fleet["machines"]["accepted"] < 40,
+        existing_resources(stack, 4101),
+    ) == (
         "cancelled",
         True,
         [],
     )
 
 
-def test_before_anything_is_created(stack: Stack, api: Api):
+def test_a_fleet_is_cancelled_before_anything_is_created(stack: Stack, api: Api):
     fleet_id = api.start(**many(stack, 4102))
     fleet = api.end(fleet_id)
-    assert (fleet["phase"], standing(stack, 4102)) == ("cancelled", [])
+    assert (fleet["phase"], existing_resources(stack, 4102)) == ("cancelled", [])
 
 
-def test_twice(stack: Stack, api: Api):
+def test_a_fleet_is_cancelled_twice(stack: Stack, api: Api):
     fleet_id = api.start(**many(stack, 4103))
     wait_for_vms(stack, 4103)
     answers = [api.delete(fleet_id).status_code for _ in range(2)]
     fleet = api.wait(fleet_id)
-    assert (answers, fleet["phase"], standing(stack, 4103)) == ([202, 202], "cancelled", [])
+    assert (answers, fleet["phase"], existing_resources(stack, 4103)) == (
+        [202, 202],
+        "cancelled",
+        [],
+    )
 
 
-def test_again_after_the_end(stack: Stack, api: Api):
+def test_a_completed_fleet_is_cancelled_again(stack: Stack, api: Api):
     fleet_id = api.start(**many(stack, 4104, n_instances=1))
     api.end(fleet_id)
     assert (api.delete(fleet_id).status_code, api.wait(fleet_id)["phase"]) == (202, "cancelled")
 
 
-def test_if_the_event_is_lost(stack: Stack, api: Api):
+def test_a_cancellation_survives_a_lost_event(stack: Stack, api: Api):
     """An event raised during `continue_as_new` may be lost; the mark persists."""
     fleet_id = api.start(**many(stack, 4105, n_instances=4))
     api.wait(fleet_id, "create")
@@ -70,10 +78,10 @@ def test_if_the_event_is_lost(stack: Stack, api: Api):
     assert api.wait(fleet_id)["phase"] == "cancelled"
 
 
-def test_if_the_host_crashes(stack: Stack, api: Api):
+def test_a_cancellation_survives_a_crash(stack: Stack, api: Api):
     fleet_id = api.start(**many(stack, 4106))
     wait_for_vms(stack, 4106)
     api.delete(fleet_id)
     stack.kill_host()
     stack.start_host()
-    assert (api.wait(fleet_id)["phase"], standing(stack, 4106)) == ("cancelled", [])
+    assert (api.wait(fleet_id)["phase"], existing_resources(stack, 4106)) == ("cancelled", [])

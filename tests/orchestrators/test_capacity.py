@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
-from tests.harness import Api, experiment, standing, wire
+from tests.harness import Api, existing_resources, experiment, wire
 
 SIZE = "Standard_D2s_v5"
 ZONES = ["1", "2", "3"]
@@ -40,19 +40,19 @@ FLEETS: dict[int, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with different faults in each region, and a fleet in each."""
+    """A stack with different faults in each region, and one fleet per region."""
     state: Path = tmp_path_factory.mktemp("faulty")
     with Stack(state, time_scale=0.01, machines="none", faults=FAULTS) as stack:
-        for batch, asked in FLEETS.items():
-            number = experiment(stack, trials=asked["n_instances"])
-            Api(stack).start(experiment_id=number, vm_size=SIZE, batch_id=batch, **asked)
+        for batch, fields in FLEETS.items():
+            number = experiment(stack, trials=fields["n_instances"])
+            Api(stack).start(experiment_id=number, vm_size=SIZE, batch_id=batch, **fields)
         yield stack
 
 
 def provisioned(stack: Stack, batch: int) -> dict[str, Any]:
     """The status of a fleet that has all the VMs it can get. The fleet is then cancelled."""
     api, fleet_id = Api(stack), f"fleet-{batch}"
-    fleet = api.wait(fleet_id, "run", "failed", patience=90)
+    fleet = api.wait(fleet_id, "run", "failed", timeout=90)
     api.end(fleet_id)
     return fleet
 
@@ -93,8 +93,8 @@ def test_the_refused_vms_record_names_the_action(faulty: Stack, restricted: dict
     ]
 
 
-def test_nothing_is_left_of_a_fleet_that_changed_zones(faulty: Stack, restricted: dict[str, Any]):
-    assert standing(faulty, RESTRICTED) == []
+def test_a_fleet_that_changed_zones_leaves_nothing(faulty: Stack, restricted: dict[str, Any]):
+    assert existing_resources(faulty, RESTRICTED) == []
 
 
 # A quota with room for seven of ten
@@ -105,11 +105,11 @@ def limited(faulty: Stack) -> dict[str, Any]:
     return provisioned(faulty, LIMITED)
 
 
-def test_as_many_run_as_the_quota_allows(limited: dict[str, Any]):
+def test_as_many_vms_run_as_the_quota_allows(limited: dict[str, Any]):
     assert (limited["phase"], limited["machines"]["running"]) == ("run", 7)
 
 
-def test_the_others_are_missing_for_one_reason(limited: dict[str, Any]):
+def test_the_other_vms_are_missing_for_one_reason(limited: dict[str, Any]):
     assert limited["missing"] == {"FamilyQuotaExceeded": 3}
 
 
@@ -147,7 +147,7 @@ def unknown(faulty: Stack) -> dict[str, Any]:
     return provisioned(faulty, UNKNOWN)
 
 
-def test_all_vms_get_their_role_in_the_end(unknown: dict[str, Any]):
+def test_all_vms_eventually_get_their_role(unknown: dict[str, Any]):
     assert (unknown["machines"]["running"], unknown["machines"]["role_assigned"]) == (6, 6)
 
 

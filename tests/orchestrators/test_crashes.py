@@ -1,6 +1,6 @@
-"""The host is killed with -9, again and again: each fleet comes out as if nothing had happened.
+"""The host is repeatedly killed with SIGKILL: each fleet ends as without crashes.
 
-A kill comes after a seeded number of requests to Azure, for there a crash can double something, or
+A kill follows a seeded number of requests to Azure, where a crash can duplicate something, or
 after some seconds in which there are fewer: so they hit every phase, on a fast machine or a slow one.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
-from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, everything, sql
+from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, all_resource_ids, sql
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment, trials_held
 
 VMS, TRIALS, UNDEAD = 4, 8, 2
@@ -38,22 +38,22 @@ ROLE_AT_VM = re.compile(rf"{VM.pattern}/providers/Microsoft.Authorization/roleAs
 
 @dataclass(frozen=True)
 class Story:
-    """A fleet to crash: where, how it ends, and how many of its trials are measured by then."""
+    """A fleet to crash: when, its expected end, and how many of its trials are measured by then."""
 
     stack: str
     ends: str
     measured: int
 
 
-FINISHED = Story("working", "done", TRIALS)
-CANCELLED = Story("pretending", "cancelled", 0)
+FINISHED = Story("working_stack", "done", TRIALS)
+CANCELLED = Story("idle_stack", "cancelled", 0)
 
 STORIES = [
     pytest.param((story, seed), id=f"{story.ends}-{seed}", marks=pytest.mark.long)
     for seed in range(2, 15)
     for story in (FINISHED, CANCELLED)
 ]
-# Of cancels and kills there are more in test_property.py.
+# test_property.py has more cancels and kills.
 STORIES[0] = pytest.param((FINISHED, 2), id=f"{FINISHED.ends}-2", marks=pytest.mark.slow)
 
 
@@ -81,7 +81,7 @@ class Crashes:
         return phase
 
     def _phase_after_a_while(self) -> str:
-        # Lives get longer, so that even the longest step fits into one of them in the end.
+        # The intervals grow, so that even the longest step eventually fits into one.
         longer = 1 + len(self.phases) / 6
         enough = self._requests() + longer * self.rng.randint(1, 7)
         latest = time.monotonic() + longer * self.rng.uniform(0.2, 1.2)
@@ -90,13 +90,13 @@ class Crashes:
         return str(Api(self.stack).get(f"fleet-{self.request['batch_id']}").json()["phase"])
 
     def _requests(self) -> int:
-        """How many requests Azure has answered. Lines are counted: the last may be half written."""
+        """The number of requests that Azure has handled. Counts lines: the last may be incomplete."""
         return (self.stack.state_dir / "azure" / "wire.jsonl").read_bytes().count(b"\n")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a story: in the app's view, in Azure's, and in the database."""
+    """The outcome of a story according to the app, Azure and the database."""
 
     story: Story
     crashes: Crashes
@@ -109,7 +109,7 @@ class Run:
     """By trial."""
 
     def puts(self, kind: re.Pattern[str]) -> dict[str, list[dict[str, Any]]]:
-        """The PUTs that Azure took, in order, by the name of the resource."""
+        """The PUTs that Azure accepted, in order, by the name of the resource."""
         puts = defaultdict(list)
         for call in sorted(self.calls, key=lambda call: float(call["answered"])):
             name = kind.fullmatch(call["path"])
@@ -118,20 +118,20 @@ class Run:
         return puts
 
     def statuses(self, kind: re.Pattern[str]) -> list[list[int]]:
-        """How Azure answered the PUTs of each resource."""
+        """The status codes of the PUTs of each resource."""
         return [[call["status"] for call in calls] for calls in self.puts(kind).values()]
 
-    def wordings(self, kind: re.Pattern[str]) -> list[int]:
+    def distinct_bodies(self, kind: re.Pattern[str]) -> list[int]:
         """The number of different PUT bodies for each resource."""
         return [len({str(call["body"]) for call in calls}) for calls in self.puts(kind).values()]
 
 
 @pytest.fixture(scope="module")
-def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def working_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose VMs run trials and delete themselves; a simulated minute takes 1.2 s."""
-    packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("working")
+    packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("working_stack")
     with (
-        packages_at_hand(packages),  # before the stack is made, which tells its VMs so
+        packages_at_hand(packages),  # before the stack is created, which passes it to its VMs
         Stack(
             state, time_scale=0.02, visibility_timeout=VISIBILITY_TIMEOUT, app_settings=SETTINGS
         ) as stack,
@@ -140,9 +140,9 @@ def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with simulated VMs without processes, which never end."""
-    state = tmp_path_factory.mktemp("pretending")
+def idle_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with simulated VMs without processes, which never complete."""
+    state = tmp_path_factory.mktemp("idle_stack")
     with Stack(
         state,
         time_scale=0.02,
@@ -159,7 +159,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     story, seed = request.param
     stack: Stack = request.getfixturevalue(story.stack)
     number = real_experiment(stack, TRIALS, SMALL_RUNNER)
-    begin, before = len(stack.wire()), set(everything(stack))
+    begin, before = len(stack.wire()), set(all_resource_ids(stack))
     crashes = Crashes(stack, request_of(stack, number, 6000 + seed), random.Random(seed))
     fleet_id = Api(stack).start(**crashes.request)
     with trials_held(stack, number):
@@ -172,7 +172,7 @@ def run(request: pytest.FixtureRequest) -> Run:
         crashes,
         phase,
         stack.wire()[begin:],
-        set(everything(stack)) - before,
+        set(all_resource_ids(stack)) - before,
         count(stack, number, "runner_id = -1 AND start_time IS NULL"),
         count(stack, number, "end_time IS NOT NULL AND errmsg IS NULL"),
         measures(stack, number),
@@ -206,7 +206,7 @@ def test_the_host_was_killed_often_enough(run: Run) -> None:
     assert len(run.crashes.phases) >= LEAST_KILLS
 
 
-def test_the_fleet_ends_as_it_would_have(run: Run) -> None:
+def test_the_fleet_ends_as_without_crashes(run: Run) -> None:
     assert run.phase == run.story.ends
 
 
@@ -214,20 +214,20 @@ def test_a_repeated_request_finds_the_same_fleet(run: Run) -> None:
     assert set(run.crashes.answers) == {200}
 
 
-def test_every_vm_is_made_once(run: Run) -> None:
+def test_every_vm_is_created_once(run: Run) -> None:
     made = [statuses.count(201) for statuses in run.statuses(VM)]
     assert made == [1] * VMS
 
 
 @pytest.mark.parametrize("kind", [NIC, VM, ROLE], ids=["nic", "vm", "role"])
-def test_a_repeated_put_finds_what_the_first_made(run: Run, kind: re.Pattern[str]) -> None:
+def test_a_repeated_put_finds_the_created_resource(run: Run, kind: re.Pattern[str]) -> None:
     later = {status for statuses in run.statuses(kind) for status in statuses[1:]}
     assert later <= {200}
 
 
 @pytest.mark.parametrize("kind", [NIC, VM, ROLE], ids=["nic", "vm", "role"])
-def test_a_put_is_repeated_in_the_same_words(run: Run, kind: re.Pattern[str]) -> None:
-    assert set(run.wordings(kind)) == {1}
+def test_a_put_is_repeated_with_an_identical_body(run: Run, kind: re.Pattern[str]) -> None:
+    assert set(run.distinct_bodies(kind)) == {1}
 
 
 def test_every_role_is_assigned_once(run: Run) -> None:
@@ -240,14 +240,14 @@ def test_never_more_vms_than_max_undead_lack_the_role_to_delete_themselves(run: 
     for calls in run.puts(ROLE_AT_VM).values():
         own = [call for call in calls if call["body"]["properties"]["principalId"] != CLIENT]
         events.append((own[0]["answered"], -1))
-    undead = most = 0
+    without_role = most = 0
     for _, change in sorted(events):
-        undead += change
-        most = max(most, undead)
+        without_role += change
+        most = max(most, without_role)
     assert most <= UNDEAD
 
 
-def test_every_trial_is_complete_or_free(run: Run) -> None:
+def test_every_trial_is_completed_or_open(run: Run) -> None:
     measured = run.story.measured
     assert (run.complete_trials, run.free_trials) == (measured, TRIALS - measured)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
-from tests.harness import Api, sql, standing
+from tests.harness import Api, existing_resources, sql
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment
 
 pytestmark = pytest.mark.long
@@ -21,7 +21,7 @@ SEED = 5
 """Draws three of the six."""
 
 EVICTIONS: list[dict[str, Any]] = [
-    # Some get notice in time to release their trial; some are deleted at once.
+    # Some VMs get notice in time to release their trial; some are deleted immediately.
     {"match": "-000[0-2]$", "share": 0.5, "within": [250, 600], "notice": 250},
     {"match": "-000[3-5]$", "share": 0.5, "within": [250, 600], "notice": 1},
 ]
@@ -52,7 +52,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
             priority="Spot",
             fallbacks=[{"priority": "Regular"}],
         )
-        fleet = api.wait(fleet_id, patience=150)
+        fleet = api.wait(fleet_id, timeout=150)
         ended = "SELECT end_time IS NOT NULL, errmsg FROM trial WHERE experiment_id = %s"
         measured = """SELECT trial_id FROM measure_outcome JOIN trial ON trial.id = trial_id
                       WHERE experiment_id = %s"""
@@ -60,7 +60,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
             fleet,
             sql(stack, ended, number),
             Counter(trial for (trial,) in sql(stack, measured, number)),
-            standing(stack, BATCH),
+            existing_resources(stack, BATCH),
         )
 
 

@@ -1,4 +1,4 @@
-"""Each row of the error table, driven over the wire: how the fleet comes out, and what is left."""
+"""Each row of the error table over the wire: the outcome of the fleet, and what is left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleet.azure.error_table import TABLE
 from fleet.model.names import runner_id
 from fleet.model.placement import label
 from local.stack import Stack
-from tests.harness import TERMINAL, Api, everything, experiment, lose_vm, sql, wire
+from tests.harness import TERMINAL, Api, all_resource_ids, experiment, lose_vm, sql, wire
 from tests.orchestrators.failure_cases import (
     CASES,
     GROUP_GONE,
@@ -26,7 +26,7 @@ from tests.orchestrators.failure_cases import (
 )
 
 FIRST_BATCH, TIME_SCALE = 8000, 0.01
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds for a fleet to settle; a retry that never helps takes 30 on idle cores."""
 UNDER_WAY = 0.5
 """Seconds after a 429 in which other activities, which cannot know of it yet, may send their requests.
@@ -47,7 +47,7 @@ every_case = pytest.mark.parametrize(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one fleet came to."""
+    """The outcome of one fleet."""
 
     fleet: dict[str, Any]
     """As the API showed it when it had settled, before it was deleted."""
@@ -61,7 +61,7 @@ Outcomes = dict[str, Outcome]
 
 @pytest.fixture(scope="module")
 def batches(request: pytest.FixtureRequest) -> list[int]:
-    """Those of the cases that are not left out."""
+    """The batches of the cases that are not deselected."""
     left_out = "not long" in request.config.option.markexpr
     return [batch for batch, case in CASE_OF.items() if not (left_out and case.again)]
 
@@ -79,7 +79,7 @@ def fault_plan(batches: list[int]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def stormy(tmp_path_factory: pytest.TempPathFactory, batches: list[int]) -> Iterator[Stack]:
+def faulty(tmp_path_factory: pytest.TempPathFactory, batches: list[int]) -> Iterator[Stack]:
     state: Path = tmp_path_factory.mktemp("rows")
     settings = {"FLEET_BOOT_POLL_SECONDS": "1", "FLEET_RUN_POLL_SECONDS": "1.5"}
     settings["FLEET_ALLOWED_GROUPS"] = "*"
@@ -94,26 +94,26 @@ def stormy(tmp_path_factory: pytest.TempPathFactory, batches: list[int]) -> Iter
 
 
 @pytest.fixture(scope="module")
-def outcomes(stormy: Stack, batches: list[int]) -> Outcomes:
-    """Some cases at a time; each fleet is ended as soon as it is what it is to be."""
-    api, settled = Api(stormy), settle(stormy, batches)
+def outcomes(faulty: Stack, batches: list[int]) -> Outcomes:
+    """Runs a few cases at a time; each fleet is cancelled once it has its expected state."""
+    api, settled = Api(faulty), settle(faulty, batches)
     for batch in batches:
         api.wait(f"fleet-{batch}")
-    stand = list(everything(stormy))
+    remaining = list(all_resource_ids(faulty))
     return {
         CASE_OF[batch].name: Outcome(
             settled[batch],
             api.machines(f"fleet-{batch}"),
-            [identity for identity in stand if f"-{batch}-" in identity],
+            [identity for identity in remaining if f"-{batch}-" in identity],
         )
         for batch in batches
     }
 
 
 @pytest.fixture(scope="module")
-def struck(stormy: Stack, batches: list[int], outcomes: Outcomes) -> dict[str, list[Any]]:
-    """The faults of each case that have struck a request."""
-    seen = {call.get("fault") for call in wire(stormy)}
+def injected(faulty: Stack, batches: list[int], outcomes: Outcomes) -> dict[str, list[Any]]:
+    """The faults of each case that were injected into a request."""
+    seen = {call.get("fault") for call in wire(faulty)}
     places = itertools.count()  # in the plan
     return {
         CASE_OF[batch].name: [one for one in CASE_OF[batch].faults if next(places) in seen]
@@ -122,7 +122,7 @@ def struck(stormy: Stack, batches: list[int], outcomes: Outcomes) -> dict[str, l
 
 
 def settle(stack: Stack, batches: list[int]) -> dict[int, dict[str, Any]]:
-    """Every fleet as it was when it had settled (or when patience was at its end), and ended then."""
+    """Every fleet in its settled state (or at the timeout), after which it is cancelled."""
     api, number = Api(stack), experiment(stack, trials=5 * AT_ONCE)
     settled: dict[int, dict[str, Any]] = {}
     started: dict[int, float] = {}
@@ -135,7 +135,7 @@ def settle(stack: Stack, batches: list[int]) -> dict[int, dict[str, Any]]:
             fleet, case = api.get(f"fleet-{batch}").json(), CASE_OF[batch]
             if case.deed and not fleet["failures"] and fleet["phase"] == "run":
                 DEEDS[case.deed](stack, batch)
-            if has_settled(fleet, case) or time.monotonic() - started[batch] > PATIENCE:
+            if has_settled(fleet, case) or time.monotonic() - started[batch] > TIMEOUT:
                 settled[batch] = fleet
                 if fleet["phase"] not in TERMINAL:
                     api.delete(fleet["id"])
@@ -182,18 +182,18 @@ def test_every_row_of_the_table_has_a_case():
     assert [row for at, row in enumerate(TABLE) if at not in covered] == []
 
 
-def test_what_is_left_out_has_rows_and_requests_that_others_have():
+def test_omitted_cases_are_covered_by_other_cases():
     first = [case for case in CASES if not case.again]
     rows = {row_of(*answer) for case in first for answer in case.answers()}
-    deeds = {deed for case in first for deed in deeds_at_requests(case)}
+    deeds = {deed for case in first for deed in actions_by_request(case)}
     for case in CASES:
         if case.again:
             assert {row_of(*answer) for answer in case.answers()} <= rows, case.name
-            assert set(deeds_at_requests(case)) <= deeds, case.name
+            assert set(actions_by_request(case)) <= deeds, case.name
 
 
-def deeds_at_requests(case: Case) -> list[tuple[str, str]]:
-    """What each fault strikes, and what its row does about it."""
+def actions_by_request(case: Case) -> list[tuple[str, str]]:
+    """For each fault: the affected request and the action of its row."""
     answers = case.answers()[len(case.seen) :]
     return [
         (fault["on"], TABLE[row_of(*answer)].action)
@@ -202,20 +202,20 @@ def deeds_at_requests(case: Case) -> list[tuple[str, str]]:
 
 
 @every_case
-def test_every_fault_that_answers_a_request_has_struck(struck: dict[str, list[Any]], case: Case):
-    idle = [one for one in case.faults if one not in struck[case.name] and one["on"] != "vm.boot"]
+def test_every_request_fault_was_injected(injected: dict[str, list[Any]], case: Case):
+    idle = [one for one in case.faults if one not in injected[case.name] and one["on"] != "vm.boot"]
     assert idle == []
 
 
 @every_case
-def test_the_fleet_ends_as_the_row_defines(outcomes: Outcomes, case: Case):
+def test_the_fleet_ends_as_its_row_defines(outcomes: Outcomes, case: Case):
     fleet = outcomes[case.name].fleet
     came = (fleet["phase"], fleet["machines"]["running"], fleet["missing"])
     assert came == (case.phase, sum(case.ran.values()), case.missing)
 
 
 @every_case
-def test_the_vms_ran_where_they_could(outcomes: Outcomes, case: Case):
+def test_the_vms_ran_in_the_available_placements(outcomes: Outcomes, case: Case):
     machines = outcomes[case.name].machines
     ran = [one for one in machines if one["state"] == "deleted" and one["failure"] is None]
     assert Counter(label(one["placement"]) for one in ran) == case.ran
@@ -244,7 +244,7 @@ def test_each_failure_comes_with_the_advice_of_its_row(outcomes: Outcomes, case:
 
 
 def writes_before_retry_after(stack: Stack, batch: int) -> list[str]:
-    """What a fleet sent after a 429 was answered, and sooner than its Retry-After."""
+    """The requests that a fleet sent after a 429 and before its Retry-After."""
     sent = [c for c in wire(stack, batch=batch) if c["method"] in ("PUT", "DELETE")]
     early = []
     for busy in sent:
@@ -258,8 +258,8 @@ THROTTLED = [case.name for case in CASES if case.name.startswith("throttled")]
 
 
 @pytest.mark.parametrize("name", THROTTLED)
-def test_no_write_is_sent_before_retry_after(stormy: Stack, outcomes: Outcomes, name: str):
-    assert writes_before_retry_after(stormy, BATCH_OF[name]) == []
+def test_no_write_is_sent_before_retry_after(faulty: Stack, outcomes: Outcomes, name: str):
+    assert writes_before_retry_after(faulty, BATCH_OF[name]) == []
 
 
 @every_case
@@ -267,7 +267,7 @@ def test_nothing_is_left(outcomes: Outcomes, case: Case):
     assert outcomes[case.name].left == []
 
 
-def test_a_fleet_with_a_deleted_resource_group_can_be_deleted(stormy: Stack, outcomes: Outcomes):
-    api, deleted = Api(stormy), f"fleet-{BATCH_OF[GROUP_GONE]}"
+def test_a_fleet_with_a_deleted_resource_group_can_be_deleted(faulty: Stack, outcomes: Outcomes):
+    api, deleted = Api(faulty), f"fleet-{BATCH_OF[GROUP_GONE]}"
     api.delete(deleted)
-    assert api.wait(deleted, patience=5)["phase"] == "failed"
+    assert api.wait(deleted, timeout=5)["phase"] == "failed"

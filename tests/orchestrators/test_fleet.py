@@ -1,4 +1,4 @@
-"""The life of a fleet, judged by what the simulator was asked and what it is left with."""
+"""The lifecycle of a fleet, checked by its requests to the simulator and the remaining resources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import pytest
 
 from fleet.model.names import runner_id
 from local.stack import Stack
-from tests.harness import PATIENCE, Api, eventually, experiment, lose_vm, sql, standing, wire
+from tests.harness import (
+    TIMEOUT,
+    Api,
+    eventually,
+    existing_resources,
+    experiment,
+    lose_vm,
+    sql,
+    wire,
+)
 
 VM = "/Microsoft.Compute/virtualMachines/"
 ROLE = "/Microsoft.Authorization/roleAssignments/"
@@ -66,20 +75,22 @@ def run(request: pytest.FixtureRequest, stack: Stack, api: Api) -> Run:
         max_undead=max_undead,
         batch_id=batch,
     )
-    patience = max(PATIENCE, vms)
-    api.wait(fleet_id, "provisioned", "run", patience=patience)
+    timeout = max(TIMEOUT, vms)
+    api.wait(fleet_id, "provisioned", "run", timeout=timeout)
     calls = wire(stack)[begin:]
-    api.end(fleet_id, patience)
-    return Run(vms, max_undead, batch, calls, api.get(fleet_id).json(), standing(stack, batch))
+    api.end(fleet_id, timeout)
+    return Run(
+        vms, max_undead, batch, calls, api.get(fleet_id).json(), existing_resources(stack, batch)
+    )
 
 
 def test_never_more_than_max_undead_vms_lack_their_role(run: Run):
     events = [(call["at"], 1) for call in run.vm_puts()]
     events += [(call["answered"], -1) for call in run.role_puts()]
-    undead = most = 0
+    without_role = most = 0
     for _, change in sorted(events):
-        undead += change
-        most = max(most, undead)
+        without_role += change
+        most = max(most, without_role)
     assert most <= run.max_undead
 
 
@@ -112,7 +123,7 @@ def test_several_waves_create_vms_at_once(run: Run):
     )
 
 
-def test_one_write_in_a_hundred_is_throttled_at_most(run: Run):
+def test_at_most_one_write_in_a_hundred_is_throttled(run: Run):
     writes = [call for call in run.calls if call["method"] == "PUT"]
     assert sum(call["status"] == 429 for call in writes) <= len(writes) / 100
 
@@ -128,7 +139,7 @@ def test_no_vm_is_read_individually(run: Run):
     assert [call for call in run.calls if call["method"] == "GET" and VM in call["path"]] == []
 
 
-def test_a_vm_costs_at_most_five_requests(run: Run):
+def test_a_vm_takes_at_most_five_requests(run: Run):
     per_vm = Counter(
         call["path"].lower().partition(f"-{run.batch}-")[2][:4]
         for call in run.calls
@@ -137,7 +148,7 @@ def test_a_vm_costs_at_most_five_requests(run: Run):
     assert max(per_vm.values()) <= 5
 
 
-def test_all_vms_came_to_run(run: Run):
+def test_all_vms_reached_running(run: Run):
     assert run.fleet["machines"]["accepted"] == run.fleet["machines"]["role_assigned"] == run.vms
 
 
@@ -145,7 +156,7 @@ def test_a_cancelled_fleet_leaves_nothing(run: Run):
     assert (run.fleet["phase"], run.left) == ("cancelled", [])
 
 
-def test_without_delete_on_complete_the_vms_stay_until_the_fleet_is_deleted(stack: Stack, api: Api):
+def test_without_delete_on_complete_vms_are_kept_until_the_fleet_is_deleted(stack: Stack, api: Api):
     number = experiment(stack)
     fleet_id = api.start(
         experiment_id=number, n_instances=2, batch_id=4002, delete_on_complete=False
@@ -157,19 +168,21 @@ def test_without_delete_on_complete_the_vms_stay_until_the_fleet_is_deleted(stac
         number,
     )
     api.wait(fleet_id, "done")
-    kept = [identity for identity in standing(stack, 4002) if "/virtualmachines/" in identity]
+    kept = [
+        identity for identity in existing_resources(stack, 4002) if "/virtualmachines/" in identity
+    ]
     api.delete(fleet_id)
     at_once = api.get(fleet_id).json()["phase"]
-    eventually(lambda: True if not standing(stack, 4002) else None)
+    eventually(lambda: True if not existing_resources(stack, 4002) else None)
     after = api.wait(fleet_id, "done")
     assert len([identity for identity in kept if "roleassignments" not in identity]) == 2
     assert (at_once, after["machines"]["running"]) == ("teardown", 0)
-    # Deleted VMs leave room for other fleets.
+    # Deleted VMs release quota for other fleets.
     [listed] = sql(stack, "SELECT machines FROM powerlift_fleet WHERE batch_id = 4002")
     assert listed[0]["running"] == 0
 
 
-def test_a_fleet_that_cannot_work_fails_in_its_plan_with_nothing_made(stack: Stack, api: Api):
+def test_a_fleet_that_cannot_start_fails_in_its_plan_and_creates_nothing(stack: Stack, api: Api):
     fleet_id = api.start(experiment_id=2**31 - 1, n_instances=2, batch_id=4003)
     fleet = api.wait(fleet_id, "failed")
     assert (fleet["reason"]["code"], fleet["machines"]["accepted"], wire(stack, batch=4003)) == (
@@ -179,7 +192,7 @@ def test_a_fleet_that_cannot_work_fails_in_its_plan_with_nothing_made(stack: Sta
     )
 
 
-def test_a_wrong_secret_is_explained(stack: Stack, api: Api):
+def test_a_wrong_secret_is_reported_with_advice(stack: Stack, api: Api):
     fleet_id = api.start(
         experiment_id=experiment(stack),
         n_instances=1,
@@ -202,10 +215,10 @@ def test_the_deadline_ends_a_fleet(stack: Stack, api: Api):
         experiment_id=experiment(stack), n_instances=1, batch_id=4005, max_lifetime=4
     )
     fleet = api.wait(fleet_id)
-    assert (fleet["reason"]["code"], standing(stack, 4005)) == ("DeadlineReached", [])
+    assert (fleet["reason"]["code"], existing_resources(stack, 4005)) == ("DeadlineReached", [])
 
 
-def test_the_trials_of_lost_vms_go_back_to_the_queue(stack: Stack, api: Api):
+def test_the_trials_of_lost_vms_are_requeued(stack: Stack, api: Api):
     number = experiment(stack, trials=1)
     fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=4006)
     api.wait(fleet_id, "run")
@@ -227,7 +240,11 @@ def test_a_fleet_that_lost_its_vms_reports_the_remaining_trials(stack: Stack, ap
     for ordinal in range(2):
         lose_vm(stack, 4007, ordinal)
     fleet = api.wait(fleet_id, "failed")
-    assert (fleet["reason"]["code"], fleet["machines"]["deleted"], standing(stack, 4007)) == (
+    assert (
+        fleet["reason"]["code"],
+        fleet["machines"]["deleted"],
+        existing_resources(stack, 4007),
+    ) == (
         "TrialsLeft",
         2,
         [],

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, send, standing, wire
+from tests.harness import Api, eventually, existing_resources, experiment, send, wire
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
             api.wait(f"fleet-{batch}", "run")
         yield Outcome(
             ends=[api.end(f"fleet-{batch}")["phase"] for batch in batches],
-            left=[name for batch in batches for name in standing(stack, batch)],
+            left=[name for batch in batches for name in existing_resources(stack, batch)],
             made={batch: vms_made(stack, batch) for batch in batches},
             executed={role: executed(stack.logs / f"host-{role}.log") for role in roles},
         )
@@ -67,11 +67,11 @@ def executed(log: Path) -> set[str]:
     return set(re.findall(r"Executed '(\w+)' \(Succeeded", log.read_text()))
 
 
-def test_both_fleets_end_as_requested(outcome: Outcome) -> None:
+def test_both_fleets_reach_their_expected_phase(outcome: Outcome) -> None:
     assert outcome.ends == ["cancelled", "cancelled"]
 
 
-def test_every_vm_is_made_once(outcome: Outcome) -> None:
+def test_every_vm_is_created_once(outcome: Outcome) -> None:
     assert outcome.made == {BY_HTTP: VMS, BY_QUEUE: VMS}
 
 
@@ -79,7 +79,7 @@ def test_nothing_is_left_in_azure(outcome: Outcome) -> None:
     assert outcome.left == []
 
 
-def test_each_function_runs_in_the_host_of_its_role_alone(outcome: Outcome) -> None:
+def test_each_function_runs_only_in_the_host_of_its_role(outcome: Outcome) -> None:
     http, durable, triggers = (outcome.executed[role] for role in ("http", "durable", "triggers"))
     assert (http & durable, http & triggers, durable & triggers) == (set(), set(), set())
     assert ("submit_fleet" in http, "create_vm" in durable, "sweep" in triggers) == (True,) * 3

@@ -1,4 +1,4 @@
-"""Idle VMs: the fleet deletes them, says why, and loses no trial."""
+"""Idle VMs: the fleet deletes them, reports the reason, and loses no trial."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 
 from fleet.model.names import runner_id
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, lose_vm, sql, standing
+from tests.harness import Api, eventually, existing_resources, experiment, lose_vm, sql
 
 BATCHES = itertools.count(4600)
 SPOT = {"priority": "Spot", "vm_size": "Standard_D2s_v5", "location": "eastus"}
@@ -45,7 +45,7 @@ def test_a_vm_without_heartbeat_is_replaced_and_its_trial_requeued(stack: Stack,
     ended = "SELECT ended_at IS NOT NULL FROM powerlift_fleet_runner WHERE runner_id = %s"
     assert sql(stack, ended, runner_id(batch, 0)) == [(True,)]
     api.end(fleet_id)
-    assert standing(stack, batch) == []
+    assert existing_resources(stack, batch) == []
 
 
 def test_a_vm_that_cannot_delete_itself_is_deleted(stack: Stack, api: Api):

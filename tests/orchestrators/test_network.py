@@ -1,4 +1,4 @@
-"""What a fleet changes of a network that exists, and what it leaves alone."""
+"""How a fleet changes an existing network, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from local.stack import Stack
 from tests.harness import Api, experiment, wire
 from tests.local.azure.driver import NETWORK_API, Driver, unique
 
-LOCATION = "uksouth"  # of no other test on this stack
+LOCATION = "uksouth"  # used by no other test on this stack
 SUBNET = {
     "addressPrefix": "10.0.0.0/18",
     "defaultOutboundAccess": True,
@@ -53,7 +53,7 @@ def run(api: Api, stack: Stack, batch: int, location: str = LOCATION, **document
 
 @pytest.fixture(scope="module")
 def attached(stack: Stack, api: Api, driver: Driver) -> tuple[list[str], dict[str, Any]]:
-    """What two fleets put in a network without a security group, and its subnets after that."""
+    """The PUTs of two fleets in a network without a security group, and its subnets afterwards."""
     network = driver.net("virtualNetworks", names.vnet(LOCATION))
     space = {"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}}
     mine = {"name": names.subnet(LOCATION), "properties": SUBNET}
@@ -69,11 +69,11 @@ def attached(stack: Stack, api: Api, driver: Driver) -> tuple[list[str], dict[st
     }
 
 
-def test_a_network_without_a_security_group_gets_one_once(attached: Any):
+def test_a_network_without_a_security_group_gets_exactly_one(attached: Any):
     assert attached[0] == [names.security_group(LOCATION), names.subnet(LOCATION)]
 
 
-def test_a_subnet_keeps_all_that_it_has(driver: Driver, attached: Any):
+def test_a_subnet_keeps_its_other_properties(driver: Driver, attached: Any):
     group = driver.net("networkSecurityGroups", names.security_group(LOCATION))
     subnet = attached[1][names.subnet(LOCATION)]
     assert {**subnet, **SUBNET, "networkSecurityGroup": {"id": group}} == subnet

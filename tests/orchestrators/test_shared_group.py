@@ -10,7 +10,7 @@ import pytest
 
 from fleet.model import names
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, lose_vm, standing, wire
+from tests.harness import Api, eventually, existing_resources, experiment, lose_vm, wire
 from tests.local.azure.driver import CONTRIBUTOR, NETWORK_API, ROLE_API, Driver
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ class Other:
         roles = f"{self.driver.subscription}/providers/Microsoft.Authorization/roleDefinitions"
         properties = {
             "roleDefinitionId": f"{roles}/{CONTRIBUTOR}",
-            "principalId": str(uuid.uuid4()),
+            "principalId": self.driver.ready["users"][0],
             "principalType": "User",
             "description": f"Powerlift Fleet {about}, VM {vm}",
         }
@@ -68,12 +68,12 @@ class Other:
         return [one.lower() for one in (vm, nic, role)]
 
     def lost(self, made: list[str], stack: Stack, batch: int) -> list[str]:
-        return [one for one in made if one not in standing(stack, batch)]
+        return [one for one in made if one not in existing_resources(stack, batch)]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A fleet at its end, and what the other deployment has lost by then."""
+    """A completed fleet, and what the other deployment has lost by then."""
 
     fleet: dict[str, Any]
     lost: list[str]
@@ -83,7 +83,7 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def other(stack: Stack, api: Api) -> Other:
-    """After a fleet has created the location's network."""
+    """Once a fleet has created the location's network."""
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=1)
     api.wait(fleet_id, "run")
     api.end(fleet_id)
@@ -161,13 +161,13 @@ def without_vm(stack: Stack, api: Api, other: Other) -> Outcome:
     return lose_and_end(stack, api, other, fleet_id, made)
 
 
-def test_the_plan_refuses_a_batch_id_that_another_deployment_uses(planned: Outcome):
+def test_the_plan_rejects_a_batch_id_that_another_deployment_uses(planned: Outcome):
     reason = planned.fleet["reason"]
     assert (planned.fleet["phase"], reason["code"]) == ("failed", "BatchIdTaken")
     assert names.nic(PLANNED, 0) in reason["message"]
 
 
-def test_a_refused_fleet_takes_nothing_from_the_other_deployment(planned: Outcome):
+def test_a_rejected_fleet_deletes_nothing_of_the_other_deployment(planned: Outcome):
     assert (planned.lost, planned.owner) == ([], OTHER)
 
 
@@ -197,7 +197,7 @@ def test_a_nic_that_an_earlier_run_of_the_activity_created_is_used(
     vm = names.vm(OWN, 1)
     eventually(lambda: _runs(api, fleet_id, vm) or None)
     api.end(fleet_id)
-    assert standing(stack, OWN) == []
+    assert existing_resources(stack, OWN) == []
 
 
 def _runs(api: Api, fleet_id: str, vm: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from fleet.model.failure import failure
 from orchestrators.fleet import run_fleet
 from tests.fleets import fleet_of, order
-from tests.orchestrators.play import Played, play
+from tests.orchestrators.play import Execution, play
 
 DISK_FULL = failure("DatabaseUnreachable", "SQLSTATE 53100", "retry", "")
 ENDED = {"total": 9, "ready": 0, "running": 0, "complete": 9, "error": 0}
@@ -16,7 +16,7 @@ PLAIN = 60 * 1024
 """Bytes of a message that Durable sends without a blob."""
 
 
-def watched(count: int, stock: Any) -> Played:
+def watched(count: int, stock: Any) -> Execution:
     """A fleet that keeps its VMs, from `run` to its end."""
     fleet = fleet_of(*["running"] * count)
     fleet.order = order(
@@ -46,24 +46,24 @@ def test_trials_are_counted_if_vms_cannot_be_recorded():
 
 def test_unrecorded_vms_are_recorded_by_the_next_snapshot():
     played = watched(1, {"vms_failure": DISK_FULL})
-    recorded = [len(task["vms"]) for name, task in played.asked if name == "record_snapshot"]
+    recorded = [len(task["vms"]) for name, task in played.calls if name == "record_snapshot"]
     assert recorded == [1, 1]
 
 
 def test_recorded_vms_are_not_recorded_again():
     played = watched(1, {"vms_failure": None})
-    recorded = [len(task["vms"]) for name, task in played.asked if name == "record_snapshot"]
+    recorded = [len(task["vms"]) for name, task in played.calls if name == "record_snapshot"]
     assert recorded == [1, 0]
 
 
 def test_snapshots_of_many_vms_fit_into_plain_messages():
     played = watched(1000, {"vms_failure": None})
-    tasks = [task for name, task in played.asked if name == "record_snapshot"]
+    tasks = [task for name, task in played.calls if name == "record_snapshot"]
     sizes = [len(json.dumps(json.dumps(json.dumps(task)))) for task in tasks]
     assert max(sizes) < PLAIN
 
 
 def test_only_one_of_many_messages_counts_the_trials():
     played = watched(1000, {"vms_failure": None})
-    first = [task["counts_trials"] for name, task in played.asked if name == "record_snapshot"][:14]
+    first = [task["counts_trials"] for name, task in played.calls if name == "record_snapshot"][:14]
     assert first == [True, *[False] * 13]

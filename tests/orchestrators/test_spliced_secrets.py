@@ -39,7 +39,7 @@ def test_secrets_of_another_fleet_in_an_order_fail_the_fleet(spliced: dict[str, 
     assert "belong to another fleet" in reason["message"]
 
 
-def test_a_fleet_with_the_secrets_of_another_asks_azure_for_nothing(
+def test_a_fleet_with_the_secrets_of_another_sends_no_request_to_azure(
     spliced: dict[str, Any], stack: Stack
 ):
     assert wire(stack, batch=SPLICED) == []

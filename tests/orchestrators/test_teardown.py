@@ -14,7 +14,15 @@ import pytest
 from activities.owned_resources import MAX_DELETIONS
 from fleet.model import names
 from local.stack import Stack
-from tests.harness import Api, eventually, everything, experiment, sql, standing, wire
+from tests.harness import (
+    Api,
+    all_resource_ids,
+    eventually,
+    existing_resources,
+    experiment,
+    sql,
+    wire,
+)
 from tests.local.azure.driver import CONTRIBUTOR, NETWORK_API, ROLE_API, Driver
 
 pytestmark = pytest.mark.slow
@@ -24,7 +32,7 @@ LOCKED = 3802
 
 
 @dataclass(frozen=True)
-class Torn:
+class TornDown:
     """A cancelled fleet with many NICs and a role that it did not create."""
 
     fleet: dict[str, Any]
@@ -42,7 +50,7 @@ class Torn:
 
 
 @pytest.fixture(scope="module")
-def torn(stack: Stack, api: Api) -> Torn:
+def torn_down(stack: Stack, api: Api) -> TornDown:
     driver = Driver(stack.arm, stack.state_dir / "azure")
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=BATCH)
     api.wait(fleet_id, "provisioned", "run")
@@ -60,8 +68,10 @@ def torn(stack: Stack, api: Api) -> Torn:
     made.append(put_role(driver, subnet.partition("/subnets/")[0], tags))
     begin = len(wire(stack))
     fleet = api.end(fleet_id)
-    standing = set(everything(stack))
-    return Torn(fleet, wire(stack)[begin:], [one for one in made if one.lower() in standing])
+    existing_resources = set(all_resource_ids(stack))
+    return TornDown(
+        fleet, wire(stack)[begin:], [one for one in made if one.lower() in existing_resources]
+    )
 
 
 def nic_tags(driver: Driver, batch: int) -> dict[str, str]:
@@ -76,7 +86,7 @@ def put_role(driver: Driver, scope: str, tags: dict[str, str]) -> str:
     role = f"{driver.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
     properties = {
         "roleDefinitionId": role,
-        "principalId": str(uuid.uuid4()),
+        "principalId": driver.ready["users"][0],
         "principalType": "User",
         "description": f"Powerlift Fleet {tags[names.OWNER_TAG]}: batch {BATCH} until "
         f"{tags[names.DEADLINE_TAG]}, VM {vm}",
@@ -86,42 +96,42 @@ def put_role(driver: Driver, scope: str, tags: dict[str, str]) -> str:
     return str(answer.json()["id"])
 
 
-def test_everything_of_the_batch_is_deleted(torn: Torn):
-    assert torn.fleet["phase"] == "cancelled"
-    assert torn.left == []
+def test_everything_of_the_batch_is_deleted(torn_down: TornDown):
+    assert torn_down.fleet["phase"] == "cancelled"
+    assert torn_down.left == []
 
 
-def test_one_list_deletes_no_more_than_azure_refills_until_the_next(torn: Torn):
-    counts = torn.deletions_by_list()
+def test_deletions_after_each_list_stay_within_azures_write_rate(torn_down: TornDown):
+    counts = torn_down.deletions_by_list()
     assert max(counts.values()) <= MAX_DELETIONS
     assert sum(counts.values()) >= MORE
 
 
-def test_vms_are_deleted_after_the_first_list(torn: Torn):
-    deletions = [call["path"] for call in torn.calls if call["method"] == "DELETE"]
+def test_vms_are_deleted_after_the_first_list(torn_down: TornDown):
+    deletions = [call["path"] for call in torn_down.calls if call["method"] == "DELETE"]
     vm = names.vm(BATCH, 0)
     assert any(path.endswith(f"/{vm}") for path in deletions[:MAX_DELETIONS])
 
 
-def looks(stack: Stack) -> int:
+def disk_lists(stack: Stack) -> int:
     path = "/Microsoft.Compute/virtualMachines"
     return sum(c["method"] == "GET" and c["path"].endswith(path) for c in wire(stack))
 
 
-def test_vm_that_removes_its_tags_is_still_found(stack: Stack, api: Api):
+def test_a_vm_that_removes_its_tags_is_still_deleted(stack: Stack, api: Api):
     driver = Driver(stack.arm, stack.state_dir / "azure")
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=3803)
     api.wait(fleet_id, "run")
     vm = driver.vm_path(names.vm(3803, 0))
     assert driver.send("PATCH", vm, {"tags": {}}).json()["tags"] == {}
-    enough = looks(stack) + 4  # a VM counts as deleted when two lists do not show it
-    eventually(lambda: True if looks(stack) >= enough else None)
+    enough = disk_lists(stack) + 4  # a VM counts as deleted when two lists do not show it
+    eventually(lambda: True if disk_lists(stack) >= enough else None)
     states = [one["state"] for one in api.machines(fleet_id)]
     api.end(fleet_id)
-    assert (states, standing(stack, 3803)) == (["running"], [])
+    assert (states, existing_resources(stack, 3803)) == (["running"], [])
 
 
-def test_vm_that_forges_its_tags_is_no_part_of_another_fleet(stack: Stack, api: Api):
+def test_a_vm_that_forges_its_tags_is_not_part_of_another_fleet(stack: Stack, api: Api):
     driver = Driver(stack.arm, stack.state_dir / "azure")
     batches = 3804, 3805
     fleets = [
@@ -139,7 +149,7 @@ def test_vm_that_forges_its_tags_is_no_part_of_another_fleet(stack: Stack, api: 
     assert left == [200, 404]
 
 
-def test_nic_of_another_deployment_with_the_same_batch_id_is_left_alone(stack: Stack, api: Api):
+def test_a_nic_of_another_deployment_with_the_same_batch_id_is_left_alone(stack: Stack, api: Api):
     driver = Driver(stack.arm, stack.state_dir / "azure")
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=3806)
     api.wait(fleet_id, "run")
@@ -150,14 +160,14 @@ def test_nic_of_another_deployment_with_the_same_batch_id_is_left_alone(stack: S
     nic = driver.net("networkInterfaces", names.nic(3806, 7))
     driver.send("PUT", nic, body, api=NETWORK_API)
     api.end(fleet_id)
-    left = standing(stack, 3806)
+    left = existing_resources(stack, 3806)
     driver.send("DELETE", nic, api=NETWORK_API)
     assert left == [nic.lower()]
 
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack in which no role of the batch LOCKED can be deleted."""
+    """A stack on which no role of the batch LOCKED can be deleted."""
     lock = {"on": "role.delete", "match": f"-{LOCKED}-", "error": "ScopeLocked"}
     state = tmp_path_factory.mktemp("locked")
     with Stack(state, time_scale=0.01, machines="none", faults={"faults": [lock]}) as stack:
@@ -173,5 +183,5 @@ def test_trials_are_requeued_if_a_role_is_locked(locked: Stack):
     api.delete(fleet_id)
     ready = "SELECT id FROM trial WHERE experiment_id = %s AND runner_id = -1"
     eventually(lambda: sql(locked, ready, number) or None)
-    (left,) = standing(locked, LOCKED)
+    (left,) = existing_resources(locked, LOCKED)
     assert (api.get(fleet_id).json()["phase"], "/roleassignments/" in left) == ("teardown", True)

@@ -11,7 +11,7 @@ from fleet.model.failure import failure
 from orchestrators.fleet import run_fleet
 from orchestrators.teardown import PROGRESS_TIMEOUT, teardown_fleet
 from tests.fleets import fleet_of, order
-from tests.orchestrators.play import Played, play
+from tests.orchestrators.play import Execution, play
 
 ROLE = {"kind": "assignment", "name": "role", "scope": "/subscriptions/s"}
 VM = {"kind": "machine", "name": "powerlift-vm-7-0000"}
@@ -35,7 +35,7 @@ def each(lists: Iterable[dict[str, Any]]) -> Callable[[Any], Any]:
     return answer
 
 
-def torn(*lists: dict[str, Any], keep: bool = False, released: Any = None) -> Played:
+def torn(*lists: dict[str, Any], keep: bool = False, released: Any = None) -> Execution:
     """A teardown whose deletions are all refused and throttled."""
     refused = {"ok": True, "deleted": 0, "refused": {"ScopeLocked": 1}, "retry_after": 300.0}
     answers = {
@@ -66,51 +66,51 @@ def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def vm_and_role() -> Played:
+def vm_and_role() -> Execution:
     """The VM is deleted; the role never is."""
     return torn(listed(VM, ROLE, machines=1), listed(ROLE))
 
 
 @pytest.fixture(scope="module")
-def role() -> Played:
+def role() -> Execution:
     return torn(listed(ROLE))
 
 
-def test_trials_are_requeued_if_a_role_cannot_be_deleted(vm_and_role: Played):
-    given = [task for name, task in vm_and_role.asked if name == "release_trials"]
+def test_trials_are_requeued_if_a_role_cannot_be_deleted(vm_and_role: Execution):
+    given = [task for name, task in vm_and_role.calls if name == "release_trials"]
     assert [(task["ordinals"], task["reasons"]) for task in given] == [(None, None)]
 
 
-def test_trials_are_requeued_before_the_teardown_gives_up(vm_and_role: Played):
-    called = [name for name, _ in vm_and_role.asked if name != "delete_owned_resources"]
+def test_trials_are_requeued_before_the_teardown_gives_up(vm_and_role: Execution):
+    called = [name for name, _ in vm_and_role.calls if name != "delete_owned_resources"]
     assert called[:4] == ["list_owned_resources"] * 3 + ["release_trials"]
 
 
-def test_a_teardown_reports_what_is_left(role: Played):
+def test_a_teardown_reports_what_is_left(role: Execution):
     output = role.output
     assert (output["ok"], output["machines"], ROLE in output["left"]) == (False, 0, True)
 
 
-def test_a_teardown_times_out_without_progress(role: Played):
+def test_a_teardown_times_out_without_progress(role: Execution):
     assert role.took >= PROGRESS_TIMEOUT.total_seconds()
 
 
 def test_trials_are_not_requeued_while_a_vm_exists():
-    assert torn(listed(VM, machines=1)).times("release_trials") == 0
+    assert torn(listed(VM, machines=1)).call_count("release_trials") == 0
 
 
 def test_one_list_without_vms_is_not_enough():
     lists = [listed(machines=0), listed(VM, machines=1), listed(ROLE), listed(VM, machines=1)]
-    assert torn(*lists).times("release_trials") == 0
+    assert torn(*lists).call_count("release_trials") == 0
 
 
 def test_trials_are_requeued_again_after_a_late_vm():
     lists = [listed(ROLE), listed(ROLE), listed(VM, machines=1), listed(ROLE)]
-    assert torn(*lists).times("release_trials") == 2
+    assert torn(*lists).call_count("release_trials") == 2
 
 
 def test_the_trials_of_kept_vms_are_not_requeued():
-    assert torn(listed(machines=None), keep=True).times("release_trials") == 0
+    assert torn(listed(machines=None), keep=True).call_count("release_trials") == 0
 
 
 def test_a_teardown_reports_that_trials_could_not_be_requeued():

@@ -21,7 +21,7 @@ from orchestrators.patterns import (
 )
 from orchestrators.teardown import teardown_fleet
 from tests.fleets import fleet_of, order
-from tests.orchestrators.play import Played, play
+from tests.orchestrators.play import Execution, play
 
 ORDER = order(run_poll_seconds=30.0, boot_poll_seconds=10.0, created_at="2026-01-01T00:00:00Z")
 SECONDS = (0.05, 1.0, 1.2, 2.0, 2.7, 3.8, 30.0, 59.4, 300.0)
@@ -69,13 +69,13 @@ def test_receiving_an_event_does_not_wait():
 
 @pytest.mark.parametrize("seconds", SECONDS)
 def test_a_throttled_call_respects_retry_after(seconds: float):
-    busy: Any = {**failure("TooManyRequests", "", "wait", ""), "retry_after": seconds}
-    answers = [{"ok": True}, {"ok": False, "failure": busy}]
+    throttled_failure: Any = {**failure("TooManyRequests", "", "wait", ""), "retry_after": seconds}
+    answers = [{"ok": True}, {"ok": False, "failure": throttled_failure}]
     first, second = play(trying, None, {"activity": lambda _: answers.pop()}).at
     assert second - first >= seconds
 
 
-def torn_down(run_poll_seconds: float, retry_after: float) -> Played:
+def torn_down(run_poll_seconds: float, retry_after: float) -> Execution:
     """A teardown in which Azure refuses the first deletion."""
     role = {"kind": "assignment", "name": "role", "scope": "/subscriptions/s"}
     left = [[], [], [role]]
@@ -92,21 +92,23 @@ def torn_down(run_poll_seconds: float, retry_after: float) -> Played:
 
 def test_a_throttled_deletion_respects_retry_after():
     played = torn_down(0.3, 17.3)
-    (tried,) = [at for at, (name, _) in zip(played.at, played.asked, strict=True) if "del" in name]
+    (tried,) = [at for at, (name, _) in zip(played.at, played.calls, strict=True) if "del" in name]
     assert played.at[-2] - tried >= 17.3
 
 
 def test_lists_are_at_least_a_second_apart():
     played = torn_down(0.05, 0.0)
-    looks = [at for at, (name, _) in zip(played.at, played.asked, strict=True) if "list" in name]
-    assert min(after - at for at, after in pairwise(looks)) >= 1
+    list_times = [
+        at for at, (name, _) in zip(played.at, played.calls, strict=True) if "list" in name
+    ]
+    assert min(after - at for at, after in pairwise(list_times)) >= 1
 
 
 def test_a_long_wait_has_a_heartbeat():
     assert play(waiting, 1200.0, {}).silence <= MAX_TIMER_SECONDS + 1
 
 
-def cancelled() -> Played:
+def cancelled() -> Execution:
     """A fleet that finds its cancel mark in a new history."""
     fleet = fleet_of("running", created_at="2026-01-01T00:00:00Z")
     fleet.phase = "run"

@@ -78,7 +78,7 @@ def complete(repository: Path) -> Path:
 def test_an_environment_without_its_stamp_is_recreated(complete: Path) -> None:
     repository = complete
     (repository / ".venv" / ".complete").unlink()
-    (repository / ".venv" / "bin" / "uv").chmod(0o644)  # as an interrupted pip leaves it
+    (repository / ".venv" / "bin" / "uv").chmod(0o644)  # the state after an interrupted pip
     set_up(repository)
     assert imports(repository, "powerlift_fleet")
 

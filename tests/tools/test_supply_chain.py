@@ -47,7 +47,7 @@ UNFIXED = {"name": "idna", "version": "3.20", "vulns": [{"id": "PYSEC-1", "fix_v
     ],
     ids=["no report", "skipped", "part skipped", "clean", "vulnerable", "unfixed"],
 )
-def test_the_verdict(
+def test_the_report_and_exit_status(
     packages: list[dict[str, Any]], text: str, status: int, strict_status: int
 ) -> None:
     assert verdict(packages, strict=False) == (text, status)

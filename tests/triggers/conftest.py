@@ -1,4 +1,4 @@
-"""The app's two doors alone: a Functions host, storage and PostgreSQL, and fleets that do nothing."""
+"""The app's HTTP and queue triggers alone: a Functions host, Azurite, PostgreSQL, and empty fleets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SUBSCRIPTION = "11111111-1111-1111-1111-111111111111"
 
 
 def request(batch: int | None, n_instances: int = 1) -> dict[str, Any]:
-    """A request that needs no Azure to be accepted."""
+    """A request that is accepted without Azure."""
     return {
         "experiment_id": 1, "n_instances": n_instances, "batch_id": batch,
         "uri": "postgresql://me:s3cret@host/db",
@@ -39,8 +39,8 @@ def request(batch: int | None, n_instances: int = 1) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Doors:
-    """A host with the app's HTTP and queue triggers and host.json; a queue retries without a pause."""
+class SubmissionApp:
+    """A host with the app's HTTP and queue triggers and host.json; messages are retried immediately."""
 
     journal: Path
     storage: str
@@ -61,12 +61,12 @@ class Doors:
         return len((self.journal / "tries").read_text().splitlines())
 
     def begun(self, which: int | str) -> list[int]:
-        """How many VMs each start of a fleet, or of its teardown, asked for."""
+        """The number of VMs requested by each start of a fleet or its teardown."""
         lines = (self.journal / "begun").read_text().splitlines()
         return [int(line.split()[1]) for line in lines if line.split()[0] == str(which)]
 
     def end(self, batch: int) -> None:
-        """Let a fleet end by itself."""
+        """Let a fleet complete."""
         self.raise_end(f"fleet-{batch}")
 
     def raise_end(self, instance: str) -> None:
@@ -116,8 +116,8 @@ class Doors:
 
 
 @contextmanager
-def hosted(folder: Path, storage: str, database: str, **settings: str) -> Iterator[Doors]:
-    """A host with its state in `folder`, and settings of its own."""
+def host_app(folder: Path, storage: str, database: str, **settings: str) -> Iterator[SubmissionApp]:
+    """A host with its state in `folder`, and with `settings`."""
     shutil.copytree(ROOT / "tests/triggers/apps/submission", folder / "app")
     shutil.copy(ROOT / "host.json", folder / "app")
     for name in ("outage", "begun"):
@@ -125,7 +125,7 @@ def hosted(folder: Path, storage: str, database: str, **settings: str) -> Iterat
     make_queues(Account(storage), settings.get("FLEET_QUEUE", QUEUE))
     env = {
         "JOURNAL": str(folder), "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
-        "TASKHUB_NAME": "Doors", "WEBSITE_SITE_NAME": "doors", "POWERLIFT_DB_URI": database,
+        "TASKHUB_NAME": "Submission", "WEBSITE_SITE_NAME": "submission", "POWERLIFT_DB_URI": database,
         "AzureWebJobsStorage": storage,
         "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_RESOURCE_GROUP": "vms",
         "FLEET_ALLOWED_DATABASES": "host,127.0.0.1:*",
@@ -135,7 +135,7 @@ def hosted(folder: Path, storage: str, database: str, **settings: str) -> Iterat
     }  # fmt: skip
     state = folder / "state"
     service = Service(
-        "doors",
+        "submission",
         [sys.executable, "-m", "local.functions", "--state", str(state), "--port", "0",
          "--host-root", str(folder / "app"), "--visibility-timeout", "1"],
         ready=state / "ready.json", log=folder / "log", env={**base_environment(), **env},
@@ -143,19 +143,19 @@ def hosted(folder: Path, storage: str, database: str, **settings: str) -> Iterat
     )  # fmt: skip
     try:
         ready = service.start(120)
-        yield Doors(folder, storage, database, service, ready)
+        yield SubmissionApp(folder, storage, database, service, ready)
     finally:
         service.stop()
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
-    folder = tmp_path_factory.mktemp("doors")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SubmissionApp]:
+    folder = tmp_path_factory.mktemp("submission")
     azurite = Azurite(folder / "azurite", ROOT / ".local" / "cache")
     with Postgres(folder / "postgres") as postgres:
         try:
             azurite.start()
-            with hosted(folder / "host", azurite.connection_string, postgres.uri()) as running:
+            with host_app(folder / "host", azurite.connection_string, postgres.uri()) as running:
                 yield running
         finally:
             azurite.stop()

@@ -1,4 +1,4 @@
-"""Resources for a sweep to find, and the task hub that says which fleets are alive."""
+"""Resources for a sweep to find, and the task hub with the states of fleets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 from fleet.model import names
 from fleet.settings import Settings
 from local.stack import REPOSITORY, Stack
-from tests.harness import eventually, everything
+from tests.harness import all_resource_ids, eventually
 from tests.local.azure.driver import (
     CONTRIBUTOR,
     GROUP,
@@ -41,13 +41,13 @@ asyncio.run(sweep._function._func.client_function(TimerRequest(), client))
 
 @dataclass(frozen=True)
 class Cloud:
-    """Azure behind the app's back, by the SDKs."""
+    """Direct access to Azure with the SDKs, bypassing the app."""
 
     stack: Stack
     driver: Driver
 
     def owner(self, hub: str = "PowerliftFleet") -> str:
-        """Of the resources of this deployment, or of one that differs in its task hub only."""
+        """The owner tag of this deployment, or of one that differs only in its task hub."""
         key = (self.stack.state_dir / "sealing.key").read_text()
         environment = {"FLEET_OWNER": OWNER, "FLEET_SEALING_KEY": key, "TASKHUB_NAME": hub}
         return Settings.read({**environment, "POWERLIFT_DB_URI": self.stack.db_uri}).owner
@@ -71,35 +71,37 @@ class Cloud:
         nic.tags |= tags
         nics.begin_create_or_update(GROUP, name, nic).result()
 
-    def left(self, batch: int) -> list[str]:
+    def resources(self, batch: int) -> list[str]:
         """The ids of a batch's resources, including its role assignments at any scope."""
         assignments = self.driver.authorization().role_assignments.list_for_subscription()
         ours = [
             one.id.lower() for one in assignments if f": batch {batch} " in (one.description or "")
         ]
-        return sorted({*ours, *(one for one in everything(self.stack) if f"-{batch}-" in one)})
+        return sorted(
+            {*ours, *(one for one in all_resource_ids(self.stack) if f"-{batch}-" in one)}
+        )
 
-    def gone(self, batch: int) -> None:
-        """Wait until nothing of a batch is left."""
-        eventually(lambda: None if self.left(batch) else True)
+    def wait_until_deleted(self, batch: int) -> None:
+        """Wait until no resource of a batch exists."""
+        eventually(lambda: None if self.resources(batch) else True)
 
-    def stands(self, resource_id: str) -> bool:
-        return resource_id.lower() in everything(self.stack)
+    def exists(self, resource_id: str) -> bool:
+        return resource_id.lower() in all_resource_ids(self.stack)
 
-    def sweeps(self) -> int:
-        """How many sweeps have listed the disks (which else only a teardown does)."""
+    def sweep_count(self) -> int:
+        """The number of sweeps that have listed the disks, which otherwise only a teardown does."""
         path = f"{self.driver.group}/providers/Microsoft.Compute/disks"
         return len([c for c in self.stack.wire() if c["method"] == "GET" and c["path"] == path])
 
     def swept(self, times: int = 3) -> None:
-        """Wait for so many more sweeps. The first may have been under way already."""
-        enough = self.sweeps() + times
-        eventually(lambda: True if self.sweeps() >= enough else None)
+        """Wait for `times` more sweeps. The first may already be running."""
+        enough = self.sweep_count() + times
+        eventually(lambda: True if self.sweep_count() >= enough else None)
 
 
 @dataclass(frozen=True)
 class Hub:
-    """The task hub behind the app's back, by the durable extension's HTTP API."""
+    """Direct access to the task hub with the durable extension's HTTP API."""
 
     stack: Stack
 
@@ -107,7 +109,7 @@ class Hub:
         """`terminate` or `suspend` an instance."""
         self._call("POST", f"{fleet_id}/{verb}?reason=test")
 
-    def forget(self, fleet_id: str) -> None:
+    def purge(self, fleet_id: str) -> None:
         """Terminate an instance and purge it."""
         self.tell(fleet_id, "terminate")
         eventually(lambda: True if self.status(fleet_id) == "Terminated" else None)
@@ -153,8 +155,8 @@ def make_role(driver: Driver, scope: str, description: str, user: int = 0) -> st
     return str(made.id)
 
 
-def stay_in_the_group(driver: Driver) -> None:
-    """Take from the app's identity what it may do outside of the resource group."""
+def restrict_to_group(driver: Driver) -> None:
+    """Remove the app's permissions outside the resource group."""
     assignments = driver.authorization().role_assignments
     (whole,) = assignments.list_for_scope(driver.subscription.lstrip("/"), filter="atScope()")
     properties = {
@@ -168,7 +170,7 @@ def stay_in_the_group(driver: Driver) -> None:
 
 
 def sweep_once(driver: Driver) -> None:
-    """One sweep in a process of its own, with a durable client whose host does not answer."""
+    """Run one sweep in a separate process, with a durable client whose host does not respond."""
     settings = {
         "FLEET_OWNER": OWNER,
         "FLEET_SEALING_KEY": Fernet.generate_key().decode(),

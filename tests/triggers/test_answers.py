@@ -1,4 +1,4 @@
-"""What every answer has, and what no text in a request can do to the log."""
+"""Headers of every response, and log lines with text from requests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FORGED = "2026-01-01T00:00:00.000Z ERROR forged"
 
 
 def answer(stack: Stack, route: Any) -> requests.Response:
-    """A route's answer to a request for a fleet that does not exist, or without a body."""
+    """A route's response to a request for a missing fleet, or without a body."""
     path = route.path.replace("{id}", "fleet-999999999").replace("{ordinal}", "0")
     headers = {"x-functions-key": stack.key}
     return requests.request(route.method, f"{stack.url}/api{path}", headers=headers, timeout=60)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_no_browser_guesses_the_type_of_an_answer_and_no_cache_keeps_it(stack: Stack, route: Any):
+def test_responses_are_neither_sniffed_nor_cached(stack: Stack, route: Any):
     headers = answer(stack, route).headers
     # The document is revalidated by its ETag, and has no data.
     cache = "no-cache" if route.name == "get_openapi" else "no-store"
@@ -33,7 +33,7 @@ def test_no_browser_guesses_the_type_of_an_answer_and_no_cache_keeps_it(stack: S
 
 
 @pytest.mark.parametrize("end", ["\u2028", "\u0085", "\r\n", "\x1b[1A"], ids=ascii)
-def test_the_name_of_a_field_cannot_forge_a_line_of_the_log(api: Api, stack: Stack, end: str):
+def test_a_field_name_cannot_forge_a_log_line(api: Api, stack: Stack, end: str):
     mark = f"forged-{ord(end[0]):05}"
     name = f"x [event=fleet.ended fleet={mark}]{end}{FORGED} {mark}"
     assert api.post({"experiment_id": 1, "n_instances": 1, name: 1}).status_code == 400

@@ -1,4 +1,4 @@
-"""Invalid rows in the app's tables, which every VM may write: they cost themselves, and nothing else."""
+"""Invalid rows in the app's tables, which every VM may write, affect only themselves."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ COLUMNS = {
 
 @pytest.fixture(scope="module")
 def number(stack: Stack, api: Api) -> int:
-    """The experiment of a fleet of one VM, whose rows are surrounded by bad ones."""
+    """The experiment of a fleet of one VM, with invalid rows around the VM's."""
     number = experiment(stack, trials=2)
     api.start(experiment_id=number, n_instances=1, batch_id=BATCH)
     api.wait(FLEET, "run")
@@ -88,17 +88,19 @@ def get(stack: Stack, path: str) -> requests.Response:
         (f"view/{FLEET}", 200),
     ],
 )
-def test_every_route_answers_beside_bad_rows(stack: Stack, number: int, path: str, status: int):
+def test_every_route_responds_despite_invalid_rows(
+    stack: Stack, number: int, path: str, status: int
+):
     answer = get(stack, path)
     assert answer.status_code == status, answer.text
 
 
-def test_bad_records_are_no_machines(api: Api, number: int):
+def test_invalid_records_are_not_listed(api: Api, number: int):
     assert [one["ordinal"] for one in api.machines(FLEET)] == [0]
 
 
-def test_bad_records_do_not_stop_the_counting(stack: Stack, api: Api, number: int):
-    """Not even one of a VM that the fleet itself is about to record."""
+def test_invalid_records_do_not_stop_the_counts(stack: Stack, api: Api, number: int):
+    """Not even a record of a VM that the fleet is about to record."""
     sql(
         stack,
         "UPDATE powerlift_fleet_machine SET record = '[1]', noted_at = '2026-01-01'"
@@ -118,7 +120,7 @@ def test_bad_records_do_not_stop_the_counting(stack: Stack, api: Api, number: in
 
 
 @pytest.mark.parametrize("column", BAD_COLUMNS)
-def test_a_bad_row_does_not_stop_the_list_of_fleets(stack: Stack, number: int, column: str):
+def test_an_invalid_row_does_not_stop_the_list_of_fleets(stack: Stack, number: int, column: str):
     """With a limit and a number of its own, because a response is reused for a second."""
     own = 5302 + list(BAD_COLUMNS).index(column)
     bad = {"batch_id": str(own), "number": str(own), **COLUMNS, column: BAD_COLUMNS[column]}

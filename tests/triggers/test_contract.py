@@ -1,4 +1,4 @@
-"""The running app against its own OpenAPI document: schemathesis asks, within its bounds and without."""
+"""The running app against its OpenAPI document: Schemathesis sends valid and invalid requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ nothing; and the batches of other tests on the same stack stay theirs."""
 
 
 def contract(examples: int, *, edges: bool) -> Any:
-    """Our document, asked with so many random calls an operation, and with every edge of its schemas.
+    """Random calls for each operation of the document; with `edges`, boundary cases too.
 
     The calls are the same each time; the environment variable SEED gives others.
     """
@@ -43,8 +43,8 @@ FEW, MANY = contract(15, edges=False), contract(150, edges=True)
 
 
 @pytest.fixture(scope="module")
-def known(api: Api, stack: Stack) -> Iterator[str]:
-    """A fleet with two VMs that run."""
+def known_fleet(api: Api, stack: Stack) -> Iterator[str]:
+    """A fleet with two running VMs."""
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=2, batch_id=OURS - 1)
     api.wait(fleet_id, "run")
     yield fleet_id
@@ -52,8 +52,8 @@ def known(api: Api, stack: Stack) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def begun(api: Api) -> Iterator[set[str]]:
-    """The ids of fleets that the calls have started. Cancelled in the end."""
+def started_fleets(api: Api) -> Iterator[set[str]]:
+    """The IDs of fleets that the calls have started. They are cancelled at the end."""
     ids: set[str] = set()
     yield ids
     for fleet_id in ids:
@@ -61,50 +61,50 @@ def begun(api: Api) -> Iterator[set[str]]:
 
 
 @FEW.parametrize()
-def test_hundreds_of_calls_keep_to_the_contract(
-    case: Any, stack: Stack, known: str, begun: set[str]
+def test_hundreds_of_calls_conform_to_the_contract(
+    case: Any, stack: Stack, known_fleet: str, started_fleets: set[str]
 ) -> None:
-    keeps_to_it(case, stack, known, begun)
+    check_conformance(case, stack, known_fleet, started_fleets)
 
 
 @pytest.mark.long
 @MANY.parametrize()
-def test_thousands_of_calls_keep_to_the_contract(
-    case: Any, stack: Stack, known: str, begun: set[str]
+def test_thousands_of_calls_conform_to_the_contract(
+    case: Any, stack: Stack, known_fleet: str, started_fleets: set[str]
 ) -> None:
-    keeps_to_it(case, stack, known, begun)
+    check_conformance(case, stack, known_fleet, started_fleets)
 
 
-def keeps_to_it(case: Any, stack: Stack, known: str, begun: set[str]) -> None:
-    """Make a call; fails for a 5xx, and for any answer that the document does not have."""
+def check_conformance(case: Any, stack: Stack, known_fleet: str, started_fleets: set[str]) -> None:
+    """Make a call; fails for a 5xx, and for any undocumented response."""
     if isinstance(case.body, dict):
-        case.body = harmless(case.body)
+        case.body = without_vms(case.body)
     if case.query:
         case.query.pop("cursor", None)  # only a `next` of the app is one, which no schema can say
         # The host passes on no parameter without a value, so that the app cannot refuse it.
         case.query = {name: value for name, value in case.query.items() if value != ""}
     path = case.path_parameters or {}
     if case.method == "GET":
-        case.path_parameters = directed(path, known)
-    elif case.method == "DELETE" and begun:
-        case.path_parameters = directed(path, min(begun))
+        case.path_parameters = with_known_fleet(path, known_fleet)
+    elif case.method == "DELETE" and started_fleets:
+        case.path_parameters = with_known_fleet(path, min(started_fleets))
     answer = case.call(base_url=f"{stack.url}/api", headers={"x-functions-key": stack.key})
     if case.operation.label == "POST /fleets" and answer.status_code == 202:
-        begun.add(answer.json()["id"])
-    excluded = [positive_data_acceptance] if by_policy(answer) else []
+        started_fleets.add(answer.json()["id"])
+    excluded = [positive_data_acceptance] if rejected_by_policy(answer) else []
     case.validate_response(answer, excluded_checks=excluded)
 
 
-def by_policy(answer: Any) -> bool:
-    """Whether only the deployment's policy refuses a request, which no schema can say."""
+def rejected_by_policy(answer: Any) -> bool:
+    """Whether only the deployment's policy rejects a request, which no schema can express."""
     faults = answer.json()["errors"] if answer.status_code == 400 else []
     return bool(faults) and all(
         "The administrator decides with the setting" in one["detail"] for one in faults
     )
 
 
-def harmless(body: dict[str, Any]) -> dict[str, Any]:
-    """A body that starts no VM, and breaks no rule that JSON Schema cannot say."""
+def without_vms(body: dict[str, Any]) -> dict[str, Any]:
+    """A body that starts no VM, and meets the constraints that JSON Schema cannot express."""
     body = dict(body)
     for name in ("experiment_id", "batch_id"):
         if type(body.get(name)) in (int, float) and 0 <= body[name] < OURS:
@@ -117,11 +117,11 @@ def harmless(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def directed(path: dict[str, Any], known: str) -> dict[str, Any]:
-    """Every other fleet that could be there is one that is, and so are its VMs."""
+def with_known_fleet(path: dict[str, Any], known_fleet: str) -> dict[str, Any]:
+    """Replace every other reference by that of the known fleet, and every other VM by one of its VMs."""
     batch = re.fullmatch(r"fleet-([0-9]+)", str(path.get("id")))
     if batch is None or int(batch[1]) % 2 == 0:
         return path
     ordinal = str(path.get("ordinal"))
     machine = {"ordinal": ordinal[-1]} if re.fullmatch("[0-9]{2,4}", ordinal) else {}
-    return {**path, "id": known, **machine}
+    return {**path, "id": known_fleet, **machine}

@@ -1,4 +1,4 @@
-"""GET /api/health and /api/health/details: what works and what does not, without values of settings."""
+"""GET /api/health and /api/health/details: the checks, without values of settings."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ def test_each_check_of_a_working_app_passes(working: Any, name: str):
     assert (found["status"], working["status"]) == ("ok", "ok"), found["detail"]
 
 
-def test_the_details_have_the_version_of_the_tables(working: Any):
+def test_the_details_contain_the_schema_version(working: Any):
     [found] = [one["detail"] for one in working["checks"] if one["name"] == "database"]
     assert f"of {schema.APP.latest}." in found
 
 
-def test_the_details_need_a_key(stack: Stack):
+def test_the_details_require_a_key(stack: Stack):
     assert requests.get(f"{stack.url}/api/health/details", timeout=30).status_code == 401
 
 
-def test_anonymous_requests_cost_one_run_of_the_checks(stack: Stack):
+def test_anonymous_requests_share_one_run_of_the_checks(stack: Stack):
     def ask(_: int) -> tuple[int, Any]:
         answer = requests.get(f"{stack.url}/api/health", timeout=30)
         return answer.status_code, answer.json()
@@ -109,27 +109,25 @@ def groups_read(stack: Stack) -> int:
         ("azure", {}, "managed identity"),
     ],
 )
-def test_a_check_that_fails_says_what_to_do_without_values(
-    name: str, settings: dict[str, str], words: str
-):
+def test_a_failed_check_has_advice_and_no_values(name: str, settings: dict[str, str], words: str):
     found = check(settings)
     status, detail = found[name]
     assert (status, words in detail) == ("failed", True), detail
     assert SECRET not in json.dumps(found)
 
 
-def test_an_app_without_its_queue_is_told_to_create_it(stack: Stack, monkeypatch: Any):
+def test_a_missing_queue_is_reported_with_advice(stack: Stack, monkeypatch: Any):
     monkeypatch.setattr(health, "QUEUE", "never-made")
     status, detail = check({"AzureWebJobsStorage": stack.queue_connection_string})["queue"]
     assert (status, "FLEET_QUEUE" in detail, "Create it" in detail) == ("failed", True, True)
 
 
 @pytest.mark.parametrize("name", ["sealing_key", "database", "azure"])
-def test_a_check_that_needs_valid_settings_is_skipped_without_them(name: str):
+def test_checks_are_skipped_if_their_settings_are_invalid(name: str):
     assert check({"FLEET_PRICES": "?"})[name][0] == "skipped"
 
 
-def test_without_a_default_resource_group_azure_is_not_asked():
+def test_without_a_default_resource_group_azure_is_not_queried():
     status, detail = check({"AZURE_RESOURCE_GROUP": ""})["azure"]
     assert (status, "AZURE_RESOURCE_GROUP" in detail) == ("skipped", True)
 
@@ -141,7 +139,7 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_what_does_not_respond_is_a_timeout_of_all_checks_together(silent: str, monkeypatch: Any):
+def test_all_checks_share_one_timeout(silent: str, monkeypatch: Any):
     monkeypatch.setattr(health, "TIMEOUT", 1.0)
     settings = {name: value.replace(CLOSED, silent) for name, value in BROKEN.items()}
     found = check(settings)

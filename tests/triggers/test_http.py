@@ -1,4 +1,4 @@
-"""The HTTP door, as a client meets it."""
+"""The HTTP API, as a client uses it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_same_batch_posted_twice_is_one_fleet(api: Api, stack: Stack):
     assert [answer.status_code for answer in answers] == [202, 200]
 
 
-def test_posted_eight_times_at_once_it_is_one_fleet(api: Api, stack: Stack):
+def test_concurrent_identical_posts_are_one_fleet(api: Api, stack: Stack):
     request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 1003}
     with ThreadPoolExecutor(8) as pool:
         codes = sorted(pool.map(lambda _: api.post(request).status_code, range(8)))
@@ -55,7 +55,7 @@ def test_posted_eight_times_at_once_it_is_one_fleet(api: Api, stack: Stack):
     assert codes == [200] * 7 + [202]
 
 
-def test_an_ended_batch_posted_again_is_the_same_fleet(api: Api, stack: Stack):
+def test_a_completed_batch_posted_again_is_the_same_fleet(api: Api, stack: Stack):
     request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 1004}
     api.end(str(api.post(request).json()["id"]))
     assert api.post(request).status_code == 200
@@ -69,7 +69,7 @@ def test_an_idempotency_key_makes_one_fleet(api: Api, stack: Stack):
     assert len(ids) == 1
 
 
-def test_another_request_under_the_same_batch_is_refused(api: Api, stack: Stack):
+def test_a_different_request_with_the_same_batch_is_rejected(api: Api, stack: Stack):
     request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 1005}
     api.post(request)
     answer = api.post({**request, "vm_size": "Standard_D2s_v5"})
@@ -77,7 +77,7 @@ def test_another_request_under_the_same_batch_is_refused(api: Api, stack: Stack)
     assert (answer.status_code, answer.headers["Content-Type"]) == (409, "application/problem+json")
 
 
-def test_five_faults_are_one_answer(api: Api):
+def test_five_faults_are_one_response(api: Api):
     answer = api.post(
         {
             "n_instances": 0,
@@ -95,7 +95,7 @@ def test_five_faults_are_one_answer(api: Api):
     )
 
 
-def test_a_refusal_repeats_no_secret(api: Api):
+def test_a_rejection_contains_no_secret(api: Api):
     answer = api.post({"n_instances": 1, "uri": f"mysql://user:{PASSWORD}@host/db"})
     assert PASSWORD not in answer.text
 
@@ -112,8 +112,8 @@ def test_an_unknown_fleet_is_not_found(api: Api, method: str, fleet_id: str):
     assert getattr(api, method)(fleet_id).status_code == 404
 
 
-def test_a_fleets_inner_instances_are_no_fleets(api: Api, stack: Stack):
-    """A fleet whose wave is torn down believes in its VMs, and fails."""
+def test_sub_orchestrations_are_not_fleets(api: Api, stack: Stack):
+    """Cancelling a wave alone would make its fleet fail."""
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=1007)
     api.wait(fleet_id, "run")
     inner = ["wave-1007-1", "teardown-1007", "cancel-1007"]
@@ -128,12 +128,12 @@ def test_without_a_key_requests_are_rejected(stack: Stack):
     assert requests.get(f"{stack.url}/api/fleets", timeout=30).status_code == 401
 
 
-def test_health_needs_no_key(stack: Stack):
+def test_health_requires_no_key(stack: Stack):
     answer = requests.get(f"{stack.url}/api/health", timeout=30)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_fleets_are_listed_without_their_waves(api: Api, stack: Stack):
+def test_waves_are_not_listed(api: Api, stack: Stack):
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=1006)
     api.end(fleet_id)
     ids = [fleet["id"] for fleet in api.list().json()["fleets"]]

@@ -1,4 +1,4 @@
-"""A deployment whose sealing key was replaced: fleets of the old key are shown, and make no noise."""
+"""A deployment whose sealing key was replaced: fleets of the old key are shown, and cause no errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SWEPT = "Executed 'sweep' (Succeeded"
 
 @dataclass(frozen=True)
 class Rotated:
-    """The answers about an ended fleet under the new key alone and under both, and what was logged
+    """The responses about a completed fleet with the new key alone and with both, and the log
     meanwhile."""
 
     alone: dict[str, requests.Response]
@@ -46,7 +46,7 @@ def rotated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rotated]:
 
 
 def answers(stack: Stack, keys: str) -> dict[str, Any]:
-    """What a host with these sealing keys answers, after two sweeps."""
+    """The responses of a host with these sealing keys, after two sweeps."""
     stack.app_settings["FLEET_SEALING_KEY"] = keys
     stack.kill_host()
     log = stack.logs / "host.log"
@@ -68,17 +68,19 @@ def test_a_fleet_of_a_removed_key_is_shown_without_its_database(rotated: Rotated
 
 
 @pytest.mark.parametrize("name", ["progress", "log", "delete"])
-def test_what_a_removed_key_hides_says_which_setting_brings_it_back(rotated: Rotated, name: str):
+def test_data_of_a_removed_key_are_reported_with_the_setting_that_restores_them(
+    rotated: Rotated, name: str
+):
     shown = rotated.alone[name].json()
     assert "FLEET_SEALING_KEY" in (shown.get("problem") or shown.get("detail"))
 
 
-def test_a_fleet_of_a_removed_key_makes_no_noise_in_the_sweep(rotated: Rotated):
+def test_a_fleet_of_a_removed_key_causes_no_errors_in_the_sweep(rotated: Rotated):
     assert [line for line in rotated.log.splitlines() if "SealBroken" in line] == []
     assert "event=sweep.failed" not in rotated.log
 
 
-def test_a_teardown_that_could_not_list_anything_is_refused(rotated: Rotated):
+def test_a_teardown_without_a_readable_account_is_rejected(rotated: Rotated):
     assert (rotated.alone["delete"].status_code, rotated.both["delete"].status_code) == (503, 202)
 
 

@@ -1,4 +1,4 @@
-"""A key may open some functions only: reading, submitting and cancelling are separate permissions."""
+"""Keys for some functions only: reading, submitting and cancelling are separate permissions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATHS = {"id": "fleet-404404404", "ordinal": "0"}
 
 
 def functions(role: str) -> list[str]:
-    """The functions of a role, by the commands of docs/operating.md."""
+    """The functions of a role, according to the commands in docs/operating.md."""
     [names] = re.findall(rf'^{role}="(.*)"$', OPERATING, flags=re.MULTILINE)
     return re.sub(r"\$(\w+)", lambda other: " ".join(functions(other[1])), names).split()
 
@@ -36,7 +36,7 @@ def set_key(stack: Stack, role: str) -> str:
 
 
 def opened(stack: Stack, key: str) -> set[str]:
-    """The functions that a key opens. No request here has an effect."""
+    """The functions that a key authorizes. The requests have no effect."""
 
     def status(route: Any) -> int:
         url = f"{stack.url}/api{route.path.format(**PATHS)}"
@@ -48,7 +48,7 @@ def opened(stack: Stack, key: str) -> set[str]:
 
 
 @pytest.mark.parametrize("role", ["READER", "SUBMITTER", "OPERATOR"])
-def test_a_key_opens_the_functions_of_its_role_only(stack: Stack, role: str):
+def test_a_key_authorizes_only_the_functions_of_its_role(stack: Stack, role: str):
     assert opened(stack, set_key(stack, role)) == set(functions(role))
 
 
@@ -56,10 +56,10 @@ def test_a_reader_can_neither_submit_nor_cancel():
     assert {"submit_fleet", "cancel_fleet"} & set(functions("READER")) == set()
 
 
-def test_an_operators_key_opens_every_function():
+def test_an_operators_key_authorizes_every_function():
     assert set(functions("OPERATOR")) == {one.name for one in ROUTES if not one.anonymous}
 
 
-def test_every_function_that_only_reads_is_open_to_a_reader():
+def test_a_reader_may_call_every_read_only_function():
     reading = {one.name for one in ROUTES if one.method == "GET" and not one.anonymous}
     assert set(functions("READER")) == reading - {"get_health_details"}

@@ -1,4 +1,4 @@
-"""The list of fleets, over HTTP: kept current by the fleets themselves, paged, filtered."""
+"""The list of fleets, over HTTP: updated by the fleets, paged, filtered."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def entry(stack: Stack, fleet_id: str, phase: str) -> dict[str, Any]:
     return eventually(look)
 
 
-def test_an_entry_follows_its_fleet(api: Api, stack: Stack):
+def test_an_entry_is_updated_by_its_fleet(api: Api, stack: Stack):
     number = experiment(stack)
     fleet_id = api.start(experiment_id=number, n_instances=2, batch_id=6101, name="followed")
     running = entry(stack, fleet_id, "run")
@@ -54,7 +54,7 @@ def test_a_fleet_that_fails_its_plan_is_listed_as_failed(api: Api, stack: Stack)
     assert entry(stack, fleet_id, "failed")["experiment_name"] is None
 
 
-def test_pages_hold_every_fleet_once(api: Api, stack: Stack):
+def test_pages_contain_every_fleet_once(api: Api, stack: Stack):
     for batch in (6103, 6104, 6105):
         api.start(experiment_id=10**8, n_instances=1, batch_id=batch)
     # Not the limit of another test: responses are cached for a second.
@@ -76,17 +76,17 @@ def test_pages_hold_every_fleet_once(api: Api, stack: Stack):
         {"experiment": "a\0"},
     ],
 )  # fmt: skip
-def test_a_query_that_cannot_be_read_is_refused(stack: Stack, query: dict[str, Any]):
+def test_an_invalid_query_is_rejected(stack: Stack, query: dict[str, Any]):
     assert ask(stack, **query).status_code == 400
 
 
-def test_every_fault_of_a_query_is_in_one_answer(stack: Stack):
+def test_all_faults_of_a_query_are_reported_together(stack: Stack):
     faults = ask(stack, limit=0, sort="up", since="?").json()["errors"]
     assert len(faults) == 3
 
 
 @pytest.mark.parametrize("reference", ["fleet-6106", "6106", "called", "call"])
-def test_a_fleet_is_found_by_what_it_is_called(api: Api, stack: Stack, reference: str):
+def test_a_fleet_is_found_by_every_reference(api: Api, stack: Stack, reference: str):
     request = {"experiment_id": 10**8, "n_instances": 1, "batch_id": 6106, "name": "called"}
     api.post(request)
     api.wait("fleet-6106", "failed")
@@ -100,7 +100,7 @@ def test_latest_is_the_fleet_that_was_submitted_last(api: Api, stack: Stack):
     assert ask(stack, "/latest").json()["id"] == ids[-1]
 
 
-def test_an_ambiguous_beginning_is_refused_with_its_matches(api: Api, stack: Stack):
+def test_an_ambiguous_prefix_is_rejected_with_its_matches(api: Api, stack: Stack):
     for batch, name in ((6107, "twin-a"), (6108, "twin-b")):
         api.start(experiment_id=10**8, n_instances=1, batch_id=batch, name=name)
     answer = ask(stack, "/twin")

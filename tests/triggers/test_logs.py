@@ -14,9 +14,9 @@ from local.stack import Stack
 from tests.harness import Api, eventually, experiment, sql, wire
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment
 
-STANDS, SILENT, NO_ROOM, MODEST, RAN = range(4101, 4106)
+RUNNING, SILENT, NO_ROOM, RESTRICTED, RAN = range(4101, 4106)
 FAULTS = [
-    {"on": "vm.boot", "match": f"-({SILENT}|{MODEST})-", "error": "OSProvisioningTimedOut"},
+    {"on": "vm.boot", "match": f"-({SILENT}|{RESTRICTED})-", "error": "OSProvisioningTimedOut"},
     {"on": "vm.boot", "match": f"-{NO_ROOM}-", "error": "AllocationFailed"},
 ]
 BOOT_DIAGNOSTICS = ("retrieveBootDiagnosticsData", ".serialconsole.log")
@@ -46,33 +46,33 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
     plan = {"faults": FAULTS}
     with Stack(state, time_scale=0.01, machines="none", faults=plan) as stack:
         api, number = Api(stack), experiment(stack)
-        for batch in (STANDS, SILENT, NO_ROOM):
+        for batch in (RUNNING, SILENT, NO_ROOM):
             api.start(experiment_id=number, n_instances=1, batch_id=batch)
-        uri = modest(stack)
-        api.start(experiment_id=number, n_instances=1, batch_id=MODEST, uri=uri)
-        for batch in (SILENT, NO_ROOM, MODEST):
+        uri = restricted_role(stack)
+        api.start(experiment_id=number, n_instances=1, batch_id=RESTRICTED, uri=uri)
+        for batch in (SILENT, NO_ROOM, RESTRICTED):
             api.wait(f"fleet-{batch}")
-        api.wait(f"fleet-{STANDS}", "run")
+        api.wait(f"fleet-{RUNNING}", "run")
         yield Logs(stack, api)
 
 
-def modest(stack: Stack) -> str:
-    """The URI of a role that may do what a fleet needs, and no more."""
-    sql(stack, "CREATE ROLE modest LOGIN PASSWORD 'modest'")
-    sql(stack, "GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO modest")
-    return f"postgresql://modest:modest@{stack.db_uri.partition('@')[2]}"
+def restricted_role(stack: Stack) -> str:
+    """The URI of a role with the minimum permissions of a fleet."""
+    sql(stack, "CREATE ROLE restricted LOGIN PASSWORD 'restricted'")
+    sql(stack, "GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO restricted")
+    return f"postgresql://restricted:restricted@{stack.db_uri.partition('@')[2]}"
 
 
 def boot_diagnostics(logs: Logs, batch: int) -> list[str]:
-    """What the fleet asked of Azure for a VM's log, and its deletions, in order."""
+    """The methods of the fleet's requests for a VM's log and its deletion, in order."""
     calls = [call for call in wire(logs.stack, batch=batch) if "-0000" in call["path"]]
-    asked = [call for call in calls if call["path"].endswith(BOOT_DIAGNOSTICS)]
+    reads = [call for call in calls if call["path"].endswith(BOOT_DIAGNOSTICS)]
     deleted = [call for call in calls if call["method"] == "DELETE"]
-    return [call["method"] for call in sorted([*asked, *deleted], key=lambda call: call["n"])]
+    return [call["method"] for call in sorted([*reads, *deleted], key=lambda call: call["n"])]
 
 
 def test_an_existing_vm_shows_its_console(shown: Logs):
-    first, _, log = shown.get(f"fleet-{STANDS}").text.partition("\n")
+    first, _, log = shown.get(f"fleet-{RUNNING}").text.partition("\n")
     assert (first, "systemd" in log) == (
         "# powerlift-vm-4101-0000 is still running; current console log (last 32 KB)",
         True,
@@ -80,19 +80,19 @@ def test_an_existing_vm_shows_its_console(shown: Logs):
 
 
 def test_a_log_is_plain_text_to_every_browser(shown: Logs):
-    headers = shown.get(f"fleet-{STANDS}").headers
+    headers = shown.get(f"fleet-{RUNNING}").headers
     returned = (headers["Content-Type"], headers["X-Content-Type-Options"])
     assert returned == ("text/plain; charset=utf-8", "nosniff")
 
 
-def test_the_log_of_a_vm_that_failed_outlives_it(shown: Logs):
+def test_the_log_of_a_failed_vm_outlives_it(shown: Logs):
     first, _, log = shown.get(f"fleet-{SILENT}").text.partition("\n")
     words = "OSProvisioningTimedOut: OS Provisioning for VM 'powerlift-vm-4102-0000' did not finish"
     assert (words in first, "stored console log" in first) == (True, True)
     assert "<powerlift-vm-4102-0000>" in log
 
 
-def test_a_log_costs_two_requests_before_the_deletion(shown: Logs):
+def test_a_log_takes_two_requests_before_the_deletion(shown: Logs):
     assert boot_diagnostics(shown, SILENT)[:3] == ["POST", "GET", "DELETE"]
 
 
@@ -100,7 +100,7 @@ def test_no_log_is_read_of_a_vm_without_capacity(shown: Logs):
     assert set(boot_diagnostics(shown, NO_ROOM)) == {"DELETE"}
 
 
-def test_the_log_of_a_vm_that_never_booted_has_the_reason(shown: Logs):
+def test_the_log_of_a_vm_that_failed_to_boot_has_the_reason(shown: Logs):
     answer = shown.get(f"fleet-{NO_ROOM}")
     detail = answer.json()["detail"]
     returned = (answer.status_code, answer.headers["Content-Type"])
@@ -109,15 +109,15 @@ def test_the_log_of_a_vm_that_never_booted_has_the_reason(shown: Logs):
     assert "AllocationFailed" in detail
 
 
-def test_a_log_that_cannot_be_kept_changes_nothing_else(shown: Logs):
-    fleets = [shown.api.get(f"fleet-{batch}").json() for batch in (SILENT, MODEST)]
+def test_a_log_that_cannot_be_stored_does_not_affect_the_fleet(shown: Logs):
+    fleets = [shown.api.get(f"fleet-{batch}").json() for batch in (SILENT, RESTRICTED)]
     ends = [(fleet["phase"], fleet["missing"]) for fleet in fleets]
     assert ends[0] == ends[1]
 
 
-def test_a_database_that_refuses_logs_is_one_line_of_the_apps_log(shown: Logs):
+def test_a_database_that_rejects_logs_is_one_line_in_the_apps_log(shown: Logs):
     log = (shown.stack.logs / "host.log").read_text()
-    mark = f"event=call.failed fleet=fleet-{MODEST} activity=save_logs"
+    mark = f"event=call.failed fleet=fleet-{RESTRICTED} activity=save_logs"
     lines = [line for line in log.splitlines() if mark in line]
     assert lines
     assert all("SQLSTATE 42501" in line for line in lines)
@@ -128,24 +128,24 @@ def test_a_database_that_refuses_logs_is_one_line_of_the_apps_log(shown: Logs):
     [
         ("fleet-12345678901234567890", 0),
         ("nonsense", 0),
-        (f"fleet-{STANDS}", 17),
-        (f"fleet-{STANDS}", 99999),
-        (f"fleet-{STANDS}", "first"),
-        (f"fleet-{STANDS}", "..%2F0"),
+        (f"fleet-{RUNNING}", 17),
+        (f"fleet-{RUNNING}", 99999),
+        (f"fleet-{RUNNING}", "first"),
+        (f"fleet-{RUNNING}", "..%2F0"),
     ],
 )
-def test_what_is_not_there_has_no_log(shown: Logs, fleet_id: str, ordinal: object):
+def test_a_missing_vm_has_no_log(shown: Logs, fleet_id: str, ordinal: object):
     assert shown.get(fleet_id, ordinal).status_code == 404
 
 
 def test_a_log_requires_a_key(shown: Logs):
-    url = f"{shown.stack.url}/api/fleets/fleet-{STANDS}/machines/0/log"
+    url = f"{shown.stack.url}/api/fleets/fleet-{RUNNING}/machines/0/log"
     assert requests.get(url, timeout=30).status_code == 401
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Logs of a VM that ran: while it exists, as it was asked to stay, and after its deletion."""
+    """Logs of a completed VM: while it is kept, and after its deletion."""
     packages, state = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("ended")
     with packages_at_hand(packages), Stack(state, time_scale=0.02) as stack:
         logs = Logs(stack, Api(stack))
@@ -157,8 +157,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         logs.api.end(fleet_id)
         yield {
             "password": stack.db_uri.split("@")[0].rpartition(":")[2],
-            "stays": stays,
-            "gone": eventually(lambda: has_ended(logs, "stored console log")),
+            "kept": stays,
+            "deleted": eventually(lambda: has_ended(logs, "stored console log")),
         }
 
 
@@ -169,12 +169,12 @@ def has_ended(logs: Logs, source: str) -> str | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["gone", "stays"])
-def test_what_the_script_printed_is_in_the_log(ended: dict[str, Any], which: str):
+@pytest.mark.parametrize("which", ["deleted", "kept"])
+def test_the_scripts_output_is_in_the_log(ended: dict[str, Any], which: str):
     assert "<b>the URI is postgresql" in ended[which]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["gone", "stays"])
-def test_the_password_that_it_printed_is_not(ended: dict[str, Any], which: str):
+@pytest.mark.parametrize("which", ["deleted", "kept"])
+def test_a_printed_password_is_not_in_the_log(ended: dict[str, Any], which: str):
     assert ended["password"] not in ended[which]

@@ -1,4 +1,4 @@
-"""The OpenAPI document as it is served, and HTTP's oddities as the app meets them."""
+"""The served OpenAPI document, and edge cases of HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READ = [route for route in ROUTES if route.method == "GET"]
 
 
 def ask(stack: Stack, method: str, path: str, body: bytes | None = None, **headers: str) -> Any:
-    """One request, byte for byte: `requests` would tidy paths up. Returns status, type and body."""
+    """Send one request byte for byte, as `requests` normalizes paths. Returns status, type and body."""
     connection = http.client.HTTPConnection(urlsplit(stack.url).netloc, timeout=30)
     try:
         connection.request(method, path, body, {"x-functions-key": stack.key, **headers})
@@ -28,7 +28,7 @@ def ask(stack: Stack, method: str, path: str, body: bytes | None = None, **heade
         connection.close()
 
 
-def test_anybody_may_have_the_document(stack: Stack):
+def test_the_document_is_public(stack: Stack):
     answer = requests.get(f"{stack.url}/api/openapi.json", timeout=30)
     assert (answer.status_code, answer.json()) == (200, openapi_document("/api"))
 
@@ -41,14 +41,14 @@ def test_an_unchanged_document_is_304(stack: Stack):
 
 
 @pytest.mark.parametrize("route", READ, ids=lambda route: route.name)
-def test_head_is_answered_as_get_is_without_the_body(stack: Stack, route: Any):
+def test_head_is_get_without_the_body(stack: Stack, route: Any):
     path = f"/api{route.path}".replace("{id}", "fleet-999999999").replace("{ordinal}", "0")
     status, kind, _ = ask(stack, "GET", path)
     assert ask(stack, "HEAD", path) == (status, kind, b"")
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "PATCH"])
-def test_a_method_that_a_path_does_not_have_is_the_hosts_404(stack: Stack, method: str):
+def test_an_unsupported_method_is_the_hosts_404(stack: Stack, method: str):
     assert ask(stack, method, "/api/fleets/fleet-7")[::2] == (404, b"")
 
 
@@ -94,7 +94,7 @@ def test_an_empty_body_lists_the_required_fields(stack: Stack, path: str):
 
 
 @pytest.mark.parametrize("path", ["/plan", "/fleets"])
-def test_a_body_above_the_limit_is_refused_with_the_limit(stack: Stack, path: str):
+def test_a_body_above_the_limit_is_rejected_with_the_limit(stack: Stack, path: str):
     status, kind, text = ask(stack, "POST", f"/api{path}", b" " * 1_000_001)
     problem = json.loads(text)
     assert (status, kind, problem["status"]) == (413, "application/problem+json", 413)
@@ -124,14 +124,14 @@ def test_a_body_is_parsed_as_json_whatever_its_content_type(stack: Stack, kind: 
     ],
     ids=range(9),
 )
-def test_an_odd_id_is_of_no_fleet(stack: Stack, segment: str):
+def test_an_unusual_id_is_not_found(stack: Stack, segment: str):
     for method, rest in (("GET", ""), ("GET", "/machines/0/log"), ("DELETE", "")):
         status, kind, _ = ask(stack, method, f"/api/fleets/{segment}{rest}")
         assert (status, kind) == (404, "application/problem+json")
 
 
 @pytest.mark.parametrize("header", ["x" * 7000, "\xc3\xa9", '"quoted"'], ids=range(3))
-def test_an_odd_idempotency_key_is_a_key(stack: Stack, header: str):
+def test_an_unusual_idempotency_key_is_accepted(stack: Stack, header: str):
     body = b'{"experiment_id": 999999999, "n_instances": 1}'
     codes = [
         ask(stack, "POST", "/api/fleets", body, **{"Idempotency-Key": header})[0] for _ in range(2)

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from local.stack import Stack
-from tests.harness import Api, everything, experiment, sql, wire
+from tests.harness import Api, all_resource_ids, experiment, sql, wire
 from tests.local.azure.driver import NETWORK_API, ROLE_API, Driver, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,8 +23,8 @@ PASSWORD = "s3cr3t-value"
 SIZE = "Standard_D2s_v5"
 FOCAL = {"image_offer": "0001-com-ubuntu-server-focal", "image_sku": "20_04-lts-gen2"}
 STORAGE = "Microsoft.Storage/storageAccounts"
-BROKEN = {"code": "InternalServerError", "message": "Try again.", "status": 500}
-WEATHER = {
+SERVER_ERROR = {"code": "InternalServerError", "message": "Try again.", "status": 500}
+FAULT_PLAN = {
     "quotas": {
         "westus2": {"standardDSv5Family": 14},
         "westus3": {"cores": 2},
@@ -35,17 +35,17 @@ WEATHER = {
         {"location": "westeurope", "size": SIZE, "zones": ["1"]},
     ],
     "faults": [
-        {"on": "group.get", "nth": [1, 2], "error": BROKEN},
-        {"on": "usages", "match": "/southcentralus/", "error": BROKEN},
-        {"on": "vnet.get", "match": "powerlift-vnet-southcentralus", "error": BROKEN},
-        {"on": "read", "match": f"{STORAGE}/dark/.*/permissions", "error": BROKEN},
+        {"on": "group.get", "nth": [1, 2], "error": SERVER_ERROR},
+        {"on": "usages", "match": "/southcentralus/", "error": SERVER_ERROR},
+        {"on": "vnet.get", "match": "powerlift-vnet-southcentralus", "error": SERVER_ERROR},
+        {"on": "read", "match": f"{STORAGE}/dark/.*/permissions", "error": SERVER_ERROR},
     ],
 }
 
 
 @dataclass(frozen=True)
 class Planner:
-    """A stack, and an experiment of twenty trials in it."""
+    """A stack with an experiment of twenty trials."""
 
     stack: Stack
     azure: Driver
@@ -77,39 +77,39 @@ def planner_of(stack: Stack) -> Planner:
 
 
 @pytest.fixture(scope="module")
-def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
-    state = tmp_path_factory.mktemp("stormy")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
+    state = tmp_path_factory.mktemp("faulty")
     settings = {"FLEET_ALLOWED_GROUPS": "*", "FLEET_ALLOWED_DATABASES": "127.0.0.1:*"}
     settings |= {"FLEET_MAX_VMS": "5000", "FLEET_ALLOWED_IMAGES": "*"}
     with Stack(
-        state, time_scale=0.01, machines="none", faults=WEATHER, app_settings=settings
+        state, time_scale=0.01, machines="none", faults=FAULT_PLAN, app_settings=settings
     ) as stack:
         yield planner_of(stack)
 
 
 @pytest.fixture(scope="module")
-def first_plan(stormy: Planner) -> dict[str, Any]:
-    """The first plan of all, for which Azure does not show the resource group."""
-    return stormy.plan()
+def first_plan(faulty: Planner) -> dict[str, Any]:
+    """The first plan, for which reading the resource group fails."""
+    return faulty.plan()
 
 
 @pytest.fixture(scope="module")
-def first_fleet(stormy: Planner, first_plan: dict[str, Any]) -> dict[str, Any]:
-    """A fleet that cannot work, at its end; at its plan's first try Azure does not show the group."""
-    api = Api(stormy.stack)
+def first_fleet(faulty: Planner, first_plan: dict[str, Any]) -> dict[str, Any]:
+    """A completed fleet that cannot start; its plan's first read of the resource group fails."""
+    api = Api(faulty.stack)
     wrong = {"experiment_id": 999, "location": "westus3", "vm_size": SIZE}
     fleet = api.wait(api.start(n_instances=10, min_instances=5, **wrong))
     return dict(fleet)
 
 
 @pytest.fixture
-def planner(stormy: Planner, first_fleet: dict[str, Any]) -> Planner:
-    return stormy
+def planner(faulty: Planner, first_fleet: dict[str, Any]) -> Planner:
+    return faulty
 
 
 @pytest.fixture(scope="module")
 def rejected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
-    """A stack whose app's first token is rejected once."""
+    """A stack on which the app's first token is rejected once."""
     fault = {"on": "group.get", "error": "InvalidAuthenticationToken", "times": 1}
     state = tmp_path_factory.mktemp("rejected")
     with Stack(state, time_scale=0.01, machines="none", faults={"faults": [fault]}) as stack:
@@ -119,12 +119,12 @@ def rejected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
 @pytest.fixture(scope="module")
 def tokens(rejected: Planner) -> list[int]:
     """The number of tokens that the app has requested after each of three plans."""
-    asked = []
+    fields = []
     for _ in range(3):
         rejected.plan(n_instances=1)
         calls = wire(rejected.stack)
-        asked.append(sum(call["path"].endswith("/oauth2/v2.0/token") for call in calls))
-    return asked
+        fields.append(sum(call["path"].endswith("/oauth2/v2.0/token") for call in calls))
+    return fields
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_a_plan_describes_the_fleet(planner: Planner):
     }
 
 
-def test_the_example_of_the_docs_answers(planner: Planner):
+def test_the_documented_example_succeeds(planner: Planner):
     blocks = (ROOT / "docs" / "request.md").read_text().split("```")
     command = next(block for block in blocks if "/api/plan" in block)
     command = command.replace('"experiment_id": 1', f'"experiment_id": {planner.experiment}')
@@ -162,7 +162,7 @@ def test_the_example_of_the_docs_answers(planner: Planner):
     assert json.loads(done.stdout)["ok"]
 
 
-def test_every_check_has_its_line(planner: Planner):
+def test_every_check_is_reported(planner: Planner):
     checks = planner.plan()["checks"]
     assert {(check["name"], check["status"]) for check in checks} == {
         (name, "ok")
@@ -176,7 +176,6 @@ def test_every_check_has_its_line(planner: Planner):
             "custom_data",
             "runner_ids",
             "batch_id",
-            "disk_type",
             "schema",
             "permissions",
             "role_assignments",
@@ -193,7 +192,7 @@ def test_every_check_has_its_line(planner: Planner):
     }
 
 
-def test_the_default_size_is_a_warning_and_no_more(planner: Planner):
+def test_the_default_size_is_only_a_warning(planner: Planner):
     plan = planner.plan(vm_size="Standard_B16s_v2")
     warnings = [check["name"] for check in plan["checks"] if check["status"] == "warning"]
     assert (plan["ok"], warnings) == (True, ["burstable"])
@@ -207,9 +206,9 @@ def test_a_plan_only_reads(planner: Planner):
 
 
 def test_a_plan_starts_nothing(planner: Planner):
-    before = set(everything(planner.stack))
+    before = set(all_resource_ids(planner.stack))
     planner.plan(batch_id=77)
-    made = set(everything(planner.stack)) - before
+    made = set(all_resource_ids(planner.stack)) - before
     assert (made, Api(planner.stack).get("fleet-77").status_code) == (set(), 404)
 
 
@@ -227,17 +226,17 @@ def test_a_plan_uses_the_requests_own_account_and_returns_no_secret(planner: Pla
     )
 
 
-def test_a_bad_request_is_refused_with_every_pointer(planner: Planner):
+def test_an_invalid_request_is_rejected_with_every_pointer(planner: Planner):
     answer = planner.post({"n_instances": 0, "bogus": 1})
     pointers = {fault["pointer"] for fault in answer.json()["errors"]}
     assert (answer.status_code, pointers) == (400, {"/experiment_id", "/n_instances", "/bogus"})
 
 
-def test_without_a_key_nothing_is_planned(planner: Planner):
+def test_a_plan_requires_a_key(planner: Planner):
     assert requests.post(f"{planner.stack.url}/api/plan", timeout=30).status_code == 401
 
 
-def test_what_may_pass_is_unknown_and_nothing_to_build_on(first_plan: dict[str, Any]):
+def test_transient_errors_are_unknown_and_not_cached(first_plan: dict[str, Any]):
     statuses = {check["name"]: check["status"] for check in first_plan["checks"]}
     assert (first_plan["ok"], statuses["resource_group"], statuses["quota"]) == (
         False,
@@ -246,8 +245,8 @@ def test_what_may_pass_is_unknown_and_nothing_to_build_on(first_plan: dict[str, 
     )
 
 
-def test_a_fleet_that_cannot_work_fails_with_all_its_reasons(first_fleet: dict[str, Any]):
-    """And with no other: what has passed, the group that Azure did not show, is tried again."""
+def test_a_fleet_that_cannot_start_fails_with_all_reasons(first_fleet: dict[str, Any]):
+    """And with no other reason: the failed read of the resource group is retried."""
     codes = {failure["code"] for failure in first_fleet["failures"]}
     assert (first_fleet["phase"], codes) == ("failed", {"ExperimentNotFound", "QuotaTooSmall"})
 
@@ -390,7 +389,7 @@ def test_a_plan_shows_what_was_understood(planner: Planner):
         ("narrow", "10.4.0.0/29", {}, "addresses", "warning"),
     ],
 )
-def test_a_subnet_of_ones_own(
+def test_a_subnet_of_the_user(
     planner: Planner,
     name: str,
     prefix: str,
@@ -407,7 +406,7 @@ def test_a_subnet_of_ones_own(
 @pytest.mark.parametrize(
     "changes", [{"subnet": "virtualNetworks/absent/subnets/s"}, {"location": "westus"}]
 )
-def test_a_subnet_that_the_vms_cannot_use(planner: Planner, changes: dict[str, str]):
+def test_an_unusable_subnet(planner: Planner, changes: dict[str, str]):
     planner.azure.subnet()
     there = f"{planner.azure.net(changes.pop('subnet', 'virtualNetworks/shared/subnets/s'))}"
     assert planner.faults(subnet_id=there, outbound="existing", **changes) == {"subnet"}
@@ -424,7 +423,7 @@ def test_an_existing_network_of_the_app_is_checked(planner: Planner):
     assert planner.faults(location="centralus", min_instances=4) == {"subnet", "addresses"}
 
 
-def test_a_network_that_cannot_be_seen_is_unknown(planner: Planner):
+def test_an_unreadable_network_is_unknown(planner: Planner):
     assert planner.statuses("subnet", location="southcentralus") == ["unknown"]
 
 
@@ -433,28 +432,28 @@ def test_a_network_that_cannot_be_seen_is_unknown(planner: Planner):
     [(200, 0, 1, "ok"), (200, 20, 1, "warning"), (200, 20, 200, "fault")],
 )
 def test_role_assignments(planner: Planner, vms: int, resources: int, least: int, expected: str):
-    """Azure takes 4,000, and a VM needs one for each resource beside its own."""
+    """Azure allows 4,000, and a VM requires one at itself and one for each resource."""
     group = planner.azure.group
-    asked = {
+    fields = {
         "experiment_id": experiment(planner.stack, vms),
         "n_instances": vms,
         "min_instances": least,
         "resource_uris": [f"{group}/providers/{STORAGE}/s{n}" for n in range(resources)],
     }
-    assert planner.statuses("role_assignments", **asked) == [expected]
+    assert planner.statuses("role_assignments", **fields) == [expected]
 
 
-def test_rights_that_cannot_be_read_are_unknown(planner: Planner):
+def test_unreadable_permissions_are_unknown(planner: Planner):
     dark = f"{planner.azure.group}/providers/{STORAGE}/dark"
     assert planner.statuses("permissions", resource_uris=[dark]) == ["unknown"]
 
 
 def test_a_plan_requests_a_new_token_after_a_rejected_one(tokens: list[int]):
-    """No activity runs that would find out."""
+    """No activity runs that would detect the rejection."""
     assert tokens == [1, 2, 2]
 
 
-def test_a_missing_right_to_assign_roles_names_the_scope(limited: Planner):
+def test_a_missing_permission_to_assign_roles_is_reported_with_its_scope(limited: Planner):
     storage = f"{limited.azure.group}/providers/{STORAGE}/one"
     checks = limited.plan(resource_uris=[storage])["checks"]
     assert [check["detail"] for check in checks if check["status"] == "fault"] == [
@@ -463,7 +462,7 @@ def test_a_missing_right_to_assign_roles_names_the_scope(limited: Planner):
     ]
 
 
-def test_what_an_app_may_not_read_is_unknown(limited: Planner):
+def test_checks_without_read_permission_are_unknown(limited: Planner):
     checks = limited.plan()["checks"]
     assert {check["name"] for check in checks if check["status"] == "unknown"} == {
         "role_assignments",

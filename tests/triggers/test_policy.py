@@ -1,4 +1,4 @@
-"""What a deployment allows, as HTTP and the queue tell it."""
+"""The deployment's policy, over HTTP and the queue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def plan(stack: Stack, request: Any) -> requests.Response:
 
 
 def attack(stack: Stack, **more: Any) -> dict[str, Any]:
-    """A request for all that a function key must not give, with real resources."""
+    """A request for everything that a function key must not allow, with existing resources."""
     group = f"/subscriptions/{stack.arm['subscription_id']}/resourceGroups/powerlift"
     return {
         "experiment_id": experiment(stack),
@@ -60,8 +60,9 @@ def test_function_key_cannot_become_contributor_or_root(api: Api, stack: Stack):
     request = attack(stack)
     for answer in (api.post(request), plan(stack, request)):
         assert (answer.status_code, faults(answer)) == (400, FAULTS)
-    sent = [call["path"] for call in wire(stack)[begin:]]
-    assert [path for path in sent if "another" in path or "roleAssignments" in path] == []
+    # Fleets of other tests may read meanwhile.
+    writes = [call["path"] for call in wire(stack)[begin:] if call["method"] == "PUT"]
+    assert [path for path in writes if "another" in path or "roleAssignments" in path] == []
 
 
 def test_message_cannot_become_contributor_or_root(stack: Stack):
@@ -80,14 +81,14 @@ def test_invalid_and_disallowed_fields_are_reported_together(api: Api):
     assert told == {*fields, "/resource_uris/0", "/resource_uris/1"}
 
 
-def test_invalid_account_hides_what_would_depend_on_it(api: Api):
+def test_invalid_account_suppresses_dependent_checks(api: Api):
     account = {"tenant_id": "t", "client_id": "c", "client_secret": ""}
     request = {"experiment_id": 1, "n_instances": 1, "azure_json": account}
-    told = api.post({**request, "client_principal_id": SOMEBODY}).json()["errors"]
-    assert [one["pointer"] for one in told] == ["/azure_json/client_secret"]
+    errors = api.post({**request, "client_principal_id": SOMEBODY}).json()["errors"]
+    assert [one["pointer"] for one in errors] == ["/azure_json/client_secret"]
 
 
-def test_uri_is_no_port_oracle(stack: Stack):
+def test_uri_cannot_be_used_to_scan_ports(stack: Stack):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0)
         ports = (server.getsockname()[1], 1)
@@ -103,8 +104,8 @@ def test_uri_is_no_port_oracle(stack: Stack):
 
 
 @pytest.fixture
-def crowd(api: Api, stack: Stack) -> Iterator[None]:
-    """A fleet of the app that has all the VMs that the deployment allows."""
+def fleet_at_the_limit(api: Api, stack: Stack) -> Iterator[None]:
+    """A fleet with all the VMs that the deployment allows."""
     api.post({"experiment_id": 10**6, "n_instances": 1, "batch_id": 8501})
     sql(
         stack,
@@ -117,8 +118,8 @@ def crowd(api: Api, stack: Stack) -> Iterator[None]:
     sql(stack, "DELETE FROM powerlift_fleet WHERE batch_id = 8502")
 
 
-@pytest.mark.usefixtures("crowd")
-def test_deployment_has_a_cap_on_the_vms_of_all_fleets(api: Api, stack: Stack):
+@pytest.mark.usefixtures("fleet_at_the_limit")
+def test_deployment_limits_the_vms_of_all_fleets(api: Api, stack: Stack):
     request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 8503}
     answer = api.post(request)
     detail = answer.json()["detail"]
@@ -133,8 +134,8 @@ def policy_check(answer: requests.Response) -> tuple[bool, str]:
     return answer.json()["ok"], check["status"]
 
 
-def test_plan_says_whether_there_is_room(stack: Stack, request: pytest.FixtureRequest):
+def test_plan_reports_whether_the_vm_limit_allows_it(stack: Stack, request: pytest.FixtureRequest):
     fleet = {"experiment_id": experiment(stack), "n_instances": 1, "vm_size": "Standard_D2s_v5"}
     before = policy_check(plan(stack, fleet))
-    request.getfixturevalue("crowd")
+    request.getfixturevalue("fleet_at_the_limit")
     assert (before, policy_check(plan(stack, fleet))) == ((True, "ok"), (False, "fault"))

@@ -1,4 +1,4 @@
-"""GET /api/fleets/{id}/machines and /progress: of a fleet that runs, and of one that has ended."""
+"""GET /api/fleets/{id}/machines and /progress: for running and completed fleets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, sql, standing
+from tests.harness import Api, eventually, existing_resources, experiment, sql
 
 BATCH = 5201
 FLEET = f"fleet-{BATCH}"
@@ -85,12 +85,12 @@ def test_after_the_end_every_vm_is_deleted(responses: Responses):
     ] * 3
 
 
-def test_half_of_the_trials(responses: Responses):
+def test_half_of_the_trials_are_completed(responses: Responses):
     counts = responses.half["trials"]
     assert (counts["complete"], counts["ready"] + counts["running"], counts["total"]) == (3, 3, 6)
 
 
-def test_the_series_ends_with_all_that_have_ended(responses: Responses):
+def test_the_series_ends_with_the_total(responses: Responses):
     series = responses.final["series"]
     assert (series["complete"][-1], series["error"][-1]) == (5, 1)
 
@@ -119,14 +119,14 @@ def test_the_links_resolve(responses: Responses, stack: Stack):
     assert codes == [200, 200, 200]
 
 
-def test_links_come_from_any_spelling_of_the_url(responses: Responses, stack: Stack):
+def test_links_are_built_from_any_spelling_of_the_url(responses: Responses, stack: Stack):
     url = f"{stack.url}/api/Fleets/fleet%2D{BATCH}?x=/fleets/"
     answer = requests.get(url, headers={"x-functions-key": stack.key}, timeout=30)
     assert answer.json()["links"]["self"] == f"{stack.url}/api/fleets/{FLEET}"
 
 
 @pytest.mark.parametrize("part", ["machines", "progress"])
-def test_an_unknown_fleet_has_none(stack: Stack, part: str):
+def test_an_unknown_fleet_has_no_progress(stack: Stack, part: str):
     url = f"{stack.url}/api/fleets/fleet-12345678901234567890/{part}"
     answer = requests.get(url, headers={"x-functions-key": stack.key}, timeout=30)
     assert answer.status_code == 404
@@ -138,8 +138,8 @@ def test_errors_omit_the_database_password(responses: Responses, stack: Stack):
     assert (errors, password is not None) == ([{"message": "OSError: ***", "count": 1}], True)
 
 
-def test_nothing_is_left(responses: Responses, stack: Stack):
-    assert standing(stack, BATCH) == []
+def test_no_resource_is_left(responses: Responses, stack: Stack):
+    assert existing_resources(stack, BATCH) == []
 
 
 def test_an_unreachable_database_is_reported_with_the_other_fields(
@@ -156,8 +156,8 @@ def test_an_unreachable_database_is_reported_with_the_other_fields(
     )
 
 
-def test_trials_are_counted_where_the_database_can_be_read_alone(stack: Stack, api: Api):
-    """Azure makes it so when its disk is full: the VMs cannot be noted."""
+def test_trials_are_counted_in_a_read_only_database(stack: Stack, api: Api):
+    """Azure makes a database read-only when its disk is full: VMs cannot be recorded."""
     sql(stack, "CREATE ROLE full_disk LOGIN PASSWORD 'full'")
     sql(stack, "GRANT pg_read_all_data, pg_write_all_data TO full_disk")
     sql(stack, "ALTER ROLE full_disk SET default_transaction_read_only = on")

@@ -1,4 +1,4 @@
-"""Many queries to a slow database: how often it is queried, and what they block."""
+"""Many concurrent requests to a slow database: how often it is queried, and what they block."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def database() -> Database:
     return Database()
 
 
-async def crowd(database: Database, count: int, key: Callable[[int], Any]) -> list[int]:
+async def query_concurrently(
+    database: Database, count: int, key: Callable[[int], Any]
+) -> list[int]:
     """`count` concurrent queries."""
     queries = [asyncio.ensure_future(ask(key(n), database.query)) for n in range(count)]
     await asyncio.sleep(0)
@@ -54,11 +56,11 @@ async def crowd(database: Database, count: int, key: Callable[[int], Any]) -> li
 
 
 def test_concurrent_identical_queries_share_a_response(database: Database):
-    assert asyncio.run(crowd(database, 50, lambda _: "a fleet")) == [1] * 50
+    assert asyncio.run(query_concurrently(database, 50, lambda _: "a fleet")) == [1] * 50
 
 
 def test_different_keys_are_queried_separately(database: Database):
-    assert sorted(asyncio.run(crowd(database, 3, lambda n: n))) == [1, 2, 3]
+    assert sorted(asyncio.run(query_concurrently(database, 3, lambda n: n))) == [1, 2, 3]
 
 
 def test_an_expired_response_is_queried_again(database: Database, monkeypatch: pytest.MonkeyPatch):
@@ -73,7 +75,7 @@ def test_an_expired_response_is_queried_again(database: Database, monkeypatch: p
     assert asyncio.run(twice()) == [1, 2]
 
 
-def test_an_error_is_shared(database: Database):
+def test_concurrent_queries_share_an_error(database: Database):
     async def both() -> list[Any]:
         two = (ask("a fleet", database.fail) for _ in range(2))
         return list(await asyncio.gather(*two, return_exceptions=True))
@@ -105,7 +107,7 @@ def test_a_full_executor_is_a_503_with_retry_after(
 
     async def both() -> Any:
         first = asyncio.ensure_future(query_cache.run(full, "first", database.query, URI))
-        await asyncio.sleep(0)  # it takes the only place
+        await asyncio.sleep(0)  # takes the only thread
         try:
             return await answer()
         finally:

@@ -1,6 +1,6 @@
 """Routes that cannot overlap: the Functions host tries them in the order of the functions' names.
 
-It takes the first that matches, and prefers no literal segment to a parameter.
+It uses the first match, and does not prefer literal segments to parameters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def overlap(one: list[str], other: list[str]) -> bool:
 
 
 def test_every_segment_is_a_literal_or_a_plain_parameter():
-    """`overlap` knows neither optional segments nor catch-alls, and takes no constraint into account."""
+    """`overlap` does not support optional segments, catch-alls or constraints."""
     segments = {segment for _, route in ROUTES for segment in route}
     assert [one for one in segments if not re.fullmatch(r"[a-z.]*|\{[a-z]+\}", one)] == []
 

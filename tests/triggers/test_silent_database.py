@@ -1,4 +1,4 @@
-"""Databases that stop responding, and what goes on meanwhile: over HTTP, with the whole stack."""
+"""Unresponsive databases do not affect others: over HTTP, with a whole stack."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH = 77_100
 
 @contextmanager
 def pending_plans(stack: Stack, count: int) -> Iterator[list[Future[requests.Response]]]:
-    """Plans of databases that accept and say nothing."""
+    """Pending plans with databases that accept connections and never respond."""
     with ExitStack() as servers, ThreadPoolExecutor(count) as pool:
         places = [servers.enter_context(silent_server()) for _ in range(count)]
         yield [
@@ -32,7 +32,7 @@ def plan(stack: Stack, **changes: Any) -> requests.Response:
     return requests.post(f"{stack.url}/api/plan", json=document, headers=headers, timeout=60)
 
 
-def test_a_plan_does_not_wait_for_the_silent_databases_of_others(api: Api, stack: Stack):
+def test_a_plan_does_not_wait_for_unresponsive_databases_of_others(api: Api, stack: Stack):
     number = experiment(stack)
     with pending_plans(stack, 4) as pending:
         checks = plan(stack, experiment_id=number).json()["checks"]
@@ -44,10 +44,8 @@ def test_a_plan_does_not_wait_for_the_silent_databases_of_others(api: Api, stack
     assert ["did not respond in time" in detail for detail in details] == [True] * 4
 
 
-def test_a_postgresql_that_accepts_and_then_says_nothing_stops_no_other_fleet(
-    api: Api, stack: Stack
-):
-    """Four fleets ask a server that says nothing after the login; a fifth one asks another server."""
+def test_an_unresponsive_postgresql_delays_no_other_fleet(api: Api, stack: Stack):
+    """Four fleets use a server that stalls after the login; a fifth one uses another server."""
     number = experiment(stack)
     with Relay(stack.db_uri) as relay:
         relay.stall_after_login()

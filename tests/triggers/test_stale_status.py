@@ -26,9 +26,9 @@ FAULTS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def fleets_without_updates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """Two fleets: Azure responds slowly to one and throttles the other."""
-    state: Path = tmp_path_factory.mktemp("busy")
+    state: Path = tmp_path_factory.mktemp("stale")
     with Stack(state, time_scale=TIME_SCALE, machines="none", faults={"faults": FAULTS}) as stack:
         api = Api(stack)
         for batch in (SLOW, THROTTLED):
@@ -37,28 +37,40 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="module")
-def silent(busy: Api) -> dict[int, int | None]:
+def stale_seconds(fleets_without_updates: Api) -> dict[int, int | None]:
     """`stale_seconds` by batch, once one fleet has a value."""
 
     def probe() -> dict[int, int | None] | None:
-        fleets = [busy.get(f"fleet-{batch}").json() for batch in (SLOW, THROTTLED)]
+        fleets = [
+            fleets_without_updates.get(f"fleet-{batch}").json() for batch in (SLOW, THROTTLED)
+        ]
         stale = {fleet["batch_id"]: fleet["stale_seconds"] for fleet in fleets}
         return stale if any(stale.values()) else None
 
     return eventually(probe)
 
 
-def test_a_fleet_without_updates_is_stale(busy: Api, silent: dict[int, int | None]):
-    shown = busy.get(f"fleet-{SLOW}").json()["stale_seconds"]
-    assert ((silent[SLOW] or 0) >= 40, (shown or 0) >= 40) == (True, True)
+def test_a_fleet_without_updates_is_stale(
+    fleets_without_updates: Api, stale_seconds: dict[int, int | None]
+):
+    shown = fleets_without_updates.get(f"fleet-{SLOW}").json()["stale_seconds"]
+    assert ((stale_seconds[SLOW] or 0) >= 40, (shown or 0) >= 40) == (True, True)
 
 
-def test_a_throttled_fleet_is_not_stale(busy: Api, silent: dict[int, int | None]):
-    """Its wave updates the status. The fleet's own orchestration is as silent as the other."""
-    fleet = busy.get(f"fleet-{THROTTLED}").json()
-    assert (fleet["phase"], fleet["stale_seconds"], silent[THROTTLED]) == ("create", None, None)
+def test_a_throttled_fleet_is_not_stale(
+    fleets_without_updates: Api, stale_seconds: dict[int, int | None]
+):
+    """Its wave updates the status; the fleet's own orchestration does not."""
+    fleet = fleets_without_updates.get(f"fleet-{THROTTLED}").json()
+    assert (fleet["phase"], fleet["stale_seconds"], stale_seconds[THROTTLED]) == (
+        "create",
+        None,
+        None,
+    )
 
 
-def test_the_next_update_ends_staleness(busy: Api, silent: dict[int, int | None]):
-    fleets = [busy.wait(f"fleet-{batch}", "run") for batch in (SLOW, THROTTLED)]
+def test_the_next_update_clears_stale_seconds(
+    fleets_without_updates: Api, stale_seconds: dict[int, int | None]
+):
+    fleets = [fleets_without_updates.wait(f"fleet-{batch}", "run") for batch in (SLOW, THROTTLED)]
     assert [fleet["stale_seconds"] for fleet in fleets] == [None, None]

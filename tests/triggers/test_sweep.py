@@ -1,4 +1,4 @@
-"""The sweep, through the host's own timer: what outlives its fleet or its deadline is deleted."""
+"""The sweep, on the host's timer: it deletes what outlives its fleet or its deadline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from fleet.model import names
 from local.stack import Stack
-from tests.harness import Api, eventually, everything, experiment, sql
+from tests.harness import Api, all_resource_ids, eventually, experiment, sql
 from tests.local.azure.driver import (
     CONTRIBUTOR,
     GROUP,
@@ -30,7 +30,7 @@ from tests.triggers.swept_resources import (
     Hub,
     make_nic,
     make_role,
-    stay_in_the_group,
+    restrict_to_group,
     sweep_once,
     tags,
 )
@@ -58,7 +58,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    """Azure without any host that sweeps."""
+    """Azure without a host that sweeps."""
     service, driver = serve(tmp_path_factory.mktemp("alone"), "--machines", "none")
     yield driver
     service.stop()
@@ -90,11 +90,11 @@ def fleet(cloud: Cloud, batch: int, **document: Any) -> str:
     api = Api(cloud.stack)
     fleet_id = api.start(**{**usual, **document})
     api.wait(fleet_id, "provisioned", "run")
-    assert len(cloud.left(batch)) == 12  # two VMs, NICs, disks; three role assignments each
+    assert len(cloud.resources(batch)) == 12  # two VMs, NICs, disks; three role assignments each
     return fleet_id
 
 
-def test_each_vm_gets_the_deployments_role_at_itself_alone(cloud: Cloud):
+def test_each_vm_gets_the_deployments_role_only_at_itself(cloud: Cloud):
     fleet_id = fleet(cloud, 4018, n_instances=2)
     listed = cloud.driver.authorization().role_assignments.list_for_subscription()
     found = {
@@ -113,56 +113,58 @@ def test_each_vm_gets_the_deployments_role_at_itself_alone(cloud: Cloud):
         *((vm, "ServicePrincipal", ROLE) for vm in vms),
         *((vm, "User", CONTRIBUTOR) for vm in vms),
     }
-    assert cloud.left(4018) == []
+    assert cloud.resources(4018) == []
 
 
-@pytest.mark.parametrize(("batch", "end"), [(4001, Hub.forget), (4002, None)], ids=["gone", "dead"])
-def test_what_a_lost_fleet_has_left_is_deleted(cloud: Cloud, hub: Hub, batch: int, end: Any):
+@pytest.mark.parametrize(
+    ("batch", "end"), [(4001, Hub.purge), (4002, None)], ids=["purged", "terminated"]
+)
+def test_resources_of_a_lost_fleet_are_deleted(cloud: Cloud, hub: Hub, batch: int, end: Any):
     fleet_id = fleet(cloud, batch)
     if end:
-        hub.forget(fleet_id)
+        hub.purge(fleet_id)
     else:
         hub.tell(fleet_id, "terminate")
-    cloud.gone(batch)
+    cloud.wait_until_deleted(batch)
 
 
-def test_what_a_hanging_fleet_has_past_its_deadline_is_deleted(cloud: Cloud, hub: Hub):
+def test_resources_of_a_hanging_fleet_are_deleted_after_its_deadline(cloud: Cloud, hub: Hub):
     fleet_id = fleet(cloud, 4003, max_lifetime=20)
     hub.tell(fleet_id, "suspend")
-    cloud.gone(4003)
+    cloud.wait_until_deleted(4003)
     assert hub.status(fleet_id) == "Suspended"
 
 
-def test_what_a_living_fleet_has_is_left_alone(cloud: Cloud):
+def test_resources_of_a_running_fleet_are_left_alone(cloud: Cloud):
     fleet_id = fleet(cloud, 4004)
     prepared = make_nic(cloud.driver, names.nic(4004, 9), tags(4004, FUTURE, cloud.owner()))
-    before = cloud.left(4004)
+    before = cloud.resources(4004)
     cloud.swept()
     assert prepared.lower() in before
-    assert cloud.left(4004) == before
+    assert cloud.resources(4004) == before
     Api(cloud.stack).end(fleet_id)
 
 
 def test_another_deployments_vm_is_left_alone_until_its_deadline(cloud: Cloud):
     cloud.vm(4005, tags(4005, FUTURE))
     cloud.swept()
-    before = cloud.left(4005)
+    before = cloud.resources(4005)
     cloud.retag(4005, **{names.DEADLINE_TAG: PAST})
-    cloud.gone(4005)
+    cloud.wait_until_deleted(4005)
     assert len(before) == 3  # VM, NIC and disk
 
 
-def test_two_hubs_with_one_fleet_owner_leave_each_others_vms_alone(cloud: Cloud):
+def test_two_task_hubs_with_one_fleet_owner_leave_each_others_vms_alone(cloud: Cloud):
     cloud.vm(4017, tags(4017, FUTURE, cloud.owner("AnotherHub")))
-    before = cloud.left(4017)
+    before = cloud.resources(4017)
     cloud.swept()
-    left = cloud.left(4017)
+    resources = cloud.resources(4017)
     cloud.retag(4017, **{names.OWNER_TAG: cloud.owner()})
-    cloud.gone(4017)
-    assert (len(before), left) == (3, before)
+    cloud.wait_until_deleted(4017)
+    assert (len(before), resources) == (3, before)
 
 
-def test_a_vm_that_its_user_keeps_is_left_alone_until_its_deadline(cloud: Cloud):
+def test_a_kept_vm_is_left_alone_until_its_deadline(cloud: Cloud):
     number = experiment(cloud.stack)
     fleet_id = fleet(cloud, 4006, experiment_id=number, delete_on_complete=False)
     sql(
@@ -171,12 +173,12 @@ def test_a_vm_that_its_user_keeps_is_left_alone_until_its_deadline(cloud: Cloud)
         number,
     )
     assert Api(cloud.stack).wait(fleet_id)["phase"] == "done"
-    before = cloud.left(4006)
+    before = cloud.resources(4006)
     cloud.swept()
-    kept = cloud.left(4006)
+    kept = cloud.resources(4006)
     for ordinal in range(2):
         cloud.retag(4006, ordinal, **{names.DEADLINE_TAG: PAST})
-    cloud.gone(4006)
+    cloud.wait_until_deleted(4006)
     assert len(before) == 12
     assert kept == before
 
@@ -190,20 +192,20 @@ def test_vm_that_changes_its_tags_is_still_swept(cloud: Cloud, batch: int, forge
         GROUP, vm.rpartition("/")[2], {"tags": forged}
     ).result()
     cloud.retag(batch, **{names.DEADLINE_TAG: PAST})
-    cloud.gone(batch)
+    cloud.wait_until_deleted(batch)
 
 
-def test_what_is_not_ours_is_left_alone(cloud: Cloud):
+def test_resources_of_others_are_left_alone(cloud: Cloud):
     nic = cloud.driver.make_nic("database-nic")
     vm = cloud.driver.make_running("database")["id"]
     copied = make_nic(cloud.driver, "copied-tags", tags(4007, PAST, cloud.owner()))
     named = cloud.driver.make_running(names.vm(4007, 0))["id"]
     role = make_role(cloud.driver, nic, "of the database")
     cloud.swept()
-    assert [cloud.stands(one) for one in (nic, vm, copied, named, role)] == [True] * 5
+    assert [cloud.exists(one) for one in (nic, vm, copied, named, role)] == [True] * 5
 
 
-def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: Cloud):
+def test_a_role_assignment_is_traced_to_its_vm_by_its_description_only(cloud: Cloud):
     vm = f"{cloud.driver.group}/providers/Microsoft.Compute/virtualMachines"
     nic = cloud.driver.make_nic("roles-are-here")
     about = f"batch 4008 until {FUTURE}, VM {vm}/{names.vm(4008, 0)}"
@@ -211,14 +213,14 @@ def test_a_role_assignment_is_traced_to_its_vm_by_its_description_alone(cloud: C
     theirs = make_role(cloud.driver, nic, f"Powerlift Fleet another: {about}", user=1)
     eventually(lambda: None if cloud.stands(ours) else True)
     cloud.swept()
-    assert cloud.stands(theirs)
+    assert cloud.exists(theirs)
 
 
 def test_a_reserved_nic_is_deleted_once_azure_releases_it(cloud: Cloud):
     cloud.vm(4009, tags(4009, FUTURE), nic_stays=True)
     nic = names.nic(4009, 0)
     cloud.retag(4009, **{names.DEADLINE_TAG: PAST})
-    cloud.gone(4009)
+    cloud.wait_until_deleted(4009)
     deletions = [
         call["status"]
         for call in cloud.stack.wire()
@@ -233,17 +235,17 @@ def test_without_the_task_hub_the_sweep_uses_deadlines(alone: Driver):
         for batch, deadline in ((4010, PAST), (4011, FUTURE))
     )
     sweep_once(alone)
-    alone.gone(late, NETWORK_API)
+    alone.wait_until_deleted(late, NETWORK_API)
     assert alone.send("GET", early, api=NETWORK_API).status_code == 200
 
 
-def test_with_rights_in_the_resource_group_alone_the_role_assignments_there_are_seen(
+def test_role_assignments_are_listed_with_permissions_in_the_resource_group_only(
     alone: Driver,
 ):
     vm = f"{alone.group}/providers/Microsoft.Compute/virtualMachines/{names.vm(4012, 0)}"
     description = f"Powerlift Fleet another: batch 4012 until {PAST}, VM {vm}"
     role = make_role(alone, alone.make_nic(), description)
-    stay_in_the_group(alone)
+    restrict_to_group(alone)
     sweep_once(alone)
     assert alone.send("GET", role, api=ROLE_API).status_code == 404
 
@@ -262,15 +264,17 @@ def test_each_fleets_account_is_swept_despite_failures_of_others(
         api.wait(api.start(batch_id=1, azure_json=wrong, **document), "failed")
         api.wait(api.start(batch_id=2, azure_json=account, **document), "run")
         make_nic(Driver(stack.arm, state), names.nic(4014, 0), tags(4014, PAST))
-        eventually(lambda: None if any("-4014-" in one for one in everything(stack)) else True)
+        eventually(
+            lambda: None if any("-4014-" in one for one in all_resource_ids(stack)) else True
+        )
         log = (stack.logs / "host.log").read_text()
     assert "The sweep cannot read" in log
     assert "wrong-secret" not in log
 
 
-def test_what_was_deleted_is_logged_in_one_line(cloud: Cloud):
+def test_deletions_are_logged_in_one_line(cloud: Cloud):
     make_nic(cloud.driver, names.nic(4013, 0), tags(4013, PAST))
-    cloud.gone(4013)
+    cloud.wait_until_deleted(4013)
     log = (cloud.stack.logs / "host.log").read_text()
     line = r"INFO .*: The sweep deleted nic: 1 in /subscriptions/[-\w]+/resourceGroups/\w+ "
     assert re.search(line + r"\[event=sweep.deleted activity=sweep\]\n", log)

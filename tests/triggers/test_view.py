@@ -1,4 +1,4 @@
-"""The pages as the app gives them: whole, without data, and nothing else may run in them."""
+"""The pages as the app serves them: self-contained, without data, with a strict CSP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ every_page = pytest.mark.parametrize("name", PAGES)
 
 
 @every_page
-def test_a_page_names_no_other_file(name: str):
+def test_a_page_refers_to_no_other_file(name: str):
     assert (
         re.findall(
             r"<script[^>]* src|<link rel=\"stylesheet|@import|url\(|https?://(?!www\.w3\.org)",
@@ -37,7 +37,7 @@ def test_a_page_names_no_other_file(name: str):
 
 
 @every_page
-def test_its_policy_names_just_what_is_in_it(name: str):
+def test_the_content_security_policy_allows_only_the_pages_own_code(name: str):
     shown = view.page(name)
     policy = dict(
         part.split(" ", 1) for part in shown.headers["Content-Security-Policy"].split("; ")
@@ -51,12 +51,12 @@ def test_its_policy_names_just_what_is_in_it(name: str):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_nothing_makes_html_or_code_from_text(path: Path):
+def test_no_script_parses_html_or_code(path: Path):
     assert SINKS.findall(path.read_text()) == []
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
-def test_what_a_module_imports_is_there(module: Path):
+def test_every_imported_module_exists(module: Path):
     wanted = re.findall(
         r'^import \{([^}]*)\} from "(\.[\w./-]+\.js)";$', module.read_text(), re.MULTILINE
     )
@@ -79,7 +79,7 @@ def test_the_scripts_are_javascript(entry: str, tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_modules_that_import_each_other_are_refused(
+def test_circular_imports_are_rejected(
     tmp_path: Path,
 ):
     for name, other in (("a", "b"), ("b", "a")):
@@ -95,7 +95,7 @@ def test_the_folder_is_deployed():
 
 
 @pytest.mark.parametrize(("path", "title"), [("view", "Fleets"), ("view/fleet-1", "Fleet")])
-def test_the_pages_need_no_key(stack: Stack, path: str, title: str):
+def test_the_pages_require_no_key(stack: Stack, path: str, title: str):
     answer = requests.get(f"{stack.url}/api/{path}", timeout=30)
     assert (answer.status_code, re.findall("<title>(.*)</title>", answer.text)) == (200, [title])
 

@@ -1,4 +1,4 @@
-"""A real browser, and pages in it that note everything they say and ask for."""
+"""A real browser whose pages record their console messages and requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from local.chromium import ARGUMENTS, find_chromium
 from local.stack import CACHE
 from tests.view.stage import Stage
 
-PATIENCE = 60_000
+TIMEOUT = 60_000
 """Milliseconds that a test waits for anything on a page."""
 
 
@@ -24,8 +24,8 @@ class Visit:
     """A page; `said`: its console messages, `asked`: its requests as method and URL."""
 
     page: Page
-    said: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    console: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)
@@ -33,14 +33,14 @@ class Visit:
     def wait(self, selector: str) -> None:
         self.page.wait_for_selector(selector)
 
-    def look_again(self) -> None:
+    def poll(self) -> None:
         """Let the time come at which the page asks the app again."""
         self.page.clock.fast_forward(15_000)
 
-    def answered_again(self) -> None:
+    def poll_and_render(self) -> None:
         """The same, and wait until the page has rendered the response."""
         before = self.text("#foot")  # the time of the answer
-        self.look_again()
+        self.poll()
         self.until("document.getElementById('foot').textContent !== value", before)
 
     def until(self, expression: str, value: Any = None) -> None:
@@ -82,11 +82,15 @@ def visit(browser: Browser) -> Iterator[Open]:
         viewport = {"width": size[0], "height": size[1]}
         context = browser.new_context(viewport=viewport, locale="en-GB", **how)
         contexts.append(context)
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(TIMEOUT)
         seen = Visit(context.new_page())
-        seen.page.on("console", lambda message: seen.said.append(f"{message.type}: {message.text}"))
-        seen.page.on("pageerror", lambda error: seen.said.append(f"thrown: {error}"))
-        context.on("request", lambda request: seen.asked.append(f"{request.method} {request.url}"))
+        seen.page.on(
+            "console", lambda message: seen.console.append(f"{message.type}: {message.text}")
+        )
+        seen.page.on("pageerror", lambda error: seen.console.append(f"thrown: {error}"))
+        context.on(
+            "request", lambda request: seen.requested.append(f"{request.method} {request.url}")
+        )
         if clock:
             seen.page.clock.install()
         seen.page.goto(url + (f"#key={quote(key, safe='')}" if key else ""))

@@ -194,17 +194,17 @@ class Scene:
         """What trials failed with: for most of them one thing, with the fleet's own name in it."""
         failed = sum(not good for _, good in self.ends)
         nan = f"ValueError: Input X of {self.name} contains NaN."
-        told = [(nan, failed - failed // 3), ("MemoryError", failed // 3)]
-        return [{"message": message, "count": count} for message, count in told if count]
+        messages = [(nan, failed - failed // 3), ("MemoryError", failed // 3)]
+        return [{"message": message, "count": count} for message, count in messages if count]
 
     def _machines(self, draw: random.Random) -> list[Json]:
         """All VMs so far, including replacements."""
         machines: list[Json] = []
-        asked: list[tuple[int, float, int | None, int]] = [
+        requested: list[tuple[int, float, int | None, int]] = [
             (i, 8 + 0.9 * i + draw.uniform(0, 4), None, 1) for i in range(self.vms)
         ]
         following = self.vms
-        for ordinal, begun, replaces, attempt in asked:
+        for ordinal, begun, replaces, attempt in requested:
             if begun > self.elapsed:
                 continue
             placement = ordinal % 2 if attempt == 1 else 2
@@ -227,7 +227,7 @@ class Scene:
                     "failure": {"code": code, "message": message, "action": did},
                 }  # fmt: skip
                 if end + 6 < self.elapsed:
-                    asked.append((following, end + 6, ordinal, 2))
+                    requested.append((following, end + 6, ordinal, 2))
                     following += 1
             self._work(machine, draw, times, min(self.elapsed, end or self.elapsed))
             machines.append(machine)

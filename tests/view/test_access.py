@@ -23,7 +23,7 @@ WORTH_STOPPING = ("serious", "critical")
     ],
     ids=str,
 )
-def test_a_fleet_its_detail_and_its_question(
+def test_a_fleet_its_details_and_its_confirmation_have_no_violation(
     stage: Stage, visit: Open, scheme: str, size: tuple[int, int]
 ):
     stage.show(Scene(vms=14, trials=900))
@@ -33,7 +33,7 @@ def test_a_fleet_its_detail_and_its_question(
     page.page.click("#log-get")
     page.wait("#log:visible")
     stage.away = "fail"
-    page.look_again()
+    page.poll()
     page.wait("#away:visible")
     faults = found(page)
     page.page.click("#cancel")
@@ -41,7 +41,7 @@ def test_a_fleet_its_detail_and_its_question(
 
 
 @pytest.mark.parametrize(("scheme", "size"), [("light", NARROW), ("dark", WIDE)], ids=str)
-def test_the_list_and_the_question_for_the_key(
+def test_the_list_and_the_key_form_have_no_violation(
     stage: Stage, visit: Open, scheme: str, size: tuple[int, int]
 ):
     scenes = [
@@ -52,7 +52,7 @@ def test_the_list_and_the_question_for_the_key(
     page = opened(stage, visit, "view", scheme, size)
     faults = found(page)
     stage.key = "another"
-    page.look_again()
+    page.poll()
     page.wait("#key-fault:visible")
     assert faults + found(page) == []
 
@@ -65,7 +65,7 @@ def test_the_list_and_the_question_for_the_key(
         pytest.param("plan", marks=pytest.mark.long),
     ],
 )
-def test_every_phase(stage: Stage, visit: Open, phase: str):
+def test_every_phase_has_no_violation(stage: Stage, visit: Open, phase: str):
     stage.show(Scene(phase=phase, elapsed=1 if phase == "plan" else 1500))
     assert found(opened(stage, visit, "view/fleet-7", "light", WIDE)) == []
 

@@ -83,8 +83,8 @@ def test_segments(call: Call, seconds: dict[str, int], pieces: list[Any]):
     times = {f"{name}_at": f"2026-01-01T00:00:{at:02}Z" for name, at in seconds.items()}
     state = "deleted" if "deleted" in seconds else "running"
     found = call("fleet/vms/rows", "segmentsOf", machine(state=state, **times), START + 9000)
-    told = [(one["kind"], one["from"] - START, one["to"] - START) for one in found]
-    assert told == [(kind, 1000 * begin, 1000 * end) for kind, begin, end in pieces]
+    segments = [(one["kind"], one["from"] - START, one["to"] - START) for one in found]
+    assert segments == [(kind, 1000 * begin, 1000 * end) for kind, begin, end in pieces]
 
 
 def test_a_deleted_vm_without_a_deletion_time_ends_at_its_last_time(call: Call):
@@ -101,7 +101,7 @@ def test_a_replacement_follows_the_vm_it_replaces(call: Call):
     ]  # fmt: skip
 
 
-def test_vms_that_replace_each_other_in_a_circle_are_shown_once(call: Call):
+def test_circular_replacements_are_shown_once(call: Call):
     rows = call(
         "fleet/vms/rows",
         "rowsOf",
@@ -134,7 +134,7 @@ def test_the_summary_counts_replaced_vms(call: Call):
     )
 
 
-def test_the_summary_says_that_there_is_no_update(call: Call):
+def test_the_summary_reports_missing_updates(call: Call):
     status = {**Scene(vms=12).status(), "stale_seconds": 80}
     assert call("common/describe", "sentence", status, None, [], 0).endswith(
         "No update for 1 min 20 s; the host may be restarting."

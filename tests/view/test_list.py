@@ -34,17 +34,17 @@ def lists(stage: Stage) -> list[str]:
     return [one for one in stage.requests if one.startswith("GET /api/fleets?")]
 
 
-def test_fleets_are_listed_in_the_apps_order(stage: Stage, visit: Open):
+def test_fleets_are_listed_in_the_order_of_the_api(stage: Stage, visit: Open):
     stage.show(Scene("fleet-9", elapsed=40), Scene("fleet-8", phase="done"), Hostile())
     page = visit(f"{stage.url}/api/view", KEY)
     page.wait("#rows tr")
     assert page.page.locator("#rows a").all_inner_texts() == ["fleet-9", "fleet-8", "fleet-7"]
     assert HOSTILE["markup"] in page.text("#rows")
     assert page.page.locator("main script, main img").count() == 0
-    assert (page.text("#sentence"), page.said) == ("1 of 3 fleets is running.", [])
+    assert (page.text("#sentence"), page.console) == ("1 of 3 fleets is running.", [])
 
 
-def test_the_list_has_failed_trials(stage: Stage, visit: Open):
+def test_the_list_shows_failed_trials(stage: Stage, visit: Open):
     scene = Scene(vms=12, trials=900, elapsed=1500)
     stage.show(scene)
     page = visit(f"{stage.url}/api/view", KEY)
@@ -54,7 +54,7 @@ def test_the_list_has_failed_trials(stage: Stage, visit: Open):
     assert page.text("#rows .trials .number").endswith(f", {errors} failed")
 
 
-def test_a_row_has_number_name_experiment_submitter_and_cost(stage: Stage, visit: Open):
+def test_a_row_shows_number_name_experiment_submitter_and_cost(stage: Stage, visit: Open):
     scene = Scene("fleet-9007", phase="done", own_name="nightly")
     stage.show(scene)
     row = opened(stage, visit).page.locator("#rows tr").inner_text()
@@ -72,7 +72,7 @@ def test_a_fleet_before_its_first_report_has_no_counts(stage: Stage, visit: Open
         ["\u2013", "\u2013", ""],
         "Experiment 12",
     )
-    assert page.said == []
+    assert page.console == []
 
 
 def test_a_purged_fleet_has_no_link(stage: Stage, visit: Open):
@@ -95,18 +95,18 @@ def test_older_fleets_are_loaded_on_request_and_not_polled(stage: Stage, visit: 
         page.until("document.querySelectorAll('#rows tr').length === value", count)
     assert not page.page.is_visible("#more")
     before = len(lists(stage))
-    page.look_again()
-    page.answered_again()
+    page.poll()
+    page.poll_and_render()
     assert set(lists(stage)[before:]) == {f"GET /api/fleets?limit={PAGE}"}
     assert links(page) == [scene.id for scene in scenes]
 
 
-def test_a_new_fleet_comes_first_and_no_other_is_lost(stage: Stage, visit: Open):
+def test_a_new_fleet_is_listed_first_and_the_others_are_kept(stage: Stage, visit: Open):
     scenes = ended(PAGE + 20)
     stage.show(*scenes)
     page = opened(stage, visit)
     stage.fleets = {"fleet-901": Scene("fleet-901", vms=1), **stage.fleets}
-    page.look_again()
+    page.poll()
     page.wait("#rows a:text-is('fleet-901')")
     assert links(page) == ["fleet-901", *(scene.id for scene in scenes[:PAGE])]
     page.page.click("#more")
@@ -114,12 +114,12 @@ def test_a_new_fleet_comes_first_and_no_other_is_lost(stage: Stage, visit: Open)
     assert links(page) == ["fleet-901", *(scene.id for scene in scenes)]
 
 
-def test_a_page_that_missed_many_fleets_begins_anew(stage: Stage, visit: Open):
+def test_a_page_that_missed_many_fleets_reloads_the_list(stage: Stage, visit: Open):
     scenes = ended(PAGE + 60)
     stage.show(*scenes[PAGE:])
     page = opened(stage, visit)
     stage.fleets = {scene.id: scene for scene in scenes}
-    page.look_again()
+    page.poll()
     page.wait(f"#rows a:text-is('{scenes[0].id}')")
     assert links(page) == [scene.id for scene in scenes[:PAGE]]
     assert page.page.is_visible("#more")
@@ -132,7 +132,7 @@ def test_a_page_that_missed_many_fleets_begins_anew(stage: Stage, visit: Open):
         ("Ended", ["fleet-7"], "1 fleet has ended."),
     ],
 )
-def test_the_list_is_filtered_also_after_a_reload(
+def test_the_filter_survives_a_reload(
     stage: Stage, visit: Open, name: str, shown: list[str], sentence: str
 ):
     stage.show(Scene("fleet-8", vms=1), Scene("fleet-7", vms=1, phase="done"))
@@ -149,7 +149,7 @@ def test_a_fleet_that_no_longer_matches_the_filter_leaves_the_list(stage: Stage,
     stage.show(Scene("fleet-8", vms=1), Scene("fleet-7", vms=1))
     page = opened(stage, visit, "view?status=active")
     stage.fleets["fleet-8"].phase = "done"
-    page.look_again()
+    page.poll()
     page.until("document.querySelectorAll('#rows tr').length === 1")
     assert links(page) == ["fleet-7"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from fleet.model.names import runner_id
 from local.stack import Stack
-from tests.harness import Api, experiment, lose_vm, sql, standing
+from tests.harness import Api, existing_resources, experiment, lose_vm, sql
 from tests.view.conftest import Open, Visit
 
 BATCH, CANCELLED = 9401, 9402
@@ -26,7 +26,7 @@ def watched(stack: Stack, api: Api, visit: Open) -> Iterator[tuple[Visit, int]]:
     api.end(fleet)
 
 
-def test_a_page_follows_a_fleet_with_a_replacement_to_its_end(
+def test_a_page_shows_a_fleet_with_a_replacement_until_its_end(
     stack: Stack, watched: tuple[Visit, int]
 ):
     visit, number = watched
@@ -49,8 +49,10 @@ def test_a_page_follows_a_fleet_with_a_replacement_to_its_end(
     assert visit.text("#counts [data-kind=deleted] dd") == "7"
     assert "1 VM failed; it was replaced." in visit.text("#sentence")
     assert visit.page.evaluate("window.sameDocument") is True
-    assert visit.said == []
-    assert [asked for asked in visit.asked if f" {stack.url}/api/" not in asked] == []
+    assert visit.console == []
+    assert [
+        requested for requested in visit.requested if f" {stack.url}/api/" not in requested
+    ] == []
 
 
 def test_cancellation_is_confirmed_and_tears_the_fleet_down(stack: Stack, api: Api, visit: Open):
@@ -63,12 +65,12 @@ def test_cancellation_is_confirmed_and_tears_the_fleet_down(stack: Stack, api: A
     )
     page.page.click("#cancel-no")
     assert not page.page.is_visible("#cancel-dialog")
-    assert [asked for asked in page.asked if asked.startswith("DELETE")] == []
+    assert [requested for requested in page.requested if requested.startswith("DELETE")] == []
     page.page.click("#cancel")
     page.page.click("#cancel-yes")
     page.wait("#phase :text-is('Cancelled')")
     assert not page.page.is_visible("#cancel")
-    assert standing(stack, CANCELLED) == []
+    assert existing_resources(stack, CANCELLED) == []
 
 
 @pytest.mark.long  # tests/triggers/test_view.py checks that the app serves the list
@@ -78,7 +80,7 @@ def test_the_list_links_to_a_fleet(stack: Stack, api: Api, visit: Open):
     page = visit(f"{stack.url}/api/view", stack.key)
     page.page.click("a:text-is('fleet-9403')")
     page.wait("#phase :text-is('Cancelled')")
-    assert (page.text("#name"), page.said) == ("fleet-9403", [])
+    assert (page.text("#name"), page.console) == ("fleet-9403", [])
 
 
 def take_trials(stack: Stack, number: int) -> None:

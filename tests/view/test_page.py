@@ -43,8 +43,8 @@ def test_trial_errors_are_sorted_by_frequency(shown: Visit):
 
 
 def test_the_console_is_empty_and_no_other_host_is_requested(stage: Stage, shown: Visit):
-    elsewhere = [asked for asked in shown.asked if f" {stage.url}/" not in asked]
-    assert (shown.said, elsewhere) == ([], [])
+    elsewhere = [requested for requested in shown.requested if f" {stage.url}/" not in requested]
+    assert (shown.console, elsewhere) == ([], [])
 
 
 def test_the_key_is_removed_from_the_url(shown: Visit):
@@ -52,10 +52,10 @@ def test_the_key_is_removed_from_the_url(shown: Visit):
 
 
 def test_the_key_is_in_no_requested_url(stage: Stage, shown: Visit):
-    assert [asked for asked in stage.requests if "key" in asked] == []
+    assert [requested for requested in stage.requests if "key" in requested] == []
 
 
-def test_a_key_as_code_is_used_and_removed(stage: Stage, visit: Open):
+def test_a_key_in_the_code_parameter_is_used_and_removed(stage: Stage, visit: Open):
     stage.show(Scene())
     page = visit(f"{stage.url}/api/view/fleet-7?code={KEY}")
     page.wait("#body:visible")
@@ -73,7 +73,7 @@ def test_another_tab_of_the_same_browser_gets_the_key(stage: Stage, shown: Visit
     other.wait_for_selector("#body:visible")
 
 
-def test_without_a_key_the_page_asks_for_one(stage: Stage, visit: Open):
+def test_without_a_key_the_key_form_is_shown(stage: Stage, visit: Open):
     stage.show(Scene())
     page = visit(f"{stage.url}/api/view/fleet-7")
     page.wait("#key:visible")
@@ -106,7 +106,7 @@ def test_an_unknown_fleet_is_reported(stage: Stage, visit: Open):
 
 
 @pytest.mark.parametrize("reference", ["latest", "nightly", "fleet-7"])
-def test_a_page_keeps_the_fleet_that_its_url_means_at_first(
+def test_a_page_keeps_the_fleet_to_which_its_url_resolved_first(
     stage: Stage, visit: Open, reference: str
 ):
     stage.show(Scene("fleet-9007", own_name="nightly", vms=2))
@@ -115,13 +115,13 @@ def test_a_page_keeps_the_fleet_that_its_url_means_at_first(
     assert (page.text("#name"), page.text("#own-name")) == ("fleet-7", "nightly")
     assert page.page.title().endswith("· fleet-7 (nightly)")
     stage.fleets = {"fleet-9008": Scene("fleet-9008", own_name="nightly"), **stage.fleets}
-    page.answered_again()
+    page.poll_and_render()
     assert page.text("#name") == "fleet-7"
     page.page.click("#cancel")
     assert page.text("#cancel-title") == "Cancel fleet-7 (nightly)?"
     page.page.click("#cancel-yes")
     page.wait("#phase :text-is('Deleting VMs')")
-    assert (stage.cancelled, page.said) == (["fleet-9007"], [])
+    assert (stage.cancelled, page.console) == (["fleet-9007"], [])
 
 
 def test_number_and_name_are_kept_while_the_database_is_unavailable(stage: Stage, visit: Open):
@@ -130,7 +130,7 @@ def test_number_and_name_are_kept_while_the_database_is_unavailable(stage: Stage
     page = visit(f"{stage.url}/api/view/latest", KEY, clock=True)
     page.wait("#body:visible")
     scene.number = scene.own_name = None
-    page.answered_again()
+    page.poll_and_render()
     assert (page.text("#name"), page.text("#own-name")) == ("fleet-7", "nightly")
 
 
@@ -145,7 +145,7 @@ def test_a_fleet_that_cannot_be_shown_is_not_polled(
     page = visit(f"{stage.url}/api/view/nig", KEY, clock=True)
     page.wait("#away:visible")
     before = len(stage.requests)
-    page.look_again()
+    page.poll()
     flush(page)
     assert (page.text("#away-words"), page.text("#pulse")) == (words, "Not available")
     assert len(stage.requests) == before + 1
@@ -154,7 +154,7 @@ def test_a_fleet_that_cannot_be_shown_is_not_polled(
 @pytest.mark.parametrize("how", ["drop", "fail"])
 def test_an_outage_is_shown_and_recovered_from(stage: Stage, shown: Visit, how: str):
     stage.away = how
-    shown.look_again()
+    shown.poll()
     shown.wait("#away:has-text('The app is unavailable.')")
     assert shown.page.is_visible("#trials-done")
     stage.away = ""
@@ -169,7 +169,7 @@ def test_updates_keep_focus_and_scroll_position(stage: Stage, shown: Visit):
     before = page.evaluate("[document.getElementById('vms').scrollTop, scrollY]")
     done = shown.text("#trials-done")
     stage.show(stage.fleets["fleet-7"].advance(60))
-    shown.look_again()
+    shown.poll()
     shown.until("document.getElementById('trials-done').textContent !== value", done)
     after = page.evaluate("[document.getElementById('vms').scrollTop, scrollY]")
     assert (page.evaluate("document.activeElement.id"), after) == ("vms", before)
@@ -179,9 +179,11 @@ def test_unchanged_nodes_are_not_touched(stage: Stage, shown: Visit):
     now = stage.fleets["fleet-7"].answers()
     stage.fleets["fleet-7"].answers = lambda: now  # type: ignore[method-assign]
     changes = "new MutationObserver(some => changes += some.length).observe"
-    everything = "{subtree: true, childList: true, attributes: true, characterData: true}"
-    shown.page.evaluate(f"changes = 0; {changes}(document.querySelector('main'), {everything})")
-    shown.answered_again()
+    all_resource_ids = "{subtree: true, childList: true, attributes: true, characterData: true}"
+    shown.page.evaluate(
+        f"changes = 0; {changes}(document.querySelector('main'), {all_resource_ids})"
+    )
+    shown.poll_and_render()
     # The running time and the growing bars do change.
     assert shown.page.evaluate("changes") < 60
 
@@ -189,7 +191,7 @@ def test_unchanged_nodes_are_not_touched(stage: Stage, shown: Visit):
 def test_only_a_new_phase_is_announced(stage: Stage, shown: Visit):
     assert shown.page.inner_text("#announcer") == ""
     stage.fleets["fleet-7"].phase = "teardown"
-    shown.look_again()
+    shown.poll()
     shown.until("document.getElementById('announcer').textContent === 'fleet-7: Deleting VMs'")
 
 
@@ -198,7 +200,7 @@ def test_an_ended_fleet_is_not_polled(stage: Stage, visit: Open):
     page = opened(stage, visit)
     page.wait("#pulse[data-state=ended]")
     before = len(stage.requests)
-    page.look_again()
+    page.poll()
     flush(page)
     assert len(stage.requests) == before + 1
 
@@ -206,9 +208,9 @@ def test_an_ended_fleet_is_not_polled(stage: Stage, visit: Open):
 def test_a_hidden_page_polls_rarely_and_a_visible_one_at_once(stage: Stage, shown: Visit):
     hide = "Object.defineProperty(document, 'hidden', {{get: () => {}, configurable: true}})"
     shown.page.evaluate(hide.format("true"))
-    shown.answered_again()
+    shown.poll_and_render()
     before = len(stage.requests)
-    shown.look_again()
+    shown.poll()
     flush(shown)
     assert len(stage.requests) == before + 1
     seen = "document.dispatchEvent(new Event('visibilitychange'))"
@@ -221,7 +223,7 @@ def flush(page: Visit) -> None:
     page.page.evaluate("fetch('/sources/common/describe.js').then(answer => answer.text())")
 
 
-def test_a_failure_to_load_the_vms_keeps_the_rest(stage: Stage, visit: Open):
+def test_a_failure_to_load_the_vms_does_not_affect_the_rest(stage: Stage, visit: Open):
     stage.show(Scene())
     stage.broken = {"/machines"}
     page = opened(stage, visit)
@@ -233,14 +235,14 @@ def test_a_database_outage_keeps_the_last_numbers(stage: Stage, shown: Visit):
     done, scene = shown.text("#trials-done"), stage.fleets["fleet-7"]
     deleted = {"trials": None, "problem": "The database does not answer."}
     empty = {"start": scene.at(0), "step": 0, "complete": [], "error": []}
-    told = {**scene.progress(), **deleted, "series": empty}
-    scene.progress = lambda: told  # type: ignore[method-assign]
-    shown.look_again()
+    changed = {**scene.progress(), **deleted, "series": empty}
+    scene.progress = lambda: changed  # type: ignore[method-assign]
+    shown.poll()
     shown.wait("#trials-problem:has-text('The database does not answer.')")
     assert (shown.text("#trials-done"), shown.page.is_visible("#chart")) == (done, True)
 
 
-def test_a_bar_opens_details_and_log(stage: Stage, shown: Visit):
+def test_activating_a_bar_shows_details_and_log(stage: Stage, shown: Visit):
     stage.logs[0] = "# ended\n<b>boot</b>"
     shown.page.click("#vm-0")
     assert "ZonalAllocationFailed" in shown.text("#detail-why")
@@ -255,7 +257,7 @@ def test_a_missing_log_is_reported(shown: Visit):
     shown.wait("#log-note:has-text('Its console has said nothing.')")
 
 
-def test_the_timeline_by_keyboard(shown: Visit):
+def test_the_timeline_is_usable_by_keyboard(shown: Visit):
     page = shown.page
     page.focus("#vms")
     active = "document.getElementById('vms').getAttribute('aria-activedescendant')"
@@ -301,7 +303,7 @@ def test_a_failed_cancellation_can_be_retried(stage: Stage, shown: Visit):
     assert stage.cancelled == ["fleet-7"]
 
 
-def test_a_key_that_may_only_read_is_told_so_and_kept(stage: Stage, shown: Visit):
+def test_a_read_only_key_gets_an_error_on_cancel_and_is_kept(stage: Stage, shown: Visit):
     stage.read_only = True
     shown.page.click("#cancel")
     shown.page.click("#cancel-yes")
@@ -329,18 +331,18 @@ def test_remaining_resources_of_an_ended_fleet_can_be_deleted(stage: Stage, visi
 
 def test_duplicate_placements_are_summed(stage: Stage, visit: Open):
     scene = Scene(failing=0, phase="done")
-    told = scene.progress()
-    (first, *_) = told["vm_hours"]["by_placement"]
+    changed = scene.progress()
+    (first, *_) = changed["vm_hours"]["by_placement"]
     halves = [{**first, "vm_hours": 1.5}, {**first, "vm_hours": 2.25}]
     hours = {"so_far": 3.75, "by_placement": halves}
-    scene.progress = lambda: {**told, "vm_hours": hours}  # type: ignore[method-assign]
+    scene.progress = lambda: {**changed, "vm_hours": hours}  # type: ignore[method-assign]
     stage.show(scene)
     page = opened(stage, visit)
     cells = page.page.locator("#placements tr:first-child td").all_inner_texts()
     assert cells == ["3", "3.75", "$0.0211", "$0.0791"]
 
 
-def test_the_theme_is_kept(shown: Visit):
+def test_the_theme_is_persisted(shown: Visit):
     shown.page.click("#theme")
     shown.page.click("#theme")
     shown.page.reload()
@@ -359,7 +361,7 @@ def test_hostile_text_is_escaped_and_does_not_break_the_layout(
     assert page.page.locator("main script, main img").count() == 0
     assert page.page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.page.evaluate("document.documentElement.scrollHeight") < 12_000
-    assert page.said == []
+    assert page.console == []
 
 
 def test_a_fleet_without_vms_has_no_cost(stage: Stage, visit: Open):

@@ -22,7 +22,7 @@ def large(stage: Stage, visit: Open) -> Visit:
     return page
 
 
-def test_only_what_can_be_seen_is_in_the_document_wherever_one_scrolls(large: Visit):
+def test_only_visible_rows_are_in_the_document_at_any_scroll_position(large: Visit):
     most = large.page.evaluate(
         """async () => {
           const box = document.getElementById('vms');
@@ -41,7 +41,7 @@ def test_only_what_can_be_seen_is_in_the_document_wherever_one_scrolls(large: Vi
     assert most["nodes"] < MOST_NODES
 
 
-def test_the_last_vm_is_a_key_away(large: Visit):
+def test_the_last_vm_is_reached_with_one_key(large: Visit):
     large.page.focus("#vms")
     large.page.keyboard.press("End")
     last = large.page.locator("#vm-999")

@@ -1,4 +1,4 @@
-"""The command in this process, as a script calls it: no terminal, and a home of its own."""
+"""The command in this process, as a script runs it: without a terminal, in a separate home directory."""
 
 from __future__ import annotations
 

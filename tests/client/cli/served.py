@@ -1,4 +1,4 @@
-"""An HTTP server that answers as the contract has it, with documents that a test chose."""
+"""An HTTP server that returns chosen responses, in the shape of the API's contract."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ PLACE = {"location": "eastus", "zone": "1", "vm_size": "Standard_D2s_v5", "prior
 
 @contextmanager
 def served(answers: Mapping[str, Any]) -> Iterator[str]:
-    """The URL of an app with an answer for each `METHOD /path` below /api, with or without its query;
+    """The URL of an app with a response for each `METHOD /path` below /api, with or without its query;
     404 for any other.
 
-    A text is sent as it is, everything else as JSON; of a list one after the other, the last for good.
+    A string is sent unchanged, everything else as JSON. The items of a list are sent in order, then the
+    last one repeatedly.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -29,8 +30,8 @@ def served(answers: Mapping[str, Any]) -> Iterator[str]:
 
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            asked = f"{self.command} {self.path.removeprefix('/api')}"
-            found = answers.get(asked, answers.get(asked.partition("?")[0]))
+            route = f"{self.command} {self.path.removeprefix('/api')}"
+            found = answers.get(route, answers.get(route.partition("?")[0]))
             if isinstance(found, list):
                 found = found.pop(0) if len(found) > 1 else found[0]
             plain = isinstance(found, str)
@@ -76,7 +77,7 @@ def when(**ago: float) -> str:
 
 
 def fleet(text: str = "", **changes: Any) -> dict[str, Any]:
-    """A fleet that has met things; `text` comes after every text in it."""
+    """A fleet with failures and warnings; `text` is appended to every string in it."""
     failure = {
         "code": f"AllocationFailed{text}",
         "message": f"Allocation failed. We do not have sufficient capacity.{text}",

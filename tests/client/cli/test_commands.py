@@ -18,7 +18,7 @@ from tests.client.cli.conftest import Command, private
 from tests.harness import Api, eventually, experiment, queue_sas
 
 SIZE = "Standard_D2s_v5"
-STANDS, STOPPED, NEW, ENDED = range(7001, 7005)
+RUNNING, STOPPED, NEW, ENDED = range(7001, 7005)
 PASSWORD = "s3cr3t-value"
 
 
@@ -28,17 +28,17 @@ def number(stack: Stack) -> int:
 
 
 @pytest.fixture(scope="module")
-def standing(api: Api, number: int) -> Iterator[str]:
-    """A fleet of two VMs that run."""
-    fleet = api.start(experiment_id=number, n_instances=2, vm_size=SIZE, batch_id=STANDS)
+def running_fleet(api: Api, number: int) -> Iterator[str]:
+    """A fleet with two running VMs."""
+    fleet = api.start(experiment_id=number, n_instances=2, vm_size=SIZE, batch_id=RUNNING)
     api.wait(fleet, "run")
     yield fleet
     api.end(fleet)
 
 
 @pytest.fixture(scope="module")
-def failed(api: Api) -> str:
-    """A fleet that failed in its plan: there is no such experiment."""
+def failed_fleet(api: Api) -> str:
+    """A fleet that failed in its plan: its experiment does not exist."""
     fleet = api.start(experiment_id=2**31 - 1, n_instances=2, batch_id=STOPPED)
     api.wait(fleet, "failed")
     return fleet
@@ -81,17 +81,17 @@ def test_a_queue_that_denies_access_is_reported_without_its_signature(bare: Comm
     assert url.partition("sig=")[2] not in done.output
 
 
-def test_by_queue_needs_a_queue(bare: Command):
+def test_submission_by_queue_requires_a_queue_url(bare: Command):
     done = bare("submit", "--vms", 1, "--by-queue")
     assert (done.exit_code, "FLEET_QUEUE_URL" in done.stderr) == (2, True)
 
 
-def test_an_invalid_request_is_refused_with_every_fault(fleet_command: Command):
+def test_an_invalid_request_is_rejected_with_every_fault(fleet_command: Command):
     done = fleet_command("submit", "--vms", 0, "--zones", "1,9")
-    told = [
+    reported = [
         field in done.stderr for field in ("/experiment_id", "/n_instances (--vms)", "/zones/1")
     ]
-    assert (done.exit_code, done.stdout, told) == (3, "", [True] * 3)
+    assert (done.exit_code, done.stdout, reported) == (3, "", [True] * 3)
 
 
 def test_json_prints_the_problem_document(fleet_command: Command):
@@ -100,12 +100,12 @@ def test_json_prints_the_problem_document(fleet_command: Command):
     assert (problem["status"], len(problem["errors"]), done.stderr) == (400, 2, "")
 
 
-def test_a_batch_id_in_use_is_refused(fleet_command: Command, standing: str):
-    done = fleet_command("submit", "--experiment", 1, "--vms", 9, "--batch-id", STANDS)
-    assert (done.exit_code, f"batch_id {STANDS}" in done.stderr) == (3, True)
+def test_a_batch_id_in_use_is_rejected(fleet_command: Command, running_fleet: str):
+    done = fleet_command("submit", "--experiment", 1, "--vms", 9, "--batch-id", RUNNING)
+    assert (done.exit_code, f"batch_id {RUNNING}" in done.stderr) == (3, True)
 
 
-def test_a_request_from_stdin_is_not_quoted(fleet_command: Command):
+def test_errors_do_not_quote_a_request_from_stdin(fleet_command: Command):
     request = {"experiment_id": 1, "n_instances": 0, "uri": f"mysql://u:{PASSWORD}@h/d"}
     done = fleet_command("submit", "--file", "-", stdin=json.dumps(request))
     assert (done.exit_code, "/uri" in done.stderr, PASSWORD in done.output) == (3, True, False)
@@ -116,16 +116,16 @@ def test_an_unknown_outcome_prints_the_batch_id(
 ):
     argv = ["submit", "--experiment", 1, "--vms", 1, "--retry-timeout", 0]
     done = fleet_command(*argv, FLEET_URL="http://127.0.0.1:9")
-    told = re.search(r"safe to retry with --batch-id \d+", done.stderr)
-    assert (done.exit_code, done.stdout, told is not None) == (6, "", True)
+    reported = re.search(r"safe to retry with --batch-id \d+", done.stderr)
+    assert (done.exit_code, done.stdout, reported is not None) == (6, "", True)
 
 
-def test_a_plan_without_a_fault_is_a_success(fleet_command: Command, number: int):
+def test_a_plan_without_faults_exits_with_0(fleet_command: Command, number: int):
     done = fleet_command("plan", "--experiment", number, "--vms", 2, "--vm-size", SIZE)
     assert (done.exit_code, "can start" in done.stdout, "quota" in done.stdout) == (0, True, True)
 
 
-def test_a_plan_with_a_fault_is_a_failure_with_the_fault_on_top(fleet_command: Command):
+def test_a_plan_with_a_fault_fails_and_prints_the_fault_first(fleet_command: Command):
     done = fleet_command("plan", "--experiment", 2**31 - 1, "--vms", 2, "--vm-size", SIZE)
     first = next(line for line in done.stdout.splitlines() if line.startswith(("fault", "ok")))
     assert (done.exit_code, first.split()[:2]) == (1, ["fault", "trials"])
@@ -137,33 +137,33 @@ def test_uri_from_env_sends_the_database_uri(fleet_command: Command, number: int
     assert (done.exit_code, "/uri" in done.stderr) == (3, True)
 
 
-def test_a_fleet_is_shown_with_its_vms_and_trials(fleet_command: Command, standing: str):
-    done = fleet_command("status", standing)
-    told = [
+def test_a_fleet_is_shown_with_its_vms_and_trials(fleet_command: Command, running_fleet: str):
+    done = fleet_command("status", running_fleet)
+    reported = [
         words in done.stdout
         for words in ("VMs are running trials", "2 of 2", "0 of 20", "deadline")
     ]
-    assert (done.exit_code, told) == (0, [True] * 4)
+    assert (done.exit_code, reported) == (0, [True] * 4)
 
 
-def test_a_pipe_gets_no_control_characters(fleet_command: Command, standing: str):
-    shown = fleet_command("status", standing, FORCE_COLOR="1").stdout
+def test_output_to_a_pipe_has_no_control_characters(fleet_command: Command, running_fleet: str):
+    shown = fleet_command("status", running_fleet, FORCE_COLOR="1").stdout
     assert [each for each in shown if not each.isprintable() and each != "\n"] == []
 
 
-def test_json_prints_the_apis_status(fleet_command: Command, api: Api, standing: str):
-    shown = fleet_command.json("status", standing)
-    assert {**shown, "updated_at": ""} == {**api.get(standing).json(), "updated_at": ""}
+def test_json_prints_the_apis_status(fleet_command: Command, api: Api, running_fleet: str):
+    shown = fleet_command.json("status", running_fleet)
+    assert {**shown, "updated_at": ""} == {**api.get(running_fleet).json(), "updated_at": ""}
 
 
-def test_a_failed_fleet_has_reason_and_advice(fleet_command: Command, failed: str):
-    done = fleet_command("status", failed)
+def test_a_failed_fleet_has_reason_and_advice(fleet_command: Command, failed_fleet: str):
+    done = fleet_command("status", failed_fleet)
     assert (done.exit_code, "Why the fleet failed" in done.stdout) == (1, True)
     assert "What you can do: Create the experiment" in done.stdout
 
 
-def test_a_fleet_can_be_named_by_its_number(fleet_command: Command, standing: str):
-    assert fleet_command.json("status", STANDS)["id"] == standing
+def test_a_fleet_can_be_named_by_its_number(fleet_command: Command, running_fleet: str):
+    assert fleet_command.json("status", RUNNING)["id"] == running_fleet
 
 
 def test_an_unknown_fleet_is_not_found(fleet_command: Command):
@@ -175,46 +175,48 @@ def test_an_invalid_fleet_id_is_a_usage_error(fleet_command: Command):
     assert fleet_command("status", "\x1b[31mred").exit_code == 2
 
 
-def test_the_vms_are_listed(fleet_command: Command, standing: str):
-    lines = fleet_command("machines", standing).stdout.splitlines()
+def test_the_vms_are_listed(fleet_command: Command, running_fleet: str):
+    lines = fleet_command("machines", running_fleet).stdout.splitlines()
     assert (lines[0].split()[:2], [line.split()[0] for line in lines[1:]]) == (
         ["VM", "state"],
         ["0", "1"],
     )
 
 
-def test_vms_can_be_filtered_by_state(fleet_command: Command, standing: str):
-    shown = fleet_command.json("machines", standing, "--state", "failed")
-    assert shown == {"id": standing, "machines": []}
+def test_vms_can_be_filtered_by_state(fleet_command: Command, running_fleet: str):
+    shown = fleet_command.json("machines", running_fleet, "--state", "failed")
+    assert shown == {"id": running_fleet, "machines": []}
 
 
-def test_a_vms_console_is_shown(fleet_command: Command, standing: str):
-    done = fleet_command("logs", standing, 0)
-    assert (done.exit_code, done.stdout.startswith(f"# powerlift-vm-{STANDS}-0000")) == (0, True)
+def test_the_console_of_a_vm_is_printed(fleet_command: Command, running_fleet: str):
+    done = fleet_command("logs", running_fleet, 0)
+    assert (done.exit_code, done.stdout.startswith(f"# powerlift-vm-{RUNNING}-0000")) == (0, True)
 
 
-def test_an_unknown_vm_has_no_log(fleet_command: Command, standing: str):
-    assert fleet_command("logs", standing, 77).exit_code == 4
+def test_an_unknown_vm_has_no_log(fleet_command: Command, running_fleet: str):
+    assert fleet_command("logs", running_fleet, 77).exit_code == 4
 
 
-def test_all_fleets_are_listed_the_newest_first(fleet_command: Command, standing: str, failed: str):
+def test_fleets_are_listed_newest_first(
+    fleet_command: Command, running_fleet: str, failed_fleet: str
+):
     lines = fleet_command("list").stdout.splitlines()[1:]
-    assert {standing, failed} <= {line.split()[0] for line in lines}
+    assert {running_fleet, failed_fleet} <= {line.split()[0] for line in lines}
     began = [fleet["created_at"] for fleet in fleet_command.json("list")["fleets"]]
     assert began == sorted(began, reverse=True)
 
 
-def test_view_prints_the_key_with_with_key_only(fleet_command: Command, stack: Stack):
+def test_view_prints_the_key_only_if_requested(fleet_command: Command, stack: Stack):
     plain = fleet_command("view", "fleet-7").stdout.strip()
     whole = fleet_command("view", "fleet-7", "--with-key").stdout.strip()
     assert plain == f"{stack.url}/api/view/fleet-7"
     assert (whole.startswith(f"{plain}#key="), stack.key[:8] in plain) == (True, False)
 
 
-def test_cancel_needs_yes_without_a_terminal(fleet_command: Command, api: Api, standing: str):
-    done = fleet_command("cancel", standing)
+def test_cancel_needs_yes_without_a_terminal(fleet_command: Command, api: Api, running_fleet: str):
+    done = fleet_command("cancel", running_fleet)
     assert (done.exit_code, "--yes" in done.stderr) == (2, True)
-    assert api.get(standing).json()["phase"] == "run"
+    assert api.get(running_fleet).json()["phase"] == "run"
 
 
 def test_cancel_can_wait(fleet_command: Command, api: Api, number: int):
@@ -224,14 +226,14 @@ def test_cancel_can_wait(fleet_command: Command, api: Api, number: int):
     assert fleet_command("status", fleet, "--watch").exit_code == 7
 
 
-def test_a_json_watch_prints_a_document_a_line(fleet_command: Command, failed: str):
-    done = fleet_command("status", failed, "--watch", "--json")
+def test_a_json_watch_prints_one_document_per_line(fleet_command: Command, failed_fleet: str):
+    done = fleet_command("status", failed_fleet, "--watch", "--json")
     [document] = [json.loads(line) for line in done.stdout.splitlines()]
     assert (done.exit_code, document["phase"]) == (1, "failed")
 
 
-def test_a_wrong_key_is_unauthorized(fleet_command: Command, standing: str):
-    done = fleet_command("status", standing, FLEET_KEY="wrong")
+def test_a_wrong_key_is_unauthorized(fleet_command: Command, running_fleet: str):
+    done = fleet_command("status", running_fleet, FLEET_KEY="wrong")
     assert (done.exit_code, "FLEET_KEY" in done.stderr) == (5, True)
 
 
@@ -245,38 +247,40 @@ def test_a_usage_error_is_json_with_json(fleet_command: Command):
     assert (done.exit_code, "'first'" in json.loads(done.stdout)["detail"]) == (2, True)
 
 
-def test_the_shell_completes_the_apps_fleets(fleet_command: Command, standing: str):
-    typed = f"powerlift-fleet status fleet-{STANDS}"[:-1]
+def test_the_shell_completes_the_apps_fleets(fleet_command: Command, running_fleet: str):
+    typed = f"powerlift-fleet status fleet-{RUNNING}"[:-1]
     words = {"COMP_WORDS": typed, "COMP_CWORD": "2", "_POWERLIFT_FLEET_COMPLETE": "bash_complete"}
-    assert f"plain,{standing}" in process(fleet_command, env=words).communicate()[0].splitlines()
+    assert (
+        f"plain,{running_fleet}" in process(fleet_command, env=words).communicate()[0].splitlines()
+    )
 
 
 def test_ctrl_c_keeps_the_fleet_running_and_prints_how_to_cancel(
-    fleet_command: Command, api: Api, standing: str
+    fleet_command: Command, api: Api, running_fleet: str
 ):
-    watching = process(fleet_command, "status", standing, "--watch")
+    watching = process(fleet_command, "status", running_fleet, "--watch")
     assert watching.stdout is not None
     first = watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
-    _, told = watching.communicate(timeout=30)
+    _, reported = watching.communicate(timeout=30)
     assert ("run" in first, watching.returncode) == (True, 130)
-    assert f"powerlift-fleet cancel {standing}" in told
-    assert api.get(standing).json()["phase"] == "run"
+    assert f"powerlift-fleet cancel {running_fleet}" in reported
+    assert api.get(running_fleet).json()["phase"] == "run"
 
 
-def test_a_closed_pipe_is_not_an_error(fleet_command: Command, standing: str):
-    watching = process(fleet_command, "logs", standing, "0")
+def test_a_closed_pipe_is_not_an_error(fleet_command: Command, running_fleet: str):
+    watching = process(fleet_command, "logs", running_fleet, "0")
     assert watching.stdout is not None
     watching.stdout.close()
     assert watching.stderr is not None
-    told = watching.stderr.read()
-    assert (watching.wait(30), told) == (141, "")
+    reported = watching.stderr.read()
+    assert (watching.wait(30), reported) == (141, "")
 
 
 def process(
     command: Command, *argv: str, env: dict[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """The command in a process of its own, with pipes."""
+    """The command in a separate process, with pipes."""
     settings = {name: value for name, value in command.env.items() if value is not None}
     return subprocess.Popen(
         [sys.executable, "-m", "powerlift_fleet.cli", *argv],

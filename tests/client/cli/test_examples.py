@@ -1,4 +1,4 @@
-"""What `--help` and docs/cli.md print works as printed, and the documentation names what there is."""
+"""The examples of `--help` and docs/cli.md work as printed, and the documentation is complete."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ BATCH = 7100
 
 
 def examples(*command: str) -> list[str]:
-    """The lines of a command's help that are below `Example:`."""
+    """The lines below `Example:` in a command's help."""
     shown = CliRunner().invoke(cli, [*command, "--help"], terminal_width=200).output
     below = shown.partition("Example:\n")[2].partition("\n\n")[0]
     return [line.strip() for line in below.splitlines()]
 
 
 @pytest.fixture(scope="module")
-def watched(stack: Stack, api: Api) -> Iterator[tuple[str, int]]:
-    """A fleet that runs, to stand for fleet-7, and its experiment, to stand for 1."""
+def running_fleet(stack: Stack, api: Api) -> Iterator[tuple[str, int]]:
+    """A running fleet, which replaces fleet-7 in the examples, and its experiment, which replaces 1."""
     number = experiment(stack)
     fleet = api.start(experiment_id=number, n_instances=1, batch_id=BATCH)
     api.wait(fleet, "run")
@@ -42,7 +42,7 @@ def watched(stack: Stack, api: Api) -> Iterator[tuple[str, int]]:
 
 
 def run(command: Command, line: str) -> subprocess.CompletedProcess[str]:
-    """A line in bash, with the command on its path."""
+    """Run a line in bash, with the command on PATH."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     settings = {name: value for name, value in command.env.items() if value is not None}
     return subprocess.run(
@@ -54,17 +54,17 @@ def run(command: Command, line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def as_here(line: str, fleet: str, number: int) -> str:
+def with_test_ids(line: str, fleet: str, number: int) -> str:
     return line.replace("fleet-7", fleet).replace("--experiment 1", f"--experiment {number}")
 
 
 @pytest.mark.parametrize("name", [*sorted(set(cli.commands) - {"cancel"}), "cancel"])
 def test_the_example_of_a_command_works_as_printed(
-    fleet_command: Command, api: Api, watched: tuple[str, int], name: str
+    fleet_command: Command, api: Api, running_fleet: tuple[str, int], name: str
 ):
     lines = [line for line in examples(name) if "--watch" not in line]
     for line in lines:
-        done = run(fleet_command, as_here(line, *watched))
+        done = run(fleet_command, with_test_ids(line, *running_fleet))
         assert (done.returncode, bool(done.stdout + done.stderr)) == (0, True), done.stderr
         if "submit" in line:
             api.end(done.stdout.strip())
@@ -72,33 +72,35 @@ def test_the_example_of_a_command_works_as_printed(
 
 
 def test_the_example_of_a_watch_works_as_printed(
-    fleet_command: Command, api: Api, watched: tuple[str, int]
+    fleet_command: Command, api: Api, running_fleet: tuple[str, int]
 ):
-    api.end(watched[0])
+    api.end(running_fleet[0])
     [line] = [line for line in examples("status") if "--watch" in line]
-    assert run(fleet_command, as_here(line, *watched)).returncode == exit_codes.CANCELLED
+    assert (
+        run(fleet_command, with_test_ids(line, *running_fleet)).returncode == exit_codes.CANCELLED
+    )
 
 
-def test_the_groups_examples_are_those_of_commands():
+def test_examples_of_the_group_are_examples_of_its_commands():
     every = {line for name in cli.commands for line in examples(name)}
     assert (set(examples()) - every, bool(examples())) == (set(), True)
 
 
-def line_for(shell: str) -> str:
-    """What the documentation says is to be put into a shell's start file."""
+def completion_setup(shell: str) -> str:
+    """The line that the documentation adds to a shell's startup file."""
     line = next(line for line in DOCS.splitlines() if f"completion {shell}" in line)
     return line.partition("#")[0].strip()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_line_for_each_shell_is_in_the_help(bare: Command, shell: str):
+def test_the_help_contains_the_completion_setup_of_each_shell(bare: Command, shell: str):
     done = bare("completion", shell)
-    told = line_for(shell) in bare("completion", "--help").stdout
-    assert ("_POWERLIFT_FLEET_COMPLETE" in done.stdout, told) == (True, True)
+    reported = completion_setup(shell) in bare("completion", "--help").stdout
+    assert ("_POWERLIFT_FLEET_COMPLETE" in done.stdout, reported) == (True, True)
 
 
-def test_bash_takes_the_line_for_it(fleet_command: Command):
-    done = run(fleet_command, f"{line_for('bash')} && complete -p powerlift-fleet")
+def test_bash_accepts_the_completion_setup(fleet_command: Command):
+    done = run(fleet_command, f"{completion_setup('bash')} && complete -p powerlift-fleet")
     assert ("powerlift-fleet" in done.stdout, done.stderr) == (True, "")
 
 
@@ -116,7 +118,7 @@ def test_the_documentation_has_the_table_of_exit_codes():
     ("error", "code"),
     [(FleetAmbiguous(409, "", ""), 4), (FleetPurged(410, "", ""), 4), (BatchTaken(409, "", ""), 3)],
 )
-def test_a_fleet_that_cannot_be_used_has_its_exit_code(error: ApiError, code: int):
+def test_each_error_about_a_fleet_has_its_exit_code(error: ApiError, code: int):
     assert exit_codes.of_error(error) == code
 
 

@@ -1,4 +1,4 @@
-"""Text for people: numbers and times in words, and nothing that a terminal would obey."""
+"""Formatting for terminals: numbers, durations, and escaped control characters."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def test_control_characters_are_escaped(hostile: str, shown: str):
     assert clean(hostile) == shown
 
 
-def test_a_long_text_is_cut():
+def test_a_long_text_is_truncated():
     assert clean("x" * 4096, 10) == "xxxxxxxxx…"
 
 
-def test_a_log_loses_its_colours_and_keeps_its_lines():
+def test_colours_are_removed_from_a_log_and_lines_are_kept():
     log = "\x1b[0;32m  OK  \x1b[0m up\r\n10%\r20%\n\x1b]0;title\x07"
     assert clean_lines(log) == "  OK   up\n10%\n20%\n\\x1b]0;title\\x07"
 
@@ -37,7 +37,7 @@ def test_a_log_loses_its_colours_and_keeps_its_lines():
     ("seconds", "words"),
     [(0, "0 s"), (59.6, "1 min"), (7800, "2 h 10 min"), (7200, "2 h"), (90000, "1 d 1 h")],
 )
-def test_a_duration_has_its_two_largest_units(seconds: float, words: str):
+def test_a_duration_shows_its_two_largest_units(seconds: float, words: str):
     assert (span(seconds), span(timedelta(seconds=seconds).total_seconds())) == (words, words)
 
 
@@ -54,6 +54,6 @@ def test_a_bar_is_full_only_at_the_total():
     assert (len(drawn), drawn[-1]) == (20, "░")
 
 
-def test_the_kinds_of_a_bar_differ_without_colour():
+def test_segments_of_a_bar_differ_without_colour():
     drawn = bar_cells({"complete": 5, "failed": 5}, 20, 8, plain=True)
     assert "".join(text for _, text in drawn) == "##!!...."

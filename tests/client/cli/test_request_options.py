@@ -1,4 +1,4 @@
-"""The request that options and a file are together."""
+"""How options and a file are combined into a request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_scalar_field_has_an_option(command: str):
     assert set(FleetRequest.model_fields) - options(command) == FILE_ONLY
 
 
-def test_no_option_takes_a_secret():
+def test_no_option_accepts_a_secret():
     names = {name for command in cli.commands for name in options(command)}
     assert names.isdisjoint({"key", "uri", "client_secret", "azure_json"})
 
@@ -65,7 +65,7 @@ def test_a_missing_database_uri_is_an_error():
 @pytest.mark.parametrize(
     "text", [f'{{"uri": "{PASSWORD}", }}', f'["{PASSWORD}"]', f'"{PASSWORD}', f"\xff{PASSWORD}"]
 )
-def test_an_invalid_file_is_not_quoted(tmp_path: Path, text: str):
+def test_errors_do_not_quote_an_invalid_file(tmp_path: Path, text: str):
     file = tmp_path / "request.json"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigurationError) as refused:

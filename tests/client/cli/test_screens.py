@@ -86,7 +86,7 @@ def shown(command: Command, argv: tuple[str, ...], columns: int) -> tuple[str, b
         return terminal.text, terminal.raw
 
 
-def test_status_has_pace_cost_and_expected_end(friendly: Command):
+def test_status_shows_rate_cost_and_expected_end(friendly: Command):
     text = friendly("status", "fleet-7").stdout
     for words in (
         "my-benchmark",
@@ -99,7 +99,7 @@ def test_status_has_pace_cost_and_expected_end(friendly: Command):
         assert words in text
 
 
-def test_a_failure_has_the_action_taken_and_advice(friendly: Command):
+def test_a_failure_shows_the_action_taken_and_advice(friendly: Command):
     text = friendly("status", "fleet-7").stdout
     below = [line.strip() for line in text.partition("3 x AllocationFailed\n")[2].splitlines()]
     assert below[1:3] == [
@@ -109,7 +109,7 @@ def test_a_failure_has_the_action_taken_and_advice(friendly: Command):
     assert "2 VMs missing: AllocationFailed" in text
 
 
-def test_a_vm_has_its_trials_outcome_and_the_vm_it_replaces(friendly: Command):
+def test_a_vm_shows_its_trials_outcome_and_the_vm_it_replaces(friendly: Command):
     rows = [line.split("  ") for line in friendly("machines", "fleet-7").stdout.splitlines()]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows[1:]]
     spot = "eastus/1 Standard_D2s_v5 Spot"
@@ -122,7 +122,7 @@ def test_a_vm_has_its_trials_outcome_and_the_vm_it_replaces(friendly: Command):
     ]
 
 
-def test_the_list_has_failed_trials(friendly: Command):
+def test_the_list_shows_failed_trials(friendly: Command):
     head, row = (line.split("  ") for line in friendly("list").stdout.splitlines()[:2])
     cells = [[cell.strip() for cell in line if cell.strip()] for line in (head, row)]
     assert cells[1][cells[0].index("failed")] == "3"
@@ -134,7 +134,7 @@ STARTED = {"phase": "plan", "machines": None, "trials": None, "experiment_name":
 
 @pytest.fixture(scope="module")
 def listed(home: Path) -> Iterator[Command]:
-    """Three pages of one fleet each, with limits of two and more."""
+    """Three pages of one fleet each, requested with a limit of two or more."""
     begin = "GET /fleets?status=active&sort=newest&limit="
     pages = {
         "GET /fleets": {"fleets": [served.entry(**STARTED), served.entry(**ENDED)], "next": None},
@@ -144,7 +144,7 @@ def listed(home: Path) -> Iterator[Command]:
         yield Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
 
 
-def test_the_list_has_number_name_experiment_submitter_and_cost(listed: Command):
+def test_the_list_shows_number_name_experiment_submitter_and_cost(listed: Command):
     rows = [line.split("  ") for line in listed("list").stdout.splitlines()]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
     who = "key-0123456789ab"
@@ -177,7 +177,7 @@ def test_the_list_has_number_name_experiment_submitter_and_cost(listed: Command)
     ]
 
 
-def test_a_narrow_list_has_the_same(listed: Command):
+def test_a_narrow_list_shows_the_same_fields(listed: Command):
     lines = listed("list", COLUMNS="60").stdout.splitlines()
     assert lines == [
         "fleet-8  plan",
@@ -189,14 +189,14 @@ def test_a_narrow_list_has_the_same(listed: Command):
     ]
 
 
-def test_a_limited_list_says_that_there_are_more(listed: Command):
+def test_a_truncated_list_reports_that_there_are_more_fleets(listed: Command):
     done = listed("list", "--status", "active", "--limit", 1, "--json")
     assert [one["number"] for one in json.loads(done.stdout)["fleets"]] == [8]
     assert "Showing 1; more fleets match" in done.stderr
 
 
 def complete(command: Command, typed: str) -> list[str]:
-    """What the shell would offer for a fleet."""
+    """The shell's completions of a fleet."""
     env = {"COMP_WORDS": f"powerlift-fleet status {typed}", "COMP_CWORD": "2"}
     done = command(_CLI_COMPLETE="bash_complete", **env)  # the runner calls the program cli
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
@@ -243,17 +243,17 @@ def test_status_begins_with_the_short_id_and_the_name(named: Command):
 
 
 @pytest.mark.parametrize("argv", [("machines",), ("logs", "0"), ("status", "--watch")])
-def test_a_command_says_which_fleet_it_found(named: Command, argv: tuple[str, ...]):
+def test_a_command_prints_the_fleet_that_it_resolved(named: Command, argv: tuple[str, ...]):
     command, *rest = argv
     assert "fleet-3 (nightly)\n" in named(command, "latest", *rest, "--json").stderr
 
 
-def test_a_watch_of_latest_stays_with_its_fleet(named: Command):
+def test_a_watch_of_latest_keeps_watching_the_same_fleet(named: Command):
     done = named("status", "latest", "--watch", "--interval", "0.3", "--json")
     assert [json.loads(line)["phase"] for line in done.stdout.splitlines()] == ["run", "done"]
 
 
-def test_cancel_names_the_fleet_that_it_found(named: Command):
+def test_cancel_prints_the_fleet_that_it_resolved(named: Command):
     refused, done = named("cancel", "latest"), named("cancel", "fleet-9007", "--yes")
     assert "cancel fleet-3 (nightly) without" in refused.stderr
     assert done.stderr == "Cancelling fleet-3 (nightly); its resources are being deleted.\n"
@@ -264,13 +264,13 @@ def test_a_watch_in_a_pipe_prints_the_reason_once(friendly: Command):
     assert sum("AllocationFailed: " in line for line in lines) == 1
 
 
-def test_the_worst_checks_of_a_plan_come_first(friendly: Command):
+def test_plan_checks_are_sorted_by_severity(friendly: Command):
     lines = friendly("plan", "--experiment", 12, "--vms", 10).stdout.splitlines()
     found = [line.split()[0] for line in lines if line.startswith(("ok", "unknown", "warning"))]
     assert found == ["warning", "unknown", "ok"]
 
 
-def test_status_has_trial_errors(friendly: Command):
+def test_status_shows_trial_errors(friendly: Command):
     assert "12 trials: ValueError: Input X contains NaN." in friendly("status", "fleet-7").output
 
 
@@ -282,9 +282,9 @@ def test_untrusted_text_cannot_control_the_terminal(
     hostile: Command, argv: tuple[str, ...], columns: int
 ):
     text, raw = shown(hostile, argv, columns)
-    told = "\\x1b]0;owned" if argv[0] == "logs" else "\\x1b[31mred"
+    reported = "\\x1b]0;owned" if argv[0] == "logs" else "\\x1b[31mred"
     obeyed = [sign for sign in (b"\x07", b"\x1b]", b"\xc2\x9b", "\u202e".encode()) if sign in raw]
-    assert (told in text, obeyed) == (True, [])
+    assert (reported in text, obeyed) == (True, [])
 
 
 @pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
@@ -297,15 +297,15 @@ def test_untrusted_text_is_escaped_in_a_pipe(hostile: Command, argv: tuple[str, 
     )
 
 
-def test_markup_is_text(hostile: Command):
+def test_markup_is_printed_literally(hostile: Command):
     text = hostile("status", "fleet-7").stdout
     assert [words for words in SHOWN if words not in text] == []
 
 
-def test_json_is_that_of_the_api_in_ascii(hostile: Command):
+def test_json_is_the_apis_response_in_ascii(hostile: Command):
     done = hostile("machines", "fleet-7", "--json")
-    told = [machine["placement"]["location"] for machine in json.loads(done.stdout)["machines"]]
-    assert (told, done.stdout.isascii()) == ([f"eastus{HOSTILE}"] * 4, True)
+    reported = [machine["placement"]["location"] for machine in json.loads(done.stdout)["machines"]]
+    assert (reported, done.stdout.isascii()) == ([f"eastus{HOSTILE}"] * 4, True)
 
 
 FLEET = served.fleet(stale_seconds=None)
@@ -313,23 +313,26 @@ SILENT = [{**FLEET, "stale_seconds": seconds} for seconds in (80, 85, 140)]
 
 
 @pytest.fixture
-def silent(home: Path) -> Iterator[Command]:
-    """A fleet without updates in three polls, and done in the fourth."""
+def without_updates(home: Path) -> Iterator[Command]:
+    """A fleet without updates in three polls; it is done in the fourth."""
     with served.served({"GET /fleets/fleet-7": [*SILENT, {**FLEET, "phase": "done"}]}) as url:
         yield Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
 
 
-def test_status_says_that_there_is_no_update(silent: Command):
-    assert "No update for 80 s; the host may be restarting." in silent("status", "fleet-7").stdout
+def test_status_reports_missing_updates(without_updates: Command):
+    assert (
+        "No update for 80 s; the host may be restarting."
+        in without_updates("status", "fleet-7").stdout
+    )
 
 
-def test_a_watch_in_a_pipe_prints_once_that_there_is_no_update(silent: Command):
-    lines = silent("status", "fleet-7", "--watch", "--interval", "0.3").stdout.splitlines()
-    told = [line.partition("  ")[2] for line in lines if "No update" in line]
-    assert told == ["No update for 80 s; the host may be restarting."]
+def test_a_watch_in_a_pipe_reports_missing_updates_once(without_updates: Command):
+    lines = without_updates("status", "fleet-7", "--watch", "--interval", "0.3").stdout.splitlines()
+    reported = [line.partition("  ")[2] for line in lines if "No update" in line]
+    assert reported == ["No update for 80 s; the host may be restarting."]
 
 
-def test_a_json_watch_has_one_line_for_missing_updates(silent: Command):
-    done = silent("status", "fleet-7", "--watch", "--interval", "0.3", "--json")
-    told = [json.loads(line)["stale_seconds"] for line in done.stdout.splitlines()]
-    assert told == [80, None]
+def test_a_json_watch_has_one_line_for_missing_updates(without_updates: Command):
+    done = without_updates("status", "fleet-7", "--watch", "--interval", "0.3", "--json")
+    reported = [json.loads(line)["stale_seconds"] for line in done.stdout.splitlines()]
+    assert reported == [80, None]

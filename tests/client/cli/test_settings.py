@@ -46,12 +46,12 @@ def test_the_environment_overrides_the_file(env: dict[str, str]):
     assert where(read(Options(), env)) == ("https://env.example", "env-key")
 
 
-def test_a_named_profile_overrides_the_environment(env: dict[str, str]):
+def test_an_explicit_profile_overrides_the_environment(env: dict[str, str]):
     env |= {"FLEET_URL": "https://env.example", "FLEET_KEY": "env-key"}
     assert where(read(Options(profile="test"), env)) == ("https://test.example", "test-key")
 
 
-def test_a_profile_can_be_named_by_the_environment(env: dict[str, str]):
+def test_the_environment_can_select_a_profile(env: dict[str, str]):
     env["FLEET_PROFILE"] = "test"
     assert where(read(Options(), env)) == ("https://test.example", "test-key")
 
@@ -71,7 +71,7 @@ def test_a_profile_may_have_an_empty_key(env: dict[str, str]):
     assert read(Options(profile="func"), env).key == ""
 
 
-def test_a_file_that_others_can_read_has_a_warning(env: dict[str, str], tmp_path: Path):
+def test_a_world_readable_file_causes_a_warning(env: dict[str, str], tmp_path: Path):
     quiet = read(Options(), env).warnings
     config = tmp_path / "powerlift-fleet" / "config.toml"
     config.chmod(0o644)
@@ -79,19 +79,19 @@ def test_a_file_that_others_can_read_has_a_warning(env: dict[str, str], tmp_path
     assert (quiet, f"chmod 600 {config}" in warning) == ((), True)
 
 
-def test_a_key_file_that_others_can_read_has_a_warning(env: dict[str, str], tmp_path: Path):
+def test_a_world_readable_key_file_causes_a_warning(env: dict[str, str], tmp_path: Path):
     (tmp_path / "key").chmod(0o640)
     [warning] = read(Options(profile="test"), env).warnings
     assert f"chmod 600 {tmp_path / 'key'}" in warning
 
 
-def test_plain_http_has_a_warning(env: dict[str, str]):
+def test_plain_http_causes_a_warning(env: dict[str, str]):
     env |= {"FLEET_URL": "http://env.example", "FLEET_KEY": "env-key"}
     assert "plain http" in read(Options(), env).warnings[0]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("url = ", "is not TOML"),
         ("urls = 'x'", "unknown setting urls. Settings: key, key_file, url"),
@@ -99,9 +99,9 @@ def test_plain_http_has_a_warning(env: dict[str, str]):
         ("profiles = 7", "must be a table"),
     ],
 )
-def test_an_invalid_file_is_refused(tmp_path: Path, text: str, told: str):
+def test_an_invalid_file_is_rejected(tmp_path: Path, text: str, reported: str):
     private(tmp_path / "powerlift-fleet" / "config.toml", text)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=reported):
         read(Options(), {"XDG_CONFIG_HOME": str(tmp_path)})
 
 

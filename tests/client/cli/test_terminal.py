@@ -1,4 +1,4 @@
-"""`--watch` in a terminal: what a person sees, from the first look to the end."""
+"""`--watch` in a terminal: the screen from the first poll to the end."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from tests.client.cli.terminal import Terminal
 from tests.harness import Api, eventually, experiment
 
 STORY, ASKED = 7201, 7202
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 def terminal(command: Command, *argv: str, columns: int = 80) -> Terminal:
     settings = {name: value for name, value in command.env.items() if value is not None}
-    # A real terminal says its size itself; these would be believed first.
+    # A real terminal reports its size; these variables would take precedence.
     outer = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     env = {**outer, **settings}
     return Terminal("-m", "powerlift_fleet.cli", *argv, env=env, columns=columns)
 
 
-def seen(window: Terminal, look: Callable[[str], bool]) -> str:
-    """The screen once it is as looked for."""
+def wait_for_screen(window: Terminal, condition: Callable[[str], bool]) -> str:
+    """The screen once it meets the condition."""
 
     def once() -> str | None:
         text = window.text
-        return text if look(text) else None
+        return text if condition(text) else None
 
     try:
-        return eventually(once, PATIENCE)
+        return eventually(once, TIMEOUT)
     except AssertionError:
         pytest.fail(f"The screen stays:\n{window.text}", pytrace=False)
 
 
 @pytest.fixture
 def fleet(stack: Stack, api: Api) -> str:
-    """A fleet of three VMs that run."""
+    """A fleet with three running VMs."""
     started = api.start(experiment_id=experiment(stack, 8), n_instances=3, batch_id=STORY)
     api.wait(started, "run")
     return started
@@ -49,7 +49,7 @@ def test_a_watch_redraws_survives_an_outage_and_ends_with_the_fleet(
     stack: Stack, api: Api, fleet_command: Command, fleet: str
 ):
     with terminal(fleet_command, "status", fleet, "--watch", "--interval", "0.3") as window:
-        first = seen(window, lambda text: "3 of 3" in text)
+        first = wait_for_screen(window, lambda text: "3 of 3" in text)
         assert [first.count(once) for once in (fleet, "VMs are running trials", "3 of 3")] == [
             1,
             1,
@@ -57,17 +57,19 @@ def test_a_watch_redraws_survives_an_outage_and_ends_with_the_fleet(
         ]
 
         window.resize(40, 24)
-        narrow = seen(window, lambda text: "0 of 8" in text and "░" * 15 not in text)
+        narrow = wait_for_screen(window, lambda text: "0 of 8" in text and "░" * 15 not in text)
         assert [narrow.count(once) for once in (fleet, "3 of 3", "0 of 8")] == [1, 1, 1]
         window.resize(80, 24)
 
         stack.kill_host()
-        seen(window, lambda text: text.startswith("Waiting for the app") and "3 of 3" in text)
+        wait_for_screen(
+            window, lambda text: text.startswith("Waiting for the app") and "3 of 3" in text
+        )
         stack.start_host()
-        seen(window, lambda text: text.startswith(fleet))
+        wait_for_screen(window, lambda text: text.startswith(fleet))
 
         api.delete(fleet)
-        code = window.wait(PATIENCE)
+        code = window.wait(TIMEOUT)
         assert (code, f"{fleet}  cancelled" in window.text) == (7, True)
         assert (window.text.count("VMs  "), "Ctrl-C" in window.text) == (1, False)
 
@@ -78,15 +80,15 @@ def test_cancel_asks_for_confirmation_and_ctrl_c_only_stops_watching(
     fleet = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=ASKED)
     api.wait(fleet, "run")
     with terminal(fleet_command, "cancel", fleet, columns=40) as window:
-        seen(window, lambda text: "[y/N]" in text)
+        wait_for_screen(window, lambda text: "[y/N]" in text)
         window.type("n\r")
-        assert (window.wait(PATIENCE), "Nothing was changed." in window.text) == (0, True)
+        assert (window.wait(TIMEOUT), "Nothing was changed." in window.text) == (0, True)
     with terminal(fleet_command, "status", fleet, "--watch") as window:
-        seen(window, lambda text: "1 of 1" in text)
+        wait_for_screen(window, lambda text: "1 of 1" in text)
         window.type("\x03")
-        assert (window.wait(PATIENCE), f"{fleet} keeps running" in window.text) == (130, True)
+        assert (window.wait(TIMEOUT), f"{fleet} keeps running" in window.text) == (130, True)
     assert api.get(fleet).json()["phase"] == "run"
     with terminal(fleet_command, "cancel", fleet, "--wait", "--interval", "0.3") as window:
-        seen(window, lambda text: "[y/N]" in text)
+        wait_for_screen(window, lambda text: "[y/N]" in text)
         window.type("y\r")
-        assert (window.wait(PATIENCE), api.get(fleet).json()["phase"]) == (0, "cancelled")
+        assert (window.wait(TIMEOUT), api.get(fleet).json()["phase"]) == (0, "cancelled")

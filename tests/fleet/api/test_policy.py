@@ -1,4 +1,4 @@
-"""What a deployment allows: with the default settings, a request cannot take the deployment over."""
+"""The deployment's policy: with the default settings, no request can take over the deployment."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def test_function_key_cannot_become_root_on_the_vms():
     }
 
 
-def test_group_that_only_looks_like_the_deployments_is_refused():
+def test_group_whose_name_resembles_the_deployments_is_rejected():
     groups = {"gr\u00d6\u00dfe-k": {}, "gr\u00d6\u00dfe-\u212a": {"/azure_json/resource_group"}}
     for group, pointers in groups.items():
         request = {"azure_json": {"resource_group": group}}
         assert set(refused(request, AZURE_RESOURCE_GROUP="Gr\u00d6\u00dfe-K")) == set(pointers)
 
 
-def test_client_id_without_secret_gets_no_role():
+def test_client_id_without_secret_is_rejected():
     found = refused({"azure_json": {"client_id": SOMEBODY}})
     assert found == {"/azure_json/client_id": "FLEET_ALLOWED_PRINCIPALS"}
 
 
-def test_caller_with_an_identity_of_its_own_may_use_its_own_account():
+def test_caller_with_its_own_identity_may_use_its_own_account():
     account = {**CALLER, "subscription_id": OTHER, "resource_group": "theirs"}
     request = {
         "azure_json": account,
@@ -64,7 +64,7 @@ def test_caller_with_an_identity_of_its_own_may_use_its_own_account():
     assert refused(request) == {}
 
 
-def test_sizes_regions_and_images_are_checked_in_fallbacks_too():
+def test_fallbacks_are_checked_for_sizes_regions_and_images():
     request = {
         "vm_size": "Standard_D2s_v5",
         "location": "eastus",
@@ -132,7 +132,9 @@ PRICES = '{"Small": 1, "Small Spot": 0.1, "eastus/Large": 5, "westus/Large": 8}'
         ),
     ],
 )  # fmt: skip
-def test_cost_is_bounded_by_the_dearest_placement(request_: dict[str, Any], found: dict[str, str]):
+def test_cost_limit_applies_to_the_most_expensive_placement(
+    request_: dict[str, Any], found: dict[str, str]
+):
     """48 dollars: two VMs for a day at a dollar an hour."""
     request = {"max_lifetime": 86_400, **request_}
     assert refused(request, FLEET_MAX_COST="48", FLEET_PRICES=PRICES) == found
@@ -154,14 +156,14 @@ def test_request_of_run_azure_process_is_allowed():
     assert refused(request) == {}
 
 
-def test_deployment_without_group_lends_its_identity_for_none():
+def test_deployment_without_group_allows_its_identity_for_no_group():
     without = {"AZURE_SUBSCRIPTION_ID": "", "AZURE_RESOURCE_GROUP": ""}
     account = {"subscription_id": SUBSCRIPTION, "resource_group": "vms"}
     found = refused({"azure_json": account}, **without)
     assert found == {"/azure_json/subscription_id": "FLEET_ALLOWED_GROUPS"}
 
 
-def test_refusal_repeats_nothing_that_it_must_not():
+def test_refusal_does_not_quote_sensitive_values():
     request = {**LEAST, "uri": "postgresql://u:s3cret@evil.com/db", "client_principal_id": SOMEBODY}
     text = str(policy.faults(parse(request), settings()))
     hidden = ("s3cret", "evil.com", SOMEBODY, "fleetdb", "fleetstore")
@@ -206,7 +208,7 @@ def test_misspelled_setting_of_the_policy_is_reported():
         settings(FLEET_ALLOWED_IMAGE="canonical")
 
 
-def test_refusal_lists_the_images_that_are_allowed():
+def test_refusal_lists_the_allowed_images():
     [fault] = policy.faults(parse({**LEAST, "image_publisher": "x"}), settings())
     assert "Allowed: canonical." in fault["detail"]
 

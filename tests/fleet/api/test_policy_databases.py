@@ -43,7 +43,7 @@ ORACLES = [
 
 
 @pytest.mark.parametrize("uri", ORACLES)
-def test_uri_reaches_no_other_server(uri: str):
+def test_uri_cannot_reach_another_server(uri: str):
     try:
         found = refused({"uri": uri})
     except InvalidRequest as invalid:
@@ -82,7 +82,7 @@ def test_default_server_may_have_an_ipv6_address_and_a_port():
     assert ports == [{}, {"/uri": "FLEET_ALLOWED_DATABASES"}]
 
 
-def test_server_of_a_uri_is_the_one_that_libpq_uses():
+def test_server_of_a_uri_is_the_server_that_libpq_connects_to():
     assert server_of("postgresql+psycopg2://u:p%40@DB.example.org/x?sslmode=require") == (
         "db.example.org:5432"
     )

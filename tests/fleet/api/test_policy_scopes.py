@@ -57,7 +57,7 @@ def test_function_key_cannot_become_contributor_on_anything_the_app_may_grant(sc
     assert list(refused({"resource_uris": [RESULTS, scope]})) == ["/resource_uris/1"]
 
 
-def test_vm_gets_no_role_at_a_database_server_that_other_requests_may_use():
+def test_vm_gets_no_role_at_a_shared_database_server():
     server = f"{DATA}/Microsoft.DBforPostgreSQL/flexibleServers/teamb"
     allowed = "fleetdb.postgres.database.azure.com, teamb.postgres.database.azure.com"
     assert refused({"resource_uris": [server]}) == {}
@@ -105,7 +105,7 @@ def test_vm_may_get_a_role_at_a_resource_that_holds_data(scope: str):
         "/providers/Microsoft.Management/managementGroups/root",
     ],
 )
-def test_scope_that_a_client_would_rewrite_is_invalid(scope: str):
+def test_scope_that_an_http_client_would_normalize_is_invalid(scope: str):
     with pytest.raises(InvalidRequest) as invalid:
         parse({**LEAST, "resource_uris": [scope]})
     assert [fault["pointer"] for fault in invalid.value.faults] == ["/resource_uris/0"]
@@ -121,8 +121,8 @@ def test_scope_is_sent_as_it_is_checked(scope: str):
     assert URL(f"https://management.azure.com{sent}/providers/x").raw_path == f"{sent}/providers/x"
 
 
-def test_protected_resources_are_refused_although_every_scope_is_allowed():
-    everything = {"FLEET_ALLOWED_SCOPES": "*"}
+def test_protected_resources_are_rejected_even_if_every_scope_is_allowed():
+    all_resource_ids = {"FLEET_ALLOWED_SCOPES": "*"}
     names = (
         "subscription",
         "group of the VMs",
@@ -132,7 +132,7 @@ def test_protected_resources_are_refused_although_every_scope_is_allowed():
         "a VM",
     )
     scopes = [TAKEOVERS[name] for name in names]
-    found = refused({"resource_uris": [*scopes, TAKEOVERS["key vault"]]}, **everything)
+    found = refused({"resource_uris": [*scopes, TAKEOVERS["key vault"]]}, **all_resource_ids)
     assert found == dict.fromkeys(
         (f"/resource_uris/{index}" for index in range(len(scopes))), "FLEET_PROTECTED_RESOURCES"
     )
@@ -147,7 +147,7 @@ def test_operator_may_protect_a_resource_and_unprotect_all():
     assert (protected, own) == ({"/resource_uris/0": "FLEET_PROTECTED_RESOURCES"}, {})
 
 
-def test_allowed_scope_includes_what_is_in_it_and_nothing_else():
+def test_allowed_scope_includes_only_its_children():
     allowed = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/DATA"
     scopes = [allowed, f"{DATA}/Microsoft.Web/sites/others", f"{allowed}2", VMS]
     found = refused({"resource_uris": scopes}, FLEET_ALLOWED_SCOPES=allowed)

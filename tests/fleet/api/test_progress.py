@@ -1,4 +1,4 @@
-"""Which of two records of a VM counts, how fast trials end, and what a fleet costs."""
+"""The progress of a fleet: which of two records of a VM is used, the rate of trials, and the cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ZULU = "2026-01-01T00:00:00.000Z"
 def history(
     complete: list[int], error: list[int] | None = None, step: float = 60.0
 ) -> TrialHistory:
-    """By step, added up; the first is what came before. 10 trials are open."""
+    """Cumulative counts by step; the first is the count before the fleet. 10 trials are open."""
     error = error or [0] * len(complete)
     trials = {"total": 0, "ready": 6, "running": 4, "complete": 0, "error": 0}
     return TrialHistory(NOW, "mine", trials, step, complete, error)  # type: ignore[arg-type]
@@ -38,19 +38,19 @@ def progress_of(history: TrialHistory | None, ended: bool = False, **vm: Any) ->
     return progress(order(), history, shown(vm), PRICES, as_of=now, ended=ended)
 
 
-def test_what_the_database_has_is_newer_than_the_history():
+def test_database_records_take_precedence_over_the_history():
     noted = record(machine(0, "running", running_at=ZULU))
     (one,) = machines(order(), [machine(0)], StoredVms({0: noted}, {}))
     assert (one["state"], one["running_at"]) == ("running", ZULU)
 
 
-def test_but_not_where_it_could_not_be_reached():
+def test_the_history_is_used_if_the_database_is_unreachable():
     noted = record(machine(0, "creating"))
     (one,) = machines(order(), [machine(0, "deleted", deleted_at=ZULU)], StoredVms({0: noted}, {}))
     assert (one["state"], one["deleted_at"]) == ("deleted", ZULU)
 
 
-def test_a_failure_counts_more_than_having_run():
+def test_a_failure_takes_precedence_over_having_run():
     noted = record(machine(0, "failed", ended_at=ZULU))
     assert (
         machines(order(), [machine(0, "running")], StoredVms({0: noted}, {}))[0]["state"]
@@ -63,7 +63,7 @@ def test_vms_only_in_the_database_are_listed_in_order():
     assert [one["ordinal"] for one in machines(order(), [machine(1)], known)] == [0, 1, 2]
 
 
-def test_a_vm_has_its_own_words_and_trials():
+def test_a_vm_has_its_own_outcome_and_trials():
     known = StoredVms({}, {0: VmReport(later(60), later(90), "no more work", 0, 5, 1)})
     (one,) = machines(order(), [machine(0)], known)
     assert (one["working_at"], one["ended_at"], one["outcome"], one["trials"]) == (
@@ -74,7 +74,7 @@ def test_a_vm_has_its_own_words_and_trials():
     )
 
 
-def test_a_record_of_the_release_before_has_no_times():
+def test_a_record_of_the_previous_release_has_no_times():
     before = {name: value for name, value in machine(0).items() if name != "role_assigned_at"}
     assert machines(order(), [before], None)[0]["role_assigned_at"] is None
 
@@ -100,11 +100,11 @@ def test_no_identity_is_shown():
         "stopped",
     ],
 )
-def test_a_rate_is_that_of_the_recent_past(complete: list[int], rate: float | None):
+def test_the_rate_is_that_of_recent_trials(complete: list[int], rate: float | None):
     assert trials_per_hour(history(complete)) == rate
 
 
-def test_failed_trials_are_done_too():
+def test_failed_trials_count_as_completed():
     assert trials_per_hour(history([0, 1, 2, 3], [0, 2, 4, 6])) == 180
 
 
@@ -114,15 +114,15 @@ def test_of_a_trials_long_error_the_beginning_is_shown():
     assert shown == [("KeyError: " + "x" * 289 + "…", 2)]
 
 
-def test_the_expected_end_is_when_the_open_trials_will_be_done():
+def test_the_expected_end_is_extrapolated_from_open_trials():
     assert progress_of(history([0, 10, 20, 30]))["expected_end"] == "2026-01-01T01:01:00.000Z"
 
 
-def test_a_fleet_that_has_ended_expects_nothing():
+def test_a_completed_fleet_has_no_expected_end():
     assert progress_of(history([0, 10, 20, 30]), ended=True)["expected_end"] is None
 
 
-def test_the_cost_needs_no_database():
+def test_the_cost_does_not_require_the_database():
     body = progress_of(None)
     assert (body["trials"], body["series"]["complete"], body["cost"]["so_far"]) == (None, [], 0.1)
 
@@ -135,7 +135,7 @@ def test_the_cost_needs_no_database():
         ({"state": "failed", "ended_at": later(900).isoformat()}, 0.25),
         ({"state": "refused", "created_at": ""}, 0.0),
     ],
-    ids=["lives", "is gone", "failed, and its deletion was not seen", "was never there"],
+    ids=["running", "deleted", "failed, deletion not observed", "never created"],
 )
 def test_a_vm_costs_from_acceptance_to_its_end(vm: dict[str, Any], hours: float):
     assert sum(one["vm_hours"] for one in vm_hours(shown(vm), NOW + timedelta(hours=1))) == hours
@@ -146,8 +146,8 @@ def test_hours_are_listed_by_placement():
     assert [one["alive"] for one in vm_hours(shown({}, {}, spot), NOW)] == [2, 1]
 
 
-def test_a_place_is_one_in_whatever_order_its_members_come():
-    """PostgreSQL's jsonb keeps an order of its own."""
+def test_placements_are_equal_regardless_of_member_order():
+    """PostgreSQL's jsonb does not preserve the order of members."""
     other = {"placement": dict(reversed(placement().items()))}
     assert [one["alive"] for one in vm_hours(shown({}, other), NOW)] == [2]
 
@@ -162,11 +162,11 @@ def test_a_place_is_one_in_whatever_order_its_members_come():
     ],
     ids=["size", "spot", "location", "unknown"],
 )
-def test_the_most_exact_price_counts(where: Any, price: float | None):
+def test_the_most_specific_price_applies(where: Any, price: float | None):
     assert price_of(where, PRICES) == price
 
 
-def test_a_place_without_a_price_leaves_no_sum():
+def test_a_placement_without_a_price_means_no_total_cost():
     assert (
         progress_of(history([0, 3]), placement=placement(vm_size="Standard_F2s_v2"))["cost"] is None
     )
@@ -184,5 +184,5 @@ def test_the_cost_is_given_per_trial_and_projected_to_the_end():
     }
 
 
-def test_the_size_is_that_of_the_fixtures():
+def test_the_size_of_the_fixtures_has_a_price():
     assert SIZE.lower() in PRICES

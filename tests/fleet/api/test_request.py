@@ -1,4 +1,4 @@
-"""The request model: what it takes, and that it refuses with every fault at once."""
+"""The request model: valid values, and invalid requests, which are rejected with all faults together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def faults_of(document: Any) -> dict[str, str]:
     return {fault["pointer"]: fault["detail"] for fault in refused.value.faults}
 
 
-def test_the_least_request_has_the_executors_defaults():
+def test_the_minimal_request_has_the_executors_defaults():
     request = parse(LEAST)
     assert (
         request.vm_size,
@@ -94,7 +94,7 @@ def test_a_timeout_may_be_null_or_any_positive_number(timeout: float | None):
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
-def test_any_postgresql_uri_is_taken(scheme: str):
+def test_any_postgresql_uri_is_accepted(scheme: str):
     assert parse({**LEAST, "uri": f"{scheme}://u:p@host:5432/name"}).uri is not None
 
 
@@ -114,7 +114,7 @@ def test_no_fault_repeats_a_value(document: dict[str, str]):
     assert "§§§§" not in str(list(faults_of(document).values()))
 
 
-def test_scopes_are_each_kept_once_whatever_their_case():
+def test_scopes_are_deduplicated_ignoring_case():
     uris = ["/subscriptions/a/resourceGroups/b", "/subscriptions/A/resourcegroups/B"]
     assert unique_scopes(parse({**LEAST, "resource_uris": uris})) == uris[:1]
 
@@ -122,11 +122,11 @@ def test_scopes_are_each_kept_once_whatever_their_case():
 DIGEST = "f" * 64
 
 
-def test_an_explicit_batch_wins_over_the_idempotency_key():
+def test_an_explicit_batch_takes_precedence_over_the_idempotency_key():
     assert batch_id_of(parse({**LEAST, "batch_id": 7}), DIGEST) == 7
 
 
-def test_a_digest_is_always_the_same_batch():
+def test_a_digest_always_gives_the_same_batch():
     assert batch_id_of(parse(LEAST), DIGEST) == batch_id_of(parse(LEAST), DIGEST)
 
 
@@ -137,18 +137,18 @@ def test_a_batch_id_of_64_bits_is_a_number_or_a_string(batch_id: int, form: type
 
 
 @pytest.mark.parametrize("batch_id", [-1, 2**64, str(2**64), "07", "-1", "1.0", "", True, 1.5])
-def test_any_other_batch_id_is_refused(batch_id: object):
+def test_any_other_batch_id_is_rejected(batch_id: object):
     with pytest.raises(InvalidRequest) as refused:
         parse({**LEAST, "batch_id": batch_id})
     assert [fault["pointer"] for fault in refused.value.faults] == ["/batch_id"]
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, DIGEST])
-def test_a_derived_batch_survives_javascript(digest: str):
+def test_a_derived_batch_is_exact_in_javascript(digest: str):
     assert 0 <= batch_id_of(parse(LEAST), digest) < 2**BATCH_BITS
 
 
-def test_without_a_key_every_batch_is_another():
+def test_without_a_key_every_batch_is_different():
     assert batch_id_of(parse(LEAST), None) != batch_id_of(parse(LEAST), None)
 
 
@@ -157,7 +157,7 @@ def test_without_a_key_every_batch_is_another():
     [["\nforged line"], [f"x{n}" for n in range(50_000)], ["x" * 900_000]],
     ids=["of lines", "of many", "of a long one"],
 )
-def test_no_name_of_a_field_fills_or_forges_a_log(names: list[str]):
+def test_field_names_cannot_flood_or_forge_the_log(names: list[str]):
     with pytest.raises(InvalidRequest) as refused:
         parse({**LEAST, **dict.fromkeys(names, 1)})
     text = str(refused.value)

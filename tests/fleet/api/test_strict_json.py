@@ -42,12 +42,12 @@ def many(document: dict[str, Any]) -> bytes:
         (b'"' + b"a" * LIMIT + b'"', "larger than"),
     ],
 )
-def test_what_is_not_read_is_refused_with_the_reason(body: bytes, reason: str):
+def test_invalid_json_is_rejected_with_the_reason(body: bytes, reason: str):
     with pytest.raises(InvalidRequest, match=reason):
         read(body)
 
 
-def test_a_refusal_repeats_nothing_of_the_body():
+def test_an_error_quotes_nothing_of_the_body():
     with pytest.raises(InvalidRequest) as refused:
         read(b'{"uri": "postgresql://user:s3cr3t@host/db",}')
     assert "s3cr3t" not in str(refused.value)
@@ -61,15 +61,15 @@ def test_a_refusal_repeats_nothing_of_the_body():
         (b"[2.5, 1e3]", [2.5, 1000]),
     ],
 )
-def test_what_is_json_is_read(body: bytes, value: object):
+def test_valid_json_is_accepted(body: bytes, value: object):
     assert read(body) == value
 
 
-def test_as_many_members_as_allowed_are_read():
+def test_the_maximum_number_of_members_is_accepted():
     assert len(read(json.dumps(dict.fromkeys(map(str, range(1000)), 0)).encode())) == 1000
 
 
-def test_a_whole_number_is_an_integer_however_it_is_written():
+def test_whole_numbers_are_integers_in_any_notation():
     assert [type(one) for one in read(b"[2, 2.0, 2e0, 2.5, 1e300]")] == [
         int,
         int,

@@ -1,4 +1,4 @@
-"""A process of the app that uses more accounts than it keeps clients for. Prints what it has seen.
+"""A process that uses more accounts than the app keeps clients for. Prints its observations.
 
 aiohttp reads SSL_CERT_FILE when it is imported, so this cannot run in the process of the tests.
 """
@@ -17,7 +17,7 @@ from fleet.azure.client import Azure
 from fleet.azure.credentials import MAX_CONNECTIONS, Account, connect
 from fleet.settings import Settings
 
-PATIENCE = 3.0  # below the 15 s after which aiohttp closes idle sockets by itself
+TIMEOUT = 3.0  # below the 15 s after which aiohttp closes idle sockets by itself
 SETTINGS = Settings.read()
 ACCOUNT = json.loads(sys.argv[1])
 SECRET = ACCOUNT.pop("client_secret")
@@ -38,7 +38,7 @@ def sockets() -> int:
 
 
 async def use(prefix: str, count: int) -> None:
-    """Make a request in so many new accounts, whose groups do not exist."""
+    """Make a request with each of `count` new accounts, whose resource groups do not exist."""
     for number in range(count):
         with contextlib.suppress(HttpResponseError):
             await connected(f"{prefix}-{number}").resource_group()
@@ -54,7 +54,7 @@ async def main() -> None:
     full = sockets() - before
     await use("evicts", 8)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while sockets() - before > full:  # noqa: ASYNC110 - sockets signal nothing
                 await asyncio.sleep(0.01)
     after = sockets() - before

@@ -1,4 +1,4 @@
-"""How many clients of Azure a process keeps, and when it closes the others."""
+"""How many Azure clients a process keeps, and when it closes the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def seen(stack: Stack) -> dict[str, Any]:
     return dict(json.loads(output))
 
 
-def test_clients_of_more_accounts_than_fit_are_closed(seen: dict[str, Any]):
+def test_clients_beyond_the_limit_are_closed(seen: dict[str, Any]):
     assert seen["full"] >= MAX_CONNECTIONS
     assert seen["after"] <= seen["full"]
     assert seen["unclosed"] == []

@@ -1,4 +1,4 @@
-"""What an error becomes: the order of the table, what we keep of Azure's words, and the users' page."""
+"""The error table: which row matches an error, what is kept of Azure's message, and the users' page."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ENTRA = {
 """What Entra answers to the first requests for a token, one after the other."""
 
 
-def met(code: str, status: int, message: str) -> Row:
+def matching_row(code: str, status: int, message: str) -> Row:
     """The row that matches a response."""
     return next(row for row in TABLE if row.matches(code, status, message))
 
@@ -56,8 +56,8 @@ def met(code: str, status: int, message: str) -> Row:
 
 
 @pytest.fixture(scope="module")
-def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    """A simulator that refuses to show three VMs."""
+def refusing_azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """A simulator that rejects GETs of three VMs."""
     state = tmp_path_factory.mktemp("busy")
     (state / "faults.json").write_text(json.dumps(WEATHER))
     service, driver = serve(
@@ -68,14 +68,14 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 
 
 def refusal(driver: Driver, vm: str) -> HttpResponseError:
-    """The error that the SDK makes of a refused GET of a VM."""
+    """The SDK's error for a rejected GET of a VM."""
     with pytest.raises(HttpResponseError) as caught:
         driver.compute().virtual_machines.get(GROUP, vm)
     return caught.value
 
 
-def test_throttling_without_an_envelope_is_understood(busy: Driver):
-    found = describe(refusal(busy, "busy"))
+def test_throttling_without_an_error_envelope_is_recognised(refusing_azure: Driver):
+    found = describe(refusal(refusing_azure, "busy"))
     assert (found["code"], found["action"], found["retry_after"]) == (
         "OperationNotAllowed",
         "wait",
@@ -83,8 +83,8 @@ def test_throttling_without_an_envelope_is_understood(busy: Driver):
     )
 
 
-def test_the_words_of_throttling_are_azures(busy: Driver):
-    found = describe(refusal(busy, "busy"))
+def test_the_message_of_throttling_is_azures(refusing_azure: Driver):
+    found = describe(refusal(refusing_azure, "busy"))
     assert found["message"] == AZURE_ERRORS["CrpThrottled"].message
 
 
@@ -103,8 +103,8 @@ def test_the_cause_in_azures_details_is_kept(busy: Driver):
     assert message.startswith("A retryable error occurred. Cannot proceed with operation because")
 
 
-def test_a_label_of_ours_keeps_azures_code_in_the_message(busy: Driver):
-    found = describe(refusal(busy, "full"))
+def test_the_apps_own_label_keeps_azures_code_in_the_message(refusing_azure: Driver):
+    found = describe(refusal(refusing_azure, "full"))
     assert (found["code"], found["message"][:21]) == (
         "FamilyQuotaExceeded",
         "OperationNotAllowed: ",
@@ -125,7 +125,7 @@ def test_an_unknown_exception_is_named():
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Failure]]:
-    """What becomes of each of Entra's answers, of a wrong secret, and of none."""
+    """The failures for each of Entra's responses, for a wrong secret, and for a missing one."""
     state = tmp_path_factory.mktemp("entra")
     faults = [{"on": "token", "times": 1, "error": error} for error in ENTRA.values()]
     (state / "faults.json").write_text(json.dumps({"faults": faults}))
@@ -137,7 +137,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fail
 
 
 def no_token(driver: Driver, secret: str) -> Failure:
-    """The failure of a request for a token, which is not tried again."""
+    """The failure of a token request that is not retried."""
     known = driver.ready
     credential = ClientSecretCredential(
         known["tenant_id"],
@@ -183,7 +183,7 @@ def unauthenticated(credential: ClientSecretCredential | DefaultAzureCredential)
         ("a wrong secret", "AuthenticationFailed", "fail_fleet"),
     ],
 )
-def test_a_token_that_may_come_later_ends_no_fleet(
+def test_a_transient_token_failure_does_not_fail_the_fleet(
     refused: dict[str, Failure], name: str, code: str, action: str
 ):
     assert (refused[name]["code"], refused[name]["action"]) == (code, action)
@@ -193,7 +193,7 @@ def test_entra_is_retried_after_its_retry_after(refused: dict[str, Failure]):
     assert refused["Entra throttles"]["retry_after"] is not None
 
 
-def test_a_missing_token_gives_up_no_vm(refused: dict[str, Failure]):
+def test_a_missing_token_does_not_fail_a_vm(refused: dict[str, Failure]):
     assert refused["nobody"]["passing"]
 
 
@@ -202,37 +202,39 @@ def test_a_missing_token_gives_up_no_vm(refused: dict[str, Failure]):
 QUOTA = "exceeding approved standardDSv5Family Cores quota. Current Limit: {}, Current Usage: 0"
 
 
-def test_too_many_requests_are_no_quota():
-    assert met("OperationNotAllowed", 429, QUOTA.format(10)).action == "wait"
+def test_too_many_requests_is_not_a_quota_error():
+    assert matching_row("OperationNotAllowed", 429, QUOTA.format(10)).action == "wait"
 
 
-def test_a_quota_sends_vms_elsewhere():
-    assert met("OperationNotAllowed", 409, QUOTA.format(10)).action == "move"
+def test_a_quota_error_moves_vms_to_another_placement():
+    assert matching_row("OperationNotAllowed", 409, QUOTA.format(10)).action == "move"
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(0, 3600.0), (10, 600.0), (100, 600.0)])
-def test_a_family_without_any_quota_is_left_alone_for_an_hour(limit: int, seconds: float):
-    assert met("OperationNotAllowed", 409, QUOTA.format(limit)).cool_down == seconds
+def test_a_family_with_zero_quota_is_excluded_for_an_hour(limit: int, seconds: float):
+    assert matching_row("OperationNotAllowed", 409, QUOTA.format(limit)).cool_down == seconds
 
 
-def test_a_smaller_size_may_fit_into_what_is_left_of_a_quota():
-    scopes = [met("OperationNotAllowed", 409, QUOTA.format(n)).scope.split() for n in (0, 10)]
+def test_a_smaller_size_may_fit_into_the_remaining_quota():
+    scopes = [
+        matching_row("OperationNotAllowed", 409, QUOTA.format(n)).scope.split() for n in (0, 10)
+    ]
     assert ["vcpus" in scope for scope in scopes] == [False, True]
 
 
 def test_a_vanished_vm_is_not_a_quota_error():
     message = AZURE_ERRORS["MarkedForDeletion"].message
-    assert met("OperationNotAllowed", 409, message).label == "MarkedForDeletion"
+    assert matching_row("OperationNotAllowed", 409, message).label == "MarkedForDeletion"
 
 
 def test_a_deleted_nic_does_not_end_the_fleet():
     text = "Resource /s/networkInterfaces/n referenced by resource /s/subnets/v was not found."
-    assert met("InvalidResourceReference", 400, text).action == "replace"
+    assert matching_row("InvalidResourceReference", 400, text).action == "replace"
 
 
 def test_a_deleted_subnet_ends_the_fleet():
     text = "Resource /s/subnets/n referenced by resource /s/networkInterfaces/v was not found."
-    assert met("InvalidResourceReference", 400, text).action == "fail_fleet"
+    assert matching_row("InvalidResourceReference", 400, text).action == "fail_fleet"
 
 
 def test_no_error_matches_two_rows():
@@ -241,7 +243,7 @@ def test_no_error_matches_two_rows():
 
 
 @pytest.mark.parametrize("name", sorted(AZURE_ERRORS))
-def test_no_vm_that_failed_to_boot_is_waited_for(name: str):
+def test_a_vm_that_failed_to_boot_is_not_retried(name: str):
     entry = AZURE_ERRORS[name]
     action = explain(entry.code, entry.message)["action"]
     assert action not in ("succeed", "wait", "retry")
@@ -261,8 +263,8 @@ MEMBERS = {"location": "region", "vm_size": "size", "vcpus": "as many vCPUs or m
 SPANS = {600.0: "10 minutes", 3600.0: "1 hour", 86400.0: "24 hours"}
 
 
-def shown(row: Row) -> list[str]:
-    """A row as the page shows it, but for what it means: code, what the app does, what one can do."""
+def documented_row(row: Row) -> list[str]:
+    """A row as on the page, without the meaning: code, action, advice."""
     given = ", ".join(f"`{code}`" for code in sorted(row.codes))
     if row.text and not row.codes:
         given = f"`{row.label}` (by the message)" if row.label else "any other, by the message"
@@ -283,22 +285,22 @@ def _does(row: Row) -> str:
 
 
 def rows_of_the_page() -> list[list[str]]:
-    """The cells of the page's first table."""
+    """The cells of the first table on the page."""
     table = PAGE.read_text().partition("## Codes of the app")[0]
     lines = re.findall(r"^\| (.*) \|$", table, re.MULTILINE)
     return [[cell.strip() for cell in line.split("|")] for line in lines if "---" not in line][1:]
 
 
-def test_the_page_shows_the_table_as_it_is():
+def test_the_page_matches_the_table():
     documented = [[code, does, can] for code, _, does, can in rows_of_the_page()]
-    assert documented == [shown(row) for row in TABLE]
+    assert documented == [documented_row(row) for row in TABLE]
 
 
 def test_the_page_documents_every_row():
     assert [code for code, means, *_ in rows_of_the_page() if not means] == []
 
 
-def test_the_page_explains_the_codes_of_our_own():
+def test_the_page_explains_the_apps_own_codes():
     source = "".join(
         path.read_text()
         for room in ("fleet", "orchestrators")

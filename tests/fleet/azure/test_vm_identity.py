@@ -1,4 +1,4 @@
-"""Which identities a VM has, by the deployment's settings and the database's URI."""
+"""The identities of a VM, depending on the deployment's settings and the database URI."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_vm_gets_the_deployments_identity_for_a_database_without_a_password():
 @pytest.mark.parametrize(
     ("uri", "settings"), [(WITH_PASSWORD, {"FLEET_VM_IDENTITY": IDENTITY}), (WITHOUT, {})]
 )
-def test_vm_gets_no_identity_that_it_does_not_need(uri: str, settings: dict[str, str]):
+def test_vm_gets_no_unneeded_identity(uri: str, settings: dict[str, str]):
     vm = body(uri, **settings)
     assert vm["identity"] == {"type": "SystemAssigned"}
     assert "DATABASE_IDENTITY=''\n" in script(vm)

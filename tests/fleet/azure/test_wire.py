@@ -10,7 +10,7 @@ import pytest
 
 from fleet.model import names
 from local.stack import Stack
-from tests.harness import Api, experiment, standing, wire
+from tests.harness import Api, existing_resources, experiment, wire
 
 BATCH = 3001
 SCOPE = "/subscriptions/{s}/resourceGroups/{g}"
@@ -58,7 +58,12 @@ def sent(stack: Stack, api: Api) -> Sent:
     fleet = api.wait(fleet_id, "provisioned", "run")
     api.end(fleet_id)
     return Sent(
-        wire(stack)[begin:], group, extra, number, fleet["deadline"], standing(stack, BATCH)
+        wire(stack)[begin:],
+        group,
+        extra,
+        number,
+        fleet["deadline"],
+        existing_resources(stack, BATCH),
     )
 
 
@@ -90,7 +95,7 @@ def test_the_owner_is_the_setting_with_the_deployment_and_its_task_hub(sent: Sen
 
 
 def network_puts(stack: Stack, kind: str, name: str) -> list[Any]:
-    """The bodies of PUTs; the network outlives its fleets, so whichever came first has made it."""
+    """The bodies of PUTs; the network outlives its fleets, so the first one has created it."""
     path = f"/{kind}/{name}"
     return [c["body"] for c in wire(stack) if c["method"] == "PUT" and c["path"].endswith(path)]
 
@@ -231,18 +236,18 @@ def test_a_role_assignment_names_contributor_and_a_principal(stack: Stack, sent:
 
 def test_a_role_assignment_names_its_owner_and_vm(sent: Sent):
     about = f"{owner(sent)}: batch {BATCH} until {sent.deadline}"
-    said = {body["description"] for _, body in assignments(sent)}
-    assert said == {f"Powerlift Fleet {about}, VM {vm_path(sent)}"}
+    descriptions = {body["description"] for _, body in assignments(sent)}
+    assert descriptions == {f"Powerlift Fleet {about}, VM {vm_path(sent)}"}
 
 
-def test_the_vm_is_deleted_by_force_and_nothing_is_left(sent: Sent):
+def test_the_vm_is_force_deleted_and_nothing_is_left(sent: Sent):
     assert sent.one("DELETE", vm_path(sent))["query"]["forceDeletion"] == "true"
     assert sent.left == []
 
 
-def test_nothing_was_refused(sent: Sent):
+def test_no_request_was_rejected(sent: Sent):
     refused = [(c["method"], c["path"], c["status"]) for c in sent.calls if c["status"] >= 400]
-    # 404: GET first, PUT only what is absent. 400: an identity that Azure does not know yet.
+    # 404: GET before the first PUT. 400: an identity that has not been replicated yet.
     assert [one for one in refused if one[2] not in (404, 400)] == []
 
 

@@ -30,13 +30,13 @@ def test_a_remote_server_is_verified():
     assert found == {**named, "dbname": "bench", **VERIFIED}
 
 
-def test_roots_have_a_file():
+def test_a_remote_server_has_a_root_certificate_file():
     found = libpq_options("postgresql://u:p@host/d", "/roots.pem")
     assert found["sslrootcert"] == "/roots.pem"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "[::1]", "%2Frun%2Fpg"])
-def test_this_machine_needs_no_tls(host: str):
+def test_a_local_server_does_not_require_tls(host: str):
     found = libpq_options(f"postgresql://u:p@{host}/d")
     assert found.keys() == {"host", "user", "password", "dbname", "gssencmode"}
 
@@ -44,7 +44,7 @@ def test_this_machine_needs_no_tls(host: str):
 @pytest.mark.parametrize(
     "host", ["0.0.0.0", "10.0.0.1", "127.0.0.1.example.com", "localhost.evil.org", "[fd00::1]"]
 )
-def test_any_other_host_needs_tls(host: str):
+def test_any_other_host_requires_tls(host: str):
     assert libpq_options(f"postgresql://u:p@{host}/d")["sslmode"] == "verify-full"
 
 
@@ -67,12 +67,12 @@ def test_a_mode_with_tls_becomes_the_strictest(mode: str):
 
 
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
-def test_a_mode_without_tls_is_refused(mode: str):
+def test_a_mode_without_tls_is_rejected(mode: str):
     with pytest.raises(InvalidDatabaseUri, match="Omit sslmode"):
         libpq_options(f"postgresql://u:p@h/d?sslmode={mode}")
 
 
-def test_this_machine_may_choose_a_mode():
+def test_a_local_server_may_use_any_mode():
     assert libpq_options("postgresql://u:p@localhost/d?sslmode=disable")["sslmode"] == "disable"
 
 
@@ -111,7 +111,7 @@ def test_an_unknown_option_may_be_a_password_and_is_not_repeated(name: str):
         "postgresql://u:p@%2Frun%2C10.0.0.1/d",
     ],
 )
-def test_there_is_one_host(uri: str):
+def test_exactly_one_host_is_allowed(uri: str):
     with pytest.raises(InvalidDatabaseUri, match="one host"):
         libpq_options(uri)
 
@@ -151,21 +151,21 @@ def test_there_is_one_host(uri: str):
         "",
     ],
 )
-def test_an_invalid_uri_is_refused_without_being_repeated(uri: str):
+def test_an_invalid_uri_is_rejected_and_not_repeated(uri: str):
     with pytest.raises(InvalidDatabaseUri) as raised:
         libpq_options(uri)
     assert "hid" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("host", "expected"), [("/tmp", True), ("LocalHost", True), ("h", False)])
-def test_this_machine(host: str, expected: bool):
+def test_local_hosts(host: str, expected: bool):
     assert is_this_machine(host) is expected
 
 
 @pytest.mark.parametrize(
     "place", ["h", "H", "h.", "h:5432", "h:05432", "H.:005432", "u@h", "u:p@h/d?options=a"]
 )
-def test_a_server_has_one_name_however_its_uri_is_written(place: str):
+def test_a_server_has_one_name_in_any_spelling(place: str):
     assert server_of(f"postgresql://{place}") == "h:5432"
 
 
@@ -182,7 +182,7 @@ def test_an_invalid_uri_has_no_server():
     assert server_of("postgresql://u:p@one,two/d") is None
 
 
-def test_a_long_uri_is_matched_in_no_time():
+def test_a_long_uri_is_matched_quickly():
     assert re.match(PATTERN, f"postgresql://{'a@' * 1000}{'b,' * 1000}") is None
 
 

@@ -25,7 +25,7 @@ def test_the_retry_budget_limits_requests():
     assert fleet.demand.requests_left(1) == 0
 
 
-def test_no_more_vms_are_wanted_than_trials_are_open():
+def test_wanted_vms_are_limited_by_open_trials():
     fleet = new_fleet(10)
     fleet.accept(machine(90, "running"))
     fleet.trials = {"total": 9, "ready": 2, "running": 1, "complete": 6, "error": 0}
@@ -42,20 +42,20 @@ def test_a_fleet_is_short_of_a_given_up_vm():
     assert failing(new_fleet(1), UNRECOGNISED).is_short()
 
 
-def test_a_request_in_flight_takes_one_of_the_open_trials():
+def test_a_request_in_flight_reserves_an_open_trial():
     fleet = new_fleet(10)
     fleet.trials = {"total": 4, "ready": 4, "running": 0, "complete": 0, "error": 0}
     fleet.demand.in_flight = fleet.demand.request([placement()])
     assert fleet.vms_wanted() == 3
 
 
-def test_ordinals_are_given_once():
+def test_ordinals_are_assigned_once():
     fleet = new_fleet(3)
     requests = [*fleet.demand.request([placement("1")]), *fleet.demand.request([placement("2")])]
     assert [one["ordinal"] for one in requests] == [0, 1]
 
 
-def test_a_placement_that_was_not_tried_gets_one_pilot():
+def test_an_untried_placement_gets_one_pilot():
     fleet = new_fleet(9, zones=list("123"))
     assert [one["zone"] for one in fleet.placements_for(9, NOW)] == ["1", "2", "3"]
 

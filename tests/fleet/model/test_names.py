@@ -1,4 +1,4 @@
-"""Names, ids and tags: functions of (batch, ordinal), within Azure's rules."""
+"""Names, IDs and tags: functions of (batch, ordinal) that meet Azure's rules."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def test_a_machine_name_is_legal_for_linux_vms(batch: int, ordinal: int):
 
 
 @given(BATCHES, ORDINALS)
-def test_the_ordinal_can_be_read_back(batch: int, ordinal: int):
+def test_the_ordinal_can_be_parsed(batch: int, ordinal: int):
     assert names.ordinal_of(names.vm(batch, ordinal).upper(), batch) == ordinal
 
 
-def test_another_batchs_machine_has_no_ordinal_here():
+def test_a_name_of_another_batch_has_no_ordinal():
     assert names.ordinal_of(names.vm(71, 1), 7) is None
 
 
@@ -43,17 +43,17 @@ def test_a_resource_is_traced_to_its_vm_by_its_name(kind: str, batch: int, ordin
 
 
 @given(st.permutations(sorted(NAMES)), BATCHES, ORDINALS)
-def test_a_name_of_another_kind_is_not_ours(kinds: list[str], batch: int, ordinal: int):
+def test_a_name_of_another_kind_is_not_matched(kinds: list[str], batch: int, ordinal: int):
     assert names.vm_key(kinds[0], NAMES[kinds[1]](batch, ordinal)) is None
 
 
 @given(BATCHES)
-def test_the_batch_can_be_read_back(batch: int):
+def test_the_batch_can_be_parsed(batch: int):
     assert names.batch_of(names.instance_id(batch)) == batch
 
 
 @pytest.mark.parametrize("other", ["fleet-7-wave-0", "fleet-7-teardown", "fleet-", "fleet-07", "7"])
-def test_other_instances_are_no_fleets(other: str):
+def test_other_instances_are_not_fleets(other: str):
     assert names.batch_of(other) is None
 
 
@@ -73,7 +73,7 @@ def test_a_role_assignments_name_is_a_guid():
     assert str(uuid.UUID(name)) == name
 
 
-def test_a_recreated_identity_has_another_role_assignment():
+def test_a_recreated_identity_has_a_different_role_assignment():
     assert names.role_assignment(SCOPE, "one") != names.role_assignment(SCOPE, "two")
 
 
@@ -81,6 +81,6 @@ def test_a_scope_is_the_same_in_any_case():
     assert names.role_assignment(SCOPE, "p") == names.role_assignment(SCOPE.upper(), "P")
 
 
-def test_our_tags_win_over_the_users():
+def test_the_apps_tags_override_the_users():
     tags = names.tags(7, 1, "2026-01-01T00:00:00Z", "us", {names.BATCH_TAG: "8", "owner": "me"})
     assert (tags[names.BATCH_TAG], tags["owner"]) == ("7", "me")

@@ -1,4 +1,4 @@
-"""What a LIST means for the VMs of a fleet."""
+"""How a LIST changes the states of a fleet's VMs."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_refused_vm_that_exists_is_unwanted():
     assert fleet.apply_list({"Creating": [0]}, {}, NOW).unwanted == [0]
 
 
-def test_a_vm_deleted_before_it_ran_has_vanished():
+def test_a_vm_deleted_before_it_ran_is_lost():
     fleet = fleet_of("creating", "running")
     fleet.apply_list({}, {}, NOW)
     assert fleet.apply_list({}, {}, NOW).vanished == [0]
@@ -88,7 +88,7 @@ def test_a_given_up_vm_is_cleaned_up_once_it_is_deleted():
     assert (still, fleet.observation.to_clean_up, fleet.observation.deleting) == ([], [0], [])
 
 
-def test_an_identity_is_learned():
+def test_an_identity_is_recorded():
     fleet = fleet_of("creating")
     fleet.vms[0]["principal_id"] = None
     fleet.apply_list({"Creating": [0]}, {"0": ["oid", "2026-01-01T00:00:01Z"]}, NOW)
@@ -102,7 +102,7 @@ def test_a_vm_that_started_reopens_its_placement():
     assert fleet.placements.cooldowns == []
 
 
-def test_a_vm_accepted_before_the_refusal_does_not():
+def test_a_vm_accepted_before_the_refusal_does_not_reopen_its_placement():
     fleet = failing(new_fleet(2), NO_CAPACITY)
     fleet.accept(machine(5))
     fleet.apply_list({"Succeeded": [5], "Deleting": [0]}, {}, NOW)

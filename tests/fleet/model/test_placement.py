@@ -1,4 +1,4 @@
-"""Placements: their order of preference, and what a failure in one says about others."""
+"""Placements: their order of preference, and how a failure in one affects others."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def after(code: str, where: Placement, text: str = "", **changes: Any) -> list[C
 
 
 def open_ones(cooldowns: list[Cooldown], count: int = 1, **changes: Any) -> list[str]:
-    asked = order(sizes=SIZES, **changes)
-    return [label(one) for one in choose(asked, cooldowns, [], count, NOW)]
+    requested = order(sizes=SIZES, **changes)
+    return [label(one) for one in choose(requested, cooldowns, [], count, NOW)]
 
 
 def test_zones_come_first_then_the_fallbacks_in_their_order():
@@ -47,8 +47,8 @@ def test_zones_come_first_then_the_fallbacks_in_their_order():
 
 
 def test_placements_are_distinct():
-    asked = order(zones=["1"], fallbacks=[{"zone": "1"}, {"zone": "2"}, {"location": "eastus"}])
-    assert [[one["zone"] for one in tier] for tier in tiers(asked)] == [["1"], ["2"]]
+    requested = order(zones=["1"], fallbacks=[{"zone": "1"}, {"zone": "2"}, {"location": "eastus"}])
+    assert [[one["zone"] for one in tier] for tier in tiers(requested)] == [["1"], ["2"]]
 
 
 def test_vms_are_spread_evenly_over_the_zones():
@@ -125,8 +125,8 @@ def test_if_all_are_closed_the_least_recently_refused_is_probed_first():
         cooldown(placement(zone), explain("ZonalAllocationFailed", ""), {}, later(at))
         for zone, at in (("1", 20), ("2", 10), ("3", 30))
     ]
-    asked = order(zones=ZONES)
-    assert [one["zone"] for one in choose(asked, cooldowns, [], 2, later(40))] == ["2", "1"]
+    requested = order(zones=ZONES)
+    assert [one["zone"] for one in choose(requested, cooldowns, [], 2, later(40))] == ["2", "1"]
 
 
 def test_a_placement_is_probed_by_one_vm_at_a_time():

@@ -1,4 +1,4 @@
-"""What a failure does to a fleet, and the state that survives `continue_as_new`."""
+"""How failures change a fleet's state, and the state's serialization for `continue_as_new`."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from tests.fleets import (
 )
 
 
-def crowded(
+def many_failures(
     placements: int = 40, codes: int = 5, warnings: int = 30, failures: int = 100
 ) -> FleetState:
     """A fleet with many long failures. The first ones are the most frequent."""
@@ -51,37 +51,37 @@ def size(shown: Any) -> int:
 @pytest.mark.parametrize(
     "fleet",
     [
-        crowded(),
-        crowded(codes=3000),
-        crowded(placements=1, warnings=1, failures=1),
-        crowded(placements=0, warnings=0),
+        many_failures(),
+        many_failures(codes=3000),
+        many_failures(placements=1, warnings=1, failures=1),
+        many_failures(placements=0, warnings=0),
     ],
     ids=["much of all", "many codes", "one of each", "failures alone"],
 )
-def test_the_status_fits_whatever_comes(fleet: FleetState):
+def test_the_status_always_fits_the_limit(fleet: FleetState):
     assert size(custom_status(fleet)) <= LONGEST
 
 
-def test_the_words_are_cut_where_nothing_is_left_to_drop():
-    fleet = crowded(1, 1, 1, 1)
+def test_messages_are_truncated_if_nothing_is_left_to_drop():
+    fleet = many_failures(1, 1, 1, 1)
     fleet.failures.by_code["SomeFailure000"]["message"] = "m" * 9000
     shown = custom_status(fleet)
     assert (size(shown) <= LONGEST, shown["created_at"]) == (True, fleet.order["created_at"])
 
 
-def test_one_of_each_part_stays():
-    shown = custom_status(crowded(codes=3000))
+def test_one_entry_of_each_part_is_kept():
+    shown = custom_status(many_failures(codes=3000))
     assert [len(shown[part]) > 0 for part in ("warnings", "placements", "failures")] == [True] * 3
 
 
-def test_warnings_go_before_places_and_places_before_failures():
-    shown = custom_status(crowded())
+def test_warnings_are_dropped_before_placements_and_placements_before_failures():
+    shown = custom_status(many_failures())
     lengths = [len(shown[part]) for part in ("warnings", "placements", "failures")]
     assert (lengths[0], lengths[2]) == (1, 8)
 
 
-def test_the_most_frequent_failures_stay():
-    shown = custom_status(crowded())
+def test_the_most_frequent_failures_are_kept():
+    shown = custom_status(many_failures())
     assert [one["code"] for one in shown["failures"]][:3] == [
         "SomeFailure000",
         "SomeFailure001",
@@ -89,11 +89,11 @@ def test_the_most_frequent_failures_stay():
     ]
 
 
-def test_a_warning_is_cut():
-    assert len(custom_status(crowded())["warnings"][0]) == 200
+def test_a_warning_is_truncated():
+    assert len(custom_status(many_failures())["warnings"][0]) == 200
 
 
-def test_what_fits_is_shown_as_it_is():
+def test_a_status_that_fits_is_unchanged():
     fleet = fleet_of("running")
     fleet.warnings = ["burstable: a B size."]
     fleet.reason = failure("Code", "m" * 300, "fail_fleet", "advice")
@@ -101,7 +101,7 @@ def test_what_fits_is_shown_as_it_is():
     assert (shown["warnings"], shown["reason"]) == (fleet.warnings, fleet.reason)
 
 
-def test_the_codes_that_count_least_are_counted_together():
+def test_the_least_frequent_codes_are_counted_together():
     fleet = fleet_of("running")
     fleet.demand.given_up = {f"Code{at:02}": 100 - at for at in range(14)}
     shown = custom_status(fleet)["missing"]
@@ -183,7 +183,7 @@ def test_a_teardown_after_the_end_has_its_own_updates():
     assert expected == [None, 90]
 
 
-def test_the_version_is_shown():
+def test_the_status_contains_the_version():
     fleet = fleet_of("running")
     fleet.version = "1.0"
     shown = fleet_from_instance(instance("Running", customStatus=custom_status(fleet)))

@@ -35,7 +35,7 @@ def test_a_bucket_that_is_not_full_affords_no_item_above_its_size():
 
 
 def test_a_thousand_nics_take_more_than_five_minutes():
-    """However slowly they are sent."""
+    """However slowly the writes are sent."""
     budget = WriteBudget()
     for second in range(0, 300, 30):
         budget.spend(0, RATE, later(second), nics=NICS // 10)

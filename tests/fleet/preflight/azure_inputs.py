@@ -1,4 +1,4 @@
-"""What a plan reads from Azure and the database, as they return it."""
+"""Sample inputs of a plan, as Azure and the database return them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def restriction(kind: str, **info: list[str]) -> Any:
 
 
 def usages(**rest: int | None) -> list[Any]:
-    """Quotas of 100 of which so much is left; None leaves one out."""
+    """Quotas of 100 with the given remainders; None omits a quota."""
     names = {"cores": 100, "standardDSv5Family": 100, "lowPriorityCores": 100, **rest}
     return [
         {"limit": 100, "currentValue": 100 - left, "name": {"value": name}, "unit": "Count"}
@@ -139,15 +139,15 @@ def role(*permissions: Any) -> Any:
     return {"properties": {"roleName": "Fleet VM", "permissions": list(permissions)}}
 
 
-def inputs(asked: Order | None = None, **changes: Any) -> PlanInputs:
-    """A survey in which all is well."""
-    asked = asked or order()
+def inputs(requested: Order | None = None, **changes: Any) -> PlanInputs:
+    """Inputs without problems."""
+    requested = requested or order()
     usual: dict[str, Any] = {
         "group": {"name": "powerlift", "location": "eastus"},
         "trials": {"total": 50, "ready": 49, "running": 1, "complete": 0, "error": 0},
         "experiment": experiment(),
         "regions": {"eastus": region()},
-        "permissions": {scope: [OWNER] for scope in scopes(asked)},
+        "permissions": {scope: [OWNER] for scope in scopes(requested)},
         "assignments": 1,
         "vm_role": role(CONTRIBUTOR),
         "size_limits": [],
@@ -157,7 +157,7 @@ def inputs(asked: Order | None = None, **changes: Any) -> PlanInputs:
         "foreign_nics": [],
         "schema": 1,
     }
-    return PlanInputs(order=asked, **{**usual, **changes})
+    return PlanInputs(order=requested, **{**usual, **changes})
 
 
 def found(seen: PlanInputs, name: str) -> list[Check]:

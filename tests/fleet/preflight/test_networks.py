@@ -61,12 +61,12 @@ def test_addresses_that_azure_does_not_report_are_unknown():
     assert one(seen, "addresses")["status"] == "unknown"
 
 
-def test_a_subnet_of_the_user_must_be_there():
+def test_a_subnet_of_the_user_must_exist():
     seen = inputs(order(subnet_id=THEIRS))
     assert [fault["code"] for fault in evaluate(seen)["faults"]] == ["SubnetNotFound"]
 
 
-def test_a_subnet_of_the_user_must_be_where_the_vms_are():
+def test_a_subnet_of_the_user_must_be_in_the_vms_region():
     existing_subnet = replace(network(THEIRS), body={**network(THEIRS).body, "location": "West US"})
     seen = inputs(order(subnet_id=THEIRS), regions={"eastus": region(network=existing_subnet)})
     assert [fault["code"] for fault in evaluate(seen)["faults"]] == ["SubnetInOtherRegion"]

@@ -59,7 +59,7 @@ def test_rights_that_are_missing_are_named_with_their_scope(roles: list[Any], mi
     assert details == ([f"Missing permissions at {GROUP}: {missing}"] if missing else [])
 
 
-def test_an_existing_network_needs_no_write_permission():
+def test_an_existing_network_requires_no_write_permission():
     seen = inputs(
         regions={"eastus": region(network=network(OURS, **SECURED))},
         permissions={GROUP: [NO_NETWORKS]},
@@ -67,7 +67,7 @@ def test_an_existing_network_needs_no_write_permission():
     assert statuses(seen, "permissions") == ["ok"]
 
 
-def test_an_existing_network_without_a_security_group_needs_write_permission():
+def test_an_existing_network_without_a_security_group_requires_write_permission():
     existing = {"eastus": region(network=network(OURS))}
     seen = inputs(regions=existing, permissions={GROUP: [NO_GROUPS]})
     assert one(seen, "permissions")["detail"] == (
@@ -86,20 +86,20 @@ def test_each_resource_uri_needs_the_right_to_assign_roles():
 
 def test_the_vms_identity_needs_the_right_to_assign_it():
     identity = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/vms"
-    asked = order(vm_identity={"id": identity, "database_user": "vms"})
+    requested = order(vm_identity={"id": identity, "database_user": "vms"})
     reader = {"actions": ["*/read"]}
-    seen = inputs(asked, permissions={GROUP: [OWNER], identity: [reader]})
+    seen = inputs(requested, permissions={GROUP: [OWNER], identity: [reader]})
     assert one(seen, "permissions")["detail"] == (
         f"Missing permissions at {identity}: "
         "Microsoft.ManagedIdentity/userAssignedIdentities/{assign/action}"
     )
 
 
-def test_a_subnet_of_the_user_needs_the_right_to_join_it_alone():
-    asked = order(subnet_id=THEIRS)
+def test_a_subnet_of_the_user_requires_only_the_right_to_join_it():
+    requested = order(subnet_id=THEIRS)
     join = {"actions": ["Microsoft.Network/virtualNetworks/subnets/join/action"]}
     seen = inputs(
-        asked,
+        requested,
         regions={"eastus": region(network=network(THEIRS))},
         permissions={GROUP: [NO_NETWORKS], THEIRS: [join]},
     )
@@ -110,9 +110,9 @@ def test_a_subnet_of_the_user_needs_the_right_to_join_it_alone():
     ("existing", "expected"), [(3970, "ok"), (3971, "warning"), (3995, "fault"), (4100, "fault")]
 )
 def test_role_assignments_are_counted_against_azures_limit(existing: int, expected: str):
-    """A VM takes three here: its own, one at the resource, and the client user's."""
-    asked = order(resource_uris=[STORAGE], client_principal_id="user")
-    assert one(inputs(asked, assignments=existing), "role_assignments")["status"] == expected
+    """A VM requires three here: its own, one at the resource, and the client user's."""
+    requested = order(resource_uris=[STORAGE], client_principal_id="user")
+    assert one(inputs(requested, assignments=existing), "role_assignments")["status"] == expected
 
 
 DELETES = {"actions": ["Microsoft.Compute/virtualMachines/delete"]}
@@ -131,7 +131,7 @@ READS = {"actions": ["*/read"], "notActions": ["Microsoft.Network/*"]}
         (NO_ANSWER, "unknown"),
     ],
 )
-def test_the_vms_role_must_let_them_delete_themselves(definition: Any, status: str):
+def test_the_vms_role_must_allow_vms_to_delete_themselves(definition: Any, status: str):
     assert one(inputs(vm_role=definition), "vm_role")["status"] == status
 
 

@@ -1,4 +1,4 @@
-"""The plan: its checks together, and what needs neither quotas, sizes, networks nor permissions."""
+"""The plan as a whole, and its checks other than quotas, sizes, networks and permissions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def test_without_problems_every_check_is_ok():
     assert {check["status"] for check in evaluate(inputs())["checks"]} == {"ok"}
 
 
-def test_every_check_is_in_its_page():
+def test_every_check_is_documented():
     page = (Path(__file__).parents[3] / "docs" / "plan.md").read_text()
     assert [name for name in {**CHECKS, **LOCATION_CHECKS} if f"| `{name}` |" not in page] == []
 
 
-def test_what_was_left_open_is_resolved():
+def test_omitted_fields_are_resolved():
     assert evaluate(inputs())["resolved"] == {
         "location": "eastus",
         "n_instances": 10,
@@ -39,7 +39,7 @@ def test_what_was_left_open_is_resolved():
     }
 
 
-def test_a_fault_is_a_failure_of_the_fleet_with_its_code_and_advice():
+def test_a_fault_fails_the_fleet_with_its_code_and_advice():
     (fault,) = evaluate(inputs(trials=None))["faults"]
     assert (fault["code"], fault["action"], bool(fault["advice"])) == (
         "ExperimentNotFound",
@@ -48,7 +48,7 @@ def test_a_fault_is_a_failure_of_the_fleet_with_its_code_and_advice():
     )
 
 
-def test_nothing_that_could_not_be_seen_is_a_fault():
+def test_what_could_not_be_read_is_not_a_fault():
     blind = region(skus=NO_ANSWER, usages=NO_ANSWER, network=NO_ANSWER)
     seen = inputs(
         group=NO_ANSWER,
@@ -73,7 +73,7 @@ def test_nothing_that_could_not_be_seen_is_a_fault():
     }
 
 
-def test_without_a_location_what_depends_on_it_is_unknown():
+def test_without_a_location_dependent_checks_are_unknown():
     seen = inputs(order(location=None), regions={})
     assert {c["name"] for c in evaluate(seen)["checks"] if c["status"] == "unknown"} == {
         "image",
@@ -96,17 +96,17 @@ def trials(ready: int, running: int = 0) -> dict[str, int]:
         (trials(10), "ok", 10),
         (trials(6, 4), "ok", 10),
         (trials(6), "warning", 6),
-        (trials(1), "warning", 1),  # min_instances is 2: it is lowered too
+        (trials(1), "warning", 1),  # min_instances is lowered to 2 too
         (trials(0), "fault", 1),
         (None, "fault", 10),
     ],
 )
-def test_no_more_vms_are_made_than_trials_are_left(left: Any, expected: str, made: int):
+def test_the_number_of_vms_is_limited_by_open_trials(left: Any, expected: str, made: int):
     seen = inputs(trials=left)
     assert (one(seen, "trials")["status"], seen.wanted) == (expected, made)
 
 
-def test_a_database_that_does_not_answer_is_a_fault():
+def test_an_unreachable_database_is_a_fault():
     seen = inputs(trials=Unavailable(DatabaseUnreachable("The database does not answer.")))
     assert [fault["code"] for fault in evaluate(seen)["faults"]] == ["DatabaseUnreachable"]
 

@@ -46,7 +46,7 @@ def test_the_skus_determine_where_a_size_is_available(
     assert one(seen, "sizes")["status"] == expected
 
 
-def test_a_place_that_is_ruled_out_is_named_with_the_reason():
+def test_an_excluded_placement_is_reported_with_the_reason():
     closed = sku(restrictions=[restriction("Zone", zones=["1"])])
     seen = inputs(order(zones=["1", "2"]), regions={"eastus": region(skus=[closed])})
     assert one(seen, "sizes")["detail"] == (
@@ -54,7 +54,7 @@ def test_a_place_that_is_ruled_out_is_named_with_the_reason():
     )
 
 
-def test_a_burstable_size_is_a_warning_and_no_more():
+def test_a_burstable_size_is_only_a_warning():
     size = sku("Standard_B16s_v2", "standardBsv2Family")
     regions = {"eastus": region(skus=[size], usages=usages(standardBsv2Family=100))}
     seen = inputs(order(vm_size="Standard_B16s_v2"), regions=regions)

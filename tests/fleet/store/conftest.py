@@ -1,4 +1,4 @@
-"""A database with the app's tables; a PostgreSQL server with TLS, which is not on a loopback address."""
+"""A database with the app's tables; a PostgreSQL server with TLS on an address that is not loopback."""
 
 from __future__ import annotations
 

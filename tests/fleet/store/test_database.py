@@ -36,15 +36,15 @@ def fleet() -> Any:
     return order(created_at="2026-01-01T00:00:00Z")
 
 
-def test_without_insert_no_vms_are_written(tenant: tuple[str, str]):
+def test_without_insert_permission_no_vms_are_written(tenant: tuple[str, str]):
     assert write(tenant[1], fleet(), [stored(machine(0))], NOW.isoformat()) is None
 
 
-def test_without_select_no_vms_are_returned(tenant: tuple[str, str]):
+def test_without_select_permission_no_vms_are_returned(tenant: tuple[str, str]):
     assert read(tenant[1], fleet()).machines == {}
 
 
-def test_trials_are_released_without_the_table_of_losses(
+def test_trials_are_released_without_the_requeue_table(
     tenant: tuple[str, str], benchmark_database: Any
 ):
     number = benchmark_database.experiment("", trials=1)
@@ -63,8 +63,8 @@ def test_a_statement_has_a_timeout(benchmark_database: Any):
         cursor.execute("SELECT pg_sleep(30)")
 
 
-def test_the_server_ends_what_a_stopped_client_holds(benchmark_database: Any):
-    """The numbers that docs/operating.md states: a lease of a stopped process ends with them."""
+def test_the_server_closes_connections_of_a_stopped_client(benchmark_database: Any):
+    """The numbers in docs/operating.md: a stopped process's lease ends with its connection."""
     shown = []
     with connected(benchmark_database.uri) as database, database.cursor() as cursor:
         for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
@@ -80,29 +80,31 @@ def test_sessions_start_without_options():
 
 def parameters_of_a_session() -> list[str]:
     """The parameter names in a client's StartupMessage."""
-    said: list[bytes] = []
+    parameters: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
             client, _ = server.accept()
             with client, client.makefile("rb") as stream:
-                while not said:
+                while not parameters:
                     (length,) = struct.unpack("!I", stream.read(4))
                     message = stream.read(length - 4)
                     if length == 8:
                         client.sendall(b"N")  # no TLS here
                     else:
-                        said.extend(message[4:].rstrip(b"\0").split(b"\0"))
+                        parameters.extend(message[4:].rstrip(b"\0").split(b"\0"))
 
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(DatabaseUnreachable):
             count(f"postgresql://me@127.0.0.1:{server.getsockname()[1]}/powerlift", 1)
         thread.join()
-    return [one.decode() for one in said[::2]]
+    return [one.decode() for one in parameters[::2]]
 
 
-def test_a_full_server_is_not_a_wrong_password(tenant: tuple[str, str], benchmark_database: Any):
+def test_too_many_connections_is_not_a_wrong_password(
+    tenant: tuple[str, str], benchmark_database: Any
+):
     benchmark_database.sql(f"ALTER ROLE {tenant[0]} CONNECTION LIMIT 0")
     with pytest.raises(DatabaseUnreachable, match="no free connections"):
         count(tenant[1], 1)

@@ -1,4 +1,4 @@
-"""Servers that stop responding: every operation ends, and its connection is closed."""
+"""Servers that stop responding: every operation times out, and its connection is closed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LATE = "did not respond in time"
     [("127.0.0.1", b""), ("0.0.0.0", b"S"), ("127.0.0.1", b"N")],
     ids=["before TLS", "in the TLS handshake", "before the password"],
 )
-def test_a_login_ends_at_its_deadline(host: str, greeting: bytes):
+def test_a_login_times_out_at_its_deadline(host: str, greeting: bytes):
     with (
         silent_server(greeting) as place,
         pytest.raises(DatabaseUnreachable, match=LATE),
@@ -28,7 +28,7 @@ def test_a_login_ends_at_its_deadline(host: str, greeting: bytes):
 
 
 @pytest.mark.parametrize("statement", ["SELECT 1", None], ids=["statement", "commit"])
-def test_a_server_that_stalls_after_the_login_is_left_at_the_deadline(
+def test_a_server_that_stalls_after_the_login_times_out_at_the_deadline(
     benchmark_database: Any, monkeypatch: pytest.MonkeyPatch, statement: str | None
 ):
     monkeypatch.setattr(database, "GRACE", 0.1)

@@ -59,7 +59,7 @@ def test_the_token_is_for_databases(uri: str):
     assert (claims["aud"], claims["idtyp"]) == ("https://ossrdbms-aad.database.windows.net", "app")
 
 
-def test_a_token_is_used_again(uri: str):
+def test_a_token_is_reused(uri: str):
     assert token_of(uri) == token_of(uri)
 
 
@@ -72,7 +72,7 @@ def test_an_unknown_identity_is_reported(uri: str, logins: Logins):
 @pytest.mark.parametrize(
     "server", ["evil.example.org", "postgres.database.azure.com.evil.org", "0.0.0.0:1"]
 )
-def test_no_other_server_gets_a_token(uri: str, server: str):
+def test_a_token_is_sent_to_no_other_server(uri: str, server: str):
     with pytest.raises(DatabaseUnreachable, match="only to Azure Database for PostgreSQL"):
         log_in(f"postgresql://clear@{server}/powerlift")
 
@@ -81,19 +81,19 @@ def test_azures_servers_get_a_token(uri: str):
     assert token_for("Fleets.postgres.database.azure.com", None) == token_of(uri)
 
 
-def test_a_server_that_asks_for_no_clear_text_gets_no_token(uri: str):
+def test_a_server_without_clear_text_authentication_gets_no_token(uri: str):
     with pytest.raises(DatabaseUnreachable, match="a role for Entra"):
         log_in(uri.replace("clear@", "scram@"))
 
 
-def test_why_there_is_no_token_is_reported(uri: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_token_is_reported_with_the_reason(uri: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AZURE_CLIENT_SECRET", "wrong-s3cret")
     with pytest.raises(DatabaseTokenUnavailable, match="AADSTS7000215") as raised:
         log_in(uri)
     assert "wrong-s3cret" not in str(raised.value)
 
 
-def test_a_silent_entra_ends_at_its_deadline(uri: str, monkeypatch: pytest.MonkeyPatch):
+def test_an_unresponsive_entra_times_out_at_the_deadline(uri: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(database_identity, "TOKEN_TIMEOUT", 0.2)
     with silent_server() as place:
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", f"https://{place}")

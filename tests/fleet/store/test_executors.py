@@ -1,4 +1,4 @@
-"""Threads for database operations: what a database that does not answer keeps, and what it does not."""
+"""Threads for database operations, and how an unresponsive database affects them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ URI, OTHER = "postgresql://me:secret@one/db", "postgresql://me:secret@two/db"
 
 @pytest.fixture
 def blocked() -> Any:
-    """Work that ends when the test ends, or sets the event."""
+    """Work that ends with the test, or when the event is set."""
     released = threading.Event()
     yield released
     released.set()
@@ -38,7 +38,7 @@ def run(work: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def begin(executor: Executor, uri: str, blocked: threading.Event) -> asyncio.Task[Any]:
-    """Start an operation that lasts, in a thread."""
+    """Start a long operation in a thread."""
     loop, started = asyncio.get_running_loop(), asyncio.Event()
 
     def wait(_: str) -> None:
@@ -50,7 +50,7 @@ async def begin(executor: Executor, uri: str, blocked: threading.Event) -> async
     return task
 
 
-def test_a_postgresql_that_accepts_and_then_says_nothing_stops_no_other_fleet(
+def test_an_unresponsive_postgresql_delays_no_other_fleet(
     benchmark_database: Any,
 ):
     """Four plans, each with three operations, and then the operations of a fleet on another database."""
@@ -75,7 +75,7 @@ def test_a_postgresql_that_accepts_and_then_says_nothing_stops_no_other_fleet(
         assert run(work) == (2, True, [False] * 12)
 
 
-def test_a_server_gets_its_share_of_the_threads(blocked: threading.Event):
+def test_a_server_is_limited_to_its_share_of_the_threads(blocked: threading.Event):
     executor = Executor("test", threads=3, share=2)
 
     async def work() -> tuple[str, bool]:
@@ -105,7 +105,9 @@ def test_users_and_databases_of_one_server_share_its_threads(
         run(work)
 
 
-def test_a_full_executor_refuses(blocked: threading.Event, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_executor_rejects_operations(
+    blocked: threading.Event, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(executors, "QUEUE_TIMEOUT", 0.01)
     executor = Executor("test", threads=1, share=1)
 
@@ -143,8 +145,8 @@ def test_a_cancelled_operation_keeps_its_place_until_it_ends(
     assert run(work) == URI
 
 
-def test_what_ends_an_operation_waits_for_no_place(blocked: threading.Event):
-    """Otherwise nothing could release the lease that all others wait for."""
+def test_releasing_an_operation_does_not_wait_for_a_thread(blocked: threading.Event):
+    """Otherwise the lease that all others wait for could not be released."""
     executor = Executor("test", threads=2, share=1)
 
     async def work() -> str:
@@ -154,8 +156,8 @@ def test_what_ends_an_operation_waits_for_no_place(blocked: threading.Event):
     assert run(work) == "released"
 
 
-def test_the_app_leaves_the_threads_of_the_event_loop_alone():
-    """They resolve host names, for every call to Azure."""
+def test_the_app_does_not_use_the_event_loops_threads():
+    """They resolve host names for every call to Azure."""
     root = Path(__file__).parents[3]
     sources = [
         file for name in ("fleet", "activities", "triggers") for file in (root / name).rglob("*.py")
@@ -164,8 +166,8 @@ def test_the_app_leaves_the_threads_of_the_event_loop_alone():
     assert [file for file in sources if uses.search(file.read_text())] == []
 
 
-def test_servers_leave_nothing_behind():
-    """Requests choose them, any number."""
+def test_idle_servers_keep_no_threads():
+    """Requests name the servers, in any number."""
     executor = Executor("test", threads=2, share=1)
 
     async def work() -> int:

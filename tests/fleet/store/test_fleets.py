@@ -1,4 +1,4 @@
-"""The table of fleets: what a text means, lists in pages, and what is old enough to purge."""
+"""The table of fleets: references, paged lists, and which fleets are purged."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ LONG, LONGER = 8_371_268_713_126_378, 8_371_900_000_000_000
         ("", []),
     ],
 )
-def test_a_text_means_a_fleet(uri: str, text: str, meant: list[int]):
+def test_references_resolve_to_fleets(uri: str, text: str, meant: list[int]):
     start(uri, 7)
     start(uri, LONG, name="nightly")
     start(uri, LONGER)
     assert matches(uri, text) == meant
 
 
-def test_a_name_means_the_fleet_that_has_not_ended_else_the_newest(uri: str):
+def test_a_name_resolves_to_the_running_fleet_else_the_newest(uri: str):
     for batch_id in (1, 2, 3):
         start(uri, batch_id, name="nightly")
         end(uri, batch_id)
@@ -61,7 +61,7 @@ def test_a_name_means_the_fleet_that_has_not_ended_else_the_newest(uri: str):
     assert (newest, matches(uri, "nightly")) == ([3], [4])
 
 
-def test_pages_hold_every_fleet_once_while_others_are_submitted(uri: str):
+def test_pages_contain_every_fleet_once_during_submissions(uri: str):
     for batch_id in range(1, 8):
         start(uri, batch_id)
     seen: list[int] = []
@@ -95,7 +95,7 @@ def test_a_list_is_filtered(uri: str, wanted: Filter, found: list[int]):
     assert [row.batch_id for row in fleets.page(uri, wanted)] == found
 
 
-def test_what_was_only_claimed_is_not_listed(uri: str):
+def test_a_claim_without_a_fleet_is_not_listed(uri: str):
     claims.claim(uri, submission(1))
     assert (fleets.page(uri, Filter()), matches(uri, "latest"), fleets.active(uri, "us")) == (
         [],
@@ -104,7 +104,7 @@ def test_what_was_only_claimed_is_not_listed(uri: str):
     )
 
 
-def test_a_row_stays_as_its_fleet_ended(uri: str):
+def test_the_row_of_a_completed_fleet_is_immutable(uri: str):
     start(uri, 1)
     fleets.update(uri, 1, {"phase": "run", "machines": {"running": 2}, "trials": {"total": 4}})
     end(uri, 1, cost=0.5)
@@ -113,7 +113,7 @@ def test_a_row_stays_as_its_fleet_ended(uri: str):
     assert (row.phase, row.machines, row.cost) == ("done", {"running": 2}, 0.5)
 
 
-def test_an_account_is_known_by_its_newest_fleet_and_all_resource_uris(uri: str):
+def test_an_account_has_its_newest_fleet_and_all_resource_uris(uri: str):
     start(uri, 1, resource_uris=["/a", "/b"])
     start(uri, 2, resource_uris=["/b", "/c"])
     start(uri, 3, account="other")
@@ -126,7 +126,7 @@ def purgeable(uri: str, owner: str = "us") -> list[int]:
     return [row.batch_id for row in fleets.to_purge(uri, owner, 30, 10)]
 
 
-def test_only_what_ended_long_ago_is_purged_and_once(uri: str):
+def test_only_old_completed_fleets_are_purged_and_only_once(uri: str):
     for batch_id in (1, 2, 3):
         start(uri, batch_id, max_lifetime=0.0)
     end(uri, 1, ended_at=datetime.now(UTC) - timedelta(days=31))
@@ -136,20 +136,20 @@ def test_only_what_ended_long_ago_is_purged_and_once(uri: str):
     assert (before, purgeable(uri)) == (([1], []), [])
 
 
-def test_what_may_still_keep_vms_is_not_purged(uri: str):
+def test_a_fleet_that_may_have_vms_is_not_purged(uri: str):
     start(uri, 1, max_lifetime=3600.0)
     end(uri, 1, ended_at=datetime.now(UTC) - timedelta(days=31))
     assert purgeable(uri) == []
 
 
-def test_another_deployment_has_other_fleets_and_accounts(uri: str):
+def test_deployments_have_separate_fleets_and_accounts(uri: str):
     start(uri, 1)
     start(uri, 2, owner="them")
     active = [row.batch_id for row in fleets.active(uri, "us")]
     assert (active, [batch for batch, _ in fleets.accounts(uri, "us")]) == ([1], [1])
 
 
-def test_a_fleet_that_reports_has_started(uri: str):
+def test_a_fleet_that_reports_is_marked_as_started(uri: str):
     """As after a crash between the start and its mark."""
     claims.claim(uri, submission(1))
     fleets.update(uri, 1, {"phase": "create"})
@@ -162,14 +162,14 @@ def test_an_idempotency_key_with_another_batch_id_is_refused(uri: str):
         claims.claim(uri, submission(2, idempotency_key="k"))
 
 
-def test_numbers_skip_what_is_used(uri: str):
+def test_numbers_skip_used_ones(uri: str):
     for batch_id in range(1, 60):
         start(uri, batch_id)
     numbers = [start(uri, LONG + n).number for n in range(3)]
     assert numbers == [60, 61, 62]
 
 
-def test_a_prefix_of_a_name_used_twice_means_one_fleet(uri: str):
+def test_a_prefix_of_a_reused_name_resolves_to_one_fleet(uri: str):
     for batch_id in (1, 2):
         start(uri, batch_id, name="nightly")
         end(uri, batch_id)
@@ -183,7 +183,7 @@ def test_an_older_sealing_key_still_matches_a_submitter_and_a_request(uri: str):
     assert (again.batch_id, again.started) == (first.batch_id, True)
 
 
-def test_a_lease_is_held_by_one(uri: str):
+def test_a_lease_has_one_holder(uri: str):
     start(uri, 1)
     with claims.leased(uri, 1), pytest.raises(claims.LeaseHeld), claims.leased(uri, 1):
         pass
@@ -194,7 +194,7 @@ def test_a_fleet_without_a_row_has_no_lease(uri: str):
         assert lease is None
 
 
-def test_large_values_of_a_row_are_not_received(uri: str):
+def test_large_values_in_a_row_are_not_fetched(uri: str):
     """VMs may write them where the app's database is the benchmark's."""
     start(uri, 8, resource_uris=["/a"])
     with psycopg2.connect(uri) as database, database.cursor() as cursor:

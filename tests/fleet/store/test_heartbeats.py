@@ -58,7 +58,7 @@ def idle_of(fleet: Fleet) -> IdleVms:
     return find_idle(fleet.uri, fleet.order)
 
 
-def test_a_vm_last_seen_a_minute_ago_works(make: Callable[..., Fleet]):
+def test_a_vm_last_seen_a_minute_ago_is_alive(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
     fleet.writes(seen_at="now() - interval '1 minute'")
@@ -72,7 +72,7 @@ def test_a_vm_last_seen_an_hour_ago_is_silent(make: Callable[..., Fleet]):
     assert idle_of(fleet) == IdleVms([0], [])
 
 
-def test_a_vm_of_a_release_without_heartbeats_is_not_silent(make: Callable[..., Fleet]):
+def test_a_vm_of_an_older_release_is_not_silent(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
     fleet.writes(seen_at="NULL")
@@ -89,7 +89,7 @@ def test_a_vm_without_heartbeats_is_silent_after_a_delay(
 
 
 @pytest.mark.parametrize("time", ["yesterday", "", "infinity", "0001-01-01T00:00:00+14:00"])
-def test_a_time_that_is_none_hides_no_other_vm(make: Callable[..., Fleet], time: str):
+def test_an_invalid_time_does_not_hide_other_vms(make: Callable[..., Fleet], time: str):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
     bad = {"ordinal": 1, "state": "running", "running_at": time}
@@ -97,7 +97,7 @@ def test_a_time_that_is_none_hides_no_other_vm(make: Callable[..., Fleet], time:
     assert idle_of(fleet) == IdleVms([0], [])
 
 
-def test_a_vm_without_heartbeats_that_holds_a_trial_works(make: Callable[..., Fleet]):
+def test_a_vm_without_heartbeats_that_holds_a_trial_is_alive(make: Callable[..., Fleet]):
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
     hold = "UPDATE trial SET runner_id = %s, start_time = now() WHERE experiment_id = %s"
@@ -106,7 +106,7 @@ def test_a_vm_without_heartbeats_that_holds_a_trial_works(make: Callable[..., Fl
 
 
 @pytest.mark.parametrize(("when", "done"), [(AN_HOUR_AGO, [0]), (NOW, [])])
-def test_a_vm_with_an_ended_script_is_done_after_a_delay(
+def test_a_vm_whose_script_ended_is_idle_after_a_delay(
     make: Callable[..., Fleet], when: str, done: list[int]
 ):
     fleet = make()
@@ -122,7 +122,7 @@ def test_a_kept_vm_is_not_idle(make: Callable[..., Fleet]):
     assert idle_of(fleet) == IdleVms([], [])
 
 
-def test_a_vm_that_vanished_gets_its_end_recorded(make: Callable[..., Fleet]):
+def test_the_end_of_a_lost_vm_is_recorded(make: Callable[..., Fleet]):
     fleet = make()
     fleet.writes(seen_at=NOW)
     recorded = [record_ends(fleet.uri, fleet.order, {0: "It vanished."}) for _ in range(2)]
@@ -147,7 +147,7 @@ def test_vms_without_heartbeats_have_no_outcome(make: Callable[..., Fleet]):
 
 
 @pytest.mark.parametrize(("more", "shared"), [(214_000, True), (1, False)])
-def test_a_batch_far_away_may_have_the_same_runner_ids(
+def test_another_batch_may_have_the_same_runner_ids(
     make: Callable[..., Fleet], more: int, shared: bool
 ):
     fleet = make()
@@ -163,8 +163,8 @@ def test_a_batch_far_away_may_have_the_same_runner_ids(
     )
 
 
-def test_where_no_vm_could_write_none_is_silent(make: Callable[..., Fleet]):
-    """A full disk makes a database of Azure's readable alone: every VM is out of words then."""
+def test_no_vm_is_silent_in_a_read_only_database(make: Callable[..., Fleet]):
+    """Azure makes a database read-only when its disk is full: no VM can send heartbeats then."""
     fleet = make()
     fleet.runs(AN_HOUR_AGO)
     fleet.writes(seen_at=AN_HOUR_AGO)

@@ -1,4 +1,4 @@
-"""What VMs and trials may write without limit costs the app little: measured where it is received."""
+"""Large values that VMs and trials write cost the app little, as measured on the connection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RECORDS = {
 
 @pytest.fixture(scope="module")
 def fleet(benchmark_database: Benchmark) -> Order:
-    """A fleet of four VMs, of which three have written what they could."""
+    """A fleet of four VMs, of which three have written as much as they can."""
     sql = benchmark_database.sql
     experiment = benchmark_database.experiment("", trials=2)
     made = order(batch_id=BATCH, created_at=BEGAN, experiment_id=experiment)
@@ -84,12 +84,12 @@ QUERIES: dict[str, Callable[[str, Order], Any]] = {
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_large_values_are_not_received(relay: Relay, fleet: Order, query: str):
+def test_large_values_are_not_fetched(relay: Relay, fleet: Order, query: str):
     QUERIES[query](relay.uri, fleet)
     assert relay.received < MUCH
 
 
-def test_a_large_record_costs_itself(benchmark_database: Benchmark, fleet: Order):
+def test_a_large_record_affects_only_itself(benchmark_database: Benchmark, fleet: Order):
     found = vm_records.read(benchmark_database.uri, fleet)
     outcome = found.reports[2].outcome
     assert (found.machines, outcome) == ({3: stored(machine(3))}, "o" * (OUTCOME_LIMIT - 1) + "…")
@@ -102,7 +102,7 @@ def test_the_end_of_a_large_log_is_shown(benchmark_database: Benchmark, fleet: O
 
 
 def test_a_large_error_is_counted_by_its_size(benchmark_database: Benchmark, fleet: Order):
-    """PostgreSQL would decompress all of it to find its last line: a second each."""
+    """PostgreSQL would decompress each error to find its last line, which takes a second."""
     found = trial_history.load_history(
         benchmark_database.uri, fleet["experiment_id"], BEGAN, later(1).isoformat()
     )
@@ -110,7 +110,7 @@ def test_a_large_error_is_counted_by_its_size(benchmark_database: Benchmark, fle
 
 
 def test_the_longest_record_of_the_app_is_read(benchmark_database: Benchmark):
-    """Of characters that take the most room in JSON."""
+    """With the characters that are longest in JSON."""
     other = order(batch_id=BATCH + 1, created_at=BEGAN)
     ended = {"code": "C" * 80, "message": "\N{EURO SIGN}" * 400, "next": "n" * 300}
     record: Any = {**stored(machine(0)), "ended": ended}
@@ -119,7 +119,7 @@ def test_the_longest_record_of_the_app_is_read(benchmark_database: Benchmark):
     assert vm_records.read(benchmark_database.uri, other).machines == {0: record}
 
 
-def test_trials_that_a_vm_has_claimed_by_the_thousand_are_requeued_in_parts(
+def test_thousands_of_claimed_trials_are_requeued_in_batches(
     benchmark_database: Benchmark,
 ):
     uri, experiment = benchmark_database.uri, benchmark_database.experiment("", trials=1)

@@ -94,7 +94,7 @@ def role(database: Benchmark) -> str:
 
 
 def make_newer(database: Benchmark) -> None:
-    """As a later build of the app leaves the database."""
+    """Change the database as a later build of the app would."""
     migrate(database.uri, BENCHMARK)
     database.sql(
         "INSERT INTO powerlift_fleet_schema (tables, version) VALUES ('benchmark', %s)",
@@ -102,7 +102,7 @@ def make_newer(database: Benchmark) -> None:
     )
 
 
-def test_a_database_that_no_fleet_has_used_has_version_0(database: Benchmark):
+def test_an_unused_database_has_version_0(database: Benchmark):
     assert (version(database.uri, BENCHMARK), tables(database)) == (0, set())
 
 
@@ -113,7 +113,7 @@ def test_migrations_are_applied_once(database: Benchmark):
 
 
 @pytest.mark.parametrize("older", OLDER.values(), ids=OLDER)
-def test_tables_of_any_earlier_build_get_the_present_shape(
+def test_tables_of_every_earlier_build_are_migrated(
     database: Benchmark, benchmark_database: Benchmark, older: str
 ):
     database.sql(older)
@@ -128,8 +128,8 @@ def test_records_of_an_earlier_build_are_kept(database: Benchmark):
     assert vm_records.read(database.uri, FLEET).machines == {0: stored(machine(0))}
 
 
-def test_a_vm_of_before_there_were_heartbeats_counts_as_never_seen(database: Benchmark):
-    """One that was seen and says nothing more would be deleted as silent."""
+def test_a_vm_recorded_before_heartbeats_existed_counts_as_never_seen(database: Benchmark):
+    """A VM that was seen once and then stopped sending heartbeats would be deleted as silent."""
     database.sql(OLDER["logs"])
     migrate(database.uri, BENCHMARK)
     database.sql("INSERT INTO powerlift_fleet_runner (experiment_id, runner_id) VALUES (1, 3)")
@@ -139,7 +139,7 @@ def test_a_vm_of_before_there_were_heartbeats_counts_as_never_seen(database: Ben
 
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("commits", [False, True])
-def test_apps_that_migrate_at_once_wait_for_each_other(
+def test_concurrent_migrations_wait_for_each_other(
     database: Benchmark, exists: bool, commits: bool
 ):
     if exists:
@@ -153,7 +153,7 @@ def test_apps_that_migrate_at_once_wait_for_each_other(
     assert versions(database) == [("benchmark", one) for one in range(1, BENCHMARK.latest + 1)]
 
 
-def test_who_may_not_write_our_tables_stops_no_migration(database: Benchmark):
+def test_a_role_without_write_access_cannot_block_migrations(database: Benchmark):
     with psycopg2.connect(role(database)) as other:
         other.cursor().execute("SELECT pg_advisory_lock(hashtext('powerlift_fleet'))")
         other.commit()
@@ -162,7 +162,7 @@ def test_who_may_not_write_our_tables_stops_no_migration(database: Benchmark):
 
 @pytest.mark.parametrize("look", [version, migrate])
 @pytest.mark.parametrize("options", ["", READ_ONLY])
-def test_what_a_newer_build_has_migrated_is_refused(database: Benchmark, look: Any, options: str):
+def test_a_schema_of_a_newer_build_is_rejected(database: Benchmark, look: Any, options: str):
     make_newer(database)
     with pytest.raises(
         SchemaTooNew, match=f"has version {BENCHMARK.latest + 1} .* requires {BENCHMARK.latest}"
@@ -174,12 +174,12 @@ def test_what_a_newer_build_has_migrated_is_refused(database: Benchmark, look: A
     )
 
 
-def test_a_read_only_database_is_left_as_it_is(database: Benchmark):
+def test_a_read_only_database_is_unchanged(database: Benchmark):
     migrate(database.uri + READ_ONLY, BENCHMARK)
     assert tables(database) == set()
 
 
-def test_without_create_fleets_run_without_tables(database: Benchmark):
+def test_without_create_permission_fleets_run_without_tables(database: Benchmark):
     uri, number = role(database), database.experiment("", trials=1)
     fleet = {**FLEET, "experiment_id": number}
     database.sql("UPDATE trial SET runner_id = 9, start_time = now()")
@@ -197,8 +197,8 @@ def test_without_create_fleets_run_without_tables(database: Benchmark):
     assert trials.release(uri, number, [9], {9: "evicted"}) == [9]
 
 
-def test_tables_of_another_role_are_left_as_they_are(database: Benchmark):
-    """All or nothing: neither are those made that are missing."""
+def test_tables_of_another_role_are_unchanged(database: Benchmark):
+    """Missing tables are not created either: a migration is atomic."""
     database.sql(OLDER["hardware"])
     uri = role(database)
     database.sql("GRANT CREATE ON SCHEMA public TO PUBLIC")
@@ -207,7 +207,7 @@ def test_tables_of_another_role_are_left_as_they_are(database: Benchmark):
     assert database.sql(SHAPE) == before
 
 
-def test_a_role_that_may_only_use_the_tables_of_another_does(database: Benchmark):
+def test_a_role_uses_tables_that_it_does_not_own(database: Benchmark):
     migrate(database.uri, BENCHMARK)
     uri = role(database)
     database.sql("GRANT SELECT, INSERT, UPDATE ON powerlift_fleet_machine TO PUBLIC")
@@ -226,10 +226,10 @@ def request(database: Benchmark) -> dict[str, Any]:
 
 
 def test_a_plan_creates_no_table_and_a_fleet_does(stack: Stack, api: Api, database: Benchmark):
-    asked = request(database)
-    assert plan(stack, asked)["ok"]
+    document = request(database)
+    assert plan(stack, document)["ok"]
     assert tables(database) == set()
-    fleet_id = api.start(**asked)
+    fleet_id = api.start(**document)
     api.wait(fleet_id, "create", "boot", "provisioned", "run")
     api.end(fleet_id)
     assert versions(database) == [("benchmark", BENCHMARK.latest)]
@@ -253,7 +253,9 @@ def test_the_submitter_survives_the_migration(first_app_version: Benchmark):
     assert (row.batch_id, row.submitted_by) == (7, "key-1")
 
 
-def test_a_role_that_may_not_migrate_the_apps_table_gets_the_reason(first_app_version: Benchmark):
+def test_a_failed_migration_of_the_apps_table_is_reported_with_its_reason(
+    first_app_version: Benchmark,
+):
     uri = role(first_app_version)
     name = uri.partition("//")[2].partition(":")[0]
     first_app_version.sql(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}")
@@ -263,13 +265,13 @@ def test_a_role_that_may_not_migrate_the_apps_table_gets_the_reason(first_app_ve
         fleets.page(uri, fleets.Filter())
 
 
-def test_a_newer_database_is_a_fault_of_the_plan_and_ends_the_fleet(
+def test_a_newer_database_is_a_fault_of_the_plan_and_fails_the_fleet(
     stack: Stack, api: Api, database: Benchmark
 ):
     make_newer(database)
-    asked = request(database)
-    (check,) = [one for one in plan(stack, asked)["checks"] if one["name"] == "schema"]
-    ended = api.wait(api.start(**asked))
+    document = request(database)
+    (check,) = [one for one in plan(stack, document)["checks"] if one["name"] == "schema"]
+    ended = api.wait(api.start(**document))
     assert (check["status"], ended["phase"], ended["reason"]["code"]) == (
         "fault",
         "failed",

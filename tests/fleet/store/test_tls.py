@@ -1,4 +1,4 @@
-"""Servers that are not this machine: their certificate, and how they ask for the password."""
+"""Remote servers: certificates and password authentication."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def user_of(uri: str) -> str:
 
 
 @pytest.mark.parametrize("query", ["", "?sslmode=require", "?sslmode=verify-full"])
-def test_a_server_with_the_right_certificate_is_used(serve: Serve, query: str):
+def test_a_server_with_a_valid_certificate_is_accepted(serve: Serve, query: str):
     assert user_of(serve("scram") + query) == "scram"
 
 
 @pytest.mark.parametrize("query", ["", "?sslmode=require"])
-def test_a_server_of_another_authority_is_refused(
+def test_a_certificate_of_an_untrusted_authority_is_rejected(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str
 ):
     other = tmp_path / "other.pem"
@@ -45,12 +45,12 @@ def test_by_default_the_roots_of_the_system_are_trusted(
         user_of(serve("scram"))
 
 
-def test_a_server_with_another_name_is_refused(serve: Serve):
+def test_a_certificate_for_another_name_is_rejected(serve: Serve):
     with pytest.raises(DatabaseUnreachable, match="is for another host name"):
         user_of(serve("scram", host="db.example.org"))
 
 
-def test_a_server_without_tls_is_refused(benchmark_database: Any):
+def test_a_server_without_tls_is_rejected(benchmark_database: Any):
     with pytest.raises(DatabaseUnreachable, match="does not offer TLS, so no password was sent"):
         user_of(benchmark_database.uri.replace("127.0.0.1", ELSEWHERE))
 
@@ -63,20 +63,18 @@ def test_a_server_without_tls_is_refused(benchmark_database: Any):
         ("trusted", "did not ask for the password"),
     ],
 )
-def test_a_server_that_asks_for_the_password_in_another_way_does_not_get_it(
-    serve: Serve, role: str, reason: str
-):
+def test_other_authentication_methods_do_not_get_the_password(serve: Serve, role: str, reason: str):
     with pytest.raises(DatabaseUnreachable, match=reason):
         user_of(serve(role))
 
 
-def test_a_missing_file_of_roots_is_reported(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_root_certificate_file_is_reported(serve: Serve, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLEET_DB_ROOT_CERT", "/missing.pem")
     with pytest.raises(DatabaseUnreachable, match="FLEET_DB_ROOT_CERT"):
         user_of(serve("scram"))
 
 
-def test_a_wrong_password_is_not_a_fault_of_tls(serve: Serve):
+def test_a_wrong_password_is_not_reported_as_a_tls_error(serve: Serve):
     with pytest.raises(DatabaseUnreachable, match="rejected the user or password"):
         user_of(serve("scram", password=":wrong"))
 

@@ -1,4 +1,4 @@
-"""How an experiment's trials went over time, in a real database."""
+"""The history of an experiment's trials, in a real database."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def test_trials_are_counted_by_the_time_of_their_end(uri: str, ends: Any):
     assert (found.step, list(found.complete)) == (1.0, [0, 1, 2, 3, 3])
 
 
-def test_what_had_ended_before_is_counted_apart(uri: str, ends: Any):
+def test_trials_that_ended_earlier_are_counted_separately(uri: str, ends: Any):
     assert list(load_history(uri, ends(-60, 0.5), BEGAN, at(2)).complete) == [1, 1, 1]
 
 
-def test_failed_ones_are_counted_apart(uri: str, ends: Any):
+def test_failed_trials_are_counted_separately(uri: str, ends: Any):
     found = load_history(uri, ends(0.5, 0.6, failed=1), BEGAN, at(1))
     assert (list(found.complete), list(found.error)) == ([0, 1], [0, 1])
 
 
-def test_what_ends_after_the_fleet_is_not_lost(uri: str, ends: Any):
+def test_trials_that_end_after_the_fleet_are_counted(uri: str, ends: Any):
     found = load_history(uri, ends(0.5, 100), BEGAN, at(2))
     assert (found.trials["complete"], list(found.complete)) == (2, [0, 1, 2])
 
@@ -82,10 +82,10 @@ def test_a_long_fleet_has_no_more_points_than_a_short_one(uri: str, ends: Any, s
         ("0044-01-01 BC", [1, 0]),
     ],
 )
-def test_an_end_at_no_time_hides_no_progress(
+def test_an_infinite_end_time_hides_no_progress(
     uri: str, ends: Any, benchmark_database: Any, end: str, complete: list[int]
 ):
-    """Every trial may write its own."""
+    """Every trial can write its own end time."""
     number = ends()
     fail(benchmark_database, number, "KeyError")
     benchmark_database.sql(
@@ -106,8 +106,8 @@ def test_the_zone_of_the_server_does_not_matter(uri: str, ends: Any, benchmark_d
         benchmark_database.sql("ALTER ROLE CURRENT_USER RESET TimeZone")
 
 
-def test_options_in_the_uri_are_kept(uri: str, benchmark_database: Any):
-    """Where Powerlift's tables are in a schema of their own, say."""
+def test_options_in_the_uri_are_respected(uri: str, benchmark_database: Any):
+    """For example, Powerlift's tables may be in a separate schema."""
     with pytest.raises(DatabaseUnreachable, match="no Powerlift tables"):
         load_history(f"{uri}?options=-csearch_path%3Dnowhere", 1, BEGAN, at(1))
 
@@ -152,7 +152,7 @@ def test_errors_that_differ_in_numbers_alone_are_one(uri: str, ends: Any, benchm
     ]
 
 
-def test_errors_of_an_earlier_fleet_are_its_own(uri: str, ends: Any, benchmark_database: Any):
+def test_errors_of_an_earlier_fleet_are_excluded(uri: str, ends: Any, benchmark_database: Any):
     number = ends()
     fail(benchmark_database, number, "KeyError", second=-60)
     assert list(load_history(uri, number, BEGAN, at(1)).error_messages) == []
@@ -169,6 +169,6 @@ def test_an_experiment_has_its_name(uri: str, ends: Any):
     assert str(load_history(uri, ends(), BEGAN, at(1)).experiment).startswith("experiment ")
 
 
-def test_a_deleted_experiment_is_empty(uri: str):
+def test_a_deleted_experiment_has_no_history(uri: str):
     found = load_history(uri, 999_999, BEGAN, at(1))
     assert (found.experiment, found.trials["total"]) == (None, 0)

@@ -1,4 +1,4 @@
-"""Giving the trials of lost VMs back, in a real database."""
+"""Requeueing the trials of lost VMs, in a real database."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_absent_experiment_installs_nothing(benchmark_database: Any):
 
 
 def take(database: Any, number: int, runner: int) -> None:
-    """The trial is begun by a runner, which measures something."""
+    """A runner starts the trial and records a measure."""
     database.sql(
         "UPDATE trial SET runner_id = %s, start_time = now() WHERE experiment_id = %s",
         runner,
@@ -61,7 +61,7 @@ def measures(database: Any, number: int) -> int:
     return int(database.sql(f"{query} WHERE experiment_id = %s", number)[0][0])
 
 
-def test_a_lost_trial_is_ready_again_without_its_measures(benchmark_database: Any, hold: Hold):
+def test_a_lost_trial_is_requeued_without_its_measures(benchmark_database: Any, hold: Hold):
     number = hold()
     release(benchmark_database.uri, number, [HELD_BY])
     (trial,) = benchmark_database.trials(number)
@@ -78,14 +78,14 @@ def test_the_trial_of_another_runner_is_left_alone(benchmark_database: Any, hold
     assert (held, benchmark_database.trials(number)[0]["runner_id"]) == ([], HELD_BY)
 
 
-def test_the_answer_is_the_same_when_it_is_done_twice(benchmark_database: Any, hold: Hold):
+def test_releasing_trials_is_idempotent(benchmark_database: Any, hold: Hold):
     number = hold()
     reasons = {HELD_BY: "evicted"}
     answers = [release(benchmark_database.uri, number, [HELD_BY], reasons) for _ in range(2)]
     assert answers == [[HELD_BY], [HELD_BY]]
 
 
-def test_a_trial_that_is_lost_too_often_names_the_vm(benchmark_database: Any, hold: Hold):
+def test_a_trial_that_is_lost_too_often_fails_and_names_the_vm(benchmark_database: Any, hold: Hold):
     number = hold(HELD_BY)
     for runner in range(HELD_BY, HELD_BY + MAX_LOSSES):
         take(benchmark_database, number, runner)
@@ -95,9 +95,7 @@ def test_a_trial_that_is_lost_too_often_names_the_vm(benchmark_database: Any, ho
     assert trial["errmsg"].endswith(f"times. Last: VM {HELD_BY + MAX_LOSSES - 1}: evicted.")
 
 
-def test_one_that_a_cancel_took_away_may_be_lost_as_often_as_it_likes(
-    benchmark_database: Any, hold: Hold
-):
+def test_trials_lost_to_a_cancel_are_always_requeued(benchmark_database: Any, hold: Hold):
     number = hold(HELD_BY)
     for runner in range(HELD_BY, HELD_BY + 2 * MAX_LOSSES):
         take(benchmark_database, number, runner)

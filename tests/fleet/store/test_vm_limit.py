@@ -1,4 +1,4 @@
-"""FLEET_MAX_VMS: which VMs count. Rows, numbers and locks of others do not affect it."""
+"""FLEET_MAX_VMS: which VMs count, unaffected by other roles' rows, numbers and locks."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def age(uri: str, batch_id: int, hours: float) -> None:
         )
 
 
-def test_fleets_together_cannot_have_more_vms_than_allowed(uri: str):
+def test_all_fleets_together_cannot_exceed_the_vm_limit(uri: str):
     start(uri, 1, n_instances=8)
     fits = [can_claim(uri, 2), can_claim(uri, 3), can_claim(uri, 4, owner="them")]
     end(uri, 1, machines={"running": 0})
     assert (fits, can_claim(uri, 3)) == ([True, False, True], True)
 
 
-def test_fleets_submitted_at_once_cannot_have_more_vms_than_allowed(uri: str):
+def test_concurrent_submissions_cannot_exceed_the_vm_limit(uri: str):
     with ThreadPoolExecutor(8) as pool:
         fits = list(pool.map(lambda batch: can_claim(uri, batch), range(1, 9)))
     assert (fits.count(True), claims.count_alive(uri, "us")) == (5, 10)
 
 
-def test_fleet_counts_with_the_vms_that_it_wants(uri: str):
+def test_fleet_counts_with_its_requested_vms(uri: str):
     start(uri, 1, n_instances=900)
     fleets.update(uri, 1, {"machines": {"wanted": 8}})
     assert (claims.count_alive(uri, "us"), can_claim(uri, 2), can_claim(uri, 3)) == (
@@ -62,13 +62,13 @@ def test_fleet_counts_with_the_vms_that_it_wants(uri: str):
 @pytest.mark.parametrize(
     ("phase", "running", "fits"), [("done", 9, False), ("done", 0, True), ("failed", 9, False)]
 )
-def test_vms_left_in_place_count_after_the_end(uri: str, phase: str, running: int, fits: bool):
+def test_kept_vms_count_after_the_end(uri: str, phase: str, running: int, fits: bool):
     start(uri, 1, n_instances=9, max_lifetime=7200.0)
     end(uri, 1, machines={"running": running, "deleted": 0}, phase=phase)
     assert can_claim(uri, 2) == fits
 
 
-def test_vms_left_in_place_count_until_they_are_deleted(uri: str):
+def test_kept_vms_count_until_they_are_deleted(uri: str):
     start(uri, 1, n_instances=9)
     end(uri, 1, machines={"running": 7, "deleted": 2})
     fleets.mark_vms_deleted(uri, 1)
@@ -83,7 +83,7 @@ def test_nothing_counts_after_its_deadline(uri: str):
     assert (fits, can_claim(uri, 2)) == (False, True)
 
 
-def test_claim_that_was_given_up_counts_for_an_hour_and_again_when_repeated(uri: str):
+def test_abandoned_claim_counts_for_an_hour_and_again_if_repeated(uri: str):
     old = submission(1, n_instances=9, max_lifetime=86_400.0, max_vms=10)
     claims.claim(uri, old)
     fits = can_claim(uri, 2)
@@ -96,7 +96,7 @@ def test_claim_that_was_given_up_counts_for_an_hour_and_again_when_repeated(uri:
     assert (fits, later, claims.count_alive(uri, "us")) == (False, True, 9)
 
 
-def test_without_a_table_no_vm_exists(benchmark_database: Benchmark):
+def test_without_a_table_no_vm_counts(benchmark_database: Benchmark):
     assert claims.count_alive(benchmark_database.postgres.uri("postgres"), "us") == 0
 
 
@@ -109,7 +109,7 @@ BAD_COUNTS = [
 
 @pytest.mark.parametrize("counts", BAD_COUNTS, ids=json.dumps)
 @pytest.mark.parametrize("ended", [False, True])
-def test_a_bad_row_counts_for_no_more_than_itself(uri: str, counts: Any, ended: bool):
+def test_an_invalid_row_counts_at_most_its_claim(uri: str, counts: Any, ended: bool):
     start(uri, 1, n_instances=9, max_lifetime=7200.0)
     start(uri, 2, n_instances=2)
     if ended:
@@ -121,22 +121,22 @@ def test_a_bad_row_counts_for_no_more_than_itself(uri: str, counts: Any, ended: 
     assert ended or alive == 11
 
 
-def test_a_negative_claim_makes_no_room(uri: str):
+def test_a_negative_claim_does_not_raise_the_limit(uri: str):
     start(uri, 1)
     sql(uri, "UPDATE powerlift_fleet SET n_instances = -100000")
     assert claims.count_alive(uri, "us") == 0
 
 
 @pytest.mark.parametrize("last", [2**53, 2**63 - 1])
-def test_numbers_continue_where_the_sequence_is_at_its_end(uri: str, last: int):
+def test_numbers_continue_after_the_end_of_the_sequence(uri: str, last: int):
     start(uri, 7)
     sql(uri, "SELECT setval('powerlift_fleet_number', %s)", last)
     numbers = [start(uri, 2**52 + n).number for n in range(3)]
     assert numbers == [8, 9, 10]
 
 
-def test_no_number_is_given_twice(uri: str):
-    """Not even that of a claim that was deleted: somebody may have noted it."""
+def test_no_number_is_assigned_twice(uri: str):
+    """Not even the number of a deleted claim: a user may have noted it."""
     numbers = []
     for batch_id in (2**52, 2**52 + 1):
         numbers.append(claims.claim(uri, submission(batch_id)).number)
@@ -165,7 +165,7 @@ def test_a_role_without_write_access_cannot_block_submissions(uri: str, reader: 
 
 @pytest.mark.parametrize("table", ["powerlift_fleet", "powerlift_fleet_schema"])
 @pytest.mark.parametrize("lock", [claims._LOCK, schema._LOCK], ids=["claim", "migration"])
-def test_who_may_only_read_cannot_take_the_apps_locks(uri: str, reader: Any, lock: str, table: str):
+def test_a_read_only_role_cannot_take_the_apps_locks(uri: str, reader: Any, lock: str, table: str):
     sql(uri, "GRANT SELECT ON powerlift_fleet_schema TO reader")
     statement = re.sub("powerlift_fleet[a-z_]*", table, lock)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege), reader.cursor() as cursor:

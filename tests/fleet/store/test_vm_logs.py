@@ -1,4 +1,4 @@
-"""What is kept of a VM's console, in a real database; what of it is shown."""
+"""Storing a VM's console log in a real database, and showing it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_an_unreachable_database_is_reported_without_its_address():
     assert "127.0.0.1" not in str(raised.value)
 
 
-def test_a_role_that_may_not_write_keeps_no_log(uri: str, benchmark_database: Any):
+def test_a_role_without_write_permission_stores_no_log(uri: str, benchmark_database: Any):
     benchmark_database.sql("CREATE ROLE reader LOGIN PASSWORD 'reader'")
     address = uri.partition("@")[2]
     with pytest.raises(DatabaseUnreachable, match="42501"):
@@ -83,18 +83,18 @@ def test_a_role_that_may_not_write_keeps_no_log(uri: str, benchmark_database: An
     assert find_log(uri, 1, RUNNER) is None
 
 
-def test_without_select_there_is_no_log(uri: str, benchmark_database: Any):
+def test_without_select_permission_there_is_no_log(uri: str, benchmark_database: Any):
     benchmark_database.sql("CREATE ROLE blind LOGIN PASSWORD 'blind'")
     store_logs(uri, 1, [kept()])
     assert find_log(f"postgresql://blind:blind@{uri.partition('@')[2]}", 1, RUNNER) is None
 
 
-def test_of_a_long_log_the_end_is_kept():
+def test_the_end_of_a_long_log_is_kept():
     text = decode_tail(b"first" + "\N{EURO SIGN}".encode() * LIMIT + b"last")
     assert (len(text.encode()) <= LIMIT, text[0], text[-4:]) == (True, "\N{EURO SIGN}", "last")
 
 
-def test_any_byte_becomes_text_that_postgresql_takes(uri: str):
+def test_every_byte_becomes_text_that_postgresql_accepts(uri: str):
     store_logs(uri, 1, [kept(decode_tail(bytes(range(256))))])
     record = find_log(uri, 1, RUNNER)
     assert record is not None
@@ -106,7 +106,7 @@ def test_any_byte_becomes_text_that_postgresql_takes(uri: str):
     )
 
 
-def test_a_log_of_bad_bytes_alone_is_no_longer_than_another():
+def test_a_log_of_invalid_bytes_is_not_longer_than_another():
     assert len(decode_tail(b"\xff" * LIMIT).encode()) <= LIMIT
 
 

@@ -1,4 +1,4 @@
-"""What the benchmark's database keeps of a fleet's VMs, in a real database."""
+"""VM records in the benchmark's database, with a real server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def at(seconds: float) -> str:
     return later(seconds).isoformat()
 
 
-def test_what_was_written_is_read(uri: str, fleet: Order):
+def test_written_records_are_read(uri: str, fleet: Order):
     write(uri, fleet, [stored(machine(0)), stored(machine(3))], at(0))
     assert read(uri, fleet).machines == {0: stored(machine(0)), 3: stored(machine(3))}
 
@@ -43,13 +43,13 @@ def test_write_returns_the_previous_records(uri: str, fleet: Order):
     assert (first, second) == ({}, {0: stored(machine(0))})
 
 
-def test_a_late_repeat_changes_nothing(uri: str, fleet: Order):
+def test_a_late_retry_changes_nothing(uri: str, fleet: Order):
     write(uri, fleet, [stored(machine(0, "running"))], at(1))
     write(uri, fleet, [stored(machine(0, "creating"))], at(0))
     assert read(uri, fleet).machines[0]["state"] == "running"
 
 
-def test_a_batch_id_that_was_used_before_is_another_fleet(uri: str, fleet: Order):
+def test_a_reused_batch_id_is_a_different_fleet(uri: str, fleet: Order):
     write(uri, fleet, [stored(machine(0))], at(0))
     again: Any = {**fleet, "created_at": "2026-02-01T00:00:00Z"}
     assert read(uri, again).machines == {}
@@ -96,7 +96,7 @@ def test_no_identity_is_kept():
 
 
 def test_a_batch_id_has_64_bits(uri: str, fleet: Order):
-    """As upstream draws them."""
+    """Upstream draws batch IDs of 64 bits."""
     largest: Order = {**fleet, "batch_id": 2**64 - 1}
     write(uri, largest, [stored(machine(0))], at(0))
     meets: Order = {**largest, "batch_id": largest["batch_id"] % 214_000}
@@ -104,9 +104,7 @@ def test_a_batch_id_has_64_bits(uri: str, fleet: Order):
     assert found == ({0: stored(machine(0))}, largest["batch_id"])
 
 
-def test_a_batch_without_a_number_conflicts_with_none(
-    uri: str, fleet: Order, benchmark_database: Any
-):
+def test_a_batch_without_a_number_has_no_conflict(uri: str, fleet: Order, benchmark_database: Any):
     write(uri, fleet, [stored(machine(0))], at(0))
     number = fleet["batch_id"]
     forged = "UPDATE powerlift_fleet_machine SET batch_id = 'NaN' WHERE batch_id = %s"

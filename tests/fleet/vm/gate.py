@@ -1,4 +1,4 @@
-"""A way to PostgreSQL that can be shut, or fall silent, as networks do."""
+"""A TCP proxy for PostgreSQL that can be closed or stall, as networks do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Gate:
         self._listener.listen()
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def fall_silent(self) -> None:
+    def stall(self) -> None:
         """Accept all connections and data, and forward nothing."""
         self._speaks.clear()
 

@@ -1,4 +1,4 @@
-"""A script in the contract of Powerlift's own runner: it does one trial, and ends with an exit code.
+"""A script with the contract of Powerlift's own runner: it runs one trial, and exits with a code.
 
 1: one trial done, run me again; 0: no more work; 65: I failed. A trial runs in a thread, and one that
 takes too long is left to run until the process has ended. Unlike ours, a crash takes the script along.
@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def timed(function: Any, trial: Any, timeout: float) -> str | None:
-    """What went wrong, or None."""
+    """The error, or None."""
     errors: list[str | None] = []
 
     def run() -> None:

@@ -35,7 +35,7 @@ def root(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def port(benchmark_database: Any, authority: Authority, root: Path) -> Iterator[int]:
-    """Of a PostgreSQL whose certificate is for HOST."""
+    """The port of a PostgreSQL whose certificate is for HOST."""
     certificate = root.with_name("server.pem")
     certificate.write_text("".join(authority.issue(HOST)))
     target = "127.0.0.1", urlsplit(benchmark_database.uri).port or 0
@@ -76,10 +76,10 @@ def connect(request, port, root, benchmark_database, tmp_path, monkeypatch) -> A
     return connect
 
 
-def test_connects_with_tls_to_the_server_that_it_trusts(connect):
+def test_a_trusted_server_is_used_with_tls(connect):
     assert connect(HOST)
 
 
-def test_sends_no_password_to_a_server_with_another_name(connect):
+def test_a_server_with_another_name_gets_no_password(connect):
     with pytest.raises(psycopg2.OperationalError, match="does not match host name"):
         connect("other.example.com")

@@ -1,4 +1,4 @@
-"""The text of the script: what is put into it, how, and what is kept out."""
+"""The text of the script: the values in it, their encoding, and what it must not contain."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ COMMAND = re.compile(
 
 
 def value(startup: Startup, name: str) -> str:
-    """What bash makes of one of the values in the rendered script."""
+    """The value that bash reads from the rendered script."""
     beginning = render(startup).partition("readonly HOME_DIR")[0]
     shown = subprocess.run(
         ["bash", "-c", f'{beginning}\nprintf %s "${name}"'], capture_output=True, check=True
@@ -75,29 +75,29 @@ def decoded(startup: Startup, name: str) -> str:
 
 
 @pytest.mark.parametrize("text", ["it's", "a b", "$(id)", "`id`", '"', "\\", "é"])
-def test_values_reach_bash_as_they_are(text):
+def test_values_reach_bash_unchanged(text):
     assert value(replace(PLAIN, resource_group=text), "RESOURCE_GROUP") == text
 
 
-def test_is_the_same_for_the_same_values():
+def test_the_script_is_deterministic():
     assert render(PLAIN) == render(replace(PLAIN))
 
 
-def test_repr_shows_no_uri():
+def test_repr_hides_the_uri():
     assert "s%3Acret" not in repr(PLAIN)
 
 
-def test_script_shows_no_uri():
+def test_the_script_contains_no_readable_uri():
     assert "s%3Acret" not in render(PLAIN)
 
 
-def test_no_timeout_is_a_number_that_any_runner_can_wait_for():
+def test_no_timeout_is_a_number_that_every_runner_accepts():
     assert float(value(replace(PLAIN, timeout=None), "TIMEOUT")) == 1e9
 
 
 @pytest.mark.parametrize("size", [1, 1200, 1201, 5000])
 def test_database_logins_for_heartbeats_are_bounded_for_5000_vms(size):
-    """The fleet still notices a silent VM by more than one missing heartbeat."""
+    """The fleet still requires more than one missing heartbeat to detect a silent VM."""
     interval = int(value(replace(PLAIN, fleet_size=size), "HEARTBEAT_SECONDS"))
     assert size / interval <= 20
     assert 60 <= interval <= HEARTBEAT_TIMEOUT / 4
@@ -112,7 +112,7 @@ def test_a_trial_is_overdue_after_its_timeout_and_ten_minutes_to_an_hour(timeout
 
 
 @pytest.mark.parametrize(("wanted", "word"), [(True, "true"), (False, "false")])
-def test_says_whether_to_delete(wanted, word):
+def test_delete_on_complete_is_passed_to_the_script(wanted, word):
     assert value(replace(PLAIN, delete_on_complete=wanted), "DELETE_ON_COMPLETE") == word
 
 
@@ -130,7 +130,7 @@ def test_says_whether_to_delete(wanted, word):
         ),  # SQLAlchemy 2.0 decodes no name
     ],
 )
-def test_sqlalchemy_gets_a_dialect_it_has_a_driver_for(given, taken):
+def test_sqlalchemy_gets_a_dialect_with_an_installed_driver(given, taken):
     assert decoded(replace(PLAIN, uri=given), "DB_URL_BASE64").partition("?")[0] == taken
 
 
@@ -156,7 +156,7 @@ IDENTITY: VmIdentity = {"id": "/subscriptions/s/i", "database_user": "vms@exampl
 )
 @example("postgresql://:p@db.example.com:05432/", False)
 @example("postgresql://%2Frun%2Fpg:6432/a%20b", False)
-def test_the_vm_connects_to_the_host_that_the_policy_sees(uri: str, by_identity: bool):
+def test_the_vm_connects_to_the_host_that_the_policy_checked(uri: str, by_identity: bool):
     try:
         checked = libpq_options(uri)
     except InvalidDatabaseUri:
@@ -177,8 +177,8 @@ def test_the_vm_connects_to_the_host_that_the_policy_sees(uri: str, by_identity:
         assert found == [wanted, wanted, None if name == "password" else wanted]
 
 
-def test_a_connection_that_azure_forgets_is_found_dead_in_a_minute():
-    """Its NAT drops what is idle for 4 minutes, and a trial takes longer."""
+def test_a_connection_dropped_by_nat_is_detected_within_a_minute():
+    """Azure's NAT drops connections that are idle for 4 minutes, and a trial takes longer."""
     options = parse_qs(urlsplit(decoded(PLAIN, "DB_URL_BASE64")).query)
     assert {name: options[name] for name in KEEPALIVE} == {
         one: [what] for one, what in KEEPALIVE.items()
@@ -191,7 +191,7 @@ def test_connection_parameters_in_the_uri_take_precedence():
     assert (options["keepalives_idle"], options["connect_timeout"]) == (["5"], ["3"])
 
 
-def test_psql_gets_all_but_the_password_as_a_service():
+def test_psql_gets_everything_but_the_password_as_a_service():
     service = decoded(PLAIN, "PG_SERVICE_BASE64")
     wanted = {
         **KEEPALIVE, **VERIFIED, "gssencmode": "disable", "application_name": "a b",
@@ -216,7 +216,7 @@ VERIFIED = {"sslmode": "verify-full", "sslrootcert": "/etc/ssl/certs/ca-certific
         ("%2Frun%2Fpostgresql/d", {}),
     ],
 )
-def test_psql_and_the_trials_verify_a_server_that_is_not_on_this_machine(place, wanted):
+def test_psql_and_the_trials_verify_a_remote_server(place, wanted):
     startup = replace(PLAIN, uri=f"postgresql://u@{place}")
     service = decoded(startup, "PG_SERVICE_BASE64").splitlines()[1:]
     query = urlsplit(decoded(startup, "DB_URL_BASE64")).query
@@ -225,14 +225,14 @@ def test_psql_and_the_trials_verify_a_server_that_is_not_on_this_machine(place, 
     assert tls == [wanted, wanted]
 
 
-def test_own_root_certificates_replace_those_of_the_image():
+def test_the_deployments_root_certificates_replace_the_images():
     startup = replace(PLAIN, root_certificates="a PEM file")
     values = [decoded(startup, name) for name in ("DB_URL_BASE64", "PG_SERVICE_BASE64")]
     assert ["sslrootcert" in value for value in values] == [False, False]
     assert decoded(startup, "ROOT_CERTIFICATES_BASE64") == "a PEM file"
 
 
-def test_psql_gets_the_password_in_a_file_of_its_format():
+def test_psql_gets_the_password_in_a_pgpass_file():
     assert decoded(PLAIN, "PG_PASSWORD_BASE64") == "*:*:*:*:s\\:cret\n"
 
 
@@ -245,7 +245,7 @@ def test_without_a_password_there_is_no_pgpass_line():
     "uri",
     ["mysql://u:sesame@h/d", "postgresql://u:sesame@h:port/d", "postgresql://u:sesame%0A@h/d"],
 )
-def test_refuses_other_uris_without_quoting_them(uri):
+def test_other_uris_are_rejected_and_not_quoted(uri):
     with pytest.raises(ValueError, match=r"URI|PostgreSQL") as error:
         render(replace(PLAIN, uri=uri))
     assert "sesame" not in str(error.value)
@@ -268,10 +268,10 @@ def test_custom_data_may_have_65535_bytes():
     assert custom_data("x" * 65_535)
 
 
-def test_custom_data_has_a_limit():
+def test_oversized_custom_data_is_rejected():
     with pytest.raises(CustomDataTooLarge, match="65536 bytes"):
         custom_data("x" * 65_536)
 
 
-def test_leaves_room_for_long_values():
+def test_the_script_leaves_room_for_long_values():
     assert len(render(PLAIN)) < CUSTOM_DATA_LIMIT / 2

@@ -1,4 +1,4 @@
-"""What a VM does with trials, good and bad: the same with our runner and with one like Powerlift's."""
+"""How a VM handles trials of every outcome: the same with our runner and with one like Powerlift's."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import os
 import signal
 import time
 from itertools import product
-from pathlib import Path
 
 import pytest
 from powerlift_fleet import runner_script
 
 from tests.fleet.conftest import machine
+from tests.fleet.vm.scripts import ONE_TRIAL_SCRIPT
 
-ONE_TRIAL = Path(__file__).with_name("one_trial.py").read_text(encoding="utf-8")
-RUNNERS = {"ours": runner_script(), "one-trial": ONE_TRIAL}
+RUNNERS = {"ours": runner_script(), "one-trial": ONE_TRIAL_SCRIPT}
 
 WAYS = """
 def trial(trial):
@@ -43,14 +42,14 @@ def case(request):
 
 @pytest.fixture(scope="class")
 def vm(case, tmp_path_factory, benchmark_database):
-    """One for each case."""
+    """One VM for each case."""
     with machine(tmp_path_factory.mktemp("vm"), benchmark_database) as vm:
         yield vm
 
 
 @pytest.fixture(scope="class")
-def ran(case, vm, benchmark_database, startup):
-    """An experiment with one trial of each way to end, on a VM that has run to its end."""
+def completed(case, vm, benchmark_database, startup):
+    """An experiment with one trial for each outcome, on a VM that has completed."""
     experiment = benchmark_database.experiment(RUNNERS[case], trials=6, trial_fn=WAYS)
     vm.run(startup(experiment, timeout=1.5))
     return experiment
@@ -58,13 +57,15 @@ def ran(case, vm, benchmark_database, startup):
 
 @pytest.mark.parametrize("case", RUNNERS, indirect=True, scope="class")
 class TestTrials:
-    def test_all_have_ended_in_powerlifts_way(self, vm, benchmark_database, ran):
-        ends = [row["end_time"] and row["runner_id"] for row in benchmark_database.trials(ran)]
+    def test_all_have_powerlifts_final_state(self, vm, benchmark_database, completed):
+        ends = [
+            row["end_time"] and row["runner_id"] for row in benchmark_database.trials(completed)
+        ]
         assert ends == [-2] * 6, vm.log
 
     @pytest.mark.parametrize("trial", [GOOD, LAST])
-    def test_a_good_one_has_no_error(self, vm, benchmark_database, ran, trial):
-        assert benchmark_database.trials(ran)[trial]["errmsg"] is None, vm.log
+    def test_a_successful_one_has_no_error(self, vm, benchmark_database, completed, trial):
+        assert benchmark_database.trials(completed)[trial]["errmsg"] is None, vm.log
 
     @pytest.mark.parametrize(
         ("trial", "word"),
@@ -76,25 +77,25 @@ class TestTrials:
             (SEGFAULT, "segmentation fault"),
         ],
     )
-    def test_a_bad_one_says_what_happened(self, vm, benchmark_database, ran, trial, word):
-        message = benchmark_database.trials(ran)[trial]["errmsg"]
+    def test_a_failed_one_has_its_error(self, vm, benchmark_database, completed, trial, word):
+        message = benchmark_database.trials(completed)[trial]["errmsg"]
         assert word.lower() in message.lower(), vm.log
 
-    def test_a_timeout_ends_what_the_trial_has_started(self, vm, ran):
+    def test_a_timeout_kills_the_trials_processes(self, vm, completed):
         assert not os.path.exists(f"/proc/{(vm.root / 'child').read_text()}"), vm.log
 
-    def test_each_is_known_to_be_of_this_vms_hardware(self, vm, benchmark_database, ran):
+    def test_each_is_attributed_to_this_vms_hardware(self, vm, benchmark_database, completed):
         rows = benchmark_database.sql(
             "SELECT r.vm_size FROM trial t JOIN powerlift_fleet_trial n ON n.trial_id = t.id"
             " JOIN powerlift_fleet_runner r ON r.experiment_id = n.experiment_id"
             " AND r.runner_id = n.runner_id"
             " WHERE t.experiment_id = %s",
-            ran,
+            completed,
         )
         assert rows == [("Standard_D2s_v5",)] * 6, vm.log
 
-    def test_the_vm_is_done_and_deleted(self, vm, benchmark_database, ran):
-        outcome = benchmark_database.runner(ran)["outcome"]
+    def test_the_vm_is_done_and_deleted(self, vm, benchmark_database, completed):
+        outcome = benchmark_database.runner(completed)["outcome"]
         assert (outcome, len(vm.azure.deletes)) == ("no more work", 1), vm.log
 
 
@@ -112,8 +113,8 @@ NOTICE = "Azure announced that it will stop this VM"
 GIVEN_UP = "the fleet abandoned this VM"
 
 
-def give_up(vm, database, experiment):
-    """As the fleet does with a VM that it cannot see any more: its trial is another's now."""
+def reassign(vm, database, experiment):
+    """As the fleet does for a VM that is lost: its trial is reassigned."""
     database.sql("UPDATE trial SET runner_id = 99 WHERE experiment_id = %s", experiment)
     database.sql(
         "UPDATE powerlift_fleet_runner SET ended_at = now() WHERE experiment_id = %s", experiment
@@ -123,7 +124,7 @@ def give_up(vm, database, experiment):
 STOPS = {
     SIGNAL: lambda vm, *_: vm.process.send_signal(signal.SIGTERM),
     NOTICE: lambda vm, *_: vm.announce(),
-    GIVEN_UP: give_up,
+    GIVEN_UP: reassign,
 }
 
 
@@ -146,7 +147,7 @@ def reason(case):
 
 @pytest.fixture(scope="class")
 def stopped(case, vm, benchmark_database, startup, reason):
-    """The experiment of a VM that was stopped in the middle of its trial."""
+    """The experiment of a VM that was stopped during its trial."""
     experiment = benchmark_database.experiment(RUNNERS[case[0]], trials=1, trial_fn=STAYS)
     vm.env["POWERLIFT_HEARTBEAT_INTERVAL"] = "0.2"
     vm.start(startup(experiment))
@@ -160,10 +161,10 @@ def stopped(case, vm, benchmark_database, startup, reason):
 
 @pytest.mark.parametrize("case", CASES, indirect=True, scope="class")
 class TestStopInTheMiddle:
-    def test_gives_the_trial_back_without_its_measures(
+    def test_the_trial_is_requeued_without_its_measures(
         self, vm, benchmark_database, stopped, reason
     ):
-        """One that is another's by now is left to that."""
+        """A trial that was reassigned is not changed."""
         [trial] = benchmark_database.trials(stopped)
         measures = benchmark_database.sql(
             "SELECT count(*) FROM measure_outcome WHERE trial_id = %s", trial["id"]
@@ -171,23 +172,23 @@ class TestStopInTheMiddle:
         found = (trial["runner_id"], trial["start_time"] is None, measures)
         assert found == ((-1, True, 0) if reason != GIVEN_UP else (99, False, 1)), vm.log
 
-    def test_ends_what_the_trial_has_started(self, vm, stopped):
+    def test_the_trials_processes_are_killed(self, vm, stopped):
         sleeper = (vm.root / "sleeper").read_text().strip()
         assert not os.path.exists(f"/proc/{sleeper}"), vm.log
 
-    def test_says_why_in_log_and_database(self, vm, benchmark_database, stopped, reason):
+    def test_the_reason_is_in_log_and_database(self, vm, benchmark_database, stopped, reason):
         recorded = benchmark_database.runner(stopped)["outcome"]
         assert (recorded, f"ending (143): {reason}" in vm.log) == (reason, True), vm.log
 
-    def test_deletes_the_vm(self, vm, stopped):
+    def test_the_vm_is_deleted(self, vm, stopped):
         assert len(vm.azure.deletes) == 1, vm.log
 
-    def test_takes_less_than_the_30_seconds_that_azure_gives(self, vm, stopped):
+    def test_it_takes_less_than_azures_30_seconds(self, vm, stopped):
         assert vm.took < 30, vm.log
 
-    def test_leaves_no_process(self, vm, stopped):
+    def test_no_process_is_left(self, vm, stopped):
         assert vm.left() == [], vm.log
 
-    def test_lets_azure_go_on_at_a_notice_alone(self, vm, stopped, reason):
+    def test_only_a_notice_is_acknowledged(self, vm, stopped, reason):
         approved = [] if reason != NOTICE else [{"StartRequests": [{"EventId": "an-event"}]}]
         assert vm.azure.approved == approved, vm.log

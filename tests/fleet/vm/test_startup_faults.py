@@ -1,4 +1,4 @@
-"""docs/vm.md names a test for each fault of Powerlift's own script; here is what keeps it honest."""
+"""docs/vm.md names a test for each fault of Powerlift's own script, and each test exists."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def test_every_fault_has_a_test():
     assert [number for number, _ in rows()] == FAULTS
 
 
-def test_every_test_that_is_named_is_there():
+def test_every_named_test_exists():
     assert [test for _, test in rows() if test not in existing()] == []

@@ -23,7 +23,7 @@ def trial(trial):
 
 
 def test_vm_logs_in_to_the_database_without_a_password(vm, benchmark_database, startup):
-    """Also in a run that lasts for longer than a token."""
+    """Also in a run that takes longer than the lifetime of a token."""
     role = "vms@tenant"
     benchmark_database.sql(f"CREATE ROLE \"{role}\" SUPERUSER LOGIN PASSWORD '{TOKENS[0]}'")
     place = benchmark_database.uri.split("@")[1]
@@ -44,10 +44,10 @@ def test_vm_logs_in_to_the_database_without_a_password(vm, benchmark_database, s
     [trial] = benchmark_database.trials(experiment)
     assert (code, trial["runner_id"], trial["errmsg"]) == (0, -2, None), vm.log
     assert not any(token in (vm.root / "environment").read_text() + vm.log for token in TOKENS)
-    asked = [
+    sent = [
         parse_qs(urlsplit(path).query) for method, path, _ in vm.azure.requests if method == "GET"
     ]
-    database, deletion = asked[0], asked[-1]
+    database, deletion = sent[0], sent[-1]
     assert database["resource"] == ["https://ossrdbms-aad.database.windows.net"]
     assert (database["msi_res_id"], "msi_res_id" in deletion) == ([IDENTITY], False)
     assert len(vm.azure.deletes) == 1, vm.log

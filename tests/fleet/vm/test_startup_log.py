@@ -1,4 +1,4 @@
-"""What of its console log a VM leaves in the database, however it ends."""
+"""The console log that a VM stores in the database, however it ends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ sys.stdout.buffer.write(b"here: \\xff\\x00 \\xe2\\x82\\xac\\n")
 sys.stdout.flush()
 """
 WAITS = "import os, pathlib, time\npathlib.Path(os.environ['ROOT'], 'up').touch()\ntime.sleep(1000)"
-TALKS = f"print('first words')\nfor n in range({LIMIT // 10}):\n    print('{'x' * 20}', n)"
+PRINTS_MUCH = f"print('first words')\nfor n in range({LIMIT // 10}):\n    print('{'x' * 20}', n)"
 
 
 def log_of(database, experiment) -> str:
     return str(database.runner(experiment)["log"])
 
 
-def test_success_is_the_last_word_of_the_log(vm, benchmark_database, startup):
+def test_the_log_ends_with_success(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment("print('at work')")
 
     vm.run(startup(experiment))
@@ -34,7 +34,7 @@ def test_success_is_the_last_word_of_the_log(vm, benchmark_database, startup):
     )
 
 
-def test_so_is_a_failure(vm, benchmark_database, startup):
+def test_the_log_ends_with_a_failure(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment("print('at work')", pip_install="'numpy")
 
     vm.run(startup(experiment))
@@ -44,7 +44,7 @@ def test_so_is_a_failure(vm, benchmark_database, startup):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_so_is_a_signal(vm, benchmark_database, startup, number):
+def test_the_log_ends_with_a_signal(vm, benchmark_database, startup, number):
     experiment = benchmark_database.experiment(WAITS, trials=1)
 
     vm.start(startup(experiment))
@@ -59,7 +59,7 @@ def test_so_is_a_signal(vm, benchmark_database, startup, number):
     ), vm.log
 
 
-def test_bytes_that_are_no_text_do_no_harm(vm, benchmark_database, startup):
+def test_invalid_bytes_are_replaced(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(PRINTS)
 
     vm.run(startup(experiment))
@@ -69,8 +69,8 @@ def test_bytes_that_are_no_text_do_no_harm(vm, benchmark_database, startup):
     )
 
 
-def test_of_a_long_log_the_end_is_left(vm, benchmark_database, startup):
-    experiment = benchmark_database.experiment(TALKS)
+def test_the_end_of_a_long_log_is_stored(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment(PRINTS_MUCH)
 
     vm.run(startup(experiment))
 
@@ -79,7 +79,7 @@ def test_of_a_long_log_the_end_is_left(vm, benchmark_database, startup):
     assert shown == (LIMIT, False, True), vm.log[-2000:]
 
 
-def test_a_console_of_bad_bytes_alone_is_left_too(vm, benchmark_database, startup):
+def test_a_console_of_invalid_bytes_is_stored(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(PRINTS.replace("here: \\xff", "\\xff' * 99999 + b'"))
 
     vm.run(startup(experiment))
@@ -87,7 +87,7 @@ def test_a_console_of_bad_bytes_alone_is_left_too(vm, benchmark_database, startu
     assert log_of(benchmark_database, experiment).endswith("no more work\n"), vm.log[-500:]
 
 
-def test_where_the_console_is_a_pipe_cloud_inits_own_log_is_read(vm, benchmark_database, startup):
+def test_if_the_console_is_a_pipe_cloud_inits_log_is_read(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment("print('at work')")
     vm.program("tail", '[[ $3 != /var/log/cloud-init-output.log ]] || echo "as cloud-init has it"')
     (vm.root / "script.sh").write_text(render(startup(experiment)))
@@ -99,8 +99,8 @@ def test_where_the_console_is_a_pipe_cloud_inits_own_log_is_read(vm, benchmark_d
     assert log_of(benchmark_database, experiment) == "as cloud-init has it\n"
 
 
-def test_a_log_that_cannot_be_kept_costs_a_line(vm, benchmark_database, startup):
-    """Nor does it cost the outcome."""
+def test_a_log_that_cannot_be_stored_is_one_log_line(vm, benchmark_database, startup):
+    """The outcome is recorded all the same."""
     experiment = benchmark_database.experiment("print('at work')")
     vm.run(startup(experiment))
     before = vm.log.count("\n")

@@ -1,4 +1,4 @@
-"""startup.sh where the world around it is not as it should be: database, console, index, fleet."""
+"""startup.sh with failures around it: database, console, package index, fleet."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ while not pathlib.Path(os.environ["ROOT"], "go").exists():
 DONE = "raise SystemExit(0)"
 
 
-def through(port: int, uri: str) -> str:
-    """The database's URI by another port."""
+def uri_via(port: int, uri: str) -> str:
+    """The database URI with another port."""
     return uri.replace(f":{urlsplit(uri).port}/", f":{port}/")
 
 
@@ -44,30 +44,32 @@ def port_of(database) -> int:
 # The database
 
 
-def test_at_a_notice_a_database_that_hangs_is_not_waited_for(vm, benchmark_database, startup):
+def test_an_eviction_notice_does_not_wait_for_an_unresponsive_database(
+    vm, benchmark_database, startup
+):
     experiment = benchmark_database.experiment(WAITS, trials=1)
     with gate(port_of(benchmark_database)) as way:
-        vm.start(startup(experiment, uri=through(way.port, benchmark_database.uri)))
+        vm.start(startup(experiment, uri=uri_via(way.port, benchmark_database.uri)))
         vm.until(lambda: (vm.root / "up").exists())
-        way.fall_silent()
+        way.stall()
         vm.announce()
         began = time.monotonic()
         vm.wait()
 
-    said = "the fleet will requeue it" in vm.log
-    gone = (len(vm.azure.deletes), len(vm.azure.approved), time.monotonic() - began < 30)
-    assert (said, gone) == (True, (1, 1, True)), vm.log
+    logged = "the fleet will requeue it" in vm.log
+    done = (len(vm.azure.deletes), len(vm.azure.approved), time.monotonic() - began < 30)
+    assert (logged, done) == (True, (1, 1, True)), vm.log
 
 
 @pytest.mark.long
-def test_a_database_that_is_down_for_the_first_20_seconds_costs_no_more_than_that(
+def test_a_database_outage_of_20_seconds_at_the_start_delays_the_vm_no_longer(
     vm, benchmark_database, startup
 ):
     experiment = benchmark_database.experiment(runner_script(), trials=1)
     with gate(port_of(benchmark_database), shut=True) as way:
         threading.Timer(20, way.open).start()
         began = time.monotonic()
-        code = vm.run(startup(experiment, uri=through(way.port, benchmark_database.uri)), 90)
+        code = vm.run(startup(experiment, uri=uri_via(way.port, benchmark_database.uri)), 90)
         took = time.monotonic() - began
 
     [trial] = benchmark_database.trials(experiment)
@@ -79,7 +81,7 @@ def test_a_database_that_is_down_for_the_first_20_seconds_costs_no_more_than_tha
 
 
 @pytest.mark.parametrize("kind", ["Preempt", "Terminate", "Redeploy", "Reboot"])
-def test_heeds_any_end_of_its_vm_and_neither_a_pause_nor_another_vms_end(vm, kind):
+def test_only_events_that_end_this_vm_are_handled(vm, kind):
     mine, other = "powerlift-vm-1-0007", "powerlift-vm-1-0008"
     for event, machine in (("Freeze", mine), ("Preempt", other), (kind, mine)):
         vm.announce(event, machine)
@@ -96,7 +98,7 @@ def test_heeds_any_end_of_its_vm_and_neither_a_pause_nor_another_vms_end(vm, kin
 # The way cloud-init runs it
 
 
-def test_needs_no_home(vm, benchmark_database, startup):
+def test_the_script_does_not_require_home(vm, benchmark_database, startup):
     environment = vm.environment()
     del environment["HOME"]
     file = vm.root / "script.sh"
@@ -118,7 +120,7 @@ OVF = (
     ("login", "required"),
     [("u:p@db.example.com", "scram-sha-256"), ("u@db.example.com", "password"), ("u:p@[::1]", "")],
 )
-def test_psql_is_told_how_the_server_may_ask_for_the_password(other_vm, startup, login, required):
+def test_psql_accepts_only_safe_password_authentication(other_vm, startup, login, required):
     other_vm.program("psql", 'echo "${PGREQUIREAUTH:-}" >"$ROOT/required"; exit 1')
     other_vm.env |= {"POWERLIFT_DATABASE_TIMEOUT": "0", "POWERLIFT_DELETE_TIMEOUT": "0"}
     other_vm.run(startup(1, uri=f"postgresql://{login}/d"))
@@ -155,7 +157,7 @@ def test_custom_data_is_removed_from_the_disk_before_a_trial_runs(vm, benchmark_
     assert {file.name: file.read_text() for file in seen} == wanted, ran.stdout
 
 
-def test_a_kept_vm_keeps_no_password(vm, benchmark_database, startup):
+def test_a_kept_vm_has_no_password_on_disk(vm, benchmark_database, startup):
     vm.run(startup(benchmark_database.experiment(DONE), delete_on_complete=False))
 
     assert not ({"db_url", "pgpass"} & set(os.listdir(vm.home))), vm.log
@@ -185,7 +187,7 @@ def test_a_closed_console_does_not_end_the_script(vm, benchmark_database, startu
 # Installing
 
 
-def test_pip_installs_where_uv_cannot_be_had(vm, benchmark_database, startup, tmp_path):
+def test_pip_installs_if_uv_is_unavailable(vm, benchmark_database, startup, tmp_path):
     (vm.root / "bin" / "uv").unlink()
     versions = {name: pins(VMS)[name.replace("_", "-")] for name in PACKAGES} | {"psycopg": "1"}
     for name, version in versions.items():
@@ -195,7 +197,7 @@ def test_pip_installs_where_uv_cannot_be_had(vm, benchmark_database, startup, tm
     vm.without_packages = True
     python = Path(getattr(sys, "_base_executable", sys.executable))
     [pip] = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
-    vm.program(  # for installing pip itself takes its time
+    vm.program(  # because installing pip itself takes long
         "python3",
         f"""[[ "$*" == "-m venv --clear venv" ]] || exec {python} "$@"
         {python} "$@" --without-pip && echo {pip} >"$(echo venv/lib/python3*/site-packages)/pip.pth"
@@ -233,7 +235,7 @@ def private_index(vm, tmp_path) -> str:
 def test_a_public_package_does_not_replace_one_of_a_private_index(
     vm, benchmark_database, startup, private_index, is_of_the_image
 ):
-    """Whoever uploads `common` with a high version to the public index runs no code on our VMs."""
+    """An attacker who uploads a high version of `common` to the public index runs no code on the VMs."""
     words = ["common", *PACKAGES]
     if is_of_the_image:
         vm.env["UV_INDEX"] = private_index
@@ -245,8 +247,8 @@ def test_a_public_package_does_not_replace_one_of_a_private_index(
     assert "common-1" in installed(vm), vm.log
 
 
-def test_an_added_index_may_lack_versions(vm, benchmark_database, startup, private_index):
-    """PyTorch's has some versions of setuptools, but not ours."""
+def test_an_additional_index_may_lack_versions(vm, benchmark_database, startup, private_index):
+    """PyTorch's index has some versions of setuptools, but not the pinned one."""
     words = " ".join(["common>1", *PACKAGES, f"--index={private_index}"])
 
     vm.run(startup(benchmark_database.experiment(DONE, pip_install=words)))
@@ -258,8 +260,8 @@ def test_an_added_index_may_lack_versions(vm, benchmark_database, startup, priva
 
 
 @pytest.fixture
-def beating(vm, benchmark_database, startup):
-    """The experiment of a VM that gives many signs of life, and is at work."""
+def heartbeats(vm, benchmark_database, startup):
+    """The experiment of a working VM that sends frequent heartbeats."""
     vm.env["POWERLIFT_HEARTBEAT_INTERVAL"] = "0.1"
     experiment = benchmark_database.experiment(WAITS, trials=1)
     vm.start(startup(experiment))
@@ -271,17 +273,17 @@ def seen(database, experiment) -> str:
     return str(database.runner(experiment)["seen_at"])
 
 
-def test_gives_signs_of_life_while_it_works(vm, benchmark_database, beating):
-    before = seen(benchmark_database, beating)
-    vm.until(lambda: seen(benchmark_database, beating) > before)
+def test_heartbeats_are_sent_while_trials_run(vm, benchmark_database, heartbeats):
+    before = seen(benchmark_database, heartbeats)
+    vm.until(lambda: seen(benchmark_database, heartbeats) > before)
 
 
-def test_gives_none_once_the_script_was_killed(vm, benchmark_database, beating):
+def test_heartbeats_stop_once_the_script_is_killed(vm, benchmark_database, heartbeats):
     os.kill(vm.process.pid, signal.SIGKILL)
     vm.wait()
 
     silence = "SELECT now() - seen_at > '2 s' FROM powerlift_fleet_runner WHERE experiment_id = %s"
-    vm.until(lambda: benchmark_database.sql(silence, beating) == [(True,)])
+    vm.until(lambda: benchmark_database.sql(silence, heartbeats) == [(True,)])
 
 
 # Trials that their script does not end

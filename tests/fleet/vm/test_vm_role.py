@@ -1,4 +1,4 @@
-"""The database role for VMs in docs/operating.md: what it may do, and what it may not."""
+"""The permissions of the database role for VMs in docs/operating.md."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from powerlift_fleet import runner_script
 
 from fleet.store import trials
 from fleet.store.schema import BENCHMARK, migrate
+from tests.fleet.vm.scripts import LOGS, ONE_TRIAL_SCRIPT
 
 PAGE = Path(__file__).parents[3] / "docs" / "operating.md"
-ONE_TRIAL = Path(__file__).with_name("one_trial.py").read_text(encoding="utf-8")
-LOGS = "def trial(trial):\n    trial.log('n', trial.replicate_num)\n"
 
 
 @pytest.fixture(scope="module")
 def uri(benchmark_database) -> Iterator[str]:
-    """Of the role that the page creates."""
+    """The URI of the role that the page creates."""
     [statements] = re.findall(r"```sql\n(CREATE ROLE.+?)```", PAGE.read_text(), re.DOTALL)
     benchmark_database.sql(statements)
     yield f"postgresql+psycopg2://powerlift_vm:...@{benchmark_database.uri.split('@')[1]}"
     benchmark_database.sql("DROP OWNED BY powerlift_vm; DROP ROLE powerlift_vm")
 
 
-@pytest.mark.parametrize("script", [runner_script(), ONE_TRIAL], ids=["ours", "one-trial"])
-def test_vm_role_runs_an_experiment_to_its_end(vm, benchmark_database, startup, uri, script):
+@pytest.mark.parametrize("script", [runner_script(), ONE_TRIAL_SCRIPT], ids=["ours", "one-trial"])
+def test_vm_role_completes_an_experiment(vm, benchmark_database, startup, uri, script):
     wheels = {"a-1-py3-none-any.whl": b""}
     experiment = benchmark_database.experiment(script, trials=1, trial_fn=LOGS, wheels=wheels)
 
@@ -53,7 +52,7 @@ def test_the_app_requeues_a_lost_trial_with_vm_role(benchmark_database, uri):
     assert (version, holders, count and count["ready"]) == (BENCHMARK.latest, [7], 1)
 
 
-def test_vm_role_may_write_each_of_our_tables(benchmark_database, uri):
+def test_vm_role_may_write_each_of_the_apps_tables(benchmark_database, uri):
     tables = benchmark_database.sql(
         "SELECT tablename FROM pg_tables WHERE tablename LIKE 'powerlift_fleet_%%'"
         " AND NOT has_table_privilege('powerlift_vm', tablename, 'DELETE')"

@@ -160,7 +160,7 @@ class Driver:
 
         return dict(until(finished))
 
-    def gone(self, path: str, api: str = COMPUTE_API) -> None:
+    def wait_until_deleted(self, path: str, api: str = COMPUTE_API) -> None:
         """Wait until a resource is deleted."""
         until(lambda: self.send("GET", path, api=api).status_code == 404)
 

@@ -151,7 +151,7 @@ def test_a_deleted_vms_blob_is_deleted(azure: Driver) -> None:
     azure.settled(path)
     url = url_of_log(azure, name)
     azure.send("DELETE", path, query={"forceDeletion": "true"})
-    azure.gone(path)
+    azure.wait_until_deleted(path)
 
     assert get(azure, url).headers["x-ms-error-code"] == "BlobNotFound"
 

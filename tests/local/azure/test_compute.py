@@ -187,7 +187,7 @@ def test_delete_detaches_without_the_delete_option(azure: Driver) -> None:
     azure.settled(azure.vm_path(name))
 
     azure.send("DELETE", azure.vm_path(name), query={"forceDeletion": "true"})
-    azure.gone(azure.vm_path(name))
+    azure.wait_until_deleted(azure.vm_path(name))
 
     disk = azure.compute().disks.get(GROUP, f"{name}_osdisk")
     assert disk.disk_state == "Unattached"

@@ -168,7 +168,7 @@ def test_deleted_interface_frees_its_subnet(azure: Driver) -> None:
     nic = azure.make_nic(subnet=subnet)
 
     answer = azure.send("DELETE", nic)
-    azure.gone(nic)
+    azure.wait_until_deleted(nic)
 
     assert answer.status_code == 202
     assert azure.send("DELETE", subnet).status_code == 202

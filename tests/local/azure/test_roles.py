@@ -143,7 +143,7 @@ def test_assignment_outlives_the_vm(azure: Driver) -> None:
     vm = azure.make_vm(_name_with_replication(slow=False))
     created = azure.put_role(vm["id"], vm["identity"]["principalId"]).json()
     azure.send("DELETE", vm["id"])
-    azure.gone(vm["id"])
+    azure.wait_until_deleted(vm["id"])
 
     deleted = azure.send("DELETE", created["id"], api=ROLE_API)
 

@@ -118,7 +118,7 @@ def test_group_of_a_subnet_cannot_be_deleted(azure: Driver, group: str) -> None:
     refused = azure.send("DELETE", group, api=NETWORK_API)
     azure.settled(network, NETWORK_API)
     azure.send("DELETE", network, api=NETWORK_API)
-    azure.gone(network, NETWORK_API)
+    azure.wait_until_deleted(network, NETWORK_API)
 
     assert code(refused) == "InUseNetworkSecurityGroupCannotBeDeleted"
     assert azure.send("DELETE", group, api=NETWORK_API).status_code == 202

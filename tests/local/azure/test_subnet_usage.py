@@ -39,7 +39,7 @@ def test_a_deleted_interface_releases_its_address(azure: Driver) -> None:
     subnet = azure.make_network(unique("net"), "10.3.0.0/24")
     nic = azure.make_nic(subnet=subnet)
     azure.send("DELETE", nic, api=NETWORK_API)
-    azure.gone(nic, NETWORK_API)
+    azure.wait_until_deleted(nic, NETWORK_API)
 
     assert usages(azure, subnet)["value"][0]["currentValue"] == 0.0
 

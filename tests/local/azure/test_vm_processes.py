@@ -165,7 +165,7 @@ def test_vm_deletes_itself_once_authorized(azure_processes: Driver) -> None:
 
     azure_processes.grant(vm["id"], vm["identity"]["principalId"])
 
-    azure_processes.gone(vm["id"])
+    azure_processes.wait_until_deleted(vm["id"])
 
 
 def make_identity(driver: Driver, name: str) -> dict[str, Any]:
@@ -251,7 +251,7 @@ def test_nothing_outlives_a_deleted_vm(azure_processes: Driver) -> None:
     assert all(_alive(pid) for pid in pids)
 
     azure_processes.send("DELETE", vm["id"])
-    azure_processes.gone(vm["id"])
+    azure_processes.wait_until_deleted(vm["id"])
 
     assert not [pid for pid in pids if _alive(pid)]
     assert not (azure_processes.state / "vms" / vm["name"]).exists()

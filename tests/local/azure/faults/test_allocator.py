@@ -84,7 +84,7 @@ def test_a_repeated_put_uses_no_quota(azure: Driver) -> None:
     assert azure.send("PUT", azure.vm_path(name), vm).status_code == 200
 
 
-def test_spot_has_a_quota_of_its_own(azure: Driver) -> None:
+def test_spot_has_a_separate_quota(azure: Driver) -> None:
     spot = {"size": "Standard_D2as_v5", "priority": "Spot"}
 
     answers = [put(azure, **spot), put(azure, **spot)]

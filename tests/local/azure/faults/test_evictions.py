@@ -43,7 +43,7 @@ def evicted(azure: Driver) -> dict[str, Any]:
     """A Spot VM, before it was evicted."""
     name = unique("evicted")
     vm = dict(put(azure, name, **SPOT).json())
-    azure.gone(vm["id"])
+    azure.wait_until_deleted(vm["id"])
     return vm
 
 
@@ -83,7 +83,7 @@ def test_a_deallocated_vm_can_be_deleted(azure: Driver) -> None:
 
     azure.send("DELETE", vm["id"])
 
-    azure.gone(vm["id"])
+    azure.wait_until_deleted(vm["id"])
 
 
 def test_regular_vms_are_evicted_only_on_request(azure: Driver) -> None:
@@ -152,7 +152,7 @@ def test_the_vms_processes_are_killed(azure_processes: Driver) -> None:
     script = "#!/bin/bash\necho up $$\nsleep 300\n"
     vm = run(azure_processes, "unwarned-1", script)
 
-    azure_processes.gone(vm["id"])
+    azure_processes.wait_until_deleted(vm["id"])
 
     pid = (azure_processes.state / "consoles" / "unwarned-1.log").read_text().split()[1]
     assert not Path(f"/proc/{pid}").exists()

@@ -144,7 +144,7 @@ def test_a_fault_can_select_a_kind_of_vm(azure: Driver, kind: dict[str, str], st
     assert statuses(azure, "kind", 1, **kind) == [status]
 
 
-def test_a_fault_of_the_boot_can_select_a_zone(azure: Driver) -> None:
+def test_a_boot_fault_can_select_a_zone(azure: Driver) -> None:
     ends = [boot(azure, unique("kind"), zone=zone) for zone in ("2", "3")]
 
     assert [vm["properties"]["provisioningState"] for vm in ends] == ["Failed", "Succeeded"]

@@ -34,7 +34,7 @@ def boot(azure: Driver, name: str | None = None, **kind: Any) -> dict[str, Any]:
 
 def delete(azure: Driver, path: str) -> None:
     assert azure.send("DELETE", path, query={"forceDeletion": "true"}).status_code == 202
-    azure.gone(path)
+    azure.wait_until_deleted(path)
 
 
 def failure(azure: Driver, vm: dict[str, Any]) -> str:

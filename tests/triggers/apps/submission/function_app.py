@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""The app's two doors with a fleet that does nothing, and an outage that lasts as long as the file
+"""The app's HTTP and queue triggers, a fleet that does nothing, and an outage as long as the file
 `outage` names it."""
 
 import asyncio
@@ -26,14 +26,14 @@ submit = submission.submit
 
 
 class CrashBefore(df.DurableOrchestrationClient):
-    """The process dies when the fleet is to be started."""
+    """The process crashes before the fleet is started."""
 
     async def start_new(self, *_, **__):
         os._exit(1)
 
 
 class CrashAfter(df.DurableOrchestrationClient):
-    """The process dies when the fleet has been started."""
+    """The process crashes after the fleet was started."""
 
     async def start_new(self, *arguments, **named):
         await super().start_new(*arguments, **named)
