@@ -48,6 +48,7 @@ MESSAGE_FAULTS, MESSAGE_POINTER = 20, 100
 _SPECIFIC = ("string_too_long", "too_long", "list_type")
 """Errors whose own message says more than EXPECTED."""
 
+LONGEST_URI = 2048
 WEEK = 7 * 24 * 3600.0
 
 
@@ -134,7 +135,7 @@ class FleetRequest(BaseModel):
     )
     uri: SecretStr | None = Field(
         None,
-        max_length=2048,
+        max_length=LONGEST_URI,
         description="The Powerlift database, reachable from the VMs: postgresql://user:password@host/"
         "name, optionally with a SQLAlchemy driver. Without a password, the app logs in with its "
         "identity. A host other than the app's own must offer TLS, with a certificate for this host. "
@@ -307,8 +308,8 @@ def unique_scopes(request: FleetRequest) -> list[str]:
 
 
 def uri_faults(uri: Any) -> list[Fault]:
-    """The fault of a database URI. Empty for a value that is not a string: the model reports that."""
-    if not isinstance(uri, str):
+    """The fault of a database URI. Empty where the model reports another type, or the length."""
+    if not isinstance(uri, str) or len(uri) > LONGEST_URI:
         return []
     try:
         libpq_options(uri)

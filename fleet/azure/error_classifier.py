@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from azure.core.exceptions import (
@@ -22,6 +23,8 @@ TOKEN_ERRORS = ("InvalidAuthenticationToken", "ExpiredAuthenticationToken")
 ENTRA_TRANSIENT = frozenset({"50196", "90006", "90012", "90024", "90033", "90055"})
 """Transient AADSTS codes: loops, timeouts, throttling and outages (Microsoft's list of AADSTS codes).
 All others require a change of credentials, tenant or policy."""
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds. Azure asks for minutes; a broken proxy may ask for anything."""
 _ENTRA = re.compile(r"AADSTS(\d+)")
 
 
@@ -98,6 +101,7 @@ def _message(error: BaseException) -> str:
 def _retry_after(error: BaseException) -> float | None:
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     try:
-        return max(0.0, float(headers["Retry-After"]))
+        seconds = float(headers["Retry-After"])
     except (KeyError, ValueError):  # absent, or a date: the default backoff applies
         return None
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None

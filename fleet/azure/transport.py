@@ -65,7 +65,7 @@ def _is_from_azure(request: Any, response: Any, body: bytes) -> bool:
         return is_deletion or response.status_code in _EMPTY_BODIES
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     # Only lists of image versions are arrays.
     return isinstance(document, list) or (isinstance(document, dict) and bool(document))

@@ -40,7 +40,7 @@ _ADDRESS = (
     rf"{_SCHEME}((?P<user>([^\x00-\x20\x7f%/?#@\[\]:]|{_ENCODED})*)"
     rf"(:(?P<password>([^\x00-\x20\x7f%/?#@\[\]]|{_ENCODED})*))?@)?"
     r"(?P<host>[A-Za-z0-9][-._A-Za-z0-9]*|\[[0-9A-Fa-f:.]+\]"
-    rf"|%2[Ff]([^\x00-\x20\x7f%/?#@\[\]:,]|(?!%2[Cc]){_ENCODED})+)(:(?P<port>[0-9]+))?"
+    rf"|%2[Ff]([^\x00-\x20\x7f%/?#@\[\]:,]|(?!%2[Cc]){_ENCODED})+)(:(?P<port>[0-9]{{1,20}}))?"
     r"(/(?P<dbname>[^\x00-\x20\x7f%?#@]*))?"
 )
 _OPTION = f"({'|'.join(OPTIONS)})={_VALUE}"
@@ -56,8 +56,8 @@ _PROBLEMS = {
     ".*%(?![0-9A-Fa-f]{2})": "The URI contains a % that is not followed by two hexadecimal digits. "
     "Percent-encode % as %25, in a password too.",
     # With SQLAlchemy 2.0 on a VM, Powerlift would create a database of the encoded name.
-    r"[^/]*//[^/?]*/[^?@]*%[^?@]*(\?|$)": "The database's name contains a percent-encoded character, "
-    "which SQLAlchemy 2.0 does not decode. Write it without, or rename the database.",
+    r"[^/]*+//[^/?]*+/[^?@%]*+%[^?@]*+(\?|$)": "The database's name contains a percent-encoded "
+    "character, which SQLAlchemy 2.0 does not decode. Write it without, or rename the database.",
     r"\w+(\+\w+)?://([^/?]*@)?+([:/?]|$)": "The URI has no host.",
     r"\w+(\+\w+)?://([^/?]*@)?+[^/?@]*(,|%2[Cc])": "The URI must name one host.",
 }

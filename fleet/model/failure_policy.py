@@ -134,9 +134,13 @@ def is_final_for_vm(failure: Failure, previous_code: str | None) -> bool:
 
 
 def after_acceptance(failure: Failure) -> Failure:
-    """The failure of an operation that cannot be retried: it needs a replacement VM instead."""
+    """The failure of an operation that cannot be retried: it needs a replacement VM instead.
+
+    Its placement is avoided for longer than a boot may take: otherwise each probe would fail after the
+    cooldown, and count as the first failure there.
+    """
     retriable = is_done(failure) or of(failure).retried
-    return {**failure, **UNCLEAR} if retriable else failure
+    return {**failure, **UNCLEAR, "cool_down": 3600.0} if retriable else failure
 
 
 def as_transient(failure: Failure) -> Failure:

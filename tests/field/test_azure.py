@@ -126,7 +126,7 @@ def test_a_corrupted_token_is_lost(corrupted: dict[str, list[Any]]):
 
 def test_a_corrupted_response_says_what_came_instead(corrupted: dict[str, list[Any]]):
     page = corrupted["group.get"][list(CORRUPTIONS).index("an HTML page")]
-    assert "has status 200 and 89 bytes (text/html), but not the JSON object" in page["message"]
+    assert "has status 200 and 89 bytes (text/html), but not the JSON" in page["message"]
 
 
 # The meaning of codes and messages

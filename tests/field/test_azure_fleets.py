@@ -64,7 +64,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def ended(stack: Stack) -> dict[int, dict[str, Any]]:
     """Each fleet as it was once it ran; all have been ended since."""
     api = Api(stack)
-    ran = {batch: api.wait(f"fleet-{batch}", "run", patience=150) for batch in FLEETS}
+    ran = {batch: api.wait(f"fleet-{batch}", "run", timeout=150) for batch in FLEETS}
     for batch in FLEETS:
         api.end(f"fleet-{batch}")
     return ran

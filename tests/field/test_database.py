@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import time
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -32,6 +33,20 @@ REFUSED = [
     ("psycopg2#803", "postgresql://ada:p@db.example.org/b?sslmode=prefer", "Omit sslmode"),
     ("Prisma docs", "postgresql://ada:p@db.example.org/b?pgbouncer=true", "requires no option"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "uri", ["postgresql://h/" + "%41" * 20_000 + "@", "postgresql://h:" + "0" * 5000]
+)
+def test_a_long_uri_is_refused_without_delay(uri: str):
+    """It took 38 s, while the app's other requests waited."""
+    began = time.process_time()
+    with pytest.raises(InvalidRequest) as raised:
+        parse({"experiment_id": 1, "n_instances": 1, "uri": uri})
+    with pytest.raises(InvalidDatabaseUri):
+        libpq_options(uri)
+    assert [fault["pointer"] for fault in raised.value.faults] == ["/uri"]
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(("source", "uri", "advice"), REFUSED)

@@ -45,5 +45,10 @@ read_wheels() {
 }
 
 # sql_text TEXT: an injection-safe SQL expression for the text.
-sql_text() { printf "convert_from(decode('%s', 'base64'), 'UTF8')" "$(printf %s "$1" | base64 -w0)"; }
+# A text that was shortened may end inside a character.
+sql_text() {
+    local text
+    text=$(printf %s "$1" | { iconv -c -f UTF-8 -t UTF-8 2>/dev/null || :; } | base64 -w0)
+    printf "convert_from(decode('%s', 'base64'), 'UTF8')" "$text"
+}
 

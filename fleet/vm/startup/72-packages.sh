@@ -100,5 +100,5 @@ has_uv_index() {
 installer_says() {
     ! grep -q 'Retrying (' install.log || return 0
     grep -E -m 1 -A 2 "$PERMANENT" install.log | sed -E '2,${/^ +cause: /!d}
-        s/^(error|ERROR): //; s/^ +cause:/:/; s#(:/+)[^/@ ]+@#\1***@#g' | tr -d '\n' | cut -c -500
+        s/^(error|ERROR): //; s/^ +cause:/:/; s#(:/+)[^ ]*@#\1***@#g; s#[?][^ ]+#?***#g' | tr -d '\n' | cut -c -500
 }

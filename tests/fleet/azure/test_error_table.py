@@ -88,9 +88,9 @@ def test_the_message_of_throttling_is_azures(refusing_azure: Driver):
     assert found["message"] == AZURE_ERRORS["CrpThrottled"].message
 
 
-def test_the_words_of_an_unknown_error_are_kept(busy: Driver):
+def test_the_words_of_an_unknown_error_are_kept(refusing_azure: Driver):
     kept = "x" * (UNRECOGNISED_LIMIT - 3)
-    assert describe(refusal(busy, "odd"))["message"] == f"{kept}..."
+    assert describe(refusal(refusing_azure, "odd"))["message"] == f"{kept}..."
 
 
 def test_a_long_message_of_a_known_error_is_shortened_visibly():
@@ -98,8 +98,8 @@ def test_a_long_message_of_a_known_error_is_shortened_visibly():
     assert (len(message), message[-4:]) == (MESSAGE_LIMIT, "x...")
 
 
-def test_the_cause_in_azures_details_is_kept(busy: Driver):
-    message = describe(refusal(busy, "nested"))["message"]
+def test_the_cause_in_azures_details_is_kept(refusing_azure: Driver):
+    message = describe(refusal(refusing_azure, "nested"))["message"]
     assert message.startswith("A retryable error occurred. Cannot proceed with operation because")
 
 

@@ -10,7 +10,7 @@ import pytest
 from fleet.azure.error_classifier import explain
 from fleet.model.demand import MAX_ATTEMPTS
 from fleet.model.failure import failure
-from fleet.model.failure_policy import PROBES_THAT_STOP
+from fleet.model.failure_policy import PROBES_THAT_STOP, after_acceptance
 from fleet.model.placement import choose
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
@@ -227,3 +227,18 @@ def test_a_placement_needs_a_pilot_after_its_cooldown():
 def test_a_closed_placement_is_probed_by_one_vm():
     fleet = failing(new_fleet(5), NO_CAPACITY)
     assert len(choose(fleet.order, fleet.placements.cooldowns, fleet.living_vms(), 5, NOW)) == 1
+
+
+@pytest.mark.parametrize("boot", [120, 620, 1200, 1790])
+def test_unclear_failures_at_boot_stop_the_creation_however_late_they_are(boot: float):
+    """A probe that fails after the cooldown would count as the first failure there, again and again."""
+    fleet, now = new_fleet(20), 0.0
+    while not fleet.demand.stopped and len(fleet.vms) < 100:
+        requests = fleet.demand.request(fleet.placements_for(20, later(now)))
+        for request in requests:
+            fleet.accept(machine(request["ordinal"], created_at=later(now).isoformat()))
+        now += boot if requests else 60.0
+        fleet.mark_deleting(request["ordinal"] for request in requests)
+        for request in requests:
+            fleet.fail_vm(request["ordinal"], after_acceptance(UNRECOGNISED), later(now))
+    assert (fleet.demand.stopped is not None, len(fleet.vms) <= 30) == (True, True)

@@ -96,9 +96,10 @@ def test_pip_does_not_replace_uv_where_an_index_is_configured_for_it(
     assert ended.endswith("Remove the option")
 
 
-def test_the_reason_has_no_credentials(vm_with_uv, benchmark_database, startup, index):
+@pytest.mark.parametrize("password", ["s3cr3t", "p@s3cr3t", "p/s3cr3t"])
+def test_the_reason_has_no_credentials(vm_with_uv, benchmark_database, startup, index, password):
     vm_with_uv.env["UV_DEFAULT_INDEX"] = index.as_uri()
-    words = "'a @@ https://user:s3cr3t@host/a.whl'"
+    words = f"'a @@ https://user:{password}@host/a.whl'"
     experiment = benchmark_database.experiment(DONE, pip_install=words)
 
     vm_with_uv.run(startup(experiment))

@@ -284,7 +284,7 @@ def test_a_failed_command_of_shell_install_is_reported(vm, benchmark_database, s
     assert outcome_of(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
 
 
-def test_installs_wheels_byte_for_byte(vm, benchmark_database, startup):
+def test_wheels_are_installed_byte_for_byte(vm, benchmark_database, startup):
     wheel = os.urandom(100_000)
     experiment = benchmark_database.experiment(DONE, wheels={"../it's/a-1-py3-none-any.whl": wheel})
 
