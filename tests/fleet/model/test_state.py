@@ -236,7 +236,7 @@ def test_unclear_failures_at_boot_stop_the_creation_however_late_they_are(boot: 
     while not fleet.demand.stopped and len(fleet.vms) < 100:
         requests = fleet.demand.request(fleet.placements_for(20, later(now)))
         for request in requests:
-            fleet.accept(machine(request["ordinal"], created_at=later(now).isoformat()))
+            fleet.accept(machine(request["ordinal"], created_at=later(now + 5).isoformat()))
         now += boot if requests else 60.0
         fleet.mark_deleting(request["ordinal"] for request in requests)
         for request in requests:
