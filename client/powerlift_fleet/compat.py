@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
 from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.api.flows import raise_unless_done
-from powerlift_fleet.api.wire import no_infinity
+from powerlift_fleet.benchmark.arguments import limit_or_none, texts_or_none
 
 
 def run_azure_process(
@@ -17,7 +17,7 @@ def run_azure_process(
     uri: str | None,
     resource_uris: Sequence[str] | None,
     timeout: float | None,
-    azure_json: Mapping[str, Any],
+    azure_json: Mapping[str, Any] | None,
     credential: object,
     location: str | None,
     vm_size: str,
@@ -47,9 +47,11 @@ def run_azure_process(
         "experiment_id": experiment_id,
         "n_instances": n_instances,
         "uri": uri,
-        "resource_uris": list(resource_uris or []),
-        "timeout": no_infinity(timeout),
-        "azure_json": {name: value for name, value in azure_json.items() if value is not None},
+        "resource_uris": texts_or_none("resource_uris", resource_uris) or [],
+        "timeout": limit_or_none("timeout", timeout),
+        "azure_json": {
+            name: value for name, value in (azure_json or {}).items() if value is not None
+        },
         "location": location,
         "vm_size": vm_size,
         "image_publisher": image_publisher,

@@ -10,7 +10,8 @@ from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
 from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
 from powerlift_fleet.api.flows import new_batch_id, raise_unless_done
 from powerlift_fleet.api.responses import FleetStatus
-from powerlift_fleet.api.wire import Secret, list_or_none, no_infinity, without_none
+from powerlift_fleet.api.wire import Secret, without_none
+from powerlift_fleet.benchmark import arguments
 from powerlift_fleet.benchmark.container import ContainerArguments, as_vm_arguments
 from powerlift_fleet.benchmark.notices import powerlift_version, warn_of
 from powerlift_fleet.progress import display
@@ -149,9 +150,9 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             resource_group=resource_group,
         )
         # Powerlift's Benchmark.run reads these three attributes.
-        self._shell_install = shell_install
-        self._pip_install = pip_install
-        self._wheel_filepaths = list(wheel_filepaths) if wheel_filepaths is not None else None
+        self._shell_install = arguments.text_or_none("shell_install", shell_install, "libgomp1 g++")
+        self._pip_install = arguments.text_or_none("pip_install", pip_install, "numpy scikit-learn")
+        self._wheel_filepaths = arguments.texts_or_none("wheel_filepaths", wheel_filepaths)
 
         self._store = store
         self._docker_db_uri = Secret(docker_db_uri) if docker_db_uri else None
@@ -159,7 +160,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         self._batch_id, self._name = batch_id, name
         self._unconfirmed: dict[int, dict[str, Any]] = {}
         self._options = without_none(
-            n_instances=n_instances,
+            n_instances=1 if n_instances is None else n_instances,
             location=location,
             vm_size=vm_size,
             image_publisher=image_publisher,
@@ -167,7 +168,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             image_sku=image_sku,
             image_version=image_version,
             disk_type=disk_type,
-            resource_uris=list_or_none(resource_uris),
+            resource_uris=arguments.texts_or_none("resource_uris", resource_uris),
             max_undead=max_undead,
             delete_on_complete=delete_on_complete,
             client_principal_id=client_principal_id,
@@ -175,12 +176,12 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             ssh_public_key=ssh_public_key,
             outbound=outbound,
             subnet_id=subnet_id,
-            zones=list_or_none(zones),
+            zones=arguments.texts_or_none("zones", zones),
             priority=priority,
-            fallbacks=[dict(one) for one in fallbacks] if fallbacks is not None else None,
-            max_price=max_price,
+            fallbacks=arguments.mappings_or_none("fallbacks", fallbacks, {"location": "westus2"}),
+            max_price=arguments.limit_or_none("max_price", max_price),
             ephemeral_os_disk=ephemeral_os_disk,
-            max_lifetime=max_lifetime,
+            max_lifetime=arguments.limit_or_none("max_lifetime", max_lifetime),
             min_instances=min_instances,
             tags=dict(tags) if tags is not None else None,
         )
@@ -308,8 +309,8 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             )
         uri = self._docker_db_uri or Secret(self._store.uri)
         return without_none(
-            experiment_id=int(experiment_id),
-            timeout=no_infinity(timeout),
+            experiment_id=arguments.identifier("experiment_id", experiment_id),
+            timeout=arguments.limit_or_none("timeout", timeout),
             uri=uri if self._send_uri else None,
             azure_json=self._azure_json,
             powerlift_version=powerlift_version(self._pip_install, self._wheel_filepaths),

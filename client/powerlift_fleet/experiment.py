@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from powerlift_fleet.api.errors import ConfigurationError, FleetError
+from powerlift_fleet.benchmark import arguments
 from powerlift_fleet.benchmark.results import experiment_id, trial_results, trial_status
 from powerlift_fleet.benchmark.trial_source import source_of
 
@@ -80,7 +81,8 @@ def run_experiment(
     Raises ConfigurationError before anything is created. After an error of `executor.submit` the
     experiment exists and can be submitted again by its ID.
     """
-    trial_fn = source_of(trial_run_fn)
+    trial_fn, memory = source_of(trial_run_fn), arguments.memory_or_empty(memory_limit)
+    timeout = arguments.limit_or_none("timeout", timeout)
     if not n_replicates >= 1:
         raise ConfigurationError("n_replicates must be 1 or more.")
     rng = random.Random(seed)  # noqa: S311 (not for secrets)
@@ -98,7 +100,7 @@ def run_experiment(
             description or f"Experiment: {name}",
             getattr(executor, "_shell_install", None) or "",
             getattr(executor, "_pip_install", None) or "",
-            runner_script("" if memory_limit is None else str(memory_limit)),
+            runner_script(memory),
             trial_fn,
             _wheels(getattr(executor, "_wheel_filepaths", None) or []),
         )
@@ -109,8 +111,8 @@ def run_experiment(
         executor.submit(experiment, timeout=timeout, **named)
     except FleetError:
         _log.warning(
-            "Experiment %d (%s) with %d trials is in the database, but no fleet was submitted. Retry "
-            "with executor.submit(%d).",
+            "Experiment %d (%s) with %d trials is in the database, but no fleet was submitted. After "
+            "correcting what the error names, submit it with submit(%d) of a new executor.",
             *(experiment, name, len(planned), experiment),
         )
         raise

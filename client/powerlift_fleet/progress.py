@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from powerlift_fleet.api.errors import sentence
 from powerlift_fleet.api.responses import FleetStatus
 
 if TYPE_CHECKING:
@@ -114,8 +115,8 @@ class _News:
         for warning in status.warnings:
             yield from self._once(warning, f"Warning: {warning}")
         for one in status.failures:
-            sentence = f"{one.code}: {one.message} Action taken: {one.action}. {one.advice}"
-            yield from self._once(one.code, sentence.strip())
+            said = f"{one.code}: {sentence(one.message)} Action taken: {one.action}. {one.advice}"
+            yield from self._once(one.code, said.strip())
         if _trial_errors(status):
             yield from self._once("trials", _trial_errors(status))
 

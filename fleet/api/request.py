@@ -67,7 +67,7 @@ class InvalidRequest(ValueError):
 
     def __init__(self, faults: list[Fault]) -> None:
         shown = [
-            f"{one['pointer'][:MESSAGE_POINTER]}: {one['detail']}"
+            f"{one['pointer'][:MESSAGE_POINTER]}: {one['detail']}".removeprefix(": ")
             for one in faults[:MESSAGE_FAULTS]
         ]
         omitted = len(faults) - len(shown)

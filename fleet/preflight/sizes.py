@@ -13,7 +13,7 @@ from fleet.preflight.check_result import CheckResult, unreadable
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, capabilities
 
 _BURSTABLE = re.compile(r"standard_b\d", re.IGNORECASE)
-_ADVICE = "Choose another vm_size, location or zones, or add fallbacks."
+_ADVICE = "Choose another vm_size, location, zones, disk_type or image, or add fallbacks."
 
 
 def offered(inputs: PlanInputs) -> Iterator[CheckResult]:

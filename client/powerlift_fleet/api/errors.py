@@ -143,7 +143,11 @@ class FleetFailed(FleetEnded):
 
     def __str__(self) -> str:
         reason = self.status.reason
-        why = f": {reason.code}: {reason.message} {reason.advice}".rstrip() if reason else "."
+        why = (
+            f": {reason.code}: {sentence(reason.message)} {reason.advice}".rstrip()
+            if reason
+            else "."
+        )
         return "\n".join([f"{self.status.label} failed{why}", *_details(self.status, True)])
 
 
@@ -154,13 +158,18 @@ class FleetCancelled(FleetEnded):
         return "\n".join([f"{self.status.label} was cancelled.", *_details(self.status)])
 
 
+def sentence(text: str) -> str:
+    """A text after which another sentence may follow: Azure's and installers' have no full stop."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def _details(status: FleetStatus, is_reason_told: bool = False) -> Iterator[str]:
     """The most frequent failures, without what was told as the reason, then the trials."""
     told = status.reason if is_reason_told else None
     for failure in status.failures[:_LISTED_FAILURES]:
         is_reason = told is not None and failure.code == told.code
         is_told = told and is_reason and failure.message.removesuffix("...") in told.message
-        message = "." if is_told else f": {failure.message}"
+        message = "." if is_told else f": {sentence(failure.message)}"
         action = f" Action taken: {failure.action}." if failure.action else ""
         advice = f" {failure.advice}" if failure.advice and not is_reason else ""
         yield f"  {failure.count} x {failure.code}{message}{action}{advice}"

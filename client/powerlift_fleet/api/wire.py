@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -155,15 +154,6 @@ def to_json(document: Mapping[str, Any]) -> str:
 def without_none(**values: Any) -> dict[str, Any]:
     """The app has defaults for absent fields, and accepts null for some only."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-def list_or_none(values: Sequence[str] | None) -> list[str] | None:
-    return None if values is None else [str(value) for value in values]
-
-
-def no_infinity(limit: float | None) -> float | None:
-    """A limit as a request's field: None, which means no limit, for infinity."""
-    return None if limit is None or limit == math.inf else limit
 
 
 def _python_value(value: Any) -> Any:

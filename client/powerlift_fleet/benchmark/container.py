@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from powerlift_fleet.api.errors import ConfigurationError
+from powerlift_fleet.benchmark.arguments import limit_or_none
 
 CORES, MEMORY_GB = 4, 16
 """AzureContainerInstance's defaults."""
@@ -54,7 +55,8 @@ def as_vm_arguments(container: Mapping[str, Any], options: Mapping[str, Any]) ->
     given = {_NAMES[name]: value for name, value in container.items() if name in _NAMES}
     if container and "vm_size" not in vm:
         given["vm_size"] = smallest_size(
-            container.get("num_cores", CORES), container.get("mem_size_gb", MEMORY_GB)
+            limit_or_none("num_cores", container.get("num_cores")) or CORES,
+            limit_or_none("mem_size_gb", container.get("mem_size_gb")) or MEMORY_GB,
         )
     elif {"num_cores", "mem_size_gb"} & set(container):
         raise ConfigurationError("Pass vm_size, or num_cores and mem_size_gb, but not both.")

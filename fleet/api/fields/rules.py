@@ -90,7 +90,7 @@ RULES = (
     ),
     Rule(
         "/azure_json/client_secret",
-        "client_secret requires tenant_id and client_id.",
+        "This field requires tenant_id and client_id.",
         _secret_without_account,
     ),
     Rule("/min_instances", "min_instances must not exceed n_instances.", _minimum_above_total),

@@ -1,0 +1,76 @@
+"""Checks of Python arguments, before anything is created or sent. All raise ConfigurationError."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from powerlift_fleet.api.errors import ConfigurationError
+
+_MEMORY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*[KMGT]?(?:i?B)?\s*", re.IGNORECASE)
+"""As the runner reads it."""
+
+
+def text_or_none(name: str, value: Any, example: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise ConfigurationError(f"{name} must be one text, such as {example!r}, and not {value!r}.")
+
+
+def texts_or_none(name: str, values: Any) -> list[str] | None:
+    if values is None:
+        return None
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigurationError(f"{name} must be a list of texts, such as [{str(values)!r}].")
+    return [str(value) for value in values]
+
+
+def mappings_or_none(
+    name: str, values: Any, example: Mapping[str, str]
+) -> list[dict[str, Any]] | None:
+    if values is None:
+        return None
+    if isinstance(values, Mapping | str) or not all(isinstance(one, Mapping) for one in values):
+        raise ConfigurationError(f"{name} must be a list of dicts, such as {[dict(example)]}.")
+    return [dict(one) for one in values]
+
+
+def identifier(name: str, value: Any) -> int:
+    """An integer; numpy's, and floats without a fraction, too."""
+    try:
+        number = int(value)
+        is_integer = number == value
+    except (TypeError, ValueError, OverflowError):
+        is_integer = False
+    if not is_integer:
+        raise ConfigurationError(f"{name} must be an integer, and not {value!r}.")
+    return number
+
+
+def limit_or_none(name: str, value: Any) -> Any:
+    """A number above 0. None and infinity mean no limit, and are None."""
+    if value is None or value == math.inf:
+        return None
+    try:
+        is_limit = float(value) > 0 and not isinstance(value, str)
+    except (TypeError, ValueError):
+        is_limit = False
+    if not is_limit:
+        raise ConfigurationError(
+            f"{name} must be a number above 0, or None for no limit, and not {value!r}."
+        )
+    return value
+
+
+def memory_or_empty(value: str | int | None) -> str:
+    """A limit of memory as the runner reads it; empty: no limit."""
+    if value is None or not str(value).strip():
+        return ""
+    match = _MEMORY.fullmatch(str(value))
+    if match is None or not float(match[1]) > 0:
+        raise ConfigurationError(
+            f'memory_limit is {value!r}. Write bytes above 0, or a size such as "8G".'
+        )
+    return str(value)
