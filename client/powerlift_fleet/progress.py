@@ -139,8 +139,8 @@ class Lines:
         self._phase, self._last, self._next = "", "", 0.0
 
     def show(self, status: FleetStatus) -> None:
-        for sentence in self._news.of(status):
-            _print(self._console, sentence)
+        for news in self._news.of(status):
+            _print(self._console, news)
         now, text = time.monotonic(), line(status)
         if status.phase != self._phase or (now >= self._next and text != self._last):
             self._phase, self._last, self._next = status.phase, text, now + LINE_SECONDS
@@ -161,8 +161,8 @@ class Bars:
         if status.phase != self._phase:
             self._phase = status.phase
             _print(self._progress.console, f"{status.label}: {self._phase}")
-        for sentence in self._news.of(status):
-            _print(self._progress.console, sentence)
+        for news in self._news.of(status):
+            _print(self._progress.console, news)
         for name, bar in _bars_of(status).items():
             self._progress.update(
                 self._rows[name], completed=bar.done, total=bar.total or None, detail=bar.text
