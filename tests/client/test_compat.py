@@ -35,6 +35,8 @@ ARGUMENTS: dict[str, Any] = {
         ("timeout", np.float64("inf"), None),
         ("delete_on_complete", np.bool_(False), False),
         ("batch_id", np.uint64(2**64 - 1), 2**64 - 1),
+        ("azure_json", None, {}),
+        ("resource_uris", None, []),
     ],
 )
 def test_run_azure_process_takes_numpys_numbers_and_infinity(
