@@ -25,6 +25,8 @@ from fleet.model.records import (
 from fleet.model.write_budget import WriteBudget
 
 TERMINAL = frozenset({"done", "cancelled", "failed"})
+UNREPORTED_WAIT = 60.0
+"""Seconds. Shorter waits are the normal pace of a large fleet."""
 
 T = TypeVar("T")
 
@@ -146,8 +148,10 @@ class FleetState:
             self.demand.retries.append({"request": request, "code": failure["code"]})
             wait = failure["retry_after"] or self.writes.outage_backoff(now)
             self.writes.pause_until(now + timedelta(seconds=wait))
-            action = "waited as long as Azure asked" if throttled else "retried later"
-            self.failures.add(failure, action)
+            if not throttled:
+                self.failures.add(failure, "retried later")
+            elif wait > UNREPORTED_WAIT:
+                self.failures.add(failure, "waited as long as Azure asked")
             return
         self.placements.mark_tried(request["placement"])
         self.vms[request["ordinal"]] = new_vm(self.order, request)

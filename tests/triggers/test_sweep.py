@@ -211,7 +211,7 @@ def test_a_role_assignment_is_traced_to_its_vm_by_its_description_only(cloud: Cl
     about = f"batch 4008 until {FUTURE}, VM {vm}/{names.vm(4008, 0)}"
     ours = make_role(cloud.driver, nic, f"Powerlift Fleet {cloud.owner()}: {about}")
     theirs = make_role(cloud.driver, nic, f"Powerlift Fleet another: {about}", user=1)
-    eventually(lambda: None if cloud.stands(ours) else True)
+    eventually(lambda: None if cloud.exists(ours) else True)
     cloud.swept()
     assert cloud.exists(theirs)
 

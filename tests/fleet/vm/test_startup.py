@@ -169,7 +169,7 @@ def test_the_vm_connects_to_the_host_that_the_policy_checked(uri: str, by_identi
     values = rendered(startup)
     url = make_url(values["DB_URL"])
     psycopg = PGDialect_psycopg2(dbapi=psycopg2).create_connect_args(url)[1]
-    libpq = parse_dsn(re.sub(r"\+\w+", "", values["DB_URL"], count=1))
+    libpq = parse_dsn(re.sub(r"^(\w+)\+\w+", r"\1", values["DB_URL"]))
     service = dict(line.split("=", 1) for line in values["PG_SERVICE"].splitlines()[1:])
     for name in ADDRESS:
         wanted = checked.get(name)
