@@ -145,7 +145,7 @@ def open_store(settings: Settings) -> Any:
     """
     with _signals_held():  # numpy's threads inherit the mask
         from powerlift.bench.store import Store
-        from sqlalchemy import create_engine, exc, text
+        from sqlalchemy import exc, text
 
         _read_parquet_as_powerlift_writes_it()
 
@@ -195,12 +195,6 @@ def open_store(settings: Settings) -> Any:
                         self.session.execute(text(_RECORD_RUNNER), values)
                     self.session.execute(text(_END), values)
 
-    driver = create_engine(
-        settings.db_url
-    ).driver  # raises immediately without one; Store would retry
-    # In PgBouncer's transaction mode, the next transaction may be on a server connection that lacks
-    # psycopg 3's prepared statements, or has another client's of the same name.
-    options = {"connect_args": {"prepare_threshold": None}} if driver == "psycopg" else {}
     # With these parameters Powerlift's random backoff lasts about `database_timeout` seconds.
     return FencedStore(
         settings.db_url,
@@ -208,8 +202,19 @@ def open_store(settings: Settings) -> Any:
         max_attempts=7,
         wait_secs=settings.database_timeout / 37,
         wait_lengthing=1.4,
-        **options,
+        **_engine_options(settings.db_url),
     )
+
+
+def _engine_options(db_url: str) -> dict[str, Any]:
+    """Raises immediately what SQLAlchemy raises without a driver; Store would retry."""
+    from sqlalchemy import create_engine
+
+    if create_engine(db_url).driver != "psycopg":
+        return {}
+    # In PgBouncer's transaction mode, the next transaction may be on a server connection that lacks
+    # psycopg 3's prepared statements, or has another client's of the same name.
+    return {"connect_args": {"prepare_threshold": None}}
 
 
 def _read_parquet_as_powerlift_writes_it() -> None:
