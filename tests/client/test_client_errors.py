@@ -105,7 +105,7 @@ def test_a_missing_setting_is_not_retried(make: Make) -> None:
 def test_an_unreachable_app_raises_after_the_retry_timeout(make: Make) -> None:
     app = Script(REFUSED)
     with pytest.raises(
-        fleets.FleetUnreachable, match=r"Connection refused\. Gave up after [2-9] attempts"
+        fleets.FleetUnreachable, match=r"Connection refused\. Gave up after [23] attempts"
     ):
         make(app, retry_timeout=0.8).ask("fleets")
 

@@ -107,8 +107,7 @@ def test_a_message_that_is_not_utf_8_is_rejected_with_the_reason(stack: Stack):
     poisoned(stack, "with-reason")
     log = (stack.logs / "host.log").read_text()
     assert (
-        f"Message {number} was rejected and moved to {POISON}: The body is not valid UTF-8."
-        in log
+        f"Message {number} was rejected and moved to {POISON}: The body is not valid UTF-8." in log
     )
 
 
