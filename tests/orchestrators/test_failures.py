@@ -227,7 +227,7 @@ def test_the_records_have_the_outcome_of_the_other_vms(outcomes: Outcomes, case:
     ended = [
         (one["failure"]["code"], one["failure"]["action"]) for one in records if one["failure"]
     ]
-    assert ended == case.ended
+    assert ended == case.ended, records
 
 
 @every_case

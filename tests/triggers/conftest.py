@@ -23,6 +23,7 @@ from local.functions.storage import Account
 from local.postgres import Postgres
 from local.process import Service
 from local.queues import make_queues
+from tests.harness import eventually
 
 ROOT = Path(__file__).parents[2]
 QUEUE = "powerlift-fleets"
@@ -105,9 +106,17 @@ class SubmissionApp:
         return self.instance(f"fleet-{batch}")
 
     def instance(self, instance: str) -> Any:
+        """A durable instance; None if it does not exist. Waits for an unavailable task hub."""
         url = f"{self.ready['url']}/api/instance/{instance}"
         headers = {"x-functions-key": self.ready["keys"]["default"]}
-        return requests.get(url, headers=headers, timeout=30).json()
+
+        def read() -> requests.Response | None:
+            response = requests.get(url, headers=headers, timeout=30)
+            return None if response.status_code == 503 else response
+
+        answer = eventually(read)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg2.connect(self.database) as database, database.cursor() as cursor:

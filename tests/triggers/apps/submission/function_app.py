@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import azure.durable_functions as df
+import azure.functions as func
 from cryptography.fernet import Fernet
 
 from triggers import durable_client, purge, queue, submission
@@ -110,4 +111,7 @@ def begin(which: str):
 @app.route(route="instance/{id}")
 @app.durable_client_input(client_name="client")
 async def instance(req, client):
-    return json.dumps(await durable_client.find(client, req.route_params["id"]))
+    try:
+        return json.dumps(await durable_client.find(client, req.route_params["id"]))
+    except durable_client.TaskHubUnavailable as error:
+        return func.HttpResponse(str(error), status_code=503)
