@@ -45,9 +45,6 @@ class Case:
     evictions: tuple[Json, ...] = ()
     joins: str = ""
     """The fleet in which this case is one VM of many: a fleet for each case takes a second of CPU."""
-    again: bool = False
-    """Other cases have its row, and what the row does at the same request: this fleet is left to
-    `-m long`."""
 
     def answers(self) -> list[tuple[str, int, str]]:
         """(code, status, message) of Azure's errors for this fleet. The end of an operation has
@@ -67,10 +64,6 @@ def _said(fault: Json) -> tuple[str, int, str]:
         return error["code"], 0 if later else error["status"], error["message"]
     entry = AZURE_ERRORS[error]
     return entry.code, 0 if later else entry.status, entry.message
-
-
-def again(case: Case) -> Case:
-    return replace(case, again=True)
 
 
 def said(code: str, message: str, status: int = 409) -> Json:
@@ -197,7 +190,6 @@ def _over(quota: str, limit: int = 1) -> str:
 
 PASSING, REPLACED = "errors that pass", "VMs that are replaced"
 GROUP_GONE = "a resource group that is not there"
-NIC_AHEAD = "throttled at a NIC made ahead"
 ROLE_BESIDE = "throttled at a role while another is waited for"
 _NETWORK = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network"
 _OWN_SUBNET = f"{_NETWORK}/virtualNetworks/powerlift-vnet-eastus/subnets/powerlift-subnet-eastus"
@@ -253,7 +245,7 @@ _ROWS: tuple[Case, ...] = (
     at_network("RetryableErrorDueToAnotherOperation", "eastus2"),
     throttled("throttled at the first VM", "vm.put", "0000"),
     throttled("throttled at the first NIC", "nic.put", "0000"),
-    throttled(NIC_AHEAD, "nic.put", "0001"),
+    throttled("throttled at the second NIC", "nic.put", "0001"),
     throttled("throttled at a role", "role.put", "0000", n_instances=3, max_undead=1),
     throttled(
         ROLE_BESIDE, "role.put", "0001",
@@ -320,15 +312,15 @@ _ROWS: tuple[Case, ...] = (
     moved("SkuNotAvailable", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
     moved("NotAvailableForSubscription", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
     moved("AllocationFailed", {"location": ELSEWHERE}, to=_TO_REGION),
-    again(moved("ZonalAllocationFailed", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE)),
+    moved("ZonalAllocationFailed", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
     moved("OverconstrainedZonalAllocationRequest", {"zone": "2"}, to=_TO_ZONE_2, **_IN_ZONE),
     moved(
         "OverconstrainedAllocationRequest", {"zone": "2"}, {"vm_size": LARGER, "zone": "1"},
         to=f"{HOME}/1 {LARGER}", **_IN_ZONE,
     ),
     unlucky("AllocationFailed"),
-    again(unlucky("ZonalAllocationFailed")),
-    again(unlucky("OverconstrainedZonalAllocationRequest")),
+    unlucky("ZonalAllocationFailed"),
+    unlucky("OverconstrainedZonalAllocationRequest"),
     # move: Spot, and lost VMs
     moved("SpotPriceGreaterThanProvidedMaxPrice", _ON_DEMAND, to=f"{HOME} {SIZE}", **_SPOT),
     moved(
@@ -370,21 +362,21 @@ _ROWS: tuple[Case, ...] = (
         also={"ResourceGroupNotFound": "ended before anything was created"},
         seen=(("ResourceGroupNotFound", 404, "Resource group 'gone' could not be found."),),
     ),
-    again(fatal("vm.put", "ResourceGroupBeingDeleted")),
+    fatal("vm.put", "ResourceGroupBeingDeleted"),
     fatal(
         "nic.put",
         said("InvalidResourceReference", f"Resource {_SUBNET} referenced by n was not found.", 400),
     ),
-    again(fatal("nic.put", "AuthorizationFailed")),
+    fatal("nic.put", "AuthorizationFailed"),
     fatal("role.put", "AuthorizationFailed", count=2),
-    again(fatal("vm.put", "LinkedAuthorizationFailed")),
+    fatal("vm.put", "LinkedAuthorizationFailed"),
     halting("vm.put", "LinkedAuthorizationFailed"),
     fatal("vm.put", "AuthenticationFailed"),
     fatal("vm.put", "MissingSubscriptionRegistration"),
-    again(fatal("nic.put", "SubscriptionNotRegistered")),
+    fatal("nic.put", "SubscriptionNotRegistered"),
     fatal("nic.put", "RequestDisallowedByPolicy"),
     halting("nic.put", "RequestDisallowedByPolicy"),
-    again(fatal("vm.put", "ReadOnlyDisabledSubscription")),
+    fatal("vm.put", "ReadOnlyDisabledSubscription"),
     Case(
         "ScopeLocked at vnet.put",
         (answer("vnet.put", "ScopeLocked", match="-vnet-southcentralus$"),),
@@ -393,11 +385,11 @@ _ROWS: tuple[Case, ...] = (
     ),
     fatal("role.put", "RoleAssignmentLimitExceeded", count=2),
     fatal("vm.put", "PlatformImageNotFound"),
-    again(fatal("vm.put", "MarketplacePurchaseEligibilityFailed")),
+    fatal("vm.put", "MarketplacePurchaseEligibilityFailed"),
     fatal("vm.put", "InvalidParameter"),
-    again(fatal("nic.put", "InvalidRequestContent")),
-    again(fatal("vm.put", "MaxPriceValueInvalid")),
-    again(fatal("role.put", "UnmatchedPrincipalType", count=2)),
+    fatal("nic.put", "InvalidRequestContent"),
+    fatal("vm.put", "MaxPriceValueInvalid"),
+    fatal("role.put", "UnmatchedPrincipalType", count=2),
     # unclear
     Case(
         "VMStartTimedOut at vm.boot",
