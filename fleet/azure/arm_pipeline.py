@@ -6,7 +6,7 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from azure.core import AsyncPipelineClient
@@ -16,10 +16,12 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 from azure.core.rest import HttpRequest
-from azure.mgmt.compute.aio import ComputeManagementClient
 from azure.mgmt.core.exceptions import ARMErrorFormat
 
 from fleet.azure.arm_bodies import Body
+
+if TYPE_CHECKING:
+    from azure.mgmt.compute.aio import ComputeManagementClient
 
 
 @dataclass(frozen=True, slots=True)

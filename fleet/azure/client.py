@@ -12,14 +12,11 @@ import json
 import logging
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azure.core import AsyncPipelineClient
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.mgmt.authorization.aio import AuthorizationManagementClient
-from azure.mgmt.compute.aio import ComputeManagementClient
-from azure.mgmt.network.aio import NetworkManagementClient
 
 from fleet.azure.arm_bodies import Body
 from fleet.azure.arm_pipeline import (
@@ -36,6 +33,11 @@ from fleet.azure.request_telemetry import policies
 from fleet.azure.transport import AzureTransport
 from fleet.model import names
 from fleet.model.records import Image
+
+if TYPE_CHECKING:
+    from azure.mgmt.authorization.aio import AuthorizationManagementClient
+    from azure.mgmt.compute.aio import ComputeManagementClient
+    from azure.mgmt.network.aio import NetworkManagementClient
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
 NETWORK_API, AUTHORIZATION_API, SKUS_API = "2026-03-01", "2022-04-01", "2021-07-01"
@@ -76,6 +78,11 @@ class Azure:
         group: str,
         on_response: Callable[[Any], None],
     ) -> None:
+        # Here, since they take half of a cold start, and most requests to the app need none of them.
+        from azure.mgmt.authorization.aio import AuthorizationManagementClient
+        from azure.mgmt.compute.aio import ComputeManagementClient
+        from azure.mgmt.network.aio import NetworkManagementClient
+
         self._group, self._credential, self._audience = group, credential, f"{endpoint}/.default"
         options: dict[str, Any] = {
             "base_url": endpoint,
