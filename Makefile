@@ -47,7 +47,7 @@ start: $(STAMP)
 
 .PHONY: test
 test: $(STAMP)
-	@exec $(PYTHON_IN) -m pytest -n 6 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@exec $(PYTHON_IN) -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(STAMP)

@@ -259,6 +259,7 @@ def process_arguments(number: int, uri: str, batch_id: int) -> tuple[object, ...
     return (number, 2, uri, [], None, *where, *image, "Standard_LRS", 20, True, batch_id)
 
 
+@pytest.mark.long
 def test_a_watch_survives_a_crash_of_the_host(client: FleetClient, stack: Stack) -> None:
     fleet = client.submit({"experiment_id": experiment(stack), "n_instances": 1}).id
     shown: list[fleets.FleetStatus] = []

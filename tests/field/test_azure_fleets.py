@@ -12,6 +12,8 @@ import pytest
 from local.stack import Stack
 from tests.harness import Api, existing_resources, experiment, wire
 
+pytestmark = pytest.mark.long
+
 CUT, BOOT, ZONE = 4201, 4202, 4203
 FLEETS: dict[int, dict[str, Any]] = {
     CUT: {"n_instances": 3},

@@ -20,13 +20,13 @@ from local.stack import Stack
 from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, all_resource_ids, sql
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment, trials_held
 
-VMS, TRIALS, UNDEAD = 4, 8, 2
+VMS, TRIALS, UNDEAD = 3, 4, 2
 CLIENT = "11111111-2222-4333-8444-555555555555"
 SETTINGS = {"FLEET_ALLOWED_PRINCIPALS": CLIENT}
 ROLES = 3
 """Of one VM: its own at itself and at a storage account, and the client user's."""
 
-LEAST_KILLS = 5
+LEAST_KILLS = 4
 LONGEST_RUN = 150.0
 """Seconds; on two cores a run takes a third of them."""
 
@@ -82,7 +82,7 @@ class Crashes:
 
     def _phase_after_a_while(self) -> str:
         # The intervals grow, so that even the longest step eventually fits into one.
-        longer = 1 + len(self.phases) / 6
+        longer = 1 + len(self.phases) / 3
         enough = self._requests() + longer * self.rng.randint(1, 7)
         latest = time.monotonic() + longer * self.rng.uniform(0.2, 1.2)
         while self._requests() < enough and time.monotonic() < latest:

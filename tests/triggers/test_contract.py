@@ -39,7 +39,7 @@ def contract(examples: int, *, edges: bool) -> Any:
     return schemathesis.openapi.from_dict(openapi_document("/api"), config=config)
 
 
-FEW, MANY = contract(15, edges=False), contract(150, edges=True)
+FEW, MANY = contract(8, edges=False), contract(150, edges=True)
 
 
 @pytest.fixture(scope="module")

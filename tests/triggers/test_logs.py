@@ -168,13 +168,13 @@ def has_ended(logs: Logs, source: str) -> str | None:
     return text if ": no more work (exit code 0)" in first and source in first else None
 
 
-@pytest.mark.slow
+@pytest.mark.long  # test_startup_log.py has a shorter way from the script to the database
 @pytest.mark.parametrize("which", ["deleted", "kept"])
 def test_the_scripts_output_is_in_the_log(ended: dict[str, Any], which: str):
     assert "<b>the URI is postgresql" in ended[which]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("which", ["deleted", "kept"])
 def test_a_printed_password_is_not_in_the_log(ended: dict[str, Any], which: str):
     assert ended["password"] not in ended[which]

@@ -250,6 +250,7 @@ def test_role_assignments_are_listed_with_permissions_in_the_resource_group_only
     assert alone.send("GET", role, api=ROLE_API).status_code == 404
 
 
+@pytest.mark.long
 def test_each_fleets_account_is_swept_despite_failures_of_others(
     tmp_path_factory: pytest.TempPathFactory,
 ):

@@ -55,7 +55,12 @@ def completed(case, vm, benchmark_database, startup):
     return experiment
 
 
-@pytest.mark.parametrize("case", RUNNERS, indirect=True, scope="class")
+@pytest.mark.parametrize(
+    "case",
+    ["ours", pytest.param("one-trial", marks=pytest.mark.long)],
+    indirect=True,
+    scope="class",
+)
 class TestTrials:
     def test_all_have_powerlifts_final_state(self, vm, benchmark_database, completed):
         ends = [
@@ -128,13 +133,14 @@ STOPS = {
 }
 
 
+SHORT = (("ours", NOTICE), ("one-trial", SIGNAL))
 CASES = [
     # What stops the VM is none of the runner's business, which hears of it by a signal in any case; how
     # ours takes one, its own tests say.
     pytest.param(
         (runner, stop),
         id=f"{runner}, {stop}",
-        marks=[] if (runner == "ours") != (stop == SIGNAL) else [pytest.mark.long],
+        marks=[] if (runner, stop) in SHORT else [pytest.mark.long],
     )
     for runner, stop in product(RUNNERS, STOPS)
 ]

@@ -187,6 +187,7 @@ def test_a_closed_console_does_not_end_the_script(vm, benchmark_database, startu
 # Installing
 
 
+@pytest.mark.long
 def test_pip_installs_if_uv_is_unavailable(vm, benchmark_database, startup, tmp_path):
     (vm.root / "bin" / "uv").unlink()
     versions = {name: pins(VMS)[name.replace("_", "-")] for name in PACKAGES} | {"psycopg": "1"}

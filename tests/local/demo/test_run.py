@@ -52,7 +52,7 @@ def test_a_run_completes_every_trial_and_leaves_nothing_behind(
         pytest.param("run", " argparse\n", marks=pytest.mark.long),
         ("run", "Starting"),
         pytest.param("start", "Starting", marks=pytest.mark.long),
-        ("run", " local.demo.start\n"),
+        pytest.param("run", " local.demo.start\n", marks=pytest.mark.long),
         pytest.param("run", "Stack is up", marks=pytest.mark.long),
         pytest.param("run", " run  ", marks=pytest.mark.long),
     ],
