@@ -16,7 +16,7 @@ from activities import (
 )
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
-from triggers import purge, queue
+from triggers import purge, queue, webhooks
 from triggers.http import fleets, health, openapi, view
 from triggers.sweep import timer as sweep
 
@@ -30,6 +30,7 @@ for module in (
     queue,
     sweep,
     purge,
+    webhooks,
     view,
     fleet,
     wave,

@@ -34,6 +34,7 @@ async def report_completion(task: ReportCompletion) -> Ok:
             "phase": phase,
             "machines": task["counts"],
             "trials": task["trials"],
+            "reason": task["reason"],
             "cost": await _cost(order, ended_at),
             "ended_at": ended_at,
         },

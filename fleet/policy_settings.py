@@ -35,6 +35,10 @@ _SYNTAX = {
         r"(\[[0-9a-f:.]+\]|[^\s/@:\[\]]+)(:([0-9]+|\*))?",
         "hosts (db.example.org, *.example.org:6432, [::1]:*)",
     ),
+    "FLEET_ALLOWED_WEBHOOKS": (
+        r"[^\s/@:\[\]]+(:([0-9]+|\*))?",
+        "hosts (hooks.example.org, *.example.org:8443)",
+    ),
     "FLEET_ALLOWED_GROUPS": _ID,
     "FLEET_ALLOWED_SUBNETS": _ID,
     "FLEET_ALLOWED_IMAGES": (
@@ -156,6 +160,8 @@ def _defaults(environment: Mapping[str, str]) -> dict[str, str]:
         "FLEET_ALLOWED_SCOPES": ",".join(f"{_ANYWHERE}/{kind}/*" for kind in DATA_SERVICES),
         "FLEET_ALLOWED_PRINCIPALS": "none",
         "FLEET_ALLOWED_DATABASES": server or "none",
+        # The app may reach what the users may not.
+        "FLEET_ALLOWED_WEBHOOKS": "none",
         "FLEET_ALLOWED_GROUPS": own if subscription and group else "none",
         # Where the app creates its own subnets. A subnet elsewhere may reach what VMs must not.
         "FLEET_ALLOWED_SUBNETS": own if subscription and group else "none",

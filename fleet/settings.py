@@ -17,6 +17,7 @@ from typing import Any
 import certifi
 
 from fleet.model import names
+from fleet.model.webhooks import secret_key
 from fleet.policy_settings import PolicySettings, positive_number
 
 PUBLIC_CLOUD = "https://management.azure.com"
@@ -70,6 +71,8 @@ class Settings:
     prices: Mapping[str, float]
     """US dollars per hour by lower-case key: see `fleet.api.progress.price_of`."""
     policy: PolicySettings
+    webhook_keys: tuple[bytes, ...] = field(repr=False)
+    """They sign notifications; a receiver accepts a signature by any."""
     vm_identity: str | None
     """ARM ID of the identity with which VMs log in to databases whose URI has no password."""
     vm_db_user: str
@@ -126,6 +129,7 @@ class Settings:
             retention_days=positive("FLEET_RETENTION_DAYS", 30),
             prices=_prices(environment.get("FLEET_PRICES") or "{}", faults),
             policy=PolicySettings.read(environment, faults),
+            webhook_keys=_webhook_keys(environment.get("FLEET_WEBHOOK_SECRET") or "", faults),
             vm_identity=vm_identity,
             vm_db_user=environment.get("FLEET_VM_DB_USER") or (vm_identity or "").split("/")[-1],
             vm_role=_vm_role(environment.get("FLEET_VM_ROLE") or names.CONTRIBUTOR, faults),
@@ -134,6 +138,18 @@ class Settings:
         if faults:
             raise SettingsError(faults)
         return settings
+
+
+def _webhook_keys(text: str, faults: list[str]) -> tuple[bytes, ...]:
+    secrets = [one.strip() for one in text.split(",") if one.strip()]
+    keys = tuple(key for key in map(secret_key, secrets) if key)
+    if len(keys) < len(secrets):
+        faults.append(
+            "FLEET_WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64. Generate one: python -c "
+            '\'import base64, secrets; print("whsec_" + base64.b64encode(secrets.token_bytes(32))'
+            ".decode())'"
+        )
+    return keys
 
 
 def database_root_cert(environment: Mapping[str, str] = os.environ) -> str:

@@ -69,6 +69,7 @@ async def submit(
         max_lifetime=request.max_lifetime,
         account=_account(seal, order, _secrets(request)),
         resource_uris=order["resource_uris"],
+        webhook=_sealed_webhook(request, seal, settings.owner, batch_id),
         max_vms=settings.policy.max_vms,
     )
     claim = await OWN.run(claims.claim, settings.database_uri, submission)
@@ -189,6 +190,9 @@ def _refused(request: FleetRequest, settings: Settings) -> list[Fault]:
     ]
     if not request.uri:
         faults += uri_faults(settings.database_uri)
+    if request.notify_url and not settings.webhook_keys:
+        detail = "This deployment signs no notifications: its FLEET_WEBHOOK_SECRET is not set."
+        faults.append(Fault("/notify_url", detail))
     return faults + policy.faults(request, settings)
 
 
@@ -204,6 +208,15 @@ def _secrets(request: FleetRequest) -> dict[str, str]:
     return {name: value.get_secret_value() for name, value in secrets.items() if value}
 
 
+def _sealed_webhook(request: FleetRequest, seal: Seal, owner: str, batch_id: int) -> str | None:
+    if request.notify_url is None:
+        return None
+    return seal.encrypt({"notify_url": request.notify_url.get_secret_value()}, owner, batch_id)
+
+
 def _plain(request: FleetRequest) -> dict[str, Any]:
     """The request with its secrets, only for its fingerprint. The batch ID is compared separately."""
-    return {**request.model_dump(mode="json", exclude={"batch_id"}), **_secrets(request)}
+    plain = request.model_dump(mode="json", exclude={"batch_id"})
+    if request.notify_url:
+        plain["notify_url"] = request.notify_url.get_secret_value()
+    return {**plain, **_secrets(request)}

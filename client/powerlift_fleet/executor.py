@@ -89,6 +89,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         max_lifetime: float | None = None,
         min_instances: int | None = None,
         tags: Mapping[str, str] | None = None,
+        notify_url: str | None = None,
         quiet: bool = False,
         interval: float = POLL_SECONDS,
         client: FleetClient | None = None,
@@ -128,6 +129,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             max_lifetime: seconds until the fleet is torn down.
             min_instances: the fleet fails with fewer VMs.
             tags: for every Azure resource.
+            notify_url: a webhook that gets a POST at the first failure and at the end.
             quiet: `join` shows no progress.
             interval: seconds between two polls.
             client: replaces url and key.
@@ -184,6 +186,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             max_lifetime=arguments.limit_or_none("max_lifetime", max_lifetime),
             min_instances=min_instances,
             tags=dict(tags) if tags is not None else None,
+            notify_url=Secret(notify_url) if notify_url else None,
         )
         self._options |= as_vm_arguments(container, self._options)
         self._queue = Secret(queue) if queue else None

@@ -15,6 +15,7 @@ from fleet.api.responses.app import PolicySetting
 from fleet.model import names
 from fleet.model.database_uri import server_of
 from fleet.model.records import Placement
+from fleet.model.webhooks import host_of
 from fleet.policy_settings import are_equal
 from fleet.settings import Settings
 
@@ -97,6 +98,11 @@ def _databases(effective: EffectiveRequest) -> Values:
         yield "/uri", server_of(effective.request.uri.get_secret_value()) or ""
 
 
+def _webhooks(effective: EffectiveRequest) -> Values:
+    if effective.request.notify_url:
+        yield "/notify_url", host_of(effective.request.notify_url.get_secret_value()) or ""
+
+
 def _images(effective: EffectiveRequest) -> Values:
     one = effective.request
     parts = (one.image_publisher, one.image_offer, one.image_sku, one.image_version)
@@ -159,6 +165,11 @@ RULES = (
         "FLEET_ALLOWED_DATABASES",
         _databases,
         "Fleets may not use this database server. Use the deployment's.",
+    ),
+    Rule(
+        "FLEET_ALLOWED_WEBHOOKS",
+        _webhooks,
+        "Fleets may not notify this host.",
     ),
     Rule("FLEET_ALLOWED_IMAGES", _images, "VMs may not use this image.", is_public=True),
     Rule("FLEET_ALLOWED_SIZES", _sizes, "VMs may not have this size.", is_public=True),

@@ -38,6 +38,8 @@ from fleet.api.fields.types import (
     Zone,
 )
 from fleet.model.database_uri import PATTERN, InvalidDatabaseUri, libpq_options
+from fleet.model.webhooks import LONGEST_URL, host_of
+from fleet.model.webhooks import PATTERN as WEBHOOK_PATTERN
 
 BATCH_BITS = 53
 """Bits of a generated batch ID: JavaScript and jq parse JSON numbers up to this size exactly."""
@@ -204,6 +206,15 @@ class FleetRequest(BaseModel):
         json_schema_extra=NAME_SCHEMA,
     )
 
+    notify_url: SecretStr | None = Field(
+        None,
+        max_length=LONGEST_URL,
+        exclude=True,  # absent, as in a request to an earlier build
+        description="A webhook: the app POSTs JSON to it when the first VM or trial fails, and at the "
+        "end. The deployment allows hosts, and signs. Encrypted on receipt.",
+        json_schema_extra={"pattern": f"^{WEBHOOK_PATTERN}$"},
+    )
+
     powerlift_version: Version | None = Field(
         None,
         exclude=True,
@@ -284,7 +295,7 @@ def parse(document: Any) -> FleetRequest:
         for item in error.errors(include_url=False, include_context=False, include_input=False):
             pointer = "".join(f"/{_escape(part)}" for part in item["loc"])
             faults.append(Fault(pointer, _sentence(item["loc"], item["type"], item["msg"])))
-    faults += uri_faults(document.get("uri"))
+    faults += [*uri_faults(document.get("uri")), *_webhook_faults(document.get("notify_url"))]
     faults += [Fault(rule.pointer, rule.detail) for rule in violated_rules(document)]
     if faults or request is None:
         raise InvalidRequest(faults)
@@ -316,6 +327,16 @@ def uri_faults(uri: Any) -> list[Fault]:
     except InvalidDatabaseUri as error:
         return [Fault("/uri", str(error))]
     return []
+
+
+def _webhook_faults(url: Any) -> list[Fault]:
+    """As `uri_faults`, of a webhook."""
+    if not isinstance(url, str) or len(url) > LONGEST_URL or host_of(url):
+        return []
+    detail = (
+        "Expected https://host/path, without credentials or a fragment, and escaped where needed."
+    )
+    return [Fault("/notify_url", detail)]
 
 
 def _escape(part: int | str) -> str:

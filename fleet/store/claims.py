@@ -15,7 +15,7 @@ from typing import Any
 
 from psycopg2.errors import LockNotAvailable
 
-from fleet.store import schema
+from fleet.store import schema, webhooks
 from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
 
 TOO_MANY_ADVICE = "Wait until other fleets have ended, cancel one, or request fewer VMs."
@@ -60,6 +60,8 @@ class Submission:
     account: str
     """Digest of the identity, subscription and resource group with which its resources are deleted."""
     resource_uris: Sequence[str]
+    webhook: str | None
+    """The sealed URL of its webhook."""
     max_vms: int
     """Maximum VMs of all the deployment's fleets together."""
 
@@ -194,7 +196,11 @@ def _added(cursor: Any, submission: Submission) -> Claim | None:
     """Insert a row. Returns None if a fleet that has not ended has its name. Raises AlreadyUsed."""
     number = _new_number(cursor, submission)
     cursor.execute(_INSERT, {**_columns(submission), "number": number})
-    return Claim(submission.batch_id, number, started=False) if cursor.rowcount else None
+    if not cursor.rowcount:
+        return None
+    if submission.webhook:
+        webhooks.add(cursor, submission.batch_id, submission.webhook)
+    return Claim(submission.batch_id, number, started=False)
 
 
 def _new_number(cursor: Any, submission: Submission) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import sys
@@ -23,10 +24,14 @@ from local.functions.storage import Account
 from local.postgres import Postgres
 from local.process import Service
 from local.queues import make_queues
+from tests.fleet.certificates import Authority
 from tests.harness import eventually
 
 ROOT = Path(__file__).parents[2]
 QUEUE = "powerlift-fleets"
+AUTHORITY = Authority()
+"""Of the webhooks' certificates."""
+WEBHOOK_KEY = b"a key for the tests of webhooks."
 SUBSCRIPTION = "11111111-1111-1111-1111-111111111111"
 
 
@@ -131,6 +136,7 @@ def host_app(folder: Path, storage: str, database: str, **settings: str) -> Iter
     shutil.copy(ROOT / "host.json", folder / "app")
     for name in ("outage", "begun"):
         (folder / name).write_text("")
+    (folder / "authority.pem").write_text(AUTHORITY.pem)
     make_queues(Account(storage), settings.get("FLEET_QUEUE", QUEUE))
     env = {
         "JOURNAL": str(folder), "FLEET_SEALING_KEY": Fernet.generate_key().decode(),
@@ -139,6 +145,9 @@ def host_app(folder: Path, storage: str, database: str, **settings: str) -> Iter
         "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_RESOURCE_GROUP": "vms",
         "FLEET_ALLOWED_DATABASES": "host,127.0.0.1:*",
         "FLEET_PURGE_SCHEDULE": "* * * * * *",
+        "FLEET_WEBHOOK_SCHEDULE": "* * * * * *", "FLEET_ALLOWED_WEBHOOKS": "127.0.0.1:*",
+        "FLEET_WEBHOOK_SECRET": f"whsec_{base64.b64encode(WEBHOOK_KEY).decode()}",
+        "SSL_CERT_FILE": str(folder / "authority.pem"),
         "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:00",
         **settings,
     }  # fmt: skip

@@ -15,7 +15,9 @@ from powerlift_fleet.api.wire import BATCH_IDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FILE_ONLY = frozenset({"azure_json", "credential", "fallbacks", "powerlift_version", "uri"})
+FILE_ONLY = frozenset(
+    {"azure_json", "credential", "fallbacks", "notify_url", "powerlift_version", "uri"}
+)
 """Fields without an option: structures, what no user types, and secrets, which a process list would
 show."""
 
@@ -91,7 +93,7 @@ def request_options(command: F) -> F:
     """Add the options of a request to a command, as keyword arguments for `document`."""
     source = click.option(
         "--file", "file", metavar="FILE", type=click.Path(allow_dash=True),
-        help="JSON file with the request, or - for stdin; needed for azure_json, fallbacks and uri. "
+        help="JSON file with the request, or - for stdin; needed for azure_json, fallbacks, notify_url and uri. "
         "Options override it.",
     )  # fmt: skip
     secret = click.option(

@@ -11,7 +11,7 @@ import azure.durable_functions as df
 import azure.functions as func
 from cryptography.fernet import Fernet
 
-from triggers import durable_client, purge, queue, submission
+from triggers import durable_client, purge, queue, submission, webhooks
 from triggers.http import fleets, health
 
 JOURNAL = Path(os.environ["JOURNAL"])
@@ -76,6 +76,7 @@ app = df.DFApp()
 app.register_functions(queue.bp)
 app.register_functions(fleets.bp)
 app.register_functions(purge.bp)
+app.register_functions(webhooks.bp)
 app.register_functions(health.bp)
 
 

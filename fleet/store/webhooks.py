@@ -1,0 +1,117 @@
+"""The notifications that are due, from the table of fleets: so whatever ends a fleet also notifies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from fleet.store import schema
+from fleet.store.database import REQUEST_TIMEOUT, connected, rows, small_json
+
+AT_ONCE = 50
+"""Notifications of one run."""
+LEASE = 120.0
+"""Seconds in which no other run sends a notification that this one has taken."""
+FIRST_WAIT, LONGEST_WAIT = 30.0, 2 * 3600.0
+"""Seconds from the first and from later failed tries to the next. Each wait is twice the one before."""
+MAX_TRIES = 14
+"""Over 13 hours."""
+
+Event = Literal["fleet.failure", "fleet.ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One notification. `sealed` contains the URL of the fleet's webhook."""
+
+    batch_id: int
+    number: int
+    name: str | None
+    sealed: str
+    tries: int
+    """Including the one that its caller makes."""
+    experiment_id: int
+    experiment_name: str | None
+    phase: str
+    reason: dict[str, str] | None
+    machines: dict[str, int] | None
+    trials: dict[str, int] | None
+    cost: float | None
+    submitted_at: datetime
+    ended_at: datetime | None
+    updated_at: datetime
+
+    @property
+    def event(self) -> Event:
+        return "fleet.ended" if self.ended_at else "fleet.failure"
+
+
+def add(cursor: Any, batch_id: int, sealed: str) -> None:
+    """Register the webhook of a fleet, in the transaction that claims it."""
+    cursor.execute(
+        "INSERT INTO powerlift_fleet_webhook (batch_id, sealed) VALUES (%s, %s)", (batch_id, sealed)
+    )
+
+
+def take(uri: str, owner: str) -> list[Notification]:
+    """Take up to AT_ONCE due notifications of a deployment. Raises DatabaseUnreachable."""
+    schema.prepare(uri)
+    values = {"owner": owner, "limit": AT_ONCE, "lease": LEASE}
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        found = rows(cursor, _TAKE, values)
+    return [Notification(int(batch_id), *rest) for batch_id, *rest in found]
+
+
+def complete(uri: str, notification: Notification) -> None:
+    """Record that a notification was sent, or is given up. Raises DatabaseUnreachable."""
+    _execute(uri, _COMPLETE[notification.event], {"batch_id": notification.batch_id})
+
+
+def postpone(uri: str, notification: Notification) -> None:
+    """Send a notification again later. Raises DatabaseUnreachable."""
+    values = {"batch_id": notification.batch_id, "wait": wait(notification.tries)}
+    _execute(uri, _POSTPONE, values)
+
+
+def wait(tries: int) -> float:
+    """Seconds from a failed try (1, 2, …) to the next."""
+    return float(min(FIRST_WAIT * 2.0 ** (tries - 1), LONGEST_WAIT))
+
+
+def _execute(uri: str, statement: str, values: Mapping[str, Any]) -> None:
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        cursor.execute(statement, values)
+
+
+# A failed VM or trial is a failure, also if the fleet recovers from it. A fleet that has ended needs no
+# notification of its first failure any more.
+_TAKE = f"""
+    WITH due AS (
+        SELECT w.batch_id FROM powerlift_fleet_webhook AS w JOIN powerlift_fleet AS f USING (batch_id)
+        WHERE f.owner = %(owner)s AND w.next_try_at <= now()
+        AND (f.ended_at IS NOT NULL
+             OR (w.failure_sent_at IS NULL
+                 AND (f.machines @? '$.failed ? (@ > 0)' OR f.trials @? '$.error ? (@ > 0)')))
+        ORDER BY w.next_try_at LIMIT %(limit)s
+        FOR UPDATE OF w SKIP LOCKED)
+    UPDATE powerlift_fleet_webhook AS w
+    SET tries = tries + 1, next_try_at = now() + %(lease)s * interval '1 second'
+    FROM due JOIN powerlift_fleet USING (batch_id)
+    WHERE w.batch_id = due.batch_id
+    RETURNING w.batch_id, number, left(name, 64), sealed, tries, experiment_id,
+              left(experiment_name, 256), left(phase, 64), {small_json("reason")},
+              {small_json("machines")}, {small_json("trials")}, cost, submitted_at, ended_at, updated_at
+"""  # noqa: S608 - constants
+_COMPLETE: dict[Event, str] = {
+    "fleet.failure": """
+        UPDATE powerlift_fleet_webhook SET failure_sent_at = now(), tries = 0, next_try_at = now()
+        WHERE batch_id = %(batch_id)s
+    """,
+    "fleet.ended": "DELETE FROM powerlift_fleet_webhook WHERE batch_id = %(batch_id)s",
+}
+_POSTPONE = """
+    UPDATE powerlift_fleet_webhook SET next_try_at = now() + %(wait)s * interval '1 second'
+    WHERE batch_id = %(batch_id)s
+"""
