@@ -190,6 +190,9 @@ def test_a_fleet_that_cannot_start_fails_in_its_plan_and_creates_nothing(stack: 
         0,
         [],
     )
+    # Of which its webhook would be notified.
+    [recorded] = sql(stack, "SELECT reason->>'code' FROM powerlift_fleet WHERE batch_id = 4003")
+    assert recorded == ("ExperimentNotFound",)
 
 
 def test_a_wrong_secret_is_reported_with_advice(stack: Stack, api: Api):

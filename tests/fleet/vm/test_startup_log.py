@@ -43,7 +43,9 @@ def test_the_log_ends_with_a_failure(vm, benchmark_database, startup):
     assert ending in log_of(benchmark_database, experiment), vm.log
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_the_log_ends_with_a_signal(vm, benchmark_database, startup, number):
     experiment = benchmark_database.experiment(WAITS, trials=1)
 

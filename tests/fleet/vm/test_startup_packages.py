@@ -44,6 +44,7 @@ def outcome(database, experiment: int) -> str:
     return str(database.runner(experiment)["outcome"])
 
 
+@pytest.mark.long
 def test_pip_takes_options_that_uv_does_not_know(vm_with_uv, benchmark_database, startup, index):
     links = [str(page.parent) for page in index.rglob("index.html")]
     vm_with_uv.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": " ".join(links)}
@@ -61,12 +62,12 @@ def test_pip_takes_options_that_uv_does_not_know(vm_with_uv, benchmark_database,
     ("words", "said"),
     [
         ("--bogus", "no such option: --bogus"),
-        ("'numpy=>1'", "Failed to parse: `numpy=>1`"),
+        pytest.param("'numpy=>1'", "Failed to parse: `numpy=>1`", marks=pytest.mark.long),
         (
             "powerlift==99",
             "No solution found when resolving dependencies: Because there is no version",
         ),
-        ("-r nothing.txt", "File not found: nothing.txt"),
+        pytest.param("-r nothing.txt", "File not found: nothing.txt", marks=pytest.mark.long),
     ],
 )
 def test_what_no_retry_cures_ends_the_vm_with_the_installers_words(
@@ -96,7 +97,14 @@ def test_pip_does_not_replace_uv_where_an_index_is_configured_for_it(
     assert ended.endswith("Remove the option")
 
 
-@pytest.mark.parametrize("password", ["s3cr3t", "p@s3cr3t", "p/s3cr3t"])
+@pytest.mark.parametrize(
+    "password",
+    [
+        "p@s3cr3t",
+        pytest.param("s3cr3t", marks=pytest.mark.long),
+        pytest.param("p/s3cr3t", marks=pytest.mark.long),
+    ],
+)
 def test_the_reason_has_no_credentials(vm_with_uv, benchmark_database, startup, index, password):
     vm_with_uv.env["UV_DEFAULT_INDEX"] = index.as_uri()
     words = f"'a @@ https://user:{password}@host/a.whl'"

@@ -130,6 +130,7 @@ def test_waiting_for_an_unreachable_database_times_out(vm, benchmark_database, s
     )
 
 
+@pytest.mark.long
 def test_waiting_for_a_lost_database_times_out(vm, benchmark_database, startup):
     """Powerlift's runner waits forever, with growing pauses."""
     benchmark_database.sql("CREATE ROLE gone SUPERUSER LOGIN PASSWORD 'gone'")
@@ -148,7 +149,11 @@ def test_waiting_for_a_lost_database_times_out(vm, benchmark_database, startup):
 
 
 @pytest.mark.parametrize(
-    "bad", ["b-1-py3-none-any.whl", "a-1-py3-none-any.whl"], ids=["last", "first of two"]
+    "bad",
+    [
+        pytest.param("b-1-py3-none-any.whl", id="last", marks=pytest.mark.long),
+        pytest.param("a-1-py3-none-any.whl", id="first of two"),
+    ],
 )
 def test_a_wheel_that_cannot_be_installed_is_reported(vm, benchmark_database, startup, bad):
     """Powerlift's VM exits only from the subshell of its loop over the wheels, and continues."""
@@ -260,7 +265,7 @@ def test_shell_install_is_passed_to_apt(vm, benchmark_database, startup):
     ("text", "ran"),
     [
         ('libgomp1 && echo "$(id -u)" >"$ROOT/ran"', f"{os.getuid()}\n"),
-        ("libgomp1; cat <<<'a b' >$ROOT/ran", "a b\n"),
+        pytest.param("libgomp1; cat <<<'a b' >$ROOT/ran", "a b\n", marks=pytest.mark.long),
         ("libgomp1 '>$ROOT/ran' `touch $ROOT/ran` \n g++", None),
     ],
     ids=["commands", "two commands", "quoted operators are data"],

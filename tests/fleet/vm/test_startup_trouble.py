@@ -232,7 +232,7 @@ def private_index(vm, tmp_path) -> str:
     return (tmp_path / "private").as_uri()
 
 
-@pytest.mark.parametrize("is_of_the_image", [True, False])
+@pytest.mark.parametrize("is_of_the_image", [pytest.param(True, marks=pytest.mark.long), False])
 def test_a_public_package_does_not_replace_one_of_a_private_index(
     vm, benchmark_database, startup, private_index, is_of_the_image
 ):

@@ -26,7 +26,13 @@ def uri(benchmark_database) -> Iterator[str]:
     benchmark_database.sql("DROP OWNED BY powerlift_vm; DROP ROLE powerlift_vm")
 
 
-@pytest.mark.parametrize("script", [runner_script(), ONE_TRIAL_SCRIPT], ids=["ours", "one-trial"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(runner_script(), id="ours"),
+        pytest.param(ONE_TRIAL_SCRIPT, id="one-trial", marks=pytest.mark.long),
+    ],
+)
 def test_vm_role_completes_an_experiment(vm, benchmark_database, startup, uri, script):
     wheels = {"a-1-py3-none-any.whl": b""}
     experiment = benchmark_database.experiment(script, trials=1, trial_fn=LOGS, wheels=wheels)
