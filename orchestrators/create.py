@@ -37,7 +37,7 @@ def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[b
     VMs for which Azure has no capacity now are left to `boot`.
     """
     for _ in range(TURNS):
-        waves.start_roles()
+        yield from waves.start_roles()
         yield from waves.start_creates()
         if not waves.running and not wants_vms(context, fleet):
             return True

@@ -21,7 +21,6 @@ from fleet.model.activities import (
 from fleet.model.failure import CLIENT_REFUSED, NO_REASON, failure, vm_failure
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
-from fleet.model.write_budget import role_writes
 from orchestrators.patterns import (
     Context,
     FleetEnded,
@@ -38,6 +37,7 @@ from orchestrators.role_assignment_order import (
     why_given_up,
 )
 from orchestrators.snapshot import take_snapshot
+from orchestrators.write_grants import granted_roles
 
 VMS_PER_ACTIVITY = 10
 POLL_SECONDS = 2.0
@@ -118,18 +118,16 @@ def record_lost(context: Context, fleet: FleetState, ordinals: Sequence[int], *,
 
 def assign_missing_roles(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[None]:
     """Try once to assign the missing roles, as fast as the write budget allows."""
-    each, rate = role_writes(fleet.order), fleet.order["writes_per_second"]
     due = due_for_roles(fleet.vms_missing_roles(), context.current_utc_datetime)
-    while due:
-        now = context.current_utc_datetime
-        if cancel.is_completed or fleet.writes.paused_for(now):
+    while due and not cancel.is_completed:
+        granted = yield from granted_roles(context, fleet, due)
+        if fleet.writes.paused_for(context.current_utc_datetime):
             return
-        count = fleet.writes.affords(each, rate, now)
-        if count > 0:
-            fleet.writes.spend(each * len(due[:count]), rate, now)
-            yield from assign_roles(context, fleet.order, due[:count])
+        if granted:
+            yield from assign_roles(context, fleet.order, granted)
             pause_if_throttled(context, fleet)
-            due = due[count:]
+            tried = [vm["ordinal"] for vm in granted]
+            due = [vm for vm in due if vm["ordinal"] not in tried]
         else:
             yield from sleep_unless(context, cancel, POLL_SECONDS)
 

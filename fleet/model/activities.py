@@ -21,6 +21,7 @@ from fleet.model.records import (
     VmCounts,
     VmRequest,
 )
+from fleet.model.write_budget import Ask, Grant
 
 
 class Ok(TypedDict):
@@ -99,6 +100,18 @@ class VmAccepted(Ok):
 class VmOrdinals(TypedDict):
     order: Order
     ordinals: list[int]
+
+
+# take_writes
+
+
+class TakeWrites(TypedDict):
+    order: Order
+    ask: Ask
+
+
+class WritesGranted(Ok):
+    grant: Grant
 
 
 # list_vms, inspect_vms, delete_vm, save_logs
