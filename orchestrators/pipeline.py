@@ -205,6 +205,7 @@ class Waves:
 
     def _apply_creates(self, result: WaveResult) -> None:
         fleet, now = self.fleet, self.context.current_utc_datetime
+        fleet.observation.changed_at = now.isoformat()
         for vm in result["vms"]:
             fleet.accept(vm)
         for refusal in result["refusals"]:

@@ -63,12 +63,15 @@ def observe(context: Context, fleet: FleetState) -> Orchestration[bool]:
     if fleet.observation.list_is_throttled(context.current_utc_datetime):
         return False
     unidentified = [vm["ordinal"] for vm in fleet.living_vms() if vm["principal_id"] is None]
-    task: ListVms = {"order": fleet.order, "unidentified": unidentified}
+    now = context.current_utc_datetime
+    max_age = fleet.observation.max_age(now, poll_seconds(fleet))
+    task: ListVms = {"order": fleet.order, "unidentified": unidentified, "max_age": max_age}
     listed: VmsListed | Failed
     listed = yield from call_with_retry(context, list_vms, task, long_waits=False)
     now = context.current_utc_datetime
     if listed["ok"]:
-        changes = fleet.apply_list(listed["states"], listed["identities"], now)
+        age, fleet.observation.group_size = listed.get("age", 0.0), listed.get("group_size", 0)
+        changes = fleet.apply_list(listed["states"], listed["identities"], now, age)
         yield from replace_failed(context, fleet, changes.failed)
         yield from handle_vanished(context, fleet, changes.vanished)
         yield from delete_vms(context, fleet, changes.unwanted)
@@ -77,6 +80,12 @@ def observe(context: Context, fleet: FleetState) -> Orchestration[bool]:
         wait = timedelta(seconds=listed["failure"]["retry_after"] or 0.0)
         fleet.observation.next_list_at = (now + wait).isoformat()
     return listed["ok"]
+
+
+def poll_seconds(fleet: FleetState) -> float:
+    """Between two LISTs: with 50 VMs on a page, this uses half of Azure's 300 pages a minute."""
+    vms = max(len(fleet.living_vms()), fleet.observation.group_size)
+    return max(fleet.order["boot_poll_seconds"], vms / 50 * 0.4)
 
 
 def replace_failed(
@@ -189,6 +198,8 @@ def delete_failed(
 def delete_vms(context: Context, fleet: FleetState, ordinals: Sequence[int]) -> Orchestration[None]:
     tasks: list[DeleteVm] = [{"order": fleet.order, "ordinal": ordinal} for ordinal in ordinals]
     yield from settle(context, [(delete_vm, task) for task in tasks])
+    if tasks:
+        fleet.observation.changed_at = context.current_utc_datetime.isoformat()
 
 
 def check_deadline(context: Context, fleet: FleetState) -> None:

@@ -234,11 +234,13 @@ class FleetState:
         states: Mapping[str, Iterable[int]],
         identities: Mapping[str, tuple[str | None, str]],
         now: datetime,
+        age: float = 0.0,
     ) -> Changes:
-        """Update the VMs from a LIST: ordinals by provisioning state, and the principal id and creation
-        time of VMs whose identity was unknown.
+        """Update the VMs from a LIST that began `age` seconds ago: ordinals by provisioning state, and
+        the principal id and creation time of VMs whose identity was unknown.
         """
-        self.observation.listed_at = now.isoformat()
+        self.observation.looked_at = now.isoformat()
+        self.observation.listed_at = (now - timedelta(seconds=age)).isoformat()
         for ordinal, (principal_id, created_at) in identities.items():
             if vm := self.vms.get(int(ordinal)):
                 vm["principal_id"], vm["created_at"] = principal_id, created_at
