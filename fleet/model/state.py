@@ -147,7 +147,11 @@ class FleetState:
         ):
             self.demand.retries.append({"request": request, "code": failure["code"]})
             wait = failure["retry_after"] or self.writes.outage_backoff(now)
-            self.writes.pause_until(now + timedelta(seconds=wait), is_news=throttled)
+            until = now + timedelta(seconds=wait)
+            if throttled:
+                self.writes.throttled_until(until)
+            else:
+                self.writes.pause_until(until)
             if not throttled:
                 self.failures.add(failure, "retried later")
             elif wait > UNREPORTED_WAIT:

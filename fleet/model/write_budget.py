@@ -6,10 +6,10 @@ app's database; without the database, a fleet uses its own `WriteBudget`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from typing_extensions import TypedDict
 
@@ -24,22 +24,10 @@ NIC_SLOTS = 30
 """Parts of that time in which NICs are counted together."""
 OUTAGE_TIMEOUT = timedelta(minutes=15)
 """How long an outage of Azure may last before the VMs that it prevents are abandoned."""
-LONGEST_PAUSE = timedelta(minutes=30)
-"""Azure has asked for waits of 20 minutes; an invalid row must not stop all fleets for longer."""
 SHORTEST_RETRY, LONGEST_RETRY = 1.0, 10.0
 """Seconds until a fleet asks again for what it did not get."""
-WAITING_TIMEOUT = timedelta(minutes=1)
-"""How long a share is kept for a fleet that got less than it asked for: more than the longest poll."""
-HALF_LIFE = timedelta(seconds=30)
-"""After which half of what a fleet has taken no longer counts against its share."""
 PRECISION = 1e-3
 """Of a share, in writes."""
-MOST_WRITES = 100_000.0
-"""More than any fleet asks for: the limit of an invalid row."""
-ASK_LIFETIME = timedelta(minutes=15)
-"""How long an answered ask is known: an activity is repeated a minute after a crash of its host."""
-MAX_ASKS = 250
-"""Fleets whose last ask is known."""
 WRITES_PER_CREATE = 2
 """The NIC and the VM."""
 
@@ -81,58 +69,28 @@ class Claim(NamedTuple):
         return min(self.wanted, max(0.0, level - self.taken))
 
 
-class AnsweredAsk(TypedDict):
-    """The last ask of a fleet."""
-
-    id: str
-    at: str
-    grant: Grant
-    wanted: float
-    """How many more writes it asked for."""
-    taken: float
-    """Writes that it has taken lately, by then."""
-
-
 @dataclass
-class WriteBudget:
-    """A token bucket, the latest NICs, and the pauses that Azure requested. All times are ISO 8601.
+class TokenBucket:
+    """Writes, the latest NICs, and the pauses that Azure requested. All times are ISO 8601.
 
     `rate`: writes per second with which the bucket refills.
     """
 
     paused_until: str | None = None
-    pause_is_news: bool = False
-    """Whether Azure asked this fleet to pause, and the other fleets do not know it yet."""
     spent: float = 0.0
     """Writes not yet refilled at `spent_at`."""
     spent_at: str | None = None
     nics: list[tuple[str, int]] = field(default_factory=list)
     """When NICs were sent, and how many."""
-    outage_since: str | None = None
-    """Since when Azure has had an outage, and has accepted no VM."""
-    asks: int = 0
-    """How often the fleet has asked for writes."""
-    ask_at: str | None = None
-    """When the fleet should ask again."""
-    got_none: bool = False
-    """Whether the last ask for VMs got none."""
-    alone_until: str | None = None
-    """Until then the fleet uses this budget, because the shared one is unreachable."""
 
-    def pause_until(self, moment: datetime, *, is_news: bool = False) -> None:
+    def pause_until(self, moment: datetime) -> None:
         """Send no writes until then; the longest pause counts."""
         if self.paused_until is None or moment > datetime.fromisoformat(self.paused_until):
-            self.paused_until, self.pause_is_news = moment.isoformat(), is_news
+            self.paused_until = moment.isoformat()
 
     def paused_for(self, now: datetime) -> float:
         """Seconds until writes may be sent; 0 if they may be sent now."""
         return _seconds_until(self.paused_until, now)
-
-    def may_ask(self, now: datetime) -> bool:
-        return _seconds_until(self.ask_at, now) == 0
-
-    def is_alone(self, now: datetime) -> bool:
-        return _seconds_until(self.alone_until, now) > 0
 
     def grant(
         self,
@@ -193,6 +151,41 @@ class WriteBudget:
         self.nics = [(at, count) for at, count in self.nics if at > oldest]
         return sum(count for _, count in self.nics)
 
+    def _spent(self, rate: float, now: datetime) -> float:
+        if self.spent_at is None:
+            return 0.0
+        passed = (now - datetime.fromisoformat(self.spent_at)).total_seconds()
+        return max(0.0, self.spent - max(0.0, passed) * rate)
+
+
+@dataclass
+class WriteBudget(TokenBucket):
+    """A fleet's own budget, and its dealings with the shared one."""
+
+    pause_is_news: bool = False
+    """Whether Azure asked this fleet to pause, and the other fleets do not know it yet."""
+    outage_since: str | None = None
+    """Since when Azure has had an outage, and has accepted no VM."""
+    asks: int = 0
+    """How often the fleet has asked for writes."""
+    ask_at: str | None = None
+    """When the fleet should ask again."""
+    got_none: bool = False
+    """Whether the last ask for VMs got none."""
+    alone_until: str | None = None
+    """Until then the fleet uses its own budget only, because the shared one is unreachable."""
+
+    def throttled_until(self, moment: datetime) -> None:
+        """Azure asked this fleet to pause until then."""
+        self.pause_until(moment)
+        self.pause_is_news = True
+
+    def may_ask(self, now: datetime) -> bool:
+        return _seconds_until(self.ask_at, now) == 0
+
+    def is_alone(self, now: datetime) -> bool:
+        return _seconds_until(self.alone_until, now) > 0
+
     def outage_timed_out(self, now: datetime) -> bool:
         """Whether the outage has lasted for OUTAGE_TIMEOUT; it starts now if there was none."""
         self.outage_since = self.outage_since or now.isoformat()
@@ -209,80 +202,6 @@ class WriteBudget:
         """Seconds to pause: as long as the outage has lasted, between 10 and 60."""
         since = datetime.fromisoformat(self.outage_since or now.isoformat())
         return min(60.0, max(10.0, (now - since).total_seconds()))
-
-    def _spent(self, rate: float, now: datetime) -> float:
-        if self.spent_at is None:
-            return 0.0
-        passed = (now - datetime.fromisoformat(self.spent_at)).total_seconds()
-        return max(0.0, self.spent - max(0.0, passed) * rate)
-
-
-@dataclass
-class SharedBudget:
-    """The budget of all fleets of a principal in a subscription."""
-
-    writes: WriteBudget = field(default_factory=WriteBudget)
-    asks: dict[str, AnsweredAsk] = field(default_factory=dict)
-    """By fleet: its last ask."""
-
-    @classmethod
-    def read(cls, document: Any, now: datetime) -> SharedBudget:
-        """From the result of `write`. An invalid document counts as an unused budget: the fleets then
-        exceed Azure's limits for a while, and wait as long as Azure asks.
-        """
-        try:
-            stored = document["writes"]
-            writes = WriteBudget(
-                paused_until=_no_later(stored["paused_until"], now + LONGEST_PAUSE),
-                spent=_within(stored["spent"], 2.0 * BURST),
-                spent_at=_no_later(stored["spent_at"], now),
-                nics=[
-                    (_no_later(at, now) or "", int(_within(count, NICS)))
-                    for at, count in stored["nics"]
-                ],
-            )
-            asks = {
-                str(fleet): _answered(one)
-                for fleet, one in document["asks"].items()
-                if now - datetime.fromisoformat(one["at"]) < ASK_LIFETIME
-            }
-        except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
-            return cls()
-        return cls(writes, asks)
-
-    def write(self) -> Mapping[str, Any]:
-        """As JSON."""
-        newest = sorted(self.asks.items(), key=lambda item: item[1]["at"])[-MAX_ASKS:]
-        return {"writes": asdict(self.writes), "asks": dict(newest)}
-
-    def take(self, fleet: str, ask: Ask, order: Order, now: datetime, other_nics: int = 0) -> Grant:
-        """Answer a fleet's ask; a repetition gets the same answer, and takes nothing."""
-        known = self.asks.get(fleet)
-        if known is not None and known["id"] == ask["id"]:
-            grant = known["grant"]
-            roles, vms = min(grant["roles"], ask["roles"]), min(grant["vms"], ask["vms"])
-            return {**grant, "roles": roles, "vms": vms}
-        if ask["pause"]:
-            pause = min(timedelta(seconds=ask["pause"]), LONGEST_PAUSE)
-            self.writes.pause_until(now + pause)
-        waiting = [
-            Claim(one["wanted"], _taken(one, now))
-            for other, one in self.asks.items()
-            if other != fleet
-            and one["wanted"]
-            and now - datetime.fromisoformat(one["at"]) < WAITING_TIMEOUT
-        ]
-        taken = _taken(known, now) if known is not None else 0.0
-        grant = self.writes.grant(ask, order, now, taken, waiting, other_nics)
-        granted = writes_of({**ask, "roles": grant["roles"], "vms": grant["vms"]}, order)
-        self.asks[fleet] = {
-            "id": ask["id"],
-            "at": now.isoformat(),
-            "grant": grant,
-            "wanted": writes_of(ask, order) - granted,
-            "taken": taken + granted,
-        }
-        return grant
 
 
 def fair_share(free: float, mine: Claim, others: Iterable[Claim]) -> float:
@@ -320,36 +239,3 @@ def _seconds_until(moment: str | None, now: datetime) -> float:
     if moment is None:
         return 0.0
     return max(0.0, (datetime.fromisoformat(moment) - now).total_seconds())
-
-
-def _no_later(moment: str | None, latest: datetime) -> str | None:
-    """The time, or the latest that makes sense: any role that may write the table may have set it."""
-    if moment is None:
-        return None
-    return min(datetime.fromisoformat(moment), latest).isoformat()
-
-
-def _answered(one: Any) -> AnsweredAsk:
-    grant, longest = one["grant"], LONGEST_PAUSE.total_seconds()
-    return {
-        "id": str(one["id"]),
-        "at": datetime.fromisoformat(one["at"]).isoformat(),
-        "grant": {
-            "roles": int(_within(grant["roles"], MOST_WRITES)),
-            "vms": int(_within(grant["vms"], MOST_WRITES)),
-            "retry_after": _within(grant["retry_after"], longest),
-            "paused": _within(grant["paused"], longest),
-        },
-        "wanted": _within(one["wanted"], MOST_WRITES),
-        "taken": _within(one["taken"], MOST_WRITES),
-    }
-
-
-def _taken(one: AnsweredAsk, now: datetime) -> float:
-    """Writes that a fleet has taken lately: halved after each HALF_LIFE."""
-    age = max(timedelta(), now - datetime.fromisoformat(one["at"]))
-    return float(one["taken"] * 0.5 ** (age / HALF_LIFE))
-
-
-def _within(number: Any, most: float) -> float:
-    return min(max(0.0, float(number)), most)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from fleet.model.records import Order
-from fleet.model.write_budget import Ask, Grant, SharedBudget
+from fleet.model.shared_budget import SharedBudget
+from fleet.model.write_budget import Ask, Grant
 from fleet.store import schema
 from fleet.store.database import REQUEST_TIMEOUT, connected, rows, small_json
 

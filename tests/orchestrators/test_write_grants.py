@@ -203,3 +203,13 @@ def test_a_role_that_is_tried_again_is_asked_for():
         vm.update({"assigned": [], "roles_settled": False, "role_tries": vm["ordinal"]})
     played = provision(2, granting(), fleet, assign_permissions=retry)
     assert [(ask["roles"], ask["vms"]) for ask in asked(played)] == [(1, 0)]
+
+
+def test_a_list_that_began_before_a_vm_was_accepted_does_not_count():
+    """It need not show the VM. Fleets share LISTs."""
+    piece = granted(0, 2, retry_after=3.0)
+    played = provision(6, each(piece, piece, granting()))
+    lists = [task["max_age"] for name, task in played.calls if name == "list_vms"]
+    for at, max_age in zip(times(played, "list_vms"), lists, strict=True):
+        accepted_at = [wave for wave in times(played, "create_wave") if wave <= at]
+        assert max_age == 0 or at - max_age > max(accepted_at)

@@ -1,4 +1,4 @@
--- What the fleets of a principal in a subscription have written to Azure: see fleet/model/write_budget.py.
+-- What the fleets of a principal in a subscription have written to Azure: see fleet/model/shared_budget.py.
 CREATE TABLE powerlift_fleet_writes (
     subscription_id text NOT NULL,
     principal text NOT NULL,
