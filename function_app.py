@@ -13,6 +13,7 @@ from activities import (
     snapshot,
     trials,
     vms,
+    write_budget,
 )
 from fleet import telemetry
 from orchestrators import cancel, fleet, teardown, wave
@@ -40,6 +41,7 @@ for module in (
     network,
     vms,
     role_assignments,
+    write_budget,
     trials,
     snapshot,
     owned_resources,

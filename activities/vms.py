@@ -9,7 +9,7 @@ import azure.durable_functions as df
 from azure.core.exceptions import HttpResponseError
 
 from activities.results import never_raises, raises_transient
-from fleet.azure import network_interfaces, virtual_machines
+from fleet.azure import network_interfaces, virtual_machines, vm_lists
 from fleet.azure.arm_bodies import Body
 from fleet.azure.client import Azure
 from fleet.azure.credentials import open_connections
@@ -86,18 +86,19 @@ async def inspect_vms(task: VmOrdinals) -> VmsInspected:
 @bp.activity_trigger(input_name="task")
 @raises_transient
 async def list_vms(task: ListVms) -> VmsListed:
-    """One LIST for the whole fleet, whose VMs it knows by name. It returns identities only for
-    `unidentified`, to keep the durable history small.
+    """One LIST for the whole fleet, whose VMs it knows by name, and for other fleets of the group. It
+    returns identities only for `unidentified`, to keep the durable history small.
     """
     order = task["order"]
     connection, _ = open_connections(order)
     unidentified = set(task["unidentified"])
+    found = await vm_lists.list_vms(connection, task.get("max_age", 0.0))
     listed: VmsListed = {"ok": True, "states": {}, "identities": {}}
-    for ordinal, vm in (await connection.list_batch("machine", order["batch_id"])).items():
-        listed["states"].setdefault(virtual_machines.provisioning_state(vm), []).append(ordinal)
+    for ordinal, vm in found.fleets.get(order["batch_id"], {}).items():
+        listed["states"].setdefault(vm.state, []).append(ordinal)
         if ordinal in unidentified:
-            identity = virtual_machines.principal_id(vm), virtual_machines.created_at(vm)
-            listed["identities"][str(ordinal)] = identity
+            listed["identities"][str(ordinal)] = vm.principal_id, vm.created_at
+    listed["age"], listed["group_size"] = found.age, found.size
     return listed
 
 

@@ -22,6 +22,7 @@ from orchestrators.reconcile import (
     check_deadline,
     give_up_roles,
     observe,
+    poll_seconds,
     reconcile,
 )
 from orchestrators.snapshot import snapshot_if_stale
@@ -37,7 +38,7 @@ def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[b
     VMs for which Azure has no capacity now are left to `boot`.
     """
     for _ in range(TURNS):
-        waves.start_roles()
+        yield from waves.start_roles()
         yield from waves.start_creates()
         if not waves.running and not wants_vms(context, fleet):
             return True
@@ -89,17 +90,12 @@ def create_missing(context: Context, fleet: FleetState, waves: Waves) -> Orchest
         yield from assign_missing_roles(context, fleet, waves.cancel)
 
 
-def poll_seconds(fleet: FleetState) -> float:
-    """Between two LISTs: with 50 VMs on a page, this uses half of Azure's 300 pages a minute."""
-    return max(fleet.order["boot_poll_seconds"], len(fleet.living_vms()) / 50 * 0.4)
-
-
 def list_is_due(context: Context, fleet: FleetState) -> bool:
     """LIST between waves too, so that the next wave avoids what has just failed."""
-    listed_at = fleet.observation.listed_at
-    if listed_at is None:
+    looked_at = fleet.observation.looked_at
+    if looked_at is None:
         return True
-    age = context.current_utc_datetime - datetime.fromisoformat(listed_at)
+    age = context.current_utc_datetime - datetime.fromisoformat(looked_at)
     return age.total_seconds() >= poll_seconds(fleet)
 
 

@@ -16,7 +16,6 @@ from fleet.model import names
 from fleet.model.activities import AssignWave, CreateWave, RolesAssigned, WaveResult
 from fleet.model.records import Placement, VmRequest
 from fleet.model.state import FleetState
-from fleet.model.write_budget import WRITES_PER_CREATE, role_writes
 from orchestrators import network
 from orchestrators.patterns import (
     FAN_OUT,
@@ -28,6 +27,7 @@ from orchestrators.patterns import (
 )
 from orchestrators.role_assignment_order import due_for_roles, merge_roles, pause_if_throttled
 from orchestrators.wave import assign_wave, create_wave
+from orchestrators.write_grants import ask_for_writes, granted_roles, may_write, share_pause
 
 CREATING_AT_ONCE = 4
 """Waves that create VMs."""
@@ -43,6 +43,8 @@ class Wave:
     """Empty if it assigns roles."""
     assigns: frozenset[int] = frozenset()
     """Ordinals of the VMs that get roles."""
+    sent: bool = False
+    """Whether a wait has started it."""
 
 
 @dataclass
@@ -54,18 +56,16 @@ class Waves:
     cancel: Any
     running: list[Wave] = field(default_factory=list)
 
-    def start_roles(self) -> None:
+    def start_roles(self) -> Orchestration[None]:
         """Start a wave of role assignments, if none runs and any is due."""
         fleet, now = self.fleet, self.context.current_utc_datetime
         if self.cancel.is_completed or fleet.writes.paused_for(now) or self.assigning():
             return
         # A wave that runs may return VMs created at any time since it started.
         started = min((wave.started for wave in self._creating()), default=None)
-        each, rate = role_writes(fleet.order), fleet.order["writes_per_second"]
         due = due_for_roles(fleet.vms_missing_roles(), now, created_before=started)
-        due = due[: min(FAN_OUT, fleet.writes.affords(each, rate, now))]
+        due = yield from granted_roles(self.context, fleet, due[:FAN_OUT])
         if due:
-            fleet.writes.spend(each * len(due), rate, now)
             task: AssignWave = {"order": fleet.order, "vms": due}
             self._start(assign_wave, task, assigns=frozenset(vm["ordinal"] for vm in due))
 
@@ -75,20 +75,22 @@ class Waves:
         Returns whether any was started.
         """
         fleet, before = self.fleet, len(self.running)
-        while count := self._room():
-            retries = fleet.take_retries(count)
-            placements = yield from self._placements(count - len(retries))
-            requests = [*retries, *fleet.demand.request(placements)]
-            if not requests:
+        yield from share_pause(self.context, fleet)
+        while room := self._room():
+            retries = len(fleet.demand.retries) if fleet.can_retry() else 0
+            placements = yield from self._placements(max(0, room - retries))
+            count = min(room, retries + len(placements))
+            if not count:
                 break
-            fleet.demand.in_flight += requests
-            now, rate = self.context.current_utc_datetime, fleet.order["writes_per_second"]
-            writes = WRITES_PER_CREATE * len(requests)
-            fleet.writes.spend(writes, rate, now, nics=len(requests))
-            task: CreateWave = {"order": fleet.order, "requests": requests}
-            self._start(create_wave, task, requests)
-        if self.cancel.is_completed:
-            self._discard(self.running[before:])
+            grant = yield from ask_for_writes(
+                self.context, fleet, vms=count, least=min(count, self._smallest())
+            )
+            again = fleet.take_retries(grant["vms"])
+            new = fleet.demand.request(placements[: grant["vms"] - len(again)])
+            if requests := [*again, *new]:
+                fleet.demand.in_flight += requests
+                task: CreateWave = {"order": fleet.order, "requests": requests}
+                self._start(create_wave, task, requests)
         return len(self.running) > before
 
     def wait(self, seconds: float) -> Orchestration[None]:
@@ -97,7 +99,7 @@ class Waves:
 
         Raises FleetEnded if a wave failed.
         """
-        tasks = [self.cancel, *(wave.task for wave in self.running)]
+        tasks = [self.cancel, *self._sent()]
         yield from wait_for_any(self.context, tasks, seconds)
         yield from self._collect()
 
@@ -106,20 +108,28 @@ class Waves:
 
         Raises FleetEnded if a wave failed.
         """
-        while self.running:
-            yield from wait_for_any(self.context, [wave.task for wave in self.running])
+        while tasks := self._sent():
+            yield from wait_for_any(self.context, tasks)
             yield from self._collect()
 
     def assigning(self) -> frozenset[int]:
         """Ordinals of the VMs whose roles a wave assigns now."""
         return frozenset().union(*(wave.assigns for wave in self.running))
 
-    def _discard(self, unsent: Sequence[Wave]) -> None:
-        """The fleet was cancelled after these waves were made, and before a `yield` started them."""
-        for wave in unsent:
-            self.running.remove(wave)
-            self._no_longer_in_flight(wave)
-            self.fleet.demand.give_up("Cancelled", len(wave.requests))
+    def _sent(self) -> list[Any]:
+        """The tasks of the running waves, which the next wait starts. After a cancel, those that were
+        not started before are dropped.
+        """
+        if self.cancel.is_completed:
+            for wave in [one for one in self.running if not one.sent]:
+                self.running.remove(wave)
+                self._no_longer_in_flight(wave)
+                if wave.requests:
+                    self.fleet.demand.give_up("Cancelled", len(wave.requests))
+        if not any(wave.task.is_completed for wave in self.running):  # otherwise nothing waits
+            for wave in self.running:
+                wave.sent = True
+        return [wave.task for wave in self.running]
 
     def _no_longer_in_flight(self, wave: Wave) -> None:
         in_flight = self.fleet.demand.in_flight
@@ -128,24 +138,24 @@ class Waves:
     def _creating(self) -> list[Wave]:
         return [wave for wave in self.running if wave.requests]
 
+    def _limit(self) -> int:
+        """How many VMs may be without a role."""
+        return 1 if self.fleet.writes.outage_since else max(1, self.fleet.order["max_undead"])
+
+    def _smallest(self) -> int:
+        """The VMs of a wave that is worth starting while others run."""
+        return min(-(-self._limit() // CREATING_AT_ONCE), FAN_OUT) if self._creating() else 1
+
     def _room(self) -> int:
         """How many VMs may be requested now; none while a larger wave is worth waiting for."""
-        fleet, now = self.fleet, self.context.current_utc_datetime
-        if self.cancel.is_completed or fleet.writes.paused_for(now):
+        fleet = self.fleet
+        if self.cancel.is_completed or not may_write(self.context, fleet):
             return 0
-        limit = 1 if fleet.writes.outage_since else fleet.order["max_undead"]
-        rate = fleet.order["writes_per_second"]
         without_role = len(fleet.vms_without_role()) + len(fleet.demand.in_flight)
-        room = min(
-            max(1, limit) - without_role,
-            fleet.writes.affords(WRITES_PER_CREATE, rate, now),
-            fleet.writes.affords_nics(rate, now),
-            FAN_OUT,
-        )
-        running = len(self._creating())
-        smallest = min(-(-limit // CREATING_AT_ONCE), FAN_OUT) if running else 1
+        room = min(self._limit() - without_role, FAN_OUT)
         wanted = fleet.vms_wanted() + len(fleet.demand.retries)
-        is_worth_it = room >= min(smallest, wanted) and running < CREATING_AT_ONCE
+        running = len(self._creating())
+        is_worth_it = room >= min(self._smallest(), wanted) and running < CREATING_AT_ONCE
         return room if is_worth_it and room > 0 else 0
 
     def _placements(self, count: int) -> Orchestration[Sequence[Placement]]:
@@ -195,6 +205,7 @@ class Waves:
 
     def _apply_creates(self, result: WaveResult) -> None:
         fleet, now = self.fleet, self.context.current_utc_datetime
+        fleet.observation.changed_at = now.isoformat()
         for vm in result["vms"]:
             fleet.accept(vm)
         for refusal in result["refusals"]:

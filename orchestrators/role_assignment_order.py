@@ -69,7 +69,7 @@ def pause_if_throttled(context: Context, fleet: FleetState) -> None:
     for vm in fleet.vms_missing_roles():
         reason, next_try = vm["role_failure"], vm["next_role_try"]
         if reason is not None and failure_policy.is_throttled(reason) and next_try is not None:
-            fleet.writes.pause_until(datetime.fromisoformat(next_try))
+            fleet.writes.throttled_until(datetime.fromisoformat(next_try))
 
 
 def why_given_up(fleet: FleetState, vm: Vm, now: datetime) -> Failure | None:

@@ -30,6 +30,7 @@ from orchestrators.reconcile import (
     check_deadline,
     delete_failed,
     delete_vms,
+    poll_seconds,
     reconcile,
     record_lost,
 )
@@ -59,7 +60,8 @@ def run(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[bool
         if is_over(fleet, context.current_utc_datetime, counted):
             return True
         seconds = fleet.order["run_poll_seconds"]
-        if (yield from sleep_unless(context, waves.cancel, seconds, longest=seconds)):
+        pause = max(seconds, poll_seconds(fleet))
+        if (yield from sleep_unless(context, waves.cancel, pause, longest=seconds)):
             break
     return False
 

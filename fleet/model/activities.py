@@ -21,6 +21,7 @@ from fleet.model.records import (
     VmCounts,
     VmRequest,
 )
+from fleet.model.write_budget import Ask, Grant
 
 
 class Ok(TypedDict):
@@ -101,6 +102,18 @@ class VmOrdinals(TypedDict):
     ordinals: list[int]
 
 
+# take_writes
+
+
+class TakeWrites(TypedDict):
+    order: Order
+    ask: Ask
+
+
+class WritesGranted(Ok):
+    grant: Grant
+
+
 # list_vms, inspect_vms, delete_vm, save_logs
 
 
@@ -108,6 +121,8 @@ class ListVms(TypedDict):
     order: Order
     unidentified: list[int]
     """Ordinals of VMs whose identity is not known yet."""
+    max_age: NotRequired[float]
+    """How many seconds ago the LIST may have begun; 0 if absent."""
 
 
 class VmsListed(Ok):
@@ -115,6 +130,10 @@ class VmsListed(Ok):
     """Ordinals by provisioning state."""
     identities: dict[str, tuple[str | None, str]]
     """Principal id and creation time of the `unidentified` VMs, by ordinal."""
+    age: NotRequired[float]
+    """Seconds since the LIST began."""
+    group_size: NotRequired[int]
+    """VMs in the resource group, of all fleets and others."""
 
 
 class VmsInspected(Ok):

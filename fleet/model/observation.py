@@ -13,6 +13,8 @@ SILENT_COUNTS = 10
 """Snapshots in a row, minutes apart, that must find a VM silent: time for the VMs to report again after
 a database outage.
 """
+CLOCK_ERROR = 1.0
+"""Seconds by which the clocks of two hosts may differ: a fleet moves between them."""
 _UP = ("Succeeded", "Updating", "Deleting")
 
 
@@ -33,7 +35,13 @@ class Observation:
     """All times are ISO 8601."""
 
     listed_at: str | None = None
-    """The last LIST that succeeded."""
+    """The beginning of the last LIST that succeeded: what it shows is not older."""
+    looked_at: str | None = None
+    """When its result was applied."""
+    changed_at: str | None = None
+    """When the fleet last created or deleted VMs."""
+    group_size: int = 0
+    """VMs in the resource group, also of other fleets."""
     next_list_at: str | None = None
     """Azure throttles LISTs until then."""
     absent: list[int] = field(default_factory=list)
@@ -99,6 +107,20 @@ class Observation:
         """Ordinals of running VMs that SILENT_COUNTS snapshots in a row found silent."""
         silent = [int(ordinal) for ordinal, count in self.silent.items() if count >= SILENT_COUNTS]
         return [ordinal for ordinal in silent if vms[ordinal]["state"] == "running"]
+
+    def max_age(self, now: datetime, poll_seconds: float) -> float:
+        """How many seconds ago a LIST that other fleets share may have begun, at most `poll_seconds`.
+
+        It must have begun after the fleet applied its last LIST: two LISTs in a row that do not show a
+        VM must not be one. And after the fleet last created or deleted VMs, to show their effect.
+        """
+        known = [
+            datetime.fromisoformat(at) for at in (self.looked_at, self.changed_at) if at is not None
+        ]
+        if not known:
+            return 0.0
+        age = (now - max(known)).total_seconds() - CLOCK_ERROR
+        return min(max(0.0, age), poll_seconds)
 
     def list_is_throttled(self, now: datetime) -> bool:
         return self.next_list_at is not None and now < datetime.fromisoformat(self.next_list_at)

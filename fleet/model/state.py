@@ -147,7 +147,11 @@ class FleetState:
         ):
             self.demand.retries.append({"request": request, "code": failure["code"]})
             wait = failure["retry_after"] or self.writes.outage_backoff(now)
-            self.writes.pause_until(now + timedelta(seconds=wait))
+            until = now + timedelta(seconds=wait)
+            if throttled:
+                self.writes.throttled_until(until)
+            else:
+                self.writes.pause_until(until)
             if not throttled:
                 self.failures.add(failure, "retried later")
             elif wait > UNREPORTED_WAIT:
@@ -234,11 +238,13 @@ class FleetState:
         states: Mapping[str, Iterable[int]],
         identities: Mapping[str, tuple[str | None, str]],
         now: datetime,
+        age: float = 0.0,
     ) -> Changes:
-        """Update the VMs from a LIST: ordinals by provisioning state, and the principal id and creation
-        time of VMs whose identity was unknown.
+        """Update the VMs from a LIST that began `age` seconds ago: ordinals by provisioning state, and
+        the principal id and creation time of VMs whose identity was unknown.
         """
-        self.observation.listed_at = now.isoformat()
+        self.observation.looked_at = now.isoformat()
+        self.observation.listed_at = (now - timedelta(seconds=age)).isoformat()
         for ordinal, (principal_id, created_at) in identities.items():
             if vm := self.vms.get(int(ordinal)):
                 vm["principal_id"], vm["created_at"] = principal_id, created_at

@@ -159,13 +159,13 @@ def short_outcome(column: str) -> str:
         ELSE left({column}, {OUTCOME_LIMIT - 1}) || '…' END"""
 
 
-def small_json(column: str) -> str:
-    """SQL of a jsonb column, null if it is larger than JSON_LIMIT.
+def small_json(column: str, limit: int = JSON_LIMIT) -> str:
+    """SQL of a jsonb column, null if it has more than `limit` characters.
 
     The stored size is checked first: a compressed value could exceed the server's own limit as text.
     """
-    return f"""CASE WHEN pg_column_size({column}) <= {2 * JSON_LIMIT}
-        THEN CASE WHEN length({column}::text) <= {JSON_LIMIT} THEN {column} END END"""
+    return f"""CASE WHEN pg_column_size({column}) <= {2 * limit}
+        THEN CASE WHEN length({column}::text) <= {limit} THEN {column} END END"""
 
 
 def may(cursor: Any, table: str, *privileges: str) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg2
 import pytest
 
 from fleet.model.names import runner_id
@@ -252,3 +253,18 @@ def test_a_fleet_that_lost_its_vms_reports_the_remaining_trials(stack: Stack, ap
         2,
         [],
     )
+
+
+def test_a_locked_write_budget_delays_neither_creation_nor_deletion(stack: Stack, api: Api):
+    """For more than the seconds of one try: the fleet then uses a budget of its own."""
+    number = experiment(stack)
+    api.end(api.start(experiment_id=number, n_instances=1))  # creates the row
+    database = psycopg2.connect(stack.db_uri)
+    try:
+        database.cursor().execute("SELECT FROM powerlift_fleet_writes FOR UPDATE")
+        fleet_id = api.start(experiment_id=number, n_instances=3, batch_id=4009)
+        assert api.wait(fleet_id, "run")["machines"]["accepted"] == 3
+        assert api.end(fleet_id)["phase"] == "cancelled"
+        assert existing_resources(stack, 4009) == []
+    finally:
+        database.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from fleet.model.observation import Observation
 from tests.fleets import (
     NO_CAPACITY,
     NOW,
@@ -107,3 +110,35 @@ def test_a_vm_accepted_before_the_refusal_does_not_reopen_its_placement():
     fleet.accept(machine(5))
     fleet.apply_list({"Succeeded": [5], "Deleting": [0]}, {}, NOW)
     assert [one["code"] for one in fleet.placements.cooldowns] == ["AllocationFailed"]
+
+
+def at(second: float | None) -> str | None:
+    return None if second is None else later(second).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("looked", "changed", "age"),
+    [
+        (None, None, 0),  # a new fleet: VMs may have been created before a crash
+        (0, None, 4),
+        (3, None, 1),
+        (0, 3, 1),
+        (3, 0, 1),
+        (4.5, None, 0),
+        (-60, None, 10),  # at most the polling interval
+        (-60, -30, 10),
+    ],
+)
+def test_a_shared_list_began_after_all_that_the_fleet_knows(
+    looked: float | None, changed: float | None, age: float
+):
+    """With a second for the difference between the clocks of two hosts."""
+    observation = Observation(looked_at=at(looked), changed_at=at(changed))
+    assert observation.max_age(later(5), poll_seconds=10) == age
+
+
+def test_what_a_list_shows_is_as_old_as_its_beginning():
+    fleet = fleet_of("creating")
+    fleet.apply_list({"Succeeded": [0]}, {}, later(9), age=4)
+    assert fleet.vms[0]["running_at"] == fleet.observation.listed_at == later(5).isoformat()
+    assert fleet.observation.looked_at == later(9).isoformat()

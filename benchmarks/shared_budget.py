@@ -1,0 +1,149 @@
+"""Measures fleets that one principal creates at once: makespan, throttling, LISTs, cost of a grant.
+
+    python -m benchmarks.shared_budget [--fleets 1 2 4] [--vms 100] [--max-undead 20] [--time-scale 0.5]
+
+Each number of fleets creates the same VMs in all, on a new stack with recorded latencies and Azure's
+throttling. A grant is measured against the stack's database, without load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import psycopg2
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.makespan import until_provisioned
+from local.demo import experiment, fleets
+from local.stack import Stack
+
+GRANTS = 200
+VMS = "/microsoft.compute/virtualmachines"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The measurements of fleets that were submitted at once."""
+
+    fleets: int
+    vms: int
+    """Of all fleets together."""
+    makespan: float
+    """Simulated seconds until all VMs of all fleets ran."""
+    first: float
+    """Simulated seconds until those of the first fleet did."""
+    throttled: int
+    """Writes with a 429 response."""
+    pages: int
+    """Pages of LISTs of VMs."""
+    fleet_ids: tuple[str, ...]
+
+
+def provision(stack: Stack, number: int, sizes: list[int], max_undead: int) -> Figures:
+    """Submit a fleet for each size at once, and wait until all their VMs run.
+
+    `number`: of an experiment with a trial for each VM.
+    """
+    before = len(stack.wire())
+    request = {"experiment_id": number, "max_undead": max_undead}
+
+    def one(size: int) -> tuple[str, dict[str, Any]]:
+        fleet_id = fleets.post(stack.url, stack.key, {**request, "n_instances": size})
+        return fleet_id, until_provisioned(stack, fleet_id)
+
+    with ThreadPoolExecutor(len(sizes)) as pool:
+        done = list(pool.map(one, sizes))
+    calls = stack.wire()[before:]
+    began = min(_time(status["created_at"]) for _, status in done)
+    ended = [(_time(status["provisioned_at"]) - began).total_seconds() for _, status in done]
+    return Figures(
+        len(sizes),
+        sum(sizes),
+        max(ended) / stack.time_scale,
+        min(ended) / stack.time_scale,
+        sum(call["status"] == 429 and call["method"] == "PUT" for call in calls),
+        sum(call["method"] == "GET" and call["path"].lower().endswith(VMS) for call in calls),
+        tuple(fleet_id for fleet_id, _ in done),
+    )
+
+
+def grant_times(stack: Stack) -> list[float]:
+    """Milliseconds of each of GRANTS updates of a budget, with a connection each as in the app."""
+    took = []
+    for _ in range(GRANTS):
+        began = time.perf_counter()
+        database = psycopg2.connect(stack.db_uri)
+        with database, database.cursor() as cursor:
+            cursor.execute("SELECT budget FROM powerlift_fleet_writes FOR UPDATE")
+            cursor.execute("UPDATE powerlift_fleet_writes SET budget = budget")
+        database.close()
+        took.append(1000 * (time.perf_counter() - began))
+    return took
+
+
+def main() -> None:
+    options = _options()
+    table = Table(title=f"{options.vms} VMs at once; max_undead {options.max_undead}")
+    for heading in ("fleets", "all VMs run", "first fleet's VMs run", "429s", "pages of LISTs"):
+        table.add_column(heading, justify="right")
+    grants: list[float] = []
+    for count in options.fleets:
+        with tempfile.TemporaryDirectory() as folder, _stack(folder, options) as stack:
+            share, rest = divmod(options.vms, count)
+            sizes = [share + (index < rest) for index in range(count)]
+            number = experiment.create(experiment.open_store(stack.db_uri), trials=options.vms)
+            figures = provision(stack, number, sizes, options.max_undead)
+            grants = grant_times(stack)
+        table.add_row(
+            str(count),
+            f"{figures.makespan:.0f} s",
+            f"{figures.first:.0f} s",
+            str(figures.throttled),
+            str(figures.pages),
+        )
+    Console().print(table)
+    print(f"A grant: median {median(grants):.1f} ms, p95 {quantiles(grants, n=20)[18]:.1f} ms")
+
+
+def _stack(folder: str, options: argparse.Namespace) -> Stack:
+    Path(folder).chmod(0o711)
+    settings = {
+        "FLEET_BOOT_POLL_SECONDS": str(5 * options.time_scale),
+        "FLEET_MAX_VMS": str(options.vms),
+        "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # never
+    }
+    return Stack(
+        Path(folder),
+        time_scale=options.time_scale,
+        seed=options.seed,
+        machines="none",
+        app_settings=settings,
+        faults={"throttling": True},
+    )
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.shared_budget", description=__doc__)
+    parser.add_argument("--fleets", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--vms", type=int, default=100, help="of all fleets together")
+    parser.add_argument("--max-undead", type=int, default=20)
+    parser.add_argument("--time-scale", type=float, default=0.5, help="wall s per simulated s")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
