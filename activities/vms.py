@@ -26,7 +26,7 @@ from fleet.model.activities import (
     VmsInspected,
     VmsListed,
 )
-from fleet.model.records import Order, Vm, new_vm
+from fleet.model.records import FleetRef, Vm, new_vm
 from fleet.settings import Settings
 
 bp = df.Blueprint()
@@ -117,7 +117,7 @@ async def delete_vm(task: DeleteVm) -> Ok:
     return {"ok": True}
 
 
-async def _put_vm(connection: Azure, order: Order, vm: Vm, body: Body) -> Body:
+async def _put_vm(connection: Azure, order: FleetRef, vm: Vm, body: Body) -> Body:
     try:
         return (await connection.put_machine(vm["name"], body)).body
     except HttpResponseError as error:

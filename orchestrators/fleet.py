@@ -24,7 +24,7 @@ from fleet.model.activities import (
 )
 from fleet.model.custom_status import custom_status
 from fleet.model.failure import failure
-from fleet.model.records import Failure
+from fleet.model.records import Failure, RecordOrder, TeardownOrder, part_of
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import vm_counts
 from orchestrators import network
@@ -196,7 +196,7 @@ def finish(
 def report(context: Context, fleet: FleetState, phase: str) -> Orchestration[None]:
     now = _utc(context.current_utc_datetime, "microseconds")
     task: ReportCompletion = {
-        "order": fleet.order,
+        "order": part_of(fleet.order, RecordOrder),
         "phase": phase,
         "counts": vm_counts(fleet),
         "trials": fleet.trials,
@@ -211,7 +211,10 @@ def tear_down(
     context: Context, fleet: FleetState, keep_machines: bool
 ) -> Orchestration[Failure | None]:
     """Run `teardown_fleet`. Returns a failure if it left something."""
-    task: Teardown = {"order": fleet.order, "keep_machines": keep_machines}
+    task: Teardown = {
+        "order": part_of(fleet.order, TeardownOrder),
+        "keep_machines": keep_machines,
+    }
     name = names.teardown_id(fleet.order["batch_id"])
     try:
         result: TeardownResult = yield context.call_sub_orchestrator(

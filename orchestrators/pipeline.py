@@ -14,7 +14,7 @@ from typing import Any
 
 from fleet.model import names
 from fleet.model.activities import AssignWave, CreateWave, RolesAssigned, WaveResult
-from fleet.model.records import Placement, VmRequest
+from fleet.model.records import Placement, RoleOrder, VmOrder, VmRequest, VmRoles, part_of
 from fleet.model.state import FleetState
 from fleet.model.write_budget import WRITES_PER_CREATE, role_writes
 from orchestrators import network
@@ -66,7 +66,10 @@ class Waves:
         due = due[: min(FAN_OUT, fleet.writes.affords(each, rate, now))]
         if due:
             fleet.writes.spend(each * len(due), rate, now)
-            task: AssignWave = {"order": fleet.order, "vms": due}
+            task: AssignWave = {
+                "order": part_of(fleet.order, RoleOrder),
+                "vms": [part_of(vm, VmRoles) for vm in due],
+            }
             self._start(assign_wave, task, assigns=frozenset(vm["ordinal"] for vm in due))
 
     def start_creates(self) -> Orchestration[bool]:
@@ -85,7 +88,8 @@ class Waves:
             now, rate = self.context.current_utc_datetime, fleet.order["writes_per_second"]
             writes = WRITES_PER_CREATE * len(requests)
             fleet.writes.spend(writes, rate, now, nics=len(requests))
-            task: CreateWave = {"order": fleet.order, "requests": requests}
+            order = part_of(fleet.order, VmOrder)
+            task: CreateWave = {"order": order, "requests": requests}
             self._start(create_wave, task, requests)
         if self.cancel.is_completed:
             self._discard(self.running[before:])

@@ -19,7 +19,7 @@ from fleet.model.activities import (
     VmsListed,
 )
 from fleet.model.failure import CLIENT_REFUSED, NO_REASON, failure, vm_failure
-from fleet.model.records import Failure
+from fleet.model.records import Failure, FleetRef, RoleOrder, part_of
 from fleet.model.state import FleetState
 from fleet.model.write_budget import role_writes
 from orchestrators.patterns import (
@@ -63,7 +63,7 @@ def observe(context: Context, fleet: FleetState) -> Orchestration[bool]:
     if fleet.observation.list_is_throttled(context.current_utc_datetime):
         return False
     unidentified = [vm["ordinal"] for vm in fleet.living_vms() if vm["principal_id"] is None]
-    task: ListVms = {"order": fleet.order, "unidentified": unidentified}
+    task: ListVms = {"order": part_of(fleet.order, FleetRef), "unidentified": unidentified}
     listed: VmsListed | Failed
     listed = yield from call_with_retry(context, list_vms, task, long_waits=False)
     now = context.current_utc_datetime
@@ -85,7 +85,7 @@ def replace_failed(
     """Find out why Azure failed to start VMs, and delete them before they are replaced."""
     reasons: dict[str, Failure] = {}
     for part in chunks(ordinals, VMS_PER_ACTIVITY):
-        task: VmOrdinals = {"order": fleet.order, "ordinals": list(part)}
+        task: VmOrdinals = {"order": part_of(fleet.order, FleetRef), "ordinals": list(part)}
         result: VmsInspected | Failed = yield from call_with_retry(context, inspect_vms, task)
         reasons |= result["failures"] if result["ok"] else {}
     unknown = vm_failure("ProvisioningFailed", NO_REASON)
@@ -127,7 +127,7 @@ def assign_missing_roles(context: Context, fleet: FleetState, cancel: Any) -> Or
         count = fleet.writes.affords(each, rate, now)
         if count > 0:
             fleet.writes.spend(each * len(due[:count]), rate, now)
-            yield from assign_roles(context, fleet.order, due[:count])
+            yield from assign_roles(context, part_of(fleet.order, RoleOrder), due[:count])
             pause_if_throttled(context, fleet)
             due = due[count:]
         else:
@@ -178,8 +178,9 @@ def delete_failed(
     failed: list[FailedVm] = [
         {"ordinal": ordinal, "reason": reason} for ordinal, reason in reasons.items()
     ]
+    order = part_of(fleet.order, FleetRef)
     tasks: list[SaveLogs] = [
-        {"order": fleet.order, "vms": list(part)} for part in chunks(failed, VMS_PER_ACTIVITY)
+        {"order": order, "vms": list(part)} for part in chunks(failed, VMS_PER_ACTIVITY)
     ]
     yield from settle(context, [(save_logs, task) for task in tasks], max_tries=1)
     yield from delete_vms(context, fleet, list(reasons))
@@ -189,7 +190,8 @@ def delete_failed(
 
 
 def delete_vms(context: Context, fleet: FleetState, ordinals: Sequence[int]) -> Orchestration[None]:
-    tasks: list[DeleteVm] = [{"order": fleet.order, "ordinal": ordinal} for ordinal in ordinals]
+    order = part_of(fleet.order, FleetRef)
+    tasks: list[DeleteVm] = [{"order": order, "ordinal": ordinal} for ordinal in ordinals]
     yield from settle(context, [(delete_vm, task) for task in tasks])
 
 

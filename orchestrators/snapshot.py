@@ -7,7 +7,7 @@ from datetime import datetime
 
 from activities.snapshot import record_snapshot
 from fleet.model.activities import Failed, RecordSnapshot, SnapshotRecorded
-from fleet.model.records import Vm, lifecycle, stored
+from fleet.model.records import RecordOrder, Vm, lifecycle, part_of, stored
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import vm_counts
 from orchestrators.patterns import MAX_TRIES, Context, Orchestration, chunks, settle
@@ -65,7 +65,7 @@ def snapshot_if_stale(context: Context, fleet: FleetState) -> Orchestration[None
 
 def _task(fleet: FleetState, vms: Sequence[Vm], at: str, *, first: bool) -> RecordSnapshot:
     return {
-        "order": fleet.order,
+        "order": part_of(fleet.order, RecordOrder),
         "phase": fleet.phase,
         "counts": vm_counts(fleet) if first else None,
         "vms": [stored(vm) for vm in vms],

@@ -22,7 +22,7 @@ from fleet.model.activities import (
     TeardownResult,
     TrialsReleased,
 )
-from fleet.model.records import Failure, Order
+from fleet.model.records import Failure, FleetRef, part_of
 from orchestrators.patterns import Context, Orchestration, call_with_retry, chunks, settle, sleep
 
 bp = df.Blueprint()
@@ -69,11 +69,11 @@ def teardown_fleet(context: Context) -> Orchestration[TeardownResult]:
     Trials are released as soon as no VM exists that could still write results.
     """
     task: Teardown = context.get_input()
-    order = task["order"]
+    order = part_of(task["order"], FleetRef)
     progress = Progress(context.current_utc_datetime + PROGRESS_TIMEOUT)
     deleted, unreleased = 0, None
     while progress.lists_empty < 2 and context.current_utc_datetime < progress.give_up_at:
-        pause = min(order["run_poll_seconds"], POLL_SECONDS)
+        pause = min(task["order"]["run_poll_seconds"], POLL_SECONDS)
         found: OwnedResources | Failed
         found = yield from call_with_retry(context, list_owned_resources, task)
         if found["ok"]:
@@ -98,14 +98,14 @@ def teardown_fleet(context: Context) -> Orchestration[TeardownResult]:
     }
 
 
-def _release_trials(context: Context, order: Order) -> Orchestration[Failure | None]:
+def _release_trials(context: Context, order: FleetRef) -> Orchestration[Failure | None]:
     task: ReleaseTrials = {"order": order, "ordinals": None, "reasons": None}
     result: TrialsReleased | Failed = yield from call_with_retry(context, release_trials, task)
     return None if result["ok"] else result["failure"]
 
 
 def _delete(
-    context: Context, order: Order, resources: Sequence[OwnedResource]
+    context: Context, order: FleetRef, resources: Sequence[OwnedResource]
 ) -> Orchestration[OwnedResourcesDeleted]:
     """Try each deletion once: the next LIST finds what was refused. Returns the sum of the results."""
     tasks: list[DeleteOwnedResources] = [

@@ -13,13 +13,20 @@ from typing_extensions import TypedDict
 
 from fleet.model.records import (
     Failure,
+    FleetRef,
+    NetworkOrder,
     Order,
+    RecordOrder,
+    RoleOrder,
     Size,
     StoredVm,
+    TeardownOrder,
     Trials,
     Vm,
     VmCounts,
+    VmOrder,
     VmRequest,
+    VmRoles,
 )
 
 
@@ -74,7 +81,7 @@ class FleetPlanned(Ok):
 
 
 class EnsureNetwork(TypedDict):
-    order: Order
+    order: NetworkOrder
     location: str
 
 
@@ -88,7 +95,7 @@ class NetworkState(Ok):
 
 
 class CreateVm(TypedDict):
-    order: Order
+    order: VmOrder
     request: VmRequest
 
 
@@ -97,7 +104,7 @@ class VmAccepted(Ok):
 
 
 class VmOrdinals(TypedDict):
-    order: Order
+    order: FleetRef
     ordinals: list[int]
 
 
@@ -105,7 +112,7 @@ class VmOrdinals(TypedDict):
 
 
 class ListVms(TypedDict):
-    order: Order
+    order: FleetRef
     unidentified: list[int]
     """Ordinals of VMs whose identity is not known yet."""
 
@@ -123,7 +130,7 @@ class VmsInspected(Ok):
 
 
 class DeleteVm(TypedDict):
-    order: Order
+    order: FleetRef
     ordinal: int
 
 
@@ -133,7 +140,7 @@ class FailedVm(TypedDict):
 
 
 class SaveLogs(TypedDict):
-    order: Order
+    order: FleetRef
     vms: list[FailedVm]
 
 
@@ -145,8 +152,8 @@ class LogsSaved(Ok):
 
 
 class AssignPermissions(TypedDict):
-    order: Order
-    vm: Vm
+    order: RoleOrder
+    vm: VmRoles
 
 
 class PermissionsAssigned(Ok):
@@ -157,15 +164,15 @@ class PermissionsAssigned(Ok):
 
 
 class RevokePermissions(TypedDict):
-    order: Order
-    vms: list[Vm]
+    order: RoleOrder
+    vms: list[VmRoles]
 
 
 # record_snapshot, release_trials
 
 
 class RecordSnapshot(TypedDict):
-    order: Order
+    order: RecordOrder
     phase: str
     counts: VmCounts | None
     """The fleet's VMs by state; null if another part of the snapshot has them."""
@@ -191,7 +198,7 @@ class SnapshotRecorded(Ok):
 
 
 class ReleaseTrials(TypedDict):
-    order: Order
+    order: FleetRef
     ordinals: list[int] | None
     """Null: all ordinals of the batch."""
     reasons: dict[str, str] | None
@@ -219,7 +226,7 @@ class CancelChecked(Ok):
 
 
 class ReportCompletion(TypedDict):
-    order: Order
+    order: RecordOrder
     phase: str
     counts: VmCounts
     trials: Trials | None
@@ -234,7 +241,7 @@ class ReportCompletion(TypedDict):
 class Teardown(TypedDict):
     """Also the input of `teardown_fleet`."""
 
-    order: Order
+    order: TeardownOrder
     keep_machines: bool
     """Whether to delete only NICs and disks without a VM."""
 
@@ -256,7 +263,7 @@ class OwnedResources(Ok):
 
 
 class DeleteOwnedResources(TypedDict):
-    order: Order
+    order: FleetRef
     resources: list[OwnedResource]
 
 
@@ -273,7 +280,7 @@ class OwnedResourcesDeleted(Ok):
 
 
 class CreateWave(TypedDict):
-    order: Order
+    order: VmOrder
     requests: list[VmRequest]
 
 
@@ -289,13 +296,13 @@ class WaveResult(TypedDict):
 
 
 class AssignWave(TypedDict):
-    order: Order
-    vms: list[Vm]
+    order: RoleOrder
+    vms: list[VmRoles]
     """In order of creation."""
 
 
 class RolesAssigned(TypedDict):
-    vms: list[Vm]
+    vms: list[VmRoles]
 
 
 class TeardownResult(TypedDict):

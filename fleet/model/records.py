@@ -4,7 +4,8 @@ without secrets.
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, cast
+from collections.abc import Mapping
+from typing import Literal, NotRequired, TypeVar, cast
 
 from typing_extensions import TypedDict
 
@@ -91,29 +92,84 @@ class VmIdentity(TypedDict):
     database_user: str
 
 
-class Order(TypedDict):
-    """A fleet request with the deployment's settings. The plan resolves what was left open. Secrets are
-    in `sealed` only.
-    """
+class Account(TypedDict):
+    """An Azure account. Without a secret in `sealed`, the app's own identity is used."""
 
-    batch_id: int
-    experiment_id: int
-    n_instances: int
-    min_instances: int
-    max_undead: int
-    timeout: float | None
-    delete_on_complete: bool
-    resource_uris: list[str]
     subscription_id: str
     resource_group: str
     tenant_id: str | None
     client_id: str | None
+
+
+class FleetRef(Account):
+    """Which fleet an activity works for, with the access to its Azure account and database.
+
+    The classes up to `Order` are its parts: each activity gets the one that it needs (`part_of`).
+    """
+
+    batch_id: int
+    experiment_id: int
+    owner: str
+    """The deployment that manages the fleet: `Settings.owner`."""
+    sealed: str
+    created_at: NotRequired[str]
+
+
+class NetworkOrder(FleetRef):
+    """What a network depends on."""
+
+    subnet_id: str | None
+
+
+class VmOrder(NetworkOrder):
+    """What the bodies of a VM and of its NIC depend on, besides the placement."""
+
+    n_instances: int
+    timeout: float | None
+    delete_on_complete: bool
+    vm: VmOptions
+    vm_identity: NotRequired[VmIdentity]
+    ssh_public_key: str | None
+    tags: dict[str, str]
+    deadline: NotRequired[str]
+
+
+class RoleOrder(FleetRef):
+    """What the role assignments of a VM depend on."""
+
+    resource_uris: list[str]
     client_principal_id: str | None
     """Object ID of a principal that gets a role on each VM. The plan fills it in for a client_id whose
     secret the request contains."""
     client_principal_type: str
     client_refused: NotRequired[bool]
     """Whether Azure does not know the client principal: then it is requested for no further VM."""
+    vm_role: NotRequired[str]
+    """GUID of the role that each VM gets at itself; Contributor in an order without it."""
+    deadline: NotRequired[str]
+
+
+class TeardownOrder(FleetRef):
+    """What a teardown depends on."""
+
+    resource_uris: list[str]
+    run_poll_seconds: float
+
+
+class RecordOrder(FleetRef):
+    """What the database and the telemetry record of a fleet."""
+
+    n_instances: int
+    delete_on_complete: bool
+
+
+class Order(VmOrder, RoleOrder, TeardownOrder, RecordOrder):
+    """A fleet request with the deployment's settings. The plan resolves what was left open. Secrets are
+    in `sealed` only.
+    """
+
+    min_instances: int
+    max_undead: int
     location: str | None
     zones: list[str]
     vm_size: str
@@ -122,26 +178,13 @@ class Order(TypedDict):
     """In order of preference."""
     sizes: dict[str, Size]
     """By VM size; empty before the plan, and without the sizes that it could not look up."""
-    vm: VmOptions
     outbound: str
-    subnet_id: str | None
-    ssh_public_key: str | None
-    tags: dict[str, str]
     max_lifetime: float
     boot_poll_seconds: float
-    run_poll_seconds: float
     writes_per_second: float
-    owner: str
-    """The deployment that manages the fleet: `Settings.owner`."""
-    sealed: str
     fingerprint: str
-    created_at: NotRequired[str]
-    deadline: NotRequired[str]
-    vm_identity: NotRequired[VmIdentity]
     powerlift_version: NotRequired[str | None]
     """Of the author's Powerlift; None or absent if the request does not say."""
-    vm_role: NotRequired[str]
-    """GUID of the role that each VM gets at itself; Contributor in an order without it."""
 
 
 class VmRequest(TypedDict):
@@ -201,9 +244,14 @@ class StoredVm(VmRequest):
     ended: Ended | None
 
 
-class Vm(StoredVm):
-    """A VM as the orchestrator knows it."""
+class VmRoles(TypedDict):
+    """The part of a VM's record that its role assignments depend on, and change."""
 
+    ordinal: int
+    attempt: int
+    name: str
+    created_at: str
+    role_assigned_at: str | None
     principal_id: str | None
     assigned: list[int]
     """Which of its role assignments exist, by index in `role_assignments.grants_for_vm`."""
@@ -214,6 +262,11 @@ class Vm(StoredVm):
     role_tries: int
     next_role_try: str | None
     """When its missing roles are retried, ISO 8601; None: immediately."""
+
+
+class Vm(StoredVm, VmRoles):
+    """A VM as the orchestrator knows it."""
+
     recorded: str
     """Its `lifecycle` when the database last recorded it."""
 
@@ -244,7 +297,7 @@ class Trials(TypedDict):
     """Ended with an error."""
 
 
-def new_vm(order: Order, request: VmRequest) -> Vm:
+def new_vm(order: FleetRef, request: VmRequest) -> Vm:
     """The record of a VM that Azure has not accepted yet."""
     return {
         **request,
@@ -266,12 +319,21 @@ def new_vm(order: Order, request: VmRequest) -> Vm:
     }
 
 
-STORED = tuple(StoredVm.__annotations__)
+Part = TypeVar("Part")
+
+
+def part_of(record: Mapping[str, object], kind: type[Part]) -> Part:
+    """The members of an order, or of a VM's record, that a part of it has.
+
+    An activity and a child orchestration get no more than they need: each episode of an orchestrator
+    repeats the input of every call since its start.
+    """
+    return cast(Part, {name: record[name] for name in kind.__annotations__ if name in record})
 
 
 def stored(vm: Vm) -> StoredVm:
     """The members of a VM's record that the database stores."""
-    return cast(StoredVm, {name: value for name, value in vm.items() if name in STORED})
+    return part_of(vm, StoredVm)
 
 
 def lifecycle(vm: Vm) -> str:
