@@ -14,7 +14,7 @@ from activities.role_assignments import assign_permissions
 from fleet.model import failure_policy
 from fleet.model.activities import AssignPermissions, Failed, PermissionsAssigned
 from fleet.model.failure import failure
-from fleet.model.records import Failure, RoleOrder, Vm, VmRoles, part_of
+from fleet.model.records import Failure, RoleOrder, Vm, VmGrants, VmRoles, part_of
 from fleet.model.state import FleetState
 from orchestrators.patterns import Context, Orchestration, backoff, settle
 
@@ -32,7 +32,7 @@ def assign_roles(context: Context, order: RoleOrder, vms: Iterable[VmRoles]) -> 
     whose identity is unknown are skipped. Updates the VMs in place.
     """
     due = due_for_roles(vms, context.current_utc_datetime)
-    tasks: list[AssignPermissions] = [{"order": order, "vm": part_of(vm, VmRoles)} for vm in due]
+    tasks: list[AssignPermissions] = [{"order": order, "vm": part_of(vm, VmGrants)} for vm in due]
     results = yield from settle(
         context, [(assign_permissions, task) for task in tasks], max_tries=1
     )

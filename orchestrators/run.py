@@ -10,7 +10,7 @@ from activities.trials import release_trials
 from fleet.model.activities import Failed, Ok, ReleaseTrials, RevokePermissions, TrialsReleased
 from fleet.model.failure import failure
 from fleet.model.placement import label
-from fleet.model.records import FleetRef, RoleOrder, Vm, VmRoles, part_of
+from fleet.model.records import FleetRef, RoleOrder, Vm, VmGrants, part_of
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import why_no_more
 from orchestrators.create import create_missing
@@ -92,7 +92,7 @@ def clean_up(context: Context, fleet: FleetState) -> Orchestration[None]:
     """Delete the role assignments of deleted VMs, and requeue the trials that they held."""
     deleted = list(fleet.observation.to_clean_up)
     vms = [fleet.vms[ordinal] for ordinal in deleted]
-    roles = [part_of(vm, VmRoles) for vm in vms if vm["principal_id"]]
+    roles = [part_of(vm, VmGrants) for vm in vms if vm["principal_id"]]
     order = part_of(fleet.order, RoleOrder)
     tasks: list[RevokePermissions] = [
         {"order": order, "vms": list(part)} for part in chunks(roles, VMS_PER_ACTIVITY)

@@ -19,7 +19,7 @@ from fleet.model.activities import (
     VmOrdinals,
     WaveResult,
 )
-from fleet.model.records import Failure
+from fleet.model.records import Failure, FleetRef, part_of
 from orchestrators.patterns import MAX_TRIES, Context, Orchestration, is_retried, settle
 from orchestrators.role_assignment_order import assign_roles
 
@@ -46,7 +46,7 @@ def create_wave(context: Context) -> Orchestration[WaveResult]:
     # The others are retried under the same ordinal.
     final = [one for one, why in refusals.items() if failure_policy.frees_ordinal(why)]
     if final:
-        cleanup: VmOrdinals = {"order": order, "ordinals": final}
+        cleanup: VmOrdinals = {"order": part_of(order, FleetRef), "ordinals": final}
         yield from settle(context, [(delete_nics, cleanup)], max_tries=1)
     return {
         "vms": [outcome["vm"] for outcome in outcomes if outcome["ok"]],

@@ -24,6 +24,7 @@ from fleet.model.records import (
     Trials,
     Vm,
     VmCounts,
+    VmGrants,
     VmOrder,
     VmRequest,
     VmRoles,
@@ -153,7 +154,7 @@ class LogsSaved(Ok):
 
 class AssignPermissions(TypedDict):
     order: RoleOrder
-    vm: VmRoles
+    vm: VmGrants
 
 
 class PermissionsAssigned(Ok):
@@ -165,7 +166,7 @@ class PermissionsAssigned(Ok):
 
 class RevokePermissions(TypedDict):
     order: RoleOrder
-    vms: list[VmRoles]
+    vms: list[VmGrants]
 
 
 # record_snapshot, release_trials

@@ -244,17 +244,22 @@ class StoredVm(VmRequest):
     ended: Ended | None
 
 
-class VmRoles(TypedDict):
-    """The part of a VM's record that its role assignments depend on, and change."""
+class VmGrants(TypedDict):
+    """A VM and its role assignments."""
 
     ordinal: int
     attempt: int
     name: str
-    created_at: str
-    role_assigned_at: str | None
     principal_id: str | None
     assigned: list[int]
     """Which of its role assignments exist, by index in `role_assignments.grants_for_vm`."""
+
+
+class VmRoles(VmGrants):
+    """The part of a VM's record that determines when its roles are assigned, and that changes then."""
+
+    created_at: str
+    role_assigned_at: str | None
     roles_settled: bool
     """Whether every role was assigned or abandoned."""
     role_failure: Failure | None

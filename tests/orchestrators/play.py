@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from local.functions.durable.history import Event, EventType, event, parse_time, timestamp
+from local.functions.durable.history import (
+    ActionType,
+    Event,
+    EventType,
+    event,
+    parse_time,
+    timestamp,
+)
 from local.functions.durable.replay import State, replay, use_fast_time_parser
 from local.functions.durable.walk import FunctionNames, Walk
 from tests.fleets import NOW
@@ -29,6 +36,8 @@ class Execution:
     """The observed execution of an orchestrator."""
 
     output: Any = None
+    next_input: Any = None
+    """Of the next history, if it ended with `continue_as_new`."""
     calls: list[tuple[str, Any]] = field(default_factory=list)
     """Its calls, in order, each with its input."""
     at: list[float] = field(default_factory=list)
@@ -62,6 +71,7 @@ def play(orchestrator: Any, given: Any, answers: Answers, version: str | None = 
         played.at += [(now - NOW).total_seconds()] * (len(played.calls) - len(played.at))
         if state.done:
             played.output, played.took = state.output, (now - NOW).total_seconds()
+            played.next_input = _next_input(state)
             return played
         due.sort(key=lambda one: one[0])
         before, (now, message) = now, due.pop(0)
@@ -79,6 +89,12 @@ def _decisions(state: State, history: list[Event], names: FunctionNames) -> list
         walk.feed(happened)
     walk.check_determinism()
     return walk.decisions
+
+
+def _next_input(state: State) -> Any:
+    kind = ActionType.CONTINUE_AS_NEW
+    given = (json.loads(one["input"]) for one in state.actions if one["actionType"] == kind)
+    return next(given, None)
 
 
 def _at(decision: Event, now: datetime) -> datetime:
