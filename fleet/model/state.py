@@ -28,6 +28,9 @@ TERMINAL = frozenset({"done", "cancelled", "failed"})
 UNREPORTED_WAIT = 60.0
 """Seconds. Shorter waits are the normal pace of a large fleet."""
 
+EXPECTED = frozenset({*VmRequest.__annotations__, "name", "state", "created_at", "ended"})
+"""Members of a VM's record that `fleet.api.progress` expects."""
+
 T = TypeVar("T")
 
 
@@ -73,10 +76,23 @@ class FleetState:
         return state
 
     def write(self) -> Mapping[str, Any]:
-        """As JSON, for `continue_as_new`. The API reads `machines`."""
+        """As JSON, for `continue_as_new`. The API reads `machines`.
+
+        Every episode of the next history repeats it, so a VM lacks the members that have their initial
+        value, other than those that the API expects.
+        """
         parts = {name: vars(getattr(self, name)) for name in _PARTS}
         state = {name: value for name, value in vars(self).items() if name != "vms"}
-        return {**state, **parts, "machines": list(self.vms.values())}
+        return {**state, **parts, "machines": [self._changed(vm) for vm in self.vms.values()]}
+
+    def _changed(self, vm: Vm) -> dict[str, Any]:
+        """The members of a VM's record that `read` does not restore."""
+        initial = new_vm(self.order, vm)
+        return {
+            name: value
+            for name, value in vm.items()
+            if name in EXPECTED or value != initial[name]  # type: ignore[literal-required]
+        }
 
     # Demand
 
