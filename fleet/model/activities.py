@@ -7,7 +7,7 @@ seconds. JSON objects that are keyed by ordinal have it as text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -245,6 +245,8 @@ class Teardown(TypedDict):
     order: TeardownOrder
     keep_machines: bool
     """Whether to delete only NICs and disks without a VM."""
+    progress: NotRequired[Mapping[str, Any]]
+    """In later histories of `teardown_fleet`: what the earlier ones have done."""
 
 
 class OwnedResource(TypedDict):

@@ -36,8 +36,10 @@ class Execution:
     """The observed execution of an orchestrator."""
 
     output: Any = None
-    next_input: Any = None
-    """Of the next history, if it ended with `continue_as_new`."""
+    states: list[Any] = field(default_factory=list)
+    """The inputs of its later histories (`continue_as_new`)."""
+    longest: int = 0
+    """Events of its longest history."""
     calls: list[tuple[str, Any]] = field(default_factory=list)
     """Its calls, in order, each with its input."""
     at: list[float] = field(default_factory=list)
@@ -58,25 +60,33 @@ def play(orchestrator: Any, given: Any, answers: Answers, version: str | None = 
     use_fast_time_parser()
     handler = orchestrator._function._func
     names = FunctionNames(answers.keys(), answers.keys())
-    text = json.dumps(json.dumps(given))
-    start = event(EventType.EXECUTION_STARTED, Name="flow", Input=text, Version=version)
     played, now = Execution(), NOW
-    history = [_episode(now), start]
-    due: list[tuple[datetime, Event]] = []
+    history, due = _begin(given, now, version), list[tuple[datetime, Event]]()
     while True:
-        state = replay(handler, "flow", None, text, history)
+        state = replay(handler, "flow", None, history[1]["Input"], history)
         assert state.error is None, state.error
         decisions = _decisions(state, history, names)
         due += [(_at(one, now), _answered(one, answers, played)) for one in decisions]
         played.at += [(now - NOW).total_seconds()] * (len(played.calls) - len(played.at))
+        played.longest = max(played.longest, len(history))
+        if state.done and (following := _next_input(state)) is not None:
+            played.states.append(following)
+            history, due = _begin(following, now, version), []
+            continue
         if state.done:
             played.output, played.took = state.output, (now - NOW).total_seconds()
-            played.next_input = _next_input(state)
             return played
         due.sort(key=lambda one: one[0])
         before, (now, message) = now, due.pop(0)
         played.silence = max(played.silence, (now - before).total_seconds())
         history += [*decisions, _episode(now), message]
+
+
+def _begin(given: Any, now: datetime, version: str | None) -> list[Event]:
+    """A new history."""
+    text = json.dumps(json.dumps(given))
+    started = event(EventType.EXECUTION_STARTED, Name="flow", Input=text, Version=version)
+    return [_episode(now), started]
 
 
 def _episode(now: datetime) -> Event:

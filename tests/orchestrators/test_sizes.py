@@ -25,7 +25,7 @@ from orchestrators.fleet import run_fleet
 from orchestrators.teardown import teardown_fleet
 from orchestrators.wave import assign_wave, create_wave
 from tests.fleets import NOW, SIZE
-from tests.orchestrators.play import Execution, play
+from tests.orchestrators.play import play
 from tests.registered import FUNCTIONS
 
 ACTIVITIES = {
@@ -113,10 +113,8 @@ class Cloud:
 
     def run(self, order: Mapping[str, Any]) -> Any:
         """Run a fleet to its end, and return its output."""
-        played = self._execution(run_fleet, order)
-        while played.next_input is not None:
-            self.states.append(played.next_input)
-            played = self._execution(run_fleet, played.next_input)
+        played = play(run_fleet, order, self.answers(), version="1.0")
+        self.states = played.states
         return played.output
 
     def plan_fleet(self, given: Any) -> Any:
@@ -191,10 +189,7 @@ class Cloud:
         return record
 
     def _play(self, orchestrator: Any, given: Any) -> Any:
-        return self._execution(orchestrator, given).output
-
-    def _execution(self, orchestrator: Any, given: Any) -> Execution:
-        return play(orchestrator, given, self.answers(), version="1.0")
+        return play(orchestrator, given, self.answers(), version="1.0").output
 
 
 def order_of(document: Mapping[str, Any]) -> dict[str, Any]:
