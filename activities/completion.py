@@ -12,7 +12,7 @@ from fleet import telemetry
 from fleet.api import progress
 from fleet.azure.credentials import open_connections
 from fleet.model.activities import Ok, ReportCompletion
-from fleet.model.records import FleetRef
+from fleet.model.order_parts import FleetRef
 from fleet.secrets import SealBroken
 from fleet.settings import Settings
 from fleet.store import vm_records

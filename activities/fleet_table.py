@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleet import telemetry
 from fleet.azure.error_classifier import describe
-from fleet.model.records import FleetRef
+from fleet.model.order_parts import FleetRef
 from fleet.settings import Settings
 from fleet.store import fleets
 from fleet.store.database import DatabaseUnreachable

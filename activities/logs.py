@@ -13,7 +13,7 @@ from fleet.azure.credentials import open_connections
 from fleet.azure.error_classifier import describe
 from fleet.model import failure_policy, names
 from fleet.model.activities import FailedVm, LogsSaved, SaveLogs
-from fleet.model.records import FleetRef
+from fleet.model.order_parts import FleetRef
 from fleet.store import vm_logs
 from fleet.store.executors import ACTIVITIES
 

@@ -18,7 +18,8 @@ from fleet.azure.error_classifier import describe
 from fleet.azure.role_assignments import Grant
 from fleet.model import failure_policy, names
 from fleet.model.activities import AssignPermissions, Ok, PermissionsAssigned, RevokePermissions
-from fleet.model.records import Failure, RoleOrder
+from fleet.model.order_parts import RoleOrder
+from fleet.model.records import Failure
 
 bp = df.Blueprint()
 

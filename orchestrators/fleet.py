@@ -24,9 +24,11 @@ from fleet.model.activities import (
 )
 from fleet.model.custom_status import custom_status
 from fleet.model.failure import failure
-from fleet.model.records import Failure, RecordOrder, TeardownOrder, part_of
+from fleet.model.order_parts import RecordOrder, TeardownOrder, part_of
+from fleet.model.records import Failure
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import vm_counts
+from fleet.model.vm_list import shortened
 from orchestrators import network
 from orchestrators.create import boot, create
 from orchestrators.patterns import (
@@ -49,8 +51,8 @@ bp = df.Blueprint()
 
 @bp.orchestration_trigger(context_name="context")
 def run_fleet(context: Context) -> Orchestration[Mapping[str, object] | None]:
-    """Input: an `Order`, or `FleetState.write()` of the previous history. Output: `{summary, machines}`,
-    the custom status and a `Vm` each.
+    """Input: an `Order`, or `FleetState.write()` of the previous history. Output: `summary`,
+    the custom status, and a `VmList`.
 
     A fleet runs in a chain of histories (`continue_as_new`), so that none grows with its lifetime.
     """
@@ -190,7 +192,7 @@ def finish(
         yield from take_snapshot(context, fleet, 2, "reported the previous count of trials")
     yield from report(context, fleet, phase)
     publish_status(context, fleet, phase)
-    return {"summary": custom_status(fleet), "machines": list(fleet.vms.values())}
+    return {"summary": custom_status(fleet), **shortened(fleet.order, fleet.vms.values())}
 
 
 def report(context: Context, fleet: FleetState, phase: str) -> Orchestration[None]:

@@ -7,8 +7,9 @@ from typing import Any
 from activities.network import ensure_network
 from fleet.model.activities import EnsureNetwork, Failed, NetworkState
 from fleet.model.failure import failure
+from fleet.model.order_parts import NetworkOrder, part_of
 from fleet.model.placement import add, cooldown
-from fleet.model.records import Failure, NetworkOrder, Placement, part_of
+from fleet.model.records import Failure, Placement
 from fleet.model.state import FleetState
 from orchestrators.patterns import (
     Context,

@@ -14,7 +14,8 @@ from typing import Any
 
 from fleet.model import names
 from fleet.model.activities import AssignWave, CreateWave, RolesAssigned, WaveResult
-from fleet.model.records import Placement, RoleOrder, VmOrder, VmRequest, VmRoles, part_of
+from fleet.model.order_parts import RoleOrder, VmOrder, part_of
+from fleet.model.records import Placement, VmRequest, VmRoles, new_vm
 from fleet.model.state import FleetState
 from fleet.model.write_budget import WRITES_PER_CREATE, role_writes
 from orchestrators import network
@@ -193,14 +194,16 @@ class Waves:
                 self.fleet.demand.give_up(reason["code"], len(wave.requests))
                 raise FleetEnded("failed", reason) from error
             if wave.requests:
-                self._apply_creates(result)
+                self._apply_creates(wave.requests, result)
             else:
                 self._apply_roles(result)
 
-    def _apply_creates(self, result: WaveResult) -> None:
+    def _apply_creates(self, requests: Sequence[VmRequest], result: WaveResult) -> None:
         fleet, now = self.fleet, self.context.current_utc_datetime
+        requested = {one["ordinal"]: one for one in requests}
         for vm in result["vms"]:
-            fleet.accept(vm)
+            new = new_vm(fleet.order, requested[vm["ordinal"]])
+            fleet.accept({**new, "state": "creating", **vm})
         for refusal in result["refusals"]:
             fleet.refuse(refusal["request"], refusal["failure"], now)
 

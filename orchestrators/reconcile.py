@@ -19,7 +19,8 @@ from fleet.model.activities import (
     VmsListed,
 )
 from fleet.model.failure import CLIENT_REFUSED, NO_REASON, failure, vm_failure
-from fleet.model.records import Failure, FleetRef, RoleOrder, part_of
+from fleet.model.order_parts import FleetRef, RoleOrder, part_of
+from fleet.model.records import Failure
 from fleet.model.state import FleetState
 from fleet.model.write_budget import role_writes
 from orchestrators.patterns import (

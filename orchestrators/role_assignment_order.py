@@ -14,7 +14,8 @@ from activities.role_assignments import assign_permissions
 from fleet.model import failure_policy
 from fleet.model.activities import AssignPermissions, Failed, PermissionsAssigned
 from fleet.model.failure import failure
-from fleet.model.records import Failure, RoleOrder, Vm, VmGrants, VmRoles, part_of
+from fleet.model.order_parts import RoleOrder, part_of
+from fleet.model.records import Failure, RoleOutcome, Vm, VmGrants, VmRoles
 from fleet.model.state import FleetState
 from orchestrators.patterns import Context, Orchestration, backoff, settle
 
@@ -53,7 +54,7 @@ def due_for_roles(
     )
 
 
-def merge_roles(vm: Vm, newer: VmRoles) -> None:
+def merge_roles(vm: Vm, newer: RoleOutcome) -> None:
     """Take over what `assign_roles` has changed in a copy of the record."""
     vm["assigned"], vm["role_assigned_at"] = newer["assigned"], newer["role_assigned_at"]
     vm["roles_settled"], vm["role_failure"] = newer["roles_settled"], newer["role_failure"]

@@ -9,8 +9,9 @@ from activities.role_assignments import revoke_permissions
 from activities.trials import release_trials
 from fleet.model.activities import Failed, Ok, ReleaseTrials, RevokePermissions, TrialsReleased
 from fleet.model.failure import failure
+from fleet.model.order_parts import FleetRef, RoleOrder, part_of
 from fleet.model.placement import label
-from fleet.model.records import FleetRef, RoleOrder, Vm, VmGrants, part_of
+from fleet.model.records import Vm, VmGrants
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import why_no_more
 from orchestrators.create import create_missing

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from activities.snapshot import record_snapshot
 from fleet.model.activities import Failed, RecordSnapshot, SnapshotRecorded
-from fleet.model.records import RecordOrder, Vm, lifecycle, part_of, stored
+from fleet.model.order_parts import RecordOrder, part_of
+from fleet.model.records import Vm, lifecycle, stored
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import vm_counts
 from orchestrators.patterns import MAX_TRIES, Context, Orchestration, chunks, settle

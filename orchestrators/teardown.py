@@ -22,7 +22,8 @@ from fleet.model.activities import (
     TeardownResult,
     TrialsReleased,
 )
-from fleet.model.records import Failure, FleetRef, part_of
+from fleet.model.order_parts import FleetRef, part_of
+from fleet.model.records import Failure
 from orchestrators.patterns import Context, Orchestration, call_with_retry, chunks, settle, sleep
 
 bp = df.Blueprint()

@@ -11,7 +11,7 @@ from fleet.api.instance_status import ALIVE, order_in
 from fleet.azure.credentials import open_connections
 from fleet.model import names
 from fleet.model.activities import Teardown
-from fleet.model.records import TeardownOrder, part_of
+from fleet.model.order_parts import TeardownOrder, part_of
 from fleet.settings import Settings
 from fleet.store import claims, fleets
 from fleet.store.database import DatabaseUnreachable

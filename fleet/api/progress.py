@@ -10,8 +10,9 @@ from fleet.api.responses.common import json_time
 from fleet.api.responses.machines import Machine, VmFailure
 from fleet.api.responses.progress import Cost, Progress
 from fleet.model import names
+from fleet.model.order_parts import FleetRef
 from fleet.model.placement import label
-from fleet.model.records import FleetRef, Order, Placement
+from fleet.model.records import Order, Placement
 from fleet.store.trial_history import TrialHistory
 from fleet.store.vm_records import StoredVms, VmReport
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.model import names
-from fleet.model.records import Placement, VmOptions, VmOrder
+from fleet.model.order_parts import VmOptions, VmOrder
+from fleet.model.records import Placement
 
 VNET_RANGE = "10.0.0.0/16"
 SUBNET_RANGE = "10.0.0.0/17"

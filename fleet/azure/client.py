@@ -35,7 +35,7 @@ from fleet.azure.arm_pipeline import (
 from fleet.azure.request_telemetry import policies
 from fleet.azure.transport import AzureTransport
 from fleet.model import names
-from fleet.model.records import Image
+from fleet.model.order_parts import Image
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
 NETWORK_API, AUTHORIZATION_API, SKUS_API = "2026-03-01", "2022-04-01", "2021-07-01"

@@ -10,7 +10,7 @@ from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
 from fleet.azure.client import Azure
 from fleet.azure.transport import AzureTransport
-from fleet.model.records import Account, FleetRef
+from fleet.model.order_parts import Account, FleetRef
 from fleet.secrets import Seal
 from fleet.settings import Settings
 

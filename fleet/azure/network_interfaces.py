@@ -13,7 +13,7 @@ from fleet.azure.arm_bodies import Body
 from fleet.azure.client import Azure
 from fleet.model import names
 from fleet.model.failure import DescribedError
-from fleet.model.records import FleetRef, VmOrder
+from fleet.model.order_parts import FleetRef, VmOrder
 
 
 class ForeignNic(DescribedError):

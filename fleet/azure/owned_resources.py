@@ -13,7 +13,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from fleet.azure import role_assignments
 from fleet.azure.client import Azure, RoleAssignment
 from fleet.model import names
-from fleet.model.records import FleetRef
+from fleet.model.order_parts import FleetRef
 
 Kind = Literal["machine", "assignment", "disk", "nic"]
 KINDS: tuple[Kind, ...] = ("machine", "assignment", "disk", "nic")

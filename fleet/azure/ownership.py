@@ -14,7 +14,7 @@ from fleet.azure.arm_bodies import Body
 from fleet.azure.role_assignments import DescriptionFields
 from fleet.model import names
 from fleet.model.names import VmKey
-from fleet.model.records import FleetRef
+from fleet.model.order_parts import FleetRef
 
 
 @dataclass(frozen=True, slots=True)

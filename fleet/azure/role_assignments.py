@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from fleet.model import names
 from fleet.model.failure import CLIENT_REFUSED, failure
-from fleet.model.records import Failure, FleetRef, RoleOrder
+from fleet.model.order_parts import FleetRef, RoleOrder
+from fleet.model.records import Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from fleet.azure import arm_bodies
 from fleet.azure.arm_bodies import Body
 from fleet.model import names
 from fleet.model.failure import NO_REASON
-from fleet.model.records import FleetRef, NetworkOrder, Placement, Vm, VmIdentity, VmOrder
+from fleet.model.order_parts import FleetRef, NetworkOrder, VmIdentity, VmOrder
+from fleet.model.records import AcceptedVm, Placement
 from fleet.settings import own_root_certificates
 from fleet.vm.render import Startup, custom_data, has_password, render
 
@@ -72,13 +73,11 @@ def have_same_nic(one: Body, other: Body) -> bool:
     return str(ids[0]).lower() == str(ids[1]).lower()
 
 
-def accepted(asked: Vm, vm: Body) -> Vm:
-    """The record of an accepted VM. Its principal ID is None until Azure reports it."""
+def accepted(ordinal: int, vm: Body) -> AcceptedVm:
     return {
-        **asked,
+        "ordinal": ordinal,
         "created_at": created_at(vm),
         "principal_id": principal_id(vm),
-        "state": "creating",
     }
 
 

@@ -11,21 +11,24 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from fleet.model.records import (
-    Failure,
+from fleet.model.order_parts import (
     FleetRef,
     NetworkOrder,
-    Order,
     RecordOrder,
     RoleOrder,
+    TeardownOrder,
+    VmOrder,
+)
+from fleet.model.records import (
+    AcceptedVm,
+    Failure,
+    Order,
+    RoleOutcome,
     Size,
     StoredVm,
-    TeardownOrder,
     Trials,
-    Vm,
     VmCounts,
     VmGrants,
-    VmOrder,
     VmRequest,
     VmRoles,
 )
@@ -101,7 +104,7 @@ class CreateVm(TypedDict):
 
 
 class VmAccepted(Ok):
-    vm: Vm
+    vm: AcceptedVm
 
 
 class VmOrdinals(TypedDict):
@@ -293,8 +296,7 @@ class Refusal(TypedDict):
 
 
 class WaveResult(TypedDict):
-    vms: list[Vm]
-    """Those that Azure accepted."""
+    vms: list[AcceptedVm]
     refusals: list[Refusal]
 
 
@@ -305,7 +307,7 @@ class AssignWave(TypedDict):
 
 
 class RolesAssigned(TypedDict):
-    vms: list[VmRoles]
+    vms: list[RoleOutcome]
 
 
 class TeardownResult(TypedDict):

@@ -4,12 +4,19 @@ without secrets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, NotRequired, TypeVar, cast
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
 from fleet.model import names
+from fleet.model.order_parts import (
+    FleetRef,
+    RecordOrder,
+    RoleOrder,
+    TeardownOrder,
+    VmOrder,
+    part_of,
+)
 
 Action = Literal["succeed", "wait", "retry", "replace", "move", "unclear", "fail_vm", "fail_fleet"]
 """What follows a failure; `fleet.model.failure_policy` has the table."""
@@ -66,101 +73,6 @@ class Size(TypedDict):
     family: str
     """The quota family."""
     vcpus: int
-
-
-class Image(TypedDict):
-    publisher: str
-    offer: str
-    sku: str
-    version: str
-
-
-class VmOptions(TypedDict):
-    """The options of a VM that no placement decision depends on."""
-
-    image: Image
-    disk_type: str
-    max_price: float | None
-    ephemeral_os_disk: bool
-
-
-class VmIdentity(TypedDict):
-    """A user-assigned identity with which VMs log in to a database whose URI has no password."""
-
-    id: str
-    """ARM ID."""
-    database_user: str
-
-
-class Account(TypedDict):
-    """An Azure account. Without a secret in `sealed`, the app's own identity is used."""
-
-    subscription_id: str
-    resource_group: str
-    tenant_id: str | None
-    client_id: str | None
-
-
-class FleetRef(Account):
-    """Which fleet an activity works for, with the access to its Azure account and database.
-
-    The classes up to `Order` are its parts: each activity gets the one that it needs (`part_of`).
-    """
-
-    batch_id: int
-    experiment_id: int
-    owner: str
-    """The deployment that manages the fleet: `Settings.owner`."""
-    sealed: str
-    created_at: NotRequired[str]
-
-
-class NetworkOrder(FleetRef):
-    """What a network depends on."""
-
-    subnet_id: str | None
-
-
-class VmOrder(NetworkOrder):
-    """What the bodies of a VM and of its NIC depend on, besides the placement."""
-
-    n_instances: int
-    timeout: float | None
-    delete_on_complete: bool
-    vm: VmOptions
-    vm_identity: NotRequired[VmIdentity]
-    ssh_public_key: str | None
-    tags: dict[str, str]
-    deadline: NotRequired[str]
-
-
-class RoleOrder(FleetRef):
-    """What the role assignments of a VM depend on."""
-
-    resource_uris: list[str]
-    client_principal_id: str | None
-    """Object ID of a principal that gets a role on each VM. The plan fills it in for a client_id whose
-    secret the request contains."""
-    client_principal_type: str
-    client_refused: NotRequired[bool]
-    """Whether Azure does not know the client principal: then it is requested for no further VM."""
-    vm_role: NotRequired[str]
-    """GUID of the role that each VM gets at itself; Contributor in an order without it."""
-    deadline: NotRequired[str]
-
-
-class TeardownOrder(FleetRef):
-    """What a teardown depends on."""
-
-    resource_uris: list[str]
-    run_poll_seconds: float
-
-
-class RecordOrder(FleetRef):
-    """What the database and the telemetry record of a fleet."""
-
-    n_instances: int
-    delete_on_complete: bool
 
 
 class Order(VmOrder, RoleOrder, TeardownOrder, RecordOrder):
@@ -255,10 +167,11 @@ class VmGrants(TypedDict):
     """Which of its role assignments exist, by index in `role_assignments.grants_for_vm`."""
 
 
-class VmRoles(VmGrants):
-    """The part of a VM's record that determines when its roles are assigned, and that changes then."""
+class RoleOutcome(TypedDict):
+    """The part of a VM's record that a try to assign its roles changes."""
 
-    created_at: str
+    ordinal: int
+    assigned: list[int]
     role_assigned_at: str | None
     roles_settled: bool
     """Whether every role was assigned or abandoned."""
@@ -267,6 +180,21 @@ class VmRoles(VmGrants):
     role_tries: int
     next_role_try: str | None
     """When its missing roles are retried, ISO 8601; None: immediately."""
+
+
+class VmRoles(VmGrants, RoleOutcome):
+    """The part of a VM's record that determines when its roles are assigned."""
+
+    created_at: str
+
+
+class AcceptedVm(TypedDict):
+    """What Azure says about a VM when it accepts it."""
+
+    ordinal: int
+    created_at: str
+    principal_id: str | None
+    """Null until Azure reports it."""
 
 
 class Vm(StoredVm, VmRoles):
@@ -322,18 +250,6 @@ def new_vm(order: FleetRef, request: VmRequest) -> Vm:
         "next_role_try": None,
         "recorded": "",
     }
-
-
-Part = TypeVar("Part")
-
-
-def part_of(record: Mapping[str, object], kind: type[Part]) -> Part:
-    """The members of an order, or of a VM's record, that a part of it has.
-
-    An activity and a child orchestration get no more than they need: each episode of an orchestrator
-    repeats the input of every call since its start.
-    """
-    return cast(Part, {name: record[name] for name in kind.__annotations__ if name in record})
 
 
 def stored(vm: Vm) -> StoredVm:

@@ -22,14 +22,12 @@ from fleet.model.records import (
     lifecycle,
     new_vm,
 )
+from fleet.model.vm_list import restored, shortened
 from fleet.model.write_budget import WriteBudget
 
 TERMINAL = frozenset({"done", "cancelled", "failed"})
 UNREPORTED_WAIT = 60.0
 """Seconds. Shorter waits are the normal pace of a large fleet."""
-
-EXPECTED = frozenset({*VmRequest.__annotations__, "name", "state", "created_at", "ended"})
-"""Members of a VM's record that `fleet.api.progress` expects."""
 
 T = TypeVar("T")
 
@@ -70,29 +68,14 @@ class FleetState:
         state = _read(cls, document)
         for name, kind in _PARTS.items():
             setattr(state, name, _read(kind, document.get(name, {})))
-        state.vms = {
-            one["ordinal"]: {**new_vm(state.order, one), **one} for one in document["machines"]
-        }
+        state.vms = {vm["ordinal"]: vm for vm in restored(state.order, document)}
         return state
 
     def write(self) -> Mapping[str, Any]:
-        """As JSON, for `continue_as_new`. The API reads `machines`.
-
-        Every episode of the next history repeats it, so a VM lacks the members that have their initial
-        value, other than those that the API expects.
-        """
+        """As JSON, for `continue_as_new`. The API reads the VMs."""
         parts = {name: vars(getattr(self, name)) for name in _PARTS}
         state = {name: value for name, value in vars(self).items() if name != "vms"}
-        return {**state, **parts, "machines": [self._changed(vm) for vm in self.vms.values()]}
-
-    def _changed(self, vm: Vm) -> dict[str, Any]:
-        """The members of a VM's record that `read` does not restore."""
-        initial = new_vm(self.order, vm)
-        return {
-            name: value
-            for name, value in vm.items()
-            if name in EXPECTED or value != initial[name]  # type: ignore[literal-required]
-        }
+        return {**state, **parts, **shortened(self.order, self.vms.values())}
 
     # Demand
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from psycopg2.extras import execute_values
 
 from fleet.model import names
-from fleet.model.records import FleetRef, RecordOrder
+from fleet.model.order_parts import FleetRef, RecordOrder
 from fleet.store.database import connected, may_write, rows, short_outcome
 from fleet.store.valid_records import time_of
 

@@ -18,7 +18,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from fleet.azure.client import Azure
 from fleet.azure.error_classifier import describe
 from fleet.model import names
-from fleet.model.records import FleetRef
+from fleet.model.order_parts import FleetRef
 from fleet.redaction import redact
 from fleet.store.database import DatabaseUnreachable, connected, may, rows, short_outcome
 from fleet.store.executors import QUERIES

@@ -15,7 +15,8 @@ from typing import Any
 from psycopg2.extras import execute_values
 
 from fleet.model import names
-from fleet.model.records import FleetRef, StoredVm
+from fleet.model.order_parts import FleetRef
+from fleet.model.records import StoredVm
 from fleet.store.database import (
     REQUEST_TIMEOUT,
     connected,

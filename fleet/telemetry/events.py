@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from fleet.model import failure_policy, names
+from fleet.model.order_parts import FleetRef, RecordOrder
 from fleet.model.placement import label
-from fleet.model.records import Failure, FleetRef, Placement, RecordOrder, Trials
+from fleet.model.records import Failure, Placement, Trials
 from fleet.telemetry import setup, traces
 from fleet.telemetry.fields import LOG, bound, frames
 from fleet.telemetry.metrics import measure

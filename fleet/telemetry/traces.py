@@ -18,7 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode
 
 from fleet.model import names
-from fleet.model.records import FleetRef, RecordOrder
+from fleet.model.order_parts import FleetRef, RecordOrder
 
 root_ids: ContextVar[tuple[int, int] | None] = ContextVar("powerlift_root_ids", default=None)
 """The trace and span ID of the next span, if it is a root."""

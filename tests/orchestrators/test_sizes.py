@@ -92,9 +92,11 @@ REFUSED, FAILED, LOST = 1, 2, 3
 class Cloud:
     """The answers of all activities in one fleet. The VMs that run end after the loss of another."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int = 0, *, whole: bool = False) -> None:
         self.index = index
         """Of the request in MOST."""
+        self.whole = whole
+        """Whether `create_vm` returns a whole record, as at first."""
         self.calls: dict[str, list[Any]] = defaultdict(list)
         """The inputs of activities and children, by name."""
         self.states: list[Any] = []
@@ -132,8 +134,9 @@ class Cloud:
         if request["ordinal"] == REFUSED:
             return {"ok": False, "failure": explain("InvalidParameter", "m" * 200)}
         self.vms.add(request["ordinal"])
-        known = {"created_at": NOW.isoformat(), "principal_id": GUID, "state": "creating"}
-        return {"ok": True, "vm": {**new_vm(given["order"], request), **known}}
+        vm = {"ordinal": request["ordinal"], "created_at": NOW.isoformat(), "principal_id": GUID}
+        whole = {**new_vm(given["order"], request), **vm, "state": "creating"}
+        return {"ok": True, "vm": whole if self.whole else vm}
 
     def assign_permissions(self, given: Any) -> Any:
         assigned = list(range(1 + len(given["order"]["resource_uris"])))
@@ -242,6 +245,11 @@ def test_the_input_of_an_activity_is_bounded(cloud: Cloud, name: str):
 
 def test_only_the_plan_may_need_a_blob():
     assert [name for name, (_, largest) in MOST.items() if largest > MESSAGE] == ["plan_fleet"]
+
+
+def test_a_whole_record_in_a_result_is_accepted():
+    short, whole = (Cloud(whole=whole).run(order_of(USUAL)) for whole in (False, True))
+    assert whole == short
 
 
 def test_the_state_contains_the_order_once(cloud: Cloud):

@@ -15,7 +15,7 @@ from azure.core.exceptions import HttpResponseError
 
 from fleet.azure.client import Azure
 from fleet.azure.credentials import MAX_CONNECTIONS, connect
-from fleet.model.records import Account
+from fleet.model.order_parts import Account
 from fleet.settings import Settings
 
 TIMEOUT = 3.0  # below the 15 s after which aiohttp closes idle sockets by itself
