@@ -55,6 +55,11 @@ class Sizes:
     events: int = 0
     """Of the longest history; 0 for an activity."""
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest message, to or from the worker."""
+        return max(self.largest_in, self.largest_out)
+
     def add(self, bytes_in: int, bytes_out: int, events: int) -> None:
         self.calls += 1
         self.bytes_in += bytes_in
@@ -94,7 +99,7 @@ def main() -> None:
             console.print(f"{size} VMs, request {request} …", highlight=False)
             more = {} if request == "usual" else at_the_limits(stack)
             measured.append(measure(stack, request, size, batch, options.polls, more))
-    console.print(*(table(one) for one in measured), instances(measured), sep="\n")
+    console.print(*(table(one) for one in measured), summary(measured), sep="\n")
     if options.json:
         options.json.write_text(json.dumps([asdict(one) for one in measured], indent=1))
 
@@ -174,22 +179,20 @@ def table(measured: Measured) -> Table:
     return shown
 
 
-def instances(measured: list[Measured]) -> Table:
-    """The parts of `run_fleet` whose size depends on the number of VMs."""
-    shown = Table(title="run_fleet")
-    for heading in (
-        "VMs",
-        "request",
-        "state, KB",
-        "per VM, bytes",
-        "custom status, KB",
-        "output, KB",
-    ):
+def summary(measured: list[Measured]) -> Table:
+    """One row for each fleet, as shown in docs/performance.md."""
+    shown = Table(title="JSON between a fleet and Durable Functions, in KB")
+    shown.add_column("VMs, request")
+    for heading in ("all, per VM", "episode", "activity", "status", "state", "state, per VM"):
         shown.add_column(heading, justify="right")
     for one in measured:
-        per_vm = f"{one.state / one.vms:.0f}"
-        sizes = (_kb(one.state), per_vm, _kb(one.status), _kb(one.output))
-        shown.add_row(str(one.vms), one.request, *sizes)
+        found = list(one.functions.values())
+        total = sum(each.bytes_in + each.bytes_out for each in found)
+        episodes = [each.largest for each in found if each.events]
+        activities = [each.largest for each in found if not each.events]
+        sizes = (total / one.vms, max(episodes), max(activities), one.status, one.state)
+        per_vm = f"{one.state / one.vms / 1024:.2f}"
+        shown.add_row(f"{one.vms}, {one.request}", *map(_kb, sizes), per_vm)
     return shown
 
 
