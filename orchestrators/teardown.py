@@ -34,7 +34,7 @@ POLL_SECONDS = 10.0
 """Between two LISTs; `MAX_DELETIONS` of `list_owned_resources` depends on it."""
 DELETIONS_PER_ACTIVITY = 10
 """Each activity adds to the history, which every step replays."""
-LISTS = 20
+LISTS = 5
 """Per history, each with up to 100 deletions: with one history, a teardown's cost would be quadratic."""
 
 

@@ -25,13 +25,13 @@ from fleet.model.records import (
     Order,
     RoleOutcome,
     Size,
-    StoredVm,
     Trials,
     VmCounts,
     VmGrants,
     VmRequest,
     VmRoles,
 )
+from fleet.model.vm_list import VmList
 
 
 class Ok(TypedDict):
@@ -180,8 +180,8 @@ class RecordSnapshot(TypedDict):
     phase: str
     counts: VmCounts | None
     """The fleet's VMs by state; null if another part of the snapshot has them."""
-    vms: list[StoredVm]
-    """As they are `at` that time."""
+    vms: VmList
+    """Of `StoredVm`s, as they are `at` that time."""
     recorded: list[str]
     """The lifecycle of each VM when it was last recorded."""
     at: str

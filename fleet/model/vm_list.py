@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from typing_extensions import TypedDict
 
 from fleet.model.order_parts import FleetRef
-from fleet.model.records import Placement, Vm, new_vm
+from fleet.model.records import Placement, StoredVm, Vm, new_vm
 
 
 class VmList(TypedDict):
     machines: list[dict[str, Any]]
-    """A `Vm` each, without the members that have their initial value; `placement` is an index."""
+    """A `Vm` or `StoredVm` each, without the initial values; its `placement` is an index."""
     vm_placements: list[Placement]
     """Each once."""
 
 
-def shortened(order: FleetRef, vms: Iterable[Vm]) -> VmList:
+def shortened(order: FleetRef, vms: Iterable[StoredVm]) -> VmList:
     """As JSON that `restored` reads."""
     indexes: dict[tuple[object, ...], int] = {}
     placements: list[Placement] = []
@@ -34,8 +34,12 @@ def shortened(order: FleetRef, vms: Iterable[Vm]) -> VmList:
     return {"machines": machines, "vm_placements": placements}
 
 
-def restored(order: FleetRef, document: Mapping[str, Any]) -> list[Vm]:
-    """The VMs in a document with the members of a `VmList`, or with whole records; none without them."""
+def restored(order: FleetRef, found: Mapping[str, Any] | Sequence[Vm]) -> list[Vm]:
+    """The VMs in a document with the members of a `VmList`; none without them.
+
+    Earlier builds wrote whole records: as `machines`, or alone.
+    """
+    document: Mapping[str, Any] = found if isinstance(found, Mapping) else {"machines": found}
     placements = document.get("vm_placements", [])
     vms = []
     for one in document.get("machines", []):

@@ -16,6 +16,7 @@ from fleet.model.failure_policy import PROBES_THAT_STOP, after_acceptance
 from fleet.model.placement import choose
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
+from fleet.model.vm_list import restored
 from fleet.model.write_budget import OUTAGE_TIMEOUT
 from tests.fleets import (
     NO_CAPACITY,
@@ -50,6 +51,11 @@ def test_the_state_of_another_release_is_read():
     fleet = fleet_of("running")
     document = {**fleet.write(), "of_tomorrow": 1, "machines": list(fleet.vms.values())}
     assert FleetState.read(document).vms == fleet.vms
+
+
+def test_vms_of_another_release_are_restored():
+    fleet = fleet_of("running", "deleted")
+    assert restored(fleet.order, list(fleet.vms.values())) == list(fleet.vms.values())
 
 
 def test_the_state_survives_continue_as_new():
