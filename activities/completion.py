@@ -12,7 +12,7 @@ from fleet import telemetry
 from fleet.api import progress
 from fleet.azure.credentials import open_connections
 from fleet.model.activities import Ok, ReportCompletion
-from fleet.model.records import Order
+from fleet.model.order_parts import FleetRef
 from fleet.secrets import SealBroken
 from fleet.settings import Settings
 from fleet.store import vm_records
@@ -42,7 +42,7 @@ async def report_completion(task: ReportCompletion) -> Ok:
     return {"ok": True}
 
 
-async def _cost(order: Order, ended_at: str) -> float | None:
+async def _cost(order: FleetRef, ended_at: str) -> float | None:
     """In US dollars; None without prices, or if the records of its VMs cannot be read."""
     try:
         _, uri = open_connections(order)

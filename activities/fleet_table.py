@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fleet import telemetry
 from fleet.azure.error_classifier import describe
-from fleet.model.records import Order
+from fleet.model.order_parts import FleetRef
 from fleet.settings import Settings
 from fleet.store import fleets
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import ACTIVITIES
 
 
-async def update(order: Order, changes: fleets.Changes) -> None:
+async def update(order: FleetRef, changes: fleets.Changes) -> None:
     """Update the row. If the database is unreachable, log it: an outdated row stops no fleet."""
     try:
         uri = Settings.read().database_uri

@@ -13,7 +13,7 @@ from fleet.azure.credentials import open_connections
 from fleet.azure.error_classifier import describe
 from fleet.model import failure_policy, names
 from fleet.model.activities import FailedVm, LogsSaved, SaveLogs
-from fleet.model.records import Order
+from fleet.model.order_parts import FleetRef
 from fleet.store import vm_logs
 from fleet.store.executors import ACTIVITIES
 
@@ -33,7 +33,7 @@ async def save_logs(task: SaveLogs) -> LogsSaved:
     return {"ok": True, "saved": sum(one.log is not None for one in kept)}
 
 
-async def _log_of(connection: Azure, order: Order, vm: FailedVm) -> vm_logs.EndedVm:
+async def _log_of(connection: Azure, order: FleetRef, vm: FailedVm) -> vm_logs.EndedVm:
     ordinal, reason = vm["ordinal"], vm["reason"]
     name = names.vm(order["batch_id"], ordinal)
     log = None

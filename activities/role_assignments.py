@@ -18,7 +18,8 @@ from fleet.azure.error_classifier import describe
 from fleet.azure.role_assignments import Grant
 from fleet.model import failure_policy, names
 from fleet.model.activities import AssignPermissions, Ok, PermissionsAssigned, RevokePermissions
-from fleet.model.records import Failure, Order
+from fleet.model.order_parts import RoleOrder
+from fleet.model.records import Failure
 
 bp = df.Blueprint()
 
@@ -60,7 +61,7 @@ async def revoke_permissions(task: RevokePermissions) -> Ok:
     return {"ok": True}
 
 
-async def _assign(connection: Azure, order: Order, vm: str, grant: Grant) -> Failure | None:
+async def _assign(connection: Azure, order: RoleOrder, vm: str, grant: Grant) -> Failure | None:
     role = names.role_definition_id(order["subscription_id"], grant.role)
     description = role_assignments.description(order, vm)
     body = arm_bodies.role_assignment(role, grant.principal_id, grant.principal_type, description)

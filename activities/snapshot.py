@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import azure.durable_functions as df
 
 from activities import fleet_table
@@ -10,7 +12,8 @@ from fleet import telemetry
 from fleet.azure.credentials import open_connections
 from fleet.azure.error_classifier import describe
 from fleet.model.activities import RecordSnapshot, SnapshotRecorded
-from fleet.model.records import Failure
+from fleet.model.records import Failure, StoredVm, stored
+from fleet.model.vm_list import restored
 from fleet.store import heartbeats, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import ACTIVITIES
@@ -26,7 +29,8 @@ async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
     count = None
     if task["counts_trials"]:
         count = await ACTIVITIES.run(trials.count, uri, order["experiment_id"])
-    vms_failure = await _record_vms(uri, task) if task["vms"] else None
+    vms = [stored(vm) for vm in restored(order, task["vms"])]
+    vms_failure = await _record_vms(uri, task, vms) if vms else None
     if count:
         telemetry.trials_counted(order, count, task["last_count"])
     if task["counts"]:
@@ -44,11 +48,11 @@ async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
     return result
 
 
-async def _record_vms(uri: str, task: RecordSnapshot) -> Failure | None:
+async def _record_vms(uri: str, task: RecordSnapshot, vms: Sequence[StoredVm]) -> Failure | None:
     """Returns a failure instead of raising: a read-only database (its disk may be full) must not hide
     that all trials have ended.
     """
-    order, vms = task["order"], task["vms"]
+    order = task["order"]
     try:
         known = await ACTIVITIES.run(vm_records.write, uri, order, vms, task["at"])
     except DatabaseUnreachable as error:

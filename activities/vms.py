@@ -26,7 +26,7 @@ from fleet.model.activities import (
     VmsInspected,
     VmsListed,
 )
-from fleet.model.records import Order, Vm, new_vm
+from fleet.model.order_parts import FleetRef
 from fleet.settings import Settings
 
 bp = df.Blueprint()
@@ -45,9 +45,8 @@ async def create_vm(task: CreateVm) -> VmAccepted:
     endpoint = Settings.read().resource_manager_endpoint
     body = virtual_machines.body(order, ordinal, placement, uri, endpoint)
     await network_interfaces.create(connection, order, ordinal, placement["location"])
-    vm = new_vm(order, request)
-    created = await _put_vm(connection, order, vm, body)
-    return {"ok": True, "vm": virtual_machines.accepted(vm, created)}
+    created = await _put_vm(connection, order, ordinal, body)
+    return {"ok": True, "vm": virtual_machines.accepted(ordinal, created)}
 
 
 @bp.activity_trigger(input_name="task")
@@ -118,15 +117,16 @@ async def delete_vm(task: DeleteVm) -> Ok:
     return {"ok": True}
 
 
-async def _put_vm(connection: Azure, order: Order, vm: Vm, body: Body) -> Body:
+async def _put_vm(connection: Azure, order: FleetRef, ordinal: int, body: Body) -> Body:
+    name = names.vm(order["batch_id"], ordinal)
     try:
-        return (await connection.put_machine(vm["name"], body)).body
+        return (await connection.put_machine(name, body)).body
     except HttpResponseError as error:
         if getattr(error.error, "code", None) != "PropertyChangeNotAllowed":
             raise
         # An earlier run of this activity may have created it with another body (a rotated key, say).
-        existing = await connection.get_machine(vm["name"])
+        existing = await connection.get_machine(name)
         if existing is None or not virtual_machines.have_same_nic(existing.body, body):
             raise
-        await network_interfaces.find_own(connection, order, vm["ordinal"])
+        await network_interfaces.find_own(connection, order, ordinal)
         return existing.body

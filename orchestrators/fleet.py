@@ -24,9 +24,11 @@ from fleet.model.activities import (
 )
 from fleet.model.custom_status import custom_status
 from fleet.model.failure import failure
+from fleet.model.order_parts import RecordOrder, TeardownOrder, part_of
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import vm_counts
+from fleet.model.vm_list import shortened
 from orchestrators import network
 from orchestrators.create import boot, create
 from orchestrators.patterns import (
@@ -49,8 +51,8 @@ bp = df.Blueprint()
 
 @bp.orchestration_trigger(context_name="context")
 def run_fleet(context: Context) -> Orchestration[Mapping[str, object] | None]:
-    """Input: an `Order`, or `FleetState.write()` of the previous history. Output: `{summary, machines}`,
-    the custom status and a `Vm` each.
+    """Input: an `Order`, or `FleetState.write()` of the previous history. Output: `summary`,
+    the custom status, and a `VmList`.
 
     A fleet runs in a chain of histories (`continue_as_new`), so that none grows with its lifetime.
     """
@@ -190,13 +192,13 @@ def finish(
         yield from take_snapshot(context, fleet, 2, "reported the previous count of trials")
     yield from report(context, fleet, phase)
     publish_status(context, fleet, phase)
-    return {"summary": custom_status(fleet), "machines": list(fleet.vms.values())}
+    return {"summary": custom_status(fleet), **shortened(fleet.order, fleet.vms.values())}
 
 
 def report(context: Context, fleet: FleetState, phase: str) -> Orchestration[None]:
     now = _utc(context.current_utc_datetime, "microseconds")
     task: ReportCompletion = {
-        "order": fleet.order,
+        "order": part_of(fleet.order, RecordOrder),
         "phase": phase,
         "counts": vm_counts(fleet),
         "trials": fleet.trials,
@@ -211,7 +213,10 @@ def tear_down(
     context: Context, fleet: FleetState, keep_machines: bool
 ) -> Orchestration[Failure | None]:
     """Run `teardown_fleet`. Returns a failure if it left something."""
-    task: Teardown = {"order": fleet.order, "keep_machines": keep_machines}
+    task: Teardown = {
+        "order": part_of(fleet.order, TeardownOrder),
+        "keep_machines": keep_machines,
+    }
     name = names.teardown_id(fleet.order["batch_id"])
     try:
         result: TeardownResult = yield context.call_sub_orchestrator(

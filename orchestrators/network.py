@@ -7,6 +7,7 @@ from typing import Any
 from activities.network import ensure_network
 from fleet.model.activities import EnsureNetwork, Failed, NetworkState
 from fleet.model.failure import failure
+from fleet.model.order_parts import NetworkOrder, part_of
 from fleet.model.placement import add, cooldown
 from fleet.model.records import Failure, Placement
 from fleet.model.state import FleetState
@@ -29,7 +30,10 @@ def provision(
     """Wait until the location's network is ready. Returns why it is not, or None."""
     if location in fleet.networks:
         return None
-    task: EnsureNetwork = {"order": fleet.order, "location": location}
+    task: EnsureNetwork = {
+        "order": part_of(fleet.order, NetworkOrder),
+        "location": location,
+    }
     for _ in range(MAX_POLLS):
         result: NetworkState | Failed = yield from call_with_retry(context, ensure_network, task)
         if not result["ok"]:

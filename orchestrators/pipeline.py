@@ -14,7 +14,8 @@ from typing import Any
 
 from fleet.model import names
 from fleet.model.activities import AssignWave, CreateWave, RolesAssigned, WaveResult
-from fleet.model.records import Placement, VmRequest
+from fleet.model.order_parts import RoleOrder, VmOrder, part_of
+from fleet.model.records import Placement, VmRequest, VmRoles, new_vm
 from fleet.model.state import FleetState
 from orchestrators import network
 from orchestrators.patterns import (
@@ -66,7 +67,10 @@ class Waves:
         due = due_for_roles(fleet.vms_missing_roles(), now, created_before=started)
         due = yield from granted_roles(self.context, fleet, due[:FAN_OUT])
         if due:
-            task: AssignWave = {"order": fleet.order, "vms": due}
+            task: AssignWave = {
+                "order": part_of(fleet.order, RoleOrder),
+                "vms": [part_of(vm, VmRoles) for vm in due],
+            }
             self._start(assign_wave, task, assigns=frozenset(vm["ordinal"] for vm in due))
 
     def start_creates(self) -> Orchestration[bool]:
@@ -89,7 +93,8 @@ class Waves:
             new = fleet.demand.request(placements[: grant["vms"] - len(again)])
             if requests := [*again, *new]:
                 fleet.demand.in_flight += requests
-                task: CreateWave = {"order": fleet.order, "requests": requests}
+                order = part_of(fleet.order, VmOrder)
+                task: CreateWave = {"order": order, "requests": requests}
                 self._start(create_wave, task, requests)
         return len(self.running) > before
 
@@ -199,15 +204,17 @@ class Waves:
                 self.fleet.demand.give_up(reason["code"], len(wave.requests))
                 raise FleetEnded("failed", reason) from error
             if wave.requests:
-                self._apply_creates(result)
+                self._apply_creates(wave.requests, result)
             else:
                 self._apply_roles(result)
 
-    def _apply_creates(self, result: WaveResult) -> None:
+    def _apply_creates(self, requests: Sequence[VmRequest], result: WaveResult) -> None:
         fleet, now = self.fleet, self.context.current_utc_datetime
+        requested = {one["ordinal"]: one for one in requests}
         fleet.observation.changed_at = now.isoformat()
         for vm in result["vms"]:
-            fleet.accept(vm)
+            new = new_vm(fleet.order, requested[vm["ordinal"]])
+            fleet.accept({**new, "state": "creating", **vm})
         for refusal in result["refusals"]:
             fleet.refuse(refusal["request"], refusal["failure"], now)
 

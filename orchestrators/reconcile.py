@@ -19,6 +19,7 @@ from fleet.model.activities import (
     VmsListed,
 )
 from fleet.model.failure import CLIENT_REFUSED, NO_REASON, failure, vm_failure
+from fleet.model.order_parts import FleetRef, RoleOrder, part_of
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
 from orchestrators.patterns import (
@@ -65,7 +66,11 @@ def observe(context: Context, fleet: FleetState) -> Orchestration[bool]:
     unidentified = [vm["ordinal"] for vm in fleet.living_vms() if vm["principal_id"] is None]
     now = context.current_utc_datetime
     max_age = fleet.observation.max_age(now, poll_seconds(fleet))
-    task: ListVms = {"order": fleet.order, "unidentified": unidentified, "max_age": max_age}
+    task: ListVms = {
+        "order": part_of(fleet.order, FleetRef),
+        "unidentified": unidentified,
+        "max_age": max_age,
+    }
     listed: VmsListed | Failed
     listed = yield from call_with_retry(context, list_vms, task, long_waits=False)
     now = context.current_utc_datetime
@@ -94,7 +99,7 @@ def replace_failed(
     """Find out why Azure failed to start VMs, and delete them before they are replaced."""
     reasons: dict[str, Failure] = {}
     for part in chunks(ordinals, VMS_PER_ACTIVITY):
-        task: VmOrdinals = {"order": fleet.order, "ordinals": list(part)}
+        task: VmOrdinals = {"order": part_of(fleet.order, FleetRef), "ordinals": list(part)}
         result: VmsInspected | Failed = yield from call_with_retry(context, inspect_vms, task)
         reasons |= result["failures"] if result["ok"] else {}
     unknown = vm_failure("ProvisioningFailed", NO_REASON)
@@ -133,7 +138,7 @@ def assign_missing_roles(context: Context, fleet: FleetState, cancel: Any) -> Or
         if fleet.writes.paused_for(context.current_utc_datetime):
             return
         if granted:
-            yield from assign_roles(context, fleet.order, granted)
+            yield from assign_roles(context, part_of(fleet.order, RoleOrder), granted)
             pause_if_throttled(context, fleet)
             tried = [vm["ordinal"] for vm in granted]
             due = [vm for vm in due if vm["ordinal"] not in tried]
@@ -185,8 +190,9 @@ def delete_failed(
     failed: list[FailedVm] = [
         {"ordinal": ordinal, "reason": reason} for ordinal, reason in reasons.items()
     ]
+    order = part_of(fleet.order, FleetRef)
     tasks: list[SaveLogs] = [
-        {"order": fleet.order, "vms": list(part)} for part in chunks(failed, VMS_PER_ACTIVITY)
+        {"order": order, "vms": list(part)} for part in chunks(failed, VMS_PER_ACTIVITY)
     ]
     yield from settle(context, [(save_logs, task) for task in tasks], max_tries=1)
     yield from delete_vms(context, fleet, list(reasons))
@@ -196,7 +202,8 @@ def delete_failed(
 
 
 def delete_vms(context: Context, fleet: FleetState, ordinals: Sequence[int]) -> Orchestration[None]:
-    tasks: list[DeleteVm] = [{"order": fleet.order, "ordinal": ordinal} for ordinal in ordinals]
+    order = part_of(fleet.order, FleetRef)
+    tasks: list[DeleteVm] = [{"order": order, "ordinal": ordinal} for ordinal in ordinals]
     yield from settle(context, [(delete_vm, task) for task in tasks])
     if tasks:
         fleet.observation.changed_at = context.current_utc_datetime.isoformat()

@@ -8,28 +8,32 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from activities.role_assignments import assign_permissions
 from fleet.model import failure_policy
 from fleet.model.activities import AssignPermissions, Failed, PermissionsAssigned
 from fleet.model.failure import failure
-from fleet.model.records import Failure, Order, Vm
+from fleet.model.order_parts import RoleOrder, part_of
+from fleet.model.records import Failure, RoleOutcome, Vm, VmGrants, VmRoles
 from fleet.model.state import FleetState
 from orchestrators.patterns import Context, Orchestration, backoff, settle
+
+R = TypeVar("R", bound=VmRoles)
 
 ROLE_TIMEOUT = timedelta(minutes=5)
 """How long an identity may stay unknown: usually seconds; other provisioners wait 2 to 5 minutes."""
 MAX_ROLE_TRIES = 5
 
 
-def assign_roles(context: Context, order: Order, vms: Iterable[Vm]) -> Orchestration[None]:
+def assign_roles(context: Context, order: RoleOrder, vms: Iterable[VmRoles]) -> Orchestration[None]:
     """Try once to assign the missing roles of each VM, dispatched in order of creation time.
 
     Refused roles are retried in a later wave or poll, so that one slow identity delays no other VM. VMs
     whose identity is unknown are skipped. Updates the VMs in place.
     """
     due = due_for_roles(vms, context.current_utc_datetime)
-    tasks: list[AssignPermissions] = [{"order": order, "vm": vm} for vm in due]
+    tasks: list[AssignPermissions] = [{"order": order, "vm": part_of(vm, VmGrants)} for vm in due]
     results = yield from settle(
         context, [(assign_permissions, task) for task in tasks], max_tries=1
     )
@@ -39,8 +43,8 @@ def assign_roles(context: Context, order: Order, vms: Iterable[Vm]) -> Orchestra
 
 
 def due_for_roles(
-    vms: Iterable[Vm], now: datetime, created_before: datetime | None = None
-) -> list[Vm]:
+    vms: Iterable[R], now: datetime, created_before: datetime | None = None
+) -> list[R]:
     """Those with an identity whose next try is due, in order of creation."""
     return in_order_of_creation(
         vm
@@ -50,14 +54,14 @@ def due_for_roles(
     )
 
 
-def merge_roles(vm: Vm, newer: Vm) -> None:
+def merge_roles(vm: Vm, newer: RoleOutcome) -> None:
     """Take over what `assign_roles` has changed in a copy of the record."""
     vm["assigned"], vm["role_assigned_at"] = newer["assigned"], newer["role_assigned_at"]
     vm["roles_settled"], vm["role_failure"] = newer["roles_settled"], newer["role_failure"]
     vm["role_tries"], vm["next_role_try"] = newer["role_tries"], newer["next_role_try"]
 
 
-def in_order_of_creation(vms: Iterable[Vm]) -> list[Vm]:
+def in_order_of_creation(vms: Iterable[R]) -> list[R]:
     """By (creation time, ordinal), with a heap. Times are compared as times, not as text."""
     heap = [(datetime.fromisoformat(vm["created_at"]), vm["ordinal"], vm) for vm in vms]
     heapq.heapify(heap)
@@ -92,13 +96,13 @@ def why_given_up(fleet: FleetState, vm: Vm, now: datetime) -> Failure | None:
     return failure("IdentityNotKnown", text, "fail_vm", "Check the VM's activity log.")
 
 
-def _is_due(vm: Vm, now: datetime) -> bool:
+def _is_due(vm: VmRoles, now: datetime) -> bool:
     if vm["principal_id"] is None:
         return False
     return vm["next_role_try"] is None or now >= datetime.fromisoformat(vm["next_role_try"])
 
 
-def _apply(vm: Vm, result: PermissionsAssigned | Failed, now: datetime) -> None:
+def _apply(vm: VmRoles, result: PermissionsAssigned | Failed, now: datetime) -> None:
     if result["ok"]:
         vm["assigned"] = result["assigned"]
     refusals = result["failures"] if result["ok"] else [result["failure"]]

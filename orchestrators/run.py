@@ -9,8 +9,9 @@ from activities.role_assignments import revoke_permissions
 from activities.trials import release_trials
 from fleet.model.activities import Failed, Ok, ReleaseTrials, RevokePermissions, TrialsReleased
 from fleet.model.failure import failure
+from fleet.model.order_parts import FleetRef, RoleOrder, part_of
 from fleet.model.placement import label
-from fleet.model.records import Vm
+from fleet.model.records import Vm, VmGrants
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import why_no_more
 from orchestrators.create import create_missing
@@ -94,14 +95,19 @@ def clean_up(context: Context, fleet: FleetState) -> Orchestration[None]:
     """Delete the role assignments of deleted VMs, and requeue the trials that they held."""
     deleted = list(fleet.observation.to_clean_up)
     vms = [fleet.vms[ordinal] for ordinal in deleted]
-    identified = [vm for vm in vms if vm["principal_id"]]
+    roles = [part_of(vm, VmGrants) for vm in vms if vm["principal_id"]]
+    order = part_of(fleet.order, RoleOrder)
     tasks: list[RevokePermissions] = [
-        {"order": fleet.order, "vms": list(part)} for part in chunks(identified, VMS_PER_ACTIVITY)
+        {"order": order, "vms": list(part)} for part in chunks(roles, VMS_PER_ACTIVITY)
     ]
     results: list[Ok | Failed]
     results = yield from settle(context, [(revoke_permissions, task) for task in tasks])
     reasons = {str(vm["ordinal"]): _why_deleted(vm) for vm in vms}
-    task: ReleaseTrials = {"order": fleet.order, "ordinals": deleted, "reasons": reasons}
+    task: ReleaseTrials = {
+        "order": part_of(fleet.order, FleetRef),
+        "ordinals": deleted,
+        "reasons": reasons,
+    }
     released: TrialsReleased | Failed = yield from call_with_retry(context, release_trials, task)
     if released["ok"]:
         unexplained = [one for one in deleted if str(one) not in released["outcomes"]]

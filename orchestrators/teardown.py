@@ -22,7 +22,8 @@ from fleet.model.activities import (
     TeardownResult,
     TrialsReleased,
 )
-from fleet.model.records import Failure, Order
+from fleet.model.order_parts import FleetRef, part_of
+from fleet.model.records import Failure
 from orchestrators.patterns import Context, Orchestration, call_with_retry, chunks, settle, sleep
 
 bp = df.Blueprint()
@@ -33,13 +34,21 @@ POLL_SECONDS = 10.0
 """Between two LISTs; `MAX_DELETIONS` of `list_owned_resources` depends on it."""
 DELETIONS_PER_ACTIVITY = 10
 """Each activity adds to the history, which every step replays."""
+LISTS = 5
+"""Per history, each with up to 100 deletions: with one history, a teardown's cost would be quadratic."""
 
 
 @dataclass
 class Progress:
-    """What the LISTs have shown so far. One LIST proves nothing, because it may lag behind a PUT."""
+    """What the LISTs have shown so far. One LIST proves nothing, because it may lag behind a PUT.
 
-    give_up_at: datetime
+    All values are JSON: each history passes them on.
+    """
+
+    give_up_at: str
+    """ISO 8601."""
+    deleted: int = 0
+    unreleased: Failure | None = None
     fewest: int | None = None
     """The fewest resources that a LIST has shown."""
     lists_empty: int = 0
@@ -49,13 +58,16 @@ class Progress:
     """VMs in the last LIST; None if it failed, or the VMs are kept."""
     left: list[Mapping[str, object]] = field(default_factory=list)
 
+    def is_over(self, now: datetime) -> bool:
+        return self.lists_empty == 2 or now >= datetime.fromisoformat(self.give_up_at)
+
     def listed(self, found: OwnedResources, now: datetime) -> None:
         self.machines = found["machines"]
         count = len(found["delete"]) + found["waiting"]
         self.lists_empty = 0 if count else self.lists_empty + 1
         self.lists_without_vms = self.lists_without_vms + 1 if self.machines == 0 else 0
         if self.fewest is None or count < self.fewest:
-            self.fewest, self.give_up_at = count, now + PROGRESS_TIMEOUT
+            self.fewest, self.give_up_at = count, (now + PROGRESS_TIMEOUT).isoformat()
 
     def failed(self, failure: Failure) -> None:
         self.lists_empty, self.lists_without_vms, self.machines = 0, 0, None
@@ -63,49 +75,64 @@ class Progress:
 
 
 @bp.orchestration_trigger(context_name="context")
-def teardown_fleet(context: Context) -> Orchestration[TeardownResult]:
+def teardown_fleet(context: Context) -> Orchestration[TeardownResult | None]:
     """Delete what a fleet owns, until nothing is left or PROGRESS_TIMEOUT passes without progress.
 
-    Trials are released as soon as no VM exists that could still write results.
+    Runs in a chain of histories (`continue_as_new`).
     """
     task: Teardown = context.get_input()
-    order = task["order"]
-    progress = Progress(context.current_utc_datetime + PROGRESS_TIMEOUT)
-    deleted, unreleased = 0, None
-    while progress.lists_empty < 2 and context.current_utc_datetime < progress.give_up_at:
-        pause = min(order["run_poll_seconds"], POLL_SECONDS)
-        found: OwnedResources | Failed
-        found = yield from call_with_retry(context, list_owned_resources, task)
-        if found["ok"]:
-            progress.listed(found, context.current_utc_datetime)
-            tried = yield from _delete(context, order, found["delete"])
-            deleted, pause = deleted + tried["deleted"], max(pause, tried["retry_after"] or 0.0)
-            remaining = {"refused": tried["refused"], "waiting": found["waiting"]}
-            progress.left = [remaining, *found["delete"]]
-        else:
-            progress.failed(found["failure"])
-        if progress.lists_without_vms == 2:  # reached again after a VM that appeared late
-            unreleased = yield from _release_trials(context, order)
-        if progress.lists_empty < 2:
-            yield from sleep(context, pause)
+    give_up_at = (context.current_utc_datetime + PROGRESS_TIMEOUT).isoformat()
+    progress = Progress(**task.get("progress", {"give_up_at": give_up_at}))
+    for _ in range(LISTS):
+        if progress.is_over(context.current_utc_datetime):
+            break
+        yield from _list_and_delete(context, task, progress)
+    else:
+        context.continue_as_new({**task, "progress": vars(progress)})
+        return None
     ok = progress.lists_empty == 2
     return {
         "ok": ok,
-        "deleted": deleted,
+        "deleted": progress.deleted,
         "left": [] if ok else progress.left,
         "machines": progress.machines,
-        "unreleased": unreleased,
+        "unreleased": progress.unreleased,
     }
 
 
-def _release_trials(context: Context, order: Order) -> Orchestration[Failure | None]:
+def _list_and_delete(context: Context, task: Teardown, progress: Progress) -> Orchestration[None]:
+    """One LIST, and the deletion of what it shows.
+
+    Trials are released as soon as no VM exists that could still write results.
+    """
+    order = part_of(task["order"], FleetRef)
+    pause = min(task["order"]["run_poll_seconds"], POLL_SECONDS)
+    listing: Teardown = {"order": task["order"], "keep_machines": task["keep_machines"]}
+    found: OwnedResources | Failed
+    found = yield from call_with_retry(context, list_owned_resources, listing)
+    if found["ok"]:
+        progress.listed(found, context.current_utc_datetime)
+        tried = yield from _delete(context, order, found["delete"])
+        progress.deleted += tried["deleted"]
+        pause = max(pause, tried["retry_after"] or 0.0)
+        remaining = {"refused": tried["refused"], "waiting": found["waiting"]}
+        progress.left = [remaining, *found["delete"]]
+    else:
+        progress.failed(found["failure"])
+    if progress.lists_without_vms == 2:  # reached again after a VM that appeared late
+        progress.unreleased = yield from _release_trials(context, order)
+    if progress.lists_empty < 2:
+        yield from sleep(context, pause)
+
+
+def _release_trials(context: Context, order: FleetRef) -> Orchestration[Failure | None]:
     task: ReleaseTrials = {"order": order, "ordinals": None, "reasons": None}
     result: TrialsReleased | Failed = yield from call_with_retry(context, release_trials, task)
     return None if result["ok"] else result["failure"]
 
 
 def _delete(
-    context: Context, order: Order, resources: Sequence[OwnedResource]
+    context: Context, order: FleetRef, resources: Sequence[OwnedResource]
 ) -> Orchestration[OwnedResourcesDeleted]:
     """Try each deletion once: the next LIST finds what was refused. Returns the sum of the results."""
     tasks: list[DeleteOwnedResources] = [

@@ -19,7 +19,8 @@ from fleet.model.activities import (
     VmOrdinals,
     WaveResult,
 )
-from fleet.model.records import Failure
+from fleet.model.order_parts import FleetRef, part_of
+from fleet.model.records import Failure, RoleOutcome
 from orchestrators.patterns import MAX_TRIES, Context, Orchestration, is_retried, settle
 from orchestrators.role_assignment_order import assign_roles
 
@@ -46,7 +47,7 @@ def create_wave(context: Context) -> Orchestration[WaveResult]:
     # The others are retried under the same ordinal.
     final = [one for one, why in refusals.items() if failure_policy.frees_ordinal(why)]
     if final:
-        cleanup: VmOrdinals = {"order": order, "ordinals": final}
+        cleanup: VmOrdinals = {"order": part_of(order, FleetRef), "ordinals": final}
         yield from settle(context, [(delete_nics, cleanup)], max_tries=1)
     return {
         "vms": [outcome["vm"] for outcome in outcomes if outcome["ok"]],
@@ -63,7 +64,7 @@ def assign_wave(context: Context) -> Orchestration[RolesAssigned]:
     """Try once to assign the missing roles of each VM, in order of creation time."""
     task: AssignWave = context.get_input()
     yield from assign_roles(context, task["order"], task["vms"])
-    return {"vms": task["vms"]}
+    return {"vms": [part_of(vm, RoleOutcome) for vm in task["vms"]]}
 
 
 def _is_retried_here(reason: Failure, tries: int) -> bool:

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from activities.write_budget import take_writes
 from fleet.model.activities import Failed, TakeWrites, WritesGranted
+from fleet.model.order_parts import WritesOrder, part_of
 from fleet.model.records import Vm
 from fleet.model.state import FleetState
 from fleet.model.write_budget import Ask, Grant, role_writes, writes_per_vm
@@ -39,7 +40,7 @@ def ask_for_writes(
         "pause": writes.paused_for(context.current_utc_datetime) if writes.pause_is_news else 0.0,
     }
     if not writes.is_alone(context.current_utc_datetime):
-        task: TakeWrites = {"order": fleet.order, "ask": ask}
+        task: TakeWrites = {"order": part_of(fleet.order, WritesOrder), "ask": ask}
         answer: WritesGranted | Failed
         [answer] = yield from settle(context, [(take_writes, task)], max_tries=1)
         if answer["ok"]:

@@ -10,6 +10,8 @@ from fleet import telemetry
 from fleet.api.instance_status import ALIVE, order_in
 from fleet.azure.credentials import open_connections
 from fleet.model import names
+from fleet.model.activities import Teardown
+from fleet.model.order_parts import TeardownOrder, part_of
 from fleet.settings import Settings
 from fleet.store import claims, fleets
 from fleet.store.database import DatabaseUnreachable
@@ -45,7 +47,7 @@ async def cancel(client: Any, instance: str) -> bool:
             await start_unless_running(client, MARK_CANCELLED, mark, {})
             if await _raise_cancel(client, instance):
                 return True
-        task = {"order": order, "keep_machines": False}
+        task: Teardown = {"order": part_of(order, TeardownOrder), "keep_machines": False}
         teardown = names.teardown_id(order["batch_id"])
         await start_unless_running(client, TEARDOWN_FLEET, teardown, task)
     await _release_vm_limit(order["batch_id"])

@@ -10,8 +10,9 @@ from fleet.api.responses.common import json_id
 from fleet.api.responses.fleets import FleetWithoutLinks, MachineCounts
 from fleet.model import names
 from fleet.model.custom_status import MAX_TIMER_SECONDS
-from fleet.model.records import Order
+from fleet.model.records import Order, Vm
 from fleet.model.state import TERMINAL
+from fleet.model.vm_list import restored
 
 ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 """Runtime statuses of an instance that has not ended."""
@@ -116,7 +117,7 @@ def _no_vms_yet(wanted: int) -> MachineCounts:
     }
 
 
-def vm_records(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A record per VM (`records.Vm`), from the end or the start of the latest history."""
-    found: list[dict[str, Any]] = (instance.get("output") or instance["input"]).get("machines", [])
-    return found
+def vm_records(instance: Mapping[str, Any]) -> list[Vm]:
+    """The VMs at the end or the start of the latest history."""
+    order = cast(Order, order_in(instance["input"]))
+    return restored(order, instance.get("output") or instance["input"])

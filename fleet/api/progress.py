@@ -10,6 +10,7 @@ from fleet.api.responses.common import json_time
 from fleet.api.responses.machines import Machine, VmFailure
 from fleet.api.responses.progress import Cost, Progress
 from fleet.model import names
+from fleet.model.order_parts import FleetRef
 from fleet.model.placement import label
 from fleet.model.records import Order, Placement
 from fleet.store.trial_history import TrialHistory
@@ -29,7 +30,7 @@ _STATE_ORDER = ("refused", "creating", "running", "deleted", "failed")
 
 
 def machines(
-    order: Order, records: Iterable[Mapping[str, Any]], stored: StoredVms | None
+    order: FleetRef, records: Iterable[Mapping[str, Any]], stored: StoredVms | None
 ) -> list[Machine]:
     """The response of `GET /fleets/{id}/machines`, in order of ordinal.
 
@@ -51,7 +52,7 @@ def _advancement(machine: Mapping[str, Any]) -> tuple[int, int]:
     return _STATE_ORDER.index(machine["state"]), sum(bool(machine.get(one)) for one in timestamps)
 
 
-def _shown(order: Order, machine: Mapping[str, Any], report: VmReport) -> Machine:
+def _shown(order: FleetRef, machine: Mapping[str, Any], report: VmReport) -> Machine:
     return {
         "ordinal": machine["ordinal"],
         "name": machine["name"],

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.model import names
-from fleet.model.records import Order, Placement, VmOptions
+from fleet.model.order_parts import VmOptions, VmOrder
+from fleet.model.records import Placement
 
 VNET_RANGE = "10.0.0.0/16"
 SUBNET_RANGE = "10.0.0.0/17"
@@ -81,7 +82,7 @@ def vnet(location: str, security_group_id: str) -> Body:
     }
 
 
-def nic(order: Order, ordinal: int, location: str, subnet_id: str) -> Body:
+def nic(order: VmOrder, ordinal: int, location: str, subnet_id: str) -> Body:
     return {
         "location": location,
         "tags": _tags(order, ordinal),
@@ -94,7 +95,7 @@ def nic(order: Order, ordinal: int, location: str, subnet_id: str) -> Body:
 
 
 def vm(
-    order: Order,
+    order: VmOrder,
     ordinal: int,
     placement: Placement,
     nic_id: str,
@@ -189,7 +190,7 @@ def _os_disk(options: VmOptions, machine_name: str) -> Body:
     return disk
 
 
-def _tags(order: Order, ordinal: int) -> dict[str, str]:
+def _tags(order: VmOrder, ordinal: int) -> dict[str, str]:
     tags = names.tags(
         order["batch_id"],
         order["experiment_id"],

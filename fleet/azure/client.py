@@ -32,7 +32,7 @@ from fleet.azure.arm_pipeline import (
 from fleet.azure.request_telemetry import policies
 from fleet.azure.transport import AzureTransport
 from fleet.model import names
-from fleet.model.records import Image
+from fleet.model.order_parts import Image
 
 if TYPE_CHECKING:
     from azure.mgmt.authorization.aio import AuthorizationManagementClient

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, TypedDict
+from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
 from fleet.azure.client import Azure
 from fleet.azure.transport import AzureTransport
-from fleet.model.records import Order
+from fleet.model.order_parts import Account, FleetRef
 from fleet.secrets import Seal
 from fleet.settings import Settings
 
@@ -23,16 +23,7 @@ MAX_CONNECTIONS = 32
 """Of one process; a client takes 0.15 MB and up to four sockets."""
 
 
-class Account(TypedDict):
-    """An Azure account. Every `Order` is one. Without a secret, the app's own identity is used."""
-
-    subscription_id: str
-    resource_group: str
-    tenant_id: str | None
-    client_id: str | None
-
-
-def open_connections(order: Order) -> tuple[Azure, str]:
+def open_connections(order: FleetRef) -> tuple[Azure, str]:
     """The Azure client and the database URI of an order. Raises SealBroken, SettingsError."""
     settings = Settings.read()
     seal = Seal(settings.sealing_keys)

@@ -13,7 +13,7 @@ from fleet.azure.arm_bodies import Body
 from fleet.azure.client import Azure
 from fleet.model import names
 from fleet.model.failure import DescribedError
-from fleet.model.records import Order
+from fleet.model.order_parts import FleetRef, VmOrder
 
 
 class ForeignNic(DescribedError):
@@ -24,7 +24,7 @@ class ForeignNic(DescribedError):
     advice = "Submit with a different batch_id, or use another resource group."
 
 
-async def create(connection: Azure, order: Order, ordinal: int, location: str) -> None:
+async def create(connection: Azure, order: VmOrder, ordinal: int, location: str) -> None:
     """Create a VM's NIC, unless an earlier call did. Raises ForeignNic, HttpResponseError.
 
     The condition of the PUT costs no request. Without it, the PUT would replace the tags of another
@@ -44,7 +44,7 @@ async def create(connection: Azure, order: Order, ordinal: int, location: str) -
             await connection.put_nic(name, body, existing["etag"])
 
 
-async def find_own(connection: Azure, order: Order, ordinal: int) -> Body | None:
+async def find_own(connection: Azure, order: FleetRef, ordinal: int) -> Body | None:
     """A VM's NIC; None if it does not exist. Raises ForeignNic, HttpResponseError."""
     name = names.nic(order["batch_id"], ordinal)
     found = await connection.get_nic(name)
@@ -58,7 +58,7 @@ async def find_own(connection: Azure, order: Order, ordinal: int) -> Body | None
     return found.body
 
 
-async def delete_own(connection: Azure, order: Order, ordinal: int) -> None:
+async def delete_own(connection: Azure, order: FleetRef, ordinal: int) -> None:
     """Start the deletion of a VM's NIC, if it exists. Raises ForeignNic, HttpResponseError."""
     if await find_own(connection, order, ordinal) is not None:
         await connection.delete_nic(names.nic(order["batch_id"], ordinal))

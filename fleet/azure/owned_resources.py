@@ -13,7 +13,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from fleet.azure import role_assignments
 from fleet.azure.client import Azure, RoleAssignment
 from fleet.model import names
-from fleet.model.records import Order
+from fleet.model.order_parts import FleetRef
 
 Kind = Literal["machine", "assignment", "disk", "nic"]
 KINDS: tuple[Kind, ...] = ("machine", "assignment", "disk", "nic")
@@ -78,7 +78,7 @@ async def list_assignments(connection: Azure, uris: Iterable[str]) -> list[RoleA
     return list({(one.scope.lower(), one.name): one for one in found}.values())
 
 
-def belongs_to(assignment: RoleAssignment, order: Order, foreign: Container[int]) -> bool:
+def belongs_to(assignment: RoleAssignment, order: FleetRef, foreign: Container[int]) -> bool:
     """Whether a role assignment belongs to a VM of this order, by its description or scope.
 
     `foreign`: ordinals of VMs with a name of the batch that belong to another deployment.

@@ -14,7 +14,7 @@ from fleet.azure.arm_bodies import Body
 from fleet.azure.role_assignments import DescriptionFields
 from fleet.model import names
 from fleet.model.names import VmKey
-from fleet.model.records import Order
+from fleet.model.order_parts import FleetRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def from_description(fields: DescriptionFields) -> Ownership:
     return Ownership(fields.batch_id, fields.owner, _parse_time(fields.deadline))
 
 
-def is_foreign(resource: Body, order: Order) -> bool:
+def is_foreign(resource: Body, order: FleetRef) -> bool:
     """Whether the tags of a NIC or disk with a name of the order's batch name another deployment."""
     return bool((resource.get("tags") or {}).get(names.OWNER_TAG, order["owner"]) != order["owner"])
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from fleet.model import names
 from fleet.model.failure import CLIENT_REFUSED, failure
-from fleet.model.records import Failure, Order
+from fleet.model.order_parts import FleetRef, RoleOrder
+from fleet.model.records import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ _DESCRIPTION = re.compile(
 )
 
 
-def description(order: Order, machine_name: str) -> str:
+def description(order: RoleOrder, machine_name: str) -> str:
     """Identifies the VM of a role assignment, because role assignments have no tags.
 
     An assignment at a resource_uri outlives its VM and names only a deleted identity. The description
@@ -60,7 +61,7 @@ def parse_description(text: str) -> DescriptionFields | None:
     )
 
 
-def machine_id(order: Order, machine_name: str) -> str:
+def machine_id(order: FleetRef, machine_name: str) -> str:
     """The VM's ARM ID."""
     return names.resource_id(
         order["subscription_id"],
@@ -93,7 +94,7 @@ _CLIENT_ADVICE = (
 )
 
 
-def grants_for_vm(order: Order, machine_name: str, principal_id: str) -> list[Grant]:
+def grants_for_vm(order: RoleOrder, machine_name: str, principal_id: str) -> list[Grant]:
     """All role assignments of a VM, in a fixed order.
 
     First the VM's own role, which lets it delete itself; then Contributor for the VM at each of the

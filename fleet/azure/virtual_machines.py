@@ -9,12 +9,13 @@ from fleet.azure import arm_bodies
 from fleet.azure.arm_bodies import Body
 from fleet.model import names
 from fleet.model.failure import NO_REASON
-from fleet.model.records import Order, Placement, Vm, VmIdentity
+from fleet.model.order_parts import FleetRef, NetworkOrder, VmIdentity, VmOrder
+from fleet.model.records import AcceptedVm, Placement
 from fleet.settings import own_root_certificates
 from fleet.vm.render import Startup, custom_data, has_password, render
 
 
-def subnet_id(order: Order, location: str) -> str:
+def subnet_id(order: NetworkOrder, location: str) -> str:
     """The ARM ID of the fleet's subnet: the request's `subnet_id`, else the region's shared subnet."""
     network = names.resource_id(
         order["subscription_id"],
@@ -25,13 +26,13 @@ def subnet_id(order: Order, location: str) -> str:
     return order["subnet_id"] or f"{network}/subnets/{names.subnet(location)}"
 
 
-def nic_id(order: Order, ordinal: int) -> str:
+def nic_id(order: FleetRef, ordinal: int) -> str:
     name = names.nic(order["batch_id"], ordinal)
     kind = "Microsoft.Network/networkInterfaces"
     return names.resource_id(order["subscription_id"], order["resource_group"], kind, name)
 
 
-def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
+def startup_data(order: VmOrder, ordinal: int, uri: str, endpoint: str) -> str:
     """The VM's custom data (base64). Raises CustomDataTooLarge, SettingsError."""
     startup = Startup(
         experiment_id=order["experiment_id"],
@@ -50,7 +51,7 @@ def startup_data(order: Order, ordinal: int, uri: str, endpoint: str) -> str:
     return custom_data(render(startup))
 
 
-def body(order: Order, ordinal: int, placement: Placement, uri: str, endpoint: str) -> Body:
+def body(order: VmOrder, ordinal: int, placement: Placement, uri: str, endpoint: str) -> Body:
     """The VM's PUT body; deterministic, so that the PUT is idempotent."""
     data = startup_data(order, ordinal, uri, endpoint)
     identity = database_identity(order, uri)
@@ -58,7 +59,7 @@ def body(order: Order, ordinal: int, placement: Placement, uri: str, endpoint: s
     return arm_bodies.vm(order, ordinal, placement, nic_id(order, ordinal), data, identity_id)
 
 
-def database_identity(order: Order, uri: str) -> VmIdentity | None:
+def database_identity(order: VmOrder, uri: str) -> VmIdentity | None:
     """The identity that the order's VMs need for the database; None if the URI has a password.
 
     Trials can use any identity of their VM, so VMs get no identity that they do not need.
@@ -72,13 +73,11 @@ def have_same_nic(one: Body, other: Body) -> bool:
     return str(ids[0]).lower() == str(ids[1]).lower()
 
 
-def accepted(asked: Vm, vm: Body) -> Vm:
-    """The record of an accepted VM. Its principal ID is None until Azure reports it."""
+def accepted(ordinal: int, vm: Body) -> AcceptedVm:
     return {
-        **asked,
+        "ordinal": ordinal,
         "created_at": created_at(vm),
         "principal_id": principal_id(vm),
-        "state": "creating",
     }
 
 

@@ -7,20 +7,32 @@ seconds. JSON objects that are keyed by ordinal have it as text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from fleet.model.order_parts import (
+    FleetRef,
+    NetworkOrder,
+    RecordOrder,
+    RoleOrder,
+    TeardownOrder,
+    VmOrder,
+    WritesOrder,
+)
 from fleet.model.records import (
+    AcceptedVm,
     Failure,
     Order,
+    RoleOutcome,
     Size,
-    StoredVm,
     Trials,
-    Vm,
     VmCounts,
+    VmGrants,
     VmRequest,
+    VmRoles,
 )
+from fleet.model.vm_list import VmList
 from fleet.model.write_budget import Ask, Grant
 
 
@@ -75,7 +87,7 @@ class FleetPlanned(Ok):
 
 
 class EnsureNetwork(TypedDict):
-    order: Order
+    order: NetworkOrder
     location: str
 
 
@@ -89,16 +101,16 @@ class NetworkState(Ok):
 
 
 class CreateVm(TypedDict):
-    order: Order
+    order: VmOrder
     request: VmRequest
 
 
 class VmAccepted(Ok):
-    vm: Vm
+    vm: AcceptedVm
 
 
 class VmOrdinals(TypedDict):
-    order: Order
+    order: FleetRef
     ordinals: list[int]
 
 
@@ -106,7 +118,7 @@ class VmOrdinals(TypedDict):
 
 
 class TakeWrites(TypedDict):
-    order: Order
+    order: WritesOrder
     ask: Ask
 
 
@@ -118,7 +130,7 @@ class WritesGranted(Ok):
 
 
 class ListVms(TypedDict):
-    order: Order
+    order: FleetRef
     unidentified: list[int]
     """Ordinals of VMs whose identity is not known yet."""
     max_age: NotRequired[float]
@@ -142,7 +154,7 @@ class VmsInspected(Ok):
 
 
 class DeleteVm(TypedDict):
-    order: Order
+    order: FleetRef
     ordinal: int
 
 
@@ -152,7 +164,7 @@ class FailedVm(TypedDict):
 
 
 class SaveLogs(TypedDict):
-    order: Order
+    order: FleetRef
     vms: list[FailedVm]
 
 
@@ -164,8 +176,8 @@ class LogsSaved(Ok):
 
 
 class AssignPermissions(TypedDict):
-    order: Order
-    vm: Vm
+    order: RoleOrder
+    vm: VmGrants
 
 
 class PermissionsAssigned(Ok):
@@ -176,20 +188,20 @@ class PermissionsAssigned(Ok):
 
 
 class RevokePermissions(TypedDict):
-    order: Order
-    vms: list[Vm]
+    order: RoleOrder
+    vms: list[VmGrants]
 
 
 # record_snapshot, release_trials
 
 
 class RecordSnapshot(TypedDict):
-    order: Order
+    order: RecordOrder
     phase: str
     counts: VmCounts | None
     """The fleet's VMs by state; null if another part of the snapshot has them."""
-    vms: list[StoredVm]
-    """As they are `at` that time."""
+    vms: VmList
+    """Of `StoredVm`s, as they are `at` that time."""
     recorded: list[str]
     """The lifecycle of each VM when it was last recorded."""
     at: str
@@ -210,7 +222,7 @@ class SnapshotRecorded(Ok):
 
 
 class ReleaseTrials(TypedDict):
-    order: Order
+    order: FleetRef
     ordinals: list[int] | None
     """Null: all ordinals of the batch."""
     reasons: dict[str, str] | None
@@ -238,7 +250,7 @@ class CancelChecked(Ok):
 
 
 class ReportCompletion(TypedDict):
-    order: Order
+    order: RecordOrder
     phase: str
     counts: VmCounts
     trials: Trials | None
@@ -253,9 +265,11 @@ class ReportCompletion(TypedDict):
 class Teardown(TypedDict):
     """Also the input of `teardown_fleet`."""
 
-    order: Order
+    order: TeardownOrder
     keep_machines: bool
     """Whether to delete only NICs and disks without a VM."""
+    progress: NotRequired[Mapping[str, Any]]
+    """In later histories of `teardown_fleet`: what the earlier ones have done."""
 
 
 class OwnedResource(TypedDict):
@@ -275,7 +289,7 @@ class OwnedResources(Ok):
 
 
 class DeleteOwnedResources(TypedDict):
-    order: Order
+    order: FleetRef
     resources: list[OwnedResource]
 
 
@@ -292,7 +306,7 @@ class OwnedResourcesDeleted(Ok):
 
 
 class CreateWave(TypedDict):
-    order: Order
+    order: VmOrder
     requests: list[VmRequest]
 
 
@@ -302,19 +316,18 @@ class Refusal(TypedDict):
 
 
 class WaveResult(TypedDict):
-    vms: list[Vm]
-    """Those that Azure accepted."""
+    vms: list[AcceptedVm]
     refusals: list[Refusal]
 
 
 class AssignWave(TypedDict):
-    order: Order
-    vms: list[Vm]
+    order: RoleOrder
+    vms: list[VmRoles]
     """In order of creation."""
 
 
 class RolesAssigned(TypedDict):
-    vms: list[Vm]
+    vms: list[RoleOutcome]
 
 
 class TeardownResult(TypedDict):

@@ -4,11 +4,19 @@ without secrets.
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, cast
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
 from fleet.model import names
+from fleet.model.order_parts import (
+    FleetRef,
+    RecordOrder,
+    RoleOrder,
+    TeardownOrder,
+    VmOrder,
+    part_of,
+)
 
 Action = Literal["succeed", "wait", "retry", "replace", "move", "unclear", "fail_vm", "fail_fleet"]
 """What follows a failure; `fleet.model.failure_policy` has the table."""
@@ -67,53 +75,13 @@ class Size(TypedDict):
     vcpus: int
 
 
-class Image(TypedDict):
-    publisher: str
-    offer: str
-    sku: str
-    version: str
-
-
-class VmOptions(TypedDict):
-    """The options of a VM that no placement decision depends on."""
-
-    image: Image
-    disk_type: str
-    max_price: float | None
-    ephemeral_os_disk: bool
-
-
-class VmIdentity(TypedDict):
-    """A user-assigned identity with which VMs log in to a database whose URI has no password."""
-
-    id: str
-    """ARM ID."""
-    database_user: str
-
-
-class Order(TypedDict):
+class Order(VmOrder, RoleOrder, TeardownOrder, RecordOrder):
     """A fleet request with the deployment's settings. The plan resolves what was left open. Secrets are
     in `sealed` only.
     """
 
-    batch_id: int
-    experiment_id: int
-    n_instances: int
     min_instances: int
     max_undead: int
-    timeout: float | None
-    delete_on_complete: bool
-    resource_uris: list[str]
-    subscription_id: str
-    resource_group: str
-    tenant_id: str | None
-    client_id: str | None
-    client_principal_id: str | None
-    """Object ID of a principal that gets a role on each VM. The plan fills it in for a client_id whose
-    secret the request contains."""
-    client_principal_type: str
-    client_refused: NotRequired[bool]
-    """Whether Azure does not know the client principal: then it is requested for no further VM."""
     location: str | None
     zones: list[str]
     vm_size: str
@@ -122,26 +90,13 @@ class Order(TypedDict):
     """In order of preference."""
     sizes: dict[str, Size]
     """By VM size; empty before the plan, and without the sizes that it could not look up."""
-    vm: VmOptions
     outbound: str
-    subnet_id: str | None
-    ssh_public_key: str | None
-    tags: dict[str, str]
     max_lifetime: float
     boot_poll_seconds: float
-    run_poll_seconds: float
     writes_per_second: float
-    owner: str
-    """The deployment that manages the fleet: `Settings.owner`."""
-    sealed: str
     fingerprint: str
-    created_at: NotRequired[str]
-    deadline: NotRequired[str]
-    vm_identity: NotRequired[VmIdentity]
     powerlift_version: NotRequired[str | None]
     """Of the author's Powerlift; None or absent if the request does not say."""
-    vm_role: NotRequired[str]
-    """GUID of the role that each VM gets at itself; Contributor in an order without it."""
 
 
 class VmRequest(TypedDict):
@@ -201,12 +156,23 @@ class StoredVm(VmRequest):
     ended: Ended | None
 
 
-class Vm(StoredVm):
-    """A VM as the orchestrator knows it."""
+class VmGrants(TypedDict):
+    """A VM and its role assignments."""
 
+    ordinal: int
+    attempt: int
+    name: str
     principal_id: str | None
     assigned: list[int]
     """Which of its role assignments exist, by index in `role_assignments.grants_for_vm`."""
+
+
+class RoleOutcome(TypedDict):
+    """The part of a VM's record that a try to assign its roles changes."""
+
+    ordinal: int
+    assigned: list[int]
+    role_assigned_at: str | None
     roles_settled: bool
     """Whether every role was assigned or abandoned."""
     role_failure: Failure | None
@@ -214,6 +180,26 @@ class Vm(StoredVm):
     role_tries: int
     next_role_try: str | None
     """When its missing roles are retried, ISO 8601; None: immediately."""
+
+
+class VmRoles(VmGrants, RoleOutcome):
+    """The part of a VM's record that determines when its roles are assigned."""
+
+    created_at: str
+
+
+class AcceptedVm(TypedDict):
+    """What Azure says about a VM when it accepts it."""
+
+    ordinal: int
+    created_at: str
+    principal_id: str | None
+    """Null until Azure reports it."""
+
+
+class Vm(StoredVm, VmRoles):
+    """A VM as the orchestrator knows it."""
+
     recorded: str
     """Its `lifecycle` when the database last recorded it."""
 
@@ -244,7 +230,7 @@ class Trials(TypedDict):
     """Ended with an error."""
 
 
-def new_vm(order: Order, request: VmRequest) -> Vm:
+def new_vm(order: FleetRef, request: VmRequest) -> Vm:
     """The record of a VM that Azure has not accepted yet."""
     return {
         **request,
@@ -266,12 +252,9 @@ def new_vm(order: Order, request: VmRequest) -> Vm:
     }
 
 
-STORED = tuple(StoredVm.__annotations__)
-
-
 def stored(vm: Vm) -> StoredVm:
     """The members of a VM's record that the database stores."""
-    return cast(StoredVm, {name: value for name, value in vm.items() if name in STORED})
+    return part_of(vm, StoredVm)
 
 
 def lifecycle(vm: Vm) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from fleet.model.records import Order
+from fleet.model.order_parts import WritesOrder
 from fleet.model.write_budget import BURST, NICS, Ask, Claim, Grant, TokenBucket, writes_of
 
 LONGEST_PAUSE = timedelta(minutes=30)
@@ -76,7 +76,9 @@ class SharedBudget:
         newest = sorted(self.asks.items(), key=lambda item: item[1]["at"])[-MAX_ASKS:]
         return {"writes": asdict(self.writes), "asks": dict(newest)}
 
-    def take(self, fleet: str, ask: Ask, order: Order, now: datetime, other_nics: int = 0) -> Grant:
+    def take(
+        self, fleet: str, ask: Ask, order: WritesOrder, now: datetime, other_nics: int = 0
+    ) -> Grant:
         """Answer a fleet's ask; a repetition gets the same answer, and takes nothing."""
         known = self.asks.get(fleet)
         if known is not None and known["id"] == ask["id"]:

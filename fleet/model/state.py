@@ -22,6 +22,7 @@ from fleet.model.records import (
     lifecycle,
     new_vm,
 )
+from fleet.model.vm_list import restored, shortened
 from fleet.model.write_budget import WriteBudget
 
 TERMINAL = frozenset({"done", "cancelled", "failed"})
@@ -67,16 +68,14 @@ class FleetState:
         state = _read(cls, document)
         for name, kind in _PARTS.items():
             setattr(state, name, _read(kind, document.get(name, {})))
-        state.vms = {
-            one["ordinal"]: {**new_vm(state.order, one), **one} for one in document["machines"]
-        }
+        state.vms = {vm["ordinal"]: vm for vm in restored(state.order, document)}
         return state
 
     def write(self) -> Mapping[str, Any]:
-        """As JSON, for `continue_as_new`. The API reads `machines`."""
+        """As JSON, for `continue_as_new`. The API reads the VMs."""
         parts = {name: vars(getattr(self, name)) for name in _PARTS}
         state = {name: value for name, value in vars(self).items() if name != "vms"}
-        return {**state, **parts, "machines": list(self.vms.values())}
+        return {**state, **parts, **shortened(self.order, self.vms.values())}
 
     # Demand
 

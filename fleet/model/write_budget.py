@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from typing_extensions import TypedDict
 
-from fleet.model.records import Order
+from fleet.model.order_parts import WritesOrder
 
 BURST = 180
 """Writes in one burst. Azure's bucket has 200; the rest is for other clients."""
@@ -95,7 +95,7 @@ class TokenBucket:
     def grant(
         self,
         ask: Ask,
-        order: Order,
+        order: WritesOrder,
         now: datetime,
         taken: float = 0.0,
         others: Sequence[Claim] = (),
@@ -219,19 +219,19 @@ def fair_share(free: float, mine: Claim, others: Iterable[Claim]) -> float:
     return mine.up_to(high)
 
 
-def role_writes(order: Order) -> int:
+def role_writes(order: WritesOrder) -> int:
     """Role assignments of each VM."""
     return 1 + len(order["resource_uris"]) + (1 if order["client_principal_id"] else 0)
 
 
-def writes_per_vm(order: Order) -> int:
+def writes_per_vm(order: WritesOrder) -> int:
     """A VM's creation, and the first try of its roles: a VM without a role cannot delete itself, so its
     role must not wait for the writes of other VMs.
     """
     return WRITES_PER_CREATE + role_writes(order)
 
 
-def writes_of(ask: Ask, order: Order) -> int:
+def writes_of(ask: Ask, order: WritesOrder) -> int:
     return ask["roles"] * role_writes(order) + ask["vms"] * writes_per_vm(order)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fleet.api.responses.plan import Status
 from fleet.azure.arm_bodies import Body
-from fleet.model.records import VmOptions
+from fleet.model.order_parts import VmOptions
 from fleet.preflight.check_result import CheckResult, unreadable
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, capabilities
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from psycopg2.extras import execute_values
 
 from fleet.model import names
-from fleet.model.records import Order
+from fleet.model.order_parts import FleetRef, RecordOrder
 from fleet.store.database import connected, may_write, rows, short_outcome
 from fleet.store.valid_records import time_of
 
@@ -34,7 +34,7 @@ class IdleVms:
     """Their script has ended, and they failed to delete themselves."""
 
 
-def find_idle(uri: str, order: Order) -> IdleVms:
+def find_idle(uri: str, order: RecordOrder) -> IdleVms:
     """Find a fleet's idle VMs.
 
     A VM without heartbeats that holds a trial is working. Without write access to the app's tables VMs
@@ -57,7 +57,7 @@ def find_idle(uri: str, order: Order) -> IdleVms:
     return IdleVms([] if is_read_only else silent, done if order["delete_on_complete"] else [])
 
 
-def record_ends(uri: str, order: Order, reasons: Mapping[int, str]) -> dict[int, str | None]:
+def record_ends(uri: str, order: FleetRef, reasons: Mapping[int, str]) -> dict[int, str | None]:
     """Record the end of deleted or abandoned VMs that did not record it themselves.
 
     `reasons` is by ordinal. A VM that is still alive reads the record and stops. Returns the VMs whose

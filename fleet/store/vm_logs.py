@@ -18,7 +18,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from fleet.azure.client import Azure
 from fleet.azure.error_classifier import describe
 from fleet.model import names
-from fleet.model.records import Order
+from fleet.model.order_parts import FleetRef
 from fleet.redaction import redact
 from fleet.store.database import DatabaseUnreachable, connected, may, rows, short_outcome
 from fleet.store.executors import QUERIES
@@ -65,7 +65,7 @@ class StoredLog:
         return f"ended{when}: {outcome}{code}"
 
 
-async def read_log(connection: Azure, uri: str, order: Order, ordinal: int) -> str:
+async def read_log(connection: Azure, uri: str, order: FleetRef, ordinal: int) -> str:
     """A VM's log: a line with its state, then the last LIMIT bytes of its console.
 
     The current log if the VM exists, else the stored one. Redacts the password of `uri`. Raises NoLog.

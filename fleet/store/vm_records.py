@@ -15,7 +15,8 @@ from typing import Any
 from psycopg2.extras import execute_values
 
 from fleet.model import names
-from fleet.model.records import Order, StoredVm
+from fleet.model.order_parts import FleetRef
+from fleet.model.records import StoredVm
 from fleet.store.database import (
     REQUEST_TIMEOUT,
     connected,
@@ -51,7 +52,7 @@ class StoredVms:
 
 
 def write(
-    uri: str, order: Order, records: Sequence[Mapping[str, Any]], at: str
+    uri: str, order: FleetRef, records: Sequence[Mapping[str, Any]], at: str
 ) -> dict[int, StoredVm] | None:
     """Write VM records as of a time (ISO 8601). Returns the valid previous records by ordinal.
 
@@ -84,7 +85,7 @@ def record_as_of(record: Mapping[str, Any], noted: str) -> dict[str, Any] | None
     return {**record, **{name: record[name] if was else None for name, was in since.items()}}
 
 
-def read(uri: str, order: Order) -> StoredVms:
+def read(uri: str, order: FleetRef) -> StoredVms:
     """Read a fleet's VMs, except for invalid records; empty without the tables.
 
     Raises DatabaseUnreachable.
@@ -110,7 +111,7 @@ def read(uri: str, order: Order) -> StoredVms:
     )
 
 
-def conflicting_batch(uri: str, order: Order) -> int | None:
+def conflicting_batch(uri: str, order: FleetRef) -> int | None:
     """Another batch of the experiment with the same runner IDs, or None.
 
     Runner IDs have 32 bits and batch IDs 64, so batches 214,000 apart collide. Raises
@@ -123,7 +124,7 @@ def conflicting_batch(uri: str, order: Order) -> int | None:
     return int(found[0][0]) if found else None
 
 
-def purge(uri: str, order: Order) -> None:
+def purge(uri: str, order: FleetRef) -> None:
     """Delete the rows of a fleet's VMs in our tables: records, heartbeats, logs, trials that they ran.
 
     Skips tables from which the role may not delete. Raises DatabaseUnreachable.
@@ -145,7 +146,7 @@ def _rows_of(cursor: Any, tables: list[str], statement: str, values: Any) -> lis
     return rows(cursor, statement, values) if readable else []
 
 
-def _runner(order: Order, ordinal: int) -> int:
+def _runner(order: FleetRef, ordinal: int) -> int:
     return names.runner_id(order["batch_id"], ordinal)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from fleet.model.records import Order
+from fleet.model.order_parts import WritesOrder
 from fleet.model.shared_budget import SharedBudget
 from fleet.model.write_budget import Ask, Grant
 from fleet.store import schema
@@ -16,7 +16,7 @@ MAX_PRINCIPALS = 20
 """Principals of a subscription whose NICs are counted."""
 
 
-def take(uri: str, principal: str, order: Order, ask: Ask) -> Grant:
+def take(uri: str, principal: str, order: WritesOrder, ask: Ask) -> Grant:
     """Answer a fleet's ask from the budget of its principal and subscription, by the database's clock.
 
     `principal`: object ID. Locks the row for two short statements. Raises DatabaseUnreachable.

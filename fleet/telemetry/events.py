@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from fleet.model import failure_policy, names
+from fleet.model.order_parts import FleetRef, RecordOrder
 from fleet.model.placement import label
-from fleet.model.records import Failure, Order, Placement, Trials
+from fleet.model.records import Failure, Placement, Trials
 from fleet.telemetry import setup, traces
 from fleet.telemetry.fields import LOG, bound, frames
 from fleet.telemetry.metrics import measure
@@ -60,7 +61,7 @@ def unexpected(error: Exception) -> str:
 
 
 def machine_changed(
-    order: Order, record: Mapping[str, Any], before: Mapping[str, Any] | None
+    order: FleetRef, record: Mapping[str, Any], before: Mapping[str, Any] | None
 ) -> None:
     """A VM's record (as in GET /fleets/{id}/machines) differs from `before`, if any."""
     old = before or {}
@@ -108,7 +109,7 @@ def _vm_deleted(record: Mapping[str, Any], placement: Placement) -> None:
 
 
 def fleet_ended(
-    order: Order, phase: str, started_at: str, ended_at: str, reason: Failure | None = None
+    order: RecordOrder, phase: str, started_at: str, ended_at: str, reason: Failure | None = None
 ) -> None:
     """A fleet ended: `done`, `cancelled` or `failed`. Times are ISO 8601."""
     took = _seconds(started_at, ended_at) or 0.0
@@ -123,7 +124,7 @@ def fleet_ended(
     setup.flush()
 
 
-def trials_counted(order: Order, trials: Trials, before: Trials | None) -> None:
+def trials_counted(order: FleetRef, trials: Trials, before: Trials | None) -> None:
     """The experiment's trials by state, now and at the last count; None at the first count."""
     if before is None:
         return

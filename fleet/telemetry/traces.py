@@ -18,7 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode
 
 from fleet.model import names
-from fleet.model.records import Order
+from fleet.model.order_parts import FleetRef, RecordOrder
 
 root_ids: ContextVar[tuple[int, int] | None] = ContextVar("powerlift_root_ids", default=None)
 """The trace and span ID of the next span, if it is a root."""
@@ -43,7 +43,7 @@ def is_recording() -> bool:
 
 
 @contextmanager
-def span(name: str, order: Order | None, fields: Mapping[str, Any]) -> Iterator[None]:
+def span(name: str, order: FleetRef | None, fields: Mapping[str, Any]) -> Iterator[None]:
     """A span around an activity, in the fleet's trace or, without a fleet, in a new one.
 
     Does not record exceptions, because their messages may contain secrets. See `fail`.
@@ -74,7 +74,7 @@ def fail(code: str) -> None:
         current.set_status(Status(StatusCode.ERROR, code))
 
 
-def fleet(order: Order, phase: str, started_at: str, ended_at: str, code: str | None) -> None:
+def fleet(order: RecordOrder, phase: str, started_at: str, ended_at: str, code: str | None) -> None:
     """The root span of a fleet's trace. Times are ISO 8601."""
     ids = ids_of(order)
     if _tracer is None or ids is None:
@@ -102,7 +102,7 @@ def fleet(order: Order, phase: str, started_at: str, ended_at: str, code: str | 
     root.end(_nanoseconds(ended_at))
 
 
-def ids_of(order: Order) -> tuple[int, int] | None:
+def ids_of(order: FleetRef) -> tuple[int, int] | None:
     """The IDs of the trace and its root span; None before the fleet has started.
 
     Includes the start time, because a batch ID can be reused after its history is purged.
@@ -114,7 +114,7 @@ def ids_of(order: Order) -> tuple[int, int] | None:
     return int.from_bytes(digest[:16]), int.from_bytes(digest[16:24])
 
 
-def _below(order: Order | None) -> Context:
+def _below(order: FleetRef | None) -> Context:
     ids = None if order is None else ids_of(order)
     if ids is None:
         return Context()

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from fleet.model.database_uri import ADDRESS, libpq_options
-from fleet.model.records import VmIdentity
+from fleet.model.order_parts import VmIdentity
 
 CUSTOM_DATA_LIMIT = 65_535
 """Azure's limit in bytes, before base64."""

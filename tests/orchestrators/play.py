@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from local.functions.durable.history import Event, EventType, event, parse_time, timestamp
+from local.functions.durable.history import (
+    ActionType,
+    Event,
+    EventType,
+    event,
+    parse_time,
+    timestamp,
+)
 from local.functions.durable.replay import State, replay, use_fast_time_parser
 from local.functions.durable.walk import FunctionNames, Walk
 from tests.fleets import NOW
@@ -29,6 +36,10 @@ class Execution:
     """The observed execution of an orchestrator."""
 
     output: Any = None
+    states: list[Any] = field(default_factory=list)
+    """The inputs of its later histories (`continue_as_new`)."""
+    longest: int = 0
+    """Events of its longest history."""
     calls: list[tuple[str, Any]] = field(default_factory=list)
     """Its calls, in order, each with its input."""
     at: list[float] = field(default_factory=list)
@@ -44,22 +55,33 @@ class Execution:
         return [called for called, _ in self.calls].count(name)
 
 
-def play(orchestrator: Any, given: Any, answers: Answers, version: str | None = None) -> Execution:
-    """Run an orchestrator, as its module defines it, to its output."""
+def play(
+    orchestrator: Any,
+    given: Any,
+    answers: Answers,
+    version: str | None = None,
+    *,
+    only_first: bool = False,
+) -> Execution:
+    """Run an orchestrator, as its module defines it, to its output or the end of its first history."""
     use_fast_time_parser()
     handler = orchestrator._function._func
     names = FunctionNames(answers.keys(), answers.keys())
-    text = json.dumps(json.dumps(given))
-    start = event(EventType.EXECUTION_STARTED, Name="flow", Input=text, Version=version)
     played, now = Execution(), NOW
-    history = [_episode(now), start]
-    due: list[tuple[datetime, Event]] = []
+    history, due = _begin(given, now, version), list[tuple[datetime, Event]]()
     while True:
-        state = replay(handler, "flow", None, text, history)
+        state = replay(handler, "flow", None, history[1]["Input"], history)
         assert state.error is None, state.error
         decisions = _decisions(state, history, names)
         due += [(_at(one, now), _answered(one, answers, played)) for one in decisions]
         played.at += [(now - NOW).total_seconds()] * (len(played.calls) - len(played.at))
+        played.longest = max(played.longest, len(history))
+        if state.done and (following := _next_input(state)) is not None:
+            played.states.append(following)
+            if only_first:
+                return played
+            history, due = _begin(following, now, version), []
+            continue
         if state.done:
             played.output, played.took = state.output, (now - NOW).total_seconds()
             return played
@@ -67,6 +89,13 @@ def play(orchestrator: Any, given: Any, answers: Answers, version: str | None = 
         before, (now, message) = now, due.pop(0)
         played.silence = max(played.silence, (now - before).total_seconds())
         history += [*decisions, _episode(now), message]
+
+
+def _begin(given: Any, now: datetime, version: str | None) -> list[Event]:
+    """A new history."""
+    text = json.dumps(json.dumps(given))
+    started = event(EventType.EXECUTION_STARTED, Name="flow", Input=text, Version=version)
+    return [_episode(now), started]
 
 
 def _episode(now: datetime) -> Event:
@@ -79,6 +108,12 @@ def _decisions(state: State, history: list[Event], names: FunctionNames) -> list
         walk.feed(happened)
     walk.check_determinism()
     return walk.decisions
+
+
+def _next_input(state: State) -> Any:
+    kind = ActionType.CONTINUE_AS_NEW
+    given = (json.loads(one["input"]) for one in state.actions if one["actionType"] == kind)
+    return next(given, None)
 
 
 def _at(decision: Event, now: datetime) -> datetime:

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from benchmarks.sizes import of_log
 from fleet.model.names import runner_id
 from local.stack import Stack
 from tests.harness import (
@@ -83,6 +84,11 @@ def run(request: pytest.FixtureRequest, stack: Stack, api: Api) -> Run:
     return Run(
         vms, max_undead, batch, calls, api.get(fleet_id).json(), existing_resources(stack, batch)
     )
+
+
+def test_the_history_of_a_wave_is_small(run: Run, stack: Stack):
+    found = of_log((stack.logs / "host.log").read_text(), run.batch)
+    assert found["create_wave"].largest_in < 1_800 * run.max_undead
 
 
 def test_never_more_than_max_undead_vms_lack_their_role(run: Run):

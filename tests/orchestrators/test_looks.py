@@ -48,7 +48,7 @@ def watched(phase: str, group_size: int = 1, shown: str = "Creating") -> Executi
             "ok": True, "deleted": 0, "left": [], "machines": 0, "unreleased": None,
         },
     }  # fmt: skip
-    return play(run_fleet, fleet.write(), answers)
+    return play(run_fleet, fleet.write(), answers, only_first=True)
 
 
 def looks(played: Execution) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from tests.orchestrators.play import Execution, play
 
 DISK_FULL = failure("DatabaseUnreachable", "SQLSTATE 53100", "retry", "")
 ENDED = {"total": 9, "ready": 0, "running": 0, "complete": 9, "error": 0}
-PLAIN = 60 * 1024
+PLAIN = 45 * 1024
 """Bytes of a message that Durable sends without a blob."""
 
 
@@ -46,13 +46,17 @@ def test_trials_are_counted_if_vms_cannot_be_recorded():
 
 def test_unrecorded_vms_are_recorded_by_the_next_snapshot():
     played = watched(1, {"vms_failure": DISK_FULL})
-    recorded = [len(task["vms"]) for name, task in played.calls if name == "record_snapshot"]
+    recorded = [
+        len(task["vms"]["machines"]) for name, task in played.calls if name == "record_snapshot"
+    ]
     assert recorded == [1, 1]
 
 
 def test_recorded_vms_are_not_recorded_again():
     played = watched(1, {"vms_failure": None})
-    recorded = [len(task["vms"]) for name, task in played.calls if name == "record_snapshot"]
+    recorded = [
+        len(task["vms"]["machines"]) for name, task in played.calls if name == "record_snapshot"
+    ]
     assert recorded == [1, 0]
 
 

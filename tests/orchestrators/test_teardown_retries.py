@@ -9,7 +9,7 @@ import pytest
 
 from fleet.model.failure import failure
 from orchestrators.fleet import run_fleet
-from orchestrators.teardown import PROGRESS_TIMEOUT, teardown_fleet
+from orchestrators.teardown import LISTS, PROGRESS_TIMEOUT, teardown_fleet
 from tests.fleets import fleet_of, order
 from tests.orchestrators.play import Execution, play
 
@@ -63,6 +63,20 @@ def ended(*, keep: bool, machines: int | None = 0) -> dict[str, Any]:
     }
     output: dict[str, Any] = play(run_fleet, fleet.write(), answers).output
     return output
+
+
+def test_a_long_teardown_passes_its_progress_on():
+    roles = [{**ROLE, "name": str(at)} for at in range(LISTS + 1)]
+    answers = {
+        "list_owned_resources": each([*(listed(role, machines=None) for role in roles), listed()]),
+        "delete_owned_resources": lambda given: {
+            "ok": True, "deleted": len(given["resources"]), "refused": {}, "retry_after": None,
+        },
+        "release_trials": lambda _: {"ok": True, "interrupted": [], "outcomes": {}},
+    }  # fmt: skip
+    played = play(teardown_fleet, {"order": ORDER, "keep_machines": False}, answers)
+    shown = played.output["ok"], played.output["deleted"], len(played.states)
+    assert shown == (True, LISTS + 1, 1)
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def provision(vms: int, take: Answer, fleet: Any = None, **answers: Answer) -> E
         "record_snapshot": lambda _: {"ok": True, "trials": None, "vms_failure": None},
     }
     given = usual | answers | {"create_wave": create_some}
-    return play(run_fleet, fleet.write(), given)
+    return play(run_fleet, fleet.write(), given, only_first=True)
 
 
 def asked(played: Execution) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from azure.functions import meta
 from azure.functions.durable_functions import ActivityTriggerConverter
 
-from local.functions.durable.history import Event, EventType, event, failure_details
+from local.functions.durable.history import SIZES, Event, EventType, event, failure_details
 from local.functions.durable.leases import ActivityTask
 from local.functions.indexing import Function
 from local.functions.invoke import FunctionTimeout, Invoker
@@ -73,6 +73,9 @@ class ActivityWorker:
             result = _failed(task, f"The function '{task.name}' does not exist in this app.", "")
         else:
             result = await self._result(function, task)
+        returned = result.get("Result") or result.get("Reason") or ""
+        sizes = len(task.input or ""), len(returned)
+        _log.info(SIZES, task.name, task.instance_id, *sizes, 0)
         self._report(task, result)
 
     async def _result(self, function: Function, task: ActivityTask) -> Event:

@@ -73,6 +73,10 @@ SCHEDULING = frozenset(
 )
 """Events that record a decision of the orchestrator. Their EventId is the task id."""
 
+SIZES = "Sizes of '%s' in %s: %d bytes in, %d bytes out, %d events"
+"""The log line after each activity and episode: its function and instance, the JSON that the host sends
+to the worker and receives, and the events of the history (none for an activity)."""
+
 CONTROL = frozenset(
     {EventType.EXECUTION_TERMINATED, EventType.EXECUTION_SUSPENDED, EventType.EXECUTION_RESUMED}
 )

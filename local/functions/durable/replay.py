@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from local.functions.durable.history import Event, EventType
+from local.functions.durable.history import SIZES, Event, EventType
 from local.functions.durable.walk import Action
+
+_log = logging.getLogger(__name__)
 
 Handler = Callable[[str], str]
 """The SDK's wrapper of an orchestrator: takes context JSON, returns state JSON."""
@@ -42,13 +45,12 @@ def replay(
     exception of the executor itself, such as for an event payload that is not JSON, is also returned
     as `error`.
     """
+    started = next(e for e in history if e["EventType"] == EventType.EXECUTION_STARTED)
     body = {
         "history": history,
         "input": None if input_json is None else json.loads(input_json),
         "instanceId": instance_id,
-        "isReplaying": next(
-            e["IsPlayed"] for e in history if e["EventType"] == EventType.EXECUTION_STARTED
-        ),
+        "isReplaying": started["IsPlayed"],
         "parentInstanceId": parent_id,
         "sourceInstanceId": None,
         "upperSchemaVersion": 1,
@@ -57,8 +59,11 @@ def replay(
         "maximumShortTimerDuration": "6.00:00:00",
         "defaultHttpAsyncRequestSleepTimeMillseconds": 30000,
     }
+    text = json.dumps(body)
     try:
-        state = json.loads(handler(json.dumps(body)))
+        answer = handler(text)
+        _log.info(SIZES, started.get("Name"), instance_id, len(text), len(answer), len(history))
+        state = json.loads(answer)
     except Exception as error:
         message, _, data = str(error).partition(_STATE_LABEL)
         state = json.loads(data) if data else {}

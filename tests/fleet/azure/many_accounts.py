@@ -14,7 +14,8 @@ import sys
 from azure.core.exceptions import HttpResponseError
 
 from fleet.azure.client import Azure
-from fleet.azure.credentials import MAX_CONNECTIONS, Account, connect
+from fleet.azure.credentials import MAX_CONNECTIONS, connect
+from fleet.model.order_parts import Account
 from fleet.settings import Settings
 
 TIMEOUT = 3.0  # below the 15 s after which aiohttp closes idle sockets by itself

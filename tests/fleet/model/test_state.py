@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fleet.api import progress
+from fleet.api.instance_status import vm_records
 from fleet.azure.error_classifier import explain
 from fleet.model.demand import MAX_ATTEMPTS
 from fleet.model.failure import failure
@@ -14,6 +16,7 @@ from fleet.model.failure_policy import PROBES_THAT_STOP, after_acceptance
 from fleet.model.placement import choose
 from fleet.model.records import Failure
 from fleet.model.state import FleetState
+from fleet.model.vm_list import restored
 from fleet.model.write_budget import OUTAGE_TIMEOUT
 from tests.fleets import (
     NO_CAPACITY,
@@ -45,16 +48,37 @@ def together(fleet: FleetState, count: int, reason: Failure) -> FleetState:
 
 
 def test_the_state_of_another_release_is_read():
-    document = {**fleet_of("running").write(), "of_tomorrow": 1}
-    del document["machines"][0]["role_tries"]
-    assert FleetState.read(document).vms[0]["role_tries"] == 0
+    fleet = fleet_of("running")
+    document = {**fleet.write(), "of_tomorrow": 1, "machines": list(fleet.vms.values())}
+    assert FleetState.read(document).vms == fleet.vms
+
+
+def test_vms_of_another_release_are_restored():
+    fleet = fleet_of("running", "deleted")
+    assert restored(fleet.order, list(fleet.vms.values())) == list(fleet.vms.values())
 
 
 def test_the_state_survives_continue_as_new():
     fleet = fleet_of("running", "deleted")
+    fleet.vms[0] |= {"role_failure": FORBIDDEN, "role_tries": 2, "next_role_try": "2026-01-02"}
     fleet.failures.add(failure("AllocationFailed", "no room", "fail_vm", "wait"), "gave it up")
     again = FleetState.read(json.loads(json.dumps(fleet.write())))
     assert again == fleet
+
+
+def test_the_state_of_a_vm_is_small():
+    fleet = fleet_of(*["running"] * 500)
+    at = dict.fromkeys(("created_at", "role_assigned_at", "running_at"), later(0.5).isoformat())
+    known = {"principal_id": "p" * 36, "recorded": "running role_assigned"}
+    for vm in fleet.vms.values():
+        vm |= {**at, **known}  # type: ignore[typeddict-item]
+    assert len(json.dumps(fleet.write())) / 500 < 350
+
+
+def test_the_api_shows_every_vm_of_the_state():
+    fleet = failing(fleet_of("creating", "running", "deleted"), BOOT_TIMEOUT)
+    found = progress.machines(fleet.order, vm_records({"input": fleet.write()}), None)
+    assert found == progress.machines(fleet.order, fleet.vms.values(), None)
 
 
 @pytest.mark.parametrize(("hour", "past"), [(23, False), (24, True)])

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 
 import fleet.vm
 from fleet.model.database_uri import ADDRESS, InvalidDatabaseUri, libpq_options
-from fleet.model.records import VmIdentity
+from fleet.model.order_parts import VmIdentity
 from fleet.store.heartbeats import HEARTBEAT_TIMEOUT
 from fleet.vm.render import (
     CUSTOM_DATA_LIMIT,

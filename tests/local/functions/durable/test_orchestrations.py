@@ -159,6 +159,10 @@ def test_continue_as_new_starts_over(durable: Host) -> None:
     assert (status["output"], status["input"]) == (20, '{"count": 20}')
 
 
+def test_a_child_reports_to_its_parent_after_continue_as_new(durable: Host) -> None:
+    assert durable.run("counts_in_a_child", {"count": 18})["output"] == 20
+
+
 def test_an_orchestrator_without_yield(durable: Host) -> None:
     assert durable.run("instant", {"a": [1, None]})["output"] == {"a": [1, None]}
 

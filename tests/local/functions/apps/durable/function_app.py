@@ -201,6 +201,11 @@ def counter(context: df.DurableOrchestrationContext):
 
 
 @app.orchestration_trigger(context_name="context")
+def counts_in_a_child(context: df.DurableOrchestrationContext):
+    return (yield context.call_sub_orchestrator("counter", context.get_input()))
+
+
+@app.orchestration_trigger(context_name="context")
 def reports(context: df.DurableOrchestrationContext):
     """Set a custom status of the given length, then wait for the event `go`."""
     context.set_custom_status({"text": "x" * context.get_input()["length"]})
