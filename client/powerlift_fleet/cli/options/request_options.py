@@ -93,8 +93,8 @@ def request_options(command: F) -> F:
     """Add the options of a request to a command, as keyword arguments for `document`."""
     source = click.option(
         "--file", "file", metavar="FILE", type=click.Path(allow_dash=True),
-        help="JSON file with the request, or - for stdin; needed for azure_json, fallbacks, notify_url and uri. "
-        "Options override it.",
+        help="JSON file with the request, or - for stdin; needed for azure_json, fallbacks, "
+        "notify_url and uri. Options override it.",
     )  # fmt: skip
     secret = click.option(
         "--uri-from-env", is_flag=True,
