@@ -73,6 +73,16 @@ class Progress:
         self.lists_empty, self.lists_without_vms, self.machines = 0, 0, None
         self.left = [failure]
 
+    def result(self) -> TeardownResult:
+        ok = self.lists_empty == 2
+        return {
+            "ok": ok,
+            "deleted": self.deleted,
+            "left": [] if ok else self.left,
+            "machines": self.machines,
+            "unreleased": self.unreleased,
+        }
+
 
 @bp.orchestration_trigger(context_name="context")
 def teardown_fleet(context: Context) -> Orchestration[TeardownResult | None]:
@@ -84,20 +94,11 @@ def teardown_fleet(context: Context) -> Orchestration[TeardownResult | None]:
     give_up_at = (context.current_utc_datetime + PROGRESS_TIMEOUT).isoformat()
     progress = Progress(**task.get("progress", {"give_up_at": give_up_at}))
     for _ in range(LISTS):
-        if progress.is_over(context.current_utc_datetime):
-            break
         yield from _list_and_delete(context, task, progress)
-    else:
-        context.continue_as_new({**task, "progress": vars(progress)})
-        return None
-    ok = progress.lists_empty == 2
-    return {
-        "ok": ok,
-        "deleted": progress.deleted,
-        "left": [] if ok else progress.left,
-        "machines": progress.machines,
-        "unreleased": progress.unreleased,
-    }
+        if progress.is_over(context.current_utc_datetime):
+            return progress.result()
+    context.continue_as_new({**task, "progress": vars(progress)})
+    return None
 
 
 def _list_and_delete(context: Context, task: Teardown, progress: Progress) -> Orchestration[None]:
