@@ -277,12 +277,12 @@ class Authorization:
         if text and not wanted and not at_scope:
             raise invalid_parameter("$filter", f"The filter '{text}' is not supported.")
         shown = [
-            (a.name, a.body)
+            (a.name, a)
             for a in sorted(self._assignments.values(), key=lambda a: a.name)
             if (a.covers(scope) or (not at_scope and _below(a.scope, scope)))
             and (not wanted or a.principal_id == wanted[1].lower())
         ]
-        return self._cloud.page(call, shown)
+        return self._cloud.page(call, shown, lambda assignment: assignment.body)
 
 
 def _below(path: str, scope: str) -> bool:
