@@ -14,6 +14,8 @@ SILENT_COUNTS = 10
 a database outage.
 """
 _UP = ("Succeeded", "Updating", "Deleting")
+LIVING = ("creating", "running")
+"""States of VMs that exist, or soon will."""
 
 
 class Changes(NamedTuple):
@@ -105,4 +107,4 @@ class Observation:
 
 
 def is_living(vm: Vm) -> bool:
-    return vm["state"] in ("creating", "running")
+    return vm["state"] in LIVING
