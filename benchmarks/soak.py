@@ -173,14 +173,30 @@ def fault_plan(until: float) -> dict[str, Any]:
 
 
 def main() -> int:
-    options = _options()
-    out, seconds = Console(highlight=False, width=140), 60 * options.minutes
-    scale = seconds / (options.days * 86400)
+    """Returns the exit status: 0, 1 with problems, or 130 after Ctrl-C."""
+    options, out = _options(), Console(highlight=False, soft_wrap=True)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    try:
+        found = run_soak(folder, 60 * options.minutes, options.days, options.seed, out)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)
+        out.print("Interrupted: everything is stopped.")
+        return 130
+    if found:
+        out.print(f"{len(found)} problems. The logs are in {folder / 'logs'}:", *found, sep="\n- ")
+        return 1
+    shutil.rmtree(folder)
+    out.print("Nothing is left, and the host's memory is flat.")
+    return 0
+
+
+def run_soak(folder: Path, seconds: float, days: float, seed: int, out: Console) -> list[str]:
+    """Run a soak on a new stack in `folder`. Returns what is wrong at the end."""
+    scale = seconds / (days * 86400)
     stack = Stack(
         folder,
         time_scale=scale,
-        seed=options.seed,
+        seed=seed,
         machines="none",
         app_settings=SETTINGS,
         faults=fault_plan(until=seconds / scale),
@@ -188,26 +204,12 @@ def main() -> int:
     )
     with stack:
         before = set(all_resource_ids(stack))
-        soak = Soak(stack, seconds, random.Random(options.seed), out)
-        try:
-            soak.run()
-        except KeyboardInterrupt:
-            out.print("Interrupted. Everything is stopped.")
-            return 130
-        soak.report()
-        soaked = Soaked(
-            [fleet.seen | {"id": fleet.id} for fleet in soak.fleets],
-            before,
-            soak.vms.experiments,
-            soak.memory,
-        )
-        found = problems(stack, soaked)
-    if found:
-        out.print(f"{len(found)} problems. The logs are in {folder / 'logs'}:", *found, sep="\n- ")
-        return 1
-    shutil.rmtree(folder)
-    out.print("Nothing is left, and the memory is flat.")
-    return 0
+        running = Soak(stack, seconds, random.Random(seed), out)
+        running.run()
+        running.report()
+        out.print("Waiting for the sweep and the purge")
+        ended = [fleet.seen | {"id": fleet.id} for fleet in running.fleets]
+        return problems(stack, Soaked(ended, before, running.vms.experiments, running.memory))
 
 
 def _options() -> argparse.Namespace:
