@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 760, 380
-LEFT, RIGHT, TOP, BOTTOM = 70, 200, 44, 52
+WIDTH, HEIGHT = 780, 380
+LEFT, RIGHT, TOP, BOTTOM = 76, 210, 44, 52
 """Margins, in pixels. The names of the lines are on the right."""
 COLORS = ("--a", "--b", "--c")
 STYLE = """

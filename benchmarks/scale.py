@@ -39,9 +39,10 @@ def main() -> None:
     workloads = [(size,) for size in sizes] + ([(halves, halves)] if halves else [])
     measured = []
     for vms in workloads:
-        console.print(f"{_label(vms)} VMs …")
+        console.print(f"{_label(vms)} VMs … ", end="")
         workload = Workload(vms, options.max_undead, options.time_scale, options.seed)
         measured.append(measure(workload))
+        console.print(f"{measured[-1].makespan:.0f} s")
     console.print(makespans(measured), costs(measured), kinds(measured), sep="\n")
     if options.chart:
         options.chart.write_text(chart(measured))
@@ -111,7 +112,7 @@ def chart(measured: Sequence[Figures]) -> str:
         "VMs",
         "simulated seconds",
         [
-            Series("Powerlift's run_azure_process", [(n, upstream(n, seed)) for n in sizes]),
+            Series("Powerlift's own", [(n, upstream(n, seed)) for n in sizes]),
             Series("measured", [(one.size, one.makespan) for one in singles], marks=True),
             Series("bound", [(one.size, one.bound) for one in singles], dashed=True),
         ],
