@@ -83,7 +83,7 @@ class Figures:
 def measure(workload: Workload) -> Figures:
     """Run fleets until all their VMs run, cancel them, and wait until everything is deleted."""
     settings = {
-        "FLEET_MAX_VMS": str(max(workload.fleets)),
+        "FLEET_MAX_VMS": str(sum(workload.fleets)),
         "FLEET_RUN_POLL_SECONDS": str(10 * workload.time_scale),
         "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # never, so that its requests are not counted
     }

@@ -37,13 +37,15 @@ def main() -> None:
     sizes = [*options.sizes, *([options.largest] if options.largest else [])]
     halves = max(options.sizes) // 2
     workloads = [(size,) for size in sizes] + ([(halves, halves)] if halves else [])
-    measured = []
-    for vms in workloads:
-        console.print(f"{_label(vms)} VMs … ", end="")
-        workload = Workload(vms, options.max_undead, options.time_scale, options.seed)
-        measured.append(measure(workload))
-        console.print(f"{measured[-1].makespan:.0f} s")
-    console.print(makespans(measured), costs(measured), kinds(measured), sep="\n")
+    measured: list[Figures] = []
+    try:
+        for vms in workloads:
+            console.print(f"{_label(vms)} VMs …")
+            workload = Workload(vms, options.max_undead, options.time_scale, options.seed)
+            measured.append(measure(workload))
+    finally:  # a run takes minutes: an interrupted one shows what it has measured
+        if measured:
+            console.print(makespans(measured), costs(measured), kinds(measured), sep="\n")
     if options.chart:
         options.chart.write_text(chart(measured))
     console.print(f"Cold start of the host, until its first response: {cold_start():.1f} s")
