@@ -6,6 +6,7 @@ TRIGGER ?= http
 SCALE   ?= 0.05
 SEED    ?= 0
 FAULTS  ?=
+MINUTES ?= 10
 ARGS    ?=
 
 VENV   := .venv
@@ -27,7 +28,8 @@ help:
 	@echo 'make test    run all tests; ARGS="tests/fleet -k names" for some of them'
 	@echo 'make test-fast  run the tests that start no process; under a minute'
 	@echo 'make check   check lint, formatting, types, imports and shell scripts'
-	@echo 'make bench   run the benchmark of the README'
+	@echo 'make bench   measure how fleets of 1 to 1,000 VMs scale'
+	@echo 'make soak MINUTES=10   run fleets with faults for two simulated weeks, and check what is left'
 	@echo 'make docs    generate docs/api.md from the models and routes'
 	@echo 'make lock    pin requirements*.txt from requirements*.in; ARGS=--upgrade for newer versions'
 	@echo 'make check-supply-chain   audit the deployed packages, and write an SBOM to .local'
@@ -59,7 +61,11 @@ check: $(STAMP)
 
 .PHONY: bench
 bench: $(STAMP)
-	@exec $(PYTHON_IN) -m benchmarks.makespan $(ARGS)
+	@exec $(PYTHON_IN) -m benchmarks.scale $(ARGS)
+
+.PHONY: soak
+soak: $(STAMP)
+	@exec $(PYTHON_IN) -m benchmarks.soak --minutes '$(MINUTES)' --seed '$(SEED)' $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP)

@@ -64,13 +64,18 @@ class Boot(NamedTuple):
 
 def main() -> None:
     options = _options()
-    scripts = {"ours": "", "naive: pip": NAIVE.replace("CLI", "")}
-    if not options.without_cli:
-        scripts["naive: the CLI first, then pip"] = NAIVE.replace("CLI", CLI)
     console = Console()
+    console.print(table(measure_all(console, options.repeats, with_cli=not options.without_cli)))
+
+
+def measure_all(console: Console, repeats: int, *, with_cli: bool) -> dict[str, list[Boot]]:
+    """Boot a VM with each startup script, in turn."""
+    scripts = {"ours": "", "naive: pip": NAIVE.replace("CLI", "")}
+    if with_cli:
+        scripts["naive: the CLI first, then pip"] = NAIVE.replace("CLI", CLI)
     boots: dict[str, list[Boot]] = {way: [] for way in scripts}
     with tempfile.TemporaryDirectory() as state, Postgres(Path(state) / "postgres") as postgres:
-        for repeat in range(options.repeats):
+        for repeat in range(repeats):
             for way, script in scripts.items():
                 console.print(f"{way} … ", end="", highlight=False)
                 with tempfile.TemporaryDirectory(dir=state) as directory:
@@ -78,7 +83,7 @@ def main() -> None:
                     boot = measure(postgres, Path(directory), name, script)
                 console.print(f"{boot.seconds:.1f} s", highlight=False)
                 boots[way].append(boot)
-    console.print(table(boots))
+    return boots
 
 
 def measure(postgres: Postgres, directory: Path, name: str, script: str) -> Boot:

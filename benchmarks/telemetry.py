@@ -15,17 +15,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import requests
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.makespan import until_provisioned
+from benchmarks.fleet_run import ENDED, cancel, is_provisioned, until
 from local.demo import experiment, fleets
 from local.stack import Stack
 
 SETTINGS = {"FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *", "FLEET_PURGE_SCHEDULE": "0 0 0 1 1 *"}  # never
 ORCHESTRATORS = ("run_fleet", "create_wave", "teardown_fleet", "mark_cancelled")
-ENDED = ("done", "cancelled", "failed")
 POLLING = ("get_fleet", "submit_fleet", "cancel_fleet")
 """This benchmark's own requests."""
 _INVOKED = re.compile(r"Executed '(\w+)'")
@@ -53,14 +51,12 @@ def measure(stack: Stack, size: int, max_undead: int, polls: int) -> dict[str, C
     number = experiment.create(experiment.open_store(stack.db_uri), trials=size)
     request = {"experiment_id": number, "n_instances": size, "max_undead": max_undead}
     fleet_id = fleets.post(stack.url, stack.key, {**request, "batch_id": 1})
-    until_provisioned(stack, fleet_id)
+    until(stack, fleet_id, is_provisioned)
     provisioned = rows(stack)
     time.sleep(polls * max(1.0, 30 * stack.time_scale))
     watched = rows(stack)
-    url, headers = f"{stack.url}/api/fleets/{fleet_id}", {"x-functions-key": stack.key}
-    requests.delete(url, headers=headers, timeout=60).raise_for_status()
-    while (fleets.status(stack.url, stack.key, fleet_id) or {})["phase"] not in ENDED:
-        time.sleep(0.5)
+    cancel(stack, fleet_id)
+    until(stack, fleet_id, lambda status: status["phase"] in ENDED)
     return {
         "until all VMs run": provisioned,
         f"{polls} polls": watched - provisioned,

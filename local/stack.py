@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from cryptography.fernet import Fernet
 
 from local.azure.faults.plan import load
+from local.azure.options import ROLE_ASSIGNMENT_LIMIT
 from local.azurite import Azurite
 from local.bytecode import share_bytecode
 from local.environment import base_environment, vm_environment, vm_tools
@@ -44,7 +45,8 @@ class Stack(StartStop):
     `time_scale` is wall seconds per simulated second, and `seed` seeds Azure's latencies. With
     `machines` "none" nothing runs inside the VMs. `app_settings` override the stack's own settings
     of the app. `faults` is a fault plan (docs/fault-injection.md), as a file or as parsed JSON; an
-    invalid one raises `local.azure.faults.plan.InvalidPlan`. `hosts` are the roles of each host
+    invalid one raises `local.azure.faults.plan.InvalidPlan`. `role_assignment_limit` is that of the
+    simulated subscription, by default Azure's. `hosts` are the roles of each host
     process (by default one process with all roles). `visibility_timeout`, in seconds, overrides the
     visibility timeouts of host.json.
     """
@@ -65,6 +67,7 @@ class Stack(StartStop):
         machines: Literal["process", "none"] = "process",
         app_settings: Mapping[str, str] | None = None,
         faults: Mapping[str, Any] | Path | None = None,
+        role_assignment_limit: int = ROLE_ASSIGNMENT_LIMIT,
         hosts: Sequence[str] = ("",),
         visibility_timeout: float | None = None,
     ) -> None:
@@ -75,7 +78,7 @@ class Stack(StartStop):
         self.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._postgres = Postgres(self.state_dir / "postgres", CACHE)
         self._azurite = Azurite(self.state_dir / "azurite", CACHE)
-        self._faults = self._plan_file(faults)
+        self._faults, self._role_assignment_limit = self._plan_file(faults), role_assignment_limit
         self._azure = self._service("azure", self._azure_options())
         self._starts: dict[_Component, Future[object]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -214,6 +217,7 @@ class Stack(StartStop):
     def _azure_options(self) -> list[str]:
         options = ["--port", "0", "--machines", self.machines]
         options += ["--time-scale", str(self.time_scale), "--seed", str(self.seed)]
+        options += ["--role-assignment-limit", str(self._role_assignment_limit)]
         for directory in (vm_tools(self.state_dir / "bin"), self.psql_bin):
             options += ["--machine-path", str(directory)]
         for name, value in vm_environment(CACHE, self.state_dir / "netrc").items():

@@ -27,8 +27,10 @@ from orchestrators.reconcile import (
 )
 from orchestrators.snapshot import snapshot_if_stale
 
-TURNS = 80
-"""Waits per history, because every step replays all of it."""
+TURNS, FEWEST_TURNS, VM_TURNS = 80, 10, 80_000
+"""Waits per history, because every step replays all of it; fewer if there are so many VMs that a replay
+would pass over more than VM_TURNS of them. The write budget saves up what the end of a history delays.
+"""
 
 
 def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[bool]:
@@ -37,13 +39,13 @@ def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[b
 
     VMs for which Azure has no capacity now are left to `boot`.
     """
-    for _ in range(TURNS):
+    for _ in range(turns(fleet)):
         yield from waves.start_roles()
         yield from waves.start_creates()
         if not waves.running and not wants_vms(context, fleet):
             return True
         paused = fleet.writes.paused_for(context.current_utc_datetime)
-        yield from waves.wait(paused or POLL_SECONDS)
+        yield from waves.wait(paused or budget_poll_seconds(fleet))
         if list_is_due(context, fleet):
             yield from observe(context, fleet)
             yield from snapshot_if_stale(context, fleet)
@@ -62,7 +64,7 @@ def boot(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[boo
 
     Raises FleetEnded if fewer than `min_instances` VMs have started.
     """
-    for _ in range(TURNS):
+    for _ in range(turns(fleet)):
         waiting = fleet.count("creating") or fleet.vms_missing_roles()
         if not waiting and not wants_vms(context, fleet):
             started = fleet.count("running", "deleted")
@@ -88,6 +90,18 @@ def create_missing(context: Context, fleet: FleetState, waves: Waves) -> Orchest
             return
         yield from waves.drain()
         yield from assign_missing_roles(context, fleet, waves.cancel)
+
+
+def turns(fleet: FleetState) -> int:
+    """Waits of a history that begins with so many VMs."""
+    return max(FEWEST_TURNS, min(TURNS, VM_TURNS // max(1, len(fleet.vms))))
+
+
+def budget_poll_seconds(fleet: FleetState) -> float:
+    """Between two looks whether the write budget allows more: each replays the history, at a cost in
+    proportion to the VMs. For 5,000 VMs, the burst that the budget saves up meanwhile is not full yet.
+    """
+    return max(POLL_SECONDS, len(fleet.vms) / 700)
 
 
 def list_is_due(context: Context, fleet: FleetState) -> bool:

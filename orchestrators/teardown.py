@@ -30,12 +30,13 @@ bp = df.Blueprint()
 
 PROGRESS_TIMEOUT = timedelta(minutes=30)
 """Longer than the slowest known deletion, and than the 180 s for which Azure reserves a NIC."""
-POLL_SECONDS = 10.0
-"""Between two LISTs; `MAX_DELETIONS` of `list_owned_resources` depends on it."""
+POLL_SECONDS, DELETIONS_PER_POLL = 10.0, 100
+"""Between two LISTs, and between two parts of the deletions after one. Azure refills ten deletions per
+second (bucket: 200)."""
 DELETIONS_PER_ACTIVITY = 10
 """Each activity adds to the history, which every step replays."""
-LISTS = 5
-"""Per history, each with up to 100 deletions: with one history, a teardown's cost would be quadratic."""
+LISTS = 3
+"""Per history, each with up to 500 deletions: with one history, a teardown's cost would be quadratic."""
 
 
 @dataclass
@@ -113,11 +114,11 @@ def _list_and_delete(context: Context, task: Teardown, progress: Progress) -> Or
     found = yield from call_with_retry(context, list_owned_resources, listing)
     if found["ok"]:
         progress.listed(found, context.current_utc_datetime)
-        tried = yield from _delete(context, order, found["delete"])
+        tried = yield from _delete_in_parts(context, order, found["delete"], pause)
         progress.deleted += tried["deleted"]
         pause = max(pause, tried["retry_after"] or 0.0)
         remaining = {"refused": tried["refused"], "waiting": found["waiting"]}
-        progress.left = [remaining, *found["delete"]]
+        progress.left = [remaining, *found["delete"][:DELETIONS_PER_POLL]]
     else:
         progress.failed(found["failure"])
     if progress.lists_without_vms == 2:  # reached again after a VM that appeared late
@@ -130,6 +131,29 @@ def _release_trials(context: Context, order: FleetRef) -> Orchestration[Failure 
     task: ReleaseTrials = {"order": order, "ordinals": None, "reasons": None}
     result: TrialsReleased | Failed = yield from call_with_retry(context, release_trials, task)
     return None if result["ok"] else result["failure"]
+
+
+def _delete_in_parts(
+    context: Context, order: FleetRef, resources: Sequence[OwnedResource], pause: float
+) -> Orchestration[OwnedResourcesDeleted]:
+    """Delete as fast as Azure allows. Returns the sum of the results.
+
+    Stops at the first throttled part: the next LIST finds the rest.
+    """
+    total: OwnedResourcesDeleted = {"ok": True, "deleted": 0, "refused": {}, "retry_after": None}
+    for index, part in enumerate(chunks(resources, DELETIONS_PER_POLL)):
+        if index:
+            yield from sleep(context, pause)
+        tried = yield from _delete(context, order, part)
+        total = {
+            "ok": True,
+            "deleted": total["deleted"] + tried["deleted"],
+            "refused": dict(Counter(total["refused"]) + Counter(tried["refused"])),
+            "retry_after": tried["retry_after"],
+        }
+        if tried["retry_after"]:
+            break
+    return total
 
 
 def _delete(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from azure.core import AsyncPipelineClient
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceResponseError
 
 from fleet.azure.arm_bodies import Body
 from fleet.azure.arm_pipeline import (
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 RESOURCE_GROUPS_API, COMPUTE_API, DISKS_API = "2025-04-01", "2026-04-01", "2026-03-02"
 NETWORK_API, AUTHORIZATION_API, SKUS_API = "2026-03-01", "2022-04-01", "2021-07-01"
+ASSIGNMENT_USAGE_API = "2019-08-01-preview"
 """API versions of requests without an SDK operation; the same as the SDKs'."""
 
 # The SDKs log every request with its headers at INFO.
@@ -53,6 +54,14 @@ _LISTS = {
     "disk": ("Microsoft.Compute/disks", DISKS_API),
 }
 _LOG_URL_MINUTES = 5  # lifetime of a console log URL; Azure's default is 120
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentUsage:
+    """The subscription's role assignments at all scopes, without those of management groups."""
+
+    count: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,13 +270,15 @@ class Azure:
         ]
         return [RoleAssignment(p["scope"], name, p.get("description") or "") for name, p in found]
 
-    async def count_assignments(self) -> int:
-        """The number of role assignments at all scopes within the subscription.
-
-        Excludes those of management groups, which have a separate limit.
-        """
-        scopes = [f"{one.scope}/".lower() for one in await self.list_assignments(self.subscription)]
-        return len([one for one in scopes if one.startswith(f"{self.subscription}/".lower())])
+    async def assignment_usage(self) -> AssignmentUsage:
+        """The role assignments of the subscription and their limit, as Azure counts them."""
+        url = f"{self.subscription}/providers/{_AUTHORIZATION}/roleAssignmentsUsageMetrics"
+        found = await get_json(self._compute, f"{url}?api-version={ASSIGNMENT_USAGE_API}")
+        try:
+            count, limit = found["roleAssignmentsCurrentCount"], found["roleAssignmentsLimit"]
+            return AssignmentUsage(int(count), int(limit))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ServiceResponseError("Azure's usage of role assignments has no count.") from error
 
     async def get_role(self, role: str) -> Body | None:
         """The definition of a role by its GUID; None if it cannot be assigned in the resource group."""

@@ -16,6 +16,8 @@ a database outage.
 CLOCK_ERROR = 1.0
 """Seconds by which the clocks of two hosts may differ: a fleet moves between them."""
 _UP = ("Succeeded", "Updating", "Deleting")
+LIVING = ("creating", "running")
+"""States of VMs that exist, or soon will."""
 
 
 class Changes(NamedTuple):
@@ -127,4 +129,4 @@ class Observation:
 
 
 def is_living(vm: Vm) -> bool:
-    return vm["state"] in ("creating", "running")
+    return vm["state"] in LIVING

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
@@ -156,10 +157,12 @@ def choose(
     """
     ordered, sizes, living = tiers(order), order["sizes"], list(living)
     cooling = {label(p): active(p, cooldowns, sizes, now) for tier in ordered for p in tier}
-    load = Counter(label(vm["placement"]) for vm in living)
     for tier in ordered:
         free = [placement for placement in tier if not cooling[label(placement)]]
+        if len(free) == 1:
+            return free * count
         if free:
+            load = Counter([_key(vm["placement"]) for vm in living])
             return [_least_loaded(free, load) for _ in range(count)]
     probed = {label(vm["placement"]) for vm in living if vm["state"] == "creating"}
     probes = [
@@ -209,9 +212,13 @@ def add(cooldowns: Sequence[Cooldown], new: Cooldown) -> list[Cooldown]:
     return [*others, new]
 
 
-def _least_loaded(free: Sequence[Placement], load: Counter[str]) -> Placement:
-    placement = min(free, key=lambda one: load[label(one)])
-    load[label(placement)] += 1
+_key = itemgetter("location", "zone", "vm_size", "priority")
+"""A placement as a tuple."""
+
+
+def _least_loaded(free: Sequence[Placement], load: Counter[Any]) -> Placement:
+    placement = min(free, key=lambda one: load[_key(one)])
+    load[_key(placement)] += 1
     return placement
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from fleet.model import failure_policy
 from fleet.model.demand import MAX_ATTEMPTS, Demand, open_trials
 from fleet.model.failure_counts import FailureCounts
-from fleet.model.observation import Changes, Observation, is_living
+from fleet.model.observation import LIVING, Changes, Observation, is_living
 from fleet.model.placement import PlacementHistory, choose
 from fleet.model.records import (
     Failure,
@@ -211,22 +211,22 @@ class FleetState:
     # The VMs
 
     def count(self, *states: str) -> int:
-        return sum(vm["state"] in states for vm in self.vms.values())
+        return sum([vm["state"] in states for vm in self.vms.values()])
 
     def count_role_assigned(self) -> int:
         """VMs that can delete themselves: they have their first role."""
-        return sum(0 in vm["assigned"] for vm in self.vms.values())
+        return sum([0 in vm["assigned"] for vm in self.vms.values()])
 
     def living_vms(self) -> list[Vm]:
-        return [vm for vm in self.vms.values() if is_living(vm)]
+        return [vm for vm in self.vms.values() if vm["state"] in LIVING]
 
     def vms_without_role(self) -> list[Vm]:
         """Living VMs that cannot delete themselves yet; `max_undead` limits their number."""
-        return [vm for vm in self.living_vms() if 0 not in vm["assigned"]]
+        return [vm for vm in self.vms.values() if 0 not in vm["assigned"] and is_living(vm)]
 
     def vms_missing_roles(self) -> list[Vm]:
         """Living VMs that still lack any role."""
-        return [vm for vm in self.living_vms() if not vm["roles_settled"]]
+        return [vm for vm in self.vms.values() if not vm["roles_settled"] and is_living(vm)]
 
     def unrecorded_vms(self) -> list[Vm]:
         """VMs whose lifecycle has changed since the database recorded it."""

@@ -40,11 +40,12 @@ def why_no_more(fleet: FleetState) -> str:
 
 
 def vm_counts(fleet: FleetState) -> VmCounts:
+    states = Counter([vm["state"] for vm in fleet.vms.values()])
     return {
         "wanted": fleet.order["n_instances"],
         "accepted": sum(count["accepted"] for count in fleet.placements.counts.values()),
         "role_assigned": fleet.count_role_assigned(),
-        "running": fleet.count("running"),
-        "failed": fleet.count("failed"),
-        "deleted": fleet.count("deleted"),
+        "running": states["running"],
+        "failed": states["failed"],
+        "deleted": states["deleted"],
     }

@@ -13,9 +13,6 @@ from fleet.preflight.check_result import CheckResult, capacity_result, unreadabl
 from fleet.preflight.networks import is_secured
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, scopes
 
-ASSIGNMENT_LIMIT = 4000
-"""Fixed limit per subscription, including groups and resources (RBAC troubleshoot-limits)."""
-
 _GROUP = {
     "Microsoft.Compute/virtualMachines": "read write delete",
     "Microsoft.Compute/disks": "read delete",
@@ -104,13 +101,16 @@ def client_principal(inputs: PlanInputs) -> Iterator[CheckResult]:
 
 
 def role_assignment_limit(inputs: PlanInputs) -> Iterator[CheckResult]:
-    count = inputs.assignments
-    if isinstance(count, Unavailable):
-        yield unreadable("The subscription's role assignments", count)
+    usage = inputs.assignments
+    if isinstance(usage, Unavailable):
+        yield unreadable("The subscription's role assignments", usage)
         return
     each = len(role_assignments.grants_for_vm(inputs.order, "", ""))
-    fit = max(0, ASSIGNMENT_LIMIT - count) // each
-    why = f": the subscription has {count} of {ASSIGNMENT_LIMIT} role assignments; a VM requires {each}"
+    fit = max(0, usage.limit - usage.count) // each
+    why = (
+        f": the subscription has {usage.count} of {usage.limit} role assignments; "
+        f"a VM requires {each}"
+    )
     advice = "Delete assignments of deleted principals, or use fewer VMs or resource_uris."
     yield capacity_result(inputs, fit, "RoleAssignmentLimitExceeded", why, advice)
 

@@ -15,7 +15,7 @@ from azure.core.exceptions import AzureError
 
 from fleet.azure import ownership, virtual_machines
 from fleet.azure.arm_bodies import Body
-from fleet.azure.client import Azure
+from fleet.azure.client import AssignmentUsage, Azure
 from fleet.azure.error_classifier import describe
 from fleet.model import failure_policy, names
 from fleet.model.failure import DescribedError
@@ -94,8 +94,7 @@ class PlanInputs:
     """By location; empty if the order's location is unknown."""
     permissions: dict[str, list[Body] | Unavailable]
     """By scope (an ARM ID)."""
-    assignments: int | Unavailable
-    """The number of role assignments in the subscription."""
+    assignments: AssignmentUsage | Unavailable
     vm_role: Body | Unavailable | None
     """The definition of the VMs' role at themselves; None if it does not exist."""
     size_limits: list[str]
@@ -186,7 +185,7 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         _regions(connection, order, group),
         _permissions(connection, scopes(order)),
         asyncio.gather(
-            _fetch(connection.count_assignments()),
+            _fetch(connection.assignment_usage()),
             _fetch(connection.get_role(role)),
             _fetch(_foreign_nics(connection, order)),
             _fetch(_client(connection, order)),

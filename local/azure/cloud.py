@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from local.azure.arm.calls import Call, Reply
 from local.azure.arm.errors import ArmError
@@ -14,6 +14,8 @@ from local.azure.faults.allocator import Allocator
 from local.azure.identity.directory import Directory, Identity
 from local.azure.latency import Latencies
 from local.azure.options import Options
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,15 @@ class Cloud:
     def subscription_scope(self) -> str:
         return f"/subscriptions/{self.identity.subscription_id}"
 
-    def page(self, call: Call, items: Iterable[tuple[str, Json]]) -> Reply:
-        """The page of a list that the request asks for. `items` are (key, body), ordered by key."""
+    def page(
+        self, call: Call, items: Iterable[tuple[str, T]], render: Callable[[T], Json]
+    ) -> Reply:
+        """The page of a list that the request asks for. `items` are ordered by key; only those on the
+        page are rendered.
+        """
         request = call.request
         url = f"{request.base}{request.path}"
-        return Reply(200, page(items, self.options.page_size, url, request.query))
+        return Reply(200, page(items, render, self.options.page_size, url, request.query))
 
     def check_group(self, subscription: str | None, group: str | None) -> None:
         """Raise ArmError 404 when the subscription or the resource group does not exist."""

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from local.azure.faults.plan import InvalidPlan, Plan, load
 
+ROLE_ASSIGNMENT_LIMIT = 4000
+"""Azure's own limit, fixed per subscription (learn.microsoft.com, RBAC troubleshoot-limits)."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -32,6 +35,8 @@ class Options:
     """Directories on every VM's PATH, after the stand-in commands and before the system's."""
     machine_env: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of every VM."""
+    role_assignment_limit: int = ROLE_ASSIGNMENT_LIMIT
+    """Role assignments that the subscription may have, at all scopes."""
     page_size: int = 50
     """Items per page of a list."""
     fault_plan: Plan = field(default_factory=Plan)
@@ -67,6 +72,13 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         default=[],
         metavar="KEY=VALUE",
         help="environment variable of every VM",
+    )
+    add(
+        "--role-assignment-limit",
+        type=int,
+        default=ROLE_ASSIGNMENT_LIMIT,
+        metavar="N",
+        help="role assignments that the subscription may have; Azure allows the default, 4,000",
     )
     add("--page-size", type=int, default=50, help="items per page of a list")
     add(

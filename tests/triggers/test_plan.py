@@ -23,6 +23,8 @@ PASSWORD = "s3cr3t-value"
 SIZE = "Standard_D2s_v5"
 FOCAL = {"image_offer": "0001-com-ubuntu-server-focal", "image_sku": "20_04-lts-gen2"}
 STORAGE = "Microsoft.Storage/storageAccounts"
+ROLE_ASSIGNMENTS = 300
+"""The limit of the subscription."""
 SERVER_ERROR = {"code": "InternalServerError", "message": "Try again.", "status": 500}
 FAULT_PLAN = {
     "quotas": {
@@ -82,7 +84,12 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
     settings = {"FLEET_ALLOWED_GROUPS": "*", "FLEET_ALLOWED_DATABASES": "127.0.0.1:*"}
     settings |= {"FLEET_MAX_VMS": "5000", "FLEET_ALLOWED_IMAGES": "*"}
     with Stack(
-        state, time_scale=0.01, machines="none", faults=FAULT_PLAN, app_settings=settings
+        state,
+        time_scale=0.01,
+        machines="none",
+        faults=FAULT_PLAN,
+        app_settings=settings,
+        role_assignment_limit=ROLE_ASSIGNMENTS,
     ) as stack:
         yield planner_of(stack)
 
@@ -432,15 +439,37 @@ def test_an_unreadable_network_is_unknown(planner: Planner):
     [(200, 0, 1, "ok"), (200, 20, 1, "warning"), (200, 20, 200, "fault")],
 )
 def test_role_assignments(planner: Planner, vms: int, resources: int, least: int, expected: str):
-    """Azure allows 4,000, and a VM requires one at itself and one for each resource."""
-    group = planner.azure.group
+    """A VM requires one at itself and one for each resource."""
     fields = {
-        "experiment_id": experiment(planner.stack, vms),
         "n_instances": vms,
         "min_instances": least,
-        "resource_uris": [f"{group}/providers/{STORAGE}/s{n}" for n in range(resources)],
+        **assignments_for(planner, vms, resources),
     }
     assert planner.statuses("role_assignments", **fields) == [expected]
+
+
+def test_role_assignments_that_exist_count_against_azures_limit(planner: Planner):
+    usage = planner.azure.assignment_usage()
+    free = usage.role_assignments_remaining_count
+    assert 0 < free < ROLE_ASSIGNMENTS
+    fields = assignments_for(planner, free + 1, resources=0)
+    (check,) = [
+        one
+        for one in planner.plan(n_instances=free + 1, **fields)["checks"]
+        if one["name"] == "role_assignments"
+    ]
+    has = f"has {usage.role_assignments_current_count} of {ROLE_ASSIGNMENTS} role assignments"
+    assert (check["status"], has in check["detail"]) == ("warning", True), check
+    assert planner.statuses("role_assignments", n_instances=free, **fields) == ["ok"]
+
+
+def assignments_for(planner: Planner, trials: int, resources: int) -> dict[str, Any]:
+    """The fields of a request with so many trials, and one role assignment per resource and VM."""
+    group = planner.azure.group
+    return {
+        "experiment_id": experiment(planner.stack, trials),
+        "resource_uris": [f"{group}/providers/{STORAGE}/s{n}" for n in range(resources)],
+    }
 
 
 def test_unreadable_permissions_are_unknown(planner: Planner):

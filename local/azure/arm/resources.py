@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bisect
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from local.azure.arm.errors import ArmError, gateway, invalid_parameter, resource_not_found
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ class Store:
 
     def __init__(self) -> None:
         self._resources: dict[str, Resource] = {}
+        self._keys: defaultdict[str, list[str]] = defaultdict(list)
+        """The keys of each kind, ordered: each page of a list needs them."""
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(list(self._resources.values()))
@@ -152,25 +157,24 @@ class Store:
 
     def add(self, resource: Resource) -> None:
         """Store a resource, replacing one with the same id."""
-        self._resources[resource.target.key] = resource
+        key = resource.target.key
+        if key not in self._resources:
+            bisect.insort(self._keys[resource.target.kind], key)
+        self._resources[key] = resource
 
     def remove(self, resource: Resource) -> None:
         """Remove a resource. Idempotent."""
-        if self._resources.get(resource.target.key) is resource:
-            del self._resources[resource.target.key]
+        key, keys = resource.target.key, self._keys[resource.target.kind]
+        if self._resources.get(key) is resource:
+            del self._resources[key]
+            del keys[bisect.bisect_left(keys, key)]
 
-    def list_collection(self, target: Target) -> list[Resource]:
-        """The resources of the collection `target`, ordered by id."""
-        kind = target.kind
+    def list_collection(self, target: Target) -> Iterator[tuple[str, Resource]]:
+        """The resources of the collection `target`, by key and ordered by it."""
         prefix = (target.path.rpartition("/")[0] if len(target.names) else target.scope).lower()
-        return sorted(
-            (
-                r
-                for r in self._resources.values()
-                if r.target.kind == kind and r.target.key.startswith(prefix + "/")
-            ),
-            key=lambda r: r.target.key,
-        )
+        for key in self._keys[target.kind]:
+            if key.startswith(prefix + "/"):
+                yield key, self._resources[key]
 
 
 def check_conditions(headers: Mapping[str, str], existing: Resource | None) -> None:
@@ -218,15 +222,22 @@ def check_tags(tags: Mapping[str, str]) -> None:
             )
 
 
-def page(items: Iterable[tuple[str, Json]], size: int, url: str, query: Mapping[str, str]) -> Json:
-    """One page of a list. `items` are (key, body), ordered by key; `url` is the list's own URL.
+def page(
+    items: Iterable[tuple[str, T]],
+    render: Callable[[T], Json],
+    size: int,
+    url: str,
+    query: Mapping[str, str],
+) -> Json:
+    """One page of a list. `items` are ordered by key, and `render` returns the body of one; `url` is the
+    list's own URL.
 
     The token is the last key of the page, so that a concurrent change neither skips nor repeats
     another item. Raises ArmError 400 for an invalid token.
     """
     after = _decode_token(query.get("$skiptoken"))
     rest = list(itertools.islice((i for i in items if i[0] > after), size + 1))
-    shown: Json = {"value": [body for _, body in rest[:size]]}
+    shown: Json = {"value": [render(item) for _, item in rest[:size]]}
     if len(rest) > size:
         token = base64.urlsafe_b64encode(rest[size - 1][0].encode()).decode()
         kept = {k: v for k, v in query.items() if k != "$skiptoken"} | {"$skiptoken": token}

@@ -110,7 +110,8 @@ class Subscriptions:
 
     async def _list_groups(self, call: Call) -> Reply:
         groups = [r for r in self._cloud.store if r.target.kind == _GROUP.lower()]
-        return self._cloud.page(call, sorted((g.target.key, g.body) for g in groups))
+        found = sorted((group.target.key, group.body) for group in groups)
+        return self._cloud.page(call, found, lambda body: body)
 
     async def _skus(self, call: Call) -> Reply:
         wanted = re.search(r"location eq '([^']*)'", call.request.query.get("$filter", ""))

@@ -92,7 +92,7 @@ class Disks:
 
     async def _list(self, call: Call) -> Reply:
         found = self._cloud.store.list_collection(call.target)
-        return self._cloud.page(call, ((r.target.key, r.body) for r in found))
+        return self._cloud.page(call, found, lambda disk: disk.body)
 
     async def _delete(self, call: Call) -> Reply:
         await self._cloud.wait("delete", call.target.name)

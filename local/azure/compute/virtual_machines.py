@@ -270,8 +270,7 @@ class VirtualMachines:
             assert isinstance(resource, VirtualMachine)
             return resource.render_status() if status_only else resource.render()
 
-        items = ((r.target.key, render(r)) for r in self._cloud.store.list_collection(call.target))
-        return self._cloud.page(call, items)
+        return self._cloud.page(call, self._cloud.store.list_collection(call.target), render)
 
     def _find(self, call: Call) -> VirtualMachine | None:
         found = self._cloud.store.find(call.target.path)

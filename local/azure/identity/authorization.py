@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 
 from local.azure.arm.calls import Call, Reply, Route
@@ -23,10 +24,8 @@ from local.azure.identity.role_definitions import OWNER, Role, RoleDefinitions, 
 
 _TYPE = "Microsoft.Authorization/roleAssignments"
 _PERMISSIONS_TYPE = "Microsoft.Authorization/permissions"
+_USAGE_TYPE = "Microsoft.Authorization/roleAssignmentsUsageMetrics"
 _KNOWN_PROVIDERS = ("microsoft.compute/", "microsoft.network/")
-
-ASSIGNMENT_LIMIT = 4000
-"""A fixed limit per subscription; includes resource group and resource scopes (troubleshoot-limits)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class Authorization:
     def __init__(self, cloud: Cloud, roles: RoleDefinitions) -> None:
         self._cloud, self._roles = cloud, roles
         self._assignments: dict[str, RoleAssignment] = {}
+        self._of_principal: defaultdict[str, dict[str, RoleAssignment]] = defaultdict(dict)
+        """By principal and name: every request needs those of its caller."""
         identity = cloud.identity
         self._add(
             name=seeded_guid(cloud.options.seed, "owner"),
@@ -72,6 +73,7 @@ class Authorization:
             Route("DELETE", _TYPE, self._delete),
             Route("GET", _TYPE, self._list, collection=True),
             Route("GET", _PERMISSIONS_TYPE, self._permissions, collection=True),
+            Route("GET", _USAGE_TYPE, self._usage, collection=True),
         ]
 
     def require(self, principal: Principal, action: str, path: str) -> None:
@@ -96,17 +98,26 @@ class Authorization:
         return [self._roles.current(a.role) for a in assignments]
 
     def _in_effect(self, principal: Principal) -> list[RoleAssignment]:
-        now, object_id = self._cloud.clock.now(), principal.object_id.lower()
-        return [
-            assignment
-            for assignment in self._assignments.values()
-            if assignment.principal_id == object_id and assignment.effective_at <= now
-        ]
+        now, own = self._cloud.clock.now(), self._of_principal[principal.object_id.lower()]
+        return [assignment for assignment in own.values() if assignment.effective_at <= now]
 
     async def _permissions(self, call: Call) -> Reply:
         """The caller's permissions at the scope: one entry per role."""
         roles = self._roles_at(call.principal, call.target.scope)
         return Reply(200, {"value": [role.permissions for role in roles]})
+
+    async def _usage(self, call: Call) -> Reply:
+        """The subscription's limit and number of role assignments, as RoleAssignmentMetricsResult of the
+        SDK describes them.
+        """
+        limit, count = self._cloud.options.role_assignment_limit, len(self._assignments)
+        usage = {
+            "subscriptionId": self._cloud.identity.subscription_id,
+            "roleAssignmentsLimit": limit,
+            "roleAssignmentsCurrentCount": count,
+            "roleAssignmentsRemainingCount": max(0, limit - count),
+        }
+        return Reply(200, usage)
 
     async def _put(self, call: Call) -> Reply:
         name, scope = call.target.name.lower(), call.target.scope
@@ -120,7 +131,7 @@ class Authorization:
             return self._reput(existing, scope, role, properties["principalId"])
         self._check_principal(properties["principalId"], properties.get("principalType"))
         self._check_duplicate(scope, role, properties["principalId"])
-        if len(self._assignments) >= ASSIGNMENT_LIMIT:
+        if len(self._assignments) >= self._cloud.options.role_assignment_limit:
             raise ArmError(
                 400,
                 "RoleAssignmentLimitExceeded",
@@ -163,7 +174,7 @@ class Authorization:
         }
         principal_id = properties["principalId"].lower()
         assignment = RoleAssignment(name, scope, role, principal_id, effective_at, body)
-        self._assignments[name] = assignment
+        self._assignments[name] = self._of_principal[principal_id][name] = assignment
         return assignment
 
     def _check_name(self, name: str) -> None:
@@ -217,12 +228,8 @@ class Authorization:
             )
 
     def _check_duplicate(self, scope: str, role: Role, principal_id: str) -> None:
-        for other in self._assignments.values():
-            if (
-                other.scope.lower() == scope.lower()
-                and other.role.guid == role.guid
-                and other.principal_id == principal_id.lower()
-            ):
+        for other in self._of_principal[principal_id.lower()].values():
+            if other.scope.lower() == scope.lower() and other.role.guid == role.guid:
                 raise ArmError(
                     409,
                     "RoleAssignmentExists",
@@ -259,7 +266,7 @@ class Authorization:
         assignment = self._assignments.get(name)
         if assignment is None or assignment.scope.lower() != call.target.scope.lower():
             return Reply(204)
-        del self._assignments[name]
+        del self._assignments[name], self._of_principal[assignment.principal_id][name]
         return Reply(200, assignment.body)
 
     async def _list(self, call: Call) -> Reply:
@@ -270,12 +277,12 @@ class Authorization:
         if text and not wanted and not at_scope:
             raise invalid_parameter("$filter", f"The filter '{text}' is not supported.")
         shown = [
-            (a.name, a.body)
+            (a.name, a)
             for a in sorted(self._assignments.values(), key=lambda a: a.name)
             if (a.covers(scope) or (not at_scope and _below(a.scope, scope)))
             and (not wanted or a.principal_id == wanted[1].lower())
         ]
-        return self._cloud.page(call, shown)
+        return self._cloud.page(call, shown, lambda assignment: assignment.body)
 
 
 def _below(path: str, scope: str) -> bool:

@@ -34,8 +34,7 @@ class NetworkProvider:
 
     async def list(self, call: Call) -> Reply:
         """GET of a collection, in a resource group, a subscription, or a parent."""
-        found = self.cloud.store.list_collection(call.target)
-        return self.cloud.page(call, ((r.target.key, self.render(r)) for r in found))
+        return self.cloud.page(call, self.cloud.store.list_collection(call.target), self.render)
 
     async def wait_for_response(self, kind: str, name: str) -> None:
         """Sleep until the response to a PUT is due."""

@@ -57,9 +57,10 @@ class Subnet(Resource):
         """Lease the lowest free address, from .4 on. Raises ArmError 400 SubnetIsFull."""
         if holder in self.leases:
             return self.leases[holder]
-        network, taken = self.network, set(self.leases.values())
+        network = self.network
+        first, taken = int(network[0]), {int(address) for address in self.leases.values()}
         for at in range(_RESERVED_FIRST, network.num_addresses - _RESERVED_LAST):
-            if network[at] not in taken:
+            if first + at not in taken:
                 self.leases[holder] = network[at]
                 return network[at]
         raise ArmError(

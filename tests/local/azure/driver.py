@@ -126,6 +126,10 @@ class Driver:
     def authorization(self) -> Any:
         return self._client(AuthorizationManagementClient)
 
+    def assignment_usage(self) -> Any:
+        """The subscription's number of role assignments and their limit, as the SDK reads them."""
+        return self.authorization().role_assignment_metrics.get_metrics_for_subscription()
+
     # Paths and bodies
 
     def net(self, kind: str, name: str = "") -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
 
+from local.azure.arm.resources import page
 from tests.local.azure.driver import GROUP, Driver, code, unique
 
 
@@ -90,6 +93,22 @@ def test_lists_come_in_pages(azure: Driver) -> None:
     assert len(first["value"]) == 3
     assert "$skiptoken=" in first["nextLink"]
     assert names <= listed
+
+
+def test_a_page_costs_its_own_items_only() -> None:
+    rendered: list[str] = []
+
+    def render(name: str) -> dict[str, str]:
+        rendered.append(name)
+        return {"name": name}
+
+    items = [(key, key) for key in "abcdef"]
+    first = page(items, render, 2, "https://arm/list", {})
+    token = parse_qs(urlsplit(first["nextLink"]).query)["$skiptoken"][0]
+    second = page(items, render, 2, "https://arm/list", {"$skiptoken": token})
+
+    assert [item["name"] for item in second["value"]] == ["c", "d"]
+    assert rendered == ["a", "b", "c", "d"]
 
 
 def test_invalid_skiptoken(azure: Driver) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.local.azure.driver import (
     SELF_DELETION,
     Driver,
     code,
+    serve,
     unique,
     until,
 )
@@ -137,6 +139,28 @@ def test_lists_by_principal_and_by_scope(azure: Driver) -> None:
     assert user in below
     assert user not in at_scope
     assert azure.ready["client_object_id"] in at_scope
+
+
+def test_the_subscription_has_a_limit_and_a_count_of_role_assignments(tmp_path: Path) -> None:
+    service, azure = serve(tmp_path, "--machines", "none", "--role-assignment-limit", "2")
+    try:
+        user, other, _ = azure.ready["users"]
+        first = azure.put_role(azure.group, user, type_="User")
+        second = azure.put_role(azure.group, other, type_="User")
+        usage = azure.assignment_usage()
+    finally:
+        service.stop()
+
+    assert first.status_code == 201
+    assert (second.status_code, code(second)) == (400, "RoleAssignmentLimitExceeded")
+    assert (usage.role_assignments_current_count, usage.role_assignments_limit) == (2, 2)
+
+
+def test_azure_allows_4000_role_assignments(azure: Driver) -> None:
+    usage = azure.assignment_usage()
+
+    assert usage.role_assignments_limit == 4000
+    assert usage.role_assignments_remaining_count == 4000 - usage.role_assignments_current_count
 
 
 def test_assignment_outlives_the_vm(azure: Driver) -> None:
