@@ -14,7 +14,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.makespan import until_provisioned
 from local.demo import experiment, fleets
 from local.stack import Stack
 
@@ -130,18 +129,24 @@ def measure(
     number = experiment.create(store, trials=size, name=f"sizes {batch}")
     usual = {"experiment_id": number, "n_instances": size, "max_undead": 50, "batch_id": batch}
     fleet_id = fleets.post(stack.url, stack.key, {**usual, **more})
-    until_provisioned(stack, fleet_id)
+    wait_for(stack, fleet_id, lambda shown: shown.get("provisioned_at") is not None)
     time.sleep(polls * max(1.0, 30 * stack.time_scale))
     url, headers = f"{stack.url}/api/fleets/{fleet_id}", {"x-functions-key": stack.key}
     requests.delete(url, headers=headers, timeout=60).raise_for_status()
-    while (fleets.status(stack.url, stack.key, fleet_id) or {})["phase"] not in ENDED:
-        time.sleep(0.5)
+    wait_for(stack, fleet_id, lambda shown: shown.get("phase") in ENDED)
     ended = instance(stack, fleet_id)
     state, status, output = (
         len(json.dumps(ended[part])) for part in ("input", "customStatus", "output")
     )
     log = (stack.logs / "host.log").read_text()
     return Measured(request, size, state, status, output, of_log(log, batch))
+
+
+def wait_for(stack: Stack, fleet_id: str, reached: Callable[[dict[str, Any]], bool]) -> None:
+    """Poll a fleet. Fails if it ends first."""
+    while not reached(shown := fleets.status(stack.url, stack.key, fleet_id) or {}):
+        assert shown.get("phase") not in ENDED, shown
+        time.sleep(0.5)
 
 
 def of_log(log: str, batch: int) -> dict[str, Sizes]:
