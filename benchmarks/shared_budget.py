@@ -21,7 +21,7 @@ from typing import Any, cast
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.makespan import until_provisioned
+from benchmarks.fleet_run import is_provisioned, until
 from fleet.model.records import Order
 from fleet.model.write_budget import Ask
 from fleet.store import write_budgets
@@ -62,7 +62,7 @@ def provision(stack: Stack, number: int, sizes: list[int], max_undead: int) -> F
 
     def one(size: int) -> tuple[str, dict[str, Any]]:
         fleet_id = fleets.post(stack.url, stack.key, {**request, "n_instances": size})
-        return fleet_id, until_provisioned(stack, fleet_id)
+        return fleet_id, until(stack, fleet_id, is_provisioned)
 
     with ThreadPoolExecutor(len(sizes)) as pool:
         done = list(pool.map(one, sizes))
