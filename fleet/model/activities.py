@@ -12,6 +12,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from fleet.model.records import (
+    ExperimentError,
     Failure,
     Order,
     Size,
@@ -187,6 +188,9 @@ class SnapshotRecorded(Ok):
     """Why the VMs were not recorded."""
     silent: NotRequired[list[int]]
     done: NotRequired[list[int]]
+    experiment_errors: NotRequired[list[ExperimentError]]
+    at_work: NotRequired[list[int]]
+    """As in `heartbeats.ReportedErrors`; both are absent if there are none."""
     """Ordinals, as in `heartbeats.IdleVms`; both are absent if the heartbeats could not be read."""
 
 

@@ -65,6 +65,8 @@ class Size(TypedDict):
     family: str
     """The quota family."""
     vcpus: int
+    architecture: NotRequired[str]
+    """`x64` or `Arm64`; absent in an earlier build's plan, empty if Azure does not say."""
 
 
 class Image(TypedDict):
@@ -216,6 +218,14 @@ class Vm(StoredVm):
     """When its missing roles are retried, ISO 8601; None: immediately."""
     recorded: str
     """Its `lifecycle` when the database last recorded it."""
+
+
+class ExperimentError(TypedDict):
+    """Why a VM's script ended, if other VMs would fail as well: see `fleet.model.experiment_errors`."""
+
+    ordinal: int
+    exit_code: int
+    message: str
 
 
 class VmCounts(TypedDict):
