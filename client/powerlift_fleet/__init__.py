@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from powerlift_fleet._version import __version__
 from powerlift_fleet.api.errors import (
+    AllTrialsFailed,
     ApiError,
     AppUnavailable,
     BatchTaken,
@@ -20,6 +21,7 @@ from powerlift_fleet.api.errors import (
     FleetError,
     FleetFailed,
     FleetPurged,
+    FleetTimedOut,
     FleetTimeout,
     FleetUnreachable,
     NotFound,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from powerlift_fleet.storage_queue import submit_by_queue
 
 __all__ = [
+    "AllTrialsFailed",
     "ApiError",
     "AppUnavailable",
     "AsyncFleetClient",
@@ -63,6 +66,7 @@ __all__ = [
     "FleetListEntry",
     "FleetPurged",
     "FleetStatus",
+    "FleetTimedOut",
     "FleetTimeout",
     "FleetUnreachable",
     "Machine",

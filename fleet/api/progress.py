@@ -12,6 +12,7 @@ from fleet.api.responses.progress import Cost, Progress
 from fleet.model import names
 from fleet.model.placement import label
 from fleet.model.records import Order, Placement
+from fleet.model.vm_counts import shown_state
 from fleet.store.trial_history import TrialHistory
 from fleet.store.vm_records import StoredVms, VmReport
 
@@ -57,7 +58,7 @@ def _shown(order: Order, machine: Mapping[str, Any], report: VmReport) -> Machin
         "name": machine["name"],
         "runner_id": names.runner_id(order["batch_id"], machine["ordinal"]),
         "placement": machine["placement"],
-        "state": machine["state"],
+        "state": shown_state(machine),
         "attempt": machine["attempt"],
         "replaces": machine["replaces"],
         "created_at": _utc(machine["created_at"]),

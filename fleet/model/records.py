@@ -14,6 +14,9 @@ Action = Literal["succeed", "wait", "retry", "replace", "move", "unclear", "fail
 """What follows a failure; `fleet.model.failure_policy` has the table."""
 
 
+State = Literal["refused", "creating", "running", "failed", "deleted"]
+
+
 class Failure(TypedDict):
     """An error: what happened, what the app does about it, and what the user can do."""
 
@@ -188,7 +191,7 @@ class StoredVm(VmRequest):
     """The part of a VM's record that the database stores. All times are ISO 8601."""
 
     name: str
-    state: Literal["refused", "creating", "running", "failed", "deleted"]
+    state: State
     """`refused`: Azure never accepted the VM. `deleted`: it deleted itself, or Azure did."""
     created_at: str
     """When Azure accepted the VM (`properties.timeCreated`); empty before that."""
@@ -229,14 +232,21 @@ class ExperimentError(TypedDict):
 
 
 class VmCounts(TypedDict):
-    """A fleet's VMs by state."""
+    """A fleet's VMs by state.
+
+    `wanted` is the sum of pending, creating, running, deleted and the missing; `accepted` that of
+    creating, running, failed and deleted.
+    """
 
     wanted: int
+    pending: int
     accepted: int
     role_assigned: int
+    creating: int
     running: int
     failed: int
     deleted: int
+    refused: int
 
 
 class Trials(TypedDict):

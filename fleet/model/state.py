@@ -68,6 +68,8 @@ class FleetState:
     provisioned_at: str | None = None
     trials_ended_at: str | None = None
     reason: Failure | None = None
+    ended_in: str | None = None
+    """The phase in which the fleet failed or was cancelled."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> FleetState:

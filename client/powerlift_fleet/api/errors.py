@@ -131,7 +131,7 @@ class AppUnavailable(OutcomeUnknown, ApiError):
 
 
 class FleetEnded(FleetError):
-    """The fleet ended before it had run all trials. `status` is its last status."""
+    """The fleet ended without success. `status` is its last status."""
 
     def __init__(self, status: FleetStatus) -> None:
         super().__init__(status)
@@ -149,6 +149,20 @@ class FleetFailed(FleetEnded):
             else "."
         )
         return "\n".join([f"{self.status.label} failed{why}", *_details(self.status, True)])
+
+
+class AllTrialsFailed(FleetEnded):
+    """The fleet is done, and no trial of its experiment has succeeded."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.status.label} is done, but every trial failed. `powerlift-fleet status` shows why; "
+            "run.status(), or trial_status(store, NAME) of powerlift_fleet, has each trial's errmsg."
+        )
+
+
+class FleetTimedOut(FleetFailed):
+    """The fleet failed because its `max_lifetime` passed with unfinished trials."""
 
 
 class FleetCancelled(FleetEnded):

@@ -91,7 +91,8 @@ def test_status_shows_rate_cost_and_expected_end(friendly: Command):
     for words in (
         "my-benchmark",
         "420 of 1,000",
-        "8 running, 572 ready, 3 failed",
+        "8 running, 2 missing, 3 failed, 1 refused",
+        "417 complete, 3 failed, 8 running, 572 ready",
         "560 trials per hour; expected to finish at",
         "in 1 d 2 h",
         "$3.42 so far, $1.20 per hour, about $7.10 in total, $0.0081 per trial",
