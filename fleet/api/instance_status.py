@@ -35,7 +35,8 @@ def fleet_from_instance(
     if teardown is None or teardown["input"]["keep_machines"] or shown["phase"] not in TERMINAL:
         return shown
     if teardown["runtimeStatus"] in ALIVE:
-        return {**shown, "phase": "teardown", "stale_seconds": stale_seconds(teardown, now)}
+        stale = stale_seconds(teardown, now)
+        return {**shown, "phase": "teardown", "outcome": None, "stale_seconds": stale}
     counts = shown["machines"]
     deleted = counts["deleted"] + counts["running"] + counts["creating"]
     return {**shown, "machines": {**counts, "deleted": deleted, "running": 0, "creating": 0}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.view.conftest import Open, Visit
-from tests.view.scenes import HOSTILE, Hostile, Scene
+from tests.view.scenes import HOSTILE, Hostile, Refused, Scene
 from tests.view.stage import KEY, Stage
 
 SECTIONS = [
@@ -372,3 +372,13 @@ def test_a_fleet_without_vms_has_no_cost(stage: Stage, visit: Open):
         False,
         "No VMs yet.",
     )
+
+
+def test_a_fleet_that_failed_shows_where_and_says_why_once(stage: Stage, visit: Open):
+    stage.show(Refused())
+    page = opened(stage, visit)
+    page.wait("#pulse[data-state=ended]")
+    steps = page.page.eval_on_selector_all("#steps li", "all => all.map(one => one.dataset.state)")
+    assert steps == ["done", "done", "bad", "todo", "todo", "todo"]
+    assert page.text("#sentence").endswith("3 VMs failed or were refused; none was replaced.")
+    assert page.text("#content").count("sufficient capacity") == 1

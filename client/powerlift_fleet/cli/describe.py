@@ -56,7 +56,8 @@ def label(fleet: FleetStatus) -> str:
 
 def phase(status: FleetStatus | FleetListEntry) -> str:
     """The phase; of a fleet that is done also whether trials failed."""
-    return OUTCOMES.get(status.outcome or "", clean(status.phase, 30))
+    ended = status.outcome if status.is_terminal else None
+    return OUTCOMES.get(ended or "", clean(status.phase, 30))
 
 
 def activity(status: FleetStatus) -> str:
@@ -172,10 +173,13 @@ class FailureText(NamedTuple):
 
 
 def failures(status: FleetStatus) -> Iterator[FailureText]:
-    """Each kind of failure: Azure's message, the action taken, and advice."""
-    reason_code = status.reason.code if status.reason else None
+    """Each kind of failure: Azure's message, the action taken, and advice; what the fleet's reason says
+    is not repeated.
+    """
+    reason_code, told = (status.reason.code, status.reason.message) if status.reason else ("", "")
     for group in status.failures:
-        sentences = [clean(group.message, MAX_MESSAGE)]
+        is_told = group.code == reason_code and group.message.removesuffix("...") in told
+        sentences = [] if is_told else [clean(group.message, MAX_MESSAGE)]
         if group.action:
             sentences.append(f"Action taken: {clean(group.action, 120)}.")
         if group.advice and group.code != reason_code:
