@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from powerlift_fleet.api.responses import FleetStatus
+from powerlift_fleet.api.responses import Check, FleetStatus
 
 _LISTED_FAILURES = 3
 
@@ -128,6 +128,20 @@ class AppUnavailable(OutcomeUnknown, ApiError):
     """5xx, or 429 of the platform, after all retries."""
 
     advice = "Retry later. If it persists, ask the app's administrator."
+
+
+class FleetCannotStart(FleetError):
+    """The app's plan has faults; nothing was created. `faults` are its checks that failed."""
+
+    def __init__(self, faults: Sequence[Check]) -> None:
+        super().__init__(faults)
+        self.faults = list(faults)
+
+    def __str__(self) -> str:
+        lines = [
+            f"  {one.name}: {sentence(one.detail)} {one.advice}".rstrip() for one in self.faults
+        ]
+        return "\n".join(["The fleet cannot start. Nothing was created.", *lines])
 
 
 class FleetEnded(FleetError):
