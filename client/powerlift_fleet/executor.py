@@ -222,10 +222,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         self._azure_json = None
 
     def check(self, trials: int, timeout: float | str | None = None) -> None:
-        """Have the app plan a fleet for so many trials whose experiment does not exist yet.
-
-        Raises FleetCannotStart, and what `submit` raises. Without `url`, only checks the arguments.
-        """
+        """Plan a fleet for trials that do not exist yet. Raises FleetCannotStart, and as `submit`."""
         request = self._request(early_plan.NO_EXPERIMENT, timeout)
         if self._client is not None:
             early_plan.check_plan(self._client, request, trials)

@@ -143,3 +143,12 @@ def test_a_fleet_that_ended_without_success_raises(changes, error):
 )
 def test_the_exit_code_tells_outcomes_apart(changes, code):
     assert exit_codes.of_fleet(fleet_status(**changes)) == code
+
+
+def test_only_a_404_without_the_apps_words_blames_the_url():
+    """A VM that never was, and a message that the app refused, are not cured by another URL."""
+    problem = '{"title": "No log", "status": 404, "detail": "VM 7 never existed."}'
+    known = error_from(HttpResponse(404, {"content-type": "application/problem+json"}, problem))
+    assert str(known).strip() == "No log (404). VM 7 never existed."
+    unknown = error_from(HttpResponse(404, {}, ""))
+    assert "FLEET_URL" in str(unknown)

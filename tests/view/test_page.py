@@ -151,6 +151,17 @@ def test_a_fleet_that_cannot_be_shown_is_not_polled(
     assert len(stage.requests) == before + 1
 
 
+def test_an_unknown_fleet_is_not_asked_for_for_ever(stage: Stage, visit: Open):
+    """But for a while: a queue message may be read soon."""
+    page = visit(f"{stage.url}/api/view/fleet-404", KEY, clock=True)
+    for _ in range(10):
+        page.wait("#away:visible")
+        page.poll()
+        flush(page)
+    asked = [one for one in stage.requests if one == "GET /api/fleets/fleet-404"]
+    assert (len(asked), page.text("#pulse")) == (6, "Not available")
+
+
 @pytest.mark.parametrize("how", ["drop", "fail"])
 def test_an_outage_is_shown_and_recovered_from(stage: Stage, shown: Visit, how: str):
     stage.away = how

@@ -97,7 +97,7 @@ class Unauthorized(ApiError):
 class NotFound(ApiError):
     """404: the fleet, VM or log does not exist, or no fleet app runs at the URL."""
 
-    advice = "Check the ID or name, and that FLEET_URL is the app that the fleet was submitted to."
+    advice = "Check that FLEET_URL is the app that the fleet was submitted to."
 
 
 class FleetAmbiguous(ApiError):
