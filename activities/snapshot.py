@@ -1,4 +1,4 @@
-"""The snapshot: count the trials, record the VMs, read the heartbeats."""
+"""The snapshot: count the trials, record the VMs, read their errors and heartbeats."""
 
 from __future__ import annotations
 
@@ -38,6 +38,15 @@ async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
             order, {"phase": task["phase"], "machines": task["counts"], "trials": count}
         )
     result: SnapshotRecorded = {"ok": True, "trials": count, "vms_failure": vms_failure}
+    if task["counts_trials"]:
+        try:
+            reported = await ACTIVITIES.run(heartbeats.find_experiment_errors, uri, order)
+        except DatabaseUnreachable as error:
+            telemetry.failed(describe(error), "Errors of VMs could not be read")
+        else:
+            if reported.errors:
+                result["experiment_errors"] = reported.errors
+                result["at_work"] = reported.at_work
     if task["reads_heartbeats"]:
         try:
             idle = await ACTIVITIES.run(heartbeats.find_idle, uri, order)

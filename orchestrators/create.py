@@ -20,6 +20,7 @@ from orchestrators.reconcile import (
     POLL_SECONDS,
     assign_missing_roles,
     check_deadline,
+    end_if_all_would_fail,
     give_up_roles,
     observe,
     poll_seconds,
@@ -49,6 +50,7 @@ def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[b
         if list_is_due(context, fleet):
             yield from observe(context, fleet)
             yield from snapshot_if_stale(context, fleet)
+            yield from end_if_all_would_fail(context, fleet)
         yield from give_up_roles(context, fleet, waves.assigning())
         publish_status(context, fleet, "create")
         if waves.cancel.is_completed:
@@ -76,6 +78,7 @@ def boot(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[boo
         yield from reconcile(context, fleet, waves.cancel)
         yield from create_missing(context, fleet, waves)
         yield from snapshot_if_stale(context, fleet)
+        yield from end_if_all_would_fail(context, fleet)
         publish_status(context, fleet, "boot")
         check_deadline(context, fleet)
     return False

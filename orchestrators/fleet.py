@@ -170,6 +170,7 @@ def finish(
 ) -> Orchestration[Mapping[str, object]]:
     """Tear the fleet down, take a last snapshot, and report the outcome."""
     fleet.reason = reason
+    fleet.ended_in = None if phase == "done" else fleet.phase
     while waves.running:
         try:
             yield from waves.drain()

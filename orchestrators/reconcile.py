@@ -115,8 +115,28 @@ def handle_vanished(
     if not ordinals:
         return
     yield from take_snapshot(context, fleet, max_tries=1)
+    yield from end_if_all_would_fail(context, fleet)
     if fleet.trials is None or fleet.trials["ready"] > 0:
-        record_lost(context, fleet, ordinals, ran=False)
+        unexplained = [one for one in ordinals if fleet.vms[one]["ended"] is None]
+        record_lost(context, fleet, unexplained, ran=False)
+
+
+def end_if_all_would_fail(context: Context, fleet: FleetState) -> Orchestration[None]:
+    """Act on the errors that VMs reported and that other VMs would meet as well: see
+    `FleetState.fail_vm_of_experiment`. Deletes the VMs that would fail, if others can replace them.
+
+    Raises FleetEnded if every VM would fail.
+    """
+    seen = fleet.observation
+    errors, at_work = seen.experiment_errors, seen.at_work
+    seen.experiment_errors, seen.at_work = [], []
+    for error in errors:
+        found = fleet.fail_vm_of_experiment(error, at_work, context.current_utc_datetime)
+        if found is None:
+            continue
+        if found.ends_fleet:
+            raise FleetEnded("failed", found.reason)
+        yield from delete_failed(context, fleet, dict.fromkeys(found.doomed, found.reason))
 
 
 def record_lost(context: Context, fleet: FleetState, ordinals: Sequence[int], *, ran: bool) -> None:

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from activities.role_assignments import revoke_permissions
 from activities.trials import release_trials
 from fleet.model.activities import Failed, Ok, ReleaseTrials, RevokePermissions, TrialsReleased
-from fleet.model.failure import failure
+from fleet.model.failure import UNRECOGNISED_LIMIT, failure
 from fleet.model.order_parts import FleetRef, RoleOrder, part_of
 from fleet.model.placement import label
-from fleet.model.records import Vm, VmGrants
+from fleet.model.records import Failure, Vm, VmGrants
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import why_no_more
 from orchestrators.create import create_missing
@@ -31,6 +31,7 @@ from orchestrators.reconcile import (
     check_deadline,
     delete_failed,
     delete_vms,
+    end_if_all_would_fail,
     poll_seconds,
     reconcile,
     record_lost,
@@ -72,6 +73,7 @@ def count_and_clean_up(context: Context, fleet: FleetState) -> Orchestration[boo
     counted.
     """
     counted = yield from take_snapshot(context, fleet)
+    yield from end_if_all_would_fail(context, fleet)
     if fleet.has_open_trials():
         fleet.trials_ended_at = None  # trials may have been added
     elif fleet.trials_ended_at is None:
@@ -165,11 +167,7 @@ def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
             return True
         if fleet.can_retry() or not (counted or fleet.past_deadline(now)):
             return False
-        text = "Every VM has ended, and there are trials left."
-        if fleet.demand.replacements or fleet.demand.stopped:
-            text += f" No replacement could be created: {why_no_more(fleet)}."
-        advice = "Check the experiment's script and packages; submit the remaining trials again."
-        raise FleetEnded("failed", failure("TrialsLeft", text, "fail_fleet", advice))
+        raise FleetEnded("failed", why_trials_left(fleet))
     if fleet.past_deadline(now):
         return True
     pending = fleet.observation.deleting or fleet.observation.to_clean_up
@@ -177,3 +175,20 @@ def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
         return False
     lingers = now - datetime.fromisoformat(fleet.trials_ended_at) > GRACE
     return lingers or not fleet.order["delete_on_complete"]
+
+
+def why_trials_left(fleet: FleetState) -> Failure:
+    """Why every VM has ended although there are trials left: the most frequent failure that left a VM
+    without a replacement.
+    """
+    text = "Every VM has ended, and there are trials left."
+    if fleet.demand.replacements or fleet.demand.stopped:
+        text += f" No replacement could be created: {why_no_more(fleet)}."
+    codes = [code for code in fleet.demand.given_up if code in fleet.failures.by_code]
+    if not codes:
+        advice = "Check the experiment's script and packages; submit the remaining trials again."
+        return failure("TrialsLeft", text, "fail_fleet", advice)
+    code = max(codes, key=lambda one: fleet.demand.given_up[one])
+    cause = fleet.failures.by_code[code]
+    message = f"{cause['message'].rstrip('.')}. {text}"
+    return failure(code, message, "fail_fleet", cause["advice"], limit=UNRECOGNISED_LIMIT)

@@ -49,6 +49,8 @@ def take_snapshot(
     if first["ok"]:
         fleet.trials = first["trials"]
         fleet.observation.apply_heartbeats(first.get("silent", []), first.get("done", []))
+        fleet.observation.experiment_errors = first.get("experiment_errors", [])
+        fleet.observation.at_work = first.get("at_work", [])
     else:
         fleet.observation.apply_heartbeats([], [])
     return first["ok"]

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from powerlift_fleet._version import __version__
 from powerlift_fleet.api.errors import (
+    AllTrialsFailed,
     ApiError,
     AppUnavailable,
     BatchTaken,
     ConfigurationError,
     FleetAmbiguous,
     FleetCancelled,
+    FleetCannotStart,
     FleetEnded,
     FleetError,
     FleetFailed,
     FleetPurged,
+    FleetTimedOut,
     FleetTimeout,
     FleetUnreachable,
     NotFound,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from powerlift_fleet.storage_queue import submit_by_queue
 
 __all__ = [
+    "AllTrialsFailed",
     "ApiError",
     "AppUnavailable",
     "AsyncFleetClient",
@@ -56,6 +60,7 @@ __all__ = [
     "ConfigurationError",
     "FleetAmbiguous",
     "FleetCancelled",
+    "FleetCannotStart",
     "FleetClient",
     "FleetEnded",
     "FleetError",
@@ -63,6 +68,7 @@ __all__ = [
     "FleetListEntry",
     "FleetPurged",
     "FleetStatus",
+    "FleetTimedOut",
     "FleetTimeout",
     "FleetUnreachable",
     "Machine",

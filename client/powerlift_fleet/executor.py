@@ -11,7 +11,7 @@ from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetErro
 from powerlift_fleet.api.flows import new_batch_id, raise_unless_done
 from powerlift_fleet.api.responses import FleetStatus
 from powerlift_fleet.api.wire import Secret, without_none
-from powerlift_fleet.benchmark import arguments
+from powerlift_fleet.benchmark import arguments, early_plan
 from powerlift_fleet.benchmark.container import ContainerArguments, as_vm_arguments
 from powerlift_fleet.benchmark.notices import powerlift_version, warn_of
 from powerlift_fleet.progress import display
@@ -29,9 +29,6 @@ except ImportError as error:
 if TYPE_CHECKING:
     from powerlift.bench.store import Store
     from typing_extensions import Unpack
-
-DEFAULT_RESOURCE_GROUP = "powerlift_rg"
-"""AzureVMInstance's default."""
 
 JOIN_RETRY_TIMEOUT = 1800.0
 """Seconds that `join` retries after the app has responded once. Long: runs are often unattended."""
@@ -86,7 +83,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         fallbacks: Sequence[Mapping[str, str]] | None = None,
         max_price: float | None = None,
         ephemeral_os_disk: bool | None = None,
-        max_lifetime: float | None = None,
+        max_lifetime: float | str | None = None,
         min_instances: int | None = None,
         tags: Mapping[str, str] | None = None,
         notify_url: str | None = None,
@@ -126,7 +123,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             fallbacks: placements to try, in order, when Azure has no capacity; each gives what differs:
                 location, vm_size, zone, priority.
             ephemeral_os_disk: put the OS disk on the VM's host.
-            max_lifetime: seconds until the fleet is torn down.
+            max_lifetime: seconds, or "12h", until the fleet is torn down.
             min_instances: the fleet fails with fewer VMs.
             tags: for every Azure resource.
             notify_url: a webhook that gets a POST at the first failure and at the end.
@@ -143,7 +140,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
                 "azure_client_secret."
             )
         if resource_group is None and subscription_id is not None:
-            resource_group = DEFAULT_RESOURCE_GROUP
+            resource_group = early_plan.DEFAULT_RESOURCE_GROUP
         self._azure_json: dict[str, Any] | None = without_none(
             tenant_id=azure_tenant_id,
             client_id=azure_client_id,
@@ -162,7 +159,9 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         self._batch_id, self._name = batch_id, name
         self._unconfirmed: dict[int, dict[str, Any]] = {}
         self._options = without_none(
-            n_instances=1 if n_instances is None else n_instances,
+            n_instances=arguments.count(
+                "n_instances", 1 if n_instances is None else n_instances, 1
+            ),
             location=location,
             vm_size=vm_size,
             image_publisher=image_publisher,
@@ -171,7 +170,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             image_version=image_version,
             disk_type=disk_type,
             resource_uris=arguments.texts_or_none("resource_uris", resource_uris),
-            max_undead=max_undead,
+            max_undead=arguments.count("max_undead", max_undead, 0),
             delete_on_complete=delete_on_complete,
             client_principal_id=client_principal_id,
             client_principal_type=client_principal_type,
@@ -183,7 +182,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             fallbacks=arguments.mappings_or_none("fallbacks", fallbacks, {"location": "westus2"}),
             max_price=arguments.limit_or_none("max_price", max_price),
             ephemeral_os_disk=ephemeral_os_disk,
-            max_lifetime=arguments.limit_or_none("max_lifetime", max_lifetime),
+            max_lifetime=arguments.duration_or_none("max_lifetime", max_lifetime),
             min_instances=min_instances,
             tags=dict(tags) if tags is not None else None,
             notify_url=Secret(notify_url) if notify_url else None,
@@ -225,14 +224,20 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         """Forget the Azure account. Submitted fleets keep running; no other fleet can be submitted."""
         self._azure_json = None
 
+    def check(self, trials: int, timeout: float | str | None = None) -> None:
+        """Plan a fleet for trials that do not exist yet. Raises FleetCannotStart, and as `submit`."""
+        request = self._request(early_plan.NO_EXPERIMENT, timeout)
+        if self._client is not None:
+            early_plan.check_plan(self._client, request, trials)
+
     def submit(
-        self, experiment_id: int, timeout: float | None = None, *, name: str | None = None
+        self, experiment_id: int, timeout: float | str | None = None, *, name: str | None = None
     ) -> None:
         """Submit a fleet for an experiment; return when the app has accepted the request.
 
-        `timeout`: seconds per trial; None: no limit. `name`: unique among fleets that have not ended.
-        Raises FleetError, with every fault of the request. After an error with an unknown outcome, the
-        same call submits the same fleet.
+        `timeout`: seconds per trial, or "30m"; None: no limit. `name`: unique among fleets that have not
+        ended. Raises FleetError, with every fault of the request. After an error with an unknown
+        outcome, the same call submits the same fleet.
         """
         request = self._request(experiment_id, timeout)
         warn_of(request, self._pip_install, self._wheel_filepaths)
@@ -305,7 +310,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             )
         return self._client
 
-    def _request(self, experiment_id: int, timeout: float | None) -> dict[str, Any]:
+    def _request(self, experiment_id: int, timeout: float | str | None) -> dict[str, Any]:
         if self._azure_json is None:
             raise ConfigurationError(
                 "The credentials were deleted. Create another AzureVMFleet to submit a fleet."
@@ -313,7 +318,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         uri = self._docker_db_uri or Secret(self._store.uri)
         return without_none(
             experiment_id=arguments.identifier("experiment_id", experiment_id),
-            timeout=arguments.limit_or_none("timeout", timeout),
+            timeout=arguments.duration_or_none("timeout", timeout),
             uri=uri if self._send_uri else None,
             azure_json=self._azure_json,
             powerlift_version=powerlift_version(self._pip_install, self._wheel_filepaths),

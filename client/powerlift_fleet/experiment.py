@@ -63,7 +63,7 @@ def run_experiment(
     trial_gen_fn: Callable[[Task], Iterable[str | tuple[str, Mapping[str, Any]]]],
     executor: Executor,
     *,
-    timeout: float | None = None,
+    timeout: float | str | None = None,
     n_replicates: int = 1,
     description: str | None = None,
     memory_limit: str | int | None = None,
@@ -74,17 +74,17 @@ def run_experiment(
 
     Only the source of `trial_run_fn` is sent to the VMs: import and define what it needs inside.
     `trial_gen_fn` receives each task of the store and returns methods, or (method, meta) pairs.
-    `timeout`: seconds per trial; `memory_limit`: bytes ("8G") of a trial with its child processes; None:
-    no limit. `seed` determines the order of the trials. `fleet_name` can be used in place of the fleet's
-    ID.
+    `timeout`: seconds per trial, or "30m"; `memory_limit`: bytes ("8G") of a trial with its child
+    processes; None: no limit. `seed` determines the order of the trials. `fleet_name` can be used in
+    place of the fleet's ID.
 
-    Raises ConfigurationError before anything is created. After an error of `executor.submit` the
+    Raises ConfigurationError, RequestRefused or FleetCannotStart before anything is created: an
+    AzureVMFleet has the app check and plan the request first. After an error of `executor.submit` the
     experiment exists and can be submitted again by its ID.
     """
     trial_fn, memory = source_of(trial_run_fn), arguments.memory_or_empty(memory_limit)
-    timeout = arguments.limit_or_none("timeout", timeout)
-    if not n_replicates >= 1:
-        raise ConfigurationError("n_replicates must be 1 or more.")
+    timeout = arguments.duration_or_none("timeout", timeout)
+    n_replicates = arguments.count("n_replicates", n_replicates, 1)
     rng = random.Random(seed)  # noqa: S311 (not for secrets)
     planned = ordered_trials(store.get_tasks(), trial_gen_fn, n_replicates, rng)
     if not planned:
@@ -92,6 +92,9 @@ def run_experiment(
             "There are no trials: the store has no tasks, or trial_gen_fn returns no methods."
         )
     _check_name_is_free(store, name)
+    wheels = _wheels(getattr(executor, "_wheel_filepaths", None) or [])
+    if check := getattr(executor, "check", None):
+        check(len(planned), timeout)
     from powerlift.bench import Benchmark
 
     experiment = int(
@@ -102,7 +105,7 @@ def run_experiment(
             getattr(executor, "_pip_install", None) or "",
             runner_script(memory),
             trial_fn,
-            _wheels(getattr(executor, "_wheel_filepaths", None) or []),
+            wheels,
         )
     )
     store.create_trials([{"experiment_id": experiment, **trial} for trial in planned])
@@ -134,7 +137,7 @@ def ordered_trials(
     for task in sorted(tasks, key=_hardness, reverse=True):
         of_task = [
             {"task_id": task.id, "method": method, "replicate_num": number, "meta": meta}
-            for method, meta in map(_method, trial_gen_fn(task))
+            for method, meta in map(_method, _generated(trial_gen_fn(task)))
             for number in range(n_replicates)
         ]
         rng.shuffle(of_task)
@@ -159,12 +162,26 @@ def _hardness(task: Task) -> float:
     return float((1 if task.n_classes < 3 else task.n_classes) * task.n_features * task.n_samples)
 
 
-def _method(generated: str | tuple[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
-    method, meta = generated if isinstance(generated, tuple) else (generated, {})
+def _generated(found: Any) -> Iterable[Any]:
+    if isinstance(found, str) or not isinstance(found, Iterable):
+        raise ConfigurationError(
+            "trial_gen_fn must return a list of methods, or of (method, meta) pairs; it returned "
+            f"{found!r:.80}."
+        )
+    return found
+
+
+def _method(generated: Any) -> tuple[str, dict[str, Any]]:
+    is_pair = isinstance(generated, tuple) and len(generated) == 2
+    method, meta = generated if is_pair else (generated, {})
     if not isinstance(method, str) or not 0 < len(method) <= MAX_METHOD_LENGTH:
         raise ConfigurationError(
             f"A method must be a str of 1 to {MAX_METHOD_LENGTH} characters, or (str, meta); "
             f"trial_gen_fn returned {method!r:.80}."
+        )
+    if not isinstance(meta, Mapping):
+        raise ConfigurationError(
+            f"The meta of method {method!r:.80} must be a dict, and not {meta!r:.80}."
         )
     try:
         json.dumps(meta)

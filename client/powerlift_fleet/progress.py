@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -67,15 +67,14 @@ def display(fleet: str, quiet: bool = False) -> Iterator[Display]:
 def _bars_of(status: FleetStatus) -> dict[str, Bar]:
     """VMs that have started, of those wanted; trials that have ended, of all."""
     vms, trials = status.machines, status.trials
-    counts = _counts(running=vms.running, failed=vms.failed, deleted=vms.deleted)
+    counts = _counts(status.vms_by_state)
     bars = {"VMs": Bar(vms.running + vms.deleted, vms.wanted, counts), "trials": Bar(0, 0, "")}
     if trials is not None:
-        counts = _counts(running=trials.running, failed=trials.error)
-        bars["trials"] = Bar(trials.ended, trials.total, counts)
+        bars["trials"] = Bar(trials.ended, trials.total, _counts(trials.by_state))
     return bars
 
 
-def _counts(**counts: int) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.items() if number)
 
 

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from fleet import telemetry
+from fleet.api.instance_status import outcome
 from fleet.api.request import Fault, InvalidRequest
 from fleet.api.responses.common import Links, json_id, json_time
 from fleet.api.responses.fleets import FleetListEntry, Phase
@@ -78,13 +79,15 @@ def entry(row: Row, links: Links) -> FleetListEntry | None:
     """A fleet's entry in the list; None, and a warning, if its row is invalid."""
     try:
         found = _ENTRY.validate_python(_shown(row, links))
-    except (ValidationError, AttributeError):  # an invalid time
+    except (ValidationError, AttributeError, TypeError):  # an invalid time, or counts without names
         extra = {"event": "record.invalid", "fleet": names.instance_id(row.batch_id)}
         telemetry.LOG.warning("Ignored an invalid row in powerlift_fleet", extra=extra)
         return None
     return found
 
 
+_ABSENT = {"pending": 0, "creating": 0, "refused": 0}
+"""What the rows of an earlier build lack."""
 _ENTRY = TypeAdapter(FleetListEntry)
 
 
@@ -98,7 +101,8 @@ def _shown(row: Row, links: Links) -> dict[str, Any]:
         "experiment_name": row.experiment_name,
         "submitted_by": row.submitted_by,
         "phase": row.phase,
-        "machines": row.machines,
+        "outcome": outcome(row.phase, row.trials),
+        "machines": row.machines and {**_ABSENT, **row.machines},
         "trials": row.trials,
         "cost": row.cost if row.cost is not None and math.isfinite(row.cost) else None,
         "created_at": json_time(row.submitted_at),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from fleet.api.responses.common import json_id
-from fleet.api.responses.fleets import FleetWithoutLinks, MachineCounts
+from fleet.api.responses.fleets import FleetWithoutLinks, MachineCounts, Outcome
 from fleet.model import names
 from fleet.model.custom_status import MAX_TIMER_SECONDS
 from fleet.model.records import Order, Vm
@@ -36,12 +36,11 @@ def fleet_from_instance(
     if teardown is None or teardown["input"]["keep_machines"] or shown["phase"] not in TERMINAL:
         return shown
     if teardown["runtimeStatus"] in ALIVE:
-        return {**shown, "phase": "teardown", "stale_seconds": stale_seconds(teardown, now)}
+        stale = stale_seconds(teardown, now)
+        return {**shown, "phase": "teardown", "outcome": None, "stale_seconds": stale}
     counts = shown["machines"]
-    return {
-        **shown,
-        "machines": {**counts, "deleted": counts["deleted"] + counts["running"], "running": 0},
-    }
+    deleted = counts["deleted"] + counts["running"] + counts["creating"]
+    return {**shown, "machines": {**counts, "deleted": deleted, "running": 0, "creating": 0}}
 
 
 def teardown_instance_id(instance: Mapping[str, Any]) -> str | None:
@@ -81,7 +80,7 @@ def order_with_created_at(instance: Mapping[str, Any]) -> Order:
 def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
     order = order_in(instance["input"])
     shown = instance.get("customStatus") or {}
-    phase = shown.get("phase", "plan")
+    phase, trials = shown.get("phase", "plan"), shown.get("trials")
     if instance["runtimeStatus"] in ("Failed", "Terminated", "Canceled") and phase not in TERMINAL:
         phase = "failed"  # terminated by an operator, or failed by a bug
     return {
@@ -89,13 +88,15 @@ def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
         "batch_id": json_id(order["batch_id"]),
         "experiment_id": order["experiment_id"],
         "phase": phase,
-        "machines": shown.get("machines") or _no_vms_yet(order["n_instances"]),
+        "machines": _machines(shown.get("machines"), order["n_instances"]),
         "missing": shown.get("missing", {}),
         "placements": shown.get("placements", []),
-        "trials": shown.get("trials"),
+        "trials": trials,
         "failures": shown.get("failures", []),
         "warnings": shown.get("warnings", []),
         "reason": shown.get("reason"),
+        "ended_in": shown.get("ended_in"),
+        "outcome": outcome(phase, trials),
         "created_at": shown.get("created_at") or instance["createdTime"],
         "updated_at": instance["lastUpdatedTime"],
         "stale_seconds": stale_seconds(instance, now),
@@ -106,15 +107,31 @@ def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
     }
 
 
-def _no_vms_yet(wanted: int) -> MachineCounts:
-    return {
+def outcome(phase: Any, trials: Mapping[str, Any] | None) -> Outcome | None:
+    """How a fleet ended; None before."""
+    if phase not in TERMINAL:
+        return None
+    if phase != "done":
+        return cast(Outcome, phase)
+    if trials is None or not trials.get("error"):
+        return "succeeded"
+    return "some_trials_failed" if trials.get("complete") else "all_trials_failed"
+
+
+def _machines(counts: Mapping[str, int] | None, wanted: int) -> MachineCounts:
+    """The counts of a status; those of an earlier build lack some members."""
+    none: MachineCounts = {
         "wanted": wanted,
+        "pending": 0 if counts else wanted,
         "accepted": 0,
         "role_assigned": 0,
+        "creating": 0,
         "running": 0,
         "failed": 0,
         "deleted": 0,
+        "refused": 0,
     }
+    return cast(MachineCounts, {**none, **(counts or {})})
 
 
 def vm_records(instance: Mapping[str, Any]) -> list[Vm]:

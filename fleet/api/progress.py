@@ -13,6 +13,7 @@ from fleet.model import names
 from fleet.model.order_parts import FleetRef
 from fleet.model.placement import label
 from fleet.model.records import Order, Placement
+from fleet.model.vm_counts import shown_state
 from fleet.store.trial_history import TrialHistory
 from fleet.store.vm_records import StoredVms, VmReport
 
@@ -58,7 +59,7 @@ def _shown(order: FleetRef, machine: Mapping[str, Any], report: VmReport) -> Mac
         "name": machine["name"],
         "runner_id": names.runner_id(order["batch_id"], machine["ordinal"]),
         "placement": machine["placement"],
-        "state": machine["state"],
+        "state": shown_state(machine),
         "attempt": machine["attempt"],
         "replaces": machine["replaces"],
         "created_at": _utc(machine["created_at"]),

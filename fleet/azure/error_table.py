@@ -197,7 +197,7 @@ TABLE: tuple[Row, ...] = (
     ),
     row(
         "move",
-        "LocationNotAvailableForResourceType",
+        "LocationNotAvailableForResourceType NoRegisteredProviderFound",
         scope="location",
         cool_down=24 * HOUR,
         advice="The region is not available to the subscription. Choose another location.",

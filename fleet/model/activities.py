@@ -22,6 +22,7 @@ from fleet.model.order_parts import (
 )
 from fleet.model.records import (
     AcceptedVm,
+    ExperimentError,
     Failure,
     Order,
     RoleOutcome,
@@ -218,6 +219,9 @@ class SnapshotRecorded(Ok):
     """Why the VMs were not recorded."""
     silent: NotRequired[list[int]]
     done: NotRequired[list[int]]
+    experiment_errors: NotRequired[list[ExperimentError]]
+    at_work: NotRequired[list[int]]
+    """As in `heartbeats.ReportedErrors`; both are absent if there are none."""
     """Ordinals, as in `heartbeats.IdleVms`; both are absent if the heartbeats could not be read."""
 
 

@@ -55,6 +55,7 @@ class CustomStatus(TypedDict):
     provisioned_at: str | None
     deadline: str | None
     reason: Failure | None
+    ended_in: str | None
 
 
 def custom_status(fleet: FleetState) -> CustomStatus:
@@ -86,6 +87,7 @@ def custom_status(fleet: FleetState) -> CustomStatus:
             "provisioned_at": fleet.provisioned_at,
             "deadline": fleet.order.get("deadline"),
             "reason": fleet.reason,
+            "ended_in": fleet.ended_in,
         }
     )
 

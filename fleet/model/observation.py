@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from fleet.model.records import Vm
+from fleet.model.records import ExperimentError, Vm
 
 SILENT_COUNTS = 10
 """Snapshots in a row, minutes apart, that must find a VM silent: time for the VMs to report again after
@@ -56,6 +56,10 @@ class Observation:
     """By ordinal: how many snapshots in a row found no heartbeat."""
     done: list[int] = field(default_factory=list)
     """Ordinals of VMs whose script has ended and which failed to delete themselves."""
+    experiment_errors: list[ExperimentError] = field(default_factory=list)
+    """Those that the last snapshot found, and that were not handled yet."""
+    at_work: list[int] = field(default_factory=list)
+    """With such errors: ordinals of the VMs that have started a trial."""
 
     def apply_list(
         self, vms: Mapping[int, Vm], states: Mapping[str, Iterable[int]], pending: Container[int]

@@ -204,6 +204,14 @@ def active(
     ]
 
 
+def share_cause(
+    one: Placement, other: Placement, failure: Failure, sizes: Mapping[str, Size]
+) -> bool:
+    """Whether a failure in one placement holds for the other as well."""
+    facts = _facts(one, sizes), _facts(other, sizes)
+    return all(facts[0][name] == facts[1][name] for name in failure["scope"].split())
+
+
 def add(cooldowns: Sequence[Cooldown], new: Cooldown) -> list[Cooldown]:
     """The cooldowns with a new one, which replaces an older one of the same scope and code."""
     others = [
@@ -229,7 +237,7 @@ def _time(text: str) -> datetime:
 def _facts(placement: Placement, sizes: Mapping[str, Size]) -> Mapping[str, Any]:
     """An unknown size is its own family."""
     size = sizes.get(placement["vm_size"], {"family": placement["vm_size"], "vcpus": 0})
-    return {**placement, **size}
+    return {**placement, "architecture": "", **size}
 
 
 def _matches(name: str, value: Any, facts: Mapping[str, Any]) -> bool:

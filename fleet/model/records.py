@@ -22,6 +22,9 @@ Action = Literal["succeed", "wait", "retry", "replace", "move", "unclear", "fail
 """What follows a failure; `fleet.model.failure_policy` has the table."""
 
 
+State = Literal["refused", "creating", "running", "failed", "deleted"]
+
+
 class Failure(TypedDict):
     """An error: what happened, what the app does about it, and what the user can do."""
 
@@ -73,6 +76,8 @@ class Size(TypedDict):
     family: str
     """The quota family."""
     vcpus: int
+    architecture: NotRequired[str]
+    """`x64` or `Arm64`; absent in an earlier build's plan, empty if Azure does not say."""
 
 
 class Order(VmOrder, RoleOrder, TeardownOrder, RecordOrder):
@@ -141,7 +146,7 @@ class StoredVm(VmRequest):
     """The part of a VM's record that the database stores. All times are ISO 8601."""
 
     name: str
-    state: Literal["refused", "creating", "running", "failed", "deleted"]
+    state: State
     """`refused`: Azure never accepted the VM. `deleted`: it deleted itself, or Azure did."""
     created_at: str
     """When Azure accepted the VM (`properties.timeCreated`); empty before that."""
@@ -204,15 +209,30 @@ class Vm(StoredVm, VmRoles):
     """Its `lifecycle` when the database last recorded it."""
 
 
+class ExperimentError(TypedDict):
+    """Why a VM's script ended, if other VMs would fail as well: see `fleet.model.experiment_errors`."""
+
+    ordinal: int
+    exit_code: int
+    message: str
+
+
 class VmCounts(TypedDict):
-    """A fleet's VMs by state."""
+    """A fleet's VMs by state.
+
+    `wanted` is the sum of pending, creating, running, deleted and the missing; `accepted` that of
+    creating, running, failed and deleted.
+    """
 
     wanted: int
+    pending: int
     accepted: int
     role_assigned: int
+    creating: int
     running: int
     failed: int
     deleted: int
+    refused: int
 
 
 class Trials(TypedDict):

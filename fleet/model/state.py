@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from fleet.model import failure_policy
 from fleet.model.demand import MAX_ATTEMPTS, Demand, open_trials
+from fleet.model.experiment_errors import ENDED_FLEET, experiment_failure
 from fleet.model.failure_counts import FailureCounts
 from fleet.model.observation import LIVING, Changes, Observation, is_living
-from fleet.model.placement import PlacementHistory, choose
+from fleet.model.placement import PlacementHistory, choose, share_cause
 from fleet.model.records import (
+    ExperimentError,
     Failure,
     Order,
     Placement,
@@ -30,6 +32,15 @@ UNREPORTED_WAIT = 60.0
 """Seconds. Shorter waits are the normal pace of a large fleet."""
 
 T = TypeVar("T")
+
+
+class ExperimentFailure(NamedTuple):
+    """The consequences of an error that other VMs would meet as well."""
+
+    reason: Failure
+    doomed: list[int]
+    """Ordinals of the VMs that would fail as well."""
+    ends_fleet: bool
 
 
 @dataclass
@@ -58,6 +69,8 @@ class FleetState:
     provisioned_at: str | None = None
     trials_ended_at: str | None = None
     reason: Failure | None = None
+    ended_in: str | None = None
+    """The phase in which the fleet failed or was cancelled."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> FleetState:
@@ -207,6 +220,41 @@ class FleetState:
         """The code that a VM failed with."""
         vm = None if ordinal is None else self.vms.get(ordinal)
         return vm["ended"]["code"] if vm and vm["ended"] else None
+
+    def fail_vm_of_experiment(
+        self, error: ExperimentError, at_work: Container[int], now: datetime
+    ) -> ExperimentFailure | None:
+        """Record an error that other VMs of the same kind would meet as well; None if it is recorded.
+
+        VMs that have started a trial (`at_work`) disprove it for their kind: then no more VMs of the
+        kind are created, and the others go on.
+        """
+        vm = self.vms.get(error["ordinal"])
+        if vm is None or vm["ended"] is not None:
+            return None
+        reason = experiment_failure(vm["name"], error)
+        if is_living(vm):
+            self.mark_deleting([vm["ordinal"]])
+        self.fail_vm(vm["ordinal"], reason, now, ran=True)
+        sizes, cooldowns = self.order["sizes"], self.placements.cooldowns
+        same = [
+            one
+            for one in self.vms.values()
+            if share_cause(one["placement"], vm["placement"], reason, sizes)
+        ]
+        if any(one["ordinal"] in at_work for one in same):
+            return ExperimentFailure(reason, [], ends_fleet=False)
+        is_over = bool(self.demand.stopped) or not choose(self.order, cooldowns, [], 1, now)
+        if is_over:
+            vm["ended"] = {
+                "code": reason["code"],
+                "message": reason["message"],
+                "next": ENDED_FLEET,
+            }
+            self.failures.by_code[reason["code"]]["action"] = ENDED_FLEET
+        return ExperimentFailure(
+            reason, [one["ordinal"] for one in same if is_living(one)], ends_fleet=is_over
+        )
 
     # The VMs
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from fleet.model.records import VmCounts
+from fleet.model.records import State, VmCounts
 from fleet.model.state import FleetState
 
 STARTING = frozenset({"plan", "network", "create", "boot"})
@@ -39,13 +41,23 @@ def why_no_more(fleet: FleetState) -> str:
     return "AttemptsSpent" if fleet.retry_budget_is_spent() else "NoTrialsLeft"
 
 
+def shown_state(vm: Mapping[str, Any]) -> State:
+    """A VM's state as users see it: one that failed stays `failed` when it no longer exists."""
+    state: State = vm["state"]
+    return "failed" if vm["ended"] and state != "refused" else state
+
+
 def vm_counts(fleet: FleetState) -> VmCounts:
-    states = Counter([vm["state"] for vm in fleet.vms.values()])
+    states = Counter(map(shown_state, fleet.vms.values()))
+    unrequested = fleet.demand.unrequested if fleet.phase in STARTING else 0
     return {
         "wanted": fleet.order["n_instances"],
+        "pending": unrequested + len(fleet.demand.in_flight),
         "accepted": sum(count["accepted"] for count in fleet.placements.counts.values()),
         "role_assigned": fleet.count_role_assigned(),
+        "creating": states["creating"],
         "running": states["running"],
         "failed": states["failed"],
         "deleted": states["deleted"],
+        "refused": states["refused"],
     }

@@ -140,7 +140,11 @@ class PlanInputs:
             if (sku := self.sku(placement))
         }
         return {
-            name: {"family": sku["family"].strip(), "vcpus": int(capabilities(sku)["vCPUs"])}
+            name: {
+                "family": sku["family"].strip(),
+                "vcpus": int(capabilities(sku)["vCPUs"]),
+                "architecture": capabilities(sku).get("CpuArchitectureType", ""),
+            }
             for name, sku in skus.items()
             if "vCPUs" in capabilities(sku)
         }

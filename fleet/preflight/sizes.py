@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 
 from fleet.azure.arm_bodies import Body
 from fleet.model.placement import label
@@ -56,9 +57,17 @@ def refusals(inputs: PlanInputs, placement: Placement) -> list[str]:
     if not region.skus:
         return ["location not available to the subscription"]
     if sku is None:
-        return ["size not offered in the location"]
+        return [f"size not offered in the location{_similar(region.skus, placement['vm_size'])}"]
     found = [reason for wrong, reason in _conditions(inputs, placement, sku) if wrong]
     return [*found, *images.refusals(inputs.order["vm"], region.image, sku)]
+
+
+def _similar(skus: Iterable[Body], size: str) -> str:
+    """The names of sizes that the user may have meant."""
+    known = {sku["name"].lower(): sku["name"] for sku in skus}
+    close = get_close_matches(size.lower(), known, n=2, cutoff=0.75)
+    names = " or ".join(str(known[one]) for one in close)
+    return f" (did you mean {names}?)" if names else ""
 
 
 def _conditions(inputs: PlanInputs, placement: Placement, sku: Body) -> Iterator[tuple[bool, str]]:

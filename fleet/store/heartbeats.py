@@ -1,4 +1,4 @@
-"""Finds VMs that run without doing work, by their heartbeats, and records their end."""
+"""What VMs report in their rows: heartbeats, and why their script ended. Also records their end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from datetime import datetime
 from psycopg2.extras import execute_values
 
 from fleet.model import names
+from fleet.model.experiment_errors import EXIT_CODES
 from fleet.model.order_parts import FleetRef, RecordOrder
-from fleet.store.database import connected, may_write, rows, short_outcome
+from fleet.model.records import ExperimentError
+from fleet.store.database import connected, may, may_write, rows, short_outcome
 from fleet.store.valid_records import time_of
 
 HEARTBEAT_TIMEOUT = 20 * 60
@@ -22,6 +24,8 @@ STOPPED = 143
 """The exit code of a script that was stopped by a signal, an eviction notice or the fleet."""
 DELETION_TIMEOUT = 30 * 60
 """Seconds from the script's end to deletion; a VM tries to delete itself for 15 minutes."""
+MAX_ERRORS = 20
+"""Errors that are read at once. One is enough to end a fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,14 @@ class IdleVms:
     """Their script has not ended and sends no heartbeats."""
     done: list[int]
     """Their script has ended, and they failed to delete themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedErrors:
+    errors: list[ExperimentError]
+    """The first MAX_ERRORS."""
+    at_work: list[int]
+    """Ordinals of the VMs that have started a trial; empty without errors."""
 
 
 def find_idle(uri: str, order: RecordOrder) -> IdleVms:
@@ -55,6 +67,33 @@ def find_idle(uri: str, order: RecordOrder) -> IdleVms:
     ]
     done = [ordinal for ordinal, has_ended, _, _ in found if has_ended]
     return IdleVms([] if is_read_only else silent, done if order["delete_on_complete"] else [])
+
+
+def find_experiment_errors(uri: str, order: FleetRef) -> ReportedErrors:
+    """Find the errors that VMs of a fleet reported and that other VMs would meet as well.
+
+    Raises DatabaseUnreachable.
+    """
+    first = names.runner_id(order["batch_id"], 0)
+    values = {
+        "experiment": order["experiment_id"],
+        "first": first,
+        "last": first + names.ORDINALS - 1,
+        "began": order["created_at"],
+        "codes": list(EXIT_CODES),
+    }
+    with connected(uri) as database, database.cursor() as cursor:
+        if not all(may(cursor, table, "SELECT") for table in _TABLES):
+            return ReportedErrors([], [])
+        found = rows(cursor, _ERRORS, values)
+        at_work = rows(cursor, _AT_WORK, values) if found else []
+    return ReportedErrors(
+        [
+            {"ordinal": runner - first, "exit_code": code, "message": message}
+            for runner, code, message in found
+        ],
+        [runner - first for (runner,) in at_work],
+    )
 
 
 def record_ends(uri: str, order: FleetRef, reasons: Mapping[int, str]) -> dict[int, str | None]:
@@ -109,6 +148,18 @@ _IDLE = f"""
           END
     ORDER BY 1
 """  # noqa: S608 - constants
+_TABLES = ("powerlift_fleet_runner", "powerlift_fleet_trial")
+# Rows of an earlier fleet with the same runner IDs are older.
+_ERRORS = f"""
+    SELECT runner_id, exit_code, {short_outcome("outcome")} FROM powerlift_fleet_runner
+    WHERE experiment_id = %(experiment)s AND runner_id BETWEEN %(first)s AND %(last)s
+      AND exit_code = ANY(%(codes)s) AND outcome IS NOT NULL AND ended_at > %(began)s
+    ORDER BY ended_at LIMIT {MAX_ERRORS}
+"""  # noqa: S608 - constants
+_AT_WORK = """
+    SELECT DISTINCT runner_id FROM powerlift_fleet_trial
+    WHERE experiment_id = %(experiment)s AND runner_id BETWEEN %(first)s AND %(last)s
+"""
 _CLOSE = f"""
     UPDATE powerlift_fleet_runner AS runner
     SET ended_at = coalesce(ended_at, now()), outcome = coalesce(outcome, ended.reason)

@@ -1,4 +1,5 @@
-"""The VM's access to Azure: instance metadata, scheduled events, database tokens, and its own deletion.
+"""The VM's access to Azure (instance metadata, scheduled events, database tokens, its own deletion), and
+the check of the experiment's code.
 
 The startup script embeds this file and runs it with the system's Python (3.8 on Ubuntu 20.04 or newer):
 standard library only, no imports from the app. Tokens leave the process in a password file only.
@@ -8,16 +9,20 @@ standard library only, no imports from the app. Tokens leave the process in a pa
     agent.py approve_event EVENT_ID   let Azure proceed before the event's time
     agent.py write_password FILE IDENTITY ARM
     agent.py delete ARM SUBSCRIPTION GROUP VM_NAME
+    agent.py check_script SCRIPT TRIAL_FUNCTION   print why no trial can run; with the trials' Python
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import platform
 import sys
+import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 from urllib import error, parse, request
 
@@ -132,6 +137,58 @@ def delete(manager: str, *names: str) -> None:
             raise
 
 
+def check_script(script: str, function: str) -> None:
+    """Print why an experiment's code cannot run, if that is certain before it runs.
+
+    `function` is the file of the trial function, which is checked if the script reads it.
+    """
+    parts = [("the experiment's script", script)]
+    with open(script, encoding="utf-8") as source:
+        if "get_trial_fn" in source.read():
+            parts.append(("the trial function", function))
+    for name, file in parts:
+        fault = fault_of(name, file)
+        if fault:
+            print(fault)
+            return
+
+
+def fault_of(name: str, file: str) -> str | None:
+    """Why the code in a file, or the first function in it, cannot run; None if nothing is known."""
+    with open(file, encoding="utf-8") as source:
+        text = source.read()
+    try:
+        body = ast.parse(textwrap.dedent(text)).body
+    except SyntaxError as problem:
+        where = f"line {problem.lineno}: {(problem.text or '').strip()}"
+        return f"{name} is not valid Python {platform.python_version()}: {problem.msg}, {where}"
+    if name == "the trial function":
+        functions = [one for one in body if isinstance(one, ast.FunctionDef)]
+        if not functions:
+            return f"{name} defines no function"
+        body = [*body[: body.index(functions[0])], *functions[0].body]
+    for package in first_imports(body):
+        if find_spec(package) is None:
+            return f"{name} imports {package}, which is not installed: No module named '{package}'"
+    return None
+
+
+def first_imports(body: list[ast.stmt]) -> Iterator[str]:
+    """The packages that code imports before it does anything else, which might install them."""
+    for step in body:
+        if isinstance(step, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in step.names)
+        elif isinstance(step, ast.ImportFrom) and step.module and not step.level:
+            yield step.module.partition(".")[0]
+        elif not isinstance(step, ast.Global) and not is_text(step):
+            return
+
+
+def is_text(step: ast.stmt) -> bool:
+    """Whether a statement is a docstring."""
+    return isinstance(step, ast.Expr) and isinstance(step.value, ast.Constant)
+
+
 def request_metadata(url: str, timeout: float, body: Any = None) -> Any:
     """The metadata service's response, decoded. Raises OSError, ValueError."""
     data = None if body is None else json.dumps(body).encode()
@@ -144,7 +201,7 @@ def request_metadata(url: str, timeout: float, body: Any = None) -> Any:
 
 def main(command: str, *arguments: str) -> None:
     commands: dict[str, Callable[..., None]]
-    known = (describe, wait_for_event, approve_event, write_password, delete)
+    known = (describe, wait_for_event, approve_event, write_password, delete, check_script)
     commands = {one.__name__: one for one in known}
     try:
         commands[command](*arguments)

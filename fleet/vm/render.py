@@ -53,6 +53,7 @@ _AGENT = Path(__file__).with_name("agent.py")
 _LOCK = Path(__file__).with_name("requirements.txt")
 _MARK = "# VALUES OF THIS VM\n"
 _COMMENT_LINES = re.compile(r"^ *#(?!!).*\n", re.MULTILINE)
+_DOCSTRINGS = re.compile(r'^ *"""[^"]*"""\n', re.MULTILINE)
 _DRIVERS = ("postgresql+psycopg", "postgresql+psycopg2")
 """SQLAlchemy dialects whose drivers the VM installs. Any other becomes plain `postgresql`."""
 
@@ -98,7 +99,8 @@ def template() -> str:
 def render(startup: Startup) -> str:
     """The complete bash script. Raises ValueError, without quoting it, for an invalid PostgreSQL URI.
 
-    Without the fragments' comment lines, which would take a quarter of the custom data.
+    Without the fragments' comment lines and the agent's docstrings, which would take a quarter of the
+    custom data.
     """
     before, mark, after = template().partition(_MARK)
     assert mark, f"{_FRAGMENTS.name}/ lacks the marker line for values"  # noqa: S101 (tests render it)
@@ -153,7 +155,7 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "PG_PASSWORD_BASE64", _base64(_password_file(password))
     yield "ROOT_CERTIFICATES_BASE64", _base64(startup.root_certificates)
     yield "TOOLS", shlex.quote(_pinned_tools())
-    yield "AGENT", shlex.quote(_AGENT.read_text(encoding="utf-8"))
+    yield "AGENT", shlex.quote(_DOCSTRINGS.sub("", _AGENT.read_text(encoding="utf-8")))
 
 
 def pinned_version(package: str) -> str:

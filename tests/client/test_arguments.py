@@ -58,3 +58,23 @@ def test_a_text_is_not_taken_for_a_list() -> None:
 def test_fallbacks_are_dicts(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"a list of dicts, such as \[{'location'"):
         arguments.mappings_or_none("fallbacks", value, {"location": "westus2"})
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("300", 300), ("90s", 90), ("1.5 h", 5400), ("7d", 604800), (2.5, 2.5), (None, None)],
+)
+def test_a_duration_is_written_as_on_the_command_line(value: Any, seconds: float | None) -> None:
+    assert arguments.duration_or_none("timeout", value) == seconds
+
+
+@pytest.mark.parametrize("value", ["5parsecs", "", "0s", "-1h"])
+def test_another_duration_is_rejected(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="timeout"):
+        arguments.duration_or_none("timeout", value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "many", None])
+def test_a_number_of_vms_is_a_positive_integer(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="n_instances"):
+        arguments.count("n_instances", value, 1)

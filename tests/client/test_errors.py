@@ -6,14 +6,18 @@ import pickle
 
 import pytest
 from powerlift_fleet import (
+    AllTrialsFailed,
     FleetCancelled,
     FleetError,
     FleetFailed,
+    FleetTimedOut,
     FleetTimeout,
     FleetUnreachable,
     RequestRefused,
 )
+from powerlift_fleet.api.flows import raise_unless_done
 from powerlift_fleet.api.wire import HttpResponse, error_from
+from powerlift_fleet.cli import exit_codes
 
 from tests.client.both import fleet_status
 
@@ -23,6 +27,7 @@ REASON = {
     "action": "stop",
     "advice": "Ask for more quota.",
 }
+LATE = {**REASON, "code": "DeadlineReached"}
 FAILURE = {
     "code": "SkuNotAvailable",
     "count": 3,
@@ -100,3 +105,50 @@ def test_the_message_of_a_cancelled_fleet_names_it() -> None:
 def test_errors_can_be_pickled(error: FleetError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"phase": "done", "outcome": "succeeded"}, None),
+        ({"phase": "done", "outcome": "some_trials_failed"}, None),  # results are worth reading
+        ({"phase": "done", "outcome": "all_trials_failed"}, AllTrialsFailed),
+        ({"phase": "failed", "outcome": "failed"}, FleetFailed),
+        ({"phase": "failed"}, FleetFailed),  # of an app without outcomes
+        ({"phase": "failed", "reason": LATE}, FleetTimedOut),
+        ({"phase": "cancelled", "outcome": "cancelled"}, FleetCancelled),
+    ],
+)
+def test_a_fleet_that_ended_without_success_raises(changes, error):
+    ended = fleet_status(**changes)
+    if error is None:
+        assert raise_unless_done(ended) is ended
+        return
+    with pytest.raises(error) as raised:
+        raise_unless_done(ended)
+    assert raised.type is error
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"phase": "run"}, 0),
+        ({"phase": "done", "outcome": "succeeded"}, 0),
+        ({"phase": "failed", "outcome": "failed"}, 1),
+        ({"phase": "cancelled", "outcome": "cancelled"}, 7),
+        ({"phase": "done", "outcome": "some_trials_failed"}, 8),
+        ({"phase": "done", "outcome": "all_trials_failed"}, 8),
+        ({"phase": "failed", "outcome": "failed", "reason": LATE}, 9),
+    ],
+)
+def test_the_exit_code_tells_outcomes_apart(changes, code):
+    assert exit_codes.of_fleet(fleet_status(**changes)) == code
+
+
+def test_only_a_404_without_the_apps_words_blames_the_url():
+    """A VM that never was, and a message that the app refused, are not cured by another URL."""
+    problem = '{"title": "No log", "status": 404, "detail": "VM 7 never existed."}'
+    known = error_from(HttpResponse(404, {"content-type": "application/problem+json"}, problem))
+    assert str(known).strip() == "No log (404). VM 7 never existed."
+    unknown = error_from(HttpResponse(404, {}, ""))
+    assert "FLEET_URL" in str(unknown)

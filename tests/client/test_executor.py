@@ -172,6 +172,14 @@ def test_a_timeout_beyond_the_fleets_end_is_warned_about(
     assert ("exceeds the fleet's max_lifetime" in caplog.text) == warned
 
 
+@pytest.mark.parametrize(("max_undead", "warned"), [(1000, False), (1001, True)])
+def test_a_max_undead_that_the_app_reduces_is_warned_about(
+    max_undead: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    scripted(Script(TAKEN), max_undead=max_undead).submit(1)
+    assert ("max_undead is limited to 1,000" in caplog.text) == warned
+
+
 BUILD = {"url": "https://user:t0ken@example.org/interpret.git", "vcs_info": {"vcs": "git"}}
 
 

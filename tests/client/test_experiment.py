@@ -120,6 +120,11 @@ def test_an_experiment_whose_submission_failed_is_logged(
     [
         ({"trial_gen_fn": lambda task: []}, "no trials"),
         ({"trial_gen_fn": lambda task: [3]}, "returned 3"),
+        ({"trial_gen_fn": lambda task: [("m", {}, 1)]}, "returned \\('m', {}, 1\\)"),
+        ({"trial_gen_fn": lambda task: [("m", 1)]}, "must be a dict"),
+        ({"trial_gen_fn": lambda task: "m"}, "must return a list"),
+        ({"trial_gen_fn": lambda task: None}, "must return a list"),
+        ({"timeout": "1 parsec"}, "timeout: '1 parsec' is not a duration"),
         ({"trial_gen_fn": lambda task: [("m", {"x": object()})]}, "not JSON"),
         ({"n_replicates": 0}, "n_replicates"),
         ({"memory_limit": "lots"}, "memory_limit"),
@@ -134,6 +139,41 @@ def test_an_invalid_experiment_is_not_created(
     with pytest.raises(fleets.ConfigurationError, match=expected):
         run(store, **wrong)
     assert sql(stack, "SELECT count(*) FROM experiment") == before
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"vm_size": "Standard_None"}, "sizes: "),
+        ({"location": "nowhere"}, "location"),
+        ({"n_instances": 2, "min_instances": -1}, "/min_instances"),
+    ],
+)
+def test_what_the_app_refuses_uses_up_no_name(
+    store: Store, stack: Stack, options: dict[str, Any], expected: str
+) -> None:
+    before = sql(stack, "SELECT count(*) FROM experiment")
+    executor = fleets.AzureVMFleet(store, url=stack.url, key=stack.key, **options)
+    with pytest.raises((fleets.FleetCannotStart, fleets.RequestRefused), match=expected):
+        run(store, executor)
+    assert (sql(stack, "SELECT count(*) FROM experiment"), executor.fleets) == (before, [])
+
+
+def test_a_default_resource_group_that_does_not_exist_is_named(store: Store, stack: Stack) -> None:
+    account = {
+        f"azure_{name}": stack.arm[name] for name in ("tenant_id", "client_id", "client_secret")
+    }
+    executor = fleets.AzureVMFleet(
+        store, url=stack.url, key=stack.key, subscription_id=stack.arm["subscription_id"], **account
+    )
+    said = "powerlift_rg is the default of the argument resource_group"
+    with pytest.raises(fleets.FleetCannotStart, match=said):
+        run(store, executor)
+
+
+def test_a_timeout_may_be_a_duration(store: Store) -> None:
+    run(store, executor := Executor(), timeout="90s")
+    assert executor.submitted[0][1] == 90
 
 
 def test_a_function_may_use_local_names() -> None:
@@ -284,3 +324,43 @@ def test_tasks_with_many_classes_are_hard() -> None:
         [*tasks(30), *tasks(10, classes=9)], lambda task: ["m"], 1, random.Random(0)
     )
     assert [trial["task_id"] for trial in planned] == [10, 30]
+
+
+def counts_from_nothing(trial: Any) -> None:
+    global counter
+    counter += 1
+
+
+def rebinds_what_it_reads(trial: Any) -> None:
+    global counter
+    counter = counter + 1
+
+
+def sets_first(trial: Any) -> None:
+    global counter
+    counter = 0
+    counter += 1
+
+
+def sets_if_absent(trial: Any) -> None:
+    global counter
+    if "counter" not in globals():
+        counter = 0
+    counter += 1
+
+
+@pytest.mark.parametrize(
+    ("function", "is_refused"),
+    [
+        (counts_from_nothing, True),
+        (rebinds_what_it_reads, True),
+        (sets_first, False),
+        (sets_if_absent, False),
+    ],
+)
+def test_a_global_must_have_a_value_before_it_is_read(function: Any, is_refused: bool) -> None:
+    if is_refused:
+        with pytest.raises(fleets.ConfigurationError, match="counter"):
+            source_of(function)
+    else:
+        assert source_of(function)

@@ -40,7 +40,7 @@ def lines() -> tuple[progress.Lines, io.StringIO]:
 
 def test_a_line_shows_phase_vms_trials_and_failures() -> None:
     assert progress.line(status(failures=[FAILURE])) == (
-        "fleet-7 run; VMs 2/2 (2 running); trials 3/8 (2 running, 1 failed); "
+        "fleet-7 run; VMs 2/2 (2 running); trials 3/8 (2 complete, 1 failed, 2 running, 3 ready); "
         "failures: 3 x SkuNotAvailable"
     )
 
@@ -88,7 +88,7 @@ def test_a_terminal_has_a_bar_for_vms_and_one_for_trials() -> None:
     with bars() as (shown, out):
         shown.show(status())
     assert "fleet-7: run" in out.getvalue()
-    assert "3/8, 2 running, 1 failed" in out.getvalue()
+    assert "3/8, 2 complete, 1 failed" in out.getvalue()
 
 
 def test_a_notebook_gets_an_escaped_table() -> None:

@@ -349,6 +349,10 @@ _ROWS: tuple[Case, ...] = (
         {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE}, to=_TO_REGION,
     ),
     moved(
+        said("NoRegisteredProviderFound", "The provided location is not available.", 400),
+        {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE}, to=_TO_REGION,
+    ),
+    moved(
         said("InvalidParameter", f"The requested VM size {SIZE} is not available.", 400),
         {"zone": "2"}, {"vm_size": LARGER}, to=f"{HOME} {LARGER}", code="SizeNotInLocation",
     ),

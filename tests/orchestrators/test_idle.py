@@ -75,4 +75,44 @@ def test_spot_vms_with_a_failing_script_are_not_replaced_forever(stack: Stack, a
 
     [group] = fleet["failures"]
     reported = (group["code"], group["count"], "a package is missing" in group["message"])
-    assert (fleet["reason"]["code"], reported) == ("TrialsLeft", ("ScriptFailed", 3, True))
+    assert reported == ("ScriptFailed", 3, True)
+    reason = fleet["reason"]
+    assert (reason["code"], "a package is missing. Every VM has" in reason["message"]) == (
+        "ScriptFailed",
+        True,
+    )
+
+
+SAID = "failed to install the packages: No solution found"
+UNINSTALLABLE = {"outcome": f"'{SAID}'", "exit_code": "69", "ended_at": "now() + interval '1 day'"}
+
+
+def test_the_first_vm_that_cannot_install_ends_the_fleet(stack: Stack, api: Api):
+    batch, number = next(BATCHES), experiment(stack, trials=9)
+    eventually(lambda: has_table(stack))
+    report(stack, number, batch, 0, **UNINSTALLABLE)
+    fleet_id = api.start(experiment_id=number, n_instances=3, batch_id=batch)
+
+    reason = api.wait(fleet_id, "failed")["reason"]
+
+    message = f"powerlift-vm-{batch}-0000: {SAID}"
+    assert (reason["code"], reason["message"]) == ("PackagesUnavailable", message)
+    assert existing_resources(stack, batch) == []
+
+
+def test_a_vm_that_cannot_install_ends_alone_if_another_runs_trials(stack: Stack, api: Api):
+    batch, number = next(BATCHES), experiment(stack, trials=9)
+    fleet_id = api.start(experiment_id=number, n_instances=3, batch_id=batch)
+    api.wait(fleet_id, "run")
+    claim = (
+        "INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id)"
+        " SELECT min(id), experiment_id, %s FROM trial WHERE experiment_id = %s GROUP BY 2"
+    )
+    sql(stack, claim, runner_id(batch, 1), number)
+    report(stack, number, batch, 0, **UNINSTALLABLE)
+
+    eventually(lambda: codes(api, fleet_id) == {"PackagesUnavailable": 1} or None)
+    eventually(lambda: api.get(fleet_id).json()["machines"]["failed"] == 1 or None)
+    shown = api.get(fleet_id).json()
+    api.end(fleet_id)
+    assert (shown["phase"], shown["machines"]["running"]) == ("run", 2)

@@ -126,6 +126,21 @@ def unexplained(fleet: FleetResult) -> Iterator[str]:
         yield f"missing for {code}, which is not reported"
 
 
+def wrong_sums(fleet: FleetResult) -> Iterator[str]:
+    """The counts are those of the list of VMs, and add up."""
+    counts, missing = fleet.shown["machines"], sum(fleet.shown["missing"].values())
+    listed = Counter(one["state"] for one in fleet.machines)
+    states = ("creating", "running", "failed", "deleted", "refused")
+    if any(counts[state] != listed[state] for state in states):
+        yield f"counts {counts}, lists {listed}"
+    if counts["accepted"] != sum(counts[state] for state in states[:-1]):
+        yield f"accepted is no sum: {counts}"
+    if counts["wanted"] != missing + sum(
+        counts[one] for one in ("pending", *states[:2], "deleted")
+    ):
+        yield f"wanted is no sum: {counts}, missing {missing}"
+
+
 def endless(fleet: FleetResult) -> Iterator[str]:
     """The orchestration always completes."""
     if fleet.phase not in TERMINAL or fleet.runtime != "Completed":
@@ -154,6 +169,7 @@ FLEET_CHECKS = (
     running_without_role,
     other_bodies,
     unexplained,
+    wrong_sums,
 )
 
 

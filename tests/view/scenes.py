@@ -104,11 +104,14 @@ class Scene:
             "batch_id": 7, "experiment_id": 12, "phase": self.phase,
             "machines": {
                 "wanted": self.vms,
+                "pending": max(0, self.vms - sum(one["replaces"] is None for one in self.machines)),
                 "accepted": sum(one["created_at"] is not None for one in self.machines),
                 "role_assigned": sum(one["role_assigned_at"] is not None for one in self.machines),
+                "creating": states["creating"],
                 "running": states["running"],
                 "failed": states["failed"],
                 "deleted": states["deleted"],
+                "refused": states["refused"],
             },
             "trials": self.trials(),
             "failures": groups,
@@ -116,6 +119,8 @@ class Scene:
             "placements": self._places(),
             "warnings": ["quotas: 12 of the family's 20 vCPUs are in use. Ask for more quota."],
             "reason": None,
+            "ended_in": "run" if self.phase == "cancelled" else None,
+            "outcome": self.outcome(),
             "created_at": self.at(0),
             "updated_at": self.now.isoformat(),
             "stale_seconds": None,
@@ -130,7 +135,10 @@ class Scene:
         """The fleet in the API's list; before its first report without counts."""
         shown, progress = self.status(), self.progress()
         over, begun = self.phase in ("done", "cancelled", "failed"), self.elapsed >= 2
-        kept = ("id", "number", "name", "batch_id", "experiment_id", "phase", "created_at", "links")
+        kept = (
+            "id", "number", "name", "batch_id", "experiment_id", "phase", "outcome", "created_at",
+            "links",
+        )  # fmt: skip
         return {
             **{name: shown[name] for name in kept},
             "experiment_name": progress["experiment"]["name"] if begun else None,
@@ -142,6 +150,14 @@ class Scene:
             "ended_at": shown["updated_at"] if over else None,
             "purged_at": None,
         }
+
+    def outcome(self) -> str | None:
+        if self.phase != "done":
+            return self.phase if self.phase in ("cancelled", "failed") else None
+        trials = self.trials()
+        if not trials["error"]:
+            return "succeeded"
+        return "some_trials_failed" if trials["complete"] else "all_trials_failed"
 
     def trials(self) -> Json:
         errors = sum(not good for _, good in self.ends)
@@ -337,7 +353,38 @@ class Hostile(Scene):
             "missing": dict.fromkeys(texts, 1),
             "reason": why,
             "phase": "failed",
+            "ended_in": "run",
+            "outcome": "failed",
         }
 
     def progress(self) -> Json:
         return {**Scene(self.id).progress(), "experiment": {"id": 12, "name": self.name}}
+
+
+class Refused(Scene):
+    """A fleet that failed in the phase create: Azure refused its VMs."""
+
+    def __init__(self) -> None:
+        super().__init__(vms=10, elapsed=60, phase="failed", failing=0)
+        message, action, _ = FAILURES["ZonalAllocationFailed"]
+        self.machines = [
+            {
+                **one,
+                **dict.fromkeys(("created_at", "role_assigned_at", "running_at", "working_at")),
+                "state": "refused",
+                "failure": {"code": "ZonalAllocationFailed", "message": message, "action": action},
+            }
+            for one in self.machines[:3]
+        ]
+
+    def status(self) -> Json:
+        shown = super().status()
+        [group] = shown["failures"]
+        reason = {name: group[name] for name in ("code", *SAID)}
+        reason["message"] = f"None of the 10 VMs started. {reason['message']}"
+        counts = {**shown["machines"], "pending": 0}
+        missing = {"missing": {"ZonalAllocationFailed": 10}, "provisioned_at": None}
+        return {**shown, **missing, "machines": counts, "reason": reason, "ended_in": "create"}
+
+    def _hours(self) -> list[float]:
+        return [0.0] * len(PLACES)

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from local.chromium import ARGUMENTS, find_chromium
 from local.stack import CACHE
-from tests.view.scenes import Hostile, Scene
+from tests.view.scenes import Hostile, Refused, Scene
 from tests.view.stage import KEY, Stage
 
 SIZES = {"narrow": (390, 844), "wide": (1440, 900)}
@@ -46,6 +46,16 @@ def failed(page: Page, stage: Stage) -> None:
     stage.show(Hostile())
 
 
+def all_failed(page: Page, stage: Stage) -> None:
+    scene = Scene(phase="done", vms=3, elapsed=2400, trials=40, failing=0)
+    scene.ends = [(at, False) for at, _ in scene.ends]
+    stage.show(scene)
+
+
+def not_created(page: Page, stage: Stage) -> None:
+    stage.show(Refused())
+
+
 def detail(page: Page, stage: Stage) -> None:
     stage.show(Scene(vms=12, trials=900))
     stage.logs = dict.fromkeys(range(50), "# VM\n" + "Cloud-init v. 24.1 running\n" * 30)
@@ -76,6 +86,8 @@ SHOTS: dict[str, Shot] = {
     "thousand": (thousand, None),
     "done": (done, None),
     "cancelled": (cancelled, None),
+    "all-failed": (all_failed, None),
+    "refused": (not_created, None),
     "hostile": (failed, None),
     "detail": (detail, open_detail),
     "asking": (running, asking),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.view.conftest import Open
-from tests.view.scenes import Scene
+from tests.view.scenes import Refused, Scene
 from tests.view.stage import Stage
 
 Call = Callable[..., Any]
@@ -139,3 +139,31 @@ def test_the_summary_reports_missing_updates(call: Call):
     assert call("common/describe", "sentence", status, None, [], 0).endswith(
         "No update for 1 min 20 s; the host may be restarting."
     )
+
+
+def trials(**counts: int) -> dict[str, int]:
+    return {"error": 0, **counts}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "tone"),
+    [
+        ({"phase": "done", "outcome": "succeeded"}, "Done", "good"),
+        ({"phase": "done", "outcome": "some_trials_failed"}, "Done, some trials failed", "care"),
+        ({"phase": "done", "outcome": "all_trials_failed"}, "Done, all trials failed", "bad"),
+        ({"phase": "teardown", "outcome": "all_trials_failed"}, "Deleting VMs", "care"),
+        ({"phase": "run", "trials": trials(running=0, complete=0)}, "Installing packages", "live"),
+        ({"phase": "run", "trials": trials(running=1, complete=0)}, "Running trials", "live"),
+        ({"phase": "run", "trials": trials(running=0, complete=1)}, "Running trials", "live"),
+        ({"phase": "new"}, "new", "quiet"),
+    ],
+)  # fmt: skip
+def test_the_phase_says_what_happens(call: Call, changes: dict[str, Any], name: str, tone: str):
+    found = call("common/describe", "phaseOf", changes)
+    assert (found["name"], found["tone"]) == (name, tone)
+
+
+def test_the_counts_on_the_page_add_up(call: Call):
+    counts = call("common/describe", "vmCounts", Refused().status())
+    parts = ("pending", "creating", "running", "deleted", "missing")
+    assert (counts["wanted"], counts["refused"]) == (sum(counts[part] for part in parts), 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.view.conftest import Open, Visit
-from tests.view.scenes import HOSTILE, Hostile, Scene
+from tests.view.scenes import HOSTILE, Hostile, Refused, Scene
 from tests.view.stage import KEY, Stage
 
 SECTIONS = [
@@ -149,6 +149,17 @@ def test_a_fleet_that_cannot_be_shown_is_not_polled(
     flush(page)
     assert (page.text("#away-words"), page.text("#pulse")) == (words, "Not available")
     assert len(stage.requests) == before + 1
+
+
+def test_an_unknown_fleet_is_not_asked_for_for_ever(stage: Stage, visit: Open):
+    """But for a while: a queue message may be read soon."""
+    page = visit(f"{stage.url}/api/view/fleet-404", KEY, clock=True)
+    for _ in range(10):
+        page.wait("#away:visible")
+        page.poll()
+        flush(page)
+    asked = [one for one in stage.requests if one == "GET /api/fleets/fleet-404"]
+    assert (len(asked), page.text("#pulse")) == (6, "Not available")
 
 
 @pytest.mark.parametrize("how", ["drop", "fail"])
@@ -372,3 +383,13 @@ def test_a_fleet_without_vms_has_no_cost(stage: Stage, visit: Open):
         False,
         "No VMs yet.",
     )
+
+
+def test_a_fleet_that_failed_shows_where_and_says_why_once(stage: Stage, visit: Open):
+    stage.show(Refused())
+    page = opened(stage, visit)
+    page.wait("#pulse[data-state=ended]")
+    steps = page.page.eval_on_selector_all("#steps li", "all => all.map(one => one.dataset.state)")
+    assert steps == ["done", "done", "bad", "todo", "todo", "todo"]
+    assert page.text("#sentence").endswith("3 VMs failed or were refused; none was replaced.")
+    assert page.text("#content").count("sufficient capacity") == 1

@@ -17,7 +17,10 @@ class FleetNotFound(LookupError):
     """No fleet has this ID, number or name."""
 
     def __init__(self, reference: str, hint: str = "") -> None:
-        super().__init__(f"Fleet {reference[:100]!r} does not exist.{hint}")
+        super().__init__(
+            f"Fleet {reference[:100]!r} does not exist in this app.{hint} If it was submitted by queue, "
+            "the app has not read the message yet, or has refused it: then its log has the reason."
+        )
 
 
 class FleetAmbiguous(LookupError):

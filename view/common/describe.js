@@ -15,6 +15,11 @@ export const PHASES = {
   failed: { sign: "cross", name: "Failed", tone: "bad" },
 };
 
+const OUTCOMES = {
+  some_trials_failed: { sign: "warning", name: "Done, some trials failed", tone: "care" },
+  all_trials_failed: { sign: "cross", name: "Done, all trials failed", tone: "bad" },
+};
+
 /** The steps of a fleet, and their phases. */
 export const STEPS = [
   ["Plan", ["plan"]],
@@ -35,7 +40,17 @@ const TERMINAL = new Set(["done", "cancelled", "failed"]);
 
 export const isTerminal = (phase) => TERMINAL.has(phase);
 
-export const phaseOf = (name) => PHASES[name] ?? { sign: "ring", name: String(name), tone: "quiet" };
+/** A fleet's phase, or its outcome if trials failed. */
+export function phaseOf({ phase, outcome, trials }) {
+  const found = (isTerminal(phase) && OUTCOMES[outcome]) || PHASES[phase] || { sign: "ring", name: String(phase), tone: "quiet" };
+  const installs = ["provisioned", "run"].includes(phase) && trials && !trials.running && !ended(trials);
+  return installs ? { ...found, name: "Installing packages" } : found;
+}
+
+/** The VMs by state, with the missing ones: the words and sums of docs/view.md. */
+export const vmCounts = ({ machines, missing }) => ({ ...machines, missing: sum(missing) });
+
+const sum = (counts) => Object.values(counts ?? {}).reduce((total, n) => total + n, 0);
 
 export const STAGES = {
   accepted: { sign: "quarter", name: "accepted" },
@@ -107,14 +122,14 @@ const SENTENCES = {
     `Checking whether ${plural(machines.wanted, "VM")} can be created: quotas, sizes, addresses, permissions and trials.`,
   network: ({ machines }) => `Creating the network for ${plural(machines.wanted, "VM")}.`,
   create: ({ machines }) =>
-    `Azure has accepted ${whole(machines.accepted)} of ${plural(machines.wanted, "VM")}.`,
+    `Azure has created ${whole(machines.creating + machines.running + machines.deleted)} of ${plural(machines.wanted, "VM")}.`,
   boot: ({ machines }) =>
     `${whole(machines.running)} of ${plural(machines.wanted, "VM")} ${are(machines.running)} running; the others are booting.`,
   run: running,
   provisioned: running,
   teardown: ({ machines, trials }) =>
     `${done(trials)}Deleting VMs, disks, network interfaces and role assignments; ` +
-    `${whole(machines.deleted)} of ${plural(machines.accepted, "VM")} ${are(machines.deleted)} deleted.`,
+    `${whole(machines.creating + machines.running)} of ${plural(machines.accepted, "VM")} ${are(machines.creating + machines.running)} left.`,
   done: (fleet) => `${done(fleet.trials)}${after("Finished", fleet)} ${left(fleet)}`,
   cancelled: (fleet) => `${after("Cancelled", fleet)} ${done(fleet.trials)}${left(fleet)}`,
   failed: (fleet) => `${after("Failed", fleet)} ${done(fleet.trials)}${left(fleet)}`,
@@ -152,12 +167,14 @@ function left({ machines }) {
   return machines.accepted > 0 ? "All resources are deleted." : "";
 }
 
-/** An evicted VM counts as deleted, not failed; only its record has the reason. */
 function failures({ machines, missing }, records) {
-  const failed = Math.max(machines.failed, records.filter((one) => one.failure).length);
+  const failed = machines.failed + machines.refused;
   if (!failed) return "";
-  const lost = Object.values(missing ?? {}).reduce((sum, n) => sum + n, 0);
-  const replaced = failed - lost;
+  const successors = new Set(records.map((one) => one.replaces));
+  const replaced = records.length
+    ? records.filter((one) => one.failure && successors.has(one.ordinal)).length
+    : Math.max(0, failed - sum(missing));
   const rest = replaced <= 0 ? "none" : replaced === failed ? (failed === 1 ? "it" : "all") : whole(replaced);
-  return `${plural(failed, "VM")} failed; ${rest} ${replaced === 1 || replaced <= 0 ? "was" : "were"} replaced.`;
+  const kind = machines.refused ? `failed or ${machines.refused === 1 ? "was" : "were"} refused` : "failed";
+  return `${plural(failed, "VM")} ${kind}; ${rest} ${replaced === 1 || replaced <= 0 ? "was" : "were"} replaced.`;
 }

@@ -8,6 +8,7 @@ import { seconds } from "./format.js";
 const VISIBLE = 2_000; // milliseconds between a response and the next request
 const HIDDEN = 30_000;
 const LONGEST = 15_000;
+const UNKNOWN_TRIES = 6; // in about a minute
 const LATENCY_FACTOR = 5; // wait this many times the last latency, to spare the app large responses
 
 /** Returns a function that starts polling: it calls `poll` until that returns true (the fleet has
@@ -54,7 +55,9 @@ export function poller(poll) {
       return 0;
     }
     failures += 1;
-    if (error instanceof NotShown) {
+    // A fleet that a queue message asks for, or a host that restarts, may need a minute to appear.
+    const isUnknown = error instanceof NotFound && answered === null && failures >= UNKNOWN_TRIES;
+    if (error instanceof NotShown || isUnknown) {
       refused(error.message);
       return null;
     }

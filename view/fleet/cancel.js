@@ -49,7 +49,7 @@ export function updateCancel(fleet) {
   text(button, asked ? "Cancelling …" : over ? "Delete remaining resources" : "Cancel fleet");
   text(byId("cancel-title"), over ? `Delete the remaining resources of ${label(fleet)}?` : `Cancel ${label(fleet)}?`);
   text(byId("cancel-yes"), over ? "Delete" : "Cancel and delete");
-  const existing = Math.max(machines.running, over ? 0 : machines.accepted - machines.deleted - machines.failed);
+  const existing = machines.creating + machines.running;
   const what = existing
     ? `${plural(existing, "VM")} with ${existing === 1 ? "its" : "their"} disks, network interfaces and role assignments will be deleted.`
     : "No VM exists yet, and none will be created.";

@@ -53,8 +53,10 @@ function begin(box) {
   return node;
 }
 
+const LABEL = 120; // pixels: "10:52:15 AM", and half of its neighbour at either end
+
 function axes(node, { x, y }, { from, to, top, width, now }) {
-  const step = tickSeconds((to - from) / 1000, Math.max(2, Math.floor(width / 90)));
+  const step = tickSeconds((to - from) / 1000, Math.max(2, Math.floor(width / LABEL)));
   const ticks = [];
   for (let at = Math.ceil(from / 1000 / step) * step * 1000; at <= to; at += step * 1000) ticks.push(at);
   const whole_ = yTicks(top);

@@ -3,7 +3,7 @@
 import { announce, attr, byId, el, keyed, show, text } from "../common/dom.js";
 import { clip, clock, duration, parseTime, plural, roughly, setTime, whole } from "../common/format.js";
 import { setIcon } from "../common/icons.js";
-import { STEPS, action, ended, handle, isTerminal, label, phaseOf, sentence, sentenceCase } from "../common/describe.js";
+import { STEPS, action, ended, handle, isTerminal, label, phaseOf, sentence, sentenceCase, vmCounts } from "../common/describe.js";
 
 const CODE = 80, TEXT = 800; // characters
 
@@ -22,12 +22,12 @@ export function updateSummary(fleet, progress, records, now) {
   text(byId("sentence"), sentence(fleet, progress, records, now));
   facts(fleet, now);
   reason(fleet);
-  counts(fleet.machines);
+  counts(vmCounts(fleet));
   document.title = title(fleet);
 }
 
 function setPhase(fleet) {
-  const { sign, name, tone } = phaseOf(fleet.phase);
+  const { sign, name, tone } = phaseOf(fleet);
   attr(byId("phase"), "data-tone", tone);
   setIcon(byId("phase-sign"), sign);
   text(byId("phase-name"), name);
@@ -35,19 +35,19 @@ function setPhase(fleet) {
   shownPhase = name;
 }
 
-function steps({ phase, provisioned_at: provisioned, machines }) {
-  const terminal = isTerminal(phase);
-  const at = STEPS.findIndex(([, phases]) => phases.includes(phase));
-  // A fleet that ended early did not reach later steps.
-  const reached = provisioned ? STEPS.length : machines.accepted ? 4 : phase === "failed" ? 1 : 2;
+function steps({ phase, ended_in: endedIn }) {
+  const step = (name) => STEPS.findIndex(([, phases]) => phases.includes(name));
+  // A fleet that failed or was cancelled did not reach later steps.
+  const at = step(isTerminal(phase) ? endedIn ?? "plan" : phase);
   const state = (index) => {
-    if (!terminal) return index < at && (index < reached || at <= reached) ? "done" : index === at ? "now" : "todo";
-    return phase === "done" || index < reached ? "done" : "todo";
+    if (phase === "done" || index < at) return "done";
+    if (index > at) return "todo";
+    return { failed: "bad", cancelled: "done" }[phase] ?? "now";
   };
   keyed(byId("steps"), STEPS, ([name]) => name, ([name]) => el("li", {}, name, el("span", { class: "unseen" })), (node, step) => {
     const index = STEPS.indexOf(step);
     attr(node, "data-state", state(index));
-    text(node.lastChild, state(index) === "done" ? ", done" : "");
+    text(node.lastChild, { done: ", done", bad: ", failed" }[state(index)] ?? "");
     attr(node, "aria-current", state(index) === "now" ? "step" : null);
   });
 }
@@ -81,11 +81,13 @@ function reason(fleet) {
 
 const COUNTS = [
   ["wanted", "wanted", ""],
-  ["accepted", "accepted", "quarter"],
-  ["role_assigned", "role assigned", "half"],
+  ["pending", "pending", "dashed"],
+  ["creating", "creating", "half"],
   ["running", "running", "full"],
-  ["failed", "failed", "cross"],
   ["deleted", "deleted", "ring"],
+  ["missing", "missing", "warning"],
+  ["failed", "failed", "cross"],
+  ["refused", "refused", "barred"],
 ];
 
 function counts(machines) {
@@ -102,13 +104,13 @@ function counts(machines) {
 }
 
 function title(fleet) {
-  const { trials, phase } = fleet;
+  const { trials } = fleet;
   const share = trials?.total ? `${Math.floor((100 * ended(trials)) / trials.total)} % ` : "";
-  return `${share}${phaseOf(phase).name} · ${label(fleet)}`;
+  return `${share}${phaseOf(fleet).name} · ${label(fleet)}`;
 }
 
 /** The failures by code: Azure's message, the action taken, and advice. */
-export function updateFailures({ failures, missing, warnings }) {
+export function updateFailures({ failures, missing, warnings, reason: why }) {
   show(byId("failures-card"), failures.length);
   const lost = Object.values(missing ?? {}).reduce((sum, n) => sum + n, 0);
   text(byId("missing"), lost ? `${plural(lost, "VM")} missing: ${codes(missing)}` : "");
@@ -116,11 +118,13 @@ export function updateFailures({ failures, missing, warnings }) {
     el("p", { dir: "auto", class: "message" }), el("p", { class: "did", dir: "auto" }), el("p", { class: "todo", dir: "auto" }));
   keyed(byId("failures"), failures, (one) => one.code, make, (node, one) => {
     const [head, message, did, todo] = node.children;
+    // What the reason says, at the top of the page, is not repeated.
+    const said = why?.code === one.code && why.message.includes(one.message.replace(/(\.\.\.|…)$/, ""));
     text(head.firstChild, `${whole(one.count)}×`);
     text(head.lastChild, clip(one.code, CODE));
-    text(message, sentenceCase(clip(one.message, TEXT)));
+    text(message, said ? "" : sentenceCase(clip(one.message, TEXT)));
     text(did, clip(action(one.action), TEXT));
-    text(todo, clip(one.advice, TEXT));
+    text(todo, said ? "" : clip(one.advice, TEXT));
     for (const part of [message, did, todo]) show(part, part.textContent);
   });
   show(byId("warnings-card"), warnings.length);

@@ -57,7 +57,7 @@ function makeRow(fleet) {
 
 function updateRow(node, fleet, now) {
   const [name, experiment, phase, trials, vms, cost, began] = node.children;
-  const { sign, name: phaseName, tone } = phaseOf(fleet.phase);
+  const { sign, name: phaseName, tone } = phaseOf(fleet);
   if (fleet.purged_at) name.firstChild.removeAttribute("href");
   text(name.lastChild, clip(fleet.name, TEXT));
   const number = `Experiment ${fleet.experiment_id}`, who = `by ${clip(fleet.submitted_by, TEXT)}`;
@@ -77,7 +77,8 @@ function updateVms(node, { machines, phase }) {
   const counts = machines && (over ? plural(machines.accepted, "VM") : `${whole(machines.running)} of ${whole(machines.wanted)} running`);
   attr(node, "data-unknown", !machines);
   text(node.firstChild, counts ?? DASH);
-  text(node.lastChild, machines?.failed ? `${whole(machines.failed)} failed` : "");
+  const parts = ["failed", "refused"].filter((state) => machines?.[state]).map((state) => `${whole(machines[state])} ${state}`);
+  text(node.lastChild, parts.join(", "));
 }
 
 function updateTimes(node, fleet, now) {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from powerlift_fleet.api.responses import FleetStatus
+from powerlift_fleet.api.responses import Check, FleetStatus
 
 _LISTED_FAILURES = 3
 
@@ -97,7 +97,7 @@ class Unauthorized(ApiError):
 class NotFound(ApiError):
     """404: the fleet, VM or log does not exist, or no fleet app runs at the URL."""
 
-    advice = "Check the ID or name, and that FLEET_URL is the app that the fleet was submitted to."
+    advice = "Check that FLEET_URL is the app that the fleet was submitted to."
 
 
 class FleetAmbiguous(ApiError):
@@ -130,8 +130,22 @@ class AppUnavailable(OutcomeUnknown, ApiError):
     advice = "Retry later. If it persists, ask the app's administrator."
 
 
+class FleetCannotStart(FleetError):
+    """The app's plan has faults; nothing was created. `faults` are its checks that failed."""
+
+    def __init__(self, faults: Sequence[Check]) -> None:
+        super().__init__(faults)
+        self.faults = list(faults)
+
+    def __str__(self) -> str:
+        lines = [
+            f"  {one.name}: {sentence(one.detail)} {one.advice}".rstrip() for one in self.faults
+        ]
+        return "\n".join(["The fleet cannot start. Nothing was created.", *lines])
+
+
 class FleetEnded(FleetError):
-    """The fleet ended before it had run all trials. `status` is its last status."""
+    """The fleet ended without success. `status` is its last status."""
 
     def __init__(self, status: FleetStatus) -> None:
         super().__init__(status)
@@ -149,6 +163,20 @@ class FleetFailed(FleetEnded):
             else "."
         )
         return "\n".join([f"{self.status.label} failed{why}", *_details(self.status, True)])
+
+
+class AllTrialsFailed(FleetEnded):
+    """The fleet is done, and no trial of its experiment has succeeded."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.status.label} is done, but every trial failed. `powerlift-fleet status` shows why; "
+            "run.status(), or trial_status(store, NAME) of powerlift_fleet, has each trial's errmsg."
+        )
+
+
+class FleetTimedOut(FleetFailed):
+    """The fleet failed because its `max_lifetime` passed with unfinished trials."""
 
 
 class FleetCancelled(FleetEnded):

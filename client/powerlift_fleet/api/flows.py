@@ -17,9 +17,11 @@ from urllib.parse import quote, urlencode
 
 from powerlift_fleet.api import wire
 from powerlift_fleet.api.errors import (
+    AllTrialsFailed,
     ConfigurationError,
     FleetCancelled,
     FleetFailed,
+    FleetTimedOut,
     FleetTimeout,
     FleetUnreachable,
     NotFound,
@@ -202,11 +204,17 @@ class Flows:
 
 
 def raise_unless_done(status: FleetStatus) -> FleetStatus:
-    """Return the status of a fleet that has not failed. Raises FleetFailed, FleetCancelled."""
-    if status.phase == "failed":
-        raise FleetFailed(status)
-    if status.phase == "cancelled":
-        raise FleetCancelled(status)
+    """Return the status of a fleet that has not failed.
+
+    Raises FleetFailed, or FleetTimedOut if its `max_lifetime` passed; FleetCancelled, AllTrialsFailed.
+    """
+    error = {
+        "failed": FleetTimedOut if status.is_timed_out else FleetFailed,
+        "cancelled": FleetCancelled,
+        "all_trials_failed": AllTrialsFailed,
+    }.get(status.outcome or status.phase)
+    if error is not None:
+        raise error(status)
     return status
 
 

@@ -184,7 +184,10 @@ def error_from(response: HttpResponse, method: str = "GET") -> ApiError:
         kind = TooManyVms if response.status == 429 else kind
         title = str(problem.get("title") or "The app refused the request")
         faults = [_fault(one) for one in problem.get("errors") or [] if isinstance(one, dict)]
-        return kind(response.status, title, str(problem.get("detail") or ""), faults)
+        error = kind(response.status, title, str(problem.get("detail") or ""), faults)
+        if isinstance(error, NotFound):
+            error.advice = ""  # the app says what does not exist: no setting is wrong
+        return error
     title, detail = _describe(response, method)
     return kind(response.status, title, detail)
 

@@ -11,6 +11,8 @@ from powerlift_fleet.api.errors import ConfigurationError
 
 _MEMORY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*[KMGT]?(?:i?B)?\s*", re.IGNORECASE)
 """As the runner reads it."""
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|)")
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def text_or_none(name: str, value: Any, example: str) -> str | None:
@@ -47,6 +49,32 @@ def identifier(name: str, value: Any) -> int:
     if not is_integer:
         raise ConfigurationError(f"{name} must be an integer, and not {value!r}.")
     return number
+
+
+def count(name: str, value: Any, least: int) -> int:
+    """An integer of at least `least`; numpy's too."""
+    number = identifier(name, value)
+    if number < least:
+        raise ConfigurationError(f"{name} must be {least} or more, and not {value!r}.")
+    return number
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration as on the command line: 300, 90s, 30m, 12h, 7d."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ConfigurationError(f"{text!r} is not a duration. Use 300, 90s, 30m, 12h or 7d.")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def duration_or_none(name: str, value: Any) -> Any:
+    """Seconds above 0, or a text for `duration`. None and infinity mean no limit, and are None."""
+    if isinstance(value, str):
+        try:
+            value = duration(value)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{name}: {error}") from None
+    return limit_or_none(name, value)
 
 
 def limit_or_none(name: str, value: Any) -> Any:

@@ -13,6 +13,9 @@ from typing import Any
 MAX_LIFETIME = 7 * 24 * 3600.0
 """Seconds; the app's default."""
 
+MAX_UNDEAD = 1000
+"""The app's limit."""
+
 _log = logging.getLogger("powerlift_fleet")
 
 
@@ -71,6 +74,8 @@ def _vms_get_it(pip_install: str, wheels: Sequence[str]) -> bool:
 
 
 def _of_limits(request: Mapping[str, Any]) -> Iterator[str]:
+    if request.get("max_undead", 0) > MAX_UNDEAD:
+        yield f"max_undead is limited to {MAX_UNDEAD:,}: the app uses this number."
     timeout, lifetime = request.get("timeout"), request.get("max_lifetime", MAX_LIFETIME)
     if timeout is not None and timeout > lifetime:
         yield (

@@ -10,7 +10,7 @@ import logging
 import textwrap
 from collections.abc import Callable, Iterator
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from powerlift_fleet.api.errors import ConfigurationError
 
@@ -25,6 +25,7 @@ _CONDITIONAL: dict[type[ast.AST], tuple[str, ...]] = {
     ast.Match: ("cases",),
 }
 """Fields whose code may not run."""
+_TARGETS = ("target", "targets")
 
 
 def source_of(function: Callable[[Any], object]) -> str:
@@ -47,9 +48,15 @@ def source_of(function: Callable[[Any], object]) -> str:
     # compile() inherits this module's `annotations` import, as in the runner: annotations may be global.
     code = compile(module, name, "exec")
     outside = {*_names(code, "LOAD_NAME"), *_in_functions(code, "LOAD_GLOBAL")}
-    # What the function declares `global` and assigns, it defines itself.
-    outside -= {name, *dir(builtins), *_in_functions(code, "STORE_GLOBAL")}
-    refused = outside & set(_always_used(module))
+    uses = list(_uses(module))
+    first = {use.name: use for use in reversed(uses)}
+    # What the function declares `global` and assigns, it defines itself, unless it reads it before.
+    outside -= {
+        name,
+        *dir(builtins),
+        *(one for one in _in_functions(code, "STORE_GLOBAL") if not first[one].needs_value),
+    }
+    refused = outside & {use.name for use in uses if use.is_certain}
     if refused:
         raise ConfigurationError(_describe(name, refused))
     if maybe := outside - set(_handled(module)):
@@ -77,20 +84,32 @@ def _names(code: CodeType, operation: str) -> Iterator[str]:
             yield str(step.argval)
 
 
-def _always_used(node: ast.AST) -> Iterator[str]:
-    """The names in code that runs whenever the function runs; a loop's body counts as such."""
+class _Use(NamedTuple):
+    name: str
+    is_read: bool
+    is_certain: bool
+    """Whether the code runs whenever the function runs; a loop's body counts as such."""
+
+    @property
+    def needs_value(self) -> bool:
+        return self.is_read and self.is_certain
+
+
+def _uses(node: ast.AST, is_certain: bool = True) -> Iterator[_Use]:
+    """The uses of names in a function, in the order in which they run."""
     if isinstance(node, ast.Name):
-        yield node.id
-    left_out = _CONDITIONAL.get(type(node), ())
+        yield _Use(node.id, isinstance(node.ctx, ast.Load), is_certain)
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        yield _Use(node.target.id, True, is_certain)  # `x += 1` reads x
+    conditional = _CONDITIONAL.get(type(node), ())
     if isinstance(node, ast.Try) and _catches(node, "NameError", "Exception", "BaseException"):
-        left_out += ("body",)
-    for field, value in ast.iter_fields(node):
-        children = value if isinstance(value, list) else [value]
-        if isinstance(node, ast.BoolOp) and field == "values":
-            children = children[:1]
-        for child in children:
-            if isinstance(child, ast.AST) and field not in left_out:
-                yield from _always_used(child)
+        conditional += ("body",)
+    # A value is computed before it is assigned.
+    for field, value in sorted(ast.iter_fields(node), key=lambda one: one[0] in _TARGETS):
+        for at, child in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(child, ast.AST):
+                is_first = not isinstance(node, ast.BoolOp) or at == 0
+                yield from _uses(child, is_certain and is_first and field not in conditional)
 
 
 def _handled(module: ast.Module) -> Iterator[str]:

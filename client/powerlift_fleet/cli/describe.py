@@ -22,8 +22,11 @@ PHASES = {
     "create": "creating VMs",
     "boot": "VMs are booting",
     "provisioned": "all VMs have started",
-    "run": "VMs are running trials",
     "teardown": "deleting the fleet's resources",
+}
+OUTCOMES = {
+    "some_trials_failed": "done, some trials failed",
+    "all_trials_failed": "done, all trials failed",
 }
 MAX_MESSAGE = 600
 """Characters; Azure's messages can be pages long."""
@@ -52,16 +55,27 @@ def label(fleet: FleetStatus) -> str:
 
 
 def phase(status: FleetStatus | FleetListEntry) -> str:
-    return clean(status.phase, 30)
+    """The phase; of a fleet that is done also whether trials failed."""
+    ended = status.outcome if status.is_terminal else None
+    return OUTCOMES.get(ended or "", clean(status.phase, 30))
+
+
+def activity(status: FleetStatus) -> str:
+    """What happens in this phase; empty in an unknown one, and at the end."""
+    if status.phase != "run":
+        return PHASES.get(status.phase, "")
+    if status.trials is not None and status.trials.running:
+        return "VMs are running trials"
+    if status.trials is not None and not status.trials.ended:
+        return "VMs are installing packages"
+    return "VMs are installing packages or running trials"
 
 
 def machines(status: FleetStatus) -> Gauge:
     """The VMs that have started, of those wanted."""
     vms = status.machines
-    detail = _counts(
-        accepted=vms.accepted, running=vms.running, failed=vms.failed, deleted=vms.deleted
-    )
-    return Gauge({"running": vms.running, "deleted": vms.deleted}, vms.wanted, detail)
+    parts = {"running": vms.running, "deleted": vms.deleted}
+    return Gauge(parts, vms.wanted, _counts(status.vms_by_state))
 
 
 def trials(status: FleetStatus, progress: Progress | None = None) -> Gauge | None:
@@ -69,7 +83,7 @@ def trials(status: FleetStatus, progress: Progress | None = None) -> Gauge | Non
     known = status.trials or (progress.trials if progress else None)
     if known is None:
         return None
-    detail = _counts(running=known.running, ready=known.ready, failed=known.error)
+    detail = _counts(known.by_state)
     return Gauge({"complete": known.complete, "failed": known.error}, known.total, detail)
 
 
@@ -159,10 +173,13 @@ class FailureText(NamedTuple):
 
 
 def failures(status: FleetStatus) -> Iterator[FailureText]:
-    """Each kind of failure: Azure's message, the action taken, and advice."""
-    reason_code = status.reason.code if status.reason else None
+    """Each kind of failure: Azure's message, the action taken, and advice; what the fleet's reason says
+    is not repeated.
+    """
+    reason_code, told = (status.reason.code, status.reason.message) if status.reason else ("", "")
     for group in status.failures:
-        sentences = [clean(group.message, MAX_MESSAGE)]
+        is_told = group.code == reason_code and group.message.removesuffix("...") in told
+        sentences = [] if is_told else [clean(group.message, MAX_MESSAGE)]
         if group.action:
             sentences.append(f"Action taken: {clean(group.action, 120)}.")
         if group.advice and group.code != reason_code:
@@ -205,5 +222,5 @@ def outcome(machine: Machine) -> str:
     return clean(machine.outcome or "", MAX_MESSAGE)
 
 
-def _counts(**counts: int) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {kind}" for kind, number in counts.items() if number)

@@ -21,13 +21,14 @@ from powerlift_fleet.api.errors import (
 from powerlift_fleet.api.responses import FleetStatus
 
 OK, FAILED, USAGE, REFUSED, NOT_FOUND, UNAUTHORISED, UNAVAILABLE, CANCELLED = range(8)
+TRIALS_FAILED, TIMED_OUT = 8, 9
 INTERRUPTED = 130
 """128 + SIGINT, as in a shell."""
 PIPE_CLOSED = 141
 """128 + SIGPIPE."""
 
 MEANINGS = {
-    OK: "success; the fleet is running or done",
+    OK: "success; the fleet is running, or done without a failed trial",
     FAILED: "the fleet failed, or the plan has faults",
     USAGE: "invalid command, option or setting",
     REFUSED: "the app refused the request, or the batch_id or name is in use",
@@ -35,6 +36,8 @@ MEANINGS = {
     UNAUTHORISED: "the key is wrong, or does not permit the command",
     UNAVAILABLE: "the app is unreachable or failed",
     CANCELLED: "the fleet was cancelled",
+    TRIALS_FAILED: "the fleet is done, but trials of its experiment failed: some or all",
+    TIMED_OUT: "the fleet failed because its max_lifetime passed with unfinished trials",
     INTERRUPTED: "Ctrl-C; the fleet keeps running",
 }
 
@@ -54,6 +57,12 @@ _ERRORS: tuple[tuple[type[FleetError], int], ...] = (
     (ApiError, UNAVAILABLE),
 )
 """The first match wins; ApiError is the base of others."""
+_OUTCOMES = {
+    "failed": FAILED,
+    "cancelled": CANCELLED,
+    "some_trials_failed": TRIALS_FAILED,
+    "all_trials_failed": TRIALS_FAILED,
+}
 
 
 def of_error(error: FleetError) -> int:
@@ -61,4 +70,6 @@ def of_error(error: FleetError) -> int:
 
 
 def of_fleet(status: FleetStatus) -> int:
-    return {"failed": FAILED, "cancelled": CANCELLED}.get(status.phase, OK)
+    if status.is_timed_out:
+        return TIMED_OUT
+    return _OUTCOMES.get(status.outcome or status.phase, OK)

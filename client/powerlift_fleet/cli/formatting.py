@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from math import floor, log10
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories: control characters, invisible marks, surrogates, line ends."""
@@ -72,8 +73,8 @@ def span(seconds: float) -> str:
 
 
 def money(amount: float, currency: str) -> str:
-    """`$3.42`; small amounts have four digits."""
-    digits = 2 if amount == 0 or amount >= 0.1 else 4
+    """`$3.42`; small amounts have two significant digits, at least four decimals."""
+    digits = 2 if amount == 0 or amount >= 0.1 else max(4, 1 - floor(log10(amount)))
     sign = "$" if currency == "USD" else ""
     return f"{sign}{amount:,.{digits}f}" + ("" if sign else f" {clean(currency, 8)}")
 

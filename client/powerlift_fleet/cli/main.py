@@ -24,9 +24,9 @@ def _exit_codes() -> str:
 def cli() -> None:
     """Run Powerlift experiments on fleets of Azure VMs.
 
-    Set the app with FLEET_URL and FLEET_KEY, with --url and --key-file after the command, or with a
-    configuration file (~/.config/powerlift-fleet/config.toml). Output goes to stdout, messages to
-    stderr; --json is for scripts.
+    Set the app with FLEET_URL and FLEET_KEY, with --url and --key-file, or with a configuration file
+    (~/.config/powerlift-fleet/config.toml). Output goes to stdout, messages to stderr; --json is for
+    scripts.
 
     \b
     Example:

@@ -31,7 +31,9 @@ _INDENT = (0, 0, 0, 2)
 
 _COLOURS = {
     "complete": "green", "running": "green", "deleted": "dim green", "failed": "red", "": "dim",
-    "done": "bold green", "cancelled": "bold yellow", "refused": "red", "creating": "cyan",
+    "done": "bold green",
+    "done, some trials failed": "bold yellow", "done, all trials failed": "bold red",
+    "cancelled": "bold yellow", "refused": "red", "creating": "cyan",
     "ok": "green", "warning": "yellow", "fault": "bold red", "unknown": "magenta",
 }  # fmt: skip
 
@@ -78,8 +80,8 @@ def _title(status: FleetStatus) -> Text:
     phase = describe.phase(status)
     title = Text(describe.label(status), "bold")
     title.append(f"  {phase}", _COLOURS.get(phase, "bold cyan"))
-    if phase in describe.PHASES:
-        title.append(f": {describe.PHASES[phase]}", "not bold")
+    if activity := describe.activity(status):
+        title.append(f": {activity}", "not bold")
     return title
 
 

@@ -140,8 +140,21 @@ _CONNECTION: tuple[Callable[[Any], Any], ...] = (
 )  # fmt: skip
 
 
+_BEFORE = {"--url": 1, "--key-file": 1, "--profile": 1, "--retry-timeout": 1, "--json": 0}
+"""The connection options, with their number of values."""
+
+
 class Program(click.Group):
     """Commands return an exit code; errors are printed as text or JSON."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Connection options may stand before the command, as in other programs."""
+        before: list[str] = []
+        while args and args[0].partition("=")[0] in _BEFORE:
+            takes_value = _BEFORE[args[0].partition("=")[0]] and "=" not in args[0]
+            taken, args = args[: 1 + takes_value], args[1 + takes_value :]
+            before += taken
+        return super().parse_args(ctx, [*args[:1], *before, *args[1:]])
 
     def invoke(self, ctx: click.Context) -> Any:
         as_json = "--json" in ctx.args

@@ -36,6 +36,13 @@ PHASES = (
 )
 
 
+Outcome = Literal["succeeded", "some_trials_failed", "all_trials_failed", "failed", "cancelled"]
+OUTCOME = (
+    "How it ended; null before. A fleet that is `done` has `succeeded`, unless trials of its experiment "
+    "failed: all of them (`all_trials_failed`: none is complete) or some."
+)
+
+
 class SubmitResponse(TypedDict):
     """A submitted fleet."""
 
@@ -60,20 +67,30 @@ class CancelResponse(TypedDict):
 
 
 class MachineCounts(TypedDict):
-    """A fleet's VMs by state. A VM that ran and was deleted counts under `deleted` only."""
+    """A fleet's VMs by state, as in its list of VMs.
+
+    `wanted` is the sum of `pending`, `creating`, `running`, `deleted` and the numbers in `missing`;
+    `accepted` that of `creating`, `running`, `failed` and `deleted`.
+    """
 
     wanted: Count
     """The target number of VMs: `n_instances`, or fewer if fewer trials are unfinished."""
+    pending: Count
+    """VMs that were not requested yet."""
     accepted: Count
     """VMs that Azure has accepted, in any later state."""
     role_assigned: Count
     """VMs whose role was assigned, so that they can delete themselves, in any later state."""
+    creating: Count
+    """VMs that Azure has accepted and that do not run yet."""
     running: Count
     """VMs that are running now."""
     failed: Count
-    """VMs that Azure accepted and could not provision, or that the app abandoned."""
+    """VMs that Azure accepted, and that did not start, were lost, or could not run trials."""
     deleted: Count
-    """VMs that ran and were deleted."""
+    """VMs that ended without a failure and no longer exist."""
+    refused: Count
+    """VMs that Azure never accepted, and that were not retried."""
 
 
 class PlacementCounts(TypedDict):
@@ -133,6 +150,10 @@ class FleetStatus(TypedDict):
     ]
     warnings: Annotated[list[str], Field(description="Warnings from the plan.")]
     reason: Annotated[Failure | None, Field(description="Why the fleet failed; null otherwise.")]
+    ended_in: Annotated[
+        Phase | None,
+        Field(description="The phase in which the fleet failed or was cancelled; null otherwise."),
+    ]
     provisioned_at: Annotated[
         Time | None, Field(description="When every VM was running or had failed; null before.")
     ]
@@ -171,6 +192,7 @@ class FleetWithoutLinks(FleetStatus):
             " may be restarting; null otherwise.",
         ),
     ]
+    outcome: Annotated[Outcome | None, Field(description=OUTCOME)]
     summary: Annotated[
         FinalStatus | None,
         Field(
@@ -207,6 +229,7 @@ class FleetListEntry(TypedDict):
     submitted_by: str
     """A digest of the function key, a principal, or `queue`."""
     phase: Annotated[Phase, Field(description=PHASES)]
+    outcome: Annotated[Outcome | None, Field(description=OUTCOME)]
     machines: MachineCounts | None
     """Its VMs, by state; null before the first."""
     trials: Trials | None

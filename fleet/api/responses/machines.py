@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from fleet.api.responses.common import Count, FleetId, Ordinal, Time
-from fleet.model.records import Placement
-
-State = Literal["refused", "creating", "running", "failed", "deleted"]
+from fleet.model.records import Placement, State
 
 
 class VmFailure(TypedDict):
@@ -47,7 +45,8 @@ class Machine(TypedDict):
     placement: Placement
     """Its region, zone, size and priority."""
     state: State
-    """`refused`: Azure never accepted it. `deleted`: it deleted itself, or Azure or the app did."""
+    """`refused`: Azure never accepted it. `failed`: Azure accepted it, and `failure` says what happened;
+    it may still exist. `deleted`: it ended without a failure, and no longer exists."""
     attempt: Annotated[int, Field(ge=1)]
     """1 for an initial VM, higher for replacements."""
     replaces: Ordinal | None

@@ -28,6 +28,7 @@ readonly OVERDUE_AFTER=${POWERLIFT_OVERDUE_AFTER:-$OVERDUE_SECONDS} # from a tri
 readonly OVERDUE_HEARTBEATS=5 # in a row; after an outage of the database, the script needs time to write
 readonly MAX_FAILED_RUNS=5 # in a row; more means that the experiment is broken
 readonly LOG_BYTES=32768   # of the console log are stored in the database
+readonly BROKEN=78 UNINSTALLABLE=69 # exit codes; the others are in docs/vm.md
 readonly RUN_BACKOFF=${POWERLIFT_RUN_BACKOFF:-2} # seconds after one failed run; grows quadratically
 
 reason="internal error in the startup script"
@@ -45,8 +46,9 @@ query_timeout=60 # seconds
 
 say() { printf 'powerlift %(%F %T)T: %s\n' -1 "$*"; }
 
-# fail REASON [STATUS]: exits the script; 143 if it was stopped externally. Not for subshells, where
-# `exit` ends only the subshell.
+# fail REASON [STATUS]: exits the script: with 143 if it was stopped externally, with BROKEN or UNINSTALLABLE if
+# other VMs would fail as well, which the fleet then does not pay for. Not for subshells, where `exit` ends only
+# the subshell.
 fail() {
     reason=$1
     exit "${2:-1}"

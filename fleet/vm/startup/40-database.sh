@@ -26,7 +26,7 @@ column() {
 read_experiment() {
     query found "SELECT count(*) FROM experiment WHERE id = $EXPERIMENT_ID" &&
         column shell_install shell_install && column pip_install pip_install &&
-        column script startup.py &&
+        column script startup.py && column trial_fn trial_fn.py &&
         query wheels.list "SELECT replace(encode(convert_to(name, 'UTF8'), 'base64'), E'\n', '')
                            FROM wheel WHERE experiment_id = $EXPERIMENT_ID ORDER BY name"
 }

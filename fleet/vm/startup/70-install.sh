@@ -31,15 +31,30 @@ for word in shlex.split(sys.stdin.read()):
 # data, or if it contains an operator (`libgomp1 && ldconfig`), with commands for bash.
 install_shell() {
     local -a words
-    split_words shell_install || fail "invalid shell_install: unclosed quote"
+    split_words shell_install || fail "invalid shell_install: unclosed quote" "$BROKEN"
     mapfile -d '' -t words <shell_install.words
     if has_operator shell_install; then
         retry "$INSTALL_TIMEOUT" run_shell_install ||
             fail "the commands in the experiment's shell_install failed"
     elif ((${#words[@]} > 0)); then
-        retry "$INSTALL_TIMEOUT" apt_install "${words[@]}" ||
+        retry "$INSTALL_TIMEOUT" install_words "${words[@]}" ||
             fail "apt-get failed to install the experiment's shell_install"
     fi
+}
+
+# install_words PACKAGE...: a package that no up-to-date list has ends the VM at once, with apt's sentence.
+install_words() {
+    apt_install "$@" && return
+    local said
+    said=$(apt_says "$@")
+    [[ -z $said ]] || fail "apt-get failed to install the experiment's shell_install: $said" "$UNINSTALLABLE"
+    return 1
+}
+
+# Empty if a list could not be updated: the package may be in that one.
+apt_says() {
+    timeout -k 5 900 apt-get -q -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any update >&2 || return 0
+    timeout -k 5 900 apt-get -q -s install "$@" 2>&1 | sed -En "s/^E: ($OF_APT)/\1/p" | head -n 1 | cut -c -500
 }
 
 # has_operator FILE: whether FILE contains an operator of the shell that is not quoted.

@@ -5,12 +5,13 @@ readonly UNKNOWN_TO_UV="^error: (unexpected argument|pip's)"
 readonly CONFLICT='No solution found|ResolutionImpossible|No matching distribution found'
 readonly OF_UV='a value is|invalid value|the argument|Failed to (parse|read)|File not found|Distribution not found'
 readonly OF_PIP='Invalid requirement|Could not open|Can not perform|Wheel .* is invalid|.* not a supported wheel'
+readonly OF_APT='(Unable to locate package|Version .* was not found|Package .* has no installation|Command line option).*'
 readonly PERMANENT="$UNKNOWN_TO_UV|^error: ($OF_UV)|$CONFLICT|^(no such )?option|option requires|^ERROR: ($OF_PIP)"
 
 # Reads the experiment's packages, and writes our own requirements to the files `uv` and `tools`. A tool that
 # the experiment names in any form (a version, a Git URL, a wheel) is not pinned by us.
 choose_packages() {
-    split_words pip_install || fail "invalid pip_install: unclosed quote"
+    split_words pip_install || fail "invalid pip_install: unclosed quote" "$BROKEN"
     mapfile -d '' -t packages <pip_install.words
     wheels=(wheels/*)
     [[ -e ${wheels[0]} ]] || wheels=()
@@ -54,13 +55,24 @@ install_packages() {
     if grep -Eq "$UNKNOWN_TO_UV" install.log; then
         words=$(installer_says)
         ! has_uv_index || words+=". pip is not used, since it would not prefer the index that uv is to use"
-        ! has_uv_index || fail "failed to install the experiment's packages: $words. Remove the option"
+        ! has_uv_index || fail "failed to install the experiment's packages: $words. Remove the option" "$BROKEN"
         say "$words: installing with pip, which may know the option"
         use_pip && install_all && return
     fi
     words=$(installer_says)
-    [[ -z $words ]] || fail "failed to install the experiment's packages: $words"
-    return 1
+    [[ -n $words ]] || return 1
+    # A CPU of another architecture may have the version, or the wheel.
+    ! grep -Eq "$CONFLICT|supported wheel" install.log ||
+        fail "failed to install the experiment's packages: $words" "$UNINSTALLABLE"
+    fail "failed to install the experiment's packages: $words" "$BROKEN"
+}
+
+# Ends the VM before its first trial if the experiment's script, or the trial function that it reads, has a syntax
+# error or begins by importing what is not installed. Every trial would fail so, on every VM.
+check_script() {
+    local said
+    said=$("$PYTHON" - check_script startup.py trial_fn.py <<<"$AGENT") || return 0
+    [[ -z $said ]] || fail "$said" "$BROKEN"
 }
 
 # In one command, so that conflicting pins are an error. But a wheel may contradict a package, like a developer's

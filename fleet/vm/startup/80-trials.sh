@@ -91,8 +91,8 @@ main() {
         problem="failed to read the experiment from the database$(because)"
     register_vm # a registered VM can record why it ends
     [[ -z $problem ]] || fail "$problem"
-    (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID does not exist in the database"
-    grep -q '[^[:space:]]' startup.py || fail "the script of experiment $EXPERIMENT_ID is empty"
+    (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID does not exist in the database" "$BROKEN"
+    grep -q '[^[:space:]]' startup.py || fail "the script of experiment $EXPERIMENT_ID is empty" "$BROKEN"
     retry "$DATABASE_TIMEOUT" read_wheels || fail "failed to read the experiment's wheels$(because)"
 
     start_heartbeat
@@ -100,6 +100,7 @@ main() {
     choose_packages
     retry "$INSTALL_TIMEOUT" make_venv || fail "python3 failed to create a virtual environment"
     retry "$INSTALL_TIMEOUT" install_packages || fail "failed to install the experiment's packages"
+    check_script
 
     run_trials
     reason="no more work"

@@ -86,11 +86,14 @@ def fleet(text: str = "", **changes: Any) -> dict[str, Any]:
     }
     counts = {
         "wanted": 10,
+        "pending": 0,
         "accepted": 11,
         "role_assigned": 9,
+        "creating": 0,
         "running": 8,
         "failed": 3,
         "deleted": 0,
+        "refused": 1,
     }
     placement = {
         "placement": f"eastus/1 Standard_D2s_v5{text}",

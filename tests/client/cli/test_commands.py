@@ -141,7 +141,7 @@ def test_a_fleet_is_shown_with_its_vms_and_trials(fleet_command: Command, runnin
     done = fleet_command("status", running_fleet)
     reported = [
         words in done.stdout
-        for words in ("VMs are running trials", "2 of 2", "0 of 20", "deadline")
+        for words in ("VMs are installing packages", "2 of 2", "0 of 20", "deadline")
     ]
     assert (done.exit_code, reported) == (0, [True] * 4)
 
@@ -222,7 +222,11 @@ def test_cancel_needs_yes_without_a_terminal(fleet_command: Command, api: Api, r
 def test_cancel_can_wait(fleet_command: Command, api: Api, number: int):
     fleet = api.start(experiment_id=number, n_instances=1, batch_id=ENDED)
     done = fleet_command("cancel", fleet, "--yes", "--wait", "--interval", 0.2)
-    assert (done.exit_code, done.stdout.splitlines()[-1].split()[1]) == (0, "cancelled")
+    phases = [line.split()[1] for line in done.stdout.splitlines()]
+    assert (done.exit_code, "cancelled" in phases) == (
+        0,
+        True,
+    )  # a VM may be missing, in one more line
     assert fleet_command("status", fleet, "--watch").exit_code == 7
 
 

@@ -41,10 +41,11 @@ def test_a_duration_shows_its_two_largest_units(seconds: float, words: str):
     assert (span(seconds), span(timedelta(seconds=seconds).total_seconds())) == (words, words)
 
 
-def test_small_amounts_have_four_digits():
-    assert [money(amount, "USD") for amount in (0, 0.0042, 1234.5)] == [
+def test_small_amounts_are_not_rounded_to_nothing():
+    assert [money(amount, "USD") for amount in (0, 0.0042, 0.000034, 1234.5)] == [
         "$0.00",
         "$0.0042",
+        "$0.000034",
         "$1,234.50",
     ]
 

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from powerlift_fleet.api.json_reader import read
+from powerlift_fleet.api.responses import FleetStatus
+from powerlift_fleet.cli import describe
 
 from tests.client.cli import served
 from tests.client.cli.conftest import Command, environment
@@ -41,6 +44,7 @@ def answers(text: str) -> dict[str, object]:
             "next": None,
         },
         "POST /plan": served.plan(text),
+        "DELETE /fleets/fleet-8": {"id": "fleet-8", "links": fleet["links"]},
         "GET /fleets/fleet-8": {**fleet, "id": "fleet-8", "phase": "failed", "reason": reason},
         "GET /fleets/fleet-9": {
             **fleet,
@@ -91,7 +95,8 @@ def test_status_shows_rate_cost_and_expected_end(friendly: Command):
     for words in (
         "my-benchmark",
         "420 of 1,000",
-        "8 running, 572 ready, 3 failed",
+        "8 running, 2 missing, 3 failed, 1 refused",
+        "417 complete, 3 failed, 8 running, 572 ready",
         "560 trials per hour; expected to finish at",
         "in 1 d 2 h",
         "$3.42 so far, $1.20 per hour, about $7.10 in total, $0.0081 per trial",
@@ -256,7 +261,7 @@ def test_a_watch_of_latest_keeps_watching_the_same_fleet(named: Command):
 def test_cancel_prints_the_fleet_that_it_resolved(named: Command):
     refused, done = named("cancel", "latest"), named("cancel", "fleet-9007", "--yes")
     assert "cancel fleet-3 (nightly) without" in refused.stderr
-    assert done.stderr == "Cancelling fleet-3 (nightly); its resources are being deleted.\n"
+    assert done.stderr.startswith("fleet-3 (nightly) has already ended (done); ")
 
 
 def test_a_watch_in_a_pipe_prints_the_reason_once(friendly: Command):
@@ -336,3 +341,52 @@ def test_a_json_watch_has_one_line_for_missing_updates(without_updates: Command)
     done = without_updates("status", "fleet-7", "--watch", "--interval", "0.3", "--json")
     reported = [json.loads(line)["stale_seconds"] for line in done.stdout.splitlines()]
     assert reported == [80, None]
+
+
+def test_cancelling_an_ended_fleet_says_so(friendly: Command):
+    said = friendly("cancel", "fleet-8", "--yes").stderr
+    assert said == (
+        "fleet-8 has already ended (failed); resources that remain, if any, are being deleted.\n"
+    )
+
+
+def test_connection_options_may_stand_before_the_command(friendly: Command):
+    wrong = friendly("--url", "http://127.0.0.1:9", "--retry-timeout=0", "--json", "list")
+    assert (wrong.exit_code, json.loads(wrong.stdout)["title"]) == (6, "FleetUnreachable")
+    assert json.loads(friendly("--json", "list").stdout)["fleets"]
+
+
+def test_the_reason_is_said_once(friendly: Command):
+    shown = friendly("status", "fleet-9").stdout
+    assert shown.count("sufficient capacity") == 1
+
+
+def test_a_vm_or_fleet_that_does_not_exist_is_no_fault_of_a_setting(friendly: Command):
+    said = friendly("status", "fleet-404").stderr
+    assert ("None (404)" in said, "FLEET_URL" in said) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "title"),
+    [
+        ("succeeded", "done"),
+        ("some_trials_failed", "done, some trials failed"),
+        ("all_trials_failed", "done, all trials failed"),
+    ],
+)
+def test_the_title_of_an_ended_fleet_tells_outcomes_apart(outcome: str, title: str):
+    ended = read(FleetStatus, served.fleet(phase="done", outcome=outcome))
+    assert describe.phase(ended) == title
+
+
+@pytest.mark.parametrize(
+    ("running", "complete", "said"),
+    [
+        (3, 0, "VMs are running trials"),
+        (0, 0, "VMs are installing packages"),
+        (0, 5, "VMs are installing packages or running trials"),
+    ],
+)
+def test_the_phase_run_is_described_by_what_is_known(running: int, complete: int, said: str):
+    trials = {"total": 9, "ready": 1, "running": running, "complete": complete, "error": 0}
+    assert describe.activity(read(FleetStatus, served.fleet(trials=trials))) == said

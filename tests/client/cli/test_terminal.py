@@ -50,7 +50,7 @@ def test_a_watch_redraws_survives_an_outage_and_ends_with_the_fleet(
 ):
     with terminal(fleet_command, "status", fleet, "--watch", "--interval", "0.3") as window:
         first = wait_for_screen(window, lambda text: "3 of 3" in text)
-        assert [first.count(once) for once in (fleet, "VMs are running trials", "3 of 3")] == [
+        assert [first.count(once) for once in (fleet, "VMs are installing packages", "3 of 3")] == [
             1,
             1,
             1,

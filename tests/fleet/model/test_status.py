@@ -7,16 +7,22 @@ from typing import Any
 
 import pytest
 
-from fleet.api.instance_status import fleet_from_instance, stale_seconds, teardown_instance_id
+from fleet.api.instance_status import (
+    fleet_from_instance,
+    outcome,
+    stale_seconds,
+    teardown_instance_id,
+)
 from fleet.model.custom_status import LONGEST, custom_status
 from fleet.model.failure import failure
 from fleet.model.placement import cooldown
 from fleet.model.state import FleetState
-from fleet.model.vm_counts import missing, why_no_more
+from fleet.model.vm_counts import missing, vm_counts, why_no_more
 from tests.fleets import (
     NO_CAPACITY,
     NOW,
     UNEXPECTED,
+    UNRECOGNISED,
     failing,
     fleet_of,
     later,
@@ -224,3 +230,36 @@ def test_the_status_counts_by_placement_and_code():
     assert custom_status(fleet)["placements"] == [
         {"placement": "eastus Standard_D2s_v5", "accepted": 2, "failed": {"AllocationFailed": 2}}
     ]
+
+
+def test_the_counts_of_vms_add_up():
+    """Two VMs that run, one that boots, one that was evicted and one that Azure refused; two to come."""
+    fleet = fleet_of("running", "running", "creating", "deleted", "deleted")
+    fleet.phase = "create"
+    fleet.order["n_instances"] = 7
+    fleet.demand.unrequested = 2
+    fleet.fail_vm(3, NO_CAPACITY, NOW, ran=True)
+    [request] = fleet.demand.request([placement()])
+    fleet.refuse(request, UNRECOGNISED, NOW)
+    counts, absent = vm_counts(fleet), sum(missing(fleet).values())
+    states = ("creating", "running", "failed", "deleted")
+    assert [counts[one] for one in states] == [1, 2, 1, 1]
+    assert (counts["refused"], counts["pending"], absent) == (1, 2, 1)
+    assert counts["accepted"] == sum(counts[one] for one in states)
+    in_wanted = ("pending", "creating", "running", "deleted")
+    assert counts["wanted"] == absent + sum(counts[one] for one in in_wanted)
+
+
+@pytest.mark.parametrize(
+    ("phase", "complete", "error", "expected"),
+    [
+        ("run", 0, 9, None),
+        ("done", 9, 0, "succeeded"),
+        ("done", 8, 1, "some_trials_failed"),
+        ("done", 0, 9, "all_trials_failed"),
+        ("failed", 0, 9, "failed"),
+        ("cancelled", 9, 0, "cancelled"),
+    ],
+)
+def test_the_outcome_tells_failed_trials_apart(phase, complete, error, expected):
+    assert outcome(phase, {"complete": complete, "error": error}) == expected

@@ -33,7 +33,13 @@ def test_omitted_fields_are_resolved():
     assert evaluate(inputs())["resolved"] == {
         "location": "eastus",
         "n_instances": 10,
-        "sizes": {"Standard_D2s_v5": {"family": "standardDSv5Family", "vcpus": 2}},
+        "sizes": {
+            "Standard_D2s_v5": {
+                "family": "standardDSv5Family",
+                "vcpus": 2,
+                "architecture": "",
+            }
+        },
         "client_principal_id": None,
         "client_principal_type": "User",
     }

@@ -59,3 +59,14 @@ def test_a_burstable_size_is_only_a_warning():
     regions = {"eastus": region(skus=[size], usages=usages(standardBsv2Family=100))}
     seen = inputs(order(vm_size="Standard_B16s_v2"), regions=regions)
     assert (one(seen, "burstable")["status"], evaluate(seen)["faults"]) == ("warning", [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [("Standard_D2s", " (did you mean Standard_D2s_v5?)"), ("Bogus", "")],
+)
+def test_a_mistyped_size_is_recognised(asked: str, hint: str):
+    seen = inputs(order(vm_size=asked), regions={"eastus": region(skus=[sku()])})
+    assert one(seen, "sizes")["detail"] == (
+        f"eastus {asked}: size not offered in the location{hint}"
+    )

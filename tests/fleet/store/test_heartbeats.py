@@ -10,7 +10,13 @@ import pytest
 
 from fleet.model.names import runner_id
 from fleet.model.records import Order
-from fleet.store.heartbeats import IdleVms, find_idle, record_ends
+from fleet.store.heartbeats import (
+    IdleVms,
+    ReportedErrors,
+    find_experiment_errors,
+    find_idle,
+    record_ends,
+)
 from fleet.store.vm_records import conflicting_batch, write
 
 BATCHES = itertools.count(500)
@@ -170,3 +176,18 @@ def test_no_vm_is_silent_in_a_read_only_database(make: Callable[..., Fleet]):
     fleet.writes(seen_at=AN_HOUR_AGO)
     full = f"{fleet.uri}?options=-cdefault_transaction_read_only%3Don"
     assert find_idle(full, fleet.order) == IdleVms([], [])
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"exit_code": "69", "ended_at": NOW}, True),
+        ({"exit_code": "1", "ended_at": NOW}, False),
+        ({"exit_code": "78", "ended_at": "'2026-11-25T11:00:00Z'"}, False),  # of an earlier fleet
+    ],
+)
+def test_errors_that_other_vms_would_meet_as_well(make: Callable[..., Fleet], columns, found):
+    fleet = make()
+    fleet.writes(outcome="'no such package'", **columns)
+    expected = [{"ordinal": 0, "exit_code": 69, "message": "no such package"}] if found else []
+    assert find_experiment_errors(fleet.uri, fleet.order) == ReportedErrors(expected, [])

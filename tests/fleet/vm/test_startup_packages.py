@@ -59,28 +59,29 @@ def test_pip_takes_options_that_uv_does_not_know(vm_with_uv, benchmark_database,
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "said", "code"),
     [
-        ("--bogus", "no such option: --bogus"),
-        pytest.param("'numpy=>1'", "Failed to parse: `numpy=>1`", marks=pytest.mark.long),
+        ("--bogus", "no such option: --bogus", 78),
+        pytest.param("'numpy=>1'", "Failed to parse: `numpy=>1`", 78, marks=pytest.mark.long),
         (
             "powerlift==99",
             "No solution found when resolving dependencies: Because there is no version",
+            69,  # there may be one for another CPU
         ),
-        pytest.param("-r nothing.txt", "File not found: nothing.txt", marks=pytest.mark.long),
+        pytest.param("-r nothing.txt", "File not found: nothing.txt", 78, marks=pytest.mark.long),
     ],
 )
 def test_what_no_retry_cures_ends_the_vm_with_the_installers_words(
-    vm_with_uv, benchmark_database, startup, index, words, said
+    vm_with_uv, benchmark_database, startup, index, words, said, code
 ):
     if words != "--bogus":  # with an index for uv, pip is not asked
         vm_with_uv.env["UV_DEFAULT_INDEX"] = index.as_uri()
     experiment = benchmark_database.experiment(DONE, pip_install=words)
 
-    code = vm_with_uv.run(startup(experiment))
+    exit_code = vm_with_uv.run(startup(experiment))
 
     ended = outcome(benchmark_database, experiment)
-    assert (code, ended.startswith(FAILED + said)) == (1, True), (ended, vm_with_uv.log)
+    assert (exit_code, ended.startswith(FAILED + said)) == (code, True), (ended, vm_with_uv.log)
 
 
 def test_pip_does_not_replace_uv_where_an_index_is_configured_for_it(

@@ -154,7 +154,7 @@ function spoken({ machine, stage, replacement }) {
 function axis() {
   const { from, to } = view.domain;
   const width = byId("axis").clientWidth || 600;
-  const step = tickSeconds((to - from) / 1000, Math.max(2, Math.floor(width / 90)));
+  const step = tickSeconds((to - from) / 1000, Math.max(2, Math.floor(width / 120)));
   const ticks = [];
   for (let at = Math.ceil(from / 1000 / step) * step * 1000; at <= to; at += step * 1000) {
     if (share(at) * width < width - (step < 60 ? 62 : 44)) ticks.push(at);

@@ -66,14 +66,27 @@ class Cancellation(Response):
 
 @dataclass(frozen=True, kw_only=True)
 class MachineCounts(Response):
-    """VMs of a fleet by state. A deleted VM is not counted as running."""
+    """VMs of a fleet by state, as in its list of VMs.
+
+    `wanted` is the sum of `pending`, `creating`, `running`, `deleted` and the missing; `accepted` that
+    of `creating`, `running`, `failed` and `deleted`.
+    """
 
     wanted: int
+    pending: int = 0
+    """Not requested yet."""
     accepted: int
+    """By Azure, in any later state."""
     role_assigned: int
+    creating: int = 0
+    """Accepted, and not running yet."""
     running: int
     failed: int
+    """Accepted, then failed, whether they still exist or not."""
     deleted: int
+    """Ended without a failure."""
+    refused: int = 0
+    """Never accepted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +103,16 @@ class TrialCounts(Response):
     def ended(self) -> int:
         """Complete, or ended with an error."""
         return self.complete + self.error
+
+    @property
+    def by_state(self) -> Mapping[str, int]:
+        """All trials, in the words of the app's page and of the command line; their sum is `total`."""
+        return {
+            "complete": self.complete,
+            "failed": self.error,
+            "running": self.running,
+            "ready": self.ready,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +181,8 @@ class _FleetState(Response):
     warnings: tuple[str, ...]
     reason: Failure | None = None
     """Why the fleet failed."""
+    ended_in: str | None = None
+    """The phase in which the fleet failed or was cancelled."""
     provisioned_at: datetime | None = None
     """When every VM was running or had failed."""
     deadline: datetime | None = None
@@ -167,6 +192,25 @@ class _FleetState(Response):
     def is_terminal(self) -> bool:
         """Whether the fleet has ended: done, cancelled or failed."""
         return self.phase in TERMINAL_PHASES
+
+    @property
+    def is_timed_out(self) -> bool:
+        """Whether the fleet failed because its `max_lifetime` passed with unfinished trials."""
+        return self.reason is not None and self.reason.code == "DeadlineReached"
+
+    @property
+    def vms_by_state(self) -> Mapping[str, int]:
+        """All VMs, in the words of the app's page and of the command line; see docs/view.md."""
+        vms = self.machines
+        return {
+            "pending": vms.pending,
+            "creating": vms.creating,
+            "running": vms.running,
+            "deleted": vms.deleted,
+            "missing": sum(self.missing.values()),
+            "failed": vms.failed,
+            "refused": vms.refused,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +231,8 @@ class FleetStatus(_FleetState):
     updated_at: datetime
     stale_seconds: int | None = None
     """Seconds since `updated_at` if a running fleet has not reported for too long."""
+    outcome: str | None = None
+    """succeeded, some_trials_failed, all_trials_failed, failed or cancelled; None until it has ended."""
     summary: Summary | None = None
     """None until the fleet has ended."""
     number: int | None = None
@@ -220,6 +266,8 @@ class FleetListEntry(Response):
     submitted_by: str
     """A digest of the function key, a principal, or `queue`."""
     phase: str
+    outcome: str | None = None
+    """succeeded, some_trials_failed, all_trials_failed, failed or cancelled; None until it has ended."""
     machines: MachineCounts | None = None
     trials: TrialCounts | None = None
     cost: float | None = None

@@ -43,11 +43,18 @@ def cancel(session: Session, fleet: str, yes: bool, wait: bool, interval: float)
     if session.as_json:
         session.print_json(accepted.raw, line=wait)
     else:
-        say(f"Cancelling {label(current)}; its resources are being deleted.")
+        say(_accepted(current))
     if not wait:
         return exit_codes.OK
     ended = exit_codes.of_fleet(follow(session, current.id, interval, cancelled=True))
     return exit_codes.OK if ended == exit_codes.CANCELLED else ended
+
+
+def _accepted(status: FleetStatus) -> str:
+    if not status.is_terminal:
+        return f"Cancelling {label(status)}; its resources are being deleted."
+    ended = f"{label(status)} has already ended ({clean(status.phase, 20)})"
+    return f"{ended}; resources that remain, if any, are being deleted."
 
 
 def _confirm(status: FleetStatus) -> None:

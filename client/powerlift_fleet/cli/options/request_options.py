@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ import click
 
 from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.api.wire import BATCH_IDS
+from powerlift_fleet.benchmark.arguments import duration
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,15 +24,13 @@ show."""
 SHORT = {"experiment_id": "--experiment", "n_instances": "--vms"}
 """Fields with a shorter option."""
 
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-
 
 def seconds(value: str) -> float:
     """A duration, for an option."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|)", value.strip())
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not a duration. Use 300, 90s, 30m, 12h or 7d.")
-    return float(match[1]) * _UNITS[match[2]]
+    try:
+        return duration(value)
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _pair(value: str) -> tuple[str, str]:

@@ -1,0 +1,43 @@
+"""The plan of a fleet before its experiment exists: a mistake must not use up the experiment's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from powerlift_fleet.api.errors import FleetCannotStart
+from powerlift_fleet.api.responses import Check
+
+if TYPE_CHECKING:
+    from powerlift_fleet.api.client import FleetClient
+
+DEFAULT_RESOURCE_GROUP = "powerlift_rg"
+"""AzureVMInstance's default."""
+NO_EXPERIMENT = 2**31 - 1
+"""An ID that no experiment has."""
+
+
+def check_plan(client: FleetClient, request: Mapping[str, Any], trials: int) -> None:
+    """Plan a request for NO_EXPERIMENT as one for an experiment with so many trials.
+
+    Raises FleetCannotStart with every fault, RequestRefused, and what `FleetClient.plan` raises.
+    """
+    # A fleet has at most one VM for each trial.
+    vms = min(request["n_instances"], trials)
+    least = {name: min(request[name], vms) for name in ("min_instances",) if name in request}
+    plan = client.plan({**request, **least, "n_instances": vms})
+    absent = f"Experiment {NO_EXPERIMENT} "
+    faults = [one for one in plan.checks if one.status == "fault"]
+    faults = [_naming_default(one, request) for one in faults if not one.detail.startswith(absent)]
+    if faults:
+        raise FleetCannotStart(faults)
+
+
+def _naming_default(fault: Check, request: Mapping[str, Any]) -> Check:
+    """A fault of a resource group that the user did not name says where its name is from."""
+    group = (request.get("azure_json") or {}).get("resource_group")
+    if fault.name != "resource_group" or group != DEFAULT_RESOURCE_GROUP:
+        return fault
+    hint = f"{group} is the default of the argument resource_group: pass yours, or create it."
+    return replace(fault, advice=f"{fault.advice} {hint}".strip())
