@@ -87,6 +87,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         max_price: float | None = None,
         ephemeral_os_disk: bool | None = None,
         max_lifetime: float | None = None,
+        max_cost: float | None = None,
         min_instances: int | None = None,
         tags: Mapping[str, str] | None = None,
         quiet: bool = False,
@@ -126,6 +127,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
                 location, vm_size, zone, priority.
             ephemeral_os_disk: put the OS disk on the VM's host.
             max_lifetime: seconds until the fleet is torn down.
+            max_cost: US dollars that the fleet may cost. Shortly before, trials no longer start.
             min_instances: the fleet fails with fewer VMs.
             tags: for every Azure resource.
             quiet: `join` shows no progress.
@@ -182,6 +184,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             max_price=arguments.limit_or_none("max_price", max_price),
             ephemeral_os_disk=ephemeral_os_disk,
             max_lifetime=arguments.limit_or_none("max_lifetime", max_lifetime),
+            max_cost=arguments.limit_or_none("max_cost", max_cost),
             min_instances=min_instances,
             tags=dict(tags) if tags is not None else None,
         )

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from fleet.model.records import (
     Failure,
     Order,
+    Price,
     Size,
     StoredVm,
     Trials,
@@ -52,6 +53,7 @@ class Resolved(TypedDict):
     ssh_public_key: str
     client_principal_id: NotRequired[str | None]
     client_principal_type: NotRequired[str]
+    prices: NotRequired[dict[str, Price]]
 
 
 class PlanCheck(TypedDict):
@@ -205,6 +207,20 @@ class TrialsReleased(Ok):
     """By ordinal, of VMs whose script ended by itself: why, or null if there was no more work."""
 
 
+# drain_vms
+
+
+class DrainVms(TypedDict):
+    order: Order
+    ordinals: list[int]
+    reason: str
+
+
+class VmsDraining(Ok):
+    busy: list[int]
+    """Ordinals of the VMs that run a trial, and start no other one."""
+
+
 # was_cancelled, report_completion
 
 
@@ -226,6 +242,8 @@ class ReportCompletion(TypedDict):
     reason: Failure | None
     started_at: str
     ended_at: str
+    cost: float | None
+    """In US dollars; null if a price is unknown, or no VM was created."""
 
 
 # list_owned_resources, delete_owned_resources

@@ -91,6 +91,14 @@ class VmIdentity(TypedDict):
     database_user: str
 
 
+class Price(TypedDict):
+    """What a VM costs in a placement, in US dollars per hour, with its OS disk."""
+
+    per_hour: float
+    regular: float | None
+    """The same without Spot; null if unknown."""
+
+
 class Order(TypedDict):
     """A fleet request with the deployment's settings. The plan resolves what was left open. Secrets are
     in `sealed` only.
@@ -142,6 +150,10 @@ class Order(TypedDict):
     """Of the author's Powerlift; None or absent if the request does not say."""
     vm_role: NotRequired[str]
     """GUID of the role that each VM gets at itself; Contributor in an order without it."""
+    max_cost: NotRequired[float | None]
+    """US dollars; None or absent: no limit."""
+    prices: NotRequired[dict[str, Price]]
+    """By `costs.price_key`: those that the plan found. A fleet keeps them until its end."""
 
 
 class VmRequest(TypedDict):

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from math import floor, log10
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories: control characters, invisible marks, surrogates, line ends."""
@@ -72,8 +73,11 @@ def span(seconds: float) -> str:
 
 
 def money(amount: float, currency: str) -> str:
-    """`$3.42`; small amounts have four digits."""
-    digits = 2 if amount == 0 or amount >= 0.1 else 4
+    """`$3.42`, `$0.0211`: below a dollar three significant digits, at least cents; as on the page."""
+    digits = 2
+    if 0 < amount < 1:
+        rounded = f"{amount:.{min(8, 2 - floor(log10(amount)))}f}".rstrip("0")
+        digits = max(2, len(rounded) - 2)
     sign = "$" if currency == "USD" else ""
     return f"{sign}{amount:,.{digits}f}" + ("" if sign else f" {clean(currency, 8)}")
 

@@ -36,6 +36,7 @@ def test_omitted_fields_are_resolved():
         "sizes": {"Standard_D2s_v5": {"family": "standardDSv5Family", "vcpus": 2}},
         "client_principal_id": None,
         "client_principal_type": "User",
+        "prices": {"eastus/standard_d2s_v5": {"per_hour": 0.1, "regular": 0.1}},
     }
 
 
@@ -83,6 +84,7 @@ def test_without_a_location_dependent_checks_are_unknown():
         "quota",
         "subnet",
         "addresses",
+        "cost",
     }
 
 

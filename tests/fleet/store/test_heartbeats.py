@@ -10,7 +10,7 @@ import pytest
 
 from fleet.model.names import runner_id
 from fleet.model.records import Order
-from fleet.store.heartbeats import IdleVms, find_idle, record_ends
+from fleet.store.heartbeats import IdleVms, drain, find_idle, record_ends
 from fleet.store.vm_records import conflicting_batch, write
 
 BATCHES = itertools.count(500)
@@ -170,3 +170,19 @@ def test_no_vm_is_silent_in_a_read_only_database(make: Callable[..., Fleet]):
     fleet.writes(seen_at=AN_HOUR_AGO)
     full = f"{fleet.uri}?options=-cdefault_transaction_read_only%3Don"
     assert find_idle(full, fleet.order) == IdleVms([], [])
+
+
+def test_only_vms_that_run_a_trial_are_told_to_end_after_it(make: Any):
+    busy, idle, ended = make(), make(), make()
+    take = "UPDATE trial SET runner_id = %s, start_time = now() WHERE experiment_id = %s"
+    for fleet in (busy, ended):
+        fleet.database.sql(take, fleet.runner, fleet.experiment)
+    busy.writes(seen_at=NOW)
+    idle.writes(seen_at=NOW)
+    ended.writes(ended_at=NOW)
+    found = [drain(one.uri, one.order, [0, 1], "max_cost") for one in (busy, idle, ended)]
+    rows = [one.row() for one in (busy, idle, ended)]
+    assert (found, rows) == (
+        [[0], [], []],
+        [(False, "max_cost", None), (False, None, None), (True, None, None)],
+    )
