@@ -249,6 +249,10 @@ def test_a_plan_says_whether_the_fleet_fits_into_the_budget(rejected: Planner, t
         plan = rejected.plan(**changes)
         [check] = [one for one in plan["checks"] if one["name"] == "budget"]
         found.append((check["status"], plan["ok"]))
+    api = Api(rejected.stack)
+    large = {"experiment_id": rejected.experiment, "n_instances": 10, "vm_size": "Standard_D96s_v5"}
+    fleet = api.wait(api.start(**large))
+    assert (fleet["phase"], fleet["reason"]["code"]) == ("failed", "BudgetExceeded")
     assert found == [("ok", True), ("fault", False), ("ok", True)]
 
 
