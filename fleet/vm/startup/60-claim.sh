@@ -2,7 +2,7 @@
 # trial. Powerlift does not record which runner finished a trial, so this detects progress. Claims -1 if the
 # fleet drains: an outcome without an end.
 claim_trial() {
-    local note= drains=false
+    local note="" drains=false
     [[ $registered == false ]] || drains="EXISTS (SELECT FROM powerlift_fleet_runner
         WHERE $IDS AND outcome IS NOT NULL AND ended_at IS NULL)"
     [[ $registered == false ]] || note=", noted AS (
