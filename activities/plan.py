@@ -11,8 +11,12 @@ from activities.results import raises_transient
 from fleet import telemetry
 from fleet.azure.credentials import open_connections
 from fleet.model.activities import FleetPlanned, PlanFleet
+from fleet.model.records import Order
 from fleet.preflight.plan import Plan, make_plan
+from fleet.settings import Settings
+from fleet.store import budget as budgets
 from fleet.store import schema, trials
+from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import ACTIVITIES
 
 bp = df.Blueprint()
@@ -26,6 +30,7 @@ async def plan_fleet(task: PlanFleet) -> FleetPlanned:
     connection, uri = open_connections(order)
     plan = await make_plan(connection, uri, order)
     if not plan["faults"]:
+        await _reserve(order, plan)
         await ACTIVITIES.run(schema.migrate, uri, schema.BENCHMARK)
         name = await ACTIVITIES.run(trials.experiment_name, uri, order["experiment_id"])
         await fleet_table.update(order, {"experiment_name": name, "trials": plan["trials"]})
@@ -43,6 +48,19 @@ async def plan_fleet(task: PlanFleet) -> FleetPlanned:
         ],
         "faults": plan["faults"],
     }  # fmt: skip
+
+
+async def _reserve(order: Order, plan: Plan) -> None:
+    """Reserve what the fleet may cost. With a budget, raises BudgetExceeded, DatabaseUnreachable."""
+    settings, cost = Settings.read(), plan["cost"]
+    budget = settings.policy.budget
+    at_most = cost and cost["at_most"]
+    task = (settings.database_uri, order["owner"], order["batch_id"], at_most, budget)
+    try:
+        await ACTIVITIES.run(budgets.reserve, *task)
+    except DatabaseUnreachable:
+        if budget is not None:
+            raise
 
 
 def _log(plan: Plan) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import azure.durable_functions as df
 
-from activities.results import raises_transient
+from activities.results import never_raises, raises_transient
 from fleet.azure.credentials import open_connections
 from fleet.model import names
-from fleet.model.activities import ReleaseTrials, TrialsReleased
+from fleet.model.activities import DrainVms, ReleaseTrials, TrialsReleased, VmsDraining
 from fleet.model.failure import shorten
 from fleet.model.failure_counts import SHOWN_CHARACTERS
 from fleet.store import heartbeats, trials
@@ -41,3 +41,13 @@ async def release_trials(task: ReleaseTrials) -> TrialsReleased:
         "interrupted": [runner % names.ORDINALS for runner in released],
         "outcomes": outcomes if task["reasons"] else {},
     }
+
+
+@bp.activity_trigger(input_name="task")
+@never_raises
+async def drain_vms(task: DrainVms) -> VmsDraining:
+    """Tell VMs to start no other trial (`heartbeats.drain`)."""
+    order = task["order"]
+    _, uri = open_connections(order)
+    busy = await ACTIVITIES.run(heartbeats.drain, uri, order, task["ordinals"], task["reason"])
+    return {"ok": True, "busy": busy}

@@ -73,6 +73,8 @@ class PolicySettings:
     max_lifetime_days: float
     max_cost: float | None
     """In US dollars per fleet; None: no limit."""
+    budget: float | None
+    """In US dollars per calendar month (UTC), of all fleets together; None: no limit."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str], faults: list[str]) -> PolicySettings:
@@ -89,6 +91,7 @@ class PolicySettings:
             max_lifetime_days=positive_number("FLEET_MAX_LIFETIME_DAYS", environment, faults)
             or 7.0,
             max_cost=positive_number("FLEET_MAX_COST", environment, faults),
+            budget=positive_number("FLEET_BUDGET", environment, faults),
         )
 
     def allows(self, setting: str, value: str) -> bool:
@@ -100,7 +103,12 @@ class PolicySettings:
     def size_limits(self) -> list[str]:
         """The settings that limit the size of a VM, directly or by its price."""
         sizes = [] if "*" in self.allowed["FLEET_ALLOWED_SIZES"] else ["FLEET_ALLOWED_SIZES"]
-        return sizes if self.max_cost is None else [*sizes, "FLEET_MAX_COST"]
+        return [*sizes, *self.cost_limits()]
+
+    def cost_limits(self) -> list[str]:
+        """The settings that limit cost."""
+        limits = {"FLEET_MAX_COST": self.max_cost, "FLEET_BUDGET": self.budget}
+        return [name for name, limit in limits.items() if limit is not None]
 
     def protects(self, scope: str) -> bool:
         """Whether a scope is a protected resource, a part of one, or contains one."""
@@ -109,12 +117,13 @@ class PolicySettings:
 
 _NAMES = (
     *_SYNTAX, "FLEET_PROTECTED_RESOURCES", "FLEET_MAX_VMS", "FLEET_MAX_LIFETIME_DAYS", "FLEET_MAX_COST",
+    "FLEET_BUDGET",
 )  # fmt: skip
 
 
 def _unknown(environment: Mapping[str, str]) -> list[str]:
     """A sentence for each misspelled setting of the policy, which would silently have no effect."""
-    ours = {name for name in environment if re.match("FLEET_(ALLOWED|PROTECTED|MAX)", name)}
+    ours = {name for name in environment if re.match("FLEET_(ALLOWED|PROTECTED|MAX|BUDGET)", name)}
     return [
         f"{name} is not a setting. Did you mean {get_close_matches(name, _NAMES, 1, 0)[0]}?"
         for name in sorted(ours - set(_NAMES))

@@ -21,6 +21,7 @@ from fleet.model.webhooks import secret_key
 from fleet.policy_settings import PolicySettings, positive_number
 
 PUBLIC_CLOUD = "https://management.azure.com"
+RETAIL_PRICES = "https://prices.azure.com/api/retail/prices"
 _MAX_TAG_VALUE = 256
 _ROLE_DEFINITION = re.compile(
     r"(?:(?:/.+)?/providers/Microsoft\.Authorization/roleDefinitions/)?"
@@ -69,7 +70,9 @@ class Settings:
     retention_days: float
     """How long the histories, VM records and logs of an ended fleet are kept."""
     prices: Mapping[str, float]
-    """US dollars per hour by lower-case key: see `fleet.api.progress.price_of`."""
+    """US dollars per hour by lower-case key: see `fleet.model.costs.configured_price`."""
+    price_api: str | None
+    """URL of Azure's Retail Prices API; None: no prices but those in FLEET_PRICES."""
     policy: PolicySettings
     webhook_keys: tuple[bytes, ...] = field(repr=False)
     """They sign notifications; a receiver accepts a signature by any."""
@@ -128,6 +131,7 @@ class Settings:
             writes_per_second=positive("FLEET_WRITES_PER_SECOND", 10),
             retention_days=positive("FLEET_RETENTION_DAYS", 30),
             prices=_prices(environment.get("FLEET_PRICES") or "{}", faults),
+            price_api=_price_api(environment.get("FLEET_PRICE_API") or RETAIL_PRICES, faults),
             policy=PolicySettings.read(environment, faults),
             webhook_keys=_webhook_keys(environment.get("FLEET_WEBHOOK_SECRET") or "", faults),
             vm_identity=vm_identity,
@@ -183,6 +187,14 @@ def _prices(text: str, faults: list[str]) -> dict[str, float]:
             '{"Standard_D2s_v5": 0.096, "Standard_D2s_v5 Spot": 0.019}.'
         )
     return prices
+
+
+def _price_api(text: str, faults: list[str]) -> str | None:
+    if text.strip().lower() == "none":
+        return None
+    if not text.startswith("https://"):
+        faults.append("FLEET_PRICE_API must be none, or start with https://.")
+    return text.strip()
 
 
 def _vm_role(text: str, faults: list[str]) -> str:

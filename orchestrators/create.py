@@ -19,6 +19,7 @@ from orchestrators.pipeline import Waves
 from orchestrators.reconcile import (
     POLL_SECONDS,
     assign_missing_roles,
+    check_cost,
     check_deadline,
     end_if_all_would_fail,
     give_up_roles,
@@ -56,6 +57,7 @@ def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[b
         if waves.cancel.is_completed:
             raise FleetEnded("cancelled")
         check_deadline(context, fleet)
+        check_cost(context, fleet)
     yield from waves.drain()
     return False
 
@@ -64,9 +66,12 @@ def boot(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[boo
     """Poll until every VM runs with its roles, or has failed without a replacement. Returns whether the
     phase is over.
 
-    Raises FleetEnded if fewer than `min_instances` VMs have started.
+    A fleet that is drained does not wait. Raises FleetEnded if fewer than `min_instances` VMs have
+    started.
     """
     for _ in range(turns(fleet)):
+        if fleet.drained:
+            return True
         waiting = fleet.count("creating") or fleet.vms_missing_roles()
         if not waiting and not wants_vms(context, fleet):
             started = fleet.count("running", "deleted")
@@ -81,6 +86,7 @@ def boot(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[boo
         yield from end_if_all_would_fail(context, fleet)
         publish_status(context, fleet, "boot")
         check_deadline(context, fleet)
+        check_cost(context, fleet)
     return False
 
 

@@ -22,6 +22,7 @@ from fleet.model.activities import (
     TeardownResult,
     WasCancelled,
 )
+from fleet.model.costs import dollars
 from fleet.model.custom_status import custom_status
 from fleet.model.failure import failure
 from fleet.model.order_parts import RecordOrder, TeardownOrder, part_of
@@ -142,6 +143,7 @@ def plan(context: Context, fleet: FleetState) -> Orchestration[None]:
     order["client_principal_type"] = resolved.get(
         "client_principal_type", order["client_principal_type"]
     )
+    order["prices"] = resolved.get("prices", {})
     order["n_instances"] = fleet.demand.unrequested = resolved["n_instances"]
     order["min_instances"] = min(order["min_instances"], order["n_instances"])
     fleet.trials = result["trials"]
@@ -198,6 +200,7 @@ def finish(
 
 def report(context: Context, fleet: FleetState, phase: str) -> Orchestration[None]:
     now = _utc(context.current_utc_datetime, "microseconds")
+    spent = fleet.spending(context.current_utc_datetime)
     task: ReportCompletion = {
         "order": part_of(fleet.order, RecordOrder),
         "phase": phase,
@@ -206,6 +209,7 @@ def report(context: Context, fleet: FleetState, phase: str) -> Orchestration[Non
         "reason": fleet.reason,
         "started_at": fleet.order.get("created_at", now),
         "ended_at": now,
+        "cost": spent and dollars(spent.so_far),
     }
     yield from settle(context, [(report_completion, task)], max_tries=1)
 

@@ -18,6 +18,7 @@ from fleet.model.activities import (
     VmsInspected,
     VmsListed,
 )
+from fleet.model.costs import money
 from fleet.model.failure import CLIENT_REFUSED, NO_REASON, failure, vm_failure
 from fleet.model.order_parts import FleetRef, RoleOrder, part_of
 from fleet.model.records import Failure
@@ -235,3 +236,26 @@ def check_deadline(context: Context, fleet: FleetState) -> None:
         text = f"The deadline {fleet.order['deadline']} passed with trials left."
         advice = "Submit the remaining trials again, with more VMs or a longer max_lifetime."
         raise FleetEnded("failed", failure("DeadlineReached", text, "fail_fleet", advice))
+
+
+def check_cost(context: Context, fleet: FleetState) -> None:
+    """Start to drain a fleet that comes close to its max_cost: no VM is created and no trial started.
+
+    Raises FleetEnded if its VMs must be deleted now so as not to exceed it.
+    """
+    now = context.current_utc_datetime
+    step, spent, limit = fleet.cost_step(now), fleet.spending(now), fleet.order.get("max_cost")
+    if step == "run" or not spent or not limit or not fleet.has_open_trials():
+        return
+    if fleet.drained is None:
+        text = (
+            f"The fleet has cost {money(spent.so_far)}. At {money(spent.per_hour)} per hour, it would "
+            f"soon exceed its max_cost of {money(limit)}. It starts no more trials, and deletes its VMs "
+            "when the running ones have finished, or when the limit requires it."
+        )
+        advice = "Submit the remaining trials again, with a higher max_cost or cheaper VMs."
+        fleet.drained = failure("MaxCostReached", text, "fail_fleet", advice)
+        fleet.demand.stopped = fleet.demand.stopped or fleet.drained
+        fleet.failures.add(fleet.drained, "started no more trials")
+    if step == "end":
+        raise FleetEnded("failed", fleet.drained)

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from activities.role_assignments import revoke_permissions
-from activities.trials import release_trials
-from fleet.model.activities import Failed, Ok, ReleaseTrials, RevokePermissions, TrialsReleased
+from activities.trials import drain_vms, release_trials
+from fleet.model.activities import (
+    DrainVms,
+    Failed,
+    Ok,
+    ReleaseTrials,
+    RevokePermissions,
+    TrialsReleased,
+    VmsDraining,
+)
 from fleet.model.failure import UNRECOGNISED_LIMIT, failure
 from fleet.model.order_parts import FleetRef, RoleOrder, part_of
 from fleet.model.placement import label
@@ -28,6 +36,7 @@ from orchestrators.patterns import (
 from orchestrators.pipeline import Waves
 from orchestrators.reconcile import (
     VMS_PER_ACTIVITY,
+    check_cost,
     check_deadline,
     delete_failed,
     delete_vms,
@@ -55,6 +64,9 @@ def run(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[bool
     for _ in range(POLLS):
         yield from reconcile(context, fleet, waves.cancel)
         counted = yield from count_and_clean_up(context, fleet)
+        check_cost(context, fleet)
+        if fleet.drained:
+            yield from drain(context, fleet, fleet.drained)
         if not waves.cancel.is_completed:
             yield from create_missing(context, fleet, waves)
         publish_status(context, fleet, "run")
@@ -91,6 +103,27 @@ def end_idle_vms(context: Context, fleet: FleetState) -> Orchestration[None]:
     silent = fleet.observation.silent_vms(fleet.vms)
     yield from delete_failed(context, fleet, dict.fromkeys(silent, reason))
     yield from delete_vms(context, fleet, fleet.observation.done)
+
+
+def drain(context: Context, fleet: FleetState, reason: Failure) -> Orchestration[None]:
+    """Let the VMs that run a trial finish it, and delete the others.
+
+    Without the database, VMs cannot learn of it: they are deleted when `check_cost` ends the fleet.
+    """
+    living = [vm["ordinal"] for vm in fleet.living_vms()]
+    order = part_of(fleet.order, FleetRef)
+    task: DrainVms = {"order": order, "ordinals": living, "reason": reason["message"]}
+    results: list[VmsDraining | Failed] = yield from settle(
+        context, [(drain_vms, task)] if living else [], max_tries=1
+    )
+    for result in results:
+        if result["ok"]:
+            idle = [one for one in living if one not in result["busy"]]
+            text = "The VM ran no trial when its fleet came close to its max_cost."
+            why = failure(reason["code"], text, "fail_vm", reason["advice"])
+            yield from delete_failed(context, fleet, dict.fromkeys(idle, why))
+        else:
+            fleet.failures.add(result["failure"], "retried at the next poll")
 
 
 def clean_up(context: Context, fleet: FleetState) -> Orchestration[None]:
@@ -167,8 +200,8 @@ def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
             return True
         if fleet.can_retry() or not (counted or fleet.past_deadline(now)):
             return False
-        raise FleetEnded("failed", why_trials_left(fleet))
-    if fleet.past_deadline(now):
+        raise FleetEnded("failed", fleet.drained or why_trials_left(fleet))
+    if fleet.past_deadline(now) or fleet.cost_step(now) == "end":
         return True
     pending = fleet.observation.deleting or fleet.observation.to_clean_up
     if fleet.trials_ended_at is None or pending:

@@ -52,6 +52,14 @@ class Api:
     def list(self) -> requests.Response:
         return self._call("GET", "/api/fleets")
 
+    def plan(self, **document: Any) -> dict[str, Any]:
+        answer = self._call("POST", "/api/plan", data=json.dumps(document))
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def progress(self, fleet_id: str) -> dict[str, Any]:
+        return dict(self._call("GET", f"/api/fleets/{fleet_id}/progress").json())
+
     def machines(self, fleet_id: str) -> list[dict[str, Any]]:
         """The records of a fleet's VMs at the start or end of its last history."""
         answer = self._call("GET", f"/api/fleets/{fleet_id}/machines")

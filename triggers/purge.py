@@ -16,7 +16,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from fleet import telemetry
-from fleet.api.instance_status import ALIVE, order_with_created_at
+from fleet.api.instance_status import ALIVE, started_order
 from fleet.azure import credentials
 from fleet.model import names
 from fleet.secrets import SealBroken
@@ -140,7 +140,7 @@ def _is_long_ago(row: fleets.Row, settings: Settings) -> bool:
 
 async def _purge_records(run: Run, instance: Mapping[str, Any]) -> None:
     """Raises DatabaseUnreachable."""
-    order = order_with_created_at(instance)
+    order = started_order(instance)
     try:
         _, uri = credentials.open_connections(order)
     except SealBroken:

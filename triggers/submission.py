@@ -12,7 +12,7 @@ from fleet.api import policy
 from fleet.api.instance_status import order_in
 from fleet.api.order_builder import build_order, understood
 from fleet.api.request import Fault, FleetRequest, InvalidRequest, batch_id_of, parse, uri_faults
-from fleet.api.responses.plan import Check, Plan
+from fleet.api.responses.plan import Check, Plan, PlanCost
 from fleet.api.responses.request import Understood
 from fleet.api.valid_part import ValidPart
 from fleet.azure.credentials import connect
@@ -21,7 +21,7 @@ from fleet.model.records import Order
 from fleet.preflight.plan import preview
 from fleet.secrets import Seal
 from fleet.settings import Settings, SettingsError
-from fleet.store import claims
+from fleet.store import budget, claims
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import OWN
 from triggers.durable_client import RUN_FLEET, find, task_hub_within
@@ -126,8 +126,9 @@ async def plan(document: Any) -> Plan:
     plan, check = await asyncio.gather(
         preview(connection, uri, order), _policy_check(request, settings)
     )
-    ok = plan["ok"] and check["status"] != "fault"
-    return {**plan, "ok": ok, "checks": [check, *plan["checks"]]}
+    checks = [check, *await _budget_check(plan["cost"], settings)]
+    ok = plan["ok"] and all(one["status"] != "fault" for one in checks)
+    return {**plan, "ok": ok, "checks": [*checks, *plan["checks"]]}
 
 
 async def _policy_check(request: FleetRequest, settings: Settings) -> Check:
@@ -142,6 +143,23 @@ async def _policy_check(request: FleetRequest, settings: Settings) -> Check:
         return {"name": "policy", "status": "ok", "detail": detail, "advice": ""}
     detail = f"{request.n_instances:,} more VMs would exceed the limit: {detail}"
     return {"name": "policy", "status": "fault", "detail": detail, "advice": claims.TOO_MANY_ADVICE}
+
+
+async def _budget_check(cost: PlanCost | None, settings: Settings) -> list[Check]:
+    """Check FLEET_BUDGET, if it is set and the cost is known. The fleet's own plan reserves the cost."""
+    limit = settings.policy.budget
+    if limit is None or cost is None:
+        return []
+    try:
+        committed = await OWN.run(budget.committed, settings.database_uri, settings.owner)
+        detail = budget.check(committed, cost["at_most"], limit)
+    except budget.BudgetExceeded as error:
+        return [{"name": "budget", "status": "fault", "detail": str(error), "advice": error.advice}]
+    except DatabaseUnreachable as error:
+        return [
+            {"name": "budget", "status": "unknown", "detail": str(error), "advice": error.advice}
+        ]
+    return [{"name": "budget", "status": "ok", "detail": detail, "advice": ""}]
 
 
 def _checked(document: Any) -> tuple[FleetRequest, Settings]:
@@ -216,7 +234,9 @@ def _sealed_webhook(request: FleetRequest, seal: Seal, owner: str, batch_id: int
 
 def _plain(request: FleetRequest) -> dict[str, Any]:
     """The request with its secrets, only for its fingerprint. The batch ID is compared separately."""
-    plain = request.model_dump(mode="json", exclude={"batch_id"})
+    # A repeated request of an earlier build must keep its fingerprint: a new field counts if it is set.
+    excluded = {"batch_id"} | ({"max_cost"} if request.max_cost is None else set())
+    plain = request.model_dump(mode="json", exclude=excluded)
     if request.notify_url:
         plain["notify_url"] = request.notify_url.get_secret_value()
     return {**plain, **_secrets(request)}

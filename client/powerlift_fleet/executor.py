@@ -84,6 +84,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         max_price: float | None = None,
         ephemeral_os_disk: bool | None = None,
         max_lifetime: float | str | None = None,
+        max_cost: float | None = None,
         min_instances: int | None = None,
         tags: Mapping[str, str] | None = None,
         notify_url: str | None = None,
@@ -124,6 +125,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
                 location, vm_size, zone, priority.
             ephemeral_os_disk: put the OS disk on the VM's host.
             max_lifetime: seconds, or "12h", until the fleet is torn down.
+            max_cost: US dollars that the fleet may cost. Shortly before, trials no longer start.
             min_instances: the fleet fails with fewer VMs.
             tags: for every Azure resource.
             notify_url: a webhook that gets a POST at the first failure and at the end.
@@ -183,6 +185,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
             max_price=arguments.limit_or_none("max_price", max_price),
             ephemeral_os_disk=ephemeral_os_disk,
             max_lifetime=arguments.duration_or_none("max_lifetime", max_lifetime),
+            max_cost=arguments.limit_or_none("max_cost", max_cost),
             min_instances=min_instances,
             tags=dict(tags) if tags is not None else None,
             notify_url=Secret(notify_url) if notify_url else None,

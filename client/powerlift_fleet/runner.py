@@ -185,6 +185,20 @@ def open_store(settings: Settings) -> Any:
             value = _storable(value) if isinstance(value, str) else value
             super().add_measure(trial, _storable(str(name)), value, *rest, **more)
 
+        def pick_trial(self, experiment_id: int, runner_id: int) -> Any:
+            """As Powerlift's; None also if the fleet starts no more trials."""
+            values = {"experiment": experiment_id, "runner": runner_id}
+            drains = False
+            self.reset()
+            while self.do:
+                with self:
+                    if self.session.execute(text(_CAN_READ_RUNNERS)).scalar():
+                        drains = bool(self.session.execute(text(_DRAINS), values).scalar())
+            if drains:
+                print("the fleet starts no more trials", flush=True)
+                return None
+            return super().pick_trial(experiment_id, runner_id)
+
         def end_trial(self, trial_id: int, errmsg: str | None = None) -> None:
             """As Powerlift's; also records the runner, for which Powerlift has no column."""
             values = {"trial": trial_id, "errmsg": errmsg, "runner": settings.runner_id}
@@ -235,6 +249,14 @@ _LOCK = """
 """
 _END = """
     UPDATE trial SET end_time = CURRENT_TIMESTAMP, errmsg = :errmsg, runner_id = -2 WHERE id = :trial
+"""
+_CAN_READ_RUNNERS = """
+    SELECT has_table_privilege(to_regclass('powerlift_fleet_runner'), 'SELECT')
+"""
+# An outcome without an end: `fleet.store.heartbeats.drain`.
+_DRAINS = """
+    SELECT EXISTS (SELECT FROM powerlift_fleet_runner WHERE experiment_id = :experiment
+                   AND runner_id = :runner AND outcome IS NOT NULL AND ended_at IS NULL)
 """
 _CAN_RECORD_RUNNER = """
     SELECT bool_and(has_table_privilege(to_regclass('powerlift_fleet_trial'), needed))

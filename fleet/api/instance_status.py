@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from fleet.api.responses.common import json_id
-from fleet.api.responses.fleets import FleetWithoutLinks, MachineCounts, Outcome
+from fleet.api.responses.fleets import FinalStatus, FleetWithoutLinks, MachineCounts, Outcome
 from fleet.model import names
 from fleet.model.custom_status import MAX_TIMER_SECONDS
 from fleet.model.records import Order, Vm
@@ -71,10 +71,15 @@ def order_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return order
 
 
-def order_with_created_at(instance: Mapping[str, Any]) -> Order:
-    """The order with `created_at`, which the input of the first history lacks."""
-    created_at = fleet_from_instance(instance)["created_at"]
-    return cast(Order, {**order_in(instance["input"]), "created_at": created_at})
+def started_order(instance: Mapping[str, Any]) -> Order:
+    """The order with `created_at` and `prices`, which the input of the first history lacks."""
+    order = order_in(instance["input"])
+    shown = instance.get("customStatus") or {}
+    found = {
+        "created_at": fleet_from_instance(instance)["created_at"],
+        "prices": order.get("prices") or shown.get("prices") or {},
+    }
+    return cast(Order, {**order, **found})
 
 
 def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
@@ -103,7 +108,7 @@ def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
         "version": shown.get("version"),
         "provisioned_at": shown.get("provisioned_at"),
         "deadline": shown.get("deadline"),
-        "summary": (instance.get("output") or {}).get("summary") if phase in TERMINAL else None,
+        "summary": _summary(instance) if phase in TERMINAL else None,
     }
 
 
@@ -116,6 +121,13 @@ def outcome(phase: Any, trials: Mapping[str, Any] | None) -> Outcome | None:
     if trials is None or not trials.get("error"):
         return "succeeded"
     return "some_trials_failed" if trials.get("complete") else "all_trials_failed"
+
+
+def _summary(instance: Mapping[str, Any]) -> FinalStatus | None:
+    """The final custom status; None if the instance was terminated externally."""
+    final = (instance.get("output") or {}).get("summary")
+    # `progress` has the prices.
+    return final and cast(FinalStatus, {k: v for k, v in final.items() if k != "prices"})
 
 
 def _machines(counts: Mapping[str, int] | None, wanted: int) -> MachineCounts:

@@ -57,6 +57,7 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
         "ssh_public_key": request.ssh_public_key,
         "tags": dict(request.tags),
         "max_lifetime": request.max_lifetime,
+        "max_cost": request.max_cost,
         "boot_poll_seconds": settings.boot_poll_seconds,
         "writes_per_second": settings.writes_per_second,
         "owner": settings.owner,
@@ -84,5 +85,6 @@ def understood(order: Order) -> Understood:
         "resource_uris": order["resource_uris"],
         "timeout": order["timeout"],
         "max_lifetime": order["max_lifetime"],
+        "max_cost": order.get("max_cost"),
         "delete_on_complete": order["delete_on_complete"],
     }

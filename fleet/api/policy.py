@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from fleet.api.progress import price_of
 from fleet.api.request import Fault, FleetRequest
 from fleet.api.responses.app import PolicySetting
 from fleet.model import names
+from fleet.model.costs import configured_price
 from fleet.model.database_uri import server_of
 from fleet.model.records import Placement
 from fleet.model.webhooks import host_of
@@ -202,7 +202,8 @@ def summary(settings: Settings) -> list[PolicySetting]:
     shown = {name: ", ".join(patterns) or "none" for name, patterns in listed.items()}
     shown["FLEET_MAX_VMS"] = str(policy.max_vms)
     shown["FLEET_MAX_LIFETIME_DAYS"] = f"{policy.max_lifetime_days:g}"
-    shown["FLEET_MAX_COST"] = "no limit" if policy.max_cost is None else f"{policy.max_cost:g}"
+    for name, limit in (("FLEET_MAX_COST", policy.max_cost), ("FLEET_BUDGET", policy.budget)):
+        shown[name] = "no limit" if limit is None else f"{limit:g}"
     return [{"setting": name, "value": value} for name, value in shown.items()]
 
 
@@ -249,37 +250,30 @@ def _limits(effective: EffectiveRequest) -> Iterator[Fault]:
 
 
 def _cost(effective: EffectiveRequest) -> Iterator[Fault]:
+    """By FLEET_PRICES alone. The plan knows all prices, and requires one for each placement."""
     limit, request = effective.settings.policy.max_cost, effective.request
     if limit is None:
         return
-    highest = 0.0
-    for pointer, named, placement in effective.placements:
-        price = _highest_price(placement, effective.settings.prices)
-        if price is None:
-            spot = " as a Spot VM" if placement["priority"] == "Spot" else ""
-            detail = (
-                f"The cost of a fleet is limited (FLEET_MAX_COST), and this size has no price{spot}. "
-                "Choose another one."
-            )
-            at = "vm_size" if "vm_size" in named else min(named)
-            yield _fault(f"{pointer}/{at}", detail, "FLEET_PRICES")
-        highest = max(highest, price or 0.0)
+    prices = [_highest_price(one, effective.settings.prices) for _, _, one in effective.placements]
+    highest = max((price for price in prices if price is not None), default=0.0)
     cost = request.n_instances * request.max_lifetime / HOUR * highest
+    if request.max_cost is not None:
+        cost = min(cost, request.max_cost)
     if cost > limit:
         detail = (
             f"By its deadline, the fleet may cost {cost:,.2f} US dollars; {limit:,.2f} are allowed. "
-            "Use fewer or cheaper VMs, or a shorter max_lifetime."
+            "Use fewer or cheaper VMs, a shorter max_lifetime, or a max_cost within the limit."
         )
         yield _fault("/n_instances", detail, "FLEET_MAX_COST")
 
 
-def _highest_price(placement: Placement, prices: Mapping[str, float]) -> float | None:
+def _highest_price(placement: Placement, table: Mapping[str, float]) -> float | None:
     """The price in a placement; the highest in any region if its region is the resource group's."""
-    if placement["location"]:
-        return price_of(placement, prices)
-    regions = {key.rpartition("/")[0] for key in prices}
-    found = [price_of({**placement, "location": region}, prices) for region in regions]
-    return max((price for price in found if price is not None), default=None)
+    regions = [placement["location"]]
+    if not placement["location"]:
+        regions += [key.rpartition("/")[0] for key in table]
+    found = [configured_price({**placement, "location": region}, table) for region in regions]
+    return max((price["per_hour"] for price in found if price is not None), default=None)
 
 
 def _fault(pointer: str, detail: str, setting: str) -> Fault:

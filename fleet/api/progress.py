@@ -9,9 +9,9 @@ from typing import Any
 from fleet.api.responses.common import json_time
 from fleet.api.responses.machines import Machine, VmFailure
 from fleet.api.responses.progress import Cost, Progress
-from fleet.model import names
+from fleet.model import costs, names
+from fleet.model.costs import PlacementHours
 from fleet.model.order_parts import FleetRef
-from fleet.model.placement import label
 from fleet.model.records import Order, Placement
 from fleet.model.vm_counts import shown_state
 from fleet.store.trial_history import TrialHistory
@@ -84,17 +84,19 @@ def progress(
     order: Order,
     history: TrialHistory | None,
     shown: Iterable[Mapping[str, Any]],
-    prices: Mapping[str, float],
+    table: Mapping[str, float],
     *,
     as_of: datetime,
     ended: bool,
     problem: str | None = None,
 ) -> Progress:
-    """The response of `GET /fleets/{id}/progress`. `shown` comes from `machines`.
+    """The response of `GET /fleets/{id}/progress`. `shown` comes from `machines`,
+    `table` from FLEET_PRICES.
 
     If `history` is None, `problem` says why.
     """
-    hours = vm_hours(shown, as_of)
+    hours = costs.vm_hours(shown, as_of)
+    prices = known_prices(order, hours, table)
     rate = trials_per_hour(history) if history else None
     left = history.trials["ready"] + history.trials["running"] if history else 0
     end = None
@@ -131,12 +133,12 @@ def progress(
                 {
                     "placement": one["placement"],
                     "vm_hours": round(one["vm_hours"], 4),
-                    "price_per_hour": price_of(one["placement"], prices),
+                    "price_per_hour": _per_hour(one["placement"], prices),
                 }
                 for one in hours
             ],
         },
-        "cost": cost(hours, prices, history, as_of, end),
+        "cost": cost(costs.spending(hours, prices), history, as_of, end, order.get("max_cost")),
         "problem": problem,
     }
 
@@ -153,62 +155,50 @@ def trials_per_hour(history: TrialHistory) -> float | None:
     return None if count < MIN_TRIALS else count / (steps * history.step) * 3600
 
 
-def vm_hours(shown: Iterable[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
-    """VM hours by placement: dicts of `placement`, `vm_hours` and `alive` (VMs that exist now).
-
-    Counts from Azure's acceptance to the first poll without the VM: what Azure bills, accurate to one
-    polling interval plus boot and deletion time.
-    """
-    placements: dict[str, dict[str, Any]] = {}
-    for one in shown:
-        if one["created_at"] is None:
-            continue
-        new = {"placement": one["placement"], "vm_hours": 0.0, "alive": 0}
-        placement = placements.setdefault(label(one["placement"]), new)
-        alive = one["state"] in ("creating", "running") and one["deleted_at"] is None
-        end = one["deleted_at"] or (None if alive else one["ended_at"])
-        until = datetime.fromisoformat(end) if end else now
-        seconds = (until - datetime.fromisoformat(one["created_at"])).total_seconds()
-        placement["vm_hours"] += max(0.0, seconds) / 3600
-        placement["alive"] += alive
-    return list(placements.values())
-
-
-def price_of(placement: Placement, prices: Mapping[str, float]) -> float | None:
-    """US dollars per VM hour in a placement, or None. Looks up `location/size` before `size` in
-    FLEET_PRICES; both have the suffix ` Spot` for Spot VMs.
-    """
-    size = placement["vm_size"] + (" Spot" if placement["priority"] == "Spot" else "")
-    for key in (f"{placement['location']}/{size}", size):
-        if key.lower() in prices:
-            return prices[key.lower()]
-    return None
+def known_prices(
+    order: Order, hours: Iterable[PlacementHours], table: Mapping[str, float]
+) -> costs.Prices:
+    """The prices that the fleet's plan found; for placements without one, those in FLEET_PRICES."""
+    listed = {
+        costs.price_key(one["placement"]): costs.configured_price(one["placement"], table)
+        for one in hours
+    }
+    configured = {key: price for key, price in listed.items() if price is not None}
+    return {**configured, **order.get("prices", {})}
 
 
 def cost(
-    hours: list[dict[str, Any]],
-    prices: Mapping[str, float],
+    spent: costs.Spending | None,
     history: TrialHistory | None,
     as_of: datetime,
-    end: datetime | None = None,
+    end: datetime | None,
+    max_cost: float | None,
 ) -> Cost | None:
-    """In US dollars; None if any placement has no price, because a partial sum would be misleading."""
-    priced = [(one, price_of(one["placement"], prices)) for one in hours]
-    if not priced or any(price is None for _, price in priced):
+    """`end`: when the last trial is expected to finish; None if unknown."""
+    if spent is None:
         return None
-    so_far = sum(one["vm_hours"] * (price or 0.0) for one, price in priced)
-    per_hour = sum(one["alive"] * (price or 0.0) for one, price in priced)
     trials = (
         history.complete[-1] + history.error[-1] if history and len(history.complete) > 1 else 0
     )
     remaining = (end - as_of).total_seconds() / 3600 if end else None
+    expected = None if remaining is None else spent.so_far + spent.per_hour * remaining
+    if expected is not None and max_cost is not None:
+        expected = min(expected, max(max_cost, spent.so_far))
+    saved = spent.saved_by_spot
     return {
         "currency": "USD",
-        "so_far": round(so_far, 4),
-        "per_hour": round(per_hour, 4),
-        "expected": None if remaining is None else round(so_far + per_hour * remaining, 4),
-        "per_trial": round(so_far / trials, 6) if trials else None,
+        "so_far": costs.dollars(spent.so_far),
+        "per_hour": costs.dollars(spent.per_hour),
+        "expected": None if expected is None else costs.dollars(expected),
+        "per_trial": costs.dollars(spent.so_far / trials) if trials else None,
+        "saved_by_spot": None if saved is None else costs.dollars(saved),
+        "max_cost": max_cost,
     }
+
+
+def _per_hour(placement: Placement, prices: costs.Prices) -> float | None:
+    price = prices.get(costs.price_key(placement))
+    return price and costs.dollars(price["per_hour"])
 
 
 def _utc(moment: datetime | str | None) -> str | None:

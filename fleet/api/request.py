@@ -258,6 +258,14 @@ class FleetRequest(BaseModel):
         description="Maximum price in US dollars per VM and hour; requires priority Spot, here or in a "
         "fallback. Default: the pay-as-you-go price.",
     )
+    max_cost: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Maximum cost of the fleet in US dollars, by list prices. Shortly before it, no "
+        "trial starts; VMs are deleted when the running trials have ended, or when the limit requires "
+        "it. Requires a known price of each placement, and delete_on_complete. Default: no limit.",
+    )
     ephemeral_os_disk: bool = Field(
         False, description="OS disks on the VM's host: faster, and lost if the host fails."
     )

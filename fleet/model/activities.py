@@ -25,6 +25,7 @@ from fleet.model.records import (
     ExperimentError,
     Failure,
     Order,
+    Price,
     RoleOutcome,
     Size,
     Trials,
@@ -66,6 +67,7 @@ class Resolved(TypedDict):
     ssh_public_key: str
     client_principal_id: NotRequired[str | None]
     client_principal_type: NotRequired[str]
+    prices: NotRequired[dict[str, Price]]
 
 
 class PlanCheck(TypedDict):
@@ -240,6 +242,20 @@ class TrialsReleased(Ok):
     """By ordinal, of VMs whose script ended by itself: why, or null if there was no more work."""
 
 
+# drain_vms
+
+
+class DrainVms(TypedDict):
+    order: FleetRef
+    ordinals: list[int]
+    reason: str
+
+
+class VmsDraining(Ok):
+    busy: list[int]
+    """Ordinals of the VMs that run a trial, and start no other one."""
+
+
 # was_cancelled, report_completion
 
 
@@ -261,6 +277,8 @@ class ReportCompletion(TypedDict):
     reason: Failure | None
     started_at: str
     ended_at: str
+    cost: float | None
+    """In US dollars; null if a price is unknown, or no VM was created."""
 
 
 # list_owned_resources, delete_owned_resources

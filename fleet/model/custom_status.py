@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from fleet.model.failure import shorten
 from fleet.model.failure_counts import FailureCount
 from fleet.model.placement import PlacementCounts
-from fleet.model.records import Failure, Trials, VmCounts
+from fleet.model.records import Failure, Price, Trials, VmCounts
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import missing, vm_counts
 
@@ -56,6 +56,8 @@ class CustomStatus(TypedDict):
     deadline: str | None
     reason: Failure | None
     ended_in: str | None
+    prices: dict[str, Price]
+    """As in the order. The input of the first history lacks them."""
 
 
 def custom_status(fleet: FleetState) -> CustomStatus:
@@ -88,6 +90,7 @@ def custom_status(fleet: FleetState) -> CustomStatus:
             "deadline": fleet.order.get("deadline"),
             "reason": fleet.reason,
             "ended_in": fleet.ended_in,
+            "prices": fleet.order.get("prices", {}),
         }
     )
 

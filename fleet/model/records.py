@@ -80,6 +80,14 @@ class Size(TypedDict):
     """`x64` or `Arm64`; absent in an earlier build's plan, empty if Azure does not say."""
 
 
+class Price(TypedDict):
+    """What a VM costs in a placement, in US dollars per hour, with its OS disk."""
+
+    per_hour: float
+    regular: float | None
+    """The same without Spot; null if unknown."""
+
+
 class Order(VmOrder, RoleOrder, TeardownOrder, RecordOrder):
     """A fleet request with the deployment's settings. The plan resolves what was left open. Secrets are
     in `sealed` only.
@@ -102,6 +110,10 @@ class Order(VmOrder, RoleOrder, TeardownOrder, RecordOrder):
     fingerprint: str
     powerlift_version: NotRequired[str | None]
     """Of the author's Powerlift; None or absent if the request does not say."""
+    max_cost: NotRequired[float | None]
+    """US dollars; None or absent: no limit."""
+    prices: NotRequired[dict[str, Price]]
+    """By `costs.price_key`: those that the plan found. A fleet keeps them until its end."""
 
 
 class VmRequest(TypedDict):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from fleet.model import failure_policy
+from fleet.model import costs, failure_policy
 from fleet.model.demand import MAX_ATTEMPTS, Demand, open_trials
 from fleet.model.experiment_errors import ENDED_FLEET, experiment_failure
 from fleet.model.failure_counts import FailureCounts
@@ -71,6 +71,8 @@ class FleetState:
     reason: Failure | None = None
     ended_in: str | None = None
     """The phase in which the fleet failed or was cancelled."""
+    drained: Failure | None = None
+    """Why no VM starts another trial; None while they do."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> FleetState:
@@ -306,6 +308,18 @@ class FleetState:
         for ordinal in ordinals:
             self.vms[ordinal]["state"] = "failed"
             self.observation.deleting.append(ordinal)
+
+    def spending(self, now: datetime) -> costs.Spending | None:
+        """None without VMs, and if a price is unknown."""
+        hours = costs.vm_hours(self.vms.values(), now, self.demand.in_flight)
+        return costs.spending(hours, self.order.get("prices", {}))
+
+    def cost_step(self, now: datetime) -> Literal["run", "drain", "end"]:
+        """What `max_cost` requires now."""
+        limit, spent = self.order.get("max_cost"), self.spending(now)
+        if limit is None or spent is None:
+            return "run"
+        return costs.next_step(spent, limit, self.order["run_poll_seconds"])
 
     def past_deadline(self, now: datetime) -> bool:
         return "deadline" in self.order and now >= datetime.fromisoformat(self.order["deadline"])

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import TypedDict
 
 from fleet.api.order_builder import understood
-from fleet.api.responses.plan import Check
+from fleet.api.responses.plan import Check, PlanCost
 from fleet.api.responses.plan import Plan as PlanResponse
 from fleet.azure.client import Azure
 from fleet.model.failure import failure
 from fleet.model.placement import label
-from fleet.model.records import Failure, Order, Size, Trials
-from fleet.preflight import basics, experiments, images, networks, permissions, quotas, sizes
+from fleet.model.records import Failure, Order, Price, Size, Trials
+from fleet.preflight import basics, costs, experiments, images, networks, permissions, quotas, sizes
 from fleet.preflight.check_result import CheckResult
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, collect
 from fleet.store.executors import ACTIVITIES, QUERIES
@@ -27,6 +27,7 @@ class Resolved(TypedDict):
     sizes: dict[str, Size]
     client_principal_id: str | None
     client_principal_type: str
+    prices: dict[str, Price]
 
 
 class Plan(TypedDict):
@@ -34,6 +35,7 @@ class Plan(TypedDict):
 
     resolved: Resolved
     trials: Trials | None
+    cost: PlanCost | None
     checks: list[Check]
     faults: list[Failure]
 
@@ -63,6 +65,7 @@ LOCATION_CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "quota": quotas.quota,
     "subnet": networks.subnet,
     "addresses": networks.addresses,
+    "cost": costs.cost,
 }
 """Checks that require a location."""
 
@@ -95,6 +98,7 @@ async def preview(connection: Azure, uri: str, order: Order) -> PlanResponse:
         "location": location,
         "placements": [label(placement) for placement in inputs.placements] if location else [],
         "trials": plan["trials"],
+        "cost": plan["cost"],
         "checks": plan["checks"],
     }
 
@@ -117,8 +121,10 @@ def evaluate(inputs: PlanInputs) -> Plan:
             "sizes": inputs.sizes,
             "client_principal_id": inputs.order["client_principal_id"],
             "client_principal_type": inputs.order["client_principal_type"],
+            "prices": inputs.prices,
         },
         "trials": None if isinstance(inputs.trials, Unavailable) else inputs.trials,
+        "cost": costs.estimate(inputs) if location else None,
         "checks": [
             {"name": name, "status": one.status, "detail": one.detail, "advice": one.advice}
             for name, one in findings

@@ -20,7 +20,8 @@ from fleet.azure.error_classifier import describe
 from fleet.model import failure_policy, names
 from fleet.model.failure import DescribedError
 from fleet.model.placement import tiers
-from fleet.model.records import Failure, Order, Placement, Size, Trials
+from fleet.model.records import Failure, Order, Placement, Price, Size, Trials
+from fleet.preflight.prices import find_prices
 from fleet.settings import PUBLIC_CLOUD, Settings
 from fleet.store import schema, trials, vm_records
 from fleet.store.database import DatabaseUnreachable
@@ -109,6 +110,14 @@ class PlanInputs:
     """Names of NICs that have a name of the batch and belong to another deployment."""
     schema: int | Unavailable
     """The version of the app's tables in the database."""
+    prices: dict[str, Price]
+    """The known prices of the placements, by `costs.price_key`."""
+    mean_seconds: float | Unavailable | None
+    """The mean duration of the experiment's successful trials; None without any."""
+    cost_limit: float | None
+    """What the deployment allows a fleet to cost, in US dollars; None: no limit."""
+    cost_settings: list[str]
+    """The deployment's settings that limit cost, which requires prices."""
 
     @cached_property
     def wanted(self) -> int:
@@ -151,11 +160,16 @@ class PlanInputs:
 
     def sku(self, placement: Placement) -> Body | None:
         """The SKU of a placement's size in its location; None if not offered or unknown."""
-        region = self.regions.get(placement["location"])
-        if region is None or isinstance(region.skus, Unavailable):
-            return None
-        wanted = placement["vm_size"].lower()
-        return next((sku for sku in region.skus if sku["name"].lower() == wanted), None)
+        return find_sku(self.regions, placement)
+
+
+def find_sku(regions: dict[str, Region], placement: Placement) -> Body | None:
+    """As `PlanInputs.sku`."""
+    region = regions.get(placement["location"])
+    if region is None or isinstance(region.skus, Unavailable):
+        return None
+    wanted = placement["vm_size"].lower()
+    return next((sku for sku in region.skus if sku["name"].lower() == wanted), None)
 
 
 def capabilities(sku: Body) -> dict[str, str]:
@@ -197,16 +211,18 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         asyncio.gather(
             _fetch(threads.run(trials.count, uri, order["experiment_id"])),
             _fetch(threads.run(trials.experiment, uri, order["experiment_id"])),
+            _fetch(threads.run(trials.mean_seconds, uri, order["experiment_id"])),
             _fetch(threads.run(vm_records.conflicting_batch, uri, order)),
             _fetch(threads.run(schema.version, uri, schema.BENCHMARK)),
         ),
     )
     assignments, vm_role, foreign_nics, client = azure
-    counted, experiment, conflicting_batch, version = database
+    counted, experiment, mean_seconds, conflicting_batch, version = database
     located: Order = {**order, "location": _location(order, seen)}
     if isinstance(client, str):
         located["client_principal_id"] = client
         located["client_principal_type"] = "ServicePrincipal"
+    policy = Settings.read().policy
     return PlanInputs(
         order=located,
         group=seen,
@@ -216,13 +232,29 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         permissions=permissions,
         assignments=assignments,
         vm_role=vm_role,
-        size_limits=Settings.read().policy.size_limits(),
+        size_limits=policy.size_limits(),
         client=client,
         custom_data_fault=_custom_data_fault(order, uri),
         conflicting_batch=conflicting_batch,
         foreign_nics=foreign_nics,
         schema=version,
+        prices=await _prices(located, regions, threads),
+        mean_seconds=mean_seconds,
+        cost_limit=policy.max_cost,
+        cost_settings=policy.cost_limits(),
     )
+
+
+async def _prices(order: Order, regions: dict[str, Region], threads: Executor) -> dict[str, Price]:
+    """Sizes are looked up as Azure spells them: the price list is case-sensitive."""
+    if order["location"] is None:
+        return {}
+    places = [one for tier in tiers(order) for one in tier]
+    spelled = [
+        {**one, "vm_size": sku["name"] if (sku := find_sku(regions, one)) else one["vm_size"]}
+        for one in places
+    ]
+    return await find_prices(cast(list[Placement], spelled), order["vm"], threads)
 
 
 async def _regions(

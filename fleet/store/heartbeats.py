@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -117,6 +117,25 @@ def record_ends(uri: str, order: FleetRef, reasons: Mapping[int, str]) -> dict[i
     }
 
 
+def drain(uri: str, order: FleetRef, ordinals: Sequence[int], reason: str) -> list[int]:
+    """Tell VMs to end after the trial that they run. Returns the ordinals of those that run one, or of
+    all without write access to the table: they cannot be told.
+
+    A VM reads the mark, an outcome without an end, when it claims its next trial. Raises
+    DatabaseUnreachable.
+    """
+    first = names.runner_id(order["batch_id"], 0)
+    values = {
+        "experiment": order["experiment_id"],
+        "runners": [first + ordinal for ordinal in ordinals],
+        "reason": reason,
+    }
+    with connected(uri) as database, database.cursor() as cursor:
+        if not may_write(cursor, "powerlift_fleet_runner"):
+            return list(ordinals)
+        return sorted(runner - first for (runner,) in rows(cursor, _DRAIN, values))
+
+
 def _is_overdue(running_at: str, now: datetime) -> bool:
     """Whether the first heartbeat is overdue; False for an invalid time. The deadline still applies."""
     try:
@@ -167,3 +186,10 @@ _CLOSE = f"""
     WHERE runner.experiment_id = %d AND runner.runner_id = ended.runner_id
     RETURNING runner.runner_id, runner.exit_code, {short_outcome("runner.outcome")}
 """  # noqa: S608 - constants
+_DRAIN = """
+    UPDATE powerlift_fleet_runner AS runner SET outcome = %(reason)s
+    WHERE experiment_id = %(experiment)s AND runner_id = ANY(%(runners)s) AND ended_at IS NULL
+      AND EXISTS (SELECT FROM trial WHERE trial.experiment_id = runner.experiment_id
+                  AND trial.runner_id = runner.runner_id AND trial.end_time IS NULL)
+    RETURNING runner_id
+"""

@@ -91,6 +91,16 @@ def count(uri: str, experiment_id: int) -> Trials | None:
     }
 
 
+def mean_seconds(uri: str, experiment_id: int) -> float | None:
+    """The mean duration of the experiment's successful trials; None without any.
+
+    Raises DatabaseUnreachable.
+    """
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        [(seconds,)] = rows(cursor, _MEAN_SECONDS, (experiment_id,))
+    return None if seconds is None else float(seconds)
+
+
 def release(
     uri: str,
     experiment_id: int,
@@ -124,6 +134,12 @@ def release(
     return sorted(runners)
 
 
+# Trials write their times themselves.
+_MEAN_SECONDS = """
+    SELECT avg(extract(epoch FROM end_time - start_time)) FROM trial
+    WHERE experiment_id = %s AND errmsg IS NULL AND isfinite(start_time) AND isfinite(end_time)
+      AND end_time > start_time
+"""
 _HELD = f"""
     SELECT id, runner_id FROM trial
     WHERE experiment_id = %s AND runner_id = ANY(%s) AND end_time IS NULL LIMIT {MAX_HELD} FOR UPDATE

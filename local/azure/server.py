@@ -1,4 +1,4 @@
-"""The HTTPS server on the loopback address: dispatches requests to Entra ID, blobs or ARM, and logs."""
+"""The HTTPS server on the loopback address: dispatches requests to Entra ID, blobs, prices or ARM."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from local.azure.clock import Clock
 from local.azure.compute.boot_diagnostics import BootDiagnostics
 from local.azure.corrupted_response import abort, garbled, send_cut
 from local.azure.identity.entra import Entra
+from local.azure.retail_prices import RetailPrices
 from local.azure.tls import Certificates
 from local.azure.wire_log import WireLog
 
@@ -24,10 +25,16 @@ class Server:
     """Serves everything that clients use on one port."""
 
     def __init__(
-        self, clock: Clock, entra: Entra, diagnostics: BootDiagnostics, router: Router, log: WireLog
+        self,
+        clock: Clock,
+        entra: Entra,
+        diagnostics: BootDiagnostics,
+        prices: RetailPrices,
+        router: Router,
+        log: WireLog,
     ) -> None:
         self._clock, self._entra, self._router, self._log = clock, entra, router, log
-        self._diagnostics = diagnostics
+        self._diagnostics, self._prices = diagnostics, prices
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -57,6 +64,7 @@ class Server:
         reply = (
             await self._entra.handle(request)
             or await self._diagnostics.handle_blob(request)
+            or await self._prices.handle(request)
             or await self._router.handle(request)
         )
         self._log.write(number, request, reply, at=at, answered=self._clock.now())

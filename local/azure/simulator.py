@@ -6,6 +6,7 @@ import os
 from types import TracebackType
 from typing import Any, Self
 
+from local.azure import retail_prices
 from local.azure.arm.operations import Operations
 from local.azure.arm.resources import Store
 from local.azure.arm.router import Router
@@ -28,6 +29,7 @@ from local.azure.network.interfaces import Interfaces
 from local.azure.network.simple_resources import SimpleResources
 from local.azure.network.virtual_networks import VirtualNetworks
 from local.azure.options import Options
+from local.azure.retail_prices import RetailPrices
 from local.azure.server import Server
 from local.azure.tls import ensure_certificates
 from local.azure.vm.runner import ProcessVmRunner, VmRunner
@@ -84,7 +86,9 @@ class AzureSimulator:
             (route for provider in providers for route in provider.routes()),
         )
         self._log = WireLog(options.state / "wire.jsonl")
-        self._server = Server(clock, Entra(directory, intercept), diagnostics, router, self._log)
+        prices = RetailPrices(options.page_size, intercept)
+        entra = Entra(directory, intercept)
+        self._server = Server(clock, entra, diagnostics, prices, router, self._log)
 
     def _make_runner(self) -> VmRunner:
         if self._options.machines == "none":
@@ -108,7 +112,7 @@ class AzureSimulator:
         self._log.close()
 
     def ready(self) -> dict[str, Any]:
-        """What clients need to know. `env` makes the Azure SDKs use this cloud; it contains a secret."""
+        """What clients need to know. `env` makes SDKs and app use this cloud; it contains a secret."""
         identity, options, url = self.cloud.identity, self._options, self._server.url
         bundle = str(self._certificates.bundle)
         return {
@@ -131,6 +135,7 @@ class AzureSimulator:
                 "AZURE_CLIENT_SECRET": identity.client_secret,
                 "AZURE_AUTHORITY_HOST": url,
                 "AZURE_RESOURCE_MANAGER_ENDPOINT": url,
+                "FLEET_PRICE_API": f"{url}{retail_prices.PATH}",
                 "SSL_CERT_FILE": bundle,
                 "REQUESTS_CA_BUNDLE": bundle,
             },

@@ -283,6 +283,24 @@ class TestATrialThatWasGivenToAnother:
         assert (taken[1]["runner_id"], runner.code) == (-2, 0), runner.output
 
 
+DRAINED = """
+def f(trial):
+    import os, psycopg2
+    database = psycopg2.connect(os.environ["DB_URL"].replace("+psycopg2", ""))
+    with database, database.cursor() as cursor:
+        cursor.execute("INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, outcome)"
+                       " VALUES (%s, 3, 'max_cost')", [os.environ["EXPERIMENT_ID"]])
+"""
+"""The fleet starts to drain during the first trial."""
+
+
+def test_a_drained_fleet_runs_no_other_trial(runner):
+    trials = runner.run(DRAINED, trials=2)
+    ended = [trial["end_time"] is not None for trial in trials]
+    assert (ended, trials[1]["runner_id"], runner.code) == ([True, False], -1, 0), runner.output
+    assert "the fleet starts no more trials" in runner.output
+
+
 def test_child_processes_of_a_completed_trial_are_killed(runner):
     runner.run("""
 def f(trial):

@@ -9,7 +9,9 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.api.request import parse
 from fleet.secrets import OtherFleetsSecrets, Seal, SealBroken
+from triggers import submission
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 FLEET = ("production", 2**53 + 1)
@@ -74,3 +76,10 @@ def test_a_fingerprint_ignores_the_order_of_members():
 
 def test_different_documents_have_different_fingerprints():
     assert Seal([OLD]).fingerprints({"a": 1}) != Seal([OLD]).fingerprints({"a": 2})
+
+
+def test_a_field_added_later_changes_a_fingerprint_only_if_it_is_set():
+    """A request that is repeated after an upgrade must be the same request."""
+    request = {"experiment_id": 1, "n_instances": 2}
+    plain, limited = (submission._plain(parse({**request, **one})) for one in ({}, {"max_cost": 5}))
+    assert ("max_cost" in plain, limited["max_cost"]) == (False, 5)

@@ -41,6 +41,8 @@ FAULT_PLAN = {
         {"on": "usages", "match": "/southcentralus/", "error": SERVER_ERROR},
         {"on": "vnet.get", "match": "powerlift-vnet-southcentralus", "error": SERVER_ERROR},
         {"on": "read", "match": f"{STORAGE}/dark/.*/permissions", "error": SERVER_ERROR},
+        {"on": "prices", "match": "/eastus2/", "error": SERVER_ERROR},
+        {"on": "prices", "match": "/centralus/", "slow": 2000},
     ],
 }
 
@@ -119,7 +121,10 @@ def rejected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
     """A stack on which the app's first token is rejected once."""
     fault = {"on": "group.get", "error": "InvalidAuthenticationToken", "times": 1}
     state = tmp_path_factory.mktemp("rejected")
-    with Stack(state, time_scale=0.01, machines="none", faults={"faults": [fault]}) as stack:
+    settings = {"FLEET_BUDGET": "1000"}
+    with Stack(
+        state, time_scale=0.01, machines="none", faults={"faults": [fault]}, app_settings=settings
+    ) as stack:
         yield planner_of(stack)
 
 
@@ -149,7 +154,7 @@ def limited(rejected: Planner, tokens: list[int]) -> Planner:
 
 def test_a_plan_describes_the_fleet(planner: Planner):
     plan = planner.plan(zones=["1", "2"], fallbacks=[{"location": "westus"}])
-    del plan["checks"], plan["request"]
+    del plan["checks"], plan["request"], plan["cost"]
     assert plan == {
         "ok": True,
         "n_instances": 10,
@@ -195,8 +200,67 @@ def test_every_check_is_reported(planner: Planner):
             "quota",
             "subnet",
             "addresses",
+            "cost",
         )
     }
+
+
+def test_a_plan_says_what_the_fleet_costs(planner: Planner):
+    """Ten VMs at 9.6 cents, each with a disk of 1.536 dollars a month."""
+    cost = planner.plan(timeout=600, max_lifetime=7200, fallbacks=[{"location": "westus"}])["cost"]
+    per_hour = 10 * (0.096 + 1.536 / 730)
+    assert cost == {
+        "currency": "USD",
+        "per_hour": pytest.approx(per_hour),
+        "expected": pytest.approx(per_hour * 1500 / 3600),
+        "expected_seconds": 1500.0,
+        "basis": "2 trials per VM, 600 s each: their whole timeout",
+        "at_most": pytest.approx(2 * 1.25 * per_hour),
+    }
+
+
+@pytest.mark.parametrize(
+    "changes", [{"vm_size": "Standard_B2as_v2"}, {"location": "eastus2"}, {"location": "centralus"}]
+)
+def test_an_unknown_price_is_reported_and_hinders_only_a_limited_fleet(
+    planner: Planner, changes: dict[str, Any]
+):
+    """Not listed; the price list fails; it does not answer within the five seconds that it gets."""
+    free, limited = planner.plan(**changes), planner.plan(**changes, max_cost=5)
+    statuses = [check["status"] for check in free["checks"] if check["name"] == "cost"]
+    assert (free["ok"], free["cost"], statuses) == (True, None, ["unknown"])
+    assert (limited["ok"], limited["cost"]) == (False, None)
+
+
+def test_prices_are_asked_for_once(planner: Planner):
+    def asked() -> int:
+        return sum(call["path"] == "/api/retail/prices" for call in wire(planner.stack))
+
+    planner.plan(vm_size="Standard_D4s_v5")
+    before = asked()
+    planner.plan(vm_size="standard_d4s_v5", priority="Spot")
+    planner.plan(location="eastus2")  # also if the list failed
+    planner.plan(location="eastus2")
+    assert asked() <= before + 2
+    assert before > 0
+
+
+def test_a_plan_says_whether_the_fleet_fits_into_the_budget(rejected: Planner, tokens: list[int]):
+    """A thousand dollars; a week of ten VMs costs 165."""
+    found = []
+    for changes in (
+        {},
+        {"vm_size": "Standard_D96s_v5"},
+        {"vm_size": "Standard_D96s_v5", "max_cost": 9},
+    ):
+        plan = rejected.plan(**changes)
+        [check] = [one for one in plan["checks"] if one["name"] == "budget"]
+        found.append((check["status"], plan["ok"]))
+    api = Api(rejected.stack)
+    large = {"experiment_id": rejected.experiment, "n_instances": 10, "vm_size": "Standard_D96s_v5"}
+    fleet = api.wait(api.start(**large))
+    assert (fleet["phase"], fleet["reason"]["code"]) == ("failed", "BudgetExceeded")
+    assert found == [("ok", True), ("fault", False), ("ok", True)]
 
 
 def test_the_default_size_is_only_a_warning(planner: Planner):

@@ -33,6 +33,8 @@ class Responses:
     end: list[dict[str, Any]]
     final: dict[str, Any]
     links: dict[str, str]
+    early_cost: dict[str, Any]
+    """Once all three VMs were accepted."""
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +42,19 @@ def responses(stack: Stack, api: Api) -> Responses:
     number = experiment(stack, trials=6)
     api.start(experiment_id=number, n_instances=3, batch_id=BATCH)
     early = eventually(lambda: api.machines(FLEET) or None)
+    early_cost = eventually(
+        lambda: progress(stack)["cost"] if len(api.machines(FLEET)) == 3 else None
+    )
     links = api.wait(FLEET, "run")["links"]
     running = api.machines(FLEET)
     end_trials(stack, number, 3)
-    half = progress(stack)
+    half = eventually(lambda: shown if (shown := progress(stack))["trials"]["complete"] else None)
     end_trials(stack, number, 3)
     why = f"Traceback\nOSError: {urlsplit(stack.db_uri).password}"
     one = "(SELECT min(id) FROM trial WHERE experiment_id = %s)"
     sql(stack, f"UPDATE trial SET errmsg = %s WHERE id = {one}", why, number)
     api.end(FLEET)
-    return Responses(early, running, half, api.machines(FLEET), progress(stack), links)
+    return Responses(early, running, half, api.machines(FLEET), progress(stack), links, early_cost)
 
 
 def end_trials(stack: Stack, number: int, count: int) -> None:
@@ -100,14 +105,16 @@ def test_hours_are_counted_by_placement(responses: Responses):
     assert hours["so_far"] == sum(one["vm_hours"] for one in hours["by_placement"]) > 0
 
 
-def test_without_prices_there_is_no_cost(responses: Responses):
-    assert (
-        responses.final["cost"],
-        responses.final["vm_hours"]["by_placement"][0]["price_per_hour"],
-    ) == (
-        None,
-        None,
-    )
+def test_one_set_of_numbers_says_what_the_fleet_costs(responses: Responses, stack: Stack, api: Api):
+    """Sixteen vCPUs at 4.8 cents and a disk, also before the fleet's second history."""
+    hours, cost = responses.final["vm_hours"], responses.final["cost"]
+    price = hours["by_placement"][0]["price_per_hour"]
+    assert price == pytest.approx(16 * 0.048 + 1.536 / 730)
+    assert cost["so_far"] == pytest.approx(price * hours["so_far"], rel=0.01)
+    assert cost["per_trial"] == pytest.approx(cost["so_far"] / 6, rel=0.001)
+    assert responses.early_cost["per_hour"] == pytest.approx(3 * price)
+    [listed] = [one for one in api.list().json()["fleets"] if one["id"] == FLEET]
+    assert listed["cost"] == pytest.approx(cost["so_far"], rel=0.01)
 
 
 def test_the_links_resolve(responses: Responses, stack: Stack):

@@ -202,6 +202,7 @@ class Scene:
                 "currency": "USD", "so_far": spent, "per_hour": workers * 0.0211,
                 "expected": spent * self.total / ended if ended else None,
                 "per_trial": spent / ended if ended else None,
+                "saved_by_spot": hours[0] * 0.0749, "max_cost": 250.0,
             } if self.prices else None,
             "problem": None,
         }  # fmt: skip

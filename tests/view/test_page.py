@@ -353,6 +353,13 @@ def test_duplicate_placements_are_summed(stage: Stage, visit: Open):
     assert cells == ["3", "3.75", "$0.0211", "$0.0791"]
 
 
+def test_the_card_says_what_spot_saves_and_what_the_fleet_may_cost(shown: Visit):
+    terms = shown.page.locator("#money dt").all_inner_texts()
+    values = dict(zip(terms, shown.page.locator("#money dd").all_inner_texts(), strict=True))
+    assert values["saved by Spot"].startswith("$")
+    assert values["at most"] == "$250.00"
+
+
 def test_the_theme_is_persisted(shown: Visit):
     shown.page.click("#theme")
     shown.page.click("#theme")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleet.api import instance_status, progress
-from fleet.api.instance_status import ALIVE, order_in, order_with_created_at
+from fleet.api.instance_status import ALIVE, order_in, started_order
 from fleet.api.responses.fleets import FleetWithoutLinks
 from fleet.api.responses.machines import Machine
 from fleet.api.responses.progress import Progress
@@ -58,7 +58,7 @@ async def machines_of(instance: Mapping[str, Any]) -> list[Machine]:
     """The response of `GET /fleets/{id}/machines`, at most one poll old; without the database, the state
     at the start of the current durable history. Raises SettingsError.
     """
-    order = order_with_created_at(instance)
+    order = started_order(instance)
     return await _machines(instance, order, _database_of(order))
 
 
@@ -67,7 +67,7 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
 
     Raises SettingsError.
     """
-    order, fleet = order_with_created_at(instance), instance_status.fleet_from_instance(instance)
+    order, fleet = started_order(instance), instance_status.fleet_from_instance(instance)
     uri = _database_of(order)
     ended = fleet["updated_at"] if fleet["phase"] in TERMINAL else None
     span = (order["experiment_id"], order.get("created_at"), ended)

@@ -27,6 +27,8 @@ function totals(fleet, trials, hours, cost) {
     if (ongoing) items.push(["rate", "per hour now", money(cost.per_hour, cost.currency)]);
     if (ongoing && cost.expected !== null) items.push(["expected", "expected total", money(cost.expected, cost.currency)]);
     if (cost.per_trial !== null) items.push(["trial", "per trial", money(cost.per_trial, cost.currency)]);
+    if (cost.saved_by_spot !== null) items.push(["saved", "saved by Spot", money(cost.saved_by_spot, cost.currency)]);
+    if (cost.max_cost !== null) items.push(["limit", "at most", money(cost.max_cost, cost.currency)]);
   } else if (hours && done) {
     items.push(["trial", "VM-minutes per trial", quantity((60 * hours.so_far) / done)]);
   }

@@ -12,6 +12,7 @@ from powerlift_fleet.api.responses import (
     FleetStatus,
     Machine,
     Placement,
+    PlanCost,
     Progress,
 )
 from powerlift_fleet.cli.formatting import clean, count, money, relative, span
@@ -117,6 +118,8 @@ def facts(
             yield "pace", pace
         if progress.cost:
             yield "cost", _cost(progress.cost, status.is_terminal)
+        elif progress.vm_hours.so_far:
+            yield "cost", f"unknown: no price is known ({progress.vm_hours.so_far:,.2f} VM hours)"
     yield "created", relative(status.created_at, today)
     if status.provisioned_at:
         yield "provisioned", relative(status.provisioned_at, today)
@@ -148,6 +151,23 @@ def _cost(cost: Cost, ended: bool) -> str:
             parts.append(f"about {amount(cost.expected)} in total")
     if cost.per_trial is not None:
         parts.append(f"{amount(cost.per_trial)} per trial")
+    if cost.saved_by_spot is not None:
+        parts.append(f"{amount(cost.saved_by_spot)} saved by Spot")
+    if cost.max_cost is not None:
+        parts.append(f"at most {amount(cost.max_cost)}")
+    return ", ".join(parts)
+
+
+def plan_cost(cost: PlanCost | None) -> str:
+    """What a fleet would cost, and how that was estimated."""
+    if cost is None:
+        return "unknown: no price is known"
+    parts = [f"{money(cost.per_hour, cost.currency)} per hour"]
+    if cost.expected is not None:
+        time = span(cost.expected_seconds or 0)
+        basis = clean(cost.basis, MAX_MESSAGE)
+        parts.append(f"about {money(cost.expected, cost.currency)} in {time} ({basis})")
+    parts.append(f"at most {money(cost.at_most, cost.currency)}")
     return ", ".join(parts)
 
 

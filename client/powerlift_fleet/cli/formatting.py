@@ -73,8 +73,11 @@ def span(seconds: float) -> str:
 
 
 def money(amount: float, currency: str) -> str:
-    """`$3.42`; small amounts have two significant digits, at least four decimals."""
-    digits = 2 if amount == 0 or amount >= 0.1 else max(4, 1 - floor(log10(amount)))
+    """`$3.42`, `$0.0211`: below a dollar three significant digits, at least cents; as on the page."""
+    digits = 2
+    if 0 < amount < 1:
+        rounded = f"{amount:.{min(8, 2 - floor(log10(amount)))}f}".rstrip("0")
+        digits = max(2, len(rounded) - 2)
     sign = "$" if currency == "USD" else ""
     return f"{sign}{amount:,.{digits}f}" + ("" if sign else f" {clean(currency, 8)}")
 

@@ -201,6 +201,8 @@ def plan_screen(plan: Plan, out: Console) -> RenderableType:
         facts.append((count(plan.n_instances, "VM"), placements))
     if plan.trials:
         facts.append((count(plan.trials.total, "trial"), f"{plan.trials.ready:,} ready"))
+    if plan.placements:
+        facts.append(("cost", describe.plan_cost(plan.cost)))
     parts: list[RenderableType] = [_verdict(plan), Padding(_pairs(facts, out), _INDENT)]
     order = {"fault": 0, "warning": 1, "unknown": 2}
     rows = [_check(one) for one in sorted(plan.checks, key=lambda one: order.get(one.status, 3))]

@@ -112,6 +112,15 @@ RULES = (
         },
     ),
     Rule(
+        "/max_cost",
+        "max_cost requires delete_on_complete: VMs that are kept would exceed it.",
+        lambda body: body.get("max_cost") is not None and body.get("delete_on_complete") is False,
+        {
+            "if": _given("max_cost"),
+            "then": {"properties": {"delete_on_complete": {"not": {"const": False}}}},
+        },
+    ),
+    Rule(
         "/fallbacks",
         "A fallback must set at least one of location, vm_size, zone and priority.",
         lambda body: any(not one for one in _fallbacks(body)),

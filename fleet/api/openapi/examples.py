@@ -146,6 +146,7 @@ _UNDERSTOOD: dict[str, Any] = {
     "resource_uris": [],
     "timeout": 300.0,
     "max_lifetime": 86400.0,
+    "max_cost": None,
     "delete_on_complete": True,
 }
 
@@ -210,6 +211,8 @@ RESPONSES: dict[str, Any] = {
             "per_hour": 0.192,
             "expected": 0.0457,
             "per_trial": 0.003434,
+            "saved_by_spot": None,
+            "max_cost": None,
         },
         "problem": None,
     },
@@ -220,6 +223,14 @@ RESPONSES: dict[str, Any] = {
         "location": "eastus",
         "placements": ["eastus Standard_D2s_v5"],
         "trials": {"total": 24, "ready": 24, "running": 0, "complete": 0, "error": 0},
+        "cost": {
+            "currency": "USD",
+            "per_hour": 0.196208,
+            "expected": 0.024199,
+            "expected_seconds": 444.0,
+            "basis": "12 trials per VM, 12 s each: the mean of the finished ones",
+            "at_most": 4.708997,
+        },
         "checks": [
             {
                 "name": "resource_group",

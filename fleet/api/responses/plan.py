@@ -28,6 +28,26 @@ class Check(TypedDict):
     """What to do about it; empty if no action is needed."""
 
 
+class PlanCost(TypedDict):
+    """What the fleet would cost: list prices of its VMs with their OS disks, without network and
+    discounts."""
+
+    currency: Annotated[str, Field(examples=["USD"])]
+    """ISO 4217."""
+    per_hour: float
+    """Per hour, for all VMs in the preferred placement."""
+    expected: float | None
+    """For the expected time; null if no duration of a trial is known."""
+    expected_seconds: float | None
+    """The expected time: five minutes to start, then the trials."""
+    basis: Annotated[
+        str, Field(examples=["2 trials per VM, 12 s each: the mean of the finished ones"])
+    ]
+    """How the time was estimated, or why not."""
+    at_most: float
+    """Until `max_lifetime`, in the most expensive placement, or `max_cost` if that is less."""
+
+
 class Plan(TypedDict):
     """The expected outcome of a fleet request."""
 
@@ -43,5 +63,7 @@ class Plan(TypedDict):
     """Candidate placements in order of preference, each as a label."""
     trials: Trials | None
     """The experiment's trials; null if the database could not be read."""
+    cost: PlanCost | None
+    """Null if the price of any placement is unknown."""
     checks: list[Check]
     """The results of all checks."""

@@ -50,7 +50,7 @@ class PlacementHours(TypedDict):
     vm_hours: Annotated[float, Field(ge=0)]
     """VM hours in this placement, summed over its VMs."""
     price_per_hour: float | None
-    """For one VM, in the currency of `cost`; null if no price is configured."""
+    """For one VM with its OS disk, in the currency of `cost`; null if no price is known."""
 
 
 class VmHours(TypedDict):
@@ -63,7 +63,7 @@ class VmHours(TypedDict):
 
 
 class Cost(TypedDict):
-    """What the fleet's VMs cost: list prices, without disks, network and discounts."""
+    """What the fleet's VMs cost with their OS disks: list prices, without network and discounts."""
 
     currency: Annotated[str, Field(examples=["USD"])]
     """ISO 4217."""
@@ -72,10 +72,15 @@ class Cost(TypedDict):
     per_hour: float
     """Per hour, for the VMs that exist now."""
     expected: float | None
-    """Until the expected end; null if that is unknown."""
+    """Until the expected end, at most `max_cost`; null if the end is unknown."""
     per_trial: float | None
     """`so_far` divided by the experiment's trials finished since the fleet started, including those that
     another fleet ran; null before the first."""
+    saved_by_spot: float | None
+    """What Regular VMs would have cost more until now; null without Spot VMs, or if a Regular price is
+    unknown."""
+    max_cost: float | None
+    """The request's limit; null: none."""
 
 
 class TrialError(TypedDict):

@@ -31,5 +31,7 @@ class Understood(TypedDict):
     """Seconds per trial; null: no limit."""
     max_lifetime: float
     """Seconds from the start to the deadline."""
+    max_cost: float | None
+    """Maximum cost in US dollars; null: no limit."""
     delete_on_complete: bool
     """Whether VMs delete themselves after the last trial."""

@@ -2,7 +2,7 @@
 # VM then continues unregistered.
 register_vm() {
     if query answer "DELETE FROM powerlift_fleet_runner
-        WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID;
+        WHERE $IDS;
         INSERT INTO powerlift_fleet_runner (
             experiment_id, runner_id, vm_name, vm_size, location, zone, priority, image,
             image_version, cpu_model, cpus, memory_bytes, kernel)

@@ -21,7 +21,7 @@ start_heartbeat() {
 send_heartbeat() {
     local row="SELECT 1"
     [[ $registered == false ]] || row="UPDATE powerlift_fleet_runner SET seen_at = now()
-        WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID AND ended_at IS NULL RETURNING 1"
+        WHERE $IDS AND ended_at IS NULL RETURNING 1"
     psql_with "WITH mine AS ($row) SELECT EXISTS (SELECT FROM mine), EXISTS (SELECT FROM trial WHERE $MINE
                AND start_time < LOCALTIMESTAMP - interval '$OVERDUE_AFTER s')" timeout --foreground -k 5 30
 }

@@ -2,7 +2,7 @@ record_end() {
     [[ $registered == true ]] || return 0
     query answer "UPDATE powerlift_fleet_runner SET ended_at = coalesce(ended_at, now()),
                     exit_code = $1, outcome = coalesce(outcome, $(sql_text "$reason"))
-                  WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" ||
+                  WHERE $IDS" ||
         say "failed to record the outcome"
     store_log 2>/dev/null || say "failed to store this log"
 }
@@ -11,7 +11,7 @@ store_log() {
     local log
     log=$(console_tail) && query answer "
         UPDATE powerlift_fleet_runner SET log = convert_from(decode('$log', 'base64'), 'UTF8')
-        WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID" $((query_timeout < 10 ? query_timeout : 10))
+        WHERE $IDS" $((query_timeout < 10 ? query_timeout : 10))
 }
 
 # The end of the console log, in base64, without NULs, which PostgreSQL rejects. If the console is a pipe,
@@ -25,5 +25,6 @@ end = text.encode()[-int(sys.argv[1]):].decode("utf-8", "ignore")
 print(base64.b64encode(end.encode()).decode())' "$LOG_BYTES"
 }
 
-readonly MINE="experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID AND end_time IS NULL"
+readonly IDS="experiment_id = $EXPERIMENT_ID AND runner_id = $RUNNER_ID"
+readonly MINE="$IDS AND end_time IS NULL"
 

@@ -1,7 +1,10 @@
 # Assigns the next trial to this runner like Powerlift's Store.pick_trial, so that the script picks the same
-# trial. Powerlift does not record which runner finished a trial, so this detects progress.
+# trial. Powerlift does not record which runner finished a trial, so this detects progress. Claims -1 if the
+# fleet drains: an outcome without an end.
 claim_trial() {
-    local note=
+    local note="" drains=false
+    [[ $registered == false ]] || drains="EXISTS (SELECT FROM powerlift_fleet_runner
+        WHERE $IDS AND outcome IS NOT NULL AND ended_at IS NULL)"
     [[ $registered == false ]] || note=", noted AS (
         INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id)
         SELECT id, $EXPERIMENT_ID, $RUNNER_ID FROM mine
@@ -9,11 +12,11 @@ claim_trial() {
             SET runner_id = EXCLUDED.runner_id, experiment_id = EXCLUDED.experiment_id)"
     query claimed "WITH mine AS (
         UPDATE trial SET runner_id = $RUNNER_ID, start_time = CURRENT_TIMESTAMP
-        WHERE id = (SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID
+        WHERE NOT $drains AND id = (SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID
                       AND runner_id IN ($RUNNER_ID, -1)
                     ORDER BY runner_id DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
         RETURNING id) $note
-        SELECT id FROM mine"
+        SELECT id FROM mine UNION ALL SELECT -1 WHERE $drains"
 }
 
 check_claim() {

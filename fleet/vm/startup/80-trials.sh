@@ -16,6 +16,7 @@ run_trials() {
     while ((failed_runs < MAX_FAILED_RUNS)); do
         run_group sleep $((failed_runs * failed_runs * RUN_BACKOFF))
         retry "$DATABASE_TIMEOUT" claim_trial || fail "lost the connection to the database$(because)"
+        [[ $(<claimed) != -1 ]] || { say "the fleet drains" && return 0; }
         run_once
         status=$?
         say "the experiment's script $(describe_exit "$status")"

@@ -27,6 +27,7 @@ _NAME_BY_KEY = {
     **_rows(
         "accepted",
         ("token", "POST", "token[]"),
+        ("prices", "GET", "prices[]"),
         ("group.get", "GET", _GROUP),
         ("skus", "GET", "Microsoft.Compute/skus[]"),
         ("usages", "GET", "Microsoft.Compute/locations/usages[]"),

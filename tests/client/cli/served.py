@@ -167,6 +167,8 @@ def progress(text: str = "", **changes: Any) -> dict[str, Any]:
             "per_hour": 1.2,
             "expected": 7.1,
             "per_trial": 0.0081,
+            "saved_by_spot": 11.25,
+            "max_cost": 20.0,
         },
         "problem": None,
     }
@@ -225,5 +227,6 @@ def plan(text: str = "") -> dict[str, Any]:
         "n_instances": 10,
         "placements": placements,
         "trials": trials,
+        "cost": {**RESPONSES["Plan"]["cost"], "basis": f"a guess{text}"},
         "checks": checks,
     }

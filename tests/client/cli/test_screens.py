@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from powerlift_fleet.api.json_reader import read
-from powerlift_fleet.api.responses import FleetStatus
+from powerlift_fleet.api.responses import FleetStatus, Progress
 from powerlift_fleet.cli import describe
+from powerlift_fleet.cli.formatting import now
 
 from tests.client.cli import served
 from tests.client.cli.conftest import Command, environment
@@ -99,7 +101,8 @@ def test_status_shows_rate_cost_and_expected_end(friendly: Command):
         "417 complete, 3 failed, 8 running, 572 ready",
         "560 trials per hour; expected to finish at",
         "in 1 d 2 h",
-        "$3.42 so far, $1.20 per hour, about $7.10 in total, $0.0081 per trial",
+        "$3.42 so far, $1.20 per hour, about $7.10 in total, $0.0081 per trial, "
+        "$11.25 saved by Spot, at most $20.00",
     ):
         assert words in text
 
@@ -267,6 +270,24 @@ def test_cancel_prints_the_fleet_that_it_resolved(named: Command):
 def test_a_watch_in_a_pipe_prints_the_reason_once(friendly: Command):
     lines = friendly("status", "fleet-9", "--watch").stdout.splitlines()
     assert sum("AllocationFailed: " in line for line in lines) == 1
+
+
+def test_plan_shows_what_the_fleet_would_cost(friendly: Command):
+    text = " ".join(friendly("plan", "--experiment", 12, "--vms", 10).stdout.split())
+    assert "$0.196 per hour, about $0.0242 in 7 min (a guess), at most $4.71" in text
+
+
+def test_an_unknown_cost_is_said_to_be_unknown():
+    today = now()
+    status = SimpleNamespace(
+        is_terminal=False, created_at=today, provisioned_at=None, deadline=None
+    )
+    progress = read(Progress, served.progress(cost=None))
+    shown = dict(describe.facts(status, progress, today))  # type: ignore[arg-type]
+    assert (shown["cost"], describe.plan_cost(None)) == (
+        "unknown: no price is known (12.50 VM hours)",
+        "unknown: no price is known",
+    )
 
 
 def test_plan_checks_are_sorted_by_severity(friendly: Command):

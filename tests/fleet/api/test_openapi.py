@@ -123,6 +123,8 @@ ASKED = st.fixed_dictionaries(
             [], [{}], [{"location": "westus"}], [{"priority": "Spot"}], [{"zone": "1"}], [{"x": 1}]
         ),
         "max_price": maybe(None, 0.1, 0),
+        "max_cost": maybe(None, 5, 0),
+        "delete_on_complete": maybe(True, False, 0),
         "max_lifetime": maybe(1, 0.5, 31 * 24 * 3600, 31 * 24 * 3600 + 1),
         "min_instances": maybe(1, 0),
         "tags": st.dictionaries(
@@ -147,6 +149,7 @@ ASKED = st.fixed_dictionaries(
 @example({"experiment_id": 1, "n_instances": 2, "tags": {"a": "\n"}})
 @example({"experiment_id": 1, "n_instances": 2, "outbound": "existing", "subnet_id": SUBNET})
 @example({"experiment_id": 1, "n_instances": 2, "max_price": 1, "priority": "Spot"})
+@example({"experiment_id": 1, "n_instances": 2, "max_cost": 1, "delete_on_complete": False})
 @example(
     {"experiment_id": 1, "n_instances": 2, "max_price": 1, "fallbacks": [{"priority": "Spot"}]}
 )

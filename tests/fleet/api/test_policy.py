@@ -119,12 +119,11 @@ PRICES = '{"Small": 1, "Small Spot": 0.1, "eastus/Large": 5, "westus/Large": 8}'
         ({"n_instances": 3, "vm_size": "Small", "priority": "Spot"}, {}),
         ({"location": "eastus", "vm_size": "Large", "max_lifetime": 14_400}, {}),
         ({"vm_size": "Large", "max_lifetime": 14_400}, {"/n_instances": "FLEET_MAX_COST"}),
-        ({"location": "northeurope", "vm_size": "Large"}, {"/vm_size": "FLEET_PRICES"}),
-        ({"vm_size": "Unknown"}, {"/vm_size": "FLEET_PRICES"}),
-        (
-            {"vm_size": "Small", "fallbacks": [{"vm_size": "Other"}, {"zone": "1"}]},
-            {"/fallbacks/0/vm_size": "FLEET_PRICES"},
-        ),
+        ({"n_instances": 3, "vm_size": "Small", "max_cost": 48}, {}),
+        ({"n_instances": 3, "vm_size": "Small", "max_cost": 49}, {"/n_instances": "FLEET_MAX_COST"}),
+        # The price is left to the plan.
+        ({"location": "northeurope", "vm_size": "Large"}, {}),
+        ({"vm_size": "Unknown"}, {}),
         (
             {"location": "eastus", "vm_size": "Small", "n_instances": 1,
              "fallbacks": [{"vm_size": "Large"}]},
@@ -183,6 +182,7 @@ INVALID = {
     "FLEET_MAX_VMS": "many",
     "FLEET_MAX_LIFETIME_DAYS": "-1",
     "FLEET_MAX_COST": "nan",
+    "FLEET_BUDGET": "0",
 }
 
 

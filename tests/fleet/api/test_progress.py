@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet.api.progress import machines, price_of, progress, trials_per_hour, vm_hours
+from fleet.api.progress import machines, progress, trials_per_hour
 from fleet.model.records import stored as record
 from fleet.store.trial_history import TrialHistory
 from fleet.store.vm_records import StoredVms, VmReport
@@ -127,45 +127,6 @@ def test_the_cost_does_not_require_the_database():
     assert (body["trials"], body["series"]["complete"], body["cost"]["so_far"]) == (None, [], 0.1)
 
 
-@pytest.mark.parametrize(
-    ("vm", "hours"),
-    [
-        ({}, 1.0),
-        ({"state": "deleted", "deleted_at": later(1800).isoformat()}, 0.5),
-        ({"state": "failed", "ended_at": later(900).isoformat()}, 0.25),
-        ({"state": "refused", "created_at": ""}, 0.0),
-    ],
-    ids=["running", "deleted", "failed, deletion not observed", "never created"],
-)
-def test_a_vm_costs_from_acceptance_to_its_end(vm: dict[str, Any], hours: float):
-    assert sum(one["vm_hours"] for one in vm_hours(shown(vm), NOW + timedelta(hours=1))) == hours
-
-
-def test_hours_are_listed_by_placement():
-    spot = {"placement": placement(priority="Spot")}
-    assert [one["alive"] for one in vm_hours(shown({}, {}, spot), NOW)] == [2, 1]
-
-
-def test_placements_are_equal_regardless_of_member_order():
-    """PostgreSQL's jsonb does not preserve the order of members."""
-    other = {"placement": dict(reversed(placement().items()))}
-    assert [one["alive"] for one in vm_hours(shown({}, other), NOW)] == [2]
-
-
-@pytest.mark.parametrize(
-    ("where", "price"),
-    [
-        (placement(), 0.1),
-        (placement(priority="Spot"), 0.02),
-        (placement(location="westus2"), 0.2),
-        (placement(vm_size="Standard_F2s_v2"), None),
-    ],
-    ids=["size", "spot", "location", "unknown"],
-)
-def test_the_most_specific_price_applies(where: Any, price: float | None):
-    assert price_of(where, PRICES) == price
-
-
 def test_a_placement_without_a_price_means_no_total_cost():
     assert (
         progress_of(history([0, 3]), placement=placement(vm_size="Standard_F2s_v2"))["cost"] is None
@@ -181,7 +142,29 @@ def test_the_cost_is_given_per_trial_and_projected_to_the_end():
         "per_hour": 0.1,
         "expected": 0.1125,
         "per_trial": 0.0025,
+        "saved_by_spot": None,
+        "max_cost": None,
     }
+
+
+def test_the_prices_of_the_fleets_plan_take_precedence_and_max_cost_bounds_the_forecast():
+    found = {"eastus/standard_d2s_v5": {"per_hour": 0.4, "regular": 0.4}}
+    body = progress(
+        order(prices=found, max_cost=0.43),
+        history([0, 10, 20, 40], step=900.0),
+        shown({}),
+        PRICES,
+        as_of=NOW + timedelta(hours=1),
+        ended=False,
+    )
+    assert body["cost"] is not None
+    assert (body["cost"]["so_far"], body["cost"]["expected"]) == (0.4, 0.43)
+    assert body["vm_hours"]["by_placement"][0]["price_per_hour"] == 0.4
+
+
+def test_a_small_amount_is_not_rounded_to_zero():
+    cost = progress_of(history([0, 10, 20, 29_999]), placement=placement(priority="Spot"))["cost"]
+    assert 0.0000006 < cost["per_trial"] < 0.0000007
 
 
 def test_the_size_of_the_fixtures_has_a_price():

@@ -52,6 +52,7 @@ def order(**changes: Any) -> Order:
         "vm": {"ephemeral_os_disk": False, "disk_type": "Standard_LRS", "image": IMAGE},
         "timeout": None,
         "max_lifetime": 3600.0,
+        "run_poll_seconds": 30.0,
         "outbound": "existing" if changes.get("subnet_id") else "default",
         "subnet_id": None,
     }
@@ -156,6 +157,10 @@ def inputs(requested: Order | None = None, **changes: Any) -> PlanInputs:
         "conflicting_batch": None,
         "foreign_nics": [],
         "schema": 1,
+        "prices": {"eastus/standard_d2s_v5": {"per_hour": 0.1, "regular": 0.1}},
+        "mean_seconds": None,
+        "cost_limit": None,
+        "cost_settings": [],
     }
     return PlanInputs(order=requested, **{**usual, **changes})
 

@@ -42,6 +42,7 @@ def test_omitted_fields_are_resolved():
         },
         "client_principal_id": None,
         "client_principal_type": "User",
+        "prices": {"eastus/standard_d2s_v5": {"per_hour": 0.1, "regular": 0.1}},
     }
 
 
@@ -89,6 +90,7 @@ def test_without_a_location_dependent_checks_are_unknown():
         "quota",
         "subnet",
         "addresses",
+        "cost",
     }
 
 

@@ -13,6 +13,7 @@ from fleet.model.records import Order
 from fleet.store.heartbeats import (
     IdleVms,
     ReportedErrors,
+    drain,
     find_experiment_errors,
     find_idle,
     record_ends,
@@ -191,3 +192,19 @@ def test_errors_that_other_vms_would_meet_as_well(make: Callable[..., Fleet], co
     fleet.writes(outcome="'no such package'", **columns)
     expected = [{"ordinal": 0, "exit_code": 69, "message": "no such package"}] if found else []
     assert find_experiment_errors(fleet.uri, fleet.order) == ReportedErrors(expected, [])
+
+
+def test_only_vms_that_run_a_trial_are_told_to_end_after_it(make: Any):
+    busy, idle, ended = make(), make(), make()
+    take = "UPDATE trial SET runner_id = %s, start_time = now() WHERE experiment_id = %s"
+    for fleet in (busy, ended):
+        fleet.database.sql(take, fleet.runner, fleet.experiment)
+    busy.writes(seen_at=NOW)
+    idle.writes(seen_at=NOW)
+    ended.writes(ended_at=NOW)
+    found = [drain(one.uri, one.order, [0, 1], "max_cost") for one in (busy, idle, ended)]
+    rows = [one.row() for one in (busy, idle, ended)]
+    assert (found, rows) == (
+        [[0], [], []],
+        [(False, "max_cost", None), (False, None, None), (True, None, None)],
+    )

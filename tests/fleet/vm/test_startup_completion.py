@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.fleet.vm.scripts import DONE
+from tests.fleet.vm.scripts import DONE, ONE_TRIAL_SCRIPT
 
 ARM_ID = (
     "/subscriptions/sub/resourceGroups/group%20one/providers/Microsoft.Compute/virtualMachines/"
@@ -70,6 +70,29 @@ class TestOnceDone:
 
     def test_the_files_are_private(self, vm, code):
         assert not (vm.home.stat().st_mode | (vm.home / "pg_service.conf").stat().st_mode) & 0o077
+
+
+DRAINED = """
+def trial(trial):
+    import os, psycopg2
+    database = psycopg2.connect(os.environ["DB_URL"].replace("+psycopg2", ""))
+    with database, database.cursor() as cursor:
+        cursor.execute("UPDATE powerlift_fleet_runner SET outcome = 'max_cost is reached'"
+                       " WHERE experiment_id = %s", [os.environ["EXPERIMENT_ID"]])
+"""
+"""The fleet starts to drain during the first trial."""
+
+
+def test_a_drained_vm_finishes_its_trial_and_claims_no_other(vm, benchmark_database, startup):
+    experiment = benchmark_database.experiment(ONE_TRIAL_SCRIPT, trials=3, trial_fn=DRAINED)
+
+    code = vm.run(startup(experiment))
+
+    trials, row = benchmark_database.trials(experiment), benchmark_database.runner(experiment)
+    assert [trial["end_time"] is not None for trial in trials] == [True, False, False], vm.log
+    assert [trial["runner_id"] for trial in trials] == [-2, -1, -1], vm.log
+    assert (code, row["outcome"], row["exit_code"]) == (0, "max_cost is reached", 0), vm.log
+    assert len(vm.azure.deletes) == 1, vm.log
 
 
 def test_deletion_is_retried_until_the_role_is_effective(vm, benchmark_database, startup):

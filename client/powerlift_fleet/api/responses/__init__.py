@@ -26,7 +26,7 @@ from powerlift_fleet.api.responses.machines import (
     MachineList,
     MachineTrials,
 )
-from powerlift_fleet.api.responses.plan import Check, Plan, Understood
+from powerlift_fleet.api.responses.plan import Check, Plan, PlanCost, Understood
 from powerlift_fleet.api.responses.progress import (
     Cost,
     EarlierTrials,
@@ -60,6 +60,7 @@ __all__ = [
     "PlacementCounts",
     "PlacementHours",
     "Plan",
+    "PlanCost",
     "Progress",
     "QueuedSubmission",
     "Submission",

@@ -36,7 +36,23 @@ class Understood(Response):
     """Seconds per trial; None: no limit."""
     max_lifetime: float
     """Seconds from the start to the deadline."""
+    max_cost: float | None = None
+    """In US dollars; None: no limit."""
     delete_on_complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanCost(Response):
+    """What a fleet would cost: list prices of its VMs with their OS disks, in US dollars."""
+
+    currency: str
+    per_hour: float
+    expected: float | None = None
+    expected_seconds: float | None = None
+    basis: str
+    """How the time was estimated, or why not."""
+    at_most: float
+    """Until max_lifetime, or max_cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,4 +67,6 @@ class Plan(Response):
     placements: tuple[str, ...]
     """The preferred one first."""
     trials: TrialCounts | None = None
+    cost: PlanCost | None = None
+    """None if a price is unknown."""
     checks: tuple[Check, ...]

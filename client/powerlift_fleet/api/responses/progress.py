@@ -54,13 +54,18 @@ class VmHours(Response):
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(Response):
-    """List prices of the VMs, without disks, network and discounts."""
+    """List prices of the VMs with their OS disks, without network and discounts. In US dollars."""
 
     currency: str
     so_far: float
     per_hour: float
     expected: float | None = None
+    """Until the expected end."""
     per_trial: float | None = None
+    saved_by_spot: float | None = None
+    """What Regular VMs would have cost more until now."""
+    max_cost: float | None = None
+    """The request's limit."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,7 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _field("timeout", "Per trial; default: none.", type=seconds, metavar="SECONDS"),
     _field("max_lifetime", "When all VMs are deleted at the latest; default: 7d.", type=seconds,
            metavar="SECONDS"),
+    _field("max_cost", "US dollars that the fleet may cost; default: no limit.", type=float),
     _field("min_instances", "The fleet fails with fewer VMs; default: 1.", type=int),
     _field("max_undead", "Maximum VMs without their role yet; default: 20.", type=int),
     _field("delete_on_complete", "VMs delete themselves after the last trial (default).", switch=True),
