@@ -264,7 +264,11 @@ def test_a_fleet_that_lost_its_vms_reports_the_remaining_trials(stack: Stack, ap
 def test_a_locked_write_budget_delays_neither_creation_nor_deletion(stack: Stack, api: Api):
     """For more than the seconds of one try: the fleet then uses a budget of its own."""
     number = experiment(stack)
-    api.end(api.start(experiment_id=number, n_instances=1))  # creates the row
+    earlier = api.start(experiment_id=number, n_instances=1)
+    api.wait(earlier, "run")
+    api.end(earlier)
+    [row] = sql(stack, "SELECT subscription_id, principal FROM powerlift_fleet_writes")
+    assert row == (stack.arm["subscription_id"], stack.arm["client_object_id"])
     database = psycopg2.connect(stack.db_uri)
     try:
         database.cursor().execute("SELECT FROM powerlift_fleet_writes FOR UPDATE")
