@@ -1,0 +1,184 @@
+"""Fleets that began on an earlier release continue on this code: their recorded histories replay.
+
+Also the rules of docs/releasing.md: which changes break a running fleet, and which do not.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.model.custom_status import custom_status
+from orchestrators import create, fleet, patterns, pipeline, run, snapshot
+from tests.histories.changes import change
+from tests.recorded.episodes import Episode, episodes
+from tests.registered import FUNCTIONS
+
+FOLDER = Path(__file__).parent
+VERSIONS = sorted(
+    (path.parent.name for path in FOLDER.glob("*/episodes.jsonl.gz")),
+    key=lambda version: [int(part) for part in version.split(".")],
+)
+ORCHESTRATORS = {one.get_function_name(): one.get_user_function() for one in FUNCTIONS}
+
+ADVICE = """
+A fleet that began on {version} would fail on this code, or do what its history does not say. Keep the
+old code for it, branch on `context.version`, and raise `defaultVersion` in host.json: see
+docs/releasing.md. Only if {version} was never deployed: `make record-histories`.
+"""
+
+
+@functools.cache
+def recorded(version: str) -> tuple[Episode, ...]:
+    return tuple(episodes(f"../histories/{version}/episodes.jsonl.gz"))
+
+
+@pytest.fixture(autouse=True)
+def _each_time_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["azure.durable_functions.models.history.HistoryEvent"]
+    monkeypatch.setattr(module, "dt_parse", functools.cache(module.dt_parse))
+
+
+def changes(version: str) -> dict[str, str]:
+    """What differs in each episode, if anything does."""
+    found = {str(episode): _change(episode) for episode in recorded(version)}
+    return {episode: what for episode, what in found.items() if what is not None}
+
+
+def _change(episode: Episode) -> str | None:
+    try:
+        return change(episode.output, ORCHESTRATORS[episode.function](episode.input))
+    except Exception as error:
+        return f"raised {str(error).partition('$OutOfProcData$')[0]:.300}"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_recorded_execution_replays(version: str) -> None:
+    found = changes(version)
+    lines = [f"{episode}: {what}" for episode, what in found.items()]
+    assert not found, "\n".join([*lines, ADVICE.format(version=version)])
+
+
+def phases(version: str) -> list[Any]:
+    """The phases that fleets were in at the end of a history."""
+    outputs = [json.loads(one.output) for one in recorded(version) if one.function == "run_fleet"]
+    return [output["customStatus"]["phase"] for output in outputs]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_recorded_fleets_have_every_end(version: str) -> None:
+    assert {"provisioned", "run", "done", "failed", "cancelled"} <= set(phases(version))
+
+
+def most_at_once(episode: Episode) -> int:
+    """The largest number of children that create VMs at the same time.
+
+    Events 7 and 8 are SubOrchestrationInstanceCreated and …Completed.
+    """
+    running, most = set(), 0
+    for event in episode.context["history"]:
+        if event["EventType"] == 7 and event["Name"] == "create_wave":
+            running.add(event["EventId"])
+        elif event["EventType"] == 8:
+            running.discard(event["TaskScheduledId"])
+        most = max(most, len(running))
+    return most
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_recorded_waves_overlap(version: str) -> None:
+    assert max(most_at_once(one) for one in recorded(version)) >= 2
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "what", ["SpotEvicted", "OSProvisioningTimedOut", "SkuNotAvailable", "QuotaTooSmall"]
+)
+def test_the_recorded_fleets_have_failures(version: str, what: str) -> None:
+    assert any(f'\\"code\\": \\"{what}\\"' in json.dumps(one.output) for one in recorded(version))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_ciphertext_and_no_path_of_the_machine_is_recorded(version: str) -> None:
+    texts = [one.input + one.output for one in recorded(version)]
+    found = Counter(
+        sign
+        for text in texts
+        for sign in ("gAAAA", str(FOLDER.parents[1]), "/tmp/")
+        if sign in text
+    )
+    assert found == {}
+
+
+# What the page says needs a new version, and what does not. The patches stand for changes of the code.
+
+
+def one_more_wait(context: Any, *arguments: Any) -> Any:
+    yield from patterns.sleep(context, 2)
+    return (yield from run.run(context, *arguments))
+
+
+def one_more_wait_for_new_fleets(context: Any, *arguments: Any) -> Any:
+    if context.version == "1.0":
+        return (yield from run.run(context, *arguments))
+    return (yield from one_more_wait(context, *arguments))
+
+
+def with_task(edit: Callable[[dict[str, Any]], Any]) -> Callable[..., Any]:
+    make = snapshot._task
+
+    def edited(*arguments: Any, **options: Any) -> Any:
+        task = dict(make(*arguments, **options))
+        edit(task)
+        return task
+
+    return edited
+
+
+def other_message(state: Any) -> Mapping[str, object]:
+    return {**TOO_FEW_VMS(state), "message": "None has started.", "advice": "Look at the log."}
+
+
+def other_status(state: Any) -> Mapping[str, object]:
+    return {**custom_status(state), "phase": "?"}
+
+
+TOO_FEW_VMS = create.too_few_vms
+BREAKING = {
+    "a call more": (fleet, "run", one_more_wait),
+    "a limit": (run, "POLLS", 3),
+    "another limit": (pipeline, "CREATING_AT_ONCE", 1),
+    "the length of a wait": (patterns, "TIMER_ERROR", timedelta(seconds=2)),
+    "a decision": (run, "check_deadline", lambda *_: None),
+    "a member less in a task": (snapshot, "_task", with_task(lambda task: task.pop("phase"))),
+}
+HARMLESS = {
+    "a branch on the version": (fleet, "run", one_more_wait_for_new_fleets),
+    "a member more in a task": (snapshot, "_task", with_task(lambda task: task.update(more=1))),
+    "a message": (create, "too_few_vms", other_message),
+    "the custom status": (patterns, "custom_status", other_status),
+}
+
+
+@pytest.mark.parametrize("patch", BREAKING.values(), ids=BREAKING.keys())
+def test_a_change_that_breaks_running_fleets_is_found(
+    monkeypatch: pytest.MonkeyPatch, patch: tuple[Any, str, Any]
+) -> None:
+    monkeypatch.setattr(*patch)
+    assert changes(VERSIONS[-1]) != {}
+
+
+@pytest.mark.parametrize("patch", HARMLESS.values(), ids=HARMLESS.keys())
+def test_a_change_that_running_fleets_survive_is_no_finding(
+    monkeypatch: pytest.MonkeyPatch, patch: tuple[Any, str, Any]
+) -> None:
+    monkeypatch.setattr(*patch)
+    assert changes(VERSIONS[-1]) == {}
