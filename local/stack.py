@@ -138,7 +138,7 @@ class Stack(StartStop):
 
     def start_host(self) -> None:
         """Start the Functions hosts that do not run; after a stop, on the same state and ports."""
-        numbers = [n for n in range(len(self._roles)) if not self._runs(n)]
+        numbers = [n for n in self.host_numbers if not self._runs(n)]
         for number in numbers:
             if number in self._hosts:
                 self._starts.pop(self._hosts[number])
@@ -156,6 +156,11 @@ class Stack(StartStop):
         """Kill hosts with SIGKILL: those with these numbers, by default all."""
         for host in self._chosen(numbers):
             host.kill()
+
+    @property
+    def host_numbers(self) -> range:
+        """Of the hosts, in the order of `hosts`."""
+        return range(len(self._roles))
 
     @property
     def host_pid(self) -> int:

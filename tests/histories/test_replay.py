@@ -11,22 +11,18 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fleet.model.custom_status import custom_status
+from local.stack import REPOSITORY
 from orchestrators import create, fleet, patterns, pipeline, run, snapshot
 from tests.histories.changes import change
+from tests.histories.releases import VERSIONS
 from tests.recorded.episodes import Episode, episodes
 from tests.registered import FUNCTIONS
 
-FOLDER = Path(__file__).parent
-VERSIONS = sorted(
-    (path.parent.name for path in FOLDER.glob("*/episodes.jsonl.gz")),
-    key=lambda version: [int(part) for part in version.split(".")],
-)
 ORCHESTRATORS = {one.get_function_name(): one.get_user_function() for one in FUNCTIONS}
 
 ADVICE = """
@@ -110,10 +106,7 @@ def test_the_recorded_fleets_have_failures(version: str, what: str) -> None:
 def test_no_ciphertext_and_no_path_of_the_machine_is_recorded(version: str) -> None:
     texts = [one.input + one.output for one in recorded(version)]
     found = Counter(
-        sign
-        for text in texts
-        for sign in ("gAAAA", str(FOLDER.parents[1]), "/tmp/")
-        if sign in text
+        sign for text in texts for sign in ("gAAAA", str(REPOSITORY), "/tmp/") if sign in text
     )
     assert found == {}
 
