@@ -22,6 +22,7 @@ from tests.histories.changes import change
 from tests.histories.releases import VERSIONS
 from tests.recorded.episodes import Episode, episodes
 from tests.registered import FUNCTIONS
+from tools.release import current
 
 ORCHESTRATORS = {one.get_function_name(): one.get_user_function() for one in FUNCTIONS}
 
@@ -30,6 +31,10 @@ A fleet that began on {version} would fail on this code, or do what its history 
 old code for it, branch on `context.version`, and raise `defaultVersion` in host.json: see
 docs/releasing.md. Only if {version} was never deployed: `make record-histories`.
 """
+
+
+def test_the_current_version_is_recorded() -> None:
+    assert current() in VERSIONS, "run `make record-histories`, as part of the release"
 
 
 @functools.cache

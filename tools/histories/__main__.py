@@ -2,9 +2,9 @@
 
     make record-histories
 
-Runs fleets on simulated Azure for a minute, and writes tests/histories/VERSION: `episodes.jsonl.gz`, the
-last episode of each execution (tools/histories/recording.py), and `app.zip`, the app. Later versions are
-tested against both (docs/releasing.md).
+Runs fleets on simulated Azure for two minutes. Writes tests/histories/VERSION: the app (`app.zip`), and
+the last episode of each execution (`episodes.jsonl.gz`, tools/histories/recording.py). Later versions
+are tested against both (docs/releasing.md).
 """
 
 from __future__ import annotations

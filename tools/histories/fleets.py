@@ -13,7 +13,7 @@ _PLAIN: dict[str, Any] = {
     "vm_size": "Standard_D2s_v5",
     "resource_uris": [],
     "client_principal_id": None,
-    "max_lifetime": 200,
+    "max_lifetime": 240,
     "delete_on_complete": True,
 }
 _NEVER = Moment(10**6, 10.0**6)
@@ -42,9 +42,10 @@ FLEETS = {
     "VMs that fail while they boot": _fleet(
         faults=({"on": "vm.boot", "times": 2, "error": "OSProvisioningTimedOut"},),
     ),
+    # The deadline and the cancel are late enough for a second history, on a busy machine too.
     "evictions until the deadline": _fleet(
         "deadline",
-        max_lifetime=45,
+        max_lifetime=100,
         priority="Spot",
         fallbacks=[{"priority": "Regular"}],
         evictions=({"within": [200, 1500], "share": 0.7, "notice": 5},),
@@ -56,10 +57,10 @@ FLEETS = {
         max_undead=4,
         faults=({"on": "vm.put", "slow": 100},),
     ),
-    "cancelled while it runs": _fleet("cancel", Moment(10**6, 30.0)),
+    "cancelled while it runs": _fleet("cancel", Moment(10**6, 70.0)),
     "no VM is created": _fleet(faults=({"on": "vm.put", "error": "SkuNotAvailable"},)),
     "refused by the plan": _fleet(vm_size="Standard_E2s_v5"),
-    "its VMs are kept": _fleet(max_lifetime=30, delete_on_complete=False),
+    "its VMs are kept": _fleet(max_lifetime=60, delete_on_complete=False),
     "a teardown with refused deletions": _fleet(
         faults=({"on": "nic.delete", "times": 2, "error": "NicReservedForAnotherVm"},),
     ),
