@@ -10,11 +10,21 @@ from fleet.api.responses.common import json_id
 from fleet.api.responses.fleets import FleetWithoutLinks, MachineCounts
 from fleet.model import names
 from fleet.model.custom_status import MAX_TIMER_SECONDS
+from fleet.model.failure import failure
 from fleet.model.records import Order
 from fleet.model.state import TERMINAL
 
 ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 """Runtime statuses of an instance that has not ended."""
+
+_NO_RESULT = failure(
+    "OrchestrationEnded",
+    "The orchestration ended without a result: an operator terminated it, or the deployed release cannot"
+    " continue it. Its VMs delete themselves when no trial is left, and the sweep deletes them at the"
+    " deadline.",
+    "fail_fleet",
+    "Cancel the fleet to delete its VMs now. Its instance in the task hub says why it ended.",
+)
 
 MARGIN = 30.0
 """Tolerated delay of an update in seconds: an activity plus queue polling."""
@@ -80,9 +90,9 @@ def order_with_created_at(instance: Mapping[str, Any]) -> Order:
 def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
     order = order_in(instance["input"])
     shown = instance.get("customStatus") or {}
-    phase = shown.get("phase", "plan")
+    phase, reason = shown.get("phase", "plan"), shown.get("reason")
     if instance["runtimeStatus"] in ("Failed", "Terminated", "Canceled") and phase not in TERMINAL:
-        phase = "failed"  # terminated by an operator, or failed by a bug
+        phase, reason = "failed", _NO_RESULT
     return {
         "id": instance["instanceId"],
         "batch_id": json_id(order["batch_id"]),
@@ -94,14 +104,14 @@ def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
         "trials": shown.get("trials"),
         "failures": shown.get("failures", []),
         "warnings": shown.get("warnings", []),
-        "reason": shown.get("reason"),
+        "reason": reason,
         "created_at": shown.get("created_at") or instance["createdTime"],
         "updated_at": instance["lastUpdatedTime"],
         "stale_seconds": stale_seconds(instance, now),
         "version": shown.get("version"),
         "provisioned_at": shown.get("provisioned_at"),
         "deadline": shown.get("deadline"),
-        "summary": (instance.get("output") or {}).get("summary") if phase in TERMINAL else None,
+        "summary": _output(instance).get("summary"),
     }
 
 
@@ -118,5 +128,11 @@ def _no_vms_yet(wanted: int) -> MachineCounts:
 
 def vm_records(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A record per VM (`records.Vm`), from the end or the start of the latest history."""
-    found: list[dict[str, Any]] = (instance.get("output") or instance["input"]).get("machines", [])
+    found: list[dict[str, Any]] = (_output(instance) or instance["input"]).get("machines", [])
     return found
+
+
+def _output(instance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The orchestrator's output. Empty without one: of an instance that was ended, it is a text."""
+    output = instance.get("output")
+    return output if isinstance(output, dict) else {}
