@@ -36,6 +36,7 @@ help:
 	@echo 'make wheel   build the client in dist; make test-client CLIENT_PYTHON=3.13 tests it'
 	@echo 'make test-upstream WHEEL=FILE   test with a Powerlift built from source'
 	@echo 'make release VERSION=0.2.0   set the version and date the changelog'
+	@echo 'make record-histories   record the version for tests of later ones (docs/releasing.md)'
 	@echo 'make clean   remove everything that was generated, including the virtual environment'
 	@echo 'PYTHON=...   the Python 3.11 or 3.12 for the virtual environment'
 
@@ -113,6 +114,10 @@ test-upstream: $(STAMP)
 .PHONY: release
 release: $(STAMP)
 	@exec $(PYTHON_IN) -m tools.release '$(VERSION)'
+
+.PHONY: record-histories
+record-histories: $(STAMP)
+	@exec $(PYTHON_IN) -m tools.histories
 
 .PHONY: clean
 clean:

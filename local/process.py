@@ -73,6 +73,11 @@ class Service:
             time.sleep(0.02)
         return dict(json.loads(self.ready.read_text()))
 
+    @property
+    def running(self) -> bool:
+        """Whether the child was started and has not exited."""
+        return self.process is not None and self.process.poll() is None
+
     def stop(self, timeout: float = 15.0) -> int | None:
         """Terminate the child; kill it after `timeout` seconds. Returns its exit status."""
         if self.process is None:
@@ -88,7 +93,7 @@ class Service:
 
     def kill(self) -> None:
         """Kill the child and its process group with SIGKILL."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

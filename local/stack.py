@@ -48,13 +48,11 @@ class Stack(StartStop):
     invalid one raises `local.azure.faults.plan.InvalidPlan`. `role_assignment_limit` is that of the
     simulated subscription, by default Azure's. `hosts` are the roles of each host
     process (by default one process with all roles). `visibility_timeout`, in seconds, overrides the
-    visibility timeouts of host.json.
+    visibility timeouts of host.json. `app` is the folder of the app.
     """
 
-    url: str
-    """The app's URL: http://127.0.0.1:PORT."""
-    key: str
-    """The app's function key (header x-functions-key)."""
+    app: Path
+    """The folder of the app, for the hosts that are started from now on: change it to deploy."""
     arm: dict[str, Any]
     """The simulator's ready.json: endpoint, CA bundle, subscription, credentials."""
 
@@ -70,11 +68,12 @@ class Stack(StartStop):
         role_assignment_limit: int = ROLE_ASSIGNMENT_LIMIT,
         hosts: Sequence[str] = ("",),
         visibility_timeout: float | None = None,
+        app: Path = REPOSITORY,
     ) -> None:
         self.state_dir = state_dir.resolve()
         self.logs = self.state_dir / "logs"
         self.time_scale, self.seed, self.machines = time_scale, seed, machines
-        self.app_settings = dict(app_settings or {})
+        self.app_settings, self.app = dict(app_settings or {}), app
         self.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._postgres = Postgres(self.state_dir / "postgres", CACHE)
         self._azurite = Azurite(self.state_dir / "azurite", CACHE)
@@ -83,7 +82,21 @@ class Stack(StartStop):
         self._starts: dict[_Component, Future[object]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._roles, self._visibility_timeout = hosts, visibility_timeout
-        self._hosts: list[Service] = []
+        self._hosts: dict[int, Service] = {}
+        self._ready: dict[int, dict[str, Any]] = {}
+        """By number of the host: the content of its ready file."""
+
+    @property
+    def url(self) -> str:
+        """The app's URL, http://127.0.0.1:PORT: that of the first host that runs and serves HTTP."""
+        serving = [n for n, roles in enumerate(self._roles) if not roles or "http" in roles]
+        running = [number for number in serving if self._hosts[number].running]
+        return str(self._ready[(running or serving)[0]]["url"])
+
+    @property
+    def key(self) -> str:
+        """The app's function key (header x-functions-key)."""
+        return str(self._ready[0]["keys"]["default"])
 
     @property
     def db_uri(self) -> str:
@@ -127,33 +140,37 @@ class Stack(StartStop):
             raise
 
     def start_host(self) -> None:
-        """Start the Functions hosts; also after `kill_host`, on the same state and port.
+        """Start the Functions hosts that do not run; after a stop, on the same state and ports."""
+        numbers = [n for n in self.host_numbers if not self._runs(n)]
+        for number in numbers:
+            if number in self._hosts:
+                self._starts.pop(self._hosts[number])
+            self._hosts[number] = self._functions_host(number)
+        starts = {number: self._begin(self._hosts[number], 60) for number in numbers}
+        self._await(starts.values())
+        self._ready |= {number: start.result() for number, start in starts.items()}
 
-        `url` is that of the first host.
-        """
-        port = self.url.rpartition(":")[2] if self._hosts else "0"
-        for host in self._hosts:
-            self._starts.pop(host)
-        self._hosts = [
-            self._functions_host(roles, "0" if number else port)
-            for number, roles in enumerate(self._roles)
-        ]
-        hosts = [self._begin(host, 60) for host in self._hosts]
-        self._await(hosts)
-        self.url, self.key = hosts[0].result()["url"], hosts[0].result()["keys"]["default"]
+    def stop_host(self, *numbers: int) -> None:
+        """Stop hosts in order, as a deployment does: those with these numbers, by default all."""
+        for host in self._chosen(numbers):
+            host.stop()
 
-    def kill_host(self) -> None:
-        """Kill the hosts with SIGKILL."""
-        assert self._hosts, "the stack has been started"
-        for host in self._hosts:
+    def kill_host(self, *numbers: int) -> None:
+        """Kill hosts with SIGKILL: those with these numbers, by default all."""
+        for host in self._chosen(numbers):
             host.kill()
+
+    @property
+    def host_numbers(self) -> range:
+        """Of the hosts, in the order of `hosts`."""
+        return range(len(self._roles))
 
     @property
     def host_pid(self) -> int:
         """The process id of the first Functions host."""
-        assert self._hosts, "the stack has been started"
-        assert self._hosts[0].process is not None
-        return self._hosts[0].process.pid
+        (host,) = self._chosen([0])
+        assert host.process is not None
+        return host.process.pid
 
     def wire(self) -> list[dict[str, Any]]:
         """The requests to the Azure simulator so far, in order, from its wire log."""
@@ -188,10 +205,20 @@ class Stack(StartStop):
             wait([self._starts[part]], timeout=0.1)
             part.stop()
 
-    def _functions_host(self, roles: str, port: str) -> Service:
-        options = ["--host-root", str(REPOSITORY), "--port", port]
-        name = roles.replace(",", "-")
-        options += ["--roles", roles, "--name", name] if roles else []
+    def _chosen(self, numbers: Sequence[int]) -> list[Service]:
+        assert self._hosts, "the stack has been started"
+        return [self._hosts[number] for number in numbers or self._hosts]
+
+    def _runs(self, number: int) -> bool:
+        return number in self._hosts and self._hosts[number].running
+
+    def _functions_host(self, number: int) -> Service:
+        roles = self._roles[number]
+        several = [str(number)] if self._roles.count(roles) > 1 else []
+        name = "-".join([*filter(None, roles.split(",")), *several])
+        port = str(self._ready.get(number, {"url": ":0"})["url"]).rpartition(":")[2]
+        options = ["--host-root", str(self.app), "--port", port, "--name", name]
+        options += ["--roles", roles] if roles else []
         if self._visibility_timeout is not None:
             options += ["--visibility-timeout", str(self._visibility_timeout)]
         return self._service("host", options, self._host_env(), f"-{name}" if name else "")

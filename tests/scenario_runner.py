@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from local.stack import Stack
+from local.stack import REPOSITORY, Stack
 from tests.harness import TERMINAL, VISIBILITY_TIMEOUT, Api, all_resource_ids, experiment, sql
 from tests.local.azure.driver import Driver
 from tests.scenarios import CLIENT, FIRST_BATCH, FleetSpec, Kill, Moment, Scenario
@@ -96,16 +96,20 @@ class Result:
     """Resources that existed after all deadlines and two sweeps."""
 
 
-def run(scenario: Scenario, state: Path) -> Result:
-    """Run a scenario until all fleets have ended and no resource is left, or until a timeout."""
+def run(scenario: Scenario, state: Path, app: Path = REPOSITORY, **settings: str) -> Result:
+    """Run a scenario until all fleets have ended and no resource is left, or until a timeout.
+
+    `settings` are additional settings of the app, which is in the folder `app`.
+    """
     stack = Stack(
         state,
         time_scale=TIME_SCALE,
         seed=scenario.seed,
         machines="none",
-        app_settings=SETTINGS,
+        app_settings={**SETTINGS, **settings},
         faults=scenario.fault_plan(),
         visibility_timeout=VISIBILITY_TIMEOUT,
+        app=app,
     )
     with stack:
         return Runner(scenario, stack).run()

@@ -55,6 +55,12 @@ def notes(repository: Path = REPOSITORY) -> str:
     return text
 
 
+def is_past(repository: Path = REPOSITORY) -> bool:
+    """Whether the current version was released, and the app has changed since."""
+    changelog = (repository / "CHANGELOG.md").read_text()
+    return bool(_section(changelog, current(repository)) and _section(changelog, "Unreleased"))
+
+
 def _files(repository: Path) -> list[Path]:
     """The files that contain the version: project, client package, OpenAPI description."""
     return [

@@ -10,12 +10,22 @@ from fleet.api.responses.common import json_id
 from fleet.api.responses.fleets import FinalStatus, FleetWithoutLinks, MachineCounts, Outcome
 from fleet.model import names
 from fleet.model.custom_status import MAX_TIMER_SECONDS
+from fleet.model.failure import failure
 from fleet.model.records import Order, Vm
 from fleet.model.state import TERMINAL
 from fleet.model.vm_list import restored
 
 ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 """Runtime statuses of an instance that has not ended."""
+
+_NO_RESULT = failure(
+    "OrchestrationEnded",
+    "The orchestration ended without a result: an operator terminated it, or the deployed release cannot"
+    " continue it. Its VMs delete themselves when no trial is left, and the sweep deletes them at the"
+    " deadline.",
+    "fail_fleet",
+    "Cancel the fleet to delete its VMs now. Its instance in the task hub says why it ended.",
+)
 
 MARGIN = 30.0
 """Tolerated delay of an update in seconds: an activity plus queue polling."""
@@ -86,8 +96,9 @@ def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
     order = order_in(instance["input"])
     shown = instance.get("customStatus") or {}
     phase, trials = shown.get("phase", "plan"), shown.get("trials")
+    reason = shown.get("reason")
     if instance["runtimeStatus"] in ("Failed", "Terminated", "Canceled") and phase not in TERMINAL:
-        phase = "failed"  # terminated by an operator, or failed by a bug
+        phase, reason = "failed", _NO_RESULT
     return {
         "id": instance["instanceId"],
         "batch_id": json_id(order["batch_id"]),
@@ -99,7 +110,7 @@ def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
         "trials": trials,
         "failures": shown.get("failures", []),
         "warnings": shown.get("warnings", []),
-        "reason": shown.get("reason"),
+        "reason": reason,
         "ended_in": shown.get("ended_in"),
         "outcome": outcome(phase, trials),
         "created_at": shown.get("created_at") or instance["createdTime"],
@@ -108,7 +119,7 @@ def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
         "version": shown.get("version"),
         "provisioned_at": shown.get("provisioned_at"),
         "deadline": shown.get("deadline"),
-        "summary": _summary(instance) if phase in TERMINAL else None,
+        "summary": _summary(instance),
     }
 
 
@@ -124,8 +135,8 @@ def outcome(phase: Any, trials: Mapping[str, Any] | None) -> Outcome | None:
 
 
 def _summary(instance: Mapping[str, Any]) -> FinalStatus | None:
-    """The final custom status; None if the instance was terminated externally."""
-    final = (instance.get("output") or {}).get("summary")
+    """The final custom status; None before the end, or if the instance was ended from outside."""
+    final = _output(instance).get("summary")
     # `progress` has the prices.
     return final and cast(FinalStatus, {k: v for k, v in final.items() if k != "prices"})
 
@@ -149,4 +160,10 @@ def _machines(counts: Mapping[str, int] | None, wanted: int) -> MachineCounts:
 def vm_records(instance: Mapping[str, Any]) -> list[Vm]:
     """The VMs at the end or the start of the latest history."""
     order = cast(Order, order_in(instance["input"]))
-    return restored(order, instance.get("output") or instance["input"])
+    return restored(order, _output(instance) or instance["input"])
+
+
+def _output(instance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The orchestrator's output. Empty without one: of an instance that was ended, it is a text."""
+    output = instance.get("output")
+    return output if isinstance(output, dict) else {}

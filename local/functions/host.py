@@ -29,7 +29,7 @@ from local.functions.outputs import QueueOutputs
 from local.functions.queues import QueueListener
 from local.functions.settings import HostSettings, SettingsError
 from local.functions.storage import Storage, find_account
-from local.functions.timers import Timer, Timers
+from local.functions.timers import LEASE_SECONDS, Lease, Timer, Timers
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +150,8 @@ class FunctionsHost:
                     continue
                 queues = self._settings.queues
                 found.append(QueueListener(function, self._storage, queues, invoker))
-        return [*found, Timers(timers, self._state_dir / "timers.lock")]
+        seconds = min(LEASE_SECONDS, self._settings.durable.message_visibility)
+        return [*found, Timers(timers, Lease(self._state_dir / "timers.lease", seconds))]
 
 
 def file_name(stem: str, name: str) -> str:

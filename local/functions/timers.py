@@ -7,10 +7,11 @@ import contextlib
 import fcntl
 import json
 import logging
+import time
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from azure.functions.timer import TimerRequest
 
@@ -21,7 +22,9 @@ from local.functions.settings import SettingsError
 from local.process import announce
 
 _log = logging.getLogger(__name__)
-_LOCK_RETRY_SECONDS = 1.0
+LEASE_SECONDS = 15.0
+"""The Functions host's `ListenerLockPeriod`."""
+_LEASE_POLL_SECONDS = 1.0
 _MAX_SLEEP = 30.0  # seconds, since the wall clock may change or the machine be suspended
 
 
@@ -86,40 +89,69 @@ class Timer:
         announce(self._state_file, {"next": due.isoformat()})
 
 
-class Timers:
-    """All timers of an app. With several hosts, the one that holds `lock` runs them."""
+class Lease:
+    """A lease in a file: one host has it, until `seconds` after its last renewal."""
 
-    def __init__(self, timers: Sequence[Timer], lock: Path) -> None:
-        self._timers, self._lock = timers, lock
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path, self._owner, self.seconds = path, uuid.uuid4().hex, seconds
+
+    def take(self) -> bool:
+        """Take or renew the lease. False if another host has it."""
+        return self._set(time.time() + self.seconds)
+
+    def release(self) -> None:
+        """Let another host take the lease immediately, if this one has it."""
+        self._set(0)
+
+    def _set(self, until: float) -> bool:
+        with self._path.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            owner, _, expires = file.read().partition(" ")
+            if owner not in ("", self._owner) and float(expires) > time.time():
+                return False
+            file.truncate(0)
+            file.write(f"{self._owner} {until}")
+        return True
+
+
+class Timers:
+    """All timers of an app. With several hosts, the one that has the lease runs them.
+
+    A killed host keeps it until it expires. In Azure, each timer has its own lease, a blob's.
+    """
+
+    def __init__(self, timers: Sequence[Timer], lease: Lease) -> None:
+        self._timers, self._lease = timers, lease
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start waiting for the lock, if there are timers."""
+        """Start waiting for the lease, if there are timers."""
         if self._timers:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self, grace: float) -> None:
-        """Stop the timers, then release the lock. Running calls get `grace` seconds."""
-        await asyncio.gather(*(timer.stop(grace) for timer in self._timers))
+        """Stop the timers, then release the lease. Running calls get `grace` seconds."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+            await self._stop_timers(grace)
+            self._lease.release()
 
     async def _run(self) -> None:
-        with self._lock.open("w") as file:
-            while not _try_lock(file):  # noqa: ASYNC110 - no event for another process's exit
-                await asyncio.sleep(_LOCK_RETRY_SECONDS)
-            for timer in self._timers:
-                timer.start()
-            await asyncio.Event().wait()
+        running = False
+        while True:
+            has_lease = self._lease.take()
+            if has_lease and not running:
+                for timer in self._timers:
+                    timer.start()
+            elif running and not has_lease:
+                await self._stop_timers(0)
+            running = has_lease
+            await asyncio.sleep(min(_LEASE_POLL_SECONDS, self._lease.seconds / 3))
 
-
-def _try_lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    async def _stop_timers(self, grace: float) -> None:
+        await asyncio.gather(*(timer.stop(grace) for timer in self._timers))
 
 
 async def _sleep_until(due: datetime) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.release import REPOSITORY, NotReady, current, notes, prepare
+from tools.release import REPOSITORY, NotReady, current, is_past, notes, prepare
 
 CHANGELOG = """\
 # Changelog
@@ -69,6 +69,16 @@ def test_a_release_needs_changes(repository: Path) -> None:
 def test_a_version_has_three_numbers(repository: Path) -> None:
     with pytest.raises(NotReady, match=r"MAJOR\.MINOR\.PATCH"):
         prepare("v0.2", repository)
+
+
+def test_a_version_is_past_once_the_app_changes_after_its_release(repository: Path) -> None:
+    changelog = repository / "CHANGELOG.md"
+    prepare("0.2.0", repository)
+    at_release = is_past(repository)
+    text = changelog.read_text().replace("[Unreleased]\n", "[Unreleased]\n\n### Fixed\n- A typo.\n")
+    changelog.write_text(text)
+
+    assert (at_release, is_past(repository)) == (False, True)
 
 
 def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:

@@ -12,12 +12,14 @@ from fleet.api.instance_status import (
     outcome,
     stale_seconds,
     teardown_instance_id,
+    vm_records,
 )
 from fleet.model.custom_status import LONGEST, custom_status
 from fleet.model.failure import failure
 from fleet.model.placement import cooldown
 from fleet.model.state import FleetState
 from fleet.model.vm_counts import missing, vm_counts, why_no_more
+from fleet.model.vm_list import shortened
 from tests.fleets import (
     NO_CAPACITY,
     NOW,
@@ -157,6 +159,27 @@ def test_a_fleet_without_updates_has_stale_seconds(
     assert (
         fleet_from_instance(instance(state, phase), now=later(seconds))["stale_seconds"] == expected
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "output"),
+    [("Failed", "Non-Deterministic workflow detected"), ("Terminated", "maintenance")],
+)
+def test_a_fleet_whose_orchestration_was_ended_has_failed_with_advice(state: str, output: str):
+    """Its output is a text: the request for it once failed."""
+    shown = fleet_from_instance(instance(state, "run", output=output), now=NOW)
+    reason = shown["reason"] or {}
+    assert (shown["phase"], shown["summary"]) == ("failed", None)
+    assert (reason.get("code"), "Cancel" in reason.get("advice", "")) == (
+        "OrchestrationEnded",
+        True,
+    )
+
+
+def test_the_vms_of_a_fleet_whose_orchestration_was_ended_are_those_of_its_last_history():
+    state = {"order": order(), **shortened(order(), [machine(0)])}
+    ended = instance("Terminated", "run", input=state, output="maintenance")
+    assert vm_records(ended) == [machine(0)]
 
 
 def test_a_longer_poll_interval_allows_a_longer_silence():

@@ -197,6 +197,18 @@ def test_messages_run_concurrently_up_to_the_batch_size(host: Host, storage: str
     host.until(lambda: all(_entries(host, j) for j in journals), bool, timeout=1.5)
 
 
+def test_two_hosts_share_a_queue_and_run_each_message_once(
+    host: Host, make_host: Any, storage: str
+) -> None:
+    with make_host("queues", Storage=storage, WORK_QUEUE="work") as second:
+        journals = [_send(storage, seconds=0.4) for _ in range(12)]
+        second.until(lambda: _left(storage, "work"), lambda count: count == 0, timeout=30)
+        runs = [[len(_entries(one, journal)) for journal in journals] for one in (host, second)]
+
+    assert [sum(counts) for counts in zip(*runs, strict=True)] == [1] * 12
+    assert all(map(sum, runs)), "one host took all messages"
+
+
 def test_outputs_are_sent(host: Host, storage: str) -> None:
     _put(storage, "letters", b"letter")
 

@@ -101,8 +101,12 @@ def test_an_unknown_role_is_rejected(tmp_path: Path) -> None:
 
 
 def test_of_two_hosts_one_runs_the_timers(tmp_path: Path) -> None:
-    env = {"TIMER_SCHEDULE": "* * * * * *"}
-    hosts = [Host(APPS / "triggers", tmp_path, env, name=name).start() for name in ("a", "b")]
+    """After a crash the other one does, once the lease has expired."""
+    env, options = {"TIMER_SCHEDULE": "* * * * * *"}, ["--visibility-timeout", str(HIDDEN)]
+    hosts = [
+        Host(APPS / "triggers", tmp_path, env, name=name, options=options).start()
+        for name in ("a", "b")
+    ]
     try:
         started, before = time.monotonic(), len(hosts[0].journal("ticks"))
         hosts[0].until(lambda: len(hosts[0].journal("ticks")), lambda ticks: ticks >= before + 4)
@@ -110,8 +114,9 @@ def test_of_two_hosts_one_runs_the_timers(tmp_path: Path) -> None:
 
         hosts[0].service.kill()
 
-        before = len(hosts[1].journal("ticks"))
+        killed, before = time.monotonic(), len(hosts[1].journal("ticks"))
         hosts[1].until(lambda: len(hosts[1].journal("ticks")), lambda ticks: ticks > before)
+        assert time.monotonic() - killed > HIDDEN / 2
     finally:
         for host in hosts:
             host.service.stop()
