@@ -30,8 +30,8 @@ TURNS = 80
 """Waits per history, because every step replays all of it."""
 FEWEST_TURNS = 10
 VM_TURNS = 80_000
-"""VMs that one replay passes over, turn by turn; the more VMs, the fewer turns. The write budget saves up
-what the end of a history delays.
+"""VMs that one replay passes over, turn by turn: the more VMs, the fewer turns. The write budget saves
+up what the end of a history delays.
 """
 
 
