@@ -29,9 +29,12 @@ from orchestrators.reconcile import (
 )
 from orchestrators.snapshot import snapshot_if_stale
 
-TURNS, FEWEST_TURNS, VM_TURNS = 80, 10, 80_000
-"""Waits per history, because every step replays all of it; fewer if there are so many VMs that a replay
-would pass over more than VM_TURNS of them. The write budget saves up what the end of a history delays.
+TURNS = 80
+"""Waits per history, because every step replays all of it."""
+FEWEST_TURNS = 10
+VM_TURNS = 80_000
+"""VMs that one replay passes over, turn by turn: the more VMs, the fewer turns. The write budget saves
+up what the end of a history delays.
 """
 
 

@@ -30,9 +30,10 @@ bp = df.Blueprint()
 
 PROGRESS_TIMEOUT = timedelta(minutes=30)
 """Longer than the slowest known deletion, and than the 180 s for which Azure reserves a NIC."""
-POLL_SECONDS, DELETIONS_PER_POLL = 10.0, 100
-"""Between two LISTs, and between two parts of the deletions after one. Azure refills ten deletions per
-second (bucket: 200)."""
+POLL_SECONDS = 10.0
+"""Between two LISTs, and between two parts of the deletions after one."""
+DELETIONS_PER_POLL = 100
+"""Azure refills ten deletions per second (bucket: 200)."""
 DELETIONS_PER_ACTIVITY = 10
 """Each activity adds to the history, which every step replays."""
 LISTS = 3

@@ -18,6 +18,7 @@ from fleet.api.order_builder import build_order
 from fleet.api.request import LONGEST_URI, parse
 from fleet.azure.error_classifier import explain
 from fleet.model.activities import AssignWave, CreateWave, Teardown
+from fleet.model.failure import failure
 from fleet.model.records import new_vm
 from fleet.secrets import Seal
 from fleet.settings import Settings
@@ -52,6 +53,7 @@ MOST = {
     "delete_vm": (600, 5_500),
     "record_snapshot": (2_600, 8_000),
     "release_trials": (1_000, 7_000),
+    "drain_vms": (800, 6_000),
     "was_cancelled": (100, 100),
     "report_completion": (1_000, 6_000),
     "teardown_fleet": (700, 27_000),
@@ -170,6 +172,9 @@ class Cloud:
         trials = {"total": 6, "ready": 0, "running": left, "complete": 6 - left, "error": 0}
         return {"ok": True, "trials": trials, "vms_failure": None}
 
+    def drain_vms(self, given: Any) -> Any:
+        return {"ok": True, "busy": given["ordinals"]}
+
     def release_trials(self, given: Any) -> Any:
         self.released = True
         return {"ok": True, "interrupted": given["ordinals"] or [], "outcomes": {}}
@@ -220,7 +225,17 @@ def order_of(document: Mapping[str, Any]) -> dict[str, Any]:
 def cloud(request: pytest.FixtureRequest) -> Cloud:
     played = Cloud(request.param_index)
     assert played.run(order_of(request.param))["summary"]["phase"] == "done"
+    played.calls["drain_vms"] = drained(played.states[-1]).calls["drain_vms"]
     return played
+
+
+def drained(state: Mapping[str, Any]) -> Cloud:
+    """The activities of a fleet that comes close to its max_cost, from a state in which its VMs run."""
+    cloud = Cloud()
+    cloud.vms = set(range(6)) - {REFUSED, FAILED}
+    reason = failure("MaxCostReached", "m" * 200, "fail_fleet", "")
+    play(run_fleet, {**state, "drained": reason}, cloud.answers(), version="1.0", only_first=True)
+    return cloud
 
 
 def size(document: Any) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import (
@@ -28,7 +30,7 @@ _USAGE_TYPE = "Microsoft.Authorization/roleAssignmentsUsageMetrics"
 _KNOWN_PROVIDERS = ("microsoft.compute/", "microsoft.network/")
 
 
-@dataclass(frozen=True)
+@dataclass
 class RoleAssignment:
     """A role assigned to a principal at a scope."""
 
@@ -40,9 +42,14 @@ class RoleAssignment:
     """Simulated time from which it is in effect."""
     body: Json
 
+    @cached_property
+    def prefix(self) -> str:
+        """What the paths at and below the scope start with, with a slash at their end."""
+        return f"{self.scope.lower().rstrip('/')}/"
+
     def covers(self, path: str) -> bool:
         """Whether `path` is the scope or is below it."""
-        return f"{path.lower()}/".startswith(f"{self.scope.lower().rstrip('/')}/")
+        return f"{path.lower()}/".startswith(self.prefix)
 
 
 class Authorization:
@@ -51,6 +58,8 @@ class Authorization:
     def __init__(self, cloud: Cloud, roles: RoleDefinitions) -> None:
         self._cloud, self._roles = cloud, roles
         self._assignments: dict[str, RoleAssignment] = {}
+        self._names: list[str] = []
+        """Ordered: each page of a list needs them."""
         self._of_principal: defaultdict[str, dict[str, RoleAssignment]] = defaultdict(dict)
         """By principal and name: every request needs those of its caller."""
         identity = cloud.identity
@@ -174,6 +183,7 @@ class Authorization:
         }
         principal_id = properties["principalId"].lower()
         assignment = RoleAssignment(name, scope, role, principal_id, effective_at, body)
+        bisect.insort(self._names, name)
         self._assignments[name] = self._of_principal[principal_id][name] = assignment
         return assignment
 
@@ -266,6 +276,7 @@ class Authorization:
         assignment = self._assignments.get(name)
         if assignment is None or assignment.scope.lower() != call.target.scope.lower():
             return Reply(204)
+        del self._names[bisect.bisect_left(self._names, name)]
         del self._assignments[name], self._of_principal[assignment.principal_id][name]
         return Reply(200, assignment.body)
 
@@ -276,14 +287,11 @@ class Authorization:
         at_scope = "atscope()" in text.lower()
         if text and not wanted and not at_scope:
             raise invalid_parameter("$filter", f"The filter '{text}' is not supported.")
-        shown = [
+        path = f"{scope.lower()}/"
+        shown = (
             (a.name, a)
-            for a in sorted(self._assignments.values(), key=lambda a: a.name)
-            if (a.covers(scope) or (not at_scope and _below(a.scope, scope)))
+            for a in map(self._assignments.__getitem__, self._names)
+            if (path.startswith(a.prefix) or (not at_scope and a.prefix.startswith(path)))
             and (not wanted or a.principal_id == wanted[1].lower())
-        ]
+        )
         return self._cloud.page(call, shown, lambda assignment: assignment.body)
-
-
-def _below(path: str, scope: str) -> bool:
-    return path.lower().startswith(f"{scope.lower()}/")

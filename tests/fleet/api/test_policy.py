@@ -174,6 +174,7 @@ INVALID = {
     "FLEET_PROTECTED_RESOURCES": "fleetstore",
     "FLEET_ALLOWED_PRINCIPALS": "me@example.org",
     "FLEET_ALLOWED_DATABASES": "postgresql://host/db",
+    "FLEET_ALLOWED_WEBHOOKS": "https://host/",
     "FLEET_ALLOWED_GROUPS": "vms",
     "FLEET_ALLOWED_SUBNETS": "hub",
     "FLEET_ALLOWED_IMAGES": "a/b/c/d/e",

@@ -28,6 +28,7 @@ from tests.fleets import (
     failing,
     fleet_of,
     later,
+    machine,
     new_fleet,
     order,
     placement,

@@ -6,6 +6,7 @@ from typing import Any
 
 from azure.core.exceptions import ServiceRequestError
 
+from fleet.azure.client import AssignmentUsage
 from fleet.model.records import Order
 from fleet.preflight.plan import Check, evaluate
 from fleet.preflight.plan_inputs import Network, PlanInputs, Region, Unavailable, scopes
@@ -149,7 +150,7 @@ def inputs(requested: Order | None = None, **changes: Any) -> PlanInputs:
         "experiment": experiment(),
         "regions": {"eastus": region()},
         "permissions": {scope: [OWNER] for scope in scopes(requested)},
-        "assignments": 1,
+        "assignments": AssignmentUsage(1, 4000),
         "vm_role": role(CONTRIBUTOR),
         "size_limits": [],
         "client": None,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fleet.azure.client import AssignmentUsage
 from tests.fleet.preflight.azure_inputs import (
     CONTRIBUTOR,
     GROUP,
@@ -112,7 +113,12 @@ def test_a_subnet_of_the_user_requires_only_the_right_to_join_it():
 def test_role_assignments_are_counted_against_azures_limit(existing: int, expected: str):
     """A VM requires three here: its own, one at the resource, and the client user's."""
     requested = order(resource_uris=[STORAGE], client_principal_id="user")
-    assert one(inputs(requested, assignments=existing), "role_assignments")["status"] == expected
+    assert (
+        one(inputs(requested, assignments=AssignmentUsage(existing, 4000)), "role_assignments")[
+            "status"
+        ]
+        == expected
+    )
 
 
 DELETES = {"actions": ["Microsoft.Compute/virtualMachines/delete"]}
