@@ -24,6 +24,7 @@ _TYPES = {
     "subnets": "subnet",
     "networksecuritygroups": "nsg",
     "roleassignments": "role",
+    "roleassignmentsusagemetrics": "role_usage",
     "roledefinitions": "role_definition",
     "permissions": "permissions",
     "skus": "skus",

@@ -129,8 +129,10 @@ def test_nothing_is_left_in_azure(outcome: Outcome) -> None:
 
 
 def test_both_hosts_run_activities_and_orchestrators(outcome: Outcome) -> None:
-    shared = {"run_fleet", "create_vm"}
-    assert [shared - names for names in outcome.executed.values()] == [set(), set()]
+    of_vms = {"create_vm", "assign_permissions", "list_vms", "record_snapshot", "delete_vm"}
+    for names in outcome.executed.values():
+        assert "run_fleet" in names
+        assert names & of_vms
 
 
 def test_other_functions_run_only_in_the_host_of_their_role(outcome: Outcome) -> None:

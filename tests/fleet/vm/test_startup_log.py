@@ -39,7 +39,7 @@ def test_the_log_ends_with_a_failure(vm, benchmark_database, startup):
 
     vm.run(startup(experiment))
 
-    ending = "ending (1): invalid pip_install: unclosed quote"
+    ending = "ending (78): invalid pip_install: unclosed quote"
     assert ending in log_of(benchmark_database, experiment), vm.log
 
 
@@ -123,7 +123,7 @@ def test_a_log_that_cannot_be_stored_is_one_log_line(vm, benchmark_database, sta
 def test_the_password_is_not_in_the_log(vm, benchmark_database, startup):
     benchmark_database.sql("CREATE ROLE quiet SUPERUSER LOGIN PASSWORD 'hidden-treasure'")
     place = benchmark_database.uri.split("@")[1]
-    experiment = benchmark_database.experiment("def", trials=1)
+    experiment = benchmark_database.experiment("raise SystemExit(3)", trials=1)
 
     vm.run(startup(experiment, uri=f"postgresql://quiet:hidden-treasure@{place}"))
 
