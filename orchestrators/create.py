@@ -73,7 +73,7 @@ def boot(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[boo
     started.
     """
     for _ in range(turns(fleet)):
-        if fleet.drained:
+        if fleet.drained or costs_too_much(context, fleet):
             return True
         waiting = fleet.count("creating") or fleet.vms_missing_roles()
         if not waiting and not wants_vms(context, fleet):
@@ -91,6 +91,12 @@ def boot(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[boo
         check_deadline(context, fleet)
         check_cost(context, fleet)
     return False
+
+
+def costs_too_much(context: Context, fleet: FleetState) -> bool:
+    """Whether VMs that still boot must be given up for max_cost, because there are no trials left."""
+    step = fleet.cost_step(context.current_utc_datetime, poll_seconds(fleet))
+    return step == "end" and not fleet.has_open_trials()
 
 
 def create_missing(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[None]:

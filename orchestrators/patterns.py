@@ -97,12 +97,12 @@ class Backoff(df.RetryOptions):  # type: ignore[misc]
 
 
 def call_with_retry(
-    context: Context, activity: Any, task: Mapping[str, Any], *, long_waits: bool = True
+    context: Context, activity: Any, task: Mapping[str, Any], *, waits: bool = True
 ) -> Orchestration[Any]:
     """Call one activity with durable retry. Returns its result, which is `Failed` if every try failed.
 
-    Throttled calls are repeated when Azure asks, for up to THROTTLE_TIMEOUT. If `long_waits` is false, a
-    throttled result with a wait above LONGEST_BACKOFF is returned instead.
+    Throttled calls are repeated when Azure asks, for up to THROTTLE_TIMEOUT; if `waits` is false, a
+    throttled result is returned instead.
     """
     give_up_at = context.current_utc_datetime + THROTTLE_TIMEOUT
     for turn in itertools.count():
@@ -113,9 +113,7 @@ def call_with_retry(
         if result["ok"] or not failure_policy.is_throttled(result["failure"]):
             return result
         wait = _retry_delay(result["failure"], turn)
-        if context.current_utc_datetime >= give_up_at or (
-            not long_waits and wait > LONGEST_BACKOFF
-        ):
+        if not waits or context.current_utc_datetime >= give_up_at:
             return result
         yield from sleep(context, wait)
 

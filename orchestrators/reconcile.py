@@ -30,7 +30,6 @@ from orchestrators.patterns import (
     call_with_retry,
     chunks,
     settle,
-    sleep_unless,
 )
 from orchestrators.role_assignment_order import (
     assign_roles,
@@ -73,7 +72,7 @@ def observe(context: Context, fleet: FleetState) -> Orchestration[bool]:
         "max_age": max_age,
     }
     listed: VmsListed | Failed
-    listed = yield from call_with_retry(context, list_vms, task, long_waits=False)
+    listed = yield from call_with_retry(context, list_vms, task, waits=False)
     now = context.current_utc_datetime
     if listed["ok"]:
         age, fleet.observation.group_size = listed.get("age", 0.0), listed.get("group_size", 0)
@@ -152,19 +151,18 @@ def record_lost(context: Context, fleet: FleetState, ordinals: Sequence[int], *,
 
 
 def assign_missing_roles(context: Context, fleet: FleetState, cancel: Any) -> Orchestration[None]:
-    """Try once to assign the missing roles, as fast as the write budget allows."""
+    """Try once to assign the missing roles that the write budget allows now. The next poll tries the
+    others: a fleet that waited here would see neither its deadline nor its max_cost.
+    """
     due = due_for_roles(fleet.vms_missing_roles(), context.current_utc_datetime)
     while due and not cancel.is_completed:
         granted = yield from granted_roles(context, fleet, due)
-        if fleet.writes.paused_for(context.current_utc_datetime):
+        if not granted or fleet.writes.paused_for(context.current_utc_datetime):
             return
-        if granted:
-            yield from assign_roles(context, part_of(fleet.order, RoleOrder), granted)
-            pause_if_throttled(context, fleet)
-            tried = [vm["ordinal"] for vm in granted]
-            due = [vm for vm in due if vm["ordinal"] not in tried]
-        else:
-            yield from sleep_unless(context, cancel, POLL_SECONDS)
+        yield from assign_roles(context, part_of(fleet.order, RoleOrder), granted)
+        pause_if_throttled(context, fleet)
+        tried = [vm["ordinal"] for vm in granted]
+        due = [vm for vm in due if vm["ordinal"] not in tried]
 
 
 def give_up_roles(
@@ -244,7 +242,8 @@ def check_cost(context: Context, fleet: FleetState) -> None:
     Raises FleetEnded if its VMs must be deleted now so as not to exceed it.
     """
     now = context.current_utc_datetime
-    step, spent, limit = fleet.cost_step(now), fleet.spending(now), fleet.order.get("max_cost")
+    step, spent = fleet.cost_step(now, poll_seconds(fleet)), fleet.spending(now)
+    limit = fleet.order.get("max_cost")
     if step == "run" or not spent or not limit or not fleet.has_open_trials():
         return
     if fleet.drained is None:

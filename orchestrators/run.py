@@ -24,6 +24,7 @@ from fleet.model.state import FleetState
 from fleet.model.vm_counts import why_no_more
 from orchestrators.create import create_missing
 from orchestrators.patterns import (
+    MAX_TRIES,
     Context,
     FleetEnded,
     Orchestration,
@@ -84,7 +85,9 @@ def count_and_clean_up(context: Context, fleet: FleetState) -> Orchestration[boo
     """Take a snapshot, end idle VMs, and clean up after deleted ones. Returns whether the trials were
     counted.
     """
-    counted = yield from take_snapshot(context, fleet)
+    # With a max_cost, the next look must not wait for the database.
+    tries = 1 if fleet.order.get("max_cost") else MAX_TRIES
+    counted = yield from take_snapshot(context, fleet, tries)
     yield from end_if_all_would_fail(context, fleet)
     if fleet.has_open_trials():
         fleet.trials_ended_at = None  # trials may have been added
@@ -201,7 +204,7 @@ def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
         if fleet.can_retry() or not (counted or fleet.past_deadline(now)):
             return False
         raise FleetEnded("failed", fleet.drained or why_trials_left(fleet))
-    if fleet.past_deadline(now) or fleet.cost_step(now) == "end":
+    if fleet.past_deadline(now) or fleet.cost_step(now, poll_seconds(fleet)) == "end":
         return True
     pending = fleet.observation.deleting or fleet.observation.to_clean_up
     if fleet.trials_ended_at is None or pending:

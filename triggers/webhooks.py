@@ -69,7 +69,10 @@ async def _deliver(
     try:
         await _post(session, settings, notification)
     except NotSent as error:
-        if not error.is_final and notification.tries < webhooks.MAX_TRIES:
+        if error.is_final:
+            _log("webhook.abandoned", notification, "was refused for ever", error)
+            return await ACTIVITIES.run(webhooks.abandon, uri, notification)
+        if notification.tries < webhooks.MAX_TRIES:
             _log("webhook.postponed", notification, "is sent later", error)
             return await ACTIVITIES.run(webhooks.postpone, uri, notification)
         _log("webhook.abandoned", notification, "was not sent", error)
@@ -81,7 +84,10 @@ async def _post(
 ) -> None:
     """Raises NotSent. Follows no redirect, because the policy allows hosts."""
     url, now = _url(settings, notification), datetime.now(UTC)
-    content = json.dumps(document(notification, now)).encode()
+    try:
+        content = json.dumps(document(notification, now), allow_nan=False).encode()
+    except (AttributeError, ValueError):  # any role that may write the table may have written it
+        raise NotSent("The fleet's row in the database is invalid.") from None
     identity = f"{names.instance_id(notification.batch_id)}.{notification.event}"
     signed = signature_headers(identity, int(now.timestamp()), content, settings.webhook_keys)
     headers = {"Content-Type": "application/json", "User-Agent": "powerlift-fleet", **signed}

@@ -314,12 +314,15 @@ class FleetState:
         hours = costs.vm_hours(self.vms.values(), now, self.demand.in_flight)
         return costs.spending(hours, self.order.get("prices", {}))
 
-    def cost_step(self, now: datetime) -> Literal["run", "drain", "end"]:
-        """What `max_cost` requires now."""
+    def cost_step(self, now: datetime, poll_seconds: float = 0.0) -> Literal["run", "drain", "end"]:
+        """What `max_cost` requires now. `poll_seconds`: until the next look, if that is longer than
+        usual.
+        """
         limit, spent = self.order.get("max_cost"), self.spending(now)
         if limit is None or spent is None:
             return "run"
-        return costs.next_step(spent, limit, self.order["run_poll_seconds"])
+        interval = max(self.order["run_poll_seconds"], poll_seconds)
+        return costs.next_step(spent, limit, interval)
 
     def past_deadline(self, now: datetime) -> bool:
         return "deadline" in self.order and now >= datetime.fromisoformat(self.order["deadline"])

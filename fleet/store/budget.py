@@ -65,7 +65,8 @@ def _committed(cursor: Any, values: Mapping[str, Any]) -> float:
 
 
 # A fleet counts with its cost once it has ended without VMs, until then with what it may cost at most.
-# Its month is that of its end. An invalid amount counts as none.
+# Its month is that of its end; VMs that it keeps count until their deadline. An invalid amount counts as
+# none.
 _COMMITTED = """
     SELECT coalesce(sum(amount) FILTER (WHERE amount > 0 AND amount < 'Infinity'), 0)
     FROM (SELECT CASE WHEN ended_at IS NULL OR coalesce(machines->>'running', '0') <> '0'
@@ -76,7 +77,8 @@ _COMMITTED = """
           FROM powerlift_fleet
           WHERE owner = %(owner)s AND batch_id IS DISTINCT FROM %(batch_id)s
             AND reserved_cost IS NOT NULL
-            AND coalesce(ended_at, now())
+            AND CASE WHEN coalesce(machines->>'running', '0') <> '0'
+                     THEN greatest(ended_at, least(deadline, now())) ELSE coalesce(ended_at, now()) END
                 >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS fleets
 """
 _RESERVE = """

@@ -232,9 +232,11 @@ _TO_PURGE = (
     ORDER BY ended_at LIMIT %(limit)s OFFSET %(skip)s
 """
 )
+# What kept VMs have cost since the end is not known: the fleet counts with what it might have cost.
 _VMS_DELETED = """
     UPDATE powerlift_fleet
-    SET machines = machines || jsonb_build_object('running', 0, 'deleted',
+    SET cost = CASE WHEN machines->>'running' <> '0' THEN coalesce(reserved_cost, cost) ELSE cost END,
+        machines = machines || jsonb_build_object('running', 0, 'deleted',
             coalesce((machines->>'deleted')::integer, 0)
             + coalesce((machines->>'running')::integer, 0))
     WHERE batch_id = %s AND ended_at IS NOT NULL

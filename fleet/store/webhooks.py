@@ -41,7 +41,6 @@ class Notification:
     cost: float | None
     submitted_at: datetime
     ended_at: datetime | None
-    updated_at: datetime
 
     @property
     def event(self) -> Event:
@@ -60,6 +59,7 @@ def take(uri: str, owner: str) -> list[Notification]:
     schema.prepare(uri)
     values = {"owner": owner, "limit": AT_ONCE, "lease": LEASE}
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        cursor.execute(_COUNT_EARLIER_ERRORS, values)
         found = rows(cursor, _TAKE, values)
     return [Notification(int(batch_id), *rest) for batch_id, *rest in found]
 
@@ -67,6 +67,11 @@ def take(uri: str, owner: str) -> list[Notification]:
 def complete(uri: str, notification: Notification) -> None:
     """Record that a notification was sent, or is given up. Raises DatabaseUnreachable."""
     _execute(uri, _COMPLETE[notification.event], {"batch_id": notification.batch_id})
+
+
+def abandon(uri: str, notification: Notification) -> None:
+    """Send a fleet's webhook nothing more. Raises DatabaseUnreachable."""
+    _execute(uri, _COMPLETE["fleet.ended"], {"batch_id": notification.batch_id})
 
 
 def postpone(uri: str, notification: Notification) -> None:
@@ -85,28 +90,42 @@ def _execute(uri: str, statement: str, values: Mapping[str, Any]) -> None:
         cursor.execute(statement, values)
 
 
+# Another fleet of the experiment may have failed trials. VMs take longer to boot than a run to follow.
+_COUNT_EARLIER_ERRORS = """
+    UPDATE powerlift_fleet_webhook AS w SET errors_before = f.trials->'error'
+    FROM powerlift_fleet AS f
+    WHERE f.batch_id = w.batch_id AND f.owner = %(owner)s
+    AND w.errors_before IS NULL AND f.trials->'error' IS NOT NULL
+"""
 # A failed VM or trial is a failure, also if the fleet recovers from it. A fleet that has ended needs no
-# notification of its first failure any more.
+# notification of its first failure any more, and its end does not wait for one. Skips rows with values
+# that Python cannot represent.
 _TAKE = f"""
     WITH due AS (
         SELECT w.batch_id FROM powerlift_fleet_webhook AS w JOIN powerlift_fleet AS f USING (batch_id)
-        WHERE f.owner = %(owner)s AND w.next_try_at <= now()
+        WHERE f.owner = %(owner)s AND w.batch_id <> 'NaN'
+        AND f.submitted_at BETWEEN '0002-01-01' AND '9998-12-31'
+        AND coalesce(f.ended_at, now()) BETWEEN '0002-01-01' AND '9998-12-31'
+        AND (w.next_try_at <= now() OR (f.ended_at IS NOT NULL AND w.event = 'fleet.failure'))
         AND (f.ended_at IS NOT NULL
              OR (w.failure_sent_at IS NULL
-                 AND (f.machines @? '$.failed ? (@ > 0)' OR f.trials @? '$.error ? (@ > 0)')))
+                 AND (f.machines @? '$.failed ? (@ > 0)' OR f.trials->'error' > w.errors_before)))
         ORDER BY w.next_try_at LIMIT %(limit)s
         FOR UPDATE OF w SKIP LOCKED)
     UPDATE powerlift_fleet_webhook AS w
-    SET tries = tries + 1, next_try_at = now() + %(lease)s * interval '1 second'
+    SET tries = CASE WHEN ended_at IS NOT NULL AND event = 'fleet.failure' THEN 1 ELSE tries + 1 END,
+        event = CASE WHEN ended_at IS NULL THEN 'fleet.failure' ELSE 'fleet.ended' END,
+        next_try_at = now() + %(lease)s * interval '1 second'
     FROM due JOIN powerlift_fleet USING (batch_id)
     WHERE w.batch_id = due.batch_id
     RETURNING w.batch_id, number, left(name, 64), sealed, tries, experiment_id,
               left(experiment_name, 256), left(phase, 64), {small_json("reason")},
-              {small_json("machines")}, {small_json("trials")}, cost, submitted_at, ended_at, updated_at
+              {small_json("machines")}, {small_json("trials")}, cost, submitted_at, ended_at
 """  # noqa: S608 - constants
 _COMPLETE: dict[Event, str] = {
     "fleet.failure": """
-        UPDATE powerlift_fleet_webhook SET failure_sent_at = now(), tries = 0, next_try_at = now()
+        UPDATE powerlift_fleet_webhook
+        SET failure_sent_at = now(), event = NULL, tries = 0, next_try_at = now()
         WHERE batch_id = %(batch_id)s
     """,
     "fleet.ended": "DELETE FROM powerlift_fleet_webhook WHERE batch_id = %(batch_id)s",

@@ -44,6 +44,12 @@ def change(app: SubmissionApp, batch: int, columns: str) -> None:
     app.sql(f"UPDATE powerlift_fleet SET {columns} WHERE batch_id = %s", batch)
 
 
+def earlier_errors(app: SubmissionApp, batch: int) -> int | None:
+    query = "SELECT errors_before FROM powerlift_fleet_webhook WHERE batch_id = %s"
+    [(errors,)] = app.sql(query, batch)
+    return None if errors is None else int(errors)
+
+
 def pending(app: SubmissionApp, batch: int) -> int:
     query = "SELECT count(*) FROM powerlift_fleet_webhook WHERE batch_id = %s"
     return int(app.sql(query, batch)[0][0])
@@ -70,6 +76,9 @@ def test_the_first_failure_and_the_end_are_notified_once(
     app: SubmissionApp, receiver: WebhookReceiver
 ):
     path = submitted(app, receiver, 7001)
+    change(app, 7001, """trials = '{"error": 2}'""")  # of an earlier fleet
+    eventually(lambda: earlier_errors(app, 7001))
+    assert receiver.at(path) == []
     change(app, 7001, """machines = '{"wanted": 1, "failed": 1}', phase = 'boot'""")
     received(receiver, path, 1)
     change(app, 7001, """trials = '{"error": 3}'""")
@@ -104,6 +113,36 @@ def test_a_failed_notification_is_repeated_under_its_id(
     eventually(lambda: True if pending(app, batch) == 0 else None)
     assert len({one.headers["webhook-id"] for one in requests}) == 1
     assert receiver.at("/elsewhere") == []
+
+
+def test_an_end_does_not_wait_for_a_failed_notification(
+    app: SubmissionApp, receiver: WebhookReceiver
+):
+    receiver.answers = [500]
+    path = submitted(app, receiver, 7007)
+    change(app, 7007, """machines = '{"failed": 1}'""")
+    received(receiver, path, 1)
+    statement = "UPDATE powerlift_fleet_webhook SET tries = %s, next_try_at = now() + '1 hour'"
+    app.sql(f"{statement} WHERE batch_id = 7007", MAX_TRIES)
+    change(app, 7007, "ended_at = now(), phase = 'done'")
+    _, last = received(receiver, path, 2)
+    assert json.loads(last.content)["type"] == "fleet.ended"
+
+
+@pytest.mark.parametrize(
+    "columns",
+    ["ended_at = now(), reason = '[1]'", "ended_at = 'infinity'", "ended_at = now(), cost = 'NaN'"],
+)
+def test_an_invalid_row_stops_no_other_notification(
+    app: SubmissionApp, receiver: WebhookReceiver, columns: str
+):
+    batch = 7200 + len(columns)
+    submitted(app, receiver, batch)
+    change(app, batch, columns)
+    path = submitted(app, receiver, batch + 50)
+    change(app, batch + 50, "ended_at = now(), phase = 'done'")
+    received(receiver, path, 1)
+    app.sql("DELETE FROM powerlift_fleet_webhook WHERE batch_id = %s", batch)
 
 
 def test_a_webhook_that_is_gone_gets_no_more(app: SubmissionApp, receiver: WebhookReceiver):

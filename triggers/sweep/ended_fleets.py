@@ -45,6 +45,7 @@ async def _mark_if_ended(client: Any, uri: str, row: fleets.Row) -> None:
             "phase": fleet["phase"],
             "machines": fleet["machines"],
             "trials": fleet["trials"],
+            "reason": fleet["reason"],
             "ended_at": fleet["updated_at"],
         }
     await ACTIVITIES.run(fleets.update, uri, row.batch_id, changes)

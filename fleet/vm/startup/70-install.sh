@@ -23,15 +23,21 @@ install_system() {
 # FILE.words, without expansion, redirection or execution.
 split_words() {
     python3 -c 'import shlex, sys
-for word in shlex.split(sys.stdin.read()):
-    print(word, end="\0")' <"$1" >"$1.words"
+try:
+    words = shlex.split(sys.stdin.read())
+except ValueError:
+    sys.exit(65)
+for word in words:
+    print(word, end="\0")' <"$1" >"$1.words" && return
+    (($? != 65)) || fail "invalid $1: unclosed quote" "$BROKEN"
+    fail "$1 could not be read"
 }
 
 # As in Powerlift, `shell_install` continues the command "apt-get install": with package names, which are
 # data, or if it contains an operator (`libgomp1 && ldconfig`), with commands for bash.
 install_shell() {
     local -a words
-    split_words shell_install || fail "invalid shell_install: unclosed quote" "$BROKEN"
+    split_words shell_install
     mapfile -d '' -t words <shell_install.words
     if has_operator shell_install; then
         retry "$INSTALL_TIMEOUT" run_shell_install ||

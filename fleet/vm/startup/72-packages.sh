@@ -5,13 +5,14 @@ readonly UNKNOWN_TO_UV="^error: (unexpected argument|pip's)"
 readonly CONFLICT='No solution found|ResolutionImpossible|No matching distribution found'
 readonly OF_UV='a value is|invalid value|the argument|Failed to (parse|read)|File not found|Distribution not found'
 readonly OF_PIP='Invalid requirement|Could not open|Can not perform|Wheel .* is invalid|.* not a supported wheel'
+readonly OF_INDEX='Retrying [(]|Could not fetch URL|[45][0-9][0-9] (Client|Server) Error|[(](40[137]|429|5[0-9][0-9]) '
 readonly OF_APT='(Unable to locate package|Version .* was not found|Package .* has no installation|Command line option).*'
 readonly PERMANENT="$UNKNOWN_TO_UV|^error: ($OF_UV)|$CONFLICT|^(no such )?option|option requires|^ERROR: ($OF_PIP)"
 
 # Reads the experiment's packages, and writes our own requirements to the files `uv` and `tools`. A tool that
 # the experiment names in any form (a version, a Git URL, a wheel) is not pinned by us.
 choose_packages() {
-    split_words pip_install || fail "invalid pip_install: unclosed quote" "$BROKEN"
+    split_words pip_install
     mapfile -d '' -t packages <pip_install.words
     wheels=(wheels/*)
     [[ -e ${wheels[0]} ]] || wheels=()
@@ -107,10 +108,10 @@ has_uv_index() {
     [[ -e /etc/uv/uv.toml || -e $HOME/.config/uv/uv.toml ]] || compgen -v | grep -q '^UV_.*INDEX'
 }
 
-# The installer's sentence about a permanent error, without credentials; empty for any other error. pip finds no
-# version of a package while the index does not respond.
+# The installer's sentence about a permanent error, without credentials; empty for any other error. pip and uv find
+# no version of a package while the index does not respond, or refuses.
 installer_says() {
-    ! grep -q 'Retrying (' install.log || return 0
+    ! grep -Eq "$OF_INDEX" install.log || return 0
     grep -E -m 1 -A 2 "$PERMANENT" install.log | sed -E '2,${/^ +cause: /!d}
         s/^(error|ERROR): //; s/^ +cause:/:/; s#(:/+)[^ ]*@#\1***@#g; s#[?][^ ]+#?***#g' | tr -d '\n' | cut -c -500
 }
