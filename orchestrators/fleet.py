@@ -199,6 +199,7 @@ def finish(
 
 
 def report(context: Context, fleet: FleetState, phase: str) -> Orchestration[None]:
+    fleet.phase = phase  # of which the counts depend
     now = _utc(context.current_utc_datetime, "microseconds")
     spent = fleet.spending(context.current_utc_datetime)
     task: ReportCompletion = {

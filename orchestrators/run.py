@@ -122,7 +122,7 @@ def drain(context: Context, fleet: FleetState, reason: Failure) -> Orchestration
     for result in results:
         if result["ok"]:
             idle = [one for one in living if one not in result["busy"]]
-            text = "The VM ran no trial when its fleet came close to its max_cost."
+            text = "The VM was idle when its fleet came close to its max_cost."
             why = failure(reason["code"], text, "fail_vm", reason["advice"])
             yield from delete_failed(context, fleet, dict.fromkeys(idle, why))
         else:

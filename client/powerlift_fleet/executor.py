@@ -227,9 +227,13 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         """Forget the Azure account. Submitted fleets keep running; no other fleet can be submitted."""
         self._azure_json = None
 
-    def check(self, trials: int, timeout: float | str | None = None) -> None:
+    def check(
+        self, trials: int, timeout: float | str | None = None, *, name: str | None = None
+    ) -> None:
         """Plan a fleet for trials that do not exist yet. Raises FleetCannotStart, and as `submit`."""
         request = self._request(early_plan.NO_EXPERIMENT, timeout)
+        if name is not None:
+            request = {**request, "name": name}
         if self._client is not None:
             early_plan.check_plan(self._client, request, trials)
 

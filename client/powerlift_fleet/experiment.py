@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_METHOD_LENGTH = 256
+MAX_METHOD_LENGTH = LONGEST_NAME = 256
 """The column's width in Powerlift's tables."""
 
 EASY_SHARE, FIRST_SHARE = 0.25, 0.25
@@ -93,8 +93,9 @@ def run_experiment(
         )
     _check_name_is_free(store, name)
     wheels = _wheels(getattr(executor, "_wheel_filepaths", None) or [])
+    named = {} if fleet_name is None else {"name": fleet_name}
     if check := getattr(executor, "check", None):
-        check(len(planned), timeout)
+        check(len(planned), timeout, **named)
     from powerlift.bench import Benchmark
 
     experiment = int(
@@ -110,7 +111,6 @@ def run_experiment(
     )
     store.create_trials([{"experiment_id": experiment, **trial} for trial in planned])
     try:
-        named = {} if fleet_name is None else {"name": fleet_name}
         executor.submit(experiment, timeout=timeout, **named)
     except FleetError:
         _log.warning(
@@ -191,7 +191,12 @@ def _method(generated: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _check_name_is_free(store: Store, name: str) -> None:
-    """Powerlift would retry a duplicate name for a minute, then report a database constraint."""
+    """Powerlift would retry an invalid name for a minute, then report a database error."""
+    if not name.strip() or len(name) > LONGEST_NAME:
+        raise ConfigurationError(
+            f"The name of an experiment has 1 to {LONGEST_NAME} characters, of which one is not blank; "
+            f"this one has {len(name)}."
+        )
     existing = experiment_id(store, name)
     if existing is not None:
         raise ConfigurationError(

@@ -182,8 +182,6 @@ def cost(
     )
     remaining = (end - as_of).total_seconds() / 3600 if end else None
     expected = None if remaining is None else spent.so_far + spent.per_hour * remaining
-    if expected is not None and max_cost is not None:
-        expected = min(expected, max(max_cost, spent.so_far))
     saved = spent.saved_by_spot
     return {
         "currency": "USD",

@@ -29,7 +29,8 @@ def estimate(inputs: PlanInputs) -> PlanCost | None:
     if limit is not None:
         at_most = min(at_most, limit)
     seconds, basis = _expected_seconds(inputs)
-    expected = None if seconds is None else min(per_hour * seconds / HOUR, at_most)
+    # Not limited by max_cost: how much is missing shows how far to raise it.
+    expected = None if seconds is None else per_hour * seconds / HOUR
     return {
         "currency": "USD",
         "per_hour": dollars(per_hour),
@@ -82,7 +83,8 @@ def _within_limits(inputs: PlanInputs) -> CheckResult:
         return CheckResult("ok", "The fleet has no placement")
     limit, dearest = inputs.order.get("max_cost"), inputs.wanted * _highest(inputs)
     if limit is not None and limit <= least_cost(dearest, inputs.order["run_poll_seconds"]):
-        vms = f"{inputs.wanted} VMs at {money(dearest)} per hour"
+        plural = "" if inputs.wanted == 1 else "s"
+        vms = f"{inputs.wanted} VM{plural} at {money(dearest)} per hour"
         text = f"max_cost of {money(limit)} does not pay for {vms}"
         advice = "Use fewer or cheaper VMs, or a higher max_cost."
         return CheckResult("fault", text, advice, "MaxCostTooLow")

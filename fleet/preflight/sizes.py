@@ -65,7 +65,9 @@ def refusals(inputs: PlanInputs, placement: Placement) -> list[str]:
 def _similar(skus: Iterable[Body], size: str) -> str:
     """The names of sizes that the user may have meant."""
     known = {sku["name"].lower(): sku["name"] for sku in skus}
-    close = get_close_matches(size.lower(), known, n=2, cutoff=0.75)
+    given = size.lower()
+    complete = given if given.startswith("standard_") else f"standard_{given}"
+    close = get_close_matches(complete, known, n=2, cutoff=0.75)
     names = " or ".join(str(known[one]) for one in close)
     return f" (did you mean {names}?)" if names else ""
 

@@ -110,7 +110,9 @@ def add_experiment(state_dir: Path, trials: int) -> int:
     return experiment.create(store, trials, name=f"demo-{token_hex(4)}")
 
 
-_PASSED_ON = ("FLEET_PRICES", "FLEET_ALLOWED_", "FLEET_MAX_", "FLEET_BUDGET", "FLEET_PROTECTED_")
+_PASSED_ON = (
+    "FLEET_PRICES", "FLEET_ALLOWED_", "FLEET_MAX_", "FLEET_BUDGET", "FLEET_PROTECTED_", "FLEET_WEBHOOK_",
+)  # fmt: skip
 """Beginnings of the settings that the stack takes from the caller's environment."""
 
 

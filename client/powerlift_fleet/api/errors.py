@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from powerlift_fleet.api.responses import Check, FleetStatus
 
 _LISTED_FAILURES = 3
+_OF_THE_EXPERIMENT = ("ExperimentInvalid", "PackagesUnavailable")
+"""Codes of failures that another fleet of the same experiment would have too."""
 
 
 class FleetError(Exception):
@@ -206,7 +208,8 @@ def _details(status: FleetStatus, is_reason_told: bool = False) -> Iterator[str]
     trials = status.trials
     if trials:
         left = trials.total - trials.ended
+        can_run = status.reason is None or status.reason.code not in _OF_THE_EXPERIMENT
         yield (
             f"Trials: {trials.complete} of {trials.total} complete, {trials.error} failed, "
-            f"{left} not run" + (": another fleet can run them." if left else ".")
+            f"{left} not run" + (": another fleet can run them." if left and can_run else ".")
         )

@@ -26,7 +26,12 @@ def check_plan(client: FleetClient, request: Mapping[str, Any], trials: int) -> 
     # A fleet has at most one VM for each trial.
     vms = min(request["n_instances"], trials)
     least = {name: min(request[name], vms) for name in ("min_instances",) if name in request}
-    plan = client.plan({**request, **least, "n_instances": vms})
+    planned = {**request, **least, "n_instances": vms}
+    if planned != request:
+        client.plan(
+            request
+        )  # raises RequestRefused: the app validates the numbers as they were given
+    plan = client.plan(planned)
     absent = f"Experiment {NO_EXPERIMENT} "
     faults = [one for one in plan.checks if one.status == "fault"]
     faults = [_naming_default(one, request) for one in faults if not one.detail.startswith(absent)]

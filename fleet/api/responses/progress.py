@@ -72,7 +72,7 @@ class Cost(TypedDict):
     per_hour: float
     """Per hour, for the VMs that exist now."""
     expected: float | None
-    """Until the expected end, at most `max_cost`; null if the end is unknown."""
+    """Until the expected end, also above `max_cost`; null if the end is unknown."""
     per_trial: float | None
     """`so_far` divided by the experiment's trials finished since the fleet started, including those that
     another fleet ran; null before the first."""

@@ -40,7 +40,7 @@ def plan_of(mean: Any = None, larger: bool = False, **changes: Any) -> PlanInput
         (plan_of(), None, None, 1.0),
         (plan_of(mean=NO_ANSWER), None, None, 1.0),
         (plan_of(larger=True, **FALLBACK), None, None, 4.0),
-        (plan_of(mean=3600.0, max_cost=0.5), 0.5, 3600.0, 0.5),
+        (plan_of(mean=3600.0, max_cost=0.5), 1.0, 3600.0, 0.5),
     ],
 )
 def test_the_estimate(

@@ -12,7 +12,7 @@ from powerlift_fleet.cli.options.request_options import seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-STATUSES = ("active", "ended", *PHASES, "done", "cancelled", "failed")
+STATUSES = ("active", "ended", *PHASES, "run", "done", "cancelled", "failed")
 DEFAULT_LIMIT = 50
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
