@@ -53,11 +53,10 @@ def _wait_for_output(azure_processes: Driver, vm: str, text: str) -> str:
 
 def _alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # also if it exits while the file is read
         return False
-    # A zombie has exited; its parent has not reaped it yet.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return state != "Z"  # a zombie has exited; its parent has not reaped it yet
 
 
 def test_script_runs_as_on_a_new_vm(azure_processes: Driver) -> None:
