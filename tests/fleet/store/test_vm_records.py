@@ -75,7 +75,7 @@ def test_trials_of_recreated_tables_are_not_those_of_a_former_vm(
 ):
     """`Store(force_recreate=True)` starts the IDs of trials and experiments again; our rows stay."""
     number = benchmark_database.experiment("", trials=1)
-    shown, runner = number + noted_of, runner_id(fleet["batch_id"], 0)
+    shown, runner = number + 10**6 * noted_of, runner_id(fleet["batch_id"], 0)
     for statement in (
         "UPDATE trial SET runner_id = -2, end_time = now() WHERE experiment_id = %s",
         f"INSERT INTO powerlift_fleet_trial SELECT id, {shown}, {runner} FROM trial"
