@@ -14,7 +14,7 @@ from azure.core.exceptions import AzureError
 from fleet import telemetry
 from fleet.azure.error_classifier import describe
 from fleet.azure.retail_prices import PriceApi
-from fleet.model.costs import Prices, configured_price, price_key
+from fleet.model.costs import configured_price, price_key
 from fleet.model.order_parts import VmOptions
 from fleet.model.records import Placement, Price
 from fleet.secrets import Seal
@@ -155,8 +155,3 @@ async def _ask(questions: list[Question], url: str) -> dict[str, float]:
 
 def _log(why: str) -> None:
     telemetry.LOG.warning("Prices could not be read: %s", why, extra={"event": "prices.failed"})
-
-
-def unpriced(placements: Iterable[Placement], prices: Prices) -> list[Placement]:
-    """The placements without a known price."""
-    return [one for one in placements if price_key(one) not in prices]

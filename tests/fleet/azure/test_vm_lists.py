@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 
-from local.stack import REPOSITORY, Stack
+from local.stack import Stack
+from tests.fleet.azure.processes import output_of
 
-ACCOUNT = ("subscription_id", "resource_group", "tenant_id", "client_id", "client_secret")
 VMS = "/microsoft.compute/virtualmachines"
 
 
 @pytest.fixture(scope="module")
 def seen(stack: Stack) -> dict[str, Any]:
-    settings = {"FLEET_SEALING_KEY": Fernet.generate_key().decode(), "POWERLIFT_DB_URI": "unused"}
-    account = json.dumps({name: stack.arm[name] for name in ACCOUNT})
-    output = subprocess.run(
-        [sys.executable, "-m", "tests.fleet.azure.shared_lists", account],
-        env={**os.environ, **stack.arm["env"], **settings},
-        cwd=REPOSITORY,
-        check=True,
-        stdout=subprocess.PIPE,
-    ).stdout
-    return dict(json.loads(output))
+    return output_of("shared_lists", stack)
 
 
 def test_concurrent_callers_share_a_list(seen: dict[str, Any]):
