@@ -241,10 +241,12 @@ def check_cost(context: Context, fleet: FleetState) -> None:
 
     Raises FleetEnded if its VMs must be deleted now so as not to exceed it.
     """
+    limit = fleet.order.get("max_cost")
+    if limit is None or not fleet.has_open_trials():
+        return
     now = context.current_utc_datetime
     step, spent = fleet.cost_step(now, poll_seconds(fleet)), fleet.spending(now)
-    limit = fleet.order.get("max_cost")
-    if step == "run" or not spent or not limit or not fleet.has_open_trials():
+    if step == "run" or not spent:
         return
     if fleet.drained is None:
         text = (

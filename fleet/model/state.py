@@ -318,7 +318,8 @@ class FleetState:
         """What `max_cost` requires now. `poll_seconds`: until the next look, if that is longer than
         usual.
         """
-        limit, spent = self.order.get("max_cost"), self.spending(now)
+        limit = self.order.get("max_cost")
+        spent = None if limit is None else self.spending(now)
         if limit is None or spent is None:
             return "run"
         interval = max(self.order["run_poll_seconds"], poll_seconds)
