@@ -17,7 +17,6 @@ from orchestrators.patterns import (
 )
 from orchestrators.pipeline import Waves
 from orchestrators.reconcile import (
-    POLL_SECONDS,
     assign_missing_roles,
     check_cost,
     check_deadline,
@@ -36,6 +35,8 @@ VM_TURNS = 80_000
 """VMs that one replay passes over, turn by turn: the more VMs, the fewer turns. The write budget saves
 up what the end of a history delays.
 """
+POLL_SECONDS = 2.0
+"""Between two looks whether the write budget allows more, if the fleet may ask at any time."""
 
 
 def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[bool]:
@@ -50,7 +51,7 @@ def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[b
         if not waves.running and not wants_vms(context, fleet):
             return True
         paused = fleet.writes.paused_for(context.current_utc_datetime)
-        yield from waves.wait(paused or budget_poll_seconds(fleet))
+        yield from waves.wait(paused or budget_poll_seconds(context, fleet))
         if list_is_due(context, fleet):
             yield from observe(context, fleet)
             yield from snapshot_if_stale(context, fleet)
@@ -115,11 +116,13 @@ def turns(fleet: FleetState) -> int:
     return max(FEWEST_TURNS, min(TURNS, VM_TURNS // max(1, len(fleet.vms))))
 
 
-def budget_poll_seconds(fleet: FleetState) -> float:
-    """Between two looks whether the write budget allows more: each replays the history, at a cost in
-    proportion to the VMs. For 5,000 VMs, the burst that the budget saves up meanwhile is not full yet.
+def budget_poll_seconds(context: Context, fleet: FleetState) -> float:
+    """Until the next look whether the write budget allows more: each replays the history, at a cost in
+    proportion to the VMs.
     """
-    return max(POLL_SECONDS, len(fleet.vms) / 700)
+    usual = max(POLL_SECONDS, len(fleet.vms) / 700)
+    asks_in = fleet.writes.asks_in(context.current_utc_datetime)
+    return min(usual, asks_in) if asks_in else usual
 
 
 def list_is_due(context: Context, fleet: FleetState) -> bool:

@@ -41,8 +41,6 @@ from orchestrators.snapshot import take_snapshot
 from orchestrators.write_grants import granted_roles
 
 VMS_PER_ACTIVITY = 10
-POLL_SECONDS = 2.0
-"""Between two looks whether the write budget allows more."""
 BOOT_TIMEOUT = timedelta(minutes=30)
 """Azure itself gives up on a booting VM after 20 to 40 minutes (OSProvisioningTimedOut)."""
 

@@ -78,7 +78,7 @@ def granted_roles(
 def may_write(context: Context, fleet: FleetState) -> bool:
     """Whether neither Azure has asked for a pause, nor the last grant for patience."""
     now = context.current_utc_datetime
-    return not fleet.writes.paused_for(now) and fleet.writes.may_ask(now)
+    return not fleet.writes.paused_for(now) and not fleet.writes.asks_in(now)
 
 
 def _apply(context: Context, fleet: FleetState, ask: Ask, grant: Grant) -> None:

@@ -125,10 +125,12 @@ class TokenBucket:
             vms = int(not roles and ask["vms"] > 0 and free_nics > 0 and affords)
         least = min(ask["least"], ask["vms"])
         vms = vms if vms >= least else 0
-        self.spend(roles * each_role + vms * each_vm, rate, now, nics=vms)
+        granted = roles * each_role + vms * each_vm
+        self.spend(granted, rate, now, nics=vms)
         if (roles, vms) == (ask["roles"], ask["vms"]):
             return {**nothing, "roles": roles, "vms": vms}
-        wait = max(1, least) * each_vm / rate if nics >= least else NIC_WINDOW / rate / NIC_SLOTS
+        lacking = max(1, least) * each_vm - (min(free, share) - granted)
+        wait = lacking / rate if nics >= least else NIC_WINDOW / rate / NIC_SLOTS
         retry_after = min(max(wait, SHORTEST_RETRY), LONGEST_RETRY)
         return {"roles": roles, "vms": vms, "retry_after": retry_after, "paused": 0.0}
 
@@ -180,8 +182,9 @@ class WriteBudget(TokenBucket):
         self.pause_until(moment)
         self.pause_is_news = True
 
-    def may_ask(self, now: datetime) -> bool:
-        return _seconds_until(self.ask_at, now) == 0
+    def asks_in(self, now: datetime) -> float:
+        """Seconds until the fleet should ask again; 0 if it may ask now."""
+        return _seconds_until(self.ask_at, now)
 
     def is_alone(self, now: datetime) -> bool:
         return _seconds_until(self.alone_until, now) > 0

@@ -9,6 +9,7 @@ import pytest
 
 from fleet.model.write_budget import (
     BURST,
+    NIC_WINDOW,
     NICS,
     Ask,
     Claim,
@@ -53,6 +54,17 @@ def test_fewer_vms_than_a_wave_is_worth_are_not_granted():
     budget.spend(BURST - 4 * PER_VM, 10.0, NOW)
     assert budget.grant(ask(9, least=5), ORDER, NOW)["vms"] == 0
     assert budget.grant(ask(9, least=4), ORDER, NOW)["vms"] == 4
+
+
+@pytest.mark.parametrize("least", [1, 13, 50])
+def test_a_fleet_that_asks_when_it_should_wastes_no_writes(least: int):
+    budget, vms, at = WriteBudget(), 0, 0.0
+    while at < 1200:
+        grant = budget.grant(ask(50, least=least), ORDER, later(at))
+        vms += grant["vms"]
+        at += grant["retry_after"]
+    by_writes, by_nics = 1200 * 10 / PER_VM, NICS * 1200 / NIC_WINDOW * 10
+    assert vms > 0.95 * min(by_writes, by_nics)
 
 
 def test_retried_roles_precede_new_vms():
