@@ -21,7 +21,7 @@ from tests.harness import VISIBILITY_TIMEOUT, Api, eventually, experiment, sql
 from tests.receiver import Receiver
 from tests.test_secrets_stay_sealed import forms
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 PASSWORD = "Pa$$word 'of' the \"watcher\"/9"
 WRONG = "wrong-client-secret/10"

@@ -138,11 +138,13 @@ def f(trial):
     assert (found, texts[4], runner.code) == ([True] * 4, None, 0), texts
 
 
+@pytest.mark.long
 def test_a_traceback_shows_the_line_of_the_trial_function(runner):
     [trial] = runner.run("def f(trial):\n    unknown_name\n")
     assert "    unknown_name\n" in trial["errmsg"]
 
 
+@pytest.mark.long
 def test_the_console_shows_the_error_without_the_password(runner):
     trial_fn = "def f(trial):\n    import os\n    raise ValueError('no ' + os.environ['DB_URL'])\n"
     runner.run(trial_fn)
@@ -166,6 +168,7 @@ def f(trial):
 """
 
 
+@pytest.mark.long
 def test_text_that_the_database_cannot_store_is_escaped_or_fails_the_trial_at_once(runner):
     """Powerlift's own retries all of these, which cannot succeed."""
     trials = runner.run(MEASURES, trials=3, POWERLIFT_DATABASE_TIMEOUT="3600")
@@ -174,6 +177,7 @@ def test_text_that_the_database_cannot_store_is_escaped_or_fails_the_trial_at_on
     assert "value too long" in next(line for line in runner.output.splitlines() if "failed" in line)
 
 
+@pytest.mark.long
 def test_data_are_read_as_powerlift_writes_them(runner):
     """pandas prefers pyarrow where it is installed, which reads fastparquet's categories as text."""
     [trial] = runner.run("""
@@ -192,11 +196,13 @@ def test_an_invalid_function_fails_its_trials(runner, text, reason):
     assert [reason in trial["errmsg"] for trial in trials] == [True, True], runner.output
 
 
+@pytest.mark.long
 def test_an_indented_function_after_its_imports_runs(runner):
     [trial] = runner.run("    import math\n    def f(trial):\n        trial.log('pi', math.pi)\n")
     assert trial["errmsg"] is None
 
 
+@pytest.mark.long
 def test_imports_of_trials_are_preloaded(runner):
     [trial] = runner.run("""
 def f(trial):
@@ -207,6 +213,7 @@ def f(trial):
     assert runner.measures(trial) == [("known", "1.0")], trial["errmsg"]
 
 
+@pytest.mark.long
 def test_replicates_draw_different_numbers(runner):
     runner.run("def f(trial):\n    import numpy as np\n    trial.log('draw', np.random.rand())", 2)
     draws = runner.database.sql("SELECT val FROM measure_outcome WHERE name = 'draw'")
@@ -336,6 +343,7 @@ class TestSigterm:
         assert (alive(runner.wait_for("trial")), runner.code) == (False, 143)
 
 
+@pytest.mark.long
 def test_the_runner_uses_one_connection_at_most(runner):
     """A server has a few hundred connections, and a fleet may have as many VMs."""
     count = """

@@ -89,6 +89,7 @@ def test_data_persist(open_dir):
         assert (ask(second.uri(), "SELECT n FROM kept"), second.uri()) == ("7", first.uri())
 
 
+@pytest.mark.long
 def test_copied_data_have_their_own_password(tmp_path, open_dir):
     for name in ("first", "second"):
         with Postgres(open_dir / name, tmp_path / "cache") as server:
@@ -130,6 +131,7 @@ def test_stop_is_idempotent(open_dir):
     postgres.stop()
 
 
+@pytest.mark.long
 def test_restarts_in_a_private_directory(tmp_path):
     state = tmp_path / "state"
     for _ in range(2):

@@ -12,6 +12,8 @@ import pytest
 from local.stack import Stack
 from tests.harness import Api, existing_resources, experiment, wire
 
+pytestmark = pytest.mark.long  # test_failures.py has a fleet for each of these errors
+
 SIZE = "Standard_D2s_v5"
 ZONES = ["1", "2", "3"]
 FAULTS: dict[str, Any] = {

@@ -4,6 +4,8 @@ With one host, and with several on one task hub: equal ones, or split by role as
 
 A kill follows a seeded number of requests to Azure, where a crash can duplicate something, or
 after some seconds in which there are fewer: so they hit every phase, on a fast machine or a slow one.
+
+These take minutes; test_property.py has a shorter scenario with kills.
 """
 
 from __future__ import annotations
@@ -69,8 +71,6 @@ STORIES = [
     for seed in seeds
     for story in stories
 ]
-# test_property.py has more cancels and kills.
-STORIES[0] = pytest.param((FINISHED, 2), id=f"{FINISHED.stack}-2", marks=pytest.mark.slow)
 
 
 @dataclass

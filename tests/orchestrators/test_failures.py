@@ -58,13 +58,14 @@ def actions_by_request(case: Case) -> list[tuple[str, str]]:
 
 
 def repeated(cases: Iterable[Case]) -> list[Case]:
-    """The cases whose row does the same, at the same request, as that of an earlier one."""
-    seen, found = set(), []
+    """The cases whose rows do the same, at the same requests, as those of earlier ones."""
+    seen: set[tuple[str, bool, str, str]] = set()
+    found = []
     for case in cases:
-        kind = (case.phase, bool(case.also), *actions_by_request(case))
-        if case.faults and kind in seen:
+        kinds = {(case.phase, bool(case.also), *one) for one in actions_by_request(case)}
+        if case.faults and kinds <= seen:
             found.append(case)
-        seen.add(kind)
+        seen |= kinds
     return found
 
 
@@ -72,13 +73,11 @@ LONG = repeated(CASES)
 """A fleet takes a second of CPU, so these are left to `-m long`."""
 CASE_OF = {FIRST_BATCH + at: case for at, case in enumerate(CASES)}
 BATCH_OF = {case.name: batch for batch, case in CASE_OF.items()}
-every_case = pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.name, marks=[pytest.mark.long] if case in LONG else [])
-        for case in CASES
-    ],
-)
+PARAMS = {
+    case.name: pytest.param(case, id=case.name, marks=[pytest.mark.long] if case in LONG else [])
+    for case in CASES
+}
+every_case = pytest.mark.parametrize("case", PARAMS.values())
 
 
 @dataclass(frozen=True)
@@ -295,12 +294,12 @@ def writes_before_retry_after(stack: Stack, batch: int) -> list[str]:
     return early
 
 
-THROTTLED = [case.name for case in CASES if case.name.startswith("throttled")]
+THROTTLED = [param for name, param in PARAMS.items() if name.startswith("throttled")]
 
 
-@pytest.mark.parametrize("name", THROTTLED)
-def test_no_write_is_sent_before_retry_after(faulty: Stack, outcomes: Outcomes, name: str):
-    assert writes_before_retry_after(faulty, BATCH_OF[name]) == []
+@pytest.mark.parametrize("case", THROTTLED)
+def test_no_write_is_sent_before_retry_after(faulty: Stack, outcomes: Outcomes, case: Case):
+    assert writes_before_retry_after(faulty, BATCH_OF[case.name]) == []
 
 
 @every_case

@@ -19,7 +19,7 @@ from tests.harness import VISIBILITY_TIMEOUT, Api, eventually, existing_resource
 from tests.histories.releases import orchestrator_version, unpack_last
 from tests.vm_calls import ROLE, VM, VmCalls
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 HTTP, TRIGGERS = "http,durable", "durable,triggers"
 BY_HTTP, BY_QUEUE = 4301, 4302

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+
 from fleet.model.names import runner_id
 from local.stack import Stack
 from tests.harness import Api, eventually, existing_resources, experiment, lose_vm, sql
@@ -61,6 +63,7 @@ def test_a_vm_that_cannot_delete_itself_is_deleted(stack: Stack, api: Api):
     assert (shown["phase"], shown["machines"]["running"], shown["failures"]) == ("run", 1, [])
 
 
+@pytest.mark.long
 def test_spot_vms_with_a_failing_script_are_not_replaced_forever(stack: Stack, api: Api):
     """VMs deleted while trials are ready are replaced, like evicted ones."""
     batch, number = next(BATCHES), experiment(stack, trials=9)

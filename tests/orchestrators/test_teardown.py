@@ -130,6 +130,7 @@ def disk_lists(stack: Stack) -> int:
     return sum(c["method"] == "GET" and c["path"].endswith(path) for c in wire(stack))
 
 
+@pytest.mark.long
 def test_a_vm_that_removes_its_tags_is_still_deleted(stack: Stack, api: Api):
     driver = Driver(stack.arm, stack.state_dir / "azure")
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=1, batch_id=3803)
@@ -186,6 +187,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.mark.long
 def test_trials_are_requeued_if_a_role_is_locked(locked: Stack):
     api, number = Api(locked), experiment(locked, trials=1)
     fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=LOCKED)

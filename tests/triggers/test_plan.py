@@ -541,6 +541,7 @@ def test_unreadable_permissions_are_unknown(planner: Planner):
     assert planner.statuses("permissions", resource_uris=[dark]) == ["unknown"]
 
 
+@pytest.mark.long
 def test_a_plan_requests_a_new_token_after_a_rejected_one(tokens: list[int]):
     """No activity runs that would detect the rejection."""
     assert tokens == [1, 2, 2]

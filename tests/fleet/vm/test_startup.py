@@ -145,7 +145,7 @@ IDENTITY: VmIdentity = {"id": "/subscriptions/s/i", "database_user": "vms@exampl
 
 
 @settings(
-    max_examples=3000, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=500, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
 )
 @given(URIS, st.booleans())
 @example("postgresql://x@db.example.com?application_name=a@evil.com/app", True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+import pytest
 from powerlift_fleet import runner_script
 
 from tests.fleet.vm.scripts import DONE, LOGS
 
 
+@pytest.mark.long
 def test_psql_accepts_sqlalchemys_uris(vm, benchmark_database, startup):
     """psql treats Powerlift's URI as a database name, and its VM retries for 25 hours."""
     uri = benchmark_database.uri.replace("postgresql://", "postgresql+psycopg://")
@@ -35,6 +37,7 @@ def test_a_role_without_create_permission_runs_trials(vm, benchmark_database, st
     assert (code, ends) == (0, [(-2, None)] * 2), vm.log
 
 
+@pytest.mark.long
 def test_the_script_waits_for_a_late_database(vm, benchmark_database, startup):
     benchmark_database.sql("CREATE ROLE late SUPERUSER NOLOGIN PASSWORD 'late'")
     uri = benchmark_database.uri.replace(
@@ -49,6 +52,7 @@ def test_the_script_waits_for_a_late_database(vm, benchmark_database, startup):
     assert vm.wait() == 0, vm.log
 
 
+@pytest.mark.long
 def test_any_password_is_accepted(vm, benchmark_database, startup):
     password = "p$$a$HOME \"q\" 'r' \\s `id` 100% :@/?# "
     benchmark_database.sql("CREATE ROLE odd SUPERUSER LOGIN PASSWORD %s", password)

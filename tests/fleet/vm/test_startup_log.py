@@ -43,6 +43,7 @@ def test_the_log_ends_with_a_failure(vm, benchmark_database, startup):
     assert ending in log_of(benchmark_database, experiment), vm.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
 )
@@ -81,6 +82,7 @@ def test_the_end_of_a_long_log_is_stored(vm, benchmark_database, startup):
     assert shown == (LIMIT, False, True), vm.log[-2000:]
 
 
+@pytest.mark.long
 def test_a_console_of_invalid_bytes_is_stored(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(PRINTS.replace("here: \\xff", "\\xff' * 99999 + b'"))
 
@@ -89,6 +91,7 @@ def test_a_console_of_invalid_bytes_is_stored(vm, benchmark_database, startup):
     assert log_of(benchmark_database, experiment).endswith("no more work\n"), vm.log[-500:]
 
 
+@pytest.mark.long
 def test_if_the_console_is_a_pipe_cloud_inits_log_is_read(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment("print('at work')")
     vm.program("tail", '[[ $3 != /var/log/cloud-init-output.log ]] || echo "as cloud-init has it"')
@@ -101,6 +104,7 @@ def test_if_the_console_is_a_pipe_cloud_inits_log_is_read(vm, benchmark_database
     assert log_of(benchmark_database, experiment) == "as cloud-init has it\n"
 
 
+@pytest.mark.long
 def test_a_log_that_cannot_be_stored_is_one_log_line(vm, benchmark_database, startup):
     """The outcome is recorded all the same."""
     experiment = benchmark_database.experiment("print('at work')")

@@ -46,6 +46,7 @@ def trial(trial):
 """
 
 
+@pytest.mark.long
 def test_no_timeout_lets_trials_run(vm, benchmark_database, startup):
     """Powerlift's VM passes "None", which its runner cannot parse: no trial runs."""
     experiment = benchmark_database.experiment(ONE_TRIAL_SCRIPT, trials=1, trial_fn=LOGS)
@@ -75,6 +76,7 @@ def test_no_trial_is_measured_by_two_batches(vm, other_vm, benchmark_database, s
     assert counts == [(1,), (1,)], vm.log + other_vm.log
 
 
+@pytest.mark.long
 def test_a_script_that_runs_one_trial_per_process_is_repeated(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(ONE_TRIAL, trials=7)
 
@@ -150,6 +152,7 @@ def test_waiting_for_a_lost_database_times_out(vm, benchmark_database, startup):
     assert (code, logged, len(vm.azure.deletes)) == (1, True, 1), vm.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "bad",
     [
@@ -205,6 +208,7 @@ class TestAScriptThatAlwaysFails:
         assert pauses == ["0", "2", "8", "18", "32"], vm.log
 
 
+@pytest.mark.long
 def test_apt_waits_for_its_lock_and_is_retried(vm, benchmark_database, startup):
     """Without the wait, the VM would lack Python's venv, psql and other packages."""
     vm.program(
@@ -225,6 +229,7 @@ def test_apt_waits_for_its_lock_and_is_retried(vm, benchmark_database, startup):
     assert (code, (vm.root / "installed").exists()) == (0, True), vm.log
 
 
+@pytest.mark.long
 def test_the_script_does_not_wait_for_scheduled_events(vm, benchmark_database, startup):
     """Azure's first response takes up to two minutes."""
     vm.azure.answers_event_queries.clear()
@@ -244,6 +249,7 @@ def test_pip_install_keeps_pins_and_runs_no_shell_code(vm, benchmark_database, s
     assert vm.calls("uv")[-1][-5:] == wanted, vm.log
 
 
+@pytest.mark.long
 def test_a_tool_that_the_experiment_installs_is_not_pinned(vm, benchmark_database, startup):
     """By version, URL or wheel: a second version would cause a conflict."""
     words = "Powerlift[x]>=0.2 git+https://host/all.git#subdirectory=lib/psycopg psycopg2_binary"

@@ -98,6 +98,7 @@ def test_only_events_that_end_this_vm_are_handled(vm, kind):
 # The way cloud-init runs it
 
 
+@pytest.mark.long
 def test_the_script_does_not_require_home(vm, benchmark_database, startup):
     environment = vm.environment()
     del environment["HOME"]
@@ -163,6 +164,7 @@ def test_a_kept_vm_has_no_password_on_disk(vm, benchmark_database, startup):
     assert not ({"db_url", "pgpass"} & set(os.listdir(vm.home))), vm.log
 
 
+@pytest.mark.long
 def test_a_closed_console_does_not_end_the_script(vm, benchmark_database, startup):
     """cloud-init's is a pipe to `tee`, which a shutdown may end first."""
     experiment = benchmark_database.experiment(WAITS, trials=1)
@@ -248,6 +250,7 @@ def test_a_public_package_does_not_replace_one_of_a_private_index(
     assert "common-1" in installed(vm), vm.log
 
 
+@pytest.mark.long
 def test_an_additional_index_may_lack_versions(vm, benchmark_database, startup, private_index):
     """PyTorch's index has some versions of setuptools, but not the pinned one."""
     words = " ".join(["common>1", *PACKAGES, f"--index={private_index}"])
@@ -279,6 +282,7 @@ def test_heartbeats_are_sent_while_trials_run(vm, benchmark_database, heartbeats
     vm.until(lambda: seen(benchmark_database, heartbeats) > before)
 
 
+@pytest.mark.long
 def test_heartbeats_stop_once_the_script_is_killed(vm, benchmark_database, heartbeats):
     os.kill(vm.process.pid, signal.SIGKILL)
     vm.wait()

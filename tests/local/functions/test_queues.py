@@ -173,6 +173,7 @@ def test_after_crashes_a_message_is_retried_and_finally_poison(
         assert [entry[1] for entry in _entries(host, "crashes")] == [1, 2]
 
 
+@pytest.mark.long
 def test_an_orderly_stop_releases_a_message_in_flight(make_host: Any, storage: str) -> None:
     _queue(storage, "stops").create_queue()
     order = {"journal": "stops", "seconds": 60}

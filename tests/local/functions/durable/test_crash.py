@@ -34,6 +34,7 @@ def test_a_fan_out_resumes_after_a_crash(durable_alone: Host) -> None:
     assert set(host.journal(journal)) == set(names)
 
 
+@pytest.mark.long
 def test_a_timer_fires_after_a_restart(durable_alone: Host) -> None:
     host = durable_alone
     instance_id = host.start_new("race", input={"seconds": 3})
@@ -45,6 +46,7 @@ def test_a_timer_fires_after_a_restart(durable_alone: Host) -> None:
     assert host.finished(instance_id)["output"] == "timer"
 
 
+@pytest.mark.long
 def test_an_early_event_is_not_lost(durable_alone: Host) -> None:
     host = durable_alone
     instance_id = host.start_new("two_events")
@@ -80,6 +82,7 @@ def test_work_in_flight_at_a_crash_stays_hidden_for_its_timeout(
         host.service.stop()
 
 
+@pytest.mark.long
 def test_the_lease_of_a_long_activity_is_renewed(make_host: Callable[..., Any]) -> None:
     with make_host("durable", options=SHORT_TIMEOUT, FUNCTION_TIMEOUT="00:01:00") as host:
         call = {"journal": "calls", "name": "n", "seconds": 6}
@@ -95,6 +98,7 @@ def test_the_lease_of_a_long_activity_is_renewed(make_host: Callable[..., Any]) 
         assert host.entries("calls")[1][1] > killed + HIDDEN - 2
 
 
+@pytest.mark.long
 def test_other_messages_do_not_wait_for_hidden_ones(make_host: Callable[..., Any]) -> None:
     with make_host("durable") as host:  # hidden for five minutes
         call = {"journal": "calls", "name": "n", "seconds": 1}
@@ -143,6 +147,7 @@ def test_a_visibility_timeout_of_a_minute_is_accepted(tmp_path: Path) -> None:
     host.service.stop()
 
 
+@pytest.mark.long
 def test_the_state_of_a_version_without_leases_is_migrated(durable_alone: Host) -> None:
     host = durable_alone
     instance_id = host.start_new("two_events")

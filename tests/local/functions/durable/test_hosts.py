@@ -64,6 +64,7 @@ def test_killing_one_of_two_hosts_loses_and_duplicates_nothing(pair: list[Host])
         assert second - first >= HIDDEN - 0.1
 
 
+@pytest.mark.long
 def test_an_instance_has_one_episode_at_a_time(pair: list[Host]) -> None:
     given = {"journal": uuid.uuid4().hex, "seconds": 0.5, "events": 12}
     instance_id = pair[0].start_new("slow_replay", input=given)
@@ -100,6 +101,7 @@ def test_an_unknown_role_is_rejected(tmp_path: Path) -> None:
         host.start()
 
 
+@pytest.mark.long
 def test_of_two_hosts_one_runs_the_timers(tmp_path: Path) -> None:
     """After a crash the other one does, once the lease has expired."""
     env, options = {"TIMER_SCHEDULE": "* * * * * *"}, ["--visibility-timeout", str(HIDDEN)]

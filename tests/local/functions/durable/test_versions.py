@@ -48,6 +48,7 @@ def test_a_start_may_name_a_version(tmp_path: Path) -> None:
         assert host.finished(instance_id)["output"] == "0.9"
 
 
+@pytest.mark.long
 def test_an_instance_keeps_its_version_and_its_new_children_get_the_hosts(tmp_path: Path) -> None:
     with hosted(tmp_path, "1.0") as host:
         instance_id = host.start_new("versions_in_time")
@@ -80,6 +81,7 @@ def test_an_older_host_does_not_run_a_newer_instance(tmp_path: Path) -> None:
         assert host.finished(instance_id)["output"] == [["1.0", "1.0"]] * 3
 
 
+@pytest.mark.long
 def test_a_strict_host_does_not_run_an_older_instance(tmp_path: Path) -> None:
     with hosted(tmp_path, "2.0", versionMatchStrategy="Strict") as host:
         arguments = {"orchestration_function_name": "version_of", "version": "1.0"}
@@ -89,6 +91,7 @@ def test_a_strict_host_does_not_run_an_older_instance(tmp_path: Path) -> None:
         assert host.status(instance_id)["runtimeStatus"] == "Pending"
 
 
+@pytest.mark.long
 def test_a_newer_instance_fails_with_the_fail_strategy(tmp_path: Path) -> None:
     with hosted(tmp_path, "1.0", versionFailureStrategy="Fail") as host:
         arguments = {"orchestration_function_name": "version_of", "version": "2.0"}
