@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from powerlift_fleet.api import html
 from powerlift_fleet.api.client import FleetClient
 from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
-from powerlift_fleet.api.responses import FleetStatus
+from powerlift_fleet.api.responses import FleetStatus, Machine
+from powerlift_fleet.api.rows import Rows
 from powerlift_fleet.progress import display
 from powerlift_fleet.storage_queue import READ_TIMEOUT, not_read
 
@@ -95,11 +96,19 @@ class SubmittedFleets:
         self._last |= {fleet: self._api.status(fleet) for fleet in self._fleets}
         return [self._last[fleet] for fleet in self._fleets]
 
+    def machines(self) -> Rows[Machine]:
+        """The latest fleet's VMs: a table in a notebook, and a data frame by `to_frame()`."""
+        return self._api.machines(self._latest)
+
     def view_url(self) -> str:
         """The latest fleet's web page. The URL contains the key: do not share it."""
+        return self._api.view_url(self._latest)
+
+    @property
+    def _latest(self) -> str:
         if not self._fleets:
             raise ConfigurationError("No fleet has been submitted yet.")
-        return self._api.view_url(self._fleets[-1])
+        return self._fleets[-1]
 
     @property
     def _api(self) -> FleetClient:

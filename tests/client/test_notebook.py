@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from powerlift_fleet import ConfigurationError, FleetClient, Run
-from powerlift_fleet.api.rows import MOST_SHOWN
+from powerlift_fleet.api.rows import MOST_SHOWN, Rows
 
 from tests.client.both import Script, entry, fleet_status, ok, status
 from tests.client.cli.served import machines
@@ -137,6 +137,21 @@ def test_a_data_frame_has_a_row_for_each_vm_and_a_column_for_each_member() -> No
     assert list(frame["placement.vm_size"]) == ["Standard_D2s_v5"] * 4
     assert list(frame["failure.code"].fillna("")) == ["", "SpotEvicted", "", "SpotEvicted"]
     assert (str(frame["running_at"].dt.tz), {"raw", "failure"} & set(frame)) == ("UTC", set())
+
+
+def test_a_mapping_has_a_column_for_each_key() -> None:
+    frame = Rows([fleet_status(missing={"SpotEvicted": 2}), fleet_status()]).to_frame()
+    assert list(frame["missing.SpotEvicted"].fillna(0)) == [2, 0]
+
+
+def test_an_executor_has_the_vms_of_its_latest_fleet() -> None:
+    app = Script(ok(**machines()))
+    executor = scripted(app)
+    with pytest.raises(ConfigurationError, match="No fleet has been submitted yet"):
+        executor.machines()
+    executor._fleets += ["fleet-6", "fleet-7"]
+    assert len(executor.machines()) == 4
+    assert [request.url.path for request in app.requests] == ["/api/fleets/fleet-7/machines"]
 
 
 def test_an_empty_list_is_an_empty_frame() -> None:

@@ -148,7 +148,11 @@ def test_a_fleet_that_may_cost_little_ends_with_the_rest_of_its_trials(stack: St
     cost = api.progress(fleet_id)["cost"]
     assert fleet["reason"]["code"] == "MaxCostReached"
     assert (fleet["trials"]["complete"], fleet["trials"]["ready"]) == (1, 3)
-    assert (fleet["machines"]["deleted"], fleet["machines"]["failed"], fleet["missing"]) == (2, 0, {})
+    assert (fleet["machines"]["deleted"], fleet["machines"]["failed"], fleet["missing"]) == (
+        2,
+        0,
+        {},
+    )
     assert [vm["state"] for vm in api.machines(fleet_id)] == ["deleted"] * 2
     assert 0 < cost["so_far"] <= cost["max_cost"] == max_cost
     assert existing_resources(stack, batch) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +26,7 @@ class Rows(tuple[R, ...]):
 
     def to_frame(self) -> DataFrame:
         """A data frame with a row for each response and a column for each member; those of nested
-        objects are named `placement.location`. Times are in UTC.
+        objects and mappings are named `placement.location`. Times are in UTC.
 
         Raises ConfigurationError without pandas.
         """
@@ -58,7 +58,11 @@ def pandas() -> Any:
 def _members(response: Response, prefix: str = "") -> Iterator[tuple[str, object]]:
     for member in fields(response):
         name, value = f"{prefix}{member.name}", getattr(response, member.name)
+        if member.name == "raw":
+            continue
         if isinstance(value, Response):
             yield from _members(value, f"{name}.")
-        elif member.name != "raw":
+        elif isinstance(value, Mapping):
+            yield from ((f"{name}.{key}", one) for key, one in value.items())
+        else:
             yield name, value
