@@ -51,15 +51,17 @@ def client(*answers: Any) -> FleetClient:
 
 
 def test_a_status_shows_its_bars_failures_and_where_errors_are() -> None:
-    failure = {"code": "SkuNotAvailable", "count": 3, "message": "", "action": "", "advice": ""}
-    table = shown(fleet_status("done", failures=[failure], trials=COUNTS))
-    assert table.rows[:4] == [
-        ["fleet-7", "done"],
+    reason = {"code": "TooFew", "message": "None started", "action": "", "advice": "Try later."}
+    failure = {**reason, "code": "SkuNotAvailable", "count": 3, "message": "Sold out."}
+    table = shown(fleet_status("failed", reason=reason, failures=[failure], trials=COUNTS))
+    assert table.rows[:5] == [
+        ["fleet-7", "failed"],
         ["VMs", "", "2/2, 2 running"],
         ["trials", "", "3/8, 2 complete, 1 failed, 2 running, 3 ready"],
-        ["failures", "", "3 x SkuNotAvailable"],
+        ["reason", "TooFew", "None started. Try later."],
+        ["failures", "3 x SkuNotAvailable", "Sold out. Try later."],
     ]
-    assert table.rows[4][2].startswith("1 of 8 trials failed: run.status()")
+    assert table.rows[5][2].startswith("1 of 8 trials failed: run.status()")
 
 
 def test_an_executor_shows_its_fleets_as_last_seen_without_a_call() -> None:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable
 from datetime import datetime
 
-MAX_TEXT = 200
+MAX_TEXT = 400
 """Characters of a cell."""
 
 

@@ -27,6 +27,10 @@ class Bar(NamedTuple):
         return ", ".join(filter(None, [share, self.detail]))
 
 
+def _advised(failure: Failure | FailureGroup) -> str:
+    return f"{failure.message.rstrip('.')}. {failure.advice}".strip()
+
+
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.items() if number)
 
@@ -252,8 +256,10 @@ class FleetStatus(_FleetState):
         rows: list[list[object]] = [[html.bold(self.label), self.phase]]
         for name, bar in self.bars.items():
             rows.append([name, html.progress(bar.done, bar.total), bar.text])
-        failures = ("failures", self.failures_by_code), ("errors", self.where_errors_are)
-        rows += [[name, "", text] for name, text in failures if text]
+        if self.reason is not None:
+            rows.append(["reason", html.bold(self.reason.code), _advised(self.reason)])
+        rows += [["failures", f"{one.count} x {one.code}", _advised(one)] for one in self.failures]
+        rows += [["errors", "", self.where_errors_are]] if self.where_errors_are else []
         return html.table(rows)
 
 
