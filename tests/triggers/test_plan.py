@@ -343,6 +343,11 @@ def test_a_fleet_that_cannot_start_fails_with_all_reasons(first_fleet: dict[str,
     assert (first_fleet["phase"], codes) == ("failed", {"ExperimentNotFound", "QuotaTooSmall"})
 
 
+def test_a_reason_has_its_documented_members_only(first_fleet: dict[str, Any]):
+    members = {"code", "message", "action", "advice"}
+    assert (set(first_fleet["reason"]), set(first_fleet["summary"]["reason"])) == (members, members)
+
+
 def test_all_faults_are_reported_together(planner: Planner):
     assert planner.faults(
         experiment_id=999,
