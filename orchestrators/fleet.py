@@ -43,6 +43,7 @@ from orchestrators.patterns import (
     settle,
 )
 from orchestrators.pipeline import Waves
+from orchestrators.reconcile import record_same_errors
 from orchestrators.run import run
 from orchestrators.snapshot import take_snapshot
 from orchestrators.teardown import teardown_fleet
@@ -193,6 +194,7 @@ def finish(
             phase, fleet.reason = "failed", reason or left
     if fleet.vms:
         yield from take_snapshot(context, fleet, 2, "reported the previous count of trials")
+        record_same_errors(context, fleet)
     yield from report(context, fleet, phase)
     publish_status(context, fleet, phase)
     return {"summary": custom_status(fleet), **shortened(fleet.order, fleet.vms.values())}

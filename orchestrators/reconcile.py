@@ -18,7 +18,8 @@ from fleet.model.activities import (
     VmsInspected,
     VmsListed,
 )
-from fleet.model.costs import money
+from fleet.model.costs import MAX_COST_REACHED, money
+from fleet.model.experiment_errors import EXIT_CODES
 from fleet.model.failure import CLIENT_REFUSED, NO_REASON, failure, vm_failure
 from fleet.model.order_parts import FleetRef, RoleOrder, part_of
 from fleet.model.records import Failure
@@ -137,6 +138,14 @@ def end_if_all_would_fail(context: Context, fleet: FleetState) -> Orchestration[
         yield from delete_failed(context, fleet, dict.fromkeys(found.doomed, found.reason))
 
 
+def record_same_errors(context: Context, fleet: FleetState) -> None:
+    """Record the VMs that the last snapshot found to have met the error that ended the fleet."""
+    for error in fleet.observation.experiment_errors:
+        if fleet.reason and fleet.reason["code"] == EXIT_CODES[error["exit_code"]].code:
+            at_work = fleet.observation.at_work
+            fleet.fail_vm_of_experiment(error, at_work, context.current_utc_datetime)
+
+
 def record_lost(context: Context, fleet: FleetState, ordinals: Sequence[int], *, ran: bool) -> None:
     """Record VMs that were deleted, not by the fleet, before they finished."""
     for ordinal in ordinals:
@@ -200,7 +209,17 @@ def time_out_boots(context: Context, fleet: FleetState) -> Orchestration[None]:
 def delete_failed(
     context: Context, fleet: FleetState, reasons: Mapping[int, Failure]
 ) -> Orchestration[None]:
-    """Save the logs of VMs, delete them, and record why they failed, by ordinal.
+    """Save the logs of VMs, delete them, and record why they failed, by ordinal."""
+    yield from delete_with_logs(context, fleet, reasons)
+    fleet.mark_deleting(reasons)
+    for ordinal, reason in reasons.items():
+        fleet.fail_vm(ordinal, reason, context.current_utc_datetime)
+
+
+def delete_with_logs(
+    context: Context, fleet: FleetState, reasons: Mapping[int, Failure]
+) -> Orchestration[None]:
+    """Save the logs of VMs and delete them, for reasons by ordinal.
 
     A deletion that fails is repeated after the next LIST, or by the teardown.
     """
@@ -213,9 +232,6 @@ def delete_failed(
     ]
     yield from settle(context, [(save_logs, task) for task in tasks], max_tries=1)
     yield from delete_vms(context, fleet, list(reasons))
-    fleet.mark_deleting(reasons)
-    for ordinal, reason in reasons.items():
-        fleet.fail_vm(ordinal, reason, context.current_utc_datetime)
 
 
 def delete_vms(context: Context, fleet: FleetState, ordinals: Sequence[int]) -> Orchestration[None]:
@@ -253,7 +269,7 @@ def check_cost(context: Context, fleet: FleetState) -> None:
             "when the running ones have finished, or when the limit requires it."
         )
         advice = "Submit the remaining trials again, with a higher max_cost or cheaper VMs."
-        fleet.drained = failure("MaxCostReached", text, "fail_fleet", advice)
+        fleet.drained = failure(MAX_COST_REACHED, text, "fail_fleet", advice)
         fleet.demand.stopped = fleet.demand.stopped or fleet.drained
         fleet.failures.add(fleet.drained, "started no more trials")
     if step == "end":

@@ -41,6 +41,7 @@ from orchestrators.reconcile import (
     check_deadline,
     delete_failed,
     delete_vms,
+    delete_with_logs,
     end_if_all_would_fail,
     poll_seconds,
     reconcile,
@@ -124,7 +125,8 @@ def drain(context: Context, fleet: FleetState, reason: Failure) -> Orchestration
             idle = [one for one in living if one not in result["busy"]]
             text = "The VM was idle when its fleet came close to its max_cost."
             why = failure(reason["code"], text, "fail_vm", reason["advice"])
-            yield from delete_failed(context, fleet, dict.fromkeys(idle, why))
+            yield from delete_with_logs(context, fleet, dict.fromkeys(idle, why))
+            fleet.end_idle_vms(idle, why, context.current_utc_datetime)
         else:
             fleet.failures.add(result["failure"], "retried at the next poll")
 

@@ -12,7 +12,7 @@ from fleet.api import policy
 from fleet.api.instance_status import order_in
 from fleet.api.order_builder import build_order, understood
 from fleet.api.request import Fault, FleetRequest, InvalidRequest, batch_id_of, parse, uri_faults
-from fleet.api.responses.plan import Check, Plan, PlanCost
+from fleet.api.responses.plan import Check, Plan, PlanCost, Status
 from fleet.api.responses.request import Understood
 from fleet.api.valid_part import ValidPart
 from fleet.azure.credentials import connect
@@ -123,10 +123,12 @@ async def plan(document: Any) -> Plan:
     secrets = _secrets(request)
     connection = connect(order, settings, secrets.get("client_secret"))
     uri = secrets.get("uri") or settings.database_uri
-    plan, check = await asyncio.gather(
-        preview(connection, uri, order), _policy_check(request, settings)
+    plan, check, named = await asyncio.gather(
+        preview(connection, uri, order),
+        _policy_check(request, settings),
+        _name_check(request, settings, order["batch_id"]),
     )
-    checks = [check, *await _budget_check(plan["cost"], settings)]
+    checks = [check, *named, *await _budget_check(plan["cost"], settings)]
     ok = plan["ok"] and all(one["status"] != "fault" for one in checks)
     return {**plan, "ok": ok, "checks": [*checks, *plan["checks"]]}
 
@@ -143,6 +145,20 @@ async def _policy_check(request: FleetRequest, settings: Settings) -> Check:
         return {"name": "policy", "status": "ok", "detail": detail, "advice": ""}
     detail = f"{request.n_instances:,} more VMs would exceed the limit: {detail}"
     return {"name": "policy", "status": "fault", "detail": detail, "advice": claims.TOO_MANY_ADVICE}
+
+
+async def _name_check(request: FleetRequest, settings: Settings, batch_id: int) -> list[Check]:
+    """Check that no other fleet has the request's name, if it has one; `claims.claim` decides."""
+    if request.name is None:
+        return []
+    status: Status = "ok"
+    detail, advice = f"No running fleet is named {request.name!r}", ""
+    try:
+        if await OWN.run(claims.is_named, settings.database_uri, request.name, batch_id):
+            status, detail, advice = "fault", claims.named(request.name), claims.NAMED_ADVICE
+    except DatabaseUnreachable as error:
+        status, detail, advice = "unknown", str(error), error.advice
+    return [{"name": "name", "status": status, "detail": detail, "advice": advice}]
 
 
 async def _budget_check(cost: PlanCost | None, settings: Settings) -> list[Check]:

@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 
 from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
 from powerlift_fleet.api.errors import ConfigurationError
-from powerlift_fleet.api.flows import raise_unless_done
 from powerlift_fleet.benchmark.arguments import limit_or_none, texts_or_none
 
 
@@ -66,7 +65,7 @@ def run_azure_process(
     with FleetClient() as client:
         fleet = client.submit(request).id
         for status in client.watch(fleet, POLL_SECONDS):
-            raise_unless_done(status)
+            client.raise_unless_done(status)
             if status.provisioned_at is not None:
                 return
 

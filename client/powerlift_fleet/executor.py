@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
-from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
-from powerlift_fleet.api.flows import new_batch_id, raise_unless_done
-from powerlift_fleet.api.responses import FleetStatus
+from powerlift_fleet.api.errors import ConfigurationError
+from powerlift_fleet.api.flows import new_batch_id
 from powerlift_fleet.api.wire import Secret, without_none
 from powerlift_fleet.benchmark import arguments, early_plan
 from powerlift_fleet.benchmark.container import ContainerArguments, as_vm_arguments
 from powerlift_fleet.benchmark.notices import powerlift_version, warn_of
-from powerlift_fleet.progress import display
-from powerlift_fleet.storage_queue import READ_TIMEOUT, not_read, read_address, submit_by_queue
+from powerlift_fleet.storage_queue import read_address, submit_by_queue
+from powerlift_fleet.submitted_fleets import SubmittedFleets
 
 try:
     import powerlift.bench  # first: Powerlift's packages import each other in a circle  # noqa: F401
@@ -30,11 +29,8 @@ if TYPE_CHECKING:
     from powerlift.bench.store import Store
     from typing_extensions import Unpack
 
-JOIN_RETRY_TIMEOUT = 1800.0
-"""Seconds that `join` retries after the app has responded once. Long: runs are often unattended."""
 
-
-class AzureVMFleet(Executor):  # type: ignore[misc]
+class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
     """Runs trials on a fleet of Azure VMs. A drop-in replacement for Powerlift's AzureVMInstance.
 
     The app's settings provide what the account (`azure_tenant_id` to `resource_group`) omits. Without
@@ -192,13 +188,11 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         )
         self._options |= as_vm_arguments(container, self._options)
         self._queue = Secret(queue) if queue else None
-        self._queue_name = read_address(queue or "", queue_name).name
-        self._quiet, self._interval = quiet, interval
-        self._client = client
         in_environment = os.environ.get("FLEET_URL") and os.environ.get("FLEET_KEY")
         if client is None and (self._queue is None or url or in_environment):
-            self._client = FleetClient(url, key)
-        self._fleets: list[str] = []
+            client = FleetClient(url, key)
+        name = read_address(queue or "", queue_name).name
+        super().__init__(client, name if queue else None, quiet, interval)
 
     def __repr__(self) -> str:
         app = self._client.url if self._client else f"queue {self._queue_name}"
@@ -218,11 +212,6 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
     def wheel_filepaths(self) -> list[str] | None:
         return self._wheel_filepaths
 
-    @property
-    def fleets(self) -> list[str]:
-        """The fleet IDs, the latest last."""
-        return list(self._fleets)
-
     def delete_credentials(self) -> None:
         """Forget the Azure account. Submitted fleets keep running; no other fleet can be submitted."""
         self._azure_json = None
@@ -232,8 +221,7 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
     ) -> None:
         """Plan a fleet for trials that do not exist yet. Raises FleetCannotStart, and as `submit`."""
         request = self._request(early_plan.NO_EXPERIMENT, timeout)
-        if name is not None:
-            request = {**request, "name": name}
+        request |= without_none(batch_id=self._batch_id, name=name or self._name)
         if self._client is not None:
             early_plan.check_plan(self._client, request, trials)
 
@@ -258,65 +246,6 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         del self._unconfirmed[experiment_id]
         self._fleets.append(fleet)
 
-    def attach(self, fleet: str | int) -> None:
-        """Add a fleet that another session submitted: its ID, number, name, prefix, or "latest".
-
-        The executor keeps the fleet's full ID: a later fleet does not replace "latest". Raises NotFound,
-        FleetAmbiguous, FleetPurged, and what `FleetClient.status` raises.
-        """
-        self._fleets.append(self._api.status(fleet).id)
-
-    def join(self) -> list[FleetStatus]:
-        """Wait until every fleet has ended, and show the progress; return the last statuses.
-
-        Raises FleetFailed or FleetCancelled for the first such fleet, after all have ended;
-        FleetUnreachable. Interrupting it does not affect the fleets.
-        """
-        statuses, error = [], None
-        for fleet in self._fleets:
-            try:
-                statuses.append(raise_unless_done(self._follow(fleet)))
-            except FleetEnded as ended:
-                error = error or ended
-        if error is not None:
-            raise error
-        return statuses
-
-    def cancel(self) -> None:
-        """Cancel every fleet. Returns before the VMs are deleted; `join` waits for that.
-
-        Raises the first FleetError, after all were tried.
-        """
-        error: FleetError | None = None
-        for fleet in self._fleets:
-            try:
-                if self._queue is not None:
-                    next(self._watch(fleet))  # until the app has read the message
-                self._api.cancel(fleet)
-            except FleetError as failed:
-                error = error or failed
-        if error is not None:
-            raise error
-
-    def statuses(self) -> list[FleetStatus]:
-        """The current status of each fleet."""
-        return [self._api.status(fleet) for fleet in self._fleets]
-
-    def view_url(self) -> str:
-        """The latest fleet's web page. The URL contains the key: do not share it."""
-        if not self._fleets:
-            raise ConfigurationError("No fleet has been submitted yet.")
-        return self._api.view_url(self._fleets[-1])
-
-    @property
-    def _api(self) -> FleetClient:
-        if self._client is None:
-            raise ConfigurationError(
-                "A fleet submitted by queue can only be watched through the app. Pass url and key, or "
-                "set FLEET_URL and FLEET_KEY."
-            )
-        return self._client
-
     def _request(self, experiment_id: int, timeout: float | str | None) -> dict[str, Any]:
         if self._azure_json is None:
             raise ConfigurationError(
@@ -338,23 +267,3 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         self._batch_id = self._name = None
         batch_id = new_batch_id() if batch_id is None else batch_id
         return without_none(batch_id=batch_id, name=name)
-
-    def _follow(self, fleet: str) -> FleetStatus:
-        with display(fleet, self._quiet) as shown:
-            for status in self._watch(fleet):
-                shown.show(status)
-        return status
-
-    def _watch(self, fleet: str) -> Iterator[FleetStatus]:
-        appears_within = READ_TIMEOUT if self._queue is not None else 0.0
-        try:
-            yield from self._api.watch(
-                fleet,
-                self._interval,
-                appears_within=appears_within,
-                retry_timeout=JOIN_RETRY_TIMEOUT,
-            )
-        except NotFound:
-            if self._queue is None:
-                raise
-            raise not_read(fleet, self._queue_name, appears_within) from None

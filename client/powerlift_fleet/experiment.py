@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from powerlift_fleet.api import html
 from powerlift_fleet.api.errors import ConfigurationError, FleetError
 from powerlift_fleet.benchmark import arguments
 from powerlift_fleet.benchmark.results import experiment_id, trial_results, trial_status
@@ -54,6 +55,12 @@ class Run:
     def results(self) -> DataFrame:
         """The measures: see `trial_results`."""
         return trial_results(self.store, self.benchmark.name)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the experiment, and the executor's fleets if it shows them."""
+        named = [html.bold(self.benchmark.name), f"experiment {self.experiment_id}"]
+        fleets = getattr(self.executor, "_repr_html_", str)()
+        return html.table([named]) + fleets
 
 
 def run_experiment(
@@ -98,18 +105,9 @@ def run_experiment(
         check(len(planned), timeout, **named)
     from powerlift.bench import Benchmark
 
-    experiment = int(
-        store.create_experiment(
-            name,
-            description or f"Experiment: {name}",
-            getattr(executor, "_shell_install", None) or "",
-            getattr(executor, "_pip_install", None) or "",
-            runner_script(memory),
-            trial_fn,
-            wheels,
-        )
-    )
-    store.create_trials([{"experiment_id": experiment, **trial} for trial in planned])
+    described = description or f"Experiment: {name}"
+    sources = runner_script(memory), trial_fn
+    experiment = _create(store, name, described, sources, executor, wheels, planned)
     try:
         executor.submit(experiment, timeout=timeout, **named)
     except FleetError:
@@ -120,6 +118,30 @@ def run_experiment(
         )
         raise
     return Run(experiment, executor, Benchmark(store, name, description), store)
+
+
+def _create(
+    store: Store,
+    name: str,
+    description: str,
+    sources: tuple[str, str],
+    executor: Executor,
+    wheels: Sequence[Any],
+    trials: Iterable[Mapping[str, Any]],
+) -> int:
+    """Store an experiment with its trials. `sources`: of the runner and of the trial function."""
+    experiment = int(
+        store.create_experiment(
+            name,
+            description,
+            getattr(executor, "_shell_install", None) or "",
+            getattr(executor, "_pip_install", None) or "",
+            *sources,
+            wheels,
+        )
+    )
+    store.create_trials([{"experiment_id": experiment, **trial} for trial in trials])
+    return experiment
 
 
 def ordered_trials(

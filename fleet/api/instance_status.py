@@ -11,7 +11,8 @@ from fleet.api.responses.fleets import FinalStatus, FleetWithoutLinks, MachineCo
 from fleet.model import names
 from fleet.model.custom_status import MAX_TIMER_SECONDS
 from fleet.model.failure import failure
-from fleet.model.records import Order, Vm
+from fleet.model.order_parts import part_of
+from fleet.model.records import Failure, Order, Reason, Vm
 from fleet.model.state import TERMINAL
 from fleet.model.vm_list import restored
 
@@ -75,6 +76,18 @@ def stale_seconds(
     return int(age) if is_stale else None
 
 
+def starts_trials(fleet: FleetWithoutLinks, now: datetime) -> bool:
+    """Whether a fleet's VMs may still start trials: it is not being torn down, its deadline has not
+    passed, and it does not drain because of its `max_cost`.
+    """
+    deadline = fleet["deadline"]
+    return (
+        fleet["phase"] not in {*TERMINAL, "teardown"}
+        and not (deadline and datetime.fromisoformat(deadline) <= now)
+        and all(group["code"] != "MaxCostReached" for group in fleet["failures"])
+    )
+
+
 def order_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The order in an orchestration's input: the input itself at first, later a part of the state."""
     order: Mapping[str, Any] = document.get("order", document)
@@ -110,7 +123,7 @@ def _fleet(instance: Mapping[str, Any], now: datetime) -> FleetWithoutLinks:
         "trials": trials,
         "failures": shown.get("failures", []),
         "warnings": shown.get("warnings", []),
-        "reason": reason,
+        "reason": _reason(reason),
         "ended_in": shown.get("ended_in"),
         "outcome": outcome(phase, trials),
         "created_at": shown.get("created_at") or instance["createdTime"],
@@ -137,8 +150,16 @@ def outcome(phase: Any, trials: Mapping[str, Any] | None) -> Outcome | None:
 def _summary(instance: Mapping[str, Any]) -> FinalStatus | None:
     """The final custom status; None before the end, or if the instance was ended from outside."""
     final = _output(instance).get("summary")
+    if not final:
+        return None
     # `progress` has the prices.
-    return final and cast(FinalStatus, {k: v for k, v in final.items() if k != "prices"})
+    shown = {name: value for name, value in final.items() if name != "prices"}
+    return cast(FinalStatus, {**shown, "reason": _reason(final.get("reason"))})
+
+
+def _reason(failure: Failure | None) -> Reason | None:
+    """A failure without what only the failure policy uses."""
+    return failure and part_of(failure, Reason)
 
 
 def _machines(counts: Mapping[str, int] | None, wanted: int) -> MachineCounts:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fleet.api.responses.common import json_time
 from fleet.api.responses.machines import Machine, VmFailure
-from fleet.api.responses.progress import Cost, Progress
+from fleet.api.responses.progress import Cost, Progress, Series, VmHours
 from fleet.model import costs, names
 from fleet.model.costs import PlacementHours
 from fleet.model.order_parts import FleetRef
@@ -54,12 +54,14 @@ def _advancement(machine: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _shown(order: FleetRef, machine: Mapping[str, Any], report: VmReport) -> Machine:
+    state, ended = shown_state(machine), machine["ended"]
+    has_failed = state in ("failed", "refused")
     return {
         "ordinal": machine["ordinal"],
         "name": machine["name"],
         "runner_id": names.runner_id(order["batch_id"], machine["ordinal"]),
         "placement": machine["placement"],
-        "state": shown_state(machine),
+        "state": state,
         "attempt": machine["attempt"],
         "replaces": machine["replaces"],
         "created_at": _utc(machine["created_at"]),
@@ -68,8 +70,8 @@ def _shown(order: FleetRef, machine: Mapping[str, Any], report: VmReport) -> Mac
         "working_at": _utc(report.working_at),
         "ended_at": _utc(report.ended_at or machine.get("ended_at")),
         "deleted_at": _utc(machine.get("deleted_at")),
-        "failure": _failure(machine["ended"]),
-        "outcome": report.outcome,
+        "failure": _failure(ended) if has_failed else None,
+        "outcome": report.outcome or (ended["message"] if ended and not has_failed else None),
         "trials": {"running": report.running, "complete": report.complete, "error": report.error},
     }
 
@@ -93,15 +95,13 @@ def progress(
     """The response of `GET /fleets/{id}/progress`. `shown` comes from `machines`,
     `table` from FLEET_PRICES.
 
-    If `history` is None, `problem` says why.
+    `ended`: the fleet starts no more trials, so that their end cannot be expected. If `history` is None,
+    `problem` says why.
     """
     hours = costs.vm_hours(shown, as_of)
     prices = known_prices(order, hours, table)
     rate = trials_per_hour(history) if history else None
-    left = history.trials["ready"] + history.trials["running"] if history else 0
-    end = None
-    if rate and left and not ended:
-        end = as_of + timedelta(hours=left / rate)
+    end = None if ended else expected_end(history, as_of)
     return {
         "id": names.instance_id(order["batch_id"]),
         "as_of": _text(as_of),
@@ -119,28 +119,43 @@ def progress(
             {"message": _shortened(line), "count": count}
             for line, count in (history.error_messages if history else ())
         ],
-        "series": {
-            "start": _text(order.get("created_at") or as_of),
-            "step": history.step if history else 0.0,
-            "complete": list(history.complete[1:]) if history else [],
-            "error": list(history.error[1:]) if history else [],
-        },
+        "series": _series(history, order.get("created_at") or as_of),
         "trials_per_hour": rate,
         "expected_end": _utc(end),
-        "vm_hours": {
-            "so_far": round(sum(one["vm_hours"] for one in hours), 4),
-            "by_placement": [
-                {
-                    "placement": one["placement"],
-                    "vm_hours": round(one["vm_hours"], 4),
-                    "price_per_hour": _per_hour(one["placement"], prices),
-                }
-                for one in hours
-            ],
-        },
+        "vm_hours": _vm_hours(hours, prices),
         "cost": cost(costs.spending(hours, prices), history, as_of, end, order.get("max_cost")),
         "problem": problem,
     }
+
+
+def _series(history: TrialHistory | None, start: datetime | str) -> Series:
+    return {
+        "start": _text(start),
+        "step": history.step if history else 0.0,
+        "complete": list(history.complete[1:]) if history else [],
+        "error": list(history.error[1:]) if history else [],
+    }
+
+
+def _vm_hours(hours: Sequence[PlacementHours], prices: costs.Prices) -> VmHours:
+    return {
+        "so_far": round(sum(one["vm_hours"] for one in hours), 4),
+        "by_placement": [
+            {
+                "placement": one["placement"],
+                "vm_hours": round(one["vm_hours"], 4),
+                "price_per_hour": _per_hour(one["placement"], prices),
+            }
+            for one in hours
+        ],
+    }
+
+
+def expected_end(history: TrialHistory | None, now: datetime) -> datetime | None:
+    """When the last trial finishes at the recent rate; None if it is unknown, or no trial is left."""
+    rate = trials_per_hour(history) if history else None
+    left = history.trials["ready"] + history.trials["running"] if history else 0
+    return now + timedelta(hours=left / rate) if rate and left else None
 
 
 def trials_per_hour(history: TrialHistory) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -26,6 +26,8 @@ from fleet.api.fields.types import (
     Location,
     MaxUndead,
     Name,
+    Outbound,
+    PrincipalType,
     Priority,
     PublicKey,
     ResourceGroup,
@@ -227,14 +229,14 @@ class FleetRequest(BaseModel):
         "Default: with a client_secret, the service principal of azure_json.client_id; otherwise "
         "azure_json.client_id, as an object ID.",
     )
-    client_principal_type: Literal["User", "Group", "ServicePrincipal"] = Field(
+    client_principal_type: PrincipalType = Field(
         "User", description="The principal type of client_principal_id, if the request sets it."
     )
     ssh_public_key: PublicKey | None = Field(
         None,
         description="SSH public key of user azureuser. Default: a new key without a stored private key.",
     )
-    outbound: Literal["default", "existing"] = Field(
+    outbound: Outbound = Field(
         "default",
         description="Outbound access: default for a new subnet, existing if subnet_id has its own.",
     )

@@ -151,13 +151,14 @@ ROUTES = (
         "Fleets",
         "Cancel a fleet",
         "Cancels the fleet and deletes its resources, VMs first. For a fleet that has ended, deletes "
-        "its remaining resources. Idempotent. Accepts only an ID, a number or a complete name, because "
-        "`latest` or a prefix may be another fleet a moment later.",
+        "its remaining resources. Idempotent. Does not accept `latest` or a prefix, which may be "
+        "another fleet a moment later.",
         {
             202: Response("The fleet is being torn down.", "CancelResponse", headers=("Location",)),
             **_OF_FLEET,
+            409: Response("The ID of one fleet is the number of another.", "Problem", PROBLEM),
         },
-        ("id",),
+        ("whole-id",),
         follow_ups=("get_fleet",),
     ),
     Route(

@@ -17,6 +17,8 @@ from fleet.model.placement import label
 from fleet.model.records import Placement, Price, VmRequest
 
 HOUR = 3600.0
+MAX_COST_REACHED = "MaxCostReached"
+"""The code of a fleet that came close to its max_cost, and of the VMs that were idle then."""
 DELETION_SECONDS = 120.0
 """How long a VM may exist after its fleet has decided to delete it."""
 GRACE_SECONDS = 600.0
@@ -78,7 +80,7 @@ def vm_hours(
         seconds = (until - datetime.fromisoformat(vm["created_at"])).total_seconds()
         found["vm_hours"] += max(0.0, seconds) / HOUR
         found["alive"] += end is None
-        found["ending"] += end is None and vm["state"] == "failed"
+        found["ending"] += end is None and vm["state"] in ("failed", "deleted")
     for request in requested:
         of(request["placement"])["alive"] += 1
     return list(placements.values())

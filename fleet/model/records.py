@@ -25,7 +25,7 @@ Action = Literal["succeed", "wait", "retry", "replace", "move", "unclear", "fail
 State = Literal["refused", "creating", "running", "failed", "deleted"]
 
 
-class Failure(TypedDict):
+class Reason(TypedDict):
     """An error: what happened, what the app does about it, and what the user can do."""
 
     code: str
@@ -36,6 +36,11 @@ class Failure(TypedDict):
     """What the app does about it."""
     advice: str
     """What the user can do."""
+
+
+class Failure(Reason):
+    """An error with what the failure policy needs."""
+
     retry_after: float | None
     """Azure's `Retry-After` in seconds; null if it sent none."""
     scope: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, TypeVar, cast
@@ -18,6 +18,7 @@ from fleet.model.records import (
     Failure,
     Order,
     Placement,
+    State,
     Trials,
     Vm,
     VmRequest,
@@ -198,8 +199,7 @@ class FleetState:
         else:
             self.demand.replacements.append({"replaces": ordinal, "attempt": attempt, "code": code})
             action = failure_policy.of(failure).outcome
-        vm["ended"] = {"code": code, "message": failure["message"], "next": action}
-        vm["ended_at"] = now.isoformat()
+        _end(vm, failure, action, now)
         self.failures.add(failure, action)
 
     def _stops_fleet(self, failure: Failure) -> bool:
@@ -248,15 +248,16 @@ class FleetState:
             return ExperimentFailure(reason, [], ends_fleet=False)
         is_over = bool(self.demand.stopped) or not choose(self.order, cooldowns, [], 1, now)
         if is_over:
-            vm["ended"] = {
-                "code": reason["code"],
-                "message": reason["message"],
-                "next": ENDED_FLEET,
-            }
+            _end(vm, reason, ENDED_FLEET, now)
             self.failures.by_code[reason["code"]]["action"] = ENDED_FLEET
-        return ExperimentFailure(
-            reason, [one["ordinal"] for one in same if is_living(one)], ends_fleet=is_over
-        )
+        doomed = [one["ordinal"] for one in same if is_living(one)]
+        return ExperimentFailure(reason, doomed, ends_fleet=is_over)
+
+    def end_idle_vms(self, ordinals: Sequence[int], reason: Failure, now: datetime) -> None:
+        """Record VMs without work that the fleet deletes: they did not fail, and are not replaced."""
+        for ordinal in ordinals:
+            _end(self.vms[ordinal], reason, "deleted it", now)
+        self.mark_deleting(ordinals, "deleted")
 
     # The VMs
 
@@ -303,10 +304,10 @@ class FleetState:
         self.placements.reopen(changes.started, self.order["sizes"])
         return changes
 
-    def mark_deleting(self, ordinals: Iterable[int]) -> None:
+    def mark_deleting(self, ordinals: Iterable[int], state: State = "failed") -> None:
         """Mark VMs as abandoned: their deletion was requested."""
         for ordinal in ordinals:
-            self.vms[ordinal]["state"] = "failed"
+            self.vms[ordinal]["state"] = state
             self.observation.deleting.append(ordinal)
 
     def spending(self, now: datetime) -> costs.Spending | None:
@@ -336,6 +337,11 @@ _PARTS: Mapping[str, type[Any]] = {
     "observation": Observation,
     "failures": FailureCounts,
 }
+
+
+def _end(vm: Vm, reason: Failure, action: str, now: datetime) -> None:
+    vm["ended"] = {"code": reason["code"], "message": reason["message"], "next": action}
+    vm["ended_at"] = now.isoformat()
 
 
 def _read(kind: type[T], document: Mapping[str, Any]) -> T:

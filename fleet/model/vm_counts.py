@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from fleet.model.costs import MAX_COST_REACHED
 from fleet.model.records import State, VmCounts
 from fleet.model.state import FleetState
 
@@ -42,9 +43,14 @@ def why_no_more(fleet: FleetState) -> str:
 
 
 def shown_state(vm: Mapping[str, Any]) -> State:
-    """A VM's state as users see it: one that failed stays `failed` when it no longer exists."""
+    """A VM's state as users see it: one that failed stays `failed` when it no longer exists. A VM that
+    its fleet ended because it had no work has not failed.
+    """
     state: State = vm["state"]
-    return "failed" if vm["ended"] and state != "refused" else state
+    if not vm["ended"] or state == "refused":
+        return state
+    was_idle = state == "deleted" and vm["ended"]["code"] == MAX_COST_REACHED
+    return "deleted" if was_idle else "failed"
 
 
 def vm_counts(fleet: FleetState) -> VmCounts:

@@ -14,6 +14,8 @@ from fleet.preflight.check_result import CheckResult, unreadable
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, capabilities
 
 _BURSTABLE = re.compile(r"standard_b\d", re.IGNORECASE)
+_LISTED = re.compile("supported locations are '([^']*)'")
+"""In Azure's NoRegisteredProviderFound, of a usage in a location that does not exist."""
 _ADVICE = "Choose another vm_size, location, zones, disk_type or image, or add fallbacks."
 
 
@@ -55,7 +57,8 @@ def refusals(inputs: PlanInputs, placement: Placement) -> list[str]:
     if isinstance(region.skus, Unavailable):
         return []
     if not region.skus:
-        return ["location not available to the subscription"]
+        hint = _did_you_mean(placement["location"], _locations(region.usages))
+        return [f"location not available to the subscription{hint}"]
     if sku is None:
         return [f"size not offered in the location{_similar(region.skus, placement['vm_size'])}"]
     found = [reason for wrong, reason in _conditions(inputs, placement, sku) if wrong]
@@ -64,11 +67,20 @@ def refusals(inputs: PlanInputs, placement: Placement) -> list[str]:
 
 def _similar(skus: Iterable[Body], size: str) -> str:
     """The names of sizes that the user may have meant."""
-    known = {sku["name"].lower(): sku["name"] for sku in skus}
-    given = size.lower()
-    complete = given if given.startswith("standard_") else f"standard_{given}"
-    close = get_close_matches(complete, known, n=2, cutoff=0.75)
-    names = " or ".join(str(known[one]) for one in close)
+    is_complete = size.lower().startswith("standard_")
+    return _did_you_mean(size if is_complete else f"Standard_{size}", (sku["name"] for sku in skus))
+
+
+def _locations(usages: object) -> list[str]:
+    """The locations that Azure's error for an unknown one lists; empty without such an error."""
+    found = _LISTED.search(str(usages.error)) if isinstance(usages, Unavailable) else None
+    return [_normalised(one) for one in found[1].split(",")] if found else []
+
+
+def _did_you_mean(given: str, known: Iterable[str]) -> str:
+    spelled = {one.lower(): one for one in known if one != given}
+    close = get_close_matches(given.lower(), spelled, n=2, cutoff=0.75)
+    names = " or ".join(spelled[one] for one in close)
     return f" (did you mean {names}?)" if names else ""
 
 

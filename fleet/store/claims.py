@@ -20,6 +20,8 @@ from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
 
 TOO_MANY_ADVICE = "Wait until other fleets have ended, cancel one, or request fewer VMs."
 
+NAMED_ADVICE = "Cancel it, or choose another name."
+
 SHORT = 1_000_000
 """A batch ID below this is also the fleet's number."""
 
@@ -105,10 +107,13 @@ def claim(uri: str, submission: Submission) -> Claim:
             elif not found.counts:
                 cursor.execute(_RENEW, {**_columns(submission), "batch_id": found.batch_id})
         if found is None:
-            raise AlreadyUsed(
-                f"A fleet named {submission.name!r} is running. Cancel it, or choose another name."
-            )
+            raise AlreadyUsed(f"{named(submission.name)} {NAMED_ADVICE}")
         return found
+
+
+def named(name: str | None) -> str:
+    """Why a request with the name of a running fleet is refused."""
+    return f"A fleet named {name!r} is running."
 
 
 class Lease:
@@ -180,6 +185,14 @@ def count_alive(uri: str, owner: str) -> int:
             return 0  # no fleet was ever submitted
         [(alive,)] = rows(cursor, _ALIVE, {"owner": owner})
     return int(alive)
+
+
+def is_named(uri: str, name: str, batch_id: int) -> bool:
+    """Whether another batch's fleet that has not ended has a name. Raises DatabaseUnreachable."""
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        if not may(cursor, "powerlift_fleet", "SELECT"):
+            return False  # no fleet was ever submitted
+        return bool(rows(cursor, _NAMED, {"name": name, "batch_id": batch_id}))
 
 
 def _check_vm_limit(cursor: Any, submission: Submission) -> None:
@@ -261,6 +274,10 @@ _ALIVE = """
     FROM powerlift_fleet CROSS JOIN LATERAL (SELECT greatest(n_instances, 0) AS claimed) AS its
     WHERE owner = %(owner)s AND deadline > now() - interval '1 hour'
     AND (started_at IS NOT NULL OR submitted_at > now() - interval '1 hour')
+"""
+_NAMED = """
+    SELECT FROM powerlift_fleet
+    WHERE name = %(name)s AND ended_at IS NULL AND batch_id <> %(batch_id)s
 """
 _RENEW = """
     UPDATE powerlift_fleet

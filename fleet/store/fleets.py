@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
-from fleet.model.records import Failure, Trials, VmCounts
+from fleet.model.records import Reason, Trials, VmCounts
 from fleet.store import schema
 from fleet.store.database import REQUEST_TIMEOUT, connected, rows, small_json
 
@@ -52,7 +52,7 @@ class Changes(TypedDict, total=False):
     cost: float | None
     """US dollars."""
     experiment_name: str | None
-    reason: Failure | None
+    reason: Reason | None
     ended_at: datetime | str
     """A text is an ISO 8601 time."""
 

@@ -24,8 +24,8 @@ STOPPED = 143
 """The exit code of a script that was stopped by a signal, an eviction notice or the fleet."""
 DELETION_TIMEOUT = 30 * 60
 """Seconds from the script's end to deletion; a VM tries to delete itself for 15 minutes."""
-MAX_ERRORS = 20
-"""Errors that are read at once. One is enough to end a fleet."""
+MAX_ERRORS = 50
+"""Errors that are read at once. One is enough to end a fleet; each explains the end of its VM."""
 
 
 @dataclass(frozen=True, slots=True)

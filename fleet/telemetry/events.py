@@ -13,6 +13,7 @@ from fleet.model import failure_policy, names
 from fleet.model.order_parts import FleetRef, RecordOrder
 from fleet.model.placement import label
 from fleet.model.records import Failure, Placement, Trials
+from fleet.model.vm_counts import shown_state
 from fleet.telemetry import setup, traces
 from fleet.telemetry.fields import LOG, bound, frames
 from fleet.telemetry.metrics import measure
@@ -77,7 +78,7 @@ def machine_changed(
             LOG.info("%s role assigned", name, extra={"event": "vm.role_assigned"})
         if "running_at" in new:
             _vm_running(record, placement)
-        if "ended" in new:
+        if "ended" in new and shown_state(record) != "deleted":
             _vm_failed(record, placement)
         if "deleted_at" in new:
             _vm_deleted(record, placement)

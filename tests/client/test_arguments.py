@@ -62,7 +62,17 @@ def test_fallbacks_are_dicts(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("300", 300), ("90s", 90), ("1.5 h", 5400), ("7d", 604800), (2.5, 2.5), (None, None)],
+    [
+        ("300", 300),
+        ("90s", 90),
+        ("1.5 h", 5400),
+        ("1H", 3600),
+        ("30 Min", 1800),
+        ("7d", 604800),
+        ("2w", 1209600),
+        (2.5, 2.5),
+        (None, None),
+    ],
 )
 def test_a_duration_is_written_as_on_the_command_line(value: Any, seconds: float | None) -> None:
     assert arguments.duration_or_none("timeout", value) == seconds
@@ -72,6 +82,13 @@ def test_a_duration_is_written_as_on_the_command_line(value: Any, seconds: float
 def test_another_duration_is_rejected(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="timeout"):
         arguments.duration_or_none("timeout", value)
+
+
+def test_a_rejected_duration_names_every_form() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        arguments.duration("5 parsecs")
+    units = {word[-1] for word in ("90s", "30m", "12h", "7d", "2w") if word in str(refused.value)}
+    assert (units, "300" in str(refused.value)) == (set("smhdw"), True)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "many", None])

@@ -17,6 +17,7 @@ from tests.client.both import (
     problem,
     status,
 )
+from tests.client.cli import served
 
 pytestmark = BOTH_CLIENTS
 
@@ -87,6 +88,23 @@ def test_wait_raises_for_a_failed_or_cancelled_fleet(
     with pytest.raises(kind) as caught:
         make(Script(ok(**status(phase)))).ask("wait", 7)
     assert caught.value.status.phase == phase
+
+
+def test_wait_says_why_every_trial_failed(make: Make) -> None:
+    ended = ok(**status("done", outcome="all_trials_failed"))
+    with pytest.raises(
+        fleets.AllTrialsFailed, match="12 of 8 trials: ValueError: Input X"
+    ) as caught:
+        make(Script(ended, ok(**served.progress()))).ask("wait", 7)
+    assert [error.count for error in caught.value.errors] == [12]
+
+
+def test_that_every_trial_failed_is_said_without_their_errors_too(make: Make) -> None:
+    ended = ok(**status("done", outcome="all_trials_failed"))
+    app = Script(ended, problem(404, "Fleet not found", "…"))
+    with pytest.raises(fleets.AllTrialsFailed) as caught:
+        make(app).ask("wait", 7)
+    assert caught.value.errors == ()
 
 
 def test_a_wait_that_times_out_does_not_cancel(make: Make) -> None:

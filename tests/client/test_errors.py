@@ -16,6 +16,8 @@ from powerlift_fleet import (
     RequestRefused,
 )
 from powerlift_fleet.api.flows import raise_unless_done
+from powerlift_fleet.api.json_reader import read
+from powerlift_fleet.api.responses import TrialError
 from powerlift_fleet.api.wire import HttpResponse, error_from
 from powerlift_fleet.cli import exit_codes
 
@@ -27,6 +29,10 @@ REASON = {
     "action": "stop",
     "advice": "Ask for more quota.",
 }
+ERRORS = [
+    read(TrialError, {"message": "ValueError: Input X contains NaN", "count": 6}),
+    read(TrialError, {"message": "KeyError: 'x'", "count": 2}),
+]
 LATE = {**REASON, "code": "DeadlineReached"}
 FAILURE = {
     "code": "SkuNotAvailable",
@@ -92,9 +98,23 @@ def test_the_message_of_a_cancelled_fleet_names_it() -> None:
     assert str(FleetCancelled(fleet_status("cancelled"))).startswith("fleet-7 was cancelled.")
 
 
+def test_all_trials_failed_says_the_most_frequent_error() -> None:
+    said = str(AllTrialsFailed(fleet_status("done", number=3), ERRORS))
+    assert said.startswith(
+        "fleet-3 is done, but every trial failed. 6 of 8 trials: ValueError: Input X contains NaN. "
+        "`powerlift-fleet status fleet-3` lists the errors; run.status(), or "
+    )
+
+
+def test_all_trials_failed_may_lack_their_errors() -> None:
+    said = str(AllTrialsFailed(fleet_status("done")))
+    assert said.startswith("fleet-7 is done, but every trial failed. `powerlift-fleet status")
+
+
 @pytest.mark.parametrize(
     "error",
     [
+        AllTrialsFailed(fleet_status("done"), ERRORS),
         FleetFailed(fleet_status("failed", reason=REASON)),
         FleetCancelled(fleet_status("cancelled")),
         FleetTimeout(fleet_status(), 5.0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +14,12 @@ import powerlift_fleet as fleets
 import pytest
 from powerlift.bench.store import Store
 from powerlift_fleet import Run, run_experiment, runner_script
-from powerlift_fleet.benchmark.trial_source import source_of
 from powerlift_fleet.experiment import ordered_trials
 
 from local.stack import Stack
-from tests.harness import experiment, sql
+from tests.harness import Api, experiment, sql
 
-OUTSIDE = 3
+SIZE = "Standard_D2s_v5"
 
 
 @dataclass
@@ -46,6 +46,15 @@ def trial_run(trial: Any) -> None:
 
 def two_methods(task: Any) -> list[Any]:
     return ["linear", ("forest", {"trees": 50})]
+
+
+@pytest.fixture(scope="module")
+def named_fleet(stack: Stack, api: Api) -> Iterator[str]:
+    """The name of a running fleet."""
+    number = experiment(stack)
+    fleet = api.start(experiment_id=number, n_instances=1, vm_size=SIZE, name="occupied")
+    yield "occupied"
+    api.end(fleet)
 
 
 @pytest.fixture
@@ -159,6 +168,20 @@ def test_what_the_app_refuses_uses_up_no_name(
     assert (sql(stack, "SELECT count(*) FROM experiment"), executor.fleets) == (before, [])
 
 
+@pytest.mark.parametrize("at", ["executor", "experiment"])
+def test_the_name_of_a_running_fleet_uses_up_no_name(
+    store: Store, stack: Stack, named_fleet: str, at: str
+) -> None:
+    before = sql(stack, "SELECT count(*) FROM experiment")
+    name = {"name": named_fleet} if at == "executor" else {}
+    executor = fleets.AzureVMFleet(store, url=stack.url, key=stack.key, vm_size=SIZE, **name)
+    options = {} if at == "executor" else {"fleet_name": named_fleet}
+    said = f"name: A fleet named '{named_fleet}' is running. Cancel it, or choose another name."
+    with pytest.raises(fleets.FleetCannotStart, match=said):
+        run(store, executor, **options)
+    assert sql(stack, "SELECT count(*) FROM experiment") == before
+
+
 def test_a_default_resource_group_that_does_not_exist_is_named(store: Store, stack: Stack) -> None:
     account = {
         f"azure_{name}": stack.arm[name] for name in ("tenant_id", "client_id", "client_secret")
@@ -174,120 +197,6 @@ def test_a_default_resource_group_that_does_not_exist_is_named(store: Store, sta
 def test_a_timeout_may_be_a_duration(store: Store) -> None:
     run(store, executor := Executor(), timeout="90s")
     assert executor.submitted[0][1] == 90
-
-
-def test_a_function_may_use_local_names() -> None:
-    def trial(trial: Any) -> Any:
-        import json
-
-        class Kept:
-            one = 1
-            two = one
-
-        def inner() -> Any:
-            return json.dumps([Kept.two, len(trial)])
-
-        return inner(), trial
-
-    assert source_of(trial).lstrip().startswith("def trial(")
-
-
-def test_global_names_are_rejected() -> None:
-    local = 1
-
-    def trial(trial: Any, default: int = OUTSIDE) -> Any:
-        return [local, sql, default, print]
-
-    with pytest.raises(
-        fleets.ConfigurationError,
-        match="trial refers to names defined outside it: OUTSIDE, local, sql",
-    ):
-        source_of(trial)
-
-
-def counts(trial: Any) -> Any:
-    global counted
-    try:
-        counted += 1
-    except NameError:
-        counted = 0
-    locals()["any name"] = counted
-    return locals()["any name"]
-
-
-def asks_the_image(trial: Any) -> Any:
-    try:
-        return display  # of a notebook
-    except (AttributeError, NameError):
-        return None
-
-
-@pytest.mark.parametrize("function", [counts, asks_the_image])
-def test_a_function_may_define_globals_and_handle_their_absence(
-    function: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert (source_of(function).partition("(")[0], caplog.text) == (f"def {function.__name__}", "")
-
-
-def in_a_branch(trial: Any) -> Any:
-    return OUTSIDE if trial else None
-
-
-def in_an_except(trial: Any) -> Any:
-    try:
-        return trial()
-    except ValueError:
-        return OUTSIDE
-
-
-def after_an_and(trial: Any) -> Any:
-    return trial and OUTSIDE
-
-
-def where_anything_is_caught(trial: Any) -> Any:
-    try:
-        return OUTSIDE
-    except Exception:
-        return None
-
-
-@pytest.mark.parametrize(
-    "function", [in_a_branch, in_an_except, after_an_and, where_anything_is_caught]
-)
-def test_global_names_that_may_not_be_reached_are_warned_about(
-    function: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    source_of(function)
-    assert f"{function.__name__} refers to names defined outside it: OUTSIDE." in caplog.text
-
-
-def in_a_loop(trial: Any) -> Any:
-    for one in trial:
-        with one:
-            return OUTSIDE
-
-
-def where_something_else_is_caught(trial: Any) -> Any:
-    try:
-        return OUTSIDE
-    except ValueError:
-        return None
-
-
-def in_a_test(trial: Any) -> Any:
-    return 1 if OUTSIDE else 2
-
-
-@pytest.mark.parametrize("function", [in_a_loop, where_something_else_is_caught, in_a_test])
-def test_global_names_that_are_always_reached_are_refused(function: Any) -> None:
-    with pytest.raises(fleets.ConfigurationError, match="OUTSIDE"):
-        source_of(function)
-
-
-@pytest.mark.parametrize("function", [lambda trial: None, print, Executor])
-def test_a_function_without_source_is_rejected(function: Any) -> None:
-    with pytest.raises(fleets.ConfigurationError, match="Define the trial function with def"):
-        source_of(function)
 
 
 def tasks(*samples: int, classes: int = 2) -> list[Any]:
@@ -324,43 +233,3 @@ def test_tasks_with_many_classes_are_hard() -> None:
         [*tasks(30), *tasks(10, classes=9)], lambda task: ["m"], 1, random.Random(0)
     )
     assert [trial["task_id"] for trial in planned] == [10, 30]
-
-
-def counts_from_nothing(trial: Any) -> None:
-    global counter
-    counter += 1
-
-
-def rebinds_what_it_reads(trial: Any) -> None:
-    global counter
-    counter = counter + 1
-
-
-def sets_first(trial: Any) -> None:
-    global counter
-    counter = 0
-    counter += 1
-
-
-def sets_if_absent(trial: Any) -> None:
-    global counter
-    if "counter" not in globals():
-        counter = 0
-    counter += 1
-
-
-@pytest.mark.parametrize(
-    ("function", "is_refused"),
-    [
-        (counts_from_nothing, True),
-        (rebinds_what_it_reads, True),
-        (sets_first, False),
-        (sets_if_absent, False),
-    ],
-)
-def test_a_global_must_have_a_value_before_it_is_read(function: Any, is_refused: bool) -> None:
-    if is_refused:
-        with pytest.raises(fleets.ConfigurationError, match="counter"):
-            source_of(function)
-    else:
-        assert source_of(function)

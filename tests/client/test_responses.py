@@ -27,8 +27,8 @@ ROOTS = {
     responses.Plan: "Plan",
 }
 CLIENT_ONLY = {(responses.Submission, "created")}
-APP_ONLY = {"Failure", "SubmitResponse"}
-"""Schemas with fields for the app's own failure policy, and with the request that the client sent."""
+APP_ONLY = {"SubmitResponse"}
+"""A schema with the request that the client sent."""
 SCALARS = {"string": str, "integer": int, "number": float, "boolean": bool}
 
 

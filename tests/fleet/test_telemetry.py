@@ -147,6 +147,15 @@ def test_without_the_table_a_vm_is_still_logged_once(kept: Kept, noted: str):
     assert [vars(one)["event"] for one in kept.records] == every[marks[noted] :]
 
 
+def test_an_idle_vm_that_its_fleet_deletes_is_logged_when_it_is_deleted(kept: Kept):
+    idle = {"code": "MaxCostReached", "message": "It was idle.", "next": "deleted it"}
+    ended = records.stored({**machine(3, "deleted"), "ended": idle})  # type: ignore[typeddict-item]
+    deleted = {**ended, "deleted_at": "2026-01-01T00:02:00Z"}
+    telemetry.machine_changed(order(), ended, vm_records.record_as_of(ended, "running"))
+    telemetry.machine_changed(order(), deleted, ended)
+    assert [vars(one)["event"] for one in kept.records] == ["vm.deleted"]
+
+
 def test_an_unchanged_vm_is_not_logged(kept: Kept):
     deleted = {**machine(3), "created_at": "2026-01-01T00:00:00Z", "state": "deleted"}
     deleted |= {"role_assigned_at": "2026-01-01T00:01:00Z", "deleted_at": "2026-01-01T00:02:00Z"}

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from fleet.api.progress import machines
 from fleet.model.costs import DELETION_SECONDS, HOUR
 from fleet.model.failure import failure
 from fleet.model.names import runner_id
+from fleet.model.vm_list import restored
 from local.stack import Stack
 from orchestrators.fleet import run_fleet
 from tests.fleets import fleet_of, order
@@ -93,6 +95,17 @@ def test_a_drained_fleet_ends_with_its_last_trial():
     assert 2.1 < cost_of(played) < 3.2  # drained after 210 s; two LISTs later, every VM is gone
 
 
+def test_an_idle_vm_that_was_deleted_has_not_failed():
+    output = Cloud(busy=[0]).run(max_cost=4.0).output
+    counts, missing = output["summary"]["machines"], output["summary"]["missing"]
+    assert (counts["wanted"], counts["deleted"], counts["failed"], missing) == (3, 3, 0, {})
+    shown = machines(order(), restored(order(), output), None)
+    assert [(vm["state"], vm["failure"]) for vm in shown] == [("deleted", None)] * 3
+    assert [vm["outcome"] for vm in shown][1:] == [
+        "The VM was idle when its fleet came close to its max_cost."
+    ] * 2
+
+
 def test_without_the_database_the_vms_are_deleted_before_the_limit():
     cloud = Cloud(busy=[0, 1, 2], database=False)
     played = cloud.run(max_cost=4.0)
@@ -135,6 +148,12 @@ def test_a_fleet_that_may_cost_little_ends_with_the_rest_of_its_trials(stack: St
     cost = api.progress(fleet_id)["cost"]
     assert fleet["reason"]["code"] == "MaxCostReached"
     assert (fleet["trials"]["complete"], fleet["trials"]["ready"]) == (1, 3)
+    assert (fleet["machines"]["deleted"], fleet["machines"]["failed"], fleet["missing"]) == (
+        2,
+        0,
+        {},
+    )
+    assert [vm["state"] for vm in api.machines(fleet_id)] == ["deleted"] * 2
     assert 0 < cost["so_far"] <= cost["max_cost"] == max_cost
     assert existing_resources(stack, batch) == []
 

@@ -303,6 +303,27 @@ def test_an_invalid_request_is_rejected_with_every_pointer(planner: Planner):
     assert (answer.status_code, pointers) == (400, {"/experiment_id", "/n_instances", "/bogus"})
 
 
+def test_a_mistyped_location_is_recognised(planner: Planner):
+    checks = {check["name"]: check["detail"] for check in planner.plan(location="eatus")["checks"]}
+    assert "(did you mean eastus or eastus2?)" in checks["sizes"]
+
+
+def test_the_name_of_a_running_fleet_is_a_fault(planner: Planner, first_fleet: dict[str, Any]):
+    def statuses(**changes: Any) -> list[str]:
+        checks = planner.plan(**changes)["checks"]
+        return [check["status"] for check in checks if check["name"] == "name"]
+
+    batch = first_fleet["batch_id"]
+    claim = "UPDATE powerlift_fleet SET name = %s, ended_at = %s WHERE batch_id = %s"
+    sql(planner.stack, claim, "nightly", None, batch)
+    try:
+        found = [statuses(), statuses(name="hourly"), statuses(name="nightly")]
+        own = statuses(name="nightly", batch_id=batch)
+    finally:
+        sql(planner.stack, claim, None, "2026-01-01", batch)
+    assert (found, own) == ([[], ["ok"], ["fault"]], ["ok"])
+
+
 def test_a_plan_requires_a_key(planner: Planner):
     assert requests.post(f"{planner.stack.url}/api/plan", timeout=30).status_code == 401
 
@@ -320,6 +341,11 @@ def test_a_fleet_that_cannot_start_fails_with_all_reasons(first_fleet: dict[str,
     """And with no other reason: the failed read of the resource group is retried."""
     codes = {failure["code"] for failure in first_fleet["failures"]}
     assert (first_fleet["phase"], codes) == ("failed", {"ExperimentNotFound", "QuotaTooSmall"})
+
+
+def test_a_reason_has_its_documented_members_only(first_fleet: dict[str, Any]):
+    members = {"code", "message", "action", "advice"}
+    assert (set(first_fleet["reason"]), set(first_fleet["summary"]["reason"])) == (members, members)
 
 
 def test_all_faults_are_reported_together(planner: Planner):

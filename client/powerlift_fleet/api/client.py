@@ -21,6 +21,7 @@ from powerlift_fleet.api.responses import (
     Progress,
     Submission,
 )
+from powerlift_fleet.api.rows import Rows
 from powerlift_fleet.api.wire import ConnectionFailure, HttpRequest, HttpResponse
 
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class FleetClient(Connection):
         since: datetime | timedelta | None = None,
         sort: Literal["newest", "oldest"] = "newest",
         limit: int | None = None,
-    ) -> tuple[FleetListEntry, ...]:
+    ) -> Rows[FleetListEntry]:
         """The app's fleets, from all pages of its list: at most `limit`.
 
         `status`: a phase, "active" or "ended". `experiment`: an ID or a name. `submitted_by`:
@@ -90,7 +91,7 @@ class FleetClient(Connection):
         """Phase, VMs and trials by state, failures."""
         return self._run(self._flows.status(fleet))
 
-    def machines(self, fleet: str | int) -> tuple[Machine, ...]:
+    def machines(self, fleet: str | int) -> Rows[Machine]:
         """Every VM, in order of ordinal."""
         return self._run(self._flows.machines(fleet))
 
@@ -134,9 +135,17 @@ class FleetClient(Connection):
     ) -> FleetStatus:
         """Wait until the fleet is done; return its last status.
 
-        Raises FleetFailed, FleetCancelled; FleetTimeout after `timeout` seconds.
+        Raises FleetTimeout after `timeout` seconds, and as `raise_unless_done`.
         """
         return self._run(self._flows.wait(fleet, timeout, interval))
+
+    def raise_unless_done(self, status: FleetStatus) -> FleetStatus:
+        """Return the status of a fleet, unless it has ended without success.
+
+        Raises FleetFailed, or FleetTimedOut if its `max_lifetime` passed; FleetCancelled;
+        AllTrialsFailed, with the errors of the trials.
+        """
+        return self._run(self._flows.raise_unless_done(status))
 
     def close(self) -> None:
         self._http.close()
@@ -199,7 +208,7 @@ class AsyncFleetClient(Connection):
         since: datetime | timedelta | None = None,
         sort: Literal["newest", "oldest"] = "newest",
         limit: int | None = None,
-    ) -> tuple[FleetListEntry, ...]:
+    ) -> Rows[FleetListEntry]:
         """As FleetClient.fleets."""
         query = {
             "status": status,
@@ -213,7 +222,7 @@ class AsyncFleetClient(Connection):
         """As FleetClient.status."""
         return await self._run(self._flows.status(fleet))
 
-    async def machines(self, fleet: str | int) -> tuple[Machine, ...]:
+    async def machines(self, fleet: str | int) -> Rows[Machine]:
         """As FleetClient.machines."""
         return await self._run(self._flows.machines(fleet))
 
@@ -253,6 +262,10 @@ class AsyncFleetClient(Connection):
     ) -> FleetStatus:
         """As FleetClient.wait."""
         return await self._run(self._flows.wait(fleet, timeout, interval))
+
+    async def raise_unless_done(self, status: FleetStatus) -> FleetStatus:
+        """As FleetClient.raise_unless_done."""
+        return await self._run(self._flows.raise_unless_done(status))
 
     async def close(self) -> None:
         await self._http.aclose()

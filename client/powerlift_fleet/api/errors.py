@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from powerlift_fleet.api.responses import Check, FleetStatus
+from powerlift_fleet.api.responses import Check, FleetStatus, TrialError
 
 _LISTED_FAILURES = 3
 _OF_THE_EXPERIMENT = ("ExperimentInvalid", "PackagesUnavailable")
@@ -168,12 +168,27 @@ class FleetFailed(FleetEnded):
 
 
 class AllTrialsFailed(FleetEnded):
-    """The fleet is done, and no trial of its experiment has succeeded."""
+    """The fleet is done, and no trial of its experiment has succeeded.
+
+    `errors` has the first line of each error and how many trials had it, the most frequent first. It is
+    empty if the app could not read them.
+    """
+
+    def __init__(self, status: FleetStatus, errors: Sequence[TrialError] = ()) -> None:
+        super().__init__(status)
+        self.args = (status, tuple(errors))
+        self.errors = tuple(errors)
 
     def __str__(self) -> str:
+        why = ""
+        if self.errors:
+            most, trials = self.errors[0], self.status.trials
+            of = f" of {trials.total}" if trials else ""
+            why = f" {most.count}{of} trials: {sentence(most.message)}"
         return (
-            f"{self.status.label} is done, but every trial failed. `powerlift-fleet status` shows why; "
-            "run.status(), or trial_status(store, NAME) of powerlift_fleet, has each trial's errmsg."
+            f"{self.status.label} is done, but every trial failed.{why} `powerlift-fleet status "
+            f"{self.status.handle}` lists the errors; run.status(), or trial_status(store, NAME) of "
+            "powerlift_fleet, has each trial's errmsg, with its traceback."
         )
 
 

@@ -20,6 +20,7 @@ from powerlift_fleet.api.errors import (
     AllTrialsFailed,
     ConfigurationError,
     FleetCancelled,
+    FleetError,
     FleetFailed,
     FleetTimedOut,
     FleetTimeout,
@@ -40,6 +41,7 @@ from powerlift_fleet.api.responses import (
     Submission,
 )
 from powerlift_fleet.api.retry import Retry
+from powerlift_fleet.api.rows import Rows
 from powerlift_fleet.api.wire import ConnectionFailure, HttpRequest, HttpResponse
 
 GENERATED_BATCH_BITS = 53
@@ -97,9 +99,7 @@ class Flows:
     def plan(self, request: Mapping[str, Any]) -> Flow[Plan]:
         return (yield from self._read(Plan, "POST", "/plan", wire.to_json(request)))
 
-    def fleets(
-        self, query: Mapping[str, object], limit: int | None
-    ) -> Flow[tuple[FleetListEntry, ...]]:
+    def fleets(self, query: Mapping[str, object], limit: int | None) -> Flow[Rows[FleetListEntry]]:
         """Read pages until there are `limit` entries."""
         query = _query(query)
         found: list[FleetListEntry] = []
@@ -111,13 +111,14 @@ class Flows:
             if page.next is None:
                 break
             query = {**query, "cursor": page.next}
-        return tuple(found)
+        return Rows(found)
 
     def status(self, fleet: str | int) -> Flow[FleetStatus]:
         return (yield from self._read(FleetStatus, "GET", _path(fleet)))
 
-    def machines(self, fleet: str | int) -> Flow[tuple[Machine, ...]]:
-        return (yield from self._read(MachineList, "GET", f"{_path(fleet)}/machines")).machines
+    def machines(self, fleet: str | int) -> Flow[Rows[Machine]]:
+        found = yield from self._read(MachineList, "GET", f"{_path(fleet)}/machines")
+        return Rows(found.machines)
 
     def progress(self, fleet: str | int) -> Flow[Progress]:
         return (yield from self._read(Progress, "GET", f"{_path(fleet)}/progress"))
@@ -166,7 +167,18 @@ class Flows:
             yield Sleep(interval if timeout is None else min(interval, timeout - waited))
 
     def wait(self, fleet: str | int, timeout: float | None, interval: float) -> Flow[FleetStatus]:
-        return raise_unless_done((yield from self.watch(fleet, interval, timeout)))
+        status = yield from self.watch(fleet, interval, timeout)
+        return (yield from self.raise_unless_done(status))
+
+    def raise_unless_done(self, status: FleetStatus) -> Flow[FleetStatus]:
+        """As the function, but reads the errors of the trials if every trial failed."""
+        if status.outcome != "all_trials_failed":
+            return raise_unless_done(status)
+        try:
+            errors = (yield from self.progress(status.id)).errors
+        except FleetError:  # the outcome counts, not that it cannot be explained
+            errors = ()
+        raise AllTrialsFailed(status, errors)
 
     def view_url(self, fleet: str | int, key: str) -> str:
         return f"{self.url}/view/{wire.fleet_segment(fleet)}#key={quote(key, safe='')}"

@@ -24,6 +24,13 @@ class Response:
     raw: Mapping[str, Any] = field(repr=False, compare=False)
     """The JSON object as the app sent it."""
 
+    @property
+    def brief(self) -> Mapping[str, object]:
+        """What a table of such objects shows, by column."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "raw"}
+        nested = (Response, tuple, Mapping)
+        return {name: value for name, value in values.items() if not isinstance(value, nested)}
+
 
 def read(kind: type[R], raw: object) -> R:
     """Read a JSON object. Unknown fields are ignored. Raises UnreadableResponse."""

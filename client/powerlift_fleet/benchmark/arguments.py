@@ -11,8 +11,8 @@ from powerlift_fleet.api.errors import ConfigurationError
 
 _MEMORY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*[KMGT]?(?:i?B)?\s*", re.IGNORECASE)
 """As the runner reads it."""
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|)")
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def text_or_none(name: str, value: Any, example: str) -> str | None:
@@ -60,10 +60,13 @@ def count(name: str, value: Any, least: int) -> int:
 
 
 def duration(text: str) -> float:
-    """Seconds of a duration as on the command line: 300, 90s, 30m, 12h, 7d."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ConfigurationError(f"{text!r} is not a duration. Use 300, 90s, 30m, 12h or 7d.")
+    """Seconds of a duration, as in Python and on the command line: 300, 90s, 30m, 12h, 7d, 2w."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None or match[2] not in _UNITS:
+        raise ConfigurationError(
+            f"{text!r} is not a duration. Use seconds (300), or a number with a unit: 90s, 30m, 12h, 7d "
+            "or 2w."
+        )
     return float(match[1]) * _UNITS[match[2]]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from powerlift_fleet.api.errors import ConfigurationError
+from powerlift_fleet.api.rows import pandas
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -75,9 +76,9 @@ def experiment_id(store: Store, name: str) -> int | None:
 
 
 def _read(store: Store, experiment: str, statement: str) -> DataFrame:
-    from pandas import DataFrame
     from sqlalchemy import text
 
+    frames = pandas()
     number = experiment_id(store, experiment)
     if number is None:
         raise ConfigurationError(f"The store has no experiment {experiment!r}. Check the name.")
@@ -86,7 +87,8 @@ def _read(store: Store, experiment: str, statement: str) -> DataFrame:
         with store:
             found = store.session.execute(text(statement), {"experiment": number})
             columns, rows = list(found.keys()), found.all()
-    return DataFrame.from_records(rows, columns=columns)
+    frame: DataFrame = frames.DataFrame.from_records(rows, columns=columns)
+    return frame
 
 
 def _texts(frame: DataFrame, column: str) -> object:

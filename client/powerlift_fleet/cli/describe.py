@@ -219,10 +219,7 @@ def missing(status: FleetStatus) -> Iterator[str]:
 
 
 def placement(where: Placement) -> str:
-    """`eastus/1 Standard_D2s_v5 Spot`, as in the fleet's placements."""
-    zone = f"/{where.zone}" if where.zone else ""
-    spot = " Spot" if where.priority == "Spot" else ""
-    return clean(f"{where.location}{zone} {where.vm_size}{spot}", 120)
+    return clean(where, 120)
 
 
 def state_since(machine: Machine) -> datetime | None:

@@ -9,6 +9,7 @@ from powerlift_fleet.api.errors import (
     ConfigurationError,
     FleetAmbiguous,
     FleetCancelled,
+    FleetCannotStart,
     FleetError,
     FleetFailed,
     FleetPurged,
@@ -29,7 +30,7 @@ PIPE_CLOSED = 141
 
 MEANINGS = {
     OK: "success; the fleet is running, or done without a failed trial",
-    FAILED: "the fleet failed, or the plan has faults",
+    FAILED: "the fleet failed, or cannot start: its plan has faults",
     USAGE: "invalid command, option or setting",
     REFUSED: "the app refused the request, or the batch_id or name is in use",
     NOT_FOUND: "the fleet, VM or log does not exist, or the fleet is ambiguous or purged",
@@ -51,6 +52,7 @@ _ERRORS: tuple[tuple[type[FleetError], int], ...] = (
     (FleetPurged, NOT_FOUND),
     (Unauthorized, UNAUTHORISED),
     (FleetFailed, FAILED),
+    (FleetCannotStart, FAILED),
     (FleetCancelled, CANCELLED),
     (FleetUnreachable, UNAVAILABLE),
     (AppUnavailable, UNAVAILABLE),

@@ -193,8 +193,8 @@ def _ago(when: datetime | None, today: datetime) -> str:
     return f"{span(max(0.0, (today - when).total_seconds()))} ago" if when else ""
 
 
-def plan_screen(plan: Plan, out: Console) -> RenderableType:
-    """The verdict, then the checks, the worst first."""
+def plan_screen(plan: Plan, out: Console, every: bool = False) -> RenderableType:
+    """The verdict, then the checks, the worst first; those that passed are counted unless `every`."""
     facts = []
     if plan.placements:
         placements = ", then ".join(clean(placement, 120) for placement in plan.placements)
@@ -205,12 +205,16 @@ def plan_screen(plan: Plan, out: Console) -> RenderableType:
         facts.append(("cost", describe.plan_cost(plan.cost)))
     parts: list[RenderableType] = [_verdict(plan), Padding(_pairs(facts, out), _INDENT)]
     order = {"fault": 0, "warning": 1, "unknown": 2}
-    rows = [_check(one) for one in sorted(plan.checks, key=lambda one: order.get(one.status, 3))]
+    checks = sorted(plan.checks, key=lambda one: order.get(one.status, 3))
+    rows = [_check(one) for one in checks if every or one.status != "ok"]
+    passed = len(checks) - len(rows)
+    last = [Text(f"{count(passed, 'check')} passed; --all lists each.", "dim")] if passed else []
     if out.width < NARROW:
         for status, name, text in rows:
             parts += [Text.assemble(status, "  ", name), Padding(text, _INDENT)]
-        return Group(*parts)
-    return Group(*parts, Text(), _table(("", "check", "finding"), rows))
+    elif rows:
+        parts += [Text(), _table(("", "check", "finding"), rows)]
+    return Group(*parts, *last)
 
 
 def _verdict(plan: Plan) -> Text:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from powerlift_fleet.api.errors import ApiError, FleetError, RequestRefused
+from powerlift_fleet.api.errors import ApiError, FleetCannotStart, FleetError, RequestRefused
 from powerlift_fleet.api.responses import FleetStatus
 from powerlift_fleet.cli import exit_codes, settings
 from powerlift_fleet.cli.describe import label
@@ -191,11 +191,15 @@ def _report(error: FleetError, as_json: bool) -> None:
 
 def _problem(error: FleetError) -> Mapping[str, Any]:
     """Problem details (RFC 9457), as the API returns them, also for errors of the client."""
-    if not isinstance(error, ApiError):
-        return {"type": "about:blank", "title": type(error).__name__, "detail": str(error)}
-    problem: dict[str, Any] = {"type": "about:blank", "title": error.title, "status": error.status}
-    problem["detail"] = error.detail or error.advice
-    return problem | ({"errors": error.faults} if error.faults else {})
+    problem: dict[str, Any] = {"type": "about:blank"}
+    if isinstance(error, ApiError):
+        problem |= {"title": error.title, "status": error.status}
+        problem["detail"] = error.detail or error.advice
+        return problem | ({"errors": error.faults} if error.faults else {})
+    problem |= {"title": type(error).__name__, "detail": str(error)}
+    if isinstance(error, FleetCannotStart):
+        problem["checks"] = [one.raw for one in error.faults]
+    return problem
 
 
 def _write(problem: Mapping[str, Any]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -64,7 +65,45 @@ FleetName = Annotated[
     str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)
 ]
 Zone = Literal["1", "2", "3"]
-Priority = Literal["Regular", "Spot"]
+
+
+ALIKE = 0.6
+"""How similar a value must be to be suggested, as in `difflib.get_close_matches`."""
+
+
+def _one_of(values: Sequence[str], problem: str) -> Callable[[Any], Any]:
+    """A validator that suggests the value that the user may have meant."""
+
+    def check(given: Any) -> Any:
+        if given in values:
+            return given
+        likeness = {
+            one: SequenceMatcher(None, str(given).lower(), one.lower()).ratio() for one in values
+        }
+        best = max(values, key=likeness.__getitem__)
+        hint = f"Did you mean {best}? " if likeness[best] >= ALIKE else ""
+        # Azure ignores case, but whoever reads the answer compares it with the request.
+        text = f"{problem} {hint}Use one of {', '.join(values)}."
+        raise PydanticCustomError("one_of", "{text}", {"text": text})
+
+    return check
+
+
+def _choice(*values: str, problem: str) -> BeforeValidator:
+    return BeforeValidator(_one_of(values, problem))
+
+
+Priority = Annotated[
+    Literal["Regular", "Spot"], _choice("Regular", "Spot", problem="Not a priority of VMs.")
+]
+PrincipalType = Annotated[
+    Literal["User", "Group", "ServicePrincipal"],
+    _choice("User", "Group", "ServicePrincipal", problem="Not the type of a principal."),
+]
+Outbound = Annotated[
+    Literal["default", "existing"],
+    _choice("default", "existing", problem="Not a kind of outbound access."),
+]
 
 
 def _from_digits(batch_id: Any) -> Any:
@@ -107,18 +146,11 @@ DISK_TYPES = (
 """Storage types of OS disks. Ultra disks and Premium SSD v2 can be data disks only."""
 
 
-def _disk_type(given: Any) -> Any:
-    if given in DISK_TYPES:
-        return given
-    known = {one.lower(): one for one in DISK_TYPES}
-    near = get_close_matches(given.lower(), known, 1) if isinstance(given, str) else []
-    hint = f"Did you mean {known[near[0]]}? " if near else ""
-    # Azure ignores case, but whoever reads the answer compares it with the request.
-    text = f"Not the storage type of an OS disk. {hint}Use one of {', '.join(DISK_TYPES)}."
-    raise PydanticCustomError("disk_type", "{text}", {"text": text})
-
-
-DiskType = Annotated[str, PlainValidator(_disk_type), WithJsonSchema({"enum": [*DISK_TYPES]})]
+DiskType = Annotated[
+    str,
+    PlainValidator(_one_of(DISK_TYPES, "Not the storage type of an OS disk.")),
+    WithJsonSchema({"enum": [*DISK_TYPES]}),
+]
 
 
 def _only_null(given: Any) -> None:

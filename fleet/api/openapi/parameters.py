@@ -46,6 +46,15 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1},
         "example": "fleet-7",
     },
+    "whole-id": {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The fleet: `fleet-` and its batch ID or number, the number alone, or its "
+        "complete name.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "fleet-7",
+    },
     "any-id": {
         "name": "id",
         "in": "path",

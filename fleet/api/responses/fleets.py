@@ -17,7 +17,7 @@ from fleet.api.responses.common import (
     Time,
 )
 from fleet.api.responses.request import Understood
-from fleet.model.records import Failure, Trials
+from fleet.model.records import Reason, Trials
 
 Phase = Literal[
     "plan",
@@ -149,7 +149,7 @@ class FleetStatus(TypedDict):
         list[FailureGroup], Field(description="Failures by code, the most frequent first.")
     ]
     warnings: Annotated[list[str], Field(description="Warnings from the plan.")]
-    reason: Annotated[Failure | None, Field(description="Why the fleet failed; null otherwise.")]
+    reason: Annotated[Reason | None, Field(description="Why the fleet failed; null otherwise.")]
     ended_in: Annotated[
         Phase | None,
         Field(description="The phase in which the fleet failed or was cancelled; null otherwise."),

@@ -66,7 +66,7 @@ class Machine(TypedDict):
     failure: VmFailure | None
     """Why it failed or was refused; null otherwise."""
     outcome: str | None
-    """Why its script exited, as reported by the VM; null before."""
+    """Why its script exited, as reported by the VM, or why its fleet deleted it; null before."""
     trials: MachineTrials
     """The trials that it claimed, by state."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from local.azure.arm.calls import Call, Reply, Route
-from local.azure.arm.errors import gateway
+from local.azure.arm.errors import gateway, no_provider
 from local.azure.arm.resources import Json, Resource, parse_id
 from local.azure.arm.schema import RESOURCE_GROUP
 from local.azure.arm.validation import validate
@@ -128,8 +128,8 @@ class Subscriptions:
     async def _usages(self, call: Call) -> Reply:
         location = call.target.names[0].lower()
         if location not in ZONES:
-            message = f"The provided location '{location}' is not available."
-            raise gateway(400, "NoRegisteredProviderFound", message)
+            version = call.request.query["api-version"]
+            raise no_provider(location, "locations/usages", version, list(ZONES))
         allocator = self._cloud.allocator
         limits, used = allocator.limits(location), allocator.usage(location)
         families = {size.family: f"{size.family} vCPUs" for size in SIZES.values()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from local.azure.arm.calls import Call, Reply, Route
-from local.azure.arm.errors import ArmError, gateway
+from local.azure.arm.errors import ArmError, no_provider
 from local.azure.arm.resources import Json
 from local.azure.compute.sizes import ZONES
 
@@ -118,8 +118,8 @@ def _image(call: Call) -> Image:
     """The image of a path. Raises ArmError 400 or 404."""
     location, publisher, _, offer, sku, *_ = call.target.names
     if location.lower() not in ZONES:
-        message = f"The provided location '{location}' is not available."
-        raise gateway(400, "NoRegisteredProviderFound", message)
+        version = call.request.query["api-version"]
+        raise no_provider(location, "locations/publishers", version, list(ZONES))
     image = find_image(publisher, offer, sku, "latest")
     if image is None:
         raise _absent()

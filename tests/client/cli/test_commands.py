@@ -19,6 +19,7 @@ from tests.harness import Api, eventually, experiment, queue_sas
 
 SIZE = "Standard_D2s_v5"
 RUNNING, STOPPED, NEW, ENDED = range(7001, 7005)
+REFUSED, BURSTABLE, UNPLANNED = range(7021, 7024)
 PASSWORD = "s3cr3t-value"
 
 
@@ -51,6 +52,41 @@ def test_submit_prints_the_fleet_id_only(fleet_command: Command, api: Api, numbe
     api.end(f"fleet-{NEW}")
     assert (done.exit_code, done.stdout) == (0, f"fleet-{NEW}\n")
     assert ("Accepted." in done.stderr, "already" in again.stderr) == (True, True)
+
+
+def test_submit_plans_first_and_starts_nothing_that_cannot_start(
+    fleet_command: Command, api: Api, number: int
+):
+    argv = ("submit", "--experiment", number, "--vms", 1, "--vm-size", "Standard_Nope")
+    done = fleet_command(*argv, "--batch-id", REFUSED)
+    as_json = fleet_command.json(*argv)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "cannot start. Nothing was created." in done.stderr
+    assert "sizes: " in done.stderr
+    assert [check["name"] for check in as_json["checks"]] == ["sizes"]
+    assert api.get(f"fleet-{REFUSED}").status_code == 404
+
+
+def test_submit_prints_the_plans_warnings(fleet_command: Command, api: Api, number: int):
+    argv = ("submit", "--experiment", number, "--vms", 1, "--vm-size", "Standard_B2ms")
+    done = fleet_command(*argv, "--batch-id", BURSTABLE)
+    api.end(f"fleet-{BURSTABLE}")
+    assert (done.stdout, "Warning: burstable: Standard_B2ms" in done.stderr) == (
+        f"fleet-{BURSTABLE}\n",
+        True,
+    )
+
+
+def test_a_fleet_is_submitted_without_a_plan_on_request(fleet_command: Command, api: Api):
+    argv = ("submit", "--no-plan", "--experiment", 2**31 - 1, "--vms", 1, "--wait")
+    assert fleet_command(*argv).exit_code == 1
+    done = fleet_command(*argv[:-1], "--batch-id", UNPLANNED)
+    again = fleet_command("submit", *argv[2:-1], "--batch-id", UNPLANNED)
+    assert (done.stdout, again.exit_code, "already" in again.stderr) == (
+        f"fleet-{UNPLANNED}\n",
+        0,
+        True,
+    )
 
 
 def test_a_fleet_is_submitted_by_queue_with_a_sas_and_without_a_key(
@@ -114,15 +150,21 @@ def test_errors_do_not_quote_a_request_from_stdin(fleet_command: Command):
 def test_an_unknown_outcome_prints_the_batch_id(
     fleet_command: Command,
 ):
-    argv = ["submit", "--experiment", 1, "--vms", 1, "--retry-timeout", 0]
+    argv = ["submit", "--no-plan", "--experiment", 1, "--vms", 1, "--retry-timeout", 0]
     done = fleet_command(*argv, FLEET_URL="http://127.0.0.1:9")
     reported = re.search(r"safe to retry with --batch-id \d+", done.stderr)
     assert (done.exit_code, done.stdout, reported is not None) == (6, "", True)
 
 
 def test_a_plan_without_faults_exits_with_0(fleet_command: Command, number: int):
-    done = fleet_command("plan", "--experiment", number, "--vms", 2, "--vm-size", SIZE)
-    assert (done.exit_code, "can start" in done.stdout, "quota" in done.stdout) == (0, True, True)
+    argv = ("plan", "--experiment", number, "--vms", 2, "--vm-size", SIZE)
+    short, full = fleet_command(*argv), fleet_command(*argv, "--all")
+    assert (short.exit_code, "can start" in short.stdout, "quota" in short.stdout) == (
+        0,
+        True,
+        False,
+    )
+    assert (full.exit_code, "quota" in full.stdout) == (0, True)
 
 
 def test_a_plan_with_a_fault_fails_and_prints_the_fault_first(fleet_command: Command):

@@ -37,10 +37,10 @@ def test_options_override_the_file(tmp_path: Path):
 
 
 def test_durations_lists_and_tags_are_parsed():
-    argv = ["--max-lifetime", "12h", "--timeout", "1.5", "--zones", "1,3", "--tag", "a=b=c"]
+    argv = ["--max-lifetime", "2W", "--timeout", "1.5", "--zones", "1,3", "--tag", "a=b=c"]
     context = cli.commands["submit"].make_context("submit", argv)
     names = ("max_lifetime", "timeout", "zones", "tags")
-    assert [context.params[name] for name in names] == [43200, 1.5, ["1", "3"], (("a", "b=c"),)]
+    assert [context.params[name] for name in names] == [1209600, 1.5, ["1", "3"], (("a", "b=c"),)]
 
 
 @pytest.mark.parametrize(

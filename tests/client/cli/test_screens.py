@@ -291,9 +291,25 @@ def test_an_unknown_cost_is_said_to_be_unknown():
 
 
 def test_plan_checks_are_sorted_by_severity(friendly: Command):
-    lines = friendly("plan", "--experiment", 12, "--vms", 10).stdout.splitlines()
+    lines = friendly("plan", "--experiment", 12, "--vms", 10, "--all").stdout.splitlines()
     found = [line.split()[0] for line in lines if line.startswith(("ok", "unknown", "warning"))]
     assert found == ["warning", "unknown", "ok"]
+
+
+def test_an_ordinary_plan_fits_a_terminal(home: Path):
+    """Many checks pass; two warn in long sentences."""
+    plan, long = served.plan(), "The quota of the family is used by the VMs of other fleets. " * 3
+    passed = [{**plan["checks"][0], "name": f"check{number}"} for number in range(22)]
+    warned = [
+        {"name": name, "status": "warning", "detail": long, "advice": long}
+        for name in ("burstable", "powerlift")
+    ]
+    with served.served({"POST /plan": {**plan, "checks": [*passed, *warned]}}) as url:
+        command = Command(environment(home, FLEET_URL=url, FLEET_KEY="k", COLUMNS="80"))
+        argv = ("plan", "--experiment", 12, "--vms", 10)
+        short, full = command(*argv).stdout.splitlines(), command(*argv, "--all").stdout
+    assert (len(short) < 24, short[-1]) == (True, "22 checks passed; --all lists each.")
+    assert [f"check{number}" in full for number in range(22)] == [True] * 22
 
 
 def test_status_shows_trial_errors(friendly: Command):

@@ -118,8 +118,9 @@ def test_the_expected_end_is_extrapolated_from_open_trials():
     assert progress_of(history([0, 10, 20, 30]))["expected_end"] == "2026-01-01T01:01:00.000Z"
 
 
-def test_a_completed_fleet_has_no_expected_end():
-    assert progress_of(history([0, 10, 20, 30]), ended=True)["expected_end"] is None
+def test_a_fleet_that_starts_no_more_trials_has_no_expected_end():
+    body = progress_of(history([0, 10, 20, 30]), ended=True)
+    assert (body["expected_end"], body["cost"]["expected"]) == (None, None)
 
 
 def test_the_cost_does_not_require_the_database():

@@ -91,6 +91,12 @@ def test_two_spellings_are_one_request():
     [
         ({"disk_type": "Premuim_LRS"}, "/disk_type", "Did you mean Premium_LRS?"),
         ({"disk_type": "standard_lrs"}, "/disk_type", "Did you mean Standard_LRS?"),
+        ({"disk_type": "Premium_SSD"}, "/disk_type", "Did you mean Premium_LRS?"),
+        ({"priority": "spot"}, "/priority", "Did you mean Spot? Use one of Regular, Spot."),
+        ({"priority": 1}, "/priority", "Use one of Regular, Spot."),
+        ({"fallbacks": [{"priority": "Sopt"}]}, "/fallbacks/0/priority", "Did you mean Spot?"),
+        ({"outbound": "Existing"}, "/outbound", "Did you mean existing?"),
+        ({"client_principal_type": "Service"}, "/client_principal_type", "ServicePrincipal?"),
         ({"disk_type": "UltraSSD_LRS"}, "/disk_type", "Premium_ZRS"),
         ({"credential": {"token": "s3cr3t"}}, "/credential", "Use null"),
         ({"batch_id": -1}, "/batch_id", "from 0 to 2^64 - 1"),

@@ -11,6 +11,7 @@ from fleet.api.instance_status import (
     fleet_from_instance,
     outcome,
     stale_seconds,
+    starts_trials,
     teardown_instance_id,
     vm_records,
 )
@@ -162,6 +163,25 @@ def test_a_fleet_without_updates_has_stale_seconds(
     )
 
 
+DRAINS = [{"code": "MaxCostReached", "count": 1, "message": "", "action": "", "advice": ""}]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"phase": "run"}, True),
+        ({"phase": "run", "deadline": later(1).isoformat()}, True),
+        ({"phase": "run", "deadline": later(0).isoformat()}, False),
+        ({"phase": "run", "failures": DRAINS}, False),
+        ({"phase": "teardown"}, False),
+        ({"phase": "done"}, False),
+    ],
+)
+def test_whether_a_fleet_still_starts_trials(status: dict[str, Any], expected: bool):
+    fleet = fleet_from_instance(instance("Running", customStatus=status), now=NOW)
+    assert starts_trials(fleet, NOW) is expected
+
+
 @pytest.mark.parametrize(
     ("state", "output"),
     [("Failed", "Non-Deterministic workflow detected"), ("Terminated", "maintenance")],
@@ -175,6 +195,19 @@ def test_a_fleet_whose_orchestration_was_ended_has_failed_with_advice(state: str
         "OrchestrationEnded",
         True,
     )
+
+
+def test_a_reason_has_the_documented_members_only():
+    fleet = fleet_of("running")
+    fleet.reason = NO_CAPACITY
+    status = json.loads(json.dumps(custom_status(fleet)))
+    ended = instance("Completed", "failed", customStatus=status, output={"summary": status})
+    shown = fleet_from_instance(ended, now=NOW)
+    assert shown["summary"] is not None
+    reasons = [shown["reason"], shown["summary"]["reason"]]
+    assert [set(reason or ()) for reason in reasons] == [
+        {"code", "message", "action", "advice"}
+    ] * 2
 
 
 def test_the_vms_of_a_fleet_whose_orchestration_was_ended_are_those_of_its_last_history():

@@ -5,18 +5,15 @@ Times are datetimes in UTC, durations are seconds. Fields that a newer app adds 
 
 from powerlift_fleet.api.responses.fleets import (
     TERMINAL_PHASES,
-    Cancellation,
+    Bar,
     Failure,
     FailureGroup,
     FleetList,
     FleetListEntry,
     FleetStatus,
-    Links,
     MachineCounts,
     Placement,
     PlacementCounts,
-    QueuedSubmission,
-    Submission,
     Summary,
     TrialCounts,
 )
@@ -37,9 +34,16 @@ from powerlift_fleet.api.responses.progress import (
     TrialSeries,
     VmHours,
 )
+from powerlift_fleet.api.responses.submissions import (
+    Cancellation,
+    Links,
+    QueuedSubmission,
+    Submission,
+)
 
 __all__ = [
     "TERMINAL_PHASES",
+    "Bar",
     "Cancellation",
     "Check",
     "Cost",

@@ -1,67 +1,38 @@
-"""Fleets: submissions, statuses, the list."""
+"""Fleets: statuses, the list."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
+from powerlift_fleet.api import html
 from powerlift_fleet.api.json_reader import Response
+from powerlift_fleet.api.responses.submissions import Links, handle_of
 
 TERMINAL_PHASES = frozenset({"done", "cancelled", "failed"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Links(Response):
-    """Absolute URLs of a fleet, without the function key."""
+class Bar(NamedTuple):
+    """`total` is 0 while it is unknown; `detail`: the counts by state."""
 
-    self: str
-    machines: str
-    progress: str
-    view: str
-    """The web page."""
-    cancel: str
-
-
-def _handle(id_: str, number: int | None) -> str:
-    return id_ if number is None else f"fleet-{number}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submission(Response):
-    """An accepted request."""
-
-    id: str
-    """The fleet ID: `fleet-7`."""
-    number: int
-    """The short number: `fleet-` and this number is another ID of the fleet."""
-    batch_id: int
-    links: Links
-    created: bool = True
-    """Set by the client: False if the fleet already existed. Not part of `raw`."""
+    done: int = 0
+    total: int = 0
+    detail: str = ""
 
     @property
-    def handle(self) -> str:
-        """The short ID: `fleet-` and the number."""
-        return _handle(self.id, self.number)
+    def text(self) -> str:
+        share = f"{self.done}/{self.total}" if self.total else ""
+        return ", ".join(filter(None, [share, self.detail]))
 
 
-@dataclass(frozen=True, kw_only=True)
-class QueuedSubmission(Response):
-    """A request on the storage queue, which the app has not read yet."""
-
-    id: str
-    batch_id: int
-    message_id: str
-    """Of the storage service: finds the reason if the app refuses the request."""
+def _advised(failure: Failure | FailureGroup) -> str:
+    return f"{failure.message.rstrip('.')}. {failure.advice}".strip()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cancellation(Response):
-    """An accepted cancellation."""
-
-    id: str
-    links: Links
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.items() if number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +96,12 @@ class Placement(Response):
     priority: str
     """`Regular` or `Spot`."""
 
+    def __str__(self) -> str:
+        """`eastus/1 Standard_D2s_v5 Spot`, as in the fleet's placements."""
+        zone = f"/{self.zone}" if self.zone else ""
+        spot = " Spot" if self.priority == "Spot" else ""
+        return f"{self.location}{zone} {self.vm_size}{spot}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlacementCounts(Response):
@@ -153,7 +130,7 @@ class FailureGroup(Response):
 
 @dataclass(frozen=True, kw_only=True)
 class Failure(Response):
-    """Why a fleet failed. `raw` also has what the app's failure policy uses."""
+    """Why a fleet failed."""
 
     code: str
     message: str
@@ -212,6 +189,29 @@ class _FleetState(Response):
             "refused": vms.refused,
         }
 
+    @property
+    def bars(self) -> Mapping[str, Bar]:
+        """Progress: VMs that have started, of those wanted; trials that have ended, of all."""
+        vms, trials = self.machines, self.trials
+        started = Bar(vms.running + vms.deleted, vms.wanted, _counts(self.vms_by_state))
+        ended = Bar(trials.ended, trials.total, _counts(trials.by_state)) if trials else Bar()
+        return {"VMs": started, "trials": ended}
+
+    @property
+    def failures_by_code(self) -> str:
+        """`3 x SkuNotAvailable, 1 x VmLost`; empty without failures."""
+        return ", ".join(f"{one.count} x {one.code}" for one in self.failures)
+
+    @property
+    def where_errors_are(self) -> str:
+        """Where the errors of the trials are; empty until the fleet has ended, and if none failed."""
+        if self.trials is None or not self.trials.error or not self.is_terminal:
+            return ""
+        return (
+            f"{self.trials.error} of {self.trials.total} trials failed: run.status(), or "
+            "trial_status(store, NAME) of powerlift_fleet, has the errmsg of each."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary(_FleetState):
@@ -244,12 +244,23 @@ class FleetStatus(_FleetState):
     @property
     def handle(self) -> str:
         """The short ID: `fleet-` and the number; the full ID while the app cannot read the number."""
-        return _handle(self.id, self.number)
+        return handle_of(self.id, self.number)
 
     @property
     def label(self) -> str:
         """The short ID, and the name if there is one: `fleet-7 (nightly)`."""
         return f"{self.handle} ({self.name})" if self.name else self.handle
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        rows: list[list[object]] = [[html.bold(self.label), self.phase]]
+        for name, bar in self.bars.items():
+            rows.append([name, html.progress(bar.done, bar.total), bar.text])
+        if self.reason is not None:
+            rows.append(["reason", html.bold(self.reason.code), _advised(self.reason)])
+        rows += [["failures", f"{one.count} x {one.code}", _advised(one)] for one in self.failures]
+        rows += [["errors", "", self.where_errors_are]] if self.where_errors_are else []
+        return html.table(rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,12 +293,28 @@ class FleetListEntry(Response):
     @property
     def handle(self) -> str:
         """The short ID: `fleet-` and the number."""
-        return _handle(self.id, self.number)
+        return handle_of(self.id, self.number)
 
     @property
     def is_terminal(self) -> bool:
         """Whether the fleet has ended: done, cancelled or failed."""
         return self.phase in TERMINAL_PHASES
+
+    @property
+    def brief(self) -> Mapping[str, object]:
+        """What a table of fleets shows, by column."""
+        vms, trials = self.machines, self.trials
+        return {
+            "fleet": self.handle,
+            "name": self.name,
+            "experiment": self.experiment_name or self.experiment_id,
+            "phase": self.outcome or self.phase,
+            "VMs": vms and f"{vms.running + vms.deleted}/{vms.wanted}",
+            "trials": trials and f"{trials.ended}/{trials.total}",
+            "failed": trials and trials.error,
+            "cost": self.cost,
+            "created": self.created_at,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,6 +57,19 @@ class Machine(Response):
     outcome: str | None = None
     """How the startup script ended, in its own words."""
     trials: MachineTrials
+
+    @property
+    def brief(self) -> Mapping[str, object]:
+        """What a table of VMs shows, by column."""
+        why = self.failure and f"{self.failure.code}: {self.failure.message}"
+        return {
+            "VM": self.ordinal,
+            "state": self.state,
+            "placement": str(self.placement),
+            "trials": self.trials.complete + self.trials.error,
+            "failed": self.trials.error,
+            "outcome": why or self.outcome,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from powerlift_fleet.api.errors import AppUnavailable, FleetUnreachable
+from powerlift_fleet.api.errors import (
+    AppUnavailable,
+    FleetAmbiguous,
+    FleetCannotStart,
+    FleetPurged,
+    FleetUnreachable,
+    NotFound,
+    Unauthorized,
+    sentence,
+)
 from powerlift_fleet.api.flows import new_batch_id
 from powerlift_fleet.api.responses import Submission
 from powerlift_fleet.cli import exit_codes
@@ -17,10 +26,14 @@ from powerlift_fleet.cli.options import request_options
 from powerlift_fleet.cli.session import Session, connected, say, screens
 from powerlift_fleet.cli.watch import INTERVAL, follow
 
+if TYPE_CHECKING:
+    from powerlift_fleet.api.client import FleetClient
+
 
 @click.command()
 @request_options.request_options
 @queue_options
+@click.option("--no-plan", is_flag=True, help="Do not check first whether the fleet can start.")
 @click.option("--wait", is_flag=True, help="Watch the fleet until it has ended.")
 @INTERVAL
 @connected
@@ -28,6 +41,7 @@ def submit(
     session: Session,
     by_queue: bool,
     queue_file: str | None,
+    no_plan: bool,
     wait: bool,
     interval: float,
     **fields: Any,
@@ -35,7 +49,8 @@ def submit(
     """Start a fleet and print its short ID.
 
     --experiment and --vms are required. Options have the names of the request's fields. The same
-    --batch-id never starts a second fleet. With --name, every command also accepts the name.
+    --batch-id never starts a second fleet. With --name, every command also accepts the name. A fleet
+    that cannot start, as plan shows, is not submitted, except with --by-queue.
 
     \b
     Example:
@@ -45,6 +60,8 @@ def submit(
     request = request_options.document(**fields)
     if by_queue or queue_file:
         return enqueue(session, queue_file, request, wait, interval)
+    if not no_plan:
+        _check_plan(session, request)
     accepted = _submit(session, request)
     fleet = clean(accepted.handle)
     if session.as_json:
@@ -55,6 +72,33 @@ def submit(
         if not wait:
             say(f"Watch it: powerlift-fleet status {fleet} --watch")
     return exit_codes.of_fleet(follow(session, accepted.id, interval)) if wait else exit_codes.OK
+
+
+def _check_plan(session: Session, request: dict[str, Any]) -> None:
+    """Print the plan's warnings. Raises FleetCannotStart with its faults.
+
+    The same batch ID again is not planned: its own fleet may have run the trials.
+    """
+    with session.client() as client:
+        batch_id = request.get("batch_id")
+        if batch_id is not None and _exists(client, f"fleet-{batch_id}"):
+            return
+        found = client.plan(request)
+    if faults := [one for one in found.checks if one.status == "fault"]:
+        raise FleetCannotStart(faults)
+    for one in found.checks:
+        if one.status == "warning":
+            say(clean(f"Warning: {one.name}: {sentence(one.detail)} {one.advice}"))
+
+
+def _exists(client: FleetClient, fleet: str) -> bool:
+    """Whether a fleet has this full ID."""
+    try:
+        return client.status(fleet).id == fleet
+    except (NotFound, FleetAmbiguous, Unauthorized):  # a key may submit and not read
+        return False
+    except FleetPurged:
+        return True
 
 
 def _submit(session: Session, request: dict[str, Any]) -> Submission:
@@ -75,11 +119,13 @@ def _submit(session: Session, request: dict[str, Any]) -> Submission:
 
 @click.command()
 @request_options.request_options
+@click.option("--all", "every", is_flag=True, help="List the checks that passed, too.")
 @connected
-def plan(session: Session, **fields: Any) -> int:
+def plan(session: Session, every: bool, **fields: Any) -> int:
     """Check a request without creating anything.
 
-    Takes the options of submit. The exit code is 1 if the fleet cannot start.
+    Takes the options of submit. Lists what is wrong, and with --all each check. The exit code is 1 if
+    the fleet cannot start.
 
     \b
     Example:
@@ -88,5 +134,5 @@ def plan(session: Session, **fields: Any) -> int:
     request = request_options.document(**fields)
     with session.client() as client:
         found = client.plan(request)
-    session.print_result(found.raw, lambda out: screens().plan_screen(found, out))
+    session.print_result(found.raw, lambda out: screens().plan_screen(found, out, every))
     return exit_codes.OK if found.ok else exit_codes.FAILED

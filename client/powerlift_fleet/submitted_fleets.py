@@ -1,0 +1,142 @@
+"""The fleets that an executor has submitted: to watch and to cancel them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from powerlift_fleet.api import html
+from powerlift_fleet.api.client import FleetClient
+from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
+from powerlift_fleet.api.responses import FleetStatus, Machine
+from powerlift_fleet.api.rows import Rows
+from powerlift_fleet.progress import display
+from powerlift_fleet.storage_queue import READ_TIMEOUT, not_read
+
+JOIN_RETRY_TIMEOUT = 1800.0
+"""Seconds that `join` retries after the app has responded once. Long: runs are often unattended."""
+_COLUMNS = ("fleet", "phase", "VMs", "trials")
+
+
+class SubmittedFleets:
+    """The fleets of one app, by ID. A base of AzureVMFleet.
+
+    `client` is None if the app cannot be called; `queue`: the name of the queue on which the fleets are
+    submitted, or None; `interval`: seconds between two polls.
+    """
+
+    def __init__(
+        self, client: FleetClient | None, queue: str | None, quiet: bool, interval: float
+    ) -> None:
+        self._client, self._queue_name = client, queue
+        self._quiet, self._interval = quiet, interval
+        self._fleets: list[str] = []
+        self._last: dict[str, FleetStatus] = {}
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the fleets as they were last seen, without a call of the app."""
+        rows = [self._row(fleet) for fleet in self._fleets]
+        return html.table(rows or [["No fleet has been submitted yet."]], _COLUMNS if rows else ())
+
+    def _row(self, fleet: str) -> list[object]:
+        seen = self._last.get(fleet)
+        if seen is None:
+            return [fleet, "submitted"]
+        bars = [bar.text for bar in seen.bars.values()]
+        return [html.link(seen.label, seen.links.view), seen.outcome or seen.phase, *bars]
+
+    @property
+    def fleets(self) -> list[str]:
+        """The fleet IDs, the latest last."""
+        return list(self._fleets)
+
+    def attach(self, fleet: str | int) -> None:
+        """Add a fleet that another session submitted: its ID, number, name, prefix, or "latest".
+
+        The executor keeps the fleet's full ID: a later fleet does not replace "latest". Raises NotFound,
+        FleetAmbiguous, FleetPurged, and what `FleetClient.status` raises.
+        """
+        status = self._api.status(fleet)
+        self._fleets.append(status.id)
+        self._last[status.id] = status
+
+    def join(self) -> list[FleetStatus]:
+        """Wait until every fleet has ended, and show the progress; return the last statuses.
+
+        Raises FleetFailed, FleetCancelled or AllTrialsFailed for the first such fleet, after all have
+        ended; FleetUnreachable. Interrupting it does not affect the fleets.
+        """
+        statuses, error = [], None
+        for fleet in self._fleets:
+            try:
+                statuses.append(self._api.raise_unless_done(self._follow(fleet)))
+            except FleetEnded as ended:
+                error = error or ended
+        if error is not None:
+            raise error
+        return statuses
+
+    def cancel(self) -> None:
+        """Cancel every fleet. Returns before the VMs are deleted; `join` waits for that.
+
+        Raises the first FleetError, after all were tried.
+        """
+        error: FleetError | None = None
+        for fleet in self._fleets:
+            try:
+                if self._queue_name is not None:
+                    next(self._watch(fleet))  # until the app has read the message
+                self._api.cancel(fleet)
+            except FleetError as failed:
+                error = error or failed
+        if error is not None:
+            raise error
+
+    def statuses(self) -> list[FleetStatus]:
+        """The current status of each fleet."""
+        self._last |= {fleet: self._api.status(fleet) for fleet in self._fleets}
+        return [self._last[fleet] for fleet in self._fleets]
+
+    def machines(self) -> Rows[Machine]:
+        """The latest fleet's VMs: a table in a notebook, and a data frame by `to_frame()`."""
+        return self._api.machines(self._latest)
+
+    def view_url(self) -> str:
+        """The latest fleet's web page. The URL contains the key: do not share it."""
+        return self._api.view_url(self._latest)
+
+    @property
+    def _latest(self) -> str:
+        if not self._fleets:
+            raise ConfigurationError("No fleet has been submitted yet.")
+        return self._fleets[-1]
+
+    @property
+    def _api(self) -> FleetClient:
+        if self._client is None:
+            raise ConfigurationError(
+                "A fleet submitted by queue can only be watched through the app. Pass url and key, or "
+                "set FLEET_URL and FLEET_KEY."
+            )
+        return self._client
+
+    def _follow(self, fleet: str) -> FleetStatus:
+        with display(fleet, self._quiet) as shown:
+            for status in self._watch(fleet):
+                shown.show(status)
+        return status
+
+    def _watch(self, fleet: str) -> Iterator[FleetStatus]:
+        appears_within = READ_TIMEOUT if self._queue_name is not None else 0.0
+        try:
+            for status in self._api.watch(
+                fleet,
+                self._interval,
+                appears_within=appears_within,
+                retry_timeout=JOIN_RETRY_TIMEOUT,
+            ):
+                self._last[fleet] = status
+                yield status
+        except NotFound:
+            if self._queue_name is None:
+                raise
+            raise not_read(fleet, self._queue_name, appears_within) from None
