@@ -35,9 +35,10 @@ class Logs:
     stack: Stack
     api: Api
 
-    def get(self, fleet_id: str, ordinal: object = 0) -> requests.Response:
+    def get(self, fleet_id: str, ordinal: object = 0, **query: str) -> requests.Response:
         url = f"{self.stack.url}/api/fleets/{fleet_id}/machines/{ordinal}/log"
-        return requests.get(url, headers={"x-functions-key": self.stack.key}, timeout=30)
+        headers = {"x-functions-key": self.stack.key}
+        return requests.get(url, params=query, headers=headers, timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,61 @@ def test_a_missing_vm_has_no_log(shown: Logs, fleet_id: str, ordinal: object):
 def test_a_log_requires_a_key(shown: Logs):
     url = f"{shown.stack.url}/api/fleets/fleet-{RUNNING}/machines/0/log"
     assert requests.get(url, timeout=30).status_code == 401
+
+
+def after(shown: Logs, batch: int, position: str) -> requests.Response:
+    return shown.get(f"fleet-{batch}", after=position)
+
+
+def test_the_lines_after_a_position_follow_those_before_it(shown: Logs):
+    whole = shown.get(f"fleet-{RUNNING}")
+    lines = after(shown, RUNNING, "console-0")
+    begin, middle, _ = lines.text.partition("systemd")
+    rest = after(shown, RUNNING, f"console-{len((begin + middle).encode())}")
+    assert begin + middle + rest.text == lines.text
+    assert lines.text == whole.text.partition("\n")[2]
+    assert lines.headers["Log-Next"] == whole.headers["Log-Next"]
+
+
+def test_a_log_that_has_not_grown_is_empty(shown: Logs):
+    position = shown.get(f"fleet-{RUNNING}").headers["Log-Next"]
+    answer = after(shown, RUNNING, position)
+    assert (answer.status_code, answer.text, answer.headers["Log-Next"]) == (200, "", position)
+
+
+def test_a_log_that_has_become_shorter_is_read_again(shown: Logs):
+    whole = after(shown, RUNNING, "console-0")
+    again = after(shown, RUNNING, "console-99999")
+    assert (again.text, again.headers["Log-Next"]) == (whole.text, whole.headers["Log-Next"])
+
+
+def test_reading_on_takes_one_request_to_azure(shown: Logs):
+    position = shown.get(f"fleet-{RUNNING}").headers["Log-Next"]
+    after(shown, RUNNING, position)  # learns the URL
+    before = len(boot_diagnostics(shown, RUNNING))
+    after(shown, RUNNING, position)
+    assert boot_diagnostics(shown, RUNNING)[before:] == ["GET"]
+
+
+def test_the_console_of_a_deleted_vm_continues_with_its_stored_log(shown: Logs):
+    stored = after(shown, SILENT, "console-10")
+    rest = after(shown, SILENT, stored.headers["Log-Next"])
+    assert stored.text == shown.get(f"fleet-{SILENT}").text.partition("\n")[2]
+    assert stored.headers["Log-Next"] == f"stored-{len(stored.content)}"
+    assert (rest.text, rest.headers["Log-Next"]) == ("", stored.headers["Log-Next"])
+
+
+@pytest.mark.parametrize(
+    ("batch", "position", "status"),
+    [
+        (RUNNING, "nonsense", 400), (RUNNING, "console-", 400), (RUNNING, "console--1", 400),
+        (RUNNING, "", 400), (NO_ROOM, "console-0", 404), (NO_ROOM, "stored-0", 404),
+    ],
+)  # fmt: skip
+def test_a_position_that_is_none_or_a_log_that_is_absent(
+    shown: Logs, batch: int, position: str, status: int
+):
+    assert after(shown, batch, position).status_code == status
 
 
 @pytest.fixture(scope="module")

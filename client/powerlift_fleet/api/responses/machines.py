@@ -58,6 +58,16 @@ class Machine(Response):
     trials: MachineTrials
 
 
+@dataclass(frozen=True)
+class LogLine:
+    """A line of a VM's console log."""
+
+    machine: int
+    """The VM's ordinal."""
+    text: str
+    """Without its end."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MachineList(Response):
     """All VMs of a fleet."""

@@ -45,7 +45,7 @@ def submit(
     request = request_options.document(**fields)
     if by_queue or queue_file:
         return enqueue(session, queue_file, request, wait, interval)
-    accepted = _submit(session, request)
+    accepted = submit_request(session, request)
     fleet = clean(accepted.handle)
     if session.as_json:
         session.print_json({**accepted.raw, "created": accepted.created}, line=wait)
@@ -57,7 +57,7 @@ def submit(
     return exit_codes.of_fleet(follow(session, accepted.id, interval)) if wait else exit_codes.OK
 
 
-def _submit(session: Session, request: dict[str, Any]) -> Submission:
+def submit_request(session: Session, request: dict[str, Any]) -> Submission:
     """Print the batch ID if the outcome is unknown."""
     generated = request.get("batch_id") is None
     if generated:
