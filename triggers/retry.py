@@ -83,8 +83,9 @@ async def _check_trials(uri: str, experiment: int, number: int) -> None:
         raise RetryRefused(f"Experiment {experiment} does not exist any more. {_UNCHANGED}")
     if at_work:
         raise RetryRefused(
-            f"{at_work} VMs have worked on experiment {experiment} within the last "
-            f"{heartbeats.RECENT // 60} minutes. {_UNCHANGED} Wait until their fleet has ended."
+            f"VMs that have worked on experiment {experiment} within the last "
+            f"{heartbeats.RECENT // 60} minutes: {at_work}. {_UNCHANGED} Wait until their fleet has "
+            "ended."
         )
     if not found["error"]:
         raise RetryRefused(_nothing_failed(experiment, number, found))

@@ -190,7 +190,7 @@ def test_the_console_of_a_deleted_vm_continues_with_its_stored_log(shown: Logs):
     ("batch", "position", "status"),
     [
         (RUNNING, "nonsense", 400), (RUNNING, "console-", 400), (RUNNING, "console--1", 400),
-        (RUNNING, "", 400), (NO_ROOM, "console-0", 404), (NO_ROOM, "stored-0", 404),
+        (NO_ROOM, "console-0", 404), (NO_ROOM, "stored-0", 404),
     ],
 )  # fmt: skip
 def test_a_position_that_is_none_or_a_log_that_is_absent(

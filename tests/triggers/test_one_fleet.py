@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 
-from tests.harness import eventually, experiment
+from tests.harness import eventually
 from tests.triggers.conftest import QUEUE, SubmissionApp, request
 
 EIGHT = range(1, 9)
@@ -88,75 +86,6 @@ def test_during_an_outage_nothing_starts_and_a_retry_succeeds(
     later = app.post(request(batch))
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
     assert ("s3cret" in refused.text, instance, later.status_code) == (False, None, 202)
-
-
-@pytest.fixture
-def failed_fleet(app: SubmissionApp) -> Callable[..., int]:
-    """Makes a fleet that has ended; its experiment has two failed trials and a ready one."""
-    database: Any = SimpleNamespace(db_uri=app.database)
-
-    def make(batch: int, number: int | None = None) -> int:
-        number = experiment(database, 3) if number is None else number
-        document = {**request(batch), "experiment_id": number, "uri": None}
-        assert app.post(document).status_code == 202
-        app.sql("UPDATE powerlift_fleet SET ended_at = now() WHERE batch_id = %s", batch)
-        app.sql(
-            "UPDATE trial SET start_time = now(), end_time = now(), errmsg = 'no' WHERE id IN"
-            " (SELECT id FROM trial WHERE experiment_id = %s ORDER BY id LIMIT 2)", number,
-        )  # fmt: skip
-        return number
-
-    return make
-
-
-def retries(app: SubmissionApp, *batches: int) -> list[requests.Response]:
-    """The responses to concurrent retries."""
-    with ThreadPoolExecutor(len(batches)) as pool:
-        return list(pool.map(lambda batch: app.post({}, path=f"/fleet-{batch}/retry"), batches))
-
-
-def errors(app: SubmissionApp, number: int) -> int:
-    [(found,)] = app.sql("SELECT count(errmsg) FROM trial WHERE experiment_id = %s", number)
-    return int(found)
-
-
-def test_concurrent_retries_of_a_fleet_are_one_fleet(
-    app: SubmissionApp, failed_fleet: Callable[..., int]
-):
-    number = failed_fleet(121)
-    answers = retries(app, *[121] * 8)
-    codes = sorted(answer.status_code for answer in answers)
-    [fleet] = {answer.json()["batch_id"] for answer in answers}
-    assert (codes, begun(app, fleet)) == ([200] * 7 + [202], [1])
-    assert (sum(answer.json()["trials"] for answer in answers), errors(app, number)) == (2, 0)
-
-
-def test_of_concurrent_retries_of_two_fleets_of_an_experiment_one_is_accepted(
-    app: SubmissionApp, failed_fleet: Callable[..., int]
-):
-    number = failed_fleet(122)
-    failed_fleet(123, number)
-    codes = sorted(answer.status_code for answer in retries(app, 122, 123))
-    assert (codes, errors(app, number)) == ([202, 409], 0)
-
-
-@pytest.mark.parametrize(
-    ("when", "batch", "codes"),
-    [("crash before start", 124, [200] * 3 + [202]), ("crash after start", 125, [200] * 4)],
-)
-def test_a_retry_repeated_after_a_host_crash_is_one_fleet(
-    app: SubmissionApp, failed_fleet: Callable[..., int], when: str, batch: int, codes: list[int]
-):
-    number = failed_fleet(batch)
-    app.begin(when)
-    with pytest.raises(requests.ConnectionError):
-        retries(app, batch)
-    app.begin("")
-    app.restart()
-    answers = retries(app, *[batch] * 4)
-    [fleet] = {answer.json()["batch_id"] for answer in answers}
-    assert sorted(answer.status_code for answer in answers) == codes
-    assert (begun(app, fleet), errors(app, number)) == ([1], 0)
 
 
 def test_concurrent_deletions_of_a_completed_fleet_start_one_teardown(app: SubmissionApp):

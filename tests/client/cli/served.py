@@ -232,7 +232,7 @@ def plan(text: str = "") -> dict[str, Any]:
     }
 
 
-def trials(text: str = "") -> dict[str, Any]:
+def trials(text: str = "", with_traceback: bool = False) -> dict[str, Any]:
     """A trial in each state; `text` is appended to every string in them."""
     usual = {
         "task": f"adult{text}", "origin": f"openml{text}", "method": f"tree{text}", "meta": "{}",
@@ -243,7 +243,8 @@ def trials(text: str = "") -> dict[str, Any]:
     ended = {**begun, "ended_at": when()}
     error = f"ValueError: no{text}"
     measures = {f"score{text}": 0.87654, f"seconds{text}": 12.0, f"size{text}": 3.0}
-    failure = {"error": error, "traceback": f"Traceback:\n  File x\n{error}"}
+    traceback = f"Traceback:\n  File x\n{error}" if with_traceback else None
+    failure = {"error": error, "traceback": traceback}
     found = [
         {**ended, "id": 1, "state": "failed", "seconds": 3.21, **failure},
         {**ended, "id": 2, "state": "complete", "seconds": 312.0, "measures": measures},

@@ -59,6 +59,7 @@ def answers(text: str) -> dict[str, object]:
         },
         "POST /plan": served.plan(text),
         "GET /fleets/fleet-7/trials": served.trials(text),
+        "GET /fleets/fleet-7/trials?traceback=true&limit=500": served.trials(text, True),
         "GET /fleets/fleet-7/request": {
             "id": f"fleet-7{text}",
             "request": {"n_instances": 10, "experiment_id": 12, "tags": {"team": f"ml{text}"}},
@@ -347,12 +348,10 @@ def test_tracebacks_are_below_their_trial(friendly: Command):
     assert lines[1:4] == ["  Traceback:", "    File x", "  ValueError: no"]
 
 
-def test_a_retry_prints_the_new_fleet_only(friendly: Command):
+def test_a_repeated_retry_prints_the_same_fleet_and_how_to_retry_that(friendly: Command):
     done = friendly("retry", "fleet-7")
-    assert (done.stdout, "Runs 3 failed trials of fleet-7 again." in done.stderr) == (
-        "fleet-9\n",
-        True,
-    )
+    advice = "To run again what failed since: powerlift-fleet retry fleet-9"
+    assert (done.exit_code, done.stdout, advice in done.stderr) == (0, "fleet-9\n", True)
 
 
 @pytest.mark.parametrize(

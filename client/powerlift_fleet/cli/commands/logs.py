@@ -13,7 +13,7 @@ from powerlift_fleet.api.errors import NotFound
 from powerlift_fleet.api.responses import FleetStatus, LogLine
 from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.describe import handle
-from powerlift_fleet.cli.formatting import clean, clean_lines
+from powerlift_fleet.cli.formatting import clean_lines
 from powerlift_fleet.cli.options.fleet_argument import FLEET
 from powerlift_fleet.cli.session import Session, connected, say, say_which
 from powerlift_fleet.cli.watch import POLL_SECONDS
@@ -95,7 +95,7 @@ def logs(
             raise
         if vm is not None:
             with suppress(NotFound):
-                say(clean(client.log(current.id, vm).partition("\n")[0]))
+                say(clean_lines(client.log(current.id, vm).partition("\n")[0]))
         elif not found:
             say(f"No VM of {handle(current)} has a log.")
     return exit_codes.OK
@@ -127,7 +127,7 @@ def _print_end(
     if session.as_json:
         session.print_json({"id": fleet, "ordinal": vm, "log": f"{title}\n{log}"})
         return
-    say(clean(title))
+    say(clean_lines(title))
     shown = log if raw else clean_lines(log)
     click.echo(shown, nl=bool(shown) and not shown.endswith("\n"), color=raw or None)
 
