@@ -176,7 +176,7 @@ async def retry_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet, 200 if it exists; 400, 404, 409, 410, 503."""
     row = await find_exact_row(req.route_params["id"], "retry")
     retried = await retry.retry(client, row, submitters.of_request(req))
-    body: SubmitResponse = {**_accepted(req, retried.accepted), "trials": retried.trials}
+    body = _accepted(req, retried.accepted, retried.trials)
     code = 202 if retried.accepted.created else 200
     return json_response(code, body, {"Location": body["links"]["self"]})
 
@@ -203,13 +203,16 @@ def _body(req: func.HttpRequest) -> Any:
     return strict_json.read(body)
 
 
-def _accepted(req: func.HttpRequest, accepted: submission.Accepted) -> SubmitResponse:
+def _accepted(
+    req: func.HttpRequest, accepted: submission.Accepted, trials: int | None = None
+) -> SubmitResponse:
     return {
         "id": accepted.id,
         "number": accepted.number,
         "batch_id": json_id(accepted.batch_id),
         "request": accepted.request,
         "links": _links(req, accepted.id),
+        "trials": trials,
     }
 
 

@@ -157,11 +157,20 @@ RESPONSES: dict[str, Any] = {
         "batch_id": 7,
         "request": _UNDERSTOOD,
         "links": _LINKS,
+        "trials": None,
     },
     "FleetsRequest": {
         "id": "fleet-7",
-        "request": {"experiment_id": 1, "n_instances": 2, "vm_size": "Standard_D2s_v5"},
-        "secrets": ["/uri"],
+        "request": {
+            "experiment_id": 1,
+            "n_instances": 2,
+            "vm_size": "Standard_D2s_v5",
+            "timeout": 300.0,
+            "max_lifetime": 86400.0,
+            "min_instances": 1,
+            "tags": {"project": "benchmarks"},
+        },
+        "secrets": [],
     },
     "TrialPage": {
         "id": "fleet-7",

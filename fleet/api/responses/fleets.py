@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -55,8 +55,9 @@ class SubmitResponse(TypedDict):
     """The request as the app understood it."""
     links: Links
     """URLs of the fleet's other resources."""
-    trials: NotRequired[Count]
-    """Of a retry: the failed trials that this call has reset; 0 if the fleet already existed."""
+    trials: Count | None
+    """Of a retry: the failed trials that this call has reset; 0 if the fleet already existed. Otherwise
+    null."""
 
 
 class CancelResponse(TypedDict):

@@ -218,17 +218,22 @@ def test_logs_are_of_one_vm_or_of_all(
     assert (done.exit_code, "--all" in done.stderr) == (2, True)
 
 
-def test_logs_are_followed_through_a_restart_to_the_end_of_the_fleet(
-    fleet_command: Command, api: Api, stack: Stack, number: int
+@pytest.mark.parametrize(
+    ("batch", "restart"),
+    [(FOLLOWED, False), pytest.param(FOLLOWED + 1, True, marks=pytest.mark.long)],
+)
+def test_logs_are_followed_to_the_end_of_the_fleet_through_a_restart(
+    fleet_command: Command, api: Api, stack: Stack, number: int, batch: int, restart: bool
 ):
-    fleet = api.start(experiment_id=number, n_instances=1, batch_id=FOLLOWED)
+    fleet = api.start(experiment_id=number, n_instances=1, batch_id=batch)
     api.wait(fleet, "run")
     argv = ("logs", fleet, "--all", "--follow", "--interval", "0.2")
     following = process(fleet_command, *argv)
     assert following.stdout is not None
     first = following.stdout.readline()
-    stack.kill_host()
-    stack.start_host()
+    if restart:
+        stack.kill_host()
+        stack.start_host()
     console = fleet_command("logs", fleet, 0).stdout.splitlines()
     lines = [first, *(following.stdout.readline() for _ in console[1:])]
     api.end(fleet)
