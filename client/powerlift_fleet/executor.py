@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
 from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
 from powerlift_fleet.api.flows import new_batch_id, raise_unless_done
-from powerlift_fleet.api.responses import FleetStatus
+from powerlift_fleet.api.responses import FleetStatus, LogLine, Trial
 from powerlift_fleet.api.wire import Secret, without_none
 from powerlift_fleet.benchmark import arguments, early_plan
 from powerlift_fleet.benchmark.container import ContainerArguments, as_vm_arguments
@@ -302,11 +302,30 @@ class AzureVMFleet(Executor):  # type: ignore[misc]
         """The current status of each fleet."""
         return [self._api.status(fleet) for fleet in self._fleets]
 
+    def trials(self, **options: Any) -> tuple[Trial, ...]:
+        """The trials of the latest fleet's experiment; options as of `FleetClient.trials`."""
+        return self._api.trials(self._latest, **options)
+
+    def logs(self, machine: int | None = None, **options: Any) -> Iterator[LogLine]:
+        """Yield the console output of the latest fleet's VMs, or of one; as `FleetClient.logs`."""
+        return self._api.logs(self._latest, machine, **options)
+
+    def retry(self) -> str:
+        """Run the failed trials of the latest fleet again, as `FleetClient.retry`; return the ID of the
+        new fleet, which replaces it here.
+        """
+        self._fleets[-1] = self._api.retry(self._latest).id
+        return self._fleets[-1]
+
     def view_url(self) -> str:
         """The latest fleet's web page. The URL contains the key: do not share it."""
+        return self._api.view_url(self._latest)
+
+    @property
+    def _latest(self) -> str:
         if not self._fleets:
             raise ConfigurationError("No fleet has been submitted yet.")
-        return self._api.view_url(self._fleets[-1])
+        return self._fleets[-1]
 
     @property
     def _api(self) -> FleetClient:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import powerlift_fleet as fleets
 import pytest
+from powerlift_fleet.api.json_reader import read
+from powerlift_fleet.cli import describe
 from powerlift_fleet.cli.commands.rerun import changed
 
-from tests.client.both import BOTH_CLIENTS, TAKEN, Make, Script, ok, problem
+from tests.client.both import BOTH_CLIENTS, KEY, TAKEN, URL, Make, Script, ok, problem, status
 
 TRIAL = {
     "id": 12, "task": "adult", "origin": "openml", "method": "tree", "meta": "{}", "replicate": 0,
@@ -98,3 +101,27 @@ def test_changes_replace_add_and_remove_fields(
     }  # fmt: skip
     wanted = {name: value for name, value in {**old, **expected}.items() if value is not ...}
     assert changed(old, changes) == wanted
+
+
+def test_an_executor_shows_and_retries_its_latest_fleet() -> None:
+    again = httpx.Response(202, json={**json.loads(TAKEN.content), "id": "fleet-8", "trials": 1})
+    app = Script(ok(**status()), page(1), again)
+    client = fleets.FleetClient(URL, KEY, transport=httpx.MockTransport(app))
+    executor = fleets.AzureVMFleet(SimpleNamespace(uri="postgresql://h/d"), client=client)
+    with pytest.raises(fleets.ConfigurationError, match="No fleet"):
+        executor.trials()
+    executor.attach("nightly")
+    assert [one.id for one in executor.trials(state="failed")] == [1]
+    assert (executor.retry(), executor.fleets) == ("fleet-8", ["fleet-8"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, "tree"),
+        ({"replicate": 2}, "tree #2"),
+        ({"meta": '{"depth": 3}', "replicate": 1}, 'tree {"depth": 3} #1'),
+    ],
+)
+def test_trials_of_one_method_are_told_apart(changes: dict[str, Any], shown: str) -> None:
+    assert describe.method(read(fleets.Trial, {**TRIAL, **changes})) == shown

@@ -74,6 +74,13 @@ def activity(status: FleetStatus) -> str:
     return "VMs are installing packages or running trials"
 
 
+def method(trial: Trial) -> str:
+    """`tree`; with what tells it from others of the method: `tree {"depth": 3} #1`."""
+    parameters = "" if trial.meta in ("", "{}", "null") else clean(trial.meta, 40)
+    replicate = f"#{trial.replicate}" if trial.replicate else ""
+    return " ".join(filter(None, (clean(trial.method, 60), parameters, replicate)))
+
+
 def trial_time(trial: Trial, today: datetime) -> str:
     """How long it took, or has been running: `12.3 s`, `4 min`, `4 min so far`."""
     if trial.seconds is not None:

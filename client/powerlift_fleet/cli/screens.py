@@ -175,7 +175,7 @@ def trials_screen(
 def _trial(one: Trial, today: datetime) -> list[Text]:
     state = clean(one.state, 20)
     return [
-        Text(f"{one.id}"), Text(state, _COLOURS.get(state, "")), Text(clean(one.method, 60)),
+        Text(f"{one.id}"), Text(state, _COLOURS.get(state, "")), Text(describe.method(one)),
         Text(clean(one.task, 60)), Text("" if one.machine is None else f"{one.machine}"),
         Text(describe.trial_time(one, today)), Text(describe.measures(one)),
         Text(clean(one.error or "", describe.MAX_MESSAGE)),
