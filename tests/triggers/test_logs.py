@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from powerlift_fleet import FleetClient
 
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, sql, wire
+from tests.harness import TIMEOUT, Api, eventually, experiment, sql, wire
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment
 
 RUNNING, SILENT, NO_ROOM, RESTRICTED, RAN = range(4101, 4106)
@@ -208,6 +210,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         number = real_experiment(stack, 1, f"{TELLTALE}\n{SMALL_RUNNER}")
         document = {"experiment_id": number, "n_instances": 1, "batch_id": RAN}
         fleet_id = logs.api.start(**document, delete_on_complete=False)
+        following = ThreadPoolExecutor(1).submit(follow, stack, fleet_id)
         stays = eventually(lambda: has_ended(logs, "current console log"), 120)
         logs.api.wait(fleet_id)
         logs.api.end(fleet_id)
@@ -215,7 +218,13 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             "password": stack.db_uri.split("@")[0].rpartition(":")[2],
             "kept": stays,
             "deleted": eventually(lambda: has_ended(logs, "stored console log")),
+            "followed": following.result(TIMEOUT),
         }
+
+
+def follow(stack: Stack, fleet_id: str) -> list[str]:
+    with FleetClient(stack.url, stack.key) as client:
+        return [line.text for line in client.logs(fleet_id, follow=True, interval=0.2)]
 
 
 def has_ended(logs: Logs, source: str) -> str | None:
@@ -234,3 +243,11 @@ def test_the_scripts_output_is_in_the_log(ended: dict[str, Any], which: str):
 @pytest.mark.parametrize("which", ["deleted", "kept"])
 def test_a_printed_password_is_not_in_the_log(ended: dict[str, Any], which: str):
     assert ended["password"] not in ended[which]
+
+
+@pytest.mark.long
+def test_a_follower_gets_each_line_of_a_running_vm_once(ended: dict[str, Any]):
+    """Also those that a VM has stored when it is deleted."""
+    stored = [line for line in ended["deleted"].splitlines()[1:] if line]
+    found = [line for line in ended["followed"] if line in stored]
+    assert (found, any(line.startswith("measures trial") for line in found)) == (stored, True)
