@@ -55,6 +55,8 @@ def command(route: Route) -> str:
     words.append(f'"$FLEET_URL/api{path}"')
     if not route.anonymous:
         words.append('-H "x-functions-key: $FLEET_KEY"')
+    if route.method == "POST" and not route.has_fleet_body:
+        words.append("-d ''")
     if route.has_fleet_body:
         words.append('-H "Content-Type: application/json" \\\n    ')
         words.append(f"-d '{json.dumps(examples.REQUESTS['limits']['value'])}'")
@@ -154,8 +156,8 @@ def _type(part: dict[str, Any]) -> str:
         kind = f"list of {_type(part['items'])}"
     elif kind == "object":
         values = [part.get("additionalProperties"), *part.get("patternProperties", {}).values()]
-        known = next(one for one in values if isinstance(one, dict))
-        kind = f"object of {_type(known)}"
+        known = next((one for one in values if isinstance(one, dict)), None)
+        kind = f"object of {_type(known)}" if known else "object"
     elif "format" in part:
         kind = {"date-time": "time", "uri": "URL", "password": "string (secret)"}[part["format"]]
     limits = [

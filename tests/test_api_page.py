@@ -15,9 +15,10 @@ import requests
 from docs.api import PAGE, page
 from fleet.api.routes import ROUTES, Route
 from local.stack import Stack
-from tests.harness import Api, experiment
+from tests.harness import Api, experiment, sql
 
 TEXT = PAGE.read_text()
+RETRY = next(route for route in ROUTES if route.name == "retry_fleet")
 BATCH = 5_000_007
 """Replaces the page's batch 7, which another test uses."""
 
@@ -101,7 +102,10 @@ def alike(shown: Any, documented: Any) -> bool:
 
 @pytest.mark.parametrize(
     "route",
-    sorted(ROUTES[1:], key=lambda route: route.method == "DELETE"),
+    sorted(
+        (route for route in ROUTES[1:] if route is not RETRY),
+        key=lambda route: route.method == "DELETE",
+    ),
     ids=lambda route: route.name,
 )
 def test_a_command_gets_the_documented_response(
@@ -113,6 +117,16 @@ def test_a_command_gets_the_documented_response(
         next(iter(route.responses)),
         True,
     ), answer
+
+
+def test_a_retry_gets_the_documented_response(
+    api: Api, stack: Stack, number: int, submitted: dict[str, Any]
+):
+    api.end(submitted["id"])
+    sql(stack, "UPDATE trial SET end_time = now(), errmsg = 'no' WHERE experiment_id = %s", number)
+    status, answer = run(RETRY, stack, number)
+    assert (status, alike(printed(RETRY), json.loads(answer))) == (202, True), answer
+    api.end(json.loads(answer)["id"])
 
 
 def test_the_submission_gets_the_documented_response(submitted: dict[str, Any]):

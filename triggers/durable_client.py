@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from fleet.api.instance_status import ALIVE
+from fleet.store.database import DatabaseUnreachable
 
 RUN_FLEET = "run_fleet"
 TEARDOWN_FLEET = "teardown_fleet"
@@ -59,11 +60,13 @@ async def is_alive(client: Any, instance: str) -> bool:
 def task_hub() -> Iterator[None]:
     """Convert the SDK's exceptions, mostly a bare Exception, to TaskHubUnavailable.
 
+    Not those of a database that is used meanwhile.
+
     The original is the cause. Its text is omitted, because it may contain the host's internal URLs.
     """
     try:
         yield
-    except TaskHubUnavailable:
+    except (TaskHubUnavailable, DatabaseUnreachable):
         raise
     except Exception as error:
         raise TaskHubUnavailable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from fleet.api.responses.request import Understood
 from fleet.api.valid_part import ValidPart
 from fleet.azure.credentials import connect
 from fleet.model import names
+from fleet.model.database_uri import database_of
 from fleet.model.records import Order
 from fleet.preflight.plan import preview
 from fleet.secrets import Seal
@@ -24,6 +25,7 @@ from fleet.settings import Settings, SettingsError
 from fleet.store import budget, claims
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import OWN
+from triggers import saved_requests
 from triggers.durable_client import RUN_FLEET, find, task_hub_within
 from triggers.lease import START_TIMEOUT, lease
 from triggers.submitters import Submitter
@@ -41,36 +43,32 @@ class Accepted:
 
 
 async def submit(
-    client: Any, document: Any, submitter: Submitter, idempotency_key: str | None
+    client: Any,
+    document: Any,
+    submitter: Submitter,
+    idempotency_key: str | None,
+    before_start: Callable[[], Awaitable[None]] | None = None,
 ) -> Accepted:
     """Start the requested fleet, unless an identical request has started it.
 
+    `before_start` prepares the experiment, of which the fleet must be the only one: the request that
+    starts the fleet calls it, and one that finishes the work of a crashed process calls it again.
+
     Raises InvalidRequest (with every fault), AlreadyUsed, SettingsError, SealBroken, and transient
-    errors: TooManyVms, TaskHubUnavailable, DatabaseUnreachable, LeaseHeld.
+    errors: TooManyVms, ExperimentBusy, TaskHubUnavailable, DatabaseUnreachable, LeaseHeld.
     """
     request, settings = _checked(document)
     seal = Seal(settings.sealing_keys)
-    submitters, fingerprints = submitter.digests(seal), seal.fingerprints(_plain(request))
+    submitters = submitter.digests(seal)
     # A keyed digest, so that nobody can compute and use the batch ID of another submitter's key. With
     # the oldest sealing key, which changes last.
     digest = idempotency_key and seal.fingerprints([submitters[-1], idempotency_key])[-1]
     batch_id = batch_id_of(request, digest)
     order = build_order(request, settings, batch_id)
-    submission = claims.Submission(
-        owner=settings.owner,
-        batch_id=batch_id,
-        chose_batch_id=request.batch_id is not None,
-        submitters=submitters,
+    submission = replace(
+        _submission(request, settings, seal, order, submitters),
         idempotency_key=idempotency_key,
-        fingerprints=fingerprints,
-        name=request.name,
-        experiment_id=request.experiment_id,
-        n_instances=request.n_instances,
-        max_lifetime=request.max_lifetime,
-        account=_account(seal, order, _secrets(request)),
-        resource_uris=order["resource_uris"],
-        webhook=_sealed_webhook(request, seal, settings.owner, batch_id),
-        max_vms=settings.policy.max_vms,
+        is_exclusive=before_start is not None,
     )
     claim = await OWN.run(claims.claim, settings.database_uri, submission)
     instance = names.instance_id(claim.batch_id)
@@ -82,14 +80,14 @@ async def submit(
     order |= {
         "batch_id": claim.batch_id,
         "sealed": seal.encrypt(_secrets(request), settings.owner, claim.batch_id),
-        "fingerprint": fingerprints[0],
+        "fingerprint": submission.fingerprints[0],
     }
     async with lease(settings.database_uri, claim.batch_id) as held:
         if held is None:
             raise claims.LeaseHeld(f"The claim on {instance} expired.")
         if held.started:
             return accepted
-        created = await _start(client, instance, order, fingerprints)
+        created = await _start(client, instance, order, submission.fingerprints, before_start)
         await OWN.finish(held.mark_started)
     if created:
         extra = {"event": "fleet.submitted", "fleet": instance}
@@ -98,14 +96,53 @@ async def submit(
     return replace(accepted, created=created)
 
 
-async def _start(client: Any, instance: str, order: Any, fingerprints: Sequence[str]) -> bool:
+def _submission(
+    request: FleetRequest,
+    settings: Settings,
+    seal: Seal,
+    order: Mapping[str, Any],
+    submitters: Sequence[str],
+) -> claims.Submission:
+    """What a request claims, without an idempotency key."""
+    owner, batch_id, secrets = settings.owner, order["batch_id"], _secrets(request)
+    saved = saved_requests.to_text(request)
+    return claims.Submission(
+        owner=owner,
+        batch_id=batch_id,
+        chose_batch_id=request.batch_id is not None,
+        submitters=submitters,
+        idempotency_key=None,
+        fingerprints=seal.fingerprints(_plain(request)),
+        name=request.name,
+        experiment_id=request.experiment_id,
+        n_instances=request.n_instances,
+        max_lifetime=request.max_lifetime,
+        account=_account(seal, order, secrets),
+        resource_uris=order["resource_uris"],
+        webhook=_sealed_webhook(request, seal, owner, batch_id),
+        request=saved,
+        request_signature=saved_requests.signatures(seal, owner, batch_id, submitters[0], saved)[0],
+        databases=seal.fingerprints(database_of(secrets.get("uri") or settings.database_uri)),
+        max_vms=settings.policy.max_vms,
+    )
+
+
+async def _start(
+    client: Any,
+    instance: str,
+    order: Any,
+    fingerprints: Sequence[str],
+    before_start: Callable[[], Awaitable[None]] | None,
+) -> bool:
     """Start a fleet's orchestration. False if it exists: a host crashed before recording the start.
 
-    Raises AlreadyUsed, TaskHubUnavailable.
+    Raises AlreadyUsed, TaskHubUnavailable, and what `before_start` raises.
     """
     async with task_hub_within(START_TIMEOUT):
         status = await find(client, instance)
         if status is None:
+            if before_start is not None:
+                await before_start()
             await client.start_new(RUN_FLEET, instance, order)
             return True
     if order_in(status["input"])["fingerprint"] not in fingerprints:

@@ -27,23 +27,28 @@ from powerlift_fleet.api.errors import (
     FleetUnreachable,
     NotFound,
     RequestRefused,
+    RetryRefused,
     TooManyVms,
     Unauthorized,
 )
 from powerlift_fleet.api.responses import (
     Cancellation,
     FleetListEntry,
+    FleetsRequest,
     FleetStatus,
+    LogLine,
     Machine,
     Plan,
     PlanCost,
     Progress,
     QueuedSubmission,
     Submission,
+    Trial,
 )
 
 if TYPE_CHECKING:
-    from powerlift_fleet.api.client import AsyncFleetClient, FleetClient
+    from powerlift_fleet.api.async_client import AsyncFleetClient
+    from powerlift_fleet.api.client import FleetClient
     from powerlift_fleet.benchmark.results import trial_results, trial_status
     from powerlift_fleet.compat import assign_contributor_permissions, run_azure_process
     from powerlift_fleet.executor import AzureVMFleet
@@ -72,6 +77,8 @@ __all__ = [
     "FleetTimedOut",
     "FleetTimeout",
     "FleetUnreachable",
+    "FleetsRequest",
+    "LogLine",
     "Machine",
     "NotFound",
     "Plan",
@@ -79,9 +86,11 @@ __all__ = [
     "Progress",
     "QueuedSubmission",
     "RequestRefused",
+    "RetryRefused",
     "Run",
     "Submission",
     "TooManyVms",
+    "Trial",
     "Unauthorized",
     "__version__",
     "assign_contributor_permissions",
@@ -94,7 +103,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AsyncFleetClient": "api.client",
+    "AsyncFleetClient": "api.async_client",
     "AzureVMFleet": "executor",
     "FleetClient": "api.client",
     "Run": "experiment",

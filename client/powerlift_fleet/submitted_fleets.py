@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from powerlift_fleet.api import html
 from powerlift_fleet.api.client import FleetClient
 from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
-from powerlift_fleet.api.responses import FleetStatus, Machine
+from powerlift_fleet.api.responses import FleetStatus, LogLine, Machine, Trial
 from powerlift_fleet.api.rows import Rows
 from powerlift_fleet.progress import display
 from powerlift_fleet.storage_queue import READ_TIMEOUT, not_read
@@ -99,6 +100,21 @@ class SubmittedFleets:
     def machines(self) -> Rows[Machine]:
         """The latest fleet's VMs: a table in a notebook, and a data frame by `to_frame()`."""
         return self._api.machines(self._latest)
+
+    def trials(self, **options: Any) -> Rows[Trial]:
+        """The trials of the latest fleet's experiment; options as of `FleetClient.trials`."""
+        return self._api.trials(self._latest, **options)
+
+    def logs(self, machine: int | None = None, **options: Any) -> Iterator[LogLine]:
+        """Yield the console output of the latest fleet's VMs, or of one; as `FleetClient.logs`."""
+        return self._api.logs(self._latest, machine, **options)
+
+    def retry(self) -> str:
+        """Run the failed trials of the latest fleet again, as `FleetClient.retry`; return the ID of the
+        new fleet, which replaces it here.
+        """
+        self._fleets[-1] = self._api.retry(self._latest).id
+        return self._fleets[-1]
 
     def view_url(self) -> str:
         """The latest fleet's web page. The URL contains the key: do not share it."""

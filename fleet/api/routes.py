@@ -75,6 +75,13 @@ _OF_FLEET = {
     ),
     503: _UNAVAILABLE,
 }
+_TOO_MANY_VMS = Response(
+    "Other fleets use the VMs that the deployment allows; repeat the request later.",
+    "Problem",
+    PROBLEM,
+    headers=("Retry-After",),
+)
+_FOLLOW_UPS = ("get_fleet", "list_machines_of_fleet", "get_progress_of_fleet", "cancel_fleet")
 INTERNAL_ERROR = Response(
     "An unexpected error; `detail` has the ID that finds it in the app's log.", "Problem", PROBLEM
 )
@@ -100,22 +107,12 @@ ROUTES = (
                 PROBLEM,
             ),
             413: _TOO_LARGE,
-            429: Response(
-                "Other fleets use the VMs that the deployment allows; repeat the request later.",
-                "Problem",
-                PROBLEM,
-                headers=("Retry-After",),
-            ),
+            429: _TOO_MANY_VMS,
             503: _UNAVAILABLE,
         },
         ("Idempotency-Key",),
         has_fleet_body=True,
-        follow_ups=(
-            "get_fleet",
-            "list_machines_of_fleet",
-            "get_progress_of_fleet",
-            "cancel_fleet",
-        ),
+        follow_ups=_FOLLOW_UPS,
     ),
     Route(
         "GET",
@@ -173,6 +170,68 @@ ROUTES = (
         ("id",),
     ),
     Route(
+        "GET",
+        "/fleets/{id}/trials",
+        "list_trials_of_fleet",
+        "Fleets",
+        "List a fleet's trials",
+        "The trials of the fleet's experiment, page by page: method, task, VM, duration, measures, "
+        "error.",
+        {
+            200: Response("A page of trials.", "TrialPage"),
+            400: Response("Invalid query parameters.", "Problem", PROBLEM),
+            **_OF_FLEET,
+        },
+        ("id", "state", "traceback", "trials-limit", "trials-cursor"),
+    ),
+    Route(
+        "GET",
+        "/fleets/{id}/request",
+        "get_request_of_fleet",
+        "Fleets",
+        "Get a fleet's request",
+        "The request without its secrets, also after the fleet was purged: change it, and submit it as "
+        "another fleet.",
+        {
+            200: Response("The request.", "FleetsRequest"),
+            **{code: response for code, response in _OF_FLEET.items() if code != 410},
+            404: Response("Fleet not found, or its request was not saved.", "Problem", PROBLEM),
+        },
+        ("id",),
+    ),
+    Route(
+        "POST",
+        "/fleets/{id}/retry",
+        "retry_fleet",
+        "Fleets",
+        "Retry a fleet",
+        "Resets the failed trials of an ended fleet's experiment, and starts a fleet with the same "
+        "request for them. Without a body. A fleet is retried once: a repeated call returns the same "
+        "new fleet, and resets nothing. To retry what failed again, retry the new fleet. A request with "
+        "secrets is retried for its submitter only; its `notify_url` is not kept.",
+        {
+            202: Response("A fleet was started.", "SubmitResponse", headers=("Location",)),
+            200: Response("The fleet was retried before.", "SubmitResponse", headers=("Location",)),
+            400: Response(
+                "The deployment no longer allows the request; `errors` lists every fault.",
+                "Problem",
+                PROBLEM,
+            ),
+            **_OF_FLEET,
+            404: Response("Fleet not found, or its request was not saved.", "Problem", PROBLEM),
+            409: Response(
+                "No trial has failed; the fleet or another one works on the experiment; the request has "
+                "secrets of another submitter; or its name is in use.",
+                "Problem",
+                PROBLEM,
+            ),
+            410: Response("The request's secrets were purged with the fleet.", "Problem", PROBLEM),
+            429: _TOO_MANY_VMS,
+        },
+        ("whole-id",),
+        follow_ups=_FOLLOW_UPS,
+    ),
+    Route(
         "POST",
         "/plan",
         "plan",
@@ -206,13 +265,14 @@ ROUTES = (
         "Machines",
         "Read a VM's log",
         "The last 32 KB of the VM's console log. The first line says how the VM ended. Available after "
-        "the VM is deleted.",
+        "the VM is deleted. To follow a log, repeat the request with `after`.",
         {
-            200: Response("The log.", media=TEXT),
+            200: Response("The log.", media=TEXT, headers=("Log-Next",)),
+            400: Response("Invalid query parameter.", "Problem", PROBLEM),
             **_OF_FLEET,
             404: Response("Fleet, VM or log not found.", "Problem", PROBLEM),
         },
-        ("id", "ordinal"),
+        ("id", "ordinal", "after"),
     ),
     Route(
         "GET",

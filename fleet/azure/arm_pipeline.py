@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from azure.core import AsyncPipelineClient
 from azure.core.exceptions import (
     HttpResponseError,
     ResourceNotFoundError,
@@ -59,22 +58,6 @@ async def get_or_none(operation: Any) -> ArmResponse | None:
             return None
         raise
     return response
-
-
-async def read_tail(blobs: AsyncPipelineClient[Any, Any], url: str, limit: int) -> bytes | None:
-    """The last bytes of a blob, without the NULs that pad a page; None if it does not exist.
-
-    Reads the whole blob, because storage has no suffix ranges. Raises HttpResponseError.
-    """
-    tail = b""
-    async with await blobs.send_request(HttpRequest("GET", url), stream=True) as response:
-        if response.status_code == 404:
-            return None
-        if response.status_code != 200:
-            raise HttpResponseError(message="Failed to read the console log.", response=response)
-        async for chunk in response.iter_raw():
-            tail = (tail + chunk.replace(b"\0", b""))[-limit:]
-    return tail
 
 
 def close_unused(user: object, opened: Sequence[Any]) -> None:

@@ -26,10 +26,10 @@ from fleet.azure.arm_pipeline import (
     get_json,
     get_or_none,
     list_pages,
-    read_tail,
     start_operation,
 )
 from fleet.azure.request_telemetry import policies
+from fleet.azure.serial_console import SerialConsole
 from fleet.azure.transport import AzureTransport
 from fleet.model import names
 from fleet.model.order_parts import Image
@@ -53,7 +53,6 @@ _LISTS = {
     "nic": ("Microsoft.Network/networkInterfaces", NETWORK_API),
     "disk": ("Microsoft.Compute/disks", DISKS_API),
 }
-_LOG_URL_MINUTES = 5  # lifetime of a console log URL; Azure's default is 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +117,9 @@ class Azure:
         self._network: NetworkManagementClient = client(NetworkManagementClient)
         self._roles: AuthorizationManagementClient = client(AuthorizationManagementClient)
         # No policies: a blob URL contains its own SAS, and our token must not reach a storage account.
-        self._blobs = AsyncPipelineClient(endpoint, policies=[])
-        opened = (self._compute, self._network, self._roles, self._blobs, credential)
+        blobs: AsyncPipelineClient[Any, Any] = AsyncPipelineClient(endpoint, policies=[])
+        self.console = SerialConsole(self._compute, blobs, group)
+        opened = (self._compute, self._network, self._roles, blobs, credential)
         # Not when it is evicted from a cache: a request of its, or the next one, may still need it.
         close_unused(self, opened)
 
@@ -198,18 +198,6 @@ class Azure:
         )
         found = await get_or_none(operation)
         return {} if found is None else found.body
-
-    async def serial_log(self, name: str, limit: int) -> bytes | None:
-        """The last bytes of a VM's serial console; None before its first boot. Two requests.
-
-        Raises HttpResponseError: 404 if the VM does not exist, 409 if boot diagnostics is disabled.
-        """
-        minutes = _LOG_URL_MINUTES
-        uris = await self._compute.virtual_machines.retrieve_boot_diagnostics_data(
-            self._group, name, sas_uri_expiration_time_in_minutes=minutes, cls=arm_response
-        )
-        url = uris.body.get("serialConsoleLogBlobUri")
-        return await read_tail(self._blobs, url, limit) if url else None
 
     async def delete_machine(self, name: str) -> None:
         """Start the deletion, which includes NIC and disk. Succeeds if the VM is absent (204)."""

@@ -135,6 +135,17 @@ def server_of(uri: str) -> str | None:
     return f"{normal_host(options['host'])}:{options.get('port', '5432')}"
 
 
+def database_of(uri: str) -> str:
+    """`host:port/name` of a database, the same for every spelling and user. An invalid URI unchanged."""
+    try:
+        options = libpq_options(uri)
+    except InvalidDatabaseUri:
+        return uri
+    # PostgreSQL's default is a database with the name of the user.
+    name = options.get("dbname") or options.get("user", "")
+    return f"{server_of(uri)}/{name}"
+
+
 def normal_host(host: str) -> str:
     """A host, without brackets, in the one form in which hosts are compared."""
     try:

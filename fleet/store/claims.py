@@ -37,6 +37,10 @@ class TooManyVms(Exception):
     """The fleet would exceed the deployment's limit of VMs before other fleets have ended."""
 
 
+class ExperimentBusy(Exception):
+    """Another fleet works on the experiment, or is about to."""
+
+
 class LeaseHeld(Exception):
     """Another request has the fleet's lease."""
 
@@ -64,8 +68,15 @@ class Submission:
     resource_uris: Sequence[str]
     webhook: str | None
     """The sealed URL of its webhook."""
+    request: str
+    """The request as JSON, without its secrets."""
+    request_signature: str
+    databases: Sequence[str]
+    """Digests of the benchmark's database, one per sealing key, the newest first."""
     max_vms: int
     """Maximum VMs of all the deployment's fleets together."""
+    is_exclusive: bool = False
+    """Whether no other fleet may work on the experiment."""
 
     @property
     def key(self) -> str | None:
@@ -91,7 +102,7 @@ def claim(uri: str, submission: Submission) -> Claim:
     """Claim the fleet of a request: the row of an earlier identical request, or a new one.
 
     Raises AlreadyUsed if the batch ID, idempotency key or name belongs to another fleet, TooManyVms,
-    SchemaTooNew, DatabaseUnreachable.
+    ExperimentBusy, SchemaTooNew, DatabaseUnreachable.
     """
     schema.prepare(uri)
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
@@ -101,6 +112,7 @@ def claim(uri: str, submission: Submission) -> Claim:
             cursor.execute(_LOCK)
             found = _claimed(cursor, submission)
             if found is None or not found.counts:
+                _check_experiment(cursor, submission)
                 _check_vm_limit(cursor, submission)
             if found is None:
                 found = _added(cursor, submission)
@@ -170,6 +182,13 @@ def abandoned(uri: str, owner: str) -> list[int]:
         return [int(batch_id) for (batch_id,) in rows(cursor, _ABANDONED, {"owner": owner})]
 
 
+def exists(uri: str, batch_id: int) -> bool:
+    """Whether a batch ID is claimed. Raises DatabaseUnreachable."""
+    schema.prepare(uri)
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        return bool(rows(cursor, _EXISTS, (batch_id,)))
+
+
 def delete(uri: str, batch_id: int) -> None:
     """Delete a claim, unless its fleet has started in the meantime. Raises DatabaseUnreachable."""
     with connected(uri) as database, database.cursor() as cursor:
@@ -202,6 +221,17 @@ def _check_vm_limit(cursor: Any, submission: Submission) -> None:
             f"{alive} VMs exist or are requested, and {submission.n_instances} more would exceed the "
             f"{submission.max_vms} of the deployment's setting FLEET_MAX_VMS. The fleet was not "
             f"started. {TOO_MANY_ADVICE}"
+        )
+
+
+def _check_experiment(cursor: Any, submission: Submission) -> None:
+    if not submission.is_exclusive:
+        return
+    for number, name in rows(cursor, _AT_WORK, _columns(submission)):
+        other = f"fleet-{number} ({name})" if name else f"fleet-{number}"
+        raise ExperimentBusy(
+            f"{other} works on experiment {submission.experiment_id}, whose failed trials would be "
+            "reset. Nothing was changed. Wait until it has ended, or cancel it."
         )
 
 
@@ -244,6 +274,10 @@ def _columns(submission: Submission) -> dict[str, Any]:
         "max_lifetime": submission.max_lifetime,
         "account": submission.account,
         "resource_uris": list(submission.resource_uris),
+        "request": submission.request,
+        "request_signature": submission.request_signature,
+        "database": submission.databases[0],
+        "databases": list(submission.databases),
     }
 
 
@@ -279,6 +313,16 @@ _NAMED = """
     SELECT FROM powerlift_fleet
     WHERE name = %(name)s AND ended_at IS NULL AND batch_id <> %(batch_id)s
 """
+# Claims without a fleet, and rows after their deadline, as in _ALIVE. Rows of earlier builds do not say
+# which database: they count as of this one.
+_AT_WORK = """
+    SELECT number, left(name, 64) FROM powerlift_fleet
+    WHERE experiment_id = %(experiment_id)s AND batch_id <> %(batch_id)s AND ended_at IS NULL
+      AND (started_at IS NOT NULL OR submitted_at > now() - interval '1 hour')
+      AND deadline > now() - interval '1 hour'
+      AND coalesce(database_digest = ANY(%(databases)s), true)
+    ORDER BY submitted_at LIMIT 1
+"""
 _RENEW = """
     UPDATE powerlift_fleet
     SET submitted_at = now(), deadline = now() + %(max_lifetime)s * interval '1 second'
@@ -287,9 +331,10 @@ _RENEW = """
 _INSERT = """
     INSERT INTO powerlift_fleet (owner, batch_id, number, name, submitted_by, idempotency_key,
                                  fingerprint, experiment_id, n_instances, account, resource_uris,
-                                 deadline)
+                                 request, request_signature, database_digest, deadline)
     VALUES (%(owner)s, %(batch_id)s, %(number)s, %(name)s, %(submitted_by)s, %(key)s,
             %(fingerprint)s, %(experiment_id)s, %(n_instances)s, %(account)s, %(resource_uris)s,
+            %(request)s, %(request_signature)s, %(database)s,
             now() + %(max_lifetime)s * interval '1 second')
     ON CONFLICT DO NOTHING
 """
@@ -305,6 +350,7 @@ _NEXT_NUMBER = """
                   ORDER BY n LIMIT 1)
     SELECT setval('powerlift_fleet_number', n) FROM free
 """
+_EXISTS = "SELECT 1 FROM powerlift_fleet WHERE batch_id = %s"
 _LEASE = "SELECT started_at IS NOT NULL FROM powerlift_fleet WHERE batch_id = %s FOR UPDATE NOWAIT"
 _ABANDONED = """
     SELECT batch_id FROM powerlift_fleet

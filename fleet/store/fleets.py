@@ -19,6 +19,8 @@ from fleet.store.database import REQUEST_TIMEOUT, connected, rows, small_json
 
 SHORTEST_PREFIX = 4
 """Minimum number of digits in an abbreviated batch ID."""
+LONGEST_REQUEST = 1_000_000
+"""Characters; the body of a request is no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,17 @@ def update(uri: str, batch_id: int, changes: Changes) -> None:
         cursor.execute(_UPDATE.format(columns=columns), {**values, "fleet": batch_id})
 
 
+def saved_request(uri: str, batch_id: int) -> tuple[str | None, str | None]:
+    """A fleet's request as JSON, and its signature; None for a fleet of an earlier build.
+
+    Raises DatabaseUnreachable.
+    """
+    schema.prepare(uri)
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        found = rows(cursor, _SAVED_REQUEST, {"fleet": batch_id, "longest": LONGEST_REQUEST})
+    return found[0] if found else (None, None)
+
+
 def active(uri: str, owner: str) -> list[Row]:
     """A deployment's fleets that have not ended, the oldest first. Raises DatabaseUnreachable."""
     return _select(uri, _ACTIVE, {"owner": owner})
@@ -215,6 +228,10 @@ _UPDATE = """
     UPDATE powerlift_fleet
     SET {columns}, updated_at = now(), started_at = coalesce(started_at, now())
     WHERE batch_id = %(fleet)s AND ended_at IS NULL
+"""
+_SAVED_REQUEST = """
+    SELECT CASE WHEN octet_length(request) <= %(longest)s THEN request END, left(request_signature, 128)
+    FROM powerlift_fleet WHERE batch_id = %(fleet)s
 """
 _ACTIVE = _FROM + "AND ended_at IS NULL AND owner = %(owner)s ORDER BY submitted_at LIMIT 10000"
 _ACCOUNTS = """

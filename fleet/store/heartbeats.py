@@ -12,12 +12,21 @@ from fleet.model import names
 from fleet.model.experiment_errors import EXIT_CODES
 from fleet.model.order_parts import FleetRef, RecordOrder
 from fleet.model.records import ExperimentError
-from fleet.store.database import connected, may, may_write, rows, short_outcome
+from fleet.store.database import (
+    REQUEST_TIMEOUT,
+    connected,
+    may,
+    may_write,
+    rows,
+    short_outcome,
+)
 from fleet.store.valid_records import time_of
 
 HEARTBEAT_TIMEOUT = 20 * 60
 """Seconds without a heartbeat after which a VM counts as silent: `fleet.vm.render.heartbeat_interval`
 several times."""
+RECENT = 10 * 60
+"""Seconds since the last heartbeat of a VM that most likely still works."""
 FIRST_HEARTBEAT_TIMEOUT = 45 * 60
 """Seconds from running to the first heartbeat; apt alone may take half of them."""
 STOPPED = 143
@@ -44,6 +53,17 @@ class ReportedErrors:
     """The first MAX_ERRORS."""
     at_work: list[int]
     """Ordinals of the VMs that have started a trial; empty without errors."""
+
+
+def count_at_work(uri: str, experiment_id: int) -> int:
+    """The experiment's VMs, of any fleet and deployment, whose script has not ended and which have sent
+    a heartbeat within RECENT seconds; 0 without the table. Raises DatabaseUnreachable.
+    """
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        if not may(cursor, "powerlift_fleet_runner", "SELECT"):
+            return 0
+        [(found,)] = rows(cursor, _AT_WORK_NOW, (experiment_id, RECENT))
+    return int(found)
 
 
 def find_idle(uri: str, order: RecordOrder) -> IdleVms:
@@ -167,6 +187,10 @@ _IDLE = f"""
           END
     ORDER BY 1
 """  # noqa: S608 - constants
+_AT_WORK_NOW = """
+    SELECT count(*) FROM powerlift_fleet_runner
+    WHERE experiment_id = %s AND ended_at IS NULL AND seen_at > now() - %s * interval '1 second'
+"""
 _TABLES = ("powerlift_fleet_runner", "powerlift_fleet_trial")
 # Rows of an earlier fleet with the same runner IDs are older.
 _ERRORS = f"""

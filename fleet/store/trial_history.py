@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,6 +73,13 @@ def load_history(uri: str, experiment_id: int, began: str, ended: str | None) ->
     )
 
 
+def exception_line(error: str) -> str:
+    """The exception's name and the first line of its message, as `_ERRORS` finds them in an error."""
+    _, frame, after = error.rpartition('\n  File "')
+    found = re.search(r"\n(\S[^\n]*)", after) if frame else None
+    return found[1] if found else error.rpartition("\n")[2]
+
+
 def _by_step(found: Iterable[tuple[int, bool, int]], steps: int, failed: bool) -> list[int]:
     """Trials finished per step; the last step includes later ones."""
     counts = [0] * max(steps, 2)
@@ -101,14 +109,18 @@ _OPEN = """
     SELECT count(*) FILTER (WHERE start_time IS NULL), count(*) FILTER (WHERE start_time IS NOT NULL)
     FROM trial WHERE experiment_id = %s AND end_time IS NULL
 """
+ERROR_TEXT = f"""
+    CASE WHEN octet_length(errmsg) > {ERROR_SEARCHED}
+         THEN format('Error text of %%s MB', octet_length(errmsg) / 1000000)
+         ELSE rtrim(right(errmsg, %(tail)s), E' \\n\\r\\t') END
+"""
+"""SQL of the end of `errmsg`; `tail` is ERROR_TAIL."""
 # The exception follows the last frame, as the first line that is not indented; more of its message may
 # follow, such as SQLAlchemy's "(Background on this error at: …)". Without a traceback: the last line.
 # Reversed because split_part counts from the front; materialized so that a long text is read once.
 _ERRORS = f"""
     WITH failed AS MATERIALIZED (
-        SELECT CASE WHEN octet_length(errmsg) > {ERROR_SEARCHED}
-                    THEN format('Error text of %%s MB', octet_length(errmsg) / 1000000)
-                    ELSE rtrim(right(errmsg, %(tail)s), E' \\n\\r\\t') END AS said
+        SELECT {ERROR_TEXT} AS said
         FROM trial WHERE experiment_id = %(experiment)s AND errmsg IS NOT NULL
           AND {_END} >= %(began)s::timestamptz),
     parted AS MATERIALIZED (

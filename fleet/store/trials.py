@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing_extensions import TypedDict
 
 from fleet.model.records import Trials
-from fleet.store.database import REQUEST_TIMEOUT, connected, may_write, rows
+from fleet.store.database import REQUEST_TIMEOUT, connected, may, may_write, rows
 
 MAX_HELD = 20_000
 """Trials that are requeued at once. A VM holds one at a time, and a fleet has at most 5,000 VMs."""
@@ -134,6 +134,21 @@ def release(
     return sorted(runners)
 
 
+def reset_failed(uri: str, experiment_id: int) -> int:
+    """Requeue the experiment's failed trials, in one transaction. Returns how many.
+
+    Deletes their measurements and errors, and what they count in the app's tables: losses, and the VM
+    that ran them. Raises DatabaseUnreachable.
+    """
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        failed = [trial for (trial,) in rows(cursor, _RESET, (experiment_id,))]
+        cursor.execute(_FORGET, (failed,))
+        for table, statement in _FORGET_OWN.items():
+            if may(cursor, table, "SELECT", "DELETE"):
+                cursor.execute(statement, (failed,))
+    return len(failed)
+
+
 # Trials write their times themselves.
 _MEAN_SECONDS = """
     SELECT avg(extract(epoch FROM end_time - start_time)) FROM trial
@@ -147,6 +162,18 @@ _HELD = f"""
 _GIVE_BACK = "UPDATE trial SET runner_id = -1, start_time = NULL WHERE id = ANY(%s)"
 _GIVE_UP = "UPDATE trial SET runner_id = -2, end_time = now(), errmsg = %s WHERE id = %s"
 _FORGET = "DELETE FROM measure_outcome WHERE trial_id = ANY(%s)"
+_RESET = """
+    UPDATE trial SET runner_id = -1, start_time = NULL, end_time = NULL, errmsg = NULL
+    WHERE id IN (SELECT id FROM trial
+                 WHERE experiment_id = %s AND end_time IS NOT NULL AND errmsg IS NOT NULL
+                 ORDER BY id FOR UPDATE)
+      AND errmsg IS NOT NULL
+    RETURNING id
+"""
+_FORGET_OWN = {
+    table: f"DELETE FROM {table} WHERE trial_id = ANY(%s)"  # noqa: S608 - a constant
+    for table in ("powerlift_fleet_loss", "powerlift_fleet_trial")
+}
 _LOSE = """
     INSERT INTO powerlift_fleet_loss (trial_id, runner_id, reason) VALUES (%s, %s, %s)
     ON CONFLICT DO NOTHING

@@ -7,16 +7,18 @@ A VM stores its log itself when it ends (`startup/`); for a failed VM, the app d
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 
 from fleet.azure.client import Azure
 from fleet.azure.error_classifier import describe
+from fleet.azure.serial_console import ConsolePart
 from fleet.model import names
 from fleet.model.order_parts import FleetRef
 from fleet.redaction import redact
@@ -30,6 +32,37 @@ LOG_READ_TIMEOUT = 5.0
 """Seconds to read a VM's log, which must not delay the VM's deletion."""
 LOG_DATABASE_TIMEOUT = 3
 """Seconds to connect, and per statement, for the same reason."""
+
+
+_POSITION = re.compile("(console|stored)-([0-9]{1,15})")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a VM's log, between two lines."""
+
+    source: str
+    """`console`, of a VM that exists, or `stored`."""
+    offset: int
+    """Bytes from the beginning."""
+
+    @classmethod
+    def read(cls, text: str) -> Position:
+        """Raises ValueError."""
+        found = _POSITION.fullmatch(text)
+        if found is None:
+            raise ValueError(text)
+        return cls(found[1], int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.source}-{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    text: str
+    next: Position
+    """After the last complete line of `text`."""
 
 
 class NoLog(Exception):
@@ -65,29 +98,60 @@ class StoredLog:
         return f"ended{when}: {outcome}{code}"
 
 
-async def read_log(connection: Azure, uri: str, order: FleetRef, ordinal: int) -> str:
+async def read_log(connection: Azure, uri: str, order: FleetRef, ordinal: int) -> LogPart:
     """A VM's log: a line with its state, then the last LIMIT bytes of its console.
 
     The current log if the VM exists, else the stored one. Redacts the password of `uri`. Raises NoLog.
     """
     name = names.vm(order["batch_id"], ordinal)
-    runner = names.runner_id(order["batch_id"], ordinal)
     fresh, kept = await asyncio.gather(
-        fetch_console(connection, name),
-        QUERIES.run(find_log, uri, order["experiment_id"], runner),
+        _console_tail(connection, name),
+        QUERIES.run(find_log, uri, order["experiment_id"], _runner(order, ordinal)),
         return_exceptions=True,
     )
     if isinstance(kept, BaseException) and not isinstance(kept, DatabaseUnreachable):
         raise kept
     record = kept if isinstance(kept, StoredLog) else StoredLog(None, None, None, None)
     ending = record.ending()
-    if isinstance(fresh, str):
-        title, log = f"{name} {ending or 'is still running'}; current console log", fresh
+    if isinstance(fresh, ConsolePart):
+        title = f"{name} {ending or 'is still running'}; current console log"
+        log, position = decode_tail(fresh.data), _after_lines(fresh)
     elif record.log is not None:
         title, log = f"{name} {ending}; stored console log", record.log
+        position = Position("stored", len(log.encode()))
     else:
         raise NoLog(" ".join(_why(name, ending, fresh, kept)))
-    return redact_password(f"# {title} (last {LIMIT // 1024} KB)\n{log}", uri)
+    title = f"# {title} (last {LIMIT // 1024} KB)\n"
+    return LogPart(redact_password(title + log, uri), position)
+
+
+async def read_log_after(
+    connection: Azure, uri: str, order: FleetRef, ordinal: int, after: Position
+) -> LogPart:
+    """The complete lines that follow a position: at most LIMIT bytes, empty if there are none yet.
+
+    Positions in the console and in the stored log are not comparable: once the VM is deleted, the part
+    is its whole stored log. A console that has become shorter is read from its end, as by `read_log`.
+    Redacts the password of `uri`. Raises NoLog.
+    """
+    name = names.vm(order["batch_id"], ordinal)
+    fresh: ConsolePart | Exception | None = None
+    if after.source == "console":
+        try:
+            fresh = await _console_part(connection, name, after.offset)
+        except (AzureError, TimeoutError) as error:
+            fresh = error
+    if isinstance(fresh, ConsolePart):
+        lines = fresh.data[: complete_bytes(fresh.data)]
+        return LogPart(redact_password(_decoded(lines), uri), _after_lines(fresh))
+    record = await QUERIES.run(find_log, uri, order["experiment_id"], _runner(order, ordinal))
+    if record is None or record.log is None:
+        ending = record.ending() if record else ""
+        raise NoLog(" ".join(_why(name, ending, fresh, record)))
+    log = record.log.encode()
+    rest = log[after.offset :] if after.source == "stored" else log
+    text = redact_password(rest.decode(errors="ignore"), uri)
+    return LogPart(text, Position("stored", len(log)))
 
 
 async def fetch_console(connection: Azure, name: str) -> str | None:
@@ -95,15 +159,45 @@ async def fetch_console(connection: Azure, name: str) -> str | None:
 
     Raises HttpResponseError (404 if the VM is deleted), TimeoutError.
     """
+    part = await _console_tail(connection, name)
+    return None if part is None else decode_tail(part.data)
+
+
+async def _console_tail(connection: Azure, name: str) -> ConsolePart | None:
     async with asyncio.timeout(LOG_READ_TIMEOUT):
-        data = await connection.serial_log(name, LIMIT)
-    return None if data is None else decode_tail(data)
+        return await connection.console.tail(name, LIMIT)
+
+
+async def _console_part(connection: Azure, name: str, start: int) -> ConsolePart | None:
+    async with asyncio.timeout(LOG_READ_TIMEOUT):
+        part = await connection.console.part(name, start, LIMIT)
+        restarted = part is not None and part.end < start
+        return await connection.console.tail(name, LIMIT) if restarted else part
+
+
+def complete_bytes(data: bytes) -> int:
+    """The size of the complete lines of a part. What follows them, the next part begins with.
+
+    A line longer than a part is divided, at a blank if it has one: a password in it is still redacted.
+    """
+    complete = 1 + max(data.rfind(b"\n"), data[:-1].rfind(b"\r"))
+    if complete == 0 and len(data) >= LIMIT:
+        return 1 + data.rfind(b" ") or len(data)
+    return complete
+
+
+def _after_lines(part: ConsolePart) -> Position:
+    return Position("console", part.end - len(part.data) + complete_bytes(part.data))
+
+
+def _decoded(data: bytes) -> str:
+    """Without NULs, which PostgreSQL rejects."""
+    return data.decode(errors="replace").replace("\0", "")
 
 
 def decode_tail(data: bytes) -> str:
-    """The last LIMIT bytes of a console log as text without NULs, which PostgreSQL rejects."""
-    text = data.decode(errors="replace").replace("\0", "")
-    return text.encode()[-LIMIT:].decode(errors="ignore")
+    """The last LIMIT bytes of a console log as text."""
+    return _decoded(data).encode()[-LIMIT:].decode(errors="ignore")
 
 
 def redact_password(text: str, uri: str) -> str:
@@ -155,6 +249,10 @@ _KEEP = """
         ended_at = coalesce(known.ended_at, EXCLUDED.ended_at),
         log = coalesce(known.log, EXCLUDED.log)
 """
+
+
+def _runner(order: FleetRef, ordinal: int) -> int:
+    return names.runner_id(order["batch_id"], ordinal)
 
 
 def _why(name: str, ending: str, fresh: Any, kept: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from powerlift_fleet import AsyncFleetClient, FleetClient, FleetStatus
+from powerlift_fleet import AsyncFleetClient, FleetClient, FleetStatus, LogLine
 from powerlift_fleet.api.json_reader import read
 
 URL = "https://fleet.example"
@@ -30,6 +30,9 @@ class Blocking:
     def watch(self, fleet: str, **more: Any) -> list[FleetStatus]:
         return list(self.client.watch(fleet, **more))
 
+    def logs(self, *args: Any, **more: Any) -> list[LogLine]:
+        return list(self.client.logs(*args, **more))
+
 
 class Awaiting:
     """AsyncFleetClient, with an event loop for each call."""
@@ -49,6 +52,12 @@ class Awaiting:
             return [status async for status in self.client.watch(fleet, **more)]
 
         return asyncio.run(statuses())
+
+    def logs(self, *args: Any, **more: Any) -> list[LogLine]:
+        async def lines() -> list[LogLine]:
+            return [line async for line in self.client.logs(*args, **more)]
+
+        return asyncio.run(lines())
 
 
 class Script:

@@ -25,6 +25,7 @@ ROOTS = {
     responses.MachineList: "Machines",
     responses.Progress: "Progress",
     responses.Plan: "Plan",
+    responses.TrialPage: "TrialPage",
 }
 CLIENT_ONLY = {(responses.Submission, "created")}
 APP_ONLY = {"SubmitResponse"}

@@ -88,10 +88,10 @@ class SubmissionApp:
         return requests.delete(url, headers=headers, timeout=60)
 
     def post(
-        self, document: dict[str, Any], key: str = "default", **headers: str
+        self, document: dict[str, Any], key: str = "default", path: str = "", **headers: str
     ) -> requests.Response:
         headers = {"x-functions-key": self.ready["keys"][key], **headers}
-        url = f"{self.ready['url']}/api/fleets"
+        url = f"{self.ready['url']}/api/fleets{path}"
         return requests.post(url, json=document, headers=headers, timeout=60)
 
     def send(self, document: dict[str, Any]) -> None:

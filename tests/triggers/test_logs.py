@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from powerlift_fleet import FleetClient
 
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment, sql, wire
+from tests.harness import TIMEOUT, Api, eventually, experiment, sql, wire
 from tests.trials import SMALL_RUNNER, packages_at_hand, real_experiment
 
 RUNNING, SILENT, NO_ROOM, RESTRICTED, RAN = range(4101, 4106)
@@ -35,9 +37,10 @@ class Logs:
     stack: Stack
     api: Api
 
-    def get(self, fleet_id: str, ordinal: object = 0) -> requests.Response:
+    def get(self, fleet_id: str, ordinal: object = 0, **query: str) -> requests.Response:
         url = f"{self.stack.url}/api/fleets/{fleet_id}/machines/{ordinal}/log"
-        return requests.get(url, headers={"x-functions-key": self.stack.key}, timeout=30)
+        headers = {"x-functions-key": self.stack.key}
+        return requests.get(url, params=query, headers=headers, timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +146,61 @@ def test_a_log_requires_a_key(shown: Logs):
     assert requests.get(url, timeout=30).status_code == 401
 
 
+def after(shown: Logs, batch: int, position: str) -> requests.Response:
+    return shown.get(f"fleet-{batch}", after=position)
+
+
+def test_the_lines_after_a_position_follow_those_before_it(shown: Logs):
+    whole = shown.get(f"fleet-{RUNNING}")
+    lines = after(shown, RUNNING, "console-0")
+    begin, middle, _ = lines.text.partition("systemd")
+    rest = after(shown, RUNNING, f"console-{len((begin + middle).encode())}")
+    assert begin + middle + rest.text == lines.text
+    assert lines.text == whole.text.partition("\n")[2]
+    assert lines.headers["Log-Next"] == whole.headers["Log-Next"]
+
+
+def test_a_log_that_has_not_grown_is_empty(shown: Logs):
+    position = shown.get(f"fleet-{RUNNING}").headers["Log-Next"]
+    answer = after(shown, RUNNING, position)
+    assert (answer.status_code, answer.text, answer.headers["Log-Next"]) == (200, "", position)
+
+
+def test_a_log_that_has_become_shorter_is_read_again(shown: Logs):
+    whole = after(shown, RUNNING, "console-0")
+    again = after(shown, RUNNING, "console-99999")
+    assert (again.text, again.headers["Log-Next"]) == (whole.text, whole.headers["Log-Next"])
+
+
+def test_reading_on_takes_one_request_to_azure(shown: Logs):
+    position = shown.get(f"fleet-{RUNNING}").headers["Log-Next"]
+    after(shown, RUNNING, position)  # learns the URL
+    before = len(boot_diagnostics(shown, RUNNING))
+    after(shown, RUNNING, position)
+    assert boot_diagnostics(shown, RUNNING)[before:] == ["GET"]
+
+
+def test_the_console_of_a_deleted_vm_continues_with_its_stored_log(shown: Logs):
+    stored = after(shown, SILENT, "console-10")
+    rest = after(shown, SILENT, stored.headers["Log-Next"])
+    assert stored.text == shown.get(f"fleet-{SILENT}").text.partition("\n")[2]
+    assert stored.headers["Log-Next"] == f"stored-{len(stored.content)}"
+    assert (rest.text, rest.headers["Log-Next"]) == ("", stored.headers["Log-Next"])
+
+
+@pytest.mark.parametrize(
+    ("batch", "position", "status"),
+    [
+        (RUNNING, "nonsense", 400), (RUNNING, "console-", 400), (RUNNING, "console--1", 400),
+        (NO_ROOM, "console-0", 404), (NO_ROOM, "stored-0", 404),
+    ],
+)  # fmt: skip
+def test_a_position_that_is_none_or_a_log_that_is_absent(
+    shown: Logs, batch: int, position: str, status: int
+):
+    assert after(shown, batch, position).status_code == status
+
+
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Logs of a completed VM: while it is kept, and after its deletion."""
@@ -152,6 +210,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         number = real_experiment(stack, 1, f"{TELLTALE}\n{SMALL_RUNNER}")
         document = {"experiment_id": number, "n_instances": 1, "batch_id": RAN}
         fleet_id = logs.api.start(**document, delete_on_complete=False)
+        following = ThreadPoolExecutor(1).submit(follow, stack, fleet_id)
         stays = eventually(lambda: has_ended(logs, "current console log"), 120)
         logs.api.wait(fleet_id)
         logs.api.end(fleet_id)
@@ -159,7 +218,13 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             "password": stack.db_uri.split("@")[0].rpartition(":")[2],
             "kept": stays,
             "deleted": eventually(lambda: has_ended(logs, "stored console log")),
+            "followed": following.result(TIMEOUT),
         }
+
+
+def follow(stack: Stack, fleet_id: str) -> list[str]:
+    with FleetClient(stack.url, stack.key) as client:
+        return [line.text for line in client.logs(fleet_id, follow=True, interval=0.2)]
 
 
 def has_ended(logs: Logs, source: str) -> str | None:
@@ -178,3 +243,11 @@ def test_the_scripts_output_is_in_the_log(ended: dict[str, Any], which: str):
 @pytest.mark.parametrize("which", ["deleted", "kept"])
 def test_a_printed_password_is_not_in_the_log(ended: dict[str, Any], which: str):
     assert ended["password"] not in ended[which]
+
+
+@pytest.mark.long
+def test_a_follower_gets_each_line_of_a_running_vm_once(ended: dict[str, Any]):
+    """Also those that a VM has stored when it is deleted."""
+    stored = [line for line in ended["deleted"].splitlines()[1:] if line]
+    found = [line for line in ended["followed"] if line in stored]
+    assert (found, any(line.startswith("measures trial") for line in found)) == (stored, True)

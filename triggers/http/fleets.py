@@ -11,20 +11,36 @@ import azure.functions as func
 from fleet.api import fleet_list, instance_status, strict_json
 from fleet.api.request import Fault, InvalidRequest
 from fleet.api.responses.common import Links, json_id
-from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
+from fleet.api.responses.fleets import (
+    CancelResponse,
+    Fleet,
+    Fleets,
+    SubmitResponse,
+)
 from fleet.api.responses.machines import Machines
+from fleet.api.responses.request import FleetsRequest
 from fleet.api.routes import TEXT
 from fleet.model import names
+from fleet.secrets import Seal
 from fleet.settings import Settings
 from fleet.store import fleets
 from fleet.store.executors import OWN
-from triggers import cancellation, durable_client, submission, submitters
+from triggers import (
+    cancellation,
+    durable_client,
+    retry,
+    saved_requests,
+    submission,
+    submitters,
+)
 from triggers.http import queries, query_cache
 from triggers.http.problems import HEADERS, json_response, with_problems
 from triggers.http.references import (
     FleetNotFound,
+    find_exact_row,
     find_instance,
     find_instance_to_cancel,
+    find_row,
     find_row_if_available,
 )
 
@@ -47,15 +63,9 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet, 200 for a repeated request; 400, 409, 413, 503."""
     key = req.headers.get("Idempotency-Key")
     accepted = await submission.submit(client, _body(req), submitters.of_request(req), key)
-    links = _links(req, accepted.id)
-    body: SubmitResponse = {
-        "id": accepted.id,
-        "number": accepted.number,
-        "batch_id": json_id(accepted.batch_id),
-        "request": accepted.request,
-        "links": links,
-    }
-    return json_response(202 if accepted.created else 200, body, {"Location": links["self"]})
+    body = _accepted(req, accepted)
+    code = 202 if accepted.created else 200
+    return json_response(code, body, {"Location": body["links"]["self"]})
 
 
 @bp.function_name("plan")
@@ -119,15 +129,56 @@ async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.Http
     return json_response(200, await queries.progress_of(instance))
 
 
+@bp.function_name("list_trials_of_fleet")
+@bp.route(route="fleets/{id}/trials", methods=READ)
+@bp.durable_client_input(client_name="client")
+@with_problems
+async def list_trials_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """A page of the trials of a fleet's experiment; 400, 503."""
+    instance = await find_instance(client, req.route_params["id"])
+    return json_response(200, await queries.trials_of(instance, req.params))
+
+
 @bp.function_name("get_log_of_machine")
 @bp.route(route="fleets/{id}/machines/{ordinal}/log", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
 async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpResponse:
-    """The end of a VM's console log as text; 404 without a log."""
+    """The end of a VM's console log as text, or the lines after a position; 400, 404 without a log."""
     instance = await find_instance(client, req.route_params["id"])
-    text = await queries.log_of(instance, req.route_params["ordinal"])
-    return func.HttpResponse(text, headers={"Content-Type": TEXT, **HEADERS})
+    part = await queries.log_of(instance, req.route_params["ordinal"], req.params.get("after"))
+    headers = {"Content-Type": TEXT, "Log-Next": str(part.next), **HEADERS}
+    return func.HttpResponse(part.text, headers=headers)
+
+
+@bp.function_name("get_request_of_fleet")
+@bp.route(route="fleets/{id}/request", methods=READ)
+@with_problems
+async def get_request_of_fleet(req: func.HttpRequest) -> func.HttpResponse:
+    """The request of a fleet without its secrets, also after the fleet was purged; 404, 503."""
+    row, settings = await find_row(req.route_params["id"]), Settings.read()
+    saved = await saved_requests.read(row, settings, Seal(settings.sealing_keys))
+    # A name is of one fleet, as the batch ID is.
+    request = {field: value for field, value in saved.document.items() if field != "name"}
+    body: FleetsRequest = {
+        "id": names.instance_id(row.batch_id),
+        "request": request,
+        "secrets": saved.secrets,
+    }
+    return json_response(200, body)
+
+
+@bp.function_name("retry_fleet")
+@bp.route(route="fleets/{id}/retry", methods=["POST"])
+@bp.durable_client_input(client_name="client")
+@with_problems
+async def retry_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """202 with Location for a new fleet, 200 if it exists; 400, 404, 409, 410, 503."""
+    row = await find_exact_row(req.route_params["id"], "retry")
+    retried = await retry.retry(client, row, submitters.of_request(req))
+    body = _accepted(req, retried.accepted, retried.trials)
+    code = 202 if retried.accepted.created else 200
+    return json_response(code, body, {"Location": body["links"]["self"]})
 
 
 @bp.function_name("cancel_fleet")
@@ -150,6 +201,19 @@ def _body(req: func.HttpRequest) -> Any:
     if not body:
         raise InvalidRequest([Fault("", NO_BODY)])
     return strict_json.read(body)
+
+
+def _accepted(
+    req: func.HttpRequest, accepted: submission.Accepted, trials: int | None = None
+) -> SubmitResponse:
+    return {
+        "id": accepted.id,
+        "number": accepted.number,
+        "batch_id": json_id(accepted.batch_id),
+        "request": accepted.request,
+        "links": _links(req, accepted.id),
+        "trials": trials,
+    }
 
 
 def _links(req: func.HttpRequest, fleet_id: str) -> Links:

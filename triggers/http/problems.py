@@ -16,12 +16,14 @@ from fleet.api.routes import JSON, PROBLEM
 from fleet.api.strict_json import BodyTooLarge
 from fleet.secrets import SealBroken
 from fleet.settings import SettingsError
-from fleet.store.claims import AlreadyUsed, LeaseHeld, TooManyVms
+from fleet.store.claims import AlreadyUsed, ExperimentBusy, LeaseHeld, TooManyVms
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.schema import SchemaTooNew
 from fleet.store.vm_logs import NoLog
 from triggers.durable_client import TaskHubUnavailable
 from triggers.http.references import FleetAmbiguous, FleetNotFound, FleetPurged
+from triggers.retry import RetryRefused, SecretsPurged
+from triggers.saved_requests import RequestNotSaved
 
 RETRY_AFTER_SECONDS = 5
 VM_LIMIT_RETRY_SECONDS = 300
@@ -41,6 +43,10 @@ TITLES: dict[type[Exception], tuple[int, str]] = {
     FleetAmbiguous: (409, "Ambiguous fleet"),
     FleetPurged: (410, "Fleet purged"),
     NoLog: (404, "Log not found"),
+    RequestNotSaved: (404, "Request not found"),
+    SecretsPurged: (410, "Secrets purged"),
+    RetryRefused: (409, "Cannot retry"),
+    ExperimentBusy: (409, "Cannot retry"),
     TooManyVms: (429, "Too many VMs"),
     TaskHubUnavailable: (503, "Temporarily unavailable"),
     DatabaseUnreachable: (503, "Temporarily unavailable"),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from fleet.api import instance_status, progress
+from fleet.api import instance_status, progress, trial_list
 from fleet.api.instance_status import ALIVE, order_in, started_order
+from fleet.api.request import Fault, InvalidRequest
 from fleet.api.responses.fleets import FleetWithoutLinks
 from fleet.api.responses.machines import Machine
 from fleet.api.responses.progress import Progress
+from fleet.api.responses.trials import TrialPage
 from fleet.azure.credentials import open_connections
 from fleet.model.records import Order
 from fleet.model.state import TERMINAL
@@ -23,6 +26,7 @@ from fleet.settings import Settings
 from fleet.store import trial_history, vm_logs, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import QUERIES
+from fleet.store.trial_list import load_trials
 from triggers.durable_client import find
 from triggers.http import query_cache
 
@@ -42,16 +46,28 @@ async def fleet_of(
     }
 
 
-async def log_of(instance: Mapping[str, Any], ordinal: str) -> str:
-    """A VM's console log, read with the fleet's account. Raises NoLog, SettingsError."""
+async def log_of(
+    instance: Mapping[str, Any], ordinal: str, after: str | None = None
+) -> vm_logs.LogPart:
+    """A VM's console log, or its lines after a position, read with the fleet's account.
+
+    Raises InvalidRequest, NoLog, DatabaseUnreachable, SettingsError.
+    """
     order: Any = order_in(instance["input"])
     if not re.fullmatch("[0-9]{1,4}", ordinal):
         raise vm_logs.NoLog(f"Ordinal {ordinal[:100]!r} is not a number of up to four digits.")
     try:
+        position = None if after is None else vm_logs.Position.read(after)
+    except ValueError:
+        detail = "after must be the Log-Next of an earlier response."
+        raise InvalidRequest([Fault("", detail)]) from None
+    try:
         connection, uri = open_connections(order)
     except SealBroken as error:
         raise vm_logs.NoLog(str(error)) from None
-    return await vm_logs.read_log(connection, uri, order, int(ordinal))
+    if position is None:
+        return await vm_logs.read_log(connection, uri, order, int(ordinal))
+    return await vm_logs.read_log_after(connection, uri, order, int(ordinal), position)
 
 
 async def machines_of(instance: Mapping[str, Any]) -> list[Machine]:
@@ -87,6 +103,27 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
         ended=not instance_status.starts_trials(fleet, as_of),
         problem=None if redacted else str(history),
     )
+
+
+async def trials_of(instance: Mapping[str, Any], query: Mapping[str, str]) -> TrialPage:
+    """The response of `GET /fleets/{id}/trials`.
+
+    Raises InvalidRequest, DatabaseUnreachable, SealBroken, SettingsError.
+    """
+    order, wanted = order_in(instance["input"]), trial_list.read_query(query)
+    uri = open_connections(cast(Order, order))[1]
+    question = ("trials", order["experiment_id"], wanted)
+    rows = await query_cache.run(QUERIES, question, load_trials, uri, *question[1:])
+    redacted = functools.partial(vm_logs.redact_password, uri=uri)
+    with_traceback = query.get("traceback") == "true"
+    return {
+        "id": instance["instanceId"],
+        "experiment_id": order["experiment_id"],
+        "trials": [
+            trial_list.entry(row, order["batch_id"], redacted, with_traceback) for row in rows
+        ],
+        "next": str(rows[-1].id) if len(rows) == wanted.limit else None,
+    }
 
 
 def _without_password(history: trial_history.TrialHistory, uri: str) -> trial_history.TrialHistory:

@@ -78,6 +78,18 @@ async def find_instance_to_cancel(client: Any, reference: str) -> dict[str, Any]
     return await _instance_of(client, exact[0])
 
 
+async def find_exact_row(reference: str, purpose: str) -> fleets.Row:
+    """The row of a fleet, named by its ID, number or complete name: see `find_instance_to_cancel`.
+
+    Raises FleetNotFound, DatabaseUnreachable, SettingsError.
+    """
+    for row in await OWN.run(fleets.matching, Settings.read().database_uri, reference):
+        if reference in _whole_references(row):
+            return row
+    hint = f" To {purpose} a fleet, give its ID, number or complete name."
+    raise FleetNotFound(reference, hint)
+
+
 async def _instance_with_id(client: Any, reference: str) -> dict[str, Any] | None:
     """The fleet's instance with this ID. The task hub also has waves, teardowns and marks of fleets."""
     if names.batch_of(reference) is None:

@@ -120,6 +120,12 @@ class BatchTaken(ApiError):
     advice = "No fleet was started."
 
 
+class RetryRefused(ApiError):
+    """409: no trial of the fleet has failed, its experiment is in use, or its secrets are another's."""
+
+    advice = "No fleet was started."
+
+
 class TooManyVms(ApiError):
     """429: other fleets use the VMs that the deployment allows."""
 

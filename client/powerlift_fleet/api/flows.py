@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from powerlift_fleet.api import wire
 from powerlift_fleet.api.errors import (
     AllTrialsFailed,
+    BatchTaken,
     ConfigurationError,
     FleetCancelled,
     FleetError,
@@ -27,18 +28,22 @@ from powerlift_fleet.api.errors import (
     FleetUnreachable,
     NotFound,
     OutcomeUnknown,
+    RetryRefused,
 )
 from powerlift_fleet.api.json_reader import Response
 from powerlift_fleet.api.responses import (
     Cancellation,
     FleetList,
     FleetListEntry,
+    FleetsRequest,
     FleetStatus,
     Machine,
     MachineList,
     Plan,
     Progress,
     Submission,
+    Trial,
+    TrialPage,
 )
 from powerlift_fleet.api.retry import Retry
 from powerlift_fleet.api.rows import Rows
@@ -47,8 +52,8 @@ from powerlift_fleet.api.wire import ConnectionFailure, HttpRequest, HttpRespons
 GENERATED_BATCH_BITS = 53
 """Short IDs, which JavaScript and jq do not round."""
 
-PAGE_SIZE = 200
-"""The largest page of the app's list."""
+PAGE_SIZE, TRIALS_PAGE = 200, 500
+"""The largest pages of the app's lists."""
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Response)
@@ -61,9 +66,9 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Emit:
-    """Hand a status to the caller."""
+    """Hand a status or a line of a log to the caller."""
 
-    status: FleetStatus
+    item: Any
 
 
 Step = HttpRequest | Sleep | Emit
@@ -88,7 +93,7 @@ class Flows:
         document = {**request, "batch_id": new_batch_id()} if generated else dict(request)
         call = HttpRequest("POST", "/fleets", wire.to_json(document))
         try:
-            response = yield from self._exchange(call)
+            response = yield from self.exchange(call)
         except OutcomeUnknown as error:
             error.batch_id = document["batch_id"]
             raise
@@ -97,7 +102,7 @@ class Flows:
         return replace(wire.parse(Submission, response), created=created)
 
     def plan(self, request: Mapping[str, Any]) -> Flow[Plan]:
-        return (yield from self._read(Plan, "POST", "/plan", wire.to_json(request)))
+        return (yield from self.read(Plan, "POST", "/plan", wire.to_json(request)))
 
     def fleets(self, query: Mapping[str, object], limit: int | None) -> Flow[Rows[FleetListEntry]]:
         """Read pages until there are `limit` entries."""
@@ -106,7 +111,7 @@ class Flows:
         while limit is None or len(found) < limit:
             size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
             path = f"/fleets?{urlencode({**query, 'limit': size})}"
-            page = yield from self._read(FleetList, "GET", path)
+            page = yield from self.read(FleetList, "GET", path)
             found += page.fleets
             if page.next is None:
                 break
@@ -114,21 +119,48 @@ class Flows:
         return Rows(found)
 
     def status(self, fleet: str | int) -> Flow[FleetStatus]:
-        return (yield from self._read(FleetStatus, "GET", _path(fleet)))
+        return (yield from self.read(FleetStatus, "GET", _path(fleet)))
 
     def machines(self, fleet: str | int) -> Flow[Rows[Machine]]:
-        found = yield from self._read(MachineList, "GET", f"{_path(fleet)}/machines")
+        found = yield from self.read(MachineList, "GET", f"{_path(fleet)}/machines")
         return Rows(found.machines)
 
     def progress(self, fleet: str | int) -> Flow[Progress]:
-        return (yield from self._read(Progress, "GET", f"{_path(fleet)}/progress"))
+        return (yield from self.read(Progress, "GET", f"{_path(fleet)}/progress"))
 
     def log(self, fleet: str | int, ordinal: int) -> Flow[str]:
         path = f"{_path(fleet)}/machines/{int(ordinal)}/log"
-        return (yield from self._exchange(HttpRequest("GET", path))).text
+        return (yield from self.exchange(HttpRequest("GET", path))).text
+
+    def trials(
+        self, fleet: str | int, state: str | None, traceback: bool, limit: int | None
+    ) -> Flow[Rows[Trial]]:
+        """Read pages until there are `limit` trials."""
+        query: dict[str, Any] = {"state": state, "traceback": "true" if traceback else None}
+        found: list[Trial] = []
+        while limit is None or len(found) < limit:
+            query["limit"] = TRIALS_PAGE if limit is None else min(TRIALS_PAGE, limit - len(found))
+            path = f"{_path(fleet)}/trials?{urlencode(wire.without_none(**query))}"
+            page = yield from self.read(TrialPage, "GET", path)
+            found += page.trials
+            if page.next is None:
+                break
+            fleet, query["cursor"] = page.id, page.next  # what latest or a name means may change
+        return Rows(found)
+
+    def request_of(self, fleet: str | int) -> Flow[FleetsRequest]:
+        return (yield from self.read(FleetsRequest, "GET", f"{_path(fleet)}/request"))
+
+    def retry(self, fleet: str | int) -> Flow[Submission]:
+        call = HttpRequest("POST", f"{_path(fleet)}/retry")
+        try:
+            response = yield from self.exchange(call)
+        except BatchTaken as error:
+            raise RetryRefused(error.status, error.title, error.detail) from None
+        return replace(wire.parse(Submission, response), created=response.status == 202)
 
     def cancel(self, fleet: str | int) -> Flow[Cancellation]:
-        return (yield from self._read(Cancellation, "DELETE", _path(fleet)))
+        return (yield from self.read(Cancellation, "DELETE", _path(fleet)))
 
     def watch(
         self,
@@ -148,7 +180,7 @@ class Flows:
         call = HttpRequest("GET", _path(fleet))
         while True:
             try:
-                response = yield from self._exchange(call, seen, retry_timeout if seen else None)
+                response = yield from self.exchange(call, seen, retry_timeout if seen else None)
                 status = wire.parse(FleetStatus, response)
                 if appears_within and _is_longer(status, fleet):
                     raise NotFound(404, "Fleet not found", f"{fleet} does not exist.")
@@ -183,11 +215,11 @@ class Flows:
     def view_url(self, fleet: str | int, key: str) -> str:
         return f"{self.url}/view/{wire.fleet_segment(fleet)}#key={quote(key, safe='')}"
 
-    def _read(self, kind: type[R], method: str, path: str, body: str | None = None) -> Flow[R]:
-        response = yield from self._exchange(HttpRequest(method, path, body))
+    def read(self, kind: type[R], method: str, path: str, body: str | None = None) -> Flow[R]:
+        response = yield from self.exchange(HttpRequest(method, path, body))
         return wire.parse(kind, response)
 
-    def _exchange(
+    def exchange(
         self, call: HttpRequest, seen: bool = False, retry_timeout: float | None = None
     ) -> Flow[HttpResponse]:
         """Send a request until it succeeds. Raises FleetUnreachable, ApiError."""

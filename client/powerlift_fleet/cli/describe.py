@@ -14,6 +14,7 @@ from powerlift_fleet.api.responses import (
     Placement,
     PlanCost,
     Progress,
+    Trial,
 )
 from powerlift_fleet.cli.formatting import clean, count, money, relative, span
 
@@ -29,6 +30,7 @@ OUTCOMES = {
     "some_trials_failed": "done, some trials failed",
     "all_trials_failed": "done, all trials failed",
 }
+SHOWN_MEASURES = 2
 MAX_MESSAGE = 600
 """Characters; Azure's messages can be pages long."""
 
@@ -70,6 +72,29 @@ def activity(status: FleetStatus) -> str:
     if status.trials is not None and not status.trials.ended:
         return "VMs are installing packages"
     return "VMs are installing packages or running trials"
+
+
+def method(trial: Trial) -> str:
+    """`tree`; with what tells it from others of the method: `tree {"depth": 3} #1`."""
+    parameters = "" if trial.meta in ("", "{}", "null") else clean(trial.meta, 40)
+    replicate = f"#{trial.replicate}" if trial.replicate else ""
+    return " ".join(filter(None, (clean(trial.method, 60), parameters, replicate)))
+
+
+def trial_time(trial: Trial, today: datetime) -> str:
+    """How long it took, or has been running: `12.3 s`, `4 min`, `4 min so far`."""
+    if trial.seconds is not None:
+        return span(trial.seconds) if trial.seconds >= 60 else f"{trial.seconds:.1f} s"
+    if trial.state == "running" and trial.started_at:
+        return f"{span(max(0.0, (today - trial.started_at).total_seconds()))} so far"
+    return ""
+
+
+def measures(trial: Trial) -> str:
+    """The first measures: `accuracy 0.9312, seconds 12.4, 3 more`."""
+    shown = [f"{clean(name, 30)} {value:.4g}" for name, value in trial.measures.items()]
+    more = len(shown) - SHOWN_MEASURES
+    return ", ".join([*shown[:SHOWN_MEASURES], *([f"{more} more"] if more > 0 else [])])
 
 
 def machines(status: FleetStatus) -> Gauge:

@@ -16,6 +16,7 @@ from powerlift_fleet.api.errors import (
     FleetUnreachable,
     NotFound,
     RequestRefused,
+    RetryRefused,
     TooManyVms,
     Unauthorized,
 )
@@ -46,6 +47,7 @@ _ERRORS: tuple[tuple[type[FleetError], int], ...] = (
     (ConfigurationError, USAGE),
     (RequestRefused, REFUSED),
     (BatchTaken, REFUSED),
+    (RetryRefused, REFUSED),
     (TooManyVms, REFUSED),
     (NotFound, NOT_FOUND),
     (FleetAmbiguous, NOT_FOUND),

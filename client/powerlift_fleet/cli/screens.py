@@ -18,9 +18,18 @@ from powerlift_fleet.api.responses import (
     Machine,
     Plan,
     Progress,
+    Trial,
 )
 from powerlift_fleet.cli import describe
-from powerlift_fleet.cli.formatting import bar_cells, clean, count, money, now, span
+from powerlift_fleet.cli.formatting import (
+    bar_cells,
+    clean,
+    clean_lines,
+    count,
+    money,
+    now,
+    span,
+)
 from powerlift_fleet.cli.snapshot import Snapshot
 
 NARROW = 72
@@ -144,6 +153,44 @@ def _machine_block(row: list[Text]) -> RenderableType:
     if failed:
         placement = Text.assemble(placement, ", ", failed, " failed")
     return Group(first, *(Padding(text, _INDENT) for text in (placement, outcome) if text))
+
+
+def trials_screen(
+    trials: Sequence[Trial], out: Console, state: str | None = None
+) -> RenderableType:
+    """The trials of a fleet, with their tracebacks if they have any; `state`: those in this state."""
+    if not trials:
+        return Text(f"No {state} trials." if state else "No trials.")
+    today = now()
+    rows = [_trial(one, today) for one in trials]
+    has_errors = any(row[-1] for row in rows)
+    if any(one.traceback for one in trials):
+        pairs = zip(trials, rows, strict=True)
+        return Group(*(_trial_block(row, one.traceback or "") for one, row in pairs))
+    if out.width < (NARROW_WITH_OUTCOMES if has_errors else NARROW):
+        return Group(*(_trial_block(row) for row in rows))
+    return _table(("trial", "state", "method", "task", "VM", "time", "measures", "error"), rows)
+
+
+def _trial(one: Trial, today: datetime) -> list[Text]:
+    state = clean(one.state, 20)
+    return [
+        Text(f"{one.id}"), Text(state, _COLOURS.get(state, "")), Text(describe.method(one)),
+        Text(clean(one.task, 60)), Text("" if one.machine is None else f"{one.machine}"),
+        Text(describe.trial_time(one, today)), Text(describe.measures(one)),
+        Text(clean(one.error or "", describe.MAX_MESSAGE)),
+    ]  # fmt: skip
+
+
+def _trial_block(row: list[Text], traceback: str = "") -> RenderableType:
+    """A trial on a narrow terminal, or with its traceback."""
+    number, state, method, task, vm, time, measures, error = row
+    parts = (method, task, Text.assemble("VM ", vm) if vm else Text(), time)
+    first = [Text.assemble(("trial ", "dim"), number), state, *filter(None, parts)]
+    below = [Text(line) for line in clean_lines(traceback).splitlines()] or [error]
+    return Group(
+        Text("  ").join(first), *(Padding(text, _INDENT) for text in (measures, *below) if text)
+    )
 
 
 def list_screen(fleets: Sequence[FleetListEntry], out: Console) -> RenderableType:

@@ -12,10 +12,17 @@ from fleet.api.openapi import examples
 from fleet.api.openapi.parameters import HEADERS, PARAMETERS
 from fleet.api.request import FleetRequest
 from fleet.api.responses.app import Health, HealthDetails, Problem
-from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
+from fleet.api.responses.fleets import (
+    CancelResponse,
+    Fleet,
+    Fleets,
+    SubmitResponse,
+)
 from fleet.api.responses.machines import Machines
 from fleet.api.responses.plan import Plan
 from fleet.api.responses.progress import Progress
+from fleet.api.responses.request import FleetsRequest
+from fleet.api.responses.trials import TrialPage
 from fleet.api.routes import (
     INTERNAL_ERROR,
     JSON,
@@ -34,6 +41,8 @@ RESPONSES = tuple[
     Fleets,
     Fleet,
     CancelResponse,
+    FleetsRequest,
+    TrialPage,
     Progress,
     Plan,
     Machines,

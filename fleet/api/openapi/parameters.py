@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet.api import fleet_list
+from fleet.api import fleet_list, trial_list
+from fleet.store.trial_list import STATES
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Location": {
@@ -17,6 +18,14 @@ HEADERS: dict[str, dict[str, Any]] = {
         "which no repetition cures.",
         "required": False,
         "schema": {"type": "integer"},
+    },
+    "Log-Next": {
+        "description": "Where the next part begins, for `after`: after the last complete line. "
+        "`console-` and a number of bytes while the VM exists, `stored-` and a number once it was "
+        "deleted and its log is complete. The two are not comparable: the first response with "
+        "`stored-` has the whole stored log.",
+        "required": True,
+        "schema": {"type": "string"},
     },
     "ETag": {
         "description": "The document's ETag, for If-None-Match.",
@@ -108,6 +117,35 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "cursor",
         "The `next` of the previous page; the other parameters as there.",
         {"type": "string"},
+    ),
+    "after": _query(
+        "after",
+        "The `Log-Next` of an earlier response: only the complete lines after it, 32 KB at most, and no "
+        "line about the VM. Empty if there are none yet.",
+        {"type": "string", "pattern": "^(console|stored)-[0-9]{1,15}$"},
+    ),
+    "state": _query(
+        "state", "Only trials in this state.", {"type": "string", "enum": list(STATES)}
+    ),
+    "traceback": _query(
+        "traceback",
+        "Whether failed trials have their traceback.",
+        {"type": "string", "enum": list(trial_list.SWITCH), "default": "false"},
+    ),
+    "trials-limit": _query(
+        "limit",
+        "Trials per page.",
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": trial_list.MAX_LIMIT,
+            "default": trial_list.DEFAULT_LIMIT,
+        },
+    ),
+    "trials-cursor": _query(
+        "cursor",
+        "The `next` of the previous page; `state` as there.",
+        {"type": "string", "pattern": "^[0-9]{1,10}$"},
     ),
     "If-None-Match": {
         "name": "If-None-Match",

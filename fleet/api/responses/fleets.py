@@ -55,6 +55,9 @@ class SubmitResponse(TypedDict):
     """The request as the app understood it."""
     links: Links
     """URLs of the fleet's other resources."""
+    trials: Count | None
+    """Of a retry: the failed trials that this call has reset; 0 if the fleet already existed. Otherwise
+    null."""
 
 
 class CancelResponse(TypedDict):

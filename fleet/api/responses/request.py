@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from fleet.api.responses.common import Count
+from fleet.api.responses.common import Count, FleetId
 
 
 class Understood(TypedDict):
@@ -35,3 +35,15 @@ class Understood(TypedDict):
     """Maximum cost in US dollars; null: no limit."""
     delete_on_complete: bool
     """Whether VMs delete themselves after the last trial."""
+
+
+class FleetsRequest(TypedDict):
+    """The request of a fleet, from which another fleet can be submitted."""
+
+    id: FleetId
+    """The fleet's ID."""
+    request: dict[str, Any]
+    """The fields that the request had (see FleetRequest), without `batch_id`, `name` and secrets."""
+    secrets: list[Annotated[str, Field(examples=["/uri"])]]
+    """JSON pointers of the secrets that the request had: `/uri`, `/azure_json/client_secret`,
+    `/notify_url`. The app does not return them."""

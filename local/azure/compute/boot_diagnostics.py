@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import sys
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -22,6 +23,7 @@ from local.azure.vm.runner import VmRunner
 
 _DEFAULT_MINUTES, _MAX_MINUTES = "120", 1440
 _BLOB = re.compile(r"/bootdiagnostics-[a-z0-9]+-([0-9a-f-]{36})/[^/]+\.serialconsole\.log")
+_RANGE = re.compile("bytes=([0-9]{1,18})-([0-9]{0,18})")
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _UNSIGNED = (
     "Server failed to authenticate the request. Make sure the value of Authorization header is "
@@ -82,7 +84,8 @@ class BootDiagnostics:
         if log is None:
             return _error(404, "BlobNotFound", "The specified blob does not exist.")
         headers = {"Content-Type": "application/octet-stream", "x-ms-blob-type": "AppendBlob"}
-        return Reply(200, log, headers)
+        wanted = _RANGE.fullmatch(request.headers.get("range", ""))
+        return _part(log, wanted, headers) if wanted else Reply(200, log, headers)
 
     async def _log(self, vm_id: str) -> bytes | None:
         """A VM's serial console log; None if the VM is deleted or has never booted."""
@@ -91,6 +94,16 @@ class BootDiagnostics:
         if vm is None or not vm.has_booted:
             return None
         return vm.boot_messages().encode() + self._runner.console(vm)
+
+
+def _part(log: bytes, wanted: re.Match[str], headers: dict[str, str]) -> Reply:
+    """Storage ignores what is no such range, and a suffix range (`bytes=-100`)."""
+    first, last = int(wanted[1]), int(wanted[2] or sys.maxsize)
+    if first >= len(log):
+        return _error(416, "InvalidRange", "The range specified is invalid for the current size.")
+    part = log[first : last + 1]
+    span = f"bytes {first}-{first + len(part) - 1}/{len(log)}"
+    return Reply(206, part, {**headers, "Content-Range": span})
 
 
 def _minutes(text: str) -> int:

@@ -230,3 +230,25 @@ def plan(text: str = "") -> dict[str, Any]:
         "cost": {**RESPONSES["Plan"]["cost"], "basis": f"a guess{text}"},
         "checks": checks,
     }
+
+
+def trials(text: str = "", with_traceback: bool = False) -> dict[str, Any]:
+    """A trial in each state; `text` is appended to every string in them."""
+    usual = {
+        "task": f"adult{text}", "origin": f"openml{text}", "method": f"tree{text}", "meta": "{}",
+        "replicate": 0, "machine": None, "started_at": None, "ended_at": None, "seconds": None,
+        "measures": {}, "error": None, "traceback": None,
+    }  # fmt: skip
+    begun = {**usual, "started_at": when(), "machine": 3}
+    ended = {**begun, "ended_at": when()}
+    error = f"ValueError: no{text}"
+    measures = {f"score{text}": 0.87654, f"seconds{text}": 12.0, f"size{text}": 3.0}
+    traceback = f"Traceback:\n  File x\n{error}" if with_traceback else None
+    failure = {"error": error, "traceback": traceback}
+    found = [
+        {**ended, "id": 1, "state": "failed", "seconds": 3.21, **failure},
+        {**ended, "id": 2, "state": "complete", "seconds": 312.0, "measures": measures},
+        {**begun, "id": 3, "state": "running"},
+        {**usual, "id": 4, "state": "ready"},
+    ]
+    return {"id": "fleet-7", "experiment_id": 12, "trials": found, "next": None}

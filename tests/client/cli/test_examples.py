@@ -17,7 +17,7 @@ from powerlift_fleet.cli.main import cli
 
 from local.stack import Stack
 from tests.client.cli.conftest import Command
-from tests.harness import Api, experiment
+from tests.harness import Api, experiment, sql
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = (ROOT / "docs" / "cli.md").read_text()
@@ -58,15 +58,15 @@ def with_test_ids(line: str, fleet: str, number: int) -> str:
     return line.replace("fleet-7", fleet).replace("--experiment 1", f"--experiment {number}")
 
 
-@pytest.mark.parametrize("name", [*sorted(set(cli.commands) - {"cancel"}), "cancel"])
+@pytest.mark.parametrize("name", [*sorted(set(cli.commands) - {"cancel", "retry"}), "cancel"])
 def test_the_example_of_a_command_works_as_printed(
     fleet_command: Command, api: Api, running_fleet: tuple[str, int], name: str
 ):
-    lines = [line for line in examples(name) if "--watch" not in line]
+    lines = [line for line in examples(name) if not re.search("--(watch|follow)", line)]
     for line in lines:
         done = run(fleet_command, with_test_ids(line, *running_fleet))
         assert (done.returncode, bool(done.stdout + done.stderr)) == (0, True), done.stderr
-        if "submit" in line:
+        if "submit" in line or ("clone" in line and "--dry-run" not in line):
             api.end(done.stdout.strip())
     assert lines
 
@@ -79,6 +79,20 @@ def test_the_example_of_a_watch_works_as_printed(
     assert (
         run(fleet_command, with_test_ids(line, *running_fleet)).returncode == exit_codes.CANCELLED
     )
+
+
+def test_the_example_of_a_retry_works_as_printed(
+    fleet_command: Command, api: Api, stack: Stack, running_fleet: tuple[str, int]
+):
+    fleet, number = running_fleet
+    api.end(fleet)
+    failed = "UPDATE trial SET start_time = now(), end_time = now(), errmsg = ''"
+    sql(stack, f"{failed} WHERE experiment_id = %s", number)
+    line, waiting = examples("retry")
+    assert waiting == f"{line} --wait"
+    done = run(fleet_command, with_test_ids(line, *running_fleet))
+    assert (done.returncode, done.stdout.startswith("fleet-")) == (0, True), done.stderr
+    api.end(done.stdout.strip())
 
 
 def test_examples_of_the_group_are_examples_of_its_commands():

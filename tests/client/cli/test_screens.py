@@ -30,7 +30,19 @@ COMMANDS = [
     ("plan", "--experiment", "12", "--vms", "10"),
     ("logs", "fleet-7", "0"),
     ("status", "fleet-8", "--watch"),
+    ("trials", "fleet-7"),
+    ("trials", "fleet-7", "--traceback"),
+    ("retry", "fleet-7"),
+    ("clone", "fleet-7", "--vms", "4"),
 ]
+
+
+TAKEN = {
+    "id": "fleet-9",
+    "number": 9,
+    "batch_id": 9,
+    "links": dict.fromkeys(("self", "machines", "progress", "view", "cancel"), "http://x"),
+}
 
 
 def answers(text: str) -> dict[str, object]:
@@ -46,6 +58,15 @@ def answers(text: str) -> dict[str, object]:
             "next": None,
         },
         "POST /plan": served.plan(text),
+        "GET /fleets/fleet-7/trials": served.trials(text),
+        "GET /fleets/fleet-7/trials?traceback=true&limit=500": served.trials(text, True),
+        "GET /fleets/fleet-7/request": {
+            "id": f"fleet-7{text}",
+            "request": {"n_instances": 10, "experiment_id": 12, "tags": {"team": f"ml{text}"}},
+            "secrets": [],
+        },
+        "POST /fleets/fleet-7/retry": {**TAKEN, "trials": 3},
+        "POST /fleets": TAKEN,
         "DELETE /fleets/fleet-8": {"id": "fleet-8", "links": fleet["links"]},
         "GET /fleets/fleet-8": {**fleet, "id": "fleet-8", "phase": "failed", "reason": reason},
         "GET /fleets/fleet-9": {
@@ -316,9 +337,42 @@ def test_status_shows_trial_errors(friendly: Command):
     assert "12 trials: ValueError: Input X contains NaN." in friendly("status", "fleet-7").output
 
 
+def test_trials_are_a_line_each_in_a_pipe(friendly: Command):
+    rows = [line.split("  ") for line in friendly("trials", "fleet-7").stdout.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert cells == [
+        ["trial", "state", "method", "task", "VM", "time", "measures", "error"],
+        ["1", "failed", "tree", "adult", "3", "3.2 s", "ValueError: no"],
+        ["2", "complete", "tree", "adult", "3", "5 min", "score 0.8765, seconds 12, 1 more"],
+        ["3", "running", "tree", "adult", "3", "30 min so far"],
+        ["4", "ready", "tree", "adult"],
+    ]
+
+
+def test_a_narrow_list_of_trials_shows_the_same_fields(friendly: Command):
+    lines = friendly("trials", "fleet-7", COLUMNS="60").stdout.splitlines()
+    assert lines[:4] == [
+        "trial 1  failed  tree  adult  VM 3  3.2 s",
+        "  ValueError: no",
+        "trial 2  complete  tree  adult  VM 3  5 min",
+        "  score 0.8765, seconds 12, 1 more",
+    ]
+
+
+def test_tracebacks_are_below_their_trial(friendly: Command):
+    lines = friendly("trials", "fleet-7", "--traceback").stdout.splitlines()
+    assert lines[1:4] == ["  Traceback:", "    File x", "  ValueError: no"]
+
+
+def test_a_repeated_retry_prints_the_same_fleet_and_how_to_retry_that(friendly: Command):
+    done = friendly("retry", "fleet-7")
+    advice = "To run again what failed since: powerlift-fleet retry fleet-9"
+    assert (done.exit_code, done.stdout, advice in done.stderr) == (0, "fleet-9\n", True)
+
+
 @pytest.mark.parametrize(
     ("argv", "columns"),
-    [(COMMANDS[0], 40), (COMMANDS[1], 80), (COMMANDS[4], 40), (COMMANDS[5], 80)],
+    [(COMMANDS[0], 40), (COMMANDS[1], 80), (COMMANDS[4], 40), (COMMANDS[5], 80), (COMMANDS[7], 80)],
 )
 def test_untrusted_text_cannot_control_the_terminal(
     hostile: Command, argv: tuple[str, ...], columns: int

@@ -16,7 +16,8 @@ def submission(batch_id: int, **more: Any) -> claims.Submission:
             "owner": "us", "batch_id": batch_id, "chose_batch_id": True, "max_lifetime": 60.0,
             "submitters": ["key-1"], "idempotency_key": None,
             "fingerprints": ["same"], "name": None, "experiment_id": 1, "n_instances": 2,
-            "account": "account", "resource_uris": [], "max_vms": 1000, "webhook": None, **more,
+            "account": "account", "resource_uris": [], "max_vms": 1000, "webhook": None,
+            "request": "{}", "request_signature": "", "databases": ["here"], **more,
         }
     )  # fmt: skip
 

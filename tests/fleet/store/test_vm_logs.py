@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from fleet.store.database import DatabaseUnreachable
-from fleet.store.vm_logs import LIMIT, EndedVm, decode_tail, find_log, redact_password, store_logs
+from fleet.store.vm_logs import (
+    LIMIT,
+    EndedVm,
+    complete_bytes,
+    decode_tail,
+    find_log,
+    redact_password,
+    store_logs,
+)
 
 RUNNER = 80_001
 
@@ -116,3 +124,21 @@ def test_a_log_of_invalid_bytes_is_not_longer_than_another():
 )
 def test_the_databases_password_is_not_shown(shown: str, given: str):
     assert redact_password(f"me:{shown}@host", f"postgresql:{given}").startswith("me:***")
+
+
+@pytest.mark.parametrize(
+    ("data", "complete"),
+    [
+        (b"one\ntwo\nthr", b"one\ntwo\n"),
+        (b"one\n", b"one\n"),
+        (b"one", b""),
+        (b"", b""),
+        (b"10%\r20%\r30", b"10%\r20%\r"),
+        (b"one\r", b""),  # perhaps one\r\n
+        (b"one\r\ntwo", b"one\r\n"),
+        (b"a " + b"b" * LIMIT, b"a "),
+        (b"b" * LIMIT, b"b" * LIMIT),
+    ],
+)
+def test_a_part_ends_with_a_line(data: bytes, complete: bytes):
+    assert data[: complete_bytes(data)] == complete

@@ -156,6 +156,27 @@ def test_a_deleted_vms_blob_is_deleted(azure: Driver) -> None:
     assert get(azure, url).headers["x-ms-error-code"] == "BlobNotFound"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "status", "begin", "end"),
+    [("bytes=5-9", 206, 5, 10), ("bytes=5-", 206, 5, None), ("bytes=-5", 200, 0, None)],
+)
+def test_a_range_of_the_log_is_read(
+    azure: Driver, running_vm: str, wanted: str, status: int, begin: int, end: int | None
+):
+    """Storage knows no suffix ranges, and ignores them."""
+    url = url_of_log(azure, running_vm)
+    whole = get(azure, url).content
+    answer = get(azure, url, headers={"Range": wanted})
+    assert (answer.status_code, answer.content) == (status, whole[begin:end])
+
+
+def test_a_range_at_the_end_of_the_log_is_refused(azure: Driver, running_vm: str):
+    url = url_of_log(azure, running_vm)
+    size = len(get(azure, url).content)
+    answer = get(azure, url, headers={"Range": f"bytes={size}-"})
+    assert (answer.status_code, answer.headers["x-ms-error-code"]) == (416, "InvalidRange")
+
+
 def test_the_reader_role_is_not_sufficient(tmp_path: Path) -> None:
     service, azure = serve(tmp_path, "--machines", "none")
     azure.settled(make(azure, "vm"))

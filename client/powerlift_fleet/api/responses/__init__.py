@@ -18,12 +18,13 @@ from powerlift_fleet.api.responses.fleets import (
     TrialCounts,
 )
 from powerlift_fleet.api.responses.machines import (
+    LogLine,
     Machine,
     MachineFailure,
     MachineList,
     MachineTrials,
 )
-from powerlift_fleet.api.responses.plan import Check, Plan, PlanCost, Understood
+from powerlift_fleet.api.responses.plan import Check, FleetsRequest, Plan, PlanCost, Understood
 from powerlift_fleet.api.responses.progress import (
     Cost,
     EarlierTrials,
@@ -40,6 +41,7 @@ from powerlift_fleet.api.responses.submissions import (
     QueuedSubmission,
     Submission,
 )
+from powerlift_fleet.api.responses.trials import Trial, TrialPage
 
 __all__ = [
     "TERMINAL_PHASES",
@@ -54,7 +56,9 @@ __all__ = [
     "FleetList",
     "FleetListEntry",
     "FleetStatus",
+    "FleetsRequest",
     "Links",
+    "LogLine",
     "Machine",
     "MachineCounts",
     "MachineFailure",
@@ -69,8 +73,10 @@ __all__ = [
     "QueuedSubmission",
     "Submission",
     "Summary",
+    "Trial",
     "TrialCounts",
     "TrialError",
+    "TrialPage",
     "TrialSeries",
     "Understood",
     "VmHours",

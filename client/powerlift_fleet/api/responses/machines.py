@@ -72,6 +72,16 @@ class Machine(Response):
         }
 
 
+@dataclass(frozen=True)
+class LogLine:
+    """A line of a VM's console log."""
+
+    machine: int
+    """The VM's ordinal."""
+    text: str
+    """Without its end."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MachineList(Response):
     """All VMs of a fleet."""

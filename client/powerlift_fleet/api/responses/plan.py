@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from powerlift_fleet.api.json_reader import Response
 from powerlift_fleet.api.responses.fleets import TrialCounts
@@ -39,6 +41,17 @@ class Understood(Response):
     max_cost: float | None = None
     """In US dollars; None: no limit."""
     delete_on_complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetsRequest(Response):
+    """The request of a fleet, to submit another one like it."""
+
+    id: str
+    request: Mapping[str, Any]
+    """For `FleetClient.submit`: without `batch_id`, `name` and secrets."""
+    secrets: tuple[str, ...]
+    """JSON pointers of the secrets that it had, such as /uri. The app does not return them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,8 @@ class Submission(Response):
     links: Links
     created: bool = True
     """Set by the client: False if the fleet already existed. Not part of `raw`."""
+    trials: int | None = None
+    """Of a retry: the failed trials that were reset; 0 if the fleet already existed."""
 
     @property
     def handle(self) -> str:

@@ -1,4 +1,4 @@
-"""Commands that read: fleets, their VMs, logs and pages."""
+"""Commands that read: fleets, their VMs and pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from powerlift_fleet.cli import exit_codes
-from powerlift_fleet.cli.formatting import clean_lines
 from powerlift_fleet.cli.options.fleet_argument import FLEET
 from powerlift_fleet.cli.options.list_options import list_options
 from powerlift_fleet.cli.session import Session, connected, say, say_which, screens, show
@@ -67,33 +66,6 @@ def machines(session: Session, fleet: str, states: Sequence[str]) -> int:
         found = [one for one in client.machines(current.id) if not states or one.state in states]
     document = {"id": current.id, "machines": [one.raw for one in found]}
     session.print_result(document, lambda out: screens().machines_screen(found, out, bool(states)))
-    return exit_codes.OK
-
-
-@click.command()
-@FLEET
-@click.argument("ordinal", type=click.IntRange(min=0))
-@click.option("--raw", is_flag=True, help="Print the log unchanged, with colours.")
-@connected
-def logs(session: Session, fleet: str, ordinal: int, raw: bool) -> int:
-    """Print the end of a VM's console output, also after the VM was deleted.
-
-    ORDINAL is the VM's number in the output of machines.
-
-    \b
-    Example:
-      powerlift-fleet logs fleet-7 0
-    """
-    with session.client() as client:
-        current = client.status(fleet)
-        say_which(fleet, current)
-        text = client.log(current.id, ordinal)
-    if session.as_json:
-        session.print_json({"id": current.id, "ordinal": ordinal, "log": text})
-    else:
-        click.echo(
-            text if raw else clean_lines(text), nl=not text.endswith("\n"), color=raw or None
-        )
     return exit_codes.OK
 
 

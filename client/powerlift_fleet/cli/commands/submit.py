@@ -62,7 +62,7 @@ def submit(
         return enqueue(session, queue_file, request, wait, interval)
     if not no_plan:
         _check_plan(session, request)
-    accepted = _submit(session, request)
+    accepted = submit_request(session, request)
     fleet = clean(accepted.handle)
     if session.as_json:
         session.print_json({**accepted.raw, "created": accepted.created}, line=wait)
@@ -101,7 +101,7 @@ def _exists(client: FleetClient, fleet: str) -> bool:
         return True
 
 
-def _submit(session: Session, request: dict[str, Any]) -> Submission:
+def submit_request(session: Session, request: dict[str, Any]) -> Submission:
     """Print the batch ID if the outcome is unknown."""
     generated = request.get("batch_id") is None
     if generated:

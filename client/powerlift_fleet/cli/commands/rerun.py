@@ -1,0 +1,180 @@
+"""Running a past fleet again: its failed trials, or a changed request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from powerlift_fleet.api.errors import (
+    AppUnavailable,
+    ConfigurationError,
+    FleetPurged,
+    FleetUnreachable,
+)
+from powerlift_fleet.api.responses import FleetsRequest, FleetStatus, Submission
+from powerlift_fleet.cli import exit_codes
+from powerlift_fleet.cli.commands.submit import submit_request
+from powerlift_fleet.cli.describe import handle
+from powerlift_fleet.cli.formatting import clean, count
+from powerlift_fleet.cli.options import request_options
+from powerlift_fleet.cli.options.fleet_argument import FLEET
+from powerlift_fleet.cli.session import Session, connected, console, say, screens
+from powerlift_fleet.cli.watch import INTERVAL, follow
+
+WAIT = click.option("--wait", is_flag=True, help="Watch the new fleet until it has ended.")
+_MERGED = ("azure_json", "tags")
+"""Fields whose members are changed one by one."""
+_SECRETS = {
+    "/uri": "its own database. Set POWERLIFT_DB_URI and pass --uri-from-env, or pass a --file with uri; "
+    "with null there, VMs use the app's database",
+    "/azure_json/client_secret": "an application's client_secret. Pass a --file with azure_json and its "
+    "client_secret",
+}
+
+
+@click.command()
+@FLEET
+@WAIT
+@INTERVAL
+@connected
+def retry(session: Session, fleet: str, wait: bool, interval: float) -> int:
+    """Run the failed trials of an ended fleet again, and print the new fleet's short ID.
+
+    Resets the experiment's failed trials, and starts a fleet with the same request. A fleet is retried
+    once: repeated, the command prints the same new fleet. Trials that have not run yet run too.
+
+    \b
+    Example:
+      powerlift-fleet retry fleet-7
+      powerlift-fleet retry fleet-7 --wait
+    """
+    with session.client() as client:
+        current: FleetStatus | None = None
+        try:
+            current = client.status(fleet)
+        except FleetPurged:  # its row may suffice
+            say(f"{clean(fleet)} was purged; its request was kept.")
+        try:
+            accepted = client.retry(current.id if current else fleet)
+        except (KeyboardInterrupt, FleetUnreachable, AppUnavailable):
+            say("It is safe to repeat the command: a fleet is retried once.")
+            raise
+    old = handle(current) if current else clean(fleet)
+    return _report(session, accepted, _retried(old, accepted), wait, interval)
+
+
+def _retried(old: str, accepted: Submission) -> str:
+    if accepted.created:
+        return f"Runs {count(accepted.trials or 0, 'failed trial')} of {old} again."
+    new = clean(accepted.handle)
+    return (
+        f"{old} was already retried; nothing was reset. To run again what failed since: "
+        f"powerlift-fleet retry {new}"
+    )
+
+
+@click.command()
+@FLEET
+@request_options.request_options
+@click.option("--dry-run", is_flag=True, help="Show the request and its plan; start nothing.")
+@WAIT
+@INTERVAL
+@connected
+def clone(
+    session: Session, fleet: str, dry_run: bool, wait: bool, interval: float, **fields: Any
+) -> int:
+    """Start a fleet like another one, changed by options, and print its short ID.
+
+    Takes the options of submit. Shows the request and its plan on stderr, and starts nothing if the plan
+    has faults (exit code 1). Secrets are not copied: pass --uri-from-env, or a --file with them. Neither
+    are name and batch_id. A null in the --file removes a field.
+
+    \b
+    Example:
+      powerlift-fleet clone fleet-7 --vms 4 --dry-run
+      powerlift-fleet clone fleet-7 --timeout 600 --tag team=ml
+    """
+    changes = request_options.document(**fields)
+    with session.client() as client:
+        old = client.request_of(fleet)
+        request = changed(old.request, changes)
+        _require_secrets(old, changes)
+        for line in _differences(old.request, request):
+            say(line)
+        plan = client.plan(request)
+    if dry_run or not plan.ok:
+        session.print_result(plan.raw, lambda out: screens().plan_screen(plan, out))
+        return exit_codes.OK if plan.ok else exit_codes.FAILED
+    out = console()
+    with out.capture() as captured:
+        out.print(screens().plan_screen(plan, out))
+    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    accepted = submit_request(session, request)
+    return _report(session, accepted, f"Accepted, like {clean(old.id)}.", wait, interval)
+
+
+def changed(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with the changes, of which a null removes a field."""
+    merged = {
+        name: {**request[name], **value}
+        for name, value in changes.items()
+        if name in _MERGED and isinstance(request.get(name), dict) and isinstance(value, dict)
+    }
+    found = {**request, **changes, **merged}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _require_secrets(old: FleetsRequest, changes: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError for a secret that the changes neither set nor remove."""
+    for pointer, what in _SECRETS.items():
+        if pointer in old.secrets and not _is_given(pointer, changes):
+            raise ConfigurationError(
+                f"{old.id} has {what}. The app returns no secrets. Nothing was started."
+            )
+    if "/notify_url" in old.secrets and not _is_given("/notify_url", changes):
+        say(f"Warning: {clean(old.id)} had a notify_url, which is not copied; pass it in a --file.")
+
+
+def _is_given(pointer: str, changes: Mapping[str, Any]) -> bool:
+    """Whether the changes have a value, or null, for a field or what contains it."""
+    value: Any = changes
+    for part in pointer[1:].split("/"):
+        if not isinstance(value, Mapping):
+            return True
+        if part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Lines that show the request without its secrets, and what has changed."""
+    for name in dict.fromkeys((*old, *new)):
+        before, after = (_shown(name, request.get(name)) for request in (old, new))
+        text = after if before == after else f"{before} -> {after}"
+        yield f"  {clean(name, 40)}: {text}"
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "(none)"
+    if name in ("uri", "notify_url"):
+        return "***"
+    if isinstance(value, dict) and "client_secret" in value:
+        value = {**value, "client_secret": "***"}
+    return clean(value if isinstance(value, str) else json.dumps(value), 200)
+
+
+def _report(session: Session, accepted: Submission, text: str, wait: bool, interval: float) -> int:
+    fleet = clean(accepted.handle)
+    if session.as_json:
+        session.print_json({**accepted.raw, "created": accepted.created}, line=wait)
+    else:
+        click.echo(fleet)
+        say(text)
+        if not wait:
+            say(f"Watch it: powerlift-fleet status {fleet} --watch")
+    return exit_codes.of_fleet(follow(session, accepted.id, interval)) if wait else exit_codes.OK
