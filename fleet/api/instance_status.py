@@ -75,6 +75,18 @@ def stale_seconds(
     return int(age) if is_stale else None
 
 
+def starts_trials(fleet: FleetWithoutLinks, now: datetime) -> bool:
+    """Whether a fleet's VMs may still start trials: it is not being torn down, its deadline has not
+    passed, and it does not drain because of its `max_cost`.
+    """
+    deadline = fleet["deadline"]
+    return (
+        fleet["phase"] not in {*TERMINAL, "teardown"}
+        and not (deadline and datetime.fromisoformat(deadline) <= now)
+        and all(group["code"] != "MaxCostReached" for group in fleet["failures"])
+    )
+
+
 def order_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The order in an orchestration's input: the input itself at first, later a part of the state."""
     order: Mapping[str, Any] = document.get("order", document)

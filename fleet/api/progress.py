@@ -66,6 +66,7 @@ def _shown(order: FleetRef, machine: Mapping[str, Any], report: VmReport) -> Mac
         "role_assigned_at": _utc(machine.get("role_assigned_at")),
         "running_at": _utc(machine.get("running_at")),
         "working_at": _utc(report.working_at),
+        "first_trial_at": _utc(report.first_trial_at),
         "ended_at": _utc(report.ended_at or machine.get("ended_at")),
         "deleted_at": _utc(machine.get("deleted_at")),
         "failure": _failure(machine["ended"]),
@@ -93,7 +94,8 @@ def progress(
     """The response of `GET /fleets/{id}/progress`. `shown` comes from `machines`,
     `table` from FLEET_PRICES.
 
-    If `history` is None, `problem` says why.
+    `ended`: the fleet starts no more trials, so that their end cannot be expected. If `history` is None,
+    `problem` says why.
     """
     hours = costs.vm_hours(shown, as_of)
     prices = known_prices(order, hours, table)

@@ -70,6 +70,7 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
     order, fleet = started_order(instance), instance_status.fleet_from_instance(instance)
     uri = _database_of(order)
     ended = fleet["updated_at"] if fleet["phase"] in TERMINAL else None
+    as_of = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
     span = (order["experiment_id"], order.get("created_at"), ended)
     history, machines = await asyncio.gather(
         _query(uri, "history", trial_history.load_history, *span), _machines(instance, order, uri)
@@ -82,8 +83,8 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
         redacted,
         machines,
         Settings.read().prices,
-        as_of=datetime.fromisoformat(ended) if ended else datetime.now(UTC),
-        ended=ended is not None,
+        as_of=as_of,
+        ended=not instance_status.starts_trials(fleet, as_of),
         problem=None if redacted else str(history),
     )
 

@@ -11,6 +11,7 @@ from fleet.api.instance_status import (
     fleet_from_instance,
     outcome,
     stale_seconds,
+    starts_trials,
     teardown_instance_id,
     vm_records,
 )
@@ -160,6 +161,25 @@ def test_a_fleet_without_updates_has_stale_seconds(
     assert (
         fleet_from_instance(instance(state, phase), now=later(seconds))["stale_seconds"] == expected
     )
+
+
+DRAINS = [{"code": "MaxCostReached", "count": 1, "message": "", "action": "", "advice": ""}]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"phase": "run"}, True),
+        ({"phase": "run", "deadline": later(1).isoformat()}, True),
+        ({"phase": "run", "deadline": later(0).isoformat()}, False),
+        ({"phase": "run", "failures": DRAINS}, False),
+        ({"phase": "teardown"}, False),
+        ({"phase": "done"}, False),
+    ],
+)
+def test_whether_a_fleet_still_starts_trials(status: dict[str, Any], expected: bool):
+    fleet = fleet_from_instance(instance("Running", customStatus=status), now=NOW)
+    assert starts_trials(fleet, NOW) is expected
 
 
 @pytest.mark.parametrize(
