@@ -37,7 +37,7 @@ export function show(node, visible) {
 
 /** Show a link to another site; null hides it. */
 export function link(node, url) {
-  const safe = url?.startsWith("https://");
+  const safe = url?.startsWith("https:");
   attr(node, "href", safe ? url : null);
   show(node, safe);
 }
