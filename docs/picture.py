@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import FloatRect, sync_playwright
 
 from local.chromium import ARGUMENTS, find_chromium
 from local.demo import experiment, fleets
@@ -20,7 +20,8 @@ from local.demo.processes import kill_leftover_processes
 from local.stack import CACHE, Stack
 
 FOLDER = Path(__file__).resolve().parent
-SIZE = {"width": 1080, "height": 1290}
+WIDTH, MARGIN = 1080, 16
+BOTTOM = "document.querySelector('.card:has(#timeline)').getBoundingClientRect().bottom"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 TRIALS, SHOWN = 160, 0.6
 """The picture is taken when this share of the trials has ended."""
@@ -83,7 +84,7 @@ def take(stack: Stack, fleet_id: str) -> None:
         )
         for scheme in SCHEMES:
             context = browser.new_context(
-                viewport={"width": SIZE["width"], "height": SIZE["height"]},
+                viewport={"width": WIDTH, "height": 2000},
                 color_scheme=scheme,
                 reduced_motion="reduce",
                 locale="en-GB",
@@ -91,7 +92,9 @@ def take(stack: Stack, fleet_id: str) -> None:
             page = context.new_page()
             page.goto(f"{stack.url}/api/view/{fleet_id}#key={stack.key}")
             page.wait_for_selector("#chart svg")
-            page.screenshot(path=FOLDER / f"view-{scheme}.png")
+            height = page.evaluate(BOTTOM) + MARGIN
+            clip: FloatRect = {"x": 0, "y": 0, "width": WIDTH, "height": height}
+            page.screenshot(path=FOLDER / f"view-{scheme}.png", clip=clip)
             context.close()
         browser.close()
 

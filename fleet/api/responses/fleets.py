@@ -171,7 +171,7 @@ class FinalStatus(FleetStatus):
     """The status of a fleet that has ended."""
 
     created_at: Time | None
-    """When it was submitted."""
+    """When its orchestration started, right after it was submitted."""
 
 
 class FleetWithoutLinks(FleetStatus):
