@@ -134,6 +134,22 @@ def test_an_error_is_beside_its_field(stage: Stage, form: Visit):
     assert form.page.locator("[aria-invalid]").count() == 0
 
 
+def test_the_form_works_by_keyboard(stage: Stage, form: Visit):
+    keyboard = form.page.keyboard
+    form.page.focus("#experiment_id")
+    for text in ("12", "4", "nightly"):
+        keyboard.type(text)
+        keyboard.press("Tab")
+    keyboard.press("Enter")
+    form.wait("#send:enabled")
+    keyboard.press("Tab")
+    assert form.page.evaluate("document.activeElement.id") == "send"
+    keyboard.press("Enter")
+    form.page.wait_for_url("**/api/view/fleet-*")
+    [sent] = map(json.loads, stage.submitted.values())
+    assert (sent["experiment_id"], sent["n_instances"], sent["name"]) == (12, 4, "nightly")
+
+
 def test_a_double_click_makes_one_fleet_and_leads_to_its_page(stage: Stage, form: Visit):
     plan(form)
     form.page.evaluate("for (let i = 0; i < 3; i += 1) document.getElementById('send').click()")

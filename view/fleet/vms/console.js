@@ -7,7 +7,7 @@ import { DASH, seconds } from "../../common/format.js";
 import { rowOfVm } from "./timeline.js";
 import { logOf } from "./log_source.js";
 
-const INTERVAL = 5_000; // milliseconds between a response and the next request
+const INTERVAL = 10_000; // milliseconds between a response and the next request, which costs two of Azure's
 const AT_END = 24; // pixels from the bottom, within which new lines scroll into view
 
 let fleetPath = () => "";
