@@ -31,6 +31,7 @@ help:
 	@echo 'make bench   measure how fleets of 1 to 1,000 VMs scale'
 	@echo 'make soak MINUTES=10   run fleets with faults for two simulated weeks, and check what is left'
 	@echo 'make docs    generate docs/api.md from the models and routes'
+	@echo 'make picture take the pictures of the README, of a fleet on the local stack'
 	@echo 'make lock    pin requirements*.txt from requirements*.in; ARGS=--upgrade for newer versions'
 	@echo 'make check-supply-chain   audit the deployed packages, and write an SBOM to .local'
 	@echo 'make wheel   build the client in dist; make test-client CLIENT_PYTHON=3.13 tests it'
@@ -71,6 +72,10 @@ soak: $(STAMP)
 .PHONY: docs
 docs: $(STAMP)
 	@exec $(PYTHON_IN) -m docs.api
+
+.PHONY: picture
+picture: $(STAMP)
+	@exec $(PYTHON_IN) -m docs.picture
 
 # Keeps locked versions, unless ARGS=--upgrade or ARGS="--upgrade-package NAME".
 COMPILE := $(UV) pip compile --quiet --universal

@@ -11,12 +11,16 @@ FUNCTIONS = function_app.app.get_functions()
 
 
 def http_functions() -> dict[str, tuple[set[str], str, bool]]:
-    """Every HTTP function of the app: methods, path, and whether it is anonymous."""
+    """Every HTTP function of the app: methods, path, and whether it is anonymous.
+
+    The path of the route that must be empty is `/`.
+    """
     found = {}
     for function in FUNCTIONS:
         trigger = json.loads(json.dumps(function.get_trigger().get_dict_repr(), default=str))
         if trigger["type"] == "httpTrigger":
             methods = {re.sub(r".*\.", "", method) for method in trigger["methods"]}
             anonymous = "ANONYMOUS" in str(trigger["authLevel"])
-            found[function.get_function_name()] = (methods, f"/{trigger['route']}", anonymous)
+            path = "/" + re.sub(r"^\{\w+:maxlength\(0\)\?\}$", "", trigger["route"])
+            found[function.get_function_name()] = (methods, path, anonymous)
     return found

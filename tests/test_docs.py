@@ -23,7 +23,7 @@ def anchors(page: Path) -> set[str]:
     """The fragments of a page's headings, as GitHub makes them."""
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     titles = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    plain = [re.sub(r"[^\w\- ]", "", title.lower()).strip() for title in titles]
+    plain = [re.sub(r"[^\w\- ]", "", title.strip().lower()) for title in titles]
     return {title.replace(" ", "-") for title in plain}
 
 

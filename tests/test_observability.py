@@ -266,7 +266,7 @@ def test_a_fleet_is_one_trace_across_a_host_crash(watched: Watched):
 
 def test_the_root_has_the_fleets_own_times(watched: Watched):
     root = of_the_fleet(watched)[0]
-    began = datetime.fromisoformat(watched.fleet["created_at"]).timestamp()
+    began = datetime.fromisoformat(watched.fleet["summary"]["created_at"]).timestamp()
     others = [span for span in of_the_fleet(watched)[1:] if span.name != "report_completion"]
     assert (root.parent, root.start) == ("", pytest.approx(began, abs=0.001))
     assert root.end >= max(span.end for span in others)

@@ -68,6 +68,7 @@ def _shown(order: FleetRef, machine: Mapping[str, Any], report: VmReport) -> Mac
         "role_assigned_at": _utc(machine.get("role_assigned_at")),
         "running_at": _utc(machine.get("running_at")),
         "working_at": _utc(report.working_at),
+        "first_trial_at": _utc(report.first_trial_at),
         "ended_at": _utc(report.ended_at or machine.get("ended_at")),
         "deleted_at": _utc(machine.get("deleted_at")),
         "failure": _failure(ended) if has_failed else None,

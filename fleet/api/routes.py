@@ -276,6 +276,16 @@ ROUTES = (
     ),
     Route(
         "GET",
+        "/",
+        "redirect_to_fleets",
+        "Pages",
+        "Open the list of fleets",
+        "Leads a browser that opens the API's base URL to the list.",
+        {302: Response("The list, as a path.", media="", headers=("Location",))},
+        anonymous=True,
+    ),
+    Route(
+        "GET",
         "/view",
         "view_fleets",
         "Pages",
@@ -293,6 +303,16 @@ ROUTES = (
         "The web page of one fleet, also without data.",
         {200: Response("The page.", media=HTML)},
         ("any-id",),
+        anonymous=True,
+    ),
+    Route(
+        "GET",
+        "/submit",
+        "view_submit",
+        "Pages",
+        "View the form that submits a fleet",
+        "A web page without data: its script plans and submits a fleet with the user's key.",
+        {200: Response("The page.", media=HTML)},
         anonymous=True,
     ),
     Route(

@@ -41,6 +41,7 @@ class VmReport:
     running: int = 0
     complete: int = 0
     error: int = 0
+    first_trial_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def read(uri: str, order: FleetRef) -> StoredVms:
         valid_records(machines),
         {
             runner - first: VmReport(
-                *reported.get(runner, (None, None, None)), *counted.get(runner, (0, 0, 0))
+                *reported.get(runner, (None, None, None)), *counted.get(runner, (0, 0, 0, None))
             )
             for runner in {*reported, *counted}
         },
@@ -205,7 +206,8 @@ _TRIALS = """
     SELECT noted.runner_id,
            count(*) FILTER (WHERE trial.end_time IS NULL AND trial.runner_id = noted.runner_id),
            count(*) FILTER (WHERE trial.end_time IS NOT NULL AND trial.errmsg IS NULL),
-           count(*) FILTER (WHERE trial.end_time IS NOT NULL AND trial.errmsg IS NOT NULL)
+           count(*) FILTER (WHERE trial.end_time IS NOT NULL AND trial.errmsg IS NOT NULL),
+           min(trial.start_time)::timestamptz
     FROM powerlift_fleet_trial AS noted
     JOIN trial ON trial.id = noted.trial_id AND trial.experiment_id = noted.experiment_id
     LEFT JOIN powerlift_fleet_runner AS ran

@@ -31,6 +31,8 @@ class Responses:
     half: dict[str, Any]
     """The progress when three of six trials had ended."""
     end: list[dict[str, Any]]
+    fleet: dict[str, Any]
+    """`GET /fleets/{id}` after the end."""
     final: dict[str, Any]
     links: dict[str, str]
     early_cost: dict[str, Any]
@@ -54,7 +56,8 @@ def responses(stack: Stack, api: Api) -> Responses:
     one = "(SELECT min(id) FROM trial WHERE experiment_id = %s)"
     sql(stack, f"UPDATE trial SET errmsg = %s WHERE id = {one}", why, number)
     api.end(FLEET)
-    return Responses(early, running, half, api.machines(FLEET), progress(stack), links, early_cost)
+    machines, fleet = api.machines(FLEET), api.get(FLEET).json()
+    return Responses(early, running, half, machines, fleet, progress(stack), links, early_cost)
 
 
 def end_trials(stack: Stack, number: int, count: int) -> None:
@@ -88,6 +91,12 @@ def test_after_the_end_every_vm_is_deleted(responses: Responses):
     assert [(one["state"], bool(one["deleted_at"])) for one in responses.end] == [
         ("deleted", True)
     ] * 3
+
+
+def test_a_fleet_has_the_times_of_the_list(responses: Responses, api: Api):
+    [listed] = [one for one in api.list().json()["fleets"] if one["id"] == FLEET]
+    times = [responses.fleet[name] for name in ("created_at", "ended_at")]
+    assert (times, None in times) == ([listed["created_at"], listed["ended_at"]], False)
 
 
 def test_half_of_the_trials_are_completed(responses: Responses):

@@ -15,7 +15,7 @@ from local.node import find_node
 from local.stack import Stack
 from triggers.http import view
 
-PAGES = ["fleet/fleet.html", "list/fleets.html"]
+PAGES = ["fleet/fleet.html", "list/fleets.html", "submit/submit.html"]
 FILES = sorted(path for path in view.SOURCES.rglob("*") if path.is_file())
 MODULES = [path for path in FILES if path.suffix == ".js"]
 SINKS = re.compile(
@@ -69,7 +69,7 @@ def test_every_imported_module_exists(module: Path):
         assert {name.strip() for name in names.split(",")} <= set(exported)
 
 
-@pytest.mark.parametrize("entry", ["fleet/fleet.js", "list/fleets.js"])
+@pytest.mark.parametrize("entry", ["fleet/fleet.js", "list/fleets.js", "submit/submit.js"])
 def test_the_scripts_are_javascript(entry: str, tmp_path: Path):
     script = tmp_path / "script.mjs"
     script.write_text(view.bundle(view.SOURCES / entry))
@@ -94,10 +94,26 @@ def test_the_folder_is_deployed():
     assert "view" not in (view.SOURCES.parent / ".funcignore").read_text().split()
 
 
-@pytest.mark.parametrize(("path", "title"), [("view", "Fleets"), ("view/fleet-1", "Fleet")])
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("", "Fleets"),
+        ("view", "Fleets"),
+        ("view/fleet-1", "Fleet"),
+        ("view/submit", "Fleet"),  # a fleet's name
+        ("submit", "Submit a fleet"),
+    ],
+)
 def test_the_pages_require_no_key(stack: Stack, path: str, title: str):
     answer = requests.get(f"{stack.url}/api/{path}", timeout=30)
     assert (answer.status_code, re.findall("<title>(.*)</title>", answer.text)) == (200, [title])
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", "/API?code=not-passed-on"])
+def test_the_base_url_leads_to_the_list(stack: Stack, path: str):
+    answer = requests.get(f"{stack.url}{path}", timeout=30, allow_redirects=False)
+    base = path.partition("?")[0].rstrip("/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"{base}/view")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ class Visit:
 
 
 Open = Callable[..., Visit]
+Call = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +106,17 @@ def visit(browser: Browser) -> Iterator[Open]:
 def stage() -> Iterator[Stage]:
     with Stage() as running:
         yield running
+
+
+@pytest.fixture
+def call(stage: Stage, visit: Open) -> Call:
+    """`call(module, function, *arguments)`: what a function of one of the page's modules answers."""
+    page = visit(f"{stage.url}/sources/common/describe.js").page
+
+    def ask(module: str, function: str, *arguments: Any) -> Any:
+        return page.evaluate(
+            "([module, name, args]) => import(`/sources/${module}.js`).then(m => m[name](...args))",
+            [module, function, arguments],
+        )
+
+    return ask

@@ -17,6 +17,11 @@ PLACES: list[Json] = [
     {"location": "eastus", "zone": "2", "vm_size": "Standard_D2s_v5", "priority": "Spot"},
     {"location": "westus2", "zone": None, "vm_size": "Standard_D2s_v5", "priority": "Regular"},
 ]
+TERMINAL = ("done", "cancelled", "failed")
+PORTAL = (
+    "https://portal.azure.com/#@/resource/subscriptions/33333333-3333-3333-3333-333333333333"
+    "/resourceGroups/benchmarks"
+)
 PRICES = (0.0211, 0.0211, 0.096)
 SAID = ("message", "action", "advice")
 FAILURES = {
@@ -123,6 +128,8 @@ class Scene:
             "outcome": self.outcome(),
             "created_at": self.at(0),
             "updated_at": self.now.isoformat(),
+            "ended_at": self.now.isoformat() if self.phase in TERMINAL else None,
+            "portal": PORTAL,
             "stale_seconds": None,
             "version": "1.0",
             "provisioned_at": self.at(160),
@@ -134,7 +141,7 @@ class Scene:
     def entry(self) -> Json:
         """The fleet in the API's list; before its first report without counts."""
         shown, progress = self.status(), self.progress()
-        over, begun = self.phase in ("done", "cancelled", "failed"), self.elapsed >= 2
+        over, begun = self.phase in TERMINAL, self.elapsed >= 2
         kept = (
             "id", "number", "name", "batch_id", "experiment_id", "phase", "outcome", "created_at",
             "links",
@@ -147,7 +154,7 @@ class Scene:
             "trials": shown["trials"] if begun else None,
             "cost": progress["cost"]["so_far"] if over and progress["cost"] else None,
             "updated_at": shown["updated_at"],
-            "ended_at": shown["updated_at"] if over else None,
+            "ended_at": shown["ended_at"],
             "purged_at": None,
         }
 
@@ -227,12 +234,12 @@ class Scene:
             placement = ordinal % 2 if attempt == 1 else 2
             times = [begun, begun + draw.uniform(5, 14)]
             times += [times[1] + draw.uniform(25, 70)]
-            times += [times[2] + draw.uniform(40, 120)]
+            times += [times[2] + 10, times[2] + draw.uniform(40, 120)]
             failed = attempt == 1 and draw.random() < self.failing
             lost = failed and draw.random() < 0.5
             end = None
             if failed:
-                end = times[3] + draw.uniform(60, 500) if lost else times[1] + draw.uniform(20, 40)
+                end = times[4] + draw.uniform(60, 500) if lost else times[1] + draw.uniform(20, 40)
                 if not lost:
                     times[2:] = []
             machine = self._machine(ordinal, placement, replaces, attempt, times)
@@ -253,20 +260,22 @@ class Scene:
     def _machine(
         self, ordinal: int, placement: int, replaces: int | None, attempt: int, times: list[float]
     ) -> Json:
-        created, role_assigned, running, working = [self.at(at) for at in (*times, *[None] * 4)[:4]]
+        created, role_assigned, running, working, first = [
+            self.at(at) for at in (*times, *[None] * 5)[:5]
+        ]
         return {
             "ordinal": ordinal, "name": f"powerlift-vm-7-{ordinal:04}", "runner_id": 70000 + ordinal,
             "placement": PLACES[placement], "state": "running" if running else "creating",
             "attempt": attempt, "replaces": replaces,
             "created_at": created, "role_assigned_at": role_assigned, "running_at": running,
-            "working_at": working, "ended_at": None, "deleted_at": None,
+            "working_at": working, "first_trial_at": first, "ended_at": None, "deleted_at": None,
             "failure": None, "outcome": None, "trials": {"running": 0, "complete": 0, "error": 0},
         }  # fmt: skip
 
     def _work(self, machine: Json, draw: random.Random, times: list[float], until: float) -> None:
-        if len(times) < 4 or machine["working_at"] is None:
+        if len(times) < 5 or machine["first_trial_at"] is None:
             return
-        at = times[3] + self.pace * draw.uniform(0.7, 1.3)
+        at = times[4] + self.pace * draw.uniform(0.7, 1.3)
         while at < until and len(self.ends) < 2 * self.total:
             good = draw.random() > 0.03
             self.ends.append((at, good))
@@ -371,7 +380,9 @@ class Refused(Scene):
         self.machines = [
             {
                 **one,
-                **dict.fromkeys(("created_at", "role_assigned_at", "running_at", "working_at")),
+                **dict.fromkeys(
+                    ("created_at", "role_assigned_at", "running_at", "working_at", "first_trial_at")
+                ),
                 "state": "refused",
                 "failure": {"code": "ZonalAllocationFailed", "message": message, "action": action},
             }

@@ -14,7 +14,7 @@ from local.stack import CACHE
 from tests.view.scenes import Hostile, Refused, Scene
 from tests.view.stage import KEY, Stage
 
-SIZES = {"narrow": (390, 844), "wide": (1440, 900)}
+SIZES = {"narrow": (360, 740), "wide": (1440, 900)}
 
 
 def starting(page: Page, stage: Stage) -> None:
@@ -23,11 +23,6 @@ def starting(page: Page, stage: Stage) -> None:
 
 def running(page: Page, stage: Stage) -> None:
     stage.show(Scene(vms=12, trials=900, elapsed=1500, own_name="nightly-tabular"))
-
-
-def readme(page: Page, stage: Stage) -> None:
-    page.set_viewport_size({"width": 1080, "height": 1290})
-    stage.show(Scene(vms=8, trials=600, elapsed=1500, failing=0.3, seed=5))
 
 
 def thousand(page: Page, stage: Stage) -> None:
@@ -71,6 +66,30 @@ def asking(page: Page) -> None:
     page.click("#cancel")
 
 
+def plan(page: Page) -> None:
+    for name, text in (("experiment_id", "12"), ("n_instances", "10"), ("timeout", "30m")):
+        page.fill(f"#{name}", text)
+    page.click("#plan")
+    page.wait_for_selector("#result:visible")
+
+
+def invalid(page: Page) -> None:
+    page.click("#plan")
+    page.wait_for_selector("#form-fault:visible")
+
+
+def planned(page: Page, stage: Stage) -> None:
+    stage.plan = {**stage.plan, "checks": CHECKS}
+
+
+def refused(page: Page, stage: Stage) -> None:
+    stage.errors = [
+        {"pointer": "/experiment_id", "detail": "This field is required."},
+        {"pointer": "/timeout", "detail": "Expected a number above 0."},
+        {"pointer": "/zones/0", "detail": "Input should be '1', '2' or '3'."},
+    ]
+
+
 def older(page: Page) -> None:
     page.locator("#more").scroll_into_view_if_needed()
 
@@ -79,6 +98,17 @@ def deleted(page: Page, stage: Stage) -> None:
     stage.show(Scene())
 
 
+CHECKS = [
+    {"name": "resource_group", "status": "ok", "detail": "powerlift exists in eastus", "advice": ""},
+    {
+        "name": "quota", "status": "warning",
+        "detail": "7 of 10 VMs fit: standardDSv5Family in eastus has 14 of 100 left; a"
+        " Standard_D2s_v5 requires 2",
+        "advice": "Request a quota increase (Azure portal: Quotas), use fewer or smaller VMs.",
+    },
+    {"name": "role_assignments", "status": "unknown", "detail": "Azure denied access", "advice": ""},
+    {"name": "trials", "status": "ok", "detail": "24 of 24 trials are unfinished", "advice": ""},
+]  # fmt: skip
 Shot = tuple[Callable[[Page, Stage], None], Callable[[Page], None] | None]
 SHOTS: dict[str, Shot] = {
     "starting": (starting, None),
@@ -91,7 +121,8 @@ SHOTS: dict[str, Shot] = {
     "hostile": (failed, None),
     "detail": (detail, open_detail),
     "asking": (running, asking),
-    "readme": (readme, None),
+    "plan": (planned, plan),
+    "invalid": (refused, invalid),
 }
 
 
@@ -128,6 +159,7 @@ def take(
     page.on("pageerror", lambda error: print(name, error))
     stage.away = ""
     stage.fleets.clear()
+    stage.errors = []
     before, after = SHOTS.get(name, (deleted, older if name == "older" else None))
     before(page, stage)
     if name in ("list", "older"):
@@ -138,7 +170,8 @@ def take(
             Scene("fleet-5", phase="cancelled", elapsed=300), Hostile(),
             *(Scene(f"fleet-{n}", phase="done", elapsed=9000 + n) for n in range(900, 850, -1)),
         )  # fmt: skip
-    path_of = "view" if name in ("list", "older") else "view/fleet-7"
+    paths = dict.fromkeys(("list", "older"), "view") | dict.fromkeys(("plan", "invalid"), "submit")
+    path_of = paths.get(name, "view/fleet-7")
     fragment = "" if name == "key" else f"#key={KEY.replace('+', '%2B')}"
     page.goto(f"{stage.url}/api/{path_of}{fragment}")
     page.wait_for_selector("#key:visible" if name == "key" else "#content:not([aria-busy])")
@@ -148,7 +181,7 @@ def take(
     if after:
         after(page)
     page.wait_for_timeout(500)
-    page.screenshot(path=path, full_page=name not in ("readme", "list", "older"))
+    page.screenshot(path=path, full_page=name not in ("list", "older"))
     context.close()
 
 

@@ -12,10 +12,12 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from fleet.api.openapi.examples import RESPONSES
 from tests.view.scenes import Scene
 from triggers.http.view import SOURCES, page
 
 KEY = "a-key/with+signs=="
+PAGES = {"/api/view": "list/fleets.html", "/api/submit": "submit/submit.html"}
 
 
 class Stage:
@@ -23,8 +25,10 @@ class Stage:
 
     `away` is what it does instead of answering the API: "drop" ends connections, "fail" answers 503.
     `broken` are parts of a fleet ("/machines") that answer 503. `refused` are problems by reference.
-    `read_only`: the key does not open the function that cancels.
+    `read_only`: the key does not open the functions that plan, submit and cancel.
     `requests` is every request, as method and path with query; `cancelled` the ids that were deleted.
+    `plan` is the plan of every request; with `errors`, it is a 400. `submitted` are the requests of the
+    fleets that were submitted, by batch ID; `lost`: their answers do not arrive.
     """
 
     def __init__(self) -> None:
@@ -37,6 +41,10 @@ class Stage:
         self.broken: set[str] = set()
         self.refused: dict[str, tuple[int, str]] = {}
         self.logs: dict[int, str] = {}
+        self.plan: dict[str, Any] = RESPONSES["Plan"]
+        self.errors: list[dict[str, str]] = []
+        self.submitted: dict[int, str] = {}
+        self.lost = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -90,6 +98,21 @@ class Stage:
             answer = {**answer, "as_of": as_of.isoformat()}
         return _json(200, answer)
 
+    def post(self, path: str, body: str) -> tuple[int, str, str]:
+        """An answer to a request for a plan or a fleet."""
+        if self.read_only:
+            return 401, "text/plain", ""
+        if self.errors:
+            return _json(400, {"detail": "Invalid fleet request", "errors": self.errors})
+        if path == "/api/plan":
+            return _json(200, self.plan)
+        batch = json.loads(body)["batch_id"]
+        if self.submitted.setdefault(int(batch), body) != body:
+            return _json(409, {"detail": f"batch_id {batch} was already used."})
+        scene = Scene(f"fleet-{batch}", elapsed=1)
+        self.show(scene)
+        return _json(202, {"id": scene.id, "number": scene.number})
+
     def _page(self, query: dict[str, str]) -> Any:
         """A page of the list: the fleets in the order in which they were shown."""
         ended = {"active": False, "ended": True}.get(query.get("status", ""))
@@ -123,23 +146,33 @@ def _handler(stage: Stage) -> Callable[..., BaseHTTPRequestHandler]:
             stage.requests.append(f"{self.command} {self.path}")
             _, _, path, query, _ = urlsplit(self.path)
             script = {"Content-Type": "text/javascript"}
-            if path.startswith("/api/view"):
-                shown = page("list/fleets.html" if path == "/api/view" else "fleet/fleet.html")
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
+            if path in PAGES or path.startswith("/api/view/"):
+                shown = page(PAGES.get(path, "fleet/fleet.html"))
                 self._send(200, shown.headers, shown.html)
             elif path.startswith("/sources/"):
                 self._send(200, script, (SOURCES / path.removeprefix("/sources/")).read_text())
             elif stage.away == "drop":
-                self.close_connection = True
-                self.connection.close()
+                self._drop()
             elif stage.away == "fail":
                 self._send(503, {}, "")
             elif self.headers["x-functions-key"] != stage.key:
                 self._send(401, {}, "")  # the Functions host says no more
+            elif self.command == "POST":
+                status, kind, body = stage.post(path, body)
+                if stage.lost and path == "/api/fleets":
+                    self._drop()
+                else:
+                    self._send(status, {"Content-Type": kind}, body)
             else:
                 status, kind, body = stage.api(self.command, path, query)
                 self._send(status, {"Content-Type": kind}, body)
 
-        do_GET = do_DELETE = answer  # noqa: N815
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815
+
+        def _drop(self) -> None:
+            self.close_connection = True
+            self.connection.close()
 
         def _send(self, status: int, headers: Any, body: str) -> None:
             data = body.encode()

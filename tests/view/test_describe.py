@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.money import MONEY
-from tests.view.conftest import Open
+from tests.view.conftest import Call
 from tests.view.scenes import Refused, Scene
-from tests.view.stage import Stage
-
-Call = Callable[..., Any]
 
 START = 1767225600000
 """2026-01-01, in milliseconds."""
-
-
-@pytest.fixture
-def call(stage: Stage, visit: Open) -> Call:
-    """`call(module, function, *arguments)`: what a function of one of the page's modules answers."""
-    page = visit(f"{stage.url}/sources/common/describe.js").page
-
-    def ask(module: str, function: str, *arguments: Any) -> Any:
-        return page.evaluate(
-            "([module, name, args]) => import(`/sources/${module}.js`).then(m => m[name](...args))",
-            [module, function, arguments],
-        )
-
-    return ask
 
 
 @pytest.mark.parametrize(
@@ -47,9 +31,8 @@ def test_amounts_are_rounded_as_on_the_command_line(call: Call):
 
 
 def machine(**changes: Any) -> dict[str, Any]:
-    times = dict.fromkeys(
-        ("created_at", "role_assigned_at", "running_at", "working_at", "ended_at", "deleted_at")
-    )
+    names = ("created", "role_assigned", "running", "working", "first_trial", "ended", "deleted")
+    times = dict.fromkeys(f"{name}_at" for name in names)
     return {"ordinal": 0, "state": "running", "replaces": None, "failure": None, **times, **changes}
 
 
@@ -58,9 +41,19 @@ def machine(**changes: Any) -> dict[str, Any]:
     [
         ({}, []),
         ({"created": 1}, [("accepted", 1, 9)]),
+        (  # a VM that installs packages
+            {"created": 1, "running": 3, "working": 5},
+            [("accepted", 1, 3), ("running", 3, 5), ("installing", 5, 9)],
+        ),
         (
-            {"created": 1, "role_assigned": 2, "running": 3, "working": 5},
-            [("accepted", 1, 2), ("role_assigned", 2, 3), ("running", 3, 5), ("working", 5, 9)],
+            {"created": 1, "role_assigned": 2, "running": 3, "working": 5, "first_trial": 6},
+            [
+                ("accepted", 1, 2),
+                ("role_assigned", 2, 3),
+                ("running", 3, 5),
+                ("installing", 5, 6),
+                ("working", 6, 9),
+            ],
         ),
         (  # a role that came late
             {"created": 1, "role_assigned": 6, "running": 3},
@@ -78,6 +71,69 @@ def test_segments(call: Call, seconds: dict[str, int], pieces: list[Any]):
     found = call("fleet/vms/rows", "segmentsOf", machine(state=state, **times), START + 9000)
     segments = [(one["kind"], one["from"] - START, one["to"] - START) for one in found]
     assert segments == [(kind, 1000 * begin, 1000 * end) for kind, begin, end in pieces]
+
+
+IDLE = {"code": "MaxCostReached", "message": "The VM was idle", "action": "gave up on this VM"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"created_at": "x"}, "running"),
+        ({"working_at": "x"}, "installing"),
+        ({"working_at": "x", "first_trial_at": "x"}, "working"),
+        ({"state": "failed", "failure": IDLE}, "failed"),
+        ({"state": "deleted", "failure": IDLE}, "deleted"),
+    ],
+)
+def test_the_stage_of_a_vm(call: Call, changes: dict[str, Any], expected: str):
+    assert call("common/describe", "stage", machine(**changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("powerlift-vm-7-0003 was evicted", "powerlift-vm-7-0003 was evicted."),
+        ("Azure has no room …", "Azure has no room …"),
+        ("", ""),
+    ],
+)
+def test_a_message_ends_with_a_stop_and_keeps_its_first_letter(
+    call: Call, words: str, sentence: str
+):
+    assert call("common/describe", "stopped", words) == sentence
+
+
+def at(seconds: float | None) -> str | None:
+    moment = datetime.fromtimestamp(START / 1000 + (seconds or 0), UTC)
+    return None if seconds is None else moment.isoformat()
+
+
+DRAINS = [{"code": "MaxCostReached", "count": 1}]
+
+
+@pytest.mark.parametrize(
+    ("end", "deadline", "failures", "words"),
+    [
+        (None, 9000, [], "It is too early to predict the end."),
+        (600, 9000, [], "Expected to finish at .*, in about 10 minutes."),
+        (600, None, [], "Expected to finish at .*, in about 10 minutes."),
+        (
+            600,
+            300,
+            [],
+            "At this pace, the deadline at .*, in about 5 minutes, comes before the last",
+        ),
+        (None, -1, [], "The deadline has passed: the remaining VMs are being deleted."),
+        (None, 9000, DRAINS, "Close to its max_cost, the fleet starts no more trials."),
+    ],
+)
+def test_the_summary_says_what_ends_the_fleet(
+    call: Call, end: float | None, deadline: float | None, failures: list[Any], words: str
+):
+    status = {**Scene(vms=12, trials=900).status(), "deadline": at(deadline), "failures": failures}
+    progress = {"expected_end": at(end)}
+    assert re.search(words, call("common/describe", "sentence", status, progress, [], START))
 
 
 def test_a_deleted_vm_without_a_deletion_time_ends_at_its_last_time(call: Call):

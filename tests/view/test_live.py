@@ -74,6 +74,31 @@ def test_cancellation_is_confirmed_and_tears_the_fleet_down(stack: Stack, api: A
     assert existing_resources(stack, CANCELLED) == []
 
 
+def test_the_form_explains_errors_plans_and_submits(stack: Stack, api: Api, visit: Open):
+    page = visit(f"{stack.url}/api/submit", stack.key)
+    for name, text in (("n_instances", "0"), ("timeout", "soon"), ("more", '{"zones": ["9"]}')):
+        page.page.fill(f"#{name}", text)
+    page.page.click("#plan")
+    page.wait("#timeout[aria-invalid]")
+    names = ("experiment_id", "n_instances", "timeout", "more")
+    faults = {name: page.text(f"#{name}-fault") for name in names}
+    assert faults["experiment_id"] == "This field is required."
+    assert faults["more"].startswith("zones/0: ")
+    assert "" not in faults.values()
+    texts = {"experiment_id": str(experiment(stack)), "n_instances": "2", "timeout": "5m"}
+    for name, text in {**texts, "vm_size": "Standard_D2s_v5", "more": ""}.items():
+        page.page.fill(f"#{name}", text)
+    page.page.click("#plan")
+    page.wait("#send:enabled")
+    assert page.page.locator("#costs dd").all_inner_texts()[0].startswith("$0.19")
+    page.page.click("#send")
+    page.wait("#counts [data-kind=running] dd:text-is('2')")
+    fleet = page.page.url.rpartition("/")[2]
+    assert page.text("#name") == fleet
+    api.end(api.get(fleet).json()["id"])
+    assert [said for said in page.console if "400 (Bad Request)" not in said] == []
+
+
 @pytest.mark.long  # tests/triggers/test_view.py checks that the app serves the list
 def test_the_list_links_to_a_fleet(stack: Stack, api: Api, visit: Open):
     number = experiment(stack)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.view.conftest import Open, Visit
-from tests.view.scenes import HOSTILE, Hostile, Refused, Scene
+from tests.view.scenes import HOSTILE, PORTAL, Hostile, Refused, Scene
 from tests.view.stage import KEY, Stage
 
 SECTIONS = [
@@ -192,7 +192,7 @@ def test_unchanged_nodes_are_not_touched(stage: Stage, shown: Visit):
     changes = "new MutationObserver(some => changes += some.length).observe"
     all_resource_ids = "{subtree: true, childList: true, attributes: true, characterData: true}"
     shown.page.evaluate(
-        f"changes = 0; {changes}(document.querySelector('main'), {all_resource_ids})"
+        f"changes = 0; {changes}(document.getElementById('content'), {all_resource_ids})"
     )
     shown.poll_and_render()
     # The running time and the growing bars do change.
@@ -266,6 +266,85 @@ def test_a_missing_log_is_reported(shown: Visit):
     shown.page.click("#vm-0")
     shown.page.click("#log-get")
     shown.wait("#log-note:has-text('Its console has said nothing.')")
+
+
+ALIVE = 2
+"""A VM of `shown` that runs trials."""
+
+
+def reads(stage: Stage) -> int:
+    """How often the log of that VM was read."""
+    return stage.requests.count(f"GET /api/fleets/fleet-7/machines/{ALIVE}/log")
+
+
+def open_log(page: Visit) -> None:
+    page.page.click(f"#vm-{ALIVE}")
+    page.page.click("#log-get")
+    page.wait("#log:visible")
+
+
+def test_the_log_follows_a_vm_until_its_end(stage: Stage, shown: Visit):
+    stage.logs[ALIVE] = "first"
+    open_log(shown)
+    assert shown.text("#log") == "first"
+    stage.logs[ALIVE] = "second"
+    shown.poll()
+    shown.wait("#log:text-is('second')")
+    assert shown.page.evaluate("document.activeElement.id") == "console-title"
+    stage.logs[ALIVE] = "ended"
+    stage.fleets["fleet-7"].machines[ALIVE]["state"] = "deleted"
+    shown.poll_and_render()
+    shown.wait("#log:text-is('ended')")
+    before = reads(stage)
+    shown.poll_and_render()
+    assert (reads(stage), shown.page.is_visible("#log-follow")) == (before, False)
+
+
+def test_a_log_that_is_not_followed_or_hidden_is_not_read(stage: Stage, shown: Visit):
+    stage.logs[ALIVE] = "a line"
+    open_log(shown)
+    shown.page.click("#log-follow[aria-pressed=true]")
+    before = reads(stage)
+    shown.poll_and_render()
+    assert reads(stage) == before
+    hide = "Object.defineProperty(document, 'hidden', {get: () => true, configurable: true})"
+    shown.page.evaluate(f"{hide}; document.dispatchEvent(new Event('visibilitychange'))")
+    shown.page.click("#log-follow[aria-pressed=false]")
+    shown.poll_and_render()
+    assert reads(stage) == before
+    shown.page.focus("#log")
+    shown.page.keyboard.press("Escape")
+    assert not shown.page.is_visible("#console")
+
+
+def test_the_fleet_and_each_of_its_vms_link_to_the_portal(stage: Stage, shown: Visit):
+    assert shown.page.get_attribute("#portal", "href") == PORTAL
+    shown.page.click(f"#vm-{ALIVE}")
+    vm = f"{PORTAL}/providers/Microsoft.Compute/virtualMachines/powerlift-vm-7-000{ALIVE}"
+    assert shown.page.get_attribute("#detail-portal", "href") == vm
+    shown.page.click("#vm-0")  # it was deleted
+    assert not shown.page.is_visible("#detail-portal")
+
+
+def test_without_a_portal_there_is_no_link(stage: Stage, visit: Open):
+    scene = Scene()
+    status = {**scene.status(), "portal": None}
+    scene.status = lambda: status  # type: ignore[method-assign]
+    stage.show(scene)
+    page = opened(stage, visit)
+    page.page.click("#vm-1")
+    assert page.page.locator("main a:visible").count() == 0
+
+
+def test_an_ended_fleet_shows_the_duration_of_the_list(stage: Stage, visit: Open):
+    scene = Scene(phase="done", elapsed=1500)
+    status = {**scene.status(), "ended_at": scene.at(1200)}
+    scene.status = lambda: status  # type: ignore[method-assign]
+    stage.show(scene)
+    page = opened(stage, visit)
+    assert "after 20 min." in page.text("#sentence")
+    page.page.click("#all-fleets")
+    page.wait("#rows .began:has-text('took 20 min')")
 
 
 def test_the_timeline_is_usable_by_keyboard(shown: Visit):
@@ -388,7 +467,7 @@ def test_a_fleet_without_vms_has_no_cost(stage: Stage, visit: Open):
     page.wait("#content:not([aria-busy])")
     assert (page.page.is_visible("#money-card"), page.text("#vms-none")) == (
         False,
-        "No VMs yet.",
+        "No VM was created.",
     )
 
 

@@ -10,13 +10,8 @@ import azure.functions as func
 
 from fleet.api import fleet_list, instance_status, strict_json
 from fleet.api.request import Fault, InvalidRequest
-from fleet.api.responses.common import Links, json_id
-from fleet.api.responses.fleets import (
-    CancelResponse,
-    Fleet,
-    Fleets,
-    SubmitResponse,
-)
+from fleet.api.responses.common import Links, json_id, json_time
+from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
 from fleet.api.responses.machines import Machines
 from fleet.api.responses.request import FleetsRequest
 from fleet.api.routes import TEXT
@@ -34,6 +29,7 @@ from triggers import (
     submitters,
 )
 from triggers.http import queries, query_cache
+from triggers.http.portal import portal_url
 from triggers.http.problems import HEADERS, json_response, with_problems
 from triggers.http.references import (
     FleetNotFound,
@@ -102,8 +98,17 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     teardown = await durable_client.find(client, names.teardown_id(batch_id))
     shown = await queries.fleet_of(client, instance, teardown)
     row = await find_row_if_available(shown["id"])
-    handle = {"number": row and row.number, "name": row and row.name}
-    body = cast(Fleet, {**shown, **handle, "links": _links(req, shown["id"])})
+    more = {
+        "number": row and row.number,
+        "name": row and row.name,
+        # The times of the list, so that both show the same duration.
+        "created_at": json_time(row.submitted_at)
+        if row and row.submitted_at
+        else shown["created_at"],
+        "ended_at": json_time(row.ended_at) if row and row.ended_at else None,
+        "portal": portal_url(instance_status.order_in(instance["input"]), Settings.read()),
+    }
+    body = cast(Fleet, {**shown, **more, "links": _links(req, shown["id"])})
     return json_response(200, body)
 
 

@@ -1,7 +1,8 @@
-"""The web pages: one fleet, and the list of fleets. They contain no data and are anonymous.
+"""The web pages: one fleet, the list of fleets, and the form that submits one. They contain no data and
+are anonymous.
 
 A page's script calls the API with the user's key. The sources in `view/` are HTML with linked style
-sheets and one ES module. Each page is bundled once into a single response.
+sheets, shared fragments and one ES module. Each page is bundled once into a single response.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -24,6 +26,7 @@ bp = df.Blueprint()
 
 SOURCES = Path(__file__).resolve().parents[2] / "view"
 
+_FRAGMENT = re.compile(r"<!-- include ([\w./-]+) -->")
 _STYLE = re.compile(r'<link rel="stylesheet" href="([\w./-]+)">')
 _SCRIPT = re.compile(r'<script type="module" src="([\w./-]+)"></script>')
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "(\.[\w./-]+)";$', re.MULTILINE)
@@ -36,6 +39,19 @@ class Page:
 
     html: str
     headers: Mapping[str, str]
+
+
+@bp.function_name("redirect_to_fleets")
+@bp.route(
+    route="{root:maxlength(0)?}", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@with_problems
+async def redirect_to_fleets(req: func.HttpRequest) -> func.HttpResponse:
+    """The API's base URL leads to the list. The host matches an empty route only by an optional
+    parameter that must be empty; `/`, outside its prefix, is the host's own page.
+    """
+    url = f"{urlsplit(req.url).path.rstrip('/')}/view"
+    return func.HttpResponse(status_code=302, headers={"Location": url, **HEADERS})
 
 
 @bp.function_name("view_fleets")
@@ -53,6 +69,14 @@ async def view_fleet(req: func.HttpRequest) -> func.HttpResponse:
     return _answer(page("fleet/fleet.html"))
 
 
+@bp.function_name("view_submit")
+@bp.route(route="submit", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+@with_problems
+async def view_submit(req: func.HttpRequest) -> func.HttpResponse:
+    """The form that plans and submits a fleet. Outside `view/`, where `submit` may be a fleet's name."""
+    return _answer(page("submit/submit.html"))
+
+
 @cache
 def page(name: str) -> Page:
     """Bundle a page of `view/`. Raises FileNotFoundError for a missing linked file."""
@@ -68,7 +92,11 @@ def page(name: str) -> Page:
         scripts.append(bundle(source.parent / link[1]))
         return f'<script type="module">{scripts[-1]}</script>'
 
-    html = _SCRIPT.sub(script, _STYLE.sub(style, source.read_text(encoding="utf-8")))
+    def fragment(link: re.Match[str]) -> str:
+        return (source.parent / link[1]).read_text(encoding="utf-8")
+
+    html = _FRAGMENT.sub(fragment, source.read_text(encoding="utf-8"))
+    html = _SCRIPT.sub(script, _STYLE.sub(style, html))
     return Page(html, _headers(styles, scripts))
 
 

@@ -1,6 +1,7 @@
 /** The app's HTTP API. Every request carries the function key in a header, never in a URL. */
 
 const TIMEOUT = 20_000; // milliseconds
+const LONG_TIMEOUT = 60_000; // of a POST: a plan waits up to 20 s for Azure
 const NAME = "powerlift-fleet-key";
 const OTHER_TAB_TIMEOUT = 150; // milliseconds
 
@@ -12,6 +13,10 @@ export class NotFound extends Error {}
 export class NotShown extends Error {}
 /** No response, a timeout, or an error of the app. */
 export class Unavailable extends Error {}
+/** 400, 413 or 429: the same request will be refused again; `errors`: its faults, by JSON pointer. */
+export class Refused extends Unavailable {}
+
+const ERRORS = { 400: Refused, 401: Unauthorized, 403: Unauthorized, 404: NotFound, 409: NotShown, 410: NotShown, 413: Refused, 429: Refused };
 
 const channel = new BroadcastChannel(NAME);
 channel.onmessage = ({ data }) => {
@@ -61,30 +66,28 @@ function otherTab() {
   });
 }
 
-/** Send a request; returns the Response. Throws Unauthorized, NotFound, NotShown, Unavailable. */
-export async function request(path, method = "GET") {
+/** Send a request; returns the Response. Throws Unauthorized, NotFound, NotShown, Refused, Unavailable. */
+export async function request(path, method = "GET", body = undefined) {
   let response;
   try {
     response = await fetch(path, {
       method,
-      headers: { "x-functions-key": key() ?? "" },
+      body,
+      headers: { "x-functions-key": key() ?? "", ...(body && { "Content-Type": "application/json" }) },
       cache: "no-store",
       credentials: "omit",
       redirect: "error",
-      signal: AbortSignal.timeout(TIMEOUT),
+      signal: AbortSignal.timeout(body ? LONG_TIMEOUT : TIMEOUT),
     });
   } catch (error) {
     throw new Unavailable(error.name === "TimeoutError" ? "The request timed out." : "The connection failed.");
   }
-  if (response.status === 401 || response.status === 403) throw new Unauthorized("The app rejected the key.");
-  if (response.status === 404) throw new NotFound(await detail(response));
-  if (response.status === 409 || response.status === 410) throw new NotShown(await detail(response));
-  if (!response.ok) throw new Unavailable(await detail(response));
-  return response;
+  if (response.ok) return response;
+  throw await problem(response);
 }
 
-export async function json(path) {
-  const response = await request(path);
+export async function json(path, method = "GET", body = undefined) {
+  const response = await request(path, method, body);
   try {
     return await response.json();
   } catch {
@@ -92,12 +95,12 @@ export async function json(path) {
   }
 }
 
-/** The detail of a problem (RFC 9457), or the HTTP status. */
-async function detail(response) {
-  try {
-    const problem = await response.json();
-    return String(problem.detail || problem.title);
-  } catch {
-    return `The app responded with status ${response.status}.`;
-  }
+/** An error with the detail and the errors of a problem (RFC 9457), or with the HTTP status. */
+async function problem(response) {
+  const Kind = ERRORS[response.status] ?? Unavailable;
+  const found = (await response.json().catch(() => null)) ?? {};
+  const words = Kind === Unauthorized ? "The app rejected the key." : found.detail || found.title;
+  const error = new Kind(String(words || `The app responded with status ${response.status}.`));
+  error.errors = Array.isArray(found.errors) ? found.errors : [];
+  return error;
 }

@@ -56,7 +56,8 @@ export const STAGES = {
   accepted: { sign: "quarter", name: "accepted" },
   role_assigned: { sign: "half", name: "booting, role assigned" },
   running: { sign: "most", name: "running, setting up" },
-  working: { sign: "full", name: "working" },
+  installing: { sign: "most", name: "installing packages" },
+  working: { sign: "full", name: "running trials" },
   ended: { sign: "dashed", name: "ended, being deleted" },
   deleted: { sign: "ring", name: "deleted" },
   failed: { sign: "cross", name: "failed" },
@@ -65,11 +66,12 @@ export const STAGES = {
 
 /** A VM's key in STAGES. */
 export function stage(machine) {
+  // The state says whether a VM failed: one that was deleted as planned may have a reason too.
   if (machine.state === "refused" || machine.state === "failed") return machine.state;
-  if (machine.failure) return "failed";
   if (machine.state === "deleted" || machine.deleted_at) return "deleted";
   if (machine.ended_at) return "ended";
-  if (machine.working_at) return "working";
+  if (machine.first_trial_at) return "working";
+  if (machine.working_at) return "installing";
   if (machine.state === "running" || machine.running_at) return "running";
   return machine.role_assigned_at ? "role_assigned" : "accepted";
 }
@@ -89,11 +91,16 @@ export function action(name) {
   return name ? ACTIONS[name] ?? sentenceCase(name) : "";
 }
 
-export function sentenceCase(words) {
+/** Text with a full stop. Not capitalised: a message may begin with the name of a VM. */
+export function stopped(words) {
   const trimmed = String(words).trim();
-  if (!trimmed) return "";
-  const first = trimmed[0].toUpperCase() + trimmed.slice(1);
-  return /[.!?…]$/.test(first) ? first : `${first}.`;
+  return !trimmed || /[.!?…]$/.test(trimmed) ? trimmed : `${trimmed}.`;
+}
+
+/** The app's own words as a sentence. */
+export function sentenceCase(words) {
+  const found = stopped(words);
+  return found && found[0].toUpperCase() + found.slice(1);
 }
 
 /** "eastus/1 Standard_D2s_v5 Spot", as in the fleet's placements. */
@@ -135,17 +142,28 @@ const SENTENCES = {
   failed: (fleet) => `${after("Failed", fleet)} ${done(fleet.trials)}${left(fleet)}`,
 };
 
-function running({ machines, trials }, progress, now) {
+/** Whether a fleet starts no more trials, to keep its `max_cost`. */
+const drains = ({ failures }) => failures.some(({ code }) => code === "MaxCostReached");
+
+function expectation(fleet, progress, now) {
+  const [end, deadline] = [parseTime(progress?.expected_end), parseTime(fleet.deadline)];
+  if (drains(fleet)) return "Close to its max_cost, the fleet starts no more trials.";
+  if (deadline !== null && deadline <= now) return "The deadline has passed: the remaining VMs are being deleted.";
+  if (end === null) return "It is too early to predict the end.";
+  if (deadline !== null && end > deadline) {
+    return `At this pace, the deadline at ${clock(deadline, now)}, in ${roughly((deadline - now) / 1000)}, comes before the last trial.`;
+  }
+  return `Expected to finish at ${clock(end, now)}, in ${roughly((end - now) / 1000)}.`;
+}
+
+function running(fleet, progress, now) {
+  const { machines, trials } = fleet;
   const run = `${whole(machines.running)} of ${plural(machines.wanted, "VM")} ${are(machines.running)} running.`;
   if (!trials) return run;
   if (trials.total > 0 && ended(trials) >= trials.total) {
     return `${done(trials)}VMs are deleting themselves; ${whole(machines.running)} ${are(machines.running)} left.`;
   }
-  const end = parseTime(progress?.expected_end);
-  const rest = end === null
-    ? "It is too early to predict the end."
-    : `Expected to finish at ${clock(end, now)}, in ${roughly((end - now) / 1000)}.`;
-  return `${run} ${done(trials)}${rest}`;
+  return `${run} ${done(trials)}${expectation(fleet, progress, now)}`;
 }
 
 function done(trials) {
@@ -157,8 +175,11 @@ function done(trials) {
   return `${whole(ended(trials))} of ${plural(trials.total, "trial")} are done${errors}. `;
 }
 
+/** When a fleet ended, as the list and the page show it; null before. */
+export const endOf = (fleet) => (isTerminal(fleet.phase) ? parseTime(fleet.ended_at ?? fleet.updated_at) : null);
+
 function after(words, fleet) {
-  const [from, to] = [parseTime(fleet.created_at), parseTime(fleet.updated_at)];
+  const [from, to] = [parseTime(fleet.created_at), endOf(fleet)];
   return from === null || to === null ? `${words}.` : `${words} after ${duration((to - from) / 1000)}.`;
 }
 

@@ -35,6 +35,13 @@ export function show(node, visible) {
   if (node.hidden === Boolean(visible)) node.hidden = !visible;
 }
 
+/** Show a link to another site; null hides it. */
+export function link(node, url) {
+  const safe = url?.startsWith("https:");
+  attr(node, "href", safe ? url : null);
+  show(node, safe);
+}
+
 /** Set a CSS property through the CSSOM: the Content-Security-Policy blocks style attributes. */
 export function css(node, name, value) {
   if (node.style.getPropertyValue(name) !== value) node.style.setProperty(name, value);

@@ -2,8 +2,9 @@
 
 import { Unauthorized, json } from "../common/api.js";
 import { startCancel, updateCancel } from "./cancel.js";
+import { startConsole, updateConsole } from "./vms/console.js";
 import { closeDetail, detailIsOpen, openDetail, startDetail, updateDetail } from "./vms/details.js";
-import { attr, byId, show, text } from "../common/dom.js";
+import { attr, byId, link, show, text } from "../common/dom.js";
 import { ZONE, parseTime, seconds } from "../common/format.js";
 import { startKeys } from "./vms/keyboard.js";
 import { poller, start } from "../common/polling.js";
@@ -42,7 +43,9 @@ async function poll() {
   const fault = machines.status === "rejected" ? `The VMs could not be loaded. ${machines.reason.message}` : "";
   render(named(fleet.value), fault);
   const whole = progress.status === "fulfilled" && machines.status === "fulfilled";
-  return isTerminal(fleet.value.phase) && whole;
+  // The app's table has the end a moment later; without the table, the page does not wait for it.
+  const over = isTerminal(fleet.value.phase) && (fleet.value.ended_at !== null || fleet.value.number === null);
+  return over && whole;
 }
 
 /** Keep number and name while the app's database is unavailable. */
@@ -68,7 +71,9 @@ function render(fleet, fault) {
   updateTrials(fleet, known.progress, now);
   updateFailures(fleet);
   updateTimeline(fleet, known.machines, now);
-  updateDetail();
+  updateDetail(fleet.portal);
+  updateConsole(!isTerminal(fleet.phase));
+  link(byId("portal"), fleet.portal);
   updateMoney(fleet, known.progress);
   updateCancel(fleet);
   show(byId("vms-problem"), fault);
@@ -88,7 +93,8 @@ text(byId("name"), decodeURIComponent(ASKED));
 attr(byId("all-fleets"), "href", `${BASE}/view`);
 startTimeline(openDetail, detailIsOpen);
 startKeys(detailIsOpen, closeDetail);
-startDetail(() => path);
+startDetail();
+startConsole(() => path);
 const turn = poller(poll);
 startCancel(() => path, turn);
 start(turn);

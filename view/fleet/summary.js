@@ -3,7 +3,7 @@
 import { announce, attr, byId, el, keyed, show, text } from "../common/dom.js";
 import { clip, clock, duration, parseTime, plural, roughly, setTime, whole } from "../common/format.js";
 import { setIcon } from "../common/icons.js";
-import { STEPS, action, ended, handle, isTerminal, label, phaseOf, sentence, sentenceCase, vmCounts } from "../common/describe.js";
+import { STEPS, action, endOf, ended, handle, isTerminal, label, phaseOf, sentence, stopped, vmCounts } from "../common/describe.js";
 
 const CODE = 80, TEXT = 800; // characters
 
@@ -53,14 +53,15 @@ function steps({ phase, ended_in: endedIn }) {
 }
 
 function facts(fleet, now) {
-  const [began, updated, deadline] = [fleet.created_at, fleet.updated_at, fleet.deadline].map(parseTime);
+  const [began, deadline] = [fleet.created_at, fleet.deadline].map(parseTime);
+  const over = endOf(fleet);
   const items = [];
   if (began !== null) items.push(["began", "Created", began, clock(began, now)]);
   if (isTerminal(fleet.phase)) {
-    if (updated !== null) items.push(["ended", "Ended", updated, clock(updated, now)]);
+    if (over !== null) items.push(["ended", "Ended", over, clock(over, now)]);
   } else if (began !== null) {
     items.push(["runs", "Running for", null, duration((now - began) / 1000)]);
-    if (deadline !== null) items.push(["deadline", "Deadline", deadline, `${clock(deadline, now)} (in ${roughly((deadline - now) / 1000)})`]);
+    if (deadline !== null) items.push(["deadline", "Deadline", deadline, deadline > now ? `${clock(deadline, now)} (in ${roughly((deadline - now) / 1000)})` : `${clock(deadline, now)} (passed)`]);
   }
   const make = () => el("span", {}, el("span", { class: "what" }), " ", el("time"));
   keyed(byId("facts"), items, ([key]) => key, make, (node, [, what, at, words]) => {
@@ -74,7 +75,7 @@ function reason(fleet) {
   show(byId("reason"), why);
   if (!why) return;
   const group = fleet.failures.find((one) => one.code === why.code);
-  text(byId("reason-message"), sentenceCase(clip(why.message, TEXT)));
+  text(byId("reason-message"), stopped(clip(why.message, TEXT)));
   text(byId("reason-advice"), clip(why.advice, TEXT));
   text(byId("reason-code"), [clip(why.code, CODE), clip(action(group?.action ?? why.action), TEXT)].filter(Boolean).join(" · "));
 }
@@ -122,7 +123,7 @@ export function updateFailures({ failures, missing, warnings, reason: why }) {
     const said = why?.code === one.code && why.message.includes(one.message.replace(/(\.\.\.|…)$/, ""));
     text(head.firstChild, `${whole(one.count)}×`);
     text(head.lastChild, clip(one.code, CODE));
-    text(message, said ? "" : sentenceCase(clip(one.message, TEXT)));
+    text(message, said ? "" : stopped(clip(one.message, TEXT)));
     text(did, clip(action(one.action), TEXT));
     text(todo, said ? "" : clip(one.advice, TEXT));
     for (const part of [message, did, todo]) show(part, part.textContent);

@@ -6,7 +6,7 @@ import { setIcon } from "../common/icons.js";
 import { pagedFleets } from "./pages.js";
 import { poller, start } from "../common/polling.js";
 import { startTheme } from "../common/theme.js";
-import { ended, handle, isTerminal, phaseOf } from "../common/describe.js";
+import { endOf, ended, handle, isTerminal, phaseOf } from "../common/describe.js";
 
 const PATH = location.pathname.replace(/\/view\/?$/i, ""); // the API's base URL
 const FILTERS = [["", "All"], ["active", "Active"], ["ended", "Ended"]];
@@ -82,7 +82,7 @@ function updateVms(node, { machines, phase }) {
 }
 
 function updateTimes(node, fleet, now) {
-  const [from, to] = [parseTime(fleet.created_at), parseTime(fleet.ended_at ?? fleet.updated_at)];
+  const [from, to] = [parseTime(fleet.created_at), endOf(fleet)];
   const [time, lasting] = node.children;
   setTime(time, from, from === null ? DASH : clock(from, now));
   const over = isTerminal(fleet.phase);
@@ -136,6 +136,7 @@ function startOlder(turn) {
 }
 
 startTheme();
+attr(byId("submit"), "href", `${PATH}/submit`);
 const turn = poller(poll);
 startFilters(turn);
 startOlder(turn);

@@ -104,8 +104,9 @@ _FLEET: dict[str, Any] = {
     "reason": None,
     "ended_in": None,
     "outcome": None,
-    "created_at": "2026-03-01T12:00:00.000000Z",
+    "created_at": "2026-03-01T12:00:00.000Z",
     "updated_at": "2026-03-01T12:04:30.000000Z",
+    "ended_at": None,
     "stale_seconds": None,
     "version": "1.0",
     "provisioned_at": "2026-03-01T12:01:10.000000Z",
@@ -113,6 +114,8 @@ _FLEET: dict[str, Any] = {
     "summary": None,
     "number": 7,
     "name": "nightly",
+    "portal": "https://portal.azure.com/#@/resource/subscriptions/33333333-3333-3333-3333-333333333333"
+    "/resourceGroups/benchmarks",
     "links": _LINKS,
 }
 
@@ -213,6 +216,7 @@ RESPONSES: dict[str, Any] = {
                 "role_assigned_at": "2026-03-01T12:00:20.000Z",
                 "running_at": "2026-03-01T12:01:05.000Z",
                 "working_at": "2026-03-01T12:02:30.000Z",
+                "first_trial_at": "2026-03-01T12:03:10.000Z",
                 "ended_at": None,
                 "deleted_at": None,
                 "failure": None,

@@ -9,9 +9,9 @@ from fleet.store.trial_list import STATES
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Location": {
-        "description": "The fleet's URL.",
+        "description": "The URL of the fleet; of `GET /`, the path of the page.",
         "required": True,
-        "schema": {"type": "string", "format": "uri"},
+        "schema": {"type": "string", "format": "uri-reference"},
     },
     "Retry-After": {
         "description": "Seconds after which to repeat the request. Absent if the settings are invalid, "

@@ -15,6 +15,7 @@ from fleet.api.responses.common import (
     Links,
     Number,
     Time,
+    Url,
 )
 from fleet.api.responses.request import Understood
 from fleet.model.records import Reason, Trials
@@ -173,7 +174,7 @@ class FinalStatus(FleetStatus):
     """The status of a fleet that has ended."""
 
     created_at: Time | None
-    """When it was submitted."""
+    """When its orchestration started, right after it was submitted."""
 
 
 class FleetWithoutLinks(FleetStatus):
@@ -211,6 +212,10 @@ class Fleet(FleetWithoutLinks):
     """The fleet's short number; null while the app's database is unavailable."""
     name: str | None
     """The name that its request gave it."""
+    ended_at: Time | None
+    """When it ended, as in the list; null before, and while the app's database is unavailable."""
+    portal: Url | None
+    """Its resource group in the Azure portal; null outside Azure's own clouds."""
     links: Links
     """URLs of the fleet's other resources."""
 

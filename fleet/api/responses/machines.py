@@ -59,6 +59,8 @@ class Machine(TypedDict):
     """When it was first observed running; null before."""
     working_at: Time | None
     """When its startup script started, as reported by the VM; null before."""
+    first_trial_at: Time | None
+    """When its first trial started; null before, while it installs packages."""
     ended_at: Time | None
     """When its script exited or its failure was detected; null before."""
     deleted_at: Time | None

@@ -113,8 +113,8 @@ class Progress(TypedDict):
     trials_per_hour: float | None
     """The experiment's recent completion rate; null if too few trials have finished."""
     expected_end: Time | None
-    """When the last trial finishes at that rate; null if it cannot be estimated, or the fleet starts no
-    more trials."""
+    """When the last trial finishes at that rate; null if it cannot be estimated, and if the fleet starts
+    no more trials: near its `max_cost`, or after its deadline."""
     vm_hours: VmHours
     """The billed lifetime of the VMs, accurate to one polling interval."""
     cost: Cost | None

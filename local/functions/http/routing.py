@@ -1,4 +1,7 @@
-"""Route templates of HTTP functions: `machines/{id}`, `runs/{n:int?}`, `files/{*path}`."""
+"""Route templates of HTTP functions: `machines/{id}`, `runs/{n:int?}`, `files/{*path}`.
+
+`{x:maxlength(0)?}` matches the prefix alone.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,11 @@ def _is_guid(text: str) -> bool:
     return True
 
 
+def _has_at_most(characters: str) -> Callable[[str], bool]:
+    return lambda text: len(text) <= int(characters)
+
+
+_WITH_ARGUMENT: dict[str, Callable[[str], Callable[[str], bool]]] = {"maxlength": _has_at_most}
 _CONSTRAINTS: dict[str, Callable[[str], bool]] = {
     "int": lambda text: _matches(r"-?\d{1,10}")(text) and -(2**31) <= int(text) < 2**31,
     "long": lambda text: _matches(r"-?\d{1,19}")(text) and -(2**63) <= int(text) < 2**63,
@@ -39,7 +47,7 @@ class _Segment:
 
     name: str
     literal: bool = False
-    constraint: str = ""
+    constraint: Callable[[str], bool] | None = None
     optional: bool = False
     rest: bool = False
 
@@ -47,7 +55,7 @@ class _Segment:
         """Whether a path segment matches. Literals are case-insensitive, as in the host."""
         if self.literal:
             return text.lower() == self.name.lower()
-        return bool(text) and (not self.constraint or _CONSTRAINTS[self.constraint](text))
+        return bool(text) and (self.constraint is None or self.constraint(text))
 
 
 @dataclass(frozen=True)
@@ -125,15 +133,24 @@ def _route(function: Function) -> Route:
 
 
 def _segment(function: str, part: str) -> _Segment:
-    match = re.fullmatch(r"\{(\*{0,2})(\w+)(?::(\w+))?(\?)?\}", part)
+    match = re.fullmatch(r"\{(\*{0,2})(\w+)(?::(\w+)(?:\((\d+)\))?)?(\?)?\}", part)
     if match is None:
         if "{" in part or "}" in part:
             raise IndexingError(f"function '{function}': route part '{part}' is not supported")
         return _Segment(part, literal=True)
-    stars, name, constraint, optional = match.groups()
-    if constraint and constraint not in _CONSTRAINTS:
+    stars, name, kind, argument, optional = match.groups()
+    constraint = _constraint(kind, argument)
+    if kind and constraint is None:
+        supported = [*_CONSTRAINTS, *(f"{one}(n)" for one in _WITH_ARGUMENT)]
         raise IndexingError(
-            f"function '{function}': route constraint '{constraint}' is not supported; "
-            f"these are: {', '.join(sorted(_CONSTRAINTS))}"
+            f"function '{function}': route constraint '{kind}' is not supported; "
+            f"these are: {', '.join(sorted(supported))}"
         )
-    return _Segment(name, False, constraint or "", bool(optional), bool(stars))
+    return _Segment(name, False, constraint, bool(optional), bool(stars))
+
+
+def _constraint(kind: str | None, argument: str | None) -> Callable[[str], bool] | None:
+    if argument is None:
+        return _CONSTRAINTS.get(kind or "")
+    parametrized = _WITH_ARGUMENT.get(kind or "")
+    return parametrized(argument) if parametrized else None

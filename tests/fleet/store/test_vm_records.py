@@ -91,6 +91,31 @@ def test_trials_of_recreated_tables_are_not_those_of_a_former_vm(
     assert sum(report.complete for report in reports) == counted
 
 
+@pytest.mark.parametrize(
+    ("starts", "first"),
+    [
+        (["2026-01-01 00:00:09", "2026-01-01 00:00:05"], "2026-01-01 00:00:05"),
+        ([None, "2026-01-01 00:00:05"], "2026-01-01 00:00:05"),
+        ([None], None),
+        (["infinity"], None),
+    ],
+)
+def test_the_first_trial_of_a_vm_has_a_time(
+    uri: str, fleet: Order, benchmark_database: Any, starts: list[str | None], first: str | None
+):
+    number = benchmark_database.experiment("", trials=len(starts))
+    runner = runner_id(fleet["batch_id"], 0)
+    trials = "SELECT id FROM trial WHERE experiment_id = %s ORDER BY id"
+    for (trial,), start in zip(benchmark_database.sql(trials, number), starts, strict=True):
+        benchmark_database.sql("UPDATE trial SET start_time = %s WHERE id = %s", start, trial)
+        benchmark_database.sql(
+            "INSERT INTO powerlift_fleet_trial VALUES (%s, %s, %s)", trial, number, runner
+        )
+    [(expected,)] = benchmark_database.sql("SELECT %s::timestamp::timestamptz", first)
+    report = read(uri, {**fleet, "experiment_id": number}).reports[0]
+    assert report.first_trial_at == expected
+
+
 def test_no_identity_is_kept():
     assert stored(machine(0)).keys() == StoredVm.__annotations__.keys()
 

@@ -62,6 +62,8 @@ def test_a_str_is_a_plain_text_response(host: Host) -> None:
         ("/api/runs/7", "run 7"),
         ("/api/runs", "run None"),
         ("/API/Plain", "plain text"),
+        ("/api", "the root"),
+        ("/api/", "the root"),
     ],
 )
 def test_routes(host: Host, path: str, text: str) -> None:

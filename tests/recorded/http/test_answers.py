@@ -38,6 +38,8 @@ NOT_REPLAYED = {
     "X-Forwarded": "asked of a deployment without a usable FLEET_SEALING_KEY",
     "If-None-Match": "needs the document's ETag: a test of its own",
     "path /api/fleets?limit=1&limit=2": "the app of the recording did not read `limit`",
+    "GET /api": "the app of the recording had no function for the prefix alone",
+    "GET /api/": "as GET /api",
     "CL+TE": "the stand-in refuses it (see local/functions/kestrel.py)",
 }
 

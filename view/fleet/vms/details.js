@@ -1,9 +1,9 @@
 /** The details of a VM: its record, why it ended, and its console output. */
 
-import { NotFound, request } from "../../common/api.js";
-import { attr, byId, el, keyed, show, text } from "../../common/dom.js";
-import { DASH, clip, duration, parseTime, seconds, setTime, whole } from "../../common/format.js";
+import { attr, byId, el, keyed, link, show, text } from "../../common/dom.js";
+import { clip, duration, parseTime, seconds, setTime, whole } from "../../common/format.js";
 import { setIcon } from "../../common/icons.js";
+import { openConsole } from "./console.js";
 import { choose, rowOfVm } from "./timeline.js";
 import { STAGES, action, sentenceCase } from "../../common/describe.js";
 
@@ -11,7 +11,8 @@ const MOMENTS = [
   ["created_at", "accepted by Azure"],
   ["role_assigned_at", "role assigned"],
   ["running_at", "running"],
-  ["working_at", "working"],
+  ["working_at", "startup script began"],
+  ["first_trial_at", "first trial began"],
   ["ended_at", "ended"],
   ["deleted_at", "deleted"],
 ];
@@ -19,26 +20,20 @@ const MOMENTS = [
 const TEXT = 600; // characters
 
 let shown = null; // ordinal
-let base = () => "";
+let portal = null;
 
 export const detailIsOpen = () => shown !== null;
 
-/** `fleetPath()`: the fleet's API URL. */
-export function startDetail(fleetPath) {
-  base = fleetPath;
+export function startDetail() {
   byId("detail-close").addEventListener("click", closeDetail);
   byId("detail").addEventListener("keydown", (event) => event.key === "Escape" && closeDetail());
-  byId("log-get").addEventListener("click", fetchLog);
+  byId("log-get").addEventListener("click", () => openConsole(shown));
   for (const id of ["detail-before", "detail-after"]) {
     byId(id).addEventListener("click", (event) => choose(Number(event.currentTarget.dataset.ordinal), true, true));
   }
 }
 
 export function openDetail(ordinal, focus) {
-  if (shown !== ordinal) {
-    show(byId("log"), false);
-    text(byId("log-note"), "");
-  }
   shown = ordinal;
   show(byId("detail"), true);
   updateDetail();
@@ -53,16 +48,22 @@ export function closeDetail() {
   byId("vms").focus({ preventScroll: true });
 }
 
-export function updateDetail() {
+/** `group`: the URL of the fleet's resource group in the Azure portal, or null. */
+export function updateDetail(group = portal) {
+  portal = group;
   const row = shown === null ? null : rowOfVm(shown);
   if (row === null) return;
   const { machine } = row;
+  const failed = ["failed", "refused"].includes(row.stage);
   text(byId("detail-title"), `VM ${machine.ordinal}`);
   setIcon(byId("detail-sign"), STAGES[row.stage].sign);
   text(byId("detail-words"), sentenceCase(STAGES[row.stage].name).slice(0, -1));
-  attr(byId("detail-stage"), "data-tone", machine.failure ? "bad" : row.stage === "working" ? "live" : "quiet");
+  attr(byId("detail-stage"), "data-tone", failed ? "bad" : row.stage === "working" ? "live" : "quiet");
   text(byId("detail-name"), clip(machine.name, TEXT));
+  const exists = ["creating", "running"].includes(machine.state);
+  link(byId("detail-portal"), portal && exists ? `${portal}/providers/Microsoft.Compute/virtualMachines/${encodeURIComponent(machine.name)}` : null);
   show(byId("detail-ended"), machine.failure);
+  attr(byId("detail-ended"), "data-failed", failed);
   text(byId("detail-why"), machine.failure ? `${clip(machine.failure.code, TEXT)}: ${clip(machine.failure.message, TEXT)}` : "");
   text(byId("detail-next"), machine.failure ? clip(action(machine.failure.action), TEXT) : "");
   line("detail-before", machine.replaces, "← Replaces VM");
@@ -102,24 +103,4 @@ function times(machine) {
     setTime(node.children[1], at, seconds(at));
     text(node.lastChild, since);
   });
-}
-
-async function fetchLog() {
-  const ordinal = shown;
-  const [note, log, button] = ["log-note", "log", "log-get"].map(byId);
-  button.disabled = true;
-  text(note, "Loading.");
-  try {
-    const words = await (await request(`${base()}/machines/${ordinal}/log`)).text();
-    if (shown !== ordinal) return;
-    text(log, words || DASH);
-    show(log, true);
-    log.scrollTop = log.scrollHeight;
-    text(note, `As of ${seconds(Date.now())}.`);
-  } catch (error) {
-    if (shown !== ordinal) return;
-    text(note, error instanceof NotFound ? error.message : `The log could not be loaded. ${error.message}`);
-  } finally {
-    button.disabled = false;
-  }
 }

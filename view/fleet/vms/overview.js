@@ -7,7 +7,7 @@ import { countsOverTime } from "./rows.js";
 const HEIGHT = 56;
 const SAMPLES = 160;
 const MIN_VMS = 12; // fewer are clear from the rows
-const STACK = ["working", "running", "role_assigned", "accepted", "ended"]; // bottom first
+const STACK = ["working", "installing", "running", "role_assigned", "accepted", "ended"]; // bottom first
 
 /** `until`: the current time. */
 export function drawOverview(rows, domain, until) {
@@ -28,7 +28,7 @@ export function drawOverview(rows, domain, until) {
     above.forEach((n, i) => (below[i] = n));
   }
   text(box.querySelector(".top"), whole(top));
-  attr(node, "aria-label", `At most ${whole(top)} VMs existed at a time; ${whole(counts.working[samples - 1])} are working at the end of the chart.`);
+  attr(node, "aria-label", `At most ${whole(top)} VMs existed at a time; ${whole(counts.working[samples - 1])} run trials at the end of the chart.`);
 }
 
 function begin(box) {

@@ -8,14 +8,15 @@ export const SEGMENTS = [
   ["accepted", "created_at"],
   ["role_assigned", "role_assigned_at"],
   ["running", "running_at"],
-  ["working", "working_at"],
+  ["installing", "working_at"],
+  ["working", "first_trial_at"],
   ["ended", "ended_at"],
 ];
 
 export const FILTERS = [
   ["all", "All", () => true],
-  ["working", "Working", (row) => row.stage === "working"],
-  ["booting", "Booting", (row) => ["accepted", "role_assigned", "running"].includes(row.stage)],
+  ["working", "Running trials", (row) => row.stage === "working"],
+  ["starting", "Starting", (row) => ["accepted", "role_assigned", "running", "installing"].includes(row.stage)],
   ["failed", "Failed", (row) => row.stage === "failed" || row.stage === "refused"],
   ["ended", "Ended", (row) => row.stage === "ended" || row.stage === "deleted"],
 ];

@@ -12,7 +12,7 @@ const FEW = 40;
 const CODE = 60; // characters of an error code
 const OVERSCAN = 4; // rows
 
-const view = { all: [], rows: [], filter: "all", active: null, domain: null, now: 0, select: () => {}, open: () => false };
+const view = { all: [], rows: [], filter: "all", active: null, domain: null, now: 0, live: true, select: () => {}, open: () => false };
 
 /** `select(ordinal, focus)` opens the details of a VM; `open()`: whether they are open. */
 export function startTimeline(select, open) {
@@ -41,6 +41,7 @@ export function startTimeline(select, open) {
 export function updateTimeline(fleet, machines, now) {
   const live = !isTerminal(fleet.phase);
   view.now = now;
+  view.live = live;
   view.all = rowsOf(machines, now);
   view.domain = domain(view.all, parseTime(fleet.created_at), now, live);
   refilter();
@@ -54,7 +55,7 @@ function refilter() {
   filters(counts);
   show(byId("vms"), rows.length);
   show(byId("vms-none"), rows.length === 0);
-  text(byId("vms-none"), view.all.length ? "No matching VMs." : "No VMs yet.");
+  text(byId("vms-none"), view.all.length ? "No matching VMs." : view.live ? "No VMs yet." : "No VM was created.");
   attr(byId("vms"), "aria-label", `${plural(rows.length, "VM")} over time`);
   draw();
 }

@@ -229,6 +229,8 @@ class FleetStatus(_FleetState):
     experiment_id: int
     created_at: datetime
     updated_at: datetime
+    ended_at: datetime | None = None
+    """As in the list; None before, and while the app's database is unavailable."""
     stale_seconds: int | None = None
     """Seconds since `updated_at` if a running fleet has not reported for too long."""
     outcome: str | None = None
@@ -239,6 +241,8 @@ class FleetStatus(_FleetState):
     """The short number: `fleet-` and this number is another ID of the fleet."""
     name: str | None = None
     """The name that its request gave it."""
+    portal: str | None = None
+    """Its resource group in the Azure portal; None outside Azure's clouds."""
     links: Links
 
     @property

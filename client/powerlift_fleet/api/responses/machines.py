@@ -51,6 +51,8 @@ class Machine(Response):
     running_at: datetime | None = None
     working_at: datetime | None = None
     """When the startup script began."""
+    first_trial_at: datetime | None = None
+    """When the first trial started; until then the VM installs packages."""
     ended_at: datetime | None = None
     deleted_at: datetime | None = None
     failure: MachineFailure | None = None

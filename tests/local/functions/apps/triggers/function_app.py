@@ -20,6 +20,11 @@ def echo(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(json.dumps(body), status_code=201, headers=headers)
 
 
+@app.route(route="{root:maxlength(0)?}", methods=["GET"])
+async def root(req: func.HttpRequest) -> str:
+    return "the root"
+
+
 @app.route(route="plain")
 def plain(req: func.HttpRequest) -> str:
     return "plain text"
