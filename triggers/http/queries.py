@@ -17,6 +17,7 @@ from fleet.api.responses.machines import Machine
 from fleet.api.responses.progress import Progress
 from fleet.azure.credentials import open_connections
 from fleet.model.records import Order
+from fleet.model.right_sizing import RightSizing
 from fleet.model.state import TERMINAL
 from fleet.secrets import SealBroken
 from fleet.settings import Settings
@@ -25,6 +26,7 @@ from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import QUERIES
 from triggers.durable_client import find
 from triggers.http import query_cache
+from triggers.http.right_sizing import right_sizing_of
 
 
 async def fleet_of(
@@ -77,6 +79,9 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
     redacted = None
     if isinstance(uri, str) and isinstance(history, trial_history.TrialHistory):
         redacted = _without_password(history, uri)
+    sizing = None
+    if ended and redacted and isinstance(uri, str):
+        sizing = await _right_sizing(order, machines, uri, datetime.fromisoformat(ended))
     return progress.progress(
         order,
         redacted,
@@ -84,8 +89,18 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
         Settings.read().prices,
         as_of=datetime.fromisoformat(ended) if ended else datetime.now(UTC),
         ended=ended is not None,
+        right_sizing=sizing,
         problem=None if redacted else str(history),
     )
+
+
+async def _right_sizing(
+    order: Order, machines: list[Machine], uri: str, ended: datetime
+) -> RightSizing | None:
+    try:
+        return await right_sizing_of(order, machines, uri, ended)
+    except DatabaseUnreachable:
+        return None  # the next request may succeed
 
 
 def _without_password(history: trial_history.TrialHistory, uri: str) -> trial_history.TrialHistory:
