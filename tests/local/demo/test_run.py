@@ -109,7 +109,7 @@ def test_the_next_start_has_the_same_addresses_and_continues_fleets(
             number = int(subprocess.run(made, capture_output=True, check=True).stdout)
             fleet = {"experiment_id": number, "n_instances": 2, "timeout": 300}
             fleet_id = before.api("POST", "/fleets", fleet)["id"]
-            before.await_fleet(fleet_id, lambda one: one["trials"]["running"] > 0)
+            before.await_fleet(fleet_id, lambda one: (one["trials"] or {}).get("running"))
             first.send_signal(end)
             first.wait(60)
         with demo(tmp_path, "start") as second:
@@ -136,7 +136,7 @@ class Started:
         )
         return answer.raise_for_status().json()
 
-    def await_fleet(self, fleet_id: str, condition: Callable[[Any], bool]) -> Any:
+    def await_fleet(self, fleet_id: str, condition: Callable[[Any], object]) -> Any:
         """Poll the fleet until the condition holds."""
         deadline = time.monotonic() + 300
         while not condition(shown := self.api("GET", f"/fleets/{fleet_id}")):
