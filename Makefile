@@ -7,6 +7,7 @@ SCALE   ?= 0.05
 SEED    ?= 0
 FAULTS  ?=
 MINUTES ?= 10
+FRESH   ?=
 ARGS    ?=
 
 VENV   := .venv
@@ -25,6 +26,7 @@ help:
 	@echo '             SCALE=$(SCALE)   wall seconds per simulated second'
 	@echo '             FAULTS=FILE  fault plan of the Azure simulator (docs/fault-injection.md)'
 	@echo 'make start   run the app on simulated Azure until Ctrl-C; prints how to use it'
+	@echo '             FRESH=1      without the experiments and fleets of earlier starts'
 	@echo 'make test    run all tests; ARGS="tests/fleet -k names" for some of them'
 	@echo 'make test-fast  run the tests that start no process; under a minute'
 	@echo 'make check   check lint, formatting, types, imports and shell scripts'
@@ -47,7 +49,7 @@ run: $(STAMP)
 
 .PHONY: start
 start: $(STAMP)
-	@exec $(PYTHON_IN) -m local.demo start --time-scale '$(SCALE)' --seed '$(SEED)' --faults '$(FAULTS)' $(ARGS)
+	@exec $(PYTHON_IN) -m local.demo start --time-scale '$(SCALE)' --seed '$(SEED)' --faults '$(FAULTS)' $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
 
 .PHONY: test
 test: $(STAMP)

@@ -51,7 +51,8 @@ async def plan_fleet(task: PlanFleet) -> FleetPlanned:
 
 
 async def _reserve(order: Order, plan: Plan) -> None:
-    """Reserve what the fleet may cost. With a budget, raises BudgetExceeded, DatabaseUnreachable."""
+    """Reserve what the fleet may cost. With a budget, raises BudgetExceeded, NotReserved,
+    DatabaseUnreachable."""
     settings, cost = Settings.read(), plan["cost"]
     budget = settings.policy.budget
     at_most = cost and cost["at_most"]

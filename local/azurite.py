@@ -17,7 +17,7 @@ from pathlib import Path
 
 from local.functions.settings import DEV_ACCOUNT, DEV_KEY, development_storage
 from local.node import find_node, npm_install
-from local.process import ServiceError, end_with_parent, free_port, log_tail
+from local.process import ServiceError, announce, end_with_parent, free_port, log_tail, recall
 
 VERSION = "3.35.0"
 _MAIN = Path("node_modules/azurite/dist/src/queue/main.js")
@@ -25,7 +25,9 @@ _QUEUES_ACCOUNT = "powerliftqueues"
 
 
 class Azurite:
-    """The queue service on a free port of 127.0.0.1, with two accounts. Messages persist in `state_dir`.
+    """The queue service on a free port of 127.0.0.1, with two accounts.
+
+    Port, key and messages persist in `state_dir`.
 
     The first start installs the program into `cache_dir` with npm (190 MB, half a minute). With
     `tls`, paths of a certificate and its key, it serves https and accepts tokens of Entra ID; it does
@@ -37,9 +39,9 @@ class Azurite:
     ) -> None:
         self._state_dir, self._cache_dir = state_dir.resolve(), cache_dir.resolve()
         self._tls = tls
-        self._queues_key = base64.b64encode(secrets.token_bytes(64)).decode()
+        self._settings = self._state_dir / "azurite.json"
         self._log = self._state_dir / "azurite.log"
-        self._port = 0
+        self._queues_key, self._port = "", 0
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
 
@@ -69,7 +71,7 @@ class Azurite:
         data.mkdir(parents=True, exist_ok=True)
         node, _ = find_node()
         home = self._install(deadline)
-        self._port = free_port()
+        self._load_settings()
         self._run(
             [
                 node, str(home / _MAIN), "--silent", "--disableTelemetry",
@@ -81,6 +83,14 @@ class Azurite:
             ]
         )  # fmt: skip
         self._wait(self._is_ready, deadline)
+
+    def _load_settings(self) -> None:
+        """Load the key and port of the last start, or create them. Replaces a port in use."""
+        known = recall(self._settings)
+        new_key = base64.b64encode(secrets.token_bytes(64)).decode()
+        self._queues_key = known.get("queues_key") or new_key
+        self._port = free_port(known.get("port", 0))
+        announce(self._settings, {"queues_key": self._queues_key, "port": self._port})
 
     def stop(self, timeout: float = 10.0) -> None:
         """Stop the service, or abort its start in another thread. Idempotent."""

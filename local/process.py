@@ -125,6 +125,15 @@ def announce(ready: Path, content: Mapping[str, Any]) -> None:
     partial.replace(ready)
 
 
+def recall(file: Path) -> dict[str, Any]:
+    """What `announce` wrote to `file`; empty without it, or if its content is not a JSON object."""
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def end_with_parent(number: int = signal.SIGTERM) -> Callable[[], None]:
     """A `preexec_fn`: on Linux the child gets this signal when the thread that started it exits."""
 

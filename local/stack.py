@@ -19,7 +19,7 @@ from local.bytecode import share_bytecode
 from local.environment import base_environment, vm_environment, vm_tools
 from local.functions.storage import Account
 from local.postgres import Postgres
-from local.process import Service, StartStop
+from local.process import Service, StartStop, announce, free_port, recall
 from local.queues import QUEUE, make_queues
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -39,8 +39,9 @@ class Stack(StartStop):
     """PostgreSQL, Azurite, the Azure simulator and the Functions host with this repository's app.
 
     A context manager: entering starts all of them (or stops them and raises ServiceError), exiting
-    stops them in reverse order. Databases, keys and logs (`logs/`) persist in `state_dir`; the
-    resources of the Azure simulator do not.
+    stops them in reverse order. Databases, keys, queues, ports and logs (`logs/`) persist in
+    `state_dir`, and the networks of the Azure simulator; its VMs do not (`local/azure/README.md`).
+    Another port replaces one that is in use.
 
     `time_scale` is wall seconds per simulated second, and `seed` seeds Azure's latencies. With
     `machines` "none" nothing runs inside the VMs. `app_settings` override the stack's own settings
@@ -78,6 +79,9 @@ class Stack(StartStop):
         self._postgres = Postgres(self.state_dir / "postgres", CACHE)
         self._azurite = Azurite(self.state_dir / "azurite", CACHE)
         self._faults, self._role_assignment_limit = self._plan_file(faults), role_assignment_limit
+        self._ports_file = self.state_dir / "ports.json"
+        self._ports = recall(self._ports_file)
+        """Of the simulator and the hosts, by name."""
         self._azure = self._service("azure", self._azure_options())
         self._starts: dict[_Component, Future[object]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -135,6 +139,7 @@ class Stack(StartStop):
             make_queues(account, self.app_settings.get("FLEET_QUEUE", QUEUE))
             self.arm = dict(azure.result())
             self.start_host()
+            self._keep_ports()
         except BaseException:
             self.stop()
             raise
@@ -178,6 +183,15 @@ class Stack(StartStop):
         whole, _, _ = log.rpartition("\n")  # the last line may be incomplete
         return [json.loads(line) for line in whole.splitlines()]
 
+    def _known_port(self, part: str) -> int:
+        """The port of the last start if it is free; otherwise 0: the part picks one."""
+        known = int(self._ports.get(part, 0))
+        return known if known and free_port(known) == known else 0
+
+    def _keep_ports(self) -> None:
+        hosts = {f"host {number}": _port_of(it["url"]) for number, it in self._ready.items()}
+        announce(self._ports_file, {"azure": _port_of(self.arm["arm"]), **hosts})
+
     def stop(self) -> None:
         """Stop all parts in reverse order. Idempotent; may be called during `start`."""
         with (
@@ -216,8 +230,9 @@ class Stack(StartStop):
         roles = self._roles[number]
         several = [str(number)] if self._roles.count(roles) > 1 else []
         name = "-".join([*filter(None, roles.split(",")), *several])
-        port = str(self._ready.get(number, {"url": ":0"})["url"]).rpartition(":")[2]
-        options = ["--host-root", str(self.app), "--port", port, "--name", name]
+        ready = self._ready.get(number)
+        port = _port_of(ready["url"]) if ready else self._known_port(f"host {number}")
+        options = ["--host-root", str(self.app), "--port", str(port), "--name", name]
         options += ["--roles", roles] if roles else []
         if self._visibility_timeout is not None:
             options += ["--visibility-timeout", str(self._visibility_timeout)]
@@ -242,7 +257,8 @@ class Stack(StartStop):
         )
 
     def _azure_options(self) -> list[str]:
-        options = ["--port", "0", "--machines", self.machines]
+        port = str(self._known_port("azure"))
+        options = ["--port", port, "--machines", self.machines]
         options += ["--time-scale", str(self.time_scale), "--seed", str(self.seed)]
         options += ["--role-assignment-limit", str(self._role_assignment_limit)]
         for directory in (vm_tools(self.state_dir / "bin"), self.psql_bin):
@@ -286,3 +302,7 @@ class Stack(StartStop):
             file.touch(mode=0o600)
             file.write_bytes(Fernet.generate_key())
         return file.read_text()
+
+
+def _port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])

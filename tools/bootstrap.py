@@ -25,6 +25,8 @@ def main(home: Path, stamp: Path) -> int:
     with (_STATE / "venv.lock").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
+            # If this process is killed, its children continue, and hold the lock until they end.
+            os.set_inheritable(held.fileno(), True)
             if not _is_current(stamp):
                 _install(home, stamp)
         except subprocess.CalledProcessError as error:
@@ -52,7 +54,8 @@ def _install(home: Path, stamp: Path) -> None:
     python = home / "bin" / "python"
     # Without the stamp the installation was interrupted, and files may be incomplete.
     if not (stamp.exists() and _works(python)):
-        venv.create(home, clear=True, symlinks=True, with_pip=True)
+        venv.create(home, clear=True, symlinks=True)
+        _run(str(python), "-m", "ensurepip", "--default-pip")
     stamp.unlink(missing_ok=True)
     pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     client = ("--no-deps", "--no-build-isolation", "-e", str(_CLIENT))
@@ -90,7 +93,8 @@ def _works(python: Path) -> bool:
 
 
 def _run(*argv: str) -> None:
-    subprocess.run(argv, check=True, env={**os.environ, "UV_CACHE_DIR": str(_CACHE)})
+    environment = {**os.environ, "UV_CACHE_DIR": str(_CACHE)}
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, close_fds=False, env=environment)
 
 
 if __name__ == "__main__":

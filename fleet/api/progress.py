@@ -13,6 +13,7 @@ from fleet.model import costs, names
 from fleet.model.costs import PlacementHours
 from fleet.model.order_parts import FleetRef
 from fleet.model.records import Order, Placement
+from fleet.model.right_sizing import RightSizing
 from fleet.model.vm_counts import shown_state
 from fleet.store.trial_history import TrialHistory
 from fleet.store.vm_records import StoredVms, VmReport
@@ -91,6 +92,7 @@ def progress(
     *,
     as_of: datetime,
     ended: bool,
+    right_sizing: RightSizing | None = None,
     problem: str | None = None,
 ) -> Progress:
     """The response of `GET /fleets/{id}/progress`. `shown` comes from `machines`,
@@ -125,6 +127,7 @@ def progress(
         "expected_end": _utc(end),
         "vm_hours": _vm_hours(hours, prices),
         "cost": cost(costs.spending(hours, prices), history, as_of, end, order.get("max_cost")),
+        "right_sizing": right_sizing,
         "problem": problem,
     }
 

@@ -20,7 +20,9 @@ HOUR = 3600.0
 MAX_COST_REACHED = "MaxCostReached"
 """The code of a fleet that came close to its max_cost, and of the VMs that were idle then."""
 DELETION_SECONDS = 120.0
-"""How long a VM may exist after its fleet has decided to delete it."""
+"""How long a VM may exist after its fleet has requested its deletion."""
+VMS_DELETED_PER_SECOND = 5.0
+"""Requested by the teardown: of the ten deletions that Azure allows, half are role assignments."""
 GRACE_SECONDS = 600.0
 GRACE_SHARE = 0.1
 """A fleet that reaches its max_cost reserves the lesser of the two for the trials that run: so many
@@ -96,6 +98,8 @@ class Spending(NamedTuple):
     """The difference to Regular VMs so far; None without Spot VMs, or without their Regular price."""
     ending_per_hour: float = 0.0
     """The part of `per_hour` of VMs whose deletion was requested."""
+    alive: int = 0
+    """VMs that exist now."""
 
 
 def spending(hours: Iterable[PlacementHours], prices: Prices) -> Spending | None:
@@ -115,6 +119,7 @@ def spending(hours: Iterable[PlacementHours], prices: Prices) -> Spending | None
         per_hour=sum(one["alive"] * price["per_hour"] for one, price in priced),
         saved_by_spot=sum(saved) if spot and len(saved) == len(spot) else None,
         ending_per_hour=sum(one["ending"] * price["per_hour"] for one, price in priced),
+        alive=sum(one["alive"] for one, _ in priced),
     )
 
 
@@ -127,7 +132,8 @@ def next_step(
     leave less than the reserve in which running trials may finish.
     """
     running = spent.per_hour - spent.ending_per_hour
-    unavoidable = least_cost(running, poll_seconds) + least_cost(spent.ending_per_hour, 0.0)
+    ending = least_cost(spent.ending_per_hour, 0.0, 0)
+    unavoidable = least_cost(running, poll_seconds, spent.alive) + ending
     left = max_cost - spent.so_far - unavoidable
     reserve = min(running * GRACE_SECONDS / HOUR, max_cost * GRACE_SHARE)
     if left <= 0:
@@ -135,9 +141,9 @@ def next_step(
     return "drain" if left <= reserve else "run"
 
 
-def least_cost(per_hour: float, poll_seconds: float) -> float:
-    """What VMs cost from now if they are deleted at the next look."""
-    return per_hour * (poll_seconds + DELETION_SECONDS) / HOUR
+def least_cost(per_hour: float, poll_seconds: float, vms: int) -> float:
+    """What VMs cost from now if they are deleted at the next look: as if each were the last one."""
+    return per_hour * (poll_seconds + vms / VMS_DELETED_PER_SECOND + DELETION_SECONDS) / HOUR
 
 
 def money(amount: float) -> str:

@@ -82,7 +82,9 @@ def _within_limits(inputs: PlanInputs) -> CheckResult:
     if found is None:
         return CheckResult("ok", "The fleet has no placement")
     limit, dearest = inputs.order.get("max_cost"), inputs.wanted * _highest(inputs)
-    if limit is not None and limit <= least_cost(dearest, inputs.order["run_poll_seconds"]):
+    if limit is not None and limit <= least_cost(
+        dearest, inputs.order["run_poll_seconds"], inputs.wanted
+    ):
         plural = "" if inputs.wanted == 1 else "s"
         vms = f"{inputs.wanted} VM{plural} at {money(dearest)} per hour"
         text = f"max_cost of {money(limit)} does not pay for {vms}"

@@ -21,6 +21,16 @@ class BudgetExceeded(DescribedError, RuntimeError):
     )
 
 
+class NotReserved(DescribedError, RuntimeError):
+    """The fleet's row does not exist, or says that the fleet has ended."""
+
+    code, action = "BudgetNotReserved", "fail_fleet"
+    advice = (
+        "Submit the fleet again. If this repeats, ask the administrator who may write the table "
+        "powerlift_fleet."
+    )
+
+
 def check(committed: float, at_most: float, budget: float) -> str:
     """How a fleet fits into the budget. Raises BudgetExceeded."""
     text = (
@@ -45,7 +55,8 @@ def committed(uri: str, owner: str) -> float:
 def reserve(
     uri: str, owner: str, batch_id: int, at_most: float | None, budget: float | None
 ) -> None:
-    """Record what a fleet may cost. With a budget, raises BudgetExceeded if it might exceed it.
+    """Record what a fleet may cost. With a budget, raises BudgetExceeded if it might exceed it, and
+    NotReserved if it cannot be recorded: without a record, the fleet would not count.
 
     Idempotent. Raises DatabaseUnreachable.
     """
@@ -57,6 +68,11 @@ def reserve(
             cursor.execute("LOCK TABLE powerlift_fleet IN SHARE UPDATE EXCLUSIVE MODE")
             check(_committed(cursor, values), at_most or 0.0, budget)
         cursor.execute(_RESERVE, values)
+        if budget is not None and not cursor.rowcount:
+            raise NotReserved(
+                f"The row of batch {batch_id} in powerlift_fleet is missing or ended, so the fleet "
+                "could not reserve its cost (FLEET_BUDGET). Nothing was created."
+            )
 
 
 def _committed(cursor: Any, values: Mapping[str, Any]) -> float:

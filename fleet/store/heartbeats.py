@@ -199,9 +199,14 @@ _ERRORS = f"""
       AND exit_code = ANY(%(codes)s) AND outcome IS NOT NULL AND ended_at > %(began)s
     ORDER BY ended_at LIMIT {MAX_ERRORS}
 """  # noqa: S608 - constants
+# So are the trials of such a fleet. One that was requeued has no start.
 _AT_WORK = """
-    SELECT DISTINCT runner_id FROM powerlift_fleet_trial
-    WHERE experiment_id = %(experiment)s AND runner_id BETWEEN %(first)s AND %(last)s
+    SELECT DISTINCT noted.runner_id FROM powerlift_fleet_trial AS noted
+    JOIN trial ON trial.id = noted.trial_id AND trial.experiment_id = noted.experiment_id
+    WHERE noted.experiment_id = %(experiment)s AND noted.runner_id BETWEEN %(first)s AND %(last)s
+      AND (trial.start_time IS NULL
+           OR least(greatest(trial.start_time, '0002-01-01'), '9998-12-31')::timestamptz
+              > %(began)s::timestamptz)
 """
 _CLOSE = f"""
     UPDATE powerlift_fleet_runner AS runner

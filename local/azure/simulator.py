@@ -26,6 +26,7 @@ from local.azure.identity.role_definitions import RoleDefinitions
 from local.azure.identity.user_assigned import UserAssignedIdentities
 from local.azure.latency import Latencies
 from local.azure.network.interfaces import Interfaces
+from local.azure.network.kept_resources import KeptResources
 from local.azure.network.simple_resources import SimpleResources
 from local.azure.network.virtual_networks import VirtualNetworks
 from local.azure.options import Options
@@ -39,8 +40,9 @@ from local.azure.wire_log import WireLog
 class AzureSimulator:
     """A simulated Azure: `async with AzureSimulator(Options(state=...)) as azure: azure.ready()`.
 
-    `intercept` runs at every checkpoint of every operation (see `cloud.Interceptor`). Resources live
-    in memory; identity and certificates are kept in `options.state` for the next start.
+    `intercept` runs at every checkpoint of every operation (see `cloud.Interceptor`). Identity,
+    certificates, resource groups and networks are kept in `options.state` for the next start; all
+    other resources live in memory.
     """
 
     def __init__(self, options: Options, *, intercept: Interceptor = pass_through) -> None:
@@ -85,6 +87,9 @@ class AzureSimulator:
             authorization,
             (route for provider in providers for route in provider.routes()),
         )
+        self._kept = KeptResources(options.state / "resources.json", store)
+        self._kept.load()
+        self._operations.succeeded = self._kept.save_if_kept
         self._log = WireLog(options.state / "wire.jsonl")
         prices = RetailPrices(options.page_size, intercept)
         entra = Entra(directory, intercept)
@@ -109,6 +114,7 @@ class AzureSimulator:
         await self._compute.evictor.stop()
         await self._runner.close()
         await self._server.stop()
+        self._kept.save()
         self._log.close()
 
     def ready(self) -> dict[str, Any]:

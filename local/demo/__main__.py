@@ -59,6 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
                     arguments.time_scale,
                     arguments.seed,
                     arguments.faults,
+                    fresh=arguments.fresh,
                 )
             case "experiment":
                 print(add_experiment(arguments.state / "start", arguments.trials))
@@ -97,7 +98,10 @@ def _arguments() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("start", parents=[stack], help="run the stack until Ctrl-C")
+    start = commands.add_parser("start", parents=[stack], help="run the stack until Ctrl-C")
+    start.add_argument(
+        "--fresh", action="store_true", help="delete the state of earlier starts before"
+    )
     commands.add_parser("experiment", parents=[state, work], help="add one to the running stack")
     run = commands.add_parser("run", parents=[stack, work], help="run one experiment on a fleet")
     run.add_argument("--vms", type=_count, default=4)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,9 +12,10 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from local import kept_state
 from local.demo import experiment
 from local.demo.processes import kill_leftover_processes
-from local.process import ServiceError, announce
+from local.process import ServiceError, announce, recall
 from local.stack import REPOSITORY, Stack
 
 _READY = "stack.json"
@@ -67,45 +66,61 @@ Copy these into another terminal:
   az login --service-principal -u {client_id} -p {client_secret} --tenant {tenant_id}
   az vm list -g {resource_group} -o table
 
-Press Ctrl-C to stop.
+Press Ctrl-C to stop. The next start has the same keys, experiments and fleets.
 """
+_MOVED = """\
+A port of the last start is in use by another program. Addresses have changed: export them again."""
 
 
 class NotRunning(RuntimeError):
     """No stack is running."""
 
 
-def start(state_dir: Path, time_scale: float, seed: int, faults: Path | None) -> None:
-    """Run the stack until a signal arrives.
+def start(
+    state_dir: Path, time_scale: float, seed: int, faults: Path | None, *, fresh: bool = False
+) -> None:
+    """Run the stack until a signal arrives, with the state of the last start unless `fresh`.
 
-    Deletes the state of the previous run, since the Azure simulator does not persist VMs. The logs
-    are kept until the next start. Raises ServiceError if the stack does not start, or if another
-    stack uses the same state.
+    Fleets that were running continue: their VMs no longer exist, and are replaced. Raises
+    ServiceError if the stack does not start, if another one uses the state, or if this build cannot.
     """
-    ready = state_dir / _READY
     with _exclusive(state_dir):
-        shutil.rmtree(state_dir, ignore_errors=True)
         try:
-            with Stack(
+            kept = kept_state.prepare(state_dir, seed, fresh=fresh)
+        except OSError as error:
+            raise ServiceError(f"the state in {state_dir} cannot be used: {error}") from None
+        try:
+            _run(Stack(
                 state_dir, time_scale=time_scale, seed=seed, faults=faults, app_settings=_settings()
-            ) as stack:
-                experiment.add_tasks(experiment.open_store(stack.db_uri))
-                announce(ready, _connection_info(stack))
-                print(_instructions(stack, ready), flush=True)
-                while True:
-                    signal.pause()
+            ), has_tasks=kept)  # fmt: skip
+        except (OSError, ServiceError) as error:
+            hint = f"\n{state_dir} has the state of an earlier start. {kept_state.ANEW}"
+            raise ServiceError(f"{error}{hint if kept else ''}") from None
         finally:
-            ready.unlink(missing_ok=True)
+            (state_dir / _READY).unlink(missing_ok=True)
             for process in kill_leftover_processes():
                 print(f"Killed leftover process {process}.", file=sys.stderr, flush=True)
 
 
+def _run(stack: Stack, *, has_tasks: bool) -> None:
+    with stack:
+        if not has_tasks:
+            experiment.add_tasks(experiment.open_store(stack.db_uri))
+        has_moved = kept_state.keep(stack)
+        ready = stack.state_dir / _READY
+        announce(ready, _connection_info(stack))
+        print(_instructions(stack, ready), flush=True)
+        if has_moved:
+            print(_MOVED, flush=True)
+        while True:
+            signal.pause()
+
+
 def add_experiment(state_dir: Path, trials: int) -> int:
     """Add an experiment to the database of the running stack. Raises NotRunning."""
-    try:
-        info = json.loads((state_dir / _READY).read_text())
-    except FileNotFoundError:
-        raise NotRunning("no stack is running; run `make start` in another terminal") from None
+    info = recall(state_dir / _READY)
+    if not info or not _is_locked(state_dir):  # the file of a killed stack remains
+        raise NotRunning("no stack is running; run `make start` in another terminal")
     store = experiment.open_store(info["db_uri"])
     return experiment.create(store, trials, name=f"demo-{token_hex(4)}")
 
@@ -152,12 +167,28 @@ def _instructions(stack: Stack, ready: Path) -> str:
     )
 
 
+def _is_locked(state_dir: Path) -> bool:
+    try:
+        with _exclusive(state_dir):
+            return False
+    except ServiceError:
+        return True
+
+
 @contextmanager
 def _exclusive(state_dir: Path) -> Iterator[None]:
     state_dir.parent.mkdir(parents=True, exist_ok=True)
-    with state_dir.with_suffix(".lock").open("w") as lock:
+    with state_dir.with_suffix(".lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ServiceError(f"another stack is using {state_dir}; stop it first") from None
+            lock.seek(0)
+            url = recall(state_dir / _READY).get("url", "starting")
+            raise ServiceError(
+                f"another stack is using {state_dir} (process {lock.read()}, {url}). Use that one, stop "
+                "it with Ctrl-C, or start another one: make start ARGS='--state DIRECTORY'"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield

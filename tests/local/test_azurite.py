@@ -15,19 +15,22 @@ def _queue(azurite: Azurite) -> QueueClient:
     return QueueClient.from_connection_string(azurite.connection_string, "letters")
 
 
-def test_a_message_survives_a_restart(tmp_path: Path) -> None:
+def test_messages_port_and_keys_survive_a_restart(tmp_path: Path) -> None:
     azurite = Azurite(tmp_path, CACHE)
     azurite.start()
     _queue(azurite).create_queue()
     _queue(azurite).send_message("hello")
 
     azurite.stop()
-    azurite.start()
-    message = _queue(azurite).receive_message()
-    azurite.stop()
+    again = Azurite(tmp_path, CACHE)
+    again.start()
+    message = _queue(again).receive_message()
+    again.stop()
 
     assert message is not None
     assert message.content == "hello"
+    assert again.connection_string == azurite.connection_string
+    assert again.queues_connection_string == azurite.queues_connection_string
 
 
 def test_stop_without_start(tmp_path: Path) -> None:

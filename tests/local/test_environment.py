@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -65,15 +66,29 @@ def test_credentials_of_a_package_index_are_in_netrc(
     assert (found[0], found[2]) == ("me", "se@cret")
 
 
-def install(directory: Path, package: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def install(
+    directory: Path, package: str, *, prefix: Sequence[str] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Install a package with uv, as a VM does."""
     uv = vm_tools(directory / "bin") / "uv"
     target = ["--target", str(directory / "packages"), "--python", sys.executable]
     return subprocess.run(
-        [uv, "pip", "install", *target, package],
+        [*prefix, uv, "pip", "install", *target, package],
         env={**os.environ, "UV_CACHE_DIR": str(directory / "cache"), **environment},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
+
+
+def test_without_a_network_a_vm_installs_from_the_cache_at_once(tmp_path: Path) -> None:
+    unshare = shutil.which("unshare") or "false"
+    if subprocess.run([unshare, "-rn", "true"]).returncode != 0:
+        pytest.skip("this machine does not allow a network namespace")
+    assert install(tmp_path, "six").returncode == 0
+    shutil.rmtree(tmp_path / "packages")
+
+    installed = install(tmp_path, "six", prefix=[unshare, "-rn"])
+
+    assert (installed.returncode, "from the cache instead" in installed.stderr) == (0, False)
 
 
 def test_without_an_index_a_vm_installs_from_the_cache(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 
 from local.postgres import Postgres
+from local.postgres_data import scratch_of
 from local.process import ServiceError
 
 
@@ -131,12 +132,27 @@ def test_stop_is_idempotent(open_dir):
     postgres.stop()
 
 
-@pytest.mark.long
-def test_restarts_in_a_private_directory(tmp_path):
-    state = tmp_path / "state"
+def test_data_in_a_private_directory_survive_the_death_of_their_server(tmp_path):
+    """As root, the data are elsewhere while the server runs."""
+    code = (
+        "import sys, os, psycopg2; from pathlib import Path; from local.postgres import Postgres\n"
+        "p = Postgres(Path(sys.argv[1])); p.start(); d = psycopg2.connect(p.uri())\n"
+        "with d: d.cursor().execute('CREATE TABLE kept AS SELECT 7 AS n')\n"
+        "os.kill(p._process.pid, 9); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "state")], check=False)
     for _ in range(2):
-        with Postgres(state) as postgres:
-            assert ask(postgres.uri(), "SELECT 1") == "1"
+        with Postgres(tmp_path / "state") as postgres:
+            assert ask(postgres.uri(), "SELECT n FROM kept") == "7"
+    assert scratch_of(tmp_path / "state") is None
+
+
+def test_an_interrupted_first_start_is_repeated(tmp_path):
+    data = tmp_path / "state" / "data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("18")
+    with Postgres(tmp_path / "state") as postgres:
+        assert ask(postgres.uri(), "SELECT 1") == "1"
 
 
 def test_the_error_contains_the_log(tmp_path):

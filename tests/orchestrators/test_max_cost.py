@@ -21,6 +21,8 @@ from tests.orchestrators.play import Execution, play
 
 BATCHES = itertools.count(4700)
 AWAY = failure("DatabaseUnreachable", "No answer.", "retry", "")
+SLOWLY = failure("OperationNotAllowed", "Too many requests.", "wait", "", retry_after=1200.0)
+THROTTLED = {"ok": False, "failure": SLOWLY}
 TRIALS = {"total": 9, "ready": 6, "running": 3, "complete": 0, "error": 0}
 TORN = {"ok": True, "deleted": 0, "left": [], "machines": 0, "unreleased": None}
 RATE = 12.0
@@ -34,19 +36,24 @@ class Cloud:
 
     busy: list[int]
     database: bool = True
+    throttled: int = 0
+    """LISTs that Azure refuses at first."""
+    state: str = "running"
+    lists: int = 0
     deleted: set[int] = field(default_factory=set)
 
     def run(self, max_cost: float) -> Execution:
-        fleet = fleet_of("running", "running", "running")
+        fleet = fleet_of(self.state, self.state, self.state)
         fleet.order = order(
             run_poll_seconds=POLL, boot_poll_seconds=10.0, created_at="2026-01-01T00:00:00Z",
             n_instances=3, max_cost=max_cost,
             prices={"eastus/standard_d2s_v5": {"per_hour": RATE, "regular": RATE}},
         )  # fmt: skip
-        fleet.phase, fleet.trials = "run", dict(TRIALS)  # type: ignore[assignment]
+        fleet.phase = "run" if self.state == "running" else "boot"
+        fleet.trials = dict(TRIALS)  # type: ignore[assignment]
         answers = {
             "was_cancelled": lambda _: {"ok": True, "cancelled": False},
-            "list_vms": lambda _: {"ok": True, "states": self.listed(), "identities": {}},
+            "list_vms": lambda _: self.answer_list(),
             "record_snapshot": lambda _: self.answer(trials=TRIALS, vms_failure=None),
             "drain_vms": lambda _: self.answer(busy=self.busy),
             "save_logs": lambda _: {"ok": True, "saved": 0},
@@ -61,8 +68,16 @@ class Cloud:
     def answer(self, **result: Any) -> dict[str, Any]:
         return {"ok": True, **result} if self.database else {"ok": False, "failure": AWAY}
 
+    def answer_list(self) -> dict[str, Any]:
+        self.lists += 1
+        assert self.lists < 1000, "the fleet does not end"
+        if self.lists <= self.throttled:
+            return THROTTLED
+        return {"ok": True, "states": self.listed(), "identities": {}}
+
     def listed(self) -> dict[str, list[int]]:
-        return {"Succeeded": [ordinal for ordinal in range(3) if ordinal not in self.deleted]}
+        shown = "Succeeded" if self.state == "running" else "Creating"
+        return {shown: [ordinal for ordinal in range(3) if ordinal not in self.deleted]}
 
     def delete(self, task: Any) -> dict[str, Any]:
         self.deleted.add(task["ordinal"])
@@ -110,6 +125,17 @@ def test_without_the_database_the_vms_are_deleted_before_the_limit():
     cloud = Cloud(busy=[0, 1, 2], database=False)
     played = cloud.run(max_cost=4.0)
     assert (cloud.deleted, played.output["summary"]["reason"]["code"]) == (set(), "MaxCostReached")
+    assert cost_of(played) + 3 * RATE * DELETION_SECONDS / HOUR <= 4.0
+
+
+@pytest.mark.parametrize(
+    "cloud",
+    [Cloud(busy=[0, 1, 2], throttled=2), Cloud(busy=[], state="creating")],
+    ids=["Azure throttles LISTs for twenty minutes", "VMs do not finish to boot"],
+)
+def test_a_fleet_that_waits_for_azure_ends_before_the_limit(cloud: Cloud):
+    played = cloud.run(max_cost=4.0)
+    assert played.output["summary"]["reason"]["code"] == "MaxCostReached"
     assert cost_of(played) + 3 * RATE * DELETION_SECONDS / HOUR <= 4.0
 
 

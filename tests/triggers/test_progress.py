@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from fleet.model.names import runner_id
+from fleet.model.right_sizing import GIB
 from local.stack import Stack
 from tests.harness import Api, eventually, existing_resources, experiment, sql
 
@@ -125,6 +127,35 @@ def test_one_set_of_numbers_says_what_the_fleet_costs(responses: Responses, stac
     assert responses.early_cost["per_hour"] == pytest.approx(3 * price)
     [listed] = [one for one in api.list().json()["fleets"] if one["id"] == FLEET]
     assert listed["cost"] == pytest.approx(cost["so_far"], rel=0.01)
+
+
+def test_an_ended_fleet_says_which_smaller_size_would_have_done(stack: Stack, api: Api):
+    number, runner = experiment(stack, trials=10), runner_id(BATCH + 3, 0)
+    fleet_id = api.start(
+        experiment_id=number, n_instances=1, batch_id=BATCH + 3, vm_size="Standard_D4s_v5"
+    )
+    api.wait(fleet_id, "run")
+    before = progress(stack, fleet_id)["right_sizing"]
+    columns = "experiment_id, runner_id, cpus, memory_bytes, used_vcpus, used_memory_bytes"
+    use = (
+        f"INSERT INTO powerlift_fleet_runner ({columns}) VALUES (%s, %s, 4, {15 * GIB}, 1.5, {GIB})"
+    )
+    sql(stack, use, number, runner)
+    ran = "INSERT INTO powerlift_fleet_trial SELECT id, experiment_id, %s FROM trial"
+    sql(stack, f"{ran} WHERE experiment_id = %s", runner, number)
+    end_trials(stack, number, 10)
+    api.end(fleet_id)
+    found = progress(stack, fleet_id)["right_sizing"]
+    disk = 1.536 / 730
+    assert before is None
+    # Simulated prices are by vCPU: of the sizes at one price, the one with the most memory.
+    assert found["suggestion"] == {
+        "vm_size": "Standard_E2s_v5",
+        "price_per_hour": pytest.approx(2 * 0.048 + disk),
+        "instead_of": pytest.approx(4 * 0.048 + disk),
+        "saving": pytest.approx(0.4946, abs=0.001),
+    }
+    assert found["message"].startswith("Half the vCPUs would have done: Standard_E2s_v5")
 
 
 def test_the_links_resolve(responses: Responses, stack: Stack):

@@ -126,6 +126,10 @@ def test_resources_of_a_lost_fleet_are_deleted(cloud: Cloud, hub: Hub, batch: in
     else:
         hub.tell(fleet_id, "terminate")
     cloud.wait_until_deleted(batch)
+    if not end:
+        cost = "SELECT cost FROM powerlift_fleet WHERE batch_id = %s AND machines->>'running' = '0'"
+        [(spent,)] = eventually(lambda: sql(cloud.stack, cost, batch) or None)
+        assert spent > 0, "the fleet no longer counts with what it has reserved"
 
 
 def test_resources_of_a_hanging_fleet_are_deleted_after_its_deadline(cloud: Cloud, hub: Hub):

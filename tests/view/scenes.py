@@ -211,6 +211,7 @@ class Scene:
                 "per_trial": spent / ended if ended else None,
                 "saved_by_spot": hours[0] * 0.0749, "max_cost": 250.0,
             } if self.prices else None,
+            "right_sizing": None,
             "problem": None,
         }  # fmt: skip
 

@@ -419,15 +419,17 @@ def test_remaining_resources_of_an_ended_fleet_can_be_deleted(stage: Stage, visi
     assert stage.cancelled == ["fleet-7"]
 
 
-def test_duplicate_placements_are_summed(stage: Stage, visit: Open):
+def test_duplicate_placements_are_summed_and_a_smaller_size_is_named(stage: Stage, visit: Open):
     scene = Scene(failing=0, phase="done")
     changed = scene.progress()
     (first, *_) = changed["vm_hours"]["by_placement"]
     halves = [{**first, "vm_hours": 1.5}, {**first, "vm_hours": 2.25}]
     hours = {"so_far": 3.75, "by_placement": halves}
-    scene.progress = lambda: {**changed, "vm_hours": hours}  # type: ignore[method-assign]
+    size = {"message": "Half the memory would have done."}
+    scene.progress = lambda: {**changed, "vm_hours": hours, "right_sizing": size}  # type: ignore[method-assign]
     stage.show(scene)
     page = opened(stage, visit)
+    assert page.text("#right-size") == size["message"]
     cells = page.page.locator("#placements tr:first-child td").all_inner_texts()
     assert cells == ["3", "3.75", "$0.0211", "$0.0791"]
 

@@ -20,6 +20,7 @@ from fleet.api.responses.progress import Progress
 from fleet.api.responses.trials import TrialPage
 from fleet.azure.credentials import open_connections
 from fleet.model.records import Order
+from fleet.model.right_sizing import RightSizing
 from fleet.model.state import TERMINAL
 from fleet.secrets import SealBroken
 from fleet.settings import Settings
@@ -29,6 +30,7 @@ from fleet.store.executors import QUERIES
 from fleet.store.trial_list import load_trials
 from triggers.durable_client import find
 from triggers.http import query_cache
+from triggers.http.right_sizing import right_sizing_of
 
 
 async def fleet_of(
@@ -94,6 +96,9 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
     redacted = None
     if isinstance(uri, str) and isinstance(history, trial_history.TrialHistory):
         redacted = _without_password(history, uri)
+    sizing = None
+    if ended and redacted and isinstance(uri, str):
+        sizing = await _right_sizing(order, machines, uri, datetime.fromisoformat(ended))
     return progress.progress(
         order,
         redacted,
@@ -101,6 +106,7 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
         Settings.read().prices,
         as_of=as_of,
         ended=not instance_status.starts_trials(fleet, as_of),
+        right_sizing=sizing,
         problem=None if redacted else str(history),
     )
 
@@ -124,6 +130,15 @@ async def trials_of(instance: Mapping[str, Any], query: Mapping[str, str]) -> Tr
         ],
         "next": str(rows[-1].id) if len(rows) == wanted.limit else None,
     }
+
+
+async def _right_sizing(
+    order: Order, machines: list[Machine], uri: str, ended: datetime
+) -> RightSizing | None:
+    try:
+        return await right_sizing_of(order, machines, uri, ended)
+    except DatabaseUnreachable:
+        return None  # the next request may succeed
 
 
 def _without_password(history: trial_history.TrialHistory, uri: str) -> trial_history.TrialHistory:

@@ -12,6 +12,9 @@ export function updateMoney(fleet, progress) {
   const hours = progress?.vm_hours ?? null;
   totals(fleet, progress?.trials ?? fleet.trials, hours, cost);
   text(byId("no-prices"), hours && !cost ? "Prices are unknown; VM-hours only" : "");
+  const size = progress?.right_sizing?.message ?? "";
+  text(byId("right-size"), size);
+  show(byId("right-size"), size);
   const rows = placements(fleet.placements, hours?.by_placement ?? []);
   show(byId("money-card"), rows.length || !isTerminal(fleet.phase));
   const make = () => el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, el("span", { class: "size" }), el("span", { class: "where" }), el("span", { class: "bad" })), ...[1, 2, 3, 4].map(() => el("td", { role: "cell", class: "n" })));

@@ -145,6 +145,8 @@ def facts(
             yield "cost", _cost(progress.cost, status.is_terminal)
         elif progress.vm_hours.so_far:
             yield "cost", f"unknown: no price is known ({progress.vm_hours.so_far:,.2f} VM hours)"
+        if progress.right_sizing:
+            yield "VM size", clean(progress.right_sizing.message, MAX_MESSAGE)
     yield "created", relative(status.created_at, today)
     if status.provisioned_at:
         yield "provisioned", relative(status.provisioned_at, today)

@@ -255,6 +255,7 @@ RESPONSES: dict[str, Any] = {
             "saved_by_spot": None,
             "max_cost": None,
         },
+        "right_sizing": None,
         "problem": None,
     },
     "Plan": {

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from fleet.api.responses.common import Count, FleetId, Time
 from fleet.model.records import Placement, Trials
+from fleet.model.right_sizing import RightSizing
 
 
 class Experiment(TypedDict):
@@ -119,5 +120,8 @@ class Progress(TypedDict):
     """The billed lifetime of the VMs, accurate to one polling interval."""
     cost: Cost | None
     """Null if the price of any placement is unknown: a partial sum would be misleading."""
+    right_sizing: RightSizing | None
+    """Whether a smaller VM size would have done; null before the fleet's end, without VMs, and if the
+    database could not be read."""
     problem: str | None
     """Why the database could not be read; null otherwise."""

@@ -8,6 +8,7 @@ finish() {
     say "ending ($status): $reason"
     [[ ! -s $NOTICE ]] || query_timeout=5 # an evicted VM has 30 s in total
     stop_group "$heartbeat"
+    stop_group "$use_sampler"
     stop_group "$child"
     stop_group "$event_waiter"
     release_trial && record_end "$status"

@@ -33,3 +33,33 @@ stop_overdue_script() {
     say "the trial is overdue; stopping the experiment's script"
     stop_group "$child"
 }
+
+# Writes the most memory in use at once, in KiB, and the most busy CPU time between two samples, in hundredths of a
+# CPU, to the file `use`. Starts after the installation, which uses more than trials.
+start_use_sampler() {
+    set -m
+    sample_use &
+    use_sampler=$!
+    set +m
+}
+
+# In /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
+sample_use() {
+    local name value total free busy all used was_busy=0 was_all=0 memory=0 vcpus=0 cpus
+    local -a t
+    cpus=$(grep -c '^cpu[0-9]' /proc/stat)
+    while kill -0 "$$"; do
+        while read -r name value _; do
+            case $name in MemTotal:) total=$value ;; MemAvailable:) free=$value ;; esac
+        done </proc/meminfo
+        read -ra t </proc/stat
+        busy=$((t[1] + t[2] + t[3] + t[6] + t[7] + t[8]))
+        all=$((busy + t[4] + t[5]))
+        used=$(((busy - was_busy) * 100 * cpus / (all - was_all + 1)))
+        ((was_all == 0 || used <= vcpus)) || vcpus=$used
+        ((total - free <= memory)) || memory=$((total - free))
+        was_busy=$busy was_all=$all
+        echo "$memory $vcpus" >use
+        sleep "$USE_INTERVAL"
+    done
+}

@@ -5,6 +5,16 @@ record_end() {
                   WHERE $IDS" ||
         say "failed to record the outcome"
     store_log 2>/dev/null || say "failed to store this log"
+    [[ -s $NOTICE ]] || store_use 2>/dev/null || say "failed to store the VM's use"
+}
+
+# Nothing if the VM ran no trial. Trials may write the file. The columns are missing if an earlier build has created
+# the table.
+store_use() {
+    local memory vcpus
+    { [[ -e use ]] && read -r memory vcpus <use && [[ $memory$vcpus =~ ^[0-9]+$ ]]; } || return 0
+    query answer "UPDATE powerlift_fleet_runner SET used_memory_bytes = $memory * 1024::bigint,
+        used_vcpus = least($vcpus / 100.0, cpus) WHERE $IDS" 10
 }
 
 store_log() {

@@ -5,7 +5,7 @@ readonly UNKNOWN_TO_UV="^error: (unexpected argument|pip's)"
 readonly CONFLICT='No solution found|ResolutionImpossible|No matching distribution found'
 readonly OF_UV='a value is|invalid value|the argument|Failed to (parse|read)|File not found|Distribution not found'
 readonly OF_PIP='Invalid requirement|Could not open|Can not perform|Wheel .* is invalid|.* not a supported wheel'
-readonly OF_INDEX='Retrying [(]|Could not fetch URL|[45][0-9][0-9] (Client|Server) Error|[(](40[137]|429|5[0-9][0-9]) '
+readonly OF_INDEX='Retrying [(]|Could not fetch URL|[45][0-9][0-9] (Client|Server) Error|( a |[(])(40[137]|429|5[0-9][0-9]) '
 readonly OF_APT='(Unable to locate package|Version .* was not found|Package .* has no installation|Command line option).*'
 readonly PERMANENT="$UNKNOWN_TO_UV|^error: ($OF_UV)|$CONFLICT|^(no such )?option|option requires|^ERROR: ($OF_PIP)"
 

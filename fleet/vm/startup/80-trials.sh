@@ -103,6 +103,7 @@ main() {
     retry "$INSTALL_TIMEOUT" install_packages || fail "failed to install the experiment's packages"
     check_script
 
+    start_use_sampler
     run_trials
     reason="no more work"
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError, gateway
-from local.azure.arm.resources import Json
+from local.azure.arm.resources import Json, Target
 from local.azure.clock import timestamp
 from local.azure.cloud import Checkpoint, Cloud
 
@@ -82,6 +82,8 @@ class Operations:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._operations: dict[str, Operation] = {}
+        self.succeeded: Callable[[Target], None] = lambda _: None
+        """Called with the target of each operation that has succeeded."""
 
     def routes(self) -> list[Route]:
         return [
@@ -124,6 +126,7 @@ class Operations:
                 fail(ArmError(500, "InternalServerError", "The simulator failed. See its log."))
             else:
                 operation.end("Succeeded")
+                self.succeeded(call.target)
 
         def fail(error: ArmError) -> None:
             if failed is not None:

@@ -9,11 +9,9 @@ from typing import Any
 
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError, invalid_reference
-from local.azure.arm.operations import Operations
 from local.azure.arm.resources import Json, Resource, check_conditions
 from local.azure.arm.schema import NAT_GATEWAY, NETWORK_SECURITY_GROUP, PUBLIC_IP, Schema
 from local.azure.arm.validation import validate
-from local.azure.cloud import Cloud
 from local.azure.network.provider import NetworkProvider, check_name, new_body, reference
 from local.azure.network.security_rules import checked_rules, default_rules
 
@@ -45,10 +43,6 @@ KINDS = (
 
 class SimpleResources(NetworkProvider):
     """GET, PUT, DELETE and list of every type in `KINDS`."""
-
-    def __init__(self, cloud: Cloud, operations: Operations) -> None:
-        super().__init__(cloud, operations)
-        self._addresses = itertools.count(1)
 
     def routes(self) -> list[Route]:
         routes: list[Route] = []
@@ -95,9 +89,9 @@ class SimpleResources(NetworkProvider):
         properties.setdefault("publicIPAllocationMethod", "Dynamic")
         properties.setdefault("idleTimeoutInMinutes", 4)
         if "ipAddress" not in properties and properties["publicIPAllocationMethod"] == "Static":
-            number = next(self._addresses)
-            # 198.18.0.0/15 is reserved for benchmarks; the documentation ranges are too small.
-            properties["ipAddress"] = f"198.18.{number // 256 % 256}.{number % 256}"
+            used = {(one.body.get("properties") or {}).get("ipAddress") for one in self.cloud.store}
+            addresses = map(_address, itertools.count(1))
+            properties["ipAddress"] = next(one for one in addresses if one not in used)
 
     async def _delete(self, kind: Kind, call: Call) -> Reply:
         await self.cloud.wait("delete", call.target.name)
@@ -126,3 +120,8 @@ class SimpleResources(NetworkProvider):
             if resource.target.key in (id_.lower() for id_ in referred if id_):
                 return other.id
         return None
+
+
+def _address(number: int) -> str:
+    """198.18.0.0/15 is reserved for benchmarks; the documentation ranges are too small."""
+    return f"198.18.{number // 256 % 256}.{number % 256}"

@@ -298,17 +298,24 @@ def test_plan_shows_what_the_fleet_would_cost(friendly: Command):
     assert "$0.196 per hour, about $0.0242 in 7 min (a guess), at most $4.71" in text
 
 
-def test_an_unknown_cost_is_said_to_be_unknown():
+def test_an_unknown_cost_is_said_to_be_unknown_and_a_smaller_size_is_named():
     today = now()
     status = SimpleNamespace(
         is_terminal=False, created_at=today, provisioned_at=None, deadline=None
     )
-    progress = read(Progress, served.progress(cost=None))
+    sizing = {
+        "vm_size": "s",
+        "vms": 1,
+        "trials": 9,
+        "message": "Half\x1b the memory would have done.",
+    }
+    progress = read(Progress, served.progress(cost=None, right_sizing=sizing))
     shown = dict(describe.facts(status, progress, today))  # type: ignore[arg-type]
     assert (shown["cost"], describe.plan_cost(None)) == (
         "unknown: no price is known (12.50 VM hours)",
         "unknown: no price is known",
     )
+    assert shown["VM size"] == "Half\\x1b the memory would have done."
 
 
 def test_plan_checks_are_sorted_by_severity(friendly: Command):

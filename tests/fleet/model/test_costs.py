@@ -8,6 +8,7 @@ import pytest
 
 from fleet.model.costs import (
     DELETION_SECONDS,
+    VMS_DELETED_PER_SECOND,
     Spending,
     configured_price,
     next_step,
@@ -17,6 +18,7 @@ from fleet.model.costs import (
 )
 from fleet.model.failure import failure
 from fleet.model.state import FleetState
+from orchestrators import teardown
 from tests.fleets import NOW, fleet_of, later, machine, new_fleet, placement
 
 PRICES = {
@@ -176,6 +178,24 @@ def test_a_fleet_never_costs_more_than_its_max_cost(max_cost: float):
     assert sorted(steps, key=("run", "drain").index) == steps
     assert set(steps) == {"run", "drain"}
     assert max_cost - 0.02 < final.so_far <= max_cost
+
+
+def test_a_large_fleet_costs_no_more_while_its_vms_are_deleted_one_after_the_other():
+    fleet = fleet_of(*["running"] * 1000, prices=PRICES, max_cost=60.0, run_poll_seconds=POLL)
+    now = 0
+    while fleet.cost_step(later(now)) != "end":
+        now += POLL
+    for place, vm in enumerate(fleet.living_vms()):
+        seconds = place / VMS_DELETED_PER_SECOND + DELETION_SECONDS
+        vm["deleted_at"] = later(now + seconds).isoformat()
+    final = spent(fleet, 1000)
+    assert final is not None
+    assert final.so_far <= 60.0
+
+
+def test_the_teardown_deletes_as_many_vms_per_second_as_the_costs_assume():
+    """It alternates VMs and role assignments."""
+    assert teardown.DELETIONS_PER_POLL / teardown.POLL_SECONDS / 2 == VMS_DELETED_PER_SECOND
 
 
 @pytest.mark.parametrize(

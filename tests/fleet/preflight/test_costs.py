@@ -82,9 +82,9 @@ def test_the_estimate_says_how_it_was_made(seen: PlanInputs, basis: str):
         (plan_of(cost_limit=0.99), "fault", "CostLimitExceeded"),
         (plan_of(cost_limit=0.99, max_cost=0.9), "ok", None),
         (plan_of(mean=3600.0, max_cost=0.9), "warning", None),
-        # Ten VMs cost 4 cents and a sixth until they are deleted at the first look, after 30 s.
-        (plan_of(max_cost=0.041), "fault", "MaxCostTooLow"),
-        (plan_of(max_cost=0.042), "ok", None),
+        # Ten VMs cost 4.22 cents until they are deleted at the first look, after 30 s and 2 s more.
+        (plan_of(max_cost=0.0422), "fault", "MaxCostTooLow"),
+        (plan_of(max_cost=0.0423), "ok", None),
     ],
 )
 def test_limits_require_prices_and_are_checked(seen: PlanInputs, status: str, code: str | None):

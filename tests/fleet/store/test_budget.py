@@ -65,6 +65,31 @@ def test_a_fleet_counts_in_the_month_of_its_end(uri: str, ended: str, counted: f
     assert budget.committed(uri, OWNER) == counted
 
 
+@pytest.mark.parametrize(
+    ("deadline", "counted"),
+    [("now() + interval '1 hour'", 6.0), (f"{MONTH} - interval '1 s'", 0.0)],
+    ids=["until their deadline", "no longer"],
+)
+def test_vms_that_a_fleet_keeps_count_in_later_months(uri: str, deadline: str, counted: float):
+    started(uri, 1)
+    assert fits(uri, 1, 6.0)
+    end(uri, 1, cost=2.0, machines={"accepted": 1, "running": 1})
+    last_month = f"{MONTH} - interval '1 day'"
+    sql(uri, f"UPDATE powerlift_fleet SET ended_at = {last_month}, deadline = {deadline}")
+    assert budget.committed(uri, OWNER) == counted
+
+
+@pytest.mark.parametrize(
+    "change", ["DELETE FROM powerlift_fleet", "UPDATE powerlift_fleet SET ended_at = now()"]
+)
+def test_a_fleet_that_cannot_be_recorded_does_not_start(uri: str, change: str):
+    started(uri, 1)
+    sql(uri, change)
+    budget.reserve(uri, OWNER, 1, 6.0, None)  # without a budget, nothing depends on it
+    with pytest.raises(budget.NotReserved, match="Nothing was created"):
+        budget.reserve(uri, OWNER, 1, 6.0, 10.0)
+
+
 def test_another_deployment_does_not_count(uri: str):
     start(uri, 1, owner="them")
     budget.reserve(uri, "them", 1, 9.0, 10.0)

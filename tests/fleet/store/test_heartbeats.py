@@ -194,6 +194,26 @@ def test_errors_that_other_vms_would_meet_as_well(make: Callable[..., Fleet], co
     assert find_experiment_errors(fleet.uri, fleet.order) == ReportedErrors(expected, [])
 
 
+@pytest.mark.parametrize(
+    ("start_time", "at_work"),
+    [(NOW, [0]), ("NULL", [0]), ("'2026-11-25 11:00'", []), ("'-infinity'", [])],
+    ids=["started", "requeued since", "by an earlier fleet", "an impossible time"],
+)
+def test_vms_that_have_started_a_trial_of_this_fleet(
+    make: Callable[..., Fleet], start_time: str, at_work: list[int]
+):
+    """An earlier fleet may have had the same runner IDs."""
+    fleet = make()
+    fleet.writes(outcome="'no such package'", exit_code="69", ended_at=NOW)
+    claimed = f"UPDATE trial SET start_time = {start_time} WHERE experiment_id = %s RETURNING id"
+    [(trial,)] = fleet.database.sql(claimed, fleet.experiment)
+    noted = (
+        "INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id) VALUES (%s, %s, %s)"
+    )
+    fleet.database.sql(noted, trial, fleet.experiment, fleet.runner)
+    assert find_experiment_errors(fleet.uri, fleet.order).at_work == at_work
+
+
 def test_only_vms_that_run_a_trial_are_told_to_end_after_it(make: Any):
     busy, idle, ended = make(), make(), make()
     take = "UPDATE trial SET runner_id = %s, start_time = now() WHERE experiment_id = %s"

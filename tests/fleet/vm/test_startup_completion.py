@@ -85,6 +85,7 @@ def trial(trial):
 
 def test_a_drained_vm_finishes_its_trial_and_claims_no_other(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(ONE_TRIAL_SCRIPT, trials=3, trial_fn=DRAINED)
+    vm.env["POWERLIFT_USE_INTERVAL"] = "0.1"
 
     code = vm.run(startup(experiment))
 
@@ -92,6 +93,8 @@ def test_a_drained_vm_finishes_its_trial_and_claims_no_other(vm, benchmark_datab
     assert [trial["end_time"] is not None for trial in trials] == [True, False, False], vm.log
     assert [trial["runner_id"] for trial in trials] == [-2, -1, -1], vm.log
     assert (code, row["outcome"], row["exit_code"]) == (0, "max_cost is reached", 0), vm.log
+    assert 0 < row["used_memory_bytes"] < row["memory_bytes"], "the most that it used is recorded"
+    assert 0 < row["used_vcpus"] <= row["cpus"]
     assert len(vm.azure.deletes) == 1, vm.log
 
 

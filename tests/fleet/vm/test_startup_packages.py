@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ensurepip
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,29 @@ def vm_with_uv(vm):
     vm.without_packages = True
     vm.env["POWERLIFT_INSTALL_TIMEOUT"] = "3600"  # an error that is retried fails the test
     return vm
+
+
+@pytest.fixture
+def refusing_index():
+    """A function that starts an index which answers every request with a status; returns its URL."""
+    servers = []
+
+    def serve(status: int) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_error(status)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.02,), daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/simple"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 def outcome(database, experiment: int) -> str:
@@ -96,6 +121,26 @@ def test_pip_does_not_replace_uv_where_an_index_is_configured_for_it(
     ended = outcome(benchmark_database, experiment)
     assert ended.startswith(FAILED + "unexpected argument '--prefer-binary' found"), vm_with_uv.log
     assert ended.endswith("Remove the option")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [403, pytest.param(429, marks=pytest.mark.long), pytest.param(503, marks=pytest.mark.long)],
+)
+def test_an_index_that_refuses_to_answer_is_no_missing_package(
+    vm_with_uv, benchmark_database, startup, refusing_index, status
+):
+    """uv says that there is no version. Another VM, or this one later, may get an answer."""
+    vm_with_uv.env |= {
+        "POWERLIFT_INSTALL_TIMEOUT": "0", "UV_HTTP_RETRIES": "0",
+        "UV_DEFAULT_INDEX": refusing_index(status),
+    }  # fmt: skip
+    experiment = benchmark_database.experiment(DONE, pip_install="numpy")
+
+    exit_code = vm_with_uv.run(startup(experiment))
+
+    ended = outcome(benchmark_database, experiment)
+    assert (exit_code, ended) == (1, FAILED.removesuffix(": ")), vm_with_uv.log
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.local.azure.driver import GROUP, NETWORK_API, Driver, code, unique, until
+from tests.local.azure.driver import GROUP, NETWORK_API, Driver, code, serve, unique, until
 
 OLD = "2022-05-01"
 
@@ -211,3 +212,19 @@ def test_if_none_match(azure: Driver) -> None:
     answer = azure.send("PUT", nic, azure.nic_body(azure.subnet()), headers={"If-None-Match": "*"})
 
     assert answer.status_code == 412
+
+
+def test_networks_survive_a_restart_and_vms_do_not(tmp_path: Path) -> None:
+    service, azure = serve(tmp_path, "--machines", "none")
+    subnet = azure.make_network("kept", "10.8.0.0/16")
+    azure.make_nic(subnet=subnet)
+    service.stop()
+
+    service, azure = serve(tmp_path, "--machines", "none")
+    found = azure.send("GET", subnet, api=NETWORK_API).json()["properties"]
+    nics = azure.send("GET", azure.net("networkInterfaces"), api=NETWORK_API).json()["value"]
+    usable = azure.make_nic(subnet=subnet)
+    service.stop()
+
+    assert (found["addressPrefix"], found["provisioningState"]) == ("10.8.0.0/16", "Succeeded")
+    assert (found.get("ipConfigurations"), nics, bool(usable)) == (None, [], True)

@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -18,6 +21,7 @@ from local.demo.run import problems
 from tests.trials import packages_at_hand
 
 DONE = {"phase": "done", "failures": []}
+TERMINAL = ("done", "failed", "cancelled")
 NOTHING: dict[str, set[str]] = {"VMs": set(), "disks": set()}
 
 
@@ -92,9 +96,67 @@ def test_start_prints_instructions_and_stops_on_sigterm(
     assert (status, rejected) == (130, {"PRICES"})
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_the_next_start_has_the_same_addresses_and_continues_fleets(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, end: signal.Signals
+) -> None:
+    with packages_at_hand(tmp_path_factory.mktemp("packages"), "scikit-learn"):
+        with demo(tmp_path, "start") as first:
+            before = started(first)
+            made = [sys.executable, "-m", "local.demo", "experiment", "--trials", "12"]
+            made += ["--state", str(tmp_path)]
+            number = int(subprocess.run(made, capture_output=True, check=True).stdout)
+            fleet = {"experiment_id": number, "n_instances": 2, "timeout": 300}
+            fleet_id = before.api("POST", "/fleets", fleet)["id"]
+            before.await_fleet(fleet_id, lambda one: (one["trials"] or {}).get("running"))
+            first.send_signal(end)
+            first.wait(60)
+        with demo(tmp_path, "start") as second:
+            after = started(second)
+            shown = after.await_fleet(fleet_id, lambda one: one["phase"] in TERMINAL)
+
+    assert after == before
+    assert (shown["phase"], shown["trials"]["complete"]) == ("done", 12), shown["failures"]
+    assert (tmp_path / "start" / "host" / "keys.json").stat().st_mode & 0o077 == 0
+
+
+@dataclass(frozen=True)
+class Started:
+    """The variables that `make start` prints."""
+
+    url: str
+    key: str
+    db_uri: str
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"x-functions-key": self.key}
+        answer = httpx.request(
+            method, f"{self.url}/api{path}", json=body, headers=headers, trust_env=False, timeout=30
+        )
+        return answer.raise_for_status().json()
+
+    def await_fleet(self, fleet_id: str, condition: Callable[[Any], object]) -> Any:
+        """Poll the fleet until the condition holds."""
+        deadline = time.monotonic() + 300
+        while not condition(shown := self.api("GET", f"/fleets/{fleet_id}")):
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.5)
+        return shown
+
+
+def started(child: subprocess.Popen[str]) -> Started:
+    output = read_until(child, "Press Ctrl-C to stop.")
+    found = re.search(r"FLEET_URL=(\S+) FLEET_KEY=(\S+)\n *export POWERLIFT_DB_URI=(\S+)", output)
+    assert found is not None, output
+    return Started(*found.groups())
+
+
 def test_a_second_start_on_the_same_state_is_rejected(tmp_path: Path) -> None:
     with (tmp_path / "start.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("123")
+        lock.flush()
 
         rejected = subprocess.run(
             [sys.executable, "-m", "local.demo", "start", "--state", str(tmp_path)],
@@ -104,9 +166,12 @@ def test_a_second_start_on_the_same_state_is_rejected(tmp_path: Path) -> None:
         )
 
     assert (rejected.returncode, "another stack is using" in rejected.stderr) == (1, True)
+    assert "process 123, starting" in rejected.stderr
 
 
 def test_an_experiment_without_a_stack_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "stack.json").write_text('{"db_uri": "of a stack that was killed"}')
     rejected = subprocess.run(
         [sys.executable, "-m", "local.demo", "experiment", "--state", str(tmp_path)],
         capture_output=True,

@@ -77,6 +77,35 @@ class TrialError(Response):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SizeSuggestion(Response):
+    """A smaller VM size that would have done. In US dollars."""
+
+    vm_size: str
+    price_per_hour: float
+    instead_of: float
+    """The price of the size that was used."""
+    saving: float
+    """The difference, as a share of `instead_of`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RightSizing(Response):
+    """Whether a smaller VM size would have run the trials."""
+
+    vm_size: str
+    """The size with the most VM hours."""
+    vms: int
+    """VMs that reported what they used."""
+    trials: int
+    """Trials that finished on them."""
+    used_vcpus: float | None = None
+    used_memory_bytes: int | None = None
+    suggestion: SizeSuggestion | None = None
+    message: str
+    """The suggestion in words, or why there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress(Response):
     """Trials over time, expected end, VM hours and cost of a fleet."""
 
@@ -93,5 +122,7 @@ class Progress(Response):
     vm_hours: VmHours
     cost: Cost | None = None
     """None if a price is unknown."""
+    right_sizing: RightSizing | None = None
+    """Whether a smaller VM size would have done; None before the end."""
     problem: str | None = None
     """Why the database could not be queried."""
