@@ -71,6 +71,7 @@ def _shown(order: FleetRef, machine: Mapping[str, Any], report: VmReport) -> Mac
         "failure": _failure(machine["ended"]),
         "outcome": report.outcome,
         "trials": {"running": report.running, "complete": report.complete, "error": report.error},
+        "system": report.system,
     }
 
 

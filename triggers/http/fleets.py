@@ -119,6 +119,16 @@ async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.Http
     return json_response(200, await queries.progress_of(instance))
 
 
+@bp.function_name("get_lock_of_fleet")
+@bp.route(route="fleets/{id}/lock", methods=READ)
+@bp.durable_client_input(client_name="client")
+@with_problems
+async def get_lock_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """The packages of a fleet's VMs, by architecture."""
+    instance = await find_instance(client, req.route_params["id"])
+    return json_response(200, await queries.locks_of(instance))
+
+
 @bp.function_name("get_log_of_machine")
 @bp.route(route="fleets/{id}/machines/{ordinal}/log", methods=READ)
 @bp.durable_client_input(client_name="client")

@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from fleet.api import instance_status, progress
+from fleet.api import instance_status, locks, progress
 from fleet.api.instance_status import ALIVE, order_in, started_order
 from fleet.api.responses.fleets import FleetWithoutLinks
+from fleet.api.responses.locks import PackageLocks
 from fleet.api.responses.machines import Machine
 from fleet.api.responses.progress import Progress
 from fleet.azure.credentials import open_connections
@@ -20,7 +21,7 @@ from fleet.model.records import Order
 from fleet.model.state import TERMINAL
 from fleet.secrets import SealBroken
 from fleet.settings import Settings
-from fleet.store import trial_history, vm_logs, vm_records
+from fleet.store import package_locks, trial_history, vm_logs, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import QUERIES
 from triggers.durable_client import find
@@ -86,6 +87,15 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
         ended=ended is not None,
         problem=None if redacted else str(history),
     )
+
+
+async def locks_of(instance: Mapping[str, Any]) -> PackageLocks:
+    """The response of `GET /fleets/{id}/lock`. Raises SettingsError."""
+    order = started_order(instance)
+    found = await _query(_database_of(order), "locks", package_locks.find, order)
+    if isinstance(found, list):
+        return locks.shown(order, found)
+    return locks.shown(order, [], str(found))
 
 
 def _without_password(history: trial_history.TrialHistory, uri: str) -> trial_history.TrialHistory:

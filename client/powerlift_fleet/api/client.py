@@ -17,6 +17,7 @@ from powerlift_fleet.api.responses import (
     FleetListEntry,
     FleetStatus,
     Machine,
+    PackageLock,
     Plan,
     Progress,
     Submission,
@@ -93,6 +94,13 @@ class FleetClient(Connection):
     def machines(self, fleet: str | int) -> tuple[Machine, ...]:
         """Every VM, in order of ordinal."""
         return self._run(self._flows.machines(fleet))
+
+    def locks(self, fleet: str | int) -> tuple[PackageLock, ...]:
+        """What its VMs install, by CPU architecture; empty before the first VM has resolved it.
+
+        `requirements` of one is the `requirements_lock` of another request.
+        """
+        return self._run(self._flows.locks(fleet))
 
     def progress(self, fleet: str | int) -> Progress:
         """Trials over time, the expected end, VM hours and cost."""
@@ -216,6 +224,10 @@ class AsyncFleetClient(Connection):
     async def machines(self, fleet: str | int) -> tuple[Machine, ...]:
         """As FleetClient.machines."""
         return await self._run(self._flows.machines(fleet))
+
+    async def locks(self, fleet: str | int) -> tuple[PackageLock, ...]:
+        """As FleetClient.locks."""
+        return await self._run(self._flows.locks(fleet))
 
     async def progress(self, fleet: str | int) -> Progress:
         """As FleetClient.progress."""

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from powerlift_fleet.api import wire
 from powerlift_fleet.api.errors import (
     AllTrialsFailed,
+    AppUnavailable,
     ConfigurationError,
     FleetCancelled,
     FleetFailed,
@@ -35,6 +36,8 @@ from powerlift_fleet.api.responses import (
     FleetStatus,
     Machine,
     MachineList,
+    PackageLock,
+    PackageLockList,
     Plan,
     Progress,
     Submission,
@@ -118,6 +121,12 @@ class Flows:
 
     def machines(self, fleet: str | int) -> Flow[tuple[Machine, ...]]:
         return (yield from self._read(MachineList, "GET", f"{_path(fleet)}/machines")).machines
+
+    def locks(self, fleet: str | int) -> Flow[tuple[PackageLock, ...]]:
+        found = yield from self._read(PackageLockList, "GET", f"{_path(fleet)}/lock")
+        if found.problem:
+            raise AppUnavailable(503, "The packages could not be read", found.problem)
+        return found.locks
 
     def progress(self, fleet: str | int) -> Flow[Progress]:
         return (yield from self._read(Progress, "GET", f"{_path(fleet)}/progress"))

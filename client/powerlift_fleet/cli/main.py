@@ -37,8 +37,8 @@ def cli() -> None:
 
 
 for command in (
-    submit.submit, submit.plan, read.status, read.machines, read.logs, read.list_fleets, read.view,
-    cancel.cancel,
+    submit.submit, submit.plan, read.status, read.machines, read.logs, read.lock, read.list_fleets,
+    read.view, cancel.cancel,
 ):  # fmt: skip
     cli.add_command(command)
 

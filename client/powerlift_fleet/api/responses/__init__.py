@@ -24,7 +24,10 @@ from powerlift_fleet.api.responses.machines import (
     Machine,
     MachineFailure,
     MachineList,
+    MachineSystem,
     MachineTrials,
+    PackageLock,
+    PackageLockList,
 )
 from powerlift_fleet.api.responses.plan import Check, Plan, PlanCost, Understood
 from powerlift_fleet.api.responses.progress import (
@@ -55,7 +58,10 @@ __all__ = [
     "MachineCounts",
     "MachineFailure",
     "MachineList",
+    "MachineSystem",
     "MachineTrials",
+    "PackageLock",
+    "PackageLockList",
     "Placement",
     "PlacementCounts",
     "PlacementHours",
