@@ -51,7 +51,7 @@ the OpenSSL inside the drivers' wheels looks for them in another place."""
 
 _FRAGMENTS = Path(__file__).with_name("startup")
 _AGENT = Path(__file__).with_name("agent.py")
-_PACKAGES = Path(__file__).with_name("packages.py")
+_LOCKER = Path(__file__).with_name("packages.py")
 _LOCK = Path(__file__).with_name("requirements.txt")
 _MARK = "# VALUES OF THIS VM\n"
 _COMMENT_LINES = re.compile(r"^ *#(?!!).*\n", re.MULTILINE)
@@ -164,7 +164,7 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "LOCK_KEY", shlex.quote(startup.lock_key)
     yield "LOCK_DIGEST", shlex.quote(startup.lock_digest)
     yield "TOOLS", shlex.quote(_pinned_tools())
-    for name, program in (("AGENT", _AGENT), ("PACKAGES", _PACKAGES)):
+    for name, program in (("AGENT", _AGENT), ("LOCKER", _LOCKER)):
         yield name, shlex.quote(_DOCSTRINGS.sub("", program.read_text(encoding="utf-8")))
 
 

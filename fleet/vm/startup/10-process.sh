@@ -16,7 +16,7 @@ export DEBIAN_FRONTEND=noninteractive HOME=${HOME:-/root} # cloud-init may not s
 readonly HOME_DIR=${POWERLIFT_HOME:-$HOME/powerlift}
 readonly PYTHON=$HOME_DIR/venv/bin/python
 readonly NOTICE=$HOME_DIR/notice
-readonly ARCHITECTURE=$(uname -m)
+ARCHITECTURE=$(uname -m)
 readonly CA_FILE=/etc/ssl/certs/ca-certificates.crt
 
 # Retry timeouts in seconds. Minutes, because a waiting VM costs money; but a role assignment takes up to

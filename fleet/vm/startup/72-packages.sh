@@ -17,7 +17,7 @@ choose_packages() {
     wheels=(wheels/*)
     [[ -e ${wheels[0]} ]] || wheels=()
     grep '^uv==' <<<"$TOOLS" >uv
-    python3 -I -c "$PACKAGES" split "$TOOLS" "${wheels[@]}" || fail "pip_install could not be read"
+    python3 -I -c "$LOCKER" split "$TOOLS" "${wheels[@]}" || fail "pip_install could not be read"
     mapfile -d '' -t options <options
     mapfile -d '' -t resolver_options <resolver_options
     # uv takes a package from the first index that has it, whatever version a later index has. If the experiment

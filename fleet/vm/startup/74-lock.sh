@@ -73,7 +73,7 @@ resolve_packages() {
 # complete_lock: writes the lock on stdin to the file `lock`. Our tools keep the hashes of our own lock, whatever the
 # index says.
 complete_lock() {
-    { echo "# Python $(python_version), $ARCHITECTURE" && python3 -I -c "$PACKAGES" complete; } >lock
+    { echo "# Python $(python_version), $ARCHITECTURE" && python3 -I -c "$LOCKER" complete; } >lock
 }
 
 python_version() { "$PYTHON" -c 'import platform; print(platform.python_version())'; }

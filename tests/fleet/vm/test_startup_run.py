@@ -164,7 +164,7 @@ def test_a_wheel_that_cannot_be_installed_is_reported(vm, benchmark_database, st
     wheels = {"a-1-py3-none-any.whl": b"no wheel", "b-1-py3-none-any.whl": b"no wheel"}
     experiment = benchmark_database.experiment(DONE, wheels=wheels)
 
-    reason = "failed to install the experiment's packages"
+    reason = "failed to resolve the experiment's packages"
     assert outcome_of(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
 
 
