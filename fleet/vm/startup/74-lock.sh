@@ -17,7 +17,7 @@ obtain_lock() {
         retry "$DATABASE_TIMEOUT" read_lock || fail "lost the connection to the database$(because)"
     done
     [[ -s lock || $(<may_lock) == 't|t' ]] ||
-        say "this VM resolves its own packages: its role may not write powerlift_fleet_lock"
+        say "this VM resolves its own packages: its role may not write powerlift_fleet_lock and powerlift_fleet_runner"
     [[ -z $LOCK_DIGEST || $(lock_digest) == "$LOCK_DIGEST" ]] ||
         fail "the request's requirements_lock cannot be read from powerlift_fleet_lock" "$BROKEN"
 }
@@ -27,7 +27,8 @@ obtain_lock() {
 read_lock() {
     : >lock
     query may_lock "SELECT coalesce(has_table_privilege(lock, 'SELECT'), false),
-                    $registered AND coalesce(has_table_privilege(lock, 'INSERT'), false)
+                    $registered AND coalesce(has_table_privilege(lock, 'INSERT')
+                        AND has_table_privilege(to_regclass('powerlift_fleet_runner'), 'UPDATE'), false)
                     FROM to_regclass('powerlift_fleet_lock') AS lock" || return 1
     [[ $(<may_lock) == t* ]] || return 0
     query answer "SELECT encode(convert_to(requirements, 'UTF8'), 'base64') FROM powerlift_fleet_lock

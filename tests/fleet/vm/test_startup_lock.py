@@ -88,6 +88,26 @@ def test_a_vm_that_ends_or_dies_leaves_the_resolution_to_another(
     )
 
 
+def test_a_role_without_access_to_the_locks_resolves_for_its_own_vm(
+    vm, benchmark_database, startup
+):
+    """As in a database whose grants are those of an earlier release."""
+    benchmark_database.sql(
+        "CREATE ROLE earlier LOGIN PASSWORD 'earlier';"
+        " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO earlier;"
+        " REVOKE ALL ON powerlift_fleet_lock FROM earlier"
+    )
+    place = benchmark_database.uri.split("@")[1]
+    experiment = benchmark_database.experiment(DONE, pip_install="lib")
+
+    code = vm.run(startup(experiment, uri=f"postgresql://earlier:earlier@{place}"))
+
+    runner = benchmark_database.runner(experiment)
+    assert (code, runner["lock_digest"], runner["outcome"]) == (0, None, "no more work"), vm.log
+    assert "this VM resolves its own packages" in vm.log
+    assert [call[1] for call in vm.calls("uv")] == ["install"]
+
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
