@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import requests
 
+from fleet.api.request import parse
 from fleet.model.requirements_lock import TOOLS, digest
 from local.stack import Stack
 from tests.harness import Api, experiment
+from triggers.submission import LATER_FIELDS, _plain
 
 LOCK = "".join(f"{tool}==1\n" for tool in TOOLS)
 
@@ -40,6 +42,15 @@ def test_the_lock_of_a_request_is_what_its_vms_read(stack: Stack, fleet: Any):
 
 def test_requests_with_other_packages_are_different_requests(fleet: Any):
     assert fleet[1:] == (200, 409)
+
+
+def test_a_request_without_a_lock_has_the_fingerprint_of_an_earlier_build():
+    request = parse({"experiment_id": 1, "n_instances": 1})
+    assert _plain(request).keys() & set(LATER_FIELDS) == set()
+    assert _plain(parse({"experiment_id": 1, "n_instances": 1, "requirements_lock": LOCK})) == {
+        **_plain(request),
+        "requirements_lock": LOCK,
+    }
 
 
 def test_every_fault_of_a_lock_is_reported_with_those_of_other_fields(api: Api):

@@ -11,6 +11,8 @@ import pytest
 from powerlift_fleet import runner_script
 
 from fleet.model.names import runner_id
+from fleet.vm.render import pinned_version
+from tests.fleet.vm.packages import lock_of
 from tests.fleet.vm.scripts import DONE, LOGS, ONE_TRIAL_SCRIPT
 
 INDEX = ("PIP_", "UV_", "SSL_", "HTTP_", "HTTPS_", "http_", "https_", "NO_PROXY", "no_proxy")
@@ -318,6 +320,8 @@ def test_powerlift_is_installed_and_runs(vm, benchmark_database, startup, with_u
 
     vm.run(startup(experiment, uri=benchmark_database.uri), 300)
 
+    lock = lock_of(benchmark_database, startup(experiment))
+    assert f"\npowerlift=={pinned_version('powerlift')} \\\n    --hash=sha256:" in lock, vm.log
     ends = [(row["runner_id"], row["errmsg"]) for row in benchmark_database.trials(experiment)]
     assert (ends, (vm.home / "venv" / "bin" / "uv").exists()) == ([(-2, None)] * 2, not with_uv), (
         vm.log
