@@ -15,7 +15,7 @@ from fleet.model.records import Order
 from fleet.preflight.plan import Plan, make_plan
 from fleet.settings import Settings
 from fleet.store import budget as budgets
-from fleet.store import schema, trials
+from fleet.store import package_locks, schema, trials
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import ACTIVITIES
 
@@ -32,6 +32,9 @@ async def plan_fleet(task: PlanFleet) -> FleetPlanned:
     if not plan["faults"]:
         await _reserve(order, plan)
         await ACTIVITIES.run(schema.migrate, uri, schema.BENCHMARK)
+        if lock := order.get("requirements_lock"):
+            own = Settings.read().database_uri
+            await ACTIVITIES.run(package_locks.provide, own, uri, order, lock["digest"])
         name = await ACTIVITIES.run(trials.experiment_name, uri, order["experiment_id"])
         await fleet_table.update(order, {"experiment_name": name, "trials": plan["trials"]})
     _log(plan)

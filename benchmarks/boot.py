@@ -2,7 +2,8 @@
 
     python -m benchmarks.boot [--repeats 1] [--without-cli]
 
-Each VM is a process on this machine, in its own directory with empty caches. Packages come from the
+Each VM is a process on this machine, in its own directory with empty caches. The first VM of a fleet
+resolves its packages, a later one installs what the first has resolved. Packages come from the
 configured index. System packages (psql, Python) are preinstalled, so apt's time is not included. The
 naive script works like Powerlift's: pip, sequentially. A variant first installs the Azure CLI with
 pip, since Microsoft's Debian package is not in the index; our script does not need it.
@@ -30,11 +31,13 @@ import psycopg2
 from rich.console import Console
 from rich.table import Table
 
+from fleet.store.schema import BENCHMARK, migrate
 from fleet.vm.render import Startup, render
 from local.demo import experiment
 from local.environment import vm_environment
 from local.postgres import Postgres
 
+FIRST, LATER = "ours: the first VM", "ours: a later VM"
 TIMEOUT = 900.0
 """Seconds until a VM's first trial."""
 
@@ -70,27 +73,31 @@ def main() -> None:
 
 def measure_all(console: Console, repeats: int, *, with_cli: bool) -> dict[str, list[Boot]]:
     """Boot a VM with each startup script, in turn."""
-    scripts = {"ours": "", "naive: pip": NAIVE.replace("CLI", "")}
+    scripts = {FIRST: "", LATER: "", "naive: pip": NAIVE.replace("CLI", "")}
     if with_cli:
         scripts["naive: the CLI first, then pip"] = NAIVE.replace("CLI", CLI)
     boots: dict[str, list[Boot]] = {way: [] for way in scripts}
     with tempfile.TemporaryDirectory() as state, Postgres(Path(state) / "postgres") as postgres:
+        migrate(postgres.uri(), BENCHMARK)
         for repeat in range(repeats):
             for way, script in scripts.items():
                 console.print(f"{way} … ", end="", highlight=False)
                 with tempfile.TemporaryDirectory(dir=state) as directory:
                     name = f"{way} {repeat}"
-                    boot = measure(postgres, Path(directory), name, script)
+                    boot = measure(postgres, Path(directory), name, script, f"fleet {repeat}")
                 console.print(f"{boot.seconds:.1f} s", highlight=False)
                 boots[way].append(boot)
     return boots
 
 
-def measure(postgres: Postgres, directory: Path, name: str, script: str) -> Boot:
-    """Boot one VM, and wait for its first trial. `script` is bash, or empty for our startup script."""
+def measure(postgres: Postgres, directory: Path, name: str, script: str, fleet: str) -> Boot:
+    """Boot one VM, and wait for its first trial. `script` is bash, or empty for our startup script.
+
+    The first of our VMs of a `fleet` makes its lock of packages.
+    """
     uri = postgres.uri()
     number = experiment.create(experiment.open_store(uri), trials=1, name=name)
-    text = script or render(_startup(uri, number))
+    text = script or render(_startup(uri, number, fleet))
     variables = {"DB_URL": uri, "EXPERIMENT_ID": str(number), "RUNNER_ID": "1", "TIMEOUT": "600"}
     environment = _environment(directory, postgres) | (variables if script else {})
     started, used = time.time(), _cpu()
@@ -159,17 +166,17 @@ def _environment(directory: Path, postgres: Postgres) -> dict[str, str]:
     }
 
 
-def _startup(uri: str, number: int) -> Startup:
+def _startup(uri: str, number: int, fleet: str) -> Startup:
     return Startup(
         experiment_id=number, runner_id=1, uri=uri, fleet_size=1, timeout=600.0,
         delete_on_complete=False,
-        subscription_id="none", resource_group="none", vm_name="boot",
+        subscription_id="none", resource_group="none", vm_name="boot", lock_key=fleet,
         resource_manager_endpoint="http://127.0.0.1:9",
     )  # fmt: skip
 
 
 def table(boots: Mapping[str, list[Boot]]) -> Table:
-    """Medians from boot to first trial, absolute and relative to ours."""
+    """Medians from boot to first trial, absolute and relative to our first VM."""
     result = Table("startup script", title="From boot to first trial")
     for column in ("seconds", "times ours", "CPU seconds", "times ours"):
         result.add_column(column, justify="right")
@@ -177,7 +184,7 @@ def table(boots: Mapping[str, list[Boot]]) -> Table:
         way: [median(values) for values in zip(*some, strict=True)] for way, some in boots.items()
     }
     for way, took in found.items():
-        pairs = zip(took, found["ours"], strict=True)
+        pairs = zip(took, found[FIRST], strict=True)
         result.add_row(
             way, *(cell for one, ours in pairs for cell in (f"{one:.1f}", f"{one / ours:.1f}"))
         )

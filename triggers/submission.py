@@ -30,6 +30,9 @@ from triggers.durable_client import RUN_FLEET, find, task_hub_within
 from triggers.lease import START_TIMEOUT, lease
 from triggers.submitters import Submitter
 
+LATER_FIELDS = ("max_cost", "requirements_lock")
+"""Fields that earlier builds did not have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -124,6 +127,7 @@ def _submission(
         request_signature=saved_requests.signatures(seal, owner, batch_id, submitters[0], saved)[0],
         databases=seal.fingerprints(database_of(secrets.get("uri") or settings.database_uri)),
         max_vms=settings.policy.max_vms,
+        requirements_lock=request.requirements_lock,
     )
 
 
@@ -288,7 +292,8 @@ def _sealed_webhook(request: FleetRequest, seal: Seal, owner: str, batch_id: int
 def _plain(request: FleetRequest) -> dict[str, Any]:
     """The request with its secrets, only for its fingerprint. The batch ID is compared separately."""
     # A repeated request of an earlier build must keep its fingerprint: a new field counts if it is set.
-    excluded = {"batch_id"} | ({"max_cost"} if request.max_cost is None else set())
+    absent = {name for name in LATER_FIELDS if getattr(request, name) is None}
+    excluded = {"batch_id", *absent}
     plain = request.model_dump(mode="json", exclude=excluded)
     if request.notify_url:
         plain["notify_url"] = request.notify_url.get_secret_value()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
@@ -84,6 +85,7 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
         min_instances: int | None = None,
         tags: Mapping[str, str] | None = None,
         notify_url: str | None = None,
+        requirements_lock: str | Path | None = None,
         quiet: bool = False,
         interval: float = POLL_SECONDS,
         client: FleetClient | None = None,
@@ -125,6 +127,8 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
             min_instances: the fleet fails with fewer VMs.
             tags: for every Azure resource.
             notify_url: a webhook that gets a POST at the first failure and at the end.
+            requirements_lock: the packages of every VM, as FleetClient.locks or `powerlift-fleet lock`
+                gives them; or the Path of a file. They replace those that `pip_install` names.
             quiet: `join` shows no progress.
             interval: seconds between two polls.
             client: replaces url and key.
@@ -185,6 +189,9 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
             min_instances=min_instances,
             tags=dict(tags) if tags is not None else None,
             notify_url=Secret(notify_url) if notify_url else None,
+            requirements_lock=arguments.text_or_file_or_none(
+                "requirements_lock", requirements_lock
+            ),
         )
         self._options |= as_vm_arguments(container, self._options)
         self._queue = Secret(queue) if queue else None

@@ -25,6 +25,7 @@ import linecache
 import math
 import os
 import re
+import resource
 import signal
 import sys
 import tempfile
@@ -32,7 +33,7 @@ import textwrap
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -68,6 +69,40 @@ class Terminated(BaseException):
 
 class TrialReassigned(BaseException):
     """Another runner has the trial. Not an Exception, which trial code might catch."""
+
+
+USAGE = ("wall_seconds", "user_seconds", "system_seconds", "steal_seconds", "max_rss_bytes")
+"""What is measured of a trial: columns of powerlift_fleet_trial."""
+
+
+class Usage:
+    """What a trial's processes use, from now until all have been reaped."""
+
+    def __init__(self) -> None:
+        self._begin, self._clocks = time.monotonic(), _clocks()
+        self._seconds, self._largest = math.nan, 0
+
+    def add(self, process: resource.struct_rusage) -> None:
+        """Count a process that has ended. The trial's own is the first one."""
+        self._largest = max(self._largest, process.ru_maxrss * 1024)
+        if math.isnan(self._seconds):
+            self._seconds = time.monotonic() - self._begin
+
+    def measured(self) -> dict[str, float | None]:
+        """By name in USAGE; None where unknown."""
+        spent = {name: now - self._clocks[name] for name, now in _clocks().items()}
+        known = {"wall_seconds": self._seconds, "max_rss_bytes": self._largest}
+        return {**dict.fromkeys(USAGE), **spent, **known}
+
+
+def _clocks() -> dict[str, float]:
+    """Seconds of CPU that ended child processes have used, and that the host took from this machine."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    clocks = {"user_seconds": ended.ru_utime, "system_seconds": ended.ru_stime}
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        ticks = Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]
+        clocks["steal_seconds"] = int(ticks) / os.sysconf("SC_CLK_TCK")
+    return clocks
 
 
 @dataclass(frozen=True)
@@ -125,12 +160,13 @@ def run_trials(settings: Settings) -> None:
 
 
 def run_trial(store: Any, source: str, trial: Any, settings: Settings) -> None:
-    started = time.monotonic()
+    started, usage = time.monotonic(), Usage()
     disconnect(store)
     with store.holding(trial.id):
-        errmsg = run_in_fork(partial(run, source, trial), settings.timeout, settings.memory)
+        work = partial(run, source, trial)
+        errmsg = run_in_fork(work, usage, settings.timeout, settings.memory)
         try:
-            store.end_trial(trial.id, errmsg)
+            store.end_trial(trial.id, errmsg, usage.measured())
             outcome = "failed" if errmsg else "ended"
         except TrialReassigned:
             outcome = "was reassigned to another runner"
@@ -199,14 +235,21 @@ def open_store(settings: Settings) -> Any:
                 return None
             return super().pick_trial(experiment_id, runner_id)
 
-        def end_trial(self, trial_id: int, errmsg: str | None = None) -> None:
-            """As Powerlift's; also records the runner, for which Powerlift has no column."""
+        def end_trial(
+            self,
+            trial_id: int,
+            errmsg: str | None = None,
+            measured: dict[str, float | None] | None = None,
+        ) -> None:
+            """As Powerlift's; also records the runner and what the trial used, in a table of the app."""
             values = {"trial": trial_id, "errmsg": errmsg, "runner": settings.runner_id}
             self.reset()
             while self.do:
                 with self:
-                    if self.session.execute(text(_CAN_RECORD_RUNNER)).scalar():
-                        self.session.execute(text(_RECORD_RUNNER), values)
+                    can_record, can_measure = self.session.execute(text(_CAN_RECORD)).one()
+                    if can_record:
+                        used = measured if can_measure and measured else {}
+                        self.session.execute(text(_record(used)), {**values, **used})
                     self.session.execute(text(_END), values)
 
     # With these parameters Powerlift's random backoff lasts about `database_timeout` seconds.
@@ -258,16 +301,26 @@ _DRAINS = """
     SELECT EXISTS (SELECT FROM powerlift_fleet_runner WHERE experiment_id = :experiment
                    AND runner_id = :runner AND outcome IS NOT NULL AND ended_at IS NULL)
 """
-_CAN_RECORD_RUNNER = """
-    SELECT bool_and(has_table_privilege(to_regclass('powerlift_fleet_trial'), needed))
+# An app of an earlier version has made the table without the columns for what a trial uses.
+_CAN_RECORD = """
+    SELECT bool_and(has_table_privilege(to_regclass('powerlift_fleet_trial'), needed)),
+           EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('powerlift_fleet_trial')
+                   AND attname = 'measured_at')
     FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed
 """
-_RECORD_RUNNER = """
-    INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id)
-    SELECT id, experiment_id, :runner FROM trial WHERE id = :trial
-    ON CONFLICT (trial_id) DO UPDATE
-        SET runner_id = EXCLUDED.runner_id, experiment_id = EXCLUDED.experiment_id
-"""
+
+
+def _record(used: Iterable[str]) -> str:
+    """The statement that records a trial's runner, and the given columns of USAGE."""
+    values = {"experiment_id": "experiment_id", "runner_id": ":runner"}
+    if used:
+        values |= {"measured_at": "now()", **{name: f":{name}" for name in used}}
+    changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in values)
+    return f"""
+        INSERT INTO powerlift_fleet_trial (trial_id, {", ".join(values)})
+        SELECT id, {", ".join(values.values())} FROM trial WHERE id = :trial
+        ON CONFLICT (trial_id) DO UPDATE SET {changes}
+    """  # noqa: S608 (names of columns)
 
 
 def run(source: str, trial: Any) -> None:
@@ -313,10 +366,12 @@ def disconnect(store: Any) -> None:
     store.__del__()
 
 
-def run_in_fork(work: Callable[[], None], timeout: float, memory: float = math.inf) -> str | None:
+def run_in_fork(
+    work: Callable[[], None], usage: Usage, timeout: float, memory: float = math.inf
+) -> str | None:
     """Run `work` in a fork, within `timeout` seconds and `memory` bytes; return the error, or None.
 
-    Its child processes have ended on return. Raises Terminated.
+    Its child processes have ended on return, and `usage` has counted them. Raises Terminated.
     """
     with tempfile.TemporaryFile() as report, _signals_held():
         sys.stdout.flush()
@@ -324,9 +379,9 @@ def run_in_fork(work: Callable[[], None], timeout: float, memory: float = math.i
         if child == 0:
             _work_and_exit(work, report)
         try:
-            status = _await(child, timeout, memory)
+            status = _await(child, usage, timeout, memory)
         finally:
-            _end_all(child)
+            _end_all(child, usage)
         if isinstance(status, str):
             return status
         report.seek(0)
@@ -353,15 +408,16 @@ def _work_and_exit(work: Callable[[], None], report: IO[bytes]) -> NoReturn:
         os._exit(code)
 
 
-def _await(child: int, timeout: float, memory: float) -> int | str:
+def _await(child: int, usage: Usage, timeout: float, memory: float) -> int | str:
     """The child's wait status, or the reason to kill it. Raises Terminated."""
     end = time.monotonic() + timeout
     longest = (
         _MEMORY_POLL_SECONDS if math.isfinite(memory) else 3600
     )  # sigtimedwait takes no infinity
     while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
+        pid, status, ended = os.wait4(child, os.WNOHANG)
         if pid:
+            usage.add(ended)
             # A shutdown sends SIGTERM to all processes, perhaps to the child first.
             killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM
             if killed and signal.sigtimedwait({signal.SIGTERM}, 1) is not None:
@@ -397,7 +453,7 @@ def _gib(size: float) -> str:
     return f"{size / 2**30:.2f} GiB"
 
 
-def _end_all(child: int) -> None:
+def _end_all(child: int, usage: Usage) -> None:
     """Kill the child's process group, then what has left it: this subreaper inherits orphans."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
@@ -406,7 +462,7 @@ def _end_all(child: int) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         try:
-            os.wait()
+            usage.add(os.wait4(-1, 0)[2])
         except ChildProcessError:
             return
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from fleet.api.request import FleetRequest, unique_scopes
 from fleet.api.responses.request import Understood
+from fleet.model import requirements_lock
 from fleet.model.records import Fallback, Order
 from fleet.settings import Settings
 
@@ -67,6 +68,11 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
         "sealed": "",
         "fingerprint": "",
     }
+    if request.requirements_lock is not None:
+        order["requirements_lock"] = {
+            "digest": requirements_lock.digest(request.requirements_lock),
+            "missing_tools": requirements_lock.missing_tools(request.requirements_lock),
+        }
     if settings.vm_identity:
         order["vm_identity"] = {"id": settings.vm_identity, "database_user": settings.vm_db_user}
     return dict(order)

@@ -75,6 +75,7 @@ def _shown(order: FleetRef, machine: Mapping[str, Any], report: VmReport) -> Mac
         "failure": _failure(ended) if has_failed else None,
         "outcome": report.outcome or (ended["message"] if ended and not has_failed else None),
         "trials": {"running": report.running, "complete": report.complete, "error": report.error},
+        "system": report.system,
     }
 
 

@@ -39,7 +39,9 @@ from fleet.api.fields.types import (
     Version,
     Zone,
 )
+from fleet.model import requirements_lock
 from fleet.model.database_uri import PATTERN, InvalidDatabaseUri, libpq_options
+from fleet.model.requirements_lock import LONGEST_LOCK
 from fleet.model.webhooks import LONGEST_URL, host_of
 from fleet.model.webhooks import PATTERN as WEBHOOK_PATTERN
 
@@ -223,6 +225,13 @@ class FleetRequest(BaseModel):
         description="The version of the author's Powerlift, with which the plan compares that of the "
         "VMs. A build from source has a local version, such as 0.1.12+source.",
     )
+    requirements_lock: Annotated[str, Field(max_length=LONGEST_LOCK)] | None = Field(
+        None,
+        description="The packages of every VM: requirements with exact versions and hashes, as "
+        "`powerlift-fleet lock` prints them. They replace the packages that pip_install names; its "
+        "options still apply. Default: the first VM resolves pip_install for all.",
+        json_schema_extra={"pattern": requirements_lock.PATTERN},
+    )
     client_principal_id: Guid | None = Field(
         None,
         description="Object ID of an additional principal that gets the Contributor role on each VM. "
@@ -306,6 +315,7 @@ def parse(document: Any) -> FleetRequest:
             pointer = "".join(f"/{_escape(part)}" for part in item["loc"])
             faults.append(Fault(pointer, _sentence(item["loc"], item["type"], item["msg"])))
     faults += [*uri_faults(document.get("uri")), *_webhook_faults(document.get("notify_url"))]
+    faults += _lock_faults(document.get("requirements_lock"))
     faults += [Fault(rule.pointer, rule.detail) for rule in violated_rules(document)]
     if faults or request is None:
         raise InvalidRequest(faults)
@@ -347,6 +357,13 @@ def _webhook_faults(url: Any) -> list[Fault]:
         "Expected https://host/path, without credentials or a fragment, and escaped where needed."
     )
     return [Fault("/notify_url", detail)]
+
+
+def _lock_faults(lock: Any) -> list[Fault]:
+    """As `uri_faults`, of a lock of packages."""
+    if not isinstance(lock, str) or len(lock) > LONGEST_LOCK:
+        return []
+    return [Fault("/requirements_lock", detail) for detail in requirements_lock.faults(lock)]
 
 
 def _escape(part: int | str) -> str:

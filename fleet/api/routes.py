@@ -260,6 +260,17 @@ ROUTES = (
     ),
     Route(
         "GET",
+        "/fleets/{id}/lock",
+        "get_lock_of_fleet",
+        "Machines",
+        "Get a fleet's packages",
+        "The packages that all of the fleet's VMs install, with versions and hashes: resolved by the "
+        "first VM, or from the request. Another request can use them as `requirements_lock`.",
+        {200: Response("The locks.", "PackageLocks"), **_OF_FLEET},
+        ("id",),
+    ),
+    Route(
+        "GET",
         "/fleets/{id}/machines/{ordinal}/log",
         "get_log_of_machine",
         "Machines",

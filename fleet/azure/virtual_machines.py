@@ -11,6 +11,7 @@ from fleet.model import names
 from fleet.model.failure import NO_REASON
 from fleet.model.order_parts import FleetRef, NetworkOrder, VmIdentity, VmOrder
 from fleet.model.records import AcceptedVm, Placement
+from fleet.model.requirements_lock import architecture_of, lock_key
 from fleet.settings import own_root_certificates
 from fleet.vm.render import Startup, custom_data, has_password, render
 
@@ -32,8 +33,9 @@ def nic_id(order: FleetRef, ordinal: int) -> str:
     return names.resource_id(order["subscription_id"], order["resource_group"], kind, name)
 
 
-def startup_data(order: VmOrder, ordinal: int, uri: str, endpoint: str) -> str:
+def startup_data(order: VmOrder, ordinal: int, vm_size: str, uri: str, endpoint: str) -> str:
     """The VM's custom data (base64). Raises CustomDataTooLarge, SettingsError."""
+    lock = order.get("requirements_lock")
     startup = Startup(
         experiment_id=order["experiment_id"],
         runner_id=names.runner_id(order["batch_id"], ordinal),
@@ -44,6 +46,8 @@ def startup_data(order: VmOrder, ordinal: int, uri: str, endpoint: str) -> str:
         subscription_id=order["subscription_id"],
         resource_group=order["resource_group"],
         vm_name=names.vm(order["batch_id"], ordinal),
+        lock_key=lock_key(order["sealed"], architecture_of(vm_size)),
+        lock_digest=lock["digest"] if lock else "",
         resource_manager_endpoint=endpoint,
         database_identity=database_identity(order, uri),
         root_certificates=own_root_certificates(),
@@ -53,7 +57,7 @@ def startup_data(order: VmOrder, ordinal: int, uri: str, endpoint: str) -> str:
 
 def body(order: VmOrder, ordinal: int, placement: Placement, uri: str, endpoint: str) -> Body:
     """The VM's PUT body; deterministic, so that the PUT is idempotent."""
-    data = startup_data(order, ordinal, uri, endpoint)
+    data = startup_data(order, ordinal, placement["vm_size"], uri, endpoint)
     identity = database_identity(order, uri)
     identity_id = identity["id"] if identity else None
     return arm_bodies.vm(order, ordinal, placement, nic_id(order, ordinal), data, identity_id)

@@ -42,6 +42,13 @@ class VmIdentity(TypedDict):
     database_user: str
 
 
+class RequestedLock(TypedDict):
+    """The lock of packages in a request. Its text is in the app's database."""
+
+    digest: str
+    missing_tools: list[str]
+
+
 class Account(TypedDict):
     """An Azure account. Without a secret in `sealed`, the app's own identity is used."""
 
@@ -82,6 +89,7 @@ class VmOrder(NetworkOrder):
     ssh_public_key: str | None
     tags: dict[str, str]
     deadline: NotRequired[str]
+    requirements_lock: NotRequired[RequestedLock]
 
 
 class RoleOrder(FleetRef):

@@ -38,6 +38,34 @@ def powerlift(inputs: PlanInputs) -> Iterator[CheckResult]:
         yield _compare(author, _version_on_vms(experiment))
 
 
+def requirements_lock(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """A lock lists all packages of the VMs, so it must have those that run trials."""
+    lock = inputs.order.get("requirements_lock")
+    if lock is None:
+        yield CheckResult("ok", "The first VM resolves the packages for all")
+    elif missing := lock["missing_tools"]:
+        text = f"requirements_lock lacks {', '.join(missing)}, without which VMs run no trials"
+        advice = "Start from the output of powerlift-fleet lock: docs/comparing.md."
+        yield CheckResult("fault", text, advice, "LockIncomplete")
+    else:
+        yield CheckResult("ok", f"All VMs install requirements_lock {lock['digest'][:12]}")
+
+
+def measures(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """Only our own runner measures trials."""
+    experiment = inputs.experiment
+    if isinstance(experiment, Unavailable):
+        yield unreadable("The experiment's script", experiment)
+    elif experiment and not experiment["measures_trials"]:
+        text = (
+            "The experiment's script is not the one of run_experiment: CPU time, memory and steal time "
+            "of its trials will not be known, only when they began and ended"
+        )
+        yield CheckResult("ok", text)
+    else:
+        yield CheckResult("ok", "The script measures CPU time and memory of the trials")
+
+
 def _compare(author: str, on_vms: str | None) -> CheckResult:
     if on_vms is None:
         return CheckResult("ok", f"The author has Powerlift {author}; pip_install names the VMs'")

@@ -45,6 +45,8 @@ CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "trials": basics.trials,
     "timeout": experiments.timeout,
     "powerlift": experiments.powerlift,
+    "requirements_lock": experiments.requirements_lock,
+    "measures": experiments.measures,
     "python": images.python,
     "custom_data": basics.custom_data,
     "runner_ids": basics.runner_ids,

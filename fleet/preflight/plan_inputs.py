@@ -320,7 +320,7 @@ def _location(order: Order, group: Body | Unavailable) -> str | None:
 
 def _custom_data_fault(order: Order, uri: str) -> str | None:
     try:
-        virtual_machines.startup_data(order, 0, uri, PUBLIC_CLOUD)
+        virtual_machines.startup_data(order, 0, order["vm_size"], uri, PUBLIC_CLOUD)
     except CustomDataTooLarge as error:
         return str(error)
     return None

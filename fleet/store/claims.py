@@ -15,7 +15,7 @@ from typing import Any
 
 from psycopg2.errors import LockNotAvailable
 
-from fleet.store import schema, webhooks
+from fleet.store import package_locks, schema, webhooks
 from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
 
 TOO_MANY_ADVICE = "Wait until other fleets have ended, cancel one, or request fewer VMs."
@@ -77,6 +77,7 @@ class Submission:
     """Maximum VMs of all the deployment's fleets together."""
     is_exclusive: bool = False
     """Whether no other fleet may work on the experiment."""
+    requirements_lock: str | None = None
 
     @property
     def key(self) -> str | None:
@@ -243,6 +244,8 @@ def _added(cursor: Any, submission: Submission) -> Claim | None:
         return None
     if submission.webhook:
         webhooks.add(cursor, submission.batch_id, submission.webhook)
+    if submission.requirements_lock:
+        package_locks.keep(cursor, submission.batch_id, submission.requirements_lock)
     return Claim(submission.batch_id, number, started=False)
 
 

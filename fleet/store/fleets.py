@@ -166,6 +166,7 @@ def mark_purged(uri: str, batch_id: int) -> None:
         cursor.execute(
             "UPDATE powerlift_fleet SET purged_at = now() WHERE batch_id = %s", (batch_id,)
         )
+        cursor.execute("DELETE FROM powerlift_fleet_requirements WHERE batch_id = %s", (batch_id,))
 
 
 def mark_vms_deleted(uri: str, batch_id: int) -> None:

@@ -29,6 +29,8 @@ class Experiment(TypedDict):
 
     is_upstream_script: bool
     """Whether its script is the one that Powerlift's own `Benchmark.run` stores."""
+    measures_trials: bool
+    """Whether its script measures what a trial uses, as that of `run_experiment` does."""
     pip_install: str
     shell_install: str
     wheels: list[str]
@@ -41,7 +43,8 @@ def experiment(uri: str, experiment_id: int) -> Experiment | None:
     Raises DatabaseUnreachable.
     """
     statement = """
-        SELECT position('wired_function' IN script) > 0, left(coalesce(pip_install, ''), 4096),
+        SELECT position('wired_function' IN script) > 0,
+               position('max_rss_bytes' IN script) > 0, left(coalesce(pip_install, ''), 4096),
                left(coalesce(shell_install, ''), 4096),
                ARRAY(SELECT left(name, 256) FROM wheel WHERE experiment_id = e.id LIMIT 100)
         FROM experiment e WHERE id = %s
@@ -51,9 +54,10 @@ def experiment(uri: str, experiment_id: int) -> Experiment | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    script, pip, shell, wheels = row
+    is_upstream_script, measures_trials, pip, shell, wheels = row
     return {
-        "is_upstream_script": script,
+        "is_upstream_script": is_upstream_script,
+        "measures_trials": measures_trials,
         "pip_install": pip,
         "shell_install": shell,
         "wheels": wheels,

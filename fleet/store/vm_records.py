@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from psycopg2.extras import execute_values
 
 from fleet.model import names
 from fleet.model.order_parts import FleetRef
 from fleet.model.records import StoredVm
+from fleet.store import package_locks
 from fleet.store.database import (
     REQUEST_TIMEOUT,
     connected,
@@ -27,6 +28,9 @@ from fleet.store.database import (
     small_json,
 )
 from fleet.store.valid_records import valid_records
+
+SHORT = 256
+"""Characters of a text that a VM writes about its system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,21 @@ class VmReport:
     complete: int = 0
     error: int = 0
     first_trial_at: datetime | None = None
+    system: VmSystem | None = None
+
+
+class VmSystem(TypedDict):
+    """What a VM runs on, as it reports it."""
+
+    image: str | None
+    image_version: str | None
+    kernel: str | None
+    architecture: str | None
+    cpu_model: str | None
+    cpus: int | None
+    memory_bytes: int | None
+    python: str | None
+    lock_digest: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +116,7 @@ def read(uri: str, order: FleetRef) -> StoredVms:
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         machines = _rows_of(cursor, ["powerlift_fleet_machine"], _MACHINES, fleet)
         ends = _rows_of(cursor, ["powerlift_fleet_runner"], _RUNNERS, runners)
+        systems = _systems(cursor, runners)
         both = ["powerlift_fleet_runner", "powerlift_fleet_trial"]
         counts = _rows_of(cursor, both, _TRIALS, runners)
     reported: dict[int, Any] = {runner: end for runner, *end in ends}
@@ -104,8 +124,11 @@ def read(uri: str, order: FleetRef) -> StoredVms:
     return StoredVms(
         valid_records(machines),
         {
-            runner - first: VmReport(
-                *reported.get(runner, (None, None, None)), *counted.get(runner, (0, 0, 0, None))
+            runner - first: replace(
+                VmReport(
+                    *reported.get(runner, (None, None, None)), *counted.get(runner, (0, 0, 0, None))
+                ),
+                system=systems.get(runner),
             )
             for runner in {*reported, *counted}
         },
@@ -126,7 +149,8 @@ def conflicting_batch(uri: str, order: FleetRef) -> int | None:
 
 
 def purge(uri: str, order: FleetRef) -> None:
-    """Delete the rows of a fleet's VMs in our tables: records, heartbeats, logs, trials that they ran.
+    """Delete the rows of a fleet's VMs in our tables: records, heartbeats, logs, packages, trials
+    that they ran.
 
     Skips tables from which the role may not delete. Raises DatabaseUnreachable.
     """
@@ -139,12 +163,24 @@ def purge(uri: str, order: FleetRef) -> None:
         for table, statement in _PURGE.items():
             if may(cursor, f"powerlift_fleet_{table}", "SELECT", "DELETE"):
                 cursor.execute(statement, fleet)
+        package_locks.purge(cursor, order)
 
 
 def _rows_of(cursor: Any, tables: list[str], statement: str, values: Any) -> list[Any]:
     """The rows; empty if a table does not exist or the role may not read it."""
     readable = all(may(cursor, table, "SELECT") for table in tables)
     return rows(cursor, statement, values) if readable else []
+
+
+def _systems(cursor: Any, runners: tuple[int, int, int]) -> dict[int, VmSystem]:
+    """By runner. Empty if the app could not migrate the table."""
+    if not rows(cursor, _HAS_SYSTEM)[0][0]:
+        return {}
+    found = _rows_of(cursor, ["powerlift_fleet_runner"], _SYSTEMS, runners)
+    return {
+        runner: cast(VmSystem, dict(zip(VmSystem.__annotations__, values, strict=True)))
+        for runner, *values in found
+    }
 
 
 def _runner(order: FleetRef, ordinal: int) -> int:
@@ -199,6 +235,17 @@ _RUNNERS = f"""
     SELECT runner_id, CASE WHEN kernel IS NOT NULL THEN started_at END, ended_at,
            {short_outcome("outcome")}
     FROM powerlift_fleet_runner WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s
+"""  # noqa: S608 - constants
+_HAS_SYSTEM = """
+    SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('powerlift_fleet_runner')
+                   AND attname = 'lock_digest')
+"""
+_SYSTEMS = f"""
+    SELECT runner_id, left(image, {SHORT}), left(image_version, {SHORT}), left(kernel, {SHORT}),
+           left(architecture, {SHORT}), left(cpu_model, {SHORT}), greatest(cpus, 0),
+           greatest(memory_bytes, 0), left(python, {SHORT}), left(lock_digest, {SHORT})
+    FROM powerlift_fleet_runner
+    WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s AND kernel IS NOT NULL
 """  # noqa: S608 - constants
 # A trial that was created after its VM has ended is another one: when Powerlift's tables are recreated,
 # IDs start again, and our rows stay.

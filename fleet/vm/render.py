@@ -1,4 +1,5 @@
-"""Renders a VM's startup script from the fragments in `startup/`, `agent.py` and the VM's values.
+"""Renders a VM's startup script from the fragments in `startup/`, `agent.py`, `packages.py` and the VM's
+values.
 
 Deterministic: equal values give equal scripts.
 """
@@ -50,9 +51,11 @@ the OpenSSL inside the drivers' wheels looks for them in another place."""
 
 _FRAGMENTS = Path(__file__).with_name("startup")
 _AGENT = Path(__file__).with_name("agent.py")
+_LOCKER = Path(__file__).with_name("packages.py")
 _LOCK = Path(__file__).with_name("requirements.txt")
 _MARK = "# VALUES OF THIS VM\n"
 _COMMENT_LINES = re.compile(r"^ *#(?!!).*\n", re.MULTILINE)
+_INDENT = re.compile(r"^(?: {4})+", re.MULTILINE)
 _DOCSTRINGS = re.compile(r'^ *"""[^"]*"""\n', re.MULTILINE)
 _DRIVERS = ("postgresql+psycopg", "postgresql+psycopg2")
 """SQLAlchemy dialects whose drivers the VM installs. Any other becomes plain `postgresql`."""
@@ -83,10 +86,14 @@ class Startup:
     subscription_id: str
     resource_group: str
     vm_name: str
+    lock_key: str
+    """The key of the fleet's lock of packages: `requirements_lock.lock_key`."""
     resource_manager_endpoint: str
     """The ARM endpoint for the VM's own deletion: https://management.azure.com, or another cloud's."""
     database_identity: VmIdentity | None = None
     """With which the VM logs in to the database; requires a `uri` without a password."""
+    lock_digest: str = ""
+    """SHA-256 of the lock, if the request has one."""
     root_certificates: str = ""
     """PEM, to verify the database's certificate with; empty for those of the image."""
 
@@ -99,13 +106,13 @@ def template() -> str:
 def render(startup: Startup) -> str:
     """The complete bash script. Raises ValueError, without quoting it, for an invalid PostgreSQL URI.
 
-    Without the fragments' comment lines and the agent's docstrings, which would take a quarter of the
-    custom data.
+    Without comment lines, docstrings and most of the indentation, which would take a third of the custom
+    data.
     """
     before, mark, after = template().partition(_MARK)
     assert mark, f"{_FRAGMENTS.name}/ lacks the marker line for values"  # noqa: S101 (tests render it)
     values = "".join(f"readonly {name}={value}\n" for name, value in _values(startup))
-    return _COMMENT_LINES.sub("", before) + values + _COMMENT_LINES.sub("", after)
+    return _compact(_COMMENT_LINES.sub("", before) + values + _COMMENT_LINES.sub("", after))
 
 
 def heartbeat_interval(fleet_size: int) -> int:
@@ -154,8 +161,11 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "PG_SERVICE_BASE64", _base64(_service_file(options))
     yield "PG_PASSWORD_BASE64", _base64(_password_file(password))
     yield "ROOT_CERTIFICATES_BASE64", _base64(startup.root_certificates)
+    yield "LOCK_KEY", shlex.quote(startup.lock_key)
+    yield "LOCK_DIGEST", shlex.quote(startup.lock_digest)
     yield "TOOLS", shlex.quote(_pinned_tools())
-    yield "AGENT", shlex.quote(_DOCSTRINGS.sub("", _AGENT.read_text(encoding="utf-8")))
+    for name, program in (("AGENT", _AGENT), ("LOCKER", _LOCKER)):
+        yield name, shlex.quote(_DOCSTRINGS.sub("", program.read_text(encoding="utf-8")))
 
 
 def pinned_version(package: str) -> str:
@@ -174,6 +184,11 @@ def _pinned_tools() -> str:
     text = _LOCK.read_text(encoding="utf-8").replace(" \\\n    ", " ")
     pins = re.findall(r"^[a-z].*$", text, re.MULTILINE)
     return "".join(f"{pin.partition(' --hash')[0] if '-binary=' in pin else pin}\n" for pin in pins)
+
+
+def _compact(text: str) -> str:
+    """One space for each level of indentation: bash, SQL and Python do not care."""
+    return _INDENT.sub(lambda found: " " * (len(found[0]) // 4), text)
 
 
 def _base64(text: str) -> str:

@@ -67,6 +67,16 @@ def test_defaults_are_those_of_the_app() -> None:
     assert {name: value for name, value in request.items() if value != defaults[name]} == {}
 
 
+def test_a_lock_of_packages_is_a_text_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.lock"
+    file.write_text("lib==1\n")
+    locks = (file, "lib==1\n")
+    sent = [unsent(requirements_lock=lock)._request(1, None)["requirements_lock"] for lock in locks]
+    assert sent == ["lib==1\n"] * 2
+    with pytest.raises(fleets.ConfigurationError, match="requirements_lock cannot be read"):
+        unsent(requirements_lock=tmp_path / "none")
+
+
 def test_a_subscription_without_a_group_selects_powerlifts_group() -> None:
     assert unsent(**ACCOUNT)._request(1, None)["azure_json"]["resource_group"] == "powerlift_rg"
 

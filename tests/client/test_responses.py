@@ -23,6 +23,7 @@ ROOTS = {
     responses.FleetStatus: "Fleet",
     responses.FleetList: "Fleets",
     responses.MachineList: "Machines",
+    responses.PackageLockList: "PackageLocks",
     responses.Progress: "Progress",
     responses.Plan: "Plan",
     responses.TrialPage: "TrialPage",

@@ -88,3 +88,41 @@ def test_an_experiment_without_measures_or_trials_gives_empty_frames(store, benc
 def test_an_unknown_experiment_is_named(store):
     with pytest.raises(fleets.ConfigurationError, match="no experiment 'nothing'"):
         trial_status(store, "nothing")
+
+
+def test_trials_have_what_they_used_and_where_they_ran(store, benchmark_database):
+    """Not where the app's rows are those of a trial that had this ID before."""
+    [(number,)] = benchmark_database.sql("SELECT id FROM experiment WHERE name = %s", NAME)
+    benchmark_database.sql(
+        "INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, cpu_model, vm_size, lock_digest)"
+        " VALUES (%s, 7, 'EPYC 7763', 'Standard_D2as_v5', 'abc')",
+        number,
+    )
+    benchmark_database.sql(
+        "INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id, wall_seconds,"
+        " max_rss_bytes, measured_at) SELECT id, experiment_id, 7, 2.5, 1000, now() - CASE WHEN"
+        " replicate_num = 1 THEN interval '0' ELSE interval '1 day' END FROM trial"
+        " WHERE experiment_id = %s AND end_time IS NOT NULL",
+        number,
+    )
+    status = trial_status(store, NAME).sort_values("trial_id")
+    results = trial_results(store, NAME)
+    known = [None if pandas.isna(one) else float(one) for one in status["wall_seconds"]]
+    assert known == [None, 2.5, None, 2.5]
+    assert list(status["cpu_model"].fillna("-")) == ["EPYC 7763", "EPYC 7763", "-", "EPYC 7763"]
+    assert set(results["max_rss_bytes"]) == {1000}
+    assert set(results["lock_digest"]) == {"abc"}
+
+
+def test_a_database_without_the_apps_tables_has_the_same_columns(benchmark_database, store):
+    tables = ("powerlift_fleet_trial", "powerlift_fleet_runner")
+    whole = trial_results(store, NAME)
+    for table in tables:
+        benchmark_database.sql(f"ALTER TABLE {table} RENAME TO {table}_away")
+    try:
+        bare = trial_results(store, NAME)
+    finally:
+        for table in tables:
+            benchmark_database.sql(f"ALTER TABLE {table}_away RENAME TO {table}")
+    assert (list(bare), len(bare)) == (list(whole), len(whole))
+    assert bare["wall_seconds"].isna().all()

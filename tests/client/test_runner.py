@@ -199,20 +199,66 @@ class TestTimeout:
         assert not alive(runner.wait_for("away").strip())
 
 
-EATS = """
+EATS = r"""
 def f(trial):
     import subprocess, sys
     if trial.replicate_num == 0:
         text = "import time; x = b'x' * (700 << 20); time.sleep(1000)"
         subprocess.Popen([sys.executable, "-c", text]).wait()
+    else:
+        burn = "import time\nwhile time.process_time() < 0.3: pass"
+        subprocess.Popen(["setsid", sys.executable, "-S", "-c", burn])  # an orphan, later
+        subprocess.run([sys.executable, "-S", "-c", burn])
+        exec(burn)
 """
 
 
-def test_the_memory_limit_includes_child_processes(runner):
+@pytest.fixture(scope="class")
+def eaten(runner):
+    """The trials, and what each used."""
     trials = runner.run(EATS, trials=2, MEMORY_LIMIT="600M")
+    columns = ("wall_seconds", "user_seconds", "system_seconds", "steal_seconds", "max_rss_bytes")
+    used = runner.database.sql(
+        f"SELECT {', '.join(columns)} FROM powerlift_fleet_trial WHERE trial_id = ANY(%s)"
+        " AND measured_at > now() - interval '1 hour' ORDER BY trial_id",
+        [trial["id"] for trial in trials],
+    )
+    return trials, [dict(zip(columns, row, strict=True)) for row in used]
 
-    kinds = [(trial["errmsg"] or "no error").partition(":")[0] for trial in trials]
-    assert kinds == ["Memory failure", "no error"], runner.output
+
+class TestUse:
+    def test_the_memory_limit_includes_child_processes(self, runner, eaten):
+        kinds = [(trial["errmsg"] or "no error").partition(":")[0] for trial in eaten[0]]
+        assert kinds == ["Memory failure", "no error"], runner.output
+
+    def test_the_memory_of_a_trial_is_that_of_its_largest_process(self, eaten):
+        first, second = (used["max_rss_bytes"] for used in eaten[1])
+        assert first > 550 << 20 > second > 10 << 20
+
+    def test_the_cpu_time_of_a_trial_includes_its_child_processes(self, eaten):
+        """Waited for or not: the orphan has used some of its 0.3 s before it is killed."""
+        used = eaten[1][1]
+        assert used["user_seconds"] + used["system_seconds"] > 0.6
+        assert 0.6 < used["wall_seconds"] < 60
+
+    def test_steal_time_is_that_of_the_machine(self, eaten):
+        assert [used["steal_seconds"] >= 0 for used in eaten[1]] == [True, True]
+
+
+def test_a_table_of_an_earlier_app_has_no_measures(runner):
+    """Its trials run all the same."""
+    names = ("wall_seconds", "user_seconds", "system_seconds", "steal_seconds", "max_rss_bytes")
+    renames = "ALTER TABLE powerlift_fleet_trial RENAME COLUMN {} TO {}"
+    runner.database.sql(renames.format("measured_at", "later"))
+    try:
+        [trial] = runner.run("def f(trial): pass")
+    finally:
+        runner.database.sql(renames.format("later", "measured_at"))
+    found = runner.database.sql(
+        f"SELECT runner_id, {', '.join(names)} FROM powerlift_fleet_trial WHERE trial_id = %s",
+        trial["id"],
+    )
+    assert (trial["errmsg"], found) == (None, [(3, *[None] * 5)]), runner.output
 
 
 TAKEN = """

@@ -144,6 +144,16 @@ async def list_trials_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpR
     return json_response(200, await queries.trials_of(instance, req.params))
 
 
+@bp.function_name("get_lock_of_fleet")
+@bp.route(route="fleets/{id}/lock", methods=READ)
+@bp.durable_client_input(client_name="client")
+@with_problems
+async def get_lock_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """The packages of a fleet's VMs, by architecture."""
+    instance = await find_instance(client, req.route_params["id"])
+    return json_response(200, await queries.locks_of(instance))
+
+
 @bp.function_name("get_log_of_machine")
 @bp.route(route="fleets/{id}/machines/{ordinal}/log", methods=READ)
 @bp.durable_client_input(client_name="client")

@@ -11,10 +11,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from fleet.api import instance_status, progress, trial_list
+from fleet.api import instance_status, locks, progress, trial_list
 from fleet.api.instance_status import ALIVE, order_in, started_order
 from fleet.api.request import Fault, InvalidRequest
 from fleet.api.responses.fleets import FleetWithoutLinks
+from fleet.api.responses.locks import PackageLocks
 from fleet.api.responses.machines import Machine
 from fleet.api.responses.progress import Progress
 from fleet.api.responses.trials import TrialPage
@@ -24,7 +25,7 @@ from fleet.model.right_sizing import RightSizing
 from fleet.model.state import TERMINAL
 from fleet.secrets import SealBroken
 from fleet.settings import Settings
-from fleet.store import trial_history, vm_logs, vm_records
+from fleet.store import package_locks, trial_history, vm_logs, vm_records
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import QUERIES
 from fleet.store.trial_list import load_trials
@@ -130,6 +131,15 @@ async def trials_of(instance: Mapping[str, Any], query: Mapping[str, str]) -> Tr
         ],
         "next": str(rows[-1].id) if len(rows) == wanted.limit else None,
     }
+
+
+async def locks_of(instance: Mapping[str, Any]) -> PackageLocks:
+    """The response of `GET /fleets/{id}/lock`. Raises SettingsError."""
+    order = started_order(instance)
+    found = await _query(_database_of(order), "locks", package_locks.find, order)
+    if isinstance(found, list):
+        return locks.shown(order, found)
+    return locks.shown(order, [], str(found))
 
 
 async def _right_sizing(

@@ -20,6 +20,7 @@ from powerlift_fleet.api.responses import (
     FleetStatus,
     LogLine,
     Machine,
+    PackageLock,
     Plan,
     Progress,
     Submission,
@@ -80,6 +81,10 @@ class AsyncFleetClient(Connection):
     async def machines(self, fleet: str | int) -> Rows[Machine]:
         """As FleetClient.machines."""
         return await self._run(self._flows.machines(fleet))
+
+    async def locks(self, fleet: str | int) -> Rows[PackageLock]:
+        """As FleetClient.locks."""
+        return await self._run(self._flows.locks(fleet))
 
     async def progress(self, fleet: str | int) -> Progress:
         """As FleetClient.progress."""

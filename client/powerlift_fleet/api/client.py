@@ -19,6 +19,7 @@ from powerlift_fleet.api.responses import (
     FleetStatus,
     LogLine,
     Machine,
+    PackageLock,
     Plan,
     Progress,
     Submission,
@@ -98,6 +99,13 @@ class FleetClient(Connection):
     def machines(self, fleet: str | int) -> Rows[Machine]:
         """Every VM, in order of ordinal."""
         return self._run(self._flows.machines(fleet))
+
+    def locks(self, fleet: str | int) -> Rows[PackageLock]:
+        """What its VMs install, by CPU architecture; empty before the first VM has resolved it.
+
+        `requirements` of one is the `requirements_lock` of another request.
+        """
+        return self._run(self._flows.locks(fleet))
 
     def progress(self, fleet: str | int) -> Progress:
         """Trials over time, the expected end, VM hours and cost."""

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from powerlift_fleet.api import wire
 from powerlift_fleet.api.errors import (
     AllTrialsFailed,
+    AppUnavailable,
     BatchTaken,
     ConfigurationError,
     FleetCancelled,
@@ -39,6 +40,8 @@ from powerlift_fleet.api.responses import (
     FleetStatus,
     Machine,
     MachineList,
+    PackageLock,
+    PackageLockList,
     Plan,
     Progress,
     Submission,
@@ -124,6 +127,12 @@ class Flows:
     def machines(self, fleet: str | int) -> Flow[Rows[Machine]]:
         found = yield from self.read(MachineList, "GET", f"{_path(fleet)}/machines")
         return Rows(found.machines)
+
+    def locks(self, fleet: str | int) -> Flow[Rows[PackageLock]]:
+        found = yield from self.read(PackageLockList, "GET", f"{_path(fleet)}/lock")
+        if found.problem:
+            raise AppUnavailable(503, "The packages could not be read", found.problem)
+        return Rows(found.locks)
 
     def progress(self, fleet: str | int) -> Flow[Progress]:
         return (yield from self.read(Progress, "GET", f"{_path(fleet)}/progress"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from powerlift_fleet.api.errors import ConfigurationError
@@ -19,6 +20,16 @@ def text_or_none(name: str, value: Any, example: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise ConfigurationError(f"{name} must be one text, such as {example!r}, and not {value!r}.")
+
+
+def text_or_file_or_none(name: str, value: Any) -> str | None:
+    """A text, or that of a file."""
+    if not isinstance(value, Path):
+        return text_or_none(name, value, "numpy==2.1.0 …")
+    try:
+        return value.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{name} cannot be read: {error}.") from None
 
 
 def texts_or_none(name: str, values: Any) -> list[str] | None:

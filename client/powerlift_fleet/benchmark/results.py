@@ -6,6 +6,7 @@ failed. Its `Benchmark.results()` keeps only one of two tasks with the same name
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from powerlift_fleet.api.errors import ConfigurationError
@@ -20,19 +21,38 @@ _STATUS = """
            CASE WHEN t.errmsg IS NOT NULL THEN 'ERROR' WHEN t.end_time IS NOT NULL THEN 'COMPLETE'
                 WHEN t.start_time IS NOT NULL THEN 'RUNNING' ELSE 'READY' END AS status,
            t.errmsg, t.create_time, t.start_time, t.end_time, t.runner_id,
-           ta.n_samples, ta.n_features, ta.n_classes, ta.total_categories
-    FROM trial t JOIN task ta ON t.task_id = ta.id
+           ta.n_samples, ta.n_features, ta.n_classes, ta.total_categories, {facts}
+    FROM trial t JOIN task ta ON t.task_id = ta.id {tables}
     WHERE t.experiment_id = :experiment
     ORDER BY ta.name, t.method, t.meta, t.replicate_num, t.id
 """
 # A measure is there twice if its transaction was committed and the runner did not learn it.
 _RESULTS = """
     SELECT t.id AS trial_id, ta.name AS task, ta.origin, t.method, t.meta, t.replicate_num,
-           mo.name, mo.seq_num, mo.type, mo.val
-    FROM measure_outcome mo JOIN trial t ON t.id = mo.trial_id JOIN task ta ON t.task_id = ta.id
+           mo.name, mo.seq_num, mo.type, mo.val, {facts}
+    FROM measure_outcome mo JOIN trial t ON t.id = mo.trial_id JOIN task ta ON t.task_id = ta.id {tables}
     WHERE mo.id IN (SELECT min(m.id) FROM measure_outcome m JOIN trial n ON n.id = m.trial_id
                     WHERE n.experiment_id = :experiment GROUP BY m.trial_id, m.name, m.seq_num)
     ORDER BY ta.name, t.method, t.meta, t.replicate_num, mo.name, mo.seq_num, t.id
+"""
+USAGE = ("wall_seconds", "user_seconds", "system_seconds", "steal_seconds", "max_rss_bytes")
+"""What a trial's processes used, as our runner measures it."""
+VM = (
+    "vm_name", "vm_size", "location", "zone", "priority", "cpu_model", "cpus", "memory_bytes",
+    "architecture", "kernel", "image", "image_version", "python", "lock_digest",
+)  # fmt: skip
+"""What the trial's VM reports about itself."""
+_KNOWN = """
+    SELECT (SELECT relname FROM pg_class WHERE oid = attrelid) AS table, attname AS column
+    FROM pg_attribute
+    WHERE attrelid IN (to_regclass('powerlift_fleet_trial'), to_regclass('powerlift_fleet_runner'))
+      AND attnum > 0 AND has_table_privilege(attrelid, 'SELECT')
+"""
+# Rows of the app stay when Powerlift's tables are recreated and IDs start again.
+_JOIN = """
+    LEFT JOIN powerlift_fleet_trial ran ON ran.trial_id = t.id AND ran.experiment_id = t.experiment_id
+    LEFT JOIN powerlift_fleet_runner vm ON vm.experiment_id = ran.experiment_id
+        AND vm.runner_id = ran.runner_id AND (vm.ended_at IS NULL OR vm.ended_at >= t.create_time)
 """
 _TYPES = ("NUMBER", "STR", "JSON")
 """Powerlift's, by their number."""
@@ -41,8 +61,9 @@ _TYPES = ("NUMBER", "STR", "JSON")
 def trial_status(store: Store, experiment: str) -> DataFrame:
     """One row for each trial of the experiment with this name.
 
-    Columns as in Powerlift's `Benchmark.status()`, and `origin`. `status` is READY, RUNNING, COMPLETE or
-    ERROR; `errmsg` is None, or a text that contains the traceback. Raises ConfigurationError.
+    Columns as in Powerlift's `Benchmark.status()`, `origin`, USAGE and VM. `status` is READY, RUNNING,
+    COMPLETE or ERROR; `errmsg` is None, or a text that contains the traceback. Raises
+    ConfigurationError.
     """
     frame = _read(store, experiment, _STATUS)
     frame["errmsg"] = _texts(frame, "errmsg")
@@ -52,7 +73,7 @@ def trial_status(store: Store, experiment: str) -> DataFrame:
 def trial_results(store: Store, experiment: str) -> DataFrame:
     """One row for each measure of the experiment with this name, also of failed and running trials.
 
-    Columns as in Powerlift's `Benchmark.results()`, and `trial_id` and `origin`. The value is in
+    Columns as in Powerlift's `Benchmark.results()`, `trial_id`, `origin`, USAGE and VM. The value is in
     `num_val`, `str_val` or `json_val`, as `type` says: NUMBER, STR or JSON. Raises ConfigurationError.
     """
     frame = _read(store, experiment, _RESULTS)
@@ -85,10 +106,29 @@ def _read(store: Store, experiment: str, statement: str) -> DataFrame:
     store.reset()
     while store.do:
         with store:
-            found = store.session.execute(text(statement), {"experiment": number})
+            known = {(table, column) for table, column in store.session.execute(text(_KNOWN))}
+            found = store.session.execute(
+                text(statement.format(**_facts(known))), {"experiment": number}
+            )
             columns, rows = list(found.keys()), found.all()
     frame: DataFrame = frames.DataFrame.from_records(rows, columns=columns)
     return frame
+
+
+def _facts(known: Collection[tuple[str, str]]) -> dict[str, str]:
+    """SQL of the columns USAGE and VM, null where this database lacks them, and of their tables."""
+    used = dict.fromkeys(USAGE, "powerlift_fleet_trial")
+    reported = dict.fromkeys(VM, "powerlift_fleet_runner")
+    columns = {
+        name: f"CASE WHEN ran.measured_at >= t.create_time THEN ran.{name} END" for name in used
+    } | {name: f"vm.{name}" for name in reported}
+    tables = {table for table, _ in known}
+    joined = tables.issuperset({*used.values(), *reported.values()})
+    has = {name for name, table in {**used, **reported}.items() if (table, name) in known}
+    shown = [
+        f"{sql if joined and name in has else 'NULL'} AS {name}" for name, sql in columns.items()
+    ]
+    return {"facts": ", ".join(shown), "tables": _JOIN if joined else ""}
 
 
 def _texts(frame: DataFrame, column: str) -> object:

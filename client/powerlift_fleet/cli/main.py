@@ -37,8 +37,8 @@ def cli() -> None:
 
 
 for command in (
-    submit.submit, submit.plan, read.status, read.machines, trials.trials, logs.logs, read.list_fleets,
-    read.view, rerun.retry, rerun.clone, cancel.cancel,
+    submit.submit, submit.plan, read.status, read.machines, trials.trials, logs.logs, read.lock,
+    read.list_fleets, read.view, rerun.retry, rerun.clone, cancel.cancel,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -12,12 +12,8 @@ from fleet.api.openapi import examples
 from fleet.api.openapi.parameters import HEADERS, PARAMETERS
 from fleet.api.request import FleetRequest
 from fleet.api.responses.app import Health, HealthDetails, Problem
-from fleet.api.responses.fleets import (
-    CancelResponse,
-    Fleet,
-    Fleets,
-    SubmitResponse,
-)
+from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
+from fleet.api.responses.locks import PackageLocks
 from fleet.api.responses.machines import Machines
 from fleet.api.responses.plan import Plan
 from fleet.api.responses.progress import Progress
@@ -46,6 +42,7 @@ RESPONSES = tuple[
     Progress,
     Plan,
     Machines,
+    PackageLocks,
     Health,
     HealthDetails,
     Problem,

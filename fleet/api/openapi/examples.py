@@ -153,6 +153,16 @@ _UNDERSTOOD: dict[str, Any] = {
     "delete_on_complete": True,
 }
 
+_LOCK: dict[str, Any] = {
+    "architecture": "x64",
+    "digest": "9c1185a5c5e9fc54612808977ee8f548b2258d31f4d3a6d1b0c3f8a0f2b5d7e1",
+    "requirements": "# Python 3.12.3, x86_64\nstopit==1.1.2 \\\n    --hash=sha256:"
+    "f7f39c583fd92027bd9d06127b259aee7a5b7945c1f1fa56263811e1e766996d\n",
+    "python": "3.12.3",
+    "ordinal": 0,
+    "resolved_at": "2026-03-01T12:02:41.000Z",
+}
+
 RESPONSES: dict[str, Any] = {
     "SubmitResponse": {
         "id": "fleet-7",
@@ -222,9 +232,21 @@ RESPONSES: dict[str, Any] = {
                 "failure": None,
                 "outcome": None,
                 "trials": {"running": 1, "complete": 2, "error": 0},
+                "system": {
+                    "image": "canonical:ubuntu-24_04-lts:server",
+                    "image_version": "24.04.202602200",
+                    "kernel": "6.14.0-1017-azure",
+                    "architecture": "x86_64",
+                    "cpu_model": "Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz",
+                    "cpus": 2,
+                    "memory_bytes": 8_331_235_328,
+                    "python": "3.12.3",
+                    "lock_digest": _LOCK["digest"],
+                },
             }
         ],
     },
+    "PackageLocks": {"id": "fleet-7", "locks": [_LOCK], "problem": None},
     "Progress": {
         "id": "fleet-7",
         "as_of": "2026-03-01T12:04:31.000Z",

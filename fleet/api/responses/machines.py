@@ -33,6 +33,29 @@ class MachineTrials(TypedDict):
     """Finished with an error."""
 
 
+class MachineSystem(TypedDict):
+    """What a VM runs on, as it reports it. Null: not known."""
+
+    image: str | None
+    """Publisher, offer and SKU of its image."""
+    image_version: str | None
+    """The image's exact version."""
+    kernel: str | None
+    """Release of the Linux kernel."""
+    architecture: str | None
+    """As `uname -m` prints it."""
+    cpu_model: str | None
+    """Model name of the processor, which a size does not determine."""
+    cpus: Count | None
+    """Processors that Linux sees."""
+    memory_bytes: Count | None
+    """Memory that Linux sees."""
+    python: str | None
+    """Version of the Python that runs the trials."""
+    lock_digest: str | None
+    """Digest of the lock whose packages it installed (`GET /fleets/{id}/lock`)."""
+
+
 class Machine(TypedDict):
     """One VM. The record is at most one polling interval old."""
 
@@ -71,6 +94,8 @@ class Machine(TypedDict):
     """Why its script exited, as reported by the VM, or why its fleet deleted it; null before."""
     trials: MachineTrials
     """The trials that it claimed, by state."""
+    system: MachineSystem | None
+    """Processor, memory, image and packages; null before its script reports them."""
 
 
 class Machines(TypedDict):

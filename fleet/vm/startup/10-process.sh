@@ -16,6 +16,7 @@ export DEBIAN_FRONTEND=noninteractive HOME=${HOME:-/root} # cloud-init may not s
 readonly HOME_DIR=${POWERLIFT_HOME:-$HOME/powerlift}
 readonly PYTHON=$HOME_DIR/venv/bin/python
 readonly NOTICE=$HOME_DIR/notice
+ARCHITECTURE=$(uname -m)
 readonly CA_FILE=/etc/ssl/certs/ca-certificates.crt
 
 # Retry timeouts in seconds. Minutes, because a waiting VM costs money; but a role assignment takes up to
@@ -44,6 +45,8 @@ registered=false # whether the database has a row for this VM
 installer=()   # uv or pip, up to the packages
 wheels=()      # the experiment's, as files
 packages=()    # the experiment's, as the installer's arguments
+options=()     # those of them that are options
+resolver_options=() # those of the options that the resolver knows
 query_timeout=60 # seconds
 
 say() { printf 'powerlift %(%F %T)T: %s\n' -1 "$*"; }

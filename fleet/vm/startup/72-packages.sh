@@ -3,27 +3,23 @@
 # Messages of uv and pip, as extended regular expressions. Any error that is not permanent is retried.
 readonly UNKNOWN_TO_UV="^error: (unexpected argument|pip's)"
 readonly CONFLICT='No solution found|ResolutionImpossible|No matching distribution found'
-readonly OF_UV='a value is|invalid value|the argument|Failed to (parse|read)|File not found|Distribution not found'
+readonly OF_UV='Couldn.t parse|Error parsing|a value is|invalid value|the argument|Failed to (parse|read)|File not found|Distribution not found'
 readonly OF_PIP='Invalid requirement|Could not open|Can not perform|Wheel .* is invalid|.* not a supported wheel'
 readonly OF_INDEX='Retrying [(]|Could not fetch URL|[45][0-9][0-9] (Client|Server) Error|( a |[(])(40[137]|429|5[0-9][0-9]) '
 readonly OF_APT='(Unable to locate package|Version .* was not found|Package .* has no installation|Command line option).*'
 readonly PERMANENT="$UNKNOWN_TO_UV|^error: ($OF_UV)|$CONFLICT|^(no such )?option|option requires|^ERROR: ($OF_PIP)"
 
-# Reads the experiment's packages, and writes our own requirements to the files `uv` and `tools`. A tool that
-# the experiment names in any form (a version, a Git URL, a wheel) is not pinned by us.
+# Reads the experiment's packages, and writes our own requirements to the files `uv` and `tools`, those of the
+# experiment to `requirements.in`.
 choose_packages() {
     split_words pip_install
     mapfile -d '' -t packages <pip_install.words
     wheels=(wheels/*)
     [[ -e ${wheels[0]} ]] || wheels=()
     grep '^uv==' <<<"$TOOLS" >uv
-    python3 -I -c 'import re, sys
-words = [re.sub("[-_.]+", "-", word).lower() for word in sys.argv[2:]]
-for pin in sys.argv[1].splitlines():
-    name = re.match("[a-z0-9-]+", pin).group()
-    named = any(re.search("(?<![a-z0-9])%s(?![a-z0-9])" % name, word) for word in words)
-    if name != "uv":
-        print(pin.partition("==")[0] if named else pin)' "$TOOLS" "${wheels[@]}" "${packages[@]}" >tools
+    python3 -I -c "$LOCKER" split "$TOOLS" "${wheels[@]}" || fail "pip_install could not be read"
+    mapfile -d '' -t options <options
+    mapfile -d '' -t resolver_options <resolver_options
     # uv takes a package from the first index that has it, whatever version a later index has. If the experiment
     # adds an index, which may lack our tools' versions, uv takes a later index where the first has no
     # suitable version.
@@ -79,6 +75,10 @@ check_script() {
 # In one command, so that conflicting pins are an error. But a wheel may contradict a package, like a developer's
 # build of one of its dependencies: Powerlift installs wheels last, which replaces the dependency.
 install_all() {
+    if [[ -s lock ]]; then
+        install_locked
+        return
+    fi
     local -a ours=(-r tools 'setuptools<82')
     # With any hash, pip requires those of all dependencies.
     [[ ${installer[0]} != "$PYTHON" ]] || sed -i 's/ --hash=.*//' tools
@@ -90,12 +90,14 @@ install_all() {
     run_installer "${ours[@]}" "${packages[@]}" && run_installer "${wheels[@]}"
 }
 
-# run_installer ARGUMENT...: the output also goes to the file install.log.
-run_installer() {
+run_installer() { run_logged timeout -k 5 1800 "${installer[@]}" "$@"; }
+
+# run_logged COMMAND...: the output also goes to the file install.log.
+run_logged() {
     local status tee
     exec 4> >(exec tee -p install.log)
     tee=$!
-    run_group timeout -k 5 1800 "${installer[@]}" "$@" >&4 2>&1
+    run_group "$@" >&4 2>&1
     status=$?
     kill -KILL -- "-$last_child" 2>/dev/null # what it left would keep the log open
     exec 4>&-

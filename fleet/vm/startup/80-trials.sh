@@ -100,7 +100,10 @@ main() {
     install_shell
     choose_packages
     retry "$INSTALL_TIMEOUT" make_venv || fail "python3 failed to create a virtual environment"
+    obtain_lock
     retry "$INSTALL_TIMEOUT" install_packages || fail "failed to install the experiment's packages"
+    freeze_packages
+    record_packages
     check_script
 
     start_use_sampler

@@ -15,6 +15,7 @@ from powerlift_fleet import ApiError, BatchTaken, FleetAmbiguous, FleetPurged
 from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.main import cli
 
+from fleet.model.requirements_lock import TOOLS
 from local.stack import Stack
 from tests.client.cli.conftest import Command
 from tests.harness import Api, experiment, sql
@@ -35,7 +36,9 @@ def examples(*command: str) -> list[str]:
 def running_fleet(stack: Stack, api: Api) -> Iterator[tuple[str, int]]:
     """A running fleet, which replaces fleet-7 in the examples, and its experiment, which replaces 1."""
     number = experiment(stack)
-    fleet = api.start(experiment_id=number, n_instances=1, batch_id=BATCH)
+    lock = "".join(f"{tool}==1\n" for tool in TOOLS)
+    document = {"experiment_id": number, "n_instances": 1, "requirements_lock": lock}
+    fleet = api.start(**document, batch_id=BATCH)
     api.wait(fleet, "run")
     yield fleet, number
     api.wait(fleet, "cancelled")

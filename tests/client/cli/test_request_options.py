@@ -43,6 +43,14 @@ def test_durations_lists_and_tags_are_parsed():
     assert [context.params[name] for name in names] == [1209600, 1.5, ["1", "3"], (("a", "b=c"),)]
 
 
+def test_a_lock_of_packages_is_read_from_its_file(tmp_path: Path):
+    file = tmp_path / "requirements.lock"
+    file.write_text("lib==1\n")
+    context = cli.commands["submit"].make_context("submit", ["--requirements-lock", str(file)])
+    lock = context.params["requirements_lock"]
+    assert document(None, False, requirements_lock=lock) == {"requirements_lock": "lib==1\n"}
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--timeout", "soon"), ("--tag", "nothing"), ("--vms", "many")]
 )

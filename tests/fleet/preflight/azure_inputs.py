@@ -120,7 +120,8 @@ def image(
 
 
 def experiment(**changes: Any) -> Any:
-    usual = {"is_upstream_script": False, "pip_install": "", "shell_install": "", "wheels": []}
+    script = {"is_upstream_script": False, "measures_trials": True}
+    usual = {**script, "pip_install": "", "shell_install": "", "wheels": []}
     return {**usual, **changes}
 
 

@@ -13,6 +13,7 @@ from fleet.store.database import DatabaseUnreachable
 from tests.fleet.preflight.azure_inputs import (
     GROUP,
     NO_ANSWER,
+    experiment,
     inputs,
     one,
     order,
@@ -131,3 +132,8 @@ def test_a_batch_with_the_runner_ids_of_another_is_rejected():
 def test_a_batch_id_that_another_deployment_uses_is_rejected():
     [fault] = evaluate(inputs(foreign_nics=["powerlift-nic-1-0000"]))["faults"]
     assert (fault["code"], "powerlift-nic-1-0000" in fault["message"]) == ("BatchIdTaken", True)
+
+
+def test_what_a_script_does_not_measure_is_said():
+    check = one(inputs(experiment=experiment(measures_trials=False)), "measures")
+    assert (check["status"], "CPU time, memory and steal time" in check["detail"]) == ("ok", True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from powerlift_fleet import runner_script
 
 from fleet.store.trials import MAX_LOSSES, count, experiment, release
 
@@ -32,10 +33,17 @@ def test_what_an_experiments_vms_install_is_read_in_part(benchmark_database: Any
     )
     assert experiment(benchmark_database.uri, number) == {
         "is_upstream_script": True,
+        "measures_trials": False,
         "pip_install": "x" * 4096,
         "shell_install": "",
         "wheels": [wheel],
     }
+
+
+def test_the_script_of_run_experiment_measures_trials(benchmark_database: Any):
+    found = experiment(benchmark_database.uri, benchmark_database.experiment(runner_script()))
+    assert found is not None
+    assert (found["measures_trials"], found["is_upstream_script"]) == (True, False)
 
 
 def test_an_absent_experiment_installs_nothing(benchmark_database: Any):

@@ -10,6 +10,7 @@ import pytest
 from fleet.model.names import runner_id
 from fleet.model.records import Order, StoredVm, stored
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.schema import BENCHMARK
 from fleet.store.vm_records import conflicting_batch, read, write
 from tests.fleets import later, machine, order
 
@@ -140,3 +141,22 @@ def test_a_batch_without_a_number_has_no_conflict(uri: str, fleet: Order, benchm
 def test_an_unreachable_database_is_reported():
     with pytest.raises(DatabaseUnreachable):
         read("postgresql://me:hidden@127.0.0.1:1/powerlift", order())
+
+
+def test_a_vm_reports_its_system_in_bounded_texts(uri: str, fleet: Order, benchmark_database: Any):
+    benchmark_database.sql(
+        "INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, kernel, cpu_model, cpus, python)"
+        " VALUES (%s, %s, '6.8', repeat('x', 10000), -1, '3.12.3')",
+        *(fleet["experiment_id"], runner_id(fleet["batch_id"], 2)),
+    )
+    system = read(uri, fleet).reports[2].system
+    assert system is not None
+    assert (system["cpu_model"], system["cpus"], system["python"]) == ("x" * 256, 0, "3.12.3")
+    assert (system["kernel"], system["lock_digest"]) == ("6.8", None)
+
+
+def test_a_database_that_could_not_be_migrated_has_no_systems(fleet: Order, database: Any):
+    database.sql(BENCHMARK.migrations[0].read_text())
+    database.sql("INSERT INTO powerlift_fleet_runner (experiment_id, runner_id) VALUES (%s, %s)",
+                 *(fleet["experiment_id"], runner_id(fleet["batch_id"], 2)))  # fmt: skip
+    assert read(database.uri, fleet).reports[2].system is None

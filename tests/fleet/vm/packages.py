@@ -14,12 +14,20 @@ def installed(vm) -> set[str]:
     return {file.stem for file in (vm.home / "venv").rglob("*.dist-info")}
 
 
+def lock_of(database, startup) -> str:
+    """The lock of a VM's fleet in the database."""
+    statement = "SELECT requirements FROM powerlift_fleet_lock WHERE key = %s"
+    [(text,)] = database.sql(statement, startup.lock_key)
+    return str(text)
+
+
 def make_index(directory: Path, name: str, version: str, requires: str = "") -> None:
     """Add a package to an index in a directory (PEP 503)."""
     page = directory / name.replace("_", "-") / "index.html"
-    page.parent.mkdir(parents=True)
+    page.parent.mkdir(parents=True, exist_ok=True)
     wheel = make_wheel(page.parent, name, version, requires)
-    page.write_text(f'<a href="{wheel}">{wheel}</a>')
+    with page.open("a") as links:
+        links.write(f'<a href="{wheel}">{wheel}</a>')
 
 
 def make_wheel(directory: Path, name: str, version: str, requires: str = "") -> str:

@@ -61,9 +61,9 @@ def test_the_app_requeues_a_lost_trial_with_vm_role(benchmark_database, uri):
 def test_vm_role_may_write_each_of_the_apps_tables(benchmark_database, uri):
     tables = benchmark_database.sql(
         "SELECT tablename FROM pg_tables WHERE tablename LIKE 'powerlift_fleet_%%'"
-        " AND NOT has_table_privilege('powerlift_vm', tablename, 'DELETE')"
+        " AND NOT has_table_privilege('powerlift_vm', tablename, 'DELETE') ORDER BY 1"
     )
-    assert tables == [("powerlift_fleet_schema",)]
+    assert tables == [("powerlift_fleet_lock",), ("powerlift_fleet_schema",)]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,8 @@ def test_vm_role_may_write_each_of_the_apps_tables(benchmark_database, uri):
         "UPDATE trial SET meta = '{}'",
         "INSERT INTO trial (experiment_id, task_id, method, meta, replicate_num)"
         " SELECT id, 1, '', '', 0 FROM experiment",
+        "UPDATE powerlift_fleet_lock SET requirements = 'evil==1'",
+        "DELETE FROM powerlift_fleet_lock",
         "CREATE TABLE evil ()",
         "ALTER TABLE experiment DISABLE TRIGGER ALL",
     ],

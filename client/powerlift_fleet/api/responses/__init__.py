@@ -22,7 +22,10 @@ from powerlift_fleet.api.responses.machines import (
     Machine,
     MachineFailure,
     MachineList,
+    MachineSystem,
     MachineTrials,
+    PackageLock,
+    PackageLockList,
 )
 from powerlift_fleet.api.responses.plan import Check, FleetsRequest, Plan, PlanCost, Understood
 from powerlift_fleet.api.responses.progress import (
@@ -65,7 +68,10 @@ __all__ = [
     "MachineCounts",
     "MachineFailure",
     "MachineList",
+    "MachineSystem",
     "MachineTrials",
+    "PackageLock",
+    "PackageLockList",
     "Placement",
     "PlacementCounts",
     "PlacementHours",

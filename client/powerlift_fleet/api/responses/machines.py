@@ -30,6 +30,48 @@ class MachineTrials(Response):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MachineSystem(Response):
+    """What a VM runs on, as it reports it."""
+
+    image: str | None = None
+    image_version: str | None = None
+    kernel: str | None = None
+    architecture: str | None = None
+    cpu_model: str | None = None
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    python: str | None = None
+    lock_digest: str | None = None
+    """Of the `PackageLock` that it installed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageLock(Response):
+    """The packages of a fleet's VMs with one CPU architecture."""
+
+    architecture: str
+    """x64 or Arm64."""
+    digest: str
+    requirements: str
+    """The text, as `requirements_lock` of a request takes it; credentials in URLs are `***`."""
+    python: str | None = None
+    """The version that it was resolved for; None for a lock of the request."""
+    ordinal: int | None = None
+    """The VM that resolved it; None for a lock of the request."""
+    resolved_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageLockList(Response):
+    """The locks of a fleet."""
+
+    id: str
+    locks: tuple[PackageLock, ...]
+    problem: str | None = None
+    """Why the benchmark's database could not be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine(Response):
     """One VM."""
 
@@ -59,6 +101,7 @@ class Machine(Response):
     outcome: str | None = None
     """How the startup script ended, in its own words."""
     trials: MachineTrials
+    system: MachineSystem | None = None
 
     @property
     def brief(self) -> Mapping[str, object]:

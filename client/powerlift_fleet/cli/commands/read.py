@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from powerlift_fleet.cli import exit_codes
+from powerlift_fleet.cli.formatting import clean_lines
 from powerlift_fleet.cli.options.fleet_argument import FLEET
 from powerlift_fleet.cli.options.list_options import list_options
 from powerlift_fleet.cli.session import Session, connected, say, say_which, screens, show
@@ -66,6 +67,39 @@ def machines(session: Session, fleet: str, states: Sequence[str]) -> int:
         found = [one for one in client.machines(current.id) if not states or one.state in states]
     document = {"id": current.id, "machines": [one.raw for one in found]}
     session.print_result(document, lambda out: screens().machines_screen(found, out, bool(states)))
+    return exit_codes.OK
+
+
+@click.command()
+@FLEET
+@click.option("--architecture", type=click.Choice(["x64", "Arm64"]),
+              help="Of the VMs' CPUs; needed if their packages differ.")  # fmt: skip
+@connected
+def lock(session: Session, fleet: str, architecture: str | None) -> int:
+    """Print the packages that all VMs of a fleet install, with versions and hashes.
+
+    The first VM resolves them, or the request contains them. Another fleet installs the same packages
+    with submit --requirements-lock FILE.
+
+    \b
+    Example:
+      powerlift-fleet lock fleet-7
+      powerlift-fleet lock fleet-7 | powerlift-fleet submit --experiment 1 --vms 2 --requirements-lock -
+    """
+    with session.client() as client:
+        current = client.status(fleet)
+        say_which(fleet, current)
+        found = client.locks(current.id)
+    locks = [one for one in found if architecture in (None, one.architecture)]
+    if session.as_json:
+        session.print_json({"id": current.id, "locks": [one.raw for one in locks]})
+        return exit_codes.OK
+    if not locks:
+        say("No VM of the fleet has resolved its packages, or the app's tables are missing.")
+        return exit_codes.NOT_FOUND
+    if len({one.requirements for one in locks}) > 1:
+        raise click.UsageError("The packages of x64 and Arm64 differ: pass --architecture.")
+    click.echo(clean_lines(locks[0].requirements), nl=False)
     return exit_codes.OK
 
 

@@ -74,6 +74,8 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
            metavar="KEY=VALUE"),
     _field("resource_uris", "ARM ID on which VMs get Contributor; repeatable.",
            "--resource-uri", multiple=True, metavar="ID"),
+    _field("requirements_lock", "File with the packages of every VM, from lock.",
+           type=click.File(encoding="utf-8"), metavar="FILE"),
     _field("image_publisher", "Default: canonical."),
     _field("image_offer", "Default: ubuntu-24_04-lts."),
     _field("image_sku", "Default: server."),
@@ -121,9 +123,19 @@ def document(
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "read"):
+        return _text(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def _text(file: Any) -> str:
+    try:
+        text: str = file.read()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{file.name} is not UTF-8.") from None
+    return text
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

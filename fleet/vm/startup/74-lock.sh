@@ -1,0 +1,127 @@
+# --- the fleet's lock of packages --------------------------------------------------------------------
+
+# All VMs of a fleet install the packages of one lock (one for each CPU architecture): that of the request, or what
+# the first VM to get here resolves. Without access to the tables, each VM resolves for itself.
+obtain_lock() {
+    local pause=1
+    retry "$DATABASE_TIMEOUT" read_lock || fail "lost the connection to the database$(because)"
+    while [[ ! -s lock && $(<may_lock) == 't|t' ]]; do
+        retry "$DATABASE_TIMEOUT" take_lease || fail "lost the connection to the database$(because)"
+        if [[ -s lease ]]; then
+            retry "$INSTALL_TIMEOUT" resolve_packages || fail "failed to resolve the experiment's packages"
+            break
+        fi
+        ((pause > 1)) || say "another VM resolves the packages of this fleet; waiting for them"
+        run_group sleep "$pause"
+        pause=$((pause < 8 ? pause * 2 : 10))
+        retry "$DATABASE_TIMEOUT" read_lock || fail "lost the connection to the database$(because)"
+    done
+    [[ -s lock || $(<may_lock) == 't|t' ]] ||
+        say "this VM resolves its own packages: its role may not write powerlift_fleet_lock and powerlift_fleet_runner"
+    [[ -z $LOCK_DIGEST || $(lock_digest) == "$LOCK_DIGEST" ]] ||
+        fail "the request's requirements_lock cannot be read from powerlift_fleet_lock" "$BROKEN"
+}
+
+# Reads the lock, if there is one, to the file `lock`. `may_lock`: "t" or "f" for whether this VM may read it, "|",
+# and the same for whether it may make it.
+read_lock() {
+    : >lock
+    query may_lock "SELECT coalesce(has_table_privilege(lock, 'SELECT'), false),
+                    $registered AND coalesce(has_table_privilege(lock, 'INSERT')
+                        AND has_table_privilege(to_regclass('powerlift_fleet_runner'), 'UPDATE'), false)
+                    FROM to_regclass('powerlift_fleet_lock') AS lock" || return 1
+    [[ $(<may_lock) == t* ]] || return 0
+    query answer "SELECT encode(convert_to(requirements, 'UTF8'), 'base64') FROM powerlift_fleet_lock
+                  WHERE key = '$LOCK_KEY' AND coalesce(architecture, '$ARCHITECTURE') = '$ARCHITECTURE'" &&
+        base64 -d answer >lock
+}
+
+lock_digest() { sha256sum lock | cut -c -64; }
+
+# Takes the fleet's lease, unless a VM that is alive holds it. It needs no renewal: a VM that ends, or sends no
+# heartbeat, holds none. Two holders would only resolve twice: the first stored lock counts.
+take_lease() {
+    query lease "LOCK TABLE powerlift_fleet_runner IN SHARE UPDATE EXCLUSIVE MODE;
+        UPDATE powerlift_fleet_runner SET resolving_at = now(), architecture = '$ARCHITECTURE'
+        WHERE $IDS AND NOT EXISTS (
+            SELECT FROM powerlift_fleet_runner AS other
+            WHERE other.experiment_id = $EXPERIMENT_ID AND other.runner_id <> $RUNNER_ID
+              AND other.runner_id / 10000 = $RUNNER_ID / 10000 AND other.architecture = '$ARCHITECTURE'
+              AND other.resolving_at IS NOT NULL AND other.ended_at IS NULL
+              AND other.seen_at > now() - 3 * $HEARTBEAT_INTERVAL * interval '1 s')
+        RETURNING 1"
+}
+
+# Makes the lock. Leaves it to the installation with pip, with an option that only installing knows, and where a
+# wheel contradicts the other packages.
+resolve_packages() {
+    local words
+    [[ ${installer[0]} != "$PYTHON" ]] || return 0
+    if run_logged timeout -k 5 1800 "${installer[0]}" pip compile -q --python "$PYTHON" --generate-hashes --no-header \
+        --no-annotate -o compiled "${resolver_options[@]}" requirements.in; then
+        complete_lock <compiled
+        retry "$DATABASE_TIMEOUT" store_lock || fail "lost the connection to the database$(because)"
+        return
+    fi
+    words=$(installer_says)
+    [[ -n $words ]] || return 1
+    if grep -Eq "$CONFLICT" install.log && ((${#wheels[@]} == 0 || ${#packages[@]} == 0)); then
+        fail "failed to install the experiment's packages: $words" "$UNINSTALLABLE"
+    fi
+    say "the packages cannot be resolved in advance: $words"
+}
+
+# complete_lock: writes the lock on stdin to the file `lock`. Our tools keep the hashes of our own lock, whatever the
+# index says.
+complete_lock() {
+    { echo "# Python $(python_version), $ARCHITECTURE" && python3 -I -c "$LOCKER" complete; } >lock
+}
+
+python_version() { "$PYTHON" -c 'import platform; print(platform.python_version())'; }
+
+# Stores the lock, unless another VM has stored one, which then counts.
+store_lock() {
+    {
+        printf "INSERT INTO powerlift_fleet_lock (key, digest, architecture, python, runner_id, requirements)
+            VALUES ('%s', '%s', '%s', '%s', %d, convert_from(decode('" \
+            "$LOCK_KEY" "$(lock_digest)" "$ARCHITECTURE" "$(python_version)" "$RUNNER_ID"
+        base64 -w0 lock
+        printf "', 'base64'), 'UTF8')) ON CONFLICT (key) DO NOTHING"
+    } >store.sql # no argument is that long
+    query answer '\i store.sql' && read_lock
+}
+
+install_locked() {
+    local -a flags=(--require-hashes)
+    sed -e ':a' -e '/\\$/{N;s/ *\\\n */ /;ba' -e '}' lock | grep -Ev '^ *(#|$)' >locked
+    if grep -qv -e ' --hash=' locked; then
+        say "without a hash: $(grep -v -e ' --hash=' locked | cut -d ' ' -f 1 | tr '\n' ' ')"
+        flags=()
+        [[ ${installer[0]} != "$PYTHON" ]] || sed -i 's/ --hash=[^ ]*//g' locked # pip wants all or none
+    fi
+    [[ " ${options[*]} " == *' --no-deps '* ]] || flags+=(--no-deps)
+    run_installer "${flags[@]}" -r locked "${options[@]}"
+}
+
+# What was installed without a lock becomes the lock of the fleet's other VMs.
+freeze_packages() {
+    [[ -s lease && ! -s lock ]] || return 0
+    if [[ ${installer[0]} == "$PYTHON" ]]; then
+        "${installer[@]:0:3}" freeze --all
+    else
+        "${installer[0]}" pip freeze --python "$PYTHON"
+    fi 2>/dev/null | grep -v '^pip==' | complete_lock
+    cp lock frozen
+    retry "$DATABASE_TIMEOUT" store_lock || fail "lost the connection to the database$(because)"
+    cmp -s lock frozen || retry "$INSTALL_TIMEOUT" install_packages ||
+        fail "failed to install the experiment's packages"
+}
+
+record_packages() {
+    [[ $registered == true ]] || return 0
+    local digest=
+    [[ ! -s lock ]] || digest=$(lock_digest)
+    query answer "UPDATE powerlift_fleet_runner SET architecture = '$ARCHITECTURE',
+                    python = $(sql_text "$(python_version)"), lock_digest = nullif('$digest', '') WHERE $IDS" ||
+        say "failed to record the packages of this VM"
+}
