@@ -125,6 +125,10 @@ def progress(
             "complete": list(history.complete[1:]) if history else [],
             "error": list(history.error[1:]) if history else [],
         },
+        "cpu_models": [
+            {"model": model, "machines": vms, "trials": count}
+            for model, vms, count in (history.cpu_models if history else ())
+        ],
         "trials_per_hour": rate,
         "expected_end": _utc(end),
         "vm_hours": {

@@ -32,7 +32,9 @@ def nic_id(order: FleetRef, ordinal: int) -> str:
     return names.resource_id(order["subscription_id"], order["resource_group"], kind, name)
 
 
-def startup_data(order: VmOrder, ordinal: int, uri: str, endpoint: str) -> str:
+def startup_data(
+    order: VmOrder, ordinal: int, uri: str, endpoint: str, *, is_spot: bool = False
+) -> str:
     """The VM's custom data (base64). Raises CustomDataTooLarge, SettingsError."""
     startup = Startup(
         experiment_id=order["experiment_id"],
@@ -47,13 +49,18 @@ def startup_data(order: VmOrder, ordinal: int, uri: str, endpoint: str) -> str:
         resource_manager_endpoint=endpoint,
         database_identity=database_identity(order, uri),
         root_certificates=own_root_certificates(),
+        is_spot=is_spot,
+        trial_order=order.get("trial_order", "fifo"),
+        trial_seed=order.get("trial_seed", 0),
+        cpu_models=order.get("cpu_models", []),
     )
     return custom_data(render(startup))
 
 
 def body(order: VmOrder, ordinal: int, placement: Placement, uri: str, endpoint: str) -> Body:
     """The VM's PUT body; deterministic, so that the PUT is idempotent."""
-    data = startup_data(order, ordinal, uri, endpoint)
+    is_spot = placement["priority"] == "Spot"
+    data = startup_data(order, ordinal, uri, endpoint, is_spot=is_spot)
     identity = database_identity(order, uri)
     identity_id = identity["id"] if identity else None
     return arm_bodies.vm(order, ordinal, placement, nic_id(order, ordinal), data, identity_id)

@@ -82,6 +82,12 @@ class VmOrder(NetworkOrder):
     ssh_public_key: str | None
     tags: dict[str, str]
     deadline: NotRequired[str]
+    trial_order: NotRequired[str]
+    """`shuffled` or `paired`; absent: `fifo`."""
+    trial_seed: NotRequired[int]
+    """What this order is drawn from."""
+    cpu_models: NotRequired[list[str]]
+    """The processors that VMs may have, as parts of their names; absent: any."""
 
 
 class RoleOrder(FleetRef):

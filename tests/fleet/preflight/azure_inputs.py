@@ -121,6 +121,7 @@ def image(
 
 def experiment(**changes: Any) -> Any:
     usual = {"is_upstream_script": False, "pip_install": "", "shell_install": "", "wheels": []}
+    usual |= {"keeps_order": True, "open_groups": 50}
     return {**usual, **changes}
 
 

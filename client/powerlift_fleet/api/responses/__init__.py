@@ -29,6 +29,7 @@ from powerlift_fleet.api.responses.machines import (
 from powerlift_fleet.api.responses.plan import Check, Plan, PlanCost, Understood
 from powerlift_fleet.api.responses.progress import (
     Cost,
+    CpuModel,
     EarlierTrials,
     Experiment,
     PlacementHours,
@@ -43,6 +44,7 @@ __all__ = [
     "Cancellation",
     "Check",
     "Cost",
+    "CpuModel",
     "EarlierTrials",
     "Experiment",
     "Failure",
