@@ -39,10 +39,12 @@ async def release_trials(task: ReleaseTrials) -> TrialsReleased:
     }
     result: TrialsReleased = {
         "ok": True,
-        "interrupted": [runner % names.ORDINALS for runner in released],
+        "interrupted": [runner % names.ORDINALS for runner in released.runners],
         "outcomes": outcomes if task["reasons"] else {},
     }
-    if released:
+    if released.failed:
+        result["failed"] = released.failed
+    if released.runners:
         result["waiting"] = await ACTIVITIES.run(trials.count_waiting, uri, experiment)
     refused = [ordinal for ordinal, end in ended.items() if end.exit_code == WRONG_CPU]
     return {**result, "wrong_cpus": refused} if refused else result

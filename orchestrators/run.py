@@ -156,8 +156,7 @@ def clean_up(context: Context, fleet: FleetState) -> Orchestration[None]:
         lost = [one for one in unexplained if _was_lost(fleet, one, released["interrupted"])]
         record_lost(context, fleet, lost, ran=True)
         record_script_failures(context, fleet, released)
-        seen = fleet.observation
-        seen.waiting_trials = released.get("waiting", seen.waiting_trials)
+        regular_vms.count_released(fleet, released.get("failed", 0), released.get("waiting"))
     failures = [one["failure"] for one in (*results, released) if not one["ok"]]
     for reason in failures:
         fleet.failures.add(reason, "retried at the next poll")

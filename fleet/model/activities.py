@@ -242,6 +242,8 @@ class TrialsReleased(Ok):
     """Ordinals of the VMs that were running a trial."""
     outcomes: dict[str, str | None]
     """By ordinal, of VMs whose script ended by itself: why, or null if there was no more work."""
+    failed: NotRequired[int]
+    """Trials that were marked as failed; absent if none was."""
     waiting: NotRequired[int]
     """As in `SnapshotRecorded`, if any VM was running a trial."""
     wrong_cpus: NotRequired[list[int]]

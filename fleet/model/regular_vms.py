@@ -9,6 +9,15 @@ from fleet.model.records import Failure
 from fleet.model.state import FleetState
 
 
+def count_released(fleet: FleetState, failed: int, waiting: int | None) -> None:
+    """Update the count of the trials: so many running ones were marked as failed, so many wait."""
+    if waiting is not None:
+        fleet.observation.waiting_trials = waiting
+    if fleet.trials and failed:
+        running, error = fleet.trials["running"] - failed, fleet.trials["error"] + failed
+        fleet.trials = {**fleet.trials, "running": max(0, running), "error": error}
+
+
 def add(fleet: FleetState) -> None:
     """Want VMs of regular priority for the trials that wait for one, in place of VMs that have ended.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from typing_extensions import TypedDict
 
@@ -131,13 +131,22 @@ def mean_seconds(uri: str, experiment_id: int) -> float | None:
     return None if seconds is None else float(seconds)
 
 
+class Released(NamedTuple):
+    """What became of the trials of deleted VMs."""
+
+    runners: list[int]
+    """Those that were running a trial."""
+    failed: int
+    """Trials that were marked as failed."""
+
+
 def release(
     uri: str,
     experiment_id: int,
     runner_ids: Sequence[int],
     reasons: Mapping[int, str] | None = None,
-) -> list[int]:
-    """Requeue the unfinished trials of deleted VMs. Returns the runners that were running any.
+) -> Released:
+    """Requeue the unfinished trials of deleted VMs.
 
     `reasons`, by runner: why the VM was lost. After LOSSES_ON_SPOT losses in a fleet, the trial waits
     for a VM of regular priority, with the rest of its group. A trial is marked as failed only if it has
@@ -152,7 +161,7 @@ def release(
     with connected(uri) as database, database.cursor() as cursor:
         cursor.execute(_HELD, (experiment_id, list(runner_ids)))
         held: dict[int, int] = dict(cursor.fetchall())
-        runners, waiting = set(held.values()), set[int]()
+        runners, waiting, failed = set(held.values()), set[int](), 0
         if reasons is not None and _may_count_losses(cursor):
             signs = _signs(cursor, experiment_id, sorted(runners))
             lost = [
@@ -167,6 +176,7 @@ def release(
                 if faults >= FAULTS and runner in signs:
                     why = _taken_down(faults, signs[runner], reasons.get(runner, ""))
                     cursor.execute(_FAIL, (why, trial))
+                    failed += 1
                 elif losses >= LOSSES_ON_SPOT:
                     waiting.add(runner)
         for target, given in (
@@ -178,7 +188,7 @@ def release(
         if reasons is None:
             cursor.execute(_GIVE_BACK, (-1, experiment_id, [names.AWAITS_REGULAR]))
         cursor.execute(_FORGET, (list(held),))
-    return sorted(runners)
+    return Released(sorted(runners), failed)
 
 
 def _may_count_losses(cursor: Any) -> bool:

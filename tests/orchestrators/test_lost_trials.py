@@ -183,3 +183,28 @@ def is_running(api: Api, fleet_id: str, ordinal: int) -> bool | None:
     vms = {vm["ordinal"]: vm["state"] for vm in api.machines(fleet_id)}
     runs = api.get(fleet_id).json()["phase"] == "run" and vms.get(ordinal) == "running"
     return runs or None
+
+
+def test_a_trial_that_takes_down_two_vms_fails_with_the_sign(stack: Stack, api: Api):
+    batch, number = 4591, experiment(stack, trials=2)
+    fleet_id = api.start(experiment_id=number, n_instances=2, batch_id=batch)
+    [[trial]] = sql(stack, "SELECT min(id) FROM trial WHERE experiment_id = %s", number)
+    for ordinal in (0, 2):  # the second replaces the first; VM 1 stays
+        eventually(partial(is_running, api, fleet_id, ordinal))
+        runner = runner_id(batch, ordinal)
+        take = "UPDATE trial SET start_time = now(), runner_id = %s WHERE id = %s"
+        sql(stack, take, runner, trial)
+        report = (
+            "INSERT INTO powerlift_fleet_runner"
+            " (experiment_id, runner_id, seen_at, memory_available, memory_bytes)"
+            " VALUES (%s, %s, now() - interval '1 hour', 1e8, 6.4e10)"
+        )
+        sql(stack, report, number, runner)
+
+    failed = "SELECT errmsg FROM trial WHERE id = %s AND end_time IS NOT NULL"
+    [[message]] = eventually(lambda: sql(stack, failed, trial) or None)
+    api.end(fleet_id)
+    assert message.startswith(
+        "The trial took down its VM 2 times, and was not tried again. Last: at its last heartbeat, "
+        f"0.1 GiB of 59.6 GiB of memory were available. powerlift-vm-{batch}-0002 (eastus "
+    )

@@ -85,7 +85,7 @@ def test_a_lost_trial_is_requeued_without_its_measures(benchmark_database: Any, 
 
 def test_the_trial_of_another_runner_is_left_alone(benchmark_database: Any, hold: Hold):
     number = hold()
-    held = release(benchmark_database.uri, number, [HELD_BY + 1], {})
+    held = release(benchmark_database.uri, number, [HELD_BY + 1], {}).runners
     assert (held, benchmark_database.trials(number)[0]["runner_id"]) == ([], HELD_BY)
 
 
@@ -93,7 +93,7 @@ def test_releasing_trials_is_idempotent(benchmark_database: Any, hold: Hold):
     number = hold()
     reasons = {HELD_BY: "evicted"}
     answers = [release(benchmark_database.uri, number, [HELD_BY], reasons) for _ in range(2)]
-    assert answers == [[HELD_BY], [HELD_BY]]
+    assert answers == [([HELD_BY], 0)] * 2
 
 
 def lose(database: Any, number: int, *runners: int, reasons: bool = True) -> dict[str, Any]:
