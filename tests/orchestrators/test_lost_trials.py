@@ -192,8 +192,11 @@ def test_a_trial_that_takes_down_two_vms_fails_with_the_sign(stack: Stack, api: 
     for ordinal in (0, 2):  # the second replaces the first; VM 1 stays
         eventually(partial(is_running, api, fleet_id, ordinal))
         runner = runner_id(batch, ordinal)
-        take = "UPDATE trial SET start_time = now(), runner_id = %s WHERE id = %s"
-        sql(stack, take, runner, trial)
+        take = (
+            "UPDATE trial SET start_time = now(), runner_id = %s WHERE id = %s AND runner_id = -1"
+            " RETURNING id"
+        )
+        eventually(lambda: sql(stack, take, runner, trial) or None)  # noqa: B023 - called at once
         report = (
             "INSERT INTO powerlift_fleet_runner"
             " (experiment_id, runner_id, seen_at, memory_available, memory_bytes)"
