@@ -26,9 +26,11 @@ bp = df.Blueprint()
 async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
     order = task["order"]
     _, uri = open_connections(order)
-    count = None
+    count, waiting = None, 0
     if task["counts_trials"]:
-        count = await ACTIVITIES.run(trials.count, uri, order["experiment_id"])
+        count, waiting = await ACTIVITIES.run(
+            trials.count_with_waiting, uri, order["experiment_id"]
+        )
     vms = [stored(vm) for vm in restored(order, task["vms"])]
     vms_failure = await _record_vms(uri, task, vms) if vms else None
     if count:
@@ -39,6 +41,8 @@ async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
         )
     result: SnapshotRecorded = {"ok": True, "trials": count, "vms_failure": vms_failure}
     if task["counts_trials"]:
+        if waiting:
+            result["waiting"] = waiting
         try:
             reported = await ACTIVITIES.run(heartbeats.find_experiment_errors, uri, order)
         except DatabaseUnreachable as error:

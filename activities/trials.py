@@ -8,6 +8,7 @@ from activities.results import never_raises, raises_transient
 from fleet.azure.credentials import open_connections
 from fleet.model import names
 from fleet.model.activities import DrainVms, ReleaseTrials, TrialsReleased, VmsDraining
+from fleet.model.experiment_errors import WRONG_CPU
 from fleet.model.failure import shorten
 from fleet.model.failure_counts import SHOWN_CHARACTERS
 from fleet.store import heartbeats, trials
@@ -33,14 +34,20 @@ async def release_trials(task: ReleaseTrials) -> TrialsReleased:
     ends = dict.fromkeys(ordinals, "It was deleted with its fleet.") | reasons
     ended = await ACTIVITIES.run(heartbeats.record_ends, uri, order, ends)
     outcomes = {
-        str(ordinal): outcome and shorten(outcome, SHOWN_CHARACTERS)
-        for ordinal, outcome in ended.items()
+        str(ordinal): end.outcome and shorten(end.outcome, SHOWN_CHARACTERS)
+        for ordinal, end in ended.items()
     }
-    return {
+    result: TrialsReleased = {
         "ok": True,
-        "interrupted": [runner % names.ORDINALS for runner in released],
+        "interrupted": [runner % names.ORDINALS for runner in released.runners],
         "outcomes": outcomes if task["reasons"] else {},
     }
+    if released.failed:
+        result["failed"] = released.failed
+    if released.runners:
+        result["waiting"] = await ACTIVITIES.run(trials.count_waiting, uri, experiment)
+    refused = [ordinal for ordinal, end in ended.items() if end.exit_code == WRONG_CPU]
+    return {**result, "wrong_cpus": refused} if refused else result
 
 
 @bp.activity_trigger(input_name="task")

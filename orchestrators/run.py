@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from activities.role_assignments import revoke_permissions
 from activities.trials import drain_vms, release_trials
+from fleet.model import regular_vms
 from fleet.model.activities import (
     DrainVms,
     Failed,
@@ -55,6 +55,9 @@ the current VM records."""
 GRACE = timedelta(minutes=10)
 """How long a VM may exist after the last trial: its role may take ten minutes to become effective."""
 CHECK_LOG = "Check the VM's log, which is kept after its deletion."
+OTHER_CPU = (
+    "Allow more cpu_models, or choose a vm_size, zones or a location with fewer kinds of them."
+)
 
 
 def run(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[bool]:
@@ -70,6 +73,7 @@ def run(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[bool
         if fleet.drained:
             yield from drain(context, fleet, fleet.drained)
         if not waves.cancel.is_completed:
+            regular_vms.add(fleet)
             yield from create_missing(context, fleet, waves)
         publish_status(context, fleet, "run")
         check_deadline(context, fleet)
@@ -153,7 +157,8 @@ def clean_up(context: Context, fleet: FleetState) -> Orchestration[None]:
         unexplained = [one for one in deleted if str(one) not in released["outcomes"]]
         lost = [one for one in unexplained if _was_lost(fleet, one, released["interrupted"])]
         record_lost(context, fleet, lost, ran=True)
-        record_script_failures(context, fleet, released["outcomes"])
+        record_script_failures(context, fleet, released)
+        regular_vms.count_released(fleet, released.get("failed", 0), released.get("waiting"))
     failures = [one["failure"] for one in (*results, released) if not one["ok"]]
     for reason in failures:
         fleet.failures.add(reason, "retried at the next poll")
@@ -162,16 +167,23 @@ def clean_up(context: Context, fleet: FleetState) -> Orchestration[None]:
         fleet.observation.to_clean_up = left
 
 
-def record_script_failures(
-    context: Context, fleet: FleetState, outcomes: Mapping[str, str | None]
-) -> None:
-    """Record VMs whose script failed. They are not replaced: the script would fail again."""
-    for ordinal, outcome in outcomes.items():
-        vm = fleet.vms[int(ordinal)]
+def record_script_failures(context: Context, fleet: FleetState, released: TrialsReleased) -> None:
+    """Record VMs whose script failed. They are not replaced, since the script would fail again, except
+    for those that had the wrong processor.
+    """
+    now = context.current_utc_datetime
+    for name, outcome in released["outcomes"].items():
+        ordinal, vm = int(name), fleet.vms[int(name)]
         if outcome is None or vm["ended"] is not None:
             continue
-        reason = failure("ScriptFailed", f"{vm['name']}: {outcome}", "fail_vm", CHECK_LOG)
-        fleet.fail_vm(int(ordinal), reason, context.current_utc_datetime, ran=True)
+        text = f"{vm['name']}: {outcome}"
+        if ordinal in released.get("wrong_cpus", []):
+            reason = failure("CpuModelRefused", text, "redraw", OTHER_CPU)
+            fleet.fail_vm(ordinal, reason, now)
+        else:
+            fleet.fail_vm(
+                ordinal, failure("ScriptFailed", text, "fail_vm", CHECK_LOG), now, ran=True
+            )
 
 
 def _why_deleted(vm: Vm) -> str:
@@ -195,11 +207,13 @@ def _was_lost(fleet: FleetState, ordinal: int, interrupted: list[int]) -> bool:
 
 
 def is_over(fleet: FleetState, now: datetime, counted: bool) -> bool:
-    """Whether all trials have ended, or no VM is left to run them.
+    """Whether all trials have ended, or no VM will run those that are left.
 
     Raises FleetEnded in the latter case. It needs a count of trials made after the last VM was deleted;
     `counted`: whether there is one.
     """
+    if counted and (reason := regular_vms.why_in_vain(fleet)):
+        raise FleetEnded("failed", fleet.drained or reason)
     if not fleet.living_vms():
         if not fleet.has_open_trials():
             return True

@@ -51,6 +51,7 @@ def take_snapshot(
         fleet.observation.apply_heartbeats(first.get("silent", []), first.get("done", []))
         fleet.observation.experiment_errors = first.get("experiment_errors", [])
         fleet.observation.at_work = first.get("at_work", [])
+        fleet.observation.waiting_trials = first.get("waiting", 0)
     else:
         fleet.observation.apply_heartbeats([], [])
     return first["ok"]

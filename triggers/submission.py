@@ -30,9 +30,6 @@ from triggers.durable_client import RUN_FLEET, find, task_hub_within
 from triggers.lease import START_TIMEOUT, lease
 from triggers.submitters import Submitter
 
-LATER_FIELDS = ("max_cost", "requirements_lock")
-"""Fields that earlier builds did not have."""
-
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -289,11 +286,21 @@ def _sealed_webhook(request: FleetRequest, seal: Seal, owner: str, batch_id: int
     return seal.encrypt({"notify_url": request.notify_url.get_secret_value()}, owner, batch_id)
 
 
+_ADDED: dict[str, Any] = {
+    "max_cost": None,
+    "requirements_lock": None,
+    "trial_order": "fifo",
+    "trial_seed": None,
+    "cpu_models": [],
+}
+"""Fields that requests to earlier builds do not have, with their defaults."""
+
+
 def _plain(request: FleetRequest) -> dict[str, Any]:
     """The request with its secrets, only for its fingerprint. The batch ID is compared separately."""
     # A repeated request of an earlier build must keep its fingerprint: a new field counts if it is set.
-    absent = {name for name in LATER_FIELDS if getattr(request, name) is None}
-    excluded = {"batch_id", *absent}
+    unset = {name for name, default in _ADDED.items() if getattr(request, name) == default}
+    excluded = {"batch_id", *unset}
     plain = request.model_dump(mode="json", exclude=excluded)
     if request.notify_url:
         plain["notify_url"] = request.notify_url.get_secret_value()

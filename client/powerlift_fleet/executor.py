@@ -83,6 +83,9 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
         max_lifetime: float | str | None = None,
         max_cost: float | None = None,
         min_instances: int | None = None,
+        trial_order: Literal["fifo", "shuffled", "paired"] | None = None,
+        trial_seed: int | None = None,
+        cpu_models: Sequence[str] | None = None,
         tags: Mapping[str, str] | None = None,
         notify_url: str | None = None,
         requirements_lock: str | Path | None = None,
@@ -125,6 +128,9 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
             max_lifetime: seconds, or "12h", until the fleet is torn down.
             max_cost: US dollars that the fleet may cost. Shortly before, trials no longer start.
             min_instances: the fleet fails with fewer VMs.
+            trial_order, trial_seed: fifo (default), shuffled, or paired: all methods of a task and
+                replicate run one after the other on one VM; what the order is drawn from.
+            cpu_models: parts of the names of processors that VMs may have; others are replaced.
             tags: for every Azure resource.
             notify_url: a webhook that gets a POST at the first failure and at the end.
             requirements_lock: the packages of every VM, as FleetClient.locks or `powerlift-fleet lock`
@@ -187,6 +193,9 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
             max_lifetime=arguments.duration_or_none("max_lifetime", max_lifetime),
             max_cost=arguments.limit_or_none("max_cost", max_cost),
             min_instances=min_instances,
+            trial_order=trial_order,
+            trial_seed=trial_seed,
+            cpu_models=arguments.texts_or_none("cpu_models", cpu_models),
             tags=dict(tags) if tags is not None else None,
             notify_url=Secret(notify_url) if notify_url else None,
             requirements_lock=arguments.text_or_file_or_none(

@@ -6,7 +6,8 @@ package powerlift, Linux, and no argument.
 Environment: EXPERIMENT_ID, RUNNER_ID (numbers), DB_URL (SQLAlchemy's), TIMEOUT (seconds per trial;
 empty, "None" or "inf": no limit), MEMORY_LIMIT (of a trial with its child processes: bytes, or with
 K, M, G, T for powers of 1024; empty: no limit), POWERLIFT_DATABASE_TIMEOUT (seconds to retry the
-database; 300).
+database; 300), POWERLIFT_CLAIM (SQL that assigns the next trial to this runner in the fleet's order, and
+returns its id, -1 to start no more, or no row; empty: as Powerlift assigns them).
 Exit codes: 0 no trials left; 65 the runner failed; 143 SIGTERM (the current trial stays open).
 
 Trials are forked from this process, which has imported their packages: a new Python with pandas and
@@ -118,6 +119,7 @@ class Settings:
     """Bytes."""
     database_timeout: float
     """Seconds."""
+    claim: str = ""
 
     @classmethod
     def read(cls) -> Settings:
@@ -129,6 +131,7 @@ class Settings:
             timeout=_seconds(os.environ.get("TIMEOUT", "")),
             memory=_bytes(os.environ.get("MEMORY_LIMIT") or MEMORY_LIMIT),
             database_timeout=float(os.environ.get("POWERLIFT_DATABASE_TIMEOUT") or 300),
+            claim=os.environ.get("POWERLIFT_CLAIM", ""),
         )
 
 
@@ -222,16 +225,20 @@ def open_store(settings: Settings) -> Any:
             super().add_measure(trial, _storable(str(name)), value, *rest, **more)
 
         def pick_trial(self, experiment_id: int, runner_id: int) -> Any:
-            """As Powerlift's; None also if the fleet starts no more trials."""
+            """As Powerlift's, in the fleet's order; None also if the fleet starts no more trials."""
             values = {"experiment": experiment_id, "runner": runner_id}
-            drains = False
+            drains, claimed = False, None
             self.reset()
             while self.do:
                 with self:
-                    if self.session.execute(text(_CAN_READ_RUNNERS)).scalar():
+                    if settings.claim:
+                        claimed = self.session.execute(text(settings.claim)).scalar()
+                        drains = claimed == -1
+                    elif self.session.execute(text(_CAN_READ_RUNNERS)).scalar():
                         drains = bool(self.session.execute(text(_DRAINS), values).scalar())
             if drains:
                 print("the fleet starts no more trials", flush=True)
+            if drains or (settings.claim and claimed is None):
                 return None
             return super().pick_trial(experiment_id, runner_id)
 

@@ -73,6 +73,12 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
             "digest": requirements_lock.digest(request.requirements_lock),
             "missing_tools": requirements_lock.missing_tools(request.requirements_lock),
         }
+    if request.trial_order != "fifo":
+        order["trial_order"] = request.trial_order
+        seed = request.trial_seed
+        order["trial_seed"] = request.experiment_id if seed is None else seed
+    if request.cpu_models:
+        order["cpu_models"] = list(dict.fromkeys(request.cpu_models))
     if settings.vm_identity:
         order["vm_identity"] = {"id": settings.vm_identity, "database_user": settings.vm_db_user}
     return dict(order)
@@ -93,4 +99,7 @@ def understood(order: Order) -> Understood:
         "max_lifetime": order["max_lifetime"],
         "max_cost": order.get("max_cost"),
         "delete_on_complete": order["delete_on_complete"],
+        "trial_order": order.get("trial_order", "fifo"),
+        "trial_seed": order.get("trial_seed"),
+        "cpu_models": order.get("cpu_models", []),
     }

@@ -124,6 +124,10 @@ def progress(
             for line, count in (history.error_messages if history else ())
         ],
         "series": _series(history, order.get("created_at") or as_of),
+        "cpu_models": [
+            {"model": model, "machines": vms, "trials": count}
+            for model, vms, count in (history.cpu_models if history else ())
+        ],
         "trials_per_hour": rate,
         "expected_end": _utc(end),
         "vm_hours": _vm_hours(hours, prices),

@@ -19,6 +19,7 @@ from fleet.api.fields.rules import (
 from fleet.api.fields.types import (
     EXPECTED,
     BatchId,
+    CpuModel,
     Credential,
     DiskType,
     FleetName,
@@ -36,6 +37,7 @@ from fleet.api.fields.types import (
     TagValue,
     Tenant,
     Text,
+    TrialOrder,
     Version,
     Zone,
 )
@@ -291,6 +293,25 @@ class FleetRequest(BaseModel):
         ge=1,
         description="The fleet fails with fewer VMs than this, unless fewer trials are unfinished. At "
         "most n_instances.",
+    )
+    trial_order: TrialOrder = Field(
+        "fifo",
+        description="The order in which VMs take trials. fifo: by ID. shuffled: at random. paired: all "
+        "methods of a task and replicate one after the other on one VM, at random. Requires the "
+        "client's own runner.",
+    )
+    trial_seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**53,
+        description="What shuffled and paired are drawn from: the same seed and trials give the same "
+        "order. Default: the experiment's ID.",
+    )
+    cpu_models: list[CpuModel] = Field(
+        [],
+        max_length=20,
+        description="Processors that VMs may have: parts of their names, in any case, * for any text. A "
+        "VM with another one is replaced before it takes a trial. Default: any.",
     )
     tags: dict[Text, TagValue] = Field(
         {},

@@ -33,7 +33,9 @@ def nic_id(order: FleetRef, ordinal: int) -> str:
     return names.resource_id(order["subscription_id"], order["resource_group"], kind, name)
 
 
-def startup_data(order: VmOrder, ordinal: int, vm_size: str, uri: str, endpoint: str) -> str:
+def startup_data(
+    order: VmOrder, ordinal: int, placement: Placement, uri: str, endpoint: str
+) -> str:
     """The VM's custom data (base64). Raises CustomDataTooLarge, SettingsError."""
     lock = order.get("requirements_lock")
     startup = Startup(
@@ -46,18 +48,22 @@ def startup_data(order: VmOrder, ordinal: int, vm_size: str, uri: str, endpoint:
         subscription_id=order["subscription_id"],
         resource_group=order["resource_group"],
         vm_name=names.vm(order["batch_id"], ordinal),
-        lock_key=lock_key(order["sealed"], architecture_of(vm_size)),
+        lock_key=lock_key(order["sealed"], architecture_of(placement["vm_size"])),
         lock_digest=lock["digest"] if lock else "",
         resource_manager_endpoint=endpoint,
         database_identity=database_identity(order, uri),
         root_certificates=own_root_certificates(),
+        is_spot=placement["priority"] == "Spot",
+        trial_order=order.get("trial_order", "fifo"),
+        trial_seed=order.get("trial_seed", 0),
+        cpu_models=order.get("cpu_models", []),
     )
     return custom_data(render(startup))
 
 
 def body(order: VmOrder, ordinal: int, placement: Placement, uri: str, endpoint: str) -> Body:
     """The VM's PUT body; deterministic, so that the PUT is idempotent."""
-    data = startup_data(order, ordinal, placement["vm_size"], uri, endpoint)
+    data = startup_data(order, ordinal, placement, uri, endpoint)
     identity = database_identity(order, uri)
     identity_id = identity["id"] if identity else None
     return arm_bodies.vm(order, ordinal, placement, nic_id(order, ordinal), data, identity_id)

@@ -225,6 +225,8 @@ class SnapshotRecorded(Ok):
     at_work: NotRequired[list[int]]
     """As in `heartbeats.ReportedErrors`; both are absent if there are none."""
     """Ordinals, as in `heartbeats.IdleVms`; both are absent if the heartbeats could not be read."""
+    waiting: NotRequired[int]
+    """How many of the ready trials wait for a VM of regular priority; absent if none does."""
 
 
 class ReleaseTrials(TypedDict):
@@ -240,6 +242,12 @@ class TrialsReleased(Ok):
     """Ordinals of the VMs that were running a trial."""
     outcomes: dict[str, str | None]
     """By ordinal, of VMs whose script ended by itself: why, or null if there was no more work."""
+    failed: NotRequired[int]
+    """Trials that were marked as failed; absent if none was."""
+    waiting: NotRequired[int]
+    """As in `SnapshotRecorded`, if any VM was running a trial."""
+    wrong_cpus: NotRequired[list[int]]
+    """Ordinals of those whose processor the request does not allow."""
 
 
 # drain_vms

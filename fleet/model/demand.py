@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fleet.model.names import ORDINALS
@@ -12,9 +12,11 @@ from fleet.model.records import (
     Placement,
     Replacement,
     Trials,
+    Vm,
     VmRequest,
 )
 
+REGULAR = "Regular"
 MAX_ATTEMPTS = 8
 """VMs in one chain of replacements."""
 RETRY_MARGIN = 10
@@ -23,6 +25,29 @@ RETRY_MARGIN = 10
 
 def open_trials(trials: Trials) -> int:
     return trials["ready"] + trials["running"]
+
+
+def vms_due(waiting: int, trials: Trials | None, present: Sequence[Vm]) -> tuple[int, int]:
+    """How many VMs there are trials for, besides those present: of regular priority for the `waiting`
+    ones, and of any priority for the others.
+    """
+    if not waiting or trials is None:
+        return 0, ORDINALS
+    regular = sum(map(is_regular, present))
+    others = open_trials(trials) - waiting - (len(present) - regular)
+    return max(0, waiting - regular), max(0, others)
+
+
+def useful_vms(waiting: int, trials: Trials | None, present: Sequence[Vm]) -> int:
+    """How many VMs there are trials for: a Spot VM takes none of those that are `waiting`."""
+    if not waiting or trials is None:
+        return len(present)
+    regular = sum(map(is_regular, present))
+    return regular + min(len(present) - regular, open_trials(trials) - waiting)
+
+
+def is_regular(vm: Vm) -> bool:
+    return vm["placement"]["priority"] == REGULAR
 
 
 @dataclass
@@ -45,6 +70,9 @@ class Demand:
     """Requests whose outcome is unknown, because their wave runs."""
     stopped: Failure | None = None
     """Why no more VMs are requested."""
+    added: int = 0
+    """VMs beyond those of the request, each in the place of one that has ended: part of the order's
+    `n_instances`."""
 
     def wanted(self, trials: Trials | None, living: int) -> int:
         """How many VMs to request, in addition to retries: at most one per open trial.
@@ -56,6 +84,11 @@ class Demand:
             return wanted
         known = living + len(self.retries) + len(self.in_flight)
         return max(0, min(wanted, open_trials(trials) - known))
+
+    def pending(self) -> int:
+        """VMs that are requested, or will be."""
+        waiting = self.unrequested + len(self.replacements)
+        return waiting + len(self.retries) + len(self.in_flight)
 
     def requests_left(self, n_instances: int) -> int:
         """How many more VMs may be requested at all, by the retry budget and the free ordinals."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fleet.model.failure import UNRECOGNISED_LIMIT, failure
 from fleet.model.records import Action, ExperimentError, Failure
 
+WRONG_CPU = 75
+"""The exit code of a VM whose processor the request does not allow. Another VM may have another one."""
 FOREVER = 10 * 365 * 86_400.0
 """Seconds; longer than any fleet lives."""
 ENDED_FLEET = "ended the fleet, since every VM would fail"

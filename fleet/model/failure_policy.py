@@ -36,6 +36,8 @@ POLICIES: dict[Action, Policy] = {
     "wait": Policy(retried=True, replaced=True, outcome=MOVED),
     "retry": Policy(retried=True, replaced=True, outcome=MOVED),
     "replace": Policy(replaced=True, outcome=REPLACED),
+    # As often as MAX_ATTEMPTS allows: another VM of the same kind may have what this one lacks.
+    "redraw": Policy(replaced=True, outcome=REPLACED),
     "move": Policy(replaced=True, moved=True, outcome=MOVED),
     "unclear": Policy(retried=True, replaced=True, moved=True, outcome=REPLACED),
     "fail_vm": Policy(),

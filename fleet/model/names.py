@@ -21,6 +21,10 @@ OWNER_TAG = "powerlift-owner"
 KEEP_TAG = "powerlift-keep"
 """On resources that the user keeps after the last trial. The deadline still applies."""
 
+AWAITS_REGULAR = -3
+"""The runner of a trial that has lost two VMs, and waits for one of regular priority. Powerlift's own
+values are -1 (ready) and -2 (ended)."""
+
 FLEET_PREFIX = "fleet-"
 CANCEL_EVENT = "cancel"
 """The external event that cancels a fleet."""
@@ -120,6 +124,11 @@ def runner_id(batch_id: int, ordinal: int) -> int:
     Powerlift's trial table.
     """
     return (batch_id % 214_000) * ORDINALS + ordinal
+
+
+def reserving_id(runner: int) -> int:
+    """The runner of trials that a VM will run after its current one: with it, they form a group."""
+    return -10 - runner
 
 
 def resource_group_id(subscription_id: str, resource_group: str) -> str:

@@ -60,6 +60,8 @@ class Observation:
     """Those that the last snapshot found, and that were not handled yet."""
     at_work: list[int] = field(default_factory=list)
     """With such errors: ordinals of the VMs that have started a trial."""
+    waiting_trials: int = 0
+    """Of the ready trials: those that have lost two VMs, and wait for one of regular priority."""
 
     def apply_list(
         self, vms: Mapping[int, Vm], states: Mapping[str, Iterable[int]], pending: Container[int]

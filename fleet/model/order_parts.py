@@ -90,6 +90,12 @@ class VmOrder(NetworkOrder):
     tags: dict[str, str]
     deadline: NotRequired[str]
     requirements_lock: NotRequired[RequestedLock]
+    trial_order: NotRequired[str]
+    """`shuffled` or `paired`; absent: `fifo`."""
+    trial_seed: NotRequired[int]
+    """What this order is drawn from."""
+    cpu_models: NotRequired[list[str]]
+    """The processors that VMs may have, as parts of their names; absent: any."""
 
 
 class RoleOrder(FleetRef):

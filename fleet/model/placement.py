@@ -17,6 +17,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from fleet.model import failure_policy
+from fleet.model.demand import REGULAR
 from fleet.model.records import Failure, Fallback, Order, Placement, Size, Vm
 
 
@@ -147,8 +148,19 @@ def label(placement: Placement) -> str:
     return f"{placement['location']}{zone} {placement['vm_size']}{spot}"
 
 
+def allows_regular(order: Order) -> bool:
+    """Whether a VM of the order may have regular priority."""
+    return any(one["priority"] == REGULAR for tier in tiers(order) for one in tier)
+
+
 def choose(
-    order: Order, cooldowns: Sequence[Cooldown], living: Iterable[Vm], count: int, now: datetime
+    order: Order,
+    cooldowns: Sequence[Cooldown],
+    living: Iterable[Vm],
+    count: int,
+    now: datetime,
+    *,
+    only_regular: bool = False,
 ) -> list[Placement]:
     """Placements for up to `count` VMs.
 
@@ -156,6 +168,10 @@ def choose(
     fluctuates are probed by one VM each, least recently refused first.
     """
     ordered, sizes, living = tiers(order), order["sizes"], list(living)
+    if not count:
+        return []
+    if only_regular:
+        ordered = [[one for one in tier if one["priority"] == REGULAR] for tier in ordered]
     cooling = {label(p): active(p, cooldowns, sizes, now) for tier in ordered for p in tier}
     for tier in ordered:
         free = [placement for placement in tier if not cooling[label(placement)]]

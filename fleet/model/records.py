@@ -18,7 +18,9 @@ from fleet.model.order_parts import (
     part_of,
 )
 
-Action = Literal["succeed", "wait", "retry", "replace", "move", "unclear", "fail_vm", "fail_fleet"]
+Action = Literal[
+    "succeed", "wait", "retry", "replace", "redraw", "move", "unclear", "fail_vm", "fail_fleet"
+]
 """What follows a failure; `fleet.model.failure_policy` has the table."""
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from fleet.model import costs, failure_policy
-from fleet.model.demand import MAX_ATTEMPTS, Demand, open_trials
+from fleet.model.demand import MAX_ATTEMPTS, Demand, open_trials, useful_vms, vms_due
 from fleet.model.experiment_errors import ENDED_FLEET, experiment_failure
 from fleet.model.failure_counts import FailureCounts
 from fleet.model.observation import LIVING, Changes, Observation, is_living
@@ -96,7 +96,8 @@ class FleetState:
     # Demand
 
     def vms_wanted(self) -> int:
-        return self.demand.wanted(self.trials, len(self.living_vms()))
+        waiting, living = self.observation.waiting_trials, self.living_vms()
+        return self.demand.wanted(self.trials, useful_vms(waiting, self.trials, living))
 
     def is_short(self) -> bool:
         """Whether VMs are missing that there are trials for."""
@@ -117,9 +118,13 @@ class FleetState:
             {**new_vm(self.order, request), "state": "creating"}
             for request in self.demand.in_flight
         ]
-        return self._pilots_first(
-            choose(self.order, self.placements.cooldowns, present, count, now)
-        )
+        cooldowns, waiting = self.placements.cooldowns, self.observation.waiting_trials
+        regular, most = vms_due(waiting, self.trials, present)
+        regular = min(count, regular)
+        chosen = choose(self.order, cooldowns, present, regular, now, only_regular=True)
+        rest = min(count - len(chosen), most)
+        others = choose(self.order, cooldowns, present, rest, now)
+        return self._pilots_first([*chosen, *others])
 
     def can_retry(self) -> bool:
         return bool(self.demand.retries) and not self.demand.stopped and self.has_open_trials()

@@ -12,7 +12,17 @@ from fleet.azure.client import Azure
 from fleet.model.failure import failure
 from fleet.model.placement import label
 from fleet.model.records import Failure, Order, Price, Size, Trials
-from fleet.preflight import basics, costs, experiments, images, networks, permissions, quotas, sizes
+from fleet.preflight import (
+    basics,
+    costs,
+    experiments,
+    images,
+    networks,
+    permissions,
+    processors,
+    quotas,
+    sizes,
+)
 from fleet.preflight.check_result import CheckResult
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, collect
 from fleet.store.executors import ACTIVITIES, QUERIES
@@ -47,6 +57,7 @@ CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "powerlift": experiments.powerlift,
     "requirements_lock": experiments.requirements_lock,
     "measures": experiments.measures,
+    "trial_order": processors.trial_order,
     "python": images.python,
     "custom_data": basics.custom_data,
     "runner_ids": basics.runner_ids,
@@ -63,6 +74,7 @@ LOCATION_CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "image": images.image,
     "sizes": sizes.offered,
     "burstable": sizes.burstable,
+    "processors": processors.processors,
     "gpu": images.gpu,
     "quota": quotas.quota,
     "subnet": networks.subnet,

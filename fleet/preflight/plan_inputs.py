@@ -121,11 +121,15 @@ class PlanInputs:
 
     @cached_property
     def wanted(self) -> int:
-        """The VMs to provision: at most one per unfinished trial."""
-        asked, seen = self.order["n_instances"], self.trials
+        """The VMs to provision: at most one per unfinished trial, or group of trials."""
+        asked, seen, experiment = self.order["n_instances"], self.trials, self.experiment
         if seen is None or isinstance(seen, Unavailable):
             return asked
-        return min(asked, max(1, seen["ready"] + seen["running"]))
+        most = seen["ready"] + seen["running"]
+        is_paired = self.order.get("trial_order") == "paired"
+        if is_paired and experiment is not None and not isinstance(experiment, Unavailable):
+            most = min(most, experiment["open_groups"])
+        return min(asked, max(1, most))
 
     @property
     def minimum(self) -> int:
@@ -320,7 +324,7 @@ def _location(order: Order, group: Body | Unavailable) -> str | None:
 
 def _custom_data_fault(order: Order, uri: str) -> str | None:
     try:
-        virtual_machines.startup_data(order, 0, order["vm_size"], uri, PUBLIC_CLOUD)
+        virtual_machines.startup_data(order, 0, tiers(order)[0][0], uri, PUBLIC_CLOUD)
     except CustomDataTooLarge as error:
         return str(error)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from psycopg2.extras import execute_values
 
@@ -116,11 +117,19 @@ def find_experiment_errors(uri: str, order: FleetRef) -> ReportedErrors:
     )
 
 
-def record_ends(uri: str, order: FleetRef, reasons: Mapping[int, str]) -> dict[int, str | None]:
+class ScriptEnd(NamedTuple):
+    """How a VM's script exited on its own."""
+
+    exit_code: int
+    outcome: str | None
+    """Why; None for success."""
+
+
+def record_ends(uri: str, order: FleetRef, reasons: Mapping[int, str]) -> dict[int, ScriptEnd]:
     """Record the end of deleted or abandoned VMs that did not record it themselves.
 
     `reasons` is by ordinal. A VM that is still alive reads the record and stops. Returns the VMs whose
-    script exited on its own, by ordinal: None for success, else the reason. Raises DatabaseUnreachable.
+    script exited on its own, by ordinal. Raises DatabaseUnreachable.
     """
     first = names.runner_id(order["batch_id"], 0)
     ended = [(first + ordinal, reason) for ordinal, reason in reasons.items()]
@@ -131,7 +140,7 @@ def record_ends(uri: str, order: FleetRef, reasons: Mapping[int, str]) -> dict[i
             cursor, _CLOSE % order["experiment_id"], ended, page_size=len(ended), fetch=True
         )
     return {
-        runner - first: None if code == 0 else outcome
+        runner - first: ScriptEnd(code, None if code == 0 else outcome)
         for runner, code, outcome in updated
         if code is not None and code != STOPPED
     }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleet.model.records import Trials
-from fleet.store.database import REQUEST_TIMEOUT, connected, rows
+from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
 
 POINTS = 240
 """Maximum length of a series."""
@@ -40,6 +40,8 @@ class TrialHistory:
     error_messages: Sequence[tuple[str, int]] = ()
     """Errors since the fleet started, as the exception's name and the first line of its message, and
     their counts, most frequent first. Those that differ only in numbers are grouped."""
+    cpu_models: Sequence[tuple[str, int, int]] = ()
+    """The processors that ran the experiment's successful trials, with their VMs and trials."""
 
 
 def load_history(uri: str, experiment_id: int, began: str, ended: str | None) -> TrialHistory:
@@ -52,6 +54,9 @@ def load_history(uri: str, experiment_id: int, began: str, ended: str | None) ->
         found = rows(cursor, _ENDED, task)
         [(ready, running)] = rows(cursor, _OPEN, (experiment_id,))
         messages = rows(cursor, _ERRORS, task)
+        tables = ("powerlift_fleet_runner", "powerlift_fleet_trial")
+        known = all(may(cursor, table, "SELECT") for table in tables)
+        cpu_models = rows(cursor, _CPU_MODELS, (experiment_id,)) if known else []
     # Clamped to POINTS, which float division may exceed.
     steps = 1 + min(POINTS, max(0, math.ceil(float(seconds) / step)))
     complete, error = (_by_step(found, steps, failed) for failed in (False, True))
@@ -70,6 +75,7 @@ def load_history(uri: str, experiment_id: int, began: str, ended: str | None) ->
         [complete[0], *itertools.accumulate(complete[1:])],
         [error[0], *itertools.accumulate(error[1:])],
         messages,
+        cpu_models,
     )
 
 
@@ -135,3 +141,15 @@ _ERRORS = f"""
     GROUP BY regexp_replace(line, '[0-9]+', '#', 'g')
     ORDER BY 2 DESC, 1 LIMIT 8
 """  # noqa: S608 - constants
+# VMs write the names. A VM that ended before the trial was created ran another one, before Powerlift's
+# tables were recreated.
+_CPU_MODELS = """
+    SELECT left(ran.cpu_model, 100), count(DISTINCT ran.runner_id), count(*)
+    FROM powerlift_fleet_trial AS noted
+    JOIN trial ON trial.id = noted.trial_id AND trial.experiment_id = noted.experiment_id
+    JOIN powerlift_fleet_runner AS ran
+        ON ran.experiment_id = noted.experiment_id AND ran.runner_id = noted.runner_id
+    WHERE noted.experiment_id = %s AND trial.end_time IS NOT NULL AND trial.errmsg IS NULL
+      AND ran.cpu_model IS NOT NULL AND (ran.ended_at IS NULL OR ran.ended_at >= trial.create_time)
+    GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT 8
+"""

@@ -5,6 +5,7 @@ The startup script embeds this file and runs it with the system's Python (3.8 on
 standard library only, no imports from the app. Tokens leave the process in a password file only.
 
     agent.py describe                 print hardware and image as JSON
+    agent.py refused_cpu ALLOWED...   print the CPU's model if no pattern allows it
     agent.py wait_for_event VM_NAME   exit when Azure announces the end of the VM; print the event
     agent.py approve_event EVENT_ID   let Azure proceed before the event's time
     agent.py write_password FILE IDENTITY ARM
@@ -22,6 +23,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from typing import Any
 from urllib import error, parse, request
@@ -75,12 +77,19 @@ def cpu_model() -> str | None:
     """The CPU's model name; on ARM, which has none, its implementer and part numbers."""
     wanted = ("model name", "CPU implementer", "CPU part")
     found: dict[str, str] = {}
-    with open("/proc/cpuinfo") as lines:
+    with open(os.environ.get("POWERLIFT_CPUINFO", "/proc/cpuinfo")) as lines:
         for line in lines:
             name, _, value = line.partition(":")
             if name.strip() in wanted:
                 found.setdefault(name.strip(), value.strip())
     return found.get("model name") or " ".join(found.values()) or None
+
+
+def refused_cpu(*allowed: str) -> None:
+    """Print the CPU's model unless one of the patterns is part of it, in any case; * is any text."""
+    model = cpu_model() or "unknown"
+    if not any(fnmatchcase(model.lower(), f"*{one.lower()}*") for one in allowed):
+        print(model)
 
 
 def wait_for_event(machine: str) -> None:
@@ -201,7 +210,15 @@ def request_metadata(url: str, timeout: float, body: Any = None) -> Any:
 
 def main(command: str, *arguments: str) -> None:
     commands: dict[str, Callable[..., None]]
-    known = (describe, wait_for_event, approve_event, write_password, delete, check_script)
+    known = (
+        describe,
+        refused_cpu,
+        wait_for_event,
+        approve_event,
+        write_password,
+        delete,
+        check_script,
+    )
     commands = {one.__name__: one for one in known}
     try:
         commands[command](*arguments)

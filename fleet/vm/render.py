@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -96,6 +96,14 @@ class Startup:
     """SHA-256 of the lock, if the request has one."""
     root_certificates: str = ""
     """PEM, to verify the database's certificate with; empty for those of the image."""
+    is_spot: bool = False
+    """Whether Azure may evict the VM: then it takes no trial that has lost two VMs."""
+    trial_order: str = "fifo"
+    """`fifo`, `shuffled` or `paired`: in which order the VM takes trials."""
+    trial_seed: int = 0
+    """What the order is drawn from."""
+    cpu_models: Sequence[str] = ()
+    """The processors that the VM may have, as parts of their names; empty: any."""
 
 
 def template() -> str:
@@ -146,6 +154,10 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "SUBSCRIPTION_ID", shlex.quote(startup.subscription_id)
     yield "RESOURCE_GROUP", shlex.quote(startup.resource_group)
     yield "VM_NAME", shlex.quote(startup.vm_name)
+    yield "IS_SPOT", "true" if startup.is_spot else "false"
+    yield "TRIAL_ORDER", shlex.quote(startup.trial_order)
+    yield "TRIAL_SEED", str(int(startup.trial_seed))
+    yield "CPU_MODELS", shlex.quote("\n".join(startup.cpu_models))
     yield "RESOURCE_MANAGER", shlex.quote(startup.resource_manager_endpoint.rstrip("/"))
     identity = startup.database_identity
     yield "DATABASE_IDENTITY", shlex.quote(identity["id"] if identity else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -78,8 +79,21 @@ def test_different_documents_have_different_fingerprints():
     assert Seal([OLD]).fingerprints({"a": 1}) != Seal([OLD]).fingerprints({"a": 2})
 
 
-def test_a_field_added_later_changes_a_fingerprint_only_if_it_is_set():
+@pytest.mark.parametrize(
+    ("name", "value", "default"),
+    [
+        ("max_cost", 5, None),
+        ("trial_order", "paired", "fifo"),
+        ("trial_seed", 0, None),
+        ("cpu_models", ["EPYC"], []),
+    ],
+)
+def test_a_field_added_later_changes_a_fingerprint_only_if_it_is_set(
+    name: str, value: Any, default: Any
+):
     """A request that is repeated after an upgrade must be the same request."""
     request = {"experiment_id": 1, "n_instances": 2}
-    plain, limited = (submission._plain(parse({**request, **one})) for one in ({}, {"max_cost": 5}))
-    assert ("max_cost" in plain, limited["max_cost"]) == (False, 5)
+    plain, same, other = (
+        submission._plain(parse({**request, **one})) for one in ({}, {name: default}, {name: value})
+    )
+    assert (name in plain, name in same, other[name]) == (False, False, value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from powerlift_fleet.api.responses import (
     Cost,
+    CpuModel,
     FleetListEntry,
     FleetStatus,
     Machine,
@@ -147,6 +148,8 @@ def facts(
             yield "cost", f"unknown: no price is known ({progress.vm_hours.so_far:,.2f} VM hours)"
         if progress.right_sizing:
             yield "VM size", clean(progress.right_sizing.message, MAX_MESSAGE)
+        if len(progress.cpu_models) > 1:
+            yield "processors", _mixed_cpus(progress.cpu_models)
     yield "created", relative(status.created_at, today)
     if status.provisioned_at:
         yield "provisioned", relative(status.provisioned_at, today)
@@ -183,6 +186,15 @@ def _cost(cost: Cost, ended: bool) -> str:
     if cost.max_cost is not None:
         parts.append(f"at most {amount(cost.max_cost)}")
     return ", ".join(parts)
+
+
+def _mixed_cpus(models: Sequence[CpuModel]) -> str:
+    """Results of several kinds of processors, the most frequent first."""
+    parts = [
+        f"{clean(one.model, 100)} ({count(one.machines, 'VM')}, {count(one.trials, 'trial')})"
+        for one in models
+    ]
+    return f"mixed: {', '.join(parts)}. Times of trials are not comparable; see cpu_models."
 
 
 def plan_cost(cost: PlanCost | None) -> str:

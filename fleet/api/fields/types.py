@@ -64,6 +64,11 @@ Version = Annotated[str, StringConstraints(pattern=r"^[0-9][-.!+_0-9A-Za-z]{0,63
 FleetName = Annotated[
     str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)
 ]
+CpuModel = Annotated[
+    str,
+    StringConstraints(pattern=r"^[-A-Za-z0-9 ()@.+_/*]+$", max_length=64, strip_whitespace=True),
+]
+TrialOrder = Literal["fifo", "shuffled", "paired"]
 Zone = Literal["1", "2", "3"]
 
 
@@ -167,6 +172,7 @@ Credential = Annotated[None, PlainValidator(_only_null), WithJsonSchema({"type":
 EXPECTED = {
     "batch_id": "an integer from 0 to 2^64 - 1, as a number or as digits in a string",
     "client_principal_id": "the object ID (GUID) of a principal, not an application ID",
+    "cpu_models": "a part of a processor's name, such as EPYC 7763 or Platinum 8370C",
     "location": "an Azure region, such as eastus or East US",
     "name": "lower-case letters, digits and hyphens, starting with a letter",
     "resource_group": "the name of a resource group, not its ARM ID",

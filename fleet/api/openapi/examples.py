@@ -151,6 +151,9 @@ _UNDERSTOOD: dict[str, Any] = {
     "max_lifetime": 86400.0,
     "max_cost": None,
     "delete_on_complete": True,
+    "trial_order": "fifo",
+    "trial_seed": None,
+    "cpu_models": [],
 }
 
 _LOCK: dict[str, Any] = {
@@ -260,6 +263,7 @@ RESPONSES: dict[str, Any] = {
             "complete": [0, 0, 1, 4],
             "error": [0, 0, 0, 0],
         },
+        "cpu_models": [{"model": "AMD EPYC 7763 64-Core Processor", "machines": 2, "trials": 4}],
         "trials_per_hour": 120.0,
         "expected_end": "2026-03-01T12:14:31.000Z",
         "vm_hours": {

@@ -94,6 +94,17 @@ class TrialError(TypedDict):
     """The number of trials."""
 
 
+class CpuModel(TypedDict):
+    """A kind of processor that ran trials."""
+
+    model: Annotated[str, Field(examples=["AMD EPYC 7763 64-Core Processor"])]
+    """Its name, as Linux reports it."""
+    machines: Count
+    """The VMs with it."""
+    trials: Count
+    """The experiment's successful trials that they ran."""
+
+
 class Progress(TypedDict):
     """A fleet's trials over time, its VM hours, and their cost."""
 
@@ -111,6 +122,9 @@ class Progress(TypedDict):
     """Trials finished before the fleet started."""
     errors: list[TrialError]
     """The eight most frequent trial errors since the fleet started."""
+    cpu_models: list[CpuModel]
+    """The processors that ran the experiment's successful trials, up to eight. With more than one, the
+    trials' times cannot be compared."""
     trials_per_hour: float | None
     """The experiment's recent completion rate; null if too few trials have finished."""
     expected_end: Time | None

@@ -35,6 +35,12 @@ class Understood(TypedDict):
     """Maximum cost in US dollars; null: no limit."""
     delete_on_complete: bool
     """Whether VMs delete themselves after the last trial."""
+    trial_order: str
+    """`fifo`, `shuffled` or `paired`."""
+    trial_seed: int | None
+    """What the order is drawn from; null for `fifo`."""
+    cpu_models: list[str]
+    """Processors that VMs may have; empty: any."""
 
 
 class FleetsRequest(TypedDict):

@@ -30,7 +30,7 @@ readonly OVERDUE_AFTER=${POWERLIFT_OVERDUE_AFTER:-$OVERDUE_SECONDS} # from a tri
 readonly OVERDUE_HEARTBEATS=5 # in a row; after an outage of the database, the script needs time to write
 readonly MAX_FAILED_RUNS=5 # in a row; more means that the experiment is broken
 readonly LOG_BYTES=32768   # of the console log are stored in the database
-readonly BROKEN=78 UNINSTALLABLE=69 # exit codes; the others are in docs/vm.md
+readonly BROKEN=78 UNINSTALLABLE=69 WRONG_CPU=75 # exit codes; the others are in docs/vm.md
 readonly RUN_BACKOFF=${POWERLIFT_RUN_BACKOFF:-2} # seconds after one failed run; grows quadratically
 
 reason="internal error in the startup script"
@@ -42,6 +42,7 @@ use_sampler=   # the process group that samples memory and CPU
 script_runs=false # the experiment's
 is_overdue=false  # whether the script was stopped because its trial was overdue
 registered=false # whether the database has a row for this VM
+has_figures=false # whether the row has the columns of 52-order-and-hardware.sh
 installer=()   # uv or pip, up to the packages
 wheels=()      # the experiment's, as files
 packages=()    # the experiment's, as the installer's arguments

@@ -11,7 +11,7 @@ finish() {
     stop_group "$use_sampler"
     stop_group "$child"
     stop_group "$event_waiter"
-    release_trial && record_end "$status"
+    release_trials "$status" && record_end "$status"
     rm -f "$HOME_DIR"/{db_url,pgpass*} # the VM may be kept
     if [[ $DELETE_ON_COMPLETE == true ]]; then
         delete_machine

@@ -11,6 +11,7 @@ register_vm() {
             vm_size text, location text, zone text, priority text, image text,
             image_version text, cpu_model text, cpus integer, memory_bytes bigint, kernel text)"; then
         registered=true
+        record_order
     else
         say "failed to register this VM in the database; continuing"
     fi

@@ -19,8 +19,9 @@ start_heartbeat() {
 # Prints "t" or "f" for whether the fleet still has this VM, "|", and the same for whether its trial is overdue.
 # Powerlift's times are naive, in the server's time zone, as is the comparison.
 send_heartbeat() {
-    local row="SELECT 1"
-    [[ $registered == false ]] || row="UPDATE powerlift_fleet_runner SET seen_at = now()
+    local row="SELECT 1" memory=
+    [[ $has_figures == false ]] || memory=", memory_available = $(available_memory)"
+    [[ $registered == false ]] || row="UPDATE powerlift_fleet_runner SET seen_at = now()$memory
         WHERE $IDS AND ended_at IS NULL RETURNING 1"
     psql_with "WITH mine AS ($row) SELECT EXISTS (SELECT FROM mine), EXISTS (SELECT FROM trial WHERE $MINE
                AND start_time < LOCALTIMESTAMP - interval '$OVERDUE_AFTER s')" timeout --foreground -k 5 30

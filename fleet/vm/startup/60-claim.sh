@@ -1,22 +1,64 @@
-# Assigns the next trial to this runner like Powerlift's Store.pick_trial, so that the script picks the same
-# trial. Powerlift does not record which runner finished a trial, so this detects progress. Claims -1 if the
-# fleet drains: an outcome without an end.
-claim_trial() {
+# Powerlift's own pick_trial sees neither of these values of runner_id. RESERVED: this VM runs the trial after its
+# current one, with which it forms a group. AWAITS_REGULAR: the trial has lost its VM twice, and no Spot VM takes it.
+readonly RESERVED=$((-10 - RUNNER_ID)) AWAITS_REGULAR=-3
+hidden=$RESERVED ready=-1
+[[ $IS_SPOT == true ]] || hidden+=", $AWAITS_REGULAR" ready+=", $AWAITS_REGULAR"
+readonly HIDDEN=$hidden READY=$ready
+
+# Assigns the next trial to this runner, so that Powerlift's Store.pick_trial picks the same one. Powerlift does not
+# record which runner finished a trial, so this detects progress. Claims -1 if the fleet drains: an outcome without
+# an end.
+claim_trial() { query claimed "$(claim_statement)"; }
+
+# Prints the SQL, which our runner executes too: it runs many trials in one process.
+claim_statement() {
     local note="" drains=false
     [[ $registered == false ]] || drains="EXISTS (SELECT FROM powerlift_fleet_runner
         WHERE $IDS AND outcome IS NOT NULL AND ended_at IS NULL)"
     [[ $registered == false ]] || note=", noted AS (
         INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id)
-        SELECT id, $EXPERIMENT_ID, $RUNNER_ID FROM mine
+        SELECT id, $EXPERIMENT_ID, $RUNNER_ID FROM mine WHERE place = 1
         ON CONFLICT (trial_id) DO UPDATE
             SET runner_id = EXCLUDED.runner_id, experiment_id = EXCLUDED.experiment_id)"
-    query claimed "WITH mine AS (
-        UPDATE trial SET runner_id = $RUNNER_ID, start_time = CURRENT_TIMESTAMP
-        WHERE NOT $drains AND id = (SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID
-                      AND runner_id IN ($RUNNER_ID, -1)
-                    ORDER BY runner_id DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING id) $note
-        SELECT id FROM mine UNION ALL SELECT -1 WHERE $drains"
+    printf %s "WITH picked AS ($(picked_trials)), mine AS (
+        UPDATE trial SET runner_id = CASE place WHEN 1 THEN $RUNNER_ID ELSE $RESERVED END,
+            start_time = CASE place WHEN 1 THEN CURRENT_TIMESTAMP END
+        FROM picked WHERE trial.id = picked.id AND NOT $drains
+        RETURNING trial.id, place) $note
+        SELECT id FROM mine WHERE place = 1 UNION ALL SELECT -1 WHERE $drains"
+}
+
+# Prints a query for the trials to take, the first with place 1. A trial that this VM holds already comes first.
+picked_trials() {
+    local order='runner_id DESC, id' rank="md5('$TRIAL_SEED ' || id)"
+    [[ $TRIAL_ORDER != shuffled ]] || order="runner_id = $RUNNER_ID DESC, $rank"
+    if [[ $TRIAL_ORDER != paired ]]; then
+        printf %s "SELECT id, 1 AS place FROM (
+            SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($RUNNER_ID, $READY)
+            ORDER BY $order LIMIT 1 FOR UPDATE SKIP LOCKED) AS next"
+        return
+    fi
+    # Groups in the order of their first trials: the client puts the hardest first. This trial locks the group, so
+    # that two VMs never take parts of one.
+    printf %s "WITH held AS (
+            SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($RUNNER_ID, $RESERVED)
+            ORDER BY runner_id DESC, $rank LIMIT 1),
+        next AS (
+            SELECT task_id, replicate_num FROM trial
+            WHERE NOT EXISTS (SELECT FROM held) AND runner_id IN ($READY) AND id IN (
+                SELECT min(id) FROM trial WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($READY)
+                GROUP BY task_id, replicate_num)
+            ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED),
+        together AS (
+            SELECT id FROM trial JOIN next USING (task_id, replicate_num)
+            WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($READY) FOR UPDATE OF trial SKIP LOCKED)
+        SELECT id, 1 AS place FROM held
+        UNION ALL SELECT id, row_number() OVER (ORDER BY $rank) FROM together"
+}
+
+# Whether this VM has trials to run that a script which knows only Powerlift's pick_trial leaves.
+find_hidden() {
+    query left "SELECT count(*) FROM trial WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($HIDDEN)"
 }
 
 check_claim() {
@@ -46,14 +88,33 @@ describe_exit() {
     esac
 }
 
-# Requeues an unfinished trial and deletes its partial measurements.
-release_trial() {
+# release_trials STATUS: requeues the unfinished trial, deletes its partial measurements, and requeues the rest of its
+# group. If the VM was stopped externally, the trial counts the loss: after two, it waits for a VM of regular priority.
+release_trials() {
     [[ -e claimed ]] || return 0
-    query answer "WITH given AS (UPDATE trial SET runner_id = -1, start_time = NULL
-                                 WHERE $MINE RETURNING id)
-                  DELETE FROM measure_outcome WHERE trial_id IN (SELECT id FROM given)" || {
+    local first=$((RUNNER_ID / 10000 * 10000))
+    if [[ $registered == true ]] && (($1 == 143)) && give_back "CASE WHEN EXISTS (
+            SELECT FROM powerlift_fleet_loss AS loss JOIN trial AS held ON held.id = loss.trial_id
+            WHERE held.experiment_id = $EXPERIMENT_ID AND held.runner_id = $RUNNER_ID AND held.end_time IS NULL
+              AND loss.lost_at >= held.create_time AND loss.runner_id <> $RUNNER_ID
+              AND loss.runner_id BETWEEN $first AND $((first + 9999)))
+            THEN $AWAITS_REGULAR ELSE -1 END" "lost AS (
+            INSERT INTO powerlift_fleet_loss (trial_id, runner_id, reason)
+            SELECT id, $RUNNER_ID, $(sql_text "$VM_NAME: $reason.") FROM trial WHERE $MINE ON CONFLICT DO NOTHING),"; then
+        return 0
+    fi
+    give_back -1 "" || {
         say "failed to requeue the unfinished trial; the fleet will requeue it"
         return 1
     }
+}
+
+# give_back RUNNER CTE: the value of runner_id that the trials get, and what the statement does before.
+give_back() {
+    query answer "WITH $2 given AS (
+        UPDATE trial SET runner_id = $1, start_time = NULL
+        WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($RUNNER_ID, $RESERVED) AND end_time IS NULL
+        RETURNING id)
+        DELETE FROM measure_outcome WHERE trial_id IN (SELECT id FROM given)"
 }
 

@@ -4,7 +4,8 @@
 run_script() {
     DB_URL=$(<db_url)
     [[ -z $DATABASE_IDENTITY ]] || DB_URL+="&passfile=$HOME_DIR/pgpass"
-    export EXPERIMENT_ID RUNNER_ID TIMEOUT DB_URL
+    POWERLIFT_CLAIM=$(claim_statement)
+    export EXPERIMENT_ID RUNNER_ID TIMEOUT DB_URL POWERLIFT_CLAIM
     export VIRTUAL_ENV=$HOME_DIR/venv PATH=$HOME_DIR/venv/bin:$PATH
     exec "$PYTHON" startup.py
 }
@@ -20,7 +21,10 @@ run_trials() {
         run_once
         status=$?
         say "the experiment's script $(describe_exit "$status")"
-        ((status != 0)) || [[ $is_overdue == true ]] || return 0
+        if ((status == 0)) && [[ $is_overdue == false ]]; then
+            retry "$DATABASE_TIMEOUT" find_hidden || fail "lost the connection to the database$(because)"
+            (($(<left) > 0)) || return 0
+        fi
         ((status != 143)) || run_group sleep 2 # during a shutdown this script gets SIGTERM too, possibly later
         retry "$DATABASE_TIMEOUT" settle "$status" ||
             fail "lost the connection to the database$(because)"
@@ -44,7 +48,7 @@ run_once() {
 # Running out of memory (137), segmentation faults (139) and being overdue count as the trial's own failure.
 settle() {
     check_claim && cp ended progress || return 1
-    (($1 != 1)) || [[ $is_overdue == true ]] || return 0
+    (($1 > 1)) || [[ $is_overdue == true ]] || return 0
     mark_trial "$1" || return 1
     if [[ -s marked ]] && { (($1 == 137 || $1 == 139)) || [[ $is_overdue == true ]]; }; then
         echo 1 >progress
@@ -92,6 +96,7 @@ main() {
         problem="failed to read the experiment from the database$(because)"
     register_vm # a registered VM can record why it ends
     [[ -z $problem ]] || fail "$problem"
+    check_cpu
     (($(<found) == 1)) || fail "experiment $EXPERIMENT_ID does not exist in the database" "$BROKEN"
     grep -q '[^[:space:]]' startup.py || fail "the script of experiment $EXPERIMENT_ID is empty" "$BROKEN"
     retry "$DATABASE_TIMEOUT" read_wheels || fail "failed to read the experiment's wheels$(because)"

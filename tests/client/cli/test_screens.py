@@ -340,6 +340,27 @@ def test_an_ordinary_plan_fits_a_terminal(home: Path):
     assert [f"check{number}" in full for number in range(22)] == [True] * 22
 
 
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ([], None),
+        ([("AMD EPYC 7763", 3, 40)], None),
+        (
+            [("AMD EPYC 7763", 3, 40), ("AMD EPYC 9V74", 1, 1)],
+            "mixed: AMD EPYC 7763 (3 VMs, 40 trials), AMD EPYC 9V74 (1 VM, 1 trial). Times of trials "
+            "are not comparable; see cpu_models.",
+        ),
+    ],
+)
+def test_results_that_mix_processors_are_marked(
+    kinds: list[tuple[str, int, int]], expected: str | None
+):
+    models = [dict(zip(("model", "machines", "trials"), kind, strict=True)) for kind in kinds]
+    progress = read(Progress, served.progress(cpu_models=models))
+    shown = dict(describe.facts(read(FleetStatus, served.fleet()), progress, now()))
+    assert shown.get("processors") == expected
+
+
 def test_status_shows_trial_errors(friendly: Command):
     assert "12 trials: ValueError: Input X contains NaN." in friendly("status", "fleet-7").output
 

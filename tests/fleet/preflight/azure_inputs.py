@@ -120,8 +120,8 @@ def image(
 
 
 def experiment(**changes: Any) -> Any:
-    script = {"is_upstream_script": False, "measures_trials": True}
-    usual = {**script, "pip_install": "", "shell_install": "", "wheels": []}
+    script = {"is_upstream_script": False, "measures_trials": True, "keeps_order": True}
+    usual = {**script, "pip_install": "", "shell_install": "", "wheels": [], "open_groups": 50}
     return {**usual, **changes}
 
 

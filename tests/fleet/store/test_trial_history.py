@@ -172,3 +172,25 @@ def test_an_experiment_has_its_name(uri: str, ends: Any):
 def test_a_deleted_experiment_has_no_history(uri: str):
     found = load_history(uri, 999_999, BEGAN, at(1))
     assert (found.experiment, found.trials["total"]) == (None, 0)
+
+
+def test_the_processors_that_ran_successful_trials_are_listed(
+    benchmark_database: Any, uri: str, ends: Any
+):
+    number = ends(0.5, 1.5, 2.5, 3.5, failed=1)
+    trials = benchmark_database.trials(number)
+    for runner, model in ((1, "AMD"), (2, "Intel"), (3, "Arm"), (4, None)):
+        benchmark_database.sql(
+            "INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, cpu_model)"
+            " VALUES (%s, %s, %s)",
+            number, runner, model,
+        )  # fmt: skip
+    # The failed trial, two on one VM, one on a VM whose model is unknown, and one that runs.
+    for trial, runner in zip(trials, (3, 1, 1, 4, 2), strict=True):
+        benchmark_database.sql(
+            "INSERT INTO powerlift_fleet_trial VALUES (%s, %s, %s)", trial["id"], number, runner
+        )
+    assert list(load_history(uri, number, BEGAN, at(9)).cpu_models) == [("AMD", 1, 2)]
+    benchmark_database.sql("UPDATE trial SET end_time = now() WHERE id = %s", trials[4]["id"])
+    found = list(load_history(uri, number, BEGAN, at(9)).cpu_models)
+    assert found == [("AMD", 1, 2), ("Intel", 1, 1)]

@@ -115,7 +115,8 @@ def test_a_log_that_cannot_be_stored_is_one_log_line(vm, benchmark_database, sta
         "CREATE ROLE guest LOGIN PASSWORD 'guest';"
         " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guest;"
         " REVOKE UPDATE ON powerlift_fleet_runner FROM guest;"
-        " GRANT UPDATE (ended_at, outcome, exit_code, architecture, python, lock_digest)"
+        " GRANT UPDATE (ended_at, outcome, exit_code, architecture, python, lock_digest,"
+        " trial_order, trial_seed, memory_available)"
         " ON powerlift_fleet_runner TO guest"
     )
 

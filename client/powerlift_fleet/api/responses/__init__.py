@@ -30,6 +30,7 @@ from powerlift_fleet.api.responses.machines import (
 from powerlift_fleet.api.responses.plan import Check, FleetsRequest, Plan, PlanCost, Understood
 from powerlift_fleet.api.responses.progress import (
     Cost,
+    CpuModel,
     EarlierTrials,
     Experiment,
     PlacementHours,
@@ -54,6 +55,7 @@ __all__ = [
     "Cancellation",
     "Check",
     "Cost",
+    "CpuModel",
     "EarlierTrials",
     "Experiment",
     "Failure",

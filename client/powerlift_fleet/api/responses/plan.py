@@ -41,6 +41,10 @@ class Understood(Response):
     max_cost: float | None = None
     """In US dollars; None: no limit."""
     delete_on_complete: bool
+    trial_order: str = "fifo"
+    trial_seed: int | None = None
+    """What the order is drawn from."""
+    cpu_models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,6 +106,16 @@ class RightSizing(Response):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CpuModel(Response):
+    """A kind of processor that ran trials."""
+
+    model: str
+    machines: int
+    trials: int
+    """The experiment's successful trials that they ran."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress(Response):
     """Trials over time, expected end, VM hours and cost of a fleet."""
 
@@ -117,6 +127,8 @@ class Progress(Response):
     before: EarlierTrials
     errors: tuple[TrialError, ...]
     """The most frequent first."""
+    cpu_models: tuple[CpuModel, ...] = ()
+    """With more than one, the trials' times cannot be compared."""
     trials_per_hour: float | None = None
     expected_end: datetime | None = None
     vm_hours: VmHours
