@@ -47,6 +47,7 @@ class WireLog:
                 if name in reply.headers
             },
             "principal": reply.principal,
+            "demanded": effects.demanded,
             **({} if effects.fault is None else {"fault": effects.fault}),
             **({"lost": True} if effects.is_corrupted else {}),
         }

@@ -1,0 +1,104 @@
+"""Checks `infra/`: it compiles without a warning, its compiled template is current, and checkov finds
+nothing that is not explained here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from local.stack import CACHE, REPOSITORY
+
+INFRA = REPOSITORY / "infra"
+TEMPLATE = INFRA / "main.json"
+EXAMPLES = sorted(INFRA.glob("examples/*.bicepparam"))
+_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+_CHECKOV = "checkov==3.2.501"
+
+SKIPPED: dict[str, str] = {}
+"""checkov's checks that do not apply, and why."""
+
+
+def main() -> int:
+    """The exit status: 1 with a finding; without a compiler only with --strict."""
+    parser = argparse.ArgumentParser(prog="python -m tools.infra", description=__doc__)
+    parser.add_argument("--strict", action="store_true", help="fail without a Bicep compiler")
+    parser.add_argument("--write", action="store_true", help="write the compiler's output")
+    options = parser.parse_args()
+    compiler = find_compiler()
+    if compiler is None:
+        print("Not checked: there is no bicep on PATH, and BICEP names none.", file=sys.stderr)
+        return int(options.strict)
+    if options.write:
+        _bicep(compiler, "build", str(INFRA / "main.bicep"), "--outfile", str(TEMPLATE))
+    findings = [*compile_all(compiler, write=options.write), *scan()]
+    print("\n".join(findings) or "infra/ is checked: no findings.")
+    return int(bool(findings))
+
+
+def find_compiler() -> str | None:
+    """The path of the Bicep compiler: from BICEP, PATH, or the folder beside the repository."""
+    beside = REPOSITORY.parent / "shared" / "tools" / "bicep"
+    named = os.environ.get("BICEP") or shutil.which("bicep")
+    return named or (str(beside) if beside.exists() else None)
+
+
+def compile_all(compiler: str, *, write: bool) -> Iterator[str]:
+    """Findings of the compiler, and committed output that is not current."""
+    done = _bicep(compiler, "build", str(INFRA / "main.bicep"), "--stdout")
+    yield from done.stderr.splitlines()
+    if done.returncode == 0 and without_generator(json.loads(done.stdout)) != without_generator(
+        json.loads(TEMPLATE.read_text())
+    ):
+        yield "infra/main.json is not current: make check-infra ARGS=--write"
+    parameters = str(INFRA / "main.bicepparam")
+    yield from _bicep(compiler, "build-params", parameters, "--stdout").stderr.splitlines()
+    mode = "overwrite" if write else "validate"
+    for example in EXAMPLES:
+        scope = ("--subscription-id", _SUBSCRIPTION, "--location", "eastus")
+        snapshot = _bicep(compiler, "snapshot", str(example), "--mode", mode, *scope)
+        if snapshot.returncode != 0 or snapshot.stderr:
+            yield f"{example.name}: {snapshot.stderr or snapshot.stdout}"
+
+
+def without_generator(value: Any) -> Any:
+    """A compiled template without the compiler's version and its hashes, which differ by version."""
+    if isinstance(value, dict):
+        return {name: without_generator(one) for name, one in value.items() if name != "_generator"}
+    return [without_generator(one) for one in value] if isinstance(value, list) else value
+
+
+def scan() -> Iterator[str]:
+    """Findings of checkov in the compiled template."""
+    argv = [str(Path(sys.executable).with_name("uvx")), "--quiet", "--cache-dir", str(CACHE / "uv")]
+    argv += ["--from", _CHECKOV, "checkov", "--framework", "arm", "--file", str(TEMPLATE)]
+    argv += ["--quiet", "--compact", "--output", "json"]
+    if SKIPPED:
+        argv += ["--skip-check", ",".join(SKIPPED)]
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    try:
+        report = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        yield f"checkov failed: {done.stderr.strip()[-2000:] or done.stdout[-2000:]}"
+        return
+    for one in report.get("results", {}).get("failed_checks", []):
+        yield f"{one['check_id']} {one['check_name']}: {one['resource']}"
+
+
+def _bicep(compiler: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # Without it, the compiler requires ICU.
+    environment = {**os.environ, "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"}
+    return subprocess.run(
+        [compiler, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
