@@ -20,9 +20,29 @@ INFRA = REPOSITORY / "infra"
 TEMPLATE = INFRA / "main.json"
 EXAMPLES = sorted(INFRA.glob("examples/*.bicepparam"))
 _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+ISOLATED = INFRA / "examples" / "isolated.snapshot.json"
+_SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 _CHECKOV = "checkov==3.2.501"
 
-SKIPPED: dict[str, str] = {}
+_OF_A_WEB_SITE = (
+    "of web sites; here it reads the app settings, which are a resource of the same type"
+)
+
+SKIPPED = {
+    "CKV_AZURE_13": "callers have function keys, which the app requires; " + _OF_A_WEB_SITE,
+    "CKV_AZURE_17": "callers have function keys instead of client certificates",
+    "CKV_AZURE_36": "no service of Azure reads the accounts: the app uses private endpoints",
+    "CKV_AZURE_63": _OF_A_WEB_SITE,
+    "CKV_AZURE_65": _OF_A_WEB_SITE,
+    "CKV_AZURE_66": _OF_A_WEB_SITE,
+    "CKV_AZURE_80": _OF_A_WEB_SITE,
+    "CKV_AZURE_88": _OF_A_WEB_SITE,
+    "CKV_AZURE_206": "a task hub cannot move to another region; the sweep cleans up after a lost one",
+    "CKV_AZURE_212": "Flex Consumption scales to zero, and has no minimum",
+    "CKV_AZURE_213": "a new instance brings no database back (docs/operating.md, Health)",
+    "CKV_AZURE_222": "the API is public: its callers are elsewhere, and have keys",
+    "CKV_AZURE_225": "not every region has zones, and fleets survive the loss of an instance",
+}
 """checkov's checks that do not apply, and why."""
 
 
@@ -76,19 +96,23 @@ def without_generator(value: Any) -> Any:
 
 
 def scan() -> Iterator[str]:
-    """Findings of checkov in the compiled template."""
+    """Findings of checkov in the resources of the isolated example, in which no condition is open."""
+    resources = json.loads(ISOLATED.read_text())["predictedResources"]
+    template = REPOSITORY / ".local" / "infra" / "isolated.json"
+    template.parent.mkdir(parents=True, exist_ok=True)
+    template.write_text(json.dumps({"$schema": _SCHEMA, "resources": resources}))
     argv = [str(Path(sys.executable).with_name("uvx")), "--quiet", "--cache-dir", str(CACHE / "uv")]
-    argv += ["--from", _CHECKOV, "checkov", "--framework", "arm", "--file", str(TEMPLATE)]
-    argv += ["--quiet", "--compact", "--output", "json"]
-    if SKIPPED:
-        argv += ["--skip-check", ",".join(SKIPPED)]
+    argv += ["--from", _CHECKOV, "checkov", "--framework", "arm", "--file", str(template)]
+    argv += ["--compact", "--output", "json", "--skip-download", "--skip-check", ",".join(SKIPPED)]
     done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     try:
         report = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        yield f"checkov failed: {done.stderr.strip()[-2000:] or done.stdout[-2000:]}"
-        return
-    for one in report.get("results", {}).get("failed_checks", []):
+        checked, failed = report["summary"]["passed"], report["results"]["failed_checks"]
+    except (json.JSONDecodeError, KeyError):
+        checked, failed = 0, []
+    if not checked:
+        yield f"checkov checked nothing: {done.stderr[-2000:] or done.stdout[-2000:]}"
+    for one in failed:
         yield f"{one['check_id']} {one['check_name']}: {one['resource']}"
 
 

@@ -125,8 +125,12 @@ def test_a_removal_says_what_still_runs(shell: Shell):
 
 def smoke_test(shell: Shell, api: Api, **environment: str) -> subprocess.CompletedProcess[str]:
     experiment(api.stack)
-    app = {"FLEET_URL": api.stack.url, "FLEET_KEY": api.stack.key}
-    return shell.run("smoke-test.sh", FLEET_VM_REGIONS="eastus,westus", **{**app, **environment})
+    app = {
+        "FLEET_URL": api.stack.url,
+        "FLEET_KEY": api.stack.key,
+        "FLEET_VM_REGIONS": "eastus,westus",
+    }
+    return shell.run("smoke-test.sh", **{**app, **environment})
 
 
 def test_the_smoke_test_plans_a_vm(shell: Shell, api: Api):

@@ -15,13 +15,16 @@ import pytest
 
 from fleet.model import names
 from local.stack import Stack
-from tests.harness import Api, eventually, existing_resources, experiment
+from tests.fleet.preflight import azure_inputs as plan
+from tests.harness import Api, eventually, experiment
 from tests.infra.compiled import SUBSCRIPTION, Example
 from tests.local.azure.driver import GROUP, NETWORK_API, ROLE_API, SELF_DELETION, Driver, until
+from tests.triggers.swept_resources import OWNER, PAST, Cloud, make_nic, tags
 
 EXAMPLE = Example("existing-database")
 ROLES = EXAMPLE.roles()
 CLIENT = "22222222-2222-2222-2222-222222222222"  # in the example; here it is a user of the tenant
+SIZE = "Standard_D2s_v5"
 BATCH, ELSEWHERE, ORPHANED = 7101, 7102, 7103
 RIGHTS = "Microsoft.Authorization/roleAssignments"
 VM_GROUP = f"{SUBSCRIPTION}/resourceGroups/rg-team-vms"
@@ -31,7 +34,7 @@ FAULTS = {
         {"on": "vm.boot", "match": f"-{BATCH}-0000", "times": 1, "error": "OSProvisioningTimedOut"},
         {"on": "vm.put", "match": f"-{BATCH}-0001", "times": 1, "error": "BadRequest"},
     ],
-    "evictions": [{"match": f"-{ELSEWHERE}-", "after": 30, "notice": 1, "priority": "any"}],
+    "evictions": [{"match": f"-{ELSEWHERE}-0000", "after": 60, "notice": 1}],
 }
 
 
@@ -41,6 +44,16 @@ def actions(role: str) -> list[str]:
 
 def test_the_vms_role_is_to_delete_itself():
     assert actions("vm") == list(SELF_DELETION)
+
+
+def test_the_plan_misses_no_permission():
+    kinds = ("provisioner", "assigner", "planner")
+    granted = [ROLES[kind]["properties"]["permissions"][0] for kind in kinds]
+    secured = plan.network(plan.OURS, networkSecurityGroup={"id": plan.GROUP})
+    seen = plan.inputs(
+        regions={"eastus": plan.region(network=secured)}, permissions={plan.GROUP: granted}
+    )
+    assert plan.statuses(seen, "permissions") == ["ok"]
 
 
 def test_a_deployment_without_other_subnets_reads_no_other_network():
@@ -104,17 +117,24 @@ class Deployment:
         self.azure.settled(path, NETWORK_API)
 
     def orphan(self) -> None:
-        """A disk with a name of the app, whose VM is gone."""
-        nic, name = self.azure.make_nic(names.nic(ORPHANED, 0)), names.vm(ORPHANED, 0)
-        body = self.azure.vm_body(nic)
-        body["properties"]["storageProfile"]["osDisk"] |= {
-            "name": names.os_disk(name),
-            "deleteOption": "Detach",
-        }
-        assert self.azure.send("PUT", self.azure.vm_path(name), body).status_code == 201
-        self.azure.settled(self.azure.vm_path(name))
-        self.azure.send("DELETE", self.azure.vm_path(name))
-        self.azure.wait_until_deleted(self.azure.vm_path(name))
+        """A disk and an interface of an ended fleet, whose VM is gone."""
+        owned = tags(ORPHANED, PAST, Cloud(self.stack, self.azure).owner())
+        nic, name = make_nic(self.azure, names.nic(ORPHANED, 0), owned), names.vm(ORPHANED, 0)
+        body, path = {**self.azure.vm_body(nic), "tags": owned}, self.azure.vm_path(name)
+        properties = body["properties"]
+        kept = {"name": names.os_disk(name), "deleteOption": "Detach"}
+        properties["storageProfile"]["osDisk"] |= kept
+        properties["networkProfile"]["networkInterfaces"][0]["properties"]["deleteOption"] = (
+            "Detach"
+        )
+        self.azure.compute().virtual_machines.begin_create_or_update(GROUP, name, body).result()
+        self.azure.send("DELETE", path)
+        self.azure.wait_until_deleted(path)
+
+    def is_swept(self) -> bool:
+        disk = names.os_disk(names.vm(ORPHANED, 0))
+        path = f"{self.azure.group}/providers/Microsoft.Compute/disks/{disk}"
+        return self.azure.send("GET", path).status_code == 404
 
     def restrict(self) -> None:
         """Give the application the template's assignments instead of Owner."""
@@ -143,7 +163,7 @@ class Deployment:
 
     def fleets(self) -> None:
         """Fleets that are created, fail, are replaced and evicted, and are cancelled; and sweeps."""
-        asked = {"experiment_id": experiment(self.stack), "n_instances": 2}
+        asked = {"experiment_id": experiment(self.stack), "n_instances": 4}
         first = self.api.start(
             **asked,
             batch_id=BATCH,
@@ -152,8 +172,14 @@ class Deployment:
             client_principal_id=self.user,
             client_principal_type="User",
         )
-        subnet = {"subnet_id": self.here(EXAMPLE_SUBNET), "location": "eastus"}
-        second = self.api.start(**asked, **subnet, batch_id=ELSEWHERE)
+        subnet = {
+            "subnet_id": self.here(EXAMPLE_SUBNET),
+            "location": "eastus",
+            "outbound": "existing",
+        }
+        second = self.api.start(
+            **asked, **subnet, batch_id=ELSEWHERE, priority="Spot", vm_size=SIZE
+        )
         for fleet in (first, second):
             self.api.wait(fleet, "provisioned", "run")
         # An identity for a database without passwords.
@@ -169,11 +195,10 @@ class Deployment:
             self.azure._session.get(log, headers={"x-functions-key": self.stack.key}).status_code
             == 200
         )
-        eventually(lambda: True if self.api.get(second).json()["machines"]["lost"] else None)
+        eventually(lambda: self.api.get(second).json()["failures"] or None)
         for fleet in (first, second):
             self.api.end(fleet)
-        for batch in (BATCH, ELSEWHERE, ORPHANED):
-            eventually(lambda batch=batch: None if existing_resources(self.stack, batch) else True)
+        eventually(lambda: self.is_swept() or None)
 
     def calls(self) -> list[dict[str, Any]]:
         """The application's requests with the template's rights."""
@@ -193,6 +218,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The deployment after its fleets have ended; a simulated minute takes 0.6 s."""
     anywhere = "/subscriptions/*/resourceGroups"
     settings = {
+        "FLEET_OWNER": OWNER,
         "FLEET_SWEEP_SCHEDULE": "* * * * * *",
         "FLEET_VM_ROLE": ROLES["vm"]["name"],
         "FLEET_ALLOWED_SCOPES": f"{anywhere}/data/*",
@@ -211,11 +237,13 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         yield deployment
 
 
+@pytest.mark.long
 def test_nothing_is_refused(deployed: Deployment):
     refused = [f"{one['method']} {one['path']}" for one in deployed.calls() if one["status"] == 403]
     assert refused == []
 
 
+@pytest.mark.long
 def test_nothing_is_spare(deployed: Deployment):
     """Each action of each assignment was required within its scope."""
     calls = deployed.calls()
@@ -236,6 +264,7 @@ def test_nothing_is_spare(deployed: Deployment):
     assert spare == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("scope", "role", "principal"),
     [
