@@ -100,7 +100,8 @@ def scan() -> Iterator[str]:
     resources = json.loads(ISOLATED.read_text())["predictedResources"]
     template = REPOSITORY / ".local" / "infra" / "isolated.json"
     template.parent.mkdir(parents=True, exist_ok=True)
-    template.write_text(json.dumps({"$schema": _SCHEMA, "resources": resources}))
+    header = {"$schema": _SCHEMA, "contentVersion": "1.0.0.0"}  # by which checkov recognizes it
+    template.write_text(json.dumps({**header, "resources": resources}))
     argv = [str(Path(sys.executable).with_name("uvx")), "--quiet", "--cache-dir", str(CACHE / "uv")]
     argv += ["--from", _CHECKOV, "checkov", "--framework", "arm", "--file", str(template)]
     argv += ["--compact", "--output", "json", "--skip-download", "--skip-check", ",".join(SKIPPED)]

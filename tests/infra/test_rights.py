@@ -69,6 +69,7 @@ class Deployment:
     def __init__(self, stack: Stack) -> None:
         self.stack, self.api = stack, Api(stack)
         self.azure = Driver(stack.arm, stack.state_dir / "azure")
+        self.azure._subnet = f"{self.azure.group}{OWN_SUBNET}"
         self.me: str = stack.arm["client_object_id"]
         self.user: str = stack.arm["users"][0]
         self.began = 0
@@ -117,19 +118,17 @@ class Deployment:
         self.azure.settled(path, NETWORK_API)
 
     def orphan(self) -> None:
-        """A disk and an interface of an ended fleet, whose VM is gone."""
+        """A VM of an ended fleet, whose disk and interface outlive it."""
         owned = tags(ORPHANED, PAST, Cloud(self.stack, self.azure).owner())
         nic, name = make_nic(self.azure, names.nic(ORPHANED, 0), owned), names.vm(ORPHANED, 0)
-        body, path = {**self.azure.vm_body(nic), "tags": owned}, self.azure.vm_path(name)
+        body = {**self.azure.vm_body(nic), "tags": owned}
         properties = body["properties"]
         kept = {"name": names.os_disk(name), "deleteOption": "Detach"}
         properties["storageProfile"]["osDisk"] |= kept
         properties["networkProfile"]["networkInterfaces"][0]["properties"]["deleteOption"] = (
             "Detach"
         )
-        self.azure.compute().virtual_machines.begin_create_or_update(GROUP, name, body).result()
-        self.azure.send("DELETE", path)
-        self.azure.wait_until_deleted(path)
+        assert self.azure.send("PUT", self.azure.vm_path(name), body).status_code == 201
 
     def is_swept(self) -> bool:
         disk = names.os_disk(names.vm(ORPHANED, 0))
@@ -183,7 +182,7 @@ class Deployment:
         for fleet in (first, second):
             self.api.wait(fleet, "provisioned", "run")
         # An identity for a database without passwords.
-        nic = self.azure.make_nic(subnet=f"{self.azure.group}{OWN_SUBNET}")
+        nic = self.azure.make_nic()
         given = {
             "type": "UserAssigned",
             "userAssignedIdentities": {f"{self.azure.group}{IDENTITY}": {}},
@@ -231,8 +230,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     ) as stack:
         deployment = Deployment(stack)
         deployment.prepare()
-        deployment.orphan()
         deployment.restrict()
+        deployment.orphan()
         deployment.fleets()
         yield deployment
 
