@@ -71,15 +71,22 @@ def find_compiler() -> str | None:
 
 
 def compile_all(compiler: str, *, write: bool) -> Iterator[str]:
-    """Findings of the compiler, and committed output that is not current."""
-    done = _bicep(compiler, "build", str(INFRA / "main.bicep"), "--stdout")
-    yield from done.stderr.splitlines()
-    if done.returncode == 0 and without_generator(json.loads(done.stdout)) != without_generator(
-        json.loads(TEMPLATE.read_text())
-    ):
-        yield "infra/main.json is not current: make check-infra ARGS=--write"
+    """Findings of the compiler, and committed output that is not current.
+
+    Another version of the compiler may write the same template differently: then nothing is compared.
+    """
+    built = _bicep(compiler, "build", str(INFRA / "main.bicep"), "--stdout")
+    yield from built.stderr.splitlines()
     parameters = str(INFRA / "main.bicepparam")
     yield from _bicep(compiler, "build-params", parameters, "--stdout").stderr.splitlines()
+    if built.returncode != 0:
+        return
+    template, committed = json.loads(built.stdout), json.loads(TEMPLATE.read_text())
+    if version_of(template) != version_of(committed):
+        print(f"Not compared: infra/main.json is the output of bicep {version_of(committed)}.")
+        return
+    if template != committed:
+        yield "infra/main.json is not current: make check-infra ARGS=--write"
     mode = "overwrite" if write else "validate"
     for example in EXAMPLES:
         scope = ("--subscription-id", _SUBSCRIPTION, "--location", "eastus")
@@ -88,11 +95,9 @@ def compile_all(compiler: str, *, write: bool) -> Iterator[str]:
             yield f"{example.name}: {snapshot.stderr or snapshot.stdout}"
 
 
-def without_generator(value: Any) -> Any:
-    """A compiled template without the compiler's version and its hashes, which differ by version."""
-    if isinstance(value, dict):
-        return {name: without_generator(one) for name, one in value.items() if name != "_generator"}
-    return [without_generator(one) for one in value] if isinstance(value, list) else value
+def version_of(template: Any) -> str:
+    """The version of the compiler that wrote a template."""
+    return str(template["metadata"]["_generator"]["version"])
 
 
 def scan() -> Iterator[str]:

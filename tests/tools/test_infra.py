@@ -43,10 +43,23 @@ def test_the_compiler_is_found_beside_the_repository(tmp_path: Path):
     assert infra.find_compiler() == str(beside)
 
 
-def test_templates_of_two_compilers_are_compared_without_their_versions():
-    one, other = (
-        {"metadata": {"_generator": {"version": version}}, "resources": [{"metadata": {}}]}
-        for version in ("1", "2")
-    )
-    assert infra.without_generator(one) == infra.without_generator(other)
-    assert infra.without_generator(one) != infra.without_generator({**other, "resources": []})
+COMPILER = """#!/bin/sh
+case $1 in
+  build) printf '{"metadata": {"_generator": {"version": "%s"}}}' "$VERSION" ;;
+  snapshot) exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("version", "findings"), [("1", 3), ("2", 0)])
+def test_only_the_same_compiler_compares(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, findings: int
+):
+    """A finding for the template, and one for each example."""
+    committed, compiler = tmp_path / "main.json", tmp_path / "bicep"
+    committed.write_text('{"metadata": {"_generator": {"version": "1"}}, "resources": []}')
+    compiler.write_text(COMPILER)
+    compiler.chmod(0o700)
+    monkeypatch.setenv("VERSION", version)
+    monkeypatch.setattr(infra, "TEMPLATE", committed)
+    assert len(list(infra.compile_all(str(compiler), write=False))) == findings
