@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from azure.storage.queue import QueueServiceClient
 
 from fleet.model import names
 from local.stack import Stack
 from tests.fleet.preflight import azure_inputs as plan
-from tests.harness import Api, eventually, experiment
+from tests.harness import Api, entra_credential, entra_storage, eventually, experiment
 from tests.infra.compiled import SUBSCRIPTION, Example
 from tests.local.azure.driver import GROUP, NETWORK_API, ROLE_API, SELF_DELETION, Driver, until
 from tests.triggers.swept_resources import OWNER, PAST, Cloud, make_nic, tags
@@ -188,22 +191,27 @@ class Deployment:
             "userAssignedIdentities": {f"{self.azure.group}{IDENTITY}": {}},
         }
         body = {**self.azure.vm_body(nic), "identity": given}
-        assert self.azure.send("PUT", self.azure.vm_path("with-identity"), body).status_code == 201
+        assert self.azure.send("PUT", self.azure.vm_path(WITH_IDENTITY), body).status_code == 201
         log = f"{self.stack.url}/api/fleets/{first}/machines/2/log"
-        assert (
-            self.azure._session.get(log, headers={"x-functions-key": self.stack.key}).status_code
-            == 200
-        )
+        headers = {"x-functions-key": self.stack.key}
+        assert requests.get(log, headers=headers, timeout=30).status_code == 200
         eventually(lambda: self.api.get(second).json()["failures"] or None)
         for fleet in (first, second):
             self.api.end(fleet)
         eventually(lambda: self.is_swept() or None)
 
     def calls(self) -> list[dict[str, Any]]:
-        """The application's requests with the template's rights."""
-        return [one for one in self.stack.wire()[self.began :] if one["principal"] == self.me]
+        """The app's requests with the template's rights, and that for a VM with an identity."""
+        made = [one for one in self.stack.wire()[self.began :] if one["principal"] == self.me]
+        return [
+            one
+            for one in made
+            if "python-requests" not in one["headers"]["user-agent"]
+            or one["path"].endswith(WITH_IDENTITY)
+        ]
 
 
+WITH_IDENTITY = "with-identity"
 NETWORKS = "/providers/Microsoft.Network/virtualNetworks"
 OWN_SUBNET = f"{NETWORKS}/{names.vnet('eastus')}/subnets/{names.subnet('eastus')}"
 EXAMPLE_STORAGE, EXAMPLE_SUBNET = (
@@ -285,3 +293,40 @@ def test_the_app_may_assign_nothing_else(
     who = {"app": (deployed.me, "ServicePrincipal"), "user": (deployed.user, "User")}[principal]
     answer = deployed.azure.put_role(deployed.here(scope), who[0], role=guids[role], type_=who[1])
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "AuthorizationFailed")
+
+
+@pytest.mark.long
+def test_the_app_is_healthy_with_the_templates_settings(deployed: Deployment, tmp_path: Path):
+    """As the platform resolves them, but for a managed identity, which the simulator gives to VMs only:
+    the application's secret takes its place.
+    """
+    stack, arm = deployed.stack, deployed.stack.arm
+    [config] = EXAMPLE.of("Microsoft.Web/sites/config")
+    known = {
+        name: deployed.here(value)
+        for name, value in config["properties"].items()
+        if value[0] != "["
+    }
+    with entra_storage(arm, tmp_path) as storage:
+        account = storage.queues_url, entra_credential(arm)
+        with QueueServiceClient(*account, connection_verify=arm["ca_bundle"]) as service:
+            service.create_queue("powerlift-fleets")
+        replaced = {
+            "AZURE_RESOURCE_GROUP": GROUP,
+            "AZURE_SUBSCRIPTION_ID": arm["subscription_id"],
+            "FLEET_QUEUE_CONNECTION": "",
+            "FLEET_QUEUE_CONNECTION__credential": "",
+            "FLEET_QUEUE_CONNECTION__queueServiceUri": storage.queues_url,
+            "FLEET_SEALING_KEY": (stack.state_dir / "sealing.key").read_text(),
+            "FLEET_VM_IDENTITY": f"{deployed.azure.group}{IDENTITY}",
+            "FLEET_VM_ROLE": ROLES["vm"]["name"],
+            "POWERLIFT_DB_URI": stack.db_uri,
+        }
+        stack.app_settings = {**known, **replaced}
+        stack.stop_host()
+        stack.start_host()
+        headers = {"x-functions-key": stack.key}
+        found = requests.get(f"{stack.url}/api/health/details", headers=headers, timeout=30).json()
+    assert {one["name"]: one["status"] for one in found["checks"]} == dict.fromkeys(
+        ("settings", "sealing_key", "database", "task_hub", "queue", "azure"), "ok"
+    )
