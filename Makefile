@@ -36,6 +36,7 @@ help:
 	@echo 'make picture take the pictures of the README, of a fleet on the local stack'
 	@echo 'make lock    pin requirements*.txt from requirements*.in; ARGS=--upgrade for newer versions'
 	@echo 'make check-supply-chain   audit the deployed packages, and write an SBOM to .local'
+	@echo 'make check-infra   compile infra/ with the Bicep compiler, and check it'
 	@echo 'make wheel   build the client in dist; make test-client CLIENT_PYTHON=3.13 tests it'
 	@echo 'make test-upstream WHEEL=FILE   test with a Powerlift built from source'
 	@echo 'make release VERSION=0.2.0   set the version and date the changelog'
@@ -93,6 +94,12 @@ lock: $(STAMP)
 .PHONY: check-supply-chain
 check-supply-chain: $(STAMP)
 	@exec $(PYTHON_IN) -m tools.supply_chain $(ARGS)
+
+# The compiler is on PATH, named by BICEP, or in ../shared/tools. ARGS=--strict fails without it; ARGS=--write
+# compiles what is committed.
+.PHONY: check-infra
+check-infra: $(STAMP)
+	@exec $(PYTHON_IN) -m tools.infra $(ARGS)
 
 .PHONY: wheel
 wheel: $(STAMP)

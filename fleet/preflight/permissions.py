@@ -15,7 +15,7 @@ from fleet.preflight.plan_inputs import PlanInputs, Unavailable, scopes
 
 _GROUP = {
     "Microsoft.Compute/virtualMachines": "read write delete",
-    "Microsoft.Compute/disks": "read delete",
+    "Microsoft.Compute/disks": "read write delete",
     "Microsoft.Network/networkInterfaces": "read write delete join/action",
     "Microsoft.Authorization/roleAssignments": "read write delete",
 }

@@ -133,6 +133,10 @@ class AzureSimulator:
             "users": USERS,
             "resource_group": options.resource_group,
             "location": options.location,
+            "managed_identity_env": {
+                "IDENTITY_ENDPOINT": f"{url}/msi/token",
+                "IDENTITY_HEADER": identity.client_secret,
+            },
             "env": {
                 "AZURE_SUBSCRIPTION_ID": identity.subscription_id,
                 "AZURE_RESOURCE_GROUP": options.resource_group,

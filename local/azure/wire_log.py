@@ -11,6 +11,7 @@ from typing import Any
 from local.azure.arm.calls import Reply, Request
 
 _SECRETS = frozenset(("client_secret", "customdata", "adminpassword", "userdata", "sig"))
+_SECRET_HEADERS = ("authorization", "x-identity-header")
 _LOGGED_RESPONSE_HEADERS = ("Azure-AsyncOperation", "Location", "Retry-After")
 
 
@@ -38,7 +39,7 @@ class WireLog:
             "method": request.method,
             "path": request.path,
             "query": redact(request.query),
-            "headers": {k: v for k, v in request.headers.items() if k != "authorization"},
+            "headers": {k: v for k, v in request.headers.items() if k not in _SECRET_HEADERS},
             "body": redact(request.body),
             "status": reply.status,
             "response_headers": {
@@ -47,6 +48,7 @@ class WireLog:
                 if name in reply.headers
             },
             "principal": reply.principal,
+            "demanded": effects.demanded,
             **({} if effects.fault is None else {"fault": effects.fault}),
             **({"lost": True} if effects.is_corrupted else {}),
         }

@@ -12,7 +12,7 @@ from local.azure.identity.directory import Principal
 
 @dataclass
 class ResponseEffects:
-    """What the interceptor changes in the response, be it a reply or an error."""
+    """What the router and the interceptor note about a request, be its response a reply or an error."""
 
     headers: dict[str, str] = field(default_factory=dict)
     lost: bool = False
@@ -23,6 +23,8 @@ class ResponseEffects:
     """A key of `corrupted_response.GARBLED`, to respond with instead."""
     fault: int | None = None
     """Index of the fault that fired last, for the wire log."""
+    demanded: list[tuple[str, str]] = field(default_factory=list)
+    """(scope, action) of the permissions that the request required, for the wire log."""
 
     @property
     def is_corrupted(self) -> bool:

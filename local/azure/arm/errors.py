@@ -101,6 +101,17 @@ def authorization_failed(client: str, object_id: str, action: str, scope: str) -
     )
 
 
+def condition_not_fulfilled(client: str, object_id: str, action: str, scope: str) -> ArmError:
+    """403: the condition of the role assignment that allows the action is false."""
+    return gateway(
+        403,
+        "AuthorizationFailed",
+        f"The client '{client}' with object id '{object_id}' has an authorization with ABAC condition "
+        f"that is not fulfilled to perform action '{action}' over scope '{scope}' or the scope is "
+        "invalid. If access was recently granted, please refresh your credentials.",
+    )
+
+
 def linked_authorization_failed(
     client: str, object_id: str, action: str, scope: str, linked_action: str, linked_scope: str
 ) -> ArmError:

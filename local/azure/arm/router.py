@@ -17,6 +17,7 @@ from local.azure.cloud import Checkpoint, Cloud
 from local.azure.compute.sizes import ZONES
 from local.azure.identity.authorization import Authorization
 from local.azure.identity.directory import Principal
+from local.azure.identity.linked_access import linked_actions
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +77,7 @@ class Router:
         if request.method in ("GET", "HEAD"):
             await self._cloud.wait("read", request.path)
         if not route.open:
-            self._authorization.require(principal, route.action, target.path)
-            if isinstance(request.body, dict):
-                self._authorization.require_linked(
-                    principal, route.action, target.path, request.body
-                )
+            self._authorize(request, principal, route.action, target.path)
         if target.scope != "/":
             self._cloud.check_group(target.subscription, target.group)
         if request.method in ("PUT", "PATCH"):
@@ -92,6 +89,15 @@ class Router:
         if bucket:
             reply.headers["x-ms-ratelimit-remaining-resource"] = bucket
         return reply
+
+    def _authorize(self, request: Request, principal: Principal, action: str, path: str) -> None:
+        demanded = request.effects.demanded
+        demanded.append((path, action))
+        self._authorization.require(principal, action, path, request.body)
+        if isinstance(request.body, dict):
+            linked = linked_actions(path, request.body)
+            demanded += linked
+            self._authorization.require_linked(principal, action, path, linked)
 
     def _route(self, request: Request, target: Target) -> Route:
         route = self._routes.get((request.method, target.kind, target.collection))

@@ -12,6 +12,7 @@ from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import (
     ArmError,
     authorization_failed,
+    condition_not_fulfilled,
     invalid_parameter,
     linked_authorization_failed,
 )
@@ -20,8 +21,8 @@ from local.azure.arm.schema import ROLE_ASSIGNMENT
 from local.azure.arm.validation import validate
 from local.azure.clock import timestamp
 from local.azure.cloud import Cloud
+from local.azure.identity.conditions import Condition, Sources, parse_condition, source_of
 from local.azure.identity.directory import Principal, seeded_guid
-from local.azure.identity.linked_access import linked_actions
 from local.azure.identity.role_definitions import OWNER, Role, RoleDefinitions, is_guid
 
 _TYPE = "Microsoft.Authorization/roleAssignments"
@@ -41,6 +42,7 @@ class RoleAssignment:
     effective_at: float
     """Simulated time from which it is in effect."""
     body: Json
+    condition: Condition | None = None
 
     @cached_property
     def prefix(self) -> str:
@@ -85,17 +87,41 @@ class Authorization:
             Route("GET", _USAGE_TYPE, self._usage, collection=True),
         ]
 
-    def require(self, principal: Principal, action: str, path: str) -> None:
-        """Raise ArmError 403 unless an assignment in effect allows `action` on `path`."""
-        if not any(role.allows(action) for role in self._roles_at(principal, path)):
-            raise authorization_failed(principal.client_id, principal.object_id, action, path)
+    def require(self, principal: Principal, action: str, path: str, body: object = None) -> None:
+        """Raise ArmError 403 unless an assignment in effect allows `action` on `path`.
 
-    def require_linked(self, principal: Principal, action: str, path: str, body: Json) -> None:
-        """Raise ArmError 403 unless the principal may also join what the request's body refers to."""
-        for linked, scope in linked_actions(body):
-            if not any(role.allows(linked) for role in self._roles_at(principal, scope)):
+        `body`: of the request; conditions compare it.
+        """
+        allowing = [a for a in self._at(principal, path) if self._role(a).allows(action)]
+        conditions = [assignment.condition for assignment in allowing]
+        if not conditions:
+            raise authorization_failed(principal.client_id, principal.object_id, action, path)
+        if None in conditions:
+            return
+        sources = self._sources(action, path, body)
+        if not any(one.allows(action, sources) for one in conditions if one):
+            raise condition_not_fulfilled(principal.client_id, principal.object_id, action, path)
+
+    def _sources(self, action: str, path: str, body: object) -> Sources:
+        """What conditions compare: the role assignment in the request, and the existing one."""
+        if not action.lower().startswith(f"{_TYPE}/".lower()):
+            return {}
+        existing = self._assignments.get(path.rpartition("/")[2].lower())
+        sources = {} if existing is None else {"Resource": source_of(existing.body["properties"])}
+        if isinstance(body, dict):
+            sources["Request"] = source_of(validate(body, ROLE_ASSIGNMENT)["properties"])
+        return sources
+
+    def require_linked(
+        self, principal: Principal, action: str, path: str, linked: list[tuple[str, str]]
+    ) -> None:
+        """Raise ArmError 403 unless the principal may also do what the request's body implies:
+        (scope, action).
+        """
+        for scope, required in linked:
+            if not any(role.allows(required) for role in self._roles_at(principal, scope)):
                 raise linked_authorization_failed(
-                    principal.client_id, principal.object_id, action, path, linked, scope
+                    principal.client_id, principal.object_id, action, path, required, scope
                 )
 
     def sees_subscription(self, principal: Principal) -> bool:
@@ -103,8 +129,13 @@ class Authorization:
         return bool(self._in_effect(principal))
 
     def _roles_at(self, principal: Principal, path: str) -> list[Role]:
-        assignments = (a for a in self._in_effect(principal) if a.covers(path))
-        return [self._roles.current(a.role) for a in assignments]
+        return [self._role(assignment) for assignment in self._at(principal, path)]
+
+    def _at(self, principal: Principal, path: str) -> list[RoleAssignment]:
+        return [one for one in self._in_effect(principal) if one.covers(path)]
+
+    def _role(self, assignment: RoleAssignment) -> Role:
+        return self._roles.current(assignment.role)
 
     def _in_effect(self, principal: Principal) -> list[RoleAssignment]:
         now, own = self._cloud.clock.now(), self._of_principal[principal.object_id.lower()]
@@ -131,6 +162,7 @@ class Authorization:
     async def _put(self, call: Call) -> Reply:
         name, scope = call.target.name.lower(), call.target.scope
         properties = validate(call.request.body, ROLE_ASSIGNMENT)["properties"]
+        parse_condition(properties)
         await self._cloud.wait("role.put", name)
         self._check_name(name)
         self._check_scope(scope)
@@ -182,7 +214,8 @@ class Authorization:
             "name": name,
         }
         principal_id = properties["principalId"].lower()
-        assignment = RoleAssignment(name, scope, role, principal_id, effective_at, body)
+        condition = parse_condition(properties)
+        assignment = RoleAssignment(name, scope, role, principal_id, effective_at, body, condition)
         bisect.insort(self._names, name)
         self._assignments[name] = self._of_principal[principal_id][name] = assignment
         return assignment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import time
 import uuid
 from typing import Any
 
@@ -48,7 +49,35 @@ class Entra:
                 return Reply(200, self._directory.public_keys())
             case [tenant, "oauth2", "token"] | [tenant, "oauth2", "v2.0", "token"]:
                 return await self._token(tenant, request)
+            case ["msi", "token"]:
+                return self._managed(request)
         return None
+
+    def _managed(self, request: Request) -> Reply:
+        """App Service's endpoint of managed identities (learn.microsoft.com, overview-managed-identity):
+        the application is the site's only user-assigned identity.
+        """
+        identity, query = self._directory.identity, request.query
+        given = request.headers.get("x-identity-header", "")
+        if not hmac.compare_digest(given.encode(), identity.client_secret.encode()):
+            return Reply(401, {"statusCode": 401, "message": "The identity header is invalid."})
+        resource = query.get("resource", "").rstrip("/")
+        if query.get("client_id", "").lower() != identity.client_id:
+            text = "No User Assigned or Delegated Managed Identity found for specified ClientId"
+            return Reply(400, {"statusCode": 400, "message": f"{text}/ResourceId/PrincipalId."})
+        if resource not in (*_RESOURCES, request.base):
+            text = f"The resource principal named {resource} was not found."
+            return Reply(400, {"statusCode": 400, "message": text})
+        principal = self._directory.find(identity.client_object_id)
+        assert principal is not None
+        token = {
+            "access_token": self._directory.issue_token(principal, resource),
+            "expires_on": str(int(time.time()) + TOKEN_LIFETIME),
+            "resource": resource,
+            "token_type": "Bearer",
+            "client_id": identity.client_id,
+        }
+        return Reply(200, token)
 
     def _instances(self, base: str) -> dict[str, Any]:
         host = base.removeprefix("https://")

@@ -16,16 +16,30 @@ _JOIN = {
 }
 """Member with `id`s, in lower case -> action (RBAC permissions reference, Microsoft.Network)."""
 _IDENTITIES = "userassignedidentities"
+_WRITE_DISK = "Microsoft.Compute/disks/write"
 _ASSIGN = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
 
 
-def linked_actions(body: Any) -> Iterator[tuple[str, str]]:
-    """(action, ARM ID) of each resource that a request's body refers to.
+def linked_actions(path: str, body: Any) -> list[tuple[str, str]]:
+    """(ARM ID, action) of each resource that a request's body refers to, and of the resource group for
+    the disk that a VM's creation implies.
 
     Values that are not ARM IDs are left to the validation of the body.
     """
-    found = _references(body)
-    yield from ((action, id_) for action, id_ in found if id_.lower().startswith("/subscriptions/"))
+    found = [
+        (id_, act) for act, id_ in _references(body) if id_.lower().startswith("/subscriptions/")
+    ]
+    group, _, resource = path.partition("/providers/")
+    if resource.lower().startswith("microsoft.compute/virtualmachines/") and _makes_disk(body):
+        found.append((group, _WRITE_DISK))
+    return found
+
+
+def _makes_disk(body: Any) -> bool:
+    here = body
+    for member in ("properties", "storageProfile", "osDisk"):
+        here = here.get(member) if isinstance(here, dict) else None
+    return isinstance(here, dict) and here.get("createOption") in ("FromImage", "Empty", "Copy")
 
 
 def _references(body: Any) -> Iterator[tuple[str, str]]:

@@ -44,7 +44,7 @@ NO_NETWORKS = {"actions": ["*"], "notActions": ["Microsoft.Network/virtualNetwor
         ([NO_NETWORKS], "Microsoft.Network/virtualNetworks/{write}"),
         (
             [VM_ROLE, ACCESS],
-            "Microsoft.Compute/disks/{delete}, "
+            "Microsoft.Compute/disks/{write,delete}, "
             "Microsoft.Network/networkInterfaces/{write,delete,join/action}, "
             "Microsoft.Network/virtualNetworks/{write,subnets/write,subnets/join/action}, "
             "Microsoft.Network/networkSecurityGroups/{write,join/action}",

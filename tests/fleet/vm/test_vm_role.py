@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,3 +92,60 @@ def test_vm_role_cannot_change_what_other_vms_run(benchmark_database, uri, state
             cursor.execute(statement)
     finally:
         database.close()
+
+
+HOOKS = PAGE.parents[1] / "infra" / "hooks"
+ENTRA = """CREATE FUNCTION pgaadauth_create_principal(name text, is_admin boolean, is_mfa boolean)
+RETURNS text LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('CREATE ROLE %%I', name); RETURN name; END $$"""
+"""What Azure's function does for a role, as far as grants depend on it."""
+PRIVILEGES = """
+SELECT table_name, column_name, privilege_type
+FROM information_schema.column_privileges WHERE grantee = %s
+UNION SELECT table_name, NULL, privilege_type
+FROM information_schema.table_privileges WHERE grantee = %s
+UNION SELECT object_name, NULL, privilege_type
+FROM information_schema.usage_privileges WHERE grantee = %s
+ORDER BY 1, 2, 3"""
+
+
+@pytest.fixture
+def deployed(benchmark_database) -> Iterator[tuple[str, str]]:
+    """The roles of app and VMs, as the deployment's hook creates them, and grants once tables exist."""
+    app, vms = "powerlift-fleet-x", "powerlift-vms-x"
+    sql = benchmark_database.sql
+    ours = [
+        name
+        for (name,) in sql(
+            "SELECT tablename FROM pg_tables WHERE tablename LIKE 'powerlift_fleet_%%'"
+        )
+    ]
+    run_hook(benchmark_database, "principals.sql", app, vms, before=ENTRA)
+    for table in ours:
+        sql(f'ALTER TABLE {table} OWNER TO "{app}"')
+    for _ in range(2):
+        run_hook(benchmark_database, "grants.sql", app, vms)
+    run_hook(benchmark_database, "principals.sql", app, vms)
+    yield app, vms
+    sql(f'REASSIGN OWNED BY "{app}" TO CURRENT_USER')
+    for role in (app, vms):
+        sql(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
+    sql("DROP FUNCTION pgaadauth_create_principal")
+
+
+def run_hook(database, script: str, app: str, vms: str, before: str = "") -> None:
+    if before:
+        database.sql(before)
+    psql = [str(database.postgres.bin / "psql"), "--quiet", "--no-psqlrc", database.uri]
+    psql += ["--set", "ON_ERROR_STOP=1", "--set", f"app={app}", "--set", f"vms={vms}"]
+    subprocess.run([*psql, "--file", str(HOOKS / script)], check=True)
+
+
+def test_the_deployments_hook_grants_vms_the_same(benchmark_database, uri, deployed):
+    app, vms = deployed
+    documented, granted = (
+        benchmark_database.sql(PRIVILEGES, role, role, role) for role in ("powerlift_vm", vms)
+    )
+    assert granted == documented
+    assert benchmark_database.sql("SELECT has_schema_privilege(%s, 'public', 'CREATE')", app) == [
+        (True,)
+    ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import jwt
 import pytest
+import requests
+from azure.identity import ManagedIdentityCredential
 
 from tests.local.azure.driver import Driver, code
 
@@ -83,3 +85,44 @@ def test_token_for_another_audience_is_rejected(azure: Driver) -> None:
     answer = azure.send("GET", azure.group, headers={"Authorization": f"Bearer {token}"})
 
     assert code(answer) == "InvalidAuthenticationTokenAudience"
+
+
+def managed(azure: Driver, header: str | None = None, **query: str) -> requests.Response:
+    """A request to the endpoint of a site's managed identity, with parts changed."""
+    ready = azure.ready
+    given = {"client_id": ready["client_id"], "resource": "https://management.azure.com/", **query}
+    own = ready["managed_identity_env"]["IDENTITY_HEADER"]
+    headers = {"X-IDENTITY-HEADER": own if header is None else header}
+    return azure.bare("GET", "/msi/token", params=given, headers=headers)
+
+
+def test_the_sdk_gets_a_token_of_a_managed_identity(
+    azure: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in azure.ready["managed_identity_env"].items():
+        monkeypatch.setenv(name, value)
+    options = {"connection_verify": azure.ready["ca_bundle"]}
+    credential = ManagedIdentityCredential(client_id=azure.ready["client_id"], **options)
+    headers = {
+        "Authorization": f"Bearer {credential.get_token('https://management.azure.com/.default').token}"
+    }
+    assert (
+        azure.bare("GET", f"{azure.group}?api-version=2021-04-01", headers=headers).status_code
+        == 200
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 200),
+        ({"header": "wrong"}, 401),
+        ({"client_id": ""}, 400),
+        ({"client_id": "11111111-2222-4333-8444-555555555555"}, 400),
+        ({"resource": "https://example.org"}, 400),
+    ],
+)
+def test_a_managed_identity_is_named_by_its_client_id(
+    azure: Driver, changes: dict[str, str], status: int
+) -> None:
+    assert managed(azure, **changes).status_code == status

@@ -90,6 +90,7 @@ def test_other_actions_are_rejected(limited: Driver) -> None:
 # Linked access: a PUT requires actions on what its body refers to
 
 JOINER = (
+    "Microsoft.Compute/disks/write",
     "Microsoft.Compute/virtualMachines/write",
     "Microsoft.Network/networkInterfaces/write",
     "Microsoft.Network/virtualNetworks/subnets/write",
