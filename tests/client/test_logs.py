@@ -90,16 +90,19 @@ def test_the_stored_log_continues_the_console(make: Make) -> None:
 @BOTH_CLIENTS
 def test_an_outage_loses_and_repeats_no_line(make: Make) -> None:
     app = LogApp({0: console("one\n", "one\ntwo\n", "one\ntwo\nthree\n")})
-    outage = [busy(), httpx.Response(404, headers={"Retry-After": "0"}), busy(500)]
+    loading = httpx.Response(404, headers={"Retry-After": "0"})  # of the host, not the app
+    outages = {"log": [busy(), loading, busy(500)], "fleet-7": [busy(), loading, busy(500)]}
 
     def interrupted(request: httpx.Request) -> httpx.Response:
-        if "after" in request.url.params and outage:
+        outage = outages[request.url.path.rpartition("/")[2]]
+        if len(app.asked) >= 2 and outage:  # a status and a log were read
             failed = outage.pop()
             return httpx.Response(failed.status_code, headers=failed.headers)
         return app(request)
 
     lines = make(interrupted, retry_timeout=5).logs("fleet-7", 0, follow=True, interval=0)
-    assert ([line.text for line in lines], outage) == (["one", "two", "three"], [])
+    assert [line.text for line in lines] == ["one", "two", "three"]
+    assert outages == {"log": [], "fleet-7": []}
 
 
 @BOTH_CLIENTS

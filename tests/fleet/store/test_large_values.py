@@ -10,7 +10,7 @@ import pytest
 
 from fleet.model import names
 from fleet.model.records import Order, stored
-from fleet.store import heartbeats, trial_history, trials, vm_logs, vm_records
+from fleet.store import heartbeats, trial_history, trial_list, trials, vm_logs, vm_records
 from fleet.store.database import JSON_LIMIT, OUTCOME_LIMIT
 from fleet.store.trials import MAX_HELD
 from tests.fleet.conftest import Benchmark
@@ -56,9 +56,14 @@ def fleet(benchmark_database: Benchmark) -> Order:
         experiment, FIRST + 2, LARGE, LARGE,
     )  # fmt: skip
     sql(
-        "UPDATE trial SET end_time = %s::timestamptz, errmsg = repeat('e', %s)"
+        "UPDATE trial SET end_time = %s::timestamptz, errmsg = repeat('e', %s), meta = repeat('m', %s)"
         " WHERE experiment_id = %s",
-        later(0.5), LARGE, experiment,
+        later(0.5), LARGE, LARGE, experiment,
+    )  # fmt: skip
+    sql(
+        "INSERT INTO measure_outcome (trial_id, name, seq_num, type, val)"
+        " SELECT id, 'm', 0, 0, repeat('1', %s) FROM trial WHERE experiment_id = %s",
+        LARGE, experiment,
     )  # fmt: skip
     return made
 
@@ -79,6 +84,9 @@ QUERIES: dict[str, Callable[[str, Order], Any]] = {
     "ends": lambda uri, fleet: heartbeats.record_ends(uri, fleet, {2: "deleted"}),
     "history": lambda uri, fleet: trial_history.load_history(
         uri, fleet["experiment_id"], BEGAN, later(1).isoformat()
+    ),
+    "trials": lambda uri, fleet: trial_list.load_trials(
+        uri, fleet["experiment_id"], trial_list.TrialFilter()
     ),
 }
 
