@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from local.chromium import ARGUMENTS, find_chromium
 from local.stack import CACHE
-from tests.view.stage import Stage
+from tests.view.scenes import Scene
+from tests.view.stage import KEY, Stage
 
 TIMEOUT = 60_000
 """Milliseconds that a test waits for anything on a page."""
@@ -120,3 +121,16 @@ def call(stage: Stage, visit: Open) -> Call:
         )
 
     return ask
+
+
+@pytest.fixture
+def shown(stage: Stage, visit: Open) -> Visit:
+    """The page of a fleet of twelve that has met failures."""
+    stage.show(Scene(vms=12, trials=900))
+    return opened(stage, visit)
+
+
+def opened(stage: Stage, visit: Open, **how: object) -> Visit:
+    page = visit(f"{stage.url}/api/view/fleet-7", KEY, clock=True, **how)
+    page.wait("#body:visible")
+    return page

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.view.conftest import Open, Visit
-from tests.view.scenes import HOSTILE, PORTAL, Hostile, Refused, Scene
+from tests.view.conftest import Open, Visit, opened
+from tests.view.scenes import HOSTILE, Hostile, Refused, Scene
 from tests.view.stage import KEY, Stage
 
 SECTIONS = [
@@ -15,19 +15,6 @@ SECTIONS = [
     "Cost",
     "Plan warnings",
 ]
-
-
-@pytest.fixture
-def shown(stage: Stage, visit: Open) -> Visit:
-    """The page of a fleet of twelve that has met failures."""
-    stage.show(Scene(vms=12, trials=900))
-    return opened(stage, visit)
-
-
-def opened(stage: Stage, visit: Open, **how: object) -> Visit:
-    page = visit(f"{stage.url}/api/view/fleet-7", KEY, clock=True, **how)
-    page.wait("#body:visible")
-    return page
 
 
 def test_the_page_has_every_section(shown: Visit):
@@ -234,14 +221,6 @@ def flush(page: Visit) -> None:
     page.page.evaluate("fetch('/sources/common/describe.js').then(answer => answer.text())")
 
 
-def test_a_failure_to_load_the_vms_does_not_affect_the_rest(stage: Stage, visit: Open):
-    stage.show(Scene())
-    stage.broken = {"/machines"}
-    page = opened(stage, visit)
-    assert page.text("#vms-problem").startswith("The VMs could not be loaded.")
-    assert page.text("#trials-done") == "240"
-
-
 def test_a_database_outage_keeps_the_last_numbers(stage: Stage, shown: Visit):
     done, scene = shown.text("#trials-done"), stage.fleets["fleet-7"]
     deleted = {"trials": None, "problem": "The database does not answer."}
@@ -251,89 +230,6 @@ def test_a_database_outage_keeps_the_last_numbers(stage: Stage, shown: Visit):
     shown.poll()
     shown.wait("#trials-problem:has-text('The database does not answer.')")
     assert (shown.text("#trials-done"), shown.page.is_visible("#chart")) == (done, True)
-
-
-def test_activating_a_bar_shows_details_and_log(stage: Stage, shown: Visit):
-    stage.logs[0] = "# ended\n<b>boot</b>"
-    shown.page.click("#vm-0")
-    assert "ZonalAllocationFailed" in shown.text("#detail-why")
-    shown.page.click("#log-get")
-    shown.wait("#log:visible")
-    assert shown.text("#log") == "# ended\n<b>boot</b>"
-
-
-def test_a_missing_log_is_reported(shown: Visit):
-    shown.page.click("#vm-0")
-    shown.page.click("#log-get")
-    shown.wait("#log-note:has-text('Its console has said nothing.')")
-
-
-ALIVE = 2
-"""A VM of `shown` that runs trials."""
-
-
-def reads(stage: Stage) -> int:
-    """How often the log of that VM was read."""
-    return stage.requests.count(f"GET /api/fleets/fleet-7/machines/{ALIVE}/log")
-
-
-def open_log(page: Visit) -> None:
-    page.page.click(f"#vm-{ALIVE}")
-    page.page.click("#log-get")
-    page.wait("#log:visible")
-
-
-def test_the_log_follows_a_vm_until_its_end(stage: Stage, shown: Visit):
-    stage.logs[ALIVE] = "first"
-    open_log(shown)
-    assert shown.text("#log") == "first"
-    stage.logs[ALIVE] = "second"
-    shown.poll()
-    shown.wait("#log:text-is('second')")
-    assert shown.page.evaluate("document.activeElement.id") == "console-title"
-    stage.logs[ALIVE] = "ended"
-    stage.fleets["fleet-7"].machines[ALIVE]["state"] = "deleted"
-    shown.poll_and_render()
-    shown.wait("#log:text-is('ended')")
-    before = reads(stage)
-    shown.poll_and_render()
-    assert (reads(stage), shown.page.is_visible("#log-follow")) == (before, False)
-
-
-def test_a_log_that_is_not_followed_or_hidden_is_not_read(stage: Stage, shown: Visit):
-    stage.logs[ALIVE] = "a line"
-    open_log(shown)
-    shown.page.click("#log-follow[aria-pressed=true]")
-    before = reads(stage)
-    shown.poll_and_render()
-    assert reads(stage) == before
-    hide = "Object.defineProperty(document, 'hidden', {get: () => true, configurable: true})"
-    shown.page.evaluate(f"{hide}; document.dispatchEvent(new Event('visibilitychange'))")
-    shown.page.click("#log-follow[aria-pressed=false]")
-    shown.poll_and_render()
-    assert reads(stage) == before
-    shown.page.focus("#log")
-    shown.page.keyboard.press("Escape")
-    assert not shown.page.is_visible("#console")
-
-
-def test_the_fleet_and_each_of_its_vms_link_to_the_portal(stage: Stage, shown: Visit):
-    assert shown.page.get_attribute("#portal", "href") == PORTAL
-    shown.page.click(f"#vm-{ALIVE}")
-    vm = f"{PORTAL}/providers/Microsoft.Compute/virtualMachines/powerlift-vm-7-000{ALIVE}"
-    assert shown.page.get_attribute("#detail-portal", "href") == vm
-    shown.page.click("#vm-0")  # it was deleted
-    assert not shown.page.is_visible("#detail-portal")
-
-
-def test_without_a_portal_there_is_no_link(stage: Stage, visit: Open):
-    scene = Scene()
-    status = {**scene.status(), "portal": None}
-    scene.status = lambda: status  # type: ignore[method-assign]
-    stage.show(scene)
-    page = opened(stage, visit)
-    page.page.click("#vm-1")
-    assert page.page.locator("main a:visible").count() == 0
 
 
 def test_an_ended_fleet_shows_the_duration_of_the_list(stage: Stage, visit: Open):
@@ -347,25 +243,6 @@ def test_an_ended_fleet_shows_the_duration_of_the_list(stage: Stage, visit: Open
     page.wait("#rows .began:has-text('took 20 min')")
 
 
-def test_the_timeline_is_usable_by_keyboard(shown: Visit):
-    page = shown.page
-    page.focus("#vms")
-    active = "document.getElementById('vms').getAttribute('aria-activedescendant')"
-    seen = []
-    for key in ["ArrowRight", "ArrowLeft", "ArrowDown", "End", "Home", "7"]:
-        page.keyboard.press(key)
-        seen.append(page.evaluate(active))
-    page.keyboard.press("Enter")
-    opened_, focus = shown.text("#detail-title"), page.evaluate("document.activeElement.id")
-    page.keyboard.press("Escape")
-    assert seen == ["vm-12", "vm-0", "vm-12", "vm-11", "vm-0", "vm-7"]
-    assert (opened_, focus) == ("VM 7", "detail-title")
-    assert (page.is_visible("#detail"), page.evaluate("document.activeElement.id")) == (
-        False,
-        "vms",
-    )
-
-
 def test_every_control_can_be_reached_by_tab(shown: Visit):
     reached = []
     for _ in range(20):
@@ -374,12 +251,6 @@ def test_every_control_can_be_reached_by_tab(shown: Visit):
             shown.page.evaluate("document.activeElement.id || document.activeElement.className")
         )
     assert {"skip", "all-fleets", "theme", "cancel", "vms"} <= set(reached)
-
-
-def test_a_filter_shows_the_vms_that_failed(shown: Visit):
-    shown.page.click("#filters button:has-text('Failed')")
-    stages = shown.page.locator(".vm").evaluate_all("rows => rows.map(row => row.dataset.stage)")
-    assert stages == ["failed"] * 4
 
 
 def test_a_failed_cancellation_can_be_retried(stage: Stage, shown: Visit):

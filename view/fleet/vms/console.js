@@ -91,9 +91,11 @@ async function read() {
 
 function render(words) {
   const log = byId("log");
-  const atEnd = log.hidden || log.scrollHeight - log.scrollTop - log.clientHeight < AT_END;
+  const first = log.hidden;
+  const atEnd = first || log.scrollHeight - log.scrollTop - log.clientHeight < AT_END;
   show(log, true);
   text(log, words || DASH);
   if (atEnd) log.scrollTop = log.scrollHeight;
+  if (first) byId("console").scrollIntoView({ block: "nearest" });
   text(byId("log-note"), `As of ${seconds(Date.now())}.`);
 }
