@@ -71,7 +71,15 @@ def test_vms_that_boot_at_the_same_time_resolve_once(vm, other_vm, two_vms, benc
     assert [call[1] for call in other_vm.calls("uv")] == ["install"], other_vm.log
 
 
-@pytest.mark.parametrize("ended", ["ended_at = now()", "seen_at = now() - interval '4 minutes'"])
+@pytest.mark.parametrize(
+    "ended",
+    [
+        "seen_at = now() - interval '4 minutes'",
+        pytest.param("ended_at = now()", marks=pytest.mark.long),
+        pytest.param("resolving_at = now() - interval '61 minutes'", marks=pytest.mark.long),
+        pytest.param("resolving_at = 'infinity'", marks=pytest.mark.long),
+    ],
+)
 def test_a_vm_that_ends_or_dies_leaves_the_resolution_to_another(
     vm, other_vm, two_vms, benchmark_database, ended
 ):
