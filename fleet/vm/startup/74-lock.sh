@@ -103,6 +103,9 @@ install_locked() {
     run_installer "${flags[@]}" -r locked "${options[@]}"
 }
 
+# The end of a reason, if a file is not the one in the lock. It is retried, since a download may be damaged.
+hash_mismatch() { sed -En '/Hash mismatch for/{s/^ *(cause: )?/: /p;q}' install.log; }
+
 # What was installed without a lock becomes the lock of the fleet's other VMs.
 freeze_packages() {
     [[ -s lease && ! -s lock ]] || return 0

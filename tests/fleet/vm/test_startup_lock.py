@@ -164,6 +164,18 @@ def test_a_lock_of_the_request_is_installed(vm, benchmark_database, startup):
     assert (vm.home / "locked").read_text() == f"lib==7 --hash=sha256:{'1' * 64}\n"
 
 
+def test_a_file_that_is_not_the_one_in_the_lock_is_named(vm, benchmark_database, startup):
+    said = "error: Failed to download `lib==1`\n  cause: Hash mismatch for `lib==1`\n\n  Expected:"
+    vm.program("uv", f"[[ $2 == compile ]] || {{ echo '{said}' >&2; exit 1; }}\n{RESOLVER}")
+    vm.env["POWERLIFT_INSTALL_TIMEOUT"] = "0"
+    experiment = benchmark_database.experiment(DONE, pip_install="lib")
+
+    code = vm.run(startup(experiment))
+
+    reason = "failed to install the experiment's packages: Hash mismatch for `lib==1`"
+    assert (code, benchmark_database.runner(experiment)["outcome"]) == (1, reason), vm.log
+
+
 @pytest.mark.parametrize(
     ("words", "requirements", "options"),
     [
