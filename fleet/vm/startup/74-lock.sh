@@ -38,8 +38,8 @@ read_lock() {
 
 lock_digest() { sha256sum lock | cut -c -64; }
 
-# Takes the fleet's lease, unless a VM that is alive holds it. It needs no renewal: a VM that ends, or sends no
-# heartbeat, holds none. Two holders would only resolve twice: the first stored lock counts.
+# Takes the fleet's lease, unless a VM that is alive holds it. It needs no renewal: a VM that ends, sends no
+# heartbeat, or takes longer than an hour, holds none. Two holders would only resolve twice: the first stored lock counts.
 take_lease() {
     query lease "LOCK TABLE powerlift_fleet_runner IN SHARE UPDATE EXCLUSIVE MODE;
         UPDATE powerlift_fleet_runner SET resolving_at = now(), architecture = '$ARCHITECTURE'
@@ -47,7 +47,7 @@ take_lease() {
             SELECT FROM powerlift_fleet_runner AS other
             WHERE other.experiment_id = $EXPERIMENT_ID AND other.runner_id <> $RUNNER_ID
               AND other.runner_id / 10000 = $RUNNER_ID / 10000 AND other.architecture = '$ARCHITECTURE'
-              AND other.resolving_at IS NOT NULL AND other.ended_at IS NULL
+              AND other.resolving_at BETWEEN now() - interval '1 hour' AND now() AND other.ended_at IS NULL
               AND other.seen_at > now() - 3 * $HEARTBEAT_INTERVAL * interval '1 s')
         RETURNING 1"
 }
@@ -102,6 +102,9 @@ install_locked() {
     [[ " ${options[*]} " == *' --no-deps '* ]] || flags+=(--no-deps)
     run_installer "${flags[@]}" -r locked "${options[@]}"
 }
+
+# The end of a reason, if a file is not the one in the lock. It is retried, since a download may be damaged.
+hash_mismatch() { sed -En '/Hash mismatch for/{s/^ *(cause: )?/: /p;q}' install.log; }
 
 # What was installed without a lock becomes the lock of the fleet's other VMs.
 freeze_packages() {

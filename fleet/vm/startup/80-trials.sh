@@ -106,7 +106,7 @@ main() {
     choose_packages
     retry "$INSTALL_TIMEOUT" make_venv || fail "python3 failed to create a virtual environment"
     obtain_lock
-    retry "$INSTALL_TIMEOUT" install_packages || fail "failed to install the experiment's packages"
+    retry "$INSTALL_TIMEOUT" install_packages || fail "failed to install the experiment's packages$(hash_mismatch)"
     freeze_packages
     record_packages
     check_script

@@ -71,7 +71,15 @@ def test_vms_that_boot_at_the_same_time_resolve_once(vm, other_vm, two_vms, benc
     assert [call[1] for call in other_vm.calls("uv")] == ["install"], other_vm.log
 
 
-@pytest.mark.parametrize("ended", ["ended_at = now()", "seen_at = now() - interval '4 minutes'"])
+@pytest.mark.parametrize(
+    "ended",
+    [
+        "seen_at = now() - interval '4 minutes'",
+        pytest.param("ended_at = now()", marks=pytest.mark.long),
+        pytest.param("resolving_at = now() - interval '61 minutes'", marks=pytest.mark.long),
+        pytest.param("resolving_at = 'infinity'", marks=pytest.mark.long),
+    ],
+)
 def test_a_vm_that_ends_or_dies_leaves_the_resolution_to_another(
     vm, other_vm, two_vms, benchmark_database, ended
 ):
@@ -154,6 +162,18 @@ def test_a_lock_of_the_request_is_installed(vm, benchmark_database, startup):
     wanted = ["--require-hashes", "--no-deps", "-r", "locked", "--index-url", "https://host/simple"]
     assert (code, call[-6:]) == (0, wanted), vm.log
     assert (vm.home / "locked").read_text() == f"lib==7 --hash=sha256:{'1' * 64}\n"
+
+
+def test_a_file_that_is_not_the_one_in_the_lock_is_named(vm, benchmark_database, startup):
+    said = "error: Failed to download `lib==1`\n  cause: Hash mismatch for `lib==1`\n\n  Expected:"
+    vm.program("uv", f"[[ $2 == compile ]] || {{ echo '{said}' >&2; exit 1; }}\n{RESOLVER}")
+    vm.env["POWERLIFT_INSTALL_TIMEOUT"] = "0"
+    experiment = benchmark_database.experiment(DONE, pip_install="lib")
+
+    code = vm.run(startup(experiment))
+
+    reason = "failed to install the experiment's packages: Hash mismatch for `lib==1`"
+    assert (code, benchmark_database.runner(experiment)["outcome"]) == (1, reason), vm.log
 
 
 @pytest.mark.parametrize(
