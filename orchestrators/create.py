@@ -51,7 +51,7 @@ def create(context: Context, fleet: FleetState, waves: Waves) -> Orchestration[b
         if not waves.running and not wants_vms(context, fleet):
             return True
         paused = fleet.writes.paused_for(context.current_utc_datetime)
-        yield from waves.wait(paused or budget_poll_seconds(context, fleet))
+        yield from waves.wait(paused or budget_poll_seconds(fleet, context.current_utc_datetime))
         if list_is_due(context, fleet):
             yield from observe(context, fleet)
             yield from snapshot_if_stale(context, fleet)
@@ -116,12 +116,12 @@ def turns(fleet: FleetState) -> int:
     return max(FEWEST_TURNS, min(TURNS, VM_TURNS // max(1, len(fleet.vms))))
 
 
-def budget_poll_seconds(context: Context, fleet: FleetState) -> float:
+def budget_poll_seconds(fleet: FleetState, now: datetime) -> float:
     """Until the next look whether the write budget allows more: each replays the history, at a cost in
     proportion to the VMs.
     """
     usual = max(POLL_SECONDS, len(fleet.vms) / 700)
-    asks_in = fleet.writes.asks_in(context.current_utc_datetime)
+    asks_in = fleet.writes.asks_in(now)
     return min(usual, asks_in) if asks_in else usual
 
 

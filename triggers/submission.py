@@ -286,7 +286,7 @@ def _sealed_webhook(request: FleetRequest, seal: Seal, owner: str, batch_id: int
     return seal.encrypt({"notify_url": request.notify_url.get_secret_value()}, owner, batch_id)
 
 
-_ADDED: dict[str, Any] = {
+LATER_FIELDS: dict[str, Any] = {
     "max_cost": None,
     "requirements_lock": None,
     "trial_order": "fifo",
@@ -299,7 +299,7 @@ _ADDED: dict[str, Any] = {
 def _plain(request: FleetRequest) -> dict[str, Any]:
     """The request with its secrets, only for its fingerprint. The batch ID is compared separately."""
     # A repeated request of an earlier build must keep its fingerprint: a new field counts if it is set.
-    unset = {name for name, default in _ADDED.items() if getattr(request, name) == default}
+    unset = {name for name, default in LATER_FIELDS.items() if getattr(request, name) == default}
     excluded = {"batch_id", *unset}
     plain = request.model_dump(mode="json", exclude=excluded)
     if request.notify_url:
