@@ -1,6 +1,6 @@
 -- What app and VMs may do in the benchmarks' database (docs/operating.md, "One database and one role per team").
 -- Powerlift's tables are granted if they exist. Only the app creates tables of its own, and VMs get no access to
--- powerlift_fleet, powerlift_fleet_writes, powerlift_fleet_price and powerlift_fleet_webhook.
+-- powerlift_fleet, powerlift_fleet_writes, powerlift_fleet_price, powerlift_fleet_webhook and powerlift_fleet_requirements.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT CREATE, USAGE ON SCHEMA public TO :"app";
 GRANT USAGE ON SCHEMA public TO :"vms";
@@ -27,7 +27,8 @@ FROM (VALUES
     ('powerlift_fleet_machine', 'SELECT, INSERT, UPDATE, DELETE'),
     ('powerlift_fleet_runner', 'SELECT, INSERT, UPDATE, DELETE'),
     ('powerlift_fleet_trial', 'SELECT, INSERT, UPDATE, DELETE'),
-    ('powerlift_fleet_loss', 'SELECT, INSERT, UPDATE, DELETE')
+    ('powerlift_fleet_loss', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('powerlift_fleet_lock', 'SELECT, INSERT')
 ) AS ours (name, privilege)
 WHERE to_regclass(name) IS NOT NULL \gexec
 RESET ROLE;

@@ -53,10 +53,10 @@ def test_the_app_requeues_a_lost_trial_with_vm_role(benchmark_database, uri):
     )
 
     version = migrate(uri, BENCHMARK)
-    holders = trials.release(uri, experiment, [7], {7: "lost"})
+    released = trials.release(uri, experiment, [7], {7: "lost"})
 
     count = trials.count(uri, experiment)
-    assert (version, holders, count and count["ready"]) == (BENCHMARK.latest, [7], 1)
+    assert (version, released.runners, count and count["ready"]) == (BENCHMARK.latest, [7], 1)
 
 
 def test_vm_role_may_write_each_of_the_apps_tables(benchmark_database, uri):
