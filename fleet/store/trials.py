@@ -14,6 +14,8 @@ from fleet.store.database import REQUEST_TIMEOUT, connected, may, may_write, row
 
 MAX_HELD = 20_000
 """Trials that are requeued at once. A VM holds one at a time, and a fleet has at most 5,000 VMs."""
+MAX_RESERVED = 200_000
+"""Trials of groups that are requeued at once, with those that run."""
 LOG_SEARCHED = 32 * 1024
 """Characters at the end of a VM's log that are searched for why it stopped."""
 LOSSES_ON_SPOT = 2
@@ -187,10 +189,11 @@ def release(
             (names.AWAITS_REGULAR, waiting),
             (-1, {*runner_ids} - waiting),
         ):
-            ids = [one for runner in given for one in (runner, names.reserving_id(runner))]
-            cursor.execute(_GIVE_BACK, (target, experiment_id, ids))
+            trials = [trial for trial, runner in held.items() if runner in given]
+            reserved = [names.reserving_id(runner) for runner in given]
+            cursor.execute(_GIVE_BACK, (target, trials, experiment_id, reserved))
         if reasons is None:
-            cursor.execute(_GIVE_BACK, (-1, experiment_id, [names.AWAITS_REGULAR]))
+            cursor.execute(_GIVE_BACK, (-1, [], experiment_id, [names.AWAITS_REGULAR]))
         cursor.execute(_FORGET, (list(held),))
     return Released(sorted(runners), failed)
 
@@ -238,10 +241,12 @@ _HELD = f"""
     SELECT id, runner_id FROM trial
     WHERE experiment_id = %s AND runner_id = ANY(%s) AND end_time IS NULL LIMIT {MAX_HELD} FOR UPDATE
 """  # noqa: S608 - constants
-_GIVE_BACK = """
+_GIVE_BACK = f"""
     UPDATE trial SET runner_id = %s, start_time = NULL
-    WHERE experiment_id = %s AND runner_id = ANY(%s) AND end_time IS NULL
-"""
+    WHERE end_time IS NULL AND id IN (
+        SELECT unnest(%s::integer[]) UNION ALL
+        (SELECT id FROM trial WHERE experiment_id = %s AND runner_id = ANY(%s) LIMIT {MAX_RESERVED}))
+"""  # noqa: S608 - constants
 _FAIL = "UPDATE trial SET runner_id = -2, end_time = now(), errmsg = %s WHERE id = %s"
 _FORGET = "DELETE FROM measure_outcome WHERE trial_id = ANY(%s)"
 _RESET = """
