@@ -55,7 +55,7 @@ def _install(home: Path, stamp: Path) -> None:
     # Without the stamp the installation was interrupted, and files may be incomplete.
     if not (stamp.exists() and _works(python)):
         venv.create(home, clear=True, symlinks=True)
-        _run(str(python), "-m", "ensurepip", "--default-pip")
+        _install_pip(python)
     stamp.unlink(missing_ok=True)
     pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     client = ("--no-deps", "--no-build-isolation", "-e", str(_CLIENT))
@@ -71,6 +71,15 @@ def _install(home: Path, stamp: Path) -> None:
         _run(*pip, *client)
     stamp.touch()
     print("Done.", flush=True)
+
+
+def _install_pip(python: Path) -> None:
+    """As `venv` would, with our lock. Its output is shown on failure only: Ctrl-C prints a traceback."""
+    argv = (str(python), "-m", "ensurepip", "--default-pip")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, close_fds=False)
+    if done.returncode != 0:
+        print(done.stderr, file=sys.stderr)
+        raise subprocess.CalledProcessError(done.returncode, argv)
 
 
 def _uv_lock() -> Path:

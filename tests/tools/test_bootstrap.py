@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -10,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from local.stack import CACHE, REPOSITORY
@@ -65,6 +68,30 @@ def test_ctrl_c_prints_no_traceback(repository: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in errors) == (130, False), errors
+
+
+def installs(pid: int) -> bool:
+    """Whether a child of the process installs packages."""
+    with contextlib.suppress(psutil.Error):
+        return any("ensurepip" in one.cmdline() for one in psutil.Process(pid).children())
+    return False
+
+
+@pytest.mark.long
+def test_a_killed_set_up_keeps_the_next_one_waiting_until_its_children_end(
+    repository: Path,
+) -> None:
+    (repository / ".venv" / ".complete").unlink(missing_ok=True)
+    process = start(repository)
+    deadline = time.monotonic() + 60
+    while not installs(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    with (repository / ".local" / "venv.lock").open("w") as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    set_up(repository)
+    assert imports(repository, "powerlift_fleet")
 
 
 @pytest.fixture(scope="module")
