@@ -15,7 +15,8 @@ TOOLS = ("powerlift", "psycopg", "psycopg2-binary", "setuptools")
 """What every VM needs, whatever an experiment installs: `fleet/vm/requirements.in`."""
 
 _NAME = r"[A-Za-z0-9](?:[-_.A-Za-z0-9]*[A-Za-z0-9])?"
-_PINNED = rf"{_NAME}(?:\[[-_.,A-Za-z0-9]+\])?==[A-Za-z0-9][-+!._A-Za-z0-9]*(?: ?; ?[A-Za-z0-9_ .'\"()<>=!]+)?"
+_MARKER = r"(?: ?; ?[A-Za-z0-9_ .'\"()<>=!]+)?"
+_PINNED = rf"{_NAME}(?:\[[-_.,A-Za-z0-9]+\])?==[A-Za-z0-9][-+!._A-Za-z0-9]*{_MARKER}"
 # No credentials: a lock is shown to everyone who may read the fleet.
 _HOST, _PATH = r"[a-z]+://(?:git@)?[-.:A-Za-z0-9]*/", r"[-._~/%+=&?A-Za-z0-9]+"
 _URL = rf"{_NAME} @ (?:git\+{_HOST}{_PATH}@[0-9a-f]{{40}}|{_HOST}{_PATH})(?:#[-=&:._/A-Za-z0-9]+)?"
