@@ -182,6 +182,8 @@ def test_every_check_is_reported(planner: Planner):
         (name, "ok")
         for name in (
             "policy",
+            "requirements_lock",
+            "measures",
             "resource_group",
             "trials",
             "timeout",

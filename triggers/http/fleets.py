@@ -97,7 +97,7 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     batch_id = instance_status.order_in(instance["input"])["batch_id"]
     teardown = await durable_client.find(client, names.teardown_id(batch_id))
     shown = await queries.fleet_of(client, instance, teardown)
-    row = await find_row_if_available(shown["id"])
+    row = await find_row_if_available(shown["id"], shown["phase"])
     more = {
         "number": row and row.number,
         "name": row and row.name,

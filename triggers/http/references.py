@@ -109,10 +109,13 @@ async def _instance_of(client: Any, row: fleets.Row) -> dict[str, Any]:
     return instance
 
 
-async def find_row(reference: str) -> fleets.Row:
-    """Raises FleetNotFound, FleetAmbiguous, DatabaseUnreachable, SettingsError."""
-    uri = Settings.read().database_uri
-    matches = await query_cache.run(OWN, ("fleet", reference), fleets.matching, uri, reference)
+async def find_row(reference: str, phase: str | None = None) -> fleets.Row:
+    """The row, at most a second old and, if `phase` is given, not read in an earlier phase.
+
+    Raises FleetNotFound, FleetAmbiguous, DatabaseUnreachable, SettingsError.
+    """
+    uri, question = Settings.read().database_uri, ("fleet", reference, phase)
+    matches = await query_cache.run(OWN, question, fleets.matching, uri, reference)
     if not matches:
         raise FleetNotFound(reference)
     if len(matches) > 1:
@@ -121,9 +124,9 @@ async def find_row(reference: str) -> fleets.Row:
     return row
 
 
-async def find_row_if_available(reference: str) -> fleets.Row | None:
+async def find_row_if_available(reference: str, phase: str | None) -> fleets.Row | None:
     """`find_row`, or None without a match or without the database."""
     try:
-        return await find_row(reference)
+        return await find_row(reference, phase)
     except (FleetNotFound, FleetAmbiguous, DatabaseUnreachable):
         return None

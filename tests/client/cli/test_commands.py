@@ -19,7 +19,7 @@ from tests.harness import Api, eventually, experiment, queue_sas
 
 SIZE = "Standard_D2s_v5"
 RUNNING, STOPPED, NEW, ENDED = range(7001, 7005)
-REFUSED, BURSTABLE, UNPLANNED = range(7021, 7024)
+REFUSED, BURSTABLE, UNPLANNED = range(7031, 7034)
 PASSWORD = "s3cr3t-value"
 
 

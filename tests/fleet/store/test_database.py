@@ -51,7 +51,7 @@ def test_trials_are_released_without_the_requeue_table(
     benchmark_database.sql(
         "UPDATE trial SET runner_id = 9, start_time = now() WHERE experiment_id = %s", number
     )
-    assert release(tenant[1], number, [9], {9: "evicted"}) == [9]
+    assert release(tenant[1], number, [9], {9: "evicted"}).runners == [9]
 
 
 def test_a_statement_has_a_timeout(benchmark_database: Any):

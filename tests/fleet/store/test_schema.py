@@ -194,7 +194,7 @@ def test_without_create_permission_fleets_run_without_tables(database: Benchmark
     assert heartbeats.record_ends(uri, fleet, {0: "It went."}) == {}
     vm_logs.store_logs(uri, number, [vm_logs.EndedVm(9, "vm", "evicted", None)])
     assert vm_logs.find_log(uri, number, 9) is None
-    assert trials.release(uri, number, [9], {9: "evicted"}) == [9]
+    assert trials.release(uri, number, [9], {9: "evicted"}).runners == [9]
 
 
 def test_tables_of_another_role_are_unchanged(database: Benchmark):
