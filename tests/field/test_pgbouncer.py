@@ -26,6 +26,7 @@ MEASURES = """
 """
 
 
+@pytest.mark.long
 def test_a_vm_runs_its_trials(vm: Any, benchmark_database: Any, startup: Any, pooled: str):
     """SQLAlchemy takes psycopg 3 for this URI."""
     number = benchmark_database.experiment(runner_script(), trials=3, trial_fn=TRIAL)

@@ -50,6 +50,7 @@ def test_a_vm_without_heartbeat_is_replaced_and_its_trial_requeued(stack: Stack,
     assert existing_resources(stack, batch) == []
 
 
+@pytest.mark.long
 def test_a_vm_that_cannot_delete_itself_is_deleted(stack: Stack, api: Api):
     batch, number = next(BATCHES), experiment(stack, trials=2)
     fleet_id = api.start(experiment_id=number, n_instances=2, batch_id=batch)

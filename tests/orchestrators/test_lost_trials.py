@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import pytest
+
 from fleet.model.demand import MAX_ATTEMPTS
 from fleet.model.names import runner_id
 from local.stack import Stack
@@ -185,6 +187,7 @@ def is_running(api: Api, fleet_id: str, ordinal: int) -> bool | None:
     return runs or None
 
 
+@pytest.mark.long
 def test_a_trial_that_takes_down_two_vms_fails_with_the_sign(stack: Stack, api: Api):
     batch, number = 4591, experiment(stack, trials=2)
     fleet_id = api.start(experiment_id=number, n_instances=2, batch_id=batch)

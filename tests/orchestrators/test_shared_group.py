@@ -188,6 +188,7 @@ def test_the_vm_that_could_not_be_created_has_a_reason(without_vm: Outcome):
     assert "different batch_id" in group["advice"]
 
 
+@pytest.mark.long
 def test_a_nic_that_an_earlier_run_of_the_activity_created_is_used(
     stack: Stack, api: Api, other: Other
 ):

@@ -122,6 +122,7 @@ def test_a_changed_lock_updates_the_environment(complete: Path) -> None:
     assert not imports(repository, "click")
 
 
+@pytest.mark.long
 def test_a_package_with_another_hash_is_rejected(repository: Path) -> None:
     other = re.sub(r"sha256:\w{64}", "sha256:" + 64 * "0", lock("click"))
     (repository / "requirements-dev.txt").write_text(lock(*LOCKED) + other)

@@ -14,6 +14,8 @@ from cryptography.fernet import Fernet
 from local.stack import Stack
 from tests.harness import Api, eventually, experiment
 
+pytestmark = pytest.mark.long
+
 FLEET = "fleet-6601"
 NEW = Fernet.generate_key().decode()
 PATHS = {"fleet": "", "machines": "/machines", "progress": "/progress", "log": "/machines/0/log"}

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import pytest
 import requests
 
 from local.stack import Stack
@@ -32,6 +33,7 @@ def plan(stack: Stack, **changes: Any) -> requests.Response:
     return requests.post(f"{stack.url}/api/plan", json=document, headers=headers, timeout=60)
 
 
+@pytest.mark.long
 def test_a_plan_does_not_wait_for_unresponsive_databases_of_others(api: Api, stack: Stack):
     number = experiment(stack)
     with pending_plans(stack, 4) as pending:

@@ -168,6 +168,7 @@ def test_two_task_hubs_with_one_fleet_owner_leave_each_others_vms_alone(cloud: C
     assert (len(before), resources) == (3, before)
 
 
+@pytest.mark.long
 def test_a_kept_vm_is_left_alone_until_its_deadline(cloud: Cloud):
     number = experiment(cloud.stack)
     fleet_id = fleet(cloud, 4006, experiment_id=number, delete_on_complete=False)
@@ -233,6 +234,7 @@ def test_a_reserved_nic_is_deleted_once_azure_releases_it(cloud: Cloud):
     assert (deletions[0], deletions[-1]) == (400, 202)
 
 
+@pytest.mark.long
 def test_without_the_task_hub_the_sweep_uses_deadlines(alone: Driver):
     late, early = (
         make_nic(alone, names.nic(batch, 0), tags(batch, deadline))

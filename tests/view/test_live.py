@@ -56,6 +56,7 @@ def test_a_page_shows_a_fleet_with_a_replacement_until_its_end(
     ] == []
 
 
+@pytest.mark.long
 def test_cancellation_is_confirmed_and_tears_the_fleet_down(stack: Stack, api: Api, visit: Open):
     fleet = api.start(experiment_id=experiment(stack), n_instances=2, batch_id=CANCELLED)
     page = visit(f"{stack.url}/api/view/{fleet}", stack.key)

@@ -74,6 +74,7 @@ def test_a_watch_redraws_survives_an_outage_and_ends_with_the_fleet(
         assert (window.text.count("VMs  "), "Ctrl-C" in window.text) == (1, False)
 
 
+@pytest.mark.long
 def test_cancel_asks_for_confirmation_and_ctrl_c_only_stops_watching(
     stack: Stack, api: Api, fleet_command: Command
 ):
