@@ -6,6 +6,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
+LONGEST_SECRET = 2048
+"""Characters: those of a database URI."""
+
+_LINE_END, _BLANK = re.compile(r"[\n\r]"), re.compile(r"\s")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
@@ -19,6 +23,16 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
         data = b"".join(_parts(data, secret.encode(errors="surrogatepass")))
     return data.decode(errors="surrogatepass")
+
+
+def after_cut(text: str) -> str:
+    """A text that was cut off at its beginning, from its next line, or its next word if that is far.
+
+    What is left of a secret at the cut cannot be recognised.
+    """
+    head = text[:LONGEST_SECRET]
+    end = _LINE_END.search(head) or _BLANK.search(head)
+    return text[end.end() if end else LONGEST_SECRET :]
 
 
 def _parts(data: bytes, secret: bytes) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from fleet.azure.arm_pipeline import arm_response
 if TYPE_CHECKING:
     from azure.mgmt.compute.aio import ComputeManagementClient
 
+WORD_ENDS = (b"", b"\n", b"\r", b" ")
 _URL_MINUTES = 5  # lifetime of a log's URL; Azure's default is 120
 _URL_SECONDS = 120.0  # for which those that follow a log use it again
 
@@ -27,6 +28,7 @@ class ConsolePart:
     data: bytes
     end: int
     """The position in the log after `data`."""
+    begins_in_word: bool = False
 
 
 async def _read(
@@ -37,8 +39,9 @@ async def _read(
     A part that ends before `start`: the blob has become shorter. Without `start`, reads the whole blob,
     because storage has no suffix ranges. Raises HttpResponseError.
     """
-    known = 1 if start else 0  # byte before `start`: a range that begins at the end is an error
-    position = (start or 0) - known
+    # The byte before the part: a range that begins at the end is an error.
+    known = 0 if start == 0 else 1
+    position = max(0, (start or 0) - 1)
     headers = {} if start is None else {"Range": f"bytes={position}-{start + limit - 1}"}
     data, padding = b"", b""
     request = HttpRequest("GET", url, headers=headers)
@@ -53,7 +56,8 @@ async def _read(
             content = (padding + chunk).rstrip(b"\0")
             padding = (padding + chunk)[len(content) :]
             data, position = (data + content)[-limit - known :], position + len(content)
-    return ConsolePart(data[known:], position)
+    before, data = (data[:-limit], data[-limit:]) if start is None else (data[:known], data[known:])
+    return ConsolePart(data, position, before not in WORD_ENDS)
 
 
 class SerialConsole:

@@ -18,7 +18,7 @@ _NAME = r"[A-Za-z0-9](?:[-_.A-Za-z0-9]*[A-Za-z0-9])?"
 _MARKER = r"(?: ?; ?[A-Za-z0-9_ .'\"()<>=!]+)?"
 _PINNED = rf"{_NAME}(?:\[[-_.,A-Za-z0-9]+\])?==[A-Za-z0-9][-+!._A-Za-z0-9]*{_MARKER}"
 # No credentials: a lock is shown to everyone who may read the fleet.
-_HOST, _PATH = r"[a-z]+://(?:git@)?[-.:A-Za-z0-9]*/", r"[-._~/%+=&?A-Za-z0-9]+"
+_HOST, _PATH = r"[a-z]+://(?:git@)?[-.:A-Za-z0-9]*/", r"[-._~/%+=A-Za-z0-9]+"
 _URL = rf"{_NAME} @ (?:git\+{_HOST}{_PATH}@[0-9a-f]{{40}}|{_HOST}{_PATH})(?:#[-=&:._/A-Za-z0-9]+)?"
 _WHEEL = r"wheels/[-+._A-Za-z0-9]+\.whl"
 _REQUIREMENT = rf"(?:{_PINNED}|{_URL}|{_WHEEL})"
@@ -56,8 +56,11 @@ def digest(lock: str) -> str:
 
 
 def without_credentials(lock: str) -> str:
-    """The lock with `***` in place of credentials in URLs, which `pip_install` may contain."""
-    return re.sub(r"://(?!git@)[^/@\s]*@", "://***@", lock)
+    """The lock with `***` in place of credentials in URLs, which `pip_install` may contain: of the user,
+    or in the query.
+    """
+    users = re.sub(r"://(?!git@)[^\s?#]*@(?![0-9a-f]{40}(?:[\s#]|$))", "://***@", lock)
+    return re.sub(r"(://[^\s?#]*)\?[^\s#]*", r"\1?***", users)
 
 
 def architecture_of(vm_size: str) -> str:

@@ -118,7 +118,9 @@ _OPEN = """
 ERROR_TEXT = f"""
     CASE WHEN octet_length(errmsg) > {ERROR_SEARCHED}
          THEN format('Error text of %%s MB', octet_length(errmsg) / 1000000)
-         ELSE rtrim(right(errmsg, %(tail)s), E' \\n\\r\\t') END
+         WHEN length(errmsg) > %(tail)s  -- from a word's beginning, as redaction.after_cut
+         THEN rtrim(regexp_replace(right(errmsg, %(tail)s), '^\\S*\\s?', ''), E' \\n\\r\\t')
+         ELSE rtrim(errmsg, E' \\n\\r\\t') END
 """
 """SQL of the end of `errmsg`; `tail` is ERROR_TAIL."""
 # The exception follows the last frame, as the first line that is not indented; more of its message may

@@ -18,10 +18,10 @@ from azure.core.exceptions import AzureError, ResourceNotFoundError
 
 from fleet.azure.client import Azure
 from fleet.azure.error_classifier import describe
-from fleet.azure.serial_console import ConsolePart
+from fleet.azure.serial_console import WORD_ENDS, ConsolePart
 from fleet.model import names
 from fleet.model.order_parts import FleetRef
-from fleet.redaction import redact
+from fleet.redaction import after_cut, redact
 from fleet.store.database import DatabaseUnreachable, connected, may, rows, short_outcome
 from fleet.store.executors import QUERIES
 
@@ -30,6 +30,7 @@ LIMIT = 32 * 1024
 
 LOG_READ_TIMEOUT = 5.0
 """Seconds to read a VM's log, which must not delay the VM's deletion."""
+_LONGEST_CHARACTER = 4  # bytes
 LOG_DATABASE_TIMEOUT = 3
 """Seconds to connect, and per statement, for the same reason."""
 
@@ -115,10 +116,10 @@ async def read_log(connection: Azure, uri: str, order: FleetRef, ordinal: int) -
     ending = record.ending()
     if isinstance(fresh, ConsolePart):
         title = f"{name} {ending or 'is still running'}; current console log"
-        log, position = decode_tail(fresh.data), _after_lines(fresh)
+        log, position = decode_tail(fresh), _after_lines(fresh)
     elif record.log is not None:
-        title, log = f"{name} {ending}; stored console log", record.log
-        position = Position("stored", len(log.encode()))
+        title, stored = f"{name} {ending}; stored console log", record.log.encode()
+        log, position = _from_word(stored, 0), Position("stored", len(stored))
     else:
         raise NoLog(" ".join(_why(name, ending, fresh, kept)))
     title = f"# {title} (last {LIMIT // 1024} KB)\n"
@@ -142,16 +143,16 @@ async def read_log_after(
         except (AzureError, TimeoutError) as error:
             fresh = error
     if isinstance(fresh, ConsolePart):
-        lines = fresh.data[: complete_bytes(fresh.data)]
-        return LogPart(redact_password(_decoded(lines), uri), _after_lines(fresh))
+        lines = _decoded(fresh.data[: complete_bytes(fresh.data)])
+        text = after_cut(lines) if fresh.begins_in_word else lines
+        return LogPart(redact_password(text, uri), _after_lines(fresh))
     record = await QUERIES.run(find_log, uri, order["experiment_id"], _runner(order, ordinal))
     if record is None or record.log is None:
         ending = record.ending() if record else ""
         raise NoLog(" ".join(_why(name, ending, fresh, record)))
     log = record.log.encode()
-    rest = log[after.offset :] if after.source == "stored" else log
-    text = redact_password(rest.decode(errors="ignore"), uri)
-    return LogPart(text, Position("stored", len(log)))
+    text = _from_word(log, after.offset if after.source == "stored" else 0)
+    return LogPart(redact_password(text, uri), Position("stored", len(log)))
 
 
 async def fetch_console(connection: Azure, name: str) -> str | None:
@@ -160,7 +161,7 @@ async def fetch_console(connection: Azure, name: str) -> str | None:
     Raises HttpResponseError (404 if the VM is deleted), TimeoutError.
     """
     part = await _console_tail(connection, name)
-    return None if part is None else decode_tail(part.data)
+    return None if part is None else decode_tail(part)
 
 
 async def _console_tail(connection: Azure, name: str) -> ConsolePart | None:
@@ -190,14 +191,24 @@ def _after_lines(part: ConsolePart) -> Position:
     return Position("console", part.end - len(part.data) + complete_bytes(part.data))
 
 
+def _from_word(log: bytes, offset: int) -> str:
+    """A stored log from a position, or from the next word if that is within one."""
+    text = log[offset:].decode(errors="ignore")
+    is_the_end = len(log) > LIMIT - _LONGEST_CHARACTER  # of a longer log, which the VM has cut
+    is_cut = log[offset - 1 : offset] not in WORD_ENDS if offset else is_the_end
+    return after_cut(text) if is_cut else text
+
+
 def _decoded(data: bytes) -> str:
     """Without NULs, which PostgreSQL rejects."""
     return data.decode(errors="replace").replace("\0", "")
 
 
-def decode_tail(data: bytes) -> str:
-    """The last LIMIT bytes of a console log as text."""
-    return _decoded(data).encode()[-LIMIT:].decode(errors="ignore")
+def decode_tail(part: ConsolePart) -> str:
+    """The end of a console log as text: at most LIMIT bytes, from the beginning of a word."""
+    data = _decoded(part.data).encode()
+    text = data[-LIMIT:].decode(errors="ignore")
+    return after_cut(text) if part.begins_in_word or len(data) > LIMIT else text
 
 
 def redact_password(text: str, uri: str) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from fleet.redaction import redact
+from fleet.redaction import LONGEST_SECRET, after_cut, redact
 
 SECRET = "p@ss w%61rd+ü/€"
 
@@ -45,3 +45,17 @@ def test_redaction_of_near_matches_takes_linear_time(form: Callable[[str], str])
     """A pattern with alternatives for each character would take exponential time."""
     text = (form("@" * 199) + " ") * 5_000
     assert redact(text, ["@" * 199 + "!"]) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("cret a\nb c", "b c"),
+        ("cret a b", "a b"),
+        ("\nb", "b"),
+        ("cret" * LONGEST_SECRET, "cret" * (LONGEST_SECRET - LONGEST_SECRET // 4)),
+        ("", ""),
+    ],
+)
+def test_a_text_that_was_cut_off_begins_with_the_next_line_or_word(text: str, kept: str):
+    assert after_cut(text) == kept

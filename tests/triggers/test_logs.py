@@ -153,11 +153,19 @@ def after(shown: Logs, batch: int, position: str) -> requests.Response:
 def test_the_lines_after_a_position_follow_those_before_it(shown: Logs):
     whole = shown.get(f"fleet-{RUNNING}")
     lines = after(shown, RUNNING, "console-0")
-    begin, middle, _ = lines.text.partition("systemd")
-    rest = after(shown, RUNNING, f"console-{len((begin + middle).encode())}")
-    assert begin + middle + rest.text == lines.text
+    first = lines.text.splitlines(keepends=True)[0]
+    rest = after(shown, RUNNING, f"console-{len(first.encode())}")
+    assert first + rest.text == lines.text
     assert lines.text == whole.text.partition("\n")[2]
     assert lines.headers["Log-Next"] == whole.headers["Log-Next"]
+
+
+@pytest.mark.parametrize(("batch", "source"), [(RUNNING, "console"), (SILENT, "stored")])
+def test_a_position_within_a_word_is_moved_to_the_next_line(shown: Logs, batch: int, source: str):
+    """Half a password would not be recognised."""
+    first, rest = after(shown, batch, f"{source}-0").text.split("\n", 1)
+    assert first[7:9].strip() == first[7:9]
+    assert after(shown, batch, f"{source}-8").text == rest
 
 
 def test_a_log_that_has_not_grown_is_empty(shown: Logs):

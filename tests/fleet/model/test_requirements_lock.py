@@ -90,7 +90,7 @@ def test_tools_are_found_by_name_url_and_wheel():
 
 
 def test_credentials_are_not_shown():
-    lock = "a @ git+https://me:s3cr3t@host/a@c0ffee\nb @ git+ssh://git@host/b\n"
+    lock = f"a @ git+https://me:s3cr3t@host/a@{COMMIT}\nb @ git+ssh://git@host/b\n"
     assert without_credentials(lock) == lock.replace("me:s3cr3t", "***")
 
 
@@ -113,3 +113,23 @@ def test_a_size_has_an_architecture(size, architecture):
 def test_a_key_belongs_to_one_fleet_and_architecture():
     keys = {lock_key(sealed, arch) for sealed in ("one", "other") for arch in ("x64", "Arm64")}
     assert len(keys) == 4
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h/x.whl?sv=1&sig=s3cr3t#sha256=ab", "https://h/x.whl?***#sha256=ab"),
+        ("https://me:s3cr3t/b@h/x.whl", "https://***@h/x.whl"),
+        ("https://me:s3@cr3t@h/x.whl", "https://***@h/x.whl"),
+        (f"git+https://me:s3cr3t@h/r@{'0' * 40}", f"git+https://***@h/r@{'0' * 40}"),
+        (f"git+https://git@h/r@{'0' * 40}", f"git+https://git@h/r@{'0' * 40}"),
+        (f"git+https://h/r@{'0' * 40}", f"git+https://h/r@{'0' * 40}"),
+    ],
+)
+def test_a_lock_is_shown_without_the_credentials_of_its_urls(url: str, shown: str):
+    assert without_credentials(f"a @ {url} --hash\nb==1\n") == f"a @ {shown} --hash\nb==1\n"
+
+
+def test_a_url_with_a_query_is_no_part_of_a_requested_lock():
+    """A query may be a token, and a request's lock is shown to everyone who may read the fleet."""
+    assert len(list(faults("a @ https://h/x.whl?sig=s3cr3t\n"))) == 1

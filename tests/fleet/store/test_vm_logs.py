@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fleet.azure.serial_console import ConsolePart
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.vm_logs import (
     LIMIT,
@@ -98,12 +99,17 @@ def test_without_select_permission_there_is_no_log(uri: str, benchmark_database:
 
 
 def test_the_end_of_a_long_log_is_kept():
-    text = decode_tail(b"first" + "\N{EURO SIGN}".encode() * LIMIT + b"last")
+    text = decode_tail(ConsolePart(b"first" + "\N{EURO SIGN}".encode() * LIMIT + b"last", 0))
     assert (len(text.encode()) <= LIMIT, text[0], text[-4:]) == (True, "\N{EURO SIGN}", "last")
 
 
+def test_a_log_that_was_cut_off_begins_with_the_next_line():
+    whole, cut = (decode_tail(ConsolePart(b"s3cr3t a\nb", 99, is_cut)) for is_cut in (False, True))
+    assert (whole, cut) == ("s3cr3t a\nb", "b")
+
+
 def test_every_byte_becomes_text_that_postgresql_accepts(uri: str):
-    store_logs(uri, 1, [kept(decode_tail(bytes(range(256))))])
+    store_logs(uri, 1, [kept(decode_tail(ConsolePart(bytes(range(256)), 256)))])
     record = find_log(uri, 1, RUNNER)
     assert record is not None
     assert record.log is not None
@@ -115,7 +121,7 @@ def test_every_byte_becomes_text_that_postgresql_accepts(uri: str):
 
 
 def test_a_log_of_invalid_bytes_is_not_longer_than_another():
-    assert len(decode_tail(b"\xff" * LIMIT).encode()) <= LIMIT
+    assert len(decode_tail(ConsolePart(b"\xff" * LIMIT, 0)).encode()) <= LIMIT
 
 
 @pytest.mark.parametrize("shown", ["p@ss/word", "p%40ss%2Fword", "p@ss%2fword"])
