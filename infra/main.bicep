@@ -15,7 +15,7 @@ param location string
 @maxLength(20)
 param vmRegions string[] = [location]
 
-@description('Whether app, storage, vault and database are connected by private endpoints instead of public ones.')
+@description('Whether storage, vault and database have private endpoints instead of public ones. The Durable Task Scheduler has a public one only.')
 param networkIsolation bool = false
 
 @description('new: a PostgreSQL server without passwords. existing: the URI in the secret database-uri of the key vault.')
@@ -110,6 +110,7 @@ param maximumInstances int = 40
 param instanceMemoryMb int = 2048
 
 @description('Further app settings by name (docs/settings.md). They take precedence.')
+@secure()
 param settings object = {}
 
 @description('Tags of all resources.')

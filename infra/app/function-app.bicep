@@ -18,6 +18,7 @@ param identityId string
 param codeContainerUrl string
 
 @description('App settings.')
+@secure()
 param appSettings object
 
 @description('ARM ID of the subnet for outbound traffic; empty: none.')
