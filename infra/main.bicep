@@ -109,8 +109,7 @@ param maximumInstances int = 40
 @allowed([512, 2048, 4096])
 param instanceMemoryMb int = 2048
 
-@description('Further app settings by name (docs/settings.md). They take precedence.')
-@secure()
+@description('Further app settings by name (docs/settings.md). They take precedence. No secrets: the history of deployments shows them. Pass a key vault reference instead.')
 param settings object = {}
 
 @description('Tags of all resources.')

@@ -236,11 +236,12 @@ def why_trials_left(fleet: FleetState) -> Failure:
     text = "Every VM has ended, and there are trials left."
     if fleet.demand.replacements or fleet.demand.stopped:
         text += f" No replacement could be created: {why_no_more(fleet)}."
-    codes = [code for code in fleet.demand.given_up if code in fleet.failures.by_code]
+    left_out = fleet.demand.left_out()
+    codes = [code for code in left_out if code in fleet.failures.by_code]
     if not codes:
         advice = "Check the experiment's script and packages; submit the remaining trials again."
         return failure("TrialsLeft", text, "fail_fleet", advice)
-    code = max(codes, key=lambda one: fleet.demand.given_up[one])
+    code = max(codes, key=lambda one: left_out[one])
     cause = fleet.failures.by_code[code]
     message = f"{cause['message'].rstrip('.')}. {text}"
     return failure(code, message, "fail_fleet", cause["advice"], limit=UNRECOGNISED_LIMIT)

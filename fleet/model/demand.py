@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -89,6 +90,13 @@ class Demand:
         """VMs that are requested, or will be."""
         waiting = self.unrequested + len(self.replacements)
         return waiting + len(self.retries) + len(self.in_flight)
+
+    def left_out(self) -> Counter[str]:
+        """VMs that were requested in vain so far, by the code of their last failure."""
+        counts = Counter(self.given_up)
+        counts.update(replacement["code"] for replacement in self.replacements)
+        counts.update(retry["code"] for retry in self.retries)
+        return counts
 
     def requests_left(self, n_instances: int) -> int:
         """How many more VMs may be requested at all, by the retry budget and the free ordinals."""

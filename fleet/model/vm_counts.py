@@ -20,9 +20,7 @@ def missing(fleet: FleetState) -> dict[str, int]:
     VMs that were never requested count under the reason why no more are requested; while the fleet is
     starting, they do not count as missing.
     """
-    counts = Counter(fleet.demand.given_up)
-    counts.update(replacement["code"] for replacement in fleet.demand.replacements)
-    counts.update(retry["code"] for retry in fleet.demand.retries)
+    counts = fleet.demand.left_out()
     if fleet.demand.unrequested and fleet.phase not in STARTING:
         counts[why_no_more(fleet)] += fleet.demand.unrequested
     return dict(counts)

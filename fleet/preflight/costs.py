@@ -56,7 +56,8 @@ def _expected_seconds(inputs: PlanInputs) -> tuple[float | None, str]:
     rounds = math.ceil((trials["ready"] + trials["running"]) / inputs.wanted)
     seconds = min(START_SECONDS + rounds * each, inputs.order["max_lifetime"])
     counted = f"{rounds:,} trial{'' if rounds == 1 else 's'}"
-    return round(seconds, 3), f"{counted} per VM, {each:,.3g} s each: {why}"
+    shown = f"{each:,.0f}" if each >= 100 else f"{each:.3g}"
+    return round(seconds, 3), f"{counted} per VM, {shown} s each: {why}"
 
 
 def cost(inputs: PlanInputs) -> Iterator[CheckResult]:

@@ -63,10 +63,9 @@ def processors(inputs: PlanInputs) -> Iterator[CheckResult]:
         )
     elif len(sizes) > 1 or several:
         kinds = "; ".join(f"{size}: {', '.join(found)}" for size, found in several.items())
-        text = (
-            f"VMs may have different processors, which affects timings: {kinds or ', '.join(sizes)}"
-        )
-        advice = "Set cpu_models, or trial_order to paired: it compares methods on the same VM."
+        text = f"VMs may have different processors: {kinds or ', '.join(sizes)}"
+        paired = inputs.order.get("trial_order") == "paired"
+        advice = "Set cpu_models." if paired else "Set cpu_models, or trial_order to paired."
         yield CheckResult("warning", text, advice)
     else:
         yield CheckResult("ok", f"{', '.join(sizes)} is not known to have different processors")

@@ -57,7 +57,9 @@ def refusals(inputs: PlanInputs, placement: Placement) -> list[str]:
     if isinstance(region.skus, Unavailable):
         return []
     if not region.skus:
-        hint = _did_you_mean(placement["location"], _locations(region.usages))
+        given = placement["location"]
+        others = [one for one in _locations(region.usages) if one != given]
+        hint = _did_you_mean(given, others)
         return [f"location not available to the subscription{hint}"]
     if sku is None:
         return [f"size not offered in the location{_similar(region.skus, placement['vm_size'])}"]
@@ -78,7 +80,7 @@ def _locations(usages: object) -> list[str]:
 
 
 def _did_you_mean(given: str, known: Iterable[str]) -> str:
-    spelled = {one.lower(): one for one in known if one != given}
+    spelled = {one.lower(): one for one in known}
     close = get_close_matches(given.lower(), spelled, n=2, cutoff=0.75)
     names = " or ".join(spelled[one] for one in close)
     return f" (did you mean {names}?)" if names else ""

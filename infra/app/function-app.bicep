@@ -18,7 +18,6 @@ param identityId string
 param codeContainerUrl string
 
 @description('App settings.')
-@secure()
 param appSettings object
 
 @description('ARM ID of the subnet for outbound traffic; empty: none.')

@@ -13,6 +13,37 @@ from local.stack import Stack
 from tests.harness import Api, experiment
 from triggers.submission import LATER_FIELDS, _plain
 
+FIRST_FIELDS = [
+    "azure_json",
+    "client_principal_id",
+    "client_principal_type",
+    "delete_on_complete",
+    "disk_type",
+    "ephemeral_os_disk",
+    "experiment_id",
+    "fallbacks",
+    "image_offer",
+    "image_publisher",
+    "image_sku",
+    "image_version",
+    "location",
+    "max_lifetime",
+    "max_price",
+    "max_undead",
+    "min_instances",
+    "n_instances",
+    "name",
+    "outbound",
+    "priority",
+    "resource_uris",
+    "ssh_public_key",
+    "subnet_id",
+    "tags",
+    "timeout",
+    "uri",
+    "vm_size",
+    "zones",
+]
 LOCK = "".join(f"{tool}==1\n" for tool in TOOLS)
 
 
@@ -47,6 +78,7 @@ def test_requests_with_other_packages_are_different_requests(fleet: Any):
 def test_a_request_without_a_lock_has_the_fingerprint_of_an_earlier_build():
     request = parse({"experiment_id": 1, "n_instances": 1})
     assert _plain(request).keys() & set(LATER_FIELDS) == set()
+    assert sorted(_plain(request)) == FIRST_FIELDS  # a new field belongs into LATER_FIELDS
     assert _plain(parse({"experiment_id": 1, "n_instances": 1, "requirements_lock": LOCK})) == {
         **_plain(request),
         "requirements_lock": LOCK,

@@ -2,14 +2,14 @@
  *  app says what it expects. */
 
 const NUMBER = /^-?\d+(\.\d+)?$/;
-const DURATION = /^(\d+(?:\.\d+)?)\s*([smhd])$/; // as on the command line
-const SECONDS = { s: 1, m: 60, h: 3600, d: 86400 };
+const DURATION = /^(\d+(?:\.\d+)?)\s*([smhdw])$/i; // as on the command line
+const SECONDS = { s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
 
 const number = (text) => (NUMBER.test(text) ? Number(text) : text);
 
 function seconds(text) {
   const [, amount, unit] = DURATION.exec(text) ?? [];
-  return unit ? Number(amount) * SECONDS[unit] : number(text);
+  return unit ? Number(amount) * SECONDS[unit.toLowerCase()] : number(text);
 }
 
 /** How the text of each field is read. */

@@ -257,7 +257,7 @@ class FleetStatus(_FleetState):
 
     def _repr_html_(self) -> str:
         """For notebooks."""
-        rows: list[list[object]] = [[html.bold(self.label), self.phase]]
+        rows: list[list[object]] = [[html.bold(self.label), self.outcome or self.phase]]
         for name, bar in self.bars.items():
             rows.append([name, html.progress(bar.done, bar.total), bar.text])
         if self.reason is not None:

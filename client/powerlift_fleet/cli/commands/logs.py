@@ -104,16 +104,17 @@ def logs(
 def _only_vm(client: FleetClient, fleet: FleetStatus, follow: bool) -> int | None:
     """The fleet's one VM; None while it has none, with `follow`. Raises click.UsageError."""
     ordinals = [one.ordinal for one in client.machines(fleet.id) if one.state != "refused"]
-    if len(ordinals) == 1:
+    vms = max(len(ordinals), fleet.machines.wanted)
+    if vms > 1:
+        raise click.UsageError(
+            f"{handle(fleet)} has {vms:,} VMs. Give the number of one, as in the output of machines, "
+            "or --all."
+        )
+    if ordinals:
         return ordinals[0]
-    if not ordinals and follow:
+    if follow:
         return None
-    if not ordinals:
-        raise click.UsageError(f"{handle(fleet)} has no VMs yet. Pass --follow to wait for them.")
-    raise click.UsageError(
-        f"{handle(fleet)} has {len(ordinals):,} VMs. Give the number of one ({ordinals[0]} to "
-        f"{ordinals[-1]}), or --all."
-    )
+    raise click.UsageError(f"{handle(fleet)} has no VMs yet. Pass --follow to wait for them.")
 
 
 def _print_end(
