@@ -13,7 +13,8 @@ finish() {
     stop_group "$event_waiter"
     release_trials "$status" && record_end "$status"
     rm -f "$HOME_DIR"/{db_url,pgpass*} # the VM may be kept
-    if [[ $DELETE_ON_COMPLETE == true ]]; then
+    # The fleet replaces a refused VM once it is gone; it has run nothing that is worth keeping.
+    if [[ $DELETE_ON_COMPLETE == true || $status == "$WRONG_CPU" ]]; then
         delete_machine
     else
         say "keeping the VM: delete_on_complete is false"

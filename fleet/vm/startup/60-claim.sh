@@ -2,7 +2,7 @@
 # current one, with which it forms a group. AWAITS_REGULAR: the trial has lost its VM twice, and no Spot VM takes it.
 readonly RESERVED=$((-10 - RUNNER_ID)) AWAITS_REGULAR=-3
 hidden=$RESERVED ready=-1
-[[ $IS_SPOT == true ]] || hidden+=", $AWAITS_REGULAR" ready+=", $AWAITS_REGULAR"
+[[ $IS_SPOT == true ]] || hidden+=", $AWAITS_REGULAR" ready="$AWAITS_REGULAR, -1"
 readonly HIDDEN=$hidden READY=$ready
 
 # Assigns the next trial to this runner, so that Powerlift's Store.pick_trial picks the same one. Powerlift does not
@@ -28,16 +28,34 @@ claim_statement() {
         SELECT id FROM mine WHERE place = 1 UNION ALL SELECT -1 WHERE $drains"
 }
 
-# Prints a query for the trials to take, the first with place 1. A trial that this VM holds already comes first.
+# Prints a query for the trials to take, the first with place 1. A trial that this VM holds already comes first, then
+# those that only VMs of regular priority take.
 picked_trials() {
-    local order='runner_id DESC, id' rank="md5('$TRIAL_SEED ' || id)"
-    [[ $TRIAL_ORDER != shuffled ]] || order="runner_id = $RUNNER_ID DESC, $rank"
-    if [[ $TRIAL_ORDER != paired ]]; then
-        printf %s "SELECT id, 1 AS place FROM (
-            SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($RUNNER_ID, $READY)
-            ORDER BY $order LIMIT 1 FOR UPDATE SKIP LOCKED) AS next"
-        return
-    fi
+    local rank="md5('$TRIAL_SEED ' || id)"
+    case $TRIAL_ORDER in
+        paired) picked_group "$rank" ;;
+        shuffled) picked_trial "$rank" ;;
+        *) picked_trial id ;;
+    esac
+}
+
+# picked_trial ORDER: one query for each value of runner_id, each only if those before it find nothing. One query for
+# all of them would sort every ready trial: the index has the values in another order.
+picked_trial() {
+    local runner queries="" picked="" earlier=""
+    for runner in "$RUNNER_ID" ${READY//,/ }; do
+        queries+="${queries:+, }of_${runner/-/_} AS (
+            SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $runner $earlier
+            ORDER BY $1 LIMIT 1 FOR UPDATE SKIP LOCKED)"
+        earlier+=" AND NOT EXISTS (SELECT FROM of_${runner/-/_})"
+        picked+="${picked:+ UNION ALL }SELECT id, 1 AS place FROM of_${runner/-/_}"
+    done
+    printf %s "WITH $queries $picked"
+}
+
+# picked_group RANK
+picked_group() {
+    local rank=$1
     # Groups in the order of their first trials: the client puts the hardest first. This trial locks the group, so
     # that two VMs never take parts of one.
     printf %s "WITH held AS (
@@ -48,7 +66,7 @@ picked_trials() {
             WHERE NOT EXISTS (SELECT FROM held) AND runner_id IN ($READY) AND id IN (
                 SELECT min(id) FROM trial WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($READY)
                 GROUP BY task_id, replicate_num)
-            ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED),
+            ORDER BY runner_id, id LIMIT 1 FOR UPDATE SKIP LOCKED), -- AWAITS_REGULAR first
         together AS (
             SELECT id FROM trial JOIN next USING (task_id, replicate_num)
             WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($READY) FOR UPDATE OF trial SKIP LOCKED)

@@ -1,39 +1,60 @@
 # --- the fleet's lock of packages --------------------------------------------------------------------
 
+readonly HELD='?' # no digit of base64
+
 # All VMs of a fleet install the packages of one lock (one for each CPU architecture): that of the request, or what
-# the first VM to get here resolves. Without access to the tables, each VM resolves for itself.
+# the first VM to get here resolves. Without access to the tables, each VM resolves for itself. While it waits, a VM
+# logs in once for each pause, which is at last as long as between heartbeats: all VMs of a fleet wait at once.
 obtain_lock() {
-    local pause=1
+    local pause=1 longest=${HEARTBEAT_INTERVAL%.*}
+    ((longest >= 10)) || longest=10
+    : >may_lock
     retry "$DATABASE_TIMEOUT" read_lock || fail "lost the connection to the database$(because)"
     while [[ ! -s lock && $(<may_lock) == 't|t' ]]; do
-        retry "$DATABASE_TIMEOUT" take_lease || fail "lost the connection to the database$(because)"
+        [[ $(<answer) == "$HELD" ]] || retry "$DATABASE_TIMEOUT" take_lease ||
+            fail "lost the connection to the database$(because)"
         if [[ -s lease ]]; then
             retry "$INSTALL_TIMEOUT" resolve_packages || fail "failed to resolve the experiment's packages"
             break
         fi
         ((pause > 1)) || say "another VM resolves the packages of this fleet; waiting for them"
         run_group sleep "$pause"
-        pause=$((pause < 8 ? pause * 2 : 10))
+        pause=$((pause * 2 < longest ? pause * 2 : longest))
         retry "$DATABASE_TIMEOUT" read_lock || fail "lost the connection to the database$(because)"
     done
+    [[ -z $LOCK_DIGEST || $(<may_lock) == t* ]] || fail_without_grant
     [[ -s lock || $(<may_lock) == 't|t' ]] ||
         say "this VM resolves its own packages: its role may not write powerlift_fleet_lock and powerlift_fleet_runner"
     [[ -z $LOCK_DIGEST || $(lock_digest) == "$LOCK_DIGEST" ]] ||
         fail "the request's requirements_lock cannot be read from powerlift_fleet_lock" "$BROKEN"
 }
 
-# Reads the lock, if there is one, to the file `lock`. `may_lock`: "t" or "f" for whether this VM may read it, "|",
-# and the same for whether it may make it.
+# Not BROKEN: the request is right, and its fleet succeeds with the grant.
+fail_without_grant() {
+    query role "SELECT quote_ident(current_user)" || : >role
+    fail "the VM may not read the request's requirements_lock: GRANT SELECT, INSERT ON powerlift_fleet_lock TO $(<role)"
+}
+
+# Reads the lock, if there is one, to the file `lock`. `answer` is HELD if there is none, and another VM has the lease.
 read_lock() {
-    : >lock
+    local held=false
+    : >lock >answer
+    [[ -s may_lock ]] || read_may_lock || return 1
+    [[ $(<may_lock) == t* ]] || return 0
+    [[ $(<may_lock) == 't|f' ]] || held=$(another_resolves)
+    query answer "SELECT coalesce(
+        (SELECT encode(convert_to(requirements, 'UTF8'), 'base64') FROM powerlift_fleet_lock
+         WHERE key = '$LOCK_KEY' AND coalesce(architecture, '$ARCHITECTURE') = '$ARCHITECTURE'),
+        CASE WHEN $held THEN '$HELD' ELSE '' END)" || return 1
+    [[ $(<answer) == "$HELD" ]] || base64 -d answer >lock
+}
+
+# `may_lock`: "t" or "f" for whether this VM may read the lock, "|", and the same for whether it may make it.
+read_may_lock() {
     query may_lock "SELECT coalesce(has_table_privilege(lock, 'SELECT'), false),
                     $registered AND coalesce(has_table_privilege(lock, 'INSERT')
                         AND has_table_privilege(to_regclass('powerlift_fleet_runner'), 'UPDATE'), false)
-                    FROM to_regclass('powerlift_fleet_lock') AS lock" || return 1
-    [[ $(<may_lock) == t* ]] || return 0
-    query answer "SELECT encode(convert_to(requirements, 'UTF8'), 'base64') FROM powerlift_fleet_lock
-                  WHERE key = '$LOCK_KEY' AND coalesce(architecture, '$ARCHITECTURE') = '$ARCHITECTURE'" &&
-        base64 -d answer >lock
+                    FROM to_regclass('powerlift_fleet_lock') AS lock"
 }
 
 lock_digest() { sha256sum lock | cut -c -64; }
@@ -43,13 +64,16 @@ lock_digest() { sha256sum lock | cut -c -64; }
 take_lease() {
     query lease "LOCK TABLE powerlift_fleet_runner IN SHARE UPDATE EXCLUSIVE MODE;
         UPDATE powerlift_fleet_runner SET resolving_at = now(), architecture = '$ARCHITECTURE'
-        WHERE $IDS AND NOT EXISTS (
-            SELECT FROM powerlift_fleet_runner AS other
-            WHERE other.experiment_id = $EXPERIMENT_ID AND other.runner_id <> $RUNNER_ID
-              AND other.runner_id / 10000 = $RUNNER_ID / 10000 AND other.architecture = '$ARCHITECTURE'
-              AND other.resolving_at BETWEEN now() - interval '1 hour' AND now() AND other.ended_at IS NULL
-              AND other.seen_at > now() - 3 * $HEARTBEAT_INTERVAL * interval '1 s')
-        RETURNING 1"
+        WHERE $IDS AND NOT $(another_resolves) RETURNING 1"
+}
+
+another_resolves() {
+    printf %s "EXISTS (
+        SELECT FROM powerlift_fleet_runner AS other
+        WHERE other.experiment_id = $EXPERIMENT_ID AND other.runner_id <> $RUNNER_ID
+          AND other.runner_id / 10000 = $RUNNER_ID / 10000 AND other.architecture = '$ARCHITECTURE'
+          AND other.resolving_at BETWEEN now() - interval '1 hour' AND now() AND other.ended_at IS NULL
+          AND other.seen_at > now() - 3 * $HEARTBEAT_INTERVAL * interval '1 s')"
 }
 
 # Makes the lock. Leaves it to the installation with pip, with an option that only installing knows, and where a

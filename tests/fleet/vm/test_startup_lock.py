@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import fleet.vm
 from fleet.vm import packages
 from tests.fleet.conftest import RESOLVER
 from tests.fleet.vm.packages import PACKAGES, installed, lock_of, make_index
 from tests.fleet.vm.scripts import DONE
 
+FRAGMENT = Path(fleet.vm.__file__).parent / "startup" / "74-lock.sh"
 HELD = "until [[ $2 != compile || -e $ROOT/go ]]; do sleep 0.05; done\n" + RESOLVER
 """Resolves when it is told to."""
 
@@ -96,19 +100,73 @@ def test_a_vm_that_ends_or_dies_leaves_the_resolution_to_another(
     )
 
 
-def test_a_role_without_access_to_the_locks_resolves_for_its_own_vm(
-    vm, benchmark_database, startup
-):
-    """As in a database whose grants are those of an earlier release."""
+WAITS = """
+ARCHITECTURE=x EXPERIMENT_ID=1 RUNNER_ID=7 LOCK_KEY=key LOCK_DIGEST= IDS=true registered=true
+DATABASE_TIMEOUT=1
+say() { :; }
+retry() { "${@:2}"; }
+run_group() { echo "$2" >>pauses; }
+query() {
+    echo "$2" >>queries
+    case $(wc -l <pauses) in
+        0 | 1 | 2 | 3 | 4 | 5 | 6 | 7) echo '?' ;;
+        *) base64 <<<'lib==1' ;;
+    esac >"$1"
+    [[ $1 != may_lock ]] || echo 't|t' >"$1"
+}
+: >pauses
+obtain_lock
+grep -c SELECT.coalesce queries
+grep -c LOCK.TABLE queries
+tr '\\n' ' ' <pauses
+cat lock
+"""
+"""Another VM resolves the packages for a while."""
+
+
+@pytest.mark.parametrize(
+    ("interval", "longest"),
+    [("0.2", "10 10 10 10"), ("60", "16 32 60 60"), ("600", "16 32 64 128")],
+)
+def test_a_vm_that_waits_for_the_lock_logs_in_once_for_each_pause(tmp_path, interval, longest):
+    """The longest pause is that between heartbeats, which grows with the fleet."""
+    text = f"HEARTBEAT_INTERVAL={interval}\n{FRAGMENT.read_text()}\n{WAITS}"
+    ran = subprocess.run(["bash", "-uc", text], cwd=tmp_path, capture_output=True, text=True)
+    expected = f"10\n0\n1 2 4 8 {longest} lib==1\n"
+    assert (ran.stdout, ran.stderr) == (expected, "")
+
+
+@pytest.fixture
+def earlier(benchmark_database):
+    """The URI of a role whose grants are those of an earlier release."""
     benchmark_database.sql(
-        "CREATE ROLE earlier LOGIN PASSWORD 'earlier';"
+        "DO $$BEGIN IF to_regrole('earlier') IS NULL THEN"
+        " CREATE ROLE earlier LOGIN PASSWORD 'earlier'; END IF; END$$;"
         " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO earlier;"
         " REVOKE ALL ON powerlift_fleet_lock FROM earlier"
     )
-    place = benchmark_database.uri.split("@")[1]
+    return f"postgresql://earlier:earlier@{benchmark_database.uri.split('@')[1]}"
+
+
+def test_a_role_that_may_not_read_the_lock_of_the_request_is_named(
+    vm, benchmark_database, startup, earlier
+):
+    """The request is right: the fleet must not say that the experiment is invalid."""
+    experiment = benchmark_database.experiment(DONE)
+
+    code = vm.run(startup(experiment, uri=earlier, lock_digest="0" * 64))
+
+    reason = "the VM may not read the request's requirements_lock: "
+    reason += "GRANT SELECT, INSERT ON powerlift_fleet_lock TO earlier"
+    assert (code, benchmark_database.runner(experiment)["outcome"]) == (1, reason), vm.log
+
+
+def test_a_role_without_access_to_the_locks_resolves_for_its_own_vm(
+    vm, benchmark_database, startup, earlier
+):
     experiment = benchmark_database.experiment(DONE, pip_install="lib")
 
-    code = vm.run(startup(experiment, uri=f"postgresql://earlier:earlier@{place}"))
+    code = vm.run(startup(experiment, uri=earlier))
 
     runner = benchmark_database.runner(experiment)
     assert (code, runner["lock_digest"], runner["outcome"]) == (0, None, "no more work"), vm.log

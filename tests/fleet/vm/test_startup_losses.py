@@ -155,3 +155,18 @@ def test_a_vm_of_another_processor_takes_no_trial(
     assert outcome == (why + ", ".join(allowed) if code else "no more work")
     assert len(vm.azure.deletes) == 1
     assert (vm.home / "claimed").exists() is (code == 0)
+
+
+def test_a_vm_of_another_processor_is_never_kept(
+    vm: Any, benchmark_database: Any, startup: Callable[..., Any]
+):
+    """The fleet replaces it once it is gone."""
+    (vm.root / "cpuinfo").write_text(INFO)
+    vm.env["POWERLIFT_CPUINFO"] = str(vm.root / "cpuinfo")
+    values = startup(
+        benchmark_database.experiment(DONE, trials=1),
+        cpu_models=("EPYC 9V74",),
+        delete_on_complete=False,
+    )
+
+    assert (vm.run(values), len(vm.azure.deletes)) == (75, 1), vm.log

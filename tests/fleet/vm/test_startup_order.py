@@ -143,6 +143,36 @@ def test_a_spot_vm_leaves_a_trial_that_has_lost_two_vms(
     assert len(taken(benchmark_database, statement)) == expected
 
 
+@pytest.mark.parametrize("order", ["fifo", "shuffled", "paired"])
+def test_a_regular_vm_takes_trials_that_wait_for_it_before_others(
+    benchmark_database: Any, made: Made, order: str
+):
+    """After its own, if it holds one."""
+    held, *_, last = sorted(made[1])
+    waiting = {trial for trial in made[1] if made[1][trial][1] == made[1][last][1]}
+    benchmark_database.sql(
+        "UPDATE trial SET runner_id = %s WHERE id = ANY(%s)", AWAITS_REGULAR, list(waiting)
+    )
+    benchmark_database.sql("UPDATE trial SET runner_id = 7 WHERE id = %s", held)
+
+    trials = taken(benchmark_database, claim_statement(made[0], 7, order), len(waiting) + 1)
+
+    assert (trials[0], set(trials[1:])) == (held, waiting)
+
+
+@pytest.mark.parametrize("is_spot", [True, False])
+def test_a_claim_in_powerlifts_order_reads_no_more_trials_than_it_takes(
+    benchmark_database: Any, made: Made, is_spot: bool
+):
+    """The index has them in that order, so that nothing is sorted."""
+    statement = claim_statement(made[0], 7, "fifo", is_spot=is_spot)
+    with psycopg2.connect(benchmark_database.uri) as database, database.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        cursor.execute("EXPLAIN " + statement)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert ("Sort" in plan, "ix_order" in plan) == (False, True), plan
+
+
 def test_a_vm_runs_trials_in_the_order_of_the_request(
     vm: Any, benchmark_database: Any, startup: Callable[..., Any]
 ):
