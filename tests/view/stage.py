@@ -26,7 +26,7 @@ class Stage:
 
     `away` is what it does instead of answering the API: "drop" ends connections, "fail" answers 503.
     `broken` are parts of a fleet ("/machines") that answer 503. `refused` are problems by reference.
-    `logs` are the VMs' logs by ordinal; those of `stored` come from the database, as after their deletion.
+    `logs` are the VMs' logs by ordinal, those of `stored` from the database: the VM was deleted.
     `read_only`: the key does not open the functions that plan, submit and cancel.
     `requests` is every request, as method and path with query; `cancelled` the ids that were deleted.
     `plan` is the plan of every request; with `errors`, it is a 400. `submitted` are the requests of the
