@@ -94,6 +94,8 @@ class Stage:
         part = "/".join(["", *parts[1:]])
         if part in self.broken:
             return _json(503, {})
+        if part == "/trials":
+            return _json(200, scene.trial_page(dict(parse_qsl(query))))
         answer = scene.answers()[part]
         if part == "/progress":  # time goes on, whether or not anything happens
             self._looks += 1
