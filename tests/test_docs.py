@@ -51,6 +51,14 @@ def test_every_page_is_reachable_from_the_readme():
     assert pages - {link.partition("#")[0] for link in linked} == set()
 
 
+def test_the_architecture_names_every_table_of_the_app():
+    created = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)")
+    files = REPOSITORY.glob("fleet/store/migrations/*/*.sql")
+    tables = {name for file in files for name in created.findall(file.read_text())}
+    text = (REPOSITORY / "docs/architecture.md").read_text()
+    assert {name for name in tables if f"`{name}`" not in text} == set()
+
+
 TEXTS = (".cfg", ".in", ".ipynb", ".js", ".html", ".md", ".py", ".sh", ".toml", ".txt", ".yml")
 INSTALL = re.compile(r"\b(?:pip3?|pipx|uv(?: pip| tool)?) +(?:install|add|run|inject)\b[^`\n]*")
 NAME = re.compile(r"""(?<![\w./-])powerlift[-_.]fleet(?:\[[^]]*\])?+(?!\w|-\w|_\w| *@ *\S+://)""")

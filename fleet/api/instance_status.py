@@ -9,6 +9,7 @@ from typing import Any, cast
 from fleet.api.responses.common import json_id
 from fleet.api.responses.fleets import FinalStatus, FleetWithoutLinks, MachineCounts, Outcome
 from fleet.model import names
+from fleet.model.costs import MAX_COST_REACHED
 from fleet.model.custom_status import MAX_TIMER_SECONDS
 from fleet.model.failure import failure
 from fleet.model.order_parts import part_of
@@ -84,7 +85,7 @@ def starts_trials(fleet: FleetWithoutLinks, now: datetime) -> bool:
     return (
         fleet["phase"] not in {*TERMINAL, "teardown"}
         and not (deadline and datetime.fromisoformat(deadline) <= now)
-        and all(group["code"] != "MaxCostReached" for group in fleet["failures"])
+        and all(group["code"] != MAX_COST_REACHED for group in fleet["failures"])
     )
 
 

@@ -45,12 +45,15 @@ def trials(inputs: PlanInputs) -> Iterator[CheckResult]:
         yield CheckResult("ok", detail)
 
 
+_SHORTEN = "Use a shorter uri, fewer cpu_models, or fewer certificates in FLEET_DB_ROOT_CERT."
+
+
 def custom_data(inputs: PlanInputs) -> Iterator[CheckResult]:
     fault = inputs.custom_data_fault
     if fault is None:
         yield CheckResult("ok", "The startup script fits into the VM's custom data")
     else:
-        yield CheckResult("fault", fault, "Use a shorter uri.", "CustomDataTooLarge")
+        yield CheckResult("fault", fault, _SHORTEN, "CustomDataTooLarge")
 
 
 def runner_ids(inputs: PlanInputs) -> Iterator[CheckResult]:

@@ -144,14 +144,17 @@ _ERRORS = f"""
     ORDER BY 2 DESC, 1 LIMIT 8
 """  # noqa: S608 - constants
 # VMs write the names. A VM that ended before the trial was created ran another one, before Powerlift's
-# tables were recreated.
+# tables were recreated. By VM first: count(DISTINCT …) would sort all trials.
 _CPU_MODELS = """
-    SELECT left(ran.cpu_model, 100), count(DISTINCT ran.runner_id), count(*)
-    FROM powerlift_fleet_trial AS noted
-    JOIN trial ON trial.id = noted.trial_id AND trial.experiment_id = noted.experiment_id
-    JOIN powerlift_fleet_runner AS ran
-        ON ran.experiment_id = noted.experiment_id AND ran.runner_id = noted.runner_id
-    WHERE noted.experiment_id = %s AND trial.end_time IS NOT NULL AND trial.errmsg IS NULL
-      AND ran.cpu_model IS NOT NULL AND (ran.ended_at IS NULL OR ran.ended_at >= trial.create_time)
-    GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT 8
+    SELECT model, count(*), sum(trials)::bigint
+    FROM (SELECT left(ran.cpu_model, 100) AS model, ran.runner_id, count(*) AS trials
+          FROM powerlift_fleet_trial AS noted
+          JOIN trial ON trial.id = noted.trial_id AND trial.experiment_id = noted.experiment_id
+          JOIN powerlift_fleet_runner AS ran
+              ON ran.experiment_id = noted.experiment_id AND ran.runner_id = noted.runner_id
+          WHERE noted.experiment_id = %s AND trial.end_time IS NOT NULL AND trial.errmsg IS NULL
+            AND ran.cpu_model IS NOT NULL
+            AND (ran.ended_at IS NULL OR ran.ended_at >= trial.create_time)
+          GROUP BY 1, 2) AS by_vm
+    GROUP BY model ORDER BY 3 DESC, 1 LIMIT 8
 """

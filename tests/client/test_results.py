@@ -6,7 +6,8 @@ import pandas
 import powerlift_fleet as fleets
 import pytest
 from powerlift.bench import Benchmark
-from powerlift_fleet import trial_results, trial_status
+from powerlift_fleet import runner, trial_results, trial_status
+from powerlift_fleet.benchmark import results
 
 NAME = "four states, two tasks of one name"
 
@@ -112,6 +113,10 @@ def test_trials_have_what_they_used_and_where_they_ran(store, benchmark_database
     assert list(status["cpu_model"].fillna("-")) == ["EPYC 7763", "EPYC 7763", "-", "EPYC 7763"]
     assert set(results["max_rss_bytes"]) == {1000}
     assert set(results["lock_digest"]) == {"abc"}
+
+
+def test_the_columns_of_usage_are_those_that_the_runner_writes():
+    assert results.USAGE == runner.USAGE
 
 
 def test_a_database_without_the_apps_tables_has_the_same_columns(benchmark_database, store):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
-from fleet.store import executors
+from fleet.api.openapi.examples import RESPONSES
+from fleet.store import executors, vm_use
 from fleet.store.executors import Executor
+from tests.fleets import placement
 from triggers.http import query_cache
 from triggers.http.problems import with_problems
+from triggers.http.right_sizing import right_sizing_of
 
 URI = "postgresql://me@host/db"
 QUERIES = Executor("test", 8, 8)
@@ -81,6 +86,28 @@ def test_concurrent_queries_share_an_error(database: Database):
         return list(await asyncio.gather(*two, return_exceptions=True))
 
     assert [str(one) for one in asyncio.run(both())] == ["no response 1"] * 2
+
+
+def test_concurrent_questions_for_a_smaller_size_share_a_query(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    def use(uri: str, _: Any) -> dict[int, Any]:
+        database.query(uri)
+        return {}
+
+    monkeypatch.setattr(vm_use, "read", use)
+    monkeypatch.setenv("FLEET_SEALING_KEY", Fernet.generate_key().decode())
+    monkeypatch.setenv("POWERLIFT_DB_URI", URI)
+    database.released.set()
+    vm: Any = {**RESPONSES["Machines"]["machines"][0], "placement": placement()}
+    order: Any = {"experiment_id": 1, "batch_id": 7, "vm": {}, "prices": {}}
+
+    async def both() -> list[Any]:
+        ended = datetime(2026, 1, 2, tzinfo=UTC)
+        return await asyncio.gather(*(right_sizing_of(order, [vm], URI, ended) for _ in range(2)))
+
+    first, second = asyncio.run(both())
+    assert (database.times, first) == (1, second)
 
 
 def test_a_cancelled_caller_does_not_cancel_the_query(database: Database):

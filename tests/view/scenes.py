@@ -175,6 +175,30 @@ class Scene:
             "running": running, "complete": len(self.ends) - errors, "error": errors,
         }  # fmt: skip
 
+    def trial_page(self, query: dict[str, str]) -> Json:
+        """Those that have ended come first."""
+        ended = ["complete" if good else "failed" for _, good in self.ends]
+        states = [*ended, *["ready"] * (self.total - len(ended))]
+        found = [
+            self._trial(number, state)
+            for number, state in enumerate(states, 1)
+            if number > int(query.get("cursor", 0)) and query.get("state", state) == state
+        ]
+        limit = int(query["limit"])
+        following = str(found[limit - 1]["id"]) if len(found) >= limit else None
+        return {"id": self.id, "experiment_id": 12, "trials": found[:limit], "next": following}
+
+    def _trial(self, number: int, state: str) -> Json:
+        ended, failed = state != "ready", state == "failed"
+        return {
+            "id": number, "task": self.name, "origin": "openml", "method": f"<b>tree</b> {number}",
+            "meta": "{}", "replicate": 0, "state": state, "machine": 0 if ended else None,
+            "started_at": None, "ended_at": None, "seconds": 1.25 if ended else None,
+            "measures": {"accuracy": 0.873456} if state == "complete" else {},
+            "error": "ValueError: <i>no</i>" if failed else None,
+            "traceback": "Traceback (most recent call last):\nValueError: <i>no</i>" if failed else None,
+        }  # fmt: skip
+
     def progress(self) -> Json:
         step = max(1.0, self.elapsed / 120)
         marks = [step * (i + 1) for i in range(int(self.elapsed / step))]

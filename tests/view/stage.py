@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from fleet.api.openapi.examples import RESPONSES
+from fleet.store.vm_logs import Position, complete_bytes
 from tests.view.scenes import Scene
 from triggers.http.view import SOURCES, page
 
@@ -25,6 +26,7 @@ class Stage:
 
     `away` is what it does instead of answering the API: "drop" ends connections, "fail" answers 503.
     `broken` are parts of a fleet ("/machines") that answer 503. `refused` are problems by reference.
+    `logs` are the VMs' logs by ordinal, those of `stored` from the database: the VM was deleted.
     `read_only`: the key does not open the functions that plan, submit and cancel.
     `requests` is every request, as method and path with query; `cancelled` the ids that were deleted.
     `plan` is the plan of every request; with `errors`, it is a 400. `submitted` are the requests of the
@@ -41,6 +43,7 @@ class Stage:
         self.broken: set[str] = set()
         self.refused: dict[str, tuple[int, str]] = {}
         self.logs: dict[int, str] = {}
+        self.stored: set[int] = set()
         self.plan: dict[str, Any] = RESPONSES["Plan"]
         self.errors: list[dict[str, str]] = []
         self.submitted: dict[int, str] = {}
@@ -87,10 +90,12 @@ class Stage:
             text = self.logs.get(int(parts[2]))
             if text is None:
                 return _json(404, {"title": "No log", "detail": "Its console has said nothing."})
-            return 200, "text/plain; charset=utf-8", text
+            return 200, "text/plain; charset=utf-8", self._lines(int(parts[2]), query)
         part = "/".join(["", *parts[1:]])
         if part in self.broken:
             return _json(503, {})
+        if part == "/trials":
+            return _json(200, scene.trial_page(dict(parse_qsl(query))))
         answer = scene.answers()[part]
         if part == "/progress":  # time goes on, whether or not anything happens
             self._looks += 1
@@ -112,6 +117,21 @@ class Stage:
         scene = Scene(f"fleet-{batch}", elapsed=1)
         self.show(scene)
         return _json(202, {"id": scene.id, "number": scene.number})
+
+    def log_next(self, ordinal: int) -> Position:
+        log = self.logs[ordinal].encode()
+        if ordinal in self.stored:
+            return Position("stored", len(log))
+        return Position("console", complete_bytes(log))
+
+    def _lines(self, ordinal: int, query: str) -> str:
+        """A log, or what the API responds with `after`."""
+        after = dict(parse_qsl(query)).get("after")
+        if after is None:
+            return self.logs[ordinal]
+        position, next_ = Position.read(after), self.log_next(ordinal)
+        begin = position.offset if position.source == next_.source else 0
+        return self.logs[ordinal].encode()[begin : next_.offset].decode()
 
     def _page(self, query: dict[str, str]) -> Any:
         """A page of the list: the fleets in the order in which they were shown."""
@@ -166,7 +186,10 @@ def _handler(stage: Stage) -> Callable[..., BaseHTTPRequestHandler]:
                     self._send(status, {"Content-Type": kind}, body)
             else:
                 status, kind, body = stage.api(self.command, path, query)
-                self._send(status, {"Content-Type": kind}, body)
+                headers = {"Content-Type": kind}
+                if path.endswith("/log") and status == 200:
+                    headers["Log-Next"] = str(stage.log_next(int(path.split("/")[-2])))
+                self._send(status, headers, body)
 
         do_GET = do_POST = do_DELETE = answer  # noqa: N815
 

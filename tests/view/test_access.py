@@ -28,6 +28,9 @@ def test_a_fleet_its_details_and_its_confirmation_have_no_violation(
     stage.show(Scene(vms=14, trials=900))
     stage.logs[0] = "a line\n" * 50
     page = opened(stage, visit, "view/fleet-7", scheme, size)
+    page.page.click("#trial-list > summary")
+    page.wait("#trial-table:visible")
+    page.page.locator("#trial-rows summary").first.click()
     page.page.click("#vm-0")
     page.page.click("#log-get")
     page.wait("#log:visible")

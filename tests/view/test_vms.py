@@ -26,9 +26,10 @@ ALIVE = 2
 """A VM of `shown` that runs trials."""
 
 
-def reads(stage: Stage) -> int:
-    """How often the log of that VM was read."""
-    return stage.requests.count(f"GET /api/fleets/fleet-7/machines/{ALIVE}/log")
+def reads(stage: Stage) -> list[str]:
+    """The queries with which the log of that VM was read."""
+    path = f"GET /api/fleets/fleet-7/machines/{ALIVE}/log"
+    return [one.removeprefix(path) for one in stage.requests if one.startswith(path)]
 
 
 def open_log(page: Visit) -> None:
@@ -38,12 +39,13 @@ def open_log(page: Visit) -> None:
 
 
 def test_the_log_follows_a_vm_until_its_end(stage: Stage, shown: Visit):
-    stage.logs[ALIVE] = "first"
+    stage.logs[ALIVE] = "first\r\nsec"
     open_log(shown)
-    assert shown.text("#log") == "first"
-    stage.logs[ALIVE] = "second"
+    assert shown.text("#log") == "first\r\nsec"
+    stage.logs[ALIVE] = "first\r\nsecond\r\nthi"
     shown.poll()
-    shown.wait("#log:text-is('second')")
+    shown.wait("#log:has-text('second')")
+    assert shown.text("#log") == "first\r\nsecond\r\n"
     assert shown.page.evaluate("document.activeElement.id") == "console-title"
     stage.logs[ALIVE] = "ended"
     stage.fleets["fleet-7"].machines[ALIVE]["state"] = "deleted"
@@ -52,6 +54,32 @@ def test_the_log_follows_a_vm_until_its_end(stage: Stage, shown: Visit):
     before = reads(stage)
     shown.poll_and_render()
     assert (reads(stage), shown.page.is_visible("#log-follow")) == (before, False)
+    assert before[:2] == ["", "?after=console-7"]
+    assert before[-1] == ""  # the whole anew: its first line says why the VM ended
+
+
+def test_a_stored_log_replaces_that_of_the_console(stage: Stage, shown: Visit):
+    """Their positions are not comparable."""
+    stage.logs[ALIVE] = "from the console\n"
+    open_log(shown)
+    stage.logs[ALIVE] = "stored"
+    stage.stored.add(ALIVE)
+    shown.poll()
+    shown.wait("#log:text-is('stored')")
+    stage.logs[ALIVE] = "stored, more"
+    shown.poll()
+    shown.wait("#log:text-is('stored, more')")
+    assert reads(stage) == ["", "?after=console-17", "?after=stored-6"]
+
+
+def test_no_more_of_a_log_is_shown_than_the_api_gives_at_once(stage: Stage, shown: Visit):
+    stage.logs[ALIVE] = "é" * 16_000 + "\n"
+    open_log(shown)
+    stage.logs[ALIVE] += "x" * 10_000 + "\n"
+    shown.poll()
+    shown.wait("#log:has-text('x')")
+    text = shown.page.text_content("#log")
+    assert text == "é" * 11_383 + "\n" + "x" * 10_000 + "\n"  # 32 KB without half a character
 
 
 def test_a_log_that_is_not_followed_or_hidden_is_not_read(stage: Stage, shown: Visit):

@@ -15,6 +15,7 @@ from fleet.preflight.prices import find_prices
 from fleet.settings import Settings
 from fleet.store import vm_use
 from fleet.store.executors import QUERIES
+from triggers.http import query_cache
 
 
 async def right_sizing_of(
@@ -26,7 +27,8 @@ async def right_sizing_of(
     if placement is None:
         return None
     key = price_key(placement)
-    use = await QUERIES.run(vm_use.read, uri, order)
+    question = ("use", order["experiment_id"], order["batch_id"], order.get("created_at"))
+    use = await query_cache.run(QUERIES, question, vm_use.read, uri, order)
     reported = [
         one for one in machines if one["ordinal"] in use and price_key(one["placement"]) == key
     ]

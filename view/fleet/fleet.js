@@ -12,6 +12,7 @@ import { updateMoney } from "./cost.js";
 import { updateFailures, updateSummary } from "./summary.js";
 import { startTheme } from "../common/theme.js";
 import { startTimeline, updateTimeline } from "./vms/timeline.js";
+import { startTrialList } from "./trial_list.js";
 import { updateTrials } from "./trials.js";
 import { isTerminal } from "../common/describe.js";
 
@@ -95,6 +96,7 @@ startTimeline(openDetail, detailIsOpen);
 startKeys(detailIsOpen, closeDetail);
 startDetail();
 startConsole(() => path);
+startTrialList(() => path);
 const turn = poller(poll);
 startCancel(() => path, turn);
 start(turn);

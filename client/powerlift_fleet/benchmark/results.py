@@ -36,7 +36,7 @@ _RESULTS = """
     ORDER BY ta.name, t.method, t.meta, t.replicate_num, mo.name, mo.seq_num, t.id
 """
 USAGE = ("wall_seconds", "user_seconds", "system_seconds", "steal_seconds", "max_rss_bytes")
-"""What a trial's processes used, as our runner measures it."""
+"""What a trial's processes used, as in runner.py, which requires Linux."""
 VM = (
     "vm_name", "vm_size", "location", "zone", "priority", "cpu_model", "cpus", "memory_bytes",
     "architecture", "kernel", "image", "image_version", "python", "lock_digest",

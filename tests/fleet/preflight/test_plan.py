@@ -124,7 +124,10 @@ def test_an_unreachable_database_is_a_fault():
 
 
 def test_custom_data_that_is_too_large_is_a_fault():
-    assert one(inputs(custom_data_fault="It is too large."), "custom_data")["status"] == "fault"
+    found = one(inputs(custom_data_fault="It is too large."), "custom_data")
+    assert found["status"] == "fault"
+    for filler in ("uri", "cpu_models", "FLEET_DB_ROOT_CERT"):
+        assert filler in found["advice"]
 
 
 def test_a_batch_with_the_runner_ids_of_another_is_rejected():

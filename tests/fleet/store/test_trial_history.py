@@ -199,3 +199,7 @@ def test_the_processors_that_ran_successful_trials_are_listed(
     benchmark_database.sql("UPDATE trial SET end_time = now() WHERE id = %s", trials[4]["id"])
     found = list(load_history(uri, number, BEGAN, at(9)).cpu_models)
     assert found == [("AMD", 1, 2), ("Intel", 1, 1)]
+    benchmark_database.sql(
+        "UPDATE powerlift_fleet_runner SET cpu_model = 'AMD' WHERE experiment_id = %s", number
+    )
+    assert list(load_history(uri, number, BEGAN, at(9)).cpu_models) == [("AMD", 3, 4)]

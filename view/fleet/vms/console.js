@@ -30,7 +30,7 @@ export function startConsole(path) {
 export function updateConsole(isLive) {
   live = isLive;
   const grows = mayGrow();
-  if (grew && !grows && following && !document.hidden) read(); // how the VM ended
+  if (grew && !grows && following && !document.hidden) readAnew(); // its first line says how the VM ended
   grew = grows;
   buttons();
 }
@@ -45,6 +45,12 @@ export function openConsole(ordinal) {
   show(byId("console"), true);
   byId("console-title").focus({ preventScroll: true });
   byId("console").scrollIntoView({ block: "nearest" });
+  read();
+}
+
+/** Read the whole output again, also if a part of it is being read. */
+function readAnew() {
+  shown = { ...shown, read: logOf(fleetPath(), shown.ordinal) };
   read();
 }
 
