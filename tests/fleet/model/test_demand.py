@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleet.model.demand import Demand
 from tests.fleets import (
     NO_CAPACITY,
     NOW,
@@ -78,3 +79,9 @@ def test_one_vm_in_flight_is_the_probe_of_a_placement_without_capacity():
     fleet.placements.mark_tried(placement())
     fleet.demand.in_flight = fleet.demand.request(fleet.placements_for(5, later(1)))
     assert (len(fleet.demand.in_flight), fleet.placements_for(5, later(1))) == (1, [])
+
+
+def test_vms_that_still_wait_were_requested_in_vain_so_far():
+    demand = Demand(given_up={"SkuNotAvailable": 2})
+    demand.replacements.append({"replaces": 0, "attempt": 1, "code": "CpuModelRefused"})
+    assert demand.left_out() == {"SkuNotAvailable": 2, "CpuModelRefused": 1}

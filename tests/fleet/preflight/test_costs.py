@@ -62,6 +62,7 @@ def test_the_estimate(
     [
         (plan_of(mean=60.0), "5 trials per VM, 60 s each: the mean of the finished ones"),
         (plan_of(timeout=120.0), "5 trials per VM, 120 s each: their whole timeout"),
+        (plan_of(mean=1800.0), "5 trials per VM, 1,800 s each: the mean of the finished ones"),
         (plan_of(), "No trial has finished, and there is no timeout."),
     ],
 )

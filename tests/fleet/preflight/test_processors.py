@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fleet.model.custom_status import WARNING_CHARACTERS
 from fleet.preflight.processors import documented
 from tests.fleet.preflight.azure_inputs import NO_ANSWER, experiment, inputs, one, order
 
@@ -64,7 +65,7 @@ def test_series_with_several_processors_are_known(size: str, count: int):
         (
             {"vm_size": "Standard_D2s_v6", "fallbacks": [{"vm_size": "Standard_D4s_v6"}]},
             "warning",
-            "affects timings: Standard_D2s_v6, Standard_D4s_v6",
+            "different processors: Standard_D2s_v6, Standard_D4s_v6",
         ),
         (
             {"cpu_models": ["8370C", "8473C"]},
@@ -77,3 +78,10 @@ def test_series_with_several_processors_are_known(size: str, count: int):
 def test_the_plan_says_which_processors_vms_may_have(asked: dict[str, Any], status: str, says: str):
     check = one(inputs(order(**asked)), "processors")
     assert (check["status"], says in check["detail"]) == (status, True), check
+
+
+@pytest.mark.parametrize("trial_order", ["fifo", "paired"])
+def test_the_warning_of_a_common_size_fits_the_status(trial_order: str):
+    check = one(inputs(order(vm_size="Standard_D4s_v5", trial_order=trial_order)), "processors")
+    assert len(f"{check['detail']}. {check['advice']}") <= WARNING_CHARACTERS, check
+    assert ("trial_order" in check["advice"]) == (trial_order == "fifo")

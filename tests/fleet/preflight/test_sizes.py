@@ -63,7 +63,11 @@ def test_a_burstable_size_is_only_a_warning():
 
 @pytest.mark.parametrize(
     ("asked", "hint"),
-    [("Standard_D2s", " (did you mean Standard_D2s_v5?)"), ("Bogus", "")],
+    [
+        ("Standard_D2s", " (did you mean Standard_D2s_v5?)"),
+        ("D2s_v5", " (did you mean Standard_D2s_v5?)"),
+        ("Bogus", ""),
+    ],
 )
 def test_a_mistyped_size_is_recognised(asked: str, hint: str):
     seen = inputs(order(vm_size=asked), regions={"eastus": region(skus=[sku()])})
