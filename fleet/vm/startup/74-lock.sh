@@ -64,16 +64,21 @@ lock_digest() { sha256sum lock | cut -c -64; }
 take_lease() {
     query lease "LOCK TABLE powerlift_fleet_runner IN SHARE UPDATE EXCLUSIVE MODE;
         UPDATE powerlift_fleet_runner SET resolving_at = now(), architecture = '$ARCHITECTURE'
-        WHERE $IDS AND NOT $(another_resolves) RETURNING 1"
+        WHERE $IDS AND NOT ($(another_resolves)) RETURNING 1"
 }
 
+# Once a VM has failed to, all resolve at once: one after the other would each be paid for while it waits.
 another_resolves() {
     printf %s "EXISTS (
         SELECT FROM powerlift_fleet_runner AS other
         WHERE other.experiment_id = $EXPERIMENT_ID AND other.runner_id <> $RUNNER_ID
           AND other.runner_id / 10000 = $RUNNER_ID / 10000 AND other.architecture = '$ARCHITECTURE'
-          AND other.resolving_at BETWEEN now() - interval '1 hour' AND now() AND other.ended_at IS NULL
-          AND other.seen_at > now() - 3 * $HEARTBEAT_INTERVAL * interval '1 s')"
+          AND other.resolving_at BETWEEN now() - interval '1 hour' AND clock_timestamp() AND other.ended_at IS NULL
+          AND other.seen_at BETWEEN now() - 3 * $HEARTBEAT_INTERVAL * interval '1 s' AND clock_timestamp())
+        AND NOT EXISTS (
+        SELECT FROM powerlift_fleet_runner AS other
+        WHERE other.experiment_id = $EXPERIMENT_ID AND other.runner_id / 10000 = $RUNNER_ID / 10000
+          AND other.outcome LIKE 'failed to resolve the experiment%')"
 }
 
 # Makes the lock. Leaves it to the installation with pip, with an option that only installing knows, and where a

@@ -82,6 +82,7 @@ def test_vms_that_boot_at_the_same_time_resolve_once(vm, other_vm, two_vms, benc
         pytest.param("ended_at = now()", marks=pytest.mark.long),
         pytest.param("resolving_at = now() - interval '61 minutes'", marks=pytest.mark.long),
         pytest.param("resolving_at = 'infinity'", marks=pytest.mark.long),
+        pytest.param("seen_at = 'infinity'", marks=pytest.mark.long),
     ],
 )
 def test_a_vm_that_ends_or_dies_leaves_the_resolution_to_another(
@@ -98,6 +99,23 @@ def test_a_vm_that_ends_or_dies_leaves_the_resolution_to_another(
     assert (code, [call[1] for call in other_vm.calls("uv")]) == (0, ["compile", "install"]), (
         other_vm.log
     )
+
+
+def test_once_a_vm_could_not_resolve_no_other_waits(vm, other_vm, two_vms, benchmark_database):
+    """One after the other would be paid for while it waits: an index may be down for hours."""
+    benchmark_database.sql(
+        "INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, ended_at, exit_code, outcome)"
+        " VALUES (%s, 9, now(), 1, 'failed to resolve the experiment''s packages: 503')",
+        two_vms,
+    )
+
+    code = other_vm.wait()
+
+    assert (code, [call[1] for call in other_vm.calls("uv")]) == (0, ["compile", "install"]), (
+        other_vm.log
+    )
+    (vm.root / "go").touch()
+    assert vm.wait() == 0, vm.log
 
 
 WAITS = """
