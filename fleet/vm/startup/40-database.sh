@@ -16,6 +16,9 @@ psql_with() {
 # query FILE SQL [TIMEOUT]: writes the rows to FILE.
 query() { keep_errors psql_with "$2" run_group timeout -k 5 "${3:-$query_timeout}" >"$1"; }
 
+# must COMMAND: ends the VM if the database stays away.
+must() { retry "$DATABASE_TIMEOUT" "$1" || fail "lost the connection to the database$(because)"; }
+
 # column NAME FILE: writes a column of the experiment to FILE. Base64, because psql appends a newline.
 column() {
     query answer "SELECT encode(convert_to($1, 'UTF8'), 'base64') FROM experiment

@@ -2,8 +2,8 @@
 # current one, with which it forms a group. AWAITS_REGULAR: the trial has lost its VM twice, and no Spot VM takes it.
 readonly RESERVED=$((-10 - RUNNER_ID)) AWAITS_REGULAR=-3
 hidden=$RESERVED ready=-1
-[[ $IS_SPOT == true ]] || hidden+=", $AWAITS_REGULAR" ready="$AWAITS_REGULAR, -1"
-readonly HIDDEN=$hidden READY=$ready
+[[ $IS_SPOT == true ]] || hidden+=", $AWAITS_REGULAR" ready+=", $AWAITS_REGULAR"
+readonly HIDDEN=$hidden READY=$ready TRIALS="SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID AND"
 
 # Assigns the next trial to this runner, so that Powerlift's Store.pick_trial picks the same one. Powerlift does not
 # record which runner finished a trial, so this detects progress. Claims -1 if the fleet drains: an outcome without
@@ -20,7 +20,7 @@ claim_statement() {
         SELECT id, $EXPERIMENT_ID, $RUNNER_ID FROM mine WHERE place = 1
         ON CONFLICT (trial_id) DO UPDATE
             SET runner_id = EXCLUDED.runner_id, experiment_id = EXCLUDED.experiment_id)"
-    printf %s "WITH picked AS ($(picked_trials)), mine AS (
+    printf %s "WITH picked AS MATERIALIZED ($(picked_trials)), mine AS (
         UPDATE trial SET runner_id = CASE place WHEN 1 THEN $RUNNER_ID ELSE $RESERVED END,
             start_time = CASE place WHEN 1 THEN CURRENT_TIMESTAMP END
         FROM picked WHERE trial.id = picked.id AND NOT $drains
@@ -39,18 +39,18 @@ picked_trials() {
     esac
 }
 
-# picked_trial ORDER: one query for each value of runner_id, each only if those before it find nothing. One query for
-# all of them would sort every ready trial: the index has the values in another order.
+# picked_trial ORDER: several queries, each only if those before it find nothing. A single one would sort every ready
+# trial: the index has the values of runner_id in another order. So does a random order with locks, on disk if they
+# are many; hence at first only those that lead, unless other VMs have locked them all.
 picked_trial() {
-    local runner queries="" picked="" earlier=""
-    for runner in "$RUNNER_ID" ${READY//,/ }; do
-        queries+="${queries:+, }of_${runner/-/_} AS (
-            SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID AND runner_id = $runner $earlier
-            ORDER BY $1 LIMIT 1 FOR UPDATE SKIP LOCKED)"
-        earlier+=" AND NOT EXISTS (SELECT FROM of_${runner/-/_})"
-        picked+="${picked:+ UNION ALL }SELECT id, 1 AS place FROM of_${runner/-/_}"
+    local condition found="" ready="runner_id = -1"
+    local -a conditions=("runner_id = $RUNNER_ID")
+    [[ $IS_SPOT == true ]] || conditions+=("runner_id = $AWAITS_REGULAR")
+    [[ $1 == id ]] || conditions+=("id IN ($TRIALS $ready ORDER BY $1 LIMIT 100) AND $ready")
+    for condition in "${conditions[@]}" "$ready"; do
+        found+="${found:+, }($TRIALS $condition ORDER BY $1 LIMIT 1 FOR UPDATE SKIP LOCKED)"
     done
-    printf %s "WITH $queries $picked"
+    printf %s "SELECT coalesce($found) AS id, 1 AS place"
 }
 
 # picked_group RANK
@@ -59,8 +59,7 @@ picked_group() {
     # Groups in the order of their first trials: the client puts the hardest first. This trial locks the group, so
     # that two VMs never take parts of one.
     printf %s "WITH held AS (
-            SELECT id FROM trial WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($RUNNER_ID, $RESERVED)
-            ORDER BY runner_id DESC, $rank LIMIT 1),
+            $TRIALS runner_id IN ($RUNNER_ID, $RESERVED) ORDER BY runner_id DESC, $rank LIMIT 1),
         next AS (
             SELECT task_id, replicate_num FROM trial
             WHERE NOT EXISTS (SELECT FROM held) AND runner_id IN ($READY) AND id IN (

@@ -9,10 +9,9 @@ obtain_lock() {
     local pause=1 longest=${HEARTBEAT_INTERVAL%.*}
     ((longest >= 10)) || longest=10
     : >may_lock
-    retry "$DATABASE_TIMEOUT" read_lock || fail "lost the connection to the database$(because)"
+    must read_lock
     while [[ ! -s lock && $(<may_lock) == 't|t' ]]; do
-        [[ $(<answer) == "$HELD" ]] || retry "$DATABASE_TIMEOUT" take_lease ||
-            fail "lost the connection to the database$(because)"
+        [[ $(<answer) == "$HELD" ]] || must take_lease
         if [[ -s lease ]]; then
             retry "$INSTALL_TIMEOUT" resolve_packages || fail "failed to resolve the experiment's packages"
             break
@@ -20,25 +19,21 @@ obtain_lock() {
         ((pause > 1)) || say "another VM resolves the packages of this fleet; waiting for them"
         run_group sleep "$pause"
         pause=$((pause * 2 < longest ? pause * 2 : longest))
-        retry "$DATABASE_TIMEOUT" read_lock || fail "lost the connection to the database$(because)"
+        must read_lock
     done
-    [[ -z $LOCK_DIGEST || $(<may_lock) == t* ]] || fail_without_grant
+    [[ -z $LOCK_DIGEST || $(<may_lock) == t* ]] ||
+        fail "requirements_lock needs a grant: GRANT SELECT, INSERT ON powerlift_fleet_lock TO the VM's role" # not BROKEN
     [[ -s lock || $(<may_lock) == 't|t' ]] ||
         say "this VM resolves its own packages: its role may not write powerlift_fleet_lock and powerlift_fleet_runner"
     [[ -z $LOCK_DIGEST || $(lock_digest) == "$LOCK_DIGEST" ]] ||
         fail "the request's requirements_lock cannot be read from powerlift_fleet_lock" "$BROKEN"
 }
 
-# Not BROKEN: the request is right, and its fleet succeeds with the grant.
-fail_without_grant() {
-    query role "SELECT quote_ident(current_user)" || : >role
-    fail "the VM may not read the request's requirements_lock: GRANT SELECT, INSERT ON powerlift_fleet_lock TO $(<role)"
-}
-
 # Reads the lock, if there is one, to the file `lock`. `answer` is HELD if there is none, and another VM has the lease.
 read_lock() {
     local held=false
-    : >lock >answer
+    : >lock
+    : >answer
     [[ -s may_lock ]] || read_may_lock || return 1
     [[ $(<may_lock) == t* ]] || return 0
     [[ $(<may_lock) == 't|f' ]] || held=$(another_resolves)
@@ -69,11 +64,11 @@ take_lease() {
 
 another_resolves() {
     printf %s "EXISTS (
-        SELECT FROM powerlift_fleet_runner AS other
-        WHERE other.experiment_id = $EXPERIMENT_ID AND other.runner_id <> $RUNNER_ID
-          AND other.runner_id / 10000 = $RUNNER_ID / 10000 AND other.architecture = '$ARCHITECTURE'
-          AND other.resolving_at BETWEEN now() - interval '1 hour' AND now() AND other.ended_at IS NULL
-          AND other.seen_at > now() - 3 * $HEARTBEAT_INTERVAL * interval '1 s')"
+        SELECT FROM powerlift_fleet_runner
+        WHERE experiment_id = $EXPERIMENT_ID AND runner_id <> $RUNNER_ID
+          AND runner_id / 10000 = $RUNNER_ID / 10000 AND architecture = '$ARCHITECTURE'
+          AND resolving_at BETWEEN now() - interval '1 hour' AND now() AND ended_at IS NULL
+          AND seen_at > now() - 3 * $HEARTBEAT_INTERVAL * interval '1 s')"
 }
 
 # Makes the lock. Leaves it to the installation with pip, with an option that only installing knows, and where a
@@ -84,7 +79,7 @@ resolve_packages() {
     if run_logged timeout -k 5 1800 "${installer[0]}" pip compile -q --python "$PYTHON" --generate-hashes --no-header \
         --no-annotate -o compiled "${resolver_options[@]}" requirements.in; then
         complete_lock <compiled
-        retry "$DATABASE_TIMEOUT" store_lock || fail "lost the connection to the database$(because)"
+        must store_lock
         return
     fi
     words=$(installer_says)
@@ -139,7 +134,7 @@ freeze_packages() {
         "${installer[0]}" pip freeze --python "$PYTHON"
     fi 2>/dev/null | grep -v '^pip==' | complete_lock
     cp lock frozen
-    retry "$DATABASE_TIMEOUT" store_lock || fail "lost the connection to the database$(because)"
+    must store_lock
     cmp -s lock frozen || retry "$INSTALL_TIMEOUT" install_packages ||
         fail "failed to install the experiment's packages"
 }

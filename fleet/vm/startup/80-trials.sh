@@ -16,13 +16,13 @@ run_trials() {
     local status failed_runs=0
     while ((failed_runs < MAX_FAILED_RUNS)); do
         run_group sleep $((failed_runs * failed_runs * RUN_BACKOFF))
-        retry "$DATABASE_TIMEOUT" claim_trial || fail "lost the connection to the database$(because)"
+        must claim_trial
         [[ $(<claimed) != -1 ]] || { say "the fleet drains" && return 0; }
         run_once
         status=$?
         say "the experiment's script $(describe_exit "$status")"
         if ((status == 0)) && [[ $is_overdue == false ]]; then
-            retry "$DATABASE_TIMEOUT" find_hidden || fail "lost the connection to the database$(because)"
+            must find_hidden
             (($(<left) > 0)) || return 0
         fi
         ((status != 143)) || run_group sleep 2 # during a shutdown this script gets SIGTERM too, possibly later

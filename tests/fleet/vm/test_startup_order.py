@@ -173,6 +173,27 @@ def test_a_claim_in_powerlifts_order_reads_no_more_trials_than_it_takes(
     assert ("Sort" in plan, "ix_order" in plan) == (False, True), plan
 
 
+def test_shuffled_sorts_only_the_leading_trials(benchmark_database: Any, made: Made):
+    """It takes the next one even if other VMs have locked all of those."""
+    benchmark_database.sql(
+        "INSERT INTO trial (experiment_id, task_id, method, meta, replicate_num, runner_id)"
+        " SELECT experiment_id, task_id, method, meta, number, -1 FROM trial,"
+        " generate_series(100, 400) AS number WHERE trial.id = %s",
+        min(made[1]),
+    )
+    trials = ids(benchmark_database.sql("SELECT id FROM trial WHERE experiment_id = %s", made[0]))
+    drawing = sorted(trials, key=drawn(1))
+    statement = claim_statement(made[0], 7, "shuffled")
+    with psycopg2.connect(benchmark_database.uri) as database, database.cursor() as cursor:
+        cursor.execute("EXPLAIN ANALYZE " + statement)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+        database.rollback()
+        cursor.execute("SELECT FROM trial WHERE id = ANY(%s) FOR UPDATE", (drawing[:100],))
+        claimed = ids(benchmark_database.sql(statement))
+    assert claimed == [drawing[100]]
+    assert ("top-N heapsort" in plan, "never executed" in plan) == (True, True), plan
+
+
 def test_a_vm_runs_trials_in_the_order_of_the_request(
     vm: Any, benchmark_database: Any, startup: Callable[..., Any]
 ):
