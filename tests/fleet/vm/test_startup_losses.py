@@ -116,9 +116,10 @@ def test_a_script_that_sees_no_waiting_trial_is_run_again_on_a_regular_vm(
 ):
     experiment = benchmark_database.experiment(ONE_BY_POWERLIFT, trials=2)
     benchmark_database.sql(
-        "UPDATE trial SET runner_id = %s WHERE experiment_id = %s AND replicate_num = 0",
+        "UPDATE trial SET runner_id = %s WHERE experiment_id = %s AND replicate_num <= %s",
         AWAITS_REGULAR,
         experiment,
+        0 if is_spot else 1,
     )
     vm.run(startup(experiment, is_spot=is_spot))
     assert runners(benchmark_database, experiment) == ended, vm.log
