@@ -233,7 +233,7 @@ class TestUse:
 
     def test_the_memory_of_a_trial_is_that_of_its_largest_process(self, eaten):
         first, second = (used["max_rss_bytes"] for used in eaten[1])
-        assert first > 550 << 20 > second > 10 << 20
+        assert first > 450 << 20 > second > 10 << 20  # of 600 with the other process
 
     def test_the_cpu_time_of_a_trial_includes_its_child_processes(self, eaten):
         """Waited for or not: the orphan has used some of its 0.3 s before it is killed."""
