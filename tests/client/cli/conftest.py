@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from click.testing import CliRunner, Result
 from powerlift_fleet.cli.main import cli
 
 from local.stack import Stack
+from tests.harness import Api, experiment
+
+SIZE = "Standard_D2s_v5"
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,19 @@ def private(file: Path, text: str) -> Path:
     file.touch(mode=0o600)
     file.write_text(text)
     return file
+
+
+@pytest.fixture(scope="module")
+def number(stack: Stack) -> int:
+    """An experiment with 20 trials."""
+    return experiment(stack, 20)
+
+
+@pytest.fixture(scope="module")
+def running_fleet(request: pytest.FixtureRequest, api: Api, number: int) -> Iterator[str]:
+    """A fleet with two running VMs, whose batch is the module's RUNNING."""
+    batch = request.module.RUNNING
+    fleet = api.start(experiment_id=number, n_instances=2, vm_size=SIZE, batch_id=batch)
+    api.wait(fleet, "run")
+    yield fleet
+    api.end(fleet)

@@ -8,33 +8,17 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from local.stack import Stack
-from tests.client.cli.conftest import Command, private
-from tests.harness import Api, eventually, experiment, queue_sas
+from tests.client.cli.conftest import SIZE, Command, private
+from tests.harness import Api, eventually, queue_sas
 
-SIZE = "Standard_D2s_v5"
 RUNNING, STOPPED, NEW, ENDED = range(7001, 7005)
 REFUSED, BURSTABLE, UNPLANNED = range(7031, 7034)
 PASSWORD = "s3cr3t-value"
-
-
-@pytest.fixture(scope="module")
-def number(stack: Stack) -> int:
-    return experiment(stack, 20)
-
-
-@pytest.fixture(scope="module")
-def running_fleet(api: Api, number: int) -> Iterator[str]:
-    """A fleet with two running VMs."""
-    fleet = api.start(experiment_id=number, n_instances=2, vm_size=SIZE, batch_id=RUNNING)
-    api.wait(fleet, "run")
-    yield fleet
-    api.end(fleet)
 
 
 @pytest.fixture(scope="module")

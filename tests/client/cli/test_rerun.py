@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from local.stack import Stack
-from tests.client.cli.conftest import Command, private
-from tests.client.cli.test_commands import SIZE, process
-from tests.harness import Api, experiment
+from tests.client.cli.conftest import SIZE, Command, private
+from tests.client.cli.test_commands import process
+from tests.harness import Api
 
 RUNNING, FOLLOWED = 7021, 7022
-
-
-@pytest.fixture(scope="module")
-def number(stack: Stack) -> int:
-    return experiment(stack, 20)
-
-
-@pytest.fixture(scope="module")
-def running_fleet(api: Api, number: int) -> Iterator[str]:
-    """A fleet with two running VMs."""
-    fleet = api.start(experiment_id=number, n_instances=2, vm_size=SIZE, batch_id=RUNNING)
-    api.wait(fleet, "run")
-    yield fleet
-    api.end(fleet)
 
 
 @pytest.mark.parametrize("vm", ["0", f"powerlift-vm-{RUNNING}-0000"])
