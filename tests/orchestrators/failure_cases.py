@@ -161,11 +161,19 @@ def unlucky(error: str) -> Case:
     return Case(f"{error} at vm.boot", (fault,), requested, ran=ran, ended=[(error, MOVED)])
 
 
-def fatal(on: str, error: str | Json, count: int = 1) -> Case:
-    """It affects every VM: the fleet fails after requesting `count` VMs."""
+def fatal(on: str, error: str | Json) -> Case:
+    """It affects every VM: the fleet fails once it has requested the first one."""
+    # The first VM's role is assigned while a second VM is requested, or before, by the machine's speed.
+    vms = 1 if on == "role.put" else 2
     code, fault = _code(error), answer(on, error)
-    ended = [(code, GAVE_UP)] * count
-    return Case(f"{code} at {on}", (fault,), phase="failed", missing={code: 2}, ended=ended)
+    return Case(
+        f"{code} at {on}",
+        (fault,),
+        {"n_instances": vms},
+        phase="failed",
+        missing={code: vms},
+        ended=[(code, GAVE_UP)],
+    )
 
 
 def halting(on: str, error: str | Json) -> Case:
@@ -373,7 +381,7 @@ _ROWS: tuple[Case, ...] = (
         said("InvalidResourceReference", f"Resource {_SUBNET} referenced by n was not found.", 400),
     ),
     fatal("nic.put", "AuthorizationFailed"),
-    fatal("role.put", "AuthorizationFailed", count=2),
+    fatal("role.put", "AuthorizationFailed"),
     fatal("vm.put", "LinkedAuthorizationFailed"),
     halting("vm.put", "LinkedAuthorizationFailed"),
     fatal("vm.put", "AuthenticationFailed"),
@@ -388,13 +396,13 @@ _ROWS: tuple[Case, ...] = (
         {"location": "southcentralus"}, phase="failed", missing={"ScopeLocked": 2},
         also={"ScopeLocked": "stopped"},
     ),
-    fatal("role.put", "RoleAssignmentLimitExceeded", count=2),
+    fatal("role.put", "RoleAssignmentLimitExceeded"),
     fatal("vm.put", "PlatformImageNotFound"),
     fatal("vm.put", "MarketplacePurchaseEligibilityFailed"),
     fatal("vm.put", "InvalidParameter"),
     fatal("nic.put", "InvalidRequestContent"),
     fatal("vm.put", "MaxPriceValueInvalid"),
-    fatal("role.put", "UnmatchedPrincipalType", count=2),
+    fatal("role.put", "UnmatchedPrincipalType"),
     # unclear
     Case(
         "VMStartTimedOut at vm.boot",
