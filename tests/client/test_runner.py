@@ -245,6 +245,7 @@ class TestUse:
         assert [used["steal_seconds"] >= 0 for used in eaten[1]] == [True, True]
 
 
+@pytest.mark.long
 def test_a_table_of_an_earlier_app_has_no_measures(runner):
     """Its trials run all the same."""
     names = ("wall_seconds", "user_seconds", "system_seconds", "steal_seconds", "max_rss_bytes")
@@ -278,6 +279,7 @@ def taken(runner):
     return runner.run(TAKEN, trials=2)
 
 
+@pytest.mark.long
 class TestATrialThatWasGivenToAnother:
     def test_its_end_is_not_recorded(self, runner, taken):
         assert (taken[0]["runner_id"], taken[0]["end_time"]) == (99, None), runner.output
@@ -303,6 +305,7 @@ def f(trial):
 """The fleet starts to drain during the first trial."""
 
 
+@pytest.mark.long
 def test_a_drained_fleet_runs_no_other_trial(runner):
     trials = runner.run(DRAINED, trials=2)
     ended = [trial["end_time"] is not None for trial in trials]
@@ -362,6 +365,7 @@ def f(trial):
     assert runner.measures(trial) == [("connections", "1.0")], trial["errmsg"]
 
 
+@pytest.mark.long
 def test_a_missing_experiment_fails_the_runner(runner):
     process = runner.start(987654)
     output, _ = process.communicate(timeout=60)

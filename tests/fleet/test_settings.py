@@ -153,6 +153,7 @@ def test_an_owner_too_long_for_a_tag_is_reported():
         Settings.read({**REQUIRED, "FLEET_OWNER": "x" * 257})
 
 
+@pytest.mark.long
 def test_an_app_without_its_database_rejects_requests(tmp_path: Path):
     settings = {"POWERLIFT_DB_URI": ""}
     with Stack(tmp_path, machines="none", app_settings=settings) as stack:

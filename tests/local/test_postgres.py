@@ -80,6 +80,7 @@ def open_dir():
         yield Path(directory) / "state"
 
 
+@pytest.mark.long
 def test_data_persist(open_dir):
     with Postgres(open_dir) as first:
         database = psycopg2.connect(first.uri())

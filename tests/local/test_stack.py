@@ -76,7 +76,7 @@ def test_exiting_leaves_no_process(tmp_path: Path) -> None:
     assert children() - before == set()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_part_that_fails_to_start_stops_the_others(tmp_path: Path) -> None:
     before = children()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 import requests
 
 from local.stack import Stack
@@ -67,6 +68,7 @@ def test_a_completed_fleet_is_cancelled_again(stack: Stack, api: Api):
     assert (api.delete(fleet_id).status_code, api.wait(fleet_id)["phase"]) == (202, "cancelled")
 
 
+@pytest.mark.long
 def test_a_cancellation_survives_a_lost_event(stack: Stack, api: Api):
     """An event raised during `continue_as_new` may be lost; the mark persists."""
     fleet_id = api.start(**many(stack, 4105, n_instances=4))

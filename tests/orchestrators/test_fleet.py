@@ -244,6 +244,7 @@ def test_the_trials_of_lost_vms_are_requeued(stack: Stack, api: Api):
     ) == [(-1, None)]
 
 
+@pytest.mark.long
 def test_a_fleet_that_lost_its_vms_reports_the_remaining_trials(stack: Stack, api: Api):
     fleet_id = api.start(experiment_id=experiment(stack), n_instances=2, batch_id=4007)
     api.wait(fleet_id, "run")
@@ -261,6 +262,7 @@ def test_a_fleet_that_lost_its_vms_reports_the_remaining_trials(stack: Stack, ap
     )
 
 
+@pytest.mark.long
 def test_a_locked_write_budget_delays_neither_creation_nor_deletion(stack: Stack, api: Api):
     """For more than the seconds of one try: the fleet then uses a budget of its own."""
     number = experiment(stack)

@@ -104,6 +104,7 @@ def test_the_first_vm_that_cannot_install_ends_the_fleet(stack: Stack, api: Api)
     assert existing_resources(stack, batch) == []
 
 
+@pytest.mark.long
 def test_a_vm_that_cannot_install_ends_alone_if_another_runs_trials(stack: Stack, api: Api):
     batch, number = next(BATCHES), experiment(stack, trials=9)
     fleet_id = api.start(experiment_id=number, n_instances=3, batch_id=batch)

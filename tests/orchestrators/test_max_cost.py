@@ -110,6 +110,7 @@ def test_a_drained_fleet_ends_with_its_last_trial():
     assert 2.1 < cost_of(played) < 3.2  # drained after 210 s; two LISTs later, every VM is gone
 
 
+@pytest.mark.long
 def test_an_idle_vm_that_was_deleted_has_not_failed():
     output = Cloud(busy=[0]).run(max_cost=4.0).output
     counts, missing = output["summary"]["machines"], output["summary"]["missing"]

@@ -96,6 +96,7 @@ def test_a_subnet_of_the_user_is_left_alone(stack: Stack, api: Api, driver: Driv
     assert puts(stack, begin) == []
 
 
+@pytest.mark.long
 def test_an_administrators_rules_are_left_alone(stack: Stack, api: Api, driver: Driver):
     location = "northeurope"
     group = driver.net("networkSecurityGroups", names.security_group(location))

@@ -104,6 +104,7 @@ def test_lists_are_at_least_a_second_apart():
     assert min(after - at for at, after in pairwise(list_times)) >= 1
 
 
+@pytest.mark.long
 def test_a_long_wait_has_a_heartbeat():
     assert play(waiting, 1200.0, {}).silence <= MAX_TIMER_SECONDS + 1
 

@@ -250,6 +250,7 @@ def test_prices_are_asked_for_once(planner: Planner):
     assert before > 0
 
 
+@pytest.mark.long
 def test_a_plan_says_whether_the_fleet_fits_into_the_budget(rejected: Planner, tokens: list[int]):
     """A thousand dollars; a week of ten VMs costs 165."""
     found = []

@@ -129,6 +129,7 @@ def test_one_set_of_numbers_says_what_the_fleet_costs(responses: Responses, stac
     assert listed["cost"] == pytest.approx(cost["so_far"], rel=0.01)
 
 
+@pytest.mark.long
 def test_an_ended_fleet_says_which_smaller_size_would_have_done(stack: Stack, api: Api):
     number, runner = experiment(stack, trials=10), runner_id(BATCH + 3, 0)
     fleet_id = api.start(
@@ -204,6 +205,7 @@ def test_an_unreachable_database_is_reported_with_the_other_fields(
     )
 
 
+@pytest.mark.long
 def test_trials_are_counted_in_a_read_only_database(stack: Stack, api: Api):
     """Azure makes a database read-only when its disk is full: VMs cannot be recorded."""
     sql(stack, "CREATE ROLE full_disk LOGIN PASSWORD 'full'")

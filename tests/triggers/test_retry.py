@@ -81,6 +81,7 @@ def test_of_concurrent_retries_of_two_fleets_of_an_experiment_one_is_accepted(
     assert (codes, errors(app, number)) == ([202, 409], 0)
 
 
+@pytest.mark.long
 def test_a_retry_repeated_after_a_host_crash_is_one_fleet(app: SubmissionApp, make: Make):
     """The trials were reset, and the fleet was not started."""
     number = make(104)

@@ -46,6 +46,7 @@ def test_a_plan_does_not_wait_for_unresponsive_databases_of_others(api: Api, sta
     assert ["did not respond in time" in detail for detail in details] == [True] * 4
 
 
+@pytest.mark.long
 def test_an_unresponsive_postgresql_delays_no_other_fleet(api: Api, stack: Stack):
     """Four fleets use a server that stalls after the login; a fifth one uses another server."""
     number = experiment(stack)

@@ -245,6 +245,7 @@ def test_without_the_task_hub_the_sweep_uses_deadlines(alone: Driver):
     assert alone.send("GET", early, api=NETWORK_API).status_code == 200
 
 
+@pytest.mark.long
 def test_role_assignments_are_listed_with_permissions_in_the_resource_group_only(
     alone: Driver,
 ):

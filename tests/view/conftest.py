@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -66,15 +67,15 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Open]:
+@contextmanager
+def visits(browser: Browser) -> Iterator[Open]:
     """`visit(url, key=None, **context)`: open a page in a session of its own.
 
     With a `clock` the test says when time passes, by `look_again`.
     """
     contexts = []
 
-    def open_(
+    def visit(
         url: str,
         key: str | None = None,
         size: tuple[int, int] = (1280, 900),
@@ -98,9 +99,15 @@ def visit(browser: Browser) -> Iterator[Open]:
         seen.page.goto(url + (f"#key={quote(key, safe='')}" if key else ""))
         return seen
 
-    yield open_
+    yield visit
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Open]:
+    with visits(browser) as visit:
+        yield visit
 
 
 @pytest.fixture
@@ -109,18 +116,20 @@ def stage() -> Iterator[Stage]:
         yield running
 
 
-@pytest.fixture
-def call(stage: Stage, visit: Open) -> Call:
+@pytest.fixture(scope="module")
+def call(browser: Browser) -> Iterator[Call]:
     """`call(module, function, *arguments)`: what a function of one of the page's modules answers."""
-    page = visit(f"{stage.url}/sources/common/describe.js").page
+    with Stage() as stage, visits(browser) as visit:
+        page = visit(f"{stage.url}/sources/common/describe.js").page
 
-    def ask(module: str, function: str, *arguments: Any) -> Any:
-        return page.evaluate(
-            "([module, name, args]) => import(`/sources/${module}.js`).then(m => m[name](...args))",
-            [module, function, arguments],
-        )
+        def ask(module: str, function: str, *arguments: Any) -> Any:
+            return page.evaluate(
+                "([module, name, args]) =>"
+                " import(`/sources/${module}.js`).then(m => m[name](...args))",
+                [module, function, arguments],
+            )
 
-    return ask
+        yield ask
 
 
 @pytest.fixture

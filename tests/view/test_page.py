@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
-from tests.view.conftest import Open, Visit, opened
+import pytest
+from playwright.sync_api import Browser
+
+from tests.view.conftest import Open, Visit, opened, visits
 from tests.view.scenes import HOSTILE, Hostile, Refused, Scene
 from tests.view.stage import KEY, Stage
 
@@ -17,11 +20,21 @@ SECTIONS = [
 ]
 
 
-def test_the_page_has_every_section(shown: Visit):
+@pytest.fixture(scope="module")
+def first(browser: Browser) -> Iterator[tuple[Stage, Visit]]:
+    """A page that nobody touches, and what served it."""
+    with Stage() as stage, visits(browser) as visit:
+        stage.show(Scene(vms=12, trials=900))
+        yield stage, opened(stage, visit)
+
+
+def test_the_page_has_every_section(first: tuple[Stage, Visit]):
+    _, shown = first
     assert shown.page.locator(".card:visible h2").all_inner_texts() == SECTIONS
 
 
-def test_trial_errors_are_sorted_by_frequency(shown: Visit):
+def test_trial_errors_are_sorted_by_frequency(first: tuple[Stage, Visit]):
+    _, shown = first
     lines = shown.page.locator("#trial-errors li").all_inner_texts()
     assert [line.partition(" ")[2] for line in lines] == [
         "ValueError: Input X of tabular-small contains NaN.",
@@ -29,16 +42,19 @@ def test_trial_errors_are_sorted_by_frequency(shown: Visit):
     ]
 
 
-def test_the_console_is_empty_and_no_other_host_is_requested(stage: Stage, shown: Visit):
+def test_the_console_is_empty_and_no_other_host_is_requested(first: tuple[Stage, Visit]):
+    stage, shown = first
     elsewhere = [requested for requested in shown.requested if f" {stage.url}/" not in requested]
     assert (shown.console, elsewhere) == ([], [])
 
 
-def test_the_key_is_removed_from_the_url(shown: Visit):
+def test_the_key_is_removed_from_the_url(first: tuple[Stage, Visit]):
+    _, shown = first
     assert shown.page.evaluate("location.href").endswith("/api/view/fleet-7")
 
 
-def test_the_key_is_in_no_requested_url(stage: Stage, shown: Visit):
+def test_the_key_is_in_no_requested_url(first: tuple[Stage, Visit]):
+    stage, _ = first
     assert [requested for requested in stage.requests if "key" in requested] == []
 
 
@@ -305,7 +321,8 @@ def test_duplicate_placements_are_summed_and_a_smaller_size_is_named(stage: Stag
     assert cells == ["3", "3.75", "$0.0211", "$0.0791"]
 
 
-def test_the_card_says_what_spot_saves_and_what_the_fleet_may_cost(shown: Visit):
+def test_the_card_says_what_spot_saves_and_what_the_fleet_may_cost(first: tuple[Stage, Visit]):
+    _, shown = first
     terms = shown.page.locator("#money dt").all_inner_texts()
     values = dict(zip(terms, shown.page.locator("#money dd").all_inner_texts(), strict=True))
     assert values["saved by Spot"].startswith("$")

@@ -45,6 +45,7 @@ def test_logs_are_of_one_vm_or_of_all(
     assert (done.exit_code, "--all" in done.stderr) == (2, True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("batch", "restart"),
     [(FOLLOWED, False), pytest.param(FOLLOWED + 1, True, marks=pytest.mark.long)],

@@ -91,6 +91,7 @@ QUERIES: dict[str, Callable[[str, Order], Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("query", QUERIES)
 def test_large_values_are_not_fetched(relay: Relay, fleet: Order, query: str):
     QUERIES[query](relay.uri, fleet)

@@ -121,6 +121,7 @@ def test_the_vm_is_kept_on_request(vm, benchmark_database, startup):
     assert vm.azure.requests == [], vm.log
 
 
+@pytest.mark.long
 def test_a_runner_that_always_fails_is_abandoned(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment("raise SystemExit(65)", trials=7)
 
@@ -131,6 +132,7 @@ def test_a_runner_that_always_fails_is_abandoned(vm, benchmark_database, startup
     assert marked == [message] * 5 + [None] * 2, vm.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "words"),
     [

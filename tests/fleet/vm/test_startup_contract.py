@@ -133,7 +133,7 @@ STOPS = {
 }
 
 
-SHORT = (("ours", NOTICE), ("one-trial", SIGNAL))
+SHORT = (("ours", NOTICE),)
 CASES = [
     # What stops the VM is none of the runner's business, which hears of it by a signal in any case; how
     # ours takes one, its own tests say.

@@ -20,6 +20,7 @@ def test_psql_accepts_sqlalchemys_uris(vm, benchmark_database, startup):
     assert (code, len(vm.azure.deletes)) == (0, 1), vm.log
 
 
+@pytest.mark.long
 def test_a_role_without_create_permission_runs_trials(vm, benchmark_database, startup):
     benchmark_database.sql("CREATE ROLE restricted LOGIN PASSWORD 'restricted'")
     for what in (
@@ -79,6 +80,7 @@ def test_the_password_is_not_exposed(vm, benchmark_database, startup):
     assert "hidden-treasure" not in (vm.root / "seen").read_text() + vm.log
 
 
+@pytest.mark.long
 def test_trials_verify_the_database_with_the_deployments_root_certificates(
     vm, benchmark_database, startup
 ):

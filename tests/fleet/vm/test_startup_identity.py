@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from powerlift_fleet import runner_script
 
 IDENTITY = (
@@ -22,6 +23,7 @@ def trial(trial):
 """
 
 
+@pytest.mark.long
 def test_vm_logs_in_to_the_database_without_a_password(vm, benchmark_database, startup):
     """Also in a run that takes longer than the lifetime of a token."""
     role = "vms@tenant"

@@ -75,6 +75,7 @@ def test_vms_that_boot_at_the_same_time_resolve_once(vm, other_vm, two_vms, benc
     assert [call[1] for call in other_vm.calls("uv")] == ["install"], other_vm.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "ended",
     [
@@ -101,6 +102,7 @@ def test_a_vm_that_ends_or_dies_leaves_the_resolution_to_another(
     )
 
 
+@pytest.mark.long
 def test_once_a_vm_could_not_resolve_no_other_waits(vm, other_vm, two_vms, benchmark_database):
     """One after the other would be paid for while it waits: an index may be down for hours."""
     benchmark_database.sql(
@@ -167,6 +169,7 @@ def earlier(benchmark_database):
     return f"postgresql://earlier:earlier@{benchmark_database.uri.split('@')[1]}"
 
 
+@pytest.mark.long
 def test_a_role_that_may_not_read_the_lock_of_the_request_lacks_a_grant(
     vm, benchmark_database, startup, earlier
 ):
@@ -180,6 +183,7 @@ def test_a_role_that_may_not_read_the_lock_of_the_request_lacks_a_grant(
     assert (code, benchmark_database.runner(experiment)["outcome"]) == (1, reason), vm.log
 
 
+@pytest.mark.long
 def test_a_role_without_access_to_the_locks_resolves_for_its_own_vm(
     vm, benchmark_database, startup, earlier
 ):
@@ -196,6 +200,7 @@ def test_a_role_without_access_to_the_locks_resolves_for_its_own_vm(
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
+@pytest.mark.long
 def test_what_has_no_hash_is_pinned_to_its_commit_and_logged(vm, benchmark_database, startup):
     vcs = f"vcs-thing @ git+https://me:s3cr3t@host/it@{COMMIT}"
     vm.program("uv", RESOLVER.replace('>"$2"', f'>"$2"; echo "{vcs}" >>"$2"'))

@@ -62,6 +62,7 @@ def test_the_log_ends_with_a_signal(vm, benchmark_database, startup, number):
     ), vm.log
 
 
+@pytest.mark.long
 def test_invalid_bytes_are_replaced(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(PRINTS)
 
@@ -72,6 +73,7 @@ def test_invalid_bytes_are_replaced(vm, benchmark_database, startup):
     )
 
 
+@pytest.mark.long
 def test_the_end_of_a_long_log_is_stored(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(PRINTS_MUCH)
 

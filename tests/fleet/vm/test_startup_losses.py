@@ -88,6 +88,7 @@ def test_after_two_losses_a_group_waits_for_a_regular_vm(
     assert runners(benchmark_database, experiment) == expected, vm.log
 
 
+@pytest.mark.long
 def test_a_loss_of_an_earlier_fleet_does_not_count(
     vm: Any, benchmark_database: Any, startup: Callable[..., Any]
 ):
@@ -97,6 +98,7 @@ def test_a_loss_of_an_earlier_fleet_does_not_count(
     assert runners(benchmark_database, experiment) == [-1], vm.log
 
 
+@pytest.mark.long
 def test_an_evicted_trial_is_requeued_without_the_table_of_losses(
     vm: Any, benchmark_database: Any, startup: Callable[..., Any]
 ):
@@ -110,6 +112,7 @@ def test_an_evicted_trial_is_requeued_without_the_table_of_losses(
     assert runners(benchmark_database, experiment) == [-1], vm.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("is_spot", "ended"), [(False, [-2, -2]), (True, [AWAITS_REGULAR, -2])])
 def test_a_script_that_sees_no_waiting_trial_is_run_again_on_a_regular_vm(
     vm: Any, benchmark_database: Any, startup: Callable[..., Any], is_spot: bool, ended: list[int]
@@ -132,10 +135,10 @@ INFO = "processor\t: 0\nmodel name\t: AMD EPYC 7763 64-Core Processor\n"
     ("allowed", "code"),
     [
         ((), 0),
-        (("epyc 7763",), 0),
-        (("8370C", "AMD*7763"), 0),
+        pytest.param(("epyc 7763",), 0, marks=pytest.mark.long),
+        pytest.param(("8370C", "AMD*7763"), 0, marks=pytest.mark.long),
         (("8370C", "EPYC 9V74"), 75),
-        (("EPYC 77",), 0),
+        pytest.param(("EPYC 77",), 0, marks=pytest.mark.long),
     ],
 )
 def test_a_vm_of_another_processor_takes_no_trial(

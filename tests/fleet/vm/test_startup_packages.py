@@ -83,6 +83,7 @@ def test_what_no_retry_cures_ends_the_vm_with_the_installers_words(
     assert (exit_code, ended.startswith(FAILED + said)) == (code, True), (ended, vm_with_uv.log)
 
 
+@pytest.mark.long
 def test_pip_does_not_replace_uv_where_an_index_is_configured_for_it(
     vm_with_uv, benchmark_database, startup, index
 ):
@@ -137,6 +138,7 @@ def test_the_reason_has_no_credentials(vm_with_uv, benchmark_database, startup, 
     assert ("***@host/a.whl" in ended, "s3cr3t" in ended) == (True, False), ended
 
 
+@pytest.mark.long
 def test_a_wheel_replaces_a_dependency_of_another_package(
     vm_with_uv, benchmark_database, startup, index, tmp_path
 ):

@@ -56,6 +56,7 @@ def test_the_first_vm_ends_before_it_claims_a_trial(vm, benchmark_database, star
     assert (trial["start_time"], (vm.home / "claimed").exists()) == (None, False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("is_current", "ended"),
     [

@@ -87,6 +87,7 @@ def test_a_script_that_runs_one_trial_per_process_is_repeated(vm, benchmark_data
     assert [row["runner_id"] for row in benchmark_database.trials(experiment)] == [-2] * 7, vm.log
 
 
+@pytest.mark.long
 def test_no_downloaded_program_is_run(vm, benchmark_database, startup):
     """Powerlift's VM passes a page to bash, as root, without checking that it is a script."""
     for name in ("az", "curl", "wget"):
@@ -194,6 +195,7 @@ def abandoned(vm, benchmark_database, startup):
 
 
 class TestAScriptThatAlwaysFails:
+    @pytest.mark.long
     def test_a_script_that_always_fails_is_abandoned(self, vm, abandoned):
         """Powerlift's VM restarts it forever: Python's exit code 1 also means more work."""
         reason = "the experiment's script exited 5 times in a row without finishing a trial"
@@ -274,6 +276,7 @@ def test_shell_install_is_passed_to_apt(vm, benchmark_database, startup):
     assert vm.calls("apt-get")[-1][-3:] == ["install", "libgomp1", "g++"], vm.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "ran"),
     [
@@ -302,6 +305,7 @@ def test_a_failed_command_of_shell_install_is_reported(vm, benchmark_database, s
     assert outcome_of(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
 
 
+@pytest.mark.long
 def test_wheels_are_installed_byte_for_byte(vm, benchmark_database, startup):
     wheel = os.urandom(100_000)
     experiment = benchmark_database.experiment(DONE, wheels={"../it's/a-1-py3-none-any.whl": wheel})

@@ -44,6 +44,7 @@ def port_of(database) -> int:
 # The database
 
 
+@pytest.mark.long
 def test_an_eviction_notice_does_not_wait_for_an_unresponsive_database(
     vm, benchmark_database, startup
 ):
@@ -315,6 +316,7 @@ while True:
 """As Powerlift's own, it does one trial, and repeats a write that cannot succeed."""
 
 
+@pytest.mark.long
 def test_a_trial_that_its_script_does_not_end_is_ended_by_the_vm(vm, benchmark_database, startup):
     vm.env |= {"POWERLIFT_HEARTBEAT_INTERVAL": "0.05", "POWERLIFT_OVERDUE_AFTER": "1"}
     experiment = benchmark_database.experiment(HOLDS, trials=2)

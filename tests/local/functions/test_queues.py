@@ -198,6 +198,7 @@ def test_messages_run_concurrently_up_to_the_batch_size(host: Host, storage: str
     host.until(lambda: all(_entries(host, j) for j in journals), bool, timeout=1.5)
 
 
+@pytest.mark.long
 def test_two_hosts_share_a_queue_and_run_each_message_once(
     host: Host, make_host: Any, storage: str
 ) -> None:
