@@ -77,6 +77,7 @@ def test_another_session_can_attach_to_a_fleet(make: Make, stack: Stack) -> None
         second.join()
 
 
+@pytest.mark.long
 def test_another_session_can_attach_by_name(make: Make, stack: Stack) -> None:
     first, second = make(name="attached"), make()
     first.submit(experiment(stack))
@@ -106,6 +107,7 @@ def test_a_rejected_queue_message_is_reported(
         executor.join()
 
 
+@pytest.mark.long
 def test_a_fleet_submitted_by_queue_is_watched_over_http(make: Make, stack: Stack) -> None:
     executor = make(queue=queue_sas(stack))
     executor.submit(10**6)

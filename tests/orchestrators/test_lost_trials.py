@@ -156,6 +156,7 @@ def test_vms_of_another_processor_are_replaced():
     assert group["action"] == "requested a replacement VM"
 
 
+@pytest.mark.long
 def test_replacements_for_another_processor_are_bounded():
     cloud = WrongCpu({0})
     summary = cloud.play().output["summary"]

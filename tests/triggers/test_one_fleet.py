@@ -60,7 +60,7 @@ def test_a_message_and_a_request_for_one_batch_are_one_fleet(app: SubmissionApp)
 @pytest.mark.parametrize(
     ("when", "batch", "codes"),
     [
-        ("crash before start", 105, [200] * 7 + [202]),
+        pytest.param("crash before start", 105, [200] * 7 + [202], marks=pytest.mark.long),
         ("crash after start", 106, [200] * 8),
     ],
 )
@@ -88,6 +88,7 @@ def test_during_an_outage_nothing_starts_and_a_retry_succeeds(
     assert ("s3cret" in refused.text, instance, later.status_code) == (False, None, 202)
 
 
+@pytest.mark.long
 def test_concurrent_deletions_of_a_completed_fleet_start_one_teardown(app: SubmissionApp):
     app.post(request(113))
     app.end(113)

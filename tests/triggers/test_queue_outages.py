@@ -88,7 +88,9 @@ def impatient(
         yield running
 
 
-@pytest.mark.parametrize("outage", ["database", "hang", "crash"])
+@pytest.mark.parametrize(
+    "outage", [pytest.param("database", marks=pytest.mark.long), "hang", "crash"]
+)
 def test_no_secret_is_in_the_poison_queue_after_repeated_crashes(
     impatient: SubmissionApp, outage: str
 ):

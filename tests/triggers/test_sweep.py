@@ -117,7 +117,9 @@ def test_each_vm_gets_the_deployments_role_only_at_itself(cloud: Cloud):
 
 
 @pytest.mark.parametrize(
-    ("batch", "end"), [(4001, Hub.purge), (4002, None)], ids=["purged", "terminated"]
+    ("batch", "end"),
+    [(4001, Hub.purge), pytest.param(4002, None, marks=pytest.mark.long)],
+    ids=["purged", "terminated"],
 )
 def test_resources_of_a_lost_fleet_are_deleted(cloud: Cloud, hub: Hub, batch: int, end: Any):
     fleet_id = fleet(cloud, batch)

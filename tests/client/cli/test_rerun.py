@@ -110,6 +110,7 @@ def test_a_clone_whose_plan_has_faults_is_not_submitted(fleet_command: Command, 
     assert (done.exit_code, "This fleet cannot start." in done.stdout) == (1, True)
 
 
+@pytest.mark.long
 def test_a_clone_needs_the_secrets_of_the_request(
     fleet_command: Command, api: Api, stack: Stack, tmp_path: Path
 ):

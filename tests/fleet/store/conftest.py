@@ -26,15 +26,24 @@ LOGINS = {"scram": "scram-sha-256", "clear": "password", "hashed": "md5", "trust
 _numbers = itertools.count()
 
 
+@pytest.fixture(scope="session")
+def make_database(benchmark_database: Benchmark) -> Callable[[], str]:
+    """Creates an empty database and returns its name."""
+
+    def create() -> str:
+        name = f"fresh_{next(_numbers)}"
+        server = psycopg2.connect(benchmark_database.uri)
+        server.autocommit = True  # CREATE DATABASE refuses a transaction
+        server.cursor().execute(f"CREATE DATABASE {name}")
+        server.close()
+        return name
+
+    return create
+
+
 @pytest.fixture
-def new_database(benchmark_database: Benchmark) -> str:
-    """The name of an empty database."""
-    name = f"fresh_{next(_numbers)}"
-    server = psycopg2.connect(benchmark_database.uri)
-    server.autocommit = True  # CREATE DATABASE refuses a transaction
-    server.cursor().execute(f"CREATE DATABASE {name}")
-    server.close()
-    return name
+def new_database(make_database: Callable[[], str]) -> str:
+    return make_database()
 
 
 @pytest.fixture
@@ -43,12 +52,21 @@ def database(benchmark_database: Benchmark, new_database: str) -> Benchmark:
     return Benchmark(benchmark_database.postgres, new_database)
 
 
+@pytest.fixture(scope="session")
+def make_uri(benchmark_database: Benchmark, make_database: Callable[[], str]) -> Callable[[], str]:
+    """Creates a database with the app's own table and no others, and returns its URI."""
+
+    def create() -> str:
+        fresh = benchmark_database.postgres.uri(make_database())
+        schema.migrate(fresh, schema.APP)
+        return fresh
+
+    return create
+
+
 @pytest.fixture
-def uri(benchmark_database: Benchmark, new_database: str) -> str:
-    """The URI of a database with the app's own table and no others."""
-    fresh = benchmark_database.postgres.uri(new_database)
-    schema.migrate(fresh, schema.APP)
-    return fresh
+def uri(make_uri: Callable[[], str]) -> str:
+    return make_uri()
 
 
 class Logins:

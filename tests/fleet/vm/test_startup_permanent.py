@@ -43,6 +43,7 @@ def test_code_that_no_vm_can_run_is_found_before_a_trial_runs(tmp_path, script, 
     assert (found.startswith(said), bool(found)) == (True, bool(said)), found
 
 
+@pytest.mark.long
 def test_the_first_vm_ends_before_it_claims_a_trial(vm, benchmark_database, startup):
     function = "def trial(trial):\n    import absent\n"
     experiment = benchmark_database.experiment(f"# {RUNNER}", trials=1, trial_fn=function)

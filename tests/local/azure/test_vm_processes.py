@@ -274,6 +274,7 @@ def test_nothing_outlives_a_killed_simulator(one_vm: tuple[Driver, list[int]]) -
     until(lambda: not [pid for pid in pids if _alive(pid)])
 
 
+@pytest.mark.long
 def test_simulator_stops_quickly_with_its_vms(one_vm: tuple[Driver, list[int]]) -> None:
     _, pids = one_vm
     began = time.monotonic()

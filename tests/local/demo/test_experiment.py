@@ -50,6 +50,7 @@ def test_two_experiments_in_one_database(uri: str) -> None:
     assert results.trials_by_status(store, "second") == {"READY": 2}
 
 
+@pytest.mark.long
 def test_the_table_shows_means_over_replicates(uri: str) -> None:
     store = experiment.open_store(uri)
     experiment_id = experiment.create(store, trials=16, name="table")

@@ -61,7 +61,10 @@ def test_an_early_event_is_not_lost(durable_alone: Host) -> None:
 
 @pytest.mark.parametrize(
     ("orchestrator", "again"),
-    [("one_call", "an activity"), ("slow_replay", "the messages of an episode")],
+    [
+        pytest.param("one_call", "an activity", marks=pytest.mark.long),
+        ("slow_replay", "the messages of an episode"),
+    ],
 )
 def test_work_in_flight_at_a_crash_stays_hidden_for_its_timeout(
     tmp_path: Path, orchestrator: str, again: str
