@@ -20,7 +20,7 @@ var alerts = [
   {
     name: 'fleet-failed'
     title: 'A fleet failed'
-    query: '${events} | where event == "fleet.ended" and severityLevel >= 3 and code !in ("BudgetExceeded", "CostLimitExceeded", "CostReached")'
+    query: '${events} | where event == "fleet.ended" and severityLevel >= 3 and code !in ("BudgetExceeded", "CostLimitExceeded", "MaxCostReached")'
     window: 'PT15M'
     severity: 2
     rows: 0
@@ -28,7 +28,7 @@ var alerts = [
   {
     name: 'over-budget'
     title: 'A fleet was refused or ended because of its cost'
-    query: '${events} | where event == "fleet.ended" and code in ("BudgetExceeded", "CostLimitExceeded", "CostReached")'
+    query: '${events} | where event == "fleet.ended" and code in ("BudgetExceeded", "CostLimitExceeded", "MaxCostReached")'
     window: 'PT15M'
     severity: 2
     rows: 0
