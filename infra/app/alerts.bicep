@@ -115,6 +115,3 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = [
     }
   }
 ]
-
-@description('ARM ID of the action group.')
-output actionGroupId string = receivers.id
