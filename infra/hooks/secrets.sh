@@ -40,9 +40,9 @@ random() { # 32 bytes in base64
 }
 
 typed_uri() { # Prints what is typed unseen.
-  printf 'URI of the database (postgresql://…; it is not shown): ' >&2
   trap 'stty echo; exit 130' INT
-  stty -echo
+  stty -echo # before the question, after which somebody types
+  printf 'URI of the database (postgresql://…; it is not shown): ' >&2
   read -r uri || uri=
   stty echo
   trap - INT

@@ -10,6 +10,7 @@ import httpx
 import powerlift_fleet as fleets
 import pytest
 from powerlift_fleet import AsyncFleetClient, FleetClient
+from powerlift_fleet.api.settings import sources
 
 from tests.client.both import (
     BOTH_CLIENTS,
@@ -100,6 +101,12 @@ def test_a_key_of_the_file_is_not_sent_to_another_url() -> None:
         fleets.ConfigurationError, match=r'Run powerlift-fleet login, pass key \(key=""'
     ):
         FleetClient("https://c.example")
+
+
+def test_an_executor_by_queue_has_the_app_of_the_file(logged_in: Path) -> None:
+    is_known = sources.is_known()
+    logged_in.unlink()
+    assert (is_known, sources.is_known()) == (True, False)
 
 
 def test_a_key_that_others_can_read_causes_a_warning(logged_in: Path) -> None:

@@ -84,7 +84,7 @@ class Shell:
         ]
 
 
-@pytest.fixture(params=["dash", "bash"])
+@pytest.fixture(params=["sh", "bash"])
 def shell(tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
     return Shell(tmp_path, request.param)
 
