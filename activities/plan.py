@@ -10,6 +10,7 @@ from activities import fleet_table
 from activities.results import raises_transient
 from fleet import telemetry
 from fleet.azure.credentials import open_connections
+from fleet.azure.virtual_machines import database_identity
 from fleet.model.activities import FleetPlanned, PlanFleet
 from fleet.model.records import Order
 from fleet.preflight.plan import Plan, make_plan
@@ -32,6 +33,8 @@ async def plan_fleet(task: PlanFleet) -> FleetPlanned:
     if not plan["faults"]:
         await _reserve(order, plan)
         await ACTIVITIES.run(schema.migrate, uri, schema.BENCHMARK)
+        if identity := database_identity(order, uri):
+            await ACTIVITIES.run(schema.grant_to_vms, uri, identity["database_user"])
         if lock := order.get("requirements_lock"):
             own = Settings.read().database_uri
             await ACTIVITIES.run(package_locks.provide, own, uri, order, lock["digest"])

@@ -136,8 +136,6 @@ resource vmGroup 'Microsoft.Resources/resourceGroups@2024-11-01' = {
   tags: allTags
 }
 
-// Identities and rights
-
 module appIdentity 'app/identity.bicep' = {
   scope: appGroup
   params: { location: location, tags: allTags, name: appIdentityName }
@@ -173,32 +171,14 @@ module networks 'network/networks.bicep' = {
 
 // Storage, secrets, database, monitoring
 
-module hubStorage 'app/storage.bicep' = {
+module storage 'app/storage-accounts.bicep' = {
   scope: appGroup
   params: {
     location: location
     tags: allTags
-    name: 'hub${token}'
-    containers: ['code']
+    token: token
+    queue: queue
     appPrincipalId: appIdentity.outputs.principalId
-    appRoles: [
-      'b7e6dc6d-f1e8-4753-8033-0f276bb0955b' // Storage Blob Data Owner: the host's keys and leases, the code
-      '974c5e8b-45b9-4653-ba55-5f855dd0fb88' // Storage Queue Data Contributor: the task hub
-      '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3' // Storage Table Data Contributor: the task hub
-    ]
-    isPrivate: networkIsolation
-  }
-}
-
-module queueStorage 'app/storage.bicep' = {
-  scope: appGroup
-  params: {
-    location: location
-    tags: allTags
-    name: 'queue${token}'
-    queues: [queue, '${queue}-poison']
-    appPrincipalId: appIdentity.outputs.principalId
-    appRoles: ['974c5e8b-45b9-4653-ba55-5f855dd0fb88'] // Storage Queue Data Contributor
     senders: queueSenders
     isPrivate: networkIsolation
   }
@@ -241,17 +221,7 @@ module monitoring 'app/monitoring.bicep' = {
     appPrincipalId: appIdentity.outputs.principalId
     retentionDays: logRetentionDays
     dailyCapGb: logDailyCapGb
-  }
-}
-
-module alerts 'app/alerts.bicep' = {
-  scope: appGroup
-  params: {
-    location: location
-    tags: allTags
-    suffix: suffix
-    insightsId: monitoring.outputs.insightsId
-    emails: alertEmails
+    alertEmails: alertEmails
   }
 }
 
@@ -296,7 +266,7 @@ var appSettings = {
   FLEET_QUEUE: queue
   FLEET_QUEUE_CONNECTION__clientId: appIdentity.outputs.clientId
   FLEET_QUEUE_CONNECTION__credential: 'managedidentity'
-  FLEET_QUEUE_CONNECTION__queueServiceUri: queueStorage.outputs.queueUrl
+  FLEET_QUEUE_CONNECTION__queueServiceUri: storage.outputs.queueUrl
   FLEET_SEALING_KEY: '@Microsoft.KeyVault(SecretUri=${secretUrl}/sealing-key)'
   FLEET_VM_IDENTITY: vmIdentity.outputs.id
   FLEET_VM_ROLE: rights.outputs.vmRole
@@ -318,7 +288,7 @@ module functionApp 'app/function-app.bicep' = {
     tags: allTags
     name: 'powerlift-fleet-${token}'
     identityId: appIdentity.outputs.id
-    codeContainerUrl: '${hubStorage.outputs.blobUrl}code'
+    codeContainerUrl: '${storage.outputs.blobUrl}code'
     subnetId: networks.outputs.appSubnetId
     maximumInstances: maximumInstances
     instanceMemoryMb: instanceMemoryMb
@@ -331,51 +301,16 @@ module functionApp 'app/function-app.bicep' = {
   }
 }
 
-// Private endpoints. The app itself keeps its public URL: its callers are elsewhere, and have keys.
-
-module hubEndpoint 'network/private-endpoint.bicep' = if (networkIsolation) {
+module privateEndpoints 'network/private-endpoints.bicep' = if (networkIsolation) {
   scope: appGroup
   params: {
     location: location
     tags: allTags
-    resourceId: hubStorage.outputs.id
-    groups: ['blob', 'queue', 'table']
-    subnetId: networks.outputs.endpointSubnetId
-    zoneIds: networks.outputs.zoneIds
-  }
-}
-
-module queueEndpoint 'network/private-endpoint.bicep' = if (networkIsolation) {
-  scope: appGroup
-  params: {
-    location: location
-    tags: allTags
-    resourceId: queueStorage.outputs.id
-    groups: ['queue']
-    subnetId: networks.outputs.endpointSubnetId
-    zoneIds: networks.outputs.zoneIds
-  }
-}
-
-module vaultEndpoint 'network/private-endpoint.bicep' = if (networkIsolation) {
-  scope: appGroup
-  params: {
-    location: location
-    tags: allTags
-    resourceId: vault.outputs.id
-    groups: ['vault']
-    subnetId: networks.outputs.endpointSubnetId
-    zoneIds: networks.outputs.zoneIds
-  }
-}
-
-module databaseEndpoint 'network/private-endpoint.bicep' = if (networkIsolation && makesDatabase) {
-  scope: appGroup
-  params: {
-    location: location
-    tags: allTags
-    resourceId: postgresql!.outputs.id
-    groups: ['postgresqlServer']
+    hubStorageId: storage.outputs.hubId
+    queueStorageId: storage.outputs.queuesId
+    vaultId: vault.outputs.id
+    databaseId: makesDatabase ? postgresql!.outputs.id : ''
+    hasDatabase: makesDatabase
     subnetId: networks.outputs.endpointSubnetId
     zoneIds: networks.outputs.zoneIds
   }
@@ -387,7 +322,7 @@ module databaseEndpoint 'network/private-endpoint.bicep' = if (networkIsolation 
 output FLEET_URL string = functionApp.outputs.url
 
 @description('URL of the queue, for submitting by queue.')
-output FLEET_QUEUE_URL string = '${queueStorage.outputs.queueUrl}${queue}'
+output FLEET_QUEUE_URL string = '${storage.outputs.queueUrl}${queue}'
 
 @description('Name of the function app.')
 output FLEET_APP_NAME string = 'powerlift-fleet-${token}'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
 from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.api.flows import new_batch_id
+from powerlift_fleet.api.settings import sources
 from powerlift_fleet.api.wire import Secret, without_none
 from powerlift_fleet.benchmark import arguments, early_plan
 from powerlift_fleet.benchmark.container import ContainerArguments, as_vm_arguments
@@ -110,7 +110,8 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
             resource_uris: ARM IDs on which every VM gets the Contributor role.
             max_undead: maximum number of VMs that do not have their role yet.
             delete_on_complete: VMs delete themselves after the last trial.
-            url, key: the app and its function key; default: FLEET_URL and FLEET_KEY.
+            url, key: the app and its function key; default: FLEET_URL and FLEET_KEY, else what
+                `powerlift-fleet login` stored.
             queue: to submit by queue: its URL, with a SAS or for Entra ID, or its account's connection
                 string (see submit_by_queue). `url` and `key` are still needed to watch the fleet.
             queue_name: the app's queue; default: the one in the queue's URL, else powerlift-fleets.
@@ -204,8 +205,7 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
         )
         self._options |= as_vm_arguments(container, self._options)
         self._queue = Secret(queue) if queue else None
-        in_environment = os.environ.get("FLEET_URL") and os.environ.get("FLEET_KEY")
-        if client is None and (self._queue is None or url or in_environment):
+        if client is None and (self._queue is None or url or sources.is_known()):
             client = FleetClient(url, key)
         name = read_address(queue or "", queue_name).name
         super().__init__(client, name if queue else None, quiet, interval)

@@ -20,7 +20,7 @@ var alerts = [
   {
     name: 'fleet-failed'
     title: 'A fleet failed'
-    query: '${events} | where event == "fleet.ended" and severityLevel >= 3 and code !in ("BudgetExceeded", "CostLimitExceeded", "CostReached")'
+    query: '${events} | where event == "fleet.ended" and severityLevel >= 3 and code !in ("BudgetExceeded", "CostLimitExceeded", "MaxCostReached")'
     window: 'PT15M'
     severity: 2
     rows: 0
@@ -28,7 +28,7 @@ var alerts = [
   {
     name: 'over-budget'
     title: 'A fleet was refused or ended because of its cost'
-    query: '${events} | where event == "fleet.ended" and code in ("BudgetExceeded", "CostLimitExceeded", "CostReached")'
+    query: '${events} | where event == "fleet.ended" and code in ("BudgetExceeded", "CostLimitExceeded", "MaxCostReached")'
     window: 'PT15M'
     severity: 2
     rows: 0
@@ -115,6 +115,3 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = [
     }
   }
 ]
-
-@description('ARM ID of the action group.')
-output actionGroupId string = receivers.id

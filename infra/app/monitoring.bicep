@@ -1,4 +1,4 @@
-// Log Analytics and Application Insights. Telemetry is sent with the app's identity only; host.json samples it.
+// Log Analytics, Application Insights and its alerts. Telemetry is sent with the app's identity only; host.json samples it.
 
 @description('The region.')
 param location string
@@ -17,6 +17,9 @@ param retentionDays int
 
 @description('Gigabytes per day, beyond which logs are dropped.')
 param dailyCapGb int
+
+@description('Addresses that get the alerts.')
+param alertEmails string[]
 
 var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
 
@@ -54,8 +57,9 @@ resource appMayPublish 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-@description('ARM ID of Application Insights.')
-output insightsId string = insights.id
+module alerts 'alerts.bicep' = {
+  params: { location: location, tags: tags, suffix: suffix, insightsId: insights.id, emails: alertEmails }
+}
 
 @description('Where telemetry is sent to. No secret: sending requires a role.')
 output connectionString string = insights.properties.ConnectionString

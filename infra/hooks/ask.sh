@@ -24,8 +24,22 @@ ask AZURE_LOCATION eastus 'Region of the app'
 ask FLEET_VM_REGIONS "$AZURE_LOCATION" 'Regions of VMs, separated by commas'
 ask FLEET_DATABASE new 'A new PostgreSQL server, or an existing database (new, existing)'
 ask FLEET_NETWORK_ISOLATION false 'Private endpoints for storage, vault and database (true, false)'
-[ "$FLEET_DATABASE,$FLEET_NETWORK_ISOLATION" != new,false ] ||
-  ask FLEET_OPERATOR_ADDRESS '' 'Your public IPv4 address, which may connect to the database'
+case $FLEET_DATABASE,$FLEET_NETWORK_ISOLATION in
+  new,false)
+    # Before anything is created, of which FLEET_VAULT_ID would tell.
+    # shellcheck source=infra/hooks/steps.sh
+    . "$(dirname "$0")/steps.sh"
+    if [ -z "${FLEET_VAULT_ID:-}" ] && ! has_psql; then
+      echo 'psql 16 or newer is not installed, and creates the roles of app and VMs in the new database. Nothing was created.' >&2
+      echo 'Install it (https://www.postgresql.org/download), then: azd up' >&2
+      exit 1
+    fi
+    ask FLEET_OPERATOR_ADDRESS '' 'Your public IPv4 address, which may connect to the database'
+    ;;
+  existing,*)
+    ask FLEET_DATABASE_URI_FILE '' 'File with the URI of the database; empty: asked for when the key vault exists'
+    ;;
+esac
 ask FLEET_MAX_VMS 100 'VMs of all fleets at once, at most'
 ask FLEET_BUDGET 0 'US dollars per month of all fleets, at most; 0: no limit'
 ask FLEET_ALERT_EMAILS '' 'Addresses that get alerts, separated by commas'

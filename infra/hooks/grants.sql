@@ -1,35 +1,42 @@
--- What app and VMs may do in the benchmarks' database (docs/operating.md, "One database and one role per team").
--- Powerlift's tables are granted if they exist. Only the app creates tables of its own, and VMs get no access to
--- powerlift_fleet, powerlift_fleet_writes, powerlift_fleet_price, powerlift_fleet_webhook and powerlift_fleet_requirements.
+-- What app and VMs may do with Powerlift's tables (docs/operating.md, "One database and one role per team"), as far as
+-- these exist. The app creates its own tables, and grants VMs what they need of them.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT CREATE, USAGE ON SCHEMA public TO :"app";
 GRANT USAGE ON SCHEMA public TO :"vms";
 
-SELECT format('GRANT %s ON %s TO %I', privilege, object, grantee)
-FROM (VALUES
-    ('experiment', 'TABLE experiment', 'SELECT'),
-    ('wheel', 'TABLE wheel', 'SELECT'),
-    ('task', 'TABLE task', 'SELECT'),
-    ('trial', 'TABLE trial', 'SELECT, UPDATE (runner_id, start_time, end_time, errmsg)'),
-    ('measure_outcome', 'TABLE measure_outcome', 'SELECT, INSERT, DELETE'),
-    ('measure_outcome_id_seq', 'SEQUENCE measure_outcome_id_seq', 'USAGE')
-) AS powerlift (name, object, privilege), (VALUES (:'app'), (:'vms')) AS principals (grantee)
-WHERE to_regclass(name) IS NOT NULL \gexec
-
--- The app owns its tables, which exist after its first fleet. The administrator acts for it.
-SELECT to_regclass('powerlift_fleet_schema') IS NOT NULL AS has_tables \gset
-\if :has_tables
-GRANT :"app" TO CURRENT_USER;
-SET ROLE :"app";
-SELECT format('GRANT %s ON TABLE %s TO %I', privilege, name, :'vms')
-FROM (VALUES
-    ('powerlift_fleet_schema', 'SELECT'),
-    ('powerlift_fleet_machine', 'SELECT, INSERT, UPDATE, DELETE'),
-    ('powerlift_fleet_runner', 'SELECT, INSERT, UPDATE, DELETE'),
-    ('powerlift_fleet_trial', 'SELECT, INSERT, UPDATE, DELETE'),
-    ('powerlift_fleet_loss', 'SELECT, INSERT, UPDATE, DELETE'),
-    ('powerlift_fleet_lock', 'SELECT, INSERT')
-) AS ours (name, privilege)
-WHERE to_regclass(name) IS NOT NULL \gexec
-RESET ROLE;
-\endif
+SELECT set_config('fleet.app', :'app', false) AS app, set_config('fleet.vms', :'vms', false) AS vms \gset
+DO $$
+DECLARE
+    wanted record;
+    is_member boolean;
+BEGIN
+    FOR wanted IN
+        SELECT format('GRANT %s ON %s %I TO %I', privileges, kind, name, grantee) AS statement,
+            pg_get_userbyid(relowner) AS owner
+        FROM (VALUES
+            ('experiment', 'TABLE', 'SELECT'),
+            ('wheel', 'TABLE', 'SELECT'),
+            ('task', 'TABLE', 'SELECT'),
+            ('trial', 'TABLE', 'SELECT, UPDATE (runner_id, start_time, end_time, errmsg)'),
+            ('measure_outcome', 'TABLE', 'SELECT, INSERT, DELETE'),
+            ('measure_outcome_id_seq', 'SEQUENCE', 'USAGE')
+        ) AS powerlift (name, kind, privileges)
+        JOIN pg_class ON pg_class.oid = to_regclass(name),
+        (VALUES (current_setting('fleet.app')), (current_setting('fleet.vms'))) AS principals (grantee)
+    LOOP
+        BEGIN
+            -- An author owns the tables. The administrator is no superuser, and acts for the owner as far as PostgreSQL
+            -- allows it: since version 16, for roles that the administrator has created.
+            is_member := pg_has_role(wanted.owner, 'USAGE');
+            IF NOT is_member THEN
+                EXECUTE format('GRANT %I TO CURRENT_USER', wanted.owner);
+            END IF;
+            EXECUTE wanted.statement;
+            IF NOT is_member THEN
+                EXECUTE format('REVOKE %I FROM CURRENT_USER', wanted.owner);
+            END IF;
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE WARNING 'Not granted: only "%" may. Log in with this role, and run: %;', wanted.owner, wanted.statement;
+        END;
+    END LOOP;
+END $$;

@@ -7,6 +7,8 @@
 # Secrets are written through Azure Resource Manager, which never returns them: the caller needs no right to read the
 # vault and no network path to it. A value is only ever in a file that nobody else can read.
 set -eu
+# shellcheck source=infra/hooks/steps.sh
+. "$(dirname "$0")/steps.sh"
 : "${FLEET_VAULT_ID:?Run azd provision first.}"
 vault=https://management.azure.com$FLEET_VAULT_ID
 app=https://management.azure.com/subscriptions/$AZURE_SUBSCRIPTION_ID/resourceGroups/$FLEET_APP_GROUP
@@ -37,14 +39,37 @@ random() { # 32 bytes in base64
   head -c 32 /dev/urandom | base64
 }
 
+typed_uri() { # Prints what is typed unseen.
+  trap 'stty echo; exit 130' INT
+  stty -echo # before the question, after which somebody types
+  printf 'URI of the database (postgresql://…; it is not shown): ' >&2
+  read -r uri || uri=
+  stty echo
+  trap - INT
+  echo >&2
+  printf %s "$uri"
+}
+
+uri_of_existing_database() {
+  if [ -n "${FLEET_DATABASE_URI_FILE:-}" ] && [ -r "$FLEET_DATABASE_URI_FILE" ]; then
+    create database-uri < "$FLEET_DATABASE_URI_FILE"
+    return 0
+  fi
+  [ ! -t 0 ] || typed_uri > "$scratch/uri"
+  if [ -s "$scratch/uri" ]; then
+    create database-uri < "$scratch/uri"
+  else
+    echo 'The app has no database yet: the secret database-uri is missing. Nothing else depends on it.'
+    uri_of_database
+  fi
+}
+
 if [ $# -gt 0 ]; then
   create "$1"
 else
   random | tr '+/' '-_' | create sealing-key
   { printf 'whsec_'; random; } | create webhook-secret
-  if [ "${FLEET_DATABASE:-new}" = existing ] && ! grep -qx database-uri "$scratch/names"; then
-    echo 'Missing: secret database-uri. docs/deploying.md, "An existing database", says how to write it.'
-  fi
+  [ "${FLEET_DATABASE:-new}" != existing ] || grep -qx database-uri "$scratch/names" || uri_of_existing_database
 fi
 # The app reads a new secret within a day, or at once after this.
 [ ! -e "$scratch/changed" ] ||

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
 import powerlift_fleet as fleets
 import pytest
 from powerlift_fleet import AsyncFleetClient, FleetClient
+from powerlift_fleet.api.settings import sources
 
 from tests.client.both import (
     BOTH_CLIENTS,
@@ -18,6 +20,7 @@ from tests.client.both import (
     Script,
     ok,
 )
+from tests.client.cli.conftest import private
 
 
 @BOTH_CLIENTS
@@ -58,12 +61,58 @@ def test_url_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("name", ["FLEET_URL", "FLEET_KEY"])
-def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("FLEET_URL", "https://b.example")
     monkeypatch.setenv("FLEET_KEY", "k")
     monkeypatch.delenv(name)
     with pytest.raises(fleets.ConfigurationError, match=name):
         AsyncFleetClient()
+
+
+@pytest.fixture
+def logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The configuration file of a user without variables."""
+    for name in ("FLEET_URL", "FLEET_KEY", "FLEET_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    text = (
+        'url = "https://a.example"\nkey = "a"\n[profiles.b]\nurl = "https://b.example"\nkey = "b"'
+    )
+    return private(tmp_path / "powerlift-fleet" / "config.toml", text)
+
+
+@pytest.mark.usefixtures("logged_in")
+@pytest.mark.parametrize("profile", ["a", "b"])
+def test_url_and_key_come_from_the_configuration_file(
+    monkeypatch: pytest.MonkeyPatch, profile: str
+) -> None:
+    if profile == "b":
+        monkeypatch.setenv("FLEET_PROFILE", profile)
+    expected = f"https://{profile}.example/api/view/fleet-1#key={profile}"
+    assert FleetClient().view_url(1) == expected
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_key_of_the_file_is_not_sent_to_another_url() -> None:
+    with pytest.raises(
+        fleets.ConfigurationError, match=r'Run powerlift-fleet login, pass key \(key=""'
+    ):
+        FleetClient("https://c.example")
+
+
+def test_an_executor_by_queue_has_the_app_of_the_file(logged_in: Path) -> None:
+    is_known = sources.is_known()
+    logged_in.unlink()
+    assert (is_known, sources.is_known()) == (True, False)
+
+
+def test_a_key_that_others_can_read_causes_a_warning(logged_in: Path) -> None:
+    logged_in.chmod(0o640)
+    with pytest.warns(UserWarning, match="chmod 600"):
+        FleetClient()
 
 
 def test_an_empty_key_is_not_sent() -> None:

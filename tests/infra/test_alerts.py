@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
+from fleet.model.costs import MAX_COST_REACHED
+from fleet.preflight import costs
+from fleet.store.budget import BudgetExceeded
 from tests.infra.compiled import Example
 
 PAGE = " ".join((Path(__file__).parents[2] / "docs" / "observability.md").read_text().split())
@@ -19,6 +23,14 @@ def test_each_alert_is_documented_and_deployed():
         f"events | where event {query.rpartition(' | where event ')[2]}" for query in QUERIES
     ]
     assert sorted(deployed) == sorted(documented)
+
+
+def test_the_codes_are_those_of_the_app():
+    named = set(
+        re.findall(r"code in \(([^)]+)\)", " ".join(QUERIES))[0].replace('"', "").split(", ")
+    )
+    assert named == {BudgetExceeded.code, MAX_COST_REACHED, "CostLimitExceeded"}
+    assert "CostLimitExceeded" in inspect.getsource(costs)
 
 
 def test_fields_are_extracted_as_documented():

@@ -1,26 +1,33 @@
-"""The roles of the template are enough for fleets, and contain nothing that no fleet needs.
+"""The roles and settings of the template are enough for fleets, and the roles contain nothing spare.
 
 The simulator gives its application exactly these roles, and logs each (scope, action) that Azure would
-require.
+require. The app has exactly the template's settings, and no secret but those of the vault: it logs in to
+Azure, its queue and its database with a managed identity.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
-from azure.storage.queue import QueueServiceClient
+from azure.storage.queue import QueueClient, QueueServiceClient
 
 from fleet.model import names
+from fleet.store import schema
+from local.azurite import Azurite
 from local.stack import Stack
 from tests.fleet.preflight import azure_inputs as plan
 from tests.harness import Api, entra_credential, entra_storage, eventually, experiment
 from tests.infra.compiled import SUBSCRIPTION, Example
+from tests.infra.deployed_database import VMS, DeployedDatabase
 from tests.local.azure.driver import GROUP, NETWORK_API, ROLE_API, SELF_DELETION, Driver, until
 from tests.triggers.swept_resources import OWNER, PAST, Cloud, make_nic, tags
 
@@ -69,8 +76,9 @@ def test_a_deployment_without_other_subnets_reads_no_other_network():
 class Deployment:
     """The simulated subscription, with the example's groups, networks, roles and assignments."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, storage: Azurite, database: DeployedDatabase) -> None:
         self.stack, self.api = stack, Api(stack)
+        self.storage, self.database = storage, database
         self.azure = Driver(stack.arm, stack.state_dir / "azure")
         self.azure._subnet = f"{self.azure.group}{OWN_SUBNET}"
         self.me: str = stack.arm["client_object_id"]
@@ -133,6 +141,15 @@ class Deployment:
         )
         assert self.azure.send("PUT", self.azure.vm_path(name), body).status_code == 201
 
+    def send(self, request: dict[str, Any]) -> str:
+        """Submit by queue with an identity; the host reads it with another. Returns the fleet's ID."""
+        arm, fleet = self.stack.arm, names.instance_id(request["batch_id"])
+        queue = self.storage.queues_url, "powerlift-fleets", entra_credential(arm)
+        with QueueClient(*queue, connection_verify=arm["ca_bundle"]) as client:
+            client.send_message(json.dumps(request))
+        eventually(lambda: self.api.get(fleet).status_code == 200 or None)
+        return fleet
+
     def is_swept(self) -> bool:
         disk = names.os_disk(names.vm(ORPHANED, 0))
         path = f"{self.azure.group}/providers/Microsoft.Compute/disks/{disk}"
@@ -165,7 +182,7 @@ class Deployment:
 
     def fleets(self) -> None:
         """Fleets that are created, fail, are replaced and evicted, and are cancelled; and sweeps."""
-        asked = {"experiment_id": experiment(self.stack), "n_instances": 4}
+        asked = {"experiment_id": experiment(self.stack), "n_instances": 4, "vm_size": SIZE}
         first = self.api.start(
             **asked,
             batch_id=BATCH,
@@ -179,19 +196,10 @@ class Deployment:
             "location": "eastus",
             "outbound": "existing",
         }
-        second = self.api.start(
-            **asked, **subnet, batch_id=ELSEWHERE, priority="Spot", vm_size=SIZE
-        )
+        request = {**asked, **subnet, "batch_id": ELSEWHERE, "priority": "Spot"}
+        second = self.send(request)
         for fleet in (first, second):
             self.api.wait(fleet, "provisioned", "run")
-        # An identity for a database without passwords.
-        nic = self.azure.make_nic()
-        given = {
-            "type": "UserAssigned",
-            "userAssignedIdentities": {f"{self.azure.group}{IDENTITY}": {}},
-        }
-        body = {**self.azure.vm_body(nic), "identity": given}
-        assert self.azure.send("PUT", self.azure.vm_path(WITH_IDENTITY), body).status_code == 201
         log = f"{self.stack.url}/api/fleets/{first}/machines/2/log"
         headers = {"x-functions-key": self.stack.key}
         assert requests.get(log, headers=headers, timeout=30).status_code == 200
@@ -201,17 +209,62 @@ class Deployment:
         eventually(lambda: self.is_swept() or None)
 
     def calls(self) -> list[dict[str, Any]]:
-        """The app's requests with the template's rights, and that for a VM with an identity."""
+        """The app's requests with the template's rights."""
         made = [one for one in self.stack.wire()[self.began :] if one["principal"] == self.me]
-        return [
-            one
-            for one in made
-            if "python-requests" not in one["headers"]["user-agent"]
-            or one["path"].endswith(WITH_IDENTITY)
-        ]
+        return [one for one in made if "python-requests" not in one["headers"]["user-agent"]]
+
+    def settings(self) -> dict[str, str]:
+        """The template's, as the platform resolves them. Raises KeyError for an unknown reference."""
+        arm, stack = self.stack.arm, self.stack
+        vault = {
+            "sealing-key": (stack.state_dir / "sealing.key").read_text(),
+            "database-uri": self.database.uri,
+        }
+        computed = {
+            "AZURE_CLIENT_ID": arm["client_id"],
+            "AZURE_RESOURCE_GROUP": GROUP,
+            "AZURE_SUBSCRIPTION_ID": arm["subscription_id"],
+            "AZURE_TENANT_ID": arm["tenant_id"],
+            "AzureWebJobsStorage__clientId": arm["client_id"],
+            "FLEET_OWNER": OWNER,
+            "FLEET_QUEUE_CONNECTION__clientId": arm["client_id"],
+            "FLEET_QUEUE_CONNECTION__queueServiceUri": self.storage.queues_url,
+            "FLEET_VM_IDENTITY": f"{self.azure.group}{IDENTITY}",
+            "FLEET_VM_ROLE": ROLES["vm"]["name"],
+        }
+        [config] = EXAMPLE.of("Microsoft.Web/sites/config")
+        found = {}
+        for name, value in config["properties"].items():
+            if name.startswith("APPLICATIONINSIGHTS_"):  # no simulator has it
+                continue
+            if secret := re.search(r"@Microsoft\.KeyVault\(SecretUri=\{0\}/([a-z-]+)\)", value):
+                found[name] = vault[secret[1]]
+            elif name in computed:
+                found[name] = computed[name]
+            else:
+                assert not value.startswith("["), f"{name} is computed"
+                found[name] = self.here(value)
+        return found
+
+    def deploy(self) -> None:
+        """Restart the app with these settings, and with what the platform and this machine add."""
+        stack = self.stack
+        added = {
+            **stack.arm["managed_identity_env"],
+            "AzureWebJobsStorage": "",  # the stack's own connection strings
+            "FLEET_QUEUE_CONNECTION": "",
+            "FLEET_SWEEP_SCHEDULE": "* * * * * *",
+        }
+        stack.app_settings = {**self.settings(), **added}
+        whole = stack.arm
+        env = {name: one for name, one in whole["env"].items() if name not in SECRETS}
+        stack.stop_host()
+        stack.arm = {**whole, "env": env}
+        stack.start_host()
+        stack.arm = whole
 
 
-WITH_IDENTITY = "with-identity"
+SECRETS = ("AZURE_CLIENT_SECRET",)
 NETWORKS = "/providers/Microsoft.Network/virtualNetworks"
 OWN_SUBNET = f"{NETWORKS}/{names.vnet('eastus')}/subnets/{names.subnet('eastus')}"
 EXAMPLE_STORAGE, EXAMPLE_SUBNET = (
@@ -223,22 +276,19 @@ EXAMPLE_STORAGE, EXAMPLE_SUBNET = (
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The deployment after its fleets have ended; a simulated minute takes 0.6 s."""
-    anywhere = "/subscriptions/*/resourceGroups"
-    settings = {
-        "FLEET_OWNER": OWNER,
-        "FLEET_SWEEP_SCHEDULE": "* * * * * *",
-        "FLEET_VM_ROLE": ROLES["vm"]["name"],
-        "FLEET_ALLOWED_SCOPES": f"{anywhere}/data/*",
-        "FLEET_ALLOWED_SUBNETS": f"{anywhere}/network, {anywhere}/{GROUP}",
-        "FLEET_ALLOWED_PRINCIPALS": "*",
-    }
     state = tmp_path_factory.mktemp("rights")
-    with Stack(
-        state, time_scale=0.01, machines="none", app_settings=settings, faults=FAULTS
-    ) as stack:
-        deployment = Deployment(stack)
+    with ExitStack() as parts:
+        stack = parts.enter_context(Stack(state, time_scale=0.01, machines="none", faults=FAULTS))
+        storage = parts.enter_context(entra_storage(stack.arm, state / "entra"))
+        account = storage.queues_url, entra_credential(stack.arm)
+        with QueueServiceClient(*account, connection_verify=stack.arm["ca_bundle"]) as service:
+            for queue in ("powerlift-fleets", "powerlift-fleets-poison"):
+                service.create_queue(queue)
+        experiment(stack)  # the tables that are granted
+        deployment = Deployment(stack, storage, DeployedDatabase(stack))
         deployment.prepare()
         deployment.restrict()
+        deployment.deploy()
         deployment.orphan()
         deployment.fleets()
         yield deployment
@@ -296,35 +346,28 @@ def test_the_app_may_assign_nothing_else(
 
 
 @pytest.mark.long
-def test_the_app_is_healthy_with_the_templates_settings(deployed: Deployment, tmp_path: Path):
-    """As the platform resolves them. The app has no secret, only a managed identity."""
-    stack, arm = deployed.stack, deployed.stack.arm
-    [config] = EXAMPLE.of("Microsoft.Web/sites/config")
-    known = {
-        name: deployed.here(value)
-        for name, value in config["properties"].items()
-        if value[0] != "["
-    }
-    with entra_storage(arm, tmp_path) as storage:
-        account = storage.queues_url, entra_credential(arm)
-        with QueueServiceClient(*account, connection_verify=arm["ca_bundle"]) as service:
-            service.create_queue("powerlift-fleets")
-        replaced = {
-            **arm["managed_identity_env"],
-            "AZURE_RESOURCE_GROUP": GROUP,
-            "AZURE_SUBSCRIPTION_ID": arm["subscription_id"],
-            "FLEET_QUEUE_CONNECTION": "",
-            "FLEET_QUEUE_CONNECTION__clientId": arm["client_id"],
-            "FLEET_QUEUE_CONNECTION__queueServiceUri": storage.queues_url,
-            "FLEET_SEALING_KEY": (stack.state_dir / "sealing.key").read_text(),
-            "FLEET_VM_IDENTITY": f"{deployed.azure.group}{IDENTITY}",
-            "FLEET_VM_ROLE": ROLES["vm"]["name"],
-            "POWERLIFT_DB_URI": stack.db_uri,
-        }
-        stack.app_settings = {**known, **replaced}
-        del arm["env"]["AZURE_CLIENT_SECRET"]
-        stack.stop_host()
-        stack.start_host()
-        headers = {"x-functions-key": stack.key}
-        found = requests.get(f"{stack.url}/api/health/details", headers=headers, timeout=30).json()
+def test_the_app_is_healthy_with_the_templates_settings(deployed: Deployment):
+    headers = {"x-functions-key": deployed.stack.key}
+    url = f"{deployed.stack.url}/api/health/details"
+    found = requests.get(url, headers=headers, timeout=30).json()
     assert [one for one in found["checks"] if one["status"] != "ok"] == []
+
+
+@pytest.mark.long
+def test_the_app_has_no_secret_but_those_of_the_vault(deployed: Deployment):
+    environment = Path(f"/proc/{deployed.stack.host_pid}/environ").read_bytes().decode()
+    known = {*SECRETS, "AccountKey"}
+    assert [one for one in known if one in environment] == []
+    assert urlsplit(deployed.database.uri).password is None
+
+
+@pytest.mark.long
+def test_the_vms_have_their_identity_and_rights_in_the_database(deployed: Deployment):
+    """The plan grants them what the app's tables need; their interface to Azure is a fleet's PUT."""
+    assign = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
+    puts = [one for one in deployed.calls() if assign in {act for _, act in one["demanded"]}]
+    assert {one["method"] for one in puts} == {"PUT"}
+    assert len(puts) >= 8
+    assert deployed.database.sql(schema.VM_GRANTS.read_text(), VMS) == []
+    granted = "SELECT has_table_privilege(%s, 'powerlift_fleet_machine', 'INSERT')"
+    assert deployed.database.sql(granted, VMS) == [(True,)]

@@ -86,3 +86,16 @@ def test_the_app_accepts_the_templates_settings():
     assert not settings.policy.allows("FLEET_ALLOWED_SCOPES", f"{data}/another")
     assert settings.policy.protects(f"{group}/rg-team/providers/Microsoft.KeyVault/vaults/kv")
     assert settings.policy.allows("FLEET_ALLOWED_GROUPS", f"{group}/rg-team-vms")
+
+
+COMMANDS = "".join(re.findall(r"```\n(.+?)```", (DOCS / "deploying.md").read_text(), re.S))
+BY_AZD = {"AZURE_SUBSCRIPTION_ID"}
+OWN = {"NEW", "OLD", "PWD"}
+"""Variables that the commands set themselves, or the shell."""
+
+
+def test_the_commands_use_variables_of_the_azd_environment():
+    """So that they can be pasted."""
+    used = set(re.findall(r"\$\{?(\w+)", COMMANDS))
+    assert used - OWN - BY_AZD - set(TEMPLATE["outputs"]) == set()
+    assert re.findall(r"\b(?:APP|VAULT|NAME|rg-\w+)\b", COMMANDS) == []

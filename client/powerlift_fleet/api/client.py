@@ -37,9 +37,10 @@ POLL_SECONDS = 5.0
 class FleetClient(Connection):
     """The blocking client. A context manager; thread-safe.
 
-    `url` (with or without /api) and `key` default to FLEET_URL and FLEET_KEY. `timeout` is the seconds
-    for one attempt, `retry_timeout` for all attempts of a call: transient errors (a host that restarts,
-    429, 502 to 504) are retried with backoff. `transport` replaces the network.
+    `url` (with or without /api) and `key` default to FLEET_URL and FLEET_KEY, else to those of
+    `powerlift-fleet login`. `timeout` is the seconds for one attempt, `retry_timeout` for all attempts
+    of a call: transient errors (a host that restarts, 429, 502 to 504) are retried with backoff.
+    `transport` replaces the network.
 
     `fleet` is the fleet's ID ("fleet-7"), its number, its name, "latest", or an unambiguous prefix of
     one of these (of digits: at least 4). Raises ConfigurationError; every call raises FleetUnreachable

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
+import warnings
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
@@ -13,25 +13,22 @@ import httpx
 
 from powerlift_fleet._version import __version__
 from powerlift_fleet.api import wire
-from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.api.flows import Flows
+from powerlift_fleet.api.settings import sources
 from powerlift_fleet.api.wire import ConnectionFailure, HttpRequest, HttpResponse
+
+_ARGUMENTS = "url", 'key (key="" for an app without keys, as under `func start`)'
 
 
 class Connection:
     """URL, key and HTTP options of an app, for both clients."""
 
     def __init__(self, url: str | None, key: str | None, retry_timeout: float) -> None:
-        url = url if url is not None else os.environ.get("FLEET_URL", "")
-        if not url.strip():
-            raise ConfigurationError("The app's URL is missing. Pass url, or set FLEET_URL.")
-        if key is None:
-            key = os.environ.get("FLEET_KEY", "")
-            if not key.strip():
-                raise ConfigurationError(
-                    "The function key is missing. Pass key, or set FLEET_KEY. An app under `func start` "
-                    'has no keys: pass key="".'
-                )
+        if url is None or key is None:
+            app = sources.read(sources.Options(url, key=key, names=_ARGUMENTS))
+            url, key = app.url, app.key
+            for text in app.warnings:
+                warnings.warn(text, stacklevel=3)
         self._key = wire.header_key(key)
         self._flows = Flows(url, retry_timeout)
 

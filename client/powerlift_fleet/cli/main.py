@@ -8,7 +8,7 @@ import click
 
 from powerlift_fleet._version import __version__
 from powerlift_fleet.cli import exit_codes
-from powerlift_fleet.cli.commands import cancel, logs, read, rerun, submit, trials
+from powerlift_fleet.cli.commands import cancel, login, logs, read, rerun, submit, trials
 from powerlift_fleet.cli.session import Program
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -24,9 +24,9 @@ def _exit_codes() -> str:
 def cli() -> None:
     """Run Powerlift experiments on fleets of Azure VMs.
 
-    Set the app with FLEET_URL and FLEET_KEY, with --url and --key-file, or with a configuration file
-    (~/.config/powerlift-fleet/config.toml). Output goes to stdout, messages to stderr; --json is for
-    scripts.
+    Set the app with `login`, which stores it in ~/.config/powerlift-fleet/config.toml, with FLEET_URL
+    and FLEET_KEY, or with --url and --key-file. Output goes to stdout, messages to stderr; --json is
+    for scripts.
 
     \b
     Example:
@@ -38,7 +38,7 @@ def cli() -> None:
 
 for command in (
     submit.submit, submit.plan, read.status, read.machines, trials.trials, logs.logs, read.lock,
-    read.list_fleets, read.view, rerun.retry, rerun.clone, cancel.cancel,
+    read.list_fleets, read.view, rerun.retry, rerun.clone, cancel.cancel, login.login, login.logout,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -14,7 +14,8 @@ import click
 
 from powerlift_fleet.api.errors import ApiError, FleetCannotStart, FleetError, RequestRefused
 from powerlift_fleet.api.responses import FleetStatus
-from powerlift_fleet.cli import exit_codes, settings
+from powerlift_fleet.api.settings import sources
+from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.describe import label
 from powerlift_fleet.cli.formatting import clean
 from powerlift_fleet.cli.options.request_options import SHORT
@@ -34,14 +35,14 @@ _PIPE_COLUMNS = 2000
 class Session:
     """One run of the command."""
 
-    options: settings.Options
+    options: sources.Options
     retry_timeout: float
     as_json: bool
 
     @functools.cached_property
-    def app(self) -> settings.Settings:
+    def app(self) -> sources.Settings:
         """The app's URL and key. Prints warnings. Raises ConfigurationError."""
-        app = settings.read(self.options)
+        app = sources.read(self.options)
         for warning in app.warnings:
             say(f"Warning: {clean(warning)}")
         return app
@@ -118,7 +119,7 @@ def connected(command: F) -> Callable[..., Any]:
         as_json: bool,
         **rest: Any,
     ) -> Any:
-        options = settings.Options(url, key_file, profile)
+        options = sources.Options(url, key_file, profile)
         return command(Session(options, retry_timeout, as_json), **rest)
 
     decorated: Callable[..., Any] = begin

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from powerlift_fleet.api.errors import ConfigurationError
-from powerlift_fleet.cli.settings import Options, Settings, read
+from powerlift_fleet.api.settings.sources import Options, Settings, read
 
 from tests.client.cli.conftest import private
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import psycopg2
 import pytest
 from powerlift_fleet import runner_script
 
-from fleet.store import trials
+from fleet.store import schema, trials
 from fleet.store.schema import BENCHMARK, migrate
+from local.postgres import DATABASE
 from tests.fleet.vm.scripts import LOGS, ONE_TRIAL_SCRIPT
 
 PAGE = Path(__file__).parents[3] / "docs" / "operating.md"
@@ -95,9 +99,13 @@ def test_vm_role_cannot_change_what_other_vms_run(benchmark_database, uri, state
 
 
 HOOKS = PAGE.parents[1] / "infra" / "hooks"
+APP, VMS, ADMINISTRATOR, AUTHOR = "powerlift-fleet-x", "powerlift-vms-x", "admin@x", "author@x"
 ENTRA = """CREATE FUNCTION pgaadauth_create_principal(name text, is_admin boolean, is_mfa boolean)
-RETURNS text LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('CREATE ROLE %%I', name); RETURN name; END $$"""
-"""What Azure's function does for a role, as far as grants depend on it."""
+RETURNS text LANGUAGE plpgsql SECURITY {security} AS $$ BEGIN
+EXECUTE format('CREATE ROLE %%I LOGIN PASSWORD %%L', name, 'x'); RETURN name; END $$"""
+"""What Azure's function does for a role. In whose name is not documented: if in a superuser's (DEFINER),
+an administrator of PostgreSQL 16 or newer may not act for the role."""
+POWERLIFT = ("experiment", "wheel", "task", "trial", "measure_outcome")
 PRIVILEGES = """
 SELECT table_name, column_name, privilege_type
 FROM information_schema.column_privileges WHERE grantee = %s
@@ -108,44 +116,78 @@ FROM information_schema.usage_privileges WHERE grantee = %s
 ORDER BY 1, 2, 3"""
 
 
-@pytest.fixture
-def deployed(benchmark_database) -> Iterator[tuple[str, str]]:
-    """The roles of app and VMs, as the deployment's hook creates them, and grants once tables exist."""
-    app, vms = "powerlift-fleet-x", "powerlift-vms-x"
-    sql = benchmark_database.sql
-    ours = [
-        name
-        for (name,) in sql(
-            "SELECT tablename FROM pg_tables WHERE tablename LIKE 'powerlift_fleet_%%'"
-        )
-    ]
-    run_hook(benchmark_database, "principals.sql", app, vms, before=ENTRA)
-    for table in ours:
-        sql(f'ALTER TABLE {table} OWNER TO "{app}"')
-    for _ in range(2):
-        run_hook(benchmark_database, "grants.sql", app, vms)
-    run_hook(benchmark_database, "principals.sql", app, vms)
-    yield app, vms
-    sql(f'REASSIGN OWNED BY "{app}" TO CURRENT_USER')
-    for role in (app, vms):
-        sql(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
+@dataclass(frozen=True)
+class Deployed:
+    """A database as in Azure: its administrator is no superuser. An author owns Powerlift's tables."""
+
+    database: Any
+
+    def uri(self, role: str) -> str:
+        return f"postgresql://{quote(role)}:x@{self.database.uri.split('@')[1]}"
+
+    def hook(self, script: str) -> str:
+        """Run a script as the administrator. Returns what psql says."""
+        psql = [str(self.database.postgres.bin / "psql"), "--quiet", "--no-psqlrc"]
+        psql += [self.uri(ADMINISTRATOR), "--set", "ON_ERROR_STOP=1"]
+        psql += ["--set", f"app={APP}", "--set", f"vms={VMS}", "--file", str(HOOKS / script)]
+        done = subprocess.run(psql, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def privileges(self, role: str) -> list[tuple[Any, ...]]:
+        return list(self.database.sql(PRIVILEGES, role, role, role))
+
+
+@pytest.fixture(params=["INVOKER", "DEFINER"])
+def deployed(benchmark_database, request) -> Iterator[Deployed]:
+    """As the hooks leave it, with tables of the app, which it does not grant yet."""
+    sql, found = benchmark_database.sql, Deployed(benchmark_database)
+    tables = "SELECT tablename FROM pg_tables WHERE tablename LIKE 'powerlift_fleet_%%'"
+    ours = [name for (name,) in sql(tables)]
+    sql(ENTRA.format(security=request.param))
+    sql(f"CREATE ROLE \"{ADMINISTRATOR}\" LOGIN CREATEROLE PASSWORD 'x'")
+    sql(f'ALTER DATABASE {DATABASE} OWNER TO "{ADMINISTRATOR}"')
+    found.hook("principals.sql")
+    as_administrator = psycopg2.connect(found.uri(ADMINISTRATOR))
+    with as_administrator, as_administrator.cursor() as cursor:
+        cursor.execute("SELECT pgaadauth_create_principal(%s, false, false)", (AUTHOR,))
+    as_administrator.close()
+    owners = {**dict.fromkeys(ours, APP), **dict.fromkeys(POWERLIFT, AUTHOR)}
+    for table, owner in owners.items():
+        sql(f'ALTER TABLE {table} OWNER TO "{owner}"')
+    yield found
+    for role in (ADMINISTRATOR, APP, AUTHOR, VMS):
+        sql(f'REASSIGN OWNED BY "{role}" TO CURRENT_USER; DROP OWNED BY "{role}" CASCADE')
+    for role in (APP, AUTHOR, VMS, ADMINISTRATOR):
+        sql(f'DROP ROLE "{role}"')
     sql("DROP FUNCTION pgaadauth_create_principal")
 
 
-def run_hook(database, script: str, app: str, vms: str, before: str = "") -> None:
-    if before:
-        database.sql(before)
-    psql = [str(database.postgres.bin / "psql"), "--quiet", "--no-psqlrc", database.uri]
-    psql += ["--set", "ON_ERROR_STOP=1", "--set", f"app={app}", "--set", f"vms={vms}"]
-    subprocess.run([*psql, "--file", str(HOOKS / script)], check=True)
+def test_hook_and_app_grant_vms_what_the_page_says(benchmark_database, uri, deployed, request):
+    schema.grant_to_vms(deployed.uri(APP), VMS)
+    refused = re.findall(r"Not granted: .+? run: (.+;)", deployed.hook("grants.sql"))
+    as_author = psycopg2.connect(deployed.uri(AUTHOR))
+    with as_author, as_author.cursor() as cursor:
+        for statement in refused:
+            cursor.execute(statement)
+    as_author.close()
+    assert deployed.privileges(VMS) == deployed.privileges("powerlift_vm")
+    assert bool(refused) == ("DEFINER" in request.node.name)
+    create = "SELECT has_schema_privilege(%s, 'public', 'CREATE')"
+    assert benchmark_database.sql(create, APP) == [(True,)]
 
 
-def test_the_deployments_hook_grants_vms_the_same(benchmark_database, uri, deployed):
-    app, vms = deployed
-    documented, granted = (
-        benchmark_database.sql(PRIVILEGES, role, role, role) for role in ("powerlift_vm", vms)
-    )
-    assert granted == documented
-    assert benchmark_database.sql("SELECT has_schema_privilege(%s, 'public', 'CREATE')", app) == [
-        (True,)
-    ]
+def test_hook_and_app_may_grant_again_and_keep_no_membership(benchmark_database, deployed):
+    said = [deployed.hook(script) for script in ("grants.sql", "grants.sql", "principals.sql")]
+    for _ in range(2):
+        schema.grant_to_vms(deployed.uri(APP), VMS)
+    assert said[0] == said[1]
+    usage = "SELECT pg_has_role(%s, %s, 'USAGE')"
+    assert benchmark_database.sql(usage, ADMINISTRATOR, AUTHOR) == [(False,)]
+
+
+@pytest.mark.parametrize("role", ["nobody-x", VMS])
+def test_nothing_is_granted_by_another_role_or_to_none(benchmark_database, deployed, role):
+    before = deployed.privileges(VMS)
+    schema.grant_to_vms(deployed.uri(AUTHOR if role == VMS else APP), role)
+    assert deployed.privileges(VMS) == before

@@ -10,7 +10,9 @@ import pytest
 from local.azure.identity.directory import USERS
 from local.azure.latency import Latencies
 from tests.local.azure.driver import (
+    COMPUTE_API,
     CONTRIBUTOR,
+    NETWORK_API,
     ROLE_API,
     SELF_DELETION,
     Driver,
@@ -243,17 +245,47 @@ def test_vm_with_the_narrow_role_deletes_itself_and_does_nothing_else(
     until(lambda: "end\n" in console.read_text())
     token = console.read_text().partition("token ")[2].split()[0]
 
-    def ask(method: str, path: str = "", body: object = None) -> int:
+    def ask(method: str, path: str, body: object = None, api: str = COMPUTE_API) -> int:
         headers = {"Authorization": f"Bearer {token}"}
-        return azure.send(method, vm["id"] + path, body, headers=headers).status_code
+        return azure.send(method, path, body, headers=headers, api=api).status_code
 
-    until(lambda: ask("GET") == 200)
-    assert ask("PATCH", body={"tags": {}}) == 403
-    assert ask("PUT", body=vm) == 403
-    assert [ask("POST", f"/{action}", {}) for action in ("runCommand", "deallocate")] == [403, 403]
-    assert ask("DELETE") == 403
+    until(lambda: ask("GET", vm["id"]) == 200)
+    assert ask("DELETE", vm["id"]) == 403
     azure.put_role_definition(guid, *SELF_DELETION)  # a change of a role changes its assignments
-    assert ask("DELETE") == 202
+    other = azure.make_vm()
+    nic = vm["properties"]["networkProfile"]["networkInterfaces"][0]["id"]
+    disk = f"{azure.group}/providers/Microsoft.Compute/disks/{vm['name']}_osdisk"
+    assignment = f"{vm['id']}/providers/Microsoft.Authorization/roleAssignments"
+    myself = {"principalId": vm["identity"]["principalId"], "roleDefinitionId": definition(azure)}
+    operations = [
+        *[("POST", f"{vm['id']}/{one}", {}, COMPUTE_API) for one in ("runCommand", "deallocate")],
+        ("POST", f"{vm['id']}/retrieveBootDiagnosticsData", None, COMPUTE_API),
+        ("PATCH", vm["id"], {"tags": {}}, COMPUTE_API),
+        ("PUT", vm["id"], vm, COMPUTE_API),
+        ("GET", f"{vm['id']}/instanceView", None, COMPUTE_API),
+        ("GET", other["id"], None, COMPUTE_API),
+        ("DELETE", other["id"], None, COMPUTE_API),
+        ("GET", f"{azure.group}/providers/Microsoft.Compute/virtualMachines", None, COMPUTE_API),
+        ("GET", disk, None, COMPUTE_API),
+        ("DELETE", disk, None, COMPUTE_API),
+        ("GET", nic, None, NETWORK_API),
+        ("DELETE", nic, None, NETWORK_API),
+        ("GET", azure.group, None, "2021-04-01"),
+        ("GET", assignment, None, ROLE_API),
+        ("PUT", f"{assignment}/{uuid.uuid4()}", {"properties": myself}, ROLE_API),
+    ]
+    allowed = [
+        (method, path)
+        for method, path, body, api in operations
+        if ask(method, path, body, api) != 403
+    ]
+    assert allowed == []
+    assert ask("DELETE", vm["id"]) == 202
+
+
+def definition(azure: Driver) -> str:
+    """Contributor's ARM ID."""
+    return f"{azure.subscription}/providers/Microsoft.Authorization/roleDefinitions/{CONTRIBUTOR}"
 
 
 def test_contributor_may_run_commands_on_a_vm(azure: Driver) -> None:

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from powerlift_fleet.cli import exit_codes, settings
+from powerlift_fleet.api.settings import sources
+from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.formatting import clean
 from powerlift_fleet.cli.session import Session, say
 from powerlift_fleet.cli.watch import follow
@@ -37,7 +38,7 @@ def enqueue(
     """
     from powerlift_fleet import storage_queue
 
-    storage, warnings = settings.queue(file)
+    storage, warnings = sources.queue(file)
     for warning in warnings:
         say(f"Warning: {clean(warning)}")
     queued = storage_queue.submit_by_queue(storage, request)

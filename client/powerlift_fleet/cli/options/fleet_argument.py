@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from powerlift_fleet.api.errors import FleetError
 from powerlift_fleet.api.responses import FleetListEntry
-from powerlift_fleet.cli import settings
+from powerlift_fleet.api.settings import sources
 from powerlift_fleet.cli.formatting import clean
 
 COMPLETED = 200
@@ -21,10 +21,10 @@ MIN_PREFIX = 4
 def _complete(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
     """The newest fleets, for the shell's completion; none if the app does not respond."""
     try:
-        options = settings.Options(
+        options = sources.Options(
             *(ctx.params.get(name) for name in ("url", "key_file", "profile"))
         )
-        app = settings.read(options)
+        app = sources.read(options)
         from powerlift_fleet.api.client import FleetClient
 
         with FleetClient(app.url, app.key, timeout=3, retry_timeout=0) as client:
