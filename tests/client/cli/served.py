@@ -279,7 +279,9 @@ def answers(text: str) -> dict[str, object]:
         "GET /fleets/fleet-7/trials": trials(text),
         "GET /fleets/fleet-7/trials?traceback=true&limit=500": trials(text, True),
         "GET /fleets/fleet-7/request": {
-            "id": f"fleet-7{text}",
+            "id": f"fleet-1234567890123456{text}",
+            "number": 7,
+            "name": f"nightly{text}",
             "request": {"n_instances": 10, "experiment_id": 12, "tags": {"team": f"ml{text}"}},
             "secrets": [],
         },

@@ -101,6 +101,12 @@ def test_an_ordinary_plan_fits_a_terminal(home: Path):
     assert [f"check{number}" in full for number in range(22)] == [True] * 22
 
 
+def test_a_clone_names_the_fleet_by_its_short_id_and_name(friendly: Command):
+    done = friendly("clone", "fleet-7", "--vms", 4)
+    assert "Accepted, like fleet-7 (nightly)." in done.stderr
+    assert "1234567890123456" not in done.output
+
+
 @pytest.mark.parametrize(
     ("kinds", "expected"),
     [
