@@ -159,7 +159,7 @@ def release(
     taken down FAULTS VMs (`sign_of_trial`). Losses are stored, so a repeated call is idempotent. Without
     that table, a trial is always requeued.
 
-    Without `reasons`, the fleet has ended: its trials are requeued, and those that wait become ready.
+    Without `reasons`, the fleet has ended, which counts against no trial.
 
     Deletes the trials' partial measurements, which would mix timings of two VMs. The VMs must no longer
     exist, because a running VM would keep writing. Raises DatabaseUnreachable.
@@ -192,10 +192,18 @@ def release(
             trials = [trial for trial, runner in held.items() if runner in given]
             reserved = [names.reserving_id(runner) for runner in given]
             cursor.execute(_GIVE_BACK, (target, trials, experiment_id, reserved))
-        if reasons is None:
-            cursor.execute(_GIVE_BACK, (-1, [], experiment_id, [names.AWAITS_REGULAR]))
         cursor.execute(_FORGET, (list(held),))
     return Released(sorted(runners), failed)
+
+
+def release_waiting(uri: str, experiment_id: int) -> None:
+    """Requeue the trials that wait for a VM of regular priority, for a later fleet.
+
+    Call it only if no other fleet runs the experiment: the trials may have lost that fleet's VMs.
+    Raises DatabaseUnreachable.
+    """
+    with connected(uri) as database, database.cursor() as cursor:
+        cursor.execute(_GIVE_BACK, (-1, [], experiment_id, [names.AWAITS_REGULAR]))
 
 
 def _may_count_losses(cursor: Any) -> bool:
