@@ -10,7 +10,13 @@ from typing_extensions import TypedDict
 from fleet.model import names
 from fleet.model.records import Trials
 from fleet.model.vm_downfall import sign_of_trial
-from fleet.store.database import REQUEST_TIMEOUT, connected, may, may_write, rows
+from fleet.store.database import (
+    REQUEST_TIMEOUT,
+    connected,
+    may,
+    may_write,
+    rows,
+)
 
 MAX_HELD = 20_000
 """Trials that are requeued at once. A VM holds one at a time, and a fleet has at most 5,000 VMs."""
@@ -223,21 +229,6 @@ def _signs(cursor: Any, experiment_id: int, runners: Sequence[int]) -> dict[int,
     return {runner: sign for runner, sign in signs.items() if sign}
 
 
-def reset_failed(uri: str, experiment_id: int) -> int:
-    """Requeue the experiment's failed trials, in one transaction. Returns how many.
-
-    Deletes their measurements and errors, and what they count in the app's tables: losses, and the VM
-    that ran them. Raises DatabaseUnreachable.
-    """
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        failed = [trial for (trial,) in rows(cursor, _RESET, (experiment_id,))]
-        cursor.execute(_FORGET, (failed,))
-        for table, statement in _FORGET_OWN.items():
-            if may(cursor, table, "SELECT", "DELETE"):
-                cursor.execute(statement, (failed,))
-    return len(failed)
-
-
 # Trials write their times themselves.
 _MEAN_SECONDS = """
     SELECT avg(extract(epoch FROM end_time - start_time)) FROM trial
@@ -257,18 +248,6 @@ _GIVE_BACK = f"""
 """  # noqa: S608 - constants
 _FAIL = "UPDATE trial SET runner_id = -2, end_time = now(), errmsg = %s WHERE id = %s"
 _FORGET = "DELETE FROM measure_outcome WHERE trial_id = ANY(%s)"
-_RESET = """
-    UPDATE trial SET runner_id = -1, start_time = NULL, end_time = NULL, errmsg = NULL
-    WHERE id IN (SELECT id FROM trial
-                 WHERE experiment_id = %s AND end_time IS NOT NULL AND errmsg IS NOT NULL
-                 ORDER BY id FOR UPDATE)
-      AND errmsg IS NOT NULL
-    RETURNING id
-"""
-_FORGET_OWN = {
-    table: f"DELETE FROM {table} WHERE trial_id = ANY(%s)"  # noqa: S608 - a constant
-    for table in ("powerlift_fleet_loss", "powerlift_fleet_trial")
-}
 _HAS_FAULT = """
     SELECT EXISTS (SELECT FROM pg_attribute
                    WHERE attrelid = to_regclass('powerlift_fleet_loss') AND attname = 'fault')
