@@ -11,7 +11,8 @@ from fleet.model.activities import DrainVms, ReleaseTrials, TrialsReleased, VmsD
 from fleet.model.experiment_errors import WRONG_CPU
 from fleet.model.failure import shorten
 from fleet.model.failure_counts import SHOWN_CHARACTERS
-from fleet.store import heartbeats, trials
+from fleet.settings import Settings
+from fleet.store import fleets, heartbeats, trials
 from fleet.store.executors import ACTIVITIES
 
 bp = df.Blueprint()
@@ -20,7 +21,10 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="task")
 @raises_transient
 async def release_trials(task: ReleaseTrials) -> TrialsReleased:
-    """Requeue the open trials of deleted VMs (`trials.release`), and record that the VMs have ended."""
+    """Requeue the open trials of deleted VMs (`trials.release`), and record that the VMs have ended.
+
+    The last fleet of an experiment also requeues the trials that wait for a VM of regular priority.
+    """
     order = task["order"]
     _, uri = open_connections(order)
     ordinals = range(names.ORDINALS) if task["ordinals"] is None else task["ordinals"]
@@ -31,6 +35,10 @@ async def release_trials(task: ReleaseTrials) -> TrialsReleased:
     }  # fmt: skip
     experiment = order["experiment_id"]
     released = await ACTIVITIES.run(trials.release, uri, experiment, runners, losses)
+    if task["ordinals"] is None:
+        app = Settings.read().database_uri
+        if await ACTIVITIES.run(fleets.leave_experiment, app, order["batch_id"]):
+            await ACTIVITIES.run(trials.release_waiting, uri, experiment)
     ends = dict.fromkeys(ordinals, "It was deleted with its fleet.") | reasons
     ended = await ACTIVITIES.run(heartbeats.record_ends, uri, order, ends)
     outcomes = {

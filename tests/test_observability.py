@@ -190,7 +190,7 @@ def test_the_start_of_each_vm_is_timed_by_placement(watched: Watched):
 
 def test_a_failed_vm_is_counted_with_the_action_taken(watched: Watched):
     [point] = watched.receiver.points("powerlift.vm.failures")
-    moved = "tried the next zone or fallback"
+    moved = "queued a replacement VM; the request has no other placement"
     logged = {"error.type": "ZonalAllocationFailed", "powerlift.action": moved, **PLACE}
     assert (point.value, point.attributes) == (1, logged)
 

@@ -13,7 +13,7 @@ from fleet.model import names
 from fleet.model.records import Trials
 from fleet.secrets import Seal
 from fleet.settings import Settings
-from fleet.store import claims, fleets, heartbeats, trials
+from fleet.store import claims, fleets, heartbeats, trial_reset, trials
 from fleet.store.executors import OWN, QUERIES
 from triggers import saved_requests, submission
 from triggers.durable_client import find
@@ -66,7 +66,7 @@ async def retry(client: Any, row: fleets.Row, submitter: Submitter) -> Retried:
 
     async def reset_trials() -> None:
         nonlocal reset
-        reset = await QUERIES.run(trials.reset_failed, uri, experiment)
+        reset = await QUERIES.run(trial_reset.reset_failed, uri, experiment)
 
     request = {**document, "batch_id": str(batch_id)}
     accepted = await submission.submit(client, request, submitter, None, reset_trials)

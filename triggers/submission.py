@@ -42,6 +42,14 @@ class Accepted:
     created: bool
 
 
+class NotPrepared(DatabaseUnreachable):
+    """`before_start` of a submission has failed, for `reason`."""
+
+    def __init__(self, reason: DatabaseUnreachable) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 async def submit(
     client: Any,
     document: Any,
@@ -82,13 +90,18 @@ async def submit(
         "sealed": seal.encrypt(_secrets(request), settings.owner, claim.batch_id),
         "fingerprint": submission.fingerprints[0],
     }
-    async with lease(settings.database_uri, claim.batch_id) as held:
-        if held is None:
-            raise claims.LeaseHeld(f"The claim on {instance} expired.")
-        if held.started:
-            return accepted
-        created = await _start(client, instance, order, submission.fingerprints, before_start)
-        await OWN.finish(held.mark_started)
+    try:
+        async with lease(settings.database_uri, claim.batch_id) as held:
+            if held is None:
+                raise claims.LeaseHeld(f"The claim on {instance} expired.")
+            if held.started:
+                return accepted
+            created = await _start(client, instance, order, submission.fingerprints, before_start)
+            await OWN.finish(held.mark_started)
+    except NotPrepared as error:
+        # The claim would refuse other fleets of the experiment for an hour.
+        await OWN.run(claims.delete, settings.database_uri, claim.batch_id)
+        raise error.reason from error.reason.__cause__
     if created:
         extra = {"event": "fleet.submitted", "fleet": instance}
         text = "Submitted: %d VMs for experiment %d"
@@ -143,7 +156,10 @@ async def _start(
         status = await find(client, instance)
         if status is None:
             if before_start is not None:
-                await before_start()
+                try:
+                    await before_start()
+                except DatabaseUnreachable as error:
+                    raise NotPrepared(error) from error
             await client.start_new(RUN_FLEET, instance, order)
             return True
     if order_in(status["input"])["fingerprint"] not in fingerprints:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from powerlift_fleet.api.client import POLL_SECONDS, FleetClient
 from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.api.flows import new_batch_id
+from powerlift_fleet.api.responses.submissions import label_of
 from powerlift_fleet.api.settings import sources
 from powerlift_fleet.api.wire import Secret, without_none
 from powerlift_fleet.benchmark import arguments, early_plan
@@ -212,7 +213,7 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         app = self._client.url if self._client else f"queue {self._queue_name}"
-        fleets = ", ".join(self._fleets) or "none yet"
+        fleets = ", ".join(map(self._label, self._fleets)) or "none yet"
         return f"<AzureVMFleet of {self._options['n_instances']} VMs, app: {app}, fleets: {fleets}>"
 
     def __reduce__(self) -> Any:
@@ -257,10 +258,13 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
         request |= self._unconfirmed[experiment_id] | without_none(name=name)
         if self._queue is not None:
             fleet = submit_by_queue(self._queue, request, self._queue_name).id
+            label = request.get("name") or f"a fleet of experiment {experiment_id}"
         else:
-            fleet = self._api.submit(request).id
+            accepted = self._api.submit(request)
+            fleet = accepted.id
+            label = label_of(fleet, accepted.number, request.get("name"))
         del self._unconfirmed[experiment_id]
-        self._fleets.append(fleet)
+        self._submitted(fleet, label)
 
     def _request(self, experiment_id: int, timeout: float | str | None) -> dict[str, Any]:
         if self._azure_json is None:

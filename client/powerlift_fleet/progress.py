@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,8 +24,11 @@ class Display(Protocol):
 
 
 @contextmanager
-def display(fleet: str, quiet: bool = False) -> Iterator[Display]:
-    """The display that suits the environment. Bars and lines go to stderr."""
+def display(handle: Callable[[], str], quiet: bool = False) -> Iterator[Display]:
+    """The display that suits the environment. Bars and lines go to stderr.
+
+    `handle`: the fleet's short ID, or its ID until its first status.
+    """
     try:
         if quiet:
             yield _Nothing()
@@ -39,6 +42,7 @@ def display(fleet: str, quiet: bool = False) -> Iterator[Display]:
             yield Lines()
     except KeyboardInterrupt:
         if not quiet:
+            fleet = handle()
             print(
                 f"Stopped watching; {fleet} keeps running. To cancel it, call the executor's cancel() "
                 f"or run `powerlift-fleet cancel {fleet}`.",

@@ -31,6 +31,7 @@ class SubmittedFleets:
         self._client, self._queue_name = client, queue
         self._quiet, self._interval = quiet, interval
         self._fleets: list[str] = []
+        self._labels: dict[str, str] = {}
         self._last: dict[str, FleetStatus] = {}
 
     def _repr_html_(self) -> str:
@@ -41,9 +42,19 @@ class SubmittedFleets:
     def _row(self, fleet: str) -> list[object]:
         seen = self._last.get(fleet)
         if seen is None:
-            return [fleet, "submitted"]
+            return [self._label(fleet), "submitted"]
         bars = [bar.text for bar in seen.bars.values()]
         return [html.link(seen.label, seen.links.view), seen.outcome or seen.phase, *bars]
+
+    def _submitted(self, fleet: str, label: str) -> None:
+        """Add a fleet; `label`: what a user calls it until its first status."""
+        self._fleets.append(fleet)
+        self._labels[fleet] = label
+
+    def _label(self, fleet: str) -> str:
+        """`fleet-7 (nightly)`: IDs of the client's choice are 16 random digits."""
+        seen = self._last.get(fleet)
+        return seen.label if seen else self._labels.get(fleet, fleet)
 
     @property
     def fleets(self) -> list[str]:
@@ -113,8 +124,10 @@ class SubmittedFleets:
         """Run the failed trials of the latest fleet again, as `FleetClient.retry`; return the ID of the
         new fleet, which replaces it here.
         """
-        self._fleets[-1] = self._api.retry(self._latest).id
-        return self._fleets[-1]
+        retried = self._api.retry(self._latest)
+        del self._fleets[-1]
+        self._submitted(retried.id, retried.handle)
+        return retried.id
 
     def view_url(self) -> str:
         """The latest fleet's web page. The URL contains the key: do not share it."""
@@ -136,7 +149,10 @@ class SubmittedFleets:
         return self._client
 
     def _follow(self, fleet: str) -> FleetStatus:
-        with display(fleet, self._quiet) as shown:
+        def handle() -> str:
+            return self._last[fleet].handle if fleet in self._last else fleet
+
+        with display(handle, self._quiet) as shown:
             for status in self._watch(fleet):
                 shown.show(status)
         return status

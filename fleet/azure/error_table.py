@@ -306,7 +306,7 @@ TABLE: tuple[Row, ...] = (
     row(
         "unclear",
         text=r"\b(retry|try again) (later|in|after|the)\b|\bplease retry\b|\btransient\b",
-        advice="Azure asks to retry, which the app did, also in other zones and fallbacks. If it "
+        advice="Azure asks to retry, which the app did, in the request's placements. If it "
         "persists, submit again later.",
         **_UNCLEAR,
     ),
@@ -319,7 +319,7 @@ TABLE: tuple[Row, ...] = (
     ),
     row(
         "unclear",
-        advice="Unrecognised Azure error. The app retried, and tried other zones and fallbacks. "
+        advice="Unrecognised Azure error. The app retried, in the request's placements. "
         "Read Azure's message; if it persists, change zones, vm_size or location.",
         **_UNCLEAR,
     ),

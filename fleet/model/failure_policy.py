@@ -23,23 +23,21 @@ class Policy:
     """The failure belongs to the placement; the replacement may be placed elsewhere."""
     ends_fleet: bool = False
     """Every VM would fail the same way: no more are created."""
-    outcome: str = ""
-    """The action shown to the user if the VM is replaced."""
 
 
-MOVED = "tried the next zone or fallback"
 REPLACED = "requested a replacement VM"
+QUEUED = "queued a replacement VM; the request has no other placement"
 GAVE_UP = "gave up on this VM"
 
 POLICIES: dict[Action, Policy] = {
     "succeed": Policy(),
-    "wait": Policy(retried=True, replaced=True, outcome=MOVED),
-    "retry": Policy(retried=True, replaced=True, outcome=MOVED),
-    "replace": Policy(replaced=True, outcome=REPLACED),
+    "wait": Policy(retried=True, replaced=True),
+    "retry": Policy(retried=True, replaced=True),
+    "replace": Policy(replaced=True),
     # As often as MAX_ATTEMPTS allows: another VM of the same kind may have what this one lacks.
-    "redraw": Policy(replaced=True, outcome=REPLACED),
-    "move": Policy(replaced=True, moved=True, outcome=MOVED),
-    "unclear": Policy(retried=True, replaced=True, moved=True, outcome=REPLACED),
+    "redraw": Policy(replaced=True),
+    "move": Policy(replaced=True, moved=True),
+    "unclear": Policy(retried=True, replaced=True, moved=True),
     "fail_vm": Policy(),
     "fail_fleet": Policy(ends_fleet=True),
 }
@@ -72,6 +70,16 @@ UNCLEAR: _Unclear = {
 
 def of(failure: Failure) -> Policy:
     return POLICIES[failure["action"]]
+
+
+def replacement_text(failure: Failure, alternatives: str) -> str:
+    """The action shown to the user of a VM that is replaced.
+
+    `alternatives`: what the request offers, from `placement.alternatives`.
+    """
+    if is_unclear(failure) or not closes_placement(failure):
+        return REPLACED
+    return f"tried the next {alternatives}" if alternatives else QUEUED
 
 
 def is_done(failure: Failure) -> bool:

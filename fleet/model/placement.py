@@ -141,6 +141,13 @@ def tiers(order: Order) -> list[list[Placement]]:
     return found
 
 
+def alternatives(order: Order) -> str:
+    """What an order offers when a placement is closed: `zone`, `fallback`, both, or nothing."""
+    ordered = tiers(order)
+    zone, fallback = any(len(tier) > 1 for tier in ordered), len(ordered) > 1
+    return " or ".join(["zone"] * zone + ["fallback"] * fallback)
+
+
 def label(placement: Placement) -> str:
     """A placement in words: `eastus/1 Standard_D2s_v5`, followed by `Spot` if it is."""
     zone = f"/{placement['zone']}" if placement["zone"] else ""

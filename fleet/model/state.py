@@ -12,7 +12,7 @@ from fleet.model.demand import MAX_ATTEMPTS, Demand, open_trials, useful_vms, vm
 from fleet.model.experiment_errors import ENDED_FLEET, experiment_failure
 from fleet.model.failure_counts import FailureCounts
 from fleet.model.observation import LIVING, Changes, Observation, is_living
-from fleet.model.placement import PlacementHistory, choose, share_cause
+from fleet.model.placement import PlacementHistory, alternatives, choose, share_cause
 from fleet.model.records import (
     ExperimentError,
     Failure,
@@ -203,7 +203,7 @@ class FleetState:
             action = failure_policy.GAVE_UP
         else:
             self.demand.replacements.append({"replaces": ordinal, "attempt": attempt, "code": code})
-            action = failure_policy.of(failure).outcome
+            action = failure_policy.replacement_text(failure, alternatives(self.order))
         _end(vm, failure, action, now)
         self.failures.add(failure, action)
 

@@ -194,7 +194,9 @@ def delete(uri: str, batch_id: int) -> None:
     """Delete a claim, unless its fleet has started in the meantime. Raises DatabaseUnreachable."""
     with connected(uri) as database, database.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM powerlift_fleet WHERE batch_id = %s AND started_at IS NULL", (batch_id,)
+            "DELETE FROM powerlift_fleet WHERE batch_id = %s AND started_at IS NULL"
+            " AND EXISTS (SELECT FROM powerlift_fleet WHERE batch_id = %s FOR UPDATE SKIP LOCKED)",
+            (batch_id, batch_id),
         )
 
 

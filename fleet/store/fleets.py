@@ -128,6 +128,18 @@ def update(uri: str, batch_id: int, changes: Changes) -> None:
         cursor.execute(_UPDATE.format(columns=columns), {**values, "fleet": batch_id})
 
 
+def leave_experiment(uri: str, batch_id: int) -> bool:
+    """Record that a fleet is in teardown. Returns whether it was the last to run its experiment.
+
+    Of fleets that leave at the same time, at least one is the last. Raises DatabaseUnreachable.
+    """
+    update(
+        uri, batch_id, {"phase": "teardown"}
+    )  # in a transaction of its own: the others must see it
+    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+        return not rows(cursor, _RUNS_TOO, {"fleet": batch_id})
+
+
 def saved_request(uri: str, batch_id: int) -> tuple[str | None, str | None]:
     """A fleet's request as JSON, and its signature; None for a fleet of an earlier build.
 
@@ -229,6 +241,16 @@ _UPDATE = """
     UPDATE powerlift_fleet
     SET {columns}, updated_at = now(), started_at = coalesce(started_at, now())
     WHERE batch_id = %(fleet)s AND ended_at IS NULL
+"""
+# Not those that have no VM yet, nor rows after their deadline, as in `claims`. Rows of earlier builds do
+# not say which database: they count as of this one.
+_RUNS_TOO = """
+    SELECT FROM powerlift_fleet AS fleet JOIN powerlift_fleet AS other USING (experiment_id)
+    WHERE fleet.batch_id = %(fleet)s AND other.batch_id <> fleet.batch_id AND other.ended_at IS NULL
+      AND other.phase NOT IN ('plan', 'network', 'teardown')
+      AND other.deadline > now() - interval '1 hour'
+      AND coalesce(other.database_digest = fleet.database_digest, true)
+    LIMIT 1
 """
 _SAVED_REQUEST = """
     SELECT CASE WHEN octet_length(request) <= %(longest)s THEN request END, left(request_signature, 128)

@@ -10,7 +10,13 @@ from typing_extensions import TypedDict
 from fleet.model import names
 from fleet.model.records import Trials
 from fleet.model.vm_downfall import sign_of_trial
-from fleet.store.database import REQUEST_TIMEOUT, connected, may, may_write, rows
+from fleet.store.database import (
+    REQUEST_TIMEOUT,
+    connected,
+    may,
+    may_write,
+    rows,
+)
 
 MAX_HELD = 20_000
 """Trials that are requeued at once. A VM holds one at a time, and a fleet has at most 5,000 VMs."""
@@ -159,7 +165,7 @@ def release(
     taken down FAULTS VMs (`sign_of_trial`). Losses are stored, so a repeated call is idempotent. Without
     that table, a trial is always requeued.
 
-    Without `reasons`, the fleet has ended: its trials are requeued, and those that wait become ready.
+    Without `reasons`, the fleet has ended, which counts against no trial.
 
     Deletes the trials' partial measurements, which would mix timings of two VMs. The VMs must no longer
     exist, because a running VM would keep writing. Raises DatabaseUnreachable.
@@ -192,10 +198,18 @@ def release(
             trials = [trial for trial, runner in held.items() if runner in given]
             reserved = [names.reserving_id(runner) for runner in given]
             cursor.execute(_GIVE_BACK, (target, trials, experiment_id, reserved))
-        if reasons is None:
-            cursor.execute(_GIVE_BACK, (-1, [], experiment_id, [names.AWAITS_REGULAR]))
         cursor.execute(_FORGET, (list(held),))
     return Released(sorted(runners), failed)
+
+
+def release_waiting(uri: str, experiment_id: int) -> None:
+    """Requeue the trials that wait for a VM of regular priority, for a later fleet.
+
+    Call it only if no other fleet runs the experiment: the trials may have lost that fleet's VMs.
+    Raises DatabaseUnreachable.
+    """
+    with connected(uri) as database, database.cursor() as cursor:
+        cursor.execute(_GIVE_BACK, (-1, [], experiment_id, [names.AWAITS_REGULAR]))
 
 
 def _may_count_losses(cursor: Any) -> bool:
@@ -213,21 +227,6 @@ def _signs(cursor: Any, experiment_id: int, runners: Sequence[int]) -> dict[int,
     found = rows(cursor, _SILENT, (experiment_id, list(runners)))
     signs = {runner: sign_of_trial(*figures) for runner, *figures in found}
     return {runner: sign for runner, sign in signs.items() if sign}
-
-
-def reset_failed(uri: str, experiment_id: int) -> int:
-    """Requeue the experiment's failed trials, in one transaction. Returns how many.
-
-    Deletes their measurements and errors, and what they count in the app's tables: losses, and the VM
-    that ran them. Raises DatabaseUnreachable.
-    """
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        failed = [trial for (trial,) in rows(cursor, _RESET, (experiment_id,))]
-        cursor.execute(_FORGET, (failed,))
-        for table, statement in _FORGET_OWN.items():
-            if may(cursor, table, "SELECT", "DELETE"):
-                cursor.execute(statement, (failed,))
-    return len(failed)
 
 
 # Trials write their times themselves.
@@ -249,18 +248,6 @@ _GIVE_BACK = f"""
 """  # noqa: S608 - constants
 _FAIL = "UPDATE trial SET runner_id = -2, end_time = now(), errmsg = %s WHERE id = %s"
 _FORGET = "DELETE FROM measure_outcome WHERE trial_id = ANY(%s)"
-_RESET = """
-    UPDATE trial SET runner_id = -1, start_time = NULL, end_time = NULL, errmsg = NULL
-    WHERE id IN (SELECT id FROM trial
-                 WHERE experiment_id = %s AND end_time IS NOT NULL AND errmsg IS NOT NULL
-                 ORDER BY id FOR UPDATE)
-      AND errmsg IS NOT NULL
-    RETURNING id
-"""
-_FORGET_OWN = {
-    table: f"DELETE FROM {table} WHERE trial_id = ANY(%s)"  # noqa: S608 - a constant
-    for table in ("powerlift_fleet_loss", "powerlift_fleet_trial")
-}
 _HAS_FAULT = """
     SELECT EXISTS (SELECT FROM pg_attribute
                    WHERE attrelid = to_regclass('powerlift_fleet_loss') AND attname = 'fault')

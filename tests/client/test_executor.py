@@ -111,6 +111,7 @@ def test_a_rejected_queue_message_is_reported(
 def test_a_fleet_submitted_by_queue_is_watched_over_http(make: Make, stack: Stack) -> None:
     executor = make(queue=queue_sas(stack))
     executor.submit(10**6)
+    assert "a fleet of experiment 1000000" in executor._repr_html_()
     with pytest.raises(fleets.FleetFailed):
         executor.join()
 

@@ -78,6 +78,28 @@ def test_an_executor_shows_its_fleets_as_last_seen_without_a_call() -> None:
     assert (table.attributes["href"], len(app.requests)) == ("https://fleet.example", 1)
 
 
+RANDOM = "fleet-1234567890123456"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("nightly", "fleet-3 (nightly)"), (None, "fleet-3")]
+)
+def test_a_new_fleet_is_shown_by_its_short_id_and_name(name: str | None, expected: str) -> None:
+    taken = ok(id=RANDOM, number=3, batch_id=1234567890123456, links=status()["links"])
+    executor = scripted(Script(taken), name=name)
+    executor.submit(1)
+    assert shown(executor).rows[1] == [expected, "submitted"]
+    assert (repr(executor).endswith(f"fleets: {expected}>"), executor.fleets) == (True, [RANDOM])
+
+
+def test_a_retried_fleet_is_shown_by_its_short_id() -> None:
+    taken = ok(id=RANDOM, number=4, batch_id=1234567890123456, links=status()["links"], trials=1)
+    executor = scripted(Script(ok(**status(number=3)), taken))
+    executor.attach("fleet-7")
+    assert executor.retry() == RANDOM
+    assert shown(executor).rows[1] == ["fleet-4", "submitted"]
+
+
 def test_a_run_shows_its_experiment_and_fleets() -> None:
     executor, benchmark = scripted(Script(ok())), SimpleNamespace(name="forests")
     run = Run(12, executor, benchmark, None)  # type: ignore[arg-type]

@@ -98,17 +98,17 @@ def test_failed_trials_are_reported_at_the_end(capsys: pytest.CaptureFixture[str
 
 def test_without_rich_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.console", None)
-    with progress.display("fleet-7") as shown:
+    with progress.display(lambda: "fleet-7") as shown:
         assert isinstance(shown, progress.Lines)
 
 
 def test_an_interrupt_prints_how_to_cancel(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KeyboardInterrupt), progress.display("fleet-7"):
+    with pytest.raises(KeyboardInterrupt), progress.display(lambda: "fleet-7"):
         raise KeyboardInterrupt
     assert "`powerlift-fleet cancel fleet-7`" in capsys.readouterr().err
 
 
 def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.display("fleet-7", quiet=True) as shown:
+    with progress.display(lambda: "fleet-7", quiet=True) as shown:
         shown.show(status())
     assert capsys.readouterr() == ("", "")

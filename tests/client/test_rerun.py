@@ -13,7 +13,18 @@ from powerlift_fleet.api.json_reader import read
 from powerlift_fleet.cli import describe
 from powerlift_fleet.cli.commands.rerun import changed
 
-from tests.client.both import BOTH_CLIENTS, KEY, TAKEN, URL, Make, Script, ok, problem, status
+from tests.client.both import (
+    BOTH_CLIENTS,
+    KEY,
+    TAKEN,
+    URL,
+    Blocking,
+    Make,
+    Script,
+    ok,
+    problem,
+    status,
+)
 
 TRIAL = {
     "id": 12, "task": "adult", "origin": "openml", "method": "tree", "meta": "{}", "replicate": 0,
@@ -75,6 +86,16 @@ def test_a_request_names_its_secrets(make: Make) -> None:
         {"experiment_id": 1},
         ("/uri",),
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [({}, "fleet-7"), ({"number": 3, "name": None}, "fleet-3"),
+     ({"number": 3, "name": "nightly"}, "fleet-3 (nightly)")],
+)  # fmt: skip
+def test_a_request_is_labelled_as_its_fleet_is(more: dict[str, Any], expected: str) -> None:
+    app = Script(ok(id="fleet-7", request={}, secrets=[], **more))
+    assert Blocking(app).ask("request_of", "fleet-7").label == expected
 
 
 @pytest.mark.parametrize(

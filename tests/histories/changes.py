@@ -47,6 +47,7 @@ def _decoded(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     left_out = _TEXTS | ({"action"} if "count" in value else set())  # a FailureCount's is a text
+    left_out |= {"next"} if {"code", "message"} <= value.keys() else set()  # the same text of a VM
     return {
         key: _decoded(json.loads(item) if key in _JSON and isinstance(item, str) else item)
         for key, item in value.items()

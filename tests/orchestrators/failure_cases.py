@@ -16,7 +16,8 @@ SIZE, LARGER, LARGEST, OTHER_FAMILY = (
     "Standard_E4s_v5",
 )
 ANOTHER = "requested a replacement VM"
-MOVED = "tried the next zone or fallback"
+MOVED = "tried the next fallback"
+QUEUED = "queued a replacement VM; the request has no other placement"
 GAVE_UP = "gave up on this VM"
 
 Json = dict[str, Any]
@@ -223,11 +224,11 @@ _ROWS: tuple[Case, ...] = (
     Case(
         "no room, ever", (answer("vm.boot", "AllocationFailed"),), {"n_instances": 1},
         phase="failed", missing={"AllocationFailed": 1},
-        ended=[*[("AllocationFailed", MOVED)] * 8, ("AllocationFailed", GAVE_UP)],
+        ended=[*[("AllocationFailed", QUEUED)] * 8, ("AllocationFailed", GAVE_UP)],
     ),
     Case(
         "a NIC that is never free", (answer("nic.put", "AnotherOperationInProgress", "0000"),),
-        ran={f"{HOME} {SIZE}": 2}, ended=[("AnotherOperationInProgress", MOVED)],
+        ran={f"{HOME} {SIZE}": 2}, ended=[("AnotherOperationInProgress", ANOTHER)],
     ),
     Case(
         "a network that is never made",
@@ -342,7 +343,7 @@ _ROWS: tuple[Case, ...] = (
         seen=(("SpotEvicted", 0, ""),), evictions=({"after": 300, "notice": 1, "vm": "0000"},),
     ),
     Case(
-        "a VM with a trial goes", ran={f"{HOME} {SIZE}": 2}, ended=[("VmLost", MOVED)],
+        "a VM with a trial goes", ran={f"{HOME} {SIZE}": 2}, ended=[("VmLost", ANOTHER)],
         seen=(("VmLost", 0, ""),), deed="lose_a_vm_that_holds_a_trial",
     ),
     # move: properties of the placement

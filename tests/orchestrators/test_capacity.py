@@ -91,7 +91,7 @@ def test_all_vms_run_in_the_other_zones(faulty: Stack, restricted: dict[str, Any
 def test_the_refused_vms_record_names_the_action(faulty: Stack, restricted: dict[str, Any]):
     ended = [one for one in Api(faulty).machines(f"fleet-{RESTRICTED}") if one["failure"]]
     assert [(one["state"], one["failure"]["code"], one["failure"]["action"]) for one in ended] == [
-        ("refused", "SkuNotAvailable", "tried the next zone or fallback")
+        ("refused", "SkuNotAvailable", "tried the next zone")
     ]
 
 

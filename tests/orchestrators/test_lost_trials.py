@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleet.model.demand import MAX_ATTEMPTS
-from fleet.model.names import runner_id
+from fleet.model.names import AWAITS_REGULAR, runner_id
 from local.stack import Stack
 from orchestrators.fleet import run_fleet
 from tests.fleets import NOW, fleet_of, placement
@@ -166,7 +166,10 @@ def test_replacements_for_another_processor_are_bounded():
 
 
 def test_a_trial_that_lost_two_spot_vms_is_left_open_and_explained(stack: Stack, api: Api):
+    """It waits until the last fleet of its experiment has ended."""
     batch, number = 4590, experiment(stack, trials=1)
+    other = api.start(experiment_id=number, n_instances=1, **PLACE)
+    eventually(partial(is_running, api, other, 0))
     fleet_id = api.start(experiment_id=number, n_instances=1, batch_id=batch, **PLACE, **SPOT)
     for ordinal in range(2):
         eventually(partial(is_running, api, fleet_id, ordinal))
@@ -178,8 +181,10 @@ def test_a_trial_that_lost_two_spot_vms_is_left_open_and_explained(stack: Stack,
 
     trial = "SELECT runner_id, end_time, errmsg FROM trial WHERE experiment_id = %s"
     assert fleet["reason"]["code"] == "RegularVmRequired"
-    assert sql(stack, trial, number) == [(-1, None, None)]
+    assert sql(stack, trial, number) == [(AWAITS_REGULAR, None, None)]
     assert len(api.machines(fleet_id)) == 2
+    api.end(other)
+    assert sql(stack, trial, number) == [(-1, None, None)]
 
 
 def is_running(api: Api, fleet_id: str, ordinal: int) -> bool | None:

@@ -59,8 +59,11 @@ def test_a_request_is_returned_without_its_secrets(api: Api, stack: Stack):
     fleet = api.start(**request)
     answer = call(stack, "GET", f"{fleet}/request")
     account = {name: SECRETS[name] for name in ("tenant_id", "client_id")}
+    number = int(api.get(fleet).json()["number"])
     assert answer.json() == {
         "id": fleet,
+        "number": number,
+        "name": "secretive",
         "request": {
             "experiment_id": GONE, "n_instances": 3, "zones": ["2"], "tags": {"a": "b"},
             "max_lifetime": 86400, "azure_json": account,

@@ -105,6 +105,19 @@ def test_the_fleet_of_a_retry_is_retried_too(app: SubmissionApp, make: Make):
     assert (again.status_code, again.json()["trials"]) == (202, 3)
 
 
+def test_a_retry_that_fails_leaves_no_claim(app: SubmissionApp, make: Make):
+    """It would refuse any other fleet of the experiment for an hour."""
+    number = make(107)
+    app.sql("ALTER TABLE measure_outcome RENAME TO hidden")
+    try:
+        failed = retry(app, "fleet-107")
+    finally:
+        app.sql("ALTER TABLE hidden RENAME TO measure_outcome")
+    rows = app.sql("SELECT batch_id FROM powerlift_fleet WHERE experiment_id = %s", number)
+    assert (failed.status_code, len(rows), errors(app, number)) == (503, 1, 2)
+    assert (retry(app, "fleet-107").status_code, errors(app, number)) == (202, 0)
+
+
 REFUSED = {
     "has not ended (phase plan)": "UPDATE powerlift_fleet SET ended_at = NULL WHERE batch_id = {batch}",
     "0 of 3 are complete, 3 have not ended": "UPDATE trial SET start_time = NULL, end_time = NULL,"

@@ -177,6 +177,8 @@ async def get_request_of_fleet(req: func.HttpRequest) -> func.HttpResponse:
     request = {field: value for field, value in saved.document.items() if field != "name"}
     body: FleetsRequest = {
         "id": names.instance_id(row.batch_id),
+        "number": row.number,
+        "name": row.name,
         "request": request,
         "secrets": saved.secrets,
     }

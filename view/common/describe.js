@@ -81,7 +81,7 @@ const ACTIONS = {
   wait: "Waited as Azure requested.",
   retry: "Retried.",
   replace: "Created a replacement.",
-  move: "Tried the next zone or fallback.",
+  move: "Avoided the placement for a while.",
   fail_vm: "Gave up on this VM.",
   fail_fleet: "Failed the fleet.",
 };

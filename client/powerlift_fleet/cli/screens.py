@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
 from powerlift_fleet.api.responses import (
     Check,
     FleetListEntry,
-    FleetStatus,
     Machine,
     Plan,
-    Progress,
     Trial,
 )
 from powerlift_fleet.cli import describe
 from powerlift_fleet.cli.formatting import (
-    bar_cells,
     clean,
     clean_lines,
     count,
@@ -30,94 +26,20 @@ from powerlift_fleet.cli.formatting import (
     now,
     span,
 )
-from powerlift_fleet.cli.snapshot import Snapshot
 
 NARROW = 72
 """Columns below which tables become lists."""
 NARROW_WITH_OUTCOMES = 110
 WIDE_LIST = 120
-_INDENT = (0, 0, 0, 2)
+INDENT = (0, 0, 0, 2)
 
-_COLOURS = {
+COLOURS = {
     "complete": "green", "running": "green", "deleted": "dim green", "failed": "red", "": "dim",
     "done": "bold green",
     "done, some trials failed": "bold yellow", "done, all trials failed": "bold red",
     "cancelled": "bold yellow", "refused": "red", "creating": "cyan",
     "ok": "green", "warning": "yellow", "fault": "bold red", "unknown": "magenta",
 }  # fmt: skip
-
-
-def fleet_screen(snapshot: Snapshot, out: Console) -> RenderableType:
-    parts: list[RenderableType] = []
-    if snapshot.waiting:
-        parts.append(Text(snapshot.waiting, "bold yellow"))
-    return Group(*parts, *_fleet(snapshot.status, snapshot.progress, out))
-
-
-def live_screen(snapshot: Snapshot | None, out: Console) -> RenderableType:
-    """The fleet, cut to the screen's height."""
-    page = fleet_screen(snapshot, out) if snapshot else Text("Connecting …", "dim")
-    return _Fitted(page, "Ctrl-C stops watching; the fleet keeps running.")
-
-
-def _fleet(
-    status: FleetStatus, progress: Progress | None, out: Console
-) -> Iterable[RenderableType]:
-    yield _title(status)
-    if describe.no_news(status):
-        yield _indented(describe.no_news(status), "bold yellow")
-    yield Padding(_facts(status, progress, out, now()), _INDENT)
-    yield from _section("Why the fleet failed", describe.reason(status), _COLOURS["fault"])
-    failures = list(describe.failures(status))
-    missing = list(describe.missing(status))
-    if failures or missing:
-        yield _heading("Failures", _COLOURS["warning"])
-    for code, number, sentences in failures:
-        yield _indented(f"{number:,} x {code}", "bold")
-        yield from (Padding(Text(sentence), (0, 0, 0, 4)) for sentence in sentences)
-    yield from map(_indented, missing)
-    yield from _section("Trial errors", describe.trial_errors(progress), _COLOURS["warning"])
-    warnings = (clean(warning, describe.MAX_MESSAGE) for warning in status.warnings)
-    yield from _section("Plan warnings", warnings, _COLOURS["warning"])
-    placements = list(describe.placements(status))
-    if len(placements) > 1 or (placements and failures):
-        yield _heading("Placements")
-        yield Padding(_pairs(placements, out), _INDENT)
-
-
-def _title(status: FleetStatus) -> Text:
-    phase = describe.phase(status)
-    title = Text(describe.label(status), "bold")
-    title.append(f"  {phase}", _COLOURS.get(phase, "bold cyan"))
-    if activity := describe.activity(status):
-        title.append(f": {activity}", "not bold")
-    return title
-
-
-def _facts(status: FleetStatus, progress: Progress | None, out: Console, today: datetime) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    if status.id != status.handle:
-        grid.add_row("ID", clean(status.id, 40))
-    name = progress.experiment.name if progress else None
-    grid.add_row("experiment", f"{status.experiment_id}" + (f"  {clean(name, 80)}" if name else ""))
-    grid.add_row("VMs", _gauge(describe.machines(status), out))
-    trials = describe.trials(status, progress)
-    if trials:
-        grid.add_row("trials", _gauge(trials, out))
-    for label, text in describe.facts(status, progress, today):
-        grid.add_row(label, text)
-    return grid
-
-
-def _gauge(gauge: describe.Gauge, out: Console) -> Text:
-    width = 30 if out.width >= NARROW else max(6, min(14, out.width - 26))
-    text = Text()
-    for kind, characters in bar_cells(gauge.parts, gauge.total, width, out.options.ascii_only):
-        text.append(characters, _COLOURS[kind])
-    text.append(f"  {gauge.done:,} of {gauge.total:,}", "bold")
-    return text.append(f"\n{gauge.detail}") if gauge.detail else text
 
 
 def machines_screen(
@@ -137,7 +59,7 @@ def _machine(one: Machine, today: datetime) -> list[Text]:
     number = f"{one.ordinal}" + (f" (replaces {one.replaces})" if one.replaces is not None else "")
     state, ended = clean(one.state, 20), one.trials.complete + one.trials.error
     return [
-        Text(number), Text(state, _COLOURS.get(state, "")),
+        Text(number), Text(state, COLOURS.get(state, "")),
         Text(_ago(describe.state_since(one), today)), Text(f"{ended:,}" if ended else ""),
         Text(f"{one.trials.error:,}" if one.trials.error else "", "red"),
         Text(describe.placement(one.placement)), Text(describe.outcome(one)),
@@ -152,7 +74,7 @@ def _machine_block(row: list[Text]) -> RenderableType:
         placement = Text.assemble(placement, ", ", trials, " trials")
     if failed:
         placement = Text.assemble(placement, ", ", failed, " failed")
-    return Group(first, *(Padding(text, _INDENT) for text in (placement, outcome) if text))
+    return Group(first, *(Padding(text, INDENT) for text in (placement, outcome) if text))
 
 
 def trials_screen(
@@ -175,7 +97,7 @@ def trials_screen(
 def _trial(one: Trial, today: datetime) -> list[Text]:
     state = clean(one.state, 20)
     return [
-        Text(f"{one.id}"), Text(state, _COLOURS.get(state, "")), Text(describe.method(one)),
+        Text(f"{one.id}"), Text(state, COLOURS.get(state, "")), Text(describe.method(one)),
         Text(clean(one.task, 60)), Text("" if one.machine is None else f"{one.machine}"),
         Text(describe.trial_time(one, today)), Text(describe.measures(one)),
         Text(clean(one.error or "", describe.MAX_MESSAGE)),
@@ -189,7 +111,7 @@ def _trial_block(row: list[Text], traceback: str = "") -> RenderableType:
     first = [Text.assemble(("trial ", "dim"), number), state, *filter(None, parts)]
     below = [Text(line) for line in clean_lines(traceback).splitlines()] or [error]
     return Group(
-        Text("  ").join(first), *(Padding(text, _INDENT) for text in (measures, *below) if text)
+        Text("  ").join(first), *(Padding(text, INDENT) for text in (measures, *below) if text)
     )
 
 
@@ -207,7 +129,7 @@ def list_screen(fleets: Sequence[FleetListEntry], out: Console) -> RenderableTyp
         parts = [Text.assemble(text, noun) for text, noun in counts if text]
         detail = Text(", ").join([*parts, created])
         origin = Text.assemble("experiment ", experiment, ", by ", who)
-        blocks += [head, Padding(origin, _INDENT), Padding(detail, _INDENT)]
+        blocks += [head, Padding(origin, INDENT), Padding(detail, INDENT)]
     return Group(*blocks)
 
 
@@ -227,7 +149,7 @@ def _listed(fleet: FleetListEntry, today: datetime) -> list[Text]:
         Text(clean(fleet.name or "", 63), "bold"),
         Text(experiment),
         Text(clean(fleet.submitted_by, 40)),
-        Text(phase, _COLOURS.get(phase, "cyan")),
+        Text(phase, COLOURS.get(phase, "cyan")),
         Text(f"{started}/{vms.wanted}" if vms else ""),
         Text(f"{trials.ended}/{trials.total}" if trials else ""),
         Text(f"{trials.error:,}" if trials and trials.error else "", "red"),
@@ -250,7 +172,7 @@ def plan_screen(plan: Plan, out: Console, every: bool = False) -> RenderableType
         facts.append((count(plan.trials.total, "trial"), f"{plan.trials.ready:,} ready"))
     if plan.placements:
         facts.append(("cost", describe.plan_cost(plan.cost)))
-    parts: list[RenderableType] = [_verdict(plan), Padding(_pairs(facts, out), _INDENT)]
+    parts: list[RenderableType] = [_verdict(plan), Padding(pairs(facts, out), INDENT)]
     order = {"fault": 0, "warning": 1, "unknown": 2}
     checks = sorted(plan.checks, key=lambda one: order.get(one.status, 3))
     rows = [_check(one) for one in checks if every or one.status != "ok"]
@@ -258,7 +180,7 @@ def plan_screen(plan: Plan, out: Console, every: bool = False) -> RenderableType
     last = [Text(f"{count(passed, 'check')} passed; --all lists each.", "dim")] if passed else []
     if out.width < NARROW:
         for status, name, text in rows:
-            parts += [Text.assemble(status, "  ", name), Padding(text, _INDENT)]
+            parts += [Text.assemble(status, "  ", name), Padding(text, INDENT)]
     elif rows:
         parts += [Text(), _table(("", "check", "finding"), rows)]
     return Group(*parts, *last)
@@ -268,8 +190,8 @@ def _verdict(plan: Plan) -> Text:
     if plan.ok:
         return Text("This fleet can start.", "bold green")
     if any(check.status == "fault" for check in plan.checks):
-        return Text("This fleet cannot start.", _COLOURS["fault"])
-    return Text("It is unknown whether this fleet can start.", _COLOURS["unknown"])
+        return Text("This fleet cannot start.", COLOURS["fault"])
+    return Text("It is unknown whether this fleet can start.", COLOURS["unknown"])
 
 
 def _check(check: Check) -> list[Text]:
@@ -277,7 +199,7 @@ def _check(check: Check) -> list[Text]:
     text = Text(clean(check.detail, describe.MAX_MESSAGE))
     if check.advice and status != "ok":
         text.append(f"\n{clean(check.advice, describe.MAX_MESSAGE)}", "italic")
-    return [Text(status, _COLOURS.get(status, "")), Text(clean(check.name, 40)), text]
+    return [Text(status, COLOURS.get(status, "")), Text(clean(check.name, 40)), text]
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[Text]]) -> Table:
@@ -291,44 +213,19 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[Text]]) -> Table:
     return table
 
 
-def _pairs(pairs: Iterable[tuple[str, str]], out: Console) -> RenderableType:
+def pairs(pairs: Iterable[tuple[str, str]], out: Console) -> RenderableType:
     """Labels with text next to them, or below them on a narrow terminal."""
     if out.width < NARROW:
-        return Group(*(Group(Text(label), _indented(text)) for label, text in pairs))
+        return Group(*(Group(Text(label), indented(text)) for label, text in pairs))
     grid = Table.grid(padding=(0, 2))
     for label, text in pairs:
         grid.add_row(Text(label), Text(text))
     return grid
 
 
-def _section(title: str, lines: Iterable[str], style: str) -> Iterable[RenderableType]:
-    """Nothing without lines."""
-    for index, line in enumerate(lines):
-        if index == 0:
-            yield _heading(title, style)
-        yield _indented(line)
-
-
-def _heading(title: str, style: str = "bold") -> RenderableType:
+def heading(title: str, style: str = "bold") -> RenderableType:
     return Padding(Text(title, style), (1, 0, 0, 0))
 
 
-def _indented(text: str, style: str = "") -> RenderableType:
-    return Padding(Text(text, style), _INDENT)
-
-
-class _Fitted:
-    """A page cut to the height of the screen, with a footer."""
-
-    def __init__(self, page: RenderableType, footer: str) -> None:
-        self._page, self._footer = page, footer
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        height = options.max_height
-        lines = console.render_lines(self._page, options.update(height=None), pad=False)
-        footer = self._footer
-        if len(lines) > height - 1:
-            lines, footer = lines[: height - 1], "Enlarge the window to see more."
-        for line in lines:
-            yield Segments([*line, Segment.line()])
-        yield Text(footer, "dim", overflow="ellipsis", no_wrap=True, end="")
+def indented(text: str, style: str = "") -> RenderableType:
+    return Padding(Text(text, style), INDENT)

@@ -98,7 +98,7 @@ def _screen() -> Iterator[Callable[[Snapshot], None]]:
     """The alternate screen, redrawn every second."""
     from rich.live import Live
 
-    from powerlift_fleet.cli.screens import live_screen
+    from powerlift_fleet.cli.fleet_screen import live_screen
 
     latest: list[Snapshot | None] = [None]
     out = console()
@@ -186,7 +186,7 @@ def _print_last(session: Session, snapshot: Snapshot) -> None:
     if session.as_json:
         return
     if sys.stdout.isatty():
-        from powerlift_fleet.cli.screens import fleet_screen
+        from powerlift_fleet.cli.fleet_screen import fleet_screen
 
         show(lambda out: fleet_screen(snapshot, out))
     else:

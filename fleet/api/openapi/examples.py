@@ -177,6 +177,8 @@ RESPONSES: dict[str, Any] = {
     },
     "FleetsRequest": {
         "id": "fleet-7",
+        "number": 7,
+        "name": "nightly",
         "request": {
             "experiment_id": 1,
             "n_instances": 2,

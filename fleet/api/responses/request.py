@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from fleet.api.responses.common import Count, FleetId
+from fleet.api.responses.common import Count, FleetId, Number
 
 
 class Understood(TypedDict):
@@ -48,6 +48,10 @@ class FleetsRequest(TypedDict):
 
     id: FleetId
     """The fleet's ID."""
+    number: Number
+    """The fleet's short number: `fleet-` and this number is another ID of it."""
+    name: str | None
+    """The fleet's name."""
     request: dict[str, Any]
     """The fields that the request had (see FleetRequest), without `batch_id`, `name` and secrets."""
     secrets: list[Annotated[str, Field(examples=["/uri"])]]

@@ -35,42 +35,58 @@ picked_trials() {
     case $TRIAL_ORDER in
         paired) picked_group "$rank" ;;
         shuffled) picked_trial "$rank" ;;
-        *) picked_trial id ;;
+        *) picked_trial "$IN_ORDER" ;;
     esac
 }
+
+# within RUNNER: a condition, and the order of the trials that it selects. PostgreSQL's index has them in this order. With
+# `runner_id = ...` the planner may read the primary key instead, which has the same order: past every trial that has ended.
+within() { printf %s "runner_id BETWEEN $1 AND $1"; }
+readonly IN_ORDER="runner_id DESC, id"
 
 # picked_trial ORDER: several queries, each only if those before it find nothing. A single one would sort every ready
 # trial: the index has the values of runner_id in another order. So does a random order with locks, on disk if they
 # are many; hence at first only those that lead, unless other VMs have locked them all.
 picked_trial() {
-    local condition found="" ready="runner_id = -1"
-    local -a conditions=("runner_id = $RUNNER_ID")
-    [[ $IS_SPOT == true ]] || conditions+=("runner_id = $AWAITS_REGULAR")
-    [[ $1 == id ]] || conditions+=("id IN ($TRIALS $ready ORDER BY $1 LIMIT 100) AND $ready")
+    local condition found="" order=$1 ready
+    ready=$(within -1)
+    local -a conditions=("$(within "$RUNNER_ID")")
+    [[ $IS_SPOT == true ]] || conditions+=("$(within "$AWAITS_REGULAR")")
+    [[ $1 == "$IN_ORDER" ]] || conditions+=("id IN ($TRIALS runner_id = -1 ORDER BY $order LIMIT 100) AND runner_id = -1")
     for condition in "${conditions[@]}" "$ready"; do
-        found+="${found:+, }($TRIALS $condition ORDER BY $1 LIMIT 1 FOR UPDATE SKIP LOCKED)"
+        found+="${found:+, }($TRIALS $condition ORDER BY $order LIMIT 1 FOR UPDATE SKIP LOCKED)"
     done
     printf %s "SELECT coalesce($found) AS id, 1 AS place"
 }
 
 # picked_group RANK
 picked_group() {
-    local rank=$1
+    local rank=$1 first
+    first=$(first_of_group -1)
+    [[ $IS_SPOT == true ]] || first="$(first_of_group "$AWAITS_REGULAR"), $first"
     # Groups in the order of their first trials: the client puts the hardest first. This trial locks the group, so
     # that two VMs never take parts of one.
     printf %s "WITH held AS (
             $TRIALS runner_id IN ($RUNNER_ID, $RESERVED) ORDER BY runner_id DESC, $rank LIMIT 1),
         next AS (
             SELECT task_id, replicate_num FROM trial
-            WHERE NOT EXISTS (SELECT FROM held) AND runner_id IN ($READY) AND id IN (
-                SELECT min(id) FROM trial WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($READY)
-                GROUP BY task_id, replicate_num)
-            ORDER BY runner_id, id LIMIT 1 FOR UPDATE SKIP LOCKED), -- AWAITS_REGULAR first
+            WHERE id = CASE WHEN NOT EXISTS (SELECT FROM held) THEN coalesce($first) END),
         together AS (
             SELECT id FROM trial JOIN next USING (task_id, replicate_num)
             WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($READY) FOR UPDATE OF trial SKIP LOCKED)
         SELECT id, 1 AS place FROM held
         UNION ALL SELECT id, row_number() OVER (ORDER BY $rank) FROM together"
+}
+
+# first_of_group RUNNER: prints a query that locks the first trial of the first group that no other VM has locked. It ends
+# at the first one that it can lock, usually the first of all: OFFSET keeps the planner from joining all groups first, and
+# the addition from reading the primary key (see `within`).
+first_of_group() {
+    printf %s "(SELECT id FROM trial AS first WHERE experiment_id = $EXPERIMENT_ID AND $(within "$1") AND NOT EXISTS (
+        SELECT FROM trial AS earlier WHERE experiment_id = $EXPERIMENT_ID AND runner_id IN ($READY)
+            AND earlier.id + 0 < first.id AND earlier.task_id = first.task_id
+            AND earlier.replicate_num = first.replicate_num OFFSET 0)
+        ORDER BY $IN_ORDER LIMIT 1 FOR UPDATE SKIP LOCKED)"
 }
 
 # Whether this VM has trials to run that a script which knows only Powerlift's pick_trial leaves.

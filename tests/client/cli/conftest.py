@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from powerlift_fleet.cli.main import cli
 
 from local.stack import Stack
+from tests.client.cli import served
 from tests.harness import Api, experiment
 
 SIZE = "Standard_D2s_v5"
@@ -45,6 +46,17 @@ def environment(home: Path, **settings: str) -> dict[str, str | None]:
         "COLUMNS",
     )
     return {**dict.fromkeys(absent), "XDG_CONFIG_HOME": str(home), **settings}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def friendly(home: Path) -> Iterator[Command]:
+    with served.served(served.answers("")) as url:
+        yield Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
 
 
 @pytest.fixture

@@ -252,3 +252,47 @@ def trials(text: str = "", with_traceback: bool = False) -> dict[str, Any]:
         {**usual, "id": 4, "state": "ready"},
     ]
     return {"id": "fleet-7", "experiment_id": 12, "trials": found, "next": None}
+
+
+TAKEN = {
+    "id": "fleet-9",
+    "number": 9,
+    "batch_id": 9,
+    "links": dict.fromkeys(("self", "machines", "progress", "view", "cancel"), "http://x"),
+}
+
+
+def answers(text: str) -> dict[str, object]:
+    """The responses of an app with fleets 7 to 9; `text` is appended to every string in them."""
+    shown = fleet(text)
+    reason = {**shown["failures"][0], "code": f"TooFewMachines{text}"}
+    return {
+        "GET /fleets/fleet-7": shown,
+        "GET /fleets/fleet-7/progress": progress(text),
+        "GET /fleets/fleet-7/machines": machines(text),
+        "GET /fleets/fleet-7/machines/0/log": f"# it ended{text}\nlast line\n",
+        "GET /fleets": {
+            "fleets": [entry(text, name=f"n{text}", phase=f"run{text}")],
+            "next": None,
+        },
+        "POST /plan": plan(text),
+        "GET /fleets/fleet-7/trials": trials(text),
+        "GET /fleets/fleet-7/trials?traceback=true&limit=500": trials(text, True),
+        "GET /fleets/fleet-7/request": {
+            "id": f"fleet-1234567890123456{text}",
+            "number": 7,
+            "name": f"nightly{text}",
+            "request": {"n_instances": 10, "experiment_id": 12, "tags": {"team": f"ml{text}"}},
+            "secrets": [],
+        },
+        "POST /fleets/fleet-7/retry": {**TAKEN, "trials": 3},
+        "POST /fleets": TAKEN,
+        "DELETE /fleets/fleet-8": {"id": "fleet-8", "links": shown["links"]},
+        "GET /fleets/fleet-8": {**shown, "id": "fleet-8", "phase": "failed", "reason": reason},
+        "GET /fleets/fleet-9": {
+            **shown,
+            "id": "fleet-9",
+            "phase": "failed",
+            "reason": shown["failures"][0],
+        },
+    }

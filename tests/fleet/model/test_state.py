@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from fleet.api import progress
 from fleet.api.instance_status import vm_records
 from fleet.azure.error_classifier import explain
+from fleet.azure.error_table import TABLE
 from fleet.model.demand import MAX_ATTEMPTS
-from fleet.model.failure import failure
+from fleet.model.failure import NOT_PROVISIONED, SPOT_EVICTED, VM_LOST, Row, failure, vm_failure
 from fleet.model.failure_policy import PROBES_THAT_STOP, after_acceptance
 from fleet.model.placement import choose
 from fleet.model.records import Failure
@@ -98,8 +100,39 @@ def test_the_record_has_the_action():
     assert fleet.vms[0]["ended"] == {
         "code": "AllocationFailed",
         "message": "Allocation failed.",
-        "next": "tried the next zone or fallback",
+        "next": "queued a replacement VM; the request has no other placement",
     }
+
+
+ZONES, FALLBACK = {"zones": ["1", "2"]}, {"fallbacks": [{"vm_size": "Standard_D4s_v5"}]}
+MOVES = {
+    "": {}, "zone": ZONES, "fallback": FALLBACK, "zone or fallback": {**ZONES, **FALLBACK},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("alternatives", [name for name in MOVES if name])
+def test_the_action_names_what_the_request_offers(alternatives: str):
+    fleet = failing(new_fleet(1, **MOVES[alternatives]), NO_CAPACITY)
+    assert fleet.vms[0]["ended"]["next"] == f"tried the next {alternatives}"
+
+
+@pytest.mark.parametrize("reason", [vm_failure("VmLost", "gone"), BOOT_TIMEOUT, UNRECOGNISED])
+def test_a_failure_that_closes_no_placement_moves_no_vm(reason: Failure):
+    fleet = failing(new_fleet(1, **MOVES["zone or fallback"]), reason)
+    assert fleet.vms[0]["ended"]["next"] == "requested a replacement VM"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [*TABLE, SPOT_EVICTED, VM_LOST, NOT_PROVISIONED],
+    ids=lambda row: row.label or " ".join(sorted(row.codes))[:30] or row.action,
+)
+def test_no_text_of_a_fleet_without_alternatives_claims_one(kind: Row):
+    """Advice may ask the user to add zones or fallbacks; nothing says that the app tried some."""
+    reason = {**failure("Code", "text", kind.action, kind.advice), "scope": kind.scope}
+    fleet = failing(new_fleet(1), reason)
+    told = f"{fleet.vms[0]['ended']['next']}. {kind.advice}"
+    assert re.findall(r"\b(?:next|other) (?:zone|fallback)s?|\band fallbacks", told) == []
 
 
 def test_a_chain_of_replacements_is_limited():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import psycopg2
 import pytest
 
 from fleet.store import claims, fleets
 from fleet.store.fleets import Filter
-from tests.fleet.store.fleet_rows import end, start, submission
+from tests.fleet.store.fleet_rows import end, sql, start, submission
 from tests.relay import Relay
 
 
@@ -70,6 +73,40 @@ LONG, LONGER = 8_371_268_713_126_378, 8_371_900_000_000_000
 )
 def test_references_resolve_to_fleets(referable: str, text: str, meant: list[int]):
     assert matches(referable, text) == meant
+
+
+ELSEWHERE = {"experiment_id": 2}, {"databases": ["there"]}
+
+
+@pytest.mark.parametrize(
+    ("phase", "more", "last"),
+    [
+        ("create", {}, False), ("run", {}, False), ("run", {"ended": True}, True),
+        ("run", {"deadline": "2 hours ago"}, True), ("plan", {}, True), ("teardown", {}, True),
+        *(("run", {"of": one}, True) for one in ELSEWHERE),
+    ],
+)  # fmt: skip
+def test_a_fleet_is_the_last_of_its_experiment_if_no_other_runs(
+    uri: str, phase: str, more: dict[str, Any], last: bool
+):
+    start(uri, 1)
+    start(uri, 2, **more.get("of", {}))
+    fleets.update(uri, 2, {"phase": phase})
+    if "deadline" in more:
+        sql(uri, "UPDATE powerlift_fleet SET deadline = now() - interval '2 hours'")
+    if "ended" in more:
+        end(uri, 2)
+    assert fleets.leave_experiment(uri, 1) is last
+
+
+def test_of_fleets_that_end_at_the_same_time_at_least_one_is_the_last(uri: str):
+    batches = range(1, 5)
+    for batch in batches:
+        start(uri, batch)
+        fleets.update(uri, batch, {"phase": "run"})
+    with ThreadPoolExecutor(len(batches)) as pool:
+        last = list(pool.map(partial(fleets.leave_experiment, uri), batches))
+    assert any(last)
 
 
 def test_a_name_resolves_to_the_running_fleet_else_the_newest(uri: str):

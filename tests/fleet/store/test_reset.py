@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from fleet.store import claims
+from fleet.store import claims, trial_reset
 from fleet.store.heartbeats import RECENT, count_at_work
-from fleet.store.trials import count, reset_failed
+from fleet.store.trial_reset import ResetUnfinished, reset_failed
+from fleet.store.trials import count
 from tests.fleet.store.fleet_rows import end, sql, start, submission
 
 OPEN = {"runner_id": -1, "start_time": None, "end_time": None, "errmsg": None}
@@ -70,6 +72,71 @@ def test_what_a_failed_trial_has_left_is_deleted(benchmark_database: Any, number
         for table in ("measure_outcome", "powerlift_fleet_loss", "powerlift_fleet_trial")
     }
     assert list(left.values()) == [[complete]] * 3
+
+
+def measure(database: Any, number: int, each: int = 3) -> None:
+    database.sql(
+        "INSERT INTO measure_outcome (trial_id, name, seq_num, type, val)"
+        " SELECT id, 'score', at, 0, '1' FROM trial, generate_series(1, %s) AS at"
+        " WHERE experiment_id = %s RETURNING 1",
+        each, number,
+    )  # fmt: skip
+
+
+def measured(database: Any, number: int) -> list[int]:
+    """The trials with measures, in order; 0 to 19 have failed."""
+    [(first,)] = database.sql("SELECT min(id) FROM trial WHERE experiment_id = %s", number)
+    found = database.sql(
+        "SELECT DISTINCT trial_id FROM measure_outcome JOIN trial ON trial.id = trial_id"
+        " WHERE experiment_id = %s ORDER BY 1",
+        number,
+    )
+    return [trial - first for (trial,) in found]
+
+
+@pytest.fixture(params=[False, True], ids=["scanned", "indexed"])
+def indexed(request: pytest.FixtureRequest, benchmark_database: Any) -> Iterator[bool]:
+    """With and without the index that Powerlift omits and an operator may create."""
+    create = "CREATE INDEX by_trial ON measure_outcome (trial_id)"
+    benchmark_database.sql(create if request.param else "SELECT 1")
+    benchmark_database.sql("DELETE FROM measure_outcome")  # of other tests, which a scan would read
+    yield request.param
+    benchmark_database.sql("DROP INDEX IF EXISTS by_trial")
+
+
+@pytest.mark.usefixtures("indexed")
+def test_a_reset_of_many_rows_is_done_in_parts(
+    benchmark_database: Any, number: int, monkeypatch: pytest.MonkeyPatch
+):
+    measure(benchmark_database, number)
+    monkeypatch.setattr(trial_reset, "TRIALS_AT_ONCE", 7)
+    monkeypatch.setattr(trial_reset, "MEASURES_AT_ONCE", 11)
+    assert reset_failed(benchmark_database.uri, number) == 20
+    assert measured(benchmark_database, number) == list(range(20, 60))
+
+
+def test_an_unfinished_reset_leaves_no_trial_with_old_measures_and_is_continued(
+    benchmark_database: Any, number: int, indexed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    measure(benchmark_database, number)
+    monkeypatch.setattr(trial_reset, "TRIALS_AT_ONCE", 7)
+    monkeypatch.setattr(trial_reset, "MEASURES_AT_ONCE", 11)
+    clock = iter(range(1000))
+    monkeypatch.setattr(trial_reset, "monotonic", lambda: next(clock))  # each part takes a second
+    said, left = [], 20
+    for _ in range(10):
+        try:
+            reset_failed(benchmark_database.uri, number, seconds=2 if indexed else 14)
+        except ResetUnfinished as error:
+            said.append(str(error))
+        trials = [one["errmsg"] for one in benchmark_database.trials(number)[:20]]
+        left = trials.count("no")
+        ready = {at for at, message in enumerate(trials) if message is None}
+        assert ready & {*measured(benchmark_database, number)} == set()
+        if not left:
+            break
+    assert (left, len(said) > 0) == (0, True)
+    assert "No fleet was started. The next retry continues" in said[0]
 
 
 def test_a_role_without_the_apps_tables_resets_trials(benchmark_database: Any, number: int):

@@ -17,6 +17,7 @@ from fleet.store.trials import (
     count_with_waiting,
     experiment,
     release,
+    release_waiting,
 )
 
 HELD_BY = 70_001
@@ -148,10 +149,14 @@ def test_a_later_fleet_starts_anew(benchmark_database: Any, hold: Hold):
     assert benchmark_database.trials(number)[0]["runner_id"] == -1
 
 
-def test_the_end_of_a_fleet_leaves_every_open_trial_ready(benchmark_database: Any, hold: Hold):
+def test_the_end_of_a_fleet_leaves_trials_that_wait_to_the_last_one(
+    benchmark_database: Any, hold: Hold
+):
     number = hold()
     lose(benchmark_database, number, *range(HELD_BY, HELD_BY + LOSSES_ON_SPOT))
     release(benchmark_database.uri, number, [HELD_BY])
+    assert benchmark_database.trials(number)[0]["runner_id"] == AWAITS_REGULAR
+    release_waiting(benchmark_database.uri, number)
     assert benchmark_database.trials(number)[0]["runner_id"] == -1
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from powerlift_fleet.api import html
 from powerlift_fleet.api.json_reader import Response
-from powerlift_fleet.api.responses.submissions import Links, handle_of
+from powerlift_fleet.api.responses.submissions import Links, handle_of, label_of
 
 TERMINAL_PHASES = frozenset({"done", "cancelled", "failed"})
 
@@ -253,7 +253,7 @@ class FleetStatus(_FleetState):
     @property
     def label(self) -> str:
         """The short ID, and the name if there is one: `fleet-7 (nightly)`."""
-        return f"{self.handle} ({self.name})" if self.name else self.handle
+        return label_of(self.id, self.number, self.name)
 
     def _repr_html_(self) -> str:
         """For notebooks."""

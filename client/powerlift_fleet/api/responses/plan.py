@@ -8,6 +8,7 @@ from typing import Any
 
 from powerlift_fleet.api.json_reader import Response
 from powerlift_fleet.api.responses.fleets import TrialCounts
+from powerlift_fleet.api.responses.submissions import label_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +53,18 @@ class FleetsRequest(Response):
     """The request of a fleet, to submit another one like it."""
 
     id: str
+    number: int | None = None
+    """None: of an app that does not return it."""
+    name: str | None = None
     request: Mapping[str, Any]
     """For `FleetClient.submit`: without `batch_id`, `name` and secrets."""
     secrets: tuple[str, ...]
     """JSON pointers of the secrets that it had, such as /uri. The app does not return them."""
+
+    @property
+    def label(self) -> str:
+        """The fleet's short ID and name, for people."""
+        return label_of(self.id, self.number, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,12 @@ def handle_of(id_: str, number: int | None) -> str:
     return id_ if number is None else f"fleet-{number}"
 
 
+def label_of(id_: str, number: int | None, name: str | None) -> str:
+    """`fleet-7 (nightly)`."""
+    handle = handle_of(id_, number)
+    return f"{handle} ({name})" if name else handle
+
+
 @dataclass(frozen=True, kw_only=True)
 class Submission(Response):
     """An accepted request."""

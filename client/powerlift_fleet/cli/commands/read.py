@@ -45,7 +45,9 @@ def status(session: Session, fleet: str, watch: bool, interval: float) -> int:
             session.print_json(current.raw)
             return exit_codes.of_fleet(current)
         snapshot = take_snapshot(client, fleet)
-    show(lambda out: screens().fleet_screen(snapshot, out))
+    from powerlift_fleet.cli.fleet_screen import fleet_screen
+
+    show(lambda out: fleet_screen(snapshot, out))
     return exit_codes.of_fleet(snapshot.status)
 
 

@@ -113,7 +113,7 @@ def clone(
         out.print(screens().plan_screen(plan, out))
     say("\n".join(line.rstrip() for line in captured.get().splitlines()))
     accepted = submit_request(session, request)
-    return _report(session, accepted, f"Accepted, like {clean(old.id)}.", wait, interval)
+    return _report(session, accepted, f"Accepted, like {clean(old.label, 120)}.", wait, interval)
 
 
 def changed(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,13 +129,14 @@ def changed(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 def _require_secrets(old: FleetsRequest, changes: Mapping[str, Any]) -> None:
     """Raises ConfigurationError for a secret that the changes neither set nor remove."""
+    fleet = clean(old.label, 120)
     for pointer, what in _SECRETS.items():
         if pointer in old.secrets and not _is_given(pointer, changes):
             raise ConfigurationError(
-                f"{old.id} has {what}. The app returns no secrets. Nothing was started."
+                f"{fleet} has {what}. The app returns no secrets. Nothing was started."
             )
     if "/notify_url" in old.secrets and not _is_given("/notify_url", changes):
-        say(f"Warning: {clean(old.id)} had a notify_url, which is not copied; pass it in a --file.")
+        say(f"Warning: {fleet} had a notify_url, which is not copied; pass it in a --file.")
 
 
 def _is_given(pointer: str, changes: Mapping[str, Any]) -> bool:
