@@ -203,6 +203,7 @@ RESPONSES: dict[str, Any] = {
             "tags": {"project": "benchmarks"},
         },
         "secrets": [],
+        "app_version": "0.1.0",
     },
     "TrialPage": {
         "id": "fleet-7",
