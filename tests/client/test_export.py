@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,6 +133,18 @@ def test_a_format_that_cannot_be_written_is_refused(format_: str | None, name: s
 )  # fmt: skip
 def test_secrets_are_replaced_by_their_form(text: str, shown: str):
     assert redacted(text) == shown
+
+
+@pytest.mark.parametrize("text", ["://a:", "a-", '"token": "', "password "])
+def test_a_text_of_near_matches_takes_linear_time(text: str):
+    short, long = (process_seconds(text * size) for size in (1_000, 10_000))
+    assert long < 30 * short + 0.1
+
+
+def process_seconds(text: str) -> float:
+    began = time.process_time()
+    redacted(text)
+    return time.process_time() - began
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_the_script_shows_progress(script: Done) -> None:
 @pytest.mark.long
 def test_the_comparison_draws_the_differences_of_its_fleet(site: Site, compared: Done) -> None:
     assert compared.returncode == 0, compared
-    assert "pairs on one VM: 20;" in titles(site.state / "compare.svg")
+    assert "pairs on one VM: 10;" in titles(site.state / "compare.svg")
     assert read_provenance(site.state / "compare.csv")["fleets"][0]["request"]["vm_size"]
 
 

@@ -34,7 +34,9 @@ def export_frame(session: Any, experiment: int) -> DataFrame:
     measures = results_of(session, experiment)[["trial_id", *_MEASURE]]
     frame: DataFrame = trials.merge(measures, on="trial_id", how="left")
     for column in _TEXTS:
-        frame[column] = [text and redacted(text) for text in texts(frame, column)]
+        values = texts(frame, column)
+        frame[column] = values.map({text: redacted(text) for text in values.unique() if text})
+        frame[column] = texts(frame, column)
     return frame
 
 
@@ -110,17 +112,16 @@ def write_text(
         frame.to_csv(file, index=False, lineterminator="\n")
         return
     file.write(f'{{"provenance": {json.dumps(provenance)},\n"results": [')
-    columns = list(frame.columns)
-    for number, row in enumerate(frame.itertuples(index=False, name=None)):
-        values = {name: _plain(value) for name, value in zip(columns, row, strict=True)}
-        file.write(("\n" if number == 0 else ",\n") + json.dumps(values))
+    names = list(frame.columns)
+    columns = [[_plain(value) for value in texts(frame, name)] for name in names]
+    for number, row in enumerate(zip(*columns, strict=True)):
+        values = json.dumps(dict(zip(names, row, strict=True)))
+        file.write(f"\n{values}" if number == 0 else f",\n{values}")
     file.write("\n]}\n")
 
 
 def _plain(value: Any) -> Any:
-    """A value of JSON: null for what is missing or not a number, a text for an infinity or a time."""
-    if value is None or value is pandas().NaT or (isinstance(value, float) and math.isnan(value)):
-        return None
+    """A value of JSON: a text for an infinity or a time."""
     if hasattr(value, "isoformat"):
         return value.isoformat()
     value = value.item() if hasattr(value, "item") else value

@@ -1,4 +1,7 @@
-"""Secrets in texts of an export, by their form. Data that only looks like a secret is replaced too."""
+"""Secrets in texts of an export, by their form. Data that only looks like a secret is replaced too.
+
+Lengths are limited, so that a text of near matches takes linear time.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _SECRETS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         # The user and password of a URL. A password may contain @ and /; git@ is no secret.
-        r"(://)(?!git@)(?:[^\s/\"'@:]+@|[^\s/\"'@:]*:(?!\d{1,5}/)[^\s\"']*@)",
+        r"(://)(?!git@)(?:[^\s/\"'@:]{1,256}@|[^\s/\"'@:]{0,256}:(?!\d{1,5}/)[^\s\"']{0,1024}@)",
         # Of a SAS, a connection string, or an option of libpq.
         rf"(\b{_NAME}\s*=\s*)(?:'[^']*'|\"[^\"]*\"|[^\s&;,\"']+)",
         # A member of JSON, or of Python's repr.

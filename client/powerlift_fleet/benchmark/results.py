@@ -155,6 +155,6 @@ def _facts(known: Collection[tuple[str, str]]) -> dict[str, str]:
 
 
 def texts(frame: DataFrame, column: str) -> Series:
-    """A column of texts with None for a missing one, whatever this pandas makes of None."""
+    """A column with None for a missing value, whatever this pandas makes of None."""
     found: Series = frame[column].astype(object).where(frame[column].notna(), None)
     return found
