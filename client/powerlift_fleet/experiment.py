@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from powerlift_fleet.api import html
 from powerlift_fleet.api.errors import ConfigurationError, FleetError
-from powerlift_fleet.benchmark import arguments
-from powerlift_fleet.benchmark.results import experiment_id, trial_results, trial_status
+from powerlift_fleet.benchmark import arguments, export
+from powerlift_fleet.benchmark.results import (
+    experiment_id,
+    in_store,
+    trial_results,
+    trial_status,
+)
 from powerlift_fleet.benchmark.trial_source import source_of
 
 if TYPE_CHECKING:
@@ -55,6 +60,21 @@ class Run:
     def results(self) -> DataFrame:
         """The measures: see `trial_results`."""
         return trial_results(self.store, self.benchmark.name)
+
+    def export(self, file: str | Path) -> None:
+        """Write the results with their provenance to a .csv, .json or .parquet file, as the command
+        `powerlift-fleet results` does. Raises ConfigurationError, and as `FleetClient.request_of`.
+        """
+        describe = getattr(self.executor, "provenance", None)
+        if describe is None:
+            raise ConfigurationError(
+                "Only the results of an AzureVMFleet have a provenance to export."
+            )
+        path, name = Path(file), self.benchmark.name
+        format_ = export.format_of(None, path)
+        frame = in_store(self.store, name, export.export_frame)
+        fleets = frame["fleet"].dropna().unique()
+        export.write_file(path, format_, frame, describe(fleets, name))
 
     def _repr_html_(self) -> str:
         """For notebooks: the experiment, and the executor's fleets if it shows them."""

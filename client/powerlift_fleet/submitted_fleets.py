@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from powerlift_fleet.api import html
@@ -10,6 +10,7 @@ from powerlift_fleet.api.client import FleetClient
 from powerlift_fleet.api.errors import ConfigurationError, FleetEnded, FleetError, NotFound
 from powerlift_fleet.api.responses import FleetStatus, LogLine, Machine, Trial
 from powerlift_fleet.api.rows import Rows
+from powerlift_fleet.benchmark.provenance import provenance
 from powerlift_fleet.progress import display
 from powerlift_fleet.storage_queue import READ_TIMEOUT, not_read
 
@@ -128,6 +129,12 @@ class SubmittedFleets:
         del self._fleets[-1]
         self._submitted(retried.id, retried.handle)
         return retried.id
+
+    def provenance(
+        self, fleets: Iterable[str] = (), experiment: str | None = None
+    ) -> dict[str, Any]:
+        """Request without secrets, locks of packages and versions of the latest fleet, and of others."""
+        return provenance(self._api, self._latest, fleets, experiment)
 
     def view_url(self) -> str:
         """The latest fleet's web page. The URL contains the key: do not share it."""

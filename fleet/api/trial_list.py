@@ -7,11 +7,12 @@ from typing import cast
 
 from fleet.api.progress import ERROR_LINE
 from fleet.api.request import Fault, InvalidRequest
+from fleet.api.responses import trials as responses
 from fleet.api.responses.common import json_time
 from fleet.api.responses.trials import Trial, TrialState
 from fleet.model import names
 from fleet.store.trial_history import exception_line
-from fleet.store.trial_list import STATES, TrialFilter, TrialRow
+from fleet.store.trial_list import STATES, TrialFilter, TrialRow, TrialUsage, VmFacts
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 500
 SWITCH = ("true", "false")
@@ -57,7 +58,31 @@ def entry(
         "started_at": json_time(row.started_at) if row.started_at else None,
         "ended_at": json_time(row.ended_at) if row.ended_at else None,
         "seconds": row.seconds,
+        "usage": _usage(row.usage),
+        "vm": _vm(row.vm),
         "measures": row.measures,
         "error": None if error is None else exception_line(error)[:ERROR_LINE],
         "traceback": error if with_traceback else None,
+    }
+
+
+def _usage(used: TrialUsage | None) -> responses.TrialUsage | None:
+    if used is None:
+        return None
+    bytes_ = used["max_rss_bytes"]
+    return {**used, "max_rss_bytes": None if bytes_ is None else int(bytes_)}
+
+
+def _vm(facts: VmFacts | None) -> responses.TrialVm | None:
+    if facts is None:
+        return None
+    key = names.vm_key("machine", facts["name"] or "")
+    return {
+        "fleet": names.instance_id(key.batch_id) if key else None,
+        "name": facts["name"],
+        "vm_size": facts["vm_size"],
+        "location": facts["location"],
+        "zone": facts["zone"],
+        "priority": facts["priority"],
+        "system": facts["system"],
     }

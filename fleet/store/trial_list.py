@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, TypedDict
 
 from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
 from fleet.store.trial_history import ERROR_TAIL, ERROR_TEXT
+from fleet.store.trial_measures import load_measures
+from fleet.store.vm_records import SHORT, VmSystem, amount
 
 STATES = {
     "ready": "t.end_time IS NULL AND t.start_time IS NULL",
@@ -16,8 +20,6 @@ STATES = {
     "failed": "t.end_time IS NOT NULL AND t.errmsg IS NOT NULL",
 }
 """The condition of each state."""
-MAX_MEASURES = 8
-"""Of one trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,33 @@ class TrialRow:
     seconds: float | None
     error: str | None
     """The end of its error, in whole lines, with the traceback; None if it has not failed."""
+    usage: TrialUsage | None = None
+    """What its processes used; None before its end, or if its runner does not measure it."""
+    vm: VmFacts | None = None
+    """What its VM reports about itself; None if unknown."""
     measures: dict[str, float] = field(default_factory=dict)
-    """The latest finite value of each numeric measure, the first measured first."""
+    """As `load_measures` returns them."""
+
+
+class TrialUsage(TypedDict):
+    """Seconds and bytes, of the trial's processes. None: not known."""
+
+    wall_seconds: float | None
+    user_seconds: float | None
+    system_seconds: float | None
+    steal_seconds: float | None
+    max_rss_bytes: float | None
+
+
+class VmFacts(TypedDict):
+    """What a VM reports about itself. None: not known."""
+
+    name: str | None
+    vm_size: str | None
+    location: str | None
+    zone: str | None
+    priority: str | None
+    system: VmSystem
 
 
 def load_trials(uri: str, experiment_id: int, wanted: TrialFilter) -> list[TrialRow]:
@@ -56,10 +83,14 @@ def load_trials(uri: str, experiment_id: int, wanted: TrialFilter) -> list[Trial
     with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
         tables = ("powerlift_fleet_runner", "powerlift_fleet_trial")
         knows_vms = all(may(cursor, table, "SELECT") for table in tables)
+        knows_facts = knows_vms and rows(cursor, _HAS_FACTS)[0][0]
+        runner = _RUNNER if knows_vms else "NULL::integer"
         statement = _TRIALS.format(
             state=STATES[wanted.state] if wanted.state else "true",
-            runner=_RUNNER if knows_vms else "NULL",
+            runner=runner,
+            facts=_FACTS if knows_facts else _NO_FACTS,
             noted=_NOTED if knows_vms else "",
+            ran=_RAN.format(runner=runner) if knows_facts else "",
         )
         values = {
             "experiment": experiment_id,
@@ -67,16 +98,24 @@ def load_trials(uri: str, experiment_id: int, wanted: TrialFilter) -> list[Trial
             "limit": wanted.limit,
             "tail": ERROR_TAIL,
         }
-        found = [
-            TrialRow(*[*others, _complete_lines(error, size)])
-            for *others, error, size in rows(cursor, statement, values)
-        ]
-        measured = rows(cursor, _MEASURES, ([one.id for one in found],))
-    by_id = {one.id: one for one in found}
-    for trial, name, text in measured:
-        if (value := _number(text)) is not None:
-            by_id[trial].measures[name] = value
-    return found
+        found = rows(cursor, statement, values)
+        measures = load_measures(cursor, [id_ for id_, *_ in found])
+    return [_row(values, measures.get(values[0], {})) for values in found]
+
+
+def _row(values: Sequence[Any], measures: dict[str, float]) -> TrialRow:
+    """Of a row of _TRIALS."""
+    *others, error, size, has_usage, has_vm = values[: -len(_COLUMNS)]
+    facts = dict(zip(_COLUMNS, values[-len(_COLUMNS) :], strict=True))
+    usage = {name: _amount(facts[name]) for name in _USAGE} if has_usage else None
+    system = {name: facts[name] for name in _SYSTEM}
+    vm = {**{name: facts[name] for name in _VM}, "system": system} if has_vm else None
+    return TrialRow(*[*others, _complete_lines(error, size), usage, vm, measures])
+
+
+def _amount(value: float | None) -> float | None:
+    """None unless it is an amount: VMs may write the table."""
+    return value if value is not None and 0 <= value < math.inf else None
 
 
 def _complete_lines(error: str | None, size: int | None) -> str | None:
@@ -84,15 +123,6 @@ def _complete_lines(error: str | None, size: int | None) -> str | None:
     if error is None or size is None or size <= ERROR_TAIL or "\n" not in error:
         return error
     return f"…\n{error.partition(chr(10))[2]}"
-
-
-def _number(text: str) -> float | None:
-    """None unless it is a finite number: the trial wrote it."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 # Trials write their times and errors themselves.
@@ -109,25 +139,44 @@ _NOTED = """
                         WHERE ran.experiment_id = noted.experiment_id
                           AND ran.runner_id = noted.runner_id AND ran.ended_at < t.create_time)
 """
+_USAGE, _SYSTEM = TrialUsage.__annotations__, VmSystem.__annotations__
+_VM = [name for name in VmFacts.__annotations__ if name != "system"]
+_NUMBERS = ("cpus", "memory_bytes")
+_COLUMNS = {
+    **{name: f"noted.{name}" for name in _USAGE},
+    **{name: f"left(vm.{name}, {SHORT})" for name in (*_VM, *_SYSTEM)},
+    **{name: amount(f"vm.{name}") for name in _NUMBERS},
+    "name": f"left(vm.vm_name, {SHORT})",
+}
+"""The SQL of each fact."""
+_HAS_FACTS = """
+    SELECT count(*) = 2 FROM pg_attribute
+    WHERE (attrelid, attname) IN ((to_regclass('powerlift_fleet_runner'), 'lock_digest'),
+                                  (to_regclass('powerlift_fleet_trial'), 'measured_at'))
+"""
+# Measures of an earlier run stay until the trial has ended again. A row of a VM without a kernel is the
+# app's, for a VM whose script never started.
+_FACTS = ", ".join(
+    [
+        "t.end_time IS NOT NULL AND noted.measured_at >= t.create_time",
+        "vm.kernel IS NOT NULL",
+        *_COLUMNS.values(),
+    ]
+)
+_NO_FACTS = ", ".join(["false", "false", *["NULL"] * len(_COLUMNS)])
+_RAN = """
+    LEFT JOIN powerlift_fleet_runner AS vm ON vm.experiment_id = t.experiment_id
+        AND vm.runner_id = {runner} AND (vm.ended_at IS NULL OR vm.ended_at >= t.create_time)
+"""
 _TRIALS = f"""
     SELECT t.id, left(task.name, 256), left(task.origin, 256), left(t.method, 256),
            left(t.meta, 1000), t.replicate_num, CASE {_STATE} END, {{runner}},
            {_TIME.format("t.start_time")}, {_TIME.format("t.end_time")},
            CASE WHEN isfinite(t.start_time) AND t.end_time BETWEEN t.start_time AND '9998-12-31'
                 THEN extract(epoch FROM t.end_time - t.start_time)::double precision END,
-           CASE WHEN {STATES["failed"]} THEN {ERROR_TEXT} END, octet_length(t.errmsg)
-    FROM trial AS t JOIN task ON task.id = t.task_id {{noted}}
+           CASE WHEN {STATES["failed"]} THEN {ERROR_TEXT} END, octet_length(t.errmsg),
+           {{facts}}
+    FROM trial AS t JOIN task ON task.id = t.task_id {{noted}} {{ran}}
     WHERE t.experiment_id = %(experiment)s AND t.id > %(after)s AND {{state}}
     ORDER BY t.id LIMIT %(limit)s
-"""  # noqa: S608 - constants
-# Type 0: a number. In the order in which they were first measured.
-_MEASURES = f"""
-    SELECT trial_id, name, val FROM (
-        SELECT trial_id, left(name, 64) AS name,
-               (array_agg(val ORDER BY seq_num DESC, id DESC))[1] AS val,
-               row_number() OVER (PARTITION BY trial_id ORDER BY min(id)) AS place
-        FROM measure_outcome
-        WHERE trial_id = ANY(%s) AND type = 0 AND length(val) <= 40
-        GROUP BY trial_id, left(name, 64)) AS measured
-    WHERE place <= {MAX_MEASURES} ORDER BY trial_id, place
 """  # noqa: S608 - constants

@@ -183,6 +183,11 @@ def _systems(cursor: Any, runners: tuple[int, int, int]) -> dict[int, VmSystem]:
     }
 
 
+def amount(column: str) -> str:
+    """SQL of a number that a VM writes, null if it is below zero."""
+    return f"CASE WHEN {column} >= 0 THEN {column} END"
+
+
 def _runner(order: FleetRef, ordinal: int) -> int:
     return names.runner_id(order["batch_id"], ordinal)
 
@@ -242,8 +247,8 @@ _HAS_SYSTEM = """
 """
 _SYSTEMS = f"""
     SELECT runner_id, left(image, {SHORT}), left(image_version, {SHORT}), left(kernel, {SHORT}),
-           left(architecture, {SHORT}), left(cpu_model, {SHORT}), greatest(cpus, 0),
-           greatest(memory_bytes, 0), left(python, {SHORT}), left(lock_digest, {SHORT})
+           left(architecture, {SHORT}), left(cpu_model, {SHORT}), {amount("cpus")},
+           {amount("memory_bytes")}, left(python, {SHORT}), left(lock_digest, {SHORT})
     FROM powerlift_fleet_runner
     WHERE experiment_id = %s AND runner_id BETWEEN %s AND %s AND kernel IS NOT NULL
 """  # noqa: S608 - constants

@@ -7,6 +7,7 @@ Deterministic: equal values give equal scripts.
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -111,6 +112,13 @@ def template() -> str:
     return "".join(part.read_text() for part in sorted(_FRAGMENTS.glob("*.sh")))
 
 
+def script_digest() -> str:
+    """SHA-256 of what all VMs get from this build: the script, its programs and the tools' versions."""
+    programs = (program.read_text(encoding="utf-8") for program in (_AGENT, _LOCKER))
+    parts = (template(), *programs, _pinned_tools())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 def render(startup: Startup) -> str:
     """The complete bash script. Raises ValueError, without quoting it, for an invalid PostgreSQL URI.
 
@@ -157,6 +165,7 @@ def _values(startup: Startup) -> Iterable[tuple[str, str]]:
     yield "IS_SPOT", "true" if startup.is_spot else "false"
     yield "TRIAL_ORDER", shlex.quote(startup.trial_order)
     yield "TRIAL_SEED", str(int(startup.trial_seed))
+    yield "SCRIPT_DIGEST", script_digest()
     yield "CPU_MODELS", shlex.quote("\n".join(startup.cpu_models))
     yield "RESOURCE_MANAGER", shlex.quote(startup.resource_manager_endpoint.rstrip("/"))
     identity = startup.database_identity

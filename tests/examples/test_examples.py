@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from powerlift_fleet.benchmark.provenance import read_provenance
 
 from local.demo.experiment import add_tasks, open_store
 from local.stack import REPOSITORY, Stack
@@ -44,6 +46,7 @@ class Site:
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
+            cwd=self.state,
         )
 
     def environment(self) -> dict[str, str]:
@@ -90,6 +93,11 @@ def script(site: Site) -> Done:
     return site.run(EXAMPLES / "benchmark.py")
 
 
+@pytest.fixture(scope="module")
+def compared(site: Site) -> Done:
+    return site.run(EXAMPLES / "compare.py")
+
+
 def readme_program() -> str:
     """The README's Python, as printed."""
     blocks = re.findall(
@@ -116,6 +124,42 @@ def test_the_script_prints_what_the_trials_measured(script: Done) -> None:
 @pytest.mark.long
 def test_the_script_shows_progress(script: Done) -> None:
     assert DONE.search(script.stderr), script
+
+
+@pytest.mark.long
+def test_the_comparison_draws_the_differences_of_its_fleet(site: Site, compared: Done) -> None:
+    assert compared.returncode == 0, compared
+    assert "pairs on one VM: 10;" in titles(site.state / "compare.svg")
+    assert read_provenance(site.state / "compare.csv")["fleets"][0]["request"]["vm_size"]
+
+
+EXPORTED = """task,replicate_num,method,status,name,num_val,vm_name
+iris,0,forest,COMPLETE,seconds,0.9,vm-1
+iris,0,extra trees,COMPLETE,seconds,1.1,vm-1
+iris,0,forest,COMPLETE,accuracy,0.5,vm-1
+iris,1,forest,COMPLETE,seconds,9,vm-1
+iris,1,extra trees,COMPLETE,seconds,1,vm-2
+wine,0,forest,COMPLETE,seconds,3,vm-2
+wine,0,extra trees,ERROR,seconds,1,vm-2
+"""
+"""A pair, one that two VMs ran, and one of which a trial failed."""
+
+
+def test_the_comparison_is_of_pairs_that_one_vm_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export is enough: without a fleet."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr(sys, "argv", ["compare.py", "mine.csv"])
+    monkeypatch.chdir(tmp_path)
+    Path("mine.csv").write_text(EXPORTED)
+    runpy.run_path(str(EXAMPLES / "compare.py"), run_name="__main__")
+    assert "pairs on one VM: 1; median +20.0 %" in titles(Path("compare.svg"))
+
+
+def titles(file: Path) -> str:
+    """The texts of a drawing, which Matplotlib adds as comments to their outlines."""
+    return "\n".join(re.findall(r"<!-- (.*) -->", file.read_text()))
 
 
 @pytest.mark.long

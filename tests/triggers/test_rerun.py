@@ -6,6 +6,7 @@ from typing import Any
 
 import requests
 
+from fleet.api.openapi.document import VERSION
 from local.stack import Stack
 from tests.harness import Api, eventually, experiment, sql
 
@@ -69,6 +70,7 @@ def test_a_request_is_returned_without_its_secrets(api: Api, stack: Stack):
             "max_lifetime": 86400, "azure_json": account,
         },
         "secrets": ["/uri", "/azure_json/client_secret"],
+        "app_version": VERSION,
     }  # fmt: skip
     assert "s3cr3t" not in answer.text
     [(row,)] = sql(

@@ -49,6 +49,28 @@ def test_every_trial_is_listed_with_its_state(stack: Stack, fleet: str):
     ]  # fmt: skip
 
 
+def test_a_trial_of_another_fleet_has_its_fleet_and_vm(stack: Stack, fleet: str):
+    [trial] = ask(stack, state="complete").json()["trials"]
+    number = "(SELECT experiment_id FROM trial WHERE id = %s)"
+    sql(
+        stack,
+        "INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, vm_name, cpu_model, kernel)"
+        f" VALUES ({number}, 80001, 'powerlift-vm-8-0001', 'EPYC 7763', '6.8')",
+        trial["id"],
+    )
+    sql(
+        stack,
+        "INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id, wall_seconds,"
+        f" max_rss_bytes, measured_at) VALUES (%s, {number}, 80001, 2.5, 1000, now())",
+        *(trial["id"], trial["id"]),
+    )
+    [found] = ask(stack, state="complete", limit=2).json()["trials"]
+    vm = found["vm"]
+    assert (found["machine"], vm["fleet"], vm["name"]) == (None, "fleet-8", "powerlift-vm-8-0001")
+    assert vm["system"]["cpu_model"] == "EPYC 7763"
+    assert (found["usage"]["wall_seconds"], found["usage"]["max_rss_bytes"]) == (2.5, 1000)
+
+
 def test_pages_contain_every_trial_once(stack: Stack, fleet: str):
     whole = [one["id"] for one in ask(stack).json()["trials"]]
     page = ask(stack, limit=3).json()

@@ -17,6 +17,16 @@ PLACES: list[Json] = [
     {"location": "eastus", "zone": "2", "vm_size": "Standard_D2s_v5", "priority": "Spot"},
     {"location": "westus2", "zone": None, "vm_size": "Standard_D2s_v5", "priority": "Regular"},
 ]
+CPUS = ("Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz", "AMD EPYC 7763 64-Core Processor")
+SYSTEM: Json = {
+    "image": "canonical:ubuntu-24_04-lts:server", "image_version": "24.04.202602200",
+    "kernel": "6.14.0-1017-azure", "architecture": "x86_64", "cpu_model": CPUS[0], "cpus": 2,
+    "memory_bytes": 8_331_235_328, "python": "3.12.3", "lock_digest": "4b9f2c" * 10,
+}  # fmt: skip
+USAGE = {
+    "wall_seconds": 1.25, "user_seconds": 2.1, "system_seconds": 0.24, "steal_seconds": 0.31,
+    "max_rss_bytes": 412_876_800,
+}  # fmt: skip
 TERMINAL = ("done", "cancelled", "failed")
 PORTAL = (
     "https://portal.azure.com/#@/resource/subscriptions/33333333-3333-3333-3333-333333333333"
@@ -194,6 +204,8 @@ class Scene:
             "id": number, "task": self.name, "origin": "openml", "method": f"<b>tree</b> {number}",
             "meta": "{}", "replicate": 0, "state": state, "machine": 0 if ended else None,
             "started_at": None, "ended_at": None, "seconds": 1.25 if ended else None,
+            "usage": USAGE if ended else None,
+            "vm": {"name": "powerlift-vm-7-0000", "system": SYSTEM} if ended else None,
             "measures": {"accuracy": 0.873456} if state == "complete" else {},
             "error": "ValueError: <i>no</i>" if failed else None,
             "traceback": "Traceback (most recent call last):\nValueError: <i>no</i>" if failed else None,
@@ -220,6 +232,7 @@ class Scene:
             },
             "before": {"complete": 0, "error": 0},
             "errors": self.errors(),
+            "cpu_models": self.cpu_models(),
             "trials_per_hour": rate or None,
             "expected_end": end.isoformat() if end else None,
             "vm_hours": {
@@ -238,6 +251,13 @@ class Scene:
             "right_sizing": None,
             "problem": None,
         }  # fmt: skip
+
+    def cpu_models(self) -> list[Json]:
+        shares = zip(CPUS, (self.vms - 1, 1), (len(self.ends) - 9, 9), strict=True)
+        return [
+            {"model": cpu, "machines": vms, "trials": trials}
+            for cpu, vms, trials in shares if vms > 0 and trials > 0
+        ]  # fmt: skip
 
     def errors(self) -> list[Json]:
         """What trials failed with: for most of them one thing, with the fleet's own name in it."""
@@ -295,6 +315,7 @@ class Scene:
             "created_at": created, "role_assigned_at": role_assigned, "running_at": running,
             "working_at": working, "first_trial_at": first, "ended_at": None, "deleted_at": None,
             "failure": None, "outcome": None, "trials": {"running": 0, "complete": 0, "error": 0},
+            "system": SYSTEM if working else None,
         }  # fmt: skip
 
     def _work(self, machine: Json, draw: random.Random, times: list[float], until: float) -> None:
@@ -367,7 +388,7 @@ class Hostile(Scene):
         super().__init__(name=" ".join(HOSTILE.values()), own_name=HOSTILE["markup"], failing=0)
         for at, machine in enumerate(self.machines):
             words = [*HOSTILE.values()][at % len(HOSTILE)]
-            machine |= {"name": words, "outcome": words}
+            machine |= {"name": words, "outcome": words, "system": dict.fromkeys(SYSTEM, words)}
             machine["placement"] = {**machine["placement"], "vm_size": words, "location": words}
             if at % 2:
                 machine |= {

@@ -62,6 +62,11 @@ def open_detail(page: Page) -> None:
     page.wait_for_selector("#log:visible")
 
 
+def open_trials(page: Page) -> None:
+    page.click("#trial-list > summary")
+    page.wait_for_selector("#trial-table:visible")
+
+
 def asking(page: Page) -> None:
     page.click("#cancel")
 
@@ -120,6 +125,7 @@ SHOTS: dict[str, Shot] = {
     "refused": (not_created, None),
     "hostile": (failed, None),
     "detail": (detail, open_detail),
+    "trials": (running, open_trials),
     "asking": (running, asking),
     "plan": (planned, plan),
     "invalid": (refused, invalid),

@@ -28,8 +28,14 @@ def test_trials_are_loaded_when_they_are_opened_and_page_by_page(stage: Stage, s
     shown.wait("#trial-list-note:has-text('Page 1')")
     assert (before, cells(shown)) == ([], first)
     name = stage.fleets["fleet-7"].name
-    assert first == ["<b>tree</b> 1", name, "0", "1.25 s", "accuracy 0.8735", "complete"]
+    vm, time = "0\nIntel Xeon Platinum 8370C", "1.25 s\nCPU 2.34 s, 394 MiB, 0.31 s stolen"
+    assert first == ["<b>tree</b> 1", name, vm, time, "accuracy 0.8735", "complete"]
     assert (second, shown.page.is_visible("#trials-before")) == ("<b>tree</b> 51", False)
+
+
+def test_trials_on_several_processors_are_marked(shown: Visit):
+    said = shown.text("#processors")
+    assert "AMD EPYC 7763 (1 VM, 9 trials). Do not compare their times." in said
 
 
 def test_failed_trials_have_their_error_and_folded_traceback(stage: Stage, shown: Visit):

@@ -16,6 +16,13 @@ def test_activating_a_bar_shows_details_and_log(stage: Stage, shown: Visit):
     assert shown.text("#log") == "# ended\n<b>boot</b>"
 
 
+def test_the_details_show_what_the_vm_reports(shown: Visit):
+    shown.page.click(f"#vm-{ALIVE}")
+    record = shown.text("#detail-record")
+    assert "Hardware\nIntel Xeon Platinum 8370C, 2 CPUs, 7.76 GiB" in record
+    assert "Packages\nlock 4b9f2c4b9f2c" in record
+
+
 def test_a_missing_log_is_reported(shown: Visit):
     shown.page.click("#vm-0")
     shown.page.click("#log-get")

@@ -9,6 +9,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from fleet.api import fleet_list, instance_status, strict_json
+from fleet.api.openapi.document import VERSION
 from fleet.api.request import Fault, InvalidRequest
 from fleet.api.responses.common import Links, json_id, json_time
 from fleet.api.responses.fleets import CancelResponse, Fleet, Fleets, SubmitResponse
@@ -181,6 +182,7 @@ async def get_request_of_fleet(req: func.HttpRequest) -> func.HttpResponse:
         "name": row.name,
         "request": request,
         "secrets": saved.secrets,
+        "app_version": VERSION,
     }
     return json_response(200, body)
 

@@ -1,6 +1,6 @@
 /** Describes phases, VM stages and failures in text. */
 
-import { clock, duration, parseTime, plural, roughly, whole } from "./format.js";
+import { clip, clock, duration, parseTime, plural, quantity, roughly, whole } from "./format.js";
 
 export const PHASES = {
   plan: { sign: "ring", name: "Checking the plan", tone: "live" },
@@ -199,3 +199,9 @@ function failures({ machines, missing }, records) {
   const kind = machines.refused ? `failed or ${machines.refused === 1 ? "was" : "were"} refused` : "failed";
   return `${plural(failed, "VM")} ${kind}; ${rest} ${replaced === 1 || replaced <= 0 ? "was" : "were"} replaced.`;
 }
+
+/** A processor's model without what all names have: `AMD EPYC 7763`. */
+export const processor = (model) => clip((model ?? "").replace(/\((?:R|TM)\)| CPU @.*| \d+-Core Processor/g, ""), 60);
+
+/** 394 MiB, 31.3 GiB. */
+export const memory = (bytes) => (bytes < 2 ** 30 ? `${whole(bytes / 2 ** 20)} MiB` : `${quantity(bytes / 2 ** 30)} GiB`);

@@ -2,11 +2,13 @@
 
 import { json } from "../common/api.js";
 import { attr, byId, el, show, text } from "../common/dom.js";
-import { DASH, duration, quantity, seconds } from "../common/format.js";
+import { DASH, clip, duration, quantity, seconds } from "../common/format.js";
 import { setIcon } from "../common/icons.js";
+import { memory, processor } from "../common/describe.js";
 
 const LIMIT = 50;
 const DIGITS = 4; // of a measure
+const NAME = 40; // characters
 const STATES = [
   ["", "All"],
   ["complete", "Complete", "check"],
@@ -75,10 +77,25 @@ function row(trial) {
   return el("tr", { "data-state": trial.state },
     el("th", { scope: "row", dir: "auto" }, trial.method),
     el("td", { dir: "auto" }, trial.task),
-    el("td", {}, trial.machine === null ? DASH : trial.machine),
-    el("td", {}, took(trial.seconds)),
+    el("td", {}, vmOf(trial), below(processor(trial.vm?.system.cpu_model))),
+    el("td", {}, took(trial.seconds), below(used(trial.usage))),
     el("td", {}, ...measures),
     el("td", {}, sign, ` ${trial.state}`, ...errorOf(trial)));
+}
+
+/** Its number, or the name of another fleet's VM. */
+const vmOf = ({ machine, vm }) => machine ?? clip(vm?.name || DASH, NAME);
+
+const below = (words) => el("div", { class: "below", dir: "auto" }, words);
+
+function used(usage) {
+  if (!usage) return "";
+  const { user_seconds: user, system_seconds: system, steal_seconds: steal, max_rss_bytes: peak } = usage;
+  return [
+    ...(user === null ? [] : [`CPU ${took(user + (system ?? 0))}`]),
+    ...(peak === null ? [] : [memory(peak)]),
+    ...(steal ? [`${took(steal)} stolen`] : []),
+  ].join(", ");
 }
 
 function took(time) {

@@ -2,9 +2,9 @@
 
 import { drawChart } from "./chart.js";
 import { attr, byId, css, el, keyed, show, text } from "../common/dom.js";
-import { DASH, clip, parseTime, quantity, whole } from "../common/format.js";
+import { DASH, clip, parseTime, plural, quantity, whole } from "../common/format.js";
 import { setIcon } from "../common/icons.js";
-import { ended, isTerminal } from "../common/describe.js";
+import { ended, isTerminal, processor } from "../common/describe.js";
 
 const LINE = 300; // characters
 
@@ -24,6 +24,7 @@ export function updateTrials(fleet, progress, now) {
   text(byId("trials-total"), trials ? `of ${whole(trials.total)} done` : "not counted yet");
   bar(trials);
   legend(trials);
+  processors(progress?.cpu_models ?? []);
   errors(progress?.errors ?? []);
   const perHour = progress?.trials_per_hour;
   text(byId("rate"), perHour && !isTerminal(fleet.phase) ? `${quantity(perHour)} per hour` : "");
@@ -55,6 +56,14 @@ function legend(trials) {
   keyed(byId("trials-legend"), trials ? PARTS : [], ([name]) => name, make, (node, [name]) => {
     text(node.children[1], whole(trials[name]));
   });
+}
+
+/** A warning if trials ran on several kinds of processors. */
+function processors(models) {
+  const mixed = models.length > 1;
+  show(byId("processors"), mixed);
+  const each = models.map(({ model, machines, trials }) => `${processor(model)} (${plural(machines, "VM")}, ${plural(trials, "trial")})`);
+  text(byId("processors"), mixed ? `Trials ran on different processors: ${each.join(", ")}. Do not compare their times.` : "");
 }
 
 function errors(groups) {

@@ -6,15 +6,17 @@ failed. Its `Benchmark.results()` keeps only one of two tasks with the same name
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
 
 from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.api.rows import pandas
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
     from powerlift.bench.store import Store
+    from sqlalchemy.orm import Session
 
 _STATUS = """
     SELECT t.id AS trial_id, ta.name AS task, ta.origin, t.method, t.meta, t.replicate_num,
@@ -39,9 +41,11 @@ USAGE = ("wall_seconds", "user_seconds", "system_seconds", "steal_seconds", "max
 """What a trial's processes used, as in runner.py, which requires Linux."""
 VM = (
     "vm_name", "vm_size", "location", "zone", "priority", "cpu_model", "cpus", "memory_bytes",
-    "architecture", "kernel", "image", "image_version", "python", "lock_digest",
+    "architecture", "kernel", "image", "image_version", "python", "lock_digest", "script_digest",
+    "trial_order", "trial_seed",
 )  # fmt: skip
-"""What the trial's VM reports about itself."""
+"""What the trial's VM reports about itself, and the order in which it takes trials."""
+_VM_NAME = re.compile(r"powerlift-vm-([0-9]+)-[0-9]{4}", re.IGNORECASE)
 _KNOWN = """
     SELECT (SELECT relname FROM pg_class WHERE oid = attrelid) AS table, attname AS column
     FROM pg_attribute
@@ -51,8 +55,10 @@ _KNOWN = """
 # Rows of the app stay when Powerlift's tables are recreated and IDs start again.
 _JOIN = """
     LEFT JOIN powerlift_fleet_trial ran ON ran.trial_id = t.id AND ran.experiment_id = t.experiment_id
-    LEFT JOIN powerlift_fleet_runner vm ON vm.experiment_id = ran.experiment_id
-        AND vm.runner_id = ran.runner_id AND (vm.ended_at IS NULL OR vm.ended_at >= t.create_time)
+    LEFT JOIN powerlift_fleet_runner vm ON vm.experiment_id = t.experiment_id
+        AND vm.runner_id = CASE WHEN t.runner_id >= 0 THEN t.runner_id
+                                WHEN t.end_time IS NOT NULL THEN ran.runner_id END
+        AND (vm.ended_at IS NULL OR vm.ended_at >= t.create_time)
 """
 _TYPES = ("NUMBER", "STR", "JSON")
 """Powerlift's, by their number."""
@@ -61,30 +67,21 @@ _TYPES = ("NUMBER", "STR", "JSON")
 def trial_status(store: Store, experiment: str) -> DataFrame:
     """One row for each trial of the experiment with this name.
 
-    Columns as in Powerlift's `Benchmark.status()`, `origin`, USAGE and VM. `status` is READY, RUNNING,
-    COMPLETE or ERROR; `errmsg` is None, or a text that contains the traceback. Raises
-    ConfigurationError.
+    Columns as in Powerlift's `Benchmark.status()`, `origin`, USAGE, VM and `fleet`, the full ID of the
+    VM's fleet. `status` is READY, RUNNING, COMPLETE or ERROR; `errmsg` is None, or a text that contains
+    the traceback. Raises ConfigurationError.
     """
-    frame = _read(store, experiment, _STATUS)
-    frame["errmsg"] = _texts(frame, "errmsg")
-    return frame
+    return in_store(store, experiment, status_of)
 
 
 def trial_results(store: Store, experiment: str) -> DataFrame:
     """One row for each measure of the experiment with this name, also of failed and running trials.
 
-    Columns as in Powerlift's `Benchmark.results()`, `trial_id`, `origin`, USAGE and VM. The value is in
-    `num_val`, `str_val` or `json_val`, as `type` says: NUMBER, STR or JSON. Raises ConfigurationError.
+    Columns as in Powerlift's `Benchmark.results()`, `trial_id`, `origin`, USAGE, VM and `fleet`. The
+    value is in `num_val`, `str_val` or `json_val`, as `type` says: NUMBER, STR or JSON. Raises
+    ConfigurationError.
     """
-    frame = _read(store, experiment, _RESULTS)
-    kind = frame["type"].map(dict(enumerate(_TYPES)))
-    value = frame.pop("val")
-    frame["type"] = kind
-    frame["num_val"] = value.where(kind == "NUMBER").astype(float)
-    for column, name in (("str_val", "STR"), ("json_val", "JSON")):
-        frame[column] = value.where(kind == name)
-        frame[column] = _texts(frame, column)
-    return frame
+    return in_store(store, experiment, results_of)
 
 
 def experiment_id(store: Store, name: str) -> int | None:
@@ -96,22 +93,48 @@ def experiment_id(store: Store, name: str) -> int | None:
     return None if found is None else int(found)
 
 
-def _read(store: Store, experiment: str, statement: str) -> DataFrame:
-    from sqlalchemy import text
-
-    frames = pandas()
+def in_store(store: Store, experiment: str, read: Callable[[Any, int], DataFrame]) -> DataFrame:
+    """What `read` returns for the experiment with this name. Raises ConfigurationError."""
+    pandas()
     number = experiment_id(store, experiment)
     if number is None:
         raise ConfigurationError(f"The store has no experiment {experiment!r}. Check the name.")
     store.reset()
     while store.do:
         with store:
-            known = {(table, column) for table, column in store.session.execute(text(_KNOWN))}
-            found = store.session.execute(
-                text(statement.format(**_facts(known))), {"experiment": number}
-            )
-            columns, rows = list(found.keys()), found.all()
-    frame: DataFrame = frames.DataFrame.from_records(rows, columns=columns)
+            frame = read(store.session, number)
+    return frame
+
+
+def status_of(session: Session, experiment: int) -> DataFrame:
+    """As `trial_status`, by ID, with a connection or session of SQLAlchemy."""
+    frame = _read(session, experiment, _STATUS)
+    frame["errmsg"] = texts(frame, "errmsg")
+    return frame
+
+
+def results_of(session: Session, experiment: int) -> DataFrame:
+    """As `trial_results`, by ID, with a connection or session of SQLAlchemy."""
+    frame = _read(session, experiment, _RESULTS)
+    kind = frame["type"].map(dict(enumerate(_TYPES)))
+    value = frame.pop("val")
+    frame["type"] = kind
+    frame["num_val"] = value.where(kind == "NUMBER").astype(float)
+    for column, name in (("str_val", "STR"), ("json_val", "JSON")):
+        frame[column] = value.where(kind == name)
+        frame[column] = texts(frame, column)
+    return frame
+
+
+def _read(session: Session, experiment: int, statement: str) -> DataFrame:
+    from sqlalchemy import text
+
+    known = {(table, column) for table, column in session.execute(text(_KNOWN))}
+    found = session.execute(text(statement.format(**_facts(known))), {"experiment": experiment})
+    columns, rows = list(found.keys()), found.all()
+    frame: DataFrame = pandas().DataFrame.from_records(rows, columns=columns)
+    named = texts(frame, "vm_name").map(lambda name: _VM_NAME.fullmatch(name or ""))
+    frame["fleet"] = [match and f"fleet-{match[1]}" for match in named]
     return frame
 
 
@@ -131,6 +154,7 @@ def _facts(known: Collection[tuple[str, str]]) -> dict[str, str]:
     return {"facts": ", ".join(shown), "tables": _JOIN if joined else ""}
 
 
-def _texts(frame: DataFrame, column: str) -> object:
-    """A column of texts with None for a missing one, whatever this pandas makes of None."""
-    return frame[column].astype(object).where(frame[column].notna(), None)
+def texts(frame: DataFrame, column: str) -> Series:
+    """A column with None for a missing value, whatever this pandas makes of None."""
+    found: Series = frame[column].astype(object).where(frame[column].notna(), None)
+    return found

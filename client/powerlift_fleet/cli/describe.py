@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -31,6 +32,7 @@ OUTCOMES = {
     "some_trials_failed": "done, some trials failed",
     "all_trials_failed": "done, all trials failed",
 }
+_CPU_NOISE = re.compile(r"\((?:R|TM)\)| CPU @.*| \d+-Core Processor")
 SHOWN_MEASURES = 2
 MAX_MESSAGE = 600
 """Characters; Azure's messages can be pages long."""
@@ -89,6 +91,35 @@ def trial_time(trial: Trial, today: datetime) -> str:
     if trial.state == "running" and trial.started_at:
         return f"{span(max(0.0, (today - trial.started_at).total_seconds()))} so far"
     return ""
+
+
+def trial_vm(trial: Trial) -> str:
+    """The ordinal of its VM, or the name of another fleet's VM."""
+    name = (trial.vm and trial.vm.name) or ""
+    return clean(name, 40) if trial.machine is None else f"{trial.machine}"
+
+
+def used(trial: Trial) -> str:
+    """CPU time, peak memory and steal time: `CPU 11.9 s, 394 MiB, 0.3 s stolen`."""
+    if trial.usage is None:
+        return ""
+    user, system, stolen, peak = (
+        trial.usage.user_seconds, trial.usage.system_seconds, trial.usage.steal_seconds,
+        trial.usage.max_rss_bytes,
+    )  # fmt: skip
+    return ", ".join(
+        [
+            *([] if user is None else [f"CPU {user + (system or 0.0):.1f} s"]),
+            *([] if peak is None else [f"{peak / 2**20:,.0f} MiB"]),
+            *([f"{stolen:.1f} s stolen"] if stolen else []),
+        ]
+    )
+
+
+def processor(trial: Trial) -> str:
+    """Its model without what all names have: `AMD EPYC 7763`."""
+    model = (trial.vm and trial.vm.system.cpu_model) or ""
+    return clean(_CPU_NOISE.sub("", model), 60)
 
 
 def measures(trial: Trial) -> str:

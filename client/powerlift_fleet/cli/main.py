@@ -8,7 +8,7 @@ import click
 
 from powerlift_fleet._version import __version__
 from powerlift_fleet.cli import exit_codes
-from powerlift_fleet.cli.commands import cancel, login, logs, read, rerun, submit, trials
+from powerlift_fleet.cli.commands import cancel, login, logs, read, rerun, results, submit, trials
 from powerlift_fleet.cli.session import Program
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -37,8 +37,9 @@ def cli() -> None:
 
 
 for command in (
-    submit.submit, submit.plan, read.status, read.machines, trials.trials, logs.logs, read.lock,
-    read.list_fleets, read.view, rerun.retry, rerun.clone, cancel.cancel, login.login, login.logout,
+    submit.submit, submit.plan, read.status, read.machines, trials.trials, results.results,
+    logs.logs, read.lock, read.list_fleets, read.view, rerun.retry, rerun.clone, cancel.cancel,
+    login.login, login.logout,
 ):  # fmt: skip
     cli.add_command(command)
 

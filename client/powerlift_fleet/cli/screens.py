@@ -91,27 +91,35 @@ def trials_screen(
         return Group(*(_trial_block(row, one.traceback or "") for one, row in pairs))
     if out.width < (NARROW_WITH_OUTCOMES if has_errors else NARROW):
         return Group(*(_trial_block(row) for row in rows))
-    return _table(("trial", "state", "method", "task", "VM", "time", "measures", "error"), rows)
+    return _table(_TRIAL_COLUMNS, rows)
+
+
+_TRIAL_COLUMNS = (
+    "trial", "state", "method", "task", "VM", "time", "used", "processor", "measures", "error",
+)  # fmt: skip
 
 
 def _trial(one: Trial, today: datetime) -> list[Text]:
     state = clean(one.state, 20)
     return [
         Text(f"{one.id}"), Text(state, COLOURS.get(state, "")), Text(describe.method(one)),
-        Text(clean(one.task, 60)), Text("" if one.machine is None else f"{one.machine}"),
-        Text(describe.trial_time(one, today)), Text(describe.measures(one)),
+        Text(clean(one.task, 60)), Text(describe.trial_vm(one)),
+        Text(describe.trial_time(one, today)), Text(describe.used(one)),
+        Text(describe.processor(one)), Text(describe.measures(one)),
         Text(clean(one.error or "", describe.MAX_MESSAGE)),
     ]  # fmt: skip
 
 
 def _trial_block(row: list[Text], traceback: str = "") -> RenderableType:
     """A trial on a narrow terminal, or with its traceback."""
-    number, state, method, task, vm, time, measures, error = row
+    number, state, method, task, vm, time, used, processor, measures, error = row
+    ran = Text(", ").join(filter(None, (used, processor)))
     parts = (method, task, Text.assemble("VM ", vm) if vm else Text(), time)
     first = [Text.assemble(("trial ", "dim"), number), state, *filter(None, parts)]
     below = [Text(line) for line in clean_lines(traceback).splitlines()] or [error]
     return Group(
-        Text("  ").join(first), *(Padding(text, INDENT) for text in (measures, *below) if text)
+        Text("  ").join(first),
+        *(Padding(text, INDENT) for text in (ran, measures, *below) if text),
     )
 
 

@@ -166,6 +166,22 @@ _LOCK: dict[str, Any] = {
     "resolved_at": "2026-03-01T12:02:41.000Z",
 }
 
+_SYSTEM = {
+    "image": "canonical:ubuntu-24_04-lts:server",
+    "image_version": "24.04.202602200",
+    "kernel": "6.14.0-1017-azure",
+    "architecture": "x86_64",
+    "cpu_model": "Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz",
+    "cpus": 2,
+    "memory_bytes": 8_331_235_328,
+    "python": "3.12.3",
+    "lock_digest": _LOCK["digest"],
+}
+_PLACE = {"vm_size": "Standard_D2s_v5", "location": "eastus", "zone": "1", "priority": "Spot"}
+_USAGE = {
+    "wall_seconds": 12.9, "user_seconds": 12.1, "system_seconds": 0.4, "steal_seconds": 0.0,
+    "max_rss_bytes": 412_876_800,
+}  # fmt: skip
 RESPONSES: dict[str, Any] = {
     "SubmitResponse": {
         "id": "fleet-7",
@@ -189,6 +205,7 @@ RESPONSES: dict[str, Any] = {
             "tags": {"project": "benchmarks"},
         },
         "secrets": [],
+        "app_version": "0.1.0",
     },
     "TrialPage": {
         "id": "fleet-7",
@@ -206,6 +223,13 @@ RESPONSES: dict[str, Any] = {
                 "started_at": "2026-03-01T12:02:31.000Z",
                 "ended_at": "2026-03-01T12:02:44.000Z",
                 "seconds": 13.0,
+                "usage": _USAGE,
+                "vm": {
+                    "fleet": "fleet-7",
+                    "name": "powerlift-vm-7-0000",
+                    **_PLACE,
+                    "system": _SYSTEM,
+                },
                 "measures": {"accuracy": 0.87},
                 "error": None,
                 "traceback": None,
@@ -237,17 +261,7 @@ RESPONSES: dict[str, Any] = {
                 "failure": None,
                 "outcome": None,
                 "trials": {"running": 1, "complete": 2, "error": 0},
-                "system": {
-                    "image": "canonical:ubuntu-24_04-lts:server",
-                    "image_version": "24.04.202602200",
-                    "kernel": "6.14.0-1017-azure",
-                    "architecture": "x86_64",
-                    "cpu_model": "Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz",
-                    "cpus": 2,
-                    "memory_bytes": 8_331_235_328,
-                    "python": "3.12.3",
-                    "lock_digest": _LOCK["digest"],
-                },
+                "system": _SYSTEM,
             }
         ],
     },

@@ -57,3 +57,5 @@ class FleetsRequest(TypedDict):
     secrets: list[Annotated[str, Field(examples=["/uri"])]]
     """JSON pointers of the secrets that the request had: `/uri`, `/azure_json/client_secret`,
     `/notify_url`. The app does not return them."""
+    app_version: Annotated[str, Field(examples=["0.1.0"])]
+    """The version of the app that answers."""

@@ -7,9 +7,47 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from fleet.api.responses.common import FleetId, Ordinal, Time
+from fleet.api.responses.common import Count, FleetId, Ordinal, Time
+from fleet.api.responses.machines import MachineSystem
 
 TrialState = Literal["ready", "running", "complete", "failed"]
+
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class TrialUsage(TypedDict):
+    """What a trial's processes used. Null: not known."""
+
+    wall_seconds: Seconds | None
+    """Elapsed time, with the trial's own queries."""
+    user_seconds: Seconds | None
+    """CPU time of all its processes."""
+    system_seconds: Seconds | None
+    """CPU time that the kernel spent for them."""
+    steal_seconds: Seconds | None
+    """Time in which the host ran something else on the VM's CPUs, summed over them."""
+    max_rss_bytes: Count | None
+    """Peak resident memory of its largest process."""
+
+
+class TrialVm(TypedDict):
+    """A VM as it reports itself. Null: not known."""
+
+    fleet: FleetId | None
+    """The fleet that it belongs to."""
+    name: str | None
+    """Its name in Azure."""
+    vm_size: str | None
+    """Its size."""
+    location: str | None
+    """Its region."""
+    zone: str | None
+    """Its availability zone."""
+    priority: str | None
+    """`Regular` or `Spot`."""
+    system: MachineSystem
+    """Its processor, memory, image and packages."""
 
 
 class Trial(TypedDict):
@@ -35,8 +73,12 @@ class Trial(TypedDict):
     """When it was started last; null before."""
     ended_at: Time | None
     """When it ended; null before."""
-    seconds: Annotated[float, Field(ge=0)] | None
+    seconds: Seconds | None
     """How long it took; null before its end."""
+    usage: TrialUsage | None
+    """What it used; null before its end, or if its runner does not measure it."""
+    vm: TrialVm | None
+    """The VM that runs it or ran it last, also one of another fleet; null if unknown."""
     measures: dict[str, float]
     """The latest value of each numeric measure, at most eight."""
     error: str | None

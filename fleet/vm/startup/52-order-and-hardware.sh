@@ -6,6 +6,8 @@ record_order() {
     else
         say "failed to record the order of the trials; continuing"
     fi
+    query answer "UPDATE powerlift_fleet_runner SET script_digest = '$SCRIPT_DIGEST' WHERE $IDS" ||
+        say "failed to record the digest of this script; continuing"
 }
 
 # In bytes, for SQL. Tells later whether the VM hangs because it ran out of memory.

@@ -237,20 +237,33 @@ def trials(text: str = "", with_traceback: bool = False) -> dict[str, Any]:
     usual = {
         "task": f"adult{text}", "origin": f"openml{text}", "method": f"tree{text}", "meta": "{}",
         "replicate": 0, "machine": None, "started_at": None, "ended_at": None, "seconds": None,
-        "measures": {}, "error": None, "traceback": None,
+        "usage": None, "vm": None, "measures": {}, "error": None, "traceback": None,
     }  # fmt: skip
     begun = {**usual, "started_at": when(), "machine": 3}
     ended = {**begun, "ended_at": when()}
+    intel = f"Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz{text}"
+    used = {
+        "user_seconds": 11.5,
+        "system_seconds": 0.4,
+        "steal_seconds": 0.3,
+        "max_rss_bytes": 2**29,
+    }
+    other = {
+        "name": f"powerlift-vm-8-0001{text}",
+        "system": {"cpu_model": f"AMD EPYC 7763 64-Core Processor{text}"},
+    }
     error = f"ValueError: no{text}"
     measures = {f"score{text}": 0.87654, f"seconds{text}": 12.0, f"size{text}": 3.0}
     traceback = f"Traceback:\n  File x\n{error}" if with_traceback else None
     failure = {"error": error, "traceback": traceback}
     found = [
         {**ended, "id": 1, "state": "failed", "seconds": 3.21, **failure},
-        {**ended, "id": 2, "state": "complete", "seconds": 312.0, "measures": measures},
+        {**ended, "id": 2, "state": "complete", "seconds": 312.0, "measures": measures,
+         "usage": used, "vm": {"system": {"cpu_model": intel}}},
+        {**ended, "id": 5, "state": "complete", "seconds": 2.0, "machine": None, "vm": other},
         {**begun, "id": 3, "state": "running"},
         {**usual, "id": 4, "state": "ready"},
-    ]
+    ]  # fmt: skip
     return {"id": "fleet-7", "experiment_id": 12, "trials": found, "next": None}
 
 

@@ -44,7 +44,7 @@ def running_fleet(stack: Stack, api: Api) -> Iterator[tuple[str, int]]:
     api.wait(fleet, "cancelled")
 
 
-def run(command: Command, line: str) -> subprocess.CompletedProcess[str]:
+def run(command: Command, line: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a line in bash, with the command on PATH."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     settings = {name: value for name, value in command.env.items() if value is not None}
@@ -54,6 +54,7 @@ def run(command: Command, line: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         timeout=60,
+        cwd=cwd,
     )
 
 
@@ -65,11 +66,18 @@ def with_test_ids(line: str, fleet: str, number: int) -> str:
     "name", [*sorted(set(cli.commands) - {"cancel", "retry", "login", "logout"}), "cancel"]
 )
 def test_the_example_of_a_command_works_as_printed(
-    fleet_command: Command, api: Api, running_fleet: tuple[str, int], name: str
+    fleet_command: Command,
+    api: Api,
+    running_fleet: tuple[str, int],
+    stack: Stack,
+    tmp_path: Path,
+    name: str,
 ):
+    if name == "results":
+        fleet_command = Command({**fleet_command.env, "POWERLIFT_DB_URI": stack.db_uri})
     lines = [line for line in examples(name) if not re.search("--(watch|follow)", line)]
     for line in lines:
-        done = run(fleet_command, with_test_ids(line, *running_fleet))
+        done = run(fleet_command, with_test_ids(line, *running_fleet), tmp_path)
         assert (done.returncode, bool(done.stdout + done.stderr)) == (0, True), done.stderr
         if "submit" in line or ("clone" in line and "--dry-run" not in line):
             api.end(done.stdout.strip())

@@ -105,6 +105,34 @@ def test_a_clone_is_planned_shown_and_submitted(
     )
 
 
+def test_a_fleet_is_cloned_from_its_exported_results(
+    fleet_command: Command, api: Api, stack: Stack, running_fleet: str, tmp_path: Path
+):
+    """Any of the formats has the same request, and no secret of the app."""
+    old = api.get(f"{running_fleet}/request").json()
+    for name in ("r.csv", "r.parquet", "r.json"):
+        file = tmp_path / name
+        argv = ("results", running_fleet, "--output", file)
+        exported = fleet_command(*argv, POWERLIFT_DB_URI=stack.db_uri)
+        assert (exported.exit_code, "of 20 trials" in exported.stderr) == (0, True), exported.output
+        tried = fleet_command("clone", "--from", file, "--dry-run")
+        assert (tried.exit_code, f"vm_size: {SIZE}" in tried.stderr) == (0, True), tried.output
+    done = fleet_command("clone", "--from", tmp_path / "r.json", running_fleet)
+    new = api.get(f"{done.stdout.strip()}/request").json()
+    api.end(done.stdout.strip())
+    assert (new["request"], new["id"] == old["id"]) == (old["request"], False)
+    written = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    password = stack.db_uri.partition("@")[0].rpartition("/")[2]  # with the user
+    assert [one for one in (password, stack.key) if one.encode() in written] == []
+
+
+@pytest.mark.parametrize("argv", [("results", "latest"), ("clone",)])
+def test_what_an_export_and_a_clone_need_is_named(fleet_command: Command, argv: tuple[str, ...]):
+    done = fleet_command(*argv)
+    needed = {"results": "POWERLIFT_DB_URI", "clone": "--from"}[argv[0]]
+    assert (done.exit_code, needed in done.stderr) == (2, True)
+
+
 def test_a_clone_whose_plan_has_faults_is_not_submitted(fleet_command: Command, running_fleet: str):
     done = fleet_command("clone", running_fleet, "--experiment", 2**31 - 1)
     assert (done.exit_code, "This fleet cannot start." in done.stdout) == (1, True)

@@ -136,20 +136,28 @@ def test_trials_are_a_line_each_in_a_pipe(friendly: Command):
     rows = [line.split("  ") for line in friendly("trials", "fleet-7").stdout.splitlines()]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
     assert cells == [
-        ["trial", "state", "method", "task", "VM", "time", "measures", "error"],
+        ["trial", "state", "method", "task", "VM", "time", "used", "processor", "measures", "error"],
         ["1", "failed", "tree", "adult", "3", "3.2 s", "ValueError: no"],
-        ["2", "complete", "tree", "adult", "3", "5 min", "score 0.8765, seconds 12, 1 more"],
+        ["2", "complete", "tree", "adult", "3", "5 min", "CPU 11.9 s, 512 MiB, 0.3 s stolen",
+         "Intel Xeon Platinum 8370C", "score 0.8765, seconds 12, 1 more"],
+        ["5", "complete", "tree", "adult", "powerlift-vm-8-0001", "2.0 s", "AMD EPYC 7763"],
         ["3", "running", "tree", "adult", "3", "30 min so far"],
         ["4", "ready", "tree", "adult"],
-    ]
+    ]  # fmt: skip
+
+
+def test_trials_on_several_processors_are_marked(friendly: Command):
+    assert "different processors" in friendly("trials", "fleet-7").stderr
+    assert "different processors" not in friendly("trials", "fleet-7", "--limit", 2).stderr
 
 
 def test_a_narrow_list_of_trials_shows_the_same_fields(friendly: Command):
-    lines = friendly("trials", "fleet-7", COLUMNS="60").stdout.splitlines()
-    assert lines[:4] == [
+    lines = friendly("trials", "fleet-7", COLUMNS="70").stdout.splitlines()
+    assert lines[:5] == [
         "trial 1  failed  tree  adult  VM 3  3.2 s",
         "  ValueError: no",
         "trial 2  complete  tree  adult  VM 3  5 min",
+        "  CPU 11.9 s, 512 MiB, 0.3 s stolen, Intel Xeon Platinum 8370C",
         "  score 0.8765, seconds 12, 1 more",
     ]
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fleet.store.trial_history import ERROR_TAIL, exception_line
-from fleet.store.trial_list import MAX_MEASURES, TrialFilter, TrialRow, load_trials
+from fleet.store.trial_list import TrialFilter, TrialRow, load_trials
+from fleet.store.trial_measures import MAX_MEASURES
 from tests.error_messages import ERROR_MESSAGES
 
 FAILED, COMPLETE, RUNNING, READY = range(4)
@@ -112,3 +113,109 @@ def test_a_cut_error_begins_with_a_whole_line(uri: str, number: int, benchmark_d
 @pytest.mark.parametrize(("text", "shown"), ERROR_MESSAGES)
 def test_an_error_is_shown_as_its_exceptions_message(text: str, shown: str):
     assert exception_line(text.rstrip()) == shown
+
+
+def measure(database: Any, trial: int, name: str, value: str, ago: str) -> None:
+    """Insert a measure, as of this long ago."""
+    database.sql(
+        'INSERT INTO measure_outcome (trial_id, name, seq_num, type, val, "timestamp")'
+        " VALUES (%s, %s, 0, 0, %s, now() - %s::interval)",
+        trial, name, value, ago,
+    )  # fmt: skip
+
+
+def begin_and_end(database: Any, number: int, place: int, began: str, ended: str | None) -> int:
+    """Set when a trial began and ended, as of now. Returns its ID."""
+    times = "start_time = now() - %s::interval, end_time = now() - %s::interval"
+    change(database, number, place, times, began, ended)
+    return int(database.trials(number)[place]["id"])
+
+
+def test_measures_are_found_by_the_times_of_their_trials(
+    uri: str, number: int, benchmark_database: Any
+):
+    """Those of the other trials are not searched: a row outside of every trial's time is not found."""
+    benchmark_database.sql("DELETE FROM measure_outcome")
+    spans = [("9 h", "8 h"), ("5 h", "4 h"), ("2 h", None)]
+    trials = [
+        begin_and_end(benchmark_database, number, place, *span) for place, span in enumerate(spans)
+    ]
+    for trial, ago in [(0, "8.5 h"), (1, "6 h"), (1, "4.5 h"), (1, "3 h"), (2, "1 h")]:
+        measure(benchmark_database, trials[trial], ago, "1", ago)
+    assert [list(one.measures) for one in listed(uri, number)] == [
+        ["8.5 h"],
+        ["4.5 h"],
+        ["1 h"],
+        [],
+    ]
+
+
+def test_measures_whose_times_do_not_ascend_are_found(
+    uri: str, number: int, benchmark_database: Any
+):
+    """As after a copy from another database."""
+    benchmark_database.sql("DELETE FROM measure_outcome")
+    trial = begin_and_end(benchmark_database, number, COMPLETE, "9 h", "8 h")
+    for name, ago in (("other", "1 h"), ("copied", "8.5 h"), ("next", "1 min")):
+        measure(benchmark_database, trial if name == "copied" else trial + 1, name, "1", ago)
+    found = [one for one in listed(uri, number, state="complete") if one.id == trial]
+    assert [one.measures for one in found] == [{"copied": 1.0}]
+
+
+def note(database: Any, number: int, place: int, runner: int, **values: Any) -> None:
+    """Record which VM ran a trial, and what it used."""
+    trial = database.trials(number)[place]["id"]
+    names = "".join(f", {name}" for name in values)
+    database.sql(
+        f"INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id{names})"
+        f" VALUES (%s, %s, %s{', %s' * len(values)})",
+        trial, number, runner, *values.values(),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def vm(number: int, benchmark_database: Any) -> int:
+    """The runner ID of a VM that has reported."""
+    benchmark_database.sql(
+        "INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, vm_name, cpu_model, cpus,"
+        " kernel) VALUES (%s, 80001, 'powerlift-vm-8-0001', 'EPYC 7763', -2, '6.8')",
+        number,
+    )
+    return 80001
+
+
+def test_a_trial_has_what_it_used_and_its_vm(
+    uri: str, number: int, vm: int, benchmark_database: Any
+):
+    used = {"wall_seconds": 2.5, "user_seconds": "NaN", "steal_seconds": -1, "max_rss_bytes": 1000}
+    note(benchmark_database, number, COMPLETE, vm, **used, measured_at="infinity")
+    complete = listed(uri, number)[COMPLETE]
+    assert complete.usage == {
+        "wall_seconds": 2.5, "user_seconds": None, "system_seconds": None, "steal_seconds": None,
+        "max_rss_bytes": 1000,
+    }  # fmt: skip
+    assert complete.vm is not None
+    reported = {name: value for name, value in complete.vm["system"].items() if value is not None}
+    assert complete.vm["name"] == "powerlift-vm-8-0001"
+    assert reported == {"cpu_model": "EPYC 7763", "kernel": "6.8"}
+
+
+def test_a_trial_that_runs_again_has_nothing_of_its_first_run(
+    uri: str, number: int, vm: int, benchmark_database: Any
+):
+    note(benchmark_database, number, RUNNING, vm, wall_seconds=2.5, measured_at="infinity")
+    running = listed(uri, number)[RUNNING]
+    assert (running.usage, running.vm) == (None, None)
+
+
+def test_trials_are_listed_without_the_columns_of_a_newer_app(
+    uri: str, number: int, vm: int, benchmark_database: Any
+):
+    note(benchmark_database, number, COMPLETE, vm)
+    rename = "ALTER TABLE powerlift_fleet_trial RENAME COLUMN {} TO {}"
+    benchmark_database.sql(rename.format("measured_at", "away"))
+    try:
+        complete = listed(uri, number)[COMPLETE]
+    finally:
+        benchmark_database.sql(rename.format("away", "measured_at"))
+    assert (complete.runner_id, complete.usage, complete.vm) == (vm, None, None)

@@ -15,6 +15,7 @@ from powerlift_fleet import runner_script
 
 from fleet.model.names import AWAITS_REGULAR
 from fleet.store.trials import release
+from fleet.vm.render import script_digest
 from tests.fleet.vm.claims import claim_statement
 from tests.fleet.vm.scripts import LOGS
 
@@ -198,6 +199,7 @@ def test_a_vm_runs_trials_in_the_order_of_the_request(
     row = benchmark_database.runner(made[0])
     assert ran == paired(made, 3), vm.log
     assert (row["trial_order"], row["trial_seed"]) == ("paired", 3)
+    assert row["script_digest"] == script_digest()
     assert row["memory_available"] > 2**20
 
 

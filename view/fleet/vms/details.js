@@ -1,11 +1,11 @@
 /** The details of a VM: its record, why it ended, and its console output. */
 
 import { attr, byId, el, keyed, link, show, text } from "../../common/dom.js";
-import { clip, duration, parseTime, seconds, setTime, whole } from "../../common/format.js";
+import { clip, duration, parseTime, plural, seconds, setTime, whole } from "../../common/format.js";
 import { setIcon } from "../../common/icons.js";
 import { openConsole } from "./console.js";
 import { choose, rowOfVm } from "./timeline.js";
-import { STAGES, action, sentenceCase } from "../../common/describe.js";
+import { STAGES, action, memory, processor, sentenceCase } from "../../common/describe.js";
 
 const MOMENTS = [
   ["created_at", "accepted by Azure"],
@@ -18,6 +18,7 @@ const MOMENTS = [
 ];
 
 const TEXT = 600; // characters
+const DIGEST = 12;
 
 let shown = null; // ordinal
 let portal = null;
@@ -87,11 +88,26 @@ function record(machine) {
     ["Attempt", machine.attempt > 1 ? machine.attempt : null],
     ["Runner", machine.runner_id],
     ["Trials", trials && `${whole(trials.complete)} complete, ${whole(trials.error)} failed, ${whole(trials.running)} running`],
+    ...system(machine.system),
     ["Outcome", machine.outcome],
   ].filter(([, value]) => value !== null && value !== undefined && value !== "");
   keyed(byId("detail-record"), items, ([name]) => name, ([name]) => el("div", {}, el("dt", {}, name), el("dd", { dir: "auto" })), (node, [, value]) => {
     text(node.lastChild, clip(value, TEXT));
   });
+}
+
+/** What the VM reports about itself. */
+function system(known) {
+  if (!known) return [];
+  const { cpu_model: model, cpus, memory_bytes: bytes, image, image_version: version, lock_digest: digest } = known;
+  const hardware = [processor(model), cpus && plural(cpus, "CPU"), bytes && memory(bytes)].filter(Boolean);
+  return [
+    ["Hardware", hardware.join(", ")],
+    ["Image", [image, version].filter(Boolean).join(" ")],
+    ["Kernel", known.kernel],
+    ["Python", known.python],
+    ["Packages", digest && `lock ${digest.slice(0, DIGEST)}`],
+  ];
 }
 
 function times(machine) {

@@ -47,7 +47,7 @@ from powerlift_fleet.api.responses.submissions import (
     QueuedSubmission,
     Submission,
 )
-from powerlift_fleet.api.responses.trials import Trial, TrialPage
+from powerlift_fleet.api.responses.trials import Trial, TrialPage, TrialUsage, TrialVm
 
 __all__ = [
     "TERMINAL_PHASES",
@@ -90,6 +90,8 @@ __all__ = [
     "TrialError",
     "TrialPage",
     "TrialSeries",
+    "TrialUsage",
+    "TrialVm",
     "Understood",
     "VmHours",
 ]

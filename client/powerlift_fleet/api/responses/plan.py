@@ -60,6 +60,8 @@ class FleetsRequest(Response):
     """For `FleetClient.submit`: without `batch_id`, `name` and secrets."""
     secrets: tuple[str, ...]
     """JSON pointers of the secrets that it had, such as /uri. The app does not return them."""
+    app_version: str | None = None
+    """Of the app that answers."""
 
     @property
     def label(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,15 +15,20 @@ from powerlift_fleet.api.errors import (
     FleetPurged,
     FleetUnreachable,
 )
+from powerlift_fleet.api.json_reader import read
 from powerlift_fleet.api.responses import FleetsRequest, FleetStatus, Submission
+from powerlift_fleet.benchmark.provenance import fleet_in, read_provenance
 from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.commands.submit import submit_request
 from powerlift_fleet.cli.describe import handle
 from powerlift_fleet.cli.formatting import clean, count
 from powerlift_fleet.cli.options import request_options
-from powerlift_fleet.cli.options.fleet_argument import FLEET
+from powerlift_fleet.cli.options.fleet_argument import FLEET, OPTIONAL_FLEET
 from powerlift_fleet.cli.session import Session, connected, console, say, screens
 from powerlift_fleet.cli.watch import INTERVAL, follow
+
+if TYPE_CHECKING:
+    from powerlift_fleet.api.client import FleetClient
 
 WAIT = click.option("--wait", is_flag=True, help="Watch the new fleet until it has ended.")
 _MERGED = ("azure_json", "tags")
@@ -77,17 +83,26 @@ def _retried(old: str, accepted: Submission) -> str:
 
 
 @click.command()
-@FLEET
+@OPTIONAL_FLEET
+@click.option("--from", "source", metavar="FILE", type=click.Path(exists=True, path_type=Path),
+              help="Take the request from an export of results, and not from the app.")  # fmt: skip
 @request_options.request_options
 @click.option("--dry-run", is_flag=True, help="Show the request and its plan; start nothing.")
 @WAIT
 @INTERVAL
 @connected
 def clone(
-    session: Session, fleet: str, dry_run: bool, wait: bool, interval: float, **fields: Any
+    session: Session,
+    fleet: str | None,
+    source: Path | None,
+    dry_run: bool,
+    wait: bool,
+    interval: float,
+    **fields: Any,
 ) -> int:
     """Start a fleet like another one, changed by options, and print its short ID.
 
+    With --from, FLEET is the full ID of one of the fleets in the file, by default the exported one.
     Takes the options of submit. Shows the request and its plan on stderr, and starts nothing if the plan
     has faults (exit code 1). Secrets are not copied: pass --uri-from-env, or a --file with them. Neither
     are name and batch_id. A null in the --file removes a field.
@@ -99,7 +114,7 @@ def clone(
     """
     changes = request_options.document(**fields)
     with session.client() as client:
-        old = client.request_of(fleet)
+        old = _request_of(client, fleet, source)
         request = changed(old.request, changes)
         _require_secrets(old, changes)
         for line in _differences(old.request, request):
@@ -114,6 +129,16 @@ def clone(
     say("\n".join(line.rstrip() for line in captured.get().splitlines()))
     accepted = submit_request(session, request)
     return _report(session, accepted, f"Accepted, like {clean(old.label, 120)}.", wait, interval)
+
+
+def _request_of(client: FleetClient, fleet: str | None, source: Path | None) -> FleetsRequest:
+    """The request of a fleet, from the app or an export. Raises ConfigurationError."""
+    if source is not None:
+        entry = fleet_in(read_provenance(source), fleet)
+        return read(FleetsRequest, {"secrets": [], **entry})
+    if fleet is None:
+        raise ConfigurationError("Name the fleet, or pass --from with a file of its results.")
+    return client.request_of(fleet)
 
 
 def changed(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,10 @@ TRIAL_STATES = ("failed", "complete", "running", "ready")
               help="Maximum number of trials; default: all.")  # fmt: skip
 @connected
 def trials(session: Session, fleet: str, state: Any, traceback: bool, limit: int | None) -> int:
-    """List the trials of a fleet's experiment: method, task, VM, duration, measures, error.
+    """List the trials of a fleet's experiment: method, task, VM, duration, CPU time and memory,
+    processor, measures, error.
 
-    VM is empty for trials that another fleet ran.
+    VM is the VM's number, or the name of another fleet's VM.
 
     \b
     Example:
@@ -42,6 +43,9 @@ def trials(session: Session, fleet: str, state: Any, traceback: bool, limit: int
         "trials": [one.raw for one in shown],
     }
     session.print_result(document, lambda out: screens().trials_screen(shown, out, state))
+    models = {one.vm.system.cpu_model for one in shown if one.state == "complete" and one.vm}
+    if len(models - {None}) > 1:
+        say("These trials ran on different processors: do not compare their times. See cpu_models.")
     if len(shown) < len(found):
         say(f"Showing {limit:,}; there are more. Raise --limit to see them.")
     return exit_codes.OK

@@ -49,3 +49,4 @@ def _words(fleet: FleetListEntry, typed: str) -> list[str]:
 
 
 FLEET = click.argument("fleet", shell_complete=_complete)
+OPTIONAL_FLEET = click.argument("fleet", required=False, shell_complete=_complete)
