@@ -161,9 +161,9 @@ def unlucky(error: str) -> Case:
     return Case(f"{error} at vm.boot", (fault,), requested, ran=ran, ended=[(error, MOVED)])
 
 
-def fatal(on: str, error: str | Json, count: int = 1) -> Case:
+def fatal(on: str, error: str | Json, count: int = 1, code: str = "") -> Case:
     """It affects every VM: the fleet fails after requesting `count` VMs."""
-    code, fault = _code(error), answer(on, error)
+    code, fault = code or _code(error), answer(on, error)
     ended = [(code, GAVE_UP)] * count
     return Case(f"{code} at {on}", (fault,), phase="failed", missing={code: 2}, ended=ended)
 
@@ -195,6 +195,11 @@ ROLE_BESIDE = "throttled at a role while another is waited for"
 _NETWORK = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network"
 _OWN_SUBNET = f"{_NETWORK}/virtualNetworks/powerlift-vnet-eastus/subnets/powerlift-subnet-eastus"
 _NIC, _SUBNET = f"{_NETWORK}/networkInterfaces/nic", f"{_NETWORK}/virtualNetworks/mine/subnets/s"
+_IMAGE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/a/images/i"
+_SECURITY = (
+    "The provided gallery image only supports creation of VMs and VM Scale Sets with 'TrustedLaunch' "
+    "security type."
+)
 _IN_ZONE: Json = {"zones": ["1"]}
 _SPOT: Json = {"priority": "Spot"}
 _ON_DEMAND: Json = {"priority": "Regular"}
@@ -354,6 +359,10 @@ _ROWS: tuple[Case, ...] = (
         {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE}, to=_TO_REGION,
     ),
     moved(
+        said("GalleryImageNotFound", f"The gallery image {_IMAGE} is not available in {HOME}.", 404),
+        {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE}, to=_TO_REGION,
+    ),
+    moved(
         said("InvalidParameter", f"The requested VM size {SIZE} is not available.", 400),
         {"zone": "2"}, {"vm_size": LARGER}, to=f"{HOME} {LARGER}", code="SizeNotInLocation",
     ),
@@ -391,6 +400,11 @@ _ROWS: tuple[Case, ...] = (
     fatal("role.put", "RoleAssignmentLimitExceeded", count=2),
     fatal("vm.put", "PlatformImageNotFound"),
     fatal("vm.put", "MarketplacePurchaseEligibilityFailed"),
+    fatal(
+        "vm.put", said("InvalidParameter", "Parameter 'osProfile' is not allowed.", 400),
+        code="ImageNotGeneralized",
+    ),
+    fatal("vm.put", said("BadRequest", _SECURITY, 400), code="ImageNeedsSecurityType"),
     fatal("vm.put", "InvalidParameter"),
     fatal("nic.put", "InvalidRequestContent"),
     fatal("vm.put", "MaxPriceValueInvalid"),
