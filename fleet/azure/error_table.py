@@ -321,8 +321,8 @@ TABLE: tuple[Row, ...] = (
         "fail_fleet",
         text=r"gallery image only supports creation of VMs",
         label="ImageNeedsSecurityType",
-        advice="The app creates no VMs with this security type. Make the image with SecurityType="
-        "TrustedLaunchSupported: docs/images.md.",
+        advice="The app creates no VMs with this security type. Capture a VM with --security-type "
+        "Standard, in an image definition with SecurityType=Standard: docs/images.md.",
     ),
     row(
         "unclear",

@@ -88,8 +88,8 @@ def _security(image_id: str, about: Body) -> Iterator[CheckResult]:
     if needed is not None:
         text = f"Image {definition_of(image_id)} only boots {needed} VMs, which the app does not create"
         advice = (
-            "Make an image definition with --features SecurityType=TrustedLaunchSupported, whose images "
-            f"boot both. {_PREPARE}"
+            "Capture a VM with --security-type Standard, in an image definition with "
+            f"SecurityType=Standard. {_PREPARE}"
         )
         yield CheckResult("fault", text, advice, "ImageNeedsSecurityType")
 

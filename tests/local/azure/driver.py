@@ -177,10 +177,12 @@ class Driver:
 
     def make_image(
         self, *versions: str, regions: Sequence[str] = ("eastus",), gallery: str | None = None,
-        **properties: Any,
+        group: str | None = None, **properties: Any,
     ) -> str:  # fmt: skip
         """Make an image of a gallery, with versions that are in all of the regions. Returns its id."""
-        home = f"{self.group}/providers/Microsoft.Compute/galleries/{gallery or unique('g')}"
+        home = (
+            f"{group or self.group}/providers/Microsoft.Compute/galleries/{gallery or unique('g')}"
+        )
         path = f"{home}/images/{unique('i')}"
         if self.send("GET", home, api=GALLERY_API).status_code == 404:
             self.put_gallery(home, {})
