@@ -42,8 +42,9 @@ _SYNTAX = {
     "FLEET_ALLOWED_GROUPS": _ID,
     "FLEET_ALLOWED_SUBNETS": _ID,
     "FLEET_ALLOWED_IMAGES": (
-        r"[^\s/[\]]+(/[^\s/[\]]+){0,3}",
-        "images (canonical, canonical/ubuntu-24_04-lts/server)",
+        r"[^\s/[\]]+(/[^\s/[\]]+){0,3}|/(subscriptions|sharedGalleries|communityGalleries)(/[^/\s]+)+",
+        "images (canonical, canonical/ubuntu-24_04-lts/server, /subscriptions/…/galleries/NAME, "
+        "/sharedGalleries/NAME, /communityGalleries/NAME)",
     ),
     "FLEET_ALLOWED_SIZES": (r"[^\s/[\]]+", "VM sizes (Standard_D*_v5)"),
     "FLEET_ALLOWED_REGIONS": (r"[^\s/[\]]+", "regions (eastus*)"),
@@ -142,7 +143,9 @@ def matches(pattern: str, value: str) -> bool:
     matches everything; within a segment it does not match `/`.
     """
     wanted, given = pattern.split("/"), value.translate(_LOWER).split("/")
-    return pattern == "*" or (len(wanted) <= len(given) and all(map(fnmatchcase, given, wanted)))
+    is_path = pattern.startswith("/") == value.startswith("/")  # `*/*` is no gallery
+    fits = is_path and len(wanted) <= len(given) and all(map(fnmatchcase, given, wanted))
+    return pattern == "*" or fits
 
 
 def _is_extension(pattern: str, value: str) -> bool:

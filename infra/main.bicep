@@ -57,6 +57,10 @@ param resourceScopes string[] = []
 @maxLength(20)
 param subnetIds string[] = []
 
+@description('ARM IDs of Compute Galleries of this subscription whose images requests may name (image_id).')
+@maxLength(20)
+param galleryIds string[] = []
+
 @description('Who may submit by queue: object IDs, with the type of each.')
 param queueSenders { principalId: string, type: 'User' | 'Group' | 'ServicePrincipal' }[] = []
 
@@ -154,6 +158,7 @@ module rights 'rights/rights.bicep' = {
     clientPrincipalIds: clientPrincipalIds
     resourceScopes: resourceScopes
     subnetIds: subnetIds
+    galleryIds: galleryIds
   }
 }
 
@@ -255,6 +260,7 @@ var appSettings = {
   AzureWebJobsStorage__accountName: 'hub${token}'
   AzureWebJobsStorage__clientId: appIdentity.outputs.clientId
   AzureWebJobsStorage__credential: 'managedidentity'
+  FLEET_ALLOWED_IMAGES: join(concat(['canonical'], galleryIds), ',')
   FLEET_ALLOWED_PRINCIPALS: empty(clientPrincipalIds) ? 'none' : join(clientPrincipalIds, ',')
   FLEET_ALLOWED_REGIONS: join(vmRegions, ',')
   FLEET_ALLOWED_SCOPES: empty(resourceScopes) ? 'none' : join(resourceScopes, ',')

@@ -145,6 +145,7 @@ def plan(context: Context, fleet: FleetState) -> Orchestration[None]:
         "client_principal_type", order["client_principal_type"]
     )
     order["prices"] = resolved.get("prices", {})
+    order["vm"] = {**order["vm"], "image": resolved.get("image", order["vm"]["image"])}
     order["n_instances"] = fleet.demand.unrequested = resolved["n_instances"]
     order["min_instances"] = min(order["min_instances"], order["n_instances"])
     fleet.trials = result["trials"]

@@ -308,6 +308,7 @@ LATER_FIELDS: dict[str, Any] = {
     "trial_order": "fifo",
     "trial_seed": None,
     "cpu_models": [],
+    "image_id": None,
 }
 """Fields that requests to earlier builds do not have, with their defaults."""
 

@@ -87,6 +87,7 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
         trial_order: Literal["fifo", "shuffled", "paired"] | None = None,
         trial_seed: int | None = None,
         cpu_models: Sequence[str] | None = None,
+        image_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         notify_url: str | None = None,
         requirements_lock: str | Path | None = None,
@@ -133,6 +134,7 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
             trial_order, trial_seed: fifo (default), shuffled, or paired: all methods of a task and
                 replicate run one after the other on one VM; what the order is drawn from.
             cpu_models: parts of the names of processors that VMs may have; others are replaced.
+            image_id: an image of a Compute Gallery, instead of image_publisher to image_version.
             tags: for every Azure resource.
             notify_url: a webhook that gets a POST at the first failure and at the end.
             requirements_lock: the packages of every VM, as FleetClient.locks or `powerlift-fleet lock`
@@ -174,10 +176,6 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
             ),
             location=location,
             vm_size=vm_size,
-            image_publisher=image_publisher,
-            image_offer=image_offer,
-            image_sku=image_sku,
-            image_version=image_version,
             disk_type=disk_type,
             resource_uris=arguments.texts_or_none("resource_uris", resource_uris),
             max_undead=arguments.count("max_undead", max_undead, 0),
@@ -203,6 +201,13 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
             requirements_lock=arguments.text_or_file_or_none(
                 "requirements_lock", requirements_lock
             ),
+        )
+        self._options |= arguments.image(
+            image_id,
+            image_publisher=image_publisher,
+            image_offer=image_offer,
+            image_sku=image_sku,
+            image_version=image_version,
         )
         self._options |= as_vm_arguments(container, self._options)
         self._queue = Secret(queue) if queue else None

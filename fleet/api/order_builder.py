@@ -7,6 +7,7 @@ from typing import Any, cast
 from fleet.api.request import FleetRequest, unique_scopes
 from fleet.api.responses.request import Understood
 from fleet.model import requirements_lock
+from fleet.model.images import Image, name_of
 from fleet.model.records import Fallback, Order
 from fleet.settings import Settings
 
@@ -43,12 +44,7 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
         ],
         "sizes": {},
         "vm": {
-            "image": {
-                "publisher": request.image_publisher,
-                "offer": request.image_offer,
-                "sku": request.image_sku,
-                "version": request.image_version,
-            },
+            "image": _image(request),
             "disk_type": request.disk_type,
             "max_price": request.max_price,
             "ephemeral_os_disk": request.ephemeral_os_disk,
@@ -84,6 +80,17 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
     return dict(order)
 
 
+def _image(request: FleetRequest) -> Image:
+    if request.image_id is not None:
+        return {"id": request.image_id}
+    return {
+        "publisher": request.image_publisher,
+        "offer": request.image_offer,
+        "sku": request.image_sku,
+        "version": request.image_version,
+    }
+
+
 def understood(order: Order) -> Understood:
     """The request in an order."""
     vm = order["vm"]
@@ -92,7 +99,7 @@ def understood(order: Order) -> Understood:
         "max_undead": order["max_undead"],
         "location": order["location"],
         "vm_size": order["vm_size"],
-        "image": ":".join(vm["image"][part] for part in ("publisher", "offer", "sku", "version")),
+        "image": name_of(vm["image"]),
         "disk_type": vm["disk_type"],
         "resource_uris": order["resource_uris"],
         "timeout": order["timeout"],

@@ -14,6 +14,7 @@ from fleet.api.responses.app import PolicySetting
 from fleet.model import names
 from fleet.model.costs import configured_price
 from fleet.model.database_uri import server_of
+from fleet.model.images import Image, name_of, version_of, with_version
 from fleet.model.records import Placement
 from fleet.model.webhooks import host_of
 from fleet.policy_settings import are_equal
@@ -105,6 +106,10 @@ def _webhooks(effective: EffectiveRequest) -> Values:
 
 def _images(effective: EffectiveRequest) -> Values:
     one = effective.request
+    if one.image_id is not None:
+        image: Image = {"id": one.image_id}
+        yield "/image_id", name_of(with_version(image, version_of(image)))
+        return
     parts = (one.image_publisher, one.image_offer, one.image_sku, one.image_version)
     yield "/image_publisher", "/".join(parts)
 

@@ -23,6 +23,7 @@ from fleet.api.fields.types import (
     Credential,
     DiskType,
     FleetName,
+    GalleryImageId,
     Guid,
     Location,
     MaxUndead,
@@ -187,6 +188,13 @@ class FleetRequest(BaseModel):
     image_offer: Name = Field("ubuntu-24_04-lts", description="The image's offer.")
     image_sku: Name = Field("server", description="The image's SKU.")
     image_version: Name = Field("latest", description="The image's version.")
+    image_id: GalleryImageId | None = Field(
+        None,
+        description="An image of a Compute Gallery, instead of image_publisher to image_version: "
+        "private (`/subscriptions/…/galleries/G/images/I`), shared with the subscription "
+        "(`/sharedGalleries/G/images/I`) or community (`/communityGalleries/G/images/I`), with "
+        "`/versions/1.2.3`. Default version: the newest that all regions of the fleet have.",
+    )
     disk_type: DiskType = Field("Standard_LRS", description="Storage type of the OS disk.")
     max_undead: MaxUndead = Field(
         20,

@@ -8,6 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.model import names
+from fleet.model.images import (
+    Image,
+    definition_of,
+    is_latest,
+    is_private,
+    name_of,
+    version_of,
+    with_version,
+)
 from fleet.model.order_parts import VmOptions, VmOrder
 from fleet.model.records import Placement
 
@@ -114,7 +123,7 @@ def vm(
         "properties": {
             "hardwareProfile": {"vmSize": placement["vm_size"]},
             "storageProfile": {
-                "imageReference": dict(options["image"]),
+                "imageReference": image_reference(options["image"]),
                 "osDisk": _os_disk(options, name),
             },
             "osProfile": {
@@ -152,6 +161,19 @@ def vm(
             "billingProfile": {"maxPrice": price},
         }
     return body
+
+
+def image_reference(image: Image) -> Body:
+    """Each kind of gallery has its own member. A private image without a version is its newest one; the
+    others require `latest`.
+    """
+    if "id" not in image:
+        return dict(image)
+    if is_private(image["id"]):
+        return {"id": definition_of(image["id"]) if is_latest(image) else image["id"]}
+    is_shared = image["id"].lower().startswith("/sharedgalleries/")
+    member = "sharedGalleryImageId" if is_shared else "communityGalleryImageId"
+    return {member: name_of(with_version(image, version_of(image)))}
 
 
 def _identity(user_assigned: str | None) -> Body:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -86,6 +86,20 @@ async def get_json(client: ComputeManagementClient, url: str) -> Any:
     if response.status_code != 200:
         raise HttpResponseError(response=response, error_format=ARMErrorFormat)
     return response.json()
+
+
+async def get_json_or_none(
+    client: ComputeManagementClient, url: str, codes: Container[str] | None = None
+) -> Body | None:
+    """As `get_json`, of an object; None for a 404, of these codes only."""
+    try:
+        found: Body = await get_json(client, url)
+    except HttpResponseError as error:
+        code = getattr(error.error, "code", None)
+        if error.status_code == 404 and (codes is None or code in codes):
+            return None
+        raise
+    return found
 
 
 async def list_pages(client: ComputeManagementClient, first: str) -> AsyncIterator[Body]:

@@ -11,7 +11,7 @@ import contextlib
 import gc
 import json
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +25,16 @@ from fleet.azure.arm_pipeline import (
     arm_response,
     close_unused,
     get_json,
+    get_json_or_none,
     get_or_none,
     list_pages,
     start_operation,
 )
+from fleet.azure.images import Images
 from fleet.azure.request_telemetry import policies
 from fleet.azure.serial_console import SerialConsole
 from fleet.azure.transport import AzureTransport
 from fleet.model import names
-from fleet.model.order_parts import Image
 
 if TYPE_CHECKING:
     from azure.mgmt.authorization.aio import AuthorizationManagementClient
@@ -131,6 +132,7 @@ class Azure:
         self._roles: AuthorizationManagementClient = client(authorization)
         # No policies: a blob URL contains its own SAS, and our token must not reach a storage account.
         blobs: AsyncPipelineClient[Any, Any] = AsyncPipelineClient(endpoint, policies=[])
+        self.images = Images(self._compute, self.subscription)
         self.console = SerialConsole(self._compute, blobs, group)
         opened = (self._compute, self._network, self._roles, blobs, credential)
         # Not when it is evicted from a cache: a request of its, or the next one, may still need it.
@@ -285,7 +287,7 @@ class Azure:
         """The definition of a role by its GUID; None if it cannot be assigned in the resource group."""
         path = f"{self.scope}/providers/{_AUTHORIZATION}/roleDefinitions/{role}"
         url = f"{path}?api-version={AUTHORIZATION_API}"
-        return await self._get_or_none(url, {"RoleDefinitionDoesNotExist"})
+        return await get_json_or_none(self._compute, url, {"RoleDefinitionDoesNotExist"})
 
     async def list_permissions(self, scope: str) -> list[Body]:
         """The caller's permissions at a scope: `{actions, notActions, …}` per role."""
@@ -306,35 +308,9 @@ class Azure:
             item async for item in list_pages(self._compute, f"{url}?api-version={COMPUTE_API}")
         ]
 
-    async def get_image(self, location: str, image: Image) -> Body | None:
-        """A marketplace image, `latest` as its newest version; None if the region does not have it."""
-        url = (
-            f"{self.subscription}/providers/Microsoft.Compute/locations/{location}/publishers/"
-            f"{image['publisher']}/artifacttypes/vmimage/offers/{image['offer']}/skus/{image['sku']}/versions"
-        )
-        api, version, absent = f"api-version={COMPUTE_API}", image["version"], {"NotFound"}
-        if version.lower() == "latest":
-            query = f"{api}&$top=1&$orderby=name%20desc"
-            newest: Any = await self._get_or_none(f"{url}?{query}", absent)
-            if not newest:
-                return None
-            version = newest[0]["name"]
-        return await self._get_or_none(f"{url}/{version}?{api}", absent)
-
     async def get_network(self, network_id: str) -> Body | None:
         """A virtual network of any resource group, with its subnets; None if it does not exist."""
-        return await self._get_or_none(f"{network_id}?api-version={NETWORK_API}")
-
-    async def _get_or_none(self, url: str, codes: Container[str] | None = None) -> Body | None:
-        """None for a 404, of these codes only."""
-        try:
-            found: Body = await get_json(self._compute, url)
-        except HttpResponseError as error:
-            code = getattr(error.error, "code", None)
-            if error.status_code == 404 and (codes is None or code in codes):
-                return None
-            raise
-        return found
+        return await get_json_or_none(self._compute, f"{network_id}?api-version={NETWORK_API}")
 
     async def list_network_usages(self, network_id: str) -> list[Body]:
         """The IP address usage of a virtual network's subnets: `{id, currentValue, limit}`."""

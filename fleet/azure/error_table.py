@@ -202,6 +202,14 @@ TABLE: tuple[Row, ...] = (
         cool_down=24 * HOUR,
         advice="The region is not available to the subscription. Choose another location.",
     ),
+    row(
+        "move",
+        "GalleryImageNotFound",
+        scope="location",
+        cool_down=24 * HOUR,
+        advice="The gallery's image is not in this region. Replicate the version: az sig image-version "
+        "update --target-regions. Or name one in image_id that the region has.",
+    ),
     # A size that does not fit the rest of the request fails in every zone and location.
     row(
         "move",
@@ -302,6 +310,19 @@ TABLE: tuple[Row, ...] = (
         "VMMarketplaceInvalidInput",
         advice="Check image_publisher, image_offer, image_sku and image_version, and accept the "
         "image's terms.",
+    ),
+    row(
+        "fail_fleet",
+        text=r"^Parameter 'osProfile' is not allowed",
+        label="ImageNotGeneralized",
+        advice="The image in image_id is specialized. Use a generalized one: docs/images.md.",
+    ),
+    row(
+        "fail_fleet",
+        text=r"gallery image only supports creation of VMs",
+        label="ImageNeedsSecurityType",
+        advice="The app creates no VMs with this security type. Capture a VM with --security-type "
+        "Standard, in an image definition with SecurityType=Standard: docs/images.md.",
     ),
     row(
         "unclear",

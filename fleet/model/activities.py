@@ -11,6 +11,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from fleet.model.images import Image
 from fleet.model.order_parts import (
     FleetRef,
     NetworkOrder,
@@ -68,6 +69,8 @@ class Resolved(TypedDict):
     client_principal_id: NotRequired[str | None]
     client_principal_type: NotRequired[str]
     prices: NotRequired[dict[str, Price]]
+    image: NotRequired[Image]
+    """In the version that all VMs boot."""
 
 
 class PlanCheck(TypedDict):

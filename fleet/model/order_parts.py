@@ -10,19 +10,14 @@ from typing import NotRequired, TypeVar, cast
 
 from typing_extensions import TypedDict
 
+from fleet.model.images import Image
+
 Part = TypeVar("Part")
 
 
 def part_of(record: Mapping[str, object], kind: type[Part]) -> Part:
     """The members of a record that `kind` has, for example of an order."""
     return cast(Part, {name: record[name] for name in kind.__annotations__ if name in record})
-
-
-class Image(TypedDict):
-    publisher: str
-    offer: str
-    sku: str
-    version: str
 
 
 class VmOptions(TypedDict):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from fleet.api.responses.plan import Status
 from fleet.azure.arm_bodies import Body
+from fleet.model.images import Image, name_of, version_of
 from fleet.model.order_parts import VmOptions
+from fleet.preflight import galleries
 from fleet.preflight.check_result import CheckResult, unreadable
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, capabilities
 
@@ -22,23 +25,44 @@ _UBUNTU, _DEBIAN = re.compile(r"ubuntu-(\d\d)_(\d\d)"), re.compile(r"debian-(\d+
 
 def image(inputs: PlanInputs) -> Iterator[CheckResult]:
     """A fault if no location has the image, a warning if some do not."""
-    absent, urn = [], _urn(inputs)
-    for location, region in inputs.regions.items():
+    named, absent, present = inputs.order["vm"]["image"], [], list[Body]()
+    regions = inputs.regions
+    for location, region in regions.items():
         if isinstance(region.image, Unavailable):
             yield unreadable(f"The image in {location}", region.image)
-        elif region.image is None:
+            continue
+        present += [region.image] if region.image else []
+        if region.image is None or _is_elsewhere(named, region.image, location):
             absent.append(location)
-        elif region.image["properties"].get("plan"):
-            text = f"Image {urn} has a purchase plan, which the app does not accept for you"
-            advice = "Choose an image without a plan."
-            yield CheckResult("fault", text, advice, "ImageNeedsPlan")
-            return
+    found = (list(_problems(inputs, named, one)) for one in present)
+    problems = next((some for some in found if some), [])
+    yield from problems
     if absent:
-        status: Status = "fault" if len(absent) == len(inputs.regions) else "warning"
-        text = f"Image {urn} does not exist in {', '.join(absent)}"
-        yield CheckResult(status, text, _ADVICE, "ImageNotFound")
-    elif not any(isinstance(one.image, Unavailable) for one in inputs.regions.values()):
-        yield CheckResult("ok", f"Image {urn} exists")
+        status: Status = "fault" if len(absent) == len(regions) else "warning"
+        yield replace(_absent(named, present, absent), status=status)
+    elif not problems and not any(isinstance(one.image, Unavailable) for one in regions.values()):
+        yield CheckResult("ok", f"Image {name_of(named)} exists")
+
+
+def _is_elsewhere(named: Image, image: Body, location: str) -> bool:
+    return "id" in named and galleries.not_replicated(named["id"], image, location)
+
+
+def _problems(inputs: PlanInputs, named: Image, image: Body) -> Iterator[CheckResult]:
+    if image["properties"].get("plan"):
+        text = f"Image {name_of(named)} has a purchase plan, which the app does not accept for you"
+        yield CheckResult("fault", text, "Choose an image without a plan.", "ImageNeedsPlan")
+    if "id" in named:
+        yield from galleries.problems(named["id"], image)
+        yield from galleries.newer(inputs, named["id"], version_of(named))
+
+
+def _absent(named: Image, present: list[Body], locations: list[str]) -> CheckResult:
+    if "id" in named:
+        image = present[0] if present else None
+        return galleries.absent(named["id"], version_of(named), image, locations)
+    text = f"Image {name_of(named)} does not exist in {', '.join(locations)}"
+    return CheckResult("fault", text, _ADVICE, "ImageNotFound")
 
 
 def refusals(options: VmOptions, image: Body | Unavailable | None, sku: Body) -> Iterator[str]:
@@ -71,15 +95,19 @@ def gpu(inputs: PlanInputs) -> Iterator[CheckResult]:
     sizes = [name for name, sku in skus.items() if sku and int(capabilities(sku).get("GPUs", 0))]
     experiment = inputs.experiment
     installs = isinstance(experiment, dict) and "nvidia" in experiment["shell_install"].lower()
-    publisher = inputs.order["vm"]["image"]["publisher"].lower()
+    image = inputs.order["vm"]["image"]
+    has_driver = "id" not in image and image["publisher"].lower() in _WITH_GPU_DRIVER
     if not sizes:
         yield CheckResult("ok", "No size has GPUs")
-    elif installs or publisher in _WITH_GPU_DRIVER:
+    elif installs or has_driver:
         yield CheckResult(
             "ok", f"{', '.join(sizes)}: a driver comes with the image or shell_install"
         )
     else:
-        text = f"{', '.join(sizes)}: GPUs, for which image {_urn(inputs)} has no driver"
+        lacks = (
+            "may have" if "id" in image else "has"
+        )  # no API says what a gallery's image contains
+        text = f"{', '.join(sizes)}: GPUs, for which image {name_of(image)} {lacks} no driver"
         advice = (
             "Use an image with a driver (microsoft-dsvm:ubuntu-hpc:2204), or name the driver's packages "
             "in shell_install: docs/recipes.md."
@@ -96,8 +124,8 @@ def python(inputs: PlanInputs) -> Iterator[CheckResult]:
         yield unreadable("The experiment's script", experiment)
     elif experiment and experiment["is_upstream_script"] and _has_python_3_13(inputs):
         text = (
-            f"Image {_urn(inputs)} has Python 3.13 or newer, on which Powerlift's own script fails in "
-            "every trial: KeyError: 'wired_function'"
+            f"Image {name_of(inputs.order['vm']['image'])} has Python 3.13 or newer, on which "
+            "Powerlift's own script fails in every trial: KeyError: 'wired_function'"
         )
         advice = (
             "Use an image with an older Python, such as ubuntu-24_04-lts, or submit with "
@@ -110,7 +138,8 @@ def python(inputs: PlanInputs) -> Iterator[CheckResult]:
 
 def _has_python_3_13(inputs: PlanInputs) -> bool:
     """VMs use the image's python3. Ubuntu 25.04 and Debian 13 are the first with 3.13."""
-    offer = inputs.order["vm"]["image"]["offer"].lower()
+    image = inputs.order["vm"]["image"]
+    offer = "" if "id" in image else image["offer"].lower()
     if found := _UBUNTU.search(offer):
         return (int(found[1]), int(found[2])) >= (25, 4)
     found = _DEBIAN.search(offer)
@@ -119,8 +148,3 @@ def _has_python_3_13(inputs: PlanInputs) -> bool:
 
 def _items(text: str) -> set[str]:
     return {one.strip().lower() for one in text.split(",")}
-
-
-def _urn(inputs: PlanInputs) -> str:
-    named = inputs.order["vm"]["image"]
-    return ":".join((named["publisher"], named["offer"], named["sku"], named["version"]))

@@ -11,7 +11,7 @@ from fleet.azure.arm_bodies import Body
 from fleet.model import names
 from fleet.preflight.check_result import CheckResult, capacity_result, unreadable
 from fleet.preflight.networks import is_secured
-from fleet.preflight.plan_inputs import PlanInputs, Unavailable, scopes
+from fleet.preflight.plan_inputs import PlanInputs, Unavailable, gallery_scopes, scopes
 
 _GROUP = {
     "Microsoft.Compute/virtualMachines": "read write delete",
@@ -26,6 +26,7 @@ _NEW_NETWORK = {
 }
 _EXISTING_NETWORK = {"Microsoft.Network/virtualNetworks": "subnets/join/action"}
 _VM_IDENTITY = {"Microsoft.ManagedIdentity/userAssignedIdentities": "assign/action"}
+_GALLERY_IMAGE = {"Microsoft.Compute/galleries/images": "versions/read"}
 _RESOURCE = {"Microsoft.Authorization/roleAssignments": "write delete"}
 """All actions of a fleet: resource type to verbs."""
 _VM = {"Microsoft.Compute/virtualMachines": "read delete"}
@@ -45,8 +46,13 @@ def check_permissions(inputs: PlanInputs) -> Iterator[CheckResult]:
         missing = _missing(needed, granted)
         if missing:
             complete = False
+            roles = (
+                "Reader"
+                if needed is _GALLERY_IMAGE
+                else "Contributor and User Access Administrator"
+            )
             advice = (
-                "Assign the app's identity Contributor and User Access Administrator at this scope: "
+                f"Assign the app's identity {roles} at this scope: "
                 "together they include all required actions."
             )
             yield CheckResult(
@@ -131,6 +137,8 @@ def _needed(inputs: PlanInputs) -> Iterator[tuple[str, dict[str, str]]]:
         yield order["subnet_id"], _EXISTING_NETWORK
     if "vm_identity" in order:
         yield order["vm_identity"]["id"], _VM_IDENTITY
+    for image in gallery_scopes(order):
+        yield image, _GALLERY_IMAGE
 
 
 def _all_subnets_are_secured(inputs: PlanInputs) -> bool:

@@ -10,6 +10,7 @@ from fleet.api.responses.plan import Check, PlanCost
 from fleet.api.responses.plan import Plan as PlanResponse
 from fleet.azure.client import Azure
 from fleet.model.failure import failure
+from fleet.model.images import Image
 from fleet.model.placement import label
 from fleet.model.records import Failure, Order, Price, Size, Trials
 from fleet.preflight import (
@@ -38,6 +39,8 @@ class Resolved(TypedDict):
     client_principal_id: str | None
     client_principal_type: str
     prices: dict[str, Price]
+    image: Image
+    """In the version that all VMs boot."""
 
 
 class Plan(TypedDict):
@@ -136,6 +139,7 @@ def evaluate(inputs: PlanInputs) -> Plan:
             "client_principal_id": inputs.order["client_principal_id"],
             "client_principal_type": inputs.order["client_principal_type"],
             "prices": inputs.prices,
+            "image": inputs.order["vm"]["image"],
         },
         "trials": None if isinstance(inputs.trials, Unavailable) else inputs.trials,
         "cost": costs.estimate(inputs) if location else None,

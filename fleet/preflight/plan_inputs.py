@@ -9,48 +9,25 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, cast
-
-from azure.core.exceptions import AzureError
+from typing import Any, cast
 
 from fleet.azure import ownership, virtual_machines
 from fleet.azure.arm_bodies import Body
 from fleet.azure.client import AssignmentUsage, Azure
-from fleet.azure.error_classifier import describe
-from fleet.model import failure_policy, names
-from fleet.model.failure import DescribedError
+from fleet.model import names
+from fleet.model.images import Image, definition_of, is_private
+from fleet.model.order_parts import VmOptions
 from fleet.model.placement import tiers
-from fleet.model.records import Failure, Order, Placement, Price, Size, Trials
+from fleet.model.records import Order, Placement, Price, Size, Trials
+from fleet.preflight.image_inputs import OneVersion, one_version, read_image
 from fleet.preflight.prices import find_prices
+from fleet.preflight.reads import Unavailable as Unavailable  # re-exported
+from fleet.preflight.reads import fetch
 from fleet.settings import PUBLIC_CLOUD, Settings
 from fleet.store import schema, trials, vm_records
-from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import Executor
 from fleet.store.trials import Experiment
 from fleet.vm.render import CustomDataTooLarge
-
-T = TypeVar("T")
-
-FETCH_TIMEOUT = 20.0
-"""Per read. The SKUs of a region are a megabyte, which Azure serves slowly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unavailable:
-    """Replaces a value that could not be read."""
-
-    error: Exception
-
-    @property
-    def failure(self) -> Failure:
-        return describe(self.error)
-
-    @property
-    def passing(self) -> bool:
-        """Whether a retry may succeed."""
-        if isinstance(self.error, DatabaseUnreachable) and not self.error.passes:
-            return False
-        return failure_policy.of(self.failure).retried
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +55,9 @@ class Region:
     network: Network | Unavailable | None
     """The order's virtual network; None if it does not exist."""
     image: Body | Unavailable | None
-    """The order's image, in the version that `latest` is now; None if the location does not have it."""
+    """The version of the order's image; None if it does not exist, or not in the location."""
+    newest_image: str | None = None
+    """The newest version in the location, where the request leaves it open."""
 
 
 @dataclass(frozen=True)
@@ -187,11 +166,18 @@ def network_id(order: Order, location: str) -> str:
 
 
 def scopes(order: Order) -> list[str]:
-    """The scopes at which the app needs permissions: group, resource_uris, subnet_id, vm_identity."""
+    """The scopes at which the app needs permissions: group, resource_uris, subnet_id, vm_identity,
+    image_id."""
     group = names.resource_group_id(order["subscription_id"], order["resource_group"])
     subnet = [order["subnet_id"]] if order["subnet_id"] else []
     identity = [order["vm_identity"]["id"]] if "vm_identity" in order else []
-    return [group, *order["resource_uris"], *subnet, *identity]
+    return [group, *order["resource_uris"], *subnet, *identity, *gallery_scopes(order)]
+
+
+def gallery_scopes(order: Order) -> list[str]:
+    """The image of a private gallery. No role is needed at those of others that share theirs."""
+    image = order["vm"]["image"]
+    return [definition_of(image["id"])] if "id" in image and is_private(image["id"]) else []
 
 
 async def collect(connection: Azure, uri: str, order: Order, threads: Executor) -> PlanInputs:
@@ -200,29 +186,30 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
     if virtual_machines.database_identity(order, uri) is None:
         order = cast(Order, {key: value for key, value in order.items() if key != "vm_identity"})
     # Without a location in the order, the regions depend on the resource group's location.
-    group = asyncio.ensure_future(_fetch(connection.resource_group()))
+    group = asyncio.ensure_future(fetch(connection.resource_group()))
     role = order.get("vm_role", names.CONTRIBUTOR)
-    seen, regions, permissions, azure, database = await asyncio.gather(
+    seen, (image, regions), permissions, azure, database = await asyncio.gather(
         group,
         _regions(connection, order, group),
         _permissions(connection, scopes(order)),
         asyncio.gather(
-            _fetch(connection.assignment_usage()),
-            _fetch(connection.get_role(role)),
-            _fetch(_foreign_nics(connection, order)),
-            _fetch(_client(connection, order)),
+            fetch(connection.assignment_usage()),
+            fetch(connection.get_role(role)),
+            fetch(_foreign_nics(connection, order)),
+            fetch(_client(connection, order)),
         ),
         asyncio.gather(
-            _fetch(threads.run(trials.count, uri, order["experiment_id"])),
-            _fetch(threads.run(trials.experiment, uri, order["experiment_id"])),
-            _fetch(threads.run(trials.mean_seconds, uri, order["experiment_id"])),
-            _fetch(threads.run(vm_records.conflicting_batch, uri, order)),
-            _fetch(threads.run(schema.version, uri, schema.BENCHMARK)),
+            fetch(threads.run(trials.count, uri, order["experiment_id"])),
+            fetch(threads.run(trials.experiment, uri, order["experiment_id"])),
+            fetch(threads.run(trials.mean_seconds, uri, order["experiment_id"])),
+            fetch(threads.run(vm_records.conflicting_batch, uri, order)),
+            fetch(threads.run(schema.version, uri, schema.BENCHMARK)),
         ),
     )
     assignments, vm_role, foreign_nics, client = azure
     counted, experiment, mean_seconds, conflicting_batch, version = database
-    located: Order = {**order, "location": _location(order, seen)}
+    vm: VmOptions = {**order["vm"], "image": image}
+    located: Order = {**order, "location": _location(order, seen), "vm": vm}
     if isinstance(client, str):
         located["client_principal_id"] = client
         located["client_principal_type"] = "ServicePrincipal"
@@ -263,31 +250,38 @@ async def _prices(order: Order, regions: dict[str, Region], threads: Executor) -
 
 async def _regions(
     connection: Azure, order: Order, group: Awaitable[Body | Unavailable]
-) -> dict[str, Region]:
-    home = order["location"] or _location(order, await group)
+) -> tuple[Image, dict[str, Region]]:
+    """The image in the version that all VMs boot, and the inputs of each location."""
+    image, home = order["vm"]["image"], order["location"] or _location(order, await group)
     if home is None:
-        return {}
+        return image, {}
     located: Order = {**order, "location": home}
     wanted = {placement["location"]: None for tier in tiers(located) for placement in tier}
-    found = await asyncio.gather(*(_region(connection, located, placement) for placement in wanted))
-    return dict(zip(wanted, found, strict=True))
+    resolved = asyncio.ensure_future(one_version(connection, image, list(wanted)))
+    found = await asyncio.gather(*(_region(connection, located, one, resolved) for one in wanted))
+    return (await resolved).image, dict(zip(wanted, found, strict=True))
 
 
-async def _region(connection: Azure, order: Order, location: str) -> Region:
-    skus, usages, network, image = await asyncio.gather(
-        _fetch(connection.list_skus(location)),
-        _fetch(connection.list_usages(location)),
-        _fetch(_network(connection, network_id(order, location))),
-        _fetch(connection.get_image(location, order["vm"]["image"])),
+async def _region(
+    connection: Azure,
+    order: Order,
+    location: str,
+    resolved: Awaitable[OneVersion],
+) -> Region:
+    skus, usages, network, (image, newest) = await asyncio.gather(
+        fetch(connection.list_skus(location)),
+        fetch(connection.list_usages(location)),
+        fetch(_network(connection, network_id(order, location))),
+        read_image(connection, location, resolved),
     )
-    return Region(skus, usages, network, image)
+    return Region(skus, usages, network, image, newest)
 
 
 async def _network(connection: Azure, network: str) -> Network | None:
     body = await connection.get_network(network)
     if body is None:
         return None
-    return Network(body, await _fetch(connection.list_network_usages(network)))
+    return Network(body, await fetch(connection.list_network_usages(network)))
 
 
 async def _foreign_nics(connection: Azure, order: Order) -> list[str]:
@@ -302,18 +296,8 @@ async def _client(connection: Azure, order: Order) -> str | None:
 
 
 async def _permissions(connection: Azure, at: Sequence[str]) -> dict[str, list[Body] | Unavailable]:
-    reads = (_fetch(connection.list_permissions(scope)) for scope in at)
+    reads = (fetch(connection.list_permissions(scope)) for scope in at)
     return dict(zip(at, await asyncio.gather(*reads), strict=True))
-
-
-async def _fetch(call: Awaitable[T]) -> T | Unavailable:
-    try:
-        async with asyncio.timeout(FETCH_TIMEOUT):
-            return await call
-    except TimeoutError:
-        return Unavailable(TimeoutError(f"No response within {FETCH_TIMEOUT:g} seconds."))
-    except (AzureError, DescribedError, ValueError) as error:
-        return Unavailable(error)
 
 
 def _location(order: Order, group: Body | Unavailable) -> str | None:

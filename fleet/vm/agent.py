@@ -54,23 +54,36 @@ DIRECT = request.build_opener(
 def describe() -> None:
     """Print the VM's hardware and image, which affect its results; unknown values are null."""
     try:
-        compute = request_metadata(METADATA + "/instance/compute?api-version=2021-02-01", 5)
+        compute = request_metadata(METADATA + "/instance/compute?api-version=2023-11-15", 5)
     except (OSError, ValueError):
         compute = {}
-    image = [str(compute.get(part) or "") for part in ("publisher", "offer", "sku")]
+    image, version = image_of(compute)
     facts = {
         "vm_size": compute.get("vmSize"),
         "location": compute.get("location"),
         "zone": compute.get("zone"),
         "priority": compute.get("priority") or ("Regular" if compute else None),
-        "image": ":".join(image) if any(image) else None,
-        "image_version": compute.get("version"),
+        "image": image,
+        "image_version": version,
         "cpu_model": cpu_model(),
         "cpus": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "kernel": platform.release(),
     }
     print(json.dumps({name: value if value != "" else None for name, value in facts.items()}))
+
+
+def image_of(compute: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The VM's image, as publisher:offer:sku or the ID of a gallery's image; and its exact version."""
+    urn = [str(compute.get(part) or "") for part in ("publisher", "offer", "sku")]
+    reference = (compute.get("storageProfile") or {}).get("imageReference") or {}
+    members = ("id", "sharedGalleryImageId", "communityGalleryImageId")
+    ids = [str(reference[name]) for name in members if reference.get(name)]
+    exact = reference.get("exactVersion") or compute.get("version")
+    if any(urn) or not ids:
+        return ":".join(urn) if any(urn) else None, exact
+    at = ids[0].lower().find("/versions/")
+    return (ids[0], exact) if at < 0 else (ids[0][:at], exact or ids[0][at:].split("/")[2])
 
 
 def cpu_model() -> str | None:

@@ -23,6 +23,9 @@ param resourceScopes string[]
 @description('ARM IDs of the subnets outside the VMs\' resource group that requests may choose.')
 param subnetIds string[]
 
+@description('ARM IDs of the galleries whose images requests may name.')
+param galleryIds string[]
+
 var contributor = 'b24988ac-6180-42a0-ab88-20f7382dd24c'
 var usesOtherSubnets = !empty(subnetIds)
 var readSubnets = ['Microsoft.Network/virtualNetworks/read', 'Microsoft.Network/virtualNetworks/usages/read']
@@ -111,6 +114,24 @@ resource joiner 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (usesO
   }
 }
 
+resource imageReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (!empty(galleryIds)) {
+  name: guid(subscription().id, suffix, 'images')
+  properties: {
+    roleName: 'Powerlift Fleet images (${suffix})'
+    description: 'Reads the images of a gallery, from which VMs of fleets boot.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        actions: [
+          'Microsoft.Compute/galleries/images/read'
+          'Microsoft.Compute/galleries/images/versions/read'
+        ]
+      }
+    ]
+    assignableScopes: [subscription().id]
+  }
+}
+
 resource planner 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(subscription().id, suffix, 'planner')
   properties: {
@@ -178,6 +199,18 @@ module subnets 'scope-rights.json' = [
     params: {
       scope: id
       roleDefinitionId: joiner.id
+      principalId: appPrincipalId
+    }
+  }
+]
+
+module galleries 'scope-rights.json' = [
+  for (id, index) in galleryIds: {
+    name: 'gallery-rights-${index}'
+    scope: resourceGroup(split(id, '/')[4])
+    params: {
+      scope: id
+      roleDefinitionId: imageReader.id
       principalId: appPrincipalId
     }
   }

@@ -55,6 +55,10 @@ _KINDS: dict[str, Draw] = {
     "vm.delete.forced": _uniform(8.0, 25.0),
     # Any DELETE call that returns 202. 2022: 0.4 s.
     "delete": _uniform(0.2, 0.6),
+    # A gallery, or the definition of an image in it. Not recorded; the docs say "a few seconds".
+    "gallery.put": _uniform(2.0, 10.0),
+    # Until a version of an image is in all of its regions. Not recorded; minutes to hours, by its size.
+    "gallery.replication": _uniform(60.0, 120.0),
     # Synchronous. Common knowledge: 1 to 3 s.
     "role.put": _uniform(1.0, 3.0),
     "role.delete": _uniform(0.5, 2.0),

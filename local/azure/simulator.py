@@ -15,6 +15,7 @@ from local.azure.clock import Clock
 from local.azure.cloud import Cloud, Interceptor, pass_through
 from local.azure.compute.boot_diagnostics import BootDiagnostics
 from local.azure.compute.disks import Disks
+from local.azure.compute.galleries import Galleries
 from local.azure.compute.images import Images
 from local.azure.compute.virtual_machines import VirtualMachines
 from local.azure.faults.allocator import Allocator
@@ -63,9 +64,10 @@ class AzureSimulator:
         authorization = Authorization(self.cloud, roles)
         interfaces = Interfaces(self.cloud, self._operations)
         disks = Disks(self.cloud, self._operations)
+        galleries = Galleries(self.cloud, self._operations)
         self._runner = self._make_runner()
         self._compute = VirtualMachines(
-            self.cloud, self._operations, interfaces, disks, self._runner
+            self.cloud, self._operations, interfaces, disks, galleries, self._runner
         )
         diagnostics = BootDiagnostics(self.cloud, self._runner)
         providers = (
@@ -79,6 +81,7 @@ class AzureSimulator:
             SimpleResources(self.cloud, self._operations),
             disks,
             Images(),
+            galleries,
             self._compute,
             diagnostics,
         )

@@ -17,7 +17,7 @@ import powerlift_fleet as fleets
 import pytest
 from powerlift_fleet import AzureVMFleet, FleetClient
 
-from fleet.api.request import AzureJson, FleetRequest
+from fleet.api.request import AzureJson, FleetRequest, InvalidRequest, parse
 from tests.client.both import TAKEN, Script, ok, status
 from tests.client.cli import served
 from tests.client.executors import SECRETS, NoStore, scripted, unsent
@@ -65,6 +65,22 @@ def test_defaults_are_those_of_the_app() -> None:
     assert request.pop("azure_json") == {}
     assert request.pop("powerlift_version") == distribution("powerlift").version
     assert {name: value for name, value in request.items() if value != defaults[name]} == {}
+
+
+GALLERY = "/communityGalleries/bench-1/images/i"
+
+
+def test_an_image_of_a_gallery_replaces_the_default_image() -> None:
+    request = unsent(image_id=GALLERY)._request(1, None)
+    assert {name: one for name, one in request.items() if name.startswith("image")} == {
+        "image_id": GALLERY
+    }
+
+
+def test_the_app_refuses_two_images() -> None:
+    request = unsent(image_id=GALLERY, image_sku="minimal")._request(1, None)
+    with pytest.raises(InvalidRequest, match=r"/image_sku: .*together with image_id"):
+        parse(request)
 
 
 def test_a_lock_of_packages_is_a_text_or_a_file(tmp_path: Path) -> None:

@@ -318,6 +318,7 @@ def machine(directory: Path, database: Benchmark) -> Iterator[Machine]:
     for name in ("apt-get", "dpkg", "shutdown"):
         machine.program(name)
     machine.program("uv", RESOLVER)
+    machine.program("dpkg-query", "exit 1")
     yield machine
     machine.close()
     azure.close()

@@ -83,6 +83,8 @@ class Deployment:
         self.azure._subnet = f"{self.azure.group}{OWN_SUBNET}"
         self.me: str = stack.arm["client_object_id"]
         self.user: str = stack.arm["users"][0]
+        self.image = ""
+        """The ID of an image in the example's gallery."""
         self.began = 0
         """The number of requests before the application lost its other rights."""
 
@@ -94,9 +96,10 @@ class Deployment:
         return moved.replace(CLIENT, self.user)
 
     def prepare(self) -> None:
-        for group in ("data", "network"):
+        for group in ("data", "network", "images"):
             path = f"{self.azure.subscription}/resourceGroups/{group}"
             self.put(path, {"location": "eastus"}, "2021-04-01")
+        self.image = self.azure.make_image("1.0.0", gallery="benchmarks", group=path)
         self.put(f"{self.azure.group}{IDENTITY}", {"location": "eastus"}, "2023-01-31")
         self.network(self.azure.group, names.vnet("eastus"), names.subnet("eastus"), "10.0")
         self.network(f"{self.azure.subscription}/resourceGroups/network", "hub", "vms", "10.1")
@@ -172,6 +175,7 @@ class Deployment:
         subnet = self.here(EXAMPLE_SUBNET)
         until(lambda: len(self.permissions(self.azure.group)) == 4)
         until(lambda: len(self.permissions(subnet)) == 3)
+        until(lambda: len(self.permissions(self.image)) == 3)
         until(lambda: len(self.permissions(self.here(EXAMPLE_STORAGE))) == 3)
         assert self.azure.send("DELETE", owner["id"], api=ROLE_API).status_code == 200
         self.began = len(self.stack.wire())
@@ -197,7 +201,7 @@ class Deployment:
             "outbound": "existing",
         }
         request = {**asked, **subnet, "batch_id": ELSEWHERE, "priority": "Spot"}
-        second = self.send(request)
+        second = self.send({**request, "image_id": self.image})
         for fleet in (first, second):
             self.api.wait(fleet, "provisioned", "run")
         log = f"{self.stack.url}/api/fleets/{first}/machines/2/log"

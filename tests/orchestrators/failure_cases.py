@@ -162,11 +162,11 @@ def unlucky(error: str) -> Case:
     return Case(f"{error} at vm.boot", (fault,), requested, ran=ran, ended=[(error, MOVED)])
 
 
-def fatal(on: str, error: str | Json) -> Case:
+def fatal(on: str, error: str | Json, code: str = "") -> Case:
     """It affects every VM: the fleet fails once it has requested the first one."""
     # The first VM's role is assigned while a second VM is requested, or before, by the machine's speed.
     vms = 1 if on == "role.put" else 2
-    code, fault = _code(error), answer(on, error)
+    code, fault = code or _code(error), answer(on, error)
     return Case(
         f"{code} at {on}",
         (fault,),
@@ -204,6 +204,11 @@ ROLE_BESIDE = "throttled at a role while another is waited for"
 _NETWORK = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network"
 _OWN_SUBNET = f"{_NETWORK}/virtualNetworks/powerlift-vnet-eastus/subnets/powerlift-subnet-eastus"
 _NIC, _SUBNET = f"{_NETWORK}/networkInterfaces/nic", f"{_NETWORK}/virtualNetworks/mine/subnets/s"
+_IMAGE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/a/images/i"
+_SECURITY = (
+    "The provided gallery image only supports creation of VMs and VM Scale Sets with 'TrustedLaunch' "
+    "security type."
+)
 _IN_ZONE: Json = {"zones": ["1"]}
 _SPOT: Json = {"priority": "Spot"}
 _ON_DEMAND: Json = {"priority": "Regular"}
@@ -363,6 +368,10 @@ _ROWS: tuple[Case, ...] = (
         {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE}, to=_TO_REGION,
     ),
     moved(
+        said("GalleryImageNotFound", f"The gallery image {_IMAGE} is not available in {HOME}.", 404),
+        {"vm_size": OTHER_FAMILY}, {"location": ELSEWHERE}, to=_TO_REGION,
+    ),
+    moved(
         said("InvalidParameter", f"The requested VM size {SIZE} is not available.", 400),
         {"zone": "2"}, {"vm_size": LARGER}, to=f"{HOME} {LARGER}", code="SizeNotInLocation",
     ),
@@ -400,6 +409,11 @@ _ROWS: tuple[Case, ...] = (
     fatal("role.put", "RoleAssignmentLimitExceeded"),
     fatal("vm.put", "PlatformImageNotFound"),
     fatal("vm.put", "MarketplacePurchaseEligibilityFailed"),
+    fatal(
+        "vm.put", said("InvalidParameter", "Parameter 'osProfile' is not allowed.", 400),
+        code="ImageNotGeneralized",
+    ),
+    fatal("vm.put", said("BadRequest", _SECURITY, 400), code="ImageNeedsSecurityType"),
     fatal("vm.put", "InvalidParameter"),
     fatal("nic.put", "InvalidRequestContent"),
     fatal("vm.put", "MaxPriceValueInvalid"),

@@ -435,6 +435,66 @@ def test_images(planner: Planner, changes: dict[str, Any], expected: str):
     assert planner.statuses("image", **changes) == [expected]
 
 
+@pytest.fixture(scope="module")
+def gallery(faulty: Planner) -> str:
+    """The ID of an image whose newer version is in one region only."""
+    image = faulty.azure.make_image("1.0.0", regions=("eastus", "West US"), gallery="benchmarks")
+    faulty.azure.put_version(f"{image}/versions/1.1.0", "eastus")
+    return image
+
+
+@pytest.mark.parametrize(
+    ("version", "elsewhere", "expected"),
+    [
+        ("/versions/1.1.0", False, ("ok", "exists", "")),
+        ("/versions/1.0.0", True, ("ok", "exists", "")),
+        ("/versions/1.1.0", True,
+         ("warning", "1.1.0 of image", "-i NAME -e 1.1.0 --target-regions eastus westus.")),
+        ("/versions/2.0.0", False, ("fault", "does not exist", "az sig image-version list")),
+        ("", False, ("ok", "/versions/1.1.0 exists", "")),
+        ("", True, ("warning", "boots version 1.0.0", "Replicate it")),
+    ],
+)  # fmt: skip
+def test_an_image_of_a_gallery(
+    planner: Planner, gallery: str, version: str, elsewhere: bool, expected: tuple[str, str, str]
+):
+    fallbacks = [{"location": "westus"}] if elsewhere else []
+    checks = planner.plan(image_id=f"{gallery}{version}", fallbacks=fallbacks)["checks"]
+    [check] = [one for one in checks if one["name"] == "image"]
+    status, detail, advice = expected
+    advice = advice.replace("NAME", gallery.rpartition("/")[2])
+    found = (check["status"], detail in check["detail"], advice in check["advice"])
+    assert found == (status, True, True), check
+
+
+def test_an_image_must_boot_on_the_size(planner: Planner, gallery: str):
+    asked = {"image_id": f"{gallery}/versions/1.0.0", "vm_size": "Standard_D2ps_v5"}
+    assert planner.faults(**asked) == {"sizes"}
+
+
+@pytest.mark.parametrize("permission", ["Groups", "Community"])
+def test_a_shared_image_is_read_in_each_region(planner: Planner, permission: str):
+    image_id = planner.azure.share_image("1.0.0", permission=permission)
+    regions = [{"location": "westus"}]
+    found = [planner.statuses("image", image_id=image_id, fallbacks=one) for one in ([], regions)]
+    assert found == [["ok"], ["warning"]]
+
+
+def test_all_vms_boot_the_version_that_the_plan_found(planner: Planner, gallery: str):
+    api = Api(planner.stack)
+    number = experiment(planner.stack, 2)
+    asked = {"experiment_id": number, "n_instances": 2, "vm_size": SIZE, "image_id": gallery}
+    begin = len(wire(planner.stack))
+    fleet = api.start(**asked)
+    api.wait(fleet, "provisioned", "run")
+    api.end(fleet)
+    puts = [
+        one["body"]["properties"] for one in wire(planner.stack)[begin:] if one["method"] == "PUT"
+    ]
+    booted = [one["storageProfile"]["imageReference"] for one in puts if "storageProfile" in one]
+    assert booted == [{"id": f"{gallery}/versions/1.1.0"}] * 2
+
+
 RECIPES = [
     json.loads(block)
     for block in re.findall(

@@ -32,6 +32,25 @@ def text_or_file_or_none(name: str, value: Any) -> str | None:
         raise ConfigurationError(f"{name} cannot be read: {error}.") from None
 
 
+MARKETPLACE_IMAGE = {
+    "image_publisher": "canonical",
+    "image_offer": "ubuntu-24_04-lts",
+    "image_sku": "server",
+    "image_version": "latest",
+}
+"""The executor's defaults, which are Powerlift's."""
+
+
+def image(image_id: str | None, **marketplace: str) -> dict[str, str]:
+    """The fields of an image: those of the marketplace, or a gallery's with what was passed beside it,
+    which the app refuses.
+    """
+    if image_id is None:
+        return marketplace
+    beside = {name: one for name, one in marketplace.items() if one != MARKETPLACE_IMAGE[name]}
+    return {"image_id": image_id, **beside}
+
+
 def texts_or_none(name: str, values: Any) -> list[str] | None:
     if values is None:
         return None

@@ -49,8 +49,8 @@ def as_vm_arguments(container: Mapping[str, Any], options: Mapping[str, Any]) ->
     if container.get("image") is not None:
         raise ConfigurationError(
             "A VM runs no container image. Omit image: VMs have Python and install shell_install, "
-            "pip_install and wheel_filepaths. For another VM image, pass image_publisher, image_offer, "
-            "image_sku and image_version."
+            "pip_install and wheel_filepaths. For another VM image, pass image_id, or "
+            "image_publisher, image_offer, image_sku and image_version."
         )
     given = {_NAMES[name]: value for name, value in container.items() if name in _NAMES}
     if container and "vm_size" not in vm:

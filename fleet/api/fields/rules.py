@@ -80,9 +80,21 @@ TAG_KEY_SCHEMA: dict[str, Any] = {
 """For the keys of `tags`."""
 NAME_SCHEMA: dict[str, Any] = {"not": {"type": "string", "pattern": r"^(latest$|fleet-)"}}
 """For `name`."""
+IMAGE_PARTS = ("image_publisher", "image_offer", "image_sku", "image_version")
 _NO_LOCATION = {"properties": {"location": {"type": "null"}}}
 
+
+def _beside_image_id(part: str) -> Rule:
+    return Rule(
+        f"/{part}",
+        f"{part} cannot be set together with image_id, which names another image. Omit one of them.",
+        lambda body: body.get("image_id") is not None and part in body,
+        # No schema: one more alternative, and generators of requests give up on all of them.
+    )
+
+
 RULES = (
+    *map(_beside_image_id, IMAGE_PARTS),
     Rule(
         "/name",
         "`latest` and names that begin with `fleet-` are reserved.",

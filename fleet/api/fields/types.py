@@ -48,6 +48,15 @@ SubnetId = Annotated[
     # JSON Schema patterns do not support (?i).
     Field(json_schema_extra={"pattern": SUBNET}),
 ]
+GALLERY_IMAGE = (
+    r"^(/subscriptions/{0}/resourceGroups/{0}/providers/Microsoft\.Compute/galleries"
+    r"|/sharedGalleries|/communityGalleries)/{0}/images/{0}(/versions/(latest|[0-9]+\.[0-9]+\.[0-9]+))?$"
+).replace("{0}", r"[-\w.()]*[-\w()]")
+GalleryImageId = Annotated[
+    str,
+    StringConstraints(pattern=f"(?i){GALLERY_IMAGE}", max_length=1024),
+    Field(json_schema_extra={"pattern": GALLERY_IMAGE}),
+]
 Guid = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 ]
@@ -173,6 +182,9 @@ EXPECTED = {
     "batch_id": "an integer from 0 to 2^64 - 1, as a number or as digits in a string",
     "client_principal_id": "the object ID (GUID) of a principal, not an application ID",
     "cpu_models": "a part of a processor's name, such as EPYC 7763 or Platinum 8370C",
+    "image_id": "the ID of an image in a Compute Gallery, or of a version of it: "
+    "/subscriptions/ID/…/galleries/NAME/images/NAME, /sharedGalleries/NAME/images/NAME or "
+    "/communityGalleries/NAME/images/NAME, then /versions/1.2.3 or nothing",
     "location": "an Azure region, such as eastus or East US",
     "name": "lower-case letters, digits and hyphens, starting with a letter",
     "resource_group": "the name of a resource group, not its ARM ID",

@@ -37,7 +37,7 @@ class MachineSystem(TypedDict):
     """What a VM runs on, as it reports it. Null: not known."""
 
     image: str | None
-    """Publisher, offer and SKU of its image."""
+    """Publisher, offer and SKU of its image, or the ID of a gallery's image."""
     image_version: str | None
     """The image's exact version."""
     kernel: str | None

@@ -22,7 +22,7 @@ class Understood(TypedDict):
     vm_size: str
     """The VM size."""
     image: Annotated[str, Field(examples=["canonical:ubuntu-24_04-lts:server:latest"])]
-    """The image's URN."""
+    """The image's URN, or `image_id`."""
     disk_type: str
     """Storage type of the OS disk."""
     resource_uris: list[str]

@@ -42,10 +42,16 @@ install_shell() {
     if has_operator shell_install; then
         retry "$INSTALL_TIMEOUT" run_shell_install ||
             fail "the commands in the experiment's shell_install failed"
-    elif ((${#words[@]} > 0)); then
+    elif ((${#words[@]} > 0)) && ! are_installed "${words[@]}"; then
         retry "$INSTALL_TIMEOUT" install_words "${words[@]}" ||
             fail "apt-get failed to install the experiment's shell_install"
     fi
+}
+
+# are_installed PACKAGE...: whether the image has them all, in whatever version. Not if a word is more than a name.
+are_installed() {
+    [[ " $* " != *' -'* ]] && dpkg-query -W -f '${db:Status-Status}\n' "$@" >statuses 2>/dev/null &&
+        ! grep -qvx installed statuses && say "shell_install: the image has $*"
 }
 
 # install_words PACKAGE...: a package that no up-to-date list has ends the VM at once, with apt's sentence.

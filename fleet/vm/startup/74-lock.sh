@@ -124,7 +124,14 @@ install_locked() {
         [[ ${installer[0]} != "$PYTHON" ]] || sed -i 's/ --hash=[^ ]*//g' locked # pip wants all or none
     fi
     [[ " ${options[*]} " == *' --no-deps '* ]] || flags+=(--no-deps)
-    run_installer "${flags[@]}" -r locked "${options[@]}"
+    install_from_cache "${flags[@]}" -r locked "${options[@]}" || run_installer "${flags[@]}" -r locked "${options[@]}"
+}
+
+# An image may have all packages of the lock in uv's cache: then no index is asked, and nothing is downloaded.
+install_from_cache() {
+    [[ ${installer[0]} != "$PYTHON" && -d ${UV_CACHE_DIR:-$HOME/.cache/uv} ]] || return 1
+    run_group timeout -k 5 1800 "${installer[@]}" --offline "$@" >/dev/null 2>&1 &&
+        say "all packages were in uv's cache"
 }
 
 # The end of a reason, if a file is not the one in the lock. It is retried, since a download may be damaged.

@@ -140,6 +140,62 @@ VIRTUAL_MACHINE: Schema = {
 
 VIRTUAL_MACHINE_UPDATE: Schema = {"tags": _TAGS, "properties": OBJECT}
 
+GALLERY: Schema = {
+    **_TRACKED,
+    "identity": OBJECT,
+    "properties": {
+        **_all(str, "description provisioningState"),
+        "sharingProfile": {
+            "permissions": ("Private", "Groups", "Community"),
+            "communityGalleryInfo": OBJECT,
+            "groups": LIST,
+        },
+        **_all(OBJECT, "identifier softDeletePolicy sharingStatus"),
+    },
+}
+GALLERY_SHARING: Schema = {
+    "operationType!": ("Add", "Remove", "Reset", "EnableCommunity"),
+    "groups": [{"type": ("Subscriptions", "AADTenants"), "ids": [str]}],
+}
+GALLERY_IMAGE: Schema = {
+    **_TRACKED,
+    "properties!": {
+        "osType!": ("Windows", "Linux"),
+        "osState!": ("Generalized", "Specialized"),
+        "hyperVGeneration": ("V1", "V2"),
+        "architecture": ("x64", "Arm64"),
+        "identifier!": _all(str, "publisher! offer! sku!"),
+        "features": [_all(str, "name value startsAtVersion")],
+        "purchasePlan": _all(str, "name publisher product"),
+        **_all(OBJECT, "recommended disallowed"),
+        **_all(str, "description eula privacyStatementUri releaseNoteUri endOfLifeDate"),
+        "allowUpdateImage": bool,
+        "provisioningState": str,
+    },
+}
+GALLERY_VERSION: Schema = {
+    **_TRACKED,
+    "properties!": {
+        "publishingProfile": {
+            "targetRegions": [
+                {
+                    "name!": str,
+                    "regionalReplicaCount": int,
+                    "storageAccountType": str,
+                    "excludeFromLatest": bool,
+                    "encryption": OBJECT,
+                }
+            ],
+            "replicaCount": int,
+            "excludeFromLatest": bool,
+            **_all(str, "publishedDate endOfLifeDate storageAccountType replicationMode"),
+        },
+        "storageProfile!": OBJECT,
+        **_all(OBJECT, "safetyProfile securityProfile replicationStatus"),
+        "provisioningState": str,
+    },
+}
+
 _PUBLIC_IP_BODY = {
     "zones": [str],
     "sku": {"name": ("Basic", "Standard", "StandardV2"), "tier": str},

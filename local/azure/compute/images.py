@@ -29,6 +29,10 @@ class Image:
     architecture: str = "x64"
     needs_plan: bool = False
     """Whether a VM's body must name the purchase plan."""
+    is_specialized: bool = False
+    """Whether the image keeps the users of the VM that it was made of."""
+    security: str = ""
+    """The feature SecurityType of a gallery's image."""
 
     @property
     def versions(self) -> list[str]:

@@ -13,6 +13,7 @@ from local.azure.arm.validation import validate
 from local.azure.cloud import Cloud
 from local.azure.compute.disks import Disks
 from local.azure.compute.evictor import Evictor
+from local.azure.compute.galleries import Galleries
 from local.azure.compute.vm import VM_TYPE, VirtualMachine, new_vm
 from local.azure.compute.vm_validation import validate_vm
 from local.azure.identity.directory import Principal, seeded_guid
@@ -38,9 +39,10 @@ class VirtualMachines:
         operations: Operations,
         interfaces: Interfaces,
         disks: Disks,
+        galleries: Galleries,
         runner: VmRunner,
     ) -> None:
-        self._cloud, self._operations = cloud, operations
+        self._cloud, self._operations, self._galleries = cloud, operations, galleries
         self._interfaces, self._disks, self._runner = interfaces, disks, runner
         self.evictor = Evictor(cloud, runner, self._remove)
         self._incarnations: dict[str, int] = {}
@@ -63,7 +65,7 @@ class VirtualMachines:
 
     async def _put(self, call: Call) -> Reply:
         body = validate(call.request.body, VIRTUAL_MACHINE)
-        validate_vm(call.target.name, body)
+        image_version = validate_vm(call.target.name, body, self._galleries.find)
         await self._cloud.wait("vm.put", call.target.name)
         existing = self._find(call)
         check_conditions(call.request.headers, existing)
@@ -72,7 +74,7 @@ class VirtualMachines:
         self._cloud.allocator.admit(body)
         nic_ids = [nic["id"] for nic in body["properties"]["networkProfile"]["networkInterfaces"]]
         nics = self._interfaces.claim(nic_ids, call.target.path, body["location"])
-        vm = new_vm(call.target, body)
+        vm = new_vm(call.target, body, image_version)
         self._disks.check_free(vm.target, [disk["name"] for disk in vm.disks() if disk.get("name")])
         self._assign_identity(vm, body.get("identity"))
         for at, nic in enumerate(nics):

@@ -13,7 +13,6 @@ from local.azure.arm.operations import Operation
 from local.azure.arm.resources import Json, Resource, Target
 from local.azure.clock import timestamp
 from local.azure.compute.disks import DEFAULT_SIZE_GB
-from local.azure.compute.images import find_image
 from local.azure.identity.directory import Principal
 from local.azure.network.interfaces import Interface
 
@@ -169,7 +168,7 @@ def _status(kind: str, state: str) -> Json:
     }
 
 
-def new_vm(target: Target, body: Json) -> VirtualMachine:
+def new_vm(target: Target, body: Json, image_version: str | None) -> VirtualMachine:
     """A VM from the body of its first PUT, with the server's defaults."""
     properties = copy.deepcopy(body["properties"])
     for member in (*_SERVER_SET, "userData"):
@@ -185,7 +184,7 @@ def new_vm(target: Target, body: Json) -> VirtualMachine:
         linux = profile.setdefault("linuxConfiguration", {})
         linux.setdefault("disablePasswordAuthentication", False)
         linux.setdefault("provisionVMAgent", True)
-    _set_storage_defaults(properties["storageProfile"])
+    _set_storage_defaults(properties["storageProfile"], image_version)
     now = timestamp()
     properties = {"vmId": str(uuid.uuid4()), **properties, "timeCreated": now}
     kept = {
@@ -201,13 +200,9 @@ def new_vm(target: Target, body: Json) -> VirtualMachine:
     )
 
 
-def _set_storage_defaults(storage: Json) -> None:
-    image = storage.get("imageReference")
-    if image and image.get("publisher"):
-        found = find_image(*(image[part] for part in ("publisher", "offer", "sku", "version")))
-        assert found is not None  # `validate_vm`
-        is_latest = image["version"].lower() == "latest"
-        image["exactVersion"] = found.versions[-1] if is_latest else image["version"]
+def _set_storage_defaults(storage: Json, image_version: str | None) -> None:
+    if image_version is not None:
+        storage["imageReference"]["exactVersion"] = image_version
     os_disk = storage["osDisk"]
     os_disk.setdefault("osType", "Linux")
     os_disk.setdefault("diskSizeGB", DEFAULT_SIZE_GB)

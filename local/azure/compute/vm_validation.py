@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 import struct
+from collections.abc import Callable
 
 from local.azure.arm.errors import ArmError, invalid_parameter, missing_parameter
 from local.azure.arm.resources import Json
@@ -27,12 +28,18 @@ _DISALLOWED_ADMINS = (
 _MIN_RSA_BITS = 2048
 
 
-def validate_vm(name: str, body: Json) -> None:
-    """Raise ArmError 400 or 404 for what the schema cannot express."""
+FindImage = Callable[[Json, str], Image]
+"""Of an `imageReference` to a gallery and a region. Raises ArmError 404."""
+
+
+def validate_vm(name: str, body: Json, find: FindImage) -> str | None:
+    """Raise ArmError 400 or 404 for what the schema cannot express. Returns the exact version of the
+    image, if the VM has one.
+    """
     properties = body["properties"]
     _check_name("vmName", name)
     _check_size(properties["hardwareProfile"]["vmSize"], body["location"], body.get("zones") or [])
-    _check_disk(properties, has_plan=bool(body.get("plan")))
+    version = _check_disk(body, find)
     if not properties["networkProfile"].get("networkInterfaces"):
         if properties["networkProfile"].get("networkInterfaceConfigurations"):
             text = "Interfaces inside the VM's body are not simulated; create them first."
@@ -45,6 +52,7 @@ def validate_vm(name: str, body: Json) -> None:
         if not properties.get("osProfile"):
             raise missing_parameter("osProfile")
         _check_os(properties["osProfile"])
+    return version
 
 
 def decode_custom_data(encoded: str) -> bytes:
@@ -149,17 +157,42 @@ def _check_premium(disk: Json, size: Size) -> None:
         )
 
 
-def _check_disk(properties: Json, *, has_plan: bool) -> None:
+def _check_disk(body: Json, find: FindImage) -> str | None:
+    properties, has_plan = body["properties"], bool(body.get("plan"))
     storage = properties["storageProfile"]
     disk, image = storage["osDisk"], storage.get("imageReference")
     size = SIZES[properties["hardwareProfile"]["vmSize"].lower()]
     _check_premium(disk, size)
     if disk["createOption"].lower() != "fromimage":
-        return
+        return None
     if not image:
         raise missing_parameter("storageProfile.imageReference")
+    if disk.get("diffDiskSettings") and (disk.get("caching") or "").lower() != "readonly":
+        text = "OS disk caching must be ReadOnly for an ephemeral OS disk."
+        raise invalid_parameter("osDisk.caching", text)
     if image.get("id") or image.get("sharedGalleryImageId") or image.get("communityGalleryImageId"):
-        return
+        found = find(image, body["location"])
+        _check_gallery(found, properties)
+        _check_boots(size, found, has_plan=has_plan)
+        return found.release
+    return _check_marketplace(image, size, has_plan=has_plan)
+
+
+def _check_gallery(image: Image, properties: Json) -> None:
+    """Messages of azure-docs, shared images, and terraform-provider-azurerm#23148."""
+    if image.is_specialized and properties.get("osProfile"):
+        raise invalid_parameter("osProfile", "Parameter 'osProfile' is not allowed.")
+    asked = (properties.get("securityProfile") or {}).get("securityType") or "Standard"
+    only = image.security
+    if only.lower() in ("trustedlaunch", "confidentialvm") and asked.lower() != only.lower():
+        text = (
+            "The provided gallery image only supports creation of VMs and VM Scale Sets with "
+            f"'{only}' security type."
+        )
+        raise ArmError(400, "BadRequest", text)
+
+
+def _check_marketplace(image: Json, size: Size, *, has_plan: bool) -> str:
     for member in ("publisher", "offer", "sku", "version"):
         if not image.get(member):
             raise missing_parameter(f"imageReference.{member}")
@@ -175,9 +208,8 @@ def _check_disk(properties: Json, *, has_plan: bool) -> None:
             target="imageReference",
         )
     _check_boots(size, found, has_plan=has_plan)
-    if disk.get("diffDiskSettings") and (disk.get("caching") or "").lower() != "readonly":
-        text = "OS disk caching must be ReadOnly for an ephemeral OS disk."
-        raise invalid_parameter("osDisk.caching", text)
+    is_latest = image["version"].lower() == "latest"
+    return found.versions[-1] if is_latest else str(image["version"])
 
 
 def _check_spot(properties: Json) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,13 @@ _JOIN = {
 """Member with `id`s, in lower case -> action (RBAC permissions reference, Microsoft.Network)."""
 _IDENTITIES = "userassignedidentities"
 _WRITE_DISK = "Microsoft.Compute/disks/write"
+_COMPUTE = re.compile(
+    "/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Compute/(.+)", re.IGNORECASE
+)
+_IMAGES = {
+    kind.lower(): f"Microsoft.Compute/{kind}/read"
+    for kind in ("images", "galleries/images", "galleries/images/versions")
+}
 _ASSIGN = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
 
 
@@ -29,10 +37,27 @@ def linked_actions(path: str, body: Any) -> list[tuple[str, str]]:
     found = [
         (id_, act) for act, id_ in _references(body) if id_.lower().startswith("/subscriptions/")
     ]
+    found += [(id_, action) for id_ in _images(body) if (action := _read_image(id_))]
     group, _, resource = path.partition("/providers/")
     if resource.lower().startswith("microsoft.compute/virtualmachines/") and _makes_disk(body):
         found.append((group, _WRITE_DISK))
     return found
+
+
+def _images(body: Any) -> Iterator[str]:
+    """The private image of a VM's body. Those that are shared need no role."""
+    here = body
+    for member in ("properties", "storageProfile", "imageReference", "id"):
+        here = here.get(member) if isinstance(here, dict) else None
+    if isinstance(here, str):
+        yield here
+
+
+def _read_image(id_: str) -> str | None:
+    """Of a version, of a gallery's image without one, or of a managed image (azure-docs#68563)."""
+    found = _COMPUTE.fullmatch(id_)
+    kind = found and "/".join(found[1].split("/")[::2]).lower()
+    return kind and _IMAGES.get(kind)
 
 
 def _makes_disk(body: Any) -> bool:

@@ -20,6 +20,10 @@ _MANY = (
 )  # acs-keyvault-agent#43
 
 
+_GALLERIES_SINCE = "2023-07-01"
+"""The first api-version that names shared and community images, and exact versions."""
+
+
 class Imds:
     """Serves http://127.0.0.1:{port}/metadata/..., as 169.254.169.254 does in Azure."""
 
@@ -91,7 +95,7 @@ class Imds:
 
     async def _instance(self, request: web.Request) -> web.Response:
         """The instance metadata, or a part of it such as `/compute/name?format=text`."""
-        part: Any = self._document()
+        part: Any = self._document(request.query.get("api-version", ""))
         for step in (s for s in request.match_info["path"].split("/") if s):
             part = _step(part, step)
             if part is None:
@@ -102,7 +106,7 @@ class Imds:
             return web.Response(text=str(part))
         return web.json_response(part)
 
-    def _document(self) -> Json:
+    def _document(self, api: str) -> Json:
         vm, properties = self._vm, self._vm.properties
         tags = vm.body.get("tags") or {}
         image = properties["storageProfile"].get("imageReference") or {}
@@ -119,11 +123,12 @@ class Imds:
                 "resourceGroupName": vm.target.group,
                 "resourceId": vm.id,
                 "sku": image.get("sku", ""),
+                "storageProfile": {"imageReference": _image_reference(image, api)},
                 "subscriptionId": self._cloud.identity.subscription_id,
                 "tags": ";".join(f"{name}:{value}" for name, value in tags.items()),
                 "tagsList": [{"name": name, "value": value} for name, value in tags.items()],
                 "userData": vm.user_data or "",
-                "version": image.get("exactVersion", ""),
+                "version": image.get("exactVersion", "") if image.get("publisher") else "",
                 "vmId": properties["vmId"],
                 "vmSize": properties["hardwareProfile"]["vmSize"],
                 "zone": "".join(vm.body.get("zones") or []),
@@ -141,6 +146,13 @@ class Imds:
             "ipv4": {"ipAddress": addresses},
             "macAddress": nic.properties.get("macAddress", "").replace("-", ""),
         }
+
+
+def _image_reference(image: Json, api: str) -> Json:
+    members = ["id", "offer", "publisher", "sku", "version"]
+    if api >= _GALLERIES_SINCE:
+        members += ["communityGalleryImageId", "sharedGalleryImageId", "exactVersion"]
+    return {name: image.get(name, "") for name in members}
 
 
 def _step(part: Any, name: str) -> Any:

@@ -99,6 +99,30 @@ def test_images_are_matched_from_publisher_to_version(allowed: str, passes: bool
     assert (refused({}, FLEET_ALLOWED_IMAGES=allowed) == {}) == passes
 
 
+GALLERIES = (
+    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/images/providers/Microsoft.Compute/galleries"
+)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "image_id", "passes"),
+    [
+        ("canonical", f"{GALLERIES}/g/images/i", False),
+        ("*/*", f"{GALLERIES}/g/images/i", False),
+        ("*", f"{GALLERIES}/g/images/i", True),
+        (f"{GALLERIES}/g", f"{GALLERIES.lower()}/G/images/i/versions/1.2.3", True),
+        (f"{GALLERIES}/g", f"{GALLERIES}/g2/images/i", False),
+        (f"{GALLERIES}/*/images/i/versions/1.2.3", f"{GALLERIES}/g/images/i", False),
+        (f"{GALLERIES}/*/images/i/versions/latest", f"{GALLERIES}/g/images/i", True),
+        ("canonical,/communityGalleries/bench-*", "/communityGalleries/bench-1/images/i", True),
+        ("/sharedGalleries/bench-*", "/communityGalleries/bench-1/images/i", False),
+    ],
+)
+def test_galleries_are_allowed_by_id(allowed: str, image_id: str, passes: bool):
+    found = refused({"image_id": image_id}, FLEET_ALLOWED_IMAGES=allowed)
+    assert found == ({} if passes else {"/image_id": "FLEET_ALLOWED_IMAGES"})
+
+
 def test_spending_is_capped_per_deployment():
     request = {"n_instances": 1001, "max_lifetime": 7 * 24 * 3600 + 1}
     assert refused(request) == {

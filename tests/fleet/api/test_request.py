@@ -169,3 +169,32 @@ def test_field_names_cannot_flood_or_forge_the_log(names: list[str]):
         [text],
         len(names),
     )
+
+
+GALLERY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/g/images/i"
+
+
+@pytest.mark.parametrize(
+    "image_id",
+    [
+        GALLERY,
+        f"{GALLERY}/versions/1.2.3",
+        GALLERY.lower(),
+        "/sharedGalleries/941eb251-27ab-53dd-b1e0-b1ca8fecaab2-BENCH/images/i/versions/latest",
+        "/CommunityGalleries/bench-941eb251-27ab-53dd-b1e0-b1ca8fecaab2/Images/i/Versions/1.2.3",
+    ],
+)
+def test_an_image_of_a_gallery_is_named_by_its_id(image_id: str):
+    assert parse({**LEAST, "image_id": image_id}).image_id == image_id
+
+
+def test_image_id_excludes_each_part_of_a_marketplace_image():
+    parts = {
+        "image_publisher": "p",
+        "image_offer": "o",
+        "image_sku": "s",
+        "image_version": "latest",
+    }
+    faults = faults_of({**LEAST, "image_id": GALLERY, **parts, "timeout": -1})
+    assert set(faults) == {"/timeout", *(f"/{part}" for part in parts)}
+    assert "together with image_id" in faults["/image_version"]

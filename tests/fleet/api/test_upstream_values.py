@@ -34,6 +34,8 @@ UPSTREAM = {
 }
 """All arguments of run_azure_process, by their names."""
 
+GALLERY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/g/images/i"
+
 
 @pytest.mark.parametrize(
     ("field", "given", "normal"),
@@ -110,6 +112,9 @@ def test_two_spellings_are_one_request():
         ({"azure_json": {"resource_group": "/s"}}, "/azure_json/resource_group", "not its ARM ID"),
         ({"vm_size": None}, "/vm_size", "Standard_D4s_v5"),
         ({"image_sku": "canonical:ubuntu"}, "/image_sku", "publisher:offer:sku:version"),
+        ({"image_id": "benchmarks"}, "/image_id", "/communityGalleries/NAME/images/NAME"),
+        ({"image_id": f"{GALLERY}/versions/newest"}, "/image_id", "/versions/1.2.3"),
+        ({"image_id": f"{GALLERY}/../../other"}, "/image_id", "/galleries/NAME/images/NAME"),
     ],
 )  # fmt: skip
 def test_a_refusal_says_what_to_write_instead(given: dict[str, Any], pointer: str, instead: str):

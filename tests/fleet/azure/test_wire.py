@@ -13,6 +13,8 @@ from local.stack import Stack
 from tests.harness import Api, existing_resources, experiment, wire
 
 BATCH = 3001
+NEWEST = "24.04.202611120"
+"""The version that `latest` is, which the plan resolves for all VMs of a fleet."""
 SCOPE = "/subscriptions/{s}/resourceGroups/{g}"
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -175,7 +177,7 @@ def test_the_vm(stack: Stack, sent: Sent):
                     "publisher": "canonical",
                     "offer": "ubuntu-24_04-lts",
                     "sku": "server",
-                    "version": "latest",
+                    "version": NEWEST,
                 },
                 "osDisk": {
                     "name": f"powerlift-vm-{BATCH}-0000_osdisk",

@@ -119,6 +119,25 @@ def image(
     }
 
 
+GALLERY_IMAGE = f"{GROUP}/providers/Microsoft.Compute/galleries/g/images/i"
+
+
+def gallery_image(
+    *replicated: str,
+    definition: dict[str, Any] | None = None,
+    profile: dict[str, Any] | None = None,
+) -> Any:
+    """Version 1.2.3 of an image in a private gallery, which is in some regions."""
+    regions = [{"region": one, "state": "Completed"} for one in replicated]
+    targets = [{"name": one} for one in replicated]
+    own = {
+        "publishingProfile": {"targetRegions": targets, **(profile or {})},
+        "replicationStatus": {"summary": regions},
+    }
+    about = {"osType": "Linux", "osState": "Generalized", **(definition or {})}
+    return {**image(version=own, **about), "name": "1.2.3"}
+
+
 def experiment(**changes: Any) -> Any:
     script = {"is_upstream_script": False, "measures_trials": True, "keeps_order": True}
     usual = {**script, "pip_install": "", "shell_install": "", "wheels": [], "open_groups": 50}

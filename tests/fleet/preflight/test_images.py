@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -10,14 +12,17 @@ from fleet.preflight.plan import evaluate
 from fleet.preflight.plan_inputs import PlanInputs
 from fleet.vm.render import pinned_version
 from tests.fleet.preflight.azure_inputs import (
+    GALLERY_IMAGE,
     NO_ANSWER,
     experiment,
+    gallery_image,
     image,
     inputs,
     one,
     order,
     region,
     sku,
+    statuses,
     usages,
     vm,
 )
@@ -39,6 +44,119 @@ def test_the_image_must_exist(eastus: Any, westus: Any, status: str):
     asked = order(fallbacks=[{"location": "westus"}])
     regions = {"eastus": region(image=eastus), "westus": region(image=westus)}
     assert one(inputs(asked, regions=regions), "image")["status"] == status
+
+
+def of_gallery(*regions: Any, image_id: str = "", newest: tuple[str, ...] = ()) -> PlanInputs:
+    """A fleet in as many regions, with an image of a gallery in each."""
+    names = ("eastus", "westus")[: len(regions)]
+    asked = order(
+        vm={**vm(), "image": {"id": image_id or f"{GALLERY_IMAGE}/versions/1.2.3"}},
+        fallbacks=[{"location": one} for one in names[1:]],
+    )
+    seen = [region(image=one, newest_image=new) for one, new in zip_longest(regions, newest)]
+    return inputs(asked, regions=dict(zip(names, seen, strict=True)))
+
+
+SPECIALIZED = {"osState": "Specialized"}
+YESTERDAY = {"endOfLifeDate": "2020-01-01T00:00:00Z"}
+TOMORROW = {"endOfLifeDate": "2999-01-01T00:00:00+00:00"}
+
+
+def security(kind: str) -> dict[str, Any]:
+    return {"features": [{"name": "SecurityType", "value": kind}]}
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (gallery_image("eastus"), None),
+        (gallery_image("East US"), None),
+        (None, "ImageNotFound"),
+        (gallery_image("westus"), "ImageNotReplicated"),
+        (gallery_image("eastus", definition={"osType": "Windows"}), "ImageNotLinux"),
+        (gallery_image("eastus", definition=SPECIALIZED), "ImageNotGeneralized"),
+        (gallery_image("eastus", definition=security("TrustedLaunch")), "ImageNeedsSecurityType"),
+        (gallery_image("eastus", definition=security("ConfidentialVM")), "ImageNeedsSecurityType"),
+        (gallery_image("eastus", definition=security("TrustedLaunchSupported")), None),
+        (gallery_image("eastus", definition={"plan": {"name": "p"}}), "ImageNeedsPlan"),
+    ],
+)
+def test_what_makes_a_gallery_image_unusable(found: Any, code: str | None):
+    faults = [one["code"] for one in evaluate(of_gallery(found))["faults"]]
+    assert faults == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("found", "detail"),
+    [
+        (gallery_image("eastus", profile=YESTERDAY), "past its end of life (2020-01-01)"),
+        (gallery_image("eastus", definition=YESTERDAY), "past its end of life (2020-01-01)"),
+        (gallery_image("eastus", profile={"excludeFromLatest": True}), "excluded from latest"),
+        (gallery_image("eastus", profile=TOMORROW), None),
+    ],
+)
+def test_a_version_that_its_owner_discourages_is_a_warning(found: Any, detail: str | None):
+    check = one(of_gallery(found), "image")
+    expected = "ok" if detail is None else "warning"
+    assert (check["status"], (detail or "") in check["detail"]) == (expected, True), check
+
+
+def test_each_fault_of_an_image_is_reported():
+    seen = of_gallery(
+        gallery_image("westus", definition={**SPECIALIZED, **security("TrustedLaunch")})
+    )
+    assert [one["code"] for one in evaluate(seen)["faults"]] == [
+        "ImageNotGeneralized", "ImageNeedsSecurityType", "ImageNotReplicated"
+    ]  # fmt: skip
+
+
+def test_a_missing_region_is_named_with_the_command_that_adds_it():
+    both = gallery_image("eastus")
+    check = one(of_gallery(both, both), "image")
+    assert check["status"] == "warning"
+    assert check["detail"].endswith("is not replicated to westus")
+    command = "az sig image-version update --subscription 941eb251-27ab-53dd-b1e0-b1ca8fecaab2 "
+    command += "-g powerlift -r g -i i -e 1.2.3 --target-regions eastus westus"
+    assert check["advice"] == f"Replicate it: {command}. Or use another region."
+
+
+@pytest.mark.parametrize("home", ["/sharedGalleries/g/images/i", "/communityGalleries/g/images/i"])
+def test_a_shared_image_is_only_shown_where_it_is(home: str):
+    shared = gallery_image()
+    shared["properties"]["version"] = {"imageState": "Active"}
+    seen = of_gallery(shared, None, image_id=f"{home}/versions/1.2.3")
+    check = one(seen, "image")
+    assert (check["status"], "ask" in check["advice"].lower()) == ("warning", True), check
+
+
+def test_a_deleted_shared_version_is_a_fault():
+    shared = gallery_image()
+    shared["properties"]["version"] = {"imageState": "SoftDeleted"}
+    seen = of_gallery(shared, image_id="/communityGalleries/g/images/i/versions/1.2.3")
+    assert statuses(seen, "image") == ["fault"]
+
+
+@pytest.mark.parametrize(
+    ("newest", "expected"), [(("1.2.3", "1.2.3"), ["ok"]), (("1.10.0", "1.2.3"), ["warning"])]
+)
+def test_a_newer_version_that_only_some_regions_have_is_a_warning(
+    newest: tuple[str, str], expected: list[str]
+):
+    both = gallery_image("eastus", "westus")
+    seen = of_gallery(both, both, newest=newest)
+    assert statuses(seen, "image") == expected
+
+
+def test_a_private_image_needs_a_role_at_it():
+    seen = of_gallery(gallery_image("eastus"))
+    reader = {"actions": ["*/read"], "notActions": []}
+    [fault] = evaluate(replace(seen, permissions={**seen.permissions, GALLERY_IMAGE: []}))["faults"]
+    enough = evaluate(replace(seen, permissions={**seen.permissions, GALLERY_IMAGE: [reader]}))
+    assert (fault["code"], "Reader" in fault["advice"]) == ("PermissionsMissing", True), fault
+    assert (
+        f"{GALLERY_IMAGE}: Microsoft.Compute/galleries/images/{{versions/read}}" in fault["message"]
+    )
+    assert enough["faults"] == []
 
 
 def sizes_of(options: Any, found: Any, capabilities: dict[str, str]) -> PlanInputs:

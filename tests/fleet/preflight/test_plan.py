@@ -12,6 +12,7 @@ from fleet.preflight.plan_inputs import Unavailable
 from fleet.store.database import DatabaseUnreachable
 from tests.fleet.preflight.azure_inputs import (
     GROUP,
+    IMAGE,
     NO_ANSWER,
     experiment,
     inputs,
@@ -46,6 +47,7 @@ def test_omitted_fields_are_resolved():
         "client_principal_id": None,
         "client_principal_type": "User",
         "prices": {"eastus/standard_d2s_v5": {"per_hour": 0.1, "regular": 0.1}},
+        "image": IMAGE,
     }
 
 

@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[3]
 GROUP = "powerlift"
 CONTRIBUTOR = "b24988ac-6180-42a0-ab88-20f7382dd24c"
 NETWORK_API, COMPUTE_API, ROLE_API = "2026-03-01", "2026-04-01", "2022-04-01"
+GALLERY_API = "2026-03-03"
 SELF_DELETION = (
     "Microsoft.Compute/virtualMachines/read",
     "Microsoft.Compute/virtualMachines/delete",
@@ -173,6 +174,62 @@ class Driver:
     def wait_until_deleted(self, path: str, api: str = COMPUTE_API) -> None:
         """Wait until a resource is deleted."""
         until(lambda: self.send("GET", path, api=api).status_code == 404)
+
+    def make_image(
+        self, *versions: str, regions: Sequence[str] = ("eastus",), gallery: str | None = None,
+        group: str | None = None, **properties: Any,
+    ) -> str:  # fmt: skip
+        """Make an image of a gallery, with versions that are in all of the regions. Returns its id."""
+        home = (
+            f"{group or self.group}/providers/Microsoft.Compute/galleries/{gallery or unique('g')}"
+        )
+        path = f"{home}/images/{unique('i')}"
+        if self.send("GET", home, api=GALLERY_API).status_code == 404:
+            self.put_gallery(home, {})
+        identifier = {"publisher": "us", "offer": "benchmarks", "sku": path.rpartition("/")[2]}
+        about = {"osType": "Linux", "osState": "Generalized", "hyperVGeneration": "V2"}
+        self.put_gallery(path, {**about, "identifier": identifier, **properties})
+        for version in versions:
+            self.put_version(f"{path}/versions/{version}", *regions)
+        return path
+
+    def share_image(self, *versions: str, permission: str) -> str:
+        """Make an image, and share it with the subscription (`Groups`) or with all (`Community`).
+        Returns the id by which others know it.
+        """
+        gallery, subscription = unique("g"), self.ready["subscription_id"]
+        home = f"{self.group}/providers/Microsoft.Compute/galleries/{gallery}"
+        self.put_gallery(home, {"sharingProfile": {"permissions": permission}})
+        image = self.make_image(*versions, gallery=gallery).rpartition("/")[2]
+        share: dict[str, Any] = {"operationType": "EnableCommunity"}
+        if permission == "Groups":
+            groups = [{"type": "Subscriptions", "ids": [subscription]}]
+            share = {"operationType": "Add", "groups": groups}
+        answer = self.send("POST", f"{home}/share", share, api=GALLERY_API)
+        assert answer.status_code == 200, answer.text
+        if permission == "Groups":
+            return f"/sharedGalleries/{subscription}-{gallery}/images/{image}"
+        profile = self.compute().galleries.get(GROUP, gallery).sharing_profile
+        return (
+            f"/communityGalleries/{profile.community_gallery_info.public_names[0]}/images/{image}"
+        )
+
+    def put_version(self, path: str, *regions: str, **profile: Any) -> dict[str, Any]:
+        """Create or update a version of an image, and wait until it is in all of the regions."""
+        source = {"id": self.vm_path("captured")}
+        targets = [{"name": one, "regionalReplicaCount": 1} for one in regions]
+        properties = {
+            "publishingProfile": {"targetRegions": targets, **profile},
+            "storageProfile": {"source": source},
+        }
+        return self.put_gallery(path, properties)
+
+    def put_gallery(self, path: str, properties: dict[str, Any]) -> dict[str, Any]:
+        """Create or update a gallery or a part of it, and wait for it."""
+        body = {"location": "eastus", "properties": properties}
+        answer = self.send("PUT", path, body, api=GALLERY_API)
+        assert answer.status_code in (200, 201), answer.text
+        return self.settled(path, GALLERY_API)
 
     @staticmethod
     def nic_body(subnet: str) -> dict[str, Any]:

@@ -175,3 +175,21 @@ def test_a_vm_may_not_be_assigned_an_identity(joiner: Joiner) -> None:
     answer = joiner.vm(identity=given)
     action = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
     assert missing(answer) == rejected(action)
+
+
+GALLERY = "/providers/Microsoft.Compute/galleries/g"
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [
+        (f"{GALLERY}/images/i/versions/1.0.0", "galleries/images/versions"),
+        (f"{GALLERY}/images/i", "galleries/images"),
+        ("/providers/Microsoft.Compute/images/i", "images"),
+    ],
+)
+def test_a_vm_may_not_boot_an_image(joiner: Joiner, image: str, kind: str) -> None:
+    body = joiner.azure.vm_body("/nic")
+    body["properties"]["storageProfile"]["imageReference"] = {"id": f"{joiner.azure.group}{image}"}
+    answer = joiner.azure.send("PUT", joiner.azure.vm_path(unique("vm")), body)
+    assert missing(answer) == rejected(f"Microsoft.Compute/{kind}/read")

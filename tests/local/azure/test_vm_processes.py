@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.local.azure.driver import Driver, code, serve, unique, until
+from tests.local.azure.driver import ROOT, Driver, code, serve, unique, until
 
 DELETE_BY_CURL = """#!/bin/bash
 set -eu
@@ -147,15 +147,26 @@ curl -s -w ' %{http_code}\\n' "$imds/instance?api-version=2021-02-01"
     assert "Required metadata header not specified" in _wait_for_output(azure_processes, vm, "400")
 
 
-def test_metadata_names_the_vm(azure_processes: Driver) -> None:
-    script = """#!/bin/bash
+def test_metadata_names_the_vm_and_its_image(azure_processes: Driver) -> None:
+    agent = (ROOT / "fleet" / "vm" / "agent.py").read_text()
+    script = f"""#!/bin/bash
 imds=$AZURE_POD_IDENTITY_AUTHORITY_HOST/metadata
 curl -s -H Metadata:true "$imds/instance/compute/name?api-version=2021-02-01&format=text"; echo
+python3 - describe <<'AGENT'
+{agent}
+AGENT
 curl -s -H Metadata:true "$imds/scheduledevents?api-version=2020-07-01"; echo
 """
-    vm = azure_processes.make_running(script=script)["name"]
+    image = azure_processes.make_image("1.0.0")
+    body = azure_processes.vm_body(azure_processes.make_nic(), script)
+    body["properties"]["storageProfile"]["imageReference"] = {"id": f"{image}/versions/1.0.0"}
+    vm = unique("vm")
+    azure_processes.send("PUT", azure_processes.vm_path(vm), body)
 
-    assert vm in _wait_for_output(azure_processes, vm, '"Events": []').splitlines()
+    name, facts, *_ = _wait_for_output(azure_processes, vm, '"Events": []').splitlines()
+
+    described = json.loads(facts)
+    assert (name, described["image"], described["image_version"]) == (vm, image, "1.0.0")
 
 
 def test_vm_deletes_itself_once_authorized(azure_processes: Driver) -> None:

@@ -86,6 +86,7 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _field("image_offer", "Default: ubuntu-24_04-lts."),
     _field("image_sku", "Default: server."),
     _field("image_version", "Default: latest."),
+    _field("image_id", "An image of a Compute Gallery, instead of the four above.", metavar="ID"),
     _field("disk_type", "OS disk type; default: Standard_LRS."),
     _field("ephemeral_os_disk", "Put the OS disk on the VM's host.", switch=True),
     _field("outbound", "default, or existing: subnet_id has outbound access.", metavar="NAME"),
