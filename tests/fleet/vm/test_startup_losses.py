@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fleet.model.names import AWAITS_REGULAR, reserving_id
+from fleet.vm import agent
 from tests.fleet.vm.scripts import DONE
 
 RUNNER = 7
@@ -159,6 +161,29 @@ def test_a_vm_of_another_processor_takes_no_trial(
     assert outcome == (why + ", ".join(allowed) if code else "no more work")
     assert len(vm.azure.deletes) == 1
     assert (vm.home / "claimed").exists() is (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_refused"),
+    [
+        ("amd*77*core", False),
+        ("*EPYC**7763*", False),
+        ("7763*EPYC", True),
+        ("763*63", True),
+        ("*".join("AMD EPYC 7763") + "*" * 30 + "!", True),
+    ],
+)
+def test_the_patterns_of_processors(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    pattern: str,
+    is_refused: bool,
+):
+    (tmp_path / "cpuinfo").write_text(INFO)
+    monkeypatch.setenv("POWERLIFT_CPUINFO", str(tmp_path / "cpuinfo"))
+    agent.refused_cpu(pattern)
+    assert bool(capsys.readouterr().out) is is_refused
 
 
 def test_a_vm_of_another_processor_is_never_kept(
