@@ -145,7 +145,11 @@ def f(trial):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("def f(trial", "SyntaxError"), ("x = 1", "defines no function")]
+    ("text", "reason"),
+    [
+        ("def f(trial", "SyntaxError"),
+        pytest.param("x = 1", "defines no function", marks=pytest.mark.long),
+    ],
 )
 def test_an_invalid_function_fails_its_trials(runner, text, reason):
     trials = runner.run(text, trials=2)
@@ -227,6 +231,7 @@ def eaten(runner):
 
 
 class TestUse:
+    @pytest.mark.long
     def test_the_memory_limit_includes_child_processes(self, runner, eaten):
         kinds = [(trial["errmsg"] or "no error").partition(":")[0] for trial in eaten[0]]
         assert kinds == ["Memory failure", "no error"], runner.output

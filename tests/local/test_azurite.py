@@ -15,6 +15,7 @@ def _queue(azurite: Azurite) -> QueueClient:
     return QueueClient.from_connection_string(azurite.connection_string, "letters")
 
 
+@pytest.mark.long
 def test_messages_port_and_keys_survive_a_restart(tmp_path: Path) -> None:
     azurite = Azurite(tmp_path, CACHE)
     azurite.start()

@@ -42,6 +42,7 @@ def names(storage: str, prefix: str) -> list[str]:
         return sorted(queue.name for queue in service.list_queues(prefix))
 
 
+@pytest.mark.long
 def test_both_queues_are_created_idempotently(storage: Azurite, tmp_path: Path):
     connection = storage.connection_string
     with pytest.raises(fleets.ApiError, match=r"create it with `python -m local\.queues`"):

@@ -83,6 +83,7 @@ def test_other_subnets_are_left_alone(attached: Any):
     assert "networkSecurityGroup" not in attached[1]["theirs"]
 
 
+@pytest.mark.long
 def test_a_subnet_of_the_user_is_left_alone(stack: Stack, api: Api, driver: Driver):
     network = driver.net("virtualNetworks", unique("own"))
     subnet = {

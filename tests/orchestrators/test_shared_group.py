@@ -179,6 +179,7 @@ def test_a_vm_of_another_deployment_is_not_taken_over(with_vm: Outcome):
     assert (with_vm.lost, with_vm.owner) == ([], OTHER)
 
 
+@pytest.mark.long
 def test_a_nic_of_another_deployment_is_not_taken_over(without_vm: Outcome):
     assert (without_vm.lost, without_vm.owner) == ([], OTHER)
 

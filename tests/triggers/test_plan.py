@@ -251,6 +251,7 @@ def test_prices_are_asked_for_once(planner: Planner):
 
 
 @pytest.mark.long
+@pytest.mark.long
 def test_a_plan_says_whether_the_fleet_fits_into_the_budget(rejected: Planner, tokens: list[int]):
     """A thousand dollars; a week of ten VMs costs 165."""
     found = []
@@ -634,11 +635,13 @@ def test_unreadable_permissions_are_unknown(planner: Planner):
 
 
 @pytest.mark.long
+@pytest.mark.long
 def test_a_plan_requests_a_new_token_after_a_rejected_one(tokens: list[int]):
     """No activity runs that would detect the rejection."""
     assert tokens == [1, 2, 2]
 
 
+@pytest.mark.long
 def test_a_missing_permission_to_assign_roles_is_reported_with_its_scope(limited: Planner):
     storage = f"{limited.azure.group}/providers/{STORAGE}/one"
     checks = limited.plan(resource_uris=[storage])["checks"]
@@ -648,6 +651,7 @@ def test_a_missing_permission_to_assign_roles_is_reported_with_its_scope(limited
     ]
 
 
+@pytest.mark.long
 def test_checks_without_read_permission_are_unknown(limited: Planner):
     checks = limited.plan()["checks"]
     assert {check["name"] for check in checks if check["status"] == "unknown"} == {

@@ -122,6 +122,7 @@ def test_a_message_in_plain_text_is_a_fleet(api: Api, stack: Stack):
     assert fleet["batch_id"] == 2004
 
 
+@pytest.mark.long
 def test_a_message_in_lines_of_base64_is_a_fleet(api: Api, stack: Stack):
     request = {"experiment_id": experiment(stack), "n_instances": 1, "batch_id": 2005}
     with QueueClient.from_connection_string(

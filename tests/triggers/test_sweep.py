@@ -151,6 +151,7 @@ def test_resources_of_a_running_fleet_are_left_alone(cloud: Cloud):
     Api(cloud.stack).end(fleet_id)
 
 
+@pytest.mark.long
 def test_another_deployments_vm_is_left_alone_until_its_deadline(cloud: Cloud):
     cloud.vm(4005, tags(4005, FUTURE))
     cloud.swept()
@@ -160,6 +161,7 @@ def test_another_deployments_vm_is_left_alone_until_its_deadline(cloud: Cloud):
     assert len(before) == 3  # VM, NIC and disk
 
 
+@pytest.mark.long
 def test_two_task_hubs_with_one_fleet_owner_leave_each_others_vms_alone(cloud: Cloud):
     cloud.vm(4017, tags(4017, FUTURE, cloud.owner("AnotherHub")))
     before = cloud.resources(4017)

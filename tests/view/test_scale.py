@@ -22,6 +22,7 @@ def large(stage: Stage, visit: Open) -> Visit:
     return page
 
 
+@pytest.mark.long
 def test_only_visible_rows_are_in_the_document_at_any_scroll_position(large: Visit):
     most = large.page.evaluate(
         """async () => {

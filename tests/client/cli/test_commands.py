@@ -61,6 +61,7 @@ def test_submit_prints_the_plans_warnings(fleet_command: Command, api: Api, numb
     )
 
 
+@pytest.mark.long
 def test_a_fleet_is_submitted_without_a_plan_on_request(fleet_command: Command, api: Api):
     argv = ("submit", "--no-plan", "--experiment", 2**31 - 1, "--vms", 1, "--wait")
     assert fleet_command(*argv).exit_code == 1

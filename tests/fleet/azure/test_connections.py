@@ -16,6 +16,7 @@ def seen(stack: Stack) -> dict[str, Any]:
     return output_of("many_accounts", stack)
 
 
+@pytest.mark.long
 def test_clients_beyond_the_limit_are_closed(seen: dict[str, Any]):
     assert seen["full"] >= MAX_CONNECTIONS
     assert seen["after"] <= seen["full"]

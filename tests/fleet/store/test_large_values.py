@@ -98,6 +98,7 @@ def test_large_values_are_not_fetched(relay: Relay, fleet: Order, query: str):
     assert relay.received < MUCH
 
 
+@pytest.mark.long
 def test_a_large_record_affects_only_itself(benchmark_database: Benchmark, fleet: Order):
     found = vm_records.read(benchmark_database.uri, fleet)
     outcome = found.reports[2].outcome

@@ -115,6 +115,7 @@ def test_the_vm_is_shut_down_if_its_deletion_keeps_failing(vm, benchmark_databas
     assert vm.calls("shutdown") == [["-h", "now"]], vm.log
 
 
+@pytest.mark.long
 def test_the_vm_is_kept_on_request(vm, benchmark_database, startup):
     vm.run(startup(benchmark_database.experiment(DONE), delete_on_complete=False))
 

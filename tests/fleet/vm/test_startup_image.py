@@ -57,6 +57,7 @@ def test_packages_in_the_images_cache_need_no_index(prepared: tuple[Any, Any]):
     assert {one.rpartition("-")[0] for one in installed(vm)} == set(PACKAGES), vm.log
 
 
+@pytest.mark.long
 def test_apt_is_not_asked_for_what_the_image_has(vm, benchmark_database, startup):
     vm.program("dpkg-query", STATUS)
     code = vm.run(startup(benchmark_database.experiment(DONE, shell_install="libgomp1 g++")))

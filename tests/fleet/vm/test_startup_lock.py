@@ -219,6 +219,7 @@ def test_what_has_no_hash_is_pinned_to_its_commit_and_logged(vm, benchmark_datab
     )
 
 
+@pytest.mark.long
 def test_a_lock_of_the_request_that_cannot_be_read_ends_the_vm(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(DONE)
 
@@ -246,6 +247,7 @@ def test_a_lock_of_the_request_is_installed(vm, benchmark_database, startup):
     assert (vm.home / "locked").read_text() == f"lib==7 --hash=sha256:{'1' * 64}\n"
 
 
+@pytest.mark.long
 def test_a_file_that_is_not_the_one_in_the_lock_is_named(vm, benchmark_database, startup):
     said = "error: Failed to download `lib==1`\n  cause: Hash mismatch for `lib==1`\n\n  Expected:"
     vm.program("uv", f"[[ $2 == compile ]] || {{ echo '{said}' >&2; exit 1; }}\n{RESOLVER}")

@@ -23,6 +23,7 @@ def log_of(database, experiment) -> str:
     return str(database.runner(experiment)["log"])
 
 
+@pytest.mark.long
 def test_the_log_ends_with_success(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment("print('at work')")
 

@@ -61,6 +61,7 @@ def runners(database: Any, experiment: int) -> list[int]:
     return [trial["runner_id"] for trial in database.trials(experiment)]
 
 
+@pytest.mark.long
 def test_an_eviction_counts_as_a_loss_of_the_trial(
     vm: Any, benchmark_database: Any, startup: Callable[..., Any]
 ):
@@ -136,7 +137,7 @@ INFO = "processor\t: 0\nmodel name\t: AMD EPYC 7763 64-Core Processor\n"
 @pytest.mark.parametrize(
     ("allowed", "code"),
     [
-        ((), 0),
+        pytest.param((), 0, marks=pytest.mark.long),
         pytest.param(("epyc 7763",), 0, marks=pytest.mark.long),
         pytest.param(("8370C", "AMD*7763"), 0, marks=pytest.mark.long),
         (("8370C", "EPYC 9V74"), 75),
@@ -186,6 +187,7 @@ def test_the_patterns_of_processors(
     assert bool(capsys.readouterr().out) is is_refused
 
 
+@pytest.mark.long
 def test_a_vm_of_another_processor_is_never_kept(
     vm: Any, benchmark_database: Any, startup: Callable[..., Any]
 ):

@@ -182,6 +182,7 @@ def test_shuffled_sorts_only_the_leading_trials(benchmark_database: Any, made: M
     assert ("top-N heapsort" in plan, "never executed" in plan) == (True, True), plan
 
 
+@pytest.mark.long
 def test_a_vm_runs_trials_in_the_order_of_the_request(
     vm: Any, benchmark_database: Any, startup: Callable[..., Any]
 ):

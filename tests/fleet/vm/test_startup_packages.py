@@ -98,6 +98,7 @@ def test_pip_does_not_replace_uv_where_an_index_is_configured_for_it(
     assert ended.endswith("Remove the option")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "status",
     [403, pytest.param(429, marks=pytest.mark.long), pytest.param(503, marks=pytest.mark.long)],

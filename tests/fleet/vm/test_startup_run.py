@@ -114,6 +114,7 @@ def test_a_missing_experiment_is_reported(vm, benchmark_database, startup):
     assert outcome_of(vm, benchmark_database, startup(987654)) == (78, reason, reason, 1), vm.log
 
 
+@pytest.mark.long
 def test_an_empty_script_is_reported(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(" \n")
 
@@ -174,6 +175,7 @@ def test_a_wheel_that_cannot_be_installed_is_reported(vm, benchmark_database, st
     assert outcome_of(vm, benchmark_database, startup(experiment)) == (1, reason, reason, 1), vm.log
 
 
+@pytest.mark.long
 def test_an_unclosed_quote_is_reported(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(DONE, pip_install="'numpy")
 
@@ -297,6 +299,7 @@ def test_runs_shell_install_as_commands_where_it_has_operators(
     assert packages[packages.index("install") + 1] == "libgomp1"
 
 
+@pytest.mark.long
 def test_a_failed_command_of_shell_install_is_reported(vm, benchmark_database, startup):
     vm.env["POWERLIFT_INSTALL_TIMEOUT"] = "0"
     experiment = benchmark_database.experiment(DONE, shell_install="libgomp1 && false")

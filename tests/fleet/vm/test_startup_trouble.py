@@ -118,6 +118,7 @@ OVF = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("login", "required"),
     [("u:p@db.example.com", "scram-sha-256"), ("u@db.example.com", "password"), ("u:p@[::1]", "")],
@@ -235,6 +236,7 @@ def private_index(vm, tmp_path) -> str:
     return (tmp_path / "private").as_uri()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_of_the_image", [pytest.param(True, marks=pytest.mark.long), False])
 def test_a_public_package_does_not_replace_one_of_a_private_index(
     vm, benchmark_database, startup, private_index, is_of_the_image
@@ -278,6 +280,7 @@ def seen(database, experiment) -> str:
     return str(database.runner(experiment)["seen_at"])
 
 
+@pytest.mark.long
 def test_heartbeats_are_sent_while_trials_run(vm, benchmark_database, heartbeats):
     before = seen(benchmark_database, heartbeats)
     vm.until(lambda: seen(benchmark_database, heartbeats) > before)

@@ -32,6 +32,7 @@ def test_a_run_survives_lost_and_slow_responses(tmp_path: Path) -> None:
     assert log.count('"lost": true') == 2
 
 
+@pytest.mark.long
 def test_an_invalid_plan_is_rejected_before_anything_starts(tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
     plan.write_text('{"unknown": []}')

@@ -152,6 +152,7 @@ def started(child: subprocess.Popen[str]) -> Started:
     return Started(*found.groups())
 
 
+@pytest.mark.long
 def test_a_second_start_on_the_same_state_is_rejected(tmp_path: Path) -> None:
     with (tmp_path / "start.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -169,6 +170,7 @@ def test_a_second_start_on_the_same_state_is_rejected(tmp_path: Path) -> None:
     assert "process 123, starting" in rejected.stderr
 
 
+@pytest.mark.long
 def test_an_experiment_without_a_stack_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "start").mkdir()
     (tmp_path / "start" / "stack.json").write_text('{"db_uri": "of a stack that was killed"}')

@@ -47,6 +47,7 @@ def make(name: str, **settings: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_queues_are_created_and_read_with_an_identity(
     host: Host, storage: Azurite, azure: Driver
 ) -> None:

@@ -77,6 +77,7 @@ def test_an_instance_has_one_episode_at_a_time(pair: list[Host]) -> None:
     assert min(b - a for a, b in pairwise(began)) >= 0.45
 
 
+@pytest.mark.long
 def test_a_host_runs_only_its_roles(tmp_path: Path) -> None:
     app = variant(tmp_path / "app", storageProvider={"maxQueuePollingInterval": "00:00:01"})
     http = Host(app, tmp_path, name="http", options=["--roles", "http"]).start()
