@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from fleet.model.database_uri import InvalidDatabaseUri, is_this_machine, libpq_
 from fleet.model.failure import DescribedError
 from fleet.settings import database_root_cert
 from fleet.store.database_identity import TokenRefused, TokenUnavailable, token_for
+from fleet.store.idle_connections import IdleConnections
 
 CONNECT_TIMEOUT = 10
 STATEMENT_TIMEOUT = 20
@@ -24,6 +26,9 @@ STATEMENT_TIMEOUT = 20
 
 REQUEST_TIMEOUT = 5
 """Seconds to connect, and per statement, while an HTTP request waits."""
+
+REUSE_TIMEOUT = 1
+"""Seconds for an idle connection to begin a transaction, before the app logs in instead."""
 
 GRACE = 2
 """Seconds for the server to report its own timeout, before the app closes the connection."""
@@ -119,32 +124,65 @@ def connected(
 ) -> Iterator[extensions.connection]:
     """Open one transaction. `connect` and `statement` are limits in seconds.
 
-    Raises DatabaseUnreachable for any psycopg2 error.
+    Nothing of the session is kept for the next one. Raises DatabaseUnreachable for any psycopg2 error.
     """
     keywords: dict[str, Any] = {**_options(uri), **_DEAD_PEER}
+    login = frozenset(keywords.items())
     try:
-        factory = functools.partial(_Connection, connect)
-        database = psycopg2.connect(connection_factory=factory, **keywords)
+        database = _reused(login, statement) or _logged_in(keywords, connect, statement)
         try:
-            database.limit = statement + GRACE
-            extensions.register_type(_TIMESTAMPTZ, database)
-            with database.cursor() as cursor:
-                # Not as a connection option, because PgBouncer rejects unknown options.
-                milliseconds = int(statement * 1000), IDLE_TIMEOUT * 1000
-                cursor.execute(_TIMEOUTS, milliseconds)
-                yield database
+            yield database
             database.commit()
         except BaseException:
-            if not database.closed:
+            with contextlib.suppress(psycopg2.Error):  # the first error says more
                 database.rollback()
-            raise
-        finally:
             database.close()
+            raise
+        _IDLE.keep(login, database)
     except psycopg2.Error as error:
         reason = _reason(error)
         if reason == _REJECTED and keywords.get("require_auth") == "password":
             reason = _IDENTITY_REJECTED
         raise DatabaseUnreachable(reason) from None
+
+
+def _reused(login: Hashable, statement: float) -> _Connection | None:
+    """An idle connection in a new transaction; None if there is none, or none that responds."""
+    database = _IDLE.take(login)
+    if database is None:
+        return None
+    try:
+        _begin(database, REUSE_TIMEOUT, statement)
+    except psycopg2.Error:
+        database.close()
+        _IDLE.close(login)  # probably of the same fate, and each would take its time
+        return None
+    return database
+
+
+def _logged_in(keywords: dict[str, Any], connect: float, statement: float) -> _Connection:
+    """A new connection, in a transaction."""
+    factory = functools.partial(_Connection, connect)
+    database: _Connection = psycopg2.connect(connection_factory=factory, **keywords)
+    try:
+        extensions.register_type(_TIMESTAMPTZ, database)
+        _begin(database, statement + GRACE, statement)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _begin(database: _Connection, limit: float, statement: float) -> None:
+    """Begin a transaction within `limit` seconds, with the timeout of its statements."""
+    database.limit = limit
+    with database.cursor() as cursor:
+        # Not as a connection option, because PgBouncer rejects unknown options.
+        cursor.execute(_TIMEOUTS, (int(statement * 1000), IDLE_TIMEOUT * 1000))
+    database.limit = statement + GRACE
+
+
+_IDLE: IdleConnections[_Connection] = IdleConnections()
 
 
 def rows(cursor: Any, statement: str, values: Any = ()) -> list[Any]:
