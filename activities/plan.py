@@ -33,8 +33,8 @@ async def plan_fleet(task: PlanFleet) -> FleetPlanned:
     if not plan["faults"]:
         await _reserve(order, plan)
         await ACTIVITIES.run(schema.migrate, uri, schema.BENCHMARK)
-        if identity := database_identity(order, uri):
-            await ACTIVITIES.run(schema.grant_to_vms, uri, identity["database_user"])
+        identity = database_identity(order, uri)
+        await ACTIVITIES.run(schema.grant, uri, identity["database_user"] if identity else "")
         if lock := order.get("requirements_lock"):
             own = Settings.read().database_uri
             await ACTIVITIES.run(package_locks.provide, own, uri, order, lock["digest"])

@@ -30,6 +30,9 @@ REQUEST_TIMEOUT = 5
 REUSE_TIMEOUT = 1
 """Seconds for an idle connection to begin a transaction, before the app logs in instead."""
 
+SESSION_SECONDS = 60
+"""Age from which a connection is not kept: it does not see that its role was created again."""
+
 GRACE = 2
 """Seconds for the server to report its own timeout, before the app closes the connection."""
 
@@ -85,6 +88,7 @@ class _Connection(extensions.connection):
 
     def __init__(self, limit: float, dsn: str, **options: Any) -> None:
         self.limit = limit
+        self.opened = time.monotonic()
         super().__init__(dsn, **options)
 
 
@@ -138,7 +142,10 @@ def connected(
                 database.rollback()
             database.close()
             raise
-        _IDLE.keep(login, database)
+        if time.monotonic() - database.opened < SESSION_SECONDS:
+            _IDLE.keep(login, database)
+        else:
+            database.close()
     except psycopg2.Error as error:
         reason = _reason(error)
         if reason == _REJECTED and keywords.get("require_auth") == "password":

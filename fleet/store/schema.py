@@ -14,7 +14,7 @@ from fleet.store.database import REQUEST_TIMEOUT, DatabaseUnreachable, connected
 
 _FOLDER = Path(__file__).with_name("migrations")
 VERSIONS = _FOLDER / "versions.sql"
-VM_GRANTS = _FOLDER / "vm_grants.sql"
+GRANTS = _FOLDER / "grants.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +79,19 @@ def migrate(uri: str, tables: Tables) -> int:
     return tables.latest
 
 
-def grant_to_vms(uri: str, role: str) -> None:
-    """Grant the role of VMs, which differs from the app's, what they need of the BENCHMARK tables.
+def grant(uri: str, vms: str) -> None:
+    """Grant the role of VMs and the authors, where these differ from the app's, the BENCHMARK tables.
 
-    Changes nothing if the role does not exist, or the app's role does not own the tables; their owner
-    grants it then (docs/operating.md). Raises DatabaseUnreachable.
+    `vms` may be empty, or a role that does not exist. Changes nothing if the app's role does not own the
+    tables; their owner grants them then (docs/operating.md). Raises DatabaseUnreachable.
     """
     with connected(uri) as database, database.cursor() as cursor:
-        query = VM_GRANTS.read_text()
-        if not rows(cursor, query, (role,)):
+        query = GRANTS.read_text()
+        if not rows(cursor, query, (vms,)):
             return
         try:
             cursor.execute(_LOCK)  # PostgreSQL refuses concurrent grants of one table
-            for (statement,) in rows(cursor, query, (role,)):
+            for (statement,) in rows(cursor, query, (vms,)):
                 cursor.execute(statement)
         except (InsufficientPrivilege, ReadOnlySqlTransaction):
             database.rollback()

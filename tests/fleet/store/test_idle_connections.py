@@ -42,6 +42,14 @@ def test_the_next_transaction_uses_the_same_connection(benchmark_database: Any):
     assert session(benchmark_database.uri) == session(benchmark_database.uri)
 
 
+def test_an_old_connection_is_not_used_again(
+    benchmark_database: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Its session would not see that its role was dropped and created again."""
+    monkeypatch.setattr(database, "SESSION_SECONDS", 0)
+    assert session(benchmark_database.uri) != session(benchmark_database.uri)
+
+
 def test_transactions_at_the_same_time_have_their_own(benchmark_database: Any):
     with connected(benchmark_database.uri) as one, one.cursor() as cursor:
         mine = rows(cursor, "SELECT pg_backend_pid()")[0][0]
