@@ -57,7 +57,7 @@ param resourceScopes string[] = []
 @maxLength(20)
 param subnetIds string[] = []
 
-@description('ARM IDs of Compute Galleries of this subscription whose images requests may name (image_id).')
+@description('Compute Galleries whose images requests may name (image_id): ARM IDs in this subscription, /sharedGalleries/NAME or /communityGalleries/NAME.')
 @maxLength(20)
 param galleryIds string[] = []
 
@@ -158,7 +158,8 @@ module rights 'rights/rights.bicep' = {
     clientPrincipalIds: clientPrincipalIds
     resourceScopes: resourceScopes
     subnetIds: subnetIds
-    galleryIds: galleryIds
+    galleryIds: filter(galleryIds, id => startsWith(toLower(id), '/subscriptions/'))
+    readsSharedGalleries: !empty(filter(galleryIds, id => !startsWith(toLower(id), '/subscriptions/')))
   }
 }
 

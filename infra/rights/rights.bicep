@@ -26,8 +26,17 @@ param subnetIds string[]
 @description('ARM IDs of the galleries whose images requests may name.')
 param galleryIds string[]
 
+@description('Whether requests may also name images of shared or community galleries, which a region of the subscription shows.')
+param readsSharedGalleries bool
+
 var contributor = 'b24988ac-6180-42a0-ab88-20f7382dd24c'
 var usesOtherSubnets = !empty(subnetIds)
+var readSharedImages = [
+  'Microsoft.Compute/locations/communityGalleries/images/read'
+  'Microsoft.Compute/locations/communityGalleries/images/versions/read'
+  'Microsoft.Compute/locations/sharedGalleries/images/read'
+  'Microsoft.Compute/locations/sharedGalleries/images/versions/read'
+]
 var readSubnets = ['Microsoft.Network/virtualNetworks/read', 'Microsoft.Network/virtualNetworks/usages/read']
 
 resource provisioner 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
@@ -148,7 +157,8 @@ resource planner 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
             'Microsoft.Compute/locations/usages/read'
             'Microsoft.Compute/skus/read'
           ],
-          usesOtherSubnets ? readSubnets : []
+          usesOtherSubnets ? readSubnets : [],
+          readsSharedGalleries ? readSharedImages : []
         )
       }
     ]

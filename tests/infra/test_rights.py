@@ -73,6 +73,14 @@ def test_a_deployment_without_other_subnets_reads_no_other_network():
     assert not [action for action in reads if action.startswith("Microsoft.Network")]
 
 
+def test_images_that_a_region_shows_are_read_in_the_subscription():
+    """A gallery of another tenant has no resource group here in which to read."""
+    reads = Example("isolated").roles()["planner"]["properties"]["permissions"][0]["actions"]
+    prefix = "Microsoft.Compute/locations/communityGalleries/images"
+    assert {f"{prefix}/read", f"{prefix}/versions/read"} <= set(reads)
+    assert not [action for action in actions("planner") if "Galler" in action]
+
+
 class Deployment:
     """The simulated subscription, with the example's groups, networks, roles and assignments."""
 
@@ -372,6 +380,6 @@ def test_the_vms_have_their_identity_and_rights_in_the_database(deployed: Deploy
     puts = [one for one in deployed.calls() if assign in {act for _, act in one["demanded"]}]
     assert {one["method"] for one in puts} == {"PUT"}
     assert len(puts) >= 8
-    assert deployed.database.sql(schema.VM_GRANTS.read_text(), VMS) == []
+    assert deployed.database.sql(schema.GRANTS.read_text(), VMS) == []
     granted = "SELECT has_table_privilege(%s, 'powerlift_fleet_machine', 'INSERT')"
     assert deployed.database.sql(granted, VMS) == [(True,)]

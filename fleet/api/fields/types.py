@@ -54,7 +54,8 @@ GALLERY_IMAGE = (
 ).replace("{0}", r"[-\w.()]*[-\w()]")
 GalleryImageId = Annotated[
     str,
-    StringConstraints(pattern=f"(?i){GALLERY_IMAGE}", max_length=1024),
+    # ASCII: in Unicode, two other letters are an s and a k in another case.
+    StringConstraints(pattern=f"(?i-u){GALLERY_IMAGE}", max_length=1024),
     Field(json_schema_extra={"pattern": GALLERY_IMAGE}),
 ]
 Guid = Annotated[

@@ -188,6 +188,13 @@ def test_an_image_of_a_gallery_is_named_by_its_id(image_id: str):
     assert parse({**LEAST, "image_id": image_id}).image_id == image_id
 
 
+@pytest.mark.parametrize("image_id", [GALLERY, "/sharedGalleries/g/images/i"])
+def test_a_letter_that_looks_alike_is_no_image_id(image_id: str):
+    """In another case, these letters are s and k."""
+    for text in (image_id.replace("s", "\u017f"), image_id.replace("g/images", "\u212a/images")):
+        assert set(faults_of({**LEAST, "image_id": text})) == {"/image_id"}
+
+
 def test_image_id_excludes_each_part_of_a_marketplace_image():
     parts = {
         "image_publisher": "p",

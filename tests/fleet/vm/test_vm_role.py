@@ -142,6 +142,13 @@ class Deployed:
         return list(self.database.sql(PRIVILEGES, role, role, role))
 
 
+def as_role(uri: str, statements: str) -> None:
+    database = psycopg2.connect(uri)
+    with database, database.cursor() as cursor:
+        cursor.execute(statements or "SELECT")
+    database.close()
+
+
 @pytest.fixture(params=["INVOKER", "DEFINER"])
 def deployed(benchmark_database, request) -> Iterator[Deployed]:
     """As the hooks leave it, with tables of the app, which it does not grant yet."""
@@ -152,10 +159,9 @@ def deployed(benchmark_database, request) -> Iterator[Deployed]:
     sql(f"CREATE ROLE \"{ADMINISTRATOR}\" LOGIN CREATEROLE PASSWORD 'x'")
     sql(f'ALTER DATABASE {DATABASE} OWNER TO "{ADMINISTRATOR}"')
     found.hook("principals.sql")
-    as_administrator = psycopg2.connect(found.uri(ADMINISTRATOR))
-    with as_administrator, as_administrator.cursor() as cursor:
-        cursor.execute("SELECT pgaadauth_create_principal(%s, false, false)", (AUTHOR,))
-    as_administrator.close()
+    as_role(
+        found.uri(ADMINISTRATOR), f"SELECT pgaadauth_create_principal('{AUTHOR}', false, false)"
+    )
     owners = {**dict.fromkeys(ours, APP), **dict.fromkeys(POWERLIFT, AUTHOR)}
     for table, owner in owners.items():
         sql(f'ALTER TABLE {table} OWNER TO "{owner}"')
@@ -171,11 +177,7 @@ def deployed(benchmark_database, request) -> Iterator[Deployed]:
 def test_hook_and_app_grant_vms_what_the_page_says(benchmark_database, uri, deployed, request):
     schema.grant(deployed.uri(APP), VMS)
     refused = re.findall(r"Not granted: .+? run: (.+;)", deployed.hook("grants.sql"))
-    as_author = psycopg2.connect(deployed.uri(AUTHOR))
-    with as_author, as_author.cursor() as cursor:
-        for statement in refused:
-            cursor.execute(statement)
-    as_author.close()
+    as_role(deployed.uri(AUTHOR), "; ".join(refused))
     assert deployed.privileges(VMS) == deployed.privileges("powerlift_vm")
     assert bool(refused) == ("DEFINER" in request.node.name)
     create = "SELECT has_schema_privilege(%s, 'public', 'CREATE')"
@@ -199,6 +201,22 @@ def test_authors_may_read_what_exports_contain(benchmark_database, deployed):
     schema.grant(deployed.uri(APP), "")
     added = set(deployed.privileges(AUTHOR)) - set(before)
     assert sorted(one for one in added if one[1] is None) == granted
+
+
+def test_authors_share_powerlifts_tables_as_the_page_says(benchmark_database, deployed):
+    page = (PAGE.parent / "deploying.md").read_text()
+    group, author, session = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    other = "author@example.org"
+    try:
+        as_role(deployed.uri(ADMINISTRATOR), f"{group}; {author}")
+        as_role(deployed.uri(other), session)
+        as_role(deployed.uri(other), "CREATE TABLE ours ()")
+        owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'ours'"
+        assert benchmark_database.sql(owner) == [("authors",)]
+    finally:
+        benchmark_database.sql(
+            f'DROP OWNED BY authors CASCADE; DROP ROLE authors; DROP ROLE "{other}"'
+        )
 
 
 @pytest.mark.parametrize("role", ["nobody-x", VMS])
