@@ -21,11 +21,16 @@ def change(recorded: str, now: str) -> str | None:
     Texts may change, and objects may get members.
     """
     before, after = _decoded(json.loads(recorded)), _decoded(json.loads(now))
-    calls = zip_longest(_calls(before["actions"]), _calls(after["actions"]), fillvalue="nothing")
-    for number, (old, new) in enumerate(calls, 1):
+    pairs = zip_longest(calls(before["actions"]), calls(after["actions"]), fillvalue="nothing")
+    for number, (old, new) in enumerate(pairs, 1):
         if old != new:
             return f"call {number} was {old}, and is {new}"
     return difference(before, _without_additions(after, before))
+
+
+def calls(actions: list[Any]) -> list[str]:
+    """The calls in the actions of an output, by their names."""
+    return list(_calls(actions))
 
 
 def _calls(actions: list[Any]) -> Iterator[str]:
