@@ -438,9 +438,11 @@ def test_images(planner: Planner, changes: dict[str, Any], expected: str):
 
 @pytest.fixture(scope="module")
 def gallery(faulty: Planner) -> str:
-    """The ID of an image whose newer version is in one region only."""
+    """The ID of an image. A newer version is in one region, the newest is excluded there."""
     image = faulty.azure.make_image("1.0.0", regions=("eastus", "West US"), gallery="benchmarks")
     faulty.azure.put_version(f"{image}/versions/1.1.0", "eastus")
+    excluded = {"name": "eastus", "regionalReplicaCount": 1, "excludeFromLatest": True}
+    faulty.azure.put_version(f"{image}/versions/1.2.0", targetRegions=[excluded])
     return image
 
 
