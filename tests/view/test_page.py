@@ -248,6 +248,17 @@ def test_a_database_outage_keeps_the_last_numbers(stage: Stage, shown: Visit):
     assert (shown.text("#trials-done"), shown.page.is_visible("#chart")) == (done, True)
 
 
+def test_all_numbers_of_trials_are_from_one_answer(stage: Stage, visit: Open):
+    """The status is older than the progress: each fleet writes it once a tick."""
+    scene = Scene(elapsed=600)
+    status = {**scene.status(), "trials": {**scene.trials(), "complete": 1, "error": 0}}
+    scene.status = lambda: status  # type: ignore[method-assign]
+    stage.show(scene)
+    page = opened(stage, visit)
+    page.wait("#trials-done")
+    assert f"{page.text('#trials-done')} of 240 trials are done" in page.text("#sentence")
+
+
 def test_an_ended_fleet_shows_the_duration_of_the_list(stage: Stage, visit: Open):
     scene = Scene(phase="done", elapsed=1500)
     status = {**scene.status(), "ended_at": scene.at(1200)}

@@ -10,7 +10,7 @@ const LABEL = 80; // characters of a placement
 export function updateMoney(fleet, progress) {
   const cost = progress?.cost ?? null;
   const hours = progress?.vm_hours ?? null;
-  totals(fleet, progress?.trials ?? fleet.trials, hours, cost);
+  totals(fleet, hours, cost);
   text(byId("no-prices"), hours && !cost ? "Prices are unknown; VM-hours only" : "");
   const size = progress?.right_sizing?.message ?? "";
   text(byId("right-size"), size);
@@ -21,8 +21,8 @@ export function updateMoney(fleet, progress) {
   keyed(byId("placements"), rows, (row) => row.label, make, (node, row) => placement(node, row, cost?.currency ?? "USD"));
 }
 
-function totals(fleet, trials, hours, cost) {
-  const done = trials ? ended(trials) : 0;
+function totals(fleet, hours, cost) {
+  const done = fleet.trials ? ended(fleet.trials) : 0;
   const items = [["hours", "VM-hours so far", hours ? quantity(hours.so_far) : DASH]];
   if (cost) {
     const ongoing = !isTerminal(fleet.phase);

@@ -42,17 +42,17 @@ async function poll() {
   if (progress.status === "fulfilled") take(progress.value);
   if (machines.status === "fulfilled") known.machines = machines.value.machines;
   const fault = machines.status === "rejected" ? `The VMs could not be loaded. ${machines.reason.message}` : "";
-  render(named(fleet.value), fault);
+  render(merged(fleet.value), fault);
   const whole = progress.status === "fulfilled" && machines.status === "fulfilled";
   // The app's table has the end a moment later; without the table, the page does not wait for it.
   const over = isTerminal(fleet.value.phase) && (fleet.value.ended_at !== null || fleet.value.number === null);
   return over && whole;
 }
 
-/** Keep number and name while the app's database is unavailable. */
-function named(fleet) {
+/** With the newest counts of trials; with number and name also while the app's database is unavailable. */
+function merged(fleet) {
   if (fleet.number !== null) [known.number, known.name] = [fleet.number, fleet.name];
-  return { ...fleet, number: known.number, name: known.name };
+  return { ...fleet, number: known.number, name: known.name, trials: known.progress?.trials ?? fleet.trials };
 }
 
 /** Keep the last numbers while the database is unavailable. */

@@ -16,7 +16,7 @@ const PARTS = [
 ];
 
 export function updateTrials(fleet, progress, now) {
-  const trials = progress?.trials ?? fleet.trials;
+  const { trials } = fleet;
   const problem = progress?.problem;
   show(byId("trials-problem"), problem);
   text(byId("trials-problem"), problem ? `${problem} The numbers are the last known.` : "");
