@@ -11,7 +11,7 @@ from typing import Any
 from fleet.store.database import REQUEST_TIMEOUT, DatabaseUnreachable, connected, may, rows
 
 RESET_SECONDS = 12.0
-"""For the reset of failed trials: it is done while a fleet is started (PREPARE_TIMEOUT in `triggers`)."""
+"""For the reset of failed trials, while a fleet is started: less than PREPARE_TIMEOUT in `triggers`."""
 TRIALS_AT_ONCE, MEASURES_AT_ONCE = 10_000, 100_000
 """Rows of a transaction of a reset, which must be shorter than REQUEST_TIMEOUT."""
 SCANS_KEPT = 4
