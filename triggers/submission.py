@@ -173,7 +173,9 @@ async def _prepare(before_start: Callable[[], Awaitable[None]], until: float) ->
     except DatabaseUnreachable as error:
         raise NotPrepared(error) from error
     except TimeoutError as error:
-        text = f"The experiment was not prepared within {PREPARE_TIMEOUT:g} s. No fleet was started."
+        text = (
+            f"The experiment was not prepared within {PREPARE_TIMEOUT:g} s. No fleet was started."
+        )
         raise NotPrepared(DatabaseBusy(text)) from error
 
 
