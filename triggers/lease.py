@@ -14,6 +14,8 @@ LEASE_TIMEOUT = 10.0
 RETRY_SECONDS = 0.2
 START_TIMEOUT = 20.0
 """Seconds to start something under a lease: less than IDLE_TIMEOUT, which ends the lease."""
+PREPARE_TIMEOUT = START_TIMEOUT - 4
+"""Of these, the seconds until the experiment is prepared. The rest is for the start itself."""
 
 
 @asynccontextmanager

@@ -23,11 +23,11 @@ from fleet.preflight.plan import preview
 from fleet.secrets import Seal
 from fleet.settings import Settings, SettingsError
 from fleet.store import budget, claims
-from fleet.store.database import DatabaseUnreachable
+from fleet.store.database import DatabaseBusy, DatabaseUnreachable
 from fleet.store.executors import OWN
 from triggers import saved_requests
 from triggers.durable_client import RUN_FLEET, find, task_hub_within
-from triggers.lease import START_TIMEOUT, lease
+from triggers.lease import PREPARE_TIMEOUT, START_TIMEOUT, lease
 from triggers.submitters import Submitter
 
 
@@ -150,21 +150,33 @@ async def _start(
 ) -> bool:
     """Start a fleet's orchestration. False if it exists: a host crashed before recording the start.
 
-    Raises AlreadyUsed, TaskHubUnavailable, and what `before_start` raises.
+    Raises AlreadyUsed, TaskHubUnavailable, NotPrepared.
     """
+    until = asyncio.get_running_loop().time() + PREPARE_TIMEOUT
     async with task_hub_within(START_TIMEOUT):
         status = await find(client, instance)
         if status is None:
             if before_start is not None:
-                try:
-                    await before_start()
-                except DatabaseUnreachable as error:
-                    raise NotPrepared(error) from error
+                await _prepare(before_start, until)
             await client.start_new(RUN_FLEET, instance, order)
             return True
     if order_in(status["input"])["fingerprint"] not in fingerprints:
         raise claims.AlreadyUsed(f"{instance} was already started by a different request.")
     return False
+
+
+async def _prepare(before_start: Callable[[], Awaitable[None]], until: float) -> None:
+    """Call `before_start`, which must end at this time of the event loop. Raises NotPrepared."""
+    try:
+        async with asyncio.timeout_at(until):
+            await before_start()
+    except DatabaseUnreachable as error:
+        raise NotPrepared(error) from error
+    except TimeoutError as error:
+        text = (
+            f"The experiment was not prepared within {PREPARE_TIMEOUT:g} s. No fleet was started."
+        )
+        raise NotPrepared(DatabaseBusy(text)) from error
 
 
 async def plan(document: Any) -> Plan:

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psycopg2.errors import InsufficientPrivilege, ReadOnlySqlTransaction, UniqueViolation
+from psycopg2.errors import (
+    InsufficientPrivilege,
+    ReadOnlySqlTransaction,
+    UndefinedTable,
+    UniqueViolation,
+)
 
 from fleet.model.failure import DescribedError
 from fleet.store.database import REQUEST_TIMEOUT, DatabaseUnreachable, connected, may, rows
@@ -83,7 +88,8 @@ def grant(uri: str, vms: str) -> None:
     """Grant the role of VMs and the authors, where these differ from the app's, the BENCHMARK tables.
 
     `vms` may be empty, or a role that does not exist. Changes nothing if the app's role does not own the
-    tables; their owner grants them then (docs/operating.md). Raises DatabaseUnreachable.
+    tables; their owner grants them then (docs/operating.md). Nor if the table of versions is missing.
+    Raises DatabaseUnreachable.
     """
     with connected(uri) as database, database.cursor() as cursor:
         query = GRANTS.read_text()
@@ -93,7 +99,7 @@ def grant(uri: str, vms: str) -> None:
             cursor.execute(_LOCK)  # PostgreSQL refuses concurrent grants of one table
             for (statement,) in rows(cursor, query, (vms,)):
                 cursor.execute(statement)
-        except (InsufficientPrivilege, ReadOnlySqlTransaction):
+        except (InsufficientPrivilege, ReadOnlySqlTransaction, UndefinedTable):
             database.rollback()
 
 

@@ -18,15 +18,26 @@ MAX_MEASURES = 8
 """Of one trial."""
 SLACK = timedelta(minutes=1)
 """Longer than a transaction that inserts a measure: its time is that of the transaction's start."""
+MAX_IDS = 2_000_000
+"""Measures that are read for a page, within a second: trials write their times themselves."""
 
 
 def load_measures(cursor: Any, trials: Sequence[int]) -> dict[int, dict[str, float]]:
-    """The latest finite value of each numeric measure by trial, the first measured first."""
+    """The latest finite value of each numeric measure by trial, the first measured first.
+
+    Without those of trials that have run, or claim to, while more than MAX_IDS were measured.
+    """
     begun = rows(cursor, _TIMES, (list(trials),))
-    found = _between(cursor, trials, _id_ranges(cursor, _merged(begun)))
-    if not found and begun:
+    times = [(start, end) for start, end, _ in begun]
+    ranges = _id_ranges(cursor, _merged(times))
+    if _count(ranges) > MAX_IDS:
+        ranges = _smallest(
+            _id_ranges(cursor, [(start - SLACK, end + SLACK) for start, end in times])
+        )
+    found = _between(cursor, trials, ranges)
+    if not found and any(is_complete for *_, is_complete in begun):
         # The times do not ascend: measures copied from another database, or a clock that was set back.
-        found = _between(cursor, trials, [(0, 2**31 - 1)])
+        found = _between(cursor, trials, _newest(cursor))
     return found
 
 
@@ -62,6 +73,26 @@ def _id_ranges(cursor: Any, times: list[tuple[datetime, datetime]]) -> list[tupl
     return [(by_time[start], by_time[end]) for start, end in times if start in by_time]
 
 
+def _count(ranges: Iterable[tuple[int, int]]) -> int:
+    return sum(high - low for low, high in ranges)
+
+
+def _smallest(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The ranges that fit into MAX_IDS, without repetitions."""
+    left, chosen = MAX_IDS, []
+    for low, high in sorted(set(ranges), key=lambda pair: pair[1] - pair[0]):
+        left -= high - low
+        if left < 0:
+            break
+        chosen.append((low, high))
+    return chosen
+
+
+def _newest(cursor: Any) -> list[tuple[int, int]]:
+    [(last,)] = rows(cursor, "SELECT coalesce(max(id), 0) FROM measure_outcome")
+    return [(last + 1 - MAX_IDS, last + 1)]
+
+
 def _number(text: str) -> float | None:
     """None unless it is a finite number: the trial wrote it."""
     try:
@@ -74,7 +105,8 @@ def _number(text: str) -> float | None:
 # Without a time zone, as Powerlift stores them. Trials write their times themselves.
 _TIMES = """
     SELECT least(greatest(start_time, '0002-01-01'), '9998-12-30'),
-           least(greatest(coalesce(end_time, '9998-12-30'), start_time, '0002-01-01'), '9998-12-30')
+           least(greatest(coalesce(end_time, '9998-12-30'), start_time, '0002-01-01'), '9998-12-30'),
+           end_time IS NOT NULL AND errmsg IS NULL
     FROM trial WHERE id = ANY(%s) AND start_time IS NOT NULL
 """
 _SEARCH = """

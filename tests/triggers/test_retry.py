@@ -118,6 +118,17 @@ def test_a_retry_that_fails_leaves_no_claim(app: SubmissionApp, make: Make):
     assert (retry(app, "fleet-107").status_code, errors(app, number)) == (202, 0)
 
 
+def test_a_retry_whose_preparation_takes_too_long_leaves_no_claim(app: SubmissionApp, make: Make):
+    number = make(108)
+    app.begin("slow preparation")
+    late = retry(app, "fleet-108")
+    app.begin("")
+    rows = app.sql("SELECT batch_id FROM powerlift_fleet WHERE experiment_id = %s", number)
+    assert (late.status_code, len(rows)) == (503, 1)
+    assert "was not prepared within 1 s. No fleet was started." in late.json()["detail"]
+    assert (retry(app, "fleet-108").status_code, errors(app, number)) == (202, 0)
+
+
 REFUSED = {
     "has not ended (phase plan)": "UPDATE powerlift_fleet SET ended_at = NULL WHERE batch_id = {batch}",
     "0 of 3 are complete, 3 have not ended": "UPDATE trial SET start_time = NULL, end_time = NULL,"

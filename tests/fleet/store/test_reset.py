@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg2
 import pytest
 
 from fleet.store import claims, trial_reset
@@ -94,39 +95,60 @@ def measured(database: Any, number: int) -> list[int]:
     return [trial - first for (trial,) in found]
 
 
-@pytest.fixture(params=[False, True], ids=["scanned", "indexed"])
+INDEXES = {
+    "none": (False, "SELECT 1"),
+    "whole": (True, "CREATE INDEX by_trial ON measure_outcome (trial_id)"),
+    "partial": (False, "CREATE INDEX by_trial ON measure_outcome (trial_id) WHERE seq_num > 1"),
+    "second": (False, "CREATE INDEX by_trial ON measure_outcome (seq_num, trial_id)"),
+}
+"""Powerlift omits the index, and an operator may create it. Whether it finds all measures of a trial."""
+
+
+@pytest.fixture(params=INDEXES)
 def indexed(request: pytest.FixtureRequest, benchmark_database: Any) -> Iterator[bool]:
-    """With and without the index that Powerlift omits and an operator may create."""
-    create = "CREATE INDEX by_trial ON measure_outcome (trial_id)"
-    benchmark_database.sql(create if request.param else "SELECT 1")
+    is_found, create = INDEXES[request.param]
+    benchmark_database.sql("DROP INDEX IF EXISTS by_trial")
+    benchmark_database.sql(create)
     benchmark_database.sql("DELETE FROM measure_outcome")  # of other tests, which a scan would read
-    yield request.param
+    yield is_found
     benchmark_database.sql("DROP INDEX IF EXISTS by_trial")
 
 
-@pytest.mark.usefixtures("indexed")
-def test_a_reset_of_many_rows_is_done_in_parts(
-    benchmark_database: Any, number: int, monkeypatch: pytest.MonkeyPatch
-):
-    measure(benchmark_database, number)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each transaction takes a second, and resets 7 trials or looks at 11 measures."""
     monkeypatch.setattr(trial_reset, "TRIALS_AT_ONCE", 7)
     monkeypatch.setattr(trial_reset, "MEASURES_AT_ONCE", 11)
-    assert reset_failed(benchmark_database.uri, number) == 20
-    assert measured(benchmark_database, number) == list(range(20, 60))
+    seconds = iter(range(1000))
+    monkeypatch.setattr(trial_reset, "monotonic", lambda: next(seconds))
 
 
+@pytest.mark.usefixtures("clock")
+def test_only_without_an_index_all_measures_are_read(
+    benchmark_database: Any, number: int, indexed: bool
+):
+    """An index that lacks some, or does not begin with the trial, does not count."""
+    measure(benchmark_database, number)
+    try:
+        reset_failed(benchmark_database.uri, number, seconds=16)
+    except ResetUnfinished:
+        assert not indexed
+    else:
+        assert indexed
+        assert measured(benchmark_database, number) == list(range(20, 60))
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("indexed", ["none", "whole"], indirect=True)
+@pytest.mark.parametrize("each", [3, 20])
 def test_an_unfinished_reset_leaves_no_trial_with_old_measures_and_is_continued(
-    benchmark_database: Any, number: int, indexed: bool, monkeypatch: pytest.MonkeyPatch
+    benchmark_database: Any, number: int, indexed: bool, each: int
 ):
-    measure(benchmark_database, number)
-    monkeypatch.setattr(trial_reset, "TRIALS_AT_ONCE", 7)
-    monkeypatch.setattr(trial_reset, "MEASURES_AT_ONCE", 11)
-    clock = iter(range(1000))
-    monkeypatch.setattr(trial_reset, "monotonic", lambda: next(clock))  # each part takes a second
+    measure(benchmark_database, number, each)
     said, left = [], 20
-    for _ in range(10):
+    for _ in range(60):
         try:
-            reset_failed(benchmark_database.uri, number, seconds=2 if indexed else 14)
+            reset_failed(benchmark_database.uri, number, seconds=5)
         except ResetUnfinished as error:
             said.append(str(error))
         trials = [one["errmsg"] for one in benchmark_database.trials(number)[:20]]
@@ -137,6 +159,37 @@ def test_an_unfinished_reset_leaves_no_trial_with_old_measures_and_is_continued(
             break
     assert (left, len(said) > 0) == (0, True)
     assert "No fleet was started. The next retry continues" in said[0]
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("indexed", ["none"], indirect=True)
+def test_a_trial_that_fails_after_an_unfinished_reset_leaves_no_measures(
+    benchmark_database: Any, number: int, indexed: bool
+):
+    measure(benchmark_database, number)
+    with pytest.raises(ResetUnfinished):
+        reset_failed(benchmark_database.uri, number, seconds=18)
+    measure(benchmark_database, number, 1)
+    benchmark_database.sql(
+        "UPDATE trial SET start_time = now(), end_time = now(), errmsg = 'no'"
+        " WHERE experiment_id = %s", number,
+    )  # fmt: skip
+    assert reset_failed(benchmark_database.uri, number, seconds=100) == 60
+    assert measured(benchmark_database, number) == []
+
+
+@pytest.mark.parametrize("table", ["trial", "measure_outcome", "powerlift_fleet_loss"])
+def test_a_reset_that_waits_for_a_lock_ends_in_its_time(
+    benchmark_database: Any, number: int, table: str
+):
+    measure(benchmark_database, number)
+    holder = psycopg2.connect(benchmark_database.uri)
+    try:
+        holder.cursor().execute(f"LOCK TABLE {table}")
+        with pytest.raises(ResetUnfinished, match="in 1 s"):
+            reset_failed(benchmark_database.uri, number, seconds=1)
+    finally:
+        holder.close()
 
 
 def test_a_role_without_the_apps_tables_resets_trials(benchmark_database: Any, number: int):

@@ -277,3 +277,15 @@ def test_a_newer_database_is_a_fault_of_the_plan_and_fails_the_fleet(
         "failed",
         "SchemaTooNew",
     )
+
+
+def test_nothing_is_granted_without_the_table_of_versions(database: Benchmark):
+    """As after a partial restore."""
+    database.sql(RUNNER.format(more=""))
+    database.sql("CREATE ROLE partial_vms")
+    try:
+        schema.grant(database.uri, "partial_vms")
+        granted = "SELECT has_table_privilege('partial_vms', 'powerlift_fleet_runner', 'SELECT')"
+        assert database.sql(granted) == [(False,)]
+    finally:
+        database.sql("DROP ROLE partial_vms")

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from fleet.store import trial_measures
+from fleet.store.database import connected
 from fleet.store.trial_history import ERROR_TAIL, exception_line
 from fleet.store.trial_list import TrialFilter, TrialRow, load_trials
 from fleet.store.trial_measures import MAX_MEASURES
@@ -156,10 +158,72 @@ def test_measures_whose_times_do_not_ascend_are_found(
     """As after a copy from another database."""
     benchmark_database.sql("DELETE FROM measure_outcome")
     trial = begin_and_end(benchmark_database, number, COMPLETE, "9 h", "8 h")
-    for name, ago in (("other", "1 h"), ("copied", "8.5 h"), ("next", "1 min")):
+    for name, ago in (("other", "1 h"), ("next", "1 min"), ("copied", "8.5 h")):
         measure(benchmark_database, trial if name == "copied" else trial + 1, name, "1", ago)
     found = [one for one in listed(uri, number, state="complete") if one.id == trial]
     assert [one.measures for one in found] == [{"copied": 1.0}]
+
+
+def measures_read(database: Any, number: int, **wanted: Any) -> int:
+    """How many rows of measure_outcome the list of these trials reads."""
+    ids = [one.id for one in listed(database.uri, number, **wanted)]
+    with connected(database.uri) as connection, connection.cursor() as cursor:
+        trial_measures.load_measures(cursor, ids)
+        cursor.execute(
+            "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)"
+            " FROM pg_stat_xact_user_tables WHERE relname = 'measure_outcome'"
+        )
+        return int(cursor.fetchall()[0][0])
+
+
+@pytest.fixture
+def foreign(benchmark_database: Any, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Measures of another experiment in the last two days, of which a page may read a tenth."""
+    count = 20_000
+    benchmark_database.sql("DELETE FROM measure_outcome")
+    other = benchmark_database.experiment("", trials=1)
+    trial = benchmark_database.trials(other)[0]["id"]
+    benchmark_database.sql(
+        'INSERT INTO measure_outcome (trial_id, name, seq_num, type, val, "timestamp")'
+        " SELECT %s, 'm', 0, 0, '1', now() - (%s - n) * interval '48 h' / %s"
+        " FROM generate_series(1, %s) AS n",
+        trial, count, count, count,
+    )  # fmt: skip
+    benchmark_database.sql("ANALYZE measure_outcome")
+    monkeypatch.setattr(trial_measures, "MAX_IDS", count // 10)
+    return count
+
+
+@pytest.mark.parametrize("state", ["failed", "running", "ready"])
+def test_trials_without_measures_read_none_of_the_others(
+    number: int, benchmark_database: Any, foreign: int, state: str
+):
+    assert measures_read(benchmark_database, number, state=state) < foreign / 20
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        "start_time = '0001-01-01', end_time = NULL",
+        "start_time = '0001-01-01', end_time = 'infinity'",
+        "start_time = now() - interval '47 h', end_time = now()",
+    ],
+)
+@pytest.mark.parametrize("state", ["errmsg = NULL", "errmsg = 'no'"])
+def test_a_forged_time_reads_no_whole_table_and_hides_no_other_trial(
+    uri: str, number: int, benchmark_database: Any, foreign: int, times: str, state: str
+):
+    honest = begin_and_end(benchmark_database, number, COMPLETE, "0 h", "0 h")
+    measure(benchmark_database, honest, "score", "1", "0 h")
+    change(benchmark_database, number, RUNNING, f"{times}, {state}")
+    assert listed(uri, number)[COMPLETE].measures == {"score": 1.0}
+    assert measures_read(benchmark_database, number) < foreign / 4
+
+
+def test_complete_trials_without_measures_read_no_whole_table(
+    number: int, benchmark_database: Any, foreign: int
+):
+    assert measures_read(benchmark_database, number, state="complete") < foreign / 4
 
 
 def note(database: Any, number: int, place: int, runner: int, **values: Any) -> None:

@@ -24,6 +24,7 @@ NOWHERE = {
 }
 
 submit = submission.submit
+PREPARE_TIMEOUT = submission.PREPARE_TIMEOUT
 
 
 class CrashBefore(df.DurableOrchestrationClient):
@@ -44,6 +45,7 @@ class CrashAfter(df.DurableOrchestrationClient):
 async def submit_in_an_outage(client, *request):
     journal("tries", "once more")
     os.environ.update(SETTINGS)
+    submission.PREPARE_TIMEOUT = PREPARE_TIMEOUT
     match (JOURNAL / "outage").read_text():
         case "task hub":
             client = df.DurableOrchestrationClient(json.dumps(NOWHERE))
@@ -57,6 +59,9 @@ async def submit_in_an_outage(client, *request):
             client.__class__ = CrashBefore
         case "crash after start":
             client.__class__ = CrashAfter
+        case "slow preparation":
+            submission.PREPARE_TIMEOUT = 1
+            request = *request[:-1], lambda: asyncio.sleep(3600)
         case "hang":
             await asyncio.sleep(3600)
         case "crash":
