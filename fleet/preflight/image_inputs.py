@@ -21,20 +21,22 @@ class OneVersion:
     """By location, the newest first. Empty if the request names the version."""
 
 
-async def one_version(connection: Azure, image: Image, locations: Sequence[str]) -> OneVersion:
+async def one_version(
+    connection: Azure, image: Image, locations: Sequence[str], until: float
+) -> OneVersion:
     """Resolve `latest`, which would give VMs of one fleet different versions. It stays if no location
     has a version.
     """
     if not is_latest(image):
         return OneVersion(image, {})
-    reads = (fetch(connection.images.latest(one, image)) for one in locations)
+    reads = (fetch(connection.images.latest(one, image), until) for one in locations)
     versions = dict(zip(locations, await asyncio.gather(*reads), strict=True))
     known = [one for one in versions.values() if isinstance(one, list) and one]
     return OneVersion(with_version(image, common_version(known)) if known else image, versions)
 
 
 async def read_image(
-    connection: Azure, location: str, resolved: Awaitable[OneVersion]
+    connection: Azure, location: str, resolved: Awaitable[OneVersion], until: float
 ) -> tuple[Body | Unavailable | None, str | None]:
     """The image in a location; and its newest version there, if the request names none."""
     one = await resolved
@@ -43,5 +45,5 @@ async def read_image(
         return listed, None
     if is_latest(one.image):
         return None, None
-    found = await fetch(connection.images.find(location, one.image))
+    found = await fetch(connection.images.find(location, one.image), until)
     return found, listed[0] if listed else None

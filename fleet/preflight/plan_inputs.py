@@ -21,8 +21,8 @@ from fleet.model.placement import tiers
 from fleet.model.records import Order, Placement, Price, Size, Trials
 from fleet.preflight.image_inputs import OneVersion, one_version, read_image
 from fleet.preflight.prices import find_prices
+from fleet.preflight.reads import CHAIN_TIMEOUT, fetch
 from fleet.preflight.reads import Unavailable as Unavailable  # re-exported
-from fleet.preflight.reads import fetch
 from fleet.settings import PUBLIC_CLOUD, Settings
 from fleet.store import schema, trials, vm_records
 from fleet.store.executors import Executor
@@ -252,13 +252,15 @@ async def _regions(
     connection: Azure, order: Order, group: Awaitable[Body | Unavailable]
 ) -> tuple[Image, dict[str, Region]]:
     """The image in the version that all VMs boot, and the inputs of each location."""
+    until = asyncio.get_running_loop().time() + CHAIN_TIMEOUT
     image, home = order["vm"]["image"], order["location"] or _location(order, await group)
     if home is None:
         return image, {}
     located: Order = {**order, "location": home}
     wanted = {placement["location"]: None for tier in tiers(located) for placement in tier}
-    resolved = asyncio.ensure_future(one_version(connection, image, list(wanted)))
-    found = await asyncio.gather(*(_region(connection, located, one, resolved) for one in wanted))
+    resolved = asyncio.ensure_future(one_version(connection, image, list(wanted), until))
+    regions = (_region(connection, located, one, resolved, until) for one in wanted)
+    found = await asyncio.gather(*regions)
     return (await resolved).image, dict(zip(wanted, found, strict=True))
 
 
@@ -267,12 +269,13 @@ async def _region(
     order: Order,
     location: str,
     resolved: Awaitable[OneVersion],
+    until: float,
 ) -> Region:
     skus, usages, network, (image, newest) = await asyncio.gather(
-        fetch(connection.list_skus(location)),
-        fetch(connection.list_usages(location)),
-        fetch(_network(connection, network_id(order, location))),
-        read_image(connection, location, resolved),
+        fetch(connection.list_skus(location), until),
+        fetch(connection.list_usages(location), until),
+        fetch(_network(connection, network_id(order, location)), until),
+        read_image(connection, location, resolved, until),
     )
     return Region(skus, usages, network, image, newest)
 

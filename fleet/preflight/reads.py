@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 FETCH_TIMEOUT = 20.0
 """Per read. The SKUs of a region are a megabyte, which Azure serves slowly."""
+CHAIN_TIMEOUT = 24.0
+"""For reads that depend on each other. With the prices after them, less than a client waits (30 s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,15 @@ class Unavailable:
         return failure_policy.of(self.failure).retried
 
 
-async def fetch(call: Awaitable[T]) -> T | Unavailable:
+async def fetch(call: Awaitable[T], until: float | None = None) -> T | Unavailable:
+    """The result of a read that ends within FETCH_TIMEOUT, and at `until` in the event loop's time."""
+    ends, limit = asyncio.get_running_loop().time() + FETCH_TIMEOUT, FETCH_TIMEOUT
+    if until is not None and until < ends:
+        ends, limit = until, CHAIN_TIMEOUT
     try:
-        async with asyncio.timeout(FETCH_TIMEOUT):
+        async with asyncio.timeout_at(ends):
             return await call
     except TimeoutError:
-        return Unavailable(TimeoutError(f"No response within {FETCH_TIMEOUT:g} seconds."))
+        return Unavailable(TimeoutError(f"No response within {limit:g} seconds."))
     except (AzureError, DescribedError, ValueError) as error:
         return Unavailable(error)
