@@ -97,6 +97,39 @@ def test_a_run_exports_its_results_with_the_provenance_of_its_fleets(
     )
 
 
+@pytest.mark.parametrize(
+    "time", ["infinity", "-infinity", "0001-01-01 BC", "294276-12-31", "9999-1-1"]
+)
+@pytest.mark.parametrize("name", ["r.csv", "r.json", "r.parquet"])
+def test_what_one_vm_writes_hides_no_results(
+    benchmark_database: Any, tmp_path: Path, name: str, time: str
+):
+    """A trial's role can write its times and measures."""
+    number = benchmark_database.experiment("", trials=2)
+    first, second = [one["id"] for one in benchmark_database.trials(number)]
+    benchmark_database.sql(
+        "UPDATE trial SET create_time = %s, start_time = %s, end_time = %s WHERE id = %s",
+        *(time, time, time, first),
+    )
+    for trial, value in ((first, "much"), (second, "0.1")):
+        benchmark_database.sql(
+            "INSERT INTO measure_outcome (trial_id, name, seq_num, type, val)"
+            " VALUES (%s, 'score', 0, 0, %s)",
+            *(trial, value),
+        )
+    frame = read_database(benchmark_database.store.uri, number)[1]
+    write_file(tmp_path / name, format_of(None, tmp_path / name), frame, PROVENANCE)
+    assert len(read_rows(tmp_path / name)) == 2
+    by_trial = frame.set_index("trial_id")
+    times = by_trial.loc[first, ["create_time", "start_time", "end_time"]]
+    assert (times.isna().all(), by_trial.loc[first, "status"]) == (True, "COMPLETE")
+    assert (pandas.isna(by_trial.loc[first, "num_val"]), by_trial.loc[second, "num_val"]) == (
+        True,
+        0.1,
+    )
+    assert pandas.notna(by_trial.loc[second, "create_time"])
+
+
 def read_rows(file: Path) -> list[dict[str, Any]]:
     if file.suffix == ".csv":
         return list(csv.DictReader(file.open()))

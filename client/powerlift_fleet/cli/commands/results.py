@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,10 @@ def results(session: Session, fleet: str, format_: str | None, output: Path | No
         )
     with session.client() as client:
         found = client.request_of(fleet)
-        name, frame = export.read_database(uri, int(found.request["experiment_id"]))
+        with warnings.catch_warnings(record=True) as caught:
+            name, frame = export.read_database(uri, int(found.request["experiment_id"]))
+        for warning in dict.fromkeys(str(one.message) for one in caught):
+            say(f"Warning: {clean(warning)}")
         others = _fleets(frame)
         document = provenance(client, found.id, others, name)
     if others and found.id not in others:
