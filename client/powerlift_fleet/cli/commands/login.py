@@ -29,8 +29,8 @@ def login(session: Session, azd_file: str | None) -> int:
     """Store the app's URL and key for this command and the Python client.
 
     Without --url, the app is that of the azd environment in this folder, and az returns its default key,
-    which opens every function; the key only goes to a host of this app. With --url, the key comes from
-    --key-file, else it is asked for. URL and key are checked by a request, and stored in the configuration
+    which opens every function; it only goes to a host of this app. With --url, the key comes from
+    --key-file, else it is asked for. Both are checked by a request, and stored in the configuration
     file, which only you can read; with --profile, under that name. Comments in the file are lost.
 
     \b
