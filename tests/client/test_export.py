@@ -79,6 +79,22 @@ def test_a_file_has_rows_and_provenance_and_no_secret(
     assert (b"en@db" in written, b"hid/d" in written) == (False, False)
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_of_a_csv_file_is_a_formula(tmp_path: Path, begin: str):
+    """Spreadsheets run those of anybody. Numbers stay numbers, and the other formats the text."""
+    text = f'{begin}HYPERLINK("http://evil")'
+    frame = pandas.DataFrame(
+        {"name": [text, "ok"], "meta": [None, text], "num_val": [-0.5, float("-inf")], "n": [-1, 2]}
+    )
+    for name in ("r.csv", "r.json"):
+        write_file(tmp_path / name, format_of(None, tmp_path / name), frame, PROVENANCE)
+    with (tmp_path / "r.csv").open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    quoted = f"'{text}"
+    assert rows == [[quoted, "", "-0.5", "-1"], ["ok", quoted, "-inf", "2"]]
+    assert read_rows(tmp_path / "r.json")[0]["name"] == text
+
+
 def test_a_run_exports_its_results_with_the_provenance_of_its_fleets(
     exported: pandas.DataFrame, benchmark_database: Any, tmp_path: Path
 ):
