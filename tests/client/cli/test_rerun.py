@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
 from powerlift_fleet.benchmark.export import format_of, write_file
+from sqlalchemy import make_url
 
 from local.stack import Stack
-from tests.client.cli.conftest import SIZE, Command, private
+from tests.client.cli import served
+from tests.client.cli.conftest import SIZE, Command, environment, private
 from tests.client.cli.test_commands import process
 from tests.harness import Api
 
@@ -212,6 +215,34 @@ def test_a_broken_file_is_an_error_and_no_traceback(
     side.write_text(text)
     done = friendly("clone", "--from", tmp_path / name)
     assert (done.exit_code, name.split(".")[0] in done.stderr) == (2, True), done.output
+
+
+def test_an_export_names_the_grant_and_the_app_that_answers(
+    benchmark_database: Any, home: Path, tmp_path: Path
+):
+    number = benchmark_database.experiment("", trials=1)
+    grants = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"
+    revoked = "REVOKE ALL ON powerlift_fleet_trial FROM reader"
+    benchmark_database.sql(f"CREATE ROLE reader LOGIN PASSWORD 'secret'; {grants}; {revoked}")
+    uri = make_url(benchmark_database.store.uri).set(username="reader", password="secret")
+    found = {
+        "id": "fleet-8",
+        "request": {"experiment_id": number},
+        "secrets": [],
+        "app_version": "9",
+    }
+    try:
+        with served.served({"GET /fleets/fleet-8/request": found}) as url:
+            command = Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
+            text = uri.render_as_string(hide_password=False)
+            argv = ("results", "fleet-8", "--output", tmp_path / "r.json")
+            done = command(*argv, POWERLIFT_DB_URI=text)
+    finally:
+        benchmark_database.sql("DROP OWNED BY reader; DROP ROLE reader")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("GRANT SELECT ON powerlift_fleet_trial TO reader;") == 1
+    document = json.loads((tmp_path / "r.json").read_text())["provenance"]
+    assert (document["versions"]["app_at_export"], "app" in document["versions"]) == ("9", False)
 
 
 @pytest.mark.parametrize("argv", [("results", "latest"), ("clone",)])
