@@ -55,7 +55,10 @@ def run_fleet(file: str) -> None:
 def differences(results: pd.DataFrame) -> pd.Series:
     """The difference of the methods' seconds, in percent of their mean, of pairs on one VM."""
     seconds = results[(results["name"] == "seconds") & (results["status"] == "COMPLETE")]
-    pairs = seconds.pivot_table("num_val", ["task", "replicate_num", "vm_name"], "method").dropna()
+    pairs = seconds.pivot_table("num_val", ["task", "replicate_num", "vm_name"], "method")
+    pairs = pairs.reindex(columns=list(METHODS)).dropna()
+    if pairs.empty:
+        sys.exit(f"no pairs: no VM has complete trials of both {METHODS[0]} and {METHODS[1]}.")
     return 100 * (pairs[METHODS[0]] - pairs[METHODS[1]]) / pairs[list(METHODS)].mean(axis=1)
 
 

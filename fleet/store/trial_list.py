@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +19,8 @@ STATES = {
     "failed": "t.end_time IS NOT NULL AND t.errmsg IS NOT NULL",
 }
 """The condition of each state."""
+MOST_SECONDS, MOST_BYTES = 1e9, 2**50
+"""Beyond what a trial can use: 31 years of CPU time, 1 PiB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +108,16 @@ def _row(values: Sequence[Any], measures: dict[str, float]) -> TrialRow:
     """Of a row of _TRIALS."""
     *others, error, size, has_usage, has_vm = values[: -len(_COLUMNS)]
     facts = dict(zip(_COLUMNS, values[-len(_COLUMNS) :], strict=True))
-    usage = {name: _amount(facts[name]) for name in _USAGE} if has_usage else None
+    usage = {name: _amount(name, facts[name]) for name in _USAGE} if has_usage else None
     system = {name: facts[name] for name in _SYSTEM}
     vm = {**{name: facts[name] for name in _VM}, "system": system} if has_vm else None
     return TrialRow(*[*others, _complete_lines(error, size), usage, vm, measures])
 
 
-def _amount(value: float | None) -> float | None:
-    """None unless it is an amount: VMs may write the table."""
-    return value if value is not None and 0 <= value < math.inf else None
+def _amount(name: str, value: float | None) -> float | None:
+    """None unless it is possible: VMs may write the table."""
+    most = MOST_BYTES if name.endswith("_bytes") else MOST_SECONDS
+    return value if value is not None and 0 <= value <= most else None
 
 
 def _complete_lines(error: str | None, size: int | None) -> str | None:

@@ -21,6 +21,10 @@ PROVENANCE = {"format": 1, "fleet": "fleet-8", "fleets": [{"id": "fleet-8", "req
 SECRET = "postgresql://me:hid/d@en@db/powerlift"
 
 
+MADE_UP = "Ab1" * 12
+PEM = "-----BEGIN RSA PRIVATE KEY-----"
+
+
 @pytest.fixture(scope="module")
 def exported(benchmark_database: Any) -> pandas.DataFrame:
     """An experiment of which two fleets ran a trial each, one without a measure, and one has not run."""
@@ -42,7 +46,11 @@ def exported(benchmark_database: Any) -> pandas.DataFrame:
             "UPDATE trial SET start_time = now(), end_time = now(), errmsg = %s WHERE id = %s",
             *(SECRET if fleet == 9 else None, trial),
         )
-    for name, kind, value in (("score", 0, "0.1"), ("loss", 0, "inf"), ("note", 1, SECRET)):
+    for name, kind, value in (
+        ("score", 0, "0.1"),
+        ("loss", 0, "inf"),
+        ("note", 1, SECRET),
+    ):
         benchmark_database.sql(
             "INSERT INTO measure_outcome (trial_id, name, seq_num, type, val)"
             " VALUES (%s, %s, 0, %s, %s)",
@@ -79,6 +87,22 @@ def test_a_file_has_rows_and_provenance_and_no_secret(
     assert (b"en@db" in written, b"hid/d" in written) == (False, False)
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_of_a_csv_file_is_a_formula(tmp_path: Path, begin: str):
+    """Spreadsheets run those of anybody. Numbers stay numbers, and the other formats the text."""
+    text = f'{begin}HYPERLINK("http://evil")'
+    frame = pandas.DataFrame(
+        {"name": [text, "ok"], "meta": [None, text], "num_val": [-0.5, float("-inf")], "n": [-1, 2]}
+    )
+    for name in ("r.csv", "r.json"):
+        write_file(tmp_path / name, format_of(None, tmp_path / name), frame, PROVENANCE)
+    with (tmp_path / "r.csv").open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    quoted = f"'{text}"
+    assert rows == [[quoted, "", "-0.5", "-1"], ["ok", quoted, "-inf", "2"]]
+    assert read_rows(tmp_path / "r.json")[0]["name"] == text
+
+
 def test_a_run_exports_its_results_with_the_provenance_of_its_fleets(
     exported: pandas.DataFrame, benchmark_database: Any, tmp_path: Path
 ):
@@ -95,6 +119,39 @@ def test_a_run_exports_its_results_with_the_provenance_of_its_fleets(
         len(exported),
         PROVENANCE,
     )
+
+
+@pytest.mark.parametrize(
+    "time", ["infinity", "-infinity", "0001-01-01 BC", "294276-12-31", "9999-1-1"]
+)
+@pytest.mark.parametrize("name", ["r.csv", "r.json", "r.parquet"])
+def test_what_one_vm_writes_hides_no_results(
+    benchmark_database: Any, tmp_path: Path, name: str, time: str
+):
+    """A trial's role can write its times and measures."""
+    number = benchmark_database.experiment("", trials=2)
+    first, second = [one["id"] for one in benchmark_database.trials(number)]
+    benchmark_database.sql(
+        "UPDATE trial SET create_time = %s, start_time = %s, end_time = %s WHERE id = %s",
+        *(time, time, time, first),
+    )
+    for trial, value in ((first, "much"), (second, "0.1")):
+        benchmark_database.sql(
+            "INSERT INTO measure_outcome (trial_id, name, seq_num, type, val)"
+            " VALUES (%s, 'score', 0, 0, %s)",
+            *(trial, value),
+        )
+    frame = read_database(benchmark_database.store.uri, number)[1]
+    write_file(tmp_path / name, format_of(None, tmp_path / name), frame, PROVENANCE)
+    assert len(read_rows(tmp_path / name)) == 2
+    by_trial = frame.set_index("trial_id")
+    times = by_trial.loc[first, ["create_time", "start_time", "end_time"]]
+    assert (times.isna().all(), by_trial.loc[first, "status"]) == (True, "COMPLETE")
+    assert (pandas.isna(by_trial.loc[first, "num_val"]), by_trial.loc[second, "num_val"]) == (
+        True,
+        0.1,
+    )
+    assert pandas.notna(by_trial.loc[second, "create_time"])
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
@@ -129,16 +186,45 @@ def test_a_format_that_cannot_be_written_is_refused(format_: str | None, name: s
         ("https://app/api/view/fleet-7#key=abc==", "https://app/api/view/fleet-7#key=***"),
         ("sealed gAAAAA" + "x" * 100 + "==", "sealed ***"),
         ('{"max_depth": 3, "tokens": "a"}', '{"max_depth": 3, "tokens": "a"}'),
+        (f"a gh{'p'}_{MADE_UP} b", "a *** b"),
+        (f"github_{'pat'}_11AA_{MADE_UP}", "***"),
+        (f"h{'f'}_{MADE_UP}", "***"),
+        (f"s{'k'}-proj-{MADE_UP}", "***"),
+        (f"a eyJ{MADE_UP}.{MADE_UP}.{MADE_UP}, b", "a ***, b"),
+        (f"AKI{'A'}0123456789ABCDEF.", "***."),
+        (f"{PEM}\nProc-Type: 4\n\n{MADE_UP}\n-----END RSA PRIVATE KEY-----\nb", f"{PEM}***\nb"),
+        (f"{PEM}\n{MADE_UP}", f"{PEM}***"),
+        ("run --password hunter2 --verbose", "run --password *** --verbose"),
+        ("['run', '--db-password', 'hunter2', '-v']", "['run', '--db-password', '***', '-v']"),
+        ("--no-token --verbose", "--no-token --verbose"),
+        ("PGPASSWORD: hunter2\nPGUSER: me", "PGPASSWORD: ***\nPGUSER: me"),
+        ("Authorization: Basic bWU6aHVudGVyMg==", "Authorization: Basic ***"),
+        ('{"Authorization": "Basic bWU6aHVudGVyMg=="}', '{"Authorization": "Basic ***"}'),
+        ("x-functions-key: abc==", "x-functions-key: ***"),
+        ('{"db":{"pass":"hunter2","port":1}}', '{"db":{"pass":"***","port":1}}'),
+        (r'{"a": "{\"password\": \"hun\\\"ter2\", \"n\": 1}"}',
+         r'{"a": "{\"password\": \"***\", \"n\": 1}"}'),
+        ('{"password": "hunt', '{"password": "***"'),
+        ("first pass: 0.9, sig: 0.05, basic internationalization", "first pass: 0.9, sig: 0.05, basic "
+         "internationalization"),
     ],
 )  # fmt: skip
 def test_secrets_are_replaced_by_their_form(text: str, shown: str):
     assert redacted(text) == shown
 
 
-@pytest.mark.parametrize("text", ["://a:", "a-", '"token": "', "password "])
+NEAR_MATCHES = (
+    "://a:", "a-", "_-", '"token": "', "password ", "password: ", "--password ", "--a", "-eyJ", " ",
+    "eyJaaaaaa.", "Authorization: ", "-----BEGIN PRIVATE KEY-----", r'pass\":\"', r"pass\':\"", "ghp_a",
+    "sk-", "AKIA", "password=\\", "\\",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NEAR_MATCHES)
 def test_a_text_of_near_matches_takes_linear_time(text: str):
-    short, long = (process_seconds(text * size) for size in (1_000, 10_000))
-    assert long < 30 * short + 0.1
+    for before in ("", "password", 'password\\"', "Authorization:"):
+        short, long = (process_seconds(before + text * size) for size in (1_000, 10_000))
+        assert long < 30 * short + 0.1
 
 
 def process_seconds(text: str) -> float:

@@ -8,7 +8,11 @@ import pytest
 from powerlift.bench import Benchmark
 from powerlift_fleet import runner, trial_results, trial_status
 from powerlift_fleet.benchmark import results
+from powerlift_fleet.benchmark.export import read_database
+from sqlalchemy import make_url
 
+TABLES = ("powerlift_fleet_trial", "powerlift_fleet_runner")
+AUTHOR = '"au-thor"'
 NAME = "four states, two tasks of one name"
 
 
@@ -120,14 +124,32 @@ def test_the_columns_of_usage_are_those_that_the_runner_writes():
 
 
 def test_a_database_without_the_apps_tables_has_the_same_columns(benchmark_database, store):
-    tables = ("powerlift_fleet_trial", "powerlift_fleet_runner")
     whole = trial_results(store, NAME)
-    for table in tables:
+    for table in TABLES:
         benchmark_database.sql(f"ALTER TABLE {table} RENAME TO {table}_away")
     try:
         bare = trial_results(store, NAME)
     finally:
-        for table in tables:
+        for table in TABLES:
             benchmark_database.sql(f"ALTER TABLE {table}_away RENAME TO {table}")
     assert (list(bare), len(bare)) == (list(whole), len(whole))
     assert bare["wall_seconds"].isna().all()
+
+
+@pytest.mark.parametrize("hidden", [TABLES[:1], TABLES[1:], TABLES])
+def test_tables_that_the_authors_role_may_not_read_are_named(benchmark_database, store, hidden):
+    """Without a word, it would look as if the VMs had reported nothing."""
+    grants = [f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {AUTHOR}"]
+    grants += [f"REVOKE ALL ON {table} FROM {AUTHOR}" for table in hidden]
+    benchmark_database.sql(f"CREATE ROLE {AUTHOR} LOGIN PASSWORD 'secret'; {'; '.join(grants)}")
+    url = make_url(store.uri).set(username="au-thor", password="secret")
+    [(number,)] = benchmark_database.sql("SELECT id FROM experiment WHERE name = %s", NAME)
+    try:
+        with pytest.warns(UserWarning, match="GRANT") as caught:
+            read_database(url.render_as_string(hide_password=False), number)
+    finally:
+        benchmark_database.sql(f"DROP OWNED BY {AUTHOR}; DROP ROLE {AUTHOR}")
+    said = {str(one.message) for one in caught if one.category is UserWarning}
+    assert [f"GRANT SELECT ON {', '.join(sorted(hidden))} TO {AUTHOR};" in one for one in said] == [
+        True
+    ]

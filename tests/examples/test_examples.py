@@ -157,6 +157,27 @@ def test_the_comparison_is_of_pairs_that_one_vm_ran(
     assert "pairs on one VM: 1; median +20.0 %" in titles(Path("compare.svg"))
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "",
+        "iris,0,forest,COMPLETE,seconds,0.9,\niris,0,extra trees,COMPLETE,seconds,1.1,\n",
+        "iris,0,forest,COMPLETE,seconds,0.9,vm-1\niris,0,extra trees,ERROR,seconds,1.1,vm-1\n",
+        "iris,0,forest,COMPLETE,seconds,0.9,vm-1\niris,0,extra trees,COMPLETE,seconds,1.1,vm-2\n",
+    ],
+    ids=["no trial", "no VM", "one method", "two VMs"],
+)
+def test_a_comparison_without_pairs_ends_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr(sys, "argv", ["compare.py", "mine.csv"])
+    monkeypatch.chdir(tmp_path)
+    Path("mine.csv").write_text(EXPORTED.splitlines(keepends=True)[0] + rows)
+    with pytest.raises(SystemExit, match=r"^no pairs: no VM has"):
+        runpy.run_path(str(EXAMPLES / "compare.py"), run_name="__main__")
+
+
 def titles(file: Path) -> str:
     """The texts of a drawing, which Matplotlib adds as comments to their outlines."""
     return "\n".join(re.findall(r"<!-- (.*) -->", file.read_text()))

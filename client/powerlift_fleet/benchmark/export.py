@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 FORMATS = ("csv", "json", "parquet")
 _MEASURE = ["name", "seq_num", "type", "num_val", "str_val", "json_val"]
-_TEXTS = ["meta", "str_val", "json_val"]
+_TEXTS = ["meta", "name", "str_val", "json_val"]
 """Columns that may contain anything that the author wrote."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export_frame(session: Any, experiment: int) -> DataFrame:
@@ -109,7 +111,7 @@ def write_text(
 ) -> None:
     """Write CSV, without the provenance, or JSON."""
     if format_ == "csv":
-        frame.to_csv(file, index=False, lineterminator="\n")
+        _harmless(frame).to_csv(file, index=False, lineterminator="\n")
         return
     file.write(f'{{"provenance": {json.dumps(provenance)},\n"results": [')
     names = list(frame.columns)
@@ -118,6 +120,19 @@ def write_text(
         values = json.dumps(dict(zip(names, row, strict=True)))
         file.write(f"\n{values}" if number == 0 else f",\n{values}")
     file.write("\n]}\n")
+
+
+def _harmless(frame: DataFrame) -> DataFrame:
+    """Without texts that a spreadsheet would run as formulas: VMs write some of them."""
+    whole = frame.copy()
+    for column in whole.columns:
+        if any(isinstance(value, str) for value in whole[column]):
+            whole[column] = texts(whole, column).map(_quoted)
+    return whole
+
+
+def _quoted(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _plain(value: Any) -> Any:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 KEY = "powerlift_fleet"
 """Of the provenance in the metadata of a Parquet file."""
+_DEEPEST = 30
+"""Levels of a document; more would exceed Python's limit wherever it is used."""
 _LOCK = ("architecture", "digest", "python", "requirements")
 
 
@@ -42,7 +44,7 @@ def provenance(
         "experiment": {"id": number, "name": experiment},
         "versions": {
             "powerlift_fleet": __version__,
-            "app": versions[0],
+            "app_at_export": versions[0],
             "powerlift": _installed("powerlift"),
         },
         "fleets": entries,
@@ -88,7 +90,8 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """The provenance of an export, by the end of its name. Raises ConfigurationError."""
     try:
         document = _read(path)
-    except (OSError, ValueError) as error:
+        _require_json(document)
+    except (OSError, ValueError, RecursionError) as error:
         where, reason = path, str(error)
         if isinstance(error, OSError):
             where, reason = error.filename or path, error.strerror or reason
@@ -100,6 +103,18 @@ def read_provenance(path: Path) -> dict[str, Any]:
             "powerlift-fleet results, or of another version."
         )
     return found
+
+
+def _require_json(document: Any) -> None:
+    """Raises ValueError for what Python reads, and cannot send to an app."""
+    if _is_deeper(document, _DEEPEST):
+        raise ValueError("its JSON is nested too deeply")
+    json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
 def _fleets(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -122,13 +137,20 @@ def fleet_in(document: Mapping[str, Any], fleet: str | None) -> Mapping[str, Any
         raise ConfigurationError(
             f"The file lacks the request of {wanted}: {entry.get('problem', 'unknown reason')}"
         )
+    secrets = entry.get("secrets", [])
+    if not isinstance(wanted, str) or not isinstance(secrets, list):
+        raise ConfigurationError(
+            f"The file's entry of {wanted} is not one of an export: its id must be a text, and its "
+            "secrets a list. Export the results again."
+        )
     return entry
 
 
 def _read(path: Path) -> Any:
-    if path.suffix == ".parquet":
+    kind = path.suffix.lower()
+    if kind == ".parquet":
         return json.loads(_parquet_metadata(path))
-    file = side_file(path) if path.suffix == ".csv" else path
+    file = side_file(path) if kind == ".csv" else path
     return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -139,5 +161,8 @@ def _parquet_metadata(path: Path) -> str:
         raise ConfigurationError(
             f"Parquet requires fastparquet, which cannot be imported: {error}. pip install fastparquet"
         ) from None
-    metadata: Mapping[str, str] = ParquetFile(str(path)).key_value_metadata
+    try:
+        metadata: Mapping[str, str] = ParquetFile(str(path)).key_value_metadata
+    except Exception as error:  # whatever its parser makes of another file
+        raise ValueError(f"it is not a Parquet file ({type(error).__name__})") from None
     return metadata.get(KEY, "null")

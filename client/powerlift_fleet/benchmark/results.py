@@ -6,8 +6,10 @@ failed. Its `Benchmark.results()` keeps only one of two tasks with the same name
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Collection
+import warnings
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from powerlift_fleet.api.errors import ConfigurationError
@@ -18,11 +20,16 @@ if TYPE_CHECKING:
     from powerlift.bench.store import Store
     from sqlalchemy.orm import Session
 
+# VMs write these times themselves; Python and pandas cannot read infinity or a year outside of these.
+_TIMES = ", ".join(
+    f"CASE WHEN t.{name} BETWEEN '1678-01-01' AND '2261-12-31' THEN t.{name} END AS {name}"
+    for name in ("create_time", "start_time", "end_time")
+)
 _STATUS = """
     SELECT t.id AS trial_id, ta.name AS task, ta.origin, t.method, t.meta, t.replicate_num,
            CASE WHEN t.errmsg IS NOT NULL THEN 'ERROR' WHEN t.end_time IS NOT NULL THEN 'COMPLETE'
                 WHEN t.start_time IS NOT NULL THEN 'RUNNING' ELSE 'READY' END AS status,
-           t.errmsg, t.create_time, t.start_time, t.end_time, t.runner_id,
+           t.errmsg, {times}, t.runner_id,
            ta.n_samples, ta.n_features, ta.n_classes, ta.total_categories, {facts}
     FROM trial t JOIN task ta ON t.task_id = ta.id {tables}
     WHERE t.experiment_id = :experiment
@@ -47,10 +54,11 @@ VM = (
 """What the trial's VM reports about itself, and the order in which it takes trials."""
 _VM_NAME = re.compile(r"powerlift-vm-([0-9]+)-[0-9]{4}", re.IGNORECASE)
 _KNOWN = """
-    SELECT (SELECT relname FROM pg_class WHERE oid = attrelid) AS table, attname AS column
+    SELECT (SELECT relname FROM pg_class WHERE oid = attrelid) AS table, attname AS column,
+           has_table_privilege(attrelid, 'SELECT') AS readable, quote_ident(current_user) AS role
     FROM pg_attribute
     WHERE attrelid IN (to_regclass('powerlift_fleet_trial'), to_regclass('powerlift_fleet_runner'))
-      AND attnum > 0 AND has_table_privilege(attrelid, 'SELECT')
+      AND attnum > 0
 """
 # Rows of the app stay when Powerlift's tables are recreated and IDs start again.
 _JOIN = """
@@ -119,7 +127,7 @@ def results_of(session: Session, experiment: int) -> DataFrame:
     kind = frame["type"].map(dict(enumerate(_TYPES)))
     value = frame.pop("val")
     frame["type"] = kind
-    frame["num_val"] = value.where(kind == "NUMBER").astype(float)
+    frame["num_val"] = value.where(kind == "NUMBER").map(_number).astype(float)
     for column, name in (("str_val", "STR"), ("json_val", "JSON")):
         frame[column] = value.where(kind == name)
         frame[column] = texts(frame, column)
@@ -129,13 +137,37 @@ def results_of(session: Session, experiment: int) -> DataFrame:
 def _read(session: Session, experiment: int, statement: str) -> DataFrame:
     from sqlalchemy import text
 
-    known = {(table, column) for table, column in session.execute(text(_KNOWN))}
-    found = session.execute(text(statement.format(**_facts(known))), {"experiment": experiment})
+    existing = session.execute(text(_KNOWN)).all()
+    _warn_of_hidden(existing)
+    facts = _facts({(one.table, one.column) for one in existing if one.readable})
+    query = text(statement.format(times=_TIMES, **facts))
+    found = session.execute(query, {"experiment": experiment})
     columns, rows = list(found.keys()), found.all()
     frame: DataFrame = pandas().DataFrame.from_records(rows, columns=columns)
     named = texts(frame, "vm_name").map(lambda name: _VM_NAME.fullmatch(name or ""))
     frame["fleet"] = [match and f"fleet-{match[1]}" for match in named]
     return frame
+
+
+def _number(value: object) -> float:
+    """VMs may write any text."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _warn_of_hidden(existing: Iterable[Any]) -> None:
+    """Without the app's tables, results look like those of VMs that report nothing."""
+    hidden = {one.table: one.role for one in existing if not one.readable}
+    if not hidden:
+        return
+    tables, [role, *_] = ", ".join(sorted(hidden)), [*hidden.values()]
+    warnings.warn(
+        f"What ran the trials is left out: the role {role} may not read {tables}. Let the tables' owner "
+        f"run: GRANT SELECT ON {tables} TO {role};",
+        stacklevel=2,
+    )
 
 
 def _facts(known: Collection[tuple[str, str]]) -> dict[str, str]:

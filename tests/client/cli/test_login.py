@@ -42,6 +42,10 @@ class Machine:
             "azd", f"cat << 'EOF'\n{os.linesep.join(values)}\nAZURE_SUBSCRIPTION_ID=s\nEOF"
         )
 
+    def az(self, key: str, *hosts: str) -> None:
+        answers = f"show) printf '%s\\n' {' '.join(hosts)};; *) echo {key};;"
+        self.program("az", f'case "$2" in {answers} esac')
+
     def stored(self) -> str:
         return self.file.read_text() if self.file.exists() else ""
 
@@ -66,7 +70,7 @@ def test_after_azd_up_one_command_suffices(
     machine: Machine, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ):
     machine.azd(stack.url)
-    machine.program("az", f"echo {stack.key}")
+    machine.az(stack.key, "127.0.0.1")
     done = machine.command("login")
     assert (done.exit_code, machine.command("list").exit_code) == (0, 0), done.stderr
     asked = "az functionapp keys list --resource-group g --name a$b --subscription s --query"
@@ -139,6 +143,9 @@ def test_without_az_the_key_is_typed_unseen(machine: Machine, app: str):
 
 AZD_FAILS = "echo 'ERROR: no project exists' >&2; exit 1"
 AZ_FAILS = "echo 'Please run az login' >&2; exit 1"
+LOCAL = "echo FLEET_URL=http://localhost"
+NO_KEY = '[ "$2" = show ] && echo localhost; true'
+KEYS_FAIL = f'[ "$2" = show ] && echo localhost && exit; {AZ_FAILS}'
 
 
 @pytest.mark.parametrize(
@@ -148,8 +155,15 @@ AZ_FAILS = "echo 'Please run az login' >&2; exit 1"
         (AZD_FAILS, None, (), "azd env get-values failed: ERROR: no project exists. Nothing was"),
         ("echo AZURE_LOCATION=x", None, (), "The azd environment contains no FLEET_URL. Nothing"),
         ("echo FLEET_URL=http://h", None, (), "No function key: az is not on PATH. Nothing was"),
-        ("echo FLEET_URL=http://h", AZ_FAILS, (), "keys list failed: Please run az login. Nothing"),
-        ("echo FLEET_URL=http://h", "true", (), "az returned no key. Nothing was stored. Pass"),
+        ("echo FLEET_URL=http://h", AZ_FAILS, (), "show failed: Please run az login. Nothing"),
+        (
+            "echo FLEET_URL=http://h",
+            "true",
+            (),
+            "az returned no host of the app. Nothing was stored.",
+        ),
+        (LOCAL, KEYS_FAIL, (), "keys list failed: Please run az login. Nothing"),
+        (LOCAL, NO_KEY, (), "az returned no key. Nothing was stored. Pass"),
         (None, None, ("--url", "http://h"), "No function key: Nothing was stored. Pass --key-file"),
         (None, None, ("--from-azd-env", "/no/.env"), "No such file or directory"),
         (None, None, ("--url", "http://h", "--from-azd-env", "f"), "Pass either --url or"),
@@ -167,6 +181,46 @@ def test_what_is_missing_is_named_and_nothing_is_stored(
     assert reported in done.stderr
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example",
+        "https://fleets.example.evil.example",
+        "https://fleets.example@evil.example",
+        "https://fleets.example:x@evil.example",
+        r"https://evil.example\@fleets.example",
+        "https://evil.example?@fleets.example",
+        "https://evil.example#fleets.example",
+        "http://fleets.example",
+        "ftp://fleets.example",
+    ],
+)
+@pytest.mark.parametrize("option", [(), ("--from-azd-env", ".env")])
+def test_the_key_of_an_app_is_not_asked_for_another_url(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, url: str, option: tuple[str, ...]
+):
+    """A repository's environment may name the user's app, and the URL of somebody else."""
+    text = f"FLEET_URL={url}\nFLEET_APP_NAME=victim\nFLEET_APP_GROUP=g\n"
+    private(machine.folder / ".env", text)
+    monkeypatch.chdir(machine.folder)
+    machine.program("azd", f"cat << 'EOF'\n{text}EOF")
+    machine.az(KEY, "fleets.example", "own.example")
+    done = machine.command("login", *option)
+    assert (done.exit_code, machine.stored(), KEY in done.output) == (exit_codes.USAGE, "", False)
+    assert ("az functionapp show" in machine.calls(), "keys list" in machine.calls()) == (
+        True,
+        False,
+    )
+    assert f"FLEET_URL of the azd environment is {url}" in done.stderr
+
+
+def test_a_profile_of_the_environment_is_created(machine: Machine, app: str):
+    argv = ("login", "--url", app, "--key-file", "-")
+    done = machine.command(*argv, stdin=KEY, FLEET_PROFILE="new")
+    assert (done.exit_code, machine.command("list", FLEET_PROFILE="new").exit_code) == (0, 0), done
+    assert '[profiles."new"]' in machine.stored()
+
+
 def test_a_file_that_cannot_be_written_is_reported(machine: Machine, app: str):
     machine.file.parent.mkdir()
     machine.file.symlink_to("/proc/powerlift-fleet/config.toml")
@@ -177,7 +231,7 @@ def test_a_file_that_cannot_be_written_is_reported(machine: Machine, app: str):
 
 def test_the_examples_work_as_printed(machine: Machine, app: str, monkeypatch: pytest.MonkeyPatch):
     machine.azd(app)
-    machine.program("az", f"echo {KEY}")
+    machine.az(KEY, "127.0.0.1")
     private(machine.folder / ".azure" / "fleets" / ".env", f"FLEET_URL={app}")
     private(machine.folder / "team-a.key", KEY)
     monkeypatch.chdir(machine.folder)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pandas
 import pytest
+from powerlift_fleet.benchmark.export import format_of, write_file
+from sqlalchemy import make_url
 
 from local.stack import Stack
-from tests.client.cli.conftest import SIZE, Command, private
+from tests.client.cli import served
+from tests.client.cli.conftest import SIZE, Command, environment, private
 from tests.client.cli.test_commands import process
 from tests.harness import Api
 
@@ -124,6 +129,120 @@ def test_a_fleet_is_cloned_from_its_exported_results(
     written = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     password = stack.db_uri.partition("@")[0].rpartition("/")[2]  # with the user
     assert [one for one in (password, stack.key) if one.encode() in written] == []
+
+
+REQUEST = {"experiment_id": 12, "n_instances": 10}
+
+
+def export_of(folder: Path, **entry: object) -> Path:
+    whole = {"id": "fleet-8", "request": REQUEST, "secrets": [], **entry}
+    return private(
+        folder / "r.json", json.dumps({"format": 1, "fleet": whole["id"], "fleets": [whole]})
+    )
+
+
+@pytest.mark.parametrize(
+    ("added", "named"),
+    [
+        ({"uri": "postgresql://evil"}, "uri"),
+        ({"notify_url": "https://evil.example"}, "notify_url"),
+        ({"azure_json": {"client_secret": "s3cret"}}, "client_secret"),
+    ],
+)
+def test_a_file_whose_request_has_secrets_is_refused(
+    friendly: Command, tmp_path: Path, added: dict[str, object], named: str
+):
+    """They would be shown as ***, and sent."""
+    file = export_of(tmp_path, request={**REQUEST, **added})
+    done = friendly("clone", "--from", file)
+    assert (done.exit_code, f"has {named}." in done.stderr) == (2, True), done.output
+    assert ("evil" in done.output, "s3cret" in done.output) == (False, False)
+
+
+def test_a_file_names_no_new_fleet_and_its_request_is_shown_in_full(
+    friendly: Command, tmp_path: Path
+):
+    end = "x" * 1000 + "the end"
+    long = {
+        "resource_uris": [end], "tags": {"a": end}, "fallbacks": [{"location": end}],
+        "azure_json": {"resource_group": end}, "shell_install": end, "pip_install": end,
+    }  # fmt: skip
+    file = export_of(tmp_path, request={**REQUEST, **long, "name": "nightly", "batch_id": 7})
+    done = friendly("clone", "--from", file, "--dry-run")
+    assert (done.exit_code, done.stderr.count("the end")) == (0, len(long)), done.output
+    assert [one for one in ("name:", "batch_id:") if f"  {one}" in done.stderr] == []
+
+
+@pytest.mark.parametrize("name", ["R.CSV", "R.PARQUET", "R.JSON"])
+def test_the_name_of_an_export_may_be_in_capitals(friendly: Command, tmp_path: Path, name: str):
+    fleet = {"id": "fleet-8", "request": REQUEST, "secrets": []}
+    frame = pandas.DataFrame({"trial_id": [1], "task": ["iris"]})
+    provenance = {"format": 1, "fleet": "fleet-8", "fleets": [fleet]}
+    write_file(tmp_path / name, format_of(None, tmp_path / name), frame, provenance)
+    done = friendly("clone", "--from", tmp_path / name, "--dry-run")
+    assert (done.exit_code, "n_instances: 10" in done.stderr) == (0, True), done.output
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"secrets": 5}, {"name": {}}, {"number": [1]}, {"id": {}}, {"request": []}, {"secrets": [5, {}]},
+     {"request": {"timeout": float("nan")}}, {"request": {"pip_install": "\ud800"}},
+     {"request": json.loads("[" * 900 + "]" * 900)}, {"request": {"azure_json": 5, "tags": "x"}}],
+    ids=lambda one: repr(one)[:40],
+)  # fmt: skip
+def test_a_strange_export_is_an_error_and_no_traceback(
+    friendly: Command, tmp_path: Path, entry: dict[str, object]
+):
+    done = friendly("clone", "--from", export_of(tmp_path, **entry), "--dry-run")
+    assert isinstance(done.exception, SystemExit | None), done.exception
+    assert (
+        done.exit_code == 0
+        or done.stderr.startswith("Error: The file")
+        or "Cannot read" in done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("r.json", "[" * 200_000), ("r.csv", "["), ("r.parquet", "PAR1"), ("r.json", "9" * 9_000),
+     ("r.parquet", "PAR1" + "x" * 100 + "PAR1"), ("r.json", '{"format": 1, "fleets": [[]]}')],
+    ids=["deep", "csv", "short", "digits", "parquet", "list"],
+)  # fmt: skip
+def test_a_broken_file_is_an_error_and_no_traceback(
+    friendly: Command, tmp_path: Path, name: str, text: str
+):
+    side = private(tmp_path / name, text).with_suffix(".provenance.json")
+    side.write_text(text)
+    done = friendly("clone", "--from", tmp_path / name)
+    assert (done.exit_code, name.split(".")[0] in done.stderr) == (2, True), done.output
+
+
+def test_an_export_names_the_grant_and_the_app_that_answers(
+    benchmark_database: Any, home: Path, tmp_path: Path
+):
+    number = benchmark_database.experiment("", trials=1)
+    grants = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"
+    revoked = "REVOKE ALL ON powerlift_fleet_trial FROM reader"
+    benchmark_database.sql(f"CREATE ROLE reader LOGIN PASSWORD 'secret'; {grants}; {revoked}")
+    uri = make_url(benchmark_database.store.uri).set(username="reader", password="secret")
+    found = {
+        "id": "fleet-8",
+        "request": {"experiment_id": number},
+        "secrets": [],
+        "app_version": "9",
+    }
+    try:
+        with served.served({"GET /fleets/fleet-8/request": found}) as url:
+            command = Command(environment(home, FLEET_URL=url, FLEET_KEY="k"))
+            text = uri.render_as_string(hide_password=False)
+            argv = ("results", "fleet-8", "--output", tmp_path / "r.json")
+            done = command(*argv, POWERLIFT_DB_URI=text)
+    finally:
+        benchmark_database.sql("DROP OWNED BY reader; DROP ROLE reader")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("GRANT SELECT ON powerlift_fleet_trial TO reader;") == 1
+    document = json.loads((tmp_path / "r.json").read_text())["provenance"]
+    assert (document["versions"]["app_at_export"], "app" in document["versions"]) == ("9", False)
 
 
 @pytest.mark.parametrize("argv", [("results", "latest"), ("clone",)])

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,3 +90,25 @@ def test_json_is_the_apis_response_in_ascii(hostile: Command):
     done = hostile("machines", "fleet-7", "--json")
     reported = [machine["placement"]["location"] for machine in json.loads(done.stdout)["machines"]]
     assert (reported, done.stdout.isascii()) == ([f"eastus{HOSTILE}"] * 4, True)
+
+
+def test_results_cannot_control_the_terminal(benchmark_database: Any, home: Path):
+    number = benchmark_database.experiment("", trials=1)
+    benchmark_database.sql(
+        "INSERT INTO measure_outcome (trial_id, name, seq_num, type, val)"
+        " SELECT id, %s, 0, 1, %s FROM trial WHERE experiment_id = %s",
+        *(HOSTILE[:60], HOSTILE[:60], number),
+    )
+    request = {
+        **served.answers("")["GET /fleets/fleet-7/request"],
+        "request": {"experiment_id": number},
+    }
+    with served.served({"GET /fleets/fleet-7/request": request}) as url:
+        settings = {
+            "FLEET_URL": url,
+            "FLEET_KEY": "k",
+            "POWERLIFT_DB_URI": benchmark_database.store.uri,
+        }
+        text, raw = shown(Command(environment(home, **settings)), ("results", "fleet-7"), 200)
+    obeyed = [one for one in (b"\x07", b"\x1b[31m", b"\x1b]", b"\xc2\x9b") if one in raw]
+    assert ("owned" in text, obeyed) == (True, [])

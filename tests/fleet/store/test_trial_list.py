@@ -264,6 +264,19 @@ def test_a_trial_has_what_it_used_and_its_vm(
     assert reported == {"cpu_model": "EPYC 7763", "kernel": "6.8"}
 
 
+@pytest.mark.parametrize("seconds", ["1e308", "Infinity", "1000000001", "-1", "NaN"])
+@pytest.mark.parametrize("bytes_", [2**63 - 1, 2**50 + 1, -1])
+def test_an_impossible_usage_is_unknown(
+    uri: str, number: int, vm: int, benchmark_database: Any, seconds: str, bytes_: int
+):
+    """A VM can write any number; the sum of two may be infinite."""
+    kinds = ("wall", "user", "system", "steal")
+    used = {**{f"{kind}_seconds": seconds for kind in kinds}, "max_rss_bytes": bytes_}
+    note(benchmark_database, number, COMPLETE, vm, **used, measured_at="infinity")
+    usage = listed(uri, number)[COMPLETE].usage
+    assert usage == dict.fromkeys(used)
+
+
 def test_a_trial_that_runs_again_has_nothing_of_its_first_run(
     uri: str, number: int, vm: int, benchmark_database: Any
 ):

@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from itertools import takewhile
 from pathlib import Path
 
 from powerlift_fleet.api.errors import ConfigurationError
 
 _LINE = re.compile(r'^(\w+)=(?:"(.*)"|(.*))$', re.MULTILINE)
+_URL = re.compile(r"https?://(?P<host>[\w.-]+)(?::\d+)?(?:/[\w./-]*)?", re.ASCII)
+"""Strict, so that nothing reads another host from it."""
+_HOSTS = "[defaultHostName, hostNames, properties.defaultHostName, properties.hostNames][]"
+"""Versions of az differ in where a Flex Consumption app has them."""
+_LOOPBACK = ("127.0.0.1", "localhost")
 _TIMEOUT = 120
 _AGAIN = "Nothing was stored. Run this in the folder of azure.yaml after azd up, or pass --url."
 
@@ -37,18 +43,45 @@ def outputs(file: str | None) -> dict[str, str]:
 
 
 def host_key(values: dict[str, str]) -> str:
-    """The app's default host key, which opens every function, from Azure. Raises ToolFailed."""
+    """The app's default host key, which opens every function, from Azure.
+
+    Raises ToolFailed, and ConfigurationError if FLEET_URL is not of this app.
+    """
     app = {
         "--resource-group": values.get("FLEET_APP_GROUP", ""),
         "--name": values.get("FLEET_APP_NAME", ""),
         "--subscription": values.get("AZURE_SUBSCRIPTION_ID", ""),
     }
     chosen = [part for option, value in app.items() if value for part in (option, value)]
+    hosts = _run("az", "functionapp", "show", *chosen, "--query", _HOSTS, "--output", "tsv").split()
+    if not hosts:
+        raise ToolFailed("az returned no host of the app")
+    _require_own_url(values["FLEET_URL"], hosts)
     query = ("--query", "functionKeys.default", "--output", "tsv")
     key = _run("az", "functionapp", "keys", "list", *chosen, *query).strip()
     if not key:
         raise ToolFailed("az returned no key")
     return key
+
+
+def _require_own_url(url: str, hosts: list[str]) -> None:
+    """The environment may come with a repository of somebody else, who wants the key.
+
+    Raises ConfigurationError.
+    """
+    found = _URL.fullmatch(url)
+    host = found["host"].lower() if found else ""
+    if host not in {one.lower() for one in hosts}:
+        raise ConfigurationError(
+            f"FLEET_URL of the azd environment is {url}, but the app that it names has only the hosts "
+            f"{', '.join(hosts)}. Its key was not asked for, and nothing was stored. Correct the "
+            "environment, or pass --url and --key-file."
+        )
+    if not url.startswith("https:") and host not in _LOOPBACK:
+        raise ConfigurationError(
+            f"FLEET_URL of the azd environment is {url}: the app's key is not sent over plain http. "
+            "Nothing was stored. Use https."
+        )
 
 
 def _run(program: str, *arguments: str) -> str:
@@ -69,5 +102,6 @@ def _run(program: str, *arguments: str) -> str:
         raise ToolFailed(f"{program} did not finish within {_TIMEOUT} s") from None
     if done.returncode != 0:
         said = " ".join(done.stderr.split())[:500] or f"exit code {done.returncode}"
-        raise ToolFailed(f"{program} {' '.join(arguments[:3])} failed: {said}")
+        named = takewhile(lambda one: not one.startswith("-"), arguments)
+        raise ToolFailed(f"{program} {' '.join(named)} failed: {said}")
     return done.stdout

@@ -29,9 +29,9 @@ def login(session: Session, azd_file: str | None) -> int:
     """Store the app's URL and key for this command and the Python client.
 
     Without --url, the app is that of the azd environment in this folder, and az returns its default key,
-    which opens every function. With --url, the key comes from --key-file, else it is asked for. Both are
-    checked by a request, and stored in the configuration file, which only you can read; with --profile,
-    under that name. Comments in the file are lost.
+    which opens every function; it only goes to a host of this app. With --url, the key comes from
+    --key-file, else it is asked for. Both are checked by a request, and stored in the configuration
+    file, which only you can read; with --profile, under that name. Comments in the file are lost.
 
     \b
     Example:
@@ -43,7 +43,9 @@ def login(session: Session, azd_file: str | None) -> int:
         raise click.UsageError("Pass either --url or --from-azd-env.")
     config = Config.read(config_file())
     url, key = _url_and_key(session, azd_file)
-    app = sources.read(sources.Options(url, key=key))
+    # FLEET_PROFILE may name the profile that this command is about to create.
+    env = {name: value for name, value in os.environ.items() if name != "FLEET_PROFILE"}
+    app = sources.read(sources.Options(url, key=key), env)
     for warning in app.warnings:
         say(f"Warning: {clean(warning)}")
     _check(app, session.retry_timeout)
@@ -93,7 +95,7 @@ def _of(name: str | None) -> str:
 
 
 def _url_and_key(session: Session, azd_file: str | None) -> tuple[str, str]:
-    """Raises ConfigurationError, also for a key that nobody can type."""
+    """Raises ConfigurationError, also for a key that nobody can type, or that is another app's."""
     url, values = session.options.url, dict[str, str]()
     if url is None:
         values = azd_environment.outputs(azd_file)

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 WAIT = click.option("--wait", is_flag=True, help="Watch the new fleet until it has ended.")
 _MERGED = ("azure_json", "tags")
 """Fields whose members are changed one by one."""
+_OWN = ("name", "batch_id")
+"""Fields that no other fleet may have."""
+_SHORT = 200
+"""Characters of a lock, of thousands of lines. All else is shown in full: it decides what VMs run."""
 _SECRETS = {
     "/uri": "its own database. Set POWERLIFT_DB_URI and pass --uri-from-env, or pass a --file with uri; "
     "with null there, VMs use the app's database",
@@ -135,10 +139,26 @@ def _request_of(client: FleetClient, fleet: str | None, source: Path | None) -> 
     """The request of a fleet, from the app or an export. Raises ConfigurationError."""
     if source is not None:
         entry = fleet_in(read_provenance(source), fleet)
-        return read(FleetsRequest, {"secrets": [], **entry})
+        request = {key: value for key, value in entry["request"].items() if key not in _OWN}
+        _refuse_secrets(request, source)
+        found = {"id": entry["id"], "request": request, "secrets": entry.get("secrets", [])}
+        return read(FleetsRequest, found)
     if fleet is None:
         raise ConfigurationError("Name the fleet, or pass --from with a file of its results.")
     return client.request_of(fleet)
+
+
+def _refuse_secrets(request: Mapping[str, Any], source: Path) -> None:
+    """They would be submitted unseen. Raises ConfigurationError."""
+    azure = request.get("azure_json")
+    values = {name: request.get(name) for name in ("uri", "notify_url")}
+    values["client_secret"] = azure.get("client_secret") if isinstance(azure, Mapping) else None
+    found = [name for name, value in values.items() if value is not None]
+    if found:
+        raise ConfigurationError(
+            f"The request in {source} has {', '.join(found)}. An export never has these: somebody has "
+            "added them. Nothing was started. Remove them from the file, and pass your own in a --file."
+        )
 
 
 def changed(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +211,8 @@ def _shown(name: str, value: Any) -> str:
         return "***"
     if isinstance(value, dict) and "client_secret" in value:
         value = {**value, "client_secret": "***"}
-    return clean(value if isinstance(value, str) else json.dumps(value), 200)
+    most = _SHORT if name == "requirements_lock" else None
+    return clean(value if isinstance(value, str) else json.dumps(value), most)
 
 
 def _report(session: Session, accepted: Submission, text: str, wait: bool, interval: float) -> int:

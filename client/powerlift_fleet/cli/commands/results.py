@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import click
 
 from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.cli import exit_codes
-from powerlift_fleet.cli.formatting import clean, count
+from powerlift_fleet.cli.formatting import clean, clean_lines, count
 from powerlift_fleet.cli.options.fleet_argument import FLEET
 from powerlift_fleet.cli.session import Session, connected, say
 
@@ -50,7 +52,10 @@ def results(session: Session, fleet: str, format_: str | None, output: Path | No
         )
     with session.client() as client:
         found = client.request_of(fleet)
-        name, frame = export.read_database(uri, int(found.request["experiment_id"]))
+        with warnings.catch_warnings(record=True) as caught:
+            name, frame = export.read_database(uri, int(found.request["experiment_id"]))
+        for warning in dict.fromkeys(str(one.message) for one in caught):
+            say(f"Warning: {clean(warning)}")
         others = _fleets(frame)
         document = provenance(client, found.id, others, name)
     if others and found.id not in others:
@@ -60,7 +65,10 @@ def results(session: Session, fleet: str, format_: str | None, output: Path | No
         )
     _warn_of_processors(frame)
     if output is None:
-        export.write_text(sys.stdout, format_, frame, document)
+        text = io.StringIO()
+        export.write_text(text, format_, frame, document)
+        shown = clean_lines(text.getvalue()) if sys.stdout.isatty() else text.getvalue()
+        click.echo(shown, nl=False)
         return exit_codes.OK
     export.write_file(output, format_, frame, document)
     trials = count(frame["trial_id"].nunique(), "trial")
