@@ -155,10 +155,9 @@ def test_interface_cannot_use_a_subnet_being_created(azure: Driver) -> None:
         azure.send("PUT", path, _space("10.9.0.0/16", subnets=[subnet]), api=NETWORK_API)
         nic = azure.net("networkInterfaces", unique("n"))
         answer = azure.send("PUT", nic, azure.nic_body(f"{path}/subnets/s"))
-        return answer if answer.status_code == 429 else None
+        return answer.json() if answer.status_code == 429 else None
 
-    answer = until(refusal)
-    assert answer.json()["error"]["details"][0]["code"] == "ReferencedResourceNotProvisioned"
+    assert until(refusal)["error"]["details"][0]["code"] == "ReferencedResourceNotProvisioned"
 
 
 def test_subnet_in_use_cannot_be_deleted(azure: Driver) -> None:
