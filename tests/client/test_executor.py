@@ -50,6 +50,7 @@ def test_join_raises_the_failure(make: Make) -> None:
     assert caught.value.status.id == executor.fleets[0]
 
 
+@pytest.mark.long
 def test_join_waits_for_every_fleet_before_it_raises(make: Make, stack: Stack) -> None:
     executor = make()
     executor.submit(10**6)

@@ -86,7 +86,7 @@ def test_a_part_that_fails_to_start_stops_the_others(tmp_path: Path) -> None:
     assert children() - before == set()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_start_leaves_no_process(tmp_path: Path) -> None:
     before = children()
 

@@ -74,6 +74,7 @@ def test_a_fleet_is_submitted_without_a_plan_on_request(fleet_command: Command, 
     )
 
 
+@pytest.mark.long
 def test_a_fleet_is_submitted_by_queue_with_a_sas_and_without_a_key(
     bare: Command, api: Api, stack: Stack, number: int, tmp_path: Path
 ):

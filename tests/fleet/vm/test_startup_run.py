@@ -59,6 +59,7 @@ def test_no_timeout_lets_trials_run(vm, benchmark_database, startup):
     assert (trial["runner_id"], trial["errmsg"]) == (-2, None), vm.log
 
 
+@pytest.mark.long
 def test_no_trial_is_measured_by_two_batches(vm, other_vm, benchmark_database, startup):
     """Powerlift numbers runners from 0 in each batch, and a runner claims the trials with its number."""
     experiment = benchmark_database.experiment(
@@ -245,6 +246,7 @@ def test_the_script_does_not_wait_for_scheduled_events(vm, benchmark_database, s
     assert len(vm.azure.deletes) == 1, vm.log
 
 
+@pytest.mark.long
 def test_pip_install_keeps_pins_and_runs_no_shell_code(vm, benchmark_database, startup):
     words = """scikit-learn>=1.3 "numpy<2" 'a b' $(touch x);"""
     experiment = benchmark_database.experiment(DONE, pip_install=words)
@@ -270,6 +272,7 @@ def test_a_tool_that_the_experiment_installs_is_not_pinned(vm, benchmark_databas
     assert (tools, "setuptools<82" in resolved) == (wanted, True), vm.log
 
 
+@pytest.mark.long
 def test_shell_install_is_passed_to_apt(vm, benchmark_database, startup):
     experiment = benchmark_database.experiment(DONE, shell_install='libgomp1 "g++"')
 
