@@ -32,11 +32,11 @@ def reset_failed(uri: str, experiment_id: int, seconds: float = RESET_SECONDS) -
     DatabaseUnreachable.
     """
     reset = _Reset(uri, experiment_id, seconds, monotonic() + seconds)
-    failed, has_index = reset.find()
+    has_index = reset.find()
     if not has_index:
-        reset.forget_by_scan(failed)
-    for at in range(0, len(failed), TRIALS_AT_ONCE):
-        part = failed[at : at + TRIALS_AT_ONCE]
+        reset.forget_by_scan()
+    for at in range(0, len(reset.failed), TRIALS_AT_ONCE):
+        part = reset.failed[at : at + TRIALS_AT_ONCE]
         while has_index and reset.forget(part):
             pass
         reset.requeue(part)
@@ -65,23 +65,23 @@ class _Reset:
     failed: list[int] = field(default_factory=list)
     done: int = 0
 
-    def find(self) -> tuple[list[int], bool]:
-        """The failed trials, and whether an index finds the measures of a trial."""
+    def find(self) -> bool:
+        """Read the failed trials. Returns whether an index finds the measures of a trial."""
         with self._short() as cursor:
             self.failed = [trial for (trial,) in rows(cursor, _FAILED, (self.experiment_id,))]
             [(has_index,)] = rows(cursor, _HAS_INDEX, ())
-        return self.failed, has_index
+        return bool(has_index)
 
-    def forget_by_scan(self, trials: list[int]) -> None:
-        """Delete the trials' measures as Powerlift creates the table: one scan, in parts."""
+    def forget_by_scan(self) -> None:
+        """Delete the failed trials' measures as Powerlift creates the table: one scan, in parts."""
         key = self.uri, self.experiment_id
         scan = _scans.pop(key, None)
-        if scan is None or not scan.trials.issuperset(trials):
-            scan = _Scan(frozenset(trials))
+        if scan is None or not scan.trials.issuperset(self.failed):
+            scan = _Scan(frozenset(self.failed))
         _scans[key] = scan
         for oldest in list(_scans)[:-SCANS_KEPT]:
             _scans.pop(oldest, None)
-        last: int | None = scan.last if trials else None
+        last: int | None = scan.last if self.failed else None
         while last is not None:
             scan.last = last
             with self._short() as cursor:

@@ -38,10 +38,11 @@ ResourceId = Annotated[
     StringConstraints(pattern=rf"^/?subscriptions(/{_SEGMENT})+/?$", max_length=1024),
     AfterValidator(lambda scope: f"/{scope.strip('/')}"),
 ]
+_ARM_NAME = r"[-\w.()]*[-\w()]"
 SUBNET = (
     r"^/subscriptions/{0}/resourceGroups/{0}/providers/Microsoft\.Network/virtualNetworks/{0}"
     r"/subnets/{0}$"
-).replace("{0}", r"[-\w.()]*[-\w()]")
+).replace("{0}", _ARM_NAME)
 SubnetId = Annotated[
     str,
     StringConstraints(pattern=f"(?i){SUBNET}", max_length=1024),
@@ -51,7 +52,7 @@ SubnetId = Annotated[
 GALLERY_IMAGE = (
     r"^(/subscriptions/{0}/resourceGroups/{0}/providers/Microsoft\.Compute/galleries"
     r"|/sharedGalleries|/communityGalleries)/{0}/images/{0}(/versions/(latest|[0-9]+\.[0-9]+\.[0-9]+))?$"
-).replace("{0}", r"[-\w.()]*[-\w()]")
+).replace("{0}", _ARM_NAME)
 GalleryImageId = Annotated[
     str,
     # ASCII: in Unicode, two other letters are an s and a k in another case.
