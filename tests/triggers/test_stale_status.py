@@ -1,76 +1,109 @@
-"""`stale_seconds`: a fleet without status updates. Each test takes a minute."""
+"""`stale_seconds`: for a fleet whose orchestrations no host runs, not for one that Azure throttles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.stack import Stack
-from tests.harness import Api, eventually, experiment
+from tests.harness import VISIBILITY_TIMEOUT, Api, eventually, experiment
 
 pytestmark = pytest.mark.long
 
-SECONDS, TIME_SCALE = 50, 0.01
-SLOW, THROTTLED = 9601, 9602
-BUSY = {"code": "SubscriptionRequestsThrottled", "message": "Too many requests.", "status": 429}
-FAULTS: list[dict[str, Any]] = [
-    {"on": "vm.put", "match": f"-{SLOW}-", "times": 1, "slow": SECONDS / TIME_SCALE},
+HTTP, OTHERS = "http", "durable,triggers"
+THROTTLED_SECONDS, TIME_SCALE = 50, 0.01
+OVERDUE_AFTER = 40
+"""Seconds: the longest timer of an orchestrator and the margin."""
+FAULTS = [
     {
-        "on": "vm.put", "match": f"-{THROTTLED}-", "times": 1,
-        "error": {**BUSY, "retry_after": SECONDS / TIME_SCALE},
-    },
-]  # fmt: skip
+        "on": "vm.put",
+        "times": 1,
+        "error": {
+            "code": "SubscriptionRequestsThrottled",
+            "message": "Too many requests.",
+            "status": 429,
+            "retry_after": THROTTLED_SECONDS / TIME_SCALE,
+        },
+    }
+]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The fleet's states, in order."""
+
+    throttled: list[dict[str, Any]]
+    silent: dict[str, Any]
+    continued: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def fleets_without_updates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """Two fleets: Azure responds slowly to one and throttles the other."""
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     state: Path = tmp_path_factory.mktemp("stale")
-    with Stack(state, time_scale=TIME_SCALE, machines="none", faults={"faults": FAULTS}) as stack:
-        api = Api(stack)
-        for batch in (SLOW, THROTTLED):
-            api.start(experiment_id=experiment(stack), n_instances=1, batch_id=batch)
-        yield api
-
-
-@pytest.fixture(scope="module")
-def stale_seconds(fleets_without_updates: Api) -> dict[int, int | None]:
-    """`stale_seconds` by batch, once one fleet has a value."""
-
-    def probe() -> dict[int, int | None] | None:
-        fleets = [
-            fleets_without_updates.get(f"fleet-{batch}").json() for batch in (SLOW, THROTTLED)
-        ]
-        stale = {fleet["batch_id"]: fleet["stale_seconds"] for fleet in fleets}
-        return stale if any(stale.values()) else None
-
-    return eventually(probe)
-
-
-def test_a_fleet_without_updates_is_stale(
-    fleets_without_updates: Api, stale_seconds: dict[int, int | None]
-):
-    shown = fleets_without_updates.get(f"fleet-{SLOW}").json()["stale_seconds"]
-    assert ((stale_seconds[SLOW] or 0) >= 40, (shown or 0) >= 40) == (True, True)
-
-
-def test_a_throttled_fleet_is_not_stale(
-    fleets_without_updates: Api, stale_seconds: dict[int, int | None]
-):
-    """Its wave updates the status; the fleet's own orchestration does not."""
-    fleet = fleets_without_updates.get(f"fleet-{THROTTLED}").json()
-    assert (fleet["phase"], fleet["stale_seconds"], stale_seconds[THROTTLED]) == (
-        "create",
-        None,
-        None,
+    stack = Stack(
+        state,
+        time_scale=TIME_SCALE,
+        machines="none",
+        faults={"faults": FAULTS},
+        hosts=(HTTP, OTHERS),
+        visibility_timeout=VISIBILITY_TIMEOUT,
     )
+    with stack:
+        api = Api(stack)
+        fleet = api.start(experiment_id=experiment(stack), n_instances=1)
+        throttled = until_run(api, fleet)
+        stack.kill_host(1)
+        silent = eventually(lambda: stale(api.get(fleet).json()), 2 * OVERDUE_AFTER)
+        stack.start_host()
+        continued = eventually(lambda: not_stale(api.get(fleet).json()))
+        yield Seen(throttled, silent, continued)
+        api.end(fleet)
 
 
-def test_the_next_update_clears_stale_seconds(
-    fleets_without_updates: Api, stale_seconds: dict[int, int | None]
-):
-    fleets = [fleets_without_updates.wait(f"fleet-{batch}", "run") for batch in (SLOW, THROTTLED)]
-    assert [fleet["stale_seconds"] for fleet in fleets] == [None, None]
+def until_run(api: Api, fleet: str) -> list[dict[str, Any]]:
+    """The fleet's states until its VM runs."""
+    states: list[dict[str, Any]] = []
+
+    def runs() -> bool | None:
+        states.append(api.get(fleet).json())
+        return states[-1]["phase"] == "run" or None
+
+    eventually(runs, 2 * THROTTLED_SECONDS)
+    return states
+
+
+def stale(fleet: dict[str, Any]) -> dict[str, Any] | None:
+    return None if fleet["stale_seconds"] is None else fleet
+
+
+def not_stale(fleet: dict[str, Any]) -> dict[str, Any] | None:
+    return fleet if fleet["stale_seconds"] is None else None
+
+
+def test_a_throttled_fleet_is_not_stale(seen: Seen):
+    assert {state["stale_seconds"] for state in seen.throttled} == {None}
+
+
+def test_the_throttled_fleet_waited_longer_than_a_stale_one(seen: Seen):
+    """Else the test above shows nothing."""
+    started, *_, provisioned = (
+        datetime.fromisoformat(state["updated_at"]) for state in seen.throttled
+    )
+    assert (provisioned - started).total_seconds() > OVERDUE_AFTER
+
+
+def test_a_fleet_whose_host_is_gone_is_stale(seen: Seen):
+    assert seen.silent["stale_seconds"] >= OVERDUE_AFTER
+
+
+def test_a_stale_fleet_keeps_its_phase(seen: Seen):
+    assert (seen.silent["phase"], seen.silent["outcome"]) == ("run", None)
+
+
+def test_the_next_update_clears_stale_seconds(seen: Seen):
+    assert seen.continued["updated_at"] > seen.silent["updated_at"]
