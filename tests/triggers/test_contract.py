@@ -17,6 +17,8 @@ from tests.harness import Api, experiment
 
 NOWHERE = "postgresql://user:password@127.0.0.1:1/powerlift"
 """A database that refuses at once."""
+EMPTY: tuple[Any, ...] = ("", [], {})
+"""Values that a query has no text for."""
 OURS = 10**9
 """Added to the ids of experiments and batches. A fleet of no experiment fails in its plan and makes
 nothing; and the batches of other tests on the same stack stay theirs."""
@@ -82,7 +84,7 @@ def check_conformance(case: Any, stack: Stack, known_fleet: str, started_fleets:
     if case.query:
         case.query.pop("cursor", None)  # only a `next` of the app is one, which no schema can say
         # The host passes on no parameter without a value, so that the app cannot refuse it.
-        case.query = {name: value for name, value in case.query.items() if value != ""}
+        case.query = {name: value for name, value in case.query.items() if value not in EMPTY}
     path = case.path_parameters or {}
     if case.method == "GET":
         case.path_parameters = with_known_fleet(path, known_fleet)
