@@ -132,6 +132,9 @@ ASKED = st.fixed_dictionaries(
             maybe("", "b", "\n", None),
             max_size=1,
         ),
+        "cpu_models": maybe([], ["EPYC 7763"], [" 8370C "], [" "], [""], ["a\tb"], [None]),
+        "name": maybe(None, "nightly", "fleet-1", "latest", "N", ""),
+        "trial_seed": maybe(None, 0, 2**31 - 1, 2**31, -1, 1.0, "1"),
         "bogus": maybe(1),
     },
 )
@@ -149,6 +152,7 @@ ASKED = st.fixed_dictionaries(
 @example({"experiment_id": 1, "n_instances": 2, "tags": {"a": "\n"}})
 @example({"experiment_id": 1, "n_instances": 2, "outbound": "existing", "subnet_id": SUBNET})
 @example({"experiment_id": 1, "n_instances": 2, "max_price": 1, "priority": "Spot"})
+@example({"experiment_id": 1, "n_instances": 2, "cpu_models": [" "]})
 @example({"experiment_id": 1, "n_instances": 2, "max_cost": 1, "delete_on_complete": False})
 @example(
     {"experiment_id": 1, "n_instances": 2, "max_price": 1, "fallbacks": [{"priority": "Spot"}]}

@@ -117,11 +117,13 @@ def test_a_log_that_cannot_be_stored_is_one_log_line(vm, benchmark_database, sta
     benchmark_database.sql(
         "CREATE ROLE guest LOGIN PASSWORD 'guest';"
         " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guest;"
-        " REVOKE UPDATE ON powerlift_fleet_runner FROM guest;"
-        " GRANT UPDATE (ended_at, outcome, exit_code, architecture, python, lock_digest,"
-        " trial_order, trial_seed, memory_available)"
-        " ON powerlift_fleet_runner TO guest"
+        " REVOKE UPDATE ON powerlift_fleet_runner FROM guest"
     )
+    [(columns,)] = benchmark_database.sql(
+        "SELECT string_agg(attname, ', ') FROM pg_attribute WHERE NOT attisdropped AND attnum > 0"
+        " AND attrelid = 'powerlift_fleet_runner'::regclass AND attname <> 'log'"
+    )
+    benchmark_database.sql(f"GRANT UPDATE ({columns}) ON powerlift_fleet_runner TO guest")
 
     vm.run(startup(experiment, uri=f"postgresql://guest:guest@{place}"))
 
