@@ -35,8 +35,12 @@ def contract(examples: int, *, edges: bool) -> Any:
         **random,
         "generation": {"max-examples": examples, "deterministic": not random},
         "phases": {"coverage": {"enabled": edges}},
-        # The Functions host says 404, not 405, to a method that a path does not have.
-        "checks": {"unsupported_method": {"enabled": False}},
+        "checks": {
+            # The Functions host says 404, not 405, to a method that a path does not have.
+            "unsupported_method": {"enabled": False},
+            # An invalid body may also be too large.
+            "negative_data_rejection": {"expected-statuses": [400, 401, 403, 404, 409, 413]},
+        },
     }
     config = schemathesis.Config.from_dict(settings)
     return schemathesis.openapi.from_dict(openapi_document("/api"), config=config)

@@ -78,9 +78,8 @@ FleetName = Annotated[
 CpuModel = Annotated[
     str,
     StringConstraints(
-        pattern=r"^ *[-A-Za-z0-9()@.+_/*][-A-Za-z0-9 ()@.+_/*]*$",
+        pattern=r"^[-A-Za-z0-9()@.+_/*]+( +[-A-Za-z0-9()@.+_/*]+)*$",
         max_length=64,
-        strip_whitespace=True,
     ),
 ]
 TrialOrder = Literal["fifo", "shuffled", "paired"]
