@@ -9,20 +9,28 @@ from typing import Any
 
 from fleet.model.costs import MAX_COST_REACHED
 from fleet.model.records import State, VmCounts
-from fleet.model.state import FleetState
+from fleet.model.state import TERMINAL, FleetState
 
 STARTING = frozenset({"plan", "network", "create", "boot"})
+ENDING = TERMINAL | {"teardown"}
 
 
 def missing(fleet: FleetState) -> dict[str, int]:
     """VMs that were wanted and do not exist, by the code of the failure that prevented them.
 
     VMs that were never requested count under the reason why no more are requested; while the fleet is
-    starting, they do not count as missing.
+    starting, they do not count as missing. Once the fleet ends, so do those that waited for Azure's
+    usual throttling, which is not reported as a failure.
     """
     counts = fleet.demand.left_out()
-    if fleet.demand.unrequested and fleet.phase not in STARTING:
-        counts[why_no_more(fleet)] += fleet.demand.unrequested
+    unrequested = 0 if fleet.phase in STARTING else fleet.demand.unrequested
+    if fleet.phase in ENDING:
+        codes = [retry["code"] for retry in fleet.demand.retries]
+        throttled = Counter(code for code in codes if code not in fleet.failures.by_code)
+        counts -= throttled
+        unrequested += throttled.total()
+    if unrequested:
+        counts[why_no_more(fleet)] += unrequested
     return dict(counts)
 
 

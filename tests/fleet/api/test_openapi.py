@@ -132,7 +132,7 @@ ASKED = st.fixed_dictionaries(
             maybe("", "b", "\n", None),
             max_size=1,
         ),
-        "cpu_models": maybe([], ["EPYC 7763"], ["EPYC  7763"], [" 8370C"], [" "], [""], ["a\tb"], [None]),
+        "cpu_models": maybe([], ["EPYC  7763"], [" 8370C"], [" "], [""], ["a\tb"], [None]),
         "name": maybe(None, "nightly", "fleet-1", "latest", "N", ""),
         "trial_seed": maybe(None, 0, 2**31 - 1, 2**31, -1, 1.0, "1"),
         "bogus": maybe(1),

@@ -282,6 +282,29 @@ def test_every_missing_vm_is_explained():
     )
 
 
+@pytest.mark.parametrize(
+    ("wait", "phase", "missing_for"),
+    [
+        (5.0, "create", "TooManyRequests"),
+        (5.0, "teardown", "DeadlineReached"),
+        (5.0, "failed", "DeadlineReached"),
+        (90.0, "failed", "TooManyRequests"),
+    ],
+)
+def test_a_vm_that_was_throttled_until_its_fleet_ended_is_explained(
+    wait: float, phase: str, missing_for: str
+):
+    """Throttling is a failure only if it takes long."""
+    fleet = fleet_of("running")
+    fleet.order["n_instances"], fleet.demand.unrequested = 2, 1
+    [request] = fleet.demand.request([placement()])
+    fleet.refuse(request, failure("TooManyRequests", "slow", "wait", "", wait), NOW)
+    fleet.phase, fleet.reason = phase, failure("DeadlineReached", "text", "fail_fleet", "advice")
+    assert missing(fleet) == {missing_for: 1}
+    reported = {"DeadlineReached", *fleet.failures.by_code}
+    assert phase == "create" or missing_for in reported
+
+
 def test_the_status_counts_by_placement_and_code():
     fleet = failing(new_fleet(2), NO_CAPACITY, NO_CAPACITY)
     assert custom_status(fleet)["placements"] == [
