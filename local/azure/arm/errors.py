@@ -45,17 +45,6 @@ def gateway(status: int, code: str, message: str) -> ArmError:
     return ArmError(status, code, message, cause="gateway")
 
 
-def no_provider(location: str, leaf: str, api_version: str, locations: Sequence[str]) -> ArmError:
-    """400 NoRegisteredProviderFound: a path names an unknown region (azure-cli#2003)."""
-    return gateway(
-        400,
-        "NoRegisteredProviderFound",
-        f"No registered resource provider found for location '{location}' and API version "
-        f"'{api_version}' for type '{leaf}'. The supported api-versions are '{api_version}'. The "
-        f"supported locations are '{', '.join(locations)}'.",
-    )
-
-
 def invalid_parameter(target: str, message: str) -> ArmError:
     return ArmError(400, "InvalidParameter", message, target=target)
 

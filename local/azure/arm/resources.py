@@ -146,6 +146,10 @@ class Store:
             raise self.not_found(target)
         return found
 
+    def owner(self, target: Target) -> Resource:
+        """The resource that an action or a collection is of. Raises ArmError 404."""
+        return self.get(parse_id(target.path.rpartition("/")[0]))
+
     def not_found(self, target: Target) -> ArmError:
         """The 404 for `target`; for a missing child of an existing resource, the provider's own 404."""
         if len(target.names) > 1:

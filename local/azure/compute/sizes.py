@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from local.azure.arm.calls import Call
+from local.azure.arm.errors import gateway
+
 ZONES = {
     "eastus": ("1", "2", "3"),
     "eastus2": ("1", "2", "3"),
@@ -18,6 +21,19 @@ ZONES = {
     "uksouth": ("1", "2", "3"),
 }
 """Region -> its availability zones."""
+
+
+def check_region(call: Call, type_: str) -> None:
+    """Raise ArmError 400 NoRegisteredProviderFound for a path at an unknown region (azure-cli#2003)."""
+    region, version = call.target.names[0], call.request.query["api-version"]
+    if region.lower() not in ZONES:
+        raise gateway(
+            400,
+            "NoRegisteredProviderFound",
+            f"No registered resource provider found for location '{region}' and API version "
+            f"'{version}' for type '{type_}'. The supported api-versions are '{version}'. The supported "
+            f"locations are '{', '.join(ZONES)}'.",
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from local.azure.arm.errors import (
+    ArmError,
     authorization_failed,
     invalid_reference,
     linked_authorization_failed,
@@ -99,7 +100,7 @@ _ENTRIES: dict[str, ErrorTemplate] = {
                 "code": "ReferencedResourceNotProvisioned",
                 "message": "Cannot proceed with operation because resource $subnet used by resource "
                 "$id is not in Succeeded state. Resource is in Updating state and the last operation "
-                "that updated/is updating the resource is PutSubnetOperation.",
+                "that updated/is updating the resource is $put_operation.",
             },
         ),
     ),
@@ -180,7 +181,7 @@ _ENTRIES: dict[str, ErrorTemplate] = {
     # Missing resources
     "SubnetIsFull": ErrorTemplate(
         "SubnetIsFull", 400,
-        "Subnet $subnet_name with address prefix 10.0.0.0/24 does not have enough capacity for 1 IP "
+        "Subnet $subnet_name with address prefix $prefix does not have enough capacity for 1 IP "
         "addresses.",
     ),
     "ResourceGroupNotFound": ErrorTemplate(
@@ -278,3 +279,8 @@ AZURE_ERRORS: dict[str, ErrorTemplate] = {
     "TooManyRequests": _COMPUTE_THROTTLED,
 }
 """Keyed by the name in a plan: Azure's code, or our own name where a code has several meanings."""
+
+
+def azure_error(name: str, /, **values: str) -> ArmError:
+    """An error of the providers that a plan can inject, too; `values` are those of its placeholders."""
+    return AZURE_ERRORS[name].render(values, None)

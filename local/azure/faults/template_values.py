@@ -77,6 +77,11 @@ def template_values(call: Call, store: Store, tenant: str) -> dict[str, str]:
             str(_member(body, "properties", "storageProfile", "imageReference", part))
             for part in ("publisher", "offer", "sku", "version")
         ),
+        "put_operation": "PutSubnetOperation",
+        "prefix": "10.0.0.0/24",
+        "disk": f"{target.name}_osdisk",
+        "disk_type": "Premium_LRS",
+        "generation": "1",
         "supported": "Arm64",
         "given": "x64",
         "policy": "PutVM",

@@ -72,7 +72,8 @@ VM_ERRORS: dict[str, ErrorTemplate] = {
         "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines", 400,
         "Max price is supported only for Azure Spot Virtual Machines.",
     ),
-    # Sizes that do not fit the rest of the request (avm-res-compute#373, openshift/installer#9232)
+    # Sizes that do not fit the rest of the request (avm-res-compute#373, openshift/installer#9232,
+    # cloud-forensics-utils#488)
     "ResourceTypeNotSupportAvailabilityZones": ErrorTemplate(  # capz#294
         "ResourceTypeNotSupportAvailabilityZones", 400,
         "Resource type 'virtualMachines' does not support availability zones at location '$location'.",
@@ -80,7 +81,7 @@ VM_ERRORS: dict[str, ErrorTemplate] = {
     "PremiumDiskNotSupported": ErrorTemplate(
         "InvalidParameter", 400,
         "Requested operation cannot be performed because the VM size $size does not support the storage "
-        "account type Premium_LRS of disk '${vm}_osdisk'. Consider updating the VM to a size that "
+        "account type $disk_type of disk '$disk'. Consider updating the VM to a size that "
         "supports Premium storage.", target="osDisk.managedDisk.storageAccountType",
     ),
     "DiskControllerNotSupported": ErrorTemplate(
@@ -92,9 +93,10 @@ VM_ERRORS: dict[str, ErrorTemplate] = {
     ),
     "GenerationNotSupported": ErrorTemplate(
         "BadRequest", 400,
-        "The selected VM size '$size' cannot boot Hypervisor Generation '1'. If this was a Create "
-        "operation please check that the Hypervisor Generation of the Image matches the Hypervisor "
-        "Generation of the selected VM Size.",
+        "The selected VM size '$size' cannot boot Hypervisor Generation '$generation'. If this was a "
+        "Create operation please check that the Hypervisor Generation of the Image matches the "
+        "Hypervisor Generation of the selected VM Size. For more information, see "
+        "https://aka.ms/azuregen2vm",
     ),
     "ArchitectureNotSupported": ErrorTemplate(
         "BadRequest", 400,
