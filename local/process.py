@@ -25,12 +25,7 @@ class ServiceError(RuntimeError):
 
 
 class Service:
-    """A child process that writes the file `ready` (JSON) once it is ready, and exits on SIGTERM.
-
-    The child has its own session, so that Ctrl-C in a terminal reaches only the parent, which then
-    stops its children in order. On Linux the child also gets SIGTERM when the *thread* that started
-    it exits.
-    """
+    """A child process that writes the file `ready` (JSON) once it is ready, and exits on SIGTERM."""
 
     def __init__(
         self,
@@ -54,11 +49,7 @@ class Service:
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.ready.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.argv, env=self.env, cwd=self.cwd, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent(),
-            )  # fmt: skip
+        self.process = spawn(self.argv, self.log, env=self.env, cwd=self.cwd)
         deadline = time.monotonic() + timeout
         while not self.ready.exists():
             if self.process.poll() is not None:
@@ -82,21 +73,14 @@ class Service:
         """Terminate the child; kill it after `timeout` seconds. Returns its exit status."""
         if self.process is None:
             return None
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        end(self.process, timeout)
         self.ready.unlink(missing_ok=True)
         return self.process.returncode
 
     def kill(self) -> None:
         """Kill the child and its process group with SIGKILL."""
         if self.process is not None and self.running:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            _kill_group(self.process)
 
 
 class StartStop:
@@ -114,6 +98,38 @@ class StartStop:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def spawn(
+    argv: Sequence[str], log: Path, *, end_signal: int = signal.SIGTERM, **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start a child whose output is appended to `log`.
+
+    The child has its own session, so that Ctrl-C in a terminal reaches only the parent, which then
+    stops its children in order. On Linux the child also gets `end_signal` when the *thread* that started
+    it exits.
+    """
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+            preexec_fn=end_with_parent(end_signal), **options,
+        )  # fmt: skip
+
+
+def end(process: subprocess.Popen[bytes], timeout: float, number: int = signal.SIGTERM) -> None:
+    """End a child of `spawn` with a signal; after `timeout` seconds, kill its group. Idempotent."""
+    if process.poll() is None:
+        process.send_signal(number)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def announce(ready: Path, content: Mapping[str, Any]) -> None:
