@@ -12,6 +12,7 @@ from local.azure.arm.validation import validate
 from local.azure.cloud import Cloud
 from local.azure.compute.sizes import SIZES, ZONES, Size, check_region
 from local.azure.identity.authorization import Authorization
+from local.azure.options import GROUP, LOCATION
 
 _GROUP = "subscriptions/resourceGroups"
 
@@ -21,8 +22,7 @@ class Subscriptions:
 
     def __init__(self, cloud: Cloud, authorization: Authorization) -> None:
         self._cloud, self._authorization = cloud, authorization
-        options = cloud.options
-        self._add_group(options.resource_group, {"location": options.location})
+        self._add_group(GROUP, {"location": LOCATION})
 
     def routes(self) -> list[Route]:
         return [

@@ -12,7 +12,6 @@ from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import (
     ArmError,
     authorization_failed,
-    condition_not_fulfilled,
     invalid_parameter,
     linked_authorization_failed,
 )
@@ -95,13 +94,14 @@ class Authorization:
         """
         allowing = [a for a in self._at(principal, path) if self._role(a).allows(action)]
         conditions = [assignment.condition for assignment in allowing]
+        refused = (principal.client_id, principal.object_id, action, path)
         if not conditions:
-            raise authorization_failed(principal.client_id, principal.object_id, action, path)
+            raise authorization_failed(*refused)
         if None in conditions:
             return
         sources = self._sources(action, path, body)
         if not any(one.allows(action, sources) for one in conditions if one):
-            raise condition_not_fulfilled(principal.client_id, principal.object_id, action, path)
+            raise authorization_failed(*refused, condition=True)
 
     def _sources(self, action: str, path: str, body: object) -> Sources:
         """What conditions compare: the role assignment in the request, and the existing one."""

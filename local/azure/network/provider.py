@@ -13,6 +13,7 @@ from local.azure.arm.operations import NETWORK_DELETE, NETWORK_PUT, Operations
 from local.azure.arm.resources import Json, Resource
 from local.azure.cloud import Cloud
 from local.azure.faults.azure_errors import azure_error
+from local.azure.options import LOCATION
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,78}[A-Za-z0-9_])?")
 
@@ -92,7 +93,7 @@ class NetworkProvider:
         if resource.location:
             return resource.location
         parent = self.cloud.store.find(resource.target.parent)
-        return parent.location if parent else self.cloud.options.location
+        return parent.location if parent else LOCATION
 
 
 def new_body(call: Call, type_: str, body: Json) -> Json:
