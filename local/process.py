@@ -34,12 +34,11 @@ class Service:
         *,
         ready: Path,
         log: Path,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
+        env: Mapping[str, str],
+        cwd: Path,
     ) -> None:
         self.name, self.argv, self.ready, self.log = name, list(argv), ready, log
-        self.env = dict(os.environ if env is None else env)
-        self.cwd = cwd
+        self.env, self.cwd = dict(env), cwd
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, timeout: float = 30.0) -> dict[str, Any]:
@@ -160,7 +159,7 @@ def end_with_parent(number: int = signal.SIGTERM) -> Callable[[], None]:
     return request
 
 
-def free_port(preferred: int = 0) -> int:
+def free_port(preferred: int) -> int:
     """`preferred` if it is free, otherwise any free loopback port."""
     for port in (preferred, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -170,7 +169,7 @@ def free_port(preferred: int = 0) -> int:
     raise ServiceError("No port of 127.0.0.1 is free.")
 
 
-def log_tail(log: Path, lines: int = 15) -> str:
+def log_tail(log: Path) -> str:
     """The end of a log, for an error message."""
-    text = log.read_text(errors="replace").splitlines()[-lines:]
+    text = log.read_text(errors="replace").splitlines()[-15:]
     return f" The end of {log}:\n  " + "\n  ".join(text) if text else f" {log} is empty."

@@ -90,6 +90,13 @@ def _after(parts: list[str], word: str) -> str | None:
     return None
 
 
+def member_at(value: Any, *path: str) -> Any:
+    """The member at a path of a body that may have any form, or None."""
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
 _etags = itertools.count(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,11 @@ class Size:
     """The Hyper-V generations of images that it boots."""
     controllers: str = "SCSI"
     """Its disk controllers."""
+
+
+def is_spot(properties: Mapping[str, Any]) -> bool:
+    """Whether Azure may evict a VM with these properties."""
+    return str(properties.get("priority") or "").lower() in ("spot", "low")
 
 
 def _sizes(

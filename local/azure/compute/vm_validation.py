@@ -9,9 +9,9 @@ import struct
 from collections.abc import Callable
 
 from local.azure.arm.errors import ArmError, invalid_parameter, missing_parameter
-from local.azure.arm.resources import Json
+from local.azure.arm.resources import Json, member_at
 from local.azure.compute.images import Image, find_image
-from local.azure.compute.sizes import SIZES, ZONES, Size
+from local.azure.compute.sizes import SIZES, ZONES, Size, is_spot
 from local.azure.faults.azure_errors import azure_error
 
 CUSTOM_DATA_LIMIT = 65535
@@ -186,11 +186,11 @@ def _check_marketplace(image: Json, size: Size, *, has_plan: bool) -> str:
 
 
 def _check_spot(properties: Json) -> None:
-    spot = properties.get("priority") in ("Spot", "Low")
+    spot = is_spot(properties)
     size = properties["hardwareProfile"]["vmSize"]
     if properties.get("evictionPolicy") and not spot:
         raise azure_error("EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines")
-    if (properties.get("billingProfile") or {}).get("maxPrice") is not None and not spot:
+    if member_at(properties, "billingProfile", "maxPrice") is not None and not spot:
         raise azure_error("MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines")
     if spot and size.lower().startswith("standard_b"):
         raise azure_error("AzureSpotIsNotSupportedForThisVMSize", size=size)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from local.azure.arm.resources import Json, Resource, Store
-from local.azure.compute.sizes import SIZES, ZONES, Size
+from local.azure.compute.sizes import SIZES, ZONES, Size, is_spot
 from local.azure.faults.azure_errors import azure_error
 from local.azure.faults.plan import ANY, REGIONAL_QUOTAS, Capacity, Plan, Restriction
 from local.azure.faults.template_values import vm_placement
@@ -116,8 +116,7 @@ class Allocator:
 def _required(body: Json) -> dict[str, int]:
     """What a VM requires of each quota, in the order in which Compute checks them."""
     size = SIZES[vm_placement(body)[2].lower()]
-    spot = str(body["properties"].get("priority") or "").lower() in ("spot", "low")
-    cores = ["lowPriorityCores"] if spot else [size.family, "cores"]
+    cores = ["lowPriorityCores"] if is_spot(body["properties"]) else [size.family, "cores"]
     return {**dict.fromkeys(cores, size.vcpus), "virtualMachines": 1}
 
 
