@@ -41,14 +41,11 @@ class Image:
 
 
 def _ubuntu(offer: str, release: str) -> list[Image]:
-    def image(sku: str, **more: str) -> Image:
-        return Image("canonical", offer, sku, release, **more)  # type: ignore[arg-type]
-
     return [
-        image("server"),
-        image("server-arm64", architecture="Arm64"),
-        image("minimal"),
-        image("server-gen1", generation="V1", controllers=_SCSI),
+        Image("canonical", offer, "server", release),
+        Image("canonical", offer, "server-arm64", release, architecture="Arm64"),
+        Image("canonical", offer, "minimal", release),
+        Image("canonical", offer, "server-gen1", release, "V1", _SCSI),
     ]
 
 
