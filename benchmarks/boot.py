@@ -13,7 +13,6 @@ The table also shows CPU seconds, which hardly depend on the load of this machin
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import signal
@@ -22,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ import psycopg2
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import make_parser, make_table
 from fleet.store.schema import BENCHMARK, migrate
 from fleet.vm.render import Startup, render
 from local.demo import experiment
@@ -120,17 +120,13 @@ def _cpu() -> float:
 def _trial_start(uri: str, number: int) -> float | None:
     """The start of the experiment's trial, or None until the trial has ended. startup.sh claims the
     trial before the script starts it; only the script's start time counts."""
-    database = psycopg2.connect(uri)
-    try:
-        with database.cursor() as cursor:
-            cursor.execute(
-                "SELECT extract(epoch FROM start_time::timestamptz) FROM trial"
-                " WHERE experiment_id = %s AND end_time IS NOT NULL",
-                (number,),
-            )
-            row = cursor.fetchone()
-    finally:
-        database.close()
+    with closing(psycopg2.connect(uri)) as database, database.cursor() as cursor:
+        cursor.execute(
+            "SELECT extract(epoch FROM start_time::timestamptz) FROM trial"
+            " WHERE experiment_id = %s AND end_time IS NOT NULL",
+            (number,),
+        )
+        row = cursor.fetchone()
     return float(row[0]) if row else None
 
 
@@ -177,9 +173,8 @@ def _startup(uri: str, number: int, fleet: str) -> Startup:
 
 def table(boots: Mapping[str, list[Boot]]) -> Table:
     """Medians from boot to first trial, absolute and relative to our first VM."""
-    result = Table("startup script", title="From boot to first trial")
-    for column in ("seconds", "times ours", "CPU seconds", "times ours"):
-        result.add_column(column, justify="right")
+    columns = ("seconds", "times ours", "CPU seconds", "times ours")
+    result = make_table("From boot to first trial", "startup script", *columns)
     found = {
         way: [median(values) for values in zip(*some, strict=True)] for way, some in boots.items()
     }
@@ -192,9 +187,7 @@ def table(boots: Mapping[str, list[Boot]]) -> Table:
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=1, help="VMs per script; medians are shown")
     parser.add_argument(
         "--without-cli", action="store_true", help="skip the script that installs the CLI"

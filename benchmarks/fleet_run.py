@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import psutil
-import requests
 
 from benchmarks.bound import kind_of, makespan_bound
+from benchmarks.common import new_stack
 from local.demo import experiment, fleets
 from local.stack import Stack
 
 TIMEOUT = 7200.0
 """Wall seconds per fleet."""
-ENDED = ("done", "failed", "cancelled")
 PROCESSES = {
     "host": "local.functions",
     "simulator": "local.azure",
@@ -85,20 +82,14 @@ def measure(workload: Workload) -> Figures:
     settings = {
         "FLEET_MAX_VMS": str(sum(workload.fleets)),
         "FLEET_RUN_POLL_SECONDS": str(10 * workload.time_scale),
-        "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # never, so that its requests are not counted
     }
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Stack(
-            Path(folder),
-            time_scale=workload.time_scale,
-            seed=workload.seed,
-            machines="none",
-            app_settings=settings,
-            faults={"throttling": True},
-            role_assignment_limit=2 * sum(workload.fleets) + 100,
-        ) as stack,
-    ):
+    with new_stack(
+        settings,
+        time_scale=workload.time_scale,
+        seed=workload.seed,
+        faults={"throttling": True},
+        role_assignment_limit=2 * sum(workload.fleets) + 100,
+    ) as stack:
         store = experiment.open_store(stack.db_uri)
         number = experiment.create(store, trials=sum(workload.fleets))
         before, hub = _cpu(), _transactions(stack)
@@ -109,14 +100,14 @@ def measure(workload: Workload) -> Figures:
         statuses = [until(stack, fleet_id, is_provisioned) for fleet_id in ids]
         provisioned = stack.wire()
         for fleet_id in ids:
-            cancel(stack, fleet_id)
+            fleets.cancel(stack.url, stack.key, fleet_id)
         for fleet_id in ids:
-            until(stack, fleet_id, lambda status: status["phase"] in ENDED)
+            until(stack, fleet_id, has_ended)
         start = min(status["created_at"] for status in statuses)
         end = max(status["provisioned_at"] for status in statuses)
         return Figures(
             workload,
-            _seconds(start, end) / workload.time_scale,
+            seconds_between(start, end) / workload.time_scale,
             makespan_bound(provisioned, workload.max_undead, workload.seed, stack.arm["location"]),
             Counter(kind_of(call) for call in provisioned),
             sum(call["status"] == 429 for call in provisioned),
@@ -125,13 +116,9 @@ def measure(workload: Workload) -> Figures:
         )
 
 
-def cancel(stack: Stack, fleet_id: str) -> None:
-    headers = {"x-functions-key": stack.key}
-    url = f"{stack.url}/api/fleets/{fleet_id}"
-    requests.delete(url, headers=headers, timeout=60).raise_for_status()
-
-
-def until(stack: Stack, fleet_id: str, reached: Any) -> dict[str, Any]:
+def until(
+    stack: Stack, fleet_id: str, reached: Callable[[Mapping[str, Any]], bool]
+) -> dict[str, Any]:
     """The fleet's status once `reached` holds for it. Raises RuntimeError if it fails before."""
     deadline, pause = time.monotonic() + TIMEOUT, 0.2
     while time.monotonic() < deadline:
@@ -148,6 +135,10 @@ def until(stack: Stack, fleet_id: str, reached: Any) -> dict[str, Any]:
 
 def is_provisioned(status: Mapping[str, Any]) -> bool:
     return status["provisioned_at"] is not None
+
+
+def has_ended(status: Mapping[str, Any]) -> bool:
+    return status["phase"] in ("done", "failed", "cancelled")
 
 
 def _request(workload: Workload, experiment_id: int, batch: int) -> dict[str, Any]:
@@ -185,5 +176,5 @@ def _transactions(stack: Stack) -> int:
     return 3 * int(messages) + 2 * episodes
 
 
-def _seconds(start: str, end: str) -> float:
+def seconds_between(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

@@ -8,26 +8,20 @@ fleet by its number. The purge deletes real instances from the task hub.
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
 import psycopg2
 import requests
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.common import make_parser, make_table, new_stack
+from local.demo import fleets
 from local.stack import Stack
 
-SETTINGS = {
-    "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # never
-    "FLEET_PURGE_SCHEDULE": "*/2 * * * * *",
-}
 REQUESTS = 100
 FIRST_BATCH = 10**12
 _FLEETS = """
@@ -56,24 +50,19 @@ _SIZES = r"""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--fleets", type=int, default=10_000, help="past fleets in the list")
     parser.add_argument("--purged", type=int, default=200, help="fleets to purge")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        state = Path(folder)
-        state.chmod(0o711)
-        with Stack(state, machines="none", time_scale=0.01, app_settings=SETTINGS) as stack:
-            measure(stack, options.fleets, options.purged)
+    with new_stack({"FLEET_PURGE_SCHEDULE": "*/2 * * * * *"}, time_scale=0.01) as stack:
+        measure(stack, options.fleets, options.purged)
 
 
-def measure(stack: Stack, fleets: int, purged: int) -> None:
+def measure(stack: Stack, past: int, purged: int) -> None:
     submit_all(stack, purged)
-    values = {"first": FIRST_BATCH, "fleets": fleets, "counts": _COUNTS, "trials": _TRIALS}
+    values = {"first": FIRST_BATCH, "fleets": past, "counts": _COUNTS, "trials": _TRIALS}
     run(stack, _FLEETS, values)
-    latencies = Table("request", "median", "p95", title=f"{fleets:,} past fleets")
+    latencies = make_table(f"{past:,} past fleets", "request", "median", "p95")
     middle = page(stack)
     for _ in range(20):
         middle = page(stack, cursor=middle["next"])
@@ -86,7 +75,7 @@ def measure(stack: Stack, fleets: int, purged: int) -> None:
         median, p95 = timed(call)
         latencies.add_row(name, f"{median:.0f} ms", f"{p95:.0f} ms")
     Console().print(latencies)
-    sizes = Table("table", "size", title="Sizes")
+    sizes = make_table("Sizes", "table", "size")
     for name, size in run(stack, _SIZES, {}):
         sizes.add_row(name, f"{size / 1e6:.1f} MB")
     Console().print(sizes)
@@ -98,9 +87,8 @@ def submit_all(stack: Stack, count: int) -> None:
     """Fleets that fail in their plan, since their experiment does not exist."""
 
     def submit(batch: int) -> None:
-        document = {"experiment_id": 10**6, "n_instances": 1, "batch_id": batch}
-        headers = {"x-functions-key": stack.key}
-        requests.post(f"{stack.url}/api/fleets", json=document, headers=headers, timeout=60)
+        request = {"experiment_id": 10**6, "n_instances": 1, "batch_id": batch}
+        fleets.post(stack.url, stack.key, request)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(submit, range(1, count + 1)))

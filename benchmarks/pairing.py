@@ -21,8 +21,8 @@ from typing import Any
 
 import psycopg2
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.common import make_parser, make_table
 from local.postgres import Postgres
 from local.stack import CACHE
 from tests.fleet.vm.claims import claim_statement
@@ -81,9 +81,7 @@ def run(cursor: Any, order: str, seed: int, options: argparse.Namespace) -> list
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--vms", type=int, default=4)
     parser.add_argument("--slow", type=float, default=1.5, help="how much longer the slow VM takes")
     parser.add_argument("--tasks", type=int, default=40)
@@ -103,9 +101,8 @@ def main() -> None:
                 for order in ORDERS
             }
         database.close()
-    table = Table(title="Spread of the difference of two equal methods (standard deviation)")
-    for column in ("trial_order", "spread", "fifo is wider by"):
-        table.add_column(column, justify="right")
+    title = "Spread of the difference of two equal methods (standard deviation)"
+    table = make_table(title, "trial_order", "spread", "fifo is wider by")
     for order, spread in spreads.items():
         table.add_row(order, f"{spread:.1%}", f"{spreads['fifo'] / spread:.1f} x")
     Console().print(table)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import heapq
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,10 +22,10 @@ from rich.table import Table
 from benchmarks import boot
 from benchmarks.bound import VM_KINDS, earliest
 from benchmarks.chart import Series, line_chart
+from benchmarks.common import make_parser, make_table, new_stack
 from benchmarks.fleet_run import PROCESSES, Figures, Workload, measure
 from local.azure.latency import Latencies
 from local.demo import fleets
-from local.stack import Stack
 
 CHART_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -57,7 +56,9 @@ def makespans(measured: Sequence[Figures]) -> Table:
     """What users wait for, and what bounds it."""
     first = measured[0].workload
     title = f"Until all VMs run; max_undead {first.max_undead}; simulated seconds, one run"
-    shown = _table(title, "VMs", "makespan", "bound", "ratio", "bounded by", "429s", "of requests")
+    shown = make_table(
+        title, "VMs", "makespan", "bound", "ratio", "bounded by", "429s", "of requests"
+    )
     for one in measured:
         shown.add_row(
             _label(one.workload.fleets),
@@ -82,7 +83,7 @@ def bounded_by(size: int, max_undead: int) -> str:
 def costs(measured: Sequence[Figures]) -> Table:
     """CPU of each process, and storage transactions, from the request to the last deletion."""
     title = "Per VM, from the request to the last deletion"
-    shown = _table(title, "VMs", *(f"{name} CPU" for name in PROCESSES), "storage transactions")
+    shown = make_table(title, "VMs", *(f"{name} CPU" for name in PROCESSES), "storage transactions")
     for one in measured:
         shown.add_row(
             _label(one.workload.fleets),
@@ -98,7 +99,7 @@ def kinds(measured: Sequence[Figures]) -> Table:
         {kind for one in measured for kind in one.requests},
         key=lambda kind: (kind not in VM_KINDS, kind),
     )
-    shown = _table("Requests per VM until all VMs run, by kind", "VMs", *names)
+    shown = make_table("Requests per VM until all VMs run, by kind", "VMs", *names)
     for one in measured:
         shown.add_row(_label(one.workload.fleets), *(f"{one.per_vm(name):.2f}" for name in names))
     return shown
@@ -136,10 +137,7 @@ def upstream(size: int, seed: int) -> float:
 
 def cold_start() -> float:
     """Seconds from the start of a host, on an existing task hub, to its first response."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Stack(Path(folder), machines="none", time_scale=0.01) as stack,
-    ):
+    with new_stack(time_scale=0.01) as stack:
         stack.kill_host()
         began = time.monotonic()
         stack.start_host()
@@ -151,19 +149,8 @@ def _label(vms: Iterable[int]) -> str:
     return " + ".join(f"{count:,}" for count in vms)
 
 
-def _table(title: str, *headings: str) -> Table:
-    shown = Table(title=title)
-    for heading in headings:
-        shown.add_column(heading, justify="right")
-    return shown
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scale",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("--sizes", type=int, nargs="+", default=[1, 10, 100, 1000])
     add("--largest", type=int, default=0, metavar="N", help="one more size, such as 5000")

@@ -9,19 +9,16 @@ throttling. A grant is measured against the stack's database, without load.
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, cast
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.fleet_run import is_provisioned, until
+from benchmarks.common import make_parser, make_table, new_stack
+from benchmarks.fleet_run import is_provisioned, seconds_between, until
 from fleet.model.records import Order
 from fleet.model.write_budget import Ask
 from fleet.store import write_budgets
@@ -37,9 +34,6 @@ VMS = "/microsoft.compute/virtualmachines"
 class Figures:
     """The measurements of fleets that were submitted at once."""
 
-    fleets: int
-    vms: int
-    """Of all fleets together."""
     makespan: float
     """Simulated seconds until all VMs of all fleets ran."""
     first: float
@@ -67,11 +61,9 @@ def provision(stack: Stack, number: int, sizes: list[int], max_undead: int) -> F
     with ThreadPoolExecutor(len(sizes)) as pool:
         done = list(pool.map(one, sizes))
     calls = stack.wire()[before:]
-    began = min(_time(status["created_at"]) for _, status in done)
-    ended = [(_time(status["provisioned_at"]) - began).total_seconds() for _, status in done]
+    began = min(status["created_at"] for _, status in done)
+    ended = [seconds_between(began, status["provisioned_at"]) for _, status in done]
     return Figures(
-        len(sizes),
-        sum(sizes),
         max(ended) / stack.time_scale,
         min(ended) / stack.time_scale,
         sum(_is_throttled(call) for call in calls),
@@ -94,12 +86,21 @@ def grant_times(stack: Stack) -> list[float]:
 
 def main() -> None:
     options = _options()
-    table = Table(title=f"{options.vms} VMs at once; max_undead {options.max_undead}")
-    for heading in ("fleets", "all VMs run", "first fleet's VMs run", "429s", "pages of LISTs"):
-        table.add_column(heading, justify="right")
+    title = f"{options.vms} VMs at once; max_undead {options.max_undead}"
+    headings = ("all VMs run", "first fleet's VMs run", "429s", "pages of LISTs")
+    table = make_table(title, "fleets", *headings)
+    settings = {
+        "FLEET_BOOT_POLL_SECONDS": str(5 * options.time_scale),
+        "FLEET_MAX_VMS": str(options.vms),
+    }
     grants: list[float] = []
     for count in options.fleets:
-        with tempfile.TemporaryDirectory() as folder, _stack(folder, options) as stack:
+        with new_stack(
+            settings,
+            time_scale=options.time_scale,
+            seed=options.seed,
+            faults={"throttling": True},
+        ) as stack:
             share, rest = divmod(options.vms, count)
             sizes = [share + (index < rest) for index in range(count)]
             number = experiment.create(experiment.open_store(stack.db_uri), trials=options.vms)
@@ -116,34 +117,13 @@ def main() -> None:
     print(f"A grant: median {median(grants):.1f} ms, p95 {quantiles(grants, n=20)[18]:.1f} ms")
 
 
-def _stack(folder: str, options: argparse.Namespace) -> Stack:
-    Path(folder).chmod(0o711)
-    settings = {
-        "FLEET_BOOT_POLL_SECONDS": str(5 * options.time_scale),
-        "FLEET_MAX_VMS": str(options.vms),
-        "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # never
-    }
-    return Stack(
-        Path(folder),
-        time_scale=options.time_scale,
-        seed=options.seed,
-        machines="none",
-        app_settings=settings,
-        faults={"throttling": True},
-    )
-
-
 def _is_throttled(call: dict[str, Any]) -> bool:
     of_vm = any(kind in call["path"].lower() for kind in ("/networkinterfaces/", f"{VMS}/"))
     return call["status"] == 429 and call["method"] == "PUT" and of_vm
 
 
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.shared_budget", description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--fleets", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--vms", type=int, default=100, help="of all fleets together")
     parser.add_argument("--max-undead", type=int, default=20)

@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import make_parser, make_table, new_stack
+from benchmarks.fleet_run import has_ended, is_provisioned, until
 from local.demo import experiment, fleets
 from local.stack import Stack
 
 GROUPS = "/subscriptions/*/resourceGroups/*"
-SETTINGS = {
-    "FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *",  # never
-    "FLEET_PURGE_SCHEDULE": "0 0 0 1 1 *",
-    "FLEET_ALLOWED_SCOPES": f"{GROUPS}/providers/Microsoft.Storage/*",
-}
+SETTINGS = {"FLEET_ALLOWED_SCOPES": f"{GROUPS}/providers/Microsoft.Storage/*"}
 LONGEST_SCOPE, LONGEST_KEY = 1024, 8192
 """Characters, as `fleet.api.fields.types` has them."""
-ENDED = ("done", "cancelled", "failed")
 _SIZES = re.compile(
     r"Sizes of '(\w+)' in [a-z]+-(\d+)(?:-\d+)?: (\d+) bytes in, (\d+) bytes out, (\d+) events"
 )
@@ -59,13 +55,13 @@ class Sizes:
         """Bytes of the largest message, to or from the worker."""
         return max(self.largest_in, self.largest_out)
 
-    def add(self, bytes_in: int, bytes_out: int, events: int) -> None:
-        self.calls += 1
-        self.bytes_in += bytes_in
-        self.bytes_out += bytes_out
-        self.largest_in = max(self.largest_in, bytes_in)
-        self.largest_out = max(self.largest_out, bytes_out)
-        self.events = max(self.events, events)
+    def add(self, other: Sizes) -> None:
+        self.calls += other.calls
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        self.largest_in = max(self.largest_in, other.largest_in)
+        self.largest_out = max(self.largest_out, other.largest_out)
+        self.events = max(self.events, other.events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +81,7 @@ class Measured:
 def main() -> None:
     options = _options()
     console = Console(width=110)
-    with (
-        tempfile.TemporaryDirectory() as state,
-        Stack(
-            Path(state), time_scale=options.time_scale, machines="none", app_settings=SETTINGS
-        ) as stack,
-    ):
+    with new_stack(SETTINGS, time_scale=options.time_scale) as stack:
         fleets_of = [("usual", size) for size in options.sizes]
         fleets_of += [("at the limits", size) for size in options.at_the_limits]
         measured = []
@@ -129,11 +120,10 @@ def measure(
     number = experiment.create(store, trials=size, name=f"sizes {batch}")
     usual = {"experiment_id": number, "n_instances": size, "max_undead": 50, "batch_id": batch}
     fleet_id = fleets.post(stack.url, stack.key, {**usual, **more})
-    wait_for(stack, fleet_id, lambda shown: shown.get("provisioned_at") is not None)
+    until(stack, fleet_id, is_provisioned)
     time.sleep(polls * max(1.0, 30 * stack.time_scale))
-    url, headers = f"{stack.url}/api/fleets/{fleet_id}", {"x-functions-key": stack.key}
-    requests.delete(url, headers=headers, timeout=60).raise_for_status()
-    wait_for(stack, fleet_id, lambda shown: shown.get("phase") in ENDED)
+    fleets.cancel(stack.url, stack.key, fleet_id)
+    until(stack, fleet_id, has_ended)
     ended = instance(stack, fleet_id)
     state, status, output = (
         len(json.dumps(ended[part])) for part in ("input", "customStatus", "output")
@@ -142,19 +132,14 @@ def measure(
     return Measured(request, size, state, status, output, of_log(log, batch))
 
 
-def wait_for(stack: Stack, fleet_id: str, reached: Callable[[dict[str, Any]], bool]) -> None:
-    """Poll a fleet. Fails if it ends first."""
-    while not reached(shown := fleets.status(stack.url, stack.key, fleet_id) or {}):
-        assert shown.get("phase") not in ENDED, shown
-        time.sleep(0.5)
-
-
 def of_log(log: str, batch: int) -> dict[str, Sizes]:
     """The sizes of a fleet in the host's log, by function."""
     found: dict[str, Sizes] = {}
     for function, fleet, *numbers in _SIZES.findall(log):
         if int(fleet) == batch:
-            found.setdefault(function, Sizes()).add(*map(int, numbers))
+            bytes_in, bytes_out, events = map(int, numbers)
+            one = Sizes(1, bytes_in, bytes_out, bytes_in, bytes_out, events)
+            found.setdefault(function, Sizes()).add(one)
     return found
 
 
@@ -167,18 +152,12 @@ def instance(stack: Stack, fleet_id: str) -> dict[str, Any]:
 
 
 def table(measured: Measured) -> Table:
-    shown = Table(title=f"{measured.vms} VMs, request {measured.request}")
-    shown.add_column("function")
     headings = ("calls", "KB in", "largest", "KB out", "largest", "KB per VM", "events")
-    for heading in headings:
-        shown.add_column(heading, justify="right")
-    total = Sizes()
+    title = f"{measured.vms} VMs, request {measured.request}"
+    shown, total = make_table(title, "function", *headings), Sizes()
     for name, one in sorted(measured.functions.items(), key=_most_bytes_first):
         shown.add_row(name, *_row(one, measured.vms))
-        total.calls, total.bytes_in = total.calls + one.calls, total.bytes_in + one.bytes_in
-        total.bytes_out += one.bytes_out
-        total.largest_in = max(total.largest_in, one.largest_in)
-        total.largest_out = max(total.largest_out, one.largest_out)
+        total.add(one)
     shown.add_section()
     shown.add_row("all", *_row(total, measured.vms))
     return shown
@@ -186,10 +165,9 @@ def table(measured: Measured) -> Table:
 
 def summary(measured: list[Measured]) -> Table:
     """One row for each fleet, as shown in docs/performance.md."""
-    shown = Table(title="JSON between a fleet and Durable Functions, in KB")
-    shown.add_column("VMs, request")
-    for heading in ("all, per VM", "episode", "activity", "status", "state", "state, per VM"):
-        shown.add_column(heading, justify="right")
+    title = "JSON between a fleet and Durable Functions, in KB"
+    headings = ("all, per VM", "episode", "activity", "status", "state", "state, per VM")
+    shown = make_table(title, "VMs, request", *headings)
     for one in measured:
         found = list(one.functions.values())
         total = sum(each.bytes_in + each.bytes_out for each in found)
@@ -216,9 +194,7 @@ def _kb(count: float) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[4, 50, 200])
     parser.add_argument("--at-the-limits", type=int, nargs="*", default=[4, 50])
     parser.add_argument("--polls", type=int, default=3)

@@ -26,6 +26,7 @@ from typing import Any
 import psutil
 from rich.console import Console
 
+from benchmarks.common import make_parser
 from benchmarks.soak_checks import LIFETIME, RETENTION, Memory, Soaked, problems
 from benchmarks.soak_vms import Vms
 from local.stack import Stack
@@ -213,11 +214,7 @@ def run_soak(folder: Path, seconds: float, days: float, seed: int, out: Console)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.soak",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="wall minutes of submissions")
     parser.add_argument("--days", type=float, default=14.0, help="simulated days in that time")
     parser.add_argument("--seed", type=int, default=0)

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import argparse
 import re
-import tempfile
 import time
 from collections import Counter
-from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.fleet_run import ENDED, cancel, is_provisioned, until
+from benchmarks.common import make_parser, make_table, new_stack
+from benchmarks.fleet_run import has_ended, is_provisioned, until
 from local.demo import experiment, fleets
 from local.stack import Stack
 
-SETTINGS = {"FLEET_SWEEP_SCHEDULE": "0 0 0 1 1 *", "FLEET_PURGE_SCHEDULE": "0 0 0 1 1 *"}  # never
 ORCHESTRATORS = ("run_fleet", "create_wave", "teardown_fleet", "mark_cancelled")
 POLLING = ("get_fleet", "submit_fleet", "cancel_fleet")
 """This benchmark's own requests."""
@@ -32,14 +29,10 @@ _LOGGED = re.compile(r" Function\.\w+\.User: ")
 
 def main() -> None:
     options = _options()
-    with tempfile.TemporaryDirectory() as state:
-        scale = options.time_scale
-        stack = Stack(Path(state), time_scale=scale, machines="none", app_settings=SETTINGS)
-        with stack:
-            counts = measure(stack, options.size, options.max_undead, options.polls)
-    table = Table(title=f"Telemetry of {options.size} VMs, in rows before sampling")
-    for heading in ("", "requests: activities", "requests: orchestrators", "traces"):
-        table.add_column(heading, justify="right" if heading else "left")
+    with new_stack(time_scale=options.time_scale) as stack:
+        counts = measure(stack, options.size, options.max_undead, options.polls)
+    title = f"Telemetry of {options.size} VMs, in rows before sampling"
+    table = make_table(title, "", "requests: activities", "requests: orchestrators", "traces")
     for name, found in counts.items():
         numbers = (found["activities"], found["orchestrators"], found["traces"])
         table.add_row(name, *(f"{number:,}" for number in numbers))
@@ -55,8 +48,8 @@ def measure(stack: Stack, size: int, max_undead: int, polls: int) -> dict[str, C
     provisioned = rows(stack)
     time.sleep(polls * max(1.0, 30 * stack.time_scale))
     watched = rows(stack)
-    cancel(stack, fleet_id)
-    until(stack, fleet_id, lambda status: status["phase"] in ENDED)
+    fleets.cancel(stack.url, stack.key, fleet_id)
+    until(stack, fleet_id, has_ended)
     return {
         "until all VMs run": provisioned,
         f"{polls} polls": watched - provisioned,
@@ -74,9 +67,7 @@ def rows(stack: Stack) -> Counter[str]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--size", type=int, default=1000)
     parser.add_argument("--max-undead", type=int, default=50)
     parser.add_argument("--time-scale", type=float, default=0.25)

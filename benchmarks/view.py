@@ -10,15 +10,14 @@ response to the complete page, `update` the median for later responses, both in 
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from statistics import median
 from urllib.parse import quote
 
 from playwright.sync_api import Browser, CDPSession, sync_playwright
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.common import make_parser, make_table
 from local.chromium import ARGUMENTS, find_chromium
 from local.stack import CACHE
 from tests.view.scenes import Scene
@@ -52,15 +51,12 @@ class Cost:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--updates", type=int, default=5, help="responses after the first")
     updates = parser.parse_args().updates
     chromium = find_chromium(CACHE)
-    table = Table("VMs", title="Performance of the page")
-    for name in ("first", "update", "work", "scroll", "elements"):
-        table.add_column(name, justify="right")
+    names = ("first", "update", "work", "scroll", "elements")
+    table = make_table("Performance of the page", "VMs", *names)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium.path, args=ARGUMENTS, env={**chromium.env}

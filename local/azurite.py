@@ -17,7 +17,7 @@ from pathlib import Path
 
 from local.functions.settings import DEV_ACCOUNT, DEV_KEY, development_storage
 from local.node import find_node, npm_install
-from local.process import ServiceError, announce, end_with_parent, free_port, log_tail, recall
+from local.process import ServiceError, announce, end, free_port, log_tail, recall, spawn
 
 VERSION = "3.35.0"
 _MAIN = Path("node_modules/azurite/dist/src/queue/main.js")
@@ -95,15 +95,8 @@ class Azurite:
     def stop(self, timeout: float = 10.0) -> None:
         """Stop the service, or abort its start in another thread. Idempotent."""
         self._stopping.set()
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if self._process is not None:
+            end(self._process, timeout)
 
     def _install(self, deadline: float) -> Path:
         """The directory of Azurite. Renamed into place once the installation is complete."""
@@ -124,12 +117,8 @@ class Azurite:
         if self._stopping.is_set():
             raise ServiceError("azurite was stopped while it started.")
         accounts = f"{DEV_ACCOUNT}:{DEV_KEY};{_QUEUES_ACCOUNT}:{self._queues_key}"
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True, preexec_fn=end_with_parent(),
-                env={**os.environ, "AZURITE_ACCOUNTS": accounts},
-            )  # fmt: skip
+        environment = {**os.environ, "AZURITE_ACCOUNTS": accounts}
+        self._process = spawn(argv, self._log, env=environment)
 
     def _wait(self, ready: Callable[[], bool], deadline: float) -> None:
         while not ready():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -17,15 +18,16 @@ from urllib.parse import quote
 
 import psycopg2
 
-from local.postgres_data import DATA, SERVER_USER, DataHome, is_accessible
+from local.postgres_data import DATA, SERVER_USER, DataHome, give_to_server, is_accessible
 from local.process import (
     ServiceError,
     StartStop,
     announce,
-    end_with_parent,
+    end,
     free_port,
     log_tail,
     recall,
+    spawn,
 )
 
 DATABASE = "powerlift"
@@ -82,7 +84,8 @@ class Postgres(StartStop):
             data = self._data_dir()
             if not (data / _INITIALISED).exists():
                 shutil.rmtree(data, ignore_errors=True)  # of an interrupted start
-                self._make_data_dir(data)
+                data.mkdir(mode=0o700)
+                give_to_server(data)
                 self._init_data(data, timeout)
                 self._set_password(data, timeout)
                 (data / _INITIALISED).touch()
@@ -95,15 +98,8 @@ class Postgres(StartStop):
 
     def stop(self, timeout: float = 15) -> None:
         """Stop the server and close its connections. Idempotent."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast shutdown"
-            try:
-                self._process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
         if self._process is not None:  # else another thread may be about to start it
+            end(self._process, timeout, signal.SIGINT)  # PostgreSQL's "fast shutdown"
             self._home.close()
 
     def _load_settings(self) -> None:
@@ -119,11 +115,6 @@ class Postgres(StartStop):
         if os.geteuid() == 0 and not is_accessible(self.bin):
             self.bin = _reachable_copy(self.bin, home)
         return home / DATA
-
-    def _make_data_dir(self, data: Path) -> None:
-        data.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            shutil.chown(data, SERVER_USER)
 
     def _init_data(self, data: Path, timeout: float) -> None:
         """Run initdb, or copy the result of an earlier run."""
@@ -141,21 +132,13 @@ class Postgres(StartStop):
                 shutil.rmtree(draft)
         else:
             shutil.copytree(kept, data, dirs_exist_ok=True)
-            if os.geteuid() == 0:
-                for path in (data, *data.rglob("*")):
-                    shutil.chown(path, SERVER_USER)
+            give_to_server(data)
 
     def _set_password(self, data: Path, timeout: float) -> None:
         """In single-user mode, on stdin: an argument would be visible to all users."""
-        argv = [str(self.bin / "postgres"), "--single", "-F", "-D", str(data), "postgres"]
+        options = ("--single", "-F", "-D", str(data), "postgres")
         statement = f"ALTER ROLE {_SUPERUSER} PASSWORD '{self._password}'\n"
-        with self.log.open("ab") as log:
-            status = subprocess.run(
-                argv, input=statement.encode(), stdout=log, stderr=log, cwd=data.parent,
-                timeout=timeout, check=False, **_as_server_user(),
-            ).returncode  # fmt: skip
-        if status != 0:
-            raise ServiceError(f"Setting the password failed with {status}.{log_tail(self.log)}")
+        self._run("postgres", *options, cwd=data.parent, timeout=timeout, text=statement)
 
     def _run_initdb(self, data: Path, timeout: float) -> None:
         """With a random password, passed in a file, not as an argument."""
@@ -164,31 +147,32 @@ class Postgres(StartStop):
             password.flush()
             if os.geteuid() == 0:
                 shutil.chown(password.name, SERVER_USER)
-            argv = [
-                str(self.bin / "initdb"), f"--pgdata={data}", f"--username={_SUPERUSER}",
+            self._run(
+                "initdb", f"--pgdata={data}", f"--username={_SUPERUSER}",
                 f"--pwfile={password.name}", "--auth=scram-sha-256", "--encoding=UTF8",
                 "--locale=C", "--no-sync", "--no-instructions",
                 # The password is random, so a slow hash only costs 5 ms per connection.
                 "--set=scram_iterations=1",
                 "--wal-segsize=1",  # MB, in place of the 16 that each copy would have to write
-            ]  # fmt: skip
-            with self.log.open("ab") as log:
-                status = subprocess.run(
-                    argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=data.parent,
-                    timeout=timeout, check=False, **_as_server_user(),
-                ).returncode  # fmt: skip
-        if status != 0:
-            raise ServiceError(f"initdb exited with {status}.{log_tail(self.log)}")
+                cwd=data.parent, timeout=timeout,
+            )  # fmt: skip
+
+    def _run(self, name: str, *options: str, cwd: Path, timeout: float, text: str = "") -> None:
+        """Run one of PostgreSQL's programs, with `text` on its stdin."""
+        with self.log.open("ab") as log:
+            done = subprocess.run(
+                [str(self.bin / name), *options], input=text.encode(), stdout=log, stderr=log, cwd=cwd,
+                timeout=timeout, check=False, **_as_server_user(),
+            )  # fmt: skip
+        if done.returncode != 0:
+            raise ServiceError(f"{name} exited with {done.returncode}.{log_tail(self.log)}")
 
     def _serve(self, data: Path) -> subprocess.Popen[bytes]:
         argv = [str(self.bin / "postgres"), "-D", str(data), "-p", str(self._port)]
         for name, value in _SETTINGS.items():
             argv += ["-c", f"{name}={value}"]
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=data.parent,
-                start_new_session=True, preexec_fn=end_with_parent(signal.SIGINT), **_as_server_user(),
-            )  # fmt: skip
+        user = _as_server_user()
+        return spawn(argv, self.log, end_signal=signal.SIGINT, cwd=data.parent, **user)
 
     def _await_database(self, deadline: float) -> None:
         assert self._process is not None
@@ -196,28 +180,20 @@ class Postgres(StartStop):
             try:
                 return _create_database(self.uri("postgres"), DATABASE)
             except psycopg2.OperationalError:  # not listening yet, or still starting up
-                if self._process.poll() is not None:
-                    code = self._process.returncode
-                    raise ServiceError(
-                        f"PostgreSQL exited with {code}.{log_tail(self.log)}"
-                    ) from None
-                if time.monotonic() > deadline:
-                    raise ServiceError(
-                        f"PostgreSQL was not ready in time.{log_tail(self.log)}"
-                    ) from None
+                code = self._process.poll()
+                if code is not None or time.monotonic() > deadline:
+                    what = "was not ready in time" if code is None else f"exited with {code}"
+                    raise ServiceError(f"PostgreSQL {what}.{log_tail(self.log)}") from None
             time.sleep(0.02)
 
 
 def _create_database(uri: str, name: str) -> None:
-    database = psycopg2.connect(uri, connect_timeout=5)
-    try:
+    with contextlib.closing(psycopg2.connect(uri, connect_timeout=5)) as database:
         database.autocommit = True  # CREATE DATABASE cannot run in a transaction
         with database.cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
             if cursor.fetchone() is None:
                 cursor.execute(f'CREATE DATABASE "{name}"')
-    finally:
-        database.close()
 
 
 def wheel_binaries() -> Path:
@@ -249,10 +225,5 @@ def _as_server_user() -> dict[str, Any]:
     """Popen arguments that drop root privileges."""
     if os.geteuid() != 0:
         return {}
-    return {"user": SERVER_USER, "group": _server_group(), "extra_groups": []}
-
-
-def _server_group() -> int:
-    import pwd  # not available on every platform; only used as root
-
-    return pwd.getpwnam(SERVER_USER).pw_gid
+    group = pwd.getpwnam(SERVER_USER).pw_gid
+    return {"user": SERVER_USER, "group": group, "extra_groups": []}

@@ -44,7 +44,7 @@ class DataHome:
             self._pointer.write_text(str(scratch))
             _move(self._state_dir / DATA, scratch / DATA)
             self.path = scratch
-        _give_to_server(self.path / DATA)
+        give_to_server(self.path / DATA)
         return self.path
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ def _drop_stale_pid(file: Path) -> None:
     file.unlink(missing_ok=True)
 
 
-def _give_to_server(data: Path) -> None:
+def give_to_server(data: Path) -> None:
     if os.geteuid() == 0 and data.exists():
         for path in (data, *data.rglob("*")):
             shutil.chown(path, SERVER_USER)

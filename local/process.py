@@ -25,12 +25,7 @@ class ServiceError(RuntimeError):
 
 
 class Service:
-    """A child process that writes the file `ready` (JSON) once it is ready, and exits on SIGTERM.
-
-    The child has its own session, so that Ctrl-C in a terminal reaches only the parent, which then
-    stops its children in order. On Linux the child also gets SIGTERM when the *thread* that started
-    it exits.
-    """
+    """A child process that writes the file `ready` (JSON) once it is ready, and exits on SIGTERM."""
 
     def __init__(
         self,
@@ -39,12 +34,11 @@ class Service:
         *,
         ready: Path,
         log: Path,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
+        env: Mapping[str, str],
+        cwd: Path,
     ) -> None:
         self.name, self.argv, self.ready, self.log = name, list(argv), ready, log
-        self.env = dict(os.environ if env is None else env)
-        self.cwd = cwd
+        self.env, self.cwd = dict(env), cwd
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, timeout: float = 30.0) -> dict[str, Any]:
@@ -54,11 +48,7 @@ class Service:
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.ready.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.argv, env=self.env, cwd=self.cwd, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent(),
-            )  # fmt: skip
+        self.process = spawn(self.argv, self.log, env=self.env, cwd=self.cwd)
         deadline = time.monotonic() + timeout
         while not self.ready.exists():
             if self.process.poll() is not None:
@@ -82,21 +72,14 @@ class Service:
         """Terminate the child; kill it after `timeout` seconds. Returns its exit status."""
         if self.process is None:
             return None
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        end(self.process, timeout)
         self.ready.unlink(missing_ok=True)
         return self.process.returncode
 
     def kill(self) -> None:
         """Kill the child and its process group with SIGKILL."""
         if self.process is not None and self.running:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            _kill_group(self.process)
 
 
 class StartStop:
@@ -114,6 +97,38 @@ class StartStop:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def spawn(
+    argv: Sequence[str], log: Path, *, end_signal: int = signal.SIGTERM, **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start a child whose output is appended to `log`.
+
+    The child has its own session, so that Ctrl-C in a terminal reaches only the parent, which then
+    stops its children in order. On Linux the child also gets `end_signal` when the *thread* that started
+    it exits.
+    """
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+            preexec_fn=end_with_parent(end_signal), **options,
+        )  # fmt: skip
+
+
+def end(process: subprocess.Popen[bytes], timeout: float, number: int = signal.SIGTERM) -> None:
+    """End a child of `spawn` with a signal; after `timeout` seconds, kill its group. Idempotent."""
+    if process.poll() is None:
+        process.send_signal(number)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def announce(ready: Path, content: Mapping[str, Any]) -> None:
@@ -144,7 +159,7 @@ def end_with_parent(number: int = signal.SIGTERM) -> Callable[[], None]:
     return request
 
 
-def free_port(preferred: int = 0) -> int:
+def free_port(preferred: int) -> int:
     """`preferred` if it is free, otherwise any free loopback port."""
     for port in (preferred, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -154,7 +169,7 @@ def free_port(preferred: int = 0) -> int:
     raise ServiceError("No port of 127.0.0.1 is free.")
 
 
-def log_tail(log: Path, lines: int = 15) -> str:
+def log_tail(log: Path) -> str:
     """The end of a log, for an error message."""
-    text = log.read_text(errors="replace").splitlines()[-lines:]
+    text = log.read_text(errors="replace").splitlines()[-15:]
     return f" The end of {log}:\n  " + "\n  ".join(text) if text else f" {log} is empty."

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from local.azure.arm.calls import Call, Reply
-from local.azure.arm.errors import ArmError
+from local.azure.arm.errors import gateway
 from local.azure.arm.resources import Json, Store, page
 from local.azure.clock import Clock
 from local.azure.faults.allocator import Allocator
+from local.azure.faults.azure_errors import azure_error
 from local.azure.identity.directory import Directory, Identity
 from local.azure.latency import Latencies
 from local.azure.options import Options
@@ -73,18 +74,9 @@ class Cloud:
     def check_group(self, subscription: str | None, group: str | None) -> None:
         """Raise ArmError 404 when the subscription or the resource group does not exist."""
         if subscription is None or subscription.lower() != self.identity.subscription_id:
-            raise ArmError(
-                404,
-                "SubscriptionNotFound",
-                f"The subscription '{subscription}' could not be found.",
-                cause="gateway",
-            )
+            text = f"The subscription '{subscription}' could not be found."
+            raise gateway(404, "SubscriptionNotFound", text)
         if group is None:
             return
         if self.store.find(f"{self.subscription_scope}/resourceGroups/{group}") is None:
-            raise ArmError(
-                404,
-                "ResourceGroupNotFound",
-                f"Resource group '{group}' could not be found.",
-                cause="gateway",
-            )
+            raise azure_error("ResourceGroupNotFound", group=group)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from local.azure.faults.plan import InvalidPlan, Plan, load
 
+GROUP, LOCATION = "powerlift", "eastus"
+"""The resource group that exists from the start, and its region."""
+
 ROLE_ASSIGNMENT_LIMIT = 4000
 """Azure's own limit, fixed per subscription (learn.microsoft.com, RBAC troubleshoot-limits)."""
 
@@ -27,10 +30,6 @@ class Options:
     """The same seed gives the same ids and the same latencies for the same names."""
     machines: str = "process"
     """`process` runs each VM's custom data as a process; `none` runs nothing inside the VMs."""
-    resource_group: str = "powerlift"
-    """The resource group that exists from the start."""
-    location: str = "eastus"
-    """The region of that resource group."""
     machine_path: Sequence[Path] = ()
     """Directories on every VM's PATH, after the stand-in commands and before the system's."""
     machine_env: Mapping[str, str] = field(default_factory=dict)
@@ -48,15 +47,14 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m local.azure",
         description="Simulates Azure Resource Manager, Entra ID and VMs on this machine.",
+        argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
     add("--state", type=Path, required=True, help="directory for ready.json, wire.jsonl, vms/")
-    add("--port", type=int, default=0, help="0 picks a free port")
-    add("--time-scale", type=_positive, default=1.0, help="wall seconds per simulated second")
-    add("--seed", type=int, default=0, help="seed of ids and latencies")
-    add("--machines", choices=("process", "none"), default="process", help="what runs inside VMs")
-    add("--resource-group", default="powerlift", help="resource group that exists from the start")
-    add("--location", default="eastus", help="region of the resource group")
+    add("--port", type=int, help="0, the default, picks a free port")
+    add("--time-scale", type=_positive, help="wall seconds per simulated second")
+    add("--seed", type=int, help="seed of ids and latencies")
+    add("--machines", choices=("process", "none"), help="what runs inside VMs")
     add(
         "--machine-path",
         type=Path,
@@ -76,19 +74,11 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     add(
         "--role-assignment-limit",
         type=int,
-        default=ROLE_ASSIGNMENT_LIMIT,
         metavar="N",
         help="role assignments that the subscription may have; Azure allows the default, 4,000",
     )
-    add("--page-size", type=int, default=50, help="items per page of a list")
-    add(
-        "--faults",
-        type=_plan,
-        default=Plan(),
-        dest="fault_plan",
-        metavar="FILE",
-        help="fault plan (JSON)",
-    )
+    add("--page-size", type=int, help="items per page of a list")
+    add("--faults", type=_plan, dest="fault_plan", metavar="FILE", help="fault plan (JSON)")
     values = vars(parser.parse_args(argv))
     values["machine_env"] = dict(values["machine_env"])
     values["machine_path"] = tuple(path.resolve() for path in values["machine_path"])

@@ -100,8 +100,6 @@ async def _read(http: web.Request) -> Request:
 
 
 def _response(reply: Reply) -> web.Response:
-    if reply.body is None:
-        return web.Response(status=reply.status, headers=reply.headers)
-    if isinstance(reply.body, bytes):
+    if reply.body is None or isinstance(reply.body, bytes):
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
     return web.json_response(reply.body, status=reply.status, headers=reply.headers)

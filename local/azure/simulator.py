@@ -30,7 +30,7 @@ from local.azure.network.interfaces import Interfaces
 from local.azure.network.kept_resources import KeptResources
 from local.azure.network.simple_resources import SimpleResources
 from local.azure.network.virtual_networks import VirtualNetworks
-from local.azure.options import Options
+from local.azure.options import GROUP, LOCATION, Options
 from local.azure.retail_prices import RetailPrices
 from local.azure.server import Server
 from local.azure.tls import ensure_certificates
@@ -122,7 +122,7 @@ class AzureSimulator:
 
     def ready(self) -> dict[str, Any]:
         """What clients need to know. `env` makes SDKs and app use this cloud; it contains a secret."""
-        identity, options, url = self.cloud.identity, self._options, self._server.url
+        identity, url = self.cloud.identity, self._server.url
         bundle = str(self._certificates.bundle)
         return {
             "pid": os.getpid(),
@@ -134,15 +134,15 @@ class AzureSimulator:
             "client_secret": identity.client_secret,
             "client_object_id": identity.client_object_id,
             "users": USERS,
-            "resource_group": options.resource_group,
-            "location": options.location,
+            "resource_group": GROUP,
+            "location": LOCATION,
             "managed_identity_env": {
                 "IDENTITY_ENDPOINT": f"{url}/msi/token",
                 "IDENTITY_HEADER": identity.client_secret,
             },
             "env": {
                 "AZURE_SUBSCRIPTION_ID": identity.subscription_id,
-                "AZURE_RESOURCE_GROUP": options.resource_group,
+                "AZURE_RESOURCE_GROUP": GROUP,
                 "AZURE_TENANT_ID": identity.tenant_id,
                 "AZURE_CLIENT_ID": identity.client_id,
                 "AZURE_CLIENT_SECRET": identity.client_secret,

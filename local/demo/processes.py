@@ -8,6 +8,7 @@ import sys
 import psutil
 
 _PR_SET_CHILD_SUBREAPER = 36
+_TIMEOUT = 5.0  # seconds
 
 
 def adopt_orphans() -> None:
@@ -19,14 +20,14 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def kill_leftover_processes(timeout: float = 5.0) -> list[str]:
-    """Kill our descendants that are alive after `timeout` seconds. Returns their descriptions."""
+def kill_leftover_processes() -> list[str]:
+    """Kill our descendants that do not end by themselves soon. Returns their descriptions."""
     living = psutil.Process().children(recursive=True)
-    _, living = psutil.wait_procs(living, timeout=timeout)
+    _, living = psutil.wait_procs(living, timeout=_TIMEOUT)
     found = [_describe(process) for process in living]
     for process in living:
         process.kill()
-    psutil.wait_procs(living, timeout=timeout)
+    psutil.wait_procs(living, timeout=_TIMEOUT)
     return found
 
 

@@ -9,18 +9,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from powerlift_fleet import FleetClient, FleetError, FleetStatus, submit_by_queue
+from powerlift_fleet.cli import describe
+from powerlift_fleet.progress import Bars, Display, Lines, bars
 from rich.console import Console
 
-from local.demo import azure_resources, experiment, failure_report, fleets, results
+from local.demo import azure_resources, experiment, results
 from local.demo.processes import kill_leftover_processes
-from local.demo.progress import display
 from local.stack import Stack
 
 _POLL_SECONDS = 0.5
 _RESPONSE_TIMEOUT = 15.0  # seconds without a response from the app
-_TERMINAL = ("done", "cancelled", "failed")
 _DELETION_TIMEOUT = 30.0  # seconds for the NICs and disks of deleted VMs
 
 console = Console()
@@ -72,8 +72,13 @@ def _demonstrate(stack: Stack, options: Options) -> None:
     experiment_id = experiment.create(store, options.trials)
     _print(f"Experiment {experiment_id}: {options.trials} trials")
     before = azure_resources.list_resources(stack.arm)
-    fleet = _follow(stack, _post(stack, options, experiment_id), options.deadline)
-    for line in failure_report.lines(fleet):
+    try:
+        with FleetClient(stack.url, stack.key, retry_timeout=_RESPONSE_TIMEOUT) as client:
+            fleet_id = _submit(client, stack, options, experiment_id)
+            fleet = _follow(client, stack, fleet_id, options.deadline)
+    except FleetError as error:
+        raise DemoFailed(f"{error} (see {stack.logs / 'host.log'})") from None
+    for line in describe.missing(fleet):
         _print(line)
     complete = results.trials_by_status(store)["COMPLETE"]
     if complete:
@@ -88,13 +93,13 @@ def _demonstrate(stack: Stack, options: Options) -> None:
 
 
 def problems(
-    fleet: Mapping[str, Any], incomplete: int, errors: list[str], left: Mapping[str, set[str]]
+    fleet: FleetStatus, incomplete: int, errors: list[str], left: Mapping[str, set[str]]
 ) -> list[str]:
     """What went wrong, one sentence per problem."""
     found = []
-    if fleet["phase"] != "done":
-        causes = [f"{it['code']}: {it['message']}" for it in fleet["failures"]]
-        found.append(": ".join([f"the fleet ended in phase {fleet['phase']}", *causes]))
+    if fleet.phase != "done":
+        causes = [f"{one.code}: {one.message}" for one in fleet.failures]
+        found.append(": ".join([f"the fleet ended in phase {fleet.phase}", *causes]))
     if incomplete:
         found.append(": ".join([f"{incomplete} trials are not complete", *errors]))
     if any(left.values()):
@@ -102,7 +107,7 @@ def problems(
     return found
 
 
-def _post(stack: Stack, options: Options, experiment_id: int) -> str:
+def _submit(client: FleetClient, stack: Stack, options: Options, experiment_id: int) -> str:
     request = {
         "experiment_id": experiment_id,
         "n_instances": options.vms,
@@ -112,40 +117,37 @@ def _post(stack: Stack, options: Options, experiment_id: int) -> str:
         # Derived from the seed, since the simulator draws latencies by resource name.
         "batch_id": options.seed,
     }
-    try:
-        if options.trigger == "queue":
-            fleet_id = fleets.enqueue(stack.queue_connection_string, request)
-        else:
-            fleet_id = fleets.post(stack.url, stack.key, request)
-    except fleets.ApiError as error:
-        raise DemoFailed(str(error)) from None
+    if options.trigger == "queue":
+        fleet_id = submit_by_queue(stack.queue_connection_string, request).id
+    else:
+        fleet_id = client.submit(request).id
     _print(f"Fleet {fleet_id}: {options.vms} VMs, submitted by {options.trigger}")
     return fleet_id
 
 
-def _follow(stack: Stack, fleet_id: str, timeout: float) -> dict[str, Any]:
-    """Display the fleet until it has finished. Returns its last status."""
+def _follow(client: FleetClient, stack: Stack, fleet_id: str, timeout: float) -> FleetStatus:
+    """Display the fleet until it has ended. Returns its last status."""
     deadline = time.monotonic() + timeout
-    phase, responded = "not started", time.monotonic()
-    with display(console) as shown:
-        while time.monotonic() < deadline:
-            try:
-                status = fleets.status(stack.url, stack.key, fleet_id)
-                responded = time.monotonic()
-            except fleets.ApiError as error:
-                if error.status is not None or time.monotonic() - responded > _RESPONSE_TIMEOUT:
-                    raise DemoFailed(f"{error} (see {stack.logs / 'host.log'})") from None
-                status = None
-            if status is not None:
-                phase = status["phase"]
-                shown.show(status)
-                if phase in _TERMINAL:
-                    return status
-            time.sleep(_POLL_SECONDS)
+    with _display() as shown:
+        for status in client.watch(fleet_id, _POLL_SECONDS, appears_within=timeout):
+            shown.show(status)
+            if status.is_terminal:
+                return status
+            if time.monotonic() > deadline:
+                break
     raise DemoFailed(
-        f"fleet {fleet_id} has not finished after {timeout:.0f} s (phase: {phase}). See the logs "
-        f"in {stack.logs}, and the VMs' in {stack.state_dir / 'azure'}."
+        f"fleet {fleet_id} has not finished after {timeout:.0f} s (phase: {status.phase}). See the "
+        f"logs in {stack.logs}, and the VMs' in {stack.state_dir / 'azure'}."
     )
+
+
+@contextmanager
+def _display() -> Iterator[Display]:
+    if console.is_terminal:
+        with bars(console) as progress:
+            yield Bars(progress)
+    else:
+        yield Lines()
 
 
 def _left_in_azure(stack: Stack, before: dict[str, set[str]]) -> dict[str, set[str]]:

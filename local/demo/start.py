@@ -23,20 +23,20 @@ _READY = "stack.json"
 _INSTRUCTIONS = """\
 The stack is running. Databases, keys and logs are in {state}; scripts can read {ready}.
 
-  app           {url}
-  function key  {key}
-  database      {db_uri}
+  app           {stack.url}
+  function key  {stack.key}
+  database      {stack.db_uri}
   queue         powerlift-fleets at
                 {queue}
-  Azure         {arm}  (CA bundle: {ca})
+  Azure         {arm[arm]}  (CA bundle: {ca})
 
 Copy these into another terminal:
 
   cd {root}
 
   # For the commands below, and for your own code.
-  export FLEET_URL={url} FLEET_KEY={key}
-  export POWERLIFT_DB_URI={db_uri}
+  export FLEET_URL={stack.url} FLEET_KEY={stack.key}
+  export POWERLIFT_DB_URI={stack.db_uri}
 
   # A benchmark in Python, from trials to a table of results.
   {python} examples/benchmark.py
@@ -46,7 +46,7 @@ Copy these into another terminal:
   {bin}/powerlift-fleet submit --experiment $EXPERIMENT -n 2 --timeout 300 --wait
 
   # All fleets in a browser.
-  xdg-open '{url}/api/view#key={key}'
+  xdg-open '{stack.url}/api/view#key={stack.key}'
 
   # HTTP: check the plan of a fleet, submit it, and list all fleets.
   EXPERIMENT=$({python} -m local.demo experiment --trials 8)
@@ -62,9 +62,9 @@ Copy these into another terminal:
 
   # The Azure CLI, with a separate configuration.
   export AZURE_CONFIG_DIR={state}/az REQUESTS_CA_BUNDLE={ca} AZURE_CORE_INSTANCE_DISCOVERY=false
-  az cloud register -n Simulated --endpoint-resource-manager {arm} && az cloud set -n Simulated
-  az login --service-principal -u {client_id} -p {client_secret} --tenant {tenant_id}
-  az vm list -g {resource_group} -o table
+  az cloud register -n Simulated --endpoint-resource-manager {arm[arm]} && az cloud set -n Simulated
+  az login --service-principal -u {arm[client_id]} -p {arm[client_secret]} --tenant {arm[tenant_id]}
+  az vm list -g {arm[resource_group]} -o table
 
 Press Ctrl-C to stop. The next start has the same keys, experiments and fleets.
 """
@@ -147,23 +147,17 @@ def _connection_info(stack: Stack) -> dict[str, Any]:
 
 
 def _instructions(stack: Stack, ready: Path) -> str:
-    arm = stack.arm
+    python = Path(sys.executable)
     return _INSTRUCTIONS.format(
+        stack=stack,
         state=stack.state_dir,
-        ready=ready,
-        url=stack.url,
-        key=stack.key,
-        db_uri=stack.db_uri,
         queue=stack.queue_connection_string,
-        arm=arm["arm"],
-        ca=arm["ca_bundle"],
+        arm=stack.arm,
+        ca=stack.arm["ca_bundle"],
+        ready=ready,
         root=REPOSITORY,
-        python=sys.executable,
-        bin=Path(sys.executable).parent,
-        client_id=arm["client_id"],
-        client_secret=arm["client_secret"],
-        tenant_id=arm["tenant_id"],
-        resource_group=arm["resource_group"],
+        python=python,
+        bin=python.parent,
     )
 
 

@@ -28,7 +28,7 @@ from local.functions.invoke import Invoker
 from local.functions.outputs import QueueOutputs
 from local.functions.queues import QueueListener
 from local.functions.settings import HostSettings, SettingsError
-from local.functions.storage import Storage, find_account
+from local.functions.storage import Storage, connection_of, find_account
 from local.functions.timers import LEASE_SECONDS, Lease, Timer, Timers
 
 _log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class FunctionsHost:
                 state = self._state_dir / "timers" / f"{function.name}.json"
                 timers.append(Timer(function, state, invoker))
             elif function.kind == "queueTrigger":
-                name = str(function.trigger.get("connection") or "AzureWebJobsStorage")
+                name = connection_of(function.trigger)
                 if find_account(name, os.environ) is None:
                     _log.warning(
                         "Function '%s' is disabled: its connection %s is not set",

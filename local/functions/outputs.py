@@ -7,17 +7,15 @@ Text that looks like JSON is reformatted: the real host parses and serializes it
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import azure.functions as func
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.functions import meta
 
-from local.functions.storage import Storage
+from local.functions.storage import Storage, connection_of, send
 
 
 class Out(func.Out[Any]):
@@ -46,21 +44,11 @@ class QueueOutputs:
         AzureError from the storage, ValueError for text in braces or brackets that is not JSON, and
         NotImplementedError for other types.
         """
-        connection = str(binding.get("connection") or "AzureWebJobsStorage")
         name = str(binding["queueName"]).lower()
-        async with self._storage.queue(connection, name, retry_total=1) as queue:
+        async with self._storage.queue(connection_of(binding), name, retry_total=1) as queue:
             for message in _messages(value):
                 text = base64.b64encode(message).decode() if self._encoded else message.decode()
-                await _send(queue, text)
-
-
-async def _send(queue: Any, text: str) -> None:
-    try:
-        await queue.send_message(text)
-    except ResourceNotFoundError:
-        with contextlib.suppress(ResourceExistsError):  # created concurrently
-            await queue.create_queue()
-        await queue.send_message(text)
+                await send(queue, text)
 
 
 def _messages(value: Any) -> Iterable[bytes]:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import logging
 import math
 import re
 from typing import Any
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.functions.queue import QueueMessage
 
 from local.functions.indexing import Function
 from local.functions.invoke import Invoker
 from local.functions.settings import QueueSettings, SettingsError
-from local.functions.storage import Storage
+from local.functions.storage import Storage, connection_of, send
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class QueueListener:
         self._name = str(function.trigger["queueName"]).lower()
         self._visibility = math.ceil(settings.message_visibility)
         # Bodies are decoded here, not by the client, since an undecodable one is poison.
-        connection = str(function.trigger.get("connection") or "AzureWebJobsStorage")
+        connection = connection_of(function.trigger)
         try:
             self._queue, self._poison = (
                 storage.queue(connection, name, retry_total=0)
@@ -200,12 +199,7 @@ class QueueListener:
         )
 
     async def _move_to_poison(self, lease: _Lease, text: str) -> None:
-        try:
-            await self._poison.send_message(text)
-        except ResourceNotFoundError:
-            with contextlib.suppress(ResourceExistsError):  # created concurrently
-                await self._poison.create_queue()
-            await self._poison.send_message(text)
+        await send(self._poison, text)
         await lease.delete()
 
 

@@ -8,9 +8,11 @@ and `__clientSecret` (azure-sdk-for-net: StorageClientProvider, ClientFactory).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueClient
 
 from local.functions.settings import SettingsError, development_storage
@@ -68,6 +70,21 @@ class Storage:
         """Close the credentials. Clients are closed by their users."""
         for credential in self._credentials.values():
             await credential.close()
+
+
+def connection_of(binding: Mapping[str, Any]) -> str:
+    """The name of a binding's connection."""
+    return str(binding.get("connection") or "AzureWebJobsStorage")
+
+
+async def send(queue: QueueClient, text: str) -> None:
+    """Send a message. Creates the queue if necessary."""
+    try:
+        await queue.send_message(text)
+    except ResourceNotFoundError:
+        with suppress(ResourceExistsError):  # created concurrently
+            await queue.create_queue()
+        await queue.send_message(text)
 
 
 def find_account(connection: str, environment: Mapping[str, str]) -> Account | None:

@@ -45,17 +45,6 @@ def gateway(status: int, code: str, message: str) -> ArmError:
     return ArmError(status, code, message, cause="gateway")
 
 
-def no_provider(location: str, leaf: str, api_version: str, locations: Sequence[str]) -> ArmError:
-    """400 NoRegisteredProviderFound: a path names an unknown region (azure-cli#2003)."""
-    return gateway(
-        400,
-        "NoRegisteredProviderFound",
-        f"No registered resource provider found for location '{location}' and API version "
-        f"'{api_version}' for type '{leaf}'. The supported api-versions are '{api_version}'. The "
-        f"supported locations are '{', '.join(locations)}'.",
-    )
-
-
 def invalid_parameter(target: str, message: str) -> ArmError:
     return ArmError(400, "InvalidParameter", message, target=target)
 
@@ -91,24 +80,19 @@ def invalid_reference(missing: str, by: str) -> ArmError:
     )
 
 
-def authorization_failed(client: str, object_id: str, action: str, scope: str) -> ArmError:
+def authorization_failed(
+    client: str, object_id: str, action: str, scope: str, *, condition: bool = False
+) -> ArmError:
+    """403; `condition`: that of the role assignment which allows the action is false."""
+    has = "does not have authorization"
+    if condition:
+        has = "has an authorization with ABAC condition that is not fulfilled"
     return gateway(
         403,
         "AuthorizationFailed",
-        f"The client '{client}' with object id '{object_id}' does not have authorization to perform "
-        f"action '{action}' over scope '{scope}' or the scope is invalid. If access was recently "
-        "granted, please refresh your credentials.",
-    )
-
-
-def condition_not_fulfilled(client: str, object_id: str, action: str, scope: str) -> ArmError:
-    """403: the condition of the role assignment that allows the action is false."""
-    return gateway(
-        403,
-        "AuthorizationFailed",
-        f"The client '{client}' with object id '{object_id}' has an authorization with ABAC condition "
-        f"that is not fulfilled to perform action '{action}' over scope '{scope}' or the scope is "
-        "invalid. If access was recently granted, please refresh your credentials.",
+        f"The client '{client}' with object id '{object_id}' {has} to perform action '{action}' over "
+        f"scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your "
+        "credentials.",
     )
 
 

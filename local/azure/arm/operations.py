@@ -10,12 +10,14 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError, gateway
 from local.azure.arm.resources import Json, Target
 from local.azure.clock import timestamp
 from local.azure.cloud import Checkpoint, Cloud
+from local.azure.faults.azure_errors import azure_error
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +64,7 @@ class Operation:
         """Cancel the work because a newer operation has started on the resource."""
         if self.task is not None:
             self.task.cancel()
-        message = "The operation has been preempted by a more recent operation."
-        self.end("Failed", ArmError(409, "OperationPreempted", message))
+        self.end("Failed", azure_error("OperationPreempted"))
 
     def body(self) -> Json:
         """The response to a status request. Compute returns more members than Network."""
@@ -105,10 +106,10 @@ class Operations:
         hints: RetryHints,
         *,
         work: Callable[[], Awaitable[None]],
-        finish: Callable[[], Awaitable[None]],
+        finish: Callable[[], Awaitable[None] | None],
         failed: Callable[[ArmError], None] | None = None,
     ) -> Operation:
-        """Start an operation: await `work`, run the interceptor, await `finish`.
+        """Start an operation: await `work`, run the interceptor, then `finish`.
 
         An ArmError in any of these calls `failed` and ends the operation as Failed.
         """
@@ -118,7 +119,8 @@ class Operations:
             try:
                 await work()
                 await self._cloud.intercept(Checkpoint("finishing", call))
-                await finish()
+                if (finishing := finish()) is not None:
+                    await finishing
             except ArmError as error:
                 fail(error)
             except Exception:
@@ -135,6 +137,20 @@ class Operations:
 
         operation.task = asyncio.create_task(run())
         return operation
+
+    def start_delete(
+        self,
+        call: Call,
+        location: str,
+        hints: RetryHints,
+        latency: str,
+        delete: Callable[[], None],
+        failed: Callable[[ArmError], None] | None = None,
+    ) -> Reply:
+        """Respond to a DELETE with 202, and start the operation that calls `delete`."""
+        work = partial(self._cloud.wait, latency, call.target.name)
+        operation = self.start(call, location, hints, work=work, finish=delete, failed=failed)
+        return Reply(202, None, self.headers(operation, call, location=True))
 
     def headers(
         self, operation: Operation, call: Call, *, location: bool = False

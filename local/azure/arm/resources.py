@@ -90,6 +90,13 @@ def _after(parts: list[str], word: str) -> str | None:
     return None
 
 
+def member_at(value: Any, *path: str) -> Any:
+    """The member at a path of a body that may have any form, or None."""
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
 _etags = itertools.count(1)
 
 
@@ -145,6 +152,10 @@ class Store:
         if found is None:
             raise self.not_found(target)
         return found
+
+    def owner(self, target: Target) -> Resource:
+        """The resource that an action or a collection is of. Raises ArmError 404."""
+        return self.get(parse_id(target.path.rpartition("/")[0]))
 
     def not_found(self, target: Target) -> ArmError:
         """The 404 for `target`; for a missing child of an existing resource, the provider's own 404."""

@@ -18,6 +18,7 @@ from local.azure.compute.sizes import ZONES
 from local.azure.identity.authorization import Authorization
 from local.azure.identity.directory import Principal
 from local.azure.identity.linked_access import linked_actions
+from local.azure.options import LOCATION
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Router:
             "X-Content-Type-Options": "nosniff",
             "x-ms-request-id": id_,
             "x-ms-correlation-request-id": id_,
-            "x-ms-routing-request-id": f"{self._cloud.options.location.upper()}:{now}:{id_}",
+            "x-ms-routing-request-id": f"{LOCATION.upper()}:{now}:{id_}",
             f"x-ms-ratelimit-remaining-subscription-{kind}": str(local),
             f"x-ms-ratelimit-remaining-subscription-global-{kind}": str(total),
         }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from local.azure.arm.calls import Call, Reply, Route
-from local.azure.arm.errors import gateway, no_provider
+from local.azure.arm.errors import gateway
 from local.azure.arm.resources import Json, Resource, parse_id
 from local.azure.arm.schema import RESOURCE_GROUP
 from local.azure.arm.validation import validate
 from local.azure.cloud import Cloud
-from local.azure.compute.sizes import SIZES, ZONES, Size
+from local.azure.compute.sizes import SIZES, ZONES, Size, check_region
 from local.azure.identity.authorization import Authorization
+from local.azure.options import GROUP, LOCATION
 
 _GROUP = "subscriptions/resourceGroups"
 
@@ -21,8 +22,7 @@ class Subscriptions:
 
     def __init__(self, cloud: Cloud, authorization: Authorization) -> None:
         self._cloud, self._authorization = cloud, authorization
-        options = cloud.options
-        self._add_group(options.resource_group, {"location": options.location})
+        self._add_group(GROUP, {"location": LOCATION})
 
     def routes(self) -> list[Route]:
         return [
@@ -127,9 +127,7 @@ class Subscriptions:
 
     async def _usages(self, call: Call) -> Reply:
         location = call.target.names[0].lower()
-        if location not in ZONES:
-            version = call.request.query["api-version"]
-            raise no_provider(location, "locations/usages", version, list(ZONES))
+        check_region(call, "locations/usages")
         allocator = self._cloud.allocator
         limits, used = allocator.limits(location), allocator.usage(location)
         families = {size.family: f"{size.family} vCPUs" for size in SIZES.values()}

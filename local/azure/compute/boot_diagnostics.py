@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 
 from local.azure.arm.calls import Call, Reply, Request, Route
 from local.azure.arm.errors import ArmError, invalid_parameter
-from local.azure.arm.resources import parse_id
 from local.azure.cloud import Cloud
 from local.azure.compute.vm import VM_TYPE, VirtualMachine
 from local.azure.vm.runner import VmRunner
@@ -43,7 +42,7 @@ class BootDiagnostics:
         return [Route("POST", type_, self._retrieve, collection=True)]
 
     async def _retrieve(self, call: Call) -> Reply:
-        vm = self._cloud.store.get(parse_id(call.target.path.rpartition("/")[0]))
+        vm = self._cloud.store.owner(call.target)
         assert isinstance(vm, VirtualMachine)
         query = call.request.query
         minutes = _minutes(query.get("sasUriExpirationTimeInMinutes", _DEFAULT_MINUTES))

@@ -11,6 +11,7 @@ from local.azure.arm.operations import DISK_DELETE, Operations
 from local.azure.arm.resources import Json, Resource, Target, parse_id
 from local.azure.clock import timestamp
 from local.azure.cloud import Cloud
+from local.azure.faults.azure_errors import azure_error
 
 _TYPE = "Microsoft.Compute/disks"
 DEFAULT_SIZE_GB = 30
@@ -101,20 +102,10 @@ class Disks:
             return Reply(204)
         owner = disk.body.get("managedBy")
         if owner:
-            raise ArmError(
-                409, "OperationNotAllowed", f"Disk {disk.name} is attached to VM {owner}."
-            )
-
-        async def work() -> None:
-            await self._cloud.wait("disk.delete", disk.name)
-
-        async def finish() -> None:
-            self._cloud.store.remove(disk)
-
-        operation = self._operations.start(
-            call, disk.location, DISK_DELETE, work=work, finish=finish
+            raise azure_error("AttachedToVm", name=disk.name, vm_id=owner)
+        return self._operations.start_delete(
+            call, disk.location, DISK_DELETE, "disk.delete", lambda: self._cloud.store.remove(disk)
         )
-        return Reply(202, None, self._operations.headers(operation, call, location=True))
 
 
 def _role(index: int) -> str:

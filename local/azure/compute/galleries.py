@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from local.azure.arm.calls import Call, Reply, Route
-from local.azure.arm.errors import ArmError, gateway, invalid_parameter, no_provider
+from local.azure.arm.errors import ArmError, gateway, invalid_parameter
 from local.azure.arm.operations import NETWORK_DELETE, NETWORK_PUT, Operations
 from local.azure.arm.resources import Json, Resource
 from local.azure.arm.schema import GALLERY, GALLERY_IMAGE, GALLERY_SHARING, GALLERY_VERSION, Schema
@@ -15,7 +16,7 @@ from local.azure.arm.validation import validate
 from local.azure.clock import timestamp
 from local.azure.cloud import Cloud
 from local.azure.compute.images import Image
-from local.azure.compute.sizes import ZONES
+from local.azure.compute.sizes import check_region
 from local.azure.identity.directory import seeded_guid
 
 _GALLERY = "Microsoft.Compute/galleries"
@@ -118,17 +119,18 @@ class Galleries:
         return self._start(call, resource, kind, 201 if existing is None else 200)
 
     def _start(self, call: Call, resource: Resource, kind: str, status: int) -> Reply:
-        async def work() -> None:
-            await self._cloud.wait(_LATENCIES[kind], resource.name)
-
-        async def finish() -> None:
+        def finish() -> None:
             resource.properties["provisioningState"] = "Succeeded"
             for region in (resource.properties.get("replicationStatus") or {}).get("summary", []):
                 region |= {"state": "Completed", "progress": 100}
 
         shown = _without_replication(resource.body)
         operation = self._operations.start(
-            call, resource.location, NETWORK_PUT, work=work, finish=finish
+            call,
+            resource.location,
+            NETWORK_PUT,
+            work=partial(self._cloud.wait, _LATENCIES[kind], resource.name),
+            finish=finish,
         )
         return Reply(status, shown, self._operations.headers(operation, call))
 
@@ -140,14 +142,17 @@ class Galleries:
 
     async def _list(self, call: Call) -> Reply:
         if len(call.target.names) > 1:
-            self._get_parent(call)
+            self._owner(call)
         listed = self._cloud.store.list_collection(call.target)
         return self._cloud.page(call, listed, lambda one: _without_replication(one.body))
 
-    def _get_parent(self, call: Call) -> None:
-        parent = call.target.path.rpartition("/")[0]
-        if self._cloud.store.find(parent) is None:
-            raise ArmError(404, "ResourceNotFound", f"The Resource '{parent}' was not found.")
+    def _owner(self, call: Call) -> Resource:
+        """The resource that an action or a collection is of. Raises ArmError 404."""
+        path = call.target.path.rpartition("/")[0]
+        owner = self._cloud.store.find(path)
+        if owner is None:
+            raise ArmError(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
+        return owner
 
     async def _delete(self, call: Call) -> Reply:
         resource = self._cloud.store.find(call.target.path)
@@ -156,25 +161,15 @@ class Galleries:
         if any(one.target.parent == resource.target.key for one in self._cloud.store):
             text = f"Can not delete resource before nested resources are deleted: {resource.id}."
             raise ArmError(409, "CannotDeleteResource", text)
-
-        async def work() -> None:
-            await self._cloud.wait("gallery.put", call.target.name)
-
-        async def finish() -> None:
-            self._cloud.store.remove(resource)
-
-        operation = self._operations.start(
-            call, resource.location, NETWORK_DELETE, work=work, finish=finish
+        remove = partial(self._cloud.store.remove, resource)
+        return self._operations.start_delete(
+            call, resource.location, NETWORK_DELETE, "gallery.put", remove
         )
-        return Reply(202, None, self._operations.headers(operation, call, location=True))
 
     async def _share(self, call: Call) -> Reply:
         """The one way to share a gallery: its PUT only says with whom it may be shared."""
         body = validate(call.request.body, GALLERY_SHARING)
-        path = call.target.path.rpartition("/")[0]
-        gallery = self._cloud.store.find(path)
-        if gallery is None:
-            raise ArmError(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
+        gallery = self._owner(call)
         profile = gallery.properties["sharingProfile"]
         needed = "Community" if body["operationType"] == "EnableCommunity" else "Groups"
         if profile["permissions"] != needed:
@@ -208,10 +203,8 @@ class Galleries:
 
     def _shared_definition(self, call: Call) -> Resource:
         """The image of a path at a location. Raises ArmError 400 or 404."""
-        location, gallery, image = call.target.names[:3]
-        if location.lower() not in ZONES:
-            version = call.request.query["api-version"]
-            raise no_provider(location, "locations", version, list(ZONES))
+        gallery, image = call.target.names[1:3]
+        check_region(call, "locations")
         owner = self._shared_gallery(call.target.type.split("/")[2], gallery)
         found = owner and self._cloud.store.find(f"{owner.id}/images/{image}")
         if found is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from local.azure.arm.calls import Call, Reply, Route
-from local.azure.arm.errors import ArmError, no_provider
+from local.azure.arm.errors import ArmError
 from local.azure.arm.resources import Json
-from local.azure.compute.sizes import ZONES
+from local.azure.compute.sizes import check_region
 
 _TYPE = "Microsoft.Compute/locations/publishers/artifacttypes/offers/skus/versions"
 _BUILDS = ("202610010", "202611120")
@@ -41,14 +41,11 @@ class Image:
 
 
 def _ubuntu(offer: str, release: str) -> list[Image]:
-    def image(sku: str, **more: str) -> Image:
-        return Image("canonical", offer, sku, release, **more)  # type: ignore[arg-type]
-
     return [
-        image("server"),
-        image("server-arm64", architecture="Arm64"),
-        image("minimal"),
-        image("server-gen1", generation="V1", controllers=_SCSI),
+        Image("canonical", offer, "server", release),
+        Image("canonical", offer, "server-arm64", release, architecture="Arm64"),
+        Image("canonical", offer, "minimal", release),
+        Image("canonical", offer, "server-gen1", release, "V1", _SCSI),
     ]
 
 
@@ -120,10 +117,8 @@ class Images:
 
 def _image(call: Call) -> Image:
     """The image of a path. Raises ArmError 400 or 404."""
-    location, publisher, _, offer, sku, *_ = call.target.names
-    if location.lower() not in ZONES:
-        version = call.request.query["api-version"]
-        raise no_provider(location, "locations/publishers", version, list(ZONES))
+    _, publisher, _, offer, sku, *_ = call.target.names
+    check_region(call, "locations/publishers")
     image = find_image(publisher, offer, sku, "latest")
     if image is None:
         raise _absent()

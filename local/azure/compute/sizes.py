@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from local.azure.arm.calls import Call
+from local.azure.arm.errors import gateway
 
 ZONES = {
     "eastus": ("1", "2", "3"),
@@ -20,6 +24,19 @@ ZONES = {
 """Region -> its availability zones."""
 
 
+def check_region(call: Call, type_: str) -> None:
+    """Raise ArmError 400 NoRegisteredProviderFound for a path at an unknown region (azure-cli#2003)."""
+    region, version = call.target.names[0], call.request.query["api-version"]
+    if region.lower() not in ZONES:
+        raise gateway(
+            400,
+            "NoRegisteredProviderFound",
+            f"No registered resource provider found for location '{region}' and API version "
+            f"'{version}' for type '{type_}'. The supported api-versions are '{version}'. The supported "
+            f"locations are '{', '.join(ZONES)}'.",
+        )
+
+
 @dataclass(frozen=True)
 class Size:
     name: str
@@ -33,6 +50,11 @@ class Size:
     """The Hyper-V generations of images that it boots."""
     controllers: str = "SCSI"
     """Its disk controllers."""
+
+
+def is_spot(properties: Mapping[str, Any]) -> bool:
+    """Whether Azure may evict a VM with these properties."""
+    return str(properties.get("priority") or "").lower() in ("spot", "low")
 
 
 def _sizes(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import ArmError, invalid_parameter, marked_for_deletion
 from local.azure.arm.operations import VM_DELETE, VM_PUT, Operations
-from local.azure.arm.resources import Json, Resource, check_conditions, parse_id
+from local.azure.arm.resources import Json, Resource, check_conditions
 from local.azure.arm.schema import VIRTUAL_MACHINE, VIRTUAL_MACHINE_UPDATE
 from local.azure.arm.validation import validate
 from local.azure.cloud import Cloud
@@ -110,11 +111,8 @@ class VirtualMachines:
 
     def _new_principal(self, vm: VirtualMachine) -> Principal:
         number = self._incarnations[vm.target.key] = self._incarnations.get(vm.target.key, 0) + 1
-        now, draw, seed = (
-            self._cloud.clock.now(),
-            self._cloud.latencies.draw,
-            self._cloud.options.seed,
-        )
+        now, seed = self._cloud.clock.now(), self._cloud.options.seed
+        draw = self._cloud.latencies.draw
         principal = Principal(
             object_id=seeded_guid(seed, f"{vm.target.key}/{number}/principal"),
             client_id=seeded_guid(seed, f"{vm.target.key}/{number}/client"),
@@ -139,9 +137,6 @@ class VirtualMachines:
         """Start the boot, and return the response."""
         vm.state, vm.failure = "Creating", None
 
-        async def work() -> None:
-            await self._cloud.wait("vm.boot", vm.name)
-
         async def finish() -> None:
             self._cloud.allocator.allocate(vm)
             outbound = any(self._interfaces.has_outbound(nic) for nic in vm.interfaces)
@@ -157,7 +152,12 @@ class VirtualMachines:
                 self._interfaces.reserve(nic, vm.id)
 
         vm.operation = self._operations.start(
-            call, vm.location, VM_PUT, work=work, finish=finish, failed=failed
+            call,
+            vm.location,
+            VM_PUT,
+            work=partial(self._cloud.wait, "vm.boot", vm.name),
+            finish=finish,
+            failed=failed,
         )
         return self._reply(call, vm, status)
 
@@ -222,15 +222,12 @@ class VirtualMachines:
             await self._runner.stop(vm)
             await self._cloud.clock.sleep(seconds * (1 - _SHUTDOWN_SHARE))
 
-        async def finish() -> None:
-            self._remove(vm)
-
         def failed(error: ArmError) -> None:
             vm.state = "Failed" if before == "Creating" else before
             vm.power = vm.power and "stopped"
 
         vm.operation = self._operations.start(
-            call, vm.location, VM_DELETE, work=work, finish=finish, failed=failed
+            call, vm.location, VM_DELETE, work=work, finish=partial(self._remove, vm), failed=failed
         )
 
     def _remove(self, vm: VirtualMachine) -> None:
@@ -259,7 +256,7 @@ class VirtualMachines:
         return Reply(200, vm.render(expand), {"ETag": vm.etag})
 
     async def _instance_view(self, call: Call) -> Reply:
-        vm = self._cloud.store.get(parse_id(call.target.path.rpartition("/")[0]))
+        vm = self._cloud.store.owner(call.target)
         assert isinstance(vm, VirtualMachine)
         return Reply(200, vm.instance_view())
 

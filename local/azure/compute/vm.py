@@ -10,9 +10,10 @@ from typing import Any
 
 from local.azure.arm.errors import ArmError
 from local.azure.arm.operations import Operation
-from local.azure.arm.resources import Json, Resource, Target
+from local.azure.arm.resources import Json, Resource, Target, member_at
 from local.azure.clock import timestamp
 from local.azure.compute.disks import DEFAULT_SIZE_GB
+from local.azure.compute.sizes import is_spot
 from local.azure.identity.directory import Principal
 from local.azure.network.interfaces import Interface
 
@@ -57,8 +58,7 @@ class VirtualMachine(Resource):
 
     @property
     def is_spot(self) -> bool:
-        """Whether Azure may evict it."""
-        return str(self.properties.get("priority") or "").lower() in ("spot", "low")
+        return is_spot(self.properties)
 
     @property
     def eviction_policy(self) -> str:
@@ -67,9 +67,7 @@ class VirtualMachine(Resource):
 
     @property
     def has_boot_diagnostics(self) -> bool:
-        """Whether boot diagnostics are enabled."""
-        profile = self.properties.get("diagnosticsProfile") or {}
-        return bool((profile.get("bootDiagnostics") or {}).get("enabled"))
+        return bool(member_at(self.properties, "diagnosticsProfile", "bootDiagnostics", "enabled"))
 
     @property
     def has_booted(self) -> bool:
@@ -120,7 +118,7 @@ class VirtualMachine(Resource):
     def instance_view(self) -> Json:
         booted = self.power is not None
         guest = {
-            "computerName": (self.properties.get("osProfile") or {}).get("computerName"),
+            "computerName": member_at(self.properties, "osProfile", "computerName"),
             "osName": "ubuntu",
             "osVersion": "24.04",
             "hyperVGeneration": "V2",

@@ -9,9 +9,10 @@ import struct
 from collections.abc import Callable
 
 from local.azure.arm.errors import ArmError, invalid_parameter, missing_parameter
-from local.azure.arm.resources import Json
+from local.azure.arm.resources import Json, member_at
 from local.azure.compute.images import Image, find_image
-from local.azure.compute.sizes import SIZES, ZONES, Size
+from local.azure.compute.sizes import SIZES, ZONES, Size, is_spot
+from local.azure.faults.azure_errors import azure_error
 
 CUSTOM_DATA_LIMIT = 65535
 """Bytes after decoding."""
@@ -105,35 +106,19 @@ def _check_size(size: str, location: str, zones: list[str]) -> None:
 
 
 def _check_boots(size: Size, image: Image, *, has_plan: bool) -> None:
-    """Raise ArmError 400 if a size cannot boot an image (messages: openshift/installer#9232)."""
+    """Raise ArmError 400 if a size cannot boot an image."""
     if size.architecture != image.architecture:
-        raise ArmError(
-            400,
-            "BadRequest",
-            f"Cannot create a VM of size '{size.name}' because this VM size only supports a CPU "
-            f"Architecture of '{size.architecture}', but an image or disk with CPU Architecture "
-            f"'{image.architecture}' was given. Please check that the CPU Architecture of the image or "
-            "disk is compatible with that of the VM size.",
+        raise azure_error(
+            "ArchitectureNotSupported",
+            size=size.name,
+            supported=size.architecture,
+            given=image.architecture,
         )
     if image.generation not in size.generations.split(","):
         number = image.generation.removeprefix("V")
-        raise ArmError(
-            400,
-            "BadRequest",
-            f"The selected VM size '{size.name}' cannot boot Hypervisor Generation '{number}'. If this "
-            "was a Create operation please check that the Hypervisor Generation of the Image matches "
-            "the Hypervisor Generation of the selected VM Size. For more information, see "
-            "https://aka.ms/azuregen2vm",
-        )
+        raise azure_error("GenerationNotSupported", size=size.name, generation=number)
     if not set(size.controllers.split(", ")) & set(image.controllers.split(", ")):
-        raise invalid_parameter(
-            "vmSize",
-            f"The VM size '{size.name}' cannot boot with OS image or disk. Please check that disk "
-            "controller types supported by the OS image or disk is one of the supported disk controller "
-            f"types for the VM size '{size.name}'. Please query sku api at "
-            "https://aka.ms/azure-compute-skus to determine supported disk controller types for the VM "
-            "size.",
-        )
+        raise azure_error("DiskControllerNotSupported", size=size.name)
     if image.needs_plan and not has_plan:
         raise ArmError(
             400,
@@ -144,16 +129,10 @@ def _check_boots(size: Size, image: Image, *, has_plan: bool) -> None:
 
 
 def _check_premium(disk: Json, size: Size) -> None:
-    """Messages of cloud-forensics-utils#488."""
     kind = (disk.get("managedDisk") or {}).get("storageAccountType") or ""
     if kind.lower().startswith("premium") and not size.has_premium_disks:
-        raise ArmError(
-            400,
-            "InvalidParameter",
-            f"Requested operation cannot be performed because the VM size {size.name} does not support "
-            f"the storage account type {kind} of disk '{disk.get('name')}'. Consider updating the VM to "
-            "a size that supports Premium storage.",
-            target="osDisk.managedDisk.storageAccountType",
+        raise azure_error(
+            "PremiumDiskNotSupported", size=size.name, disk_type=kind, disk=str(disk.get("name"))
         )
 
 
@@ -193,46 +172,28 @@ def _check_gallery(image: Image, properties: Json) -> None:
 
 
 def _check_marketplace(image: Json, size: Size, *, has_plan: bool) -> str:
-    for member in ("publisher", "offer", "sku", "version"):
+    members = ("publisher", "offer", "sku", "version")
+    for member in members:
         if not image.get(member):
             raise missing_parameter(f"imageReference.{member}")
-    found = find_image(*(image[m] for m in ("publisher", "offer", "sku", "version")))
+    names = [image[member] for member in members]
+    found = find_image(*names)
     if found is None:
-        named = ":".join(image[m] for m in ("publisher", "offer", "sku", "version"))
-        raise ArmError(
-            404,
-            "PlatformImageNotFound",
-            f"The platform image '{named}' is not available. Verify that all fields in the storage "
-            "profile are correct. For more details about storage profile information, please refer "
-            "to https://aka.ms/storageprofile",
-            target="imageReference",
-        )
+        raise azure_error("PlatformImageNotFound", image=":".join(names))
     _check_boots(size, found, has_plan=has_plan)
     is_latest = image["version"].lower() == "latest"
     return found.versions[-1] if is_latest else str(image["version"])
 
 
 def _check_spot(properties: Json) -> None:
-    spot = properties.get("priority") in ("Spot", "Low")
+    spot = is_spot(properties)
     size = properties["hardwareProfile"]["vmSize"]
     if properties.get("evictionPolicy") and not spot:
-        raise ArmError(
-            400,
-            "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines",
-            "Eviction policy can be set only on Azure Spot Virtual Machines.",
-        )
-    if (properties.get("billingProfile") or {}).get("maxPrice") is not None and not spot:
-        raise ArmError(
-            400,
-            "MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines",
-            "Max price is supported only for Azure Spot Virtual Machines.",
-        )
+        raise azure_error("EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines")
+    if member_at(properties, "billingProfile", "maxPrice") is not None and not spot:
+        raise azure_error("MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines")
     if spot and size.lower().startswith("standard_b"):
-        raise ArmError(
-            400,
-            "AzureSpotIsNotSupportedForThisVMSize",
-            f"Azure Spot is not supported for this VM size {size}.",
-        )
+        raise azure_error("AzureSpotIsNotSupportedForThisVMSize", size=size)
 
 
 def _check_os(profile: Json) -> None:

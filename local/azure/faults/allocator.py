@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from local.azure.arm.resources import Json, Resource, Store
-from local.azure.compute.sizes import SIZES, ZONES, Size
-from local.azure.faults.azure_errors import AZURE_ERRORS
+from local.azure.compute.sizes import SIZES, ZONES, Size, is_spot
+from local.azure.faults.azure_errors import azure_error
 from local.azure.faults.plan import ANY, REGIONAL_QUOTAS, Capacity, Plan, Restriction
 from local.azure.faults.template_values import vm_placement
 
@@ -54,8 +54,7 @@ class Allocator:
         """Raise ArmError 409 if the size is restricted, or else if a quota would be exceeded."""
         location, zone, size = vm_placement(body)
         if any(zone in zones for zones in self._restricted_zones(SIZES[size.lower()], location)):
-            values = {"size": size, "location": location}
-            raise AZURE_ERRORS["SkuNotAvailable"].render(values, None)
+            raise azure_error("SkuNotAvailable", size=size, location=location)
         if self._plan.quotas:  # counting is slow, and unneeded without limits
             self._check_quotas(body, location)
 
@@ -63,15 +62,15 @@ class Allocator:
         limits, used = self.limits(location), self.usage(location)
         for name, needed in _required(body).items():
             if used[name] + needed > limits[name]:
-                values = {
-                    "family": name,
-                    "location": location,
-                    "limit": str(limits[name]),
-                    "usage": str(used[name]),
-                    "required": str(needed),
-                    "new_limit": str(used[name] + needed),
-                }
-                raise AZURE_ERRORS[_QUOTA_ERRORS.get(name, "FamilyQuota")].render(values, None)
+                raise azure_error(
+                    _QUOTA_ERRORS.get(name, "FamilyQuota"),
+                    family=name,
+                    location=location,
+                    limit=str(limits[name]),
+                    usage=str(used[name]),
+                    required=str(needed),
+                    new_limit=str(used[name] + needed),
+                )
 
     def restrictions(self, size: Size, location: str) -> list[Json]:
         """The restrictions of a size, as the list of SKUs reports them."""
@@ -106,8 +105,7 @@ class Allocator:
         for rule in self._plan.capacity:
             if _matches(rule, vm) and rule.vms <= sum(_matches(rule, o) for o in others):
                 zone = vm_placement(vm.body)[1]
-                name = "AllocationFailed" if zone is None else "ZonalAllocationFailed"
-                raise AZURE_ERRORS[name].render({}, None)
+                raise azure_error("AllocationFailed" if zone is None else "ZonalAllocationFailed")
         self._allocated[vm.target.key] = vm
 
     def release(self, vm: Resource) -> None:
@@ -118,8 +116,7 @@ class Allocator:
 def _required(body: Json) -> dict[str, int]:
     """What a VM requires of each quota, in the order in which Compute checks them."""
     size = SIZES[vm_placement(body)[2].lower()]
-    spot = str(body["properties"].get("priority") or "").lower() in ("spot", "low")
-    cores = ["lowPriorityCores"] if spot else [size.family, "cores"]
+    cores = ["lowPriorityCores"] if is_spot(body["properties"]) else [size.family, "cores"]
     return {**dict.fromkeys(cores, size.vcpus), "virtualMachines": 1}
 
 

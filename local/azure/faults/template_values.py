@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from local.azure.arm.calls import Call
-from local.azure.arm.resources import Json, Store
+from local.azure.arm.resources import Json, Store, member_at
 from local.azure.compute.sizes import SIZES
 
 _UNKNOWN = "unknown"
@@ -24,14 +23,8 @@ def vm_placement(body: Json) -> tuple[str, str | None, str]:
     """(location, zone, size) from a VM's body, which may be incomplete."""
     zones = body.get("zones")
     zone = str(zones[0]) if isinstance(zones, list) and zones else None
-    size = _member(body, "properties", "hardwareProfile", "vmSize")
+    size = member_at(body, "properties", "hardwareProfile", "vmSize")
     return str(body.get("location") or ""), zone, size if isinstance(size, str) else ""
-
-
-def _member(value: Any, *path: str) -> Any:
-    for step in path:
-        value = value.get(step) if isinstance(value, dict) else None
-    return value
 
 
 def template_values(call: Call, store: Store, tenant: str) -> dict[str, str]:
@@ -41,7 +34,7 @@ def template_values(call: Call, store: Store, tenant: str) -> dict[str, str]:
     known = SIZES.get(size.lower())
     vcpus = known.vcpus if known else 1
     network = f"{target.scope}/providers/Microsoft.Network"
-    assignee = _member(body, "properties", "principalId")
+    assignee = member_at(body, "properties", "principalId")
     now = datetime.now(UTC)
     return {
         "id": target.path,
@@ -74,9 +67,14 @@ def template_values(call: Call, store: Store, tenant: str) -> dict[str, str]:
         "subnet": f"{network}/virtualNetworks/v/subnets/{target.name}",
         "subnet_name": target.name,
         "image": ":".join(
-            str(_member(body, "properties", "storageProfile", "imageReference", part))
+            str(member_at(body, "properties", "storageProfile", "imageReference", part))
             for part in ("publisher", "offer", "sku", "version")
         ),
+        "put_operation": "PutSubnetOperation",
+        "prefix": "10.0.0.0/24",
+        "disk": f"{target.name}_osdisk",
+        "disk_type": "Premium_LRS",
+        "generation": "1",
         "supported": "Arm64",
         "given": "x64",
         "policy": "PutVM",

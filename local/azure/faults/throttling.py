@@ -14,6 +14,7 @@ from local.azure.faults.rate_limits import GLOBAL_FACTOR, Rate
 from local.azure.faults.template_values import resource_body, template_values
 
 _VM = "microsoft.compute/virtualmachines"
+_REMAINING = "x-ms-ratelimit-remaining-subscription"
 _OPERATION = "microsoft.compute/locations/operations"
 
 _POLICIES = {
@@ -99,29 +100,20 @@ class Throttle:
     def _groups(self, call: Call) -> Iterator[_BucketGroup]:
         method, target = call.request.method, call.target
         kind = {"PUT": "writes", "PATCH": "writes", "DELETE": "deletes"}.get(method, "reads")
-        yield from self._arm(kind, call.principal.object_id)
+        own = (f"{_REMAINING}-{kind}", kind, call.principal.object_id)
+        yield from self._group(
+            "Microsoft.Resources", kind, own, (f"{_REMAINING}-global-{kind}", f"all {kind}", "")
+        )
         location = self._location(call)
         compute = _COMPUTE.get((method, target.kind, target.collection))
         if compute == "put_vm" and self._store.find(target.path) is not None:
             compute = "update_vm"
         if compute:
-            yield from self._compute(compute, location, target.key)
+            keys = ("", compute, location), ("", f"{compute}_each", target.key)
+            yield from self._group("Microsoft.Compute", compute, *keys)
         if target.kind.startswith("microsoft.network/"):
             name = "network_reads" if kind == "reads" else "network_writes"
             yield from self._group("Microsoft.Network", name, ("", name, location))
-
-    def _arm(self, kind: str, principal: str) -> Iterator[_BucketGroup]:
-        prefix = "x-ms-ratelimit-remaining-subscription"
-        own, shared = (
-            (f"{prefix}-{kind}", kind, principal),
-            (f"{prefix}-global-{kind}", f"all {kind}", ""),
-        )
-        return self._group("Microsoft.Resources", kind, own, shared)
-
-    def _compute(self, name: str, location: str, key: str) -> Iterator[_BucketGroup]:
-        return self._group(
-            "Microsoft.Compute", name, ("", name, location), ("", f"{name}_each", key)
-        )
 
     def _group(
         self, provider: str, name: str, *keys: tuple[str, str, str]

@@ -12,7 +12,6 @@ from local.azure.arm.calls import Call, Reply, Route
 from local.azure.arm.errors import (
     ArmError,
     authorization_failed,
-    condition_not_fulfilled,
     invalid_parameter,
     linked_authorization_failed,
 )
@@ -21,6 +20,7 @@ from local.azure.arm.schema import ROLE_ASSIGNMENT
 from local.azure.arm.validation import validate
 from local.azure.clock import timestamp
 from local.azure.cloud import Cloud
+from local.azure.faults.azure_errors import azure_error
 from local.azure.identity.conditions import Condition, Sources, parse_condition, source_of
 from local.azure.identity.directory import Principal, seeded_guid
 from local.azure.identity.role_definitions import OWNER, Role, RoleDefinitions, is_guid
@@ -94,13 +94,14 @@ class Authorization:
         """
         allowing = [a for a in self._at(principal, path) if self._role(a).allows(action)]
         conditions = [assignment.condition for assignment in allowing]
+        refused = (principal.client_id, principal.object_id, action, path)
         if not conditions:
-            raise authorization_failed(principal.client_id, principal.object_id, action, path)
+            raise authorization_failed(*refused)
         if None in conditions:
             return
         sources = self._sources(action, path, body)
         if not any(one.allows(action, sources) for one in conditions if one):
-            raise condition_not_fulfilled(principal.client_id, principal.object_id, action, path)
+            raise authorization_failed(*refused, condition=True)
 
     def _sources(self, action: str, path: str, body: object) -> Sources:
         """What conditions compare: the role assignment in the request, and the existing one."""
@@ -252,15 +253,10 @@ class Authorization:
         if principal is None or now < (
             principal.replicated_at if principal_type else principal.replicated_untyped_at
         ):
-            raise ArmError(
-                400,
+            raise azure_error(
                 "PrincipalNotFound",
-                f"Principal {principal_id.replace('-', '')} does not exist in the directory "
-                f"{self._cloud.identity.tenant_id}. Check that you have the correct principal ID. If "
-                "you are creating this principal and then immediately assigning a role, this error "
-                "might be related to a replication delay. In this case, set the role assignment "
-                "principalType property to a value, such as ServicePrincipal, User, or Group.  See "
-                "https://aka.ms/docs-principaltype",
+                assignee=principal_id.replace("-", ""),
+                tenant=self._cloud.identity.tenant_id,
             )
         if principal_type and principal_type.lower() != principal.type.lower():
             raise ArmError(
@@ -273,12 +269,7 @@ class Authorization:
     def _check_duplicate(self, scope: str, role: Role, principal_id: str) -> None:
         for other in self._of_principal[principal_id.lower()].values():
             if other.scope.lower() == scope.lower() and other.role.guid == role.guid:
-                raise ArmError(
-                    409,
-                    "RoleAssignmentExists",
-                    "The role assignment already exists. The ID of the existing role assignment is "
-                    f"{other.name.replace('-', '')}.",
-                )
+                raise azure_error("RoleAssignmentExists", assignment=other.name.replace("-", ""))
 
     def _reput(self, existing: RoleAssignment, scope: str, role: Role, principal_id: str) -> Reply:
         same = (existing.scope.lower(), existing.principal_id) == (
@@ -286,11 +277,7 @@ class Authorization:
             principal_id.lower(),
         )
         if not same or existing.role.guid != role.guid:
-            raise ArmError(
-                400,
-                "RoleAssignmentUpdateNotPermitted",
-                "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.",
-            )
+            raise azure_error("RoleAssignmentUpdateNotPermitted")
         return Reply(200, existing.body)
 
     async def _get(self, call: Call) -> Reply:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from local.azure.arm.resources import member_at
+
 _NETWORK = "Microsoft.Network"
 _JOIN = {
     "subnet": f"{_NETWORK}/virtualNetworks/subnets/join/action",
@@ -17,6 +19,7 @@ _JOIN = {
 }
 """Member with `id`s, in lower case -> action (RBAC permissions reference, Microsoft.Network)."""
 _IDENTITIES = "userassignedidentities"
+_VMS = "microsoft.compute/virtualmachines/"
 _WRITE_DISK = "Microsoft.Compute/disks/write"
 _COMPUTE = re.compile(
     "/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Compute/(.+)", re.IGNORECASE
@@ -37,34 +40,23 @@ def linked_actions(path: str, body: Any) -> list[tuple[str, str]]:
     found = [
         (id_, act) for act, id_ in _references(body) if id_.lower().startswith("/subscriptions/")
     ]
-    found += [(id_, action) for id_ in _images(body) if (action := _read_image(id_))]
+    image = member_at(body, "properties", "storageProfile", "imageReference", "id")
+    if isinstance(image, str) and (read := _read_image(image)):
+        found.append((image, read))
     group, _, resource = path.partition("/providers/")
-    if resource.lower().startswith("microsoft.compute/virtualmachines/") and _makes_disk(body):
+    disk = member_at(body, "properties", "storageProfile", "osDisk", "createOption")
+    if resource.lower().startswith(_VMS) and disk in ("FromImage", "Empty", "Copy"):
         found.append((group, _WRITE_DISK))
     return found
 
 
-def _images(body: Any) -> Iterator[str]:
-    """The private image of a VM's body. Those that are shared need no role."""
-    here = body
-    for member in ("properties", "storageProfile", "imageReference", "id"):
-        here = here.get(member) if isinstance(here, dict) else None
-    if isinstance(here, str):
-        yield here
-
-
 def _read_image(id_: str) -> str | None:
-    """Of a version, of a gallery's image without one, or of a managed image (azure-docs#68563)."""
+    """Of a private image: a version, a gallery's image without one, or a managed one (azure-docs#68563).
+    Those that are shared need no role.
+    """
     found = _COMPUTE.fullmatch(id_)
     kind = found and "/".join(found[1].split("/")[::2]).lower()
     return kind and _IMAGES.get(kind)
-
-
-def _makes_disk(body: Any) -> bool:
-    here = body
-    for member in ("properties", "storageProfile", "osDisk"):
-        here = here.get(member) if isinstance(here, dict) else None
-    return isinstance(here, dict) and here.get("createOption") in ("FromImage", "Empty", "Copy")
 
 
 def _references(body: Any) -> Iterator[tuple[str, str]]:

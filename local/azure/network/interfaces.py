@@ -224,7 +224,7 @@ class Interfaces(NetworkProvider):
         self._check_reservation(nic, None)
         if nic.vm_id is not None:
             raise nic_in_use(nic.id, nic.vm_id)
-        return await self.start_delete(call, nic, lambda: self.delete(nic))
+        return self.start_delete(call, nic, lambda: self.delete(nic))
 
     def _check_reservation(self, nic: Interface, vm_id: str | None) -> None:
         reserved = nic.reserved_for

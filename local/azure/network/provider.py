@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from local.azure.arm.calls import Call, Reply
 from local.azure.arm.errors import ArmError, invalid_reference
 from local.azure.arm.operations import NETWORK_DELETE, NETWORK_PUT, Operations
 from local.azure.arm.resources import Json, Resource
 from local.azure.cloud import Cloud
+from local.azure.faults.azure_errors import azure_error
+from local.azure.options import LOCATION
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,78}[A-Za-z0-9_])?")
 
@@ -47,48 +50,34 @@ class NetworkProvider:
         changed = list(changed)
         main = changed[0]
         rest = self.cloud.latencies.draw(kind, main.name) * (1 - RESPONSE_SHARE)
-        for resource in changed:
-            resource.properties["provisioningState"] = "Updating"
-            resource.touch()
-
-        async def work() -> None:
-            await self.cloud.clock.sleep(rest)
-
-        async def finish() -> None:
-            set_state("Succeeded")
 
         def set_state(state: str) -> None:
             for resource in changed:
                 resource.properties["provisioningState"] = state
                 resource.touch()
 
+        set_state("Updating")
         operation = self.operations.start(
-            call, self.region(main), NETWORK_PUT,
-            work=work, finish=finish, failed=lambda _: set_state("Failed"),
-        )  # fmt: skip
+            call,
+            self.region(main),
+            NETWORK_PUT,
+            work=partial(self.cloud.clock.sleep, rest),
+            finish=partial(set_state, "Succeeded"),
+            failed=lambda _: set_state("Failed"),
+        )
         headers = self.operations.headers(operation, call)
         return Reply(201 if created else 200, self.render(main), headers)
 
-    async def start_delete(
-        self, call: Call, resource: Resource, delete: Callable[[], None]
-    ) -> Reply:
-        """Respond to a DELETE with 202, and start the operation that calls `delete`."""
+    def start_delete(self, call: Call, resource: Resource, delete: Callable[[], None]) -> Reply:
         resource.properties["provisioningState"] = "Deleting"
-        seconds = self.cloud.latencies.draw("network.delete", resource.name)
-
-        async def work() -> None:
-            await self.cloud.clock.sleep(seconds)
-
-        async def finish() -> None:
-            delete()
 
         def failed(_: ArmError) -> None:
             resource.properties["provisioningState"] = "Failed"
 
-        operation = self.operations.start(
-            call, self.region(resource), NETWORK_DELETE, work=work, finish=finish, failed=failed
+        region = self.region(resource)
+        return self.operations.start_delete(
+            call, region, NETWORK_DELETE, "network.delete", delete, failed
         )
-        return Reply(202, None, self.operations.headers(operation, call, location=True))
 
     def check_reference(self, id_: str, user_id: str, location: str) -> None:
         """Raise ArmError unless a resource exists, in the region of its user and without a PUT in
@@ -104,7 +93,7 @@ class NetworkProvider:
         if resource.location:
             return resource.location
         parent = self.cloud.store.find(resource.target.parent)
-        return parent.location if parent else self.cloud.options.location
+        return parent.location if parent else LOCATION
 
 
 def new_body(call: Call, type_: str, body: Json) -> Json:
@@ -142,19 +131,7 @@ def check_provisioned(used: Resource, user_id: str) -> None:
         return
     kind = used.target.type.rpartition("/")[2]
     operation = f"Put{kind[:1].upper()}{kind[1:-1]}Operation"
-    raise ArmError(
-        429,
-        "RetryableError",
-        "A retryable error occurred.",
-        details=[
-            {
-                "code": "ReferencedResourceNotProvisioned",
-                "message": f"Cannot proceed with operation because resource {used.id} used by "
-                f"resource {user_id} is not in Succeeded state. Resource is in Updating state and "
-                f"the last operation that updated/is updating the resource is {operation}.",
-            }
-        ],
-    )
+    raise azure_error("RetryableError", subnet=used.id, id=user_id, put_operation=operation)
 
 
 def reference(properties: Json, member: str) -> str | None:

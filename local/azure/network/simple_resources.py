@@ -106,7 +106,7 @@ class SimpleResources(NetworkProvider):
                 f"{kind.type.rpartition('/')[2]} {resource.id} cannot be deleted since it is in use by "
                 f"{user}. Dissociate it first.",
             )
-        return await self.start_delete(call, resource, lambda: self.cloud.store.remove(resource))
+        return self.start_delete(call, resource, lambda: self.cloud.store.remove(resource))
 
     def _user_of(self, resource: Resource) -> str | None:
         """The id of a resource that refers to this one, or None."""

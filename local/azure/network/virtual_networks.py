@@ -11,6 +11,7 @@ from local.azure.arm.errors import ArmError, missing_parameter
 from local.azure.arm.resources import Json, Resource, Target, check_conditions, parse_id
 from local.azure.arm.schema import SUBNET, VIRTUAL_NETWORK
 from local.azure.arm.validation import validate
+from local.azure.faults.azure_errors import azure_error
 from local.azure.network.provider import NetworkProvider, check_name, new_body, reference
 
 _TYPE = "Microsoft.Network/virtualNetworks"
@@ -63,12 +64,7 @@ class Subnet(Resource):
             if first + at not in taken:
                 self.leases[holder] = network[at]
                 return network[at]
-        raise ArmError(
-            400,
-            "SubnetIsFull",
-            f"Subnet {self.name} with address prefix {network} does not have enough capacity for 1 IP "
-            "addresses.",
-        )
+        raise azure_error("SubnetIsFull", subnet_name=self.name, prefix=str(network))
 
 
 class VirtualNetworks(NetworkProvider):
@@ -106,7 +102,7 @@ class VirtualNetworks(NetworkProvider):
                 yield resource
 
     async def _usages(self, call: Call) -> Reply:
-        network = self.cloud.store.get(parse_id(call.target.path.rpartition("/")[0]))
+        network = self.cloud.store.owner(call.target)
         return Reply(200, {"value": [subnet.usage for subnet in self._subnets(network)]})
 
     async def _put(self, call: Call) -> Reply:
@@ -234,7 +230,7 @@ class VirtualNetworks(NetworkProvider):
             for resource in (*self._subnets(network), network):
                 self.cloud.store.remove(resource)
 
-        return await self.start_delete(call, network, finish)
+        return self.start_delete(call, network, finish)
 
     async def _delete_subnet(self, call: Call) -> Reply:
         await self.cloud.wait("delete", call.target.name)
@@ -242,7 +238,7 @@ class VirtualNetworks(NetworkProvider):
         if not isinstance(subnet, Subnet):
             return Reply(204)
         _check_unused(subnet)
-        return await self.start_delete(call, subnet, lambda: self.cloud.store.remove(subnet))
+        return self.start_delete(call, subnet, lambda: self.cloud.store.remove(subnet))
 
 
 def _prefix_of(properties: Json) -> str:
@@ -291,9 +287,4 @@ def _check_not_changing(resource: Resource) -> None:
 
 def _check_unused(subnet: Subnet) -> None:
     for holder in subnet.leases:
-        raise ArmError(
-            400,
-            "InUseSubnetCannotBeDeleted",
-            f"Subnet {subnet.name} is in use by {holder} and cannot be deleted. In order to delete the "
-            "subnet, delete all the resources within the subnet. See aka.ms/deletesubnet.",
-        )
+        raise azure_error("InUseSubnetCannotBeDeleted", name=subnet.name, nic_id=holder)

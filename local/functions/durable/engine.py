@@ -151,7 +151,8 @@ class Engine:
                 failed = versions.mismatch([m.event for m in claim.messages])
                 self._commit(claim, self._history(instance), failed)
             else:
-                self._abandon(claim)
+                self.store.abandon(claim)
+                self.wake(instance.id)  # to schedule the next attempt
         elif claim.control:
             self._control(claim)
         else:
@@ -197,10 +198,6 @@ class Engine:
                 return
         self.store.suspend(claim)
         self.wake(instance.id)
-
-    def _abandon(self, claim: Claim) -> None:
-        self.store.abandon(claim)
-        self.wake(claim.instance.id)  # to schedule the next attempt
 
     def _activity_done(self, task: ActivityTask, result: Event) -> None:
         self.store.finish_activity(task, result)

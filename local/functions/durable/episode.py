@@ -97,9 +97,9 @@ def execution_started(
     input_json: str | None,
     instance_id: str,
     execution_id: str,
-    parent: Instance | None = None,
-    task_id: int | None = None,
-    version: str | None = None,
+    parent: Instance | None,
+    task_id: int | None,
+    version: str | None,
 ) -> Event:
     """The first message of an instance, started by a client or by task `task_id` of its `parent`."""
     return event(

@@ -39,7 +39,7 @@ class EventType(IntEnum):
 
 
 class ActionType(IntEnum):
-    """Types of orchestrator actions."""
+    """Types of orchestrator actions, without those of entities and durable HTTP."""
 
     CALL_ACTIVITY = 0
     CALL_ACTIVITY_WITH_RETRY = 1
@@ -48,9 +48,6 @@ class ActionType(IntEnum):
     CONTINUE_AS_NEW = 4
     CREATE_TIMER = 5
     WAIT_FOR_EXTERNAL_EVENT = 6
-    CALL_ENTITY = 7
-    CALL_HTTP = 8
-    SIGNAL_ENTITY = 9
     WHEN_ANY = 11
     WHEN_ALL = 12
 

@@ -31,7 +31,7 @@ from local.functions.durable.tables import Message, Tables
 class InstanceExists(Exception):
     """An unfinished instance with the id of the new one exists."""
 
-    def __init__(self, instance_id: str, status: str) -> None:
+    def __init__(self, status: str) -> None:
         super().__init__(f"An Orchestration instance with the status {status} already exists.")
 
 
@@ -63,7 +63,7 @@ class Store:
         """Raises InstanceExists while an instance of this id is unfinished."""
         old = self._tables.instance(instance_id)
         if old is not None and not old.finished:
-            raise InstanceExists(instance_id, old.status)
+            raise InstanceExists(old.status)
 
     def start(
         self, name: str, instance_id: str, input_json: str | None, version: str | None = None
@@ -183,7 +183,7 @@ class Store:
         child_id = decision["InstanceId"]
         old = self._tables.instance(child_id)
         if old is not None and not old.finished:
-            exists = InstanceExists(child_id, old.status)
+            exists = InstanceExists(old.status)
             failed = _child_failed(task_id, f"Orchestrator function '{name}' failed: {exists}")
             self._tables.post(parent.id, parent.execution_id, failed)
             effects.wake.append(parent.id)

@@ -136,7 +136,7 @@ class Tables:
         created_to: str | None = None,
         statuses: Sequence[str] = (),
         start_at: str = "",
-        top: int = 100,
+        top: int,
     ) -> list[sqlite3.Row]:
         """Up to `top` rows by id, from `start_at` on. Times have the format of `history.timestamp`."""
         wanted = [json.dumps(list(statuses))] * 2

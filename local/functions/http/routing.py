@@ -6,39 +6,16 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import unquote
 
 from local.functions.indexing import Function, IndexingError
 
 
-def _matches(pattern: str) -> Callable[[str], bool]:
-    return lambda text: re.fullmatch(pattern, text) is not None
-
-
-def _is_guid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _has_at_most(characters: str) -> Callable[[str], bool]:
-    return lambda text: len(text) <= int(characters)
-
-
-_WITH_ARGUMENT: dict[str, Callable[[str], Callable[[str], bool]]] = {"maxlength": _has_at_most}
-_CONSTRAINTS: dict[str, Callable[[str], bool]] = {
-    "int": lambda text: _matches(r"-?\d{1,10}")(text) and -(2**31) <= int(text) < 2**31,
-    "long": lambda text: _matches(r"-?\d{1,19}")(text) and -(2**63) <= int(text) < 2**63,
-    "bool": _matches(r"(?i:true|false)"),
-    "alpha": _matches(r"[A-Za-z]+"),
-    "decimal": _matches(r"-?\d+(\.\d+)?"),
-    "guid": _is_guid,
-}
+def _is_int(text: str) -> bool:
+    return bool(re.fullmatch(r"-?\d{1,10}", text)) and -(2**31) <= int(text) < 2**31
 
 
 @dataclass(frozen=True)
@@ -139,18 +116,18 @@ def _segment(function: str, part: str) -> _Segment:
             raise IndexingError(f"function '{function}': route part '{part}' is not supported")
         return _Segment(part, literal=True)
     stars, name, kind, argument, optional = match.groups()
-    constraint = _constraint(kind, argument)
-    if kind and constraint is None:
-        supported = [*_CONSTRAINTS, *(f"{one}(n)" for one in _WITH_ARGUMENT)]
+    constraint: Callable[[str], bool] | None = None
+    if (kind, argument) == ("int", None):
+        constraint = _is_int
+    elif kind == "maxlength" and argument is not None:
+        constraint = partial(_has_at_most, int(argument))
+    elif kind:
         raise IndexingError(
             f"function '{function}': route constraint '{kind}' is not supported; "
-            f"these are: {', '.join(sorted(supported))}"
+            "these are: int, maxlength(n)"
         )
     return _Segment(name, False, constraint, bool(optional), bool(stars))
 
 
-def _constraint(kind: str | None, argument: str | None) -> Callable[[str], bool] | None:
-    if argument is None:
-        return _CONSTRAINTS.get(kind or "")
-    parametrized = _WITH_ARGUMENT.get(kind or "")
-    return parametrized(argument) if parametrized else None
+def _has_at_most(characters: int, text: str) -> bool:
+    return len(text) <= characters

@@ -162,6 +162,13 @@ def test_a_size_that_fits_is_accepted(azure: Driver, size: str, sku: str) -> Non
     assert azure.send("PUT", azure.vm_path(unique("vm")), body).status_code == 201
 
 
+def test_enumerations_are_case_insensitive(azure: Driver) -> None:
+    body = azure.vm_body(azure.make_nic())
+    body["properties"] |= {"priority": "spot", "evictionPolicy": "delete"}
+
+    assert azure.send("PUT", azure.vm_path(unique("vm")), body).status_code == 201
+
+
 @pytest.mark.parametrize("name", ["a" * 65, "_a", "a-", "1234"])
 def test_vm_name_is_rejected(azure: Driver, name: str) -> None:
     answer = azure.send("PUT", azure.vm_path(name), azure.vm_body("/nic"))

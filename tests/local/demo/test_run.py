@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ import pytest
 from local.demo.run import problems
 from tests.trials import packages_at_hand
 
-DONE = {"phase": "done", "failures": []}
+DONE = SimpleNamespace(phase="done", failures=())
 TERMINAL = ("done", "failed", "cancelled")
 NOTHING: dict[str, set[str]] = {"VMs": set(), "disks": set()}
 
@@ -58,7 +59,7 @@ def test_a_run_completes_every_trial_and_leaves_nothing_behind(
         pytest.param("start", "Starting", marks=pytest.mark.long),
         pytest.param("run", " local.demo.start\n", marks=pytest.mark.long),
         pytest.param("run", "Stack is up", marks=pytest.mark.long),
-        pytest.param("run", " run  ", marks=pytest.mark.long),
+        pytest.param("run", " run; ", marks=pytest.mark.long),
     ],
 )
 def test_ctrl_c_leaves_no_process(tmp_path: Path, subcommand: str, text: str) -> None:
@@ -188,7 +189,8 @@ def test_a_successful_run_has_no_problems() -> None:
 
 
 def test_a_failed_fleet_is_a_problem_with_its_causes() -> None:
-    failed = {"phase": "failed", "failures": [{"code": "Quota", "message": "no vCPUs"}]}
+    quota = SimpleNamespace(code="Quota", message="no vCPUs")
+    failed = SimpleNamespace(phase="failed", failures=(quota,))
 
     assert problems(failed, 0, [], NOTHING) == ["the fleet ended in phase failed: Quota: no vCPUs"]
 
