@@ -12,10 +12,11 @@ from fleet.model.records import Trials
 from fleet.model.vm_downfall import sign_of_trial
 from fleet.store.database import (
     REQUEST_TIMEOUT,
-    connected,
-    may,
+    brief_transaction,
+    may_read,
     may_write,
     rows,
+    transaction,
 )
 
 MAX_HELD = 20_000
@@ -32,7 +33,7 @@ FAULTS = 2
 
 def experiment_name(uri: str, experiment_id: int) -> str | None:
     """Raises DatabaseUnreachable."""
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         found = rows(
             cursor, "SELECT left(name, 256) FROM experiment WHERE id = %s", (experiment_id,)
         )
@@ -71,7 +72,7 @@ def experiment(uri: str, experiment_id: int) -> Experiment | None:
                 WHERE experiment_id = e.id AND end_time IS NULL)
         FROM experiment e WHERE id = %s
     """
-    with connected(uri, statement=REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with transaction(uri, statement=REQUEST_TIMEOUT) as cursor:
         cursor.execute(statement, (experiment_id,))
         row = cursor.fetchone()
     if row is None:
@@ -110,7 +111,7 @@ def count_with_waiting(uri: str, experiment_id: int) -> tuple[Trials | None, int
         WHERE e.id = %s
         GROUP BY e.id
     """
-    with connected(uri, statement=REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with transaction(uri, statement=REQUEST_TIMEOUT) as cursor:
         cursor.execute(statement, (names.AWAITS_REGULAR, experiment_id))
         row = cursor.fetchone()
     if row is None:
@@ -128,7 +129,7 @@ def count_with_waiting(uri: str, experiment_id: int) -> tuple[Trials | None, int
 
 def count_waiting(uri: str, experiment_id: int) -> int:
     """The trials that wait for a VM of regular priority. Raises DatabaseUnreachable."""
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         [(waiting,)] = rows(cursor, _WAITING, (experiment_id, names.AWAITS_REGULAR))
     return int(waiting)
 
@@ -138,7 +139,7 @@ def mean_seconds(uri: str, experiment_id: int) -> float | None:
 
     Raises DatabaseUnreachable.
     """
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         [(seconds,)] = rows(cursor, _MEAN_SECONDS, (experiment_id,))
     return None if seconds is None else float(seconds)
 
@@ -170,7 +171,7 @@ def release(
     Deletes the trials' partial measurements, which would mix timings of two VMs. The VMs must no longer
     exist, because a running VM would keep writing. Raises DatabaseUnreachable.
     """
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         cursor.execute(_HELD, (experiment_id, list(runner_ids)))
         held: dict[int, int] = dict(cursor.fetchall())
         runners, waiting, failed = set(held.values()), set[int](), 0
@@ -208,7 +209,7 @@ def release_waiting(uri: str, experiment_id: int) -> None:
     Call it only if no other fleet runs the experiment: the trials may have lost that fleet's VMs.
     Raises DatabaseUnreachable.
     """
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         cursor.execute(_GIVE_BACK, (-1, [], experiment_id, [names.AWAITS_REGULAR]))
 
 
@@ -222,7 +223,7 @@ def _may_count_losses(cursor: Any) -> bool:
 
 def _signs(cursor: Any, experiment_id: int, runners: Sequence[int]) -> dict[int, str]:
     """How trials took down the silent ones among the VMs, by runner."""
-    if not may(cursor, "powerlift_fleet_runner", "SELECT"):
+    if not may_read(cursor, "powerlift_fleet_runner"):
         return {}
     found = rows(cursor, _SILENT, (experiment_id, list(runners)))
     signs = {runner: sign_of_trial(*figures) for runner, *figures in found}
