@@ -224,10 +224,10 @@ class SnapshotRecorded(Ok):
     """Why the VMs were not recorded."""
     silent: NotRequired[list[int]]
     done: NotRequired[list[int]]
+    """Ordinals, as in `heartbeats.IdleVms`; both are absent if the heartbeats could not be read."""
     experiment_errors: NotRequired[list[ExperimentError]]
     at_work: NotRequired[list[int]]
     """As in `heartbeats.ReportedErrors`; both are absent if there are none."""
-    """Ordinals, as in `heartbeats.IdleVms`; both are absent if the heartbeats could not be read."""
     waiting: NotRequired[int]
     """How many of the ready trials wait for a VM of regular priority; absent if none does."""
 
@@ -305,15 +305,21 @@ class Teardown(TypedDict):
     """In later histories of `teardown_fleet`: what the earlier ones have done."""
 
 
-class OwnedResource(TypedDict):
-    kind: Literal["machine", "assignment", "disk", "nic"]
+ResourceKind = Literal["machine", "assignment", "disk", "nic"]
+"""In order of deletion: a VM costs most, and its deletion removes its disk and NIC."""
+
+
+class ResourceRef(TypedDict):
+    """A resource to delete."""
+
+    kind: ResourceKind
     name: str
     scope: NotRequired[str]
     """Of a role assignment."""
 
 
 class OwnedResources(Ok):
-    delete: list[OwnedResource]
+    delete: list[ResourceRef]
     """Those that can be deleted now."""
     waiting: int
     """How many more there are: Azure deletes them with their VM, or their turn comes later."""
@@ -323,7 +329,7 @@ class OwnedResources(Ok):
 
 class DeleteOwnedResources(TypedDict):
     order: FleetRef
-    resources: list[OwnedResource]
+    resources: list[ResourceRef]
 
 
 class OwnedResourcesDeleted(Ok):
