@@ -60,9 +60,7 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet, 200 for a repeated request; 400, 409, 413, 503."""
     key = req.headers.get("Idempotency-Key")
     accepted = await submission.submit(client, _body(req), submitters.of_request(req), key)
-    body = _accepted(req, accepted)
-    code = 202 if accepted.created else 200
-    return json_response(code, body, {"Location": body["links"]["self"]})
+    return _accepted(req, accepted)
 
 
 @bp.function_name("plan")
@@ -103,9 +101,7 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
         "number": row and row.number,
         "name": row and row.name,
         # The times of the list, so that both show the same duration.
-        "created_at": json_time(row.submitted_at)
-        if row and row.submitted_at
-        else shown["created_at"],
+        "created_at": json_time(row.submitted_at) if row else shown["created_at"],
         "ended_at": json_time(row.ended_at) if row and row.ended_at else None,
         "portal": portal_url(instance_status.order_in(instance["input"]), Settings.read()),
     }
@@ -195,9 +191,7 @@ async def retry_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet, 200 if it exists; 400, 404, 409, 410, 503."""
     row = await find_exact_row(req.route_params["id"], "retry")
     retried = await retry.retry(client, row, submitters.of_request(req))
-    body = _accepted(req, retried.accepted, retried.trials)
-    code = 202 if retried.accepted.created else 200
-    return json_response(code, body, {"Location": body["links"]["self"]})
+    return _accepted(req, retried.accepted, retried.trials)
 
 
 @bp.function_name("cancel_fleet")
@@ -224,8 +218,8 @@ def _body(req: func.HttpRequest) -> Any:
 
 def _accepted(
     req: func.HttpRequest, accepted: submission.Accepted, trials: int | None = None
-) -> SubmitResponse:
-    return {
+) -> func.HttpResponse:
+    body: SubmitResponse = {
         "id": accepted.id,
         "number": accepted.number,
         "batch_id": json_id(accepted.batch_id),
@@ -233,6 +227,8 @@ def _accepted(
         "links": _links(req, accepted.id),
         "trials": trials,
     }
+    code = 202 if accepted.created else 200
+    return json_response(code, body, {"Location": body["links"]["self"]})
 
 
 def _links(req: func.HttpRequest, fleet_id: str) -> Links:
