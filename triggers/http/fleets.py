@@ -31,7 +31,7 @@ from triggers import (
 )
 from triggers.http import queries, query_cache
 from triggers.http.portal import portal_url
-from triggers.http.problems import HEADERS, json_response, with_problems
+from triggers.http.problems import HEADERS, READ, json_response, with_problems
 from triggers.http.references import (
     FleetNotFound,
     find_exact_row,
@@ -43,16 +43,12 @@ from triggers.http.references import (
 
 bp = df.Blueprint()
 
-READ = ["GET", "HEAD"]
-"""The host routes HEAD only to functions that declare it, and drops the body itself."""
-
 NO_BODY = (
     "The request has no body. Send JSON with a Content-Length header: the Functions host drops chunked "
     "bodies."
 )
 
 
-@bp.function_name("submit_fleet")
 @bp.route(route="fleets", methods=["POST"])
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -63,7 +59,6 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     return _accepted(req, accepted)
 
 
-@bp.function_name("plan")
 @bp.route(route="plan", methods=["POST"])
 @with_problems
 async def plan(req: func.HttpRequest) -> func.HttpResponse:
@@ -71,7 +66,6 @@ async def plan(req: func.HttpRequest) -> func.HttpResponse:
     return json_response(200, await submission.plan(_body(req)))
 
 
-@bp.function_name("list_fleets")
 @bp.route(route="fleets", methods=READ)
 @with_problems
 async def list_fleets(req: func.HttpRequest) -> func.HttpResponse:
@@ -86,7 +80,6 @@ async def list_fleets(req: func.HttpRequest) -> func.HttpResponse:
     return json_response(200, body)
 
 
-@bp.function_name("get_fleet")
 @bp.route(route="fleets/{id}", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -109,7 +102,6 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     return json_response(200, body)
 
 
-@bp.function_name("list_machines_of_fleet")
 @bp.route(route="fleets/{id}/machines", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -121,7 +113,6 @@ async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.Htt
     return json_response(200, body)
 
 
-@bp.function_name("get_progress_of_fleet")
 @bp.route(route="fleets/{id}/progress", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -131,7 +122,6 @@ async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.Http
     return json_response(200, await queries.progress_of(instance))
 
 
-@bp.function_name("list_trials_of_fleet")
 @bp.route(route="fleets/{id}/trials", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -141,7 +131,6 @@ async def list_trials_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpR
     return json_response(200, await queries.trials_of(instance, req.params))
 
 
-@bp.function_name("get_lock_of_fleet")
 @bp.route(route="fleets/{id}/lock", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -151,7 +140,6 @@ async def get_lock_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResp
     return json_response(200, await queries.locks_of(instance))
 
 
-@bp.function_name("get_log_of_machine")
 @bp.route(route="fleets/{id}/machines/{ordinal}/log", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -163,7 +151,6 @@ async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpRes
     return func.HttpResponse(part.text, headers=headers)
 
 
-@bp.function_name("get_request_of_fleet")
 @bp.route(route="fleets/{id}/request", methods=READ)
 @with_problems
 async def get_request_of_fleet(req: func.HttpRequest) -> func.HttpResponse:
@@ -183,7 +170,6 @@ async def get_request_of_fleet(req: func.HttpRequest) -> func.HttpResponse:
     return json_response(200, body)
 
 
-@bp.function_name("retry_fleet")
 @bp.route(route="fleets/{id}/retry", methods=["POST"])
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -194,7 +180,6 @@ async def retry_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     return _accepted(req, retried.accepted, retried.trials)
 
 
-@bp.function_name("cancel_fleet")
 @bp.route(route="fleets/{id}", methods=["DELETE"])
 @bp.durable_client_input(client_name="client")
 @with_problems

@@ -58,7 +58,6 @@ class Run:
     """Batch statuses that were already queried."""
 
 
-@bp.function_name("sweep")
 @bp.timer_trigger(arg_name="timer", schedule=SCHEDULE, use_monitor=True)
 @bp.durable_client_input(client_name="client")
 async def sweep(timer: func.TimerRequest, client: Any) -> None:
