@@ -112,15 +112,13 @@ def claim(uri: str, submission: Submission) -> Claim:
             # One new fleet at a time: no two get the same number, or exceed the limit together.
             cursor.execute(_LOCK)
             found = _claimed(cursor, submission)
-            if found is None or not found.counts:
-                _check_experiment(cursor, submission)
-                _check_vm_limit(cursor, submission)
-            if found is None:
-                found = _added(cursor, submission)
-            elif not found.counts:
-                cursor.execute(_RENEW, {**_columns(submission), "batch_id": found.batch_id})
+        if found is not None and found.counts:
+            return found
+        _check_experiment(cursor, submission)
+        _check_vm_limit(cursor, submission)
         if found is None:
-            raise AlreadyUsed(f"{named(submission.name)} {NAMED_ADVICE}")
+            return _added(cursor, submission)
+        cursor.execute(_RENEW, {**_columns(submission), "batch_id": found.batch_id})
         return found
 
 
@@ -238,12 +236,12 @@ def _check_experiment(cursor: Any, submission: Submission) -> None:
         )
 
 
-def _added(cursor: Any, submission: Submission) -> Claim | None:
-    """Insert a row. Returns None if a fleet that has not ended has its name. Raises AlreadyUsed."""
+def _added(cursor: Any, submission: Submission) -> Claim:
+    """Insert a row. Raises AlreadyUsed, also if a fleet that has not ended has its name."""
     number = _new_number(cursor, submission)
     cursor.execute(_INSERT, {**_columns(submission), "number": number})
     if not cursor.rowcount:
-        return None
+        raise AlreadyUsed(f"{named(submission.name)} {NAMED_ADVICE}")
     if submission.webhook:
         webhooks.add(cursor, submission.batch_id, submission.webhook)
     if submission.requirements_lock:

@@ -197,9 +197,7 @@ _FROM = f"""
     WHERE started_at BETWEEN '0002-01-01' AND '9998-12-31'
     AND submitted_at BETWEEN '0002-01-01' AND '9998-12-31' AND batch_id <> 'NaN'
 """  # noqa: S608 - constants
-_PAGE = (
-    _FROM
-    + """
+_PAGE = f"""{_FROM}
     AND (%(status)s IS NULL OR phase = %(status)s
          OR (%(status)s = 'active' AND ended_at IS NULL)
          OR (%(status)s = 'ended' AND ended_at IS NOT NULL))
@@ -208,26 +206,19 @@ _PAGE = (
     AND (%(submitted_by)s IS NULL OR submitted_by = %(submitted_by)s)
     AND (%(since)s::timestamptz IS NULL OR submitted_at >= %(since)s)
     AND (%(at)s::timestamptz IS NULL
-         OR (submitted_at, batch_id) {then} (%(at)s::timestamptz, %(batch_id)s::numeric))
-    ORDER BY submitted_at {order}, batch_id {order} LIMIT %(limit)s
+         OR (submitted_at, batch_id) {{then}} (%(at)s::timestamptz, %(batch_id)s::numeric))
+    ORDER BY submitted_at {{order}}, batch_id {{order}} LIMIT %(limit)s
 """
-)
 _LATEST = _FROM + "ORDER BY submitted_at DESC, batch_id DESC LIMIT 1"
-_BY_NUMBER = (
-    _FROM
-    + """
+_BY_NUMBER = f"""{_FROM}
     AND (batch_id = %(exact)s OR number = %(exact)s
          OR (%(prefix)s <> '' AND starts_with(batch_id::text, %(prefix)s)))
     ORDER BY batch_id = %(exact)s DESC, number = %(exact)s DESC, submitted_at DESC LIMIT 10
 """
-)
-_BY_NAME = (
-    _FROM
-    + """
+_BY_NAME = f"""{_FROM}
     AND name LIKE %(name)s || '%%'
     ORDER BY name <> %(name)s, ended_at IS NOT NULL, submitted_at DESC LIMIT 100
 """
-)
 # A fleet that updates its row has started, even if the host crashed before recording the start.
 _UPDATE = """
     UPDATE powerlift_fleet
@@ -256,14 +247,11 @@ _ACCOUNTS = """
     WHERE started_at IS NOT NULL AND purged_at IS NULL AND owner = %(owner)s AND batch_id <> 'NaN'
     GROUP BY account
 """
-_TO_PURGE = (
-    _FROM
-    + """
+_TO_PURGE = f"""{_FROM}
     AND purged_at IS NULL AND owner = %(owner)s
     AND ended_at < now() - %(days)s * interval '1 day' AND deadline < now()
     ORDER BY ended_at LIMIT %(limit)s OFFSET %(skip)s
 """
-)
 # What kept VMs have cost since the end is not known: the fleet counts with what it might have cost.
 _VMS_DELETED = """
     UPDATE powerlift_fleet

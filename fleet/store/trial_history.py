@@ -49,7 +49,7 @@ def load_history(uri: str, experiment_id: int, began: str, ended: str | None) ->
     with brief_transaction(uri) as cursor:
         [(as_of, seconds)] = rows(cursor, _SPAN, {"began": began, "ended": ended})
         step = max(1.0, float(seconds) / POINTS)
-        names_ = rows(cursor, _EXPERIMENT, (experiment_id,))
+        named = rows(cursor, _EXPERIMENT, (experiment_id,))
         task = {"experiment": experiment_id, "began": began, "step": step, "tail": ERROR_TAIL}
         found = rows(cursor, _ENDED, task)
         [(ready, running)] = rows(cursor, _OPEN, (experiment_id,))
@@ -62,7 +62,7 @@ def load_history(uri: str, experiment_id: int, began: str, ended: str | None) ->
     completed, failed = sum(complete), sum(error)
     return TrialHistory(
         as_of,
-        names_[0][0] if names_ else None,
+        named[0][0] if named else None,
         {
             "total": ready + running + completed + failed,
             "ready": ready,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from typing_extensions import TypedDict
 
@@ -62,6 +62,7 @@ def experiment(uri: str, experiment_id: int) -> Experiment | None:
 
     Raises DatabaseUnreachable.
     """
+    # In the order of the members of `Experiment`, as the counts below are in that of `Trials`.
     statement = """
         SELECT position('wired_function' IN script) > 0,
                position('max_rss_bytes' IN script) > 0, left(coalesce(pip_install, ''), 4096),
@@ -75,18 +76,8 @@ def experiment(uri: str, experiment_id: int) -> Experiment | None:
     with transaction(uri, statement=REQUEST_TIMEOUT) as cursor:
         cursor.execute(statement, (experiment_id,))
         row = cursor.fetchone()
-    if row is None:
-        return None
-    is_upstream_script, measures_trials, pip, shell, wheels, keeps_order, groups = row
-    return {
-        "is_upstream_script": is_upstream_script,
-        "measures_trials": measures_trials,
-        "pip_install": pip,
-        "shell_install": shell,
-        "wheels": wheels,
-        "keeps_order": keeps_order,
-        "open_groups": groups,
-    }
+    named = row and dict(zip(Experiment.__annotations__, row, strict=True))
+    return cast(Experiment | None, named)
 
 
 def count(uri: str, experiment_id: int) -> Trials | None:
@@ -100,8 +91,7 @@ def count(uri: str, experiment_id: int) -> Trials | None:
 def count_with_waiting(uri: str, experiment_id: int) -> tuple[Trials | None, int]:
     """As `count`, and how many of the ready trials wait for a VM of regular priority."""
     statement = """
-        SELECT e.id,
-               count(t.id),
+        SELECT count(t.id),
                count(t.id) FILTER (WHERE t.end_time IS NULL AND t.start_time IS NULL),
                count(t.id) FILTER (WHERE t.end_time IS NULL AND t.start_time IS NOT NULL),
                count(t.id) FILTER (WHERE t.end_time IS NOT NULL AND t.errmsg IS NULL),
@@ -116,15 +106,8 @@ def count_with_waiting(uri: str, experiment_id: int) -> tuple[Trials | None, int
         row = cursor.fetchone()
     if row is None:
         return None, 0
-    total, ready, running, complete, error, waiting = (int(value) for value in row[1:])
-    counted: Trials = {
-        "total": total,
-        "ready": ready,
-        "running": running,
-        "complete": complete,
-        "error": error,
-    }
-    return counted, waiting
+    *counts, waiting = row
+    return cast(Trials, dict(zip(Trials.__annotations__, counts, strict=True))), waiting
 
 
 def count_waiting(uri: str, experiment_id: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, cast
 
@@ -86,7 +86,8 @@ def write(
         fleet = (order["batch_id"], order["created_at"])
         cursor.execute(_BEFORE, (*fleet, [one["ordinal"] for one in records]))
         before = valid_records(cursor.fetchall())
-        new = [(*fleet, one["ordinal"], order["experiment_id"], _runner(order, one["ordinal"]),
+        first = names.runner_id(order["batch_id"], 0)
+        new = [(*fleet, one["ordinal"], order["experiment_id"], first + one["ordinal"],
                 json.dumps(one), at) for one in records]  # fmt: skip
         execute_values(cursor, _WRITE, new)
     return before
@@ -111,7 +112,7 @@ def read(uri: str, order: FleetRef) -> StoredVms:
 
     Raises DatabaseUnreachable.
     """
-    first = _runner(order, 0)
+    first = names.runner_id(order["batch_id"], 0)
     runners = (order["experiment_id"], first, first + names.ORDINALS - 1)
     fleet = (order["batch_id"], order.get("created_at"))
     with brief_transaction(uri) as cursor:
@@ -125,11 +126,12 @@ def read(uri: str, order: FleetRef) -> StoredVms:
     return StoredVms(
         valid_records(machines),
         {
-            runner - first: replace(
-                VmReport(
-                    *reported.get(runner, (None, None, None)), *counted.get(runner, (0, 0, 0, None))
-                ),
-                system=systems.get(runner),
+            runner - first: VmReport(
+                *[
+                    *reported.get(runner, (None, None, None)),
+                    *counted.get(runner, (0, 0, 0, None)),
+                    systems.get(runner),
+                ]
             )
             for runner in {*reported, *counted}
         },
@@ -142,7 +144,7 @@ def conflicting_batch(uri: str, order: FleetRef) -> int | None:
     Runner IDs have 32 bits and batch IDs 64, so batches 214,000 apart collide. Raises
     DatabaseUnreachable.
     """
-    first = _runner(order, 0)
+    first = names.runner_id(order["batch_id"], 0)
     ours = (order["experiment_id"], first, first + names.ORDINALS - 1, order["batch_id"])
     with brief_transaction(uri) as cursor:
         found = _rows_of(cursor, _CONFLICTING_BATCH, ours, "powerlift_fleet_machine")
@@ -186,10 +188,6 @@ def _systems(cursor: Any, runners: tuple[int, int, int]) -> dict[int, VmSystem]:
 def amount(column: str) -> str:
     """SQL of a number that a VM writes, null if it is below zero."""
     return f"CASE WHEN {column} >= 0 THEN {column} END"
-
-
-def _runner(order: FleetRef, ordinal: int) -> int:
-    return names.runner_id(order["batch_id"], ordinal)
 
 
 # VMs may write the tables: each query limits the rows and the size of each value that it returns.
