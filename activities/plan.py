@@ -42,10 +42,11 @@ async def plan_fleet(task: PlanFleet) -> FleetPlanned:
         name = await ACTIVITIES.run(trials.experiment_name, uri, order["experiment_id"])
         await fleet_table.update(order, {"experiment_name": name, "trials": plan["trials"]})
     _log(plan)
-    key = order["ssh_public_key"] or _public_key()
+    resolved = plan["resolved"]
+    key = resolved["ssh_public_key"] or _public_key()
     return {
         "ok": True,
-        "resolved": {**plan["resolved"], "ssh_public_key": key},
+        "resolved": {**resolved, "ssh_public_key": key},
         "trials": plan["trials"],
         "checks": [part_of(one, PlanCheck) for one in plan["checks"] if one["status"] != "ok"],
         "faults": plan["faults"],

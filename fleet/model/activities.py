@@ -63,7 +63,9 @@ class Resolved(TypedDict):
     """What the plan decided where the request left it open."""
 
     location: str | None
+    """Null if neither the request nor the resource group provides it; then there is a fault."""
     n_instances: int
+    """At most one per unfinished trial."""
     sizes: dict[str, Size]
     ssh_public_key: str
     client_principal_id: NotRequired[str | None]
