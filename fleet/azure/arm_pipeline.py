@@ -92,7 +92,7 @@ async def get_json(client: ComputeManagementClient, url: str) -> Any:
 async def get_json_or_none(
     client: ComputeManagementClient, url: str, codes: Container[str] | None = None
 ) -> Body | None:
-    """As `get_json`, of an object; None for a 404, of these codes only."""
+    """As `get_json`; None for a 404, of these codes only."""
     try:
         found: Body = await get_json(client, url)
     except HttpResponseError as error:

@@ -6,12 +6,12 @@ images, are read at a location, which only shows what is replicated there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import HttpResponseError
 
 from fleet.azure.arm_bodies import Body
-from fleet.azure.arm_pipeline import get_json, get_json_or_none, list_all
+from fleet.azure.arm_pipeline import get_json_or_none, list_all
 from fleet.azure.error_classifier import code_of
 from fleet.model.images import (
     Image,
@@ -78,13 +78,9 @@ class Images:
 
     async def _marketplace_versions(self, location: str, image: MarketplaceImage) -> list[str]:
         query = f"api-version={MARKETPLACE_API}&$top={_RECENT}&$orderby=name%20desc"
-        try:
-            listed = await get_json(self._compute, f"{self._sku_url(location, image)}?{query}")
-        except HttpResponseError as error:
-            if error.status_code == 404 and code_of(error) in _ABSENT:
-                return []
-            raise
-        return [str(one["name"]) for one in listed]
+        url = f"{self._sku_url(location, image)}?{query}"
+        listed: Any = await get_json_or_none(self._compute, url, _ABSENT)
+        return [str(one["name"]) for one in listed or []]
 
     def _sku_url(self, location: str, image: MarketplaceImage) -> str:
         return (
