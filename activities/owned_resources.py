@@ -13,13 +13,14 @@ from fleet.azure import owned_resources, ownership
 from fleet.azure.arm_bodies import Body
 from fleet.azure.credentials import open_connections
 from fleet.azure.error_classifier import describe
-from fleet.azure.owned_resources import Kind, ResourceRef
 from fleet.azure.virtual_machines import provisioning_state
 from fleet.model import failure_policy
 from fleet.model.activities import (
     DeleteOwnedResources,
     OwnedResources,
     OwnedResourcesDeleted,
+    ResourceKind,
+    ResourceRef,
     Teardown,
 )
 
@@ -86,11 +87,11 @@ def _without(resources: dict[int, Body], ordinals: set[int]) -> dict[int, Body]:
     return {ordinal: one for ordinal, one in resources.items() if ordinal not in ordinals}
 
 
-def _entry(kind: Kind, resource: Body) -> ResourceRef:
+def _entry(kind: ResourceKind, resource: Body) -> ResourceRef:
     return {"kind": kind, "name": resource["name"]}
 
 
 def _result(free: list[ResourceRef], total: int, vms: int | None) -> OwnedResources:
     delete = owned_resources.sample_evenly(free, MAX_DELETIONS)
     waiting = total - len(delete)
-    return {"ok": True, "delete": [*delete], "waiting": waiting, "machines": vms}
+    return {"ok": True, "delete": delete, "waiting": waiting, "machines": vms}

@@ -11,7 +11,8 @@ from activities.results import raises_transient
 from fleet import telemetry
 from fleet.azure.credentials import open_connections
 from fleet.azure.virtual_machines import database_identity
-from fleet.model.activities import FleetPlanned, PlanFleet
+from fleet.model.activities import FleetPlanned, PlanCheck, PlanFleet
+from fleet.model.order_parts import part_of
 from fleet.model.records import Order
 from fleet.preflight.plan import Plan, make_plan
 from fleet.settings import Settings
@@ -41,19 +42,15 @@ async def plan_fleet(task: PlanFleet) -> FleetPlanned:
         name = await ACTIVITIES.run(trials.experiment_name, uri, order["experiment_id"])
         await fleet_table.update(order, {"experiment_name": name, "trials": plan["trials"]})
     _log(plan)
-    key = order["ssh_public_key"] or _public_key()
+    resolved = plan["resolved"]
+    key = resolved["ssh_public_key"] or _public_key()
     return {
         "ok": True,
-        "resolved": {**plan["resolved"], "ssh_public_key": key},
+        "resolved": {**resolved, "ssh_public_key": key},
         "trials": plan["trials"],
-        "checks": [
-            {"name": one["name"], "status": one["status"], "detail": one["detail"],
-             "advice": one["advice"]}
-            for one in plan["checks"]
-            if one["status"] != "ok"
-        ],
+        "checks": [part_of(one, PlanCheck) for one in plan["checks"] if one["status"] != "ok"],
         "faults": plan["faults"],
-    }  # fmt: skip
+    }
 
 
 async def _reserve(order: Order, plan: Plan) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import azure.durable_functions as df
 
@@ -12,6 +13,7 @@ from fleet import telemetry
 from fleet.azure.credentials import open_connections
 from fleet.azure.error_classifier import describe
 from fleet.model.activities import RecordSnapshot, SnapshotRecorded
+from fleet.model.order_parts import RecordOrder
 from fleet.model.records import Failure, StoredVm, stored
 from fleet.model.vm_list import restored
 from fleet.store import heartbeats, trials, vm_records
@@ -19,6 +21,8 @@ from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import ACTIVITIES
 
 bp = df.Blueprint()
+
+T = TypeVar("T")
 
 
 @bp.activity_trigger(input_name="task")
@@ -43,22 +47,26 @@ async def record_snapshot(task: RecordSnapshot) -> SnapshotRecorded:
     if task["counts_trials"]:
         if waiting:
             result["waiting"] = waiting
-        try:
-            reported = await ACTIVITIES.run(heartbeats.find_experiment_errors, uri, order)
-        except DatabaseUnreachable as error:
-            telemetry.failed(describe(error), "Errors of VMs could not be read")
-        else:
-            if reported.errors:
-                result["experiment_errors"] = reported.errors
-                result["at_work"] = reported.at_work
+        reported = await _read("Errors of VMs", heartbeats.find_experiment_errors, uri, order)
+        if reported and reported.errors:
+            result["experiment_errors"] = reported.errors
+            result["at_work"] = reported.at_work
     if task["reads_heartbeats"]:
-        try:
-            idle = await ACTIVITIES.run(heartbeats.find_idle, uri, order)
-        except DatabaseUnreachable as error:
-            telemetry.failed(describe(error), "Heartbeats could not be read")
-        else:
+        idle = await _read("Heartbeats", heartbeats.find_idle, uri, order)
+        if idle:
             result["silent"], result["done"] = idle.silent, idle.done
     return result
+
+
+async def _read(
+    what: str, query: Callable[[str, RecordOrder], T], uri: str, order: RecordOrder
+) -> T | None:
+    """None, and a log record, without the database."""
+    try:
+        return await ACTIVITIES.run(query, uri, order)
+    except DatabaseUnreachable as error:
+        telemetry.failed(describe(error), f"{what} could not be read")
+        return None
 
 
 async def _record_vms(uri: str, task: RecordSnapshot, vms: Sequence[StoredVm]) -> Failure | None:

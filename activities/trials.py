@@ -27,13 +27,12 @@ async def release_trials(task: ReleaseTrials) -> TrialsReleased:
     """
     order = task["order"]
     _, uri = open_connections(order)
+    experiment, first = order["experiment_id"], names.runner_id(order["batch_id"], 0)
     ordinals = range(names.ORDINALS) if task["ordinals"] is None else task["ordinals"]
-    runners = [names.runner_id(order["batch_id"], ordinal) for ordinal in ordinals]
+    runners = [first + ordinal for ordinal in ordinals]
     reasons = {int(ordinal): why for ordinal, why in (task["reasons"] or {}).items()}
-    losses = None if task["reasons"] is None else {
-        names.runner_id(order["batch_id"], ordinal): why for ordinal, why in reasons.items()
-    }  # fmt: skip
-    experiment = order["experiment_id"]
+    by_runner = {first + ordinal: why for ordinal, why in reasons.items()}
+    losses = None if task["reasons"] is None else by_runner
     released = await ACTIVITIES.run(trials.release, uri, experiment, runners, losses)
     if task["ordinals"] is None:
         app = Settings.read().database_uri

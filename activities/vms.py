@@ -13,7 +13,7 @@ from fleet.azure import network_interfaces, virtual_machines, vm_lists
 from fleet.azure.arm_bodies import Body
 from fleet.azure.client import Azure
 from fleet.azure.credentials import open_connections
-from fleet.azure.error_classifier import explain
+from fleet.azure.error_classifier import code_of, explain
 from fleet.azure.network_interfaces import ForeignNic
 from fleet.model import names
 from fleet.model.activities import (
@@ -122,7 +122,7 @@ async def _put_vm(connection: Azure, order: FleetRef, ordinal: int, body: Body) 
     try:
         return (await connection.put_machine(name, body)).body
     except HttpResponseError as error:
-        if getattr(error.error, "code", None) != "PropertyChangeNotAllowed":
+        if code_of(error) != "PropertyChangeNotAllowed":
             raise
         # An earlier run of this activity may have created it with another body (a rotated key, say).
         existing = await connection.get_machine(name)

@@ -74,3 +74,8 @@ class Seal:
         """
         text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
         return [hmac.new(key, text, hashlib.sha256).hexdigest() for key in self._keys]
+
+    def has_signed(self, document: Any, signature: str | None) -> bool:
+        """Whether a signature, of a table that VMs may write, is one of the document's fingerprints."""
+        given = (signature or "").encode()
+        return any(hmac.compare_digest(one.encode(), given) for one in self.fingerprints(document))

@@ -58,7 +58,6 @@ class Settings:
 
     subscription_id: str | None
     resource_group: str | None
-    tenant_id: str | None
     authority: str | None
     resource_manager_endpoint: str
     database_uri: str = field(repr=False)
@@ -121,7 +120,6 @@ class Settings:
         settings = cls(
             subscription_id=environment.get("AZURE_SUBSCRIPTION_ID") or None,
             resource_group=environment.get("AZURE_RESOURCE_GROUP") or None,
-            tenant_id=environment.get("AZURE_TENANT_ID") or None,
             authority=environment.get("AZURE_AUTHORITY_HOST") or None,
             resource_manager_endpoint=endpoint.rstrip("/"),
             database_uri=database_uri,

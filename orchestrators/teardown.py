@@ -14,10 +14,10 @@ from activities.trials import release_trials
 from fleet.model.activities import (
     DeleteOwnedResources,
     Failed,
-    OwnedResource,
     OwnedResources,
     OwnedResourcesDeleted,
     ReleaseTrials,
+    ResourceRef,
     Teardown,
     TeardownResult,
     TrialsReleased,
@@ -135,45 +135,28 @@ def _release_trials(context: Context, order: FleetRef) -> Orchestration[Failure 
 
 
 def _delete_in_parts(
-    context: Context, order: FleetRef, resources: Sequence[OwnedResource], pause: float
+    context: Context, order: FleetRef, resources: Sequence[ResourceRef], pause: float
 ) -> Orchestration[OwnedResourcesDeleted]:
-    """Delete as fast as Azure allows. Returns the sum of the results.
+    """Try each deletion once, as fast as Azure allows. Returns the sum of the results.
 
-    Stops at the first throttled part: the next LIST finds the rest.
+    Stops at the first throttled part: the next LIST finds the rest, and what was refused.
     """
-    total: OwnedResourcesDeleted = {"ok": True, "deleted": 0, "refused": {}, "retry_after": None}
+    deleted, retry_after, refused = 0, 0.0, Counter[str]()
     for index, part in enumerate(chunks(resources, DELETIONS_PER_POLL)):
         if index:
             yield from sleep(context, pause)
-        tried = yield from _delete(context, order, part)
-        total = {
-            "ok": True,
-            "deleted": total["deleted"] + tried["deleted"],
-            "refused": dict(Counter(total["refused"]) + Counter(tried["refused"])),
-            "retry_after": tried["retry_after"],
-        }
-        if tried["retry_after"]:
+        tasks: list[DeleteOwnedResources] = [
+            {"order": order, "resources": list(some)}
+            for some in chunks(part, DELETIONS_PER_ACTIVITY)
+        ]
+        calls = [(delete_owned_resources, task) for task in tasks]
+        results: list[OwnedResourcesDeleted | Failed]
+        results = yield from settle(context, calls, max_tries=1)
+        for result in results:
+            if result["ok"]:
+                deleted += result["deleted"]
+                refused.update(result["refused"])
+                retry_after = max(retry_after, result["retry_after"] or 0.0)
+        if retry_after:
             break
-    return total
-
-
-def _delete(
-    context: Context, order: FleetRef, resources: Sequence[OwnedResource]
-) -> Orchestration[OwnedResourcesDeleted]:
-    """Try each deletion once: the next LIST finds what was refused. Returns the sum of the results."""
-    tasks: list[DeleteOwnedResources] = [
-        {"order": order, "resources": list(part)}
-        for part in chunks(resources, DELETIONS_PER_ACTIVITY)
-    ]
-    calls = [(delete_owned_resources, task) for task in tasks]
-    results: list[OwnedResourcesDeleted | Failed] = yield from settle(context, calls, max_tries=1)
-    done = [result for result in results if result["ok"]]
-    refused: Counter[str] = Counter()
-    for result in done:
-        refused.update(result["refused"])
-    return {
-        "ok": True,
-        "deleted": sum(result["deleted"] for result in done),
-        "refused": dict(refused),
-        "retry_after": max((result["retry_after"] or 0.0 for result in done), default=None),
-    }
+    return {"ok": True, "deleted": deleted, "refused": dict(refused), "retry_after": retry_after}

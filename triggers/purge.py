@@ -50,7 +50,6 @@ class Run:
     """URIs of databases that it does not retry."""
 
 
-@bp.function_name("purge")
 @bp.timer_trigger(arg_name="timer", schedule=SCHEDULE, use_monitor=True)
 @bp.durable_client_input(client_name="client")
 async def purge(timer: func.TimerRequest, client: Any) -> None:

@@ -78,7 +78,6 @@ class Unexpected(RuntimeError):
     """An unexpected error, without its text, which may contain a secret."""
 
 
-@bp.function_name("submit_fleet_from_queue")
 @bp.queue_trigger(arg_name="message", queue_name=QUEUE, connection=CONNECTION)
 @bp.queue_output(arg_name="poison", queue_name=f"{QUEUE}-poison", connection=CONNECTION)
 @bp.durable_client_input(client_name="client")

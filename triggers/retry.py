@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet.api.instance_status import order_in
-from fleet.api.request import BATCH_BITS
+from fleet.api.request import derived_batch_id
 from fleet.model import names
 from fleet.model.records import Trials
 from fleet.secrets import Seal
@@ -49,7 +49,7 @@ async def retry(client: Any, row: fleets.Row, submitter: Submitter) -> Retried:
     seal = Seal(settings.sealing_keys)
     # Keyed, so that nobody can claim the batch ID before. With the oldest key, which changes last.
     digest = seal.fingerprints(["retry", settings.owner, row.batch_id])[-1]
-    batch_id = int(digest[:16], 16) >> (64 - BATCH_BITS)
+    batch_id = derived_batch_id(digest)
     was_begun = await OWN.run(claims.exists, settings.database_uri, batch_id)
     if row.ended_at is None:
         raise RetryRefused(

@@ -6,9 +6,7 @@ signature is not used.
 
 from __future__ import annotations
 
-import hmac
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +47,9 @@ def to_text(request: FleetRequest) -> str:
     return json.dumps(saved, sort_keys=True)
 
 
-def signatures(
-    seal: Seal, owner: str, batch_id: int, submitted_by: str, text: str
-) -> Sequence[str]:
-    """A signature per sealing key, the newest first, of the request and of who submitted it."""
-    return seal.fingerprints(["request", owner, batch_id, submitted_by, text])
+def signed(owner: str, batch_id: int, submitted_by: str, text: str) -> list[Any]:
+    """What a signature is of: the request, and who submitted it."""
+    return ["request", owner, batch_id, submitted_by, text]
 
 
 async def read(row: fleets.Row, settings: Settings, seal: Seal) -> SavedRequest:
@@ -64,8 +60,8 @@ async def read(row: fleets.Row, settings: Settings, seal: Seal) -> SavedRequest:
             f"An earlier build of the app accepted fleet-{row.number}, and did not save its request. "
             "Submit it again as a new fleet."
         )
-    valid = signatures(seal, settings.owner, row.batch_id, row.submitted_by, text)
-    if not any(hmac.compare_digest(one, signature) for one in valid):
+    document = signed(settings.owner, row.batch_id, row.submitted_by, text)
+    if not seal.has_signed(document, signature):
         raise RequestNotSaved(
             f"The saved request of fleet-{row.number} has no valid signature: it was changed in the "
             "app's table, or FLEET_SEALING_KEY or FLEET_OWNER has changed. It was not used. Submit the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from fleet import telemetry
 from fleet.api import policy
@@ -18,7 +18,6 @@ from fleet.api.valid_part import ValidPart
 from fleet.azure.credentials import connect
 from fleet.model import names
 from fleet.model.database_uri import database_of
-from fleet.model.records import Order
 from fleet.preflight.plan import preview
 from fleet.secrets import Seal
 from fleet.settings import Settings, SettingsError
@@ -80,9 +79,7 @@ async def submit(
     )
     claim = await OWN.run(claims.claim, settings.database_uri, submission)
     instance = names.instance_id(claim.batch_id)
-    accepted = Accepted(
-        instance, claim.number, claim.batch_id, understood(cast(Order, order)), created=False
-    )
+    accepted = Accepted(instance, claim.number, claim.batch_id, understood(order), created=False)
     if claim.started:
         return accepted
     order |= {
@@ -119,6 +116,7 @@ def _submission(
     """What a request claims, without an idempotency key."""
     owner, batch_id, secrets = settings.owner, order["batch_id"], _secrets(request)
     saved = saved_requests.to_text(request)
+    signed = saved_requests.signed(owner, batch_id, submitters[0], saved)
     return claims.Submission(
         owner=owner,
         batch_id=batch_id,
@@ -134,7 +132,7 @@ def _submission(
         resource_uris=order["resource_uris"],
         webhook=_sealed_webhook(request, seal, owner, batch_id),
         request=saved,
-        request_signature=saved_requests.signatures(seal, owner, batch_id, submitters[0], saved)[0],
+        request_signature=seal.fingerprints(signed)[0],
         databases=seal.fingerprints(database_of(secrets.get("uri") or settings.database_uri)),
         max_vms=settings.policy.max_vms,
         requirements_lock=request.requirements_lock,
@@ -185,7 +183,7 @@ async def plan(document: Any) -> Plan:
     Raises InvalidRequest (with every fault), SettingsError.
     """
     request, settings = _checked(document)
-    order: Any = build_order(request, settings, batch_id_of(request, None))
+    order = build_order(request, settings, batch_id_of(request, None))
     secrets = _secrets(request)
     connection = connect(order, settings, secrets.get("client_secret"))
     uri = secrets.get("uri") or settings.database_uri
@@ -205,26 +203,24 @@ async def _policy_check(request: FleetRequest, settings: Settings) -> Check:
     try:
         alive = await OWN.run(claims.count_alive, settings.database_uri, settings.owner)
     except DatabaseUnreachable as error:
-        return {"name": "policy", "status": "unknown", "detail": str(error), "advice": error.advice}
+        return _check("policy", "unknown", str(error), error.advice)
     detail = f"{alive:,} of {limit:,} VMs exist or are requested (FLEET_MAX_VMS)"
     if alive + request.n_instances <= limit:
-        return {"name": "policy", "status": "ok", "detail": detail, "advice": ""}
+        return _check("policy", "ok", detail)
     detail = f"{request.n_instances:,} more VMs would exceed the limit: {detail}"
-    return {"name": "policy", "status": "fault", "detail": detail, "advice": claims.TOO_MANY_ADVICE}
+    return _check("policy", "fault", detail, claims.TOO_MANY_ADVICE)
 
 
 async def _name_check(request: FleetRequest, settings: Settings, batch_id: int) -> list[Check]:
     """Check that no other fleet has the request's name, if it has one; `claims.claim` decides."""
     if request.name is None:
         return []
-    status: Status = "ok"
-    detail, advice = f"No running fleet is named {request.name!r}", ""
     try:
         if await OWN.run(claims.is_named, settings.database_uri, request.name, batch_id):
-            status, detail, advice = "fault", claims.named(request.name), claims.NAMED_ADVICE
+            return [_check("name", "fault", claims.named(request.name), claims.NAMED_ADVICE)]
     except DatabaseUnreachable as error:
-        status, detail, advice = "unknown", str(error), error.advice
-    return [{"name": "name", "status": status, "detail": detail, "advice": advice}]
+        return [_check("name", "unknown", str(error), error.advice)]
+    return [_check("name", "ok", f"No running fleet is named {request.name!r}")]
 
 
 async def _budget_check(cost: PlanCost | None, settings: Settings) -> list[Check]:
@@ -236,12 +232,14 @@ async def _budget_check(cost: PlanCost | None, settings: Settings) -> list[Check
         committed = await OWN.run(budget.committed, settings.database_uri, settings.owner)
         detail = budget.check(committed, cost["at_most"], limit)
     except budget.BudgetExceeded as error:
-        return [{"name": "budget", "status": "fault", "detail": str(error), "advice": error.advice}]
+        return [_check("budget", "fault", str(error), error.advice)]
     except DatabaseUnreachable as error:
-        return [
-            {"name": "budget", "status": "unknown", "detail": str(error), "advice": error.advice}
-        ]
-    return [{"name": "budget", "status": "ok", "detail": detail, "advice": ""}]
+        return [_check("budget", "unknown", str(error), error.advice)]
+    return [_check("budget", "ok", detail)]
+
+
+def _check(name: str, status: Status, detail: str, advice: str = "") -> Check:
+    return {"name": name, "status": status, "detail": detail, "advice": advice}
 
 
 def _checked(document: Any) -> tuple[FleetRequest, Settings]:
@@ -270,23 +268,10 @@ def _other_faults(document: Any, invalid: InvalidRequest) -> list[Fault]:
 
 def _refused(request: FleetRequest, settings: Settings) -> list[Fault]:
     """The faults of a request in this deployment: required values, and the policy."""
-    account = request.azure_json
-    needed = [
-        (
-            "/azure_json/subscription_id",
-            account.subscription_id or settings.subscription_id,
-            "AZURE_SUBSCRIPTION_ID",
-        ),
-        (
-            "/azure_json/resource_group",
-            account.resource_group or settings.resource_group,
-            "AZURE_RESOURCE_GROUP",
-        ),
-    ]
     faults = [
-        Fault(pointer, f"Required: set it in the request or in {setting}.")
-        for pointer, value, setting in needed
-        if not value
+        Fault(f"/azure_json/{name}", f"Required: set it in the request or in AZURE_{name.upper()}.")
+        for name in ("subscription_id", "resource_group")
+        if not (getattr(request.azure_json, name) or getattr(settings, name))
     ]
     if not request.uri:
         faults += uri_faults(settings.database_uri)
@@ -329,8 +314,7 @@ def _plain(request: FleetRequest) -> dict[str, Any]:
     """The request with its secrets, only for its fingerprint. The batch ID is compared separately."""
     # A repeated request of an earlier build must keep its fingerprint: a new field counts if it is set.
     unset = {name for name, default in LATER_FIELDS.items() if getattr(request, name) == default}
-    excluded = {"batch_id", *unset}
-    plain = request.model_dump(mode="json", exclude=excluded)
+    plain = request.model_dump(mode="json", exclude={"batch_id", *unset})
     if request.notify_url:
         plain["notify_url"] = request.notify_url.get_secret_value()
     return {**plain, **_secrets(request)}

@@ -44,7 +44,6 @@ class NotSent(Exception):
         self.is_final = is_final
 
 
-@bp.function_name("notify")
 @bp.timer_trigger(arg_name="timer", schedule=SCHEDULE, use_monitor=False)
 async def notify(timer: func.TimerRequest) -> None:
     """Send the notifications that are due. Raises SettingsError."""

@@ -50,9 +50,13 @@ def fleet_from_instance(
     if teardown["runtimeStatus"] in ALIVE:
         stale = stale_seconds(teardown, now)
         return {**shown, "phase": "teardown", "outcome": None, "stale_seconds": stale}
-    counts = shown["machines"]
+    return {**shown, "machines": without_vms(shown["machines"])}
+
+
+def without_vms(counts: MachineCounts) -> MachineCounts:
+    """The counts of a fleet whose VMs were deleted since."""
     deleted = counts["deleted"] + counts["running"] + counts["creating"]
-    return {**shown, "machines": {**counts, "deleted": deleted, "running": 0, "creating": 0}}
+    return {**counts, "deleted": deleted, "running": 0, "creating": 0}
 
 
 def teardown_instance_id(instance: Mapping[str, Any]) -> str | None:
@@ -165,18 +169,9 @@ def _reason(failure: Failure | None) -> Reason | None:
 
 def _machines(counts: Mapping[str, int] | None, wanted: int) -> MachineCounts:
     """The counts of a status; those of an earlier build lack some members."""
-    none: MachineCounts = {
-        "wanted": wanted,
-        "pending": 0 if counts else wanted,
-        "accepted": 0,
-        "role_assigned": 0,
-        "creating": 0,
-        "running": 0,
-        "failed": 0,
-        "deleted": 0,
-        "refused": 0,
-    }
-    return cast(MachineCounts, {**none, **(counts or {})})
+    none = dict.fromkeys(MachineCounts.__annotations__, 0)
+    known = counts or {"pending": wanted}
+    return cast(MachineCounts, {**none, "wanted": wanted, **known})
 
 
 def vm_records(instance: Mapping[str, Any]) -> list[Vm]:

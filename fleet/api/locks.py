@@ -17,7 +17,6 @@ def shown(
     order: FleetRef, found: Iterable[package_locks.PackageLock], problem: str | None = None
 ) -> PackageLocks:
     """The response of `GET /fleets/{id}/lock`. `problem` says why nothing was found."""
-    first = names.runner_id(order["batch_id"], 0)
     return {
         "id": names.instance_id(order["batch_id"]),
         "locks": [
@@ -28,7 +27,7 @@ def shown(
                     "digest": one.digest,
                     "requirements": without_credentials(one.requirements),
                     "python": one.python,
-                    "ordinal": _ordinal(one.runner_id, first),
+                    "ordinal": names.ordinal_of_runner(one.runner_id, order["batch_id"]),
                     "resolved_at": one.resolved_at and json_time(one.resolved_at),
                 },
             )
@@ -36,9 +35,3 @@ def shown(
         ],
         "problem": problem,
     }
-
-
-def _ordinal(runner_id: int | None, first: int) -> int | None:
-    """None for a runner that is no VM of the fleet, since a VM wrote the row."""
-    ordinal = -1 if runner_id is None else runner_id - first
-    return ordinal if 0 <= ordinal < names.ORDINALS else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from fleet.api.request import FleetRequest, unique_scopes
 from fleet.api.responses.request import Understood
@@ -12,7 +12,7 @@ from fleet.model.records import Fallback, Order
 from fleet.settings import Settings
 
 
-def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dict[str, Any]:
+def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> Order:
     """Merge a request with the deployment's settings. `sealed` and `fingerprint` stay empty.
 
     Expects that subscription and resource group are set in one of the two.
@@ -77,7 +77,7 @@ def build_order(request: FleetRequest, settings: Settings, batch_id: int) -> dic
         order["cpu_models"] = list(dict.fromkeys(request.cpu_models))
     if settings.vm_identity:
         order["vm_identity"] = {"id": settings.vm_identity, "database_user": settings.vm_db_user}
-    return dict(order)
+    return order
 
 
 def _image(request: FleetRequest) -> Image:

@@ -352,11 +352,16 @@ def parse(document: Any) -> FleetRequest:
 
 
 def batch_id_of(request: FleetRequest, digest: str | None) -> int:
-    """The request's batch ID, else one derived from a hexadecimal digest of its idempotency key, else a
-    random one."""
+    """The request's batch ID, else one derived from a digest of its idempotency key, else a random
+    one."""
     if request.batch_id is not None:
         return request.batch_id
-    return int(digest[:16], 16) >> (64 - BATCH_BITS) if digest else secrets.randbits(BATCH_BITS)
+    return derived_batch_id(digest) if digest else secrets.randbits(BATCH_BITS)
+
+
+def derived_batch_id(digest: str) -> int:
+    """A batch ID from a hexadecimal digest."""
+    return int(digest[:16], 16) >> (64 - BATCH_BITS)
 
 
 def unique_scopes(request: FleetRequest) -> list[str]:

@@ -27,6 +27,10 @@ class Response:
     """Names in `parameters.HEADERS`."""
 
 
+def _problem(description: str, *headers: str) -> Response:
+    return Response(description, "Problem", PROBLEM, headers)
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method of a path. `name` is the function name and the operation ID."""
@@ -54,36 +58,27 @@ TAGS = {
     "App": "The app itself. Only the details of its health require a key.",
 }
 
-_REFUSED = Response(
-    "The request is invalid, or the deployment does not allow it; `errors` lists every fault.",
-    "Problem",
-    PROBLEM,
+_REFUSED = _problem(
+    "The request is invalid, or the deployment does not allow it; `errors` lists every fault."
 )
-_TOO_LARGE = Response("The body is larger than one million bytes.", "Problem", PROBLEM)
-_UNAVAILABLE = Response(
+_TOO_LARGE = _problem("The body is larger than one million bytes.")
+_UNAVAILABLE = _problem(
     "The task hub or the app's database is unavailable; or the app's settings are invalid, or its "
     "sealing key cannot decrypt the fleet's secrets.",
-    "Problem",
-    PROBLEM,
-    headers=("Retry-After",),
+    "Retry-After",
 )
 _OF_FLEET = {
-    404: Response("Fleet not found.", "Problem", PROBLEM),
-    409: Response("Several fleets have an ID or name with this prefix.", "Problem", PROBLEM),
-    410: Response(
-        "The fleet ended long ago, and only its list entry was kept.", "Problem", PROBLEM
-    ),
+    404: _problem("Fleet not found."),
+    409: _problem("Several fleets have an ID or name with this prefix."),
+    410: _problem("The fleet ended long ago, and only its list entry was kept."),
     503: _UNAVAILABLE,
 }
-_TOO_MANY_VMS = Response(
-    "Other fleets use the VMs that the deployment allows; repeat the request later.",
-    "Problem",
-    PROBLEM,
-    headers=("Retry-After",),
+_TOO_MANY_VMS = _problem(
+    "Other fleets use the VMs that the deployment allows; repeat the request later.", "Retry-After"
 )
 _FOLLOW_UPS = ("get_fleet", "list_machines_of_fleet", "get_progress_of_fleet", "cancel_fleet")
-INTERNAL_ERROR = Response(
-    "An unexpected error; `detail` has the ID that finds it in the app's log.", "Problem", PROBLEM
+INTERNAL_ERROR = _problem(
+    "An unexpected error; `detail` has the ID that finds it in the app's log."
 )
 NO_KEY = Response("The key is missing or wrong. The Functions host sends this response.", media="")
 
@@ -95,17 +90,12 @@ ROUTES = (
         "Fleets",
         "Submit a fleet",
         "Starts a fleet and returns immediately. Repeating an identical request with the same "
-        "`batch_id` "
-        "or `Idempotency-Key` returns the existing fleet, even after it has ended.",
+        "`batch_id` or `Idempotency-Key` returns the existing fleet, even after it has ended.",
         {
             202: Response("The fleet was started.", "SubmitResponse", headers=("Location",)),
             200: Response("The fleet already exists.", "SubmitResponse", headers=("Location",)),
             400: _REFUSED,
-            409: Response(
-                "The batch ID, idempotency key or name belongs to a different fleet.",
-                "Problem",
-                PROBLEM,
-            ),
+            409: _problem("The batch ID, idempotency key or name belongs to a different fleet."),
             413: _TOO_LARGE,
             429: _TOO_MANY_VMS,
             503: _UNAVAILABLE,
@@ -124,7 +114,7 @@ ROUTES = (
         "most a polling interval ago.",
         {
             200: Response("A page of fleets.", "Fleets"),
-            400: Response("Invalid query parameters.", "Problem", PROBLEM),
+            400: _problem("Invalid query parameters."),
             503: _UNAVAILABLE,
         },
         ("status", "experiment", "submitted_by", "since", "sort", "limit", "cursor"),
@@ -153,7 +143,7 @@ ROUTES = (
         {
             202: Response("The fleet is being torn down.", "CancelResponse", headers=("Location",)),
             **_OF_FLEET,
-            409: Response("The ID of one fleet is the number of another.", "Problem", PROBLEM),
+            409: _problem("The ID of one fleet is the number of another."),
         },
         ("whole-id",),
         follow_ups=("get_fleet",),
@@ -179,7 +169,7 @@ ROUTES = (
         "error.",
         {
             200: Response("A page of trials.", "TrialPage"),
-            400: Response("Invalid query parameters.", "Problem", PROBLEM),
+            400: _problem("Invalid query parameters."),
             **_OF_FLEET,
         },
         ("id", "state", "traceback", "trials-limit", "trials-cursor"),
@@ -195,7 +185,7 @@ ROUTES = (
         {
             200: Response("The request.", "FleetsRequest"),
             **{code: response for code, response in _OF_FLEET.items() if code != 410},
-            404: Response("Fleet not found, or its request was not saved.", "Problem", PROBLEM),
+            404: _problem("Fleet not found, or its request was not saved."),
         },
         ("id",),
     ),
@@ -212,20 +202,16 @@ ROUTES = (
         {
             202: Response("A fleet was started.", "SubmitResponse", headers=("Location",)),
             200: Response("The fleet was retried before.", "SubmitResponse", headers=("Location",)),
-            400: Response(
-                "The deployment no longer allows the request; `errors` lists every fault.",
-                "Problem",
-                PROBLEM,
+            400: _problem(
+                "The deployment no longer allows the request; `errors` lists every fault."
             ),
             **_OF_FLEET,
-            404: Response("Fleet not found, or its request was not saved.", "Problem", PROBLEM),
-            409: Response(
+            404: _problem("Fleet not found, or its request was not saved."),
+            409: _problem(
                 "No trial has failed; the fleet or another one works on the experiment; the request has "
-                "secrets of another submitter; or its name is in use.",
-                "Problem",
-                PROBLEM,
+                "secrets of another submitter; or its name is in use."
             ),
-            410: Response("The request's secrets were purged with the fleet.", "Problem", PROBLEM),
+            410: _problem("The request's secrets were purged with the fleet."),
             429: _TOO_MANY_VMS,
         },
         ("whole-id",),
@@ -279,9 +265,9 @@ ROUTES = (
         "the VM is deleted. To follow a log, repeat the request with `after`.",
         {
             200: Response("The log.", media=TEXT, headers=("Log-Next",)),
-            400: Response("Invalid query parameter.", "Problem", PROBLEM),
+            400: _problem("Invalid query parameter."),
             **_OF_FLEET,
-            404: Response("Fleet, VM or log not found.", "Problem", PROBLEM),
+            404: _problem("Fleet, VM or log not found."),
         },
         ("id", "ordinal", "after"),
     ),

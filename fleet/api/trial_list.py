@@ -44,7 +44,6 @@ def entry(
     row: TrialRow, batch_id: int, redacted: Callable[[str], str], with_traceback: bool
 ) -> Trial:
     """A trial of a fleet. `redacted` removes secrets from the texts of its error."""
-    ordinal = None if row.runner_id is None else row.runner_id - names.runner_id(batch_id, 0)
     error = None if row.error is None else redacted(row.error)
     return {
         "id": row.id,
@@ -54,7 +53,7 @@ def entry(
         "meta": row.meta,
         "replicate": row.replicate,
         "state": cast(TrialState, row.state),
-        "machine": ordinal if ordinal is not None and 0 <= ordinal < names.ORDINALS else None,
+        "machine": names.ordinal_of_runner(row.runner_id, batch_id),
         "started_at": json_time(row.started_at) if row.started_at else None,
         "ended_at": json_time(row.ended_at) if row.ended_at else None,
         "seconds": row.seconds,
@@ -77,12 +76,4 @@ def _vm(facts: VmFacts | None) -> responses.TrialVm | None:
     if facts is None:
         return None
     key = names.vm_key("machine", facts["name"] or "")
-    return {
-        "fleet": names.instance_id(key.batch_id) if key else None,
-        "name": facts["name"],
-        "vm_size": facts["vm_size"],
-        "location": facts["location"],
-        "zone": facts["zone"],
-        "priority": facts["priority"],
-        "system": facts["system"],
-    }
+    return {"fleet": names.instance_id(key.batch_id) if key else None, **facts}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from azure.core.rest import HttpRequest
 from azure.mgmt.core.exceptions import ARMErrorFormat
 
 from fleet.azure.arm_bodies import Body
+from fleet.azure.error_classifier import code_of
 
 if TYPE_CHECKING:
     from azure.mgmt.compute.aio import ComputeManagementClient
@@ -49,12 +50,12 @@ async def start_operation(begin: Any, *arguments: Any, **options: Any) -> ArmRes
     return response if isinstance(response, ArmResponse) else ArmResponse({}, None)
 
 
-async def get_or_none(operation: Any) -> ArmResponse | None:
+async def get_or_none(get: Any, *arguments: Any) -> ArmResponse | None:
     """The resource; None if it does not exist. A missing resource group still raises."""
     try:
-        response: ArmResponse = await operation
+        response: ArmResponse = await get(*arguments, cls=arm_response)
     except ResourceNotFoundError as error:
-        if getattr(error.error, "code", None) in ("ResourceNotFound", "NotFound"):
+        if code_of(error) in ("ResourceNotFound", "NotFound"):
             return None
         raise
     return response
@@ -91,24 +92,27 @@ async def get_json(client: ComputeManagementClient, url: str) -> Any:
 async def get_json_or_none(
     client: ComputeManagementClient, url: str, codes: Container[str] | None = None
 ) -> Body | None:
-    """As `get_json`, of an object; None for a 404, of these codes only."""
+    """As `get_json`; None for a 404, of these codes only."""
     try:
         found: Body = await get_json(client, url)
     except HttpResponseError as error:
-        code = getattr(error.error, "code", None)
-        if error.status_code == 404 and (codes is None or code in codes):
+        if error.status_code == 404 and (codes is None or code_of(error) in codes):
             return None
         raise
     return found
 
 
-async def list_pages(client: ComputeManagementClient, first: str) -> AsyncIterator[Body]:
-    """The items of all pages of a list."""
+async def list_all(client: ComputeManagementClient, first: str) -> list[Body]:
+    """The items of all pages of a list. Raises HttpResponseError, ServiceResponseError.
+
+    Avoids the SDKs' pagers, whose models take 40 ms of CPU per page of 50 VMs.
+    """
+    items: list[Body] = []
     url: str | None = first
     while url:
         page = await get_json(client, url)
         if not isinstance(page.get("value"), list):
             raise ServiceResponseError(f"The list at {urlsplit(url).path} has no items.")
-        for item in page["value"]:
-            yield item
+        items += page["value"]
         url = page.get("nextLink")
+    return items

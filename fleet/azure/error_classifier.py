@@ -39,13 +39,13 @@ def describe(error: BaseException) -> Failure:
             return {**found, "passing": True}
         case ClientAuthenticationError():
             # Entra errors have many codes or none; all of them have the same remedy.
-            code, status = _code(error) or "", 401
+            code, status = code_of(error) or "", 401
             code = code if code in TOKEN_ERRORS else "AuthenticationFailed"
         case HttpResponseError() if (error.status_code or 0) < 400:
             # A response that could not be read: the request may have taken effect.
             code, status = "ConnectionFailed", 503
         case HttpResponseError():
-            code, status = _code(error) or f"Http{error.status_code}", error.status_code or 0
+            code, status = code_of(error) or f"Http{error.status_code}", error.status_code or 0
         case ServiceRequestError() | ServiceResponseError() | TimeoutError():
             code, status = "ConnectionFailed", 503
         case DescribedError():
@@ -84,7 +84,8 @@ def _is_transient(error: ClientAuthenticationError) -> bool:
     return numbers <= ENTRA_TRANSIENT if numbers else status is None
 
 
-def _code(error: HttpResponseError) -> str | None:
+def code_of(error: HttpResponseError) -> str | None:
+    """Azure's code, if the response has one."""
     return getattr(error.error, "code", None)
 
 

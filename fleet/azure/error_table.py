@@ -44,8 +44,7 @@ TABLE: tuple[Row, ...] = (
         "retry",
         "PrincipalNotFound",
         advice="The app retries: a new identity takes up to minutes to replicate. If the error "
-        "persists, "
-        "check that client_principal_id is an object ID.",
+        "persists, check that client_principal_id is an object ID.",
     ),
     row(
         "retry",
@@ -293,16 +292,14 @@ TABLE: tuple[Row, ...] = (
     row(
         "fail_fleet",
         "RequestDisallowedByPolicy ScopeLocked ReadOnlyDisabledSubscription",
-        advice="An Azure policy, a lock or the subscription's state blocks the operation. "
-        "Contact the subscription's "
-        "administrator.",
+        advice="An Azure policy, a lock or the subscription's state blocks the operation. Contact the "
+        "subscription's administrator.",
     ),
     row(
         "fail_fleet",
         "RoleAssignmentLimitExceeded",
-        advice="The subscription has reached its limit of 4,000 role assignments. Delete those "
-        "of deleted "
-        "principals.",
+        advice="The subscription has reached its limit of 4,000 role assignments. Delete those of "
+        "deleted principals.",
     ),
     row(
         "fail_fleet",

@@ -6,12 +6,13 @@ images, are read at a location, which only shows what is replicated there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import HttpResponseError
 
 from fleet.azure.arm_bodies import Body
-from fleet.azure.arm_pipeline import get_json, get_json_or_none, list_pages
+from fleet.azure.arm_pipeline import get_json_or_none, list_all
+from fleet.azure.error_classifier import code_of
 from fleet.model.images import (
     Image,
     MarketplaceImage,
@@ -20,6 +21,7 @@ from fleet.model.images import (
     is_private,
     version_of,
 )
+from fleet.model.names import region_of
 
 if TYPE_CHECKING:
     from azure.mgmt.compute.aio import ComputeManagementClient
@@ -46,9 +48,9 @@ class Images:
             return await self._marketplace_versions(location, image)
         url = f"{self._definition_url(location, image['id'])}/versions?api-version={GALLERIES_API}"
         try:
-            listed = [one async for one in list_pages(self._compute, url)]
+            listed = await list_all(self._compute, url)
         except HttpResponseError as error:
-            if getattr(error.error, "code", None) not in _ABSENT:
+            if code_of(error) not in _ABSENT:
                 raise
             return []
         named = [one["name"] for one in listed if _is_candidate(one["properties"], location)]
@@ -76,13 +78,9 @@ class Images:
 
     async def _marketplace_versions(self, location: str, image: MarketplaceImage) -> list[str]:
         query = f"api-version={MARKETPLACE_API}&$top={_RECENT}&$orderby=name%20desc"
-        try:
-            listed = await get_json(self._compute, f"{self._sku_url(location, image)}?{query}")
-        except HttpResponseError as error:
-            if error.status_code == 404 and getattr(error.error, "code", None) in _ABSENT:
-                return []
-            raise
-        return [str(one["name"]) for one in listed]
+        url = f"{self._sku_url(location, image)}?{query}"
+        listed: Any = await get_json_or_none(self._compute, url, _ABSENT)
+        return [str(one["name"]) for one in listed or []]
 
     def _sku_url(self, location: str, image: MarketplaceImage) -> str:
         return (
@@ -100,7 +98,7 @@ def _is_candidate(version: Body, location: str) -> bool:
     profile = version.get("publishingProfile")
     if profile is None:
         return not version.get("excludeFromLatest") and is_active(version)
-    here = [one for one in profile.get("targetRegions") or [] if is_same(one["name"], location)]
+    here = [one for one in profile.get("targetRegions") or [] if region_of(one["name"]) == location]
     excluded = profile.get("excludeFromLatest") or any(one.get("excludeFromLatest") for one in here)
     return bool(here) and not excluded and version.get("provisioningState") in _USABLE
 
@@ -108,8 +106,3 @@ def _is_candidate(version: Body, location: str) -> bool:
 def is_active(version: Body) -> bool:
     """Whether a shared or community version is not deleted."""
     return str(version.get("imageState") or "Active").lower() == "active"
-
-
-def is_same(region: str, location: str) -> bool:
-    """Galleries show regions as `West US`."""
-    return region.replace(" ", "").lower() == location.lower()

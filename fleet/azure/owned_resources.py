@@ -6,38 +6,28 @@ import asyncio
 from collections.abc import Container, Iterable
 from itertools import chain, zip_longest
 from random import Random
-from typing import Literal, NotRequired, TypedDict
+from typing import get_args
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from fleet.azure import role_assignments
 from fleet.azure.client import Azure, RoleAssignment
 from fleet.model import names
+from fleet.model.activities import ResourceKind, ResourceRef
 from fleet.model.order_parts import FleetRef
 
-Kind = Literal["machine", "assignment", "disk", "nic"]
-KINDS: tuple[Kind, ...] = ("machine", "assignment", "disk", "nic")
-"""In order of deletion: a VM costs most, and its deletion removes its disk and NIC."""
-
-
-class ResourceRef(TypedDict):
-    """A resource to delete."""
-
-    kind: Kind
-    name: str
-    scope: NotRequired[str]
-    """The scope of a role assignment."""
+KINDS: tuple[ResourceKind, ...] = get_args(ResourceKind)
 
 
 def sample_evenly(
     resources: Iterable[ResourceRef], limit: int, seed: int | None = None
 ) -> list[ResourceRef]:
-    """Sample up to `limit` resources, round-robin over KINDS and random within a kind.
+    """Sample up to `limit` resources, round-robin over their kinds and random within a kind.
 
     Prevents undeletable resources (locks, missing permissions) from blocking the others. Deterministic
     for a given `seed`.
     """
-    kinds: dict[Kind, list[ResourceRef]] = {kind: [] for kind in KINDS}
+    kinds: dict[ResourceKind, list[ResourceRef]] = {kind: [] for kind in KINDS}
     for ref in resources:
         kinds[ref["kind"]].append(ref)
     generator = Random(seed)  # noqa: S311 - not used for security

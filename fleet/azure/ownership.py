@@ -6,7 +6,7 @@ of its reach, and so are its disk and the descriptions of its role assignments.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -63,15 +63,11 @@ def of_batches(known: Sequence[Ownership]) -> dict[int, Ownership]:
         if one.owner is not None:
             batches.setdefault(one.batch_id, set()).add(replace(one, keep=False))
     kept = {one.batch_id for one in known if one.keep}
-    return dict(_agreed(batches, kept))
-
-
-def _agreed(
-    batches: Mapping[int, set[Ownership]], kept: set[int]
-) -> Iterator[tuple[int, Ownership]]:
-    for batch_id, found in batches.items():
-        if len(found) == 1:
-            yield batch_id, replace(next(iter(found)), keep=batch_id in kept)
+    return {
+        batch_id: replace(found.pop(), keep=batch_id in kept)
+        for batch_id, found in batches.items()
+        if len(found) == 1
+    }
 
 
 def _from_tags(tags: Mapping[str, str], batch_id: int) -> Ownership:

@@ -63,12 +63,7 @@ def parse_description(text: str) -> DescriptionFields | None:
 
 def machine_id(order: FleetRef, machine_name: str) -> str:
     """The VM's ARM ID."""
-    return names.resource_id(
-        order["subscription_id"],
-        order["resource_group"],
-        "Microsoft.Compute/virtualMachines",
-        machine_name,
-    )
+    return names.resource_id(order, "Microsoft.Compute/virtualMachines", machine_name)
 
 
 def client_refusal(refusal: Failure) -> Failure | None:

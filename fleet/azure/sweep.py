@@ -6,7 +6,7 @@ NICs and on the descriptions of role assignments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Literal
 from fleet.azure import role_assignments
 from fleet.azure.arm_bodies import Body
 from fleet.azure.client import RoleAssignment
-from fleet.azure.owned_resources import KINDS, Kind, ResourceRef
+from fleet.azure.owned_resources import KINDS
 from fleet.azure.ownership import (
     Ownership,
     from_description,
@@ -23,8 +23,8 @@ from fleet.azure.ownership import (
     nics_by_vm,
     of_batches,
 )
-from fleet.azure.role_assignments import DescriptionFields
 from fleet.azure.virtual_machines import provisioning_state
+from fleet.model.activities import ResourceKind, ResourceRef
 
 BatchStatus = Literal["alive", "done", "ended", "unknown"]
 """`done`: succeeded. `ended`: failed or cancelled. `unknown`: the task hub has no record of it."""
@@ -49,40 +49,34 @@ class Inventory:
 
 
 def take_inventory(
-    resources: Mapping[Kind, Sequence[Body]], assignments: Iterable[RoleAssignment], scope: str
+    resources: Mapping[ResourceKind, Sequence[Body]],
+    assignments: Iterable[RoleAssignment],
+    scope: str,
 ) -> Inventory:
     """Classify the resources of a resource group, by kind. `scope` is the group's ARM ID."""
     owned: list[OwnedResource] = []
     unreadable: list[str] = []
-    vms = {vm["id"].lower() for vm in resources["machine"]}
-    nics = nics_by_vm(resources["nic"])
-    descriptions = {one: role_assignments.parse_description(one.description) for one in assignments}
-    found: list[tuple[ResourceRef, bool, Callable[[], Ownership | None]]] = [
-        (
-            {"kind": kind, "name": body["name"]},
-            _is_deletable(kind, body),
-            partial(from_resource, kind, body, nics),
-        )
-        for kind, bodies in resources.items()
-        for body in bodies
-    ]
-    found += [
-        (
-            {"kind": "assignment", "name": one.name, "scope": one.scope},
-            not _exists(fields, vms),
-            partial(from_description, fields),
-        )
-        for one, fields in descriptions.items()
-        if fields is not None and fields.machine_id.lower().startswith(f"{scope}/".lower())
-    ]
-    for ref, deletable, read in found:
+
+    def add(ref: ResourceRef, deletable: bool, read: Callable[[], Ownership | None]) -> None:
         try:
-            whose = read()
+            ownership = read()
         except ValueError:
             unreadable.append(ref["name"])
-            continue
-        if whose is not None:
-            owned.append(OwnedResource(ref, whose, deletable))
+        else:
+            if ownership is not None:
+                owned.append(OwnedResource(ref, ownership, deletable))
+
+    nics = nics_by_vm(resources["nic"])
+    for kind, bodies in resources.items():
+        for body in bodies:
+            ref: ResourceRef = {"kind": kind, "name": body["name"]}
+            add(ref, _is_deletable(kind, body), partial(from_resource, kind, body, nics))
+    vms = {vm["id"].lower() for vm in resources["machine"]}
+    for one in assignments:
+        about = role_assignments.parse_description(one.description)
+        if about is not None and about.machine_id.lower().startswith(f"{scope}/".lower()):
+            ref = {"kind": "assignment", "name": one.name, "scope": one.scope}
+            add(ref, about.machine_id.lower() not in vms, partial(from_description, about))
     return Inventory(_inherit_ownership(owned), unreadable)
 
 
@@ -141,11 +135,7 @@ def _inherit_ownership(owned: Sequence[OwnedResource]) -> list[OwnedResource]:
     ]
 
 
-def _exists(fields: DescriptionFields, vms: Collection[str]) -> bool:
-    return fields.machine_id.lower() in vms
-
-
-def _is_deletable(kind: Kind, resource: Body) -> bool:
+def _is_deletable(kind: ResourceKind, resource: Body) -> bool:
     match kind:
         case "nic":
             return not resource["properties"].get("virtualMachine")

@@ -8,29 +8,24 @@ from typing import Any
 from fleet.azure import arm_bodies
 from fleet.azure.arm_bodies import Body
 from fleet.model import names
+from fleet.model.database_uri import libpq_options
 from fleet.model.failure import NO_REASON
 from fleet.model.order_parts import FleetRef, NetworkOrder, VmIdentity, VmOrder
 from fleet.model.records import AcceptedVm, Placement
 from fleet.model.requirements_lock import architecture_of, lock_key
 from fleet.settings import own_root_certificates
-from fleet.vm.render import Startup, custom_data, has_password, render
+from fleet.vm.render import Startup, custom_data, render
 
 
 def subnet_id(order: NetworkOrder, location: str) -> str:
     """The ARM ID of the fleet's subnet: the request's `subnet_id`, else the region's shared subnet."""
-    network = names.resource_id(
-        order["subscription_id"],
-        order["resource_group"],
-        "Microsoft.Network/virtualNetworks",
-        names.vnet(location),
-    )
-    return order["subnet_id"] or f"{network}/subnets/{names.subnet(location)}"
+    vnet = names.resource_id(order, "Microsoft.Network/virtualNetworks", names.vnet(location))
+    return order["subnet_id"] or f"{vnet}/subnets/{names.subnet(location)}"
 
 
 def nic_id(order: FleetRef, ordinal: int) -> str:
     name = names.nic(order["batch_id"], ordinal)
-    kind = "Microsoft.Network/networkInterfaces"
-    return names.resource_id(order["subscription_id"], order["resource_group"], kind, name)
+    return names.resource_id(order, "Microsoft.Network/networkInterfaces", name)
 
 
 def startup_data(
@@ -74,7 +69,7 @@ def database_identity(order: VmOrder, uri: str) -> VmIdentity | None:
 
     Trials can use any identity of their VM, so VMs get no identity that they do not need.
     """
-    return None if has_password(uri) else order.get("vm_identity")
+    return None if "password" in libpq_options(uri) else order.get("vm_identity")
 
 
 def have_same_nic(one: Body, other: Body) -> bool:

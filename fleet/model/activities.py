@@ -63,7 +63,9 @@ class Resolved(TypedDict):
     """What the plan decided where the request left it open."""
 
     location: str | None
+    """Null if neither the request nor the resource group provides it; then there is a fault."""
     n_instances: int
+    """At most one per unfinished trial."""
     sizes: dict[str, Size]
     ssh_public_key: str
     client_principal_id: NotRequired[str | None]
@@ -224,10 +226,10 @@ class SnapshotRecorded(Ok):
     """Why the VMs were not recorded."""
     silent: NotRequired[list[int]]
     done: NotRequired[list[int]]
+    """Ordinals, as in `heartbeats.IdleVms`; both are absent if the heartbeats could not be read."""
     experiment_errors: NotRequired[list[ExperimentError]]
     at_work: NotRequired[list[int]]
     """As in `heartbeats.ReportedErrors`; both are absent if there are none."""
-    """Ordinals, as in `heartbeats.IdleVms`; both are absent if the heartbeats could not be read."""
     waiting: NotRequired[int]
     """How many of the ready trials wait for a VM of regular priority; absent if none does."""
 
@@ -305,15 +307,21 @@ class Teardown(TypedDict):
     """In later histories of `teardown_fleet`: what the earlier ones have done."""
 
 
-class OwnedResource(TypedDict):
-    kind: Literal["machine", "assignment", "disk", "nic"]
+ResourceKind = Literal["machine", "assignment", "disk", "nic"]
+"""In order of deletion: a VM costs most, and its deletion removes its disk and NIC."""
+
+
+class ResourceRef(TypedDict):
+    """A resource to delete."""
+
+    kind: ResourceKind
     name: str
     scope: NotRequired[str]
     """Of a role assignment."""
 
 
 class OwnedResources(Ok):
-    delete: list[OwnedResource]
+    delete: list[ResourceRef]
     """Those that can be deleted now."""
     waiting: int
     """How many more there are: Azure deletes them with their VM, or their turn comes later."""
@@ -323,7 +331,7 @@ class OwnedResources(Ok):
 
 class DeleteOwnedResources(TypedDict):
     order: FleetRef
-    resources: list[OwnedResource]
+    resources: list[ResourceRef]
 
 
 class OwnedResourcesDeleted(Ok):

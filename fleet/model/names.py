@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from fleet.model.order_parts import Account
+
 ADMIN_USER = "azureuser"
 CONTRIBUTOR = "b24988ac-6180-42a0-ab88-20f7382dd24c"
 ORDINALS = 10_000
@@ -126,6 +128,12 @@ def runner_id(batch_id: int, ordinal: int) -> int:
     return (batch_id % 214_000) * ORDINALS + ordinal
 
 
+def ordinal_of_runner(runner: int | None, batch_id: int) -> int | None:
+    """The ordinal of a batch's VM by its runner id; None for any other value, which VMs may write."""
+    ordinal = -1 if runner is None else runner - runner_id(batch_id, 0)
+    return ordinal if 0 <= ordinal < ORDINALS else None
+
+
 def reserving_id(runner: int) -> int:
     """The runner of trials that a VM will run after its current one: with it, they form a group."""
     return -10 - runner
@@ -135,9 +143,15 @@ def resource_group_id(subscription_id: str, resource_group: str) -> str:
     return f"/subscriptions/{subscription_id}/resourceGroups/{resource_group}"
 
 
-def resource_id(subscription_id: str, resource_group: str, kind: str, name: str) -> str:
+def resource_id(account: Account, kind: str, name: str) -> str:
     """The ARM id of a resource; `kind` is a provider and type ("Microsoft.Compute/disks")."""
-    return f"{resource_group_id(subscription_id, resource_group)}/providers/{kind}/{name}"
+    group = resource_group_id(account["subscription_id"], account["resource_group"])
+    return f"{group}/providers/{kind}/{name}"
+
+
+def region_of(displayed: str) -> str:
+    """The name of a region, which Azure shows as `East US` too."""
+    return displayed.replace(" ", "").lower()
 
 
 def role_definition_id(subscription_id: str, role: str) -> str:

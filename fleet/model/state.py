@@ -168,13 +168,12 @@ class FleetState:
             self.demand.retries.append({"request": request, "code": failure["code"]})
             wait = failure["retry_after"] or self.writes.outage_backoff(now)
             until = now + timedelta(seconds=wait)
-            if throttled:
-                self.writes.throttled_until(until)
-            else:
-                self.writes.pause_until(until)
             if not throttled:
+                self.writes.pause_until(until)
                 self.failures.add(failure, "retried later")
-            elif wait > UNREPORTED_WAIT:
+                return
+            self.writes.throttled_until(until)
+            if wait > UNREPORTED_WAIT:
                 self.failures.add(failure, "waited as long as Azure asked")
             return
         self.placements.mark_tried(request["placement"])

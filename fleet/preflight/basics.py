@@ -16,17 +16,15 @@ def resource_group(inputs: PlanInputs) -> Iterator[CheckResult]:
     group = inputs.group
     if not isinstance(group, Unavailable):
         yield CheckResult("ok", f"Resource group {group['name']} exists in {group['location']}")
-    elif group.passing:
-        yield unreadable("The resource group", group)
     else:
-        yield _fault(group)
+        yield _essential("The resource group", group)
 
 
 def trials(inputs: PlanInputs) -> Iterator[CheckResult]:
     """VMs without an unfinished trial to run would only cost money."""
     seen, experiment = inputs.trials, inputs.order["experiment_id"]
     if isinstance(seen, Unavailable):
-        yield _unreachable(seen)
+        yield _essential("The experiment", seen)
         return
     if seen is None:
         text = f"Experiment {experiment} does not exist in the database."
@@ -95,10 +93,9 @@ def schema(inputs: PlanInputs) -> Iterator[CheckResult]:
         yield unreadable("The database schema version", seen)
 
 
-def _unreachable(missing: Unavailable) -> CheckResult:
-    if missing.passing:
-        return unreadable("The experiment", missing)
-    return _fault(missing)
+def _essential(what: str, missing: Unavailable) -> CheckResult:
+    """The result if the fleet cannot start without what could not be read."""
+    return unreadable(what, missing) if missing.passing else _fault(missing)
 
 
 def _fault(missing: Unavailable) -> CheckResult:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleet.azure.arm_bodies import Body
-from fleet.azure.images import is_active, is_same
+from fleet.azure.images import is_active
 from fleet.model.images import by_version, definition_of, is_private
+from fleet.model.names import region_of
 from fleet.preflight.check_result import CheckResult
 from fleet.preflight.plan_inputs import PlanInputs
 
@@ -26,7 +27,7 @@ def not_replicated(image_id: str, image: Body, location: str) -> bool:
         return False  # it is only shown where it is replicated
     status = _own(image).get("replicationStatus") or {}
     return not any(
-        is_same(one.get("region", ""), location) and one.get("state") == "Completed"
+        region_of(one.get("region", "")) == location and one.get("state") == "Completed"
         for one in status.get("summary") or []
     )
 
@@ -45,7 +46,7 @@ def absent(image_id: str, version: str, image: Body | None, locations: list[str]
     advice = "Ask the gallery's owner to replicate it, or use another region."
     if is_private(image_id):
         targets = _own(image).get("publishingProfile", {}).get("targetRegions") or []
-        regions = [one["name"].replace(" ", "").lower() for one in targets]
+        regions = [region_of(one["name"]) for one in targets]
         command = f"{_command(_UPDATE, image_id)} -e {version} --target-regions"
         every = " ".join(dict.fromkeys([*regions, *locations]))
         advice = f"Replicate it: {command} {every}. Or use another region."

@@ -104,9 +104,8 @@ def gpu(inputs: PlanInputs) -> Iterator[CheckResult]:
             "ok", f"{', '.join(sizes)}: a driver comes with the image or shell_install"
         )
     else:
-        lacks = (
-            "may have" if "id" in image else "has"
-        )  # no API says what a gallery's image contains
+        # No API says what a gallery's image contains.
+        lacks = "may have" if "id" in image else "has"
         text = f"{', '.join(sizes)}: GPUs, for which image {name_of(image)} {lacks} no driver"
         advice = (
             "Use an image with a driver (microsoft-dsvm:ubuntu-hpc:2204), or name the driver's packages "

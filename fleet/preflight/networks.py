@@ -64,7 +64,7 @@ def _existing(inputs: PlanInputs, location: str, region: Region) -> CheckResult:
     if found is None or region.network is None or isinstance(region.network, Unavailable):
         advice = "Create the subnet, or specify another subnet_id."
         return CheckResult("fault", f"Subnet {wanted} does not exist", advice, "SubnetNotFound")
-    where = region.network.body["location"].replace(" ", "").lower()
+    where = names.region_of(region.network.body["location"])
     if where != location:
         text = f"The subnet is in {where}, but the VMs are in {location}"
         return CheckResult(

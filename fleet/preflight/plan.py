@@ -9,10 +9,10 @@ from fleet.api.order_builder import understood
 from fleet.api.responses.plan import Check, PlanCost
 from fleet.api.responses.plan import Plan as PlanResponse
 from fleet.azure.client import Azure
+from fleet.model.activities import Resolved
 from fleet.model.failure import failure
-from fleet.model.images import Image
 from fleet.model.placement import label
-from fleet.model.records import Failure, Order, Price, Size, Trials
+from fleet.model.records import Failure, Order, Trials
 from fleet.preflight import (
     basics,
     costs,
@@ -27,20 +27,6 @@ from fleet.preflight import (
 from fleet.preflight.check_result import CheckResult
 from fleet.preflight.plan_inputs import PlanInputs, Unavailable, collect
 from fleet.store.executors import ACTIVITIES, QUERIES
-
-
-class Resolved(TypedDict):
-    """Values that the request leaves open, and the capped number of VMs."""
-
-    location: str | None
-    """None if neither the request nor the resource group provides it; then there is a fault."""
-    n_instances: int
-    sizes: dict[str, Size]
-    client_principal_id: str | None
-    client_principal_type: str
-    prices: dict[str, Price]
-    image: Image
-    """In the version that all VMs boot."""
 
 
 class Plan(TypedDict):
@@ -136,6 +122,7 @@ def evaluate(inputs: PlanInputs) -> Plan:
             "location": location,
             "n_instances": inputs.wanted,
             "sizes": inputs.sizes,
+            "ssh_public_key": inputs.order["ssh_public_key"] or "",
             "client_principal_id": inputs.order["client_principal_id"],
             "client_principal_type": inputs.order["client_principal_type"],
             "prices": inputs.prices,

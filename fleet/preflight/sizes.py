@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from fleet.azure.arm_bodies import Body
+from fleet.model.names import region_of
 from fleet.model.placement import label
 from fleet.model.records import Placement
 from fleet.preflight import images
@@ -76,7 +77,7 @@ def _similar(skus: Iterable[Body], size: str) -> str:
 def _locations(usages: object) -> list[str]:
     """The locations that Azure's error for an unknown one lists; empty without such an error."""
     found = _LISTED.search(str(usages.error)) if isinstance(usages, Unavailable) else None
-    return [_normalised(one) for one in found[1].split(",")] if found else []
+    return [region_of(one) for one in found[1].split(",")] if found else []
 
 
 def _did_you_mean(given: str, known: Iterable[str]) -> str:
@@ -108,16 +109,9 @@ def _applies(restriction: Body, location: str, zone: str | None) -> bool:
     info = restriction.get("restrictionInfo", {})
     if restriction["type"] == "Zone":
         return zone is not None and zone in info.get("zones", [])
-    return location in map(
-        _normalised, [*restriction.get("values", []), *info.get("locations", [])]
-    )
+    return location in map(region_of, [*restriction.get("values", []), *info.get("locations", [])])
 
 
 def _zones(sku: Body, location: str) -> list[str]:
-    found = (i for i in sku.get("locationInfo", []) if _normalised(i["location"]) == location)
+    found = (i for i in sku.get("locationInfo", []) if region_of(i["location"]) == location)
     return [zone for info in found for zone in info.get("zones", [])]
-
-
-def _normalised(location: str) -> str:
-    """Normalised: SKUs contain both `East US` and `eastus`."""
-    return location.replace(" ", "").lower()

@@ -8,7 +8,7 @@ from typing import Any
 from fleet.model.costs import money
 from fleet.model.failure import DescribedError
 from fleet.store import schema
-from fleet.store.database import REQUEST_TIMEOUT, connected, rows
+from fleet.store.database import brief_transaction, rows
 
 
 class BudgetExceeded(DescribedError, RuntimeError):
@@ -48,7 +48,7 @@ def committed(uri: str, owner: str) -> float:
     Raises DatabaseUnreachable.
     """
     schema.prepare(uri)
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         return _committed(cursor, {"owner": owner, "batch_id": None})
 
 
@@ -62,7 +62,7 @@ def reserve(
     """
     schema.prepare(uri)
     values = {"owner": owner, "batch_id": batch_id, "at_most": at_most}
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         if budget is not None:
             # One fleet at a time: no two exceed the budget together. As in `claims`.
             cursor.execute("LOCK TABLE powerlift_fleet IN SHARE UPDATE EXCLUSIVE MODE")

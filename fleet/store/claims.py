@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from psycopg2.errors import LockNotAvailable
 
 from fleet.store import package_locks, schema, webhooks
-from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
+from fleet.store.database import brief_transaction, may_read, rows, transaction
 
 TOO_MANY_ADVICE = "Wait until other fleets have ended, cancel one, or request fewer VMs."
 
@@ -106,21 +106,19 @@ def claim(uri: str, submission: Submission) -> Claim:
     ExperimentBusy, SchemaTooNew, DatabaseUnreachable.
     """
     schema.prepare(uri)
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         found = _claimed(cursor, submission)
         if found is None or not found.counts:
             # One new fleet at a time: no two get the same number, or exceed the limit together.
             cursor.execute(_LOCK)
             found = _claimed(cursor, submission)
-            if found is None or not found.counts:
-                _check_experiment(cursor, submission)
-                _check_vm_limit(cursor, submission)
-            if found is None:
-                found = _added(cursor, submission)
-            elif not found.counts:
-                cursor.execute(_RENEW, {**_columns(submission), "batch_id": found.batch_id})
+        if found is not None and found.counts:
+            return found
+        _check_experiment(cursor, submission)
+        _check_vm_limit(cursor, submission)
         if found is None:
-            raise AlreadyUsed(f"{named(submission.name)} {NAMED_ADVICE}")
+            return _added(cursor, submission)
+        cursor.execute(_RENEW, {**_columns(submission), "batch_id": found.batch_id})
         return found
 
 
@@ -149,7 +147,7 @@ def leased(uri: str, batch_id: int) -> Iterator[Lease | None]:
     The server releases the lock if this process dies, or after IDLE_TIMEOUT. Raises LeaseHeld,
     DatabaseUnreachable.
     """
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         try:
             found = rows(cursor, _LEASE, (batch_id,))
         except LockNotAvailable:
@@ -179,20 +177,20 @@ def abandoned(uri: str, owner: str) -> list[int]:
     Raises DatabaseUnreachable.
     """
     schema.prepare(uri)
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         return [int(batch_id) for (batch_id,) in rows(cursor, _ABANDONED, {"owner": owner})]
 
 
 def exists(uri: str, batch_id: int) -> bool:
     """Whether a batch ID is claimed. Raises DatabaseUnreachable."""
     schema.prepare(uri)
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         return bool(rows(cursor, _EXISTS, (batch_id,)))
 
 
 def delete(uri: str, batch_id: int) -> None:
     """Delete a claim, unless its fleet has started in the meantime. Raises DatabaseUnreachable."""
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         cursor.execute(
             "DELETE FROM powerlift_fleet WHERE batch_id = %s AND started_at IS NULL"
             " AND EXISTS (SELECT FROM powerlift_fleet WHERE batch_id = %s FOR UPDATE SKIP LOCKED)",
@@ -202,8 +200,8 @@ def delete(uri: str, batch_id: int) -> None:
 
 def count_alive(uri: str, owner: str) -> int:
     """The VMs of a deployment's fleets, as `claim` counts them. Raises DatabaseUnreachable."""
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        if not may(cursor, "powerlift_fleet", "SELECT"):
+    with brief_transaction(uri) as cursor:
+        if not may_read(cursor, "powerlift_fleet"):
             return 0  # no fleet was ever submitted
         [(alive,)] = rows(cursor, _ALIVE, {"owner": owner})
     return int(alive)
@@ -211,8 +209,8 @@ def count_alive(uri: str, owner: str) -> int:
 
 def is_named(uri: str, name: str, batch_id: int) -> bool:
     """Whether another batch's fleet that has not ended has a name. Raises DatabaseUnreachable."""
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        if not may(cursor, "powerlift_fleet", "SELECT"):
+    with brief_transaction(uri) as cursor:
+        if not may_read(cursor, "powerlift_fleet"):
             return False  # no fleet was ever submitted
         return bool(rows(cursor, _NAMED, {"name": name, "batch_id": batch_id}))
 
@@ -238,12 +236,12 @@ def _check_experiment(cursor: Any, submission: Submission) -> None:
         )
 
 
-def _added(cursor: Any, submission: Submission) -> Claim | None:
-    """Insert a row. Returns None if a fleet that has not ended has its name. Raises AlreadyUsed."""
+def _added(cursor: Any, submission: Submission) -> Claim:
+    """Insert a row. Raises AlreadyUsed, also if a fleet that has not ended has its name."""
     number = _new_number(cursor, submission)
     cursor.execute(_INSERT, {**_columns(submission), "number": number})
     if not cursor.rowcount:
-        return None
+        raise AlreadyUsed(f"{named(submission.name)} {NAMED_ADVICE}")
     if submission.webhook:
         webhooks.add(cursor, submission.batch_id, submission.webhook)
     if submission.requirements_lock:
@@ -267,20 +265,12 @@ def _new_number(cursor: Any, submission: Submission) -> int:
 
 def _columns(submission: Submission) -> dict[str, Any]:
     return {
-        "owner": submission.owner,
-        "batch_id": submission.batch_id,
+        **asdict(submission),
         "submitted_by": submission.submitters[0],
-        "submitters": list(submission.submitters),
+        "submitters": list(submission.submitters),  # psycopg2 takes only a list for an array
         "key": submission.key,
         "fingerprint": submission.fingerprints[0],
-        "name": submission.name,
-        "experiment_id": submission.experiment_id,
-        "n_instances": submission.n_instances,
-        "max_lifetime": submission.max_lifetime,
-        "account": submission.account,
         "resource_uris": list(submission.resource_uris),
-        "request": submission.request,
-        "request_signature": submission.request_signature,
         "database": submission.databases[0],
         "databases": list(submission.databases),
     }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import select
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -153,6 +154,20 @@ def connected(
         raise DatabaseUnreachable(reason) from None
 
 
+@contextmanager
+def transaction(
+    uri: str, connect: float = CONNECT_TIMEOUT, statement: float = STATEMENT_TIMEOUT
+) -> Iterator[extensions.cursor]:
+    """The cursor of one transaction: see `connected`."""
+    with connected(uri, connect, statement) as database, database.cursor() as cursor:
+        yield cursor
+
+
+def brief_transaction(uri: str) -> AbstractContextManager[extensions.cursor]:
+    """A transaction for which an HTTP request, or a fleet, waits: with REQUEST_TIMEOUT."""
+    return transaction(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT)
+
+
 def _reused(login: Hashable, statement: float) -> _Connection | None:
     """An idle connection in a new transaction; None if there is none, or none that responds."""
     database = _IDLE.take(login)
@@ -185,7 +200,7 @@ def _begin(database: _Connection, limit: float, statement: float) -> None:
     database.limit = limit
     with database.cursor() as cursor:
         # Not as a connection option, because PgBouncer rejects unknown options.
-        cursor.execute(_TIMEOUTS, (int(statement * 1000), IDLE_TIMEOUT * 1000))
+        cursor.execute(_TIMEOUTS, (math.ceil(statement * 1000), IDLE_TIMEOUT * 1000))
     database.limit = statement + GRACE
 
 
@@ -221,9 +236,13 @@ def may(cursor: Any, table: str, *privileges: str) -> bool:
     return bool(rows(cursor, _MAY, (table, list(privileges)))[0][0])
 
 
-def may_write(cursor: Any, table: str) -> bool:
-    """Whether one of the app's tables exists and the role may read, insert and update."""
-    return may(cursor, table, "SELECT", "INSERT", "UPDATE")
+def may_read(cursor: Any, *tables: str) -> bool:
+    return all(may(cursor, table, "SELECT") for table in tables)
+
+
+def may_write(cursor: Any, *tables: str) -> bool:
+    """Whether the app's tables exist and the role may read, insert and update."""
+    return all(may(cursor, table, "SELECT", "INSERT", "UPDATE") for table in tables)
 
 
 _MAY = """

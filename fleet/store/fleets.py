@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 from fleet.model.records import Reason, Trials, VmCounts
 from fleet.store import schema
-from fleet.store.database import REQUEST_TIMEOUT, connected, rows, small_json
+from fleet.store.database import brief_transaction, rows, small_json, transaction
 
 SHORTEST_PREFIX = 4
 """Minimum number of digits in an abbreviated batch ID."""
@@ -79,15 +79,8 @@ class Filter:
 def page(uri: str, wanted: Filter) -> list[Row]:
     """Started fleets, in the order of their submission. Raises DatabaseUnreachable."""
     newest = wanted.sort == "newest"
-    values = {
-        "status": wanted.status,
-        "experiment": wanted.experiment,
-        "submitted_by": wanted.submitted_by,
-        "since": wanted.since,
-        "limit": wanted.limit,
-        "at": wanted.after and wanted.after[0],
-        "batch_id": wanted.after and wanted.after[1],
-    }
+    at, batch_id = wanted.after or (None, None)
+    values = {**asdict(wanted), "at": at, "batch_id": batch_id}
     statement = _PAGE.format(then="<" if newest else ">", order="DESC" if newest else "ASC")
     return _select(uri, statement, values)
 
@@ -124,7 +117,7 @@ def update(uri: str, batch_id: int, changes: Changes) -> None:
     }
     columns = ", ".join(f"{name} = %({name})s" for name in values)
     # Short timeouts, because a fleet waits for it.
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         cursor.execute(_UPDATE.format(columns=columns), {**values, "fleet": batch_id})
 
 
@@ -133,10 +126,9 @@ def leave_experiment(uri: str, batch_id: int) -> bool:
 
     Of fleets that leave at the same time, at least one is the last. Raises DatabaseUnreachable.
     """
-    update(
-        uri, batch_id, {"phase": "teardown"}
-    )  # in a transaction of its own: the others must see it
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    # In a transaction of its own: the others must see it.
+    update(uri, batch_id, {"phase": "teardown"})
+    with brief_transaction(uri) as cursor:
         return not rows(cursor, _RUNS_TOO, {"fleet": batch_id})
 
 
@@ -146,7 +138,7 @@ def saved_request(uri: str, batch_id: int) -> tuple[str | None, str | None]:
     Raises DatabaseUnreachable.
     """
     schema.prepare(uri)
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         found = rows(cursor, _SAVED_REQUEST, {"fleet": batch_id, "longest": LONGEST_REQUEST})
     return found[0] if found else (None, None)
 
@@ -160,7 +152,7 @@ def accounts(uri: str, owner: str) -> list[tuple[int, list[str]]]:
     """The accounts of a deployment's unpurged fleets: for each, the batch ID of its newest fleet, and
     the resource_uris of all its fleets. Raises DatabaseUnreachable."""
     schema.prepare(uri)
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         found = rows(cursor, _ACCOUNTS, {"owner": owner})
     return [(int(batch_id), uris) for batch_id, uris in found]
 
@@ -174,7 +166,7 @@ def to_purge(uri: str, owner: str, days: float, limit: int, skip: int = 0) -> li
 
 def mark_purged(uri: str, batch_id: int) -> None:
     """Record that only a fleet's row remains."""
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         cursor.execute(
             "UPDATE powerlift_fleet SET purged_at = now() WHERE batch_id = %s", (batch_id,)
         )
@@ -183,13 +175,13 @@ def mark_purged(uri: str, batch_id: int) -> None:
 
 def mark_vms_deleted(uri: str, batch_id: int) -> None:
     """Count the VMs that an ended fleet had left in place as deleted. Raises DatabaseUnreachable."""
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         cursor.execute(_VMS_DELETED, (batch_id,))
 
 
 def _select(uri: str, statement: str, values: Mapping[str, Any]) -> list[Row]:
     schema.prepare(uri)
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         found = rows(cursor, statement, values)
     return [Row(int(batch_id), *rest) for batch_id, *rest in found]
 
@@ -205,9 +197,7 @@ _FROM = f"""
     WHERE started_at BETWEEN '0002-01-01' AND '9998-12-31'
     AND submitted_at BETWEEN '0002-01-01' AND '9998-12-31' AND batch_id <> 'NaN'
 """  # noqa: S608 - constants
-_PAGE = (
-    _FROM
-    + """
+_PAGE = f"""{_FROM}
     AND (%(status)s IS NULL OR phase = %(status)s
          OR (%(status)s = 'active' AND ended_at IS NULL)
          OR (%(status)s = 'ended' AND ended_at IS NOT NULL))
@@ -216,26 +206,19 @@ _PAGE = (
     AND (%(submitted_by)s IS NULL OR submitted_by = %(submitted_by)s)
     AND (%(since)s::timestamptz IS NULL OR submitted_at >= %(since)s)
     AND (%(at)s::timestamptz IS NULL
-         OR (submitted_at, batch_id) {then} (%(at)s::timestamptz, %(batch_id)s::numeric))
-    ORDER BY submitted_at {order}, batch_id {order} LIMIT %(limit)s
+         OR (submitted_at, batch_id) {{then}} (%(at)s::timestamptz, %(batch_id)s::numeric))
+    ORDER BY submitted_at {{order}}, batch_id {{order}} LIMIT %(limit)s
 """
-)
 _LATEST = _FROM + "ORDER BY submitted_at DESC, batch_id DESC LIMIT 1"
-_BY_NUMBER = (
-    _FROM
-    + """
+_BY_NUMBER = f"""{_FROM}
     AND (batch_id = %(exact)s OR number = %(exact)s
          OR (%(prefix)s <> '' AND starts_with(batch_id::text, %(prefix)s)))
     ORDER BY batch_id = %(exact)s DESC, number = %(exact)s DESC, submitted_at DESC LIMIT 10
 """
-)
-_BY_NAME = (
-    _FROM
-    + """
+_BY_NAME = f"""{_FROM}
     AND name LIKE %(name)s || '%%'
     ORDER BY name <> %(name)s, ended_at IS NOT NULL, submitted_at DESC LIMIT 100
 """
-)
 # A fleet that updates its row has started, even if the host crashed before recording the start.
 _UPDATE = """
     UPDATE powerlift_fleet
@@ -264,14 +247,11 @@ _ACCOUNTS = """
     WHERE started_at IS NOT NULL AND purged_at IS NULL AND owner = %(owner)s AND batch_id <> 'NaN'
     GROUP BY account
 """
-_TO_PURGE = (
-    _FROM
-    + """
+_TO_PURGE = f"""{_FROM}
     AND purged_at IS NULL AND owner = %(owner)s
     AND ended_at < now() - %(days)s * interval '1 day' AND deadline < now()
     ORDER BY ended_at LIMIT %(limit)s OFFSET %(skip)s
 """
-)
 # What kept VMs have cost since the end is not known: the fleet counts with what it might have cost.
 _VMS_DELETED = """
     UPDATE powerlift_fleet

@@ -14,12 +14,12 @@ from fleet.model.experiment_errors import EXIT_CODES
 from fleet.model.order_parts import FleetRef, RecordOrder
 from fleet.model.records import ExperimentError
 from fleet.store.database import (
-    REQUEST_TIMEOUT,
-    connected,
-    may,
+    brief_transaction,
+    may_read,
     may_write,
     rows,
     short_outcome,
+    transaction,
 )
 from fleet.store.valid_records import time_of
 
@@ -60,8 +60,8 @@ def count_at_work(uri: str, experiment_id: int) -> int:
     """The experiment's VMs, of any fleet and deployment, whose script has not ended and which have sent
     a heartbeat within RECENT seconds; 0 without the table. Raises DatabaseUnreachable.
     """
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        if not may(cursor, "powerlift_fleet_runner", "SELECT"):
+    with brief_transaction(uri) as cursor:
+        if not may_read(cursor, "powerlift_fleet_runner"):
             return 0
         [(found,)] = rows(cursor, _AT_WORK_NOW, (experiment_id, RECENT))
     return int(found)
@@ -75,9 +75,8 @@ def find_idle(uri: str, order: RecordOrder) -> IdleVms:
     """
     fleet = {"batch": order["batch_id"], "began": order["created_at"]}
     limits = {"heartbeat": HEARTBEAT_TIMEOUT, "deletion": DELETION_TIMEOUT}
-    with connected(uri) as database, database.cursor() as cursor:
-        tables = ("powerlift_fleet_machine", "powerlift_fleet_runner")
-        if not all(may_write(cursor, table) for table in tables):
+    with transaction(uri) as cursor:
+        if not may_write(cursor, "powerlift_fleet_machine", "powerlift_fleet_runner"):
             return IdleVms([], [])
         found = rows(cursor, _IDLE, {**fleet, **limits})
         [(is_read_only,)] = rows(cursor, "SELECT current_setting('transaction_read_only')::boolean")
@@ -103,8 +102,8 @@ def find_experiment_errors(uri: str, order: FleetRef) -> ReportedErrors:
         "began": order["created_at"],
         "codes": list(EXIT_CODES),
     }
-    with connected(uri) as database, database.cursor() as cursor:
-        if not all(may(cursor, table, "SELECT") for table in _TABLES):
+    with transaction(uri) as cursor:
+        if not may_read(cursor, "powerlift_fleet_runner", "powerlift_fleet_trial"):
             return ReportedErrors([], [])
         found = rows(cursor, _ERRORS, values)
         at_work = rows(cursor, _AT_WORK, values) if found else []
@@ -133,7 +132,7 @@ def record_ends(uri: str, order: FleetRef, reasons: Mapping[int, str]) -> dict[i
     """
     first = names.runner_id(order["batch_id"], 0)
     ended = [(first + ordinal, reason) for ordinal, reason in reasons.items()]
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         if not ended or not may_write(cursor, "powerlift_fleet_runner"):
             return {}
         updated = execute_values(
@@ -159,7 +158,7 @@ def drain(uri: str, order: FleetRef, ordinals: Sequence[int], reason: str) -> li
         "runners": [first + ordinal for ordinal in ordinals],
         "reason": reason,
     }
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         if not may_write(cursor, "powerlift_fleet_runner"):
             return list(ordinals)
         return sorted(runner - first for (runner,) in rows(cursor, _DRAIN, values))
@@ -200,7 +199,6 @@ _AT_WORK_NOW = """
     SELECT count(*) FROM powerlift_fleet_runner
     WHERE experiment_id = %s AND ended_at IS NULL AND seen_at > now() - %s * interval '1 second'
 """
-_TABLES = ("powerlift_fleet_runner", "powerlift_fleet_trial")
 # Rows of an earlier fleet with the same runner IDs are older.
 _ERRORS = f"""
     SELECT runner_id, exit_code, {short_outcome("outcome")} FROM powerlift_fleet_runner

@@ -12,7 +12,7 @@ from typing import Any
 from fleet.model.failure import DescribedError
 from fleet.model.order_parts import FleetRef
 from fleet.model.requirements_lock import ARCHITECTURES, LONGEST_LOCK, digest, lock_key
-from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
+from fleet.store.database import brief_transaction, may, may_read, rows, transaction
 
 
 class LockNotStored(DescribedError, RuntimeError):
@@ -50,11 +50,11 @@ def provide(own_uri: str, uri: str, order: FleetRef, expected: str) -> None:
 
     Raises LockNotStored, DatabaseUnreachable.
     """
-    with connected(own_uri) as database, database.cursor() as cursor:
+    with transaction(own_uri) as cursor:
         found = rows(cursor, _KEPT, (order["batch_id"],))
     if not found or digest(found[0][0]) != expected:
         raise LockNotStored("The app's database has lost the requirements_lock of this request.")
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         if not may(cursor, "powerlift_fleet_lock", "SELECT", "INSERT"):
             raise LockNotStored(
                 "The benchmark's database has no powerlift_fleet_lock to which the app may write."
@@ -66,8 +66,8 @@ def provide(own_uri: str, uri: str, order: FleetRef, expected: str) -> None:
 def find(uri: str, order: FleetRef) -> list[PackageLock]:
     """The locks of a fleet, by architecture; empty without the table. Raises DatabaseUnreachable."""
     keys = _keys(order)
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        if not may(cursor, "powerlift_fleet_lock", "SELECT"):
+    with brief_transaction(uri) as cursor:
+        if not may_read(cursor, "powerlift_fleet_lock"):
             return []
         found = rows(cursor, _FIND, (list(keys),))
     locks = [PackageLock(keys[key], digest(text), text, *rest) for key, text, *rest in found]

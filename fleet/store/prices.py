@@ -6,7 +6,6 @@ would let fleets cost more than the deployment allows.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from psycopg2.extras import execute_values
 
 from fleet.secrets import Seal
 from fleet.store import schema
-from fleet.store.database import REQUEST_TIMEOUT, connected, rows
+from fleet.store.database import brief_transaction, rows
 
 FRESH_HOURS = 24
 RETRY_MINUTES = 10
@@ -39,12 +38,12 @@ def read(uri: str, keys: Collection[str], seal: Seal) -> dict[str, StoredPrice]:
     limits = {
         "keys": list(keys), "hours": FRESH_HOURS, "minutes": RETRY_MINUTES, "days": STALE_DAYS,
     }  # fmt: skip
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         found = rows(cursor, _READ, limits)
     return {
         key: StoredPrice(price, due)
         for key, price, found_at, signature, due in found
-        if price is None or _is_signed(signature, seal.fingerprints(_signed(key, price, found_at)))
+        if price is None or seal.has_signed(_signed(key, price, found_at), signature)
     }
 
 
@@ -58,16 +57,12 @@ def write(uri: str, found: Mapping[str, float | None], seal: Seal) -> None:
         else (key, None, None, None)
         for key, price in sorted(found.items())  # in one order, so that writers cannot deadlock
     ]
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         execute_values(cursor, _WRITE, new)
 
 
 def _signed(key: str, price: float, found_at: datetime) -> dict[str, list[object]]:
     return {"price": [key, price, found_at.timestamp()]}
-
-
-def _is_signed(signature: str | None, valid: Collection[str]) -> bool:
-    return any(hmac.compare_digest((signature or "").encode(), one.encode()) for one in valid)
 
 
 # Invalid values, which only another program can have written, count as no price.

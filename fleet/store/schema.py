@@ -15,7 +15,7 @@ from psycopg2.errors import (
 )
 
 from fleet.model.failure import DescribedError
-from fleet.store.database import REQUEST_TIMEOUT, DatabaseUnreachable, connected, may, rows
+from fleet.store.database import DatabaseUnreachable, brief_transaction, may_read, rows, transaction
 
 _FOLDER = Path(__file__).with_name("migrations")
 VERSIONS = _FOLDER / "versions.sql"
@@ -54,7 +54,7 @@ def version(uri: str, tables: Tables) -> int:
 
     Raises SchemaTooNew, DatabaseUnreachable.
     """
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         return _version(cursor, tables)
 
 
@@ -64,7 +64,7 @@ def migrate(uri: str, tables: Tables) -> int:
     Changes nothing if the role lacks the permissions, or the database is read-only. Raises SchemaTooNew,
     DatabaseUnreachable.
     """
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         before = _version(cursor, tables)
         if before == tables.latest:
             return before
@@ -75,11 +75,11 @@ def migrate(uri: str, tables: Tables) -> int:
                 cursor.execute(tables.migrations[number].read_text())
                 cursor.execute(_APPLIED, (tables.name, number + 1))
         except (InsufficientPrivilege, ReadOnlySqlTransaction):
-            database.rollback()
+            cursor.connection.rollback()
             return before
         except UniqueViolation:
             # In PostgreSQL's catalog: another process has created the table of versions concurrently.
-            database.rollback()
+            cursor.connection.rollback()
             return migrate(uri, tables)
     return tables.latest
 
@@ -91,7 +91,7 @@ def grant(uri: str, vms: str) -> None:
     tables; their owner grants them then (docs/operating.md). Nor if the table of versions is missing.
     Raises DatabaseUnreachable.
     """
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         query = GRANTS.read_text()
         if not rows(cursor, query, (vms,)):
             return
@@ -100,7 +100,7 @@ def grant(uri: str, vms: str) -> None:
             for (statement,) in rows(cursor, query, (vms,)):
                 cursor.execute(statement)
         except (InsufficientPrivilege, ReadOnlySqlTransaction, UndefinedTable):
-            database.rollback()
+            cursor.connection.rollback()
 
 
 def prepare(uri: str) -> None:
@@ -129,7 +129,7 @@ _APPLIED = "INSERT INTO powerlift_fleet_schema (tables, version) VALUES (%s, %s)
 
 
 def _version(cursor: Any, tables: Tables) -> int:
-    if not may(cursor, "powerlift_fleet_schema", "SELECT"):
+    if not may_read(cursor, "powerlift_fleet_schema"):
         return 0
     [(found,)] = rows(cursor, _VERSION, (tables.name,))
     if found > tables.latest:

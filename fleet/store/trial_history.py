@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleet.model.records import Trials
-from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
+from fleet.store.database import brief_transaction, may_read, rows
 
 POINTS = 240
 """Maximum length of a series."""
@@ -46,16 +46,15 @@ class TrialHistory:
 
 def load_history(uri: str, experiment_id: int, began: str, ended: str | None) -> TrialHistory:
     """Load the history from `began` to `ended` (ISO 8601), or to now. Raises DatabaseUnreachable."""
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         [(as_of, seconds)] = rows(cursor, _SPAN, {"began": began, "ended": ended})
         step = max(1.0, float(seconds) / POINTS)
-        names_ = rows(cursor, _EXPERIMENT, (experiment_id,))
+        named = rows(cursor, _EXPERIMENT, (experiment_id,))
         task = {"experiment": experiment_id, "began": began, "step": step, "tail": ERROR_TAIL}
         found = rows(cursor, _ENDED, task)
         [(ready, running)] = rows(cursor, _OPEN, (experiment_id,))
         messages = rows(cursor, _ERRORS, task)
-        tables = ("powerlift_fleet_runner", "powerlift_fleet_trial")
-        known = all(may(cursor, table, "SELECT") for table in tables)
+        known = may_read(cursor, "powerlift_fleet_runner", "powerlift_fleet_trial")
         cpu_models = rows(cursor, _CPU_MODELS, (experiment_id,)) if known else []
     # Clamped to POINTS, which float division may exceed.
     steps = 1 + min(POINTS, max(0, math.ceil(float(seconds) / step)))
@@ -63,7 +62,7 @@ def load_history(uri: str, experiment_id: int, began: str, ended: str | None) ->
     completed, failed = sum(complete), sum(error)
     return TrialHistory(
         as_of,
-        names_[0][0] if names_ else None,
+        named[0][0] if named else None,
         {
             "total": ready + running + completed + failed,
             "ready": ready,

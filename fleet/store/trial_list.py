@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict
 
-from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
+from fleet.store.database import brief_transaction, may_read, rows
 from fleet.store.trial_history import ERROR_TAIL, ERROR_TEXT
 from fleet.store.trial_measures import load_measures
 from fleet.store.vm_records import SHORT, VmSystem, amount
@@ -81,9 +81,8 @@ class VmFacts(TypedDict):
 
 def load_trials(uri: str, experiment_id: int, wanted: TrialFilter) -> list[TrialRow]:
     """A page of trials, by ID. Raises DatabaseUnreachable."""
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        tables = ("powerlift_fleet_runner", "powerlift_fleet_trial")
-        knows_vms = all(may(cursor, table, "SELECT") for table in tables)
+    with brief_transaction(uri) as cursor:
+        knows_vms = may_read(cursor, "powerlift_fleet_runner", "powerlift_fleet_trial")
         knows_facts = knows_vms and rows(cursor, _HAS_FACTS)[0][0]
         runner = _RUNNER if knows_vms else "NULL::integer"
         statement = _TRIALS.format(

@@ -30,7 +30,7 @@ def load_measures(cursor: Any, trials: Sequence[int]) -> dict[int, dict[str, flo
     begun = rows(cursor, _TIMES, (list(trials),))
     times = [(start, end) for start, end, _ in begun]
     ranges = _id_ranges(cursor, _merged(times))
-    if _count(ranges) > MAX_IDS:
+    if sum(high - low for low, high in ranges) > MAX_IDS:
         ranges = _smallest(
             _id_ranges(cursor, [(start - SLACK, end + SLACK) for start, end in times])
         )
@@ -71,10 +71,6 @@ def _id_ranges(cursor: Any, times: list[tuple[datetime, datetime]]) -> list[tupl
     wanted = [moment for pair in times for moment in pair]
     by_time = dict(rows(cursor, _SEARCH, (wanted,)))
     return [(by_time[start], by_time[end]) for start, end in times if start in by_time]
-
-
-def _count(ranges: Iterable[tuple[int, int]]) -> int:
-    return sum(high - low for low, high in ranges)
 
 
 def _smallest(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from fleet.store.database import REQUEST_TIMEOUT, DatabaseUnreachable, connected, may, rows
+from fleet.store.database import REQUEST_TIMEOUT, DatabaseUnreachable, may, rows, transaction
 
 RESET_SECONDS = 12.0
 """For the reset of failed trials, while a fleet is started: less than PREPARE_TIMEOUT in `triggers`."""
@@ -110,7 +110,7 @@ class _Reset:
             raise self._unfinished()
         limit = min(REQUEST_TIMEOUT, left)
         try:
-            with connected(self.uri, limit, limit) as database, database.cursor() as cursor:
+            with transaction(self.uri, limit, limit) as cursor:
                 yield cursor
         except DatabaseUnreachable as error:
             if monotonic() < self.until:

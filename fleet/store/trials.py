@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from typing_extensions import TypedDict
 
@@ -12,10 +12,11 @@ from fleet.model.records import Trials
 from fleet.model.vm_downfall import sign_of_trial
 from fleet.store.database import (
     REQUEST_TIMEOUT,
-    connected,
-    may,
+    brief_transaction,
+    may_read,
     may_write,
     rows,
+    transaction,
 )
 
 MAX_HELD = 20_000
@@ -32,7 +33,7 @@ FAULTS = 2
 
 def experiment_name(uri: str, experiment_id: int) -> str | None:
     """Raises DatabaseUnreachable."""
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         found = rows(
             cursor, "SELECT left(name, 256) FROM experiment WHERE id = %s", (experiment_id,)
         )
@@ -61,6 +62,7 @@ def experiment(uri: str, experiment_id: int) -> Experiment | None:
 
     Raises DatabaseUnreachable.
     """
+    # In the order of the members of `Experiment`, as the counts below are in that of `Trials`.
     statement = """
         SELECT position('wired_function' IN script) > 0,
                position('max_rss_bytes' IN script) > 0, left(coalesce(pip_install, ''), 4096),
@@ -71,21 +73,11 @@ def experiment(uri: str, experiment_id: int) -> Experiment | None:
                 WHERE experiment_id = e.id AND end_time IS NULL)
         FROM experiment e WHERE id = %s
     """
-    with connected(uri, statement=REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with transaction(uri, statement=REQUEST_TIMEOUT) as cursor:
         cursor.execute(statement, (experiment_id,))
         row = cursor.fetchone()
-    if row is None:
-        return None
-    is_upstream_script, measures_trials, pip, shell, wheels, keeps_order, groups = row
-    return {
-        "is_upstream_script": is_upstream_script,
-        "measures_trials": measures_trials,
-        "pip_install": pip,
-        "shell_install": shell,
-        "wheels": wheels,
-        "keeps_order": keeps_order,
-        "open_groups": groups,
-    }
+    named = row and dict(zip(Experiment.__annotations__, row, strict=True))
+    return cast(Experiment | None, named)
 
 
 def count(uri: str, experiment_id: int) -> Trials | None:
@@ -99,8 +91,7 @@ def count(uri: str, experiment_id: int) -> Trials | None:
 def count_with_waiting(uri: str, experiment_id: int) -> tuple[Trials | None, int]:
     """As `count`, and how many of the ready trials wait for a VM of regular priority."""
     statement = """
-        SELECT e.id,
-               count(t.id),
+        SELECT count(t.id),
                count(t.id) FILTER (WHERE t.end_time IS NULL AND t.start_time IS NULL),
                count(t.id) FILTER (WHERE t.end_time IS NULL AND t.start_time IS NOT NULL),
                count(t.id) FILTER (WHERE t.end_time IS NOT NULL AND t.errmsg IS NULL),
@@ -110,25 +101,18 @@ def count_with_waiting(uri: str, experiment_id: int) -> tuple[Trials | None, int
         WHERE e.id = %s
         GROUP BY e.id
     """
-    with connected(uri, statement=REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with transaction(uri, statement=REQUEST_TIMEOUT) as cursor:
         cursor.execute(statement, (names.AWAITS_REGULAR, experiment_id))
         row = cursor.fetchone()
     if row is None:
         return None, 0
-    total, ready, running, complete, error, waiting = (int(value) for value in row[1:])
-    counted: Trials = {
-        "total": total,
-        "ready": ready,
-        "running": running,
-        "complete": complete,
-        "error": error,
-    }
-    return counted, waiting
+    *counts, waiting = row
+    return cast(Trials, dict(zip(Trials.__annotations__, counts, strict=True))), waiting
 
 
 def count_waiting(uri: str, experiment_id: int) -> int:
     """The trials that wait for a VM of regular priority. Raises DatabaseUnreachable."""
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         [(waiting,)] = rows(cursor, _WAITING, (experiment_id, names.AWAITS_REGULAR))
     return int(waiting)
 
@@ -138,7 +122,7 @@ def mean_seconds(uri: str, experiment_id: int) -> float | None:
 
     Raises DatabaseUnreachable.
     """
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         [(seconds,)] = rows(cursor, _MEAN_SECONDS, (experiment_id,))
     return None if seconds is None else float(seconds)
 
@@ -170,7 +154,7 @@ def release(
     Deletes the trials' partial measurements, which would mix timings of two VMs. The VMs must no longer
     exist, because a running VM would keep writing. Raises DatabaseUnreachable.
     """
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         cursor.execute(_HELD, (experiment_id, list(runner_ids)))
         held: dict[int, int] = dict(cursor.fetchall())
         runners, waiting, failed = set(held.values()), set[int](), 0
@@ -208,7 +192,7 @@ def release_waiting(uri: str, experiment_id: int) -> None:
     Call it only if no other fleet runs the experiment: the trials may have lost that fleet's VMs.
     Raises DatabaseUnreachable.
     """
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         cursor.execute(_GIVE_BACK, (-1, [], experiment_id, [names.AWAITS_REGULAR]))
 
 
@@ -222,7 +206,7 @@ def _may_count_losses(cursor: Any) -> bool:
 
 def _signs(cursor: Any, experiment_id: int, runners: Sequence[int]) -> dict[int, str]:
     """How trials took down the silent ones among the VMs, by runner."""
-    if not may(cursor, "powerlift_fleet_runner", "SELECT"):
+    if not may_read(cursor, "powerlift_fleet_runner"):
         return {}
     found = rows(cursor, _SILENT, (experiment_id, list(runners)))
     signs = {runner: sign_of_trial(*figures) for runner, *figures in found}

@@ -22,7 +22,7 @@ from fleet.azure.serial_console import WORD_ENDS, ConsolePart
 from fleet.model import names
 from fleet.model.order_parts import FleetRef
 from fleet.redaction import after_cut, redact
-from fleet.store.database import DatabaseUnreachable, connected, may, rows, short_outcome
+from fleet.store.database import DatabaseUnreachable, may_read, rows, short_outcome, transaction
 from fleet.store.executors import QUERIES
 
 LIMIT = 32 * 1024
@@ -220,11 +220,8 @@ def redact_password(text: str, uri: str) -> str:
 
 def find_log(uri: str, experiment_id: int, runner_id: int) -> StoredLog | None:
     """The stored outcome and log of a VM, or None. Raises DatabaseUnreachable."""
-    with (
-        connected(uri, LOG_DATABASE_TIMEOUT, LOG_DATABASE_TIMEOUT) as database,
-        database.cursor() as cursor,
-    ):
-        if not may(cursor, "powerlift_fleet_runner", "SELECT"):
+    with transaction(uri, LOG_DATABASE_TIMEOUT, LOG_DATABASE_TIMEOUT) as cursor:
+        if not may_read(cursor, "powerlift_fleet_runner"):
             return None
         found = rows(cursor, _FIND, (experiment_id, runner_id))
     return StoredLog(*found[0]) if found else None
@@ -236,10 +233,7 @@ def store_logs(uri: str, experiment_id: int, machines: Sequence[EndedVm]) -> Non
     Raises DatabaseUnreachable, also if the role may not write the table.
     """
     values = [(experiment_id, vm.runner_id, vm.vm_name, vm.outcome, vm.log) for vm in machines]
-    with (
-        connected(uri, LOG_DATABASE_TIMEOUT, LOG_DATABASE_TIMEOUT) as database,
-        database.cursor() as cursor,
-    ):
+    with transaction(uri, LOG_DATABASE_TIMEOUT, LOG_DATABASE_TIMEOUT) as cursor:
         [(exists,)] = rows(cursor, "SELECT to_regclass('powerlift_fleet_runner') IS NOT NULL")
         if exists:
             cursor.executemany(_KEEP, values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, cast
 
@@ -19,13 +19,14 @@ from fleet.model.order_parts import FleetRef
 from fleet.model.records import StoredVm
 from fleet.store import package_locks
 from fleet.store.database import (
-    REQUEST_TIMEOUT,
-    connected,
+    brief_transaction,
     may,
+    may_read,
     may_write,
     rows,
     short_outcome,
     small_json,
+    transaction,
 )
 from fleet.store.valid_records import valid_records
 
@@ -79,15 +80,16 @@ def write(
     Newer records are kept, because an activity may run twice and late. Returns None without write
     access to the table. Raises DatabaseUnreachable.
     """
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         if not may_write(cursor, "powerlift_fleet_machine"):
             return None
         fleet = (order["batch_id"], order["created_at"])
         cursor.execute(_BEFORE, (*fleet, [one["ordinal"] for one in records]))
         before = valid_records(cursor.fetchall())
-        rows = [(*fleet, one["ordinal"], order["experiment_id"], _runner(order, one["ordinal"]),
-                 json.dumps(one), at) for one in records]  # fmt: skip
-        execute_values(cursor, _WRITE, rows)
+        first = names.runner_id(order["batch_id"], 0)
+        new = [(*fleet, one["ordinal"], order["experiment_id"], first + one["ordinal"],
+                json.dumps(one), at) for one in records]  # fmt: skip
+        execute_values(cursor, _WRITE, new)
     return before
 
 
@@ -110,25 +112,26 @@ def read(uri: str, order: FleetRef) -> StoredVms:
 
     Raises DatabaseUnreachable.
     """
-    first = _runner(order, 0)
+    first = names.runner_id(order["batch_id"], 0)
     runners = (order["experiment_id"], first, first + names.ORDINALS - 1)
     fleet = (order["batch_id"], order.get("created_at"))
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        machines = _rows_of(cursor, ["powerlift_fleet_machine"], _MACHINES, fleet)
-        ends = _rows_of(cursor, ["powerlift_fleet_runner"], _RUNNERS, runners)
+    with brief_transaction(uri) as cursor:
+        machines = _rows_of(cursor, _MACHINES, fleet, "powerlift_fleet_machine")
+        ends = _rows_of(cursor, _RUNNERS, runners, "powerlift_fleet_runner")
         systems = _systems(cursor, runners)
-        both = ["powerlift_fleet_runner", "powerlift_fleet_trial"]
-        counts = _rows_of(cursor, both, _TRIALS, runners)
+        both = "powerlift_fleet_runner", "powerlift_fleet_trial"
+        counts = _rows_of(cursor, _TRIALS, runners, *both)
     reported: dict[int, Any] = {runner: end for runner, *end in ends}
     counted: dict[int, Any] = {runner: count for runner, *count in counts}
     return StoredVms(
         valid_records(machines),
         {
-            runner - first: replace(
-                VmReport(
-                    *reported.get(runner, (None, None, None)), *counted.get(runner, (0, 0, 0, None))
-                ),
-                system=systems.get(runner),
+            runner - first: VmReport(
+                *[
+                    *reported.get(runner, (None, None, None)),
+                    *counted.get(runner, (0, 0, 0, None)),
+                    systems.get(runner),
+                ]
             )
             for runner in {*reported, *counted}
         },
@@ -141,10 +144,10 @@ def conflicting_batch(uri: str, order: FleetRef) -> int | None:
     Runner IDs have 32 bits and batch IDs 64, so batches 214,000 apart collide. Raises
     DatabaseUnreachable.
     """
-    first = _runner(order, 0)
+    first = names.runner_id(order["batch_id"], 0)
     ours = (order["experiment_id"], first, first + names.ORDINALS - 1, order["batch_id"])
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        found = _rows_of(cursor, ["powerlift_fleet_machine"], _CONFLICTING_BATCH, ours)
+    with brief_transaction(uri) as cursor:
+        found = _rows_of(cursor, _CONFLICTING_BATCH, ours, "powerlift_fleet_machine")
     return int(found[0][0]) if found else None
 
 
@@ -159,24 +162,23 @@ def purge(uri: str, order: FleetRef) -> None:
         "began": order.get("created_at"),
         "experiment": order["experiment_id"],
     }
-    with connected(uri) as database, database.cursor() as cursor:
+    with transaction(uri) as cursor:
         for table, statement in _PURGE.items():
             if may(cursor, f"powerlift_fleet_{table}", "SELECT", "DELETE"):
                 cursor.execute(statement, fleet)
         package_locks.purge(cursor, order)
 
 
-def _rows_of(cursor: Any, tables: list[str], statement: str, values: Any) -> list[Any]:
+def _rows_of(cursor: Any, statement: str, values: Any, *tables: str) -> list[Any]:
     """The rows; empty if a table does not exist or the role may not read it."""
-    readable = all(may(cursor, table, "SELECT") for table in tables)
-    return rows(cursor, statement, values) if readable else []
+    return rows(cursor, statement, values) if may_read(cursor, *tables) else []
 
 
 def _systems(cursor: Any, runners: tuple[int, int, int]) -> dict[int, VmSystem]:
     """By runner. Empty if the app could not migrate the table."""
     if not rows(cursor, _HAS_SYSTEM)[0][0]:
         return {}
-    found = _rows_of(cursor, ["powerlift_fleet_runner"], _SYSTEMS, runners)
+    found = _rows_of(cursor, _SYSTEMS, runners, "powerlift_fleet_runner")
     return {
         runner: cast(VmSystem, dict(zip(VmSystem.__annotations__, values, strict=True)))
         for runner, *values in found
@@ -186,10 +188,6 @@ def _systems(cursor: Any, runners: tuple[int, int, int]) -> dict[int, VmSystem]:
 def amount(column: str) -> str:
     """SQL of a number that a VM writes, null if it is below zero."""
     return f"CASE WHEN {column} >= 0 THEN {column} END"
-
-
-def _runner(order: FleetRef, ordinal: int) -> int:
-    return names.runner_id(order["batch_id"], ordinal)
 
 
 # VMs may write the tables: each query limits the rows and the size of each value that it returns.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleet.model import names
 from fleet.model.order_parts import FleetRef
 from fleet.model.right_sizing import VmUse
-from fleet.store.database import REQUEST_TIMEOUT, connected, may, rows
+from fleet.store.database import brief_transaction, may_read, rows
 
 
 def read(uri: str, order: FleetRef) -> dict[int, VmUse]:
@@ -20,8 +20,8 @@ def read(uri: str, order: FleetRef) -> dict[int, VmUse]:
         "last": first + names.ORDINALS - 1,
         "began": order.get("created_at"),
     }
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
-        if not may(cursor, "powerlift_fleet_runner", "SELECT"):
+    with brief_transaction(uri) as cursor:
+        if not may_read(cursor, "powerlift_fleet_runner"):
             return {}
         if not rows(cursor, _HAS_COLUMNS)[0][0]:
             return {}  # of an earlier build, and the role may not migrate it

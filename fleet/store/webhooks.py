@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from fleet.store import schema
-from fleet.store.database import REQUEST_TIMEOUT, connected, rows, small_json
+from fleet.store.database import brief_transaction, rows, small_json
 
 AT_ONCE = 50
 """Notifications of one run."""
@@ -58,7 +58,7 @@ def take(uri: str, owner: str) -> list[Notification]:
     """Take up to AT_ONCE due notifications of a deployment. Raises DatabaseUnreachable."""
     schema.prepare(uri)
     values = {"owner": owner, "limit": AT_ONCE, "lease": LEASE}
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         cursor.execute(_COUNT_EARLIER_ERRORS, values)
         found = rows(cursor, _TAKE, values)
     return [Notification(int(batch_id), *rest) for batch_id, *rest in found]
@@ -86,7 +86,7 @@ def wait(tries: int) -> float:
 
 
 def _execute(uri: str, statement: str, values: Mapping[str, Any]) -> None:
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         cursor.execute(statement, values)
 
 

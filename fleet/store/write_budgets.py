@@ -8,7 +8,7 @@ from fleet.model.order_parts import WritesOrder
 from fleet.model.shared_budget import SharedBudget
 from fleet.model.write_budget import Ask, Grant
 from fleet.store import schema
-from fleet.store.database import REQUEST_TIMEOUT, connected, rows, small_json
+from fleet.store.database import brief_transaction, rows, small_json
 
 LIMIT = 128 * 1024
 """Characters of a budget. The app's own have up to 60,000."""
@@ -24,7 +24,7 @@ def take(uri: str, principal: str, order: WritesOrder, ask: Ask) -> Grant:
     schema.prepare(uri)
     key = {"subscription": order["subscription_id"].lower(), "principal": principal}
     fleet = str(order["batch_id"])
-    with connected(uri, REQUEST_TIMEOUT, REQUEST_TIMEOUT) as database, database.cursor() as cursor:
+    with brief_transaction(uri) as cursor:
         [(stored,)] = rows(cursor, _LOCK, key)
         # Read after the lock: while it waits, other fleets take writes.
         found = rows(cursor, _NOW, key)

@@ -4,29 +4,19 @@ The app calls `events`. `fields` adds context to log records, and `setup` loads 
 """
 
 from fleet.telemetry.events import (
-    activity as activity,
+    activity,
+    failed,
+    fleet_ended,
+    fleets_counted,
+    machine_changed,
+    swept,
+    trials_counted,
+    unexpected,
 )
-from fleet.telemetry.events import (
-    failed as failed,
-)
-from fleet.telemetry.events import (
-    fleet_ended as fleet_ended,
-)
-from fleet.telemetry.events import (
-    fleets_counted as fleets_counted,
-)
-from fleet.telemetry.events import (
-    machine_changed as machine_changed,
-)
-from fleet.telemetry.events import (
-    swept as swept,
-)
-from fleet.telemetry.events import (
-    trials_counted as trials_counted,
-)
-from fleet.telemetry.events import (
-    unexpected as unexpected,
-)
-from fleet.telemetry.fields import LOG as LOG
-from fleet.telemetry.fields import bound as bound
-from fleet.telemetry.setup import start as start
+from fleet.telemetry.fields import LOG, bound
+from fleet.telemetry.setup import start
+
+__all__ = [
+    "LOG", "activity", "bound", "failed", "fleet_ended", "fleets_counted", "machine_changed", "start",
+    "swept", "trials_counted", "unexpected",
+]  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 MINUTE, HOUR = 60.0, 3600.0
+LIFETIMES = (MINUTE, 5 * MINUTE, 15 * MINUTE, *(HOUR * n for n in (0.5, 1, 2, 4, 8, 16, 24, 48)))
 PLACEMENT_ATTRIBUTES = (
     "cloud.region",
     "cloud.availability_zone",
@@ -37,7 +38,7 @@ METRICS = (
         "s",
         "From the start of the plan to the end of the teardown.",
         ("powerlift.fleet.phase",),
-        (MINUTE, 5 * MINUTE, 15 * MINUTE, *(HOUR * n for n in (0.5, 1, 2, 4, 8, 16, 24, 48))),
+        LIFETIMES,
     ),
     Metric("powerlift.fleet.active", "gauge", "{fleet}", "Fleets that have not ended."),
     Metric(
@@ -61,7 +62,7 @@ METRICS = (
         "s",
         "From Azure's acceptance of a VM to its deletion; the sum is VM-seconds.",
         PLACEMENT_ATTRIBUTES,
-        (MINUTE, 5 * MINUTE, 15 * MINUTE, *(HOUR * n for n in (0.5, 1, 2, 4, 8, 16, 24, 48))),
+        LIFETIMES,
     ),
     Metric("powerlift.trials.completed", "counter", "{trial}", "Trials finished without an error."),
     Metric("powerlift.trials.failed", "counter", "{trial}", "Trials finished with an error."),

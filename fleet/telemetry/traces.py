@@ -52,9 +52,8 @@ def span(name: str, order: FleetRef | None, fields: Mapping[str, Any]) -> Iterat
         yield
         return
     around = trace.get_current_span().get_span_context()
-    links = (
-        [trace.Link(around)] if around.is_valid else []
-    )  # the host's own span of this invocation
+    # The host's own span of this invocation.
+    links = [trace.Link(around)] if around.is_valid else []
     with _tracer.start_as_current_span(
         name,
         context=_below(order),

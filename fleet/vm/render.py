@@ -244,11 +244,6 @@ def _service_file(options: Mapping[str, str]) -> str:
     return "[powerlift]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
 
 
-def has_password(uri: str) -> bool:
-    """Whether the URI contains a password. Raises ValueError for an invalid PostgreSQL URI."""
-    return "password" in libpq_options(uri)
-
-
 def _password_file(password: str | None) -> str:
     """A libpq password file; empty without a password."""
     if password is None:

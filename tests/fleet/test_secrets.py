@@ -97,3 +97,15 @@ def test_a_field_added_later_changes_a_fingerprint_only_if_it_is_set(
         submission._plain(parse({**request, **one})) for one in ({}, {name: default}, {name: value})
     )
     assert (name in plain, name in same, other[name]) == (False, False, value)
+
+
+@pytest.mark.parametrize("signature", [None, "", "nonsense", "é"])
+def test_a_document_without_a_valid_signature(signature: str | None):
+    """Any role that may write the table may have written it, in any characters."""
+    assert not Seal([NEW, OLD]).has_signed(["request"], signature)
+
+
+def test_a_signature_of_a_rotated_key_is_valid():
+    signature = Seal([OLD]).fingerprints(["request"])[0]
+    assert Seal([NEW, OLD]).has_signed(["request"], signature)
+    assert not Seal([NEW, OLD]).has_signed(["another"], signature)

@@ -31,7 +31,7 @@ from triggers import (
 )
 from triggers.http import queries, query_cache
 from triggers.http.portal import portal_url
-from triggers.http.problems import HEADERS, json_response, with_problems
+from triggers.http.problems import HEADERS, READ, json_response, with_problems
 from triggers.http.references import (
     FleetNotFound,
     find_exact_row,
@@ -43,16 +43,12 @@ from triggers.http.references import (
 
 bp = df.Blueprint()
 
-READ = ["GET", "HEAD"]
-"""The host routes HEAD only to functions that declare it, and drops the body itself."""
-
 NO_BODY = (
     "The request has no body. Send JSON with a Content-Length header: the Functions host drops chunked "
     "bodies."
 )
 
 
-@bp.function_name("submit_fleet")
 @bp.route(route="fleets", methods=["POST"])
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -60,12 +56,9 @@ async def submit_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet, 200 for a repeated request; 400, 409, 413, 503."""
     key = req.headers.get("Idempotency-Key")
     accepted = await submission.submit(client, _body(req), submitters.of_request(req), key)
-    body = _accepted(req, accepted)
-    code = 202 if accepted.created else 200
-    return json_response(code, body, {"Location": body["links"]["self"]})
+    return _accepted(req, accepted)
 
 
-@bp.function_name("plan")
 @bp.route(route="plan", methods=["POST"])
 @with_problems
 async def plan(req: func.HttpRequest) -> func.HttpResponse:
@@ -73,7 +66,6 @@ async def plan(req: func.HttpRequest) -> func.HttpResponse:
     return json_response(200, await submission.plan(_body(req)))
 
 
-@bp.function_name("list_fleets")
 @bp.route(route="fleets", methods=READ)
 @with_problems
 async def list_fleets(req: func.HttpRequest) -> func.HttpResponse:
@@ -88,7 +80,6 @@ async def list_fleets(req: func.HttpRequest) -> func.HttpResponse:
     return json_response(200, body)
 
 
-@bp.function_name("get_fleet")
 @bp.route(route="fleets/{id}", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -103,9 +94,7 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
         "number": row and row.number,
         "name": row and row.name,
         # The times of the list, so that both show the same duration.
-        "created_at": json_time(row.submitted_at)
-        if row and row.submitted_at
-        else shown["created_at"],
+        "created_at": json_time(row.submitted_at) if row else shown["created_at"],
         "ended_at": json_time(row.ended_at) if row and row.ended_at else None,
         "portal": portal_url(instance_status.order_in(instance["input"]), Settings.read()),
     }
@@ -113,7 +102,6 @@ async def get_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     return json_response(200, body)
 
 
-@bp.function_name("list_machines_of_fleet")
 @bp.route(route="fleets/{id}/machines", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -125,7 +113,6 @@ async def list_machines_of_fleet(req: func.HttpRequest, client: Any) -> func.Htt
     return json_response(200, body)
 
 
-@bp.function_name("get_progress_of_fleet")
 @bp.route(route="fleets/{id}/progress", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -135,7 +122,6 @@ async def get_progress_of_fleet(req: func.HttpRequest, client: Any) -> func.Http
     return json_response(200, await queries.progress_of(instance))
 
 
-@bp.function_name("list_trials_of_fleet")
 @bp.route(route="fleets/{id}/trials", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -145,7 +131,6 @@ async def list_trials_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpR
     return json_response(200, await queries.trials_of(instance, req.params))
 
 
-@bp.function_name("get_lock_of_fleet")
 @bp.route(route="fleets/{id}/lock", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -155,7 +140,6 @@ async def get_lock_of_fleet(req: func.HttpRequest, client: Any) -> func.HttpResp
     return json_response(200, await queries.locks_of(instance))
 
 
-@bp.function_name("get_log_of_machine")
 @bp.route(route="fleets/{id}/machines/{ordinal}/log", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -167,7 +151,6 @@ async def get_log_of_machine(req: func.HttpRequest, client: Any) -> func.HttpRes
     return func.HttpResponse(part.text, headers=headers)
 
 
-@bp.function_name("get_request_of_fleet")
 @bp.route(route="fleets/{id}/request", methods=READ)
 @with_problems
 async def get_request_of_fleet(req: func.HttpRequest) -> func.HttpResponse:
@@ -187,7 +170,6 @@ async def get_request_of_fleet(req: func.HttpRequest) -> func.HttpResponse:
     return json_response(200, body)
 
 
-@bp.function_name("retry_fleet")
 @bp.route(route="fleets/{id}/retry", methods=["POST"])
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -195,12 +177,9 @@ async def retry_fleet(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """202 with Location for a new fleet, 200 if it exists; 400, 404, 409, 410, 503."""
     row = await find_exact_row(req.route_params["id"], "retry")
     retried = await retry.retry(client, row, submitters.of_request(req))
-    body = _accepted(req, retried.accepted, retried.trials)
-    code = 202 if retried.accepted.created else 200
-    return json_response(code, body, {"Location": body["links"]["self"]})
+    return _accepted(req, retried.accepted, retried.trials)
 
 
-@bp.function_name("cancel_fleet")
 @bp.route(route="fleets/{id}", methods=["DELETE"])
 @bp.durable_client_input(client_name="client")
 @with_problems
@@ -224,8 +203,8 @@ def _body(req: func.HttpRequest) -> Any:
 
 def _accepted(
     req: func.HttpRequest, accepted: submission.Accepted, trials: int | None = None
-) -> SubmitResponse:
-    return {
+) -> func.HttpResponse:
+    body: SubmitResponse = {
         "id": accepted.id,
         "number": accepted.number,
         "batch_id": json_id(accepted.batch_id),
@@ -233,6 +212,8 @@ def _accepted(
         "links": _links(req, accepted.id),
         "trials": trials,
     }
+    code = 202 if accepted.created else 200
+    return json_response(code, body, {"Location": body["links"]["self"]})
 
 
 def _links(req: func.HttpRequest, fleet_id: str) -> Links:

@@ -35,7 +35,7 @@ from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import OWN
 from triggers import durable_client, sealed_fleets
 from triggers.http import query_cache
-from triggers.http.problems import json_response, with_problems
+from triggers.http.problems import READ, json_response, with_problems
 from triggers.queue import CONNECTION, QUEUE
 
 bp = df.Blueprint()
@@ -46,30 +46,25 @@ MAX_AGE = 15
 """Seconds for which anonymous requests share one run, so that they do not cost a database login each."""
 
 
-@bp.function_name("health")
-@bp.route(route="health", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+@bp.route(route="health", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
 @bp.durable_client_input(client_name="client")
 @with_problems
 async def health(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """200 if every check passed within the last MAX_AGE seconds, else 503, without the reason."""
-    body: Health = {"status": _condition(await _recent_checks(client))}
+    checks = await query_cache.share("health", MAX_AGE, lambda: run_checks(client))
+    body: Health = {"status": _condition(checks)}
     if body["status"] == "ok":
         return json_response(200, body)
     return json_response(503, body, {"Retry-After": str(MAX_AGE)})
 
 
-@bp.function_name("get_health_details")
-@bp.route(route="health/details", methods=["GET", "HEAD"])
+@bp.route(route="health/details", methods=READ)
 @bp.durable_client_input(client_name="client")
 @with_problems
 async def get_health_details(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """200 with the result of each check, also of those that failed."""
     checks = await run_checks(client)
-    body: HealthDetails = {
-        "status": _condition(checks),
-        "checks": checks,
-        "policy": _policy(),
-    }
+    body: HealthDetails = {"status": _condition(checks), "checks": checks, "policy": _policy()}
     return json_response(200, body)
 
 
@@ -83,18 +78,6 @@ def _policy() -> list[PolicySetting]:
 def _condition(checks: list[HealthCheck]) -> Condition:
     ok = all(one["status"] in ("ok", "skipped") for one in checks)
     return "ok" if ok else "unavailable"
-
-
-_recent: dict[asyncio.AbstractEventLoop, asyncio.Task[list[HealthCheck]]] = {}
-
-
-async def _recent_checks(client: Any) -> list[HealthCheck]:
-    loop = asyncio.get_running_loop()
-    run = _recent.get(loop)
-    if run is None:
-        run = _recent[loop] = loop.create_task(run_checks(client))
-        run.add_done_callback(lambda _: loop.call_later(MAX_AGE, _recent.pop, loop, None))
-    return await asyncio.shield(run)
 
 
 class Skipped(Exception):

@@ -13,13 +13,12 @@ import azure.functions as func
 
 from fleet.api.openapi.document import openapi_document
 from fleet.api.routes import JSON
-from triggers.http.problems import HEADERS, with_problems
+from triggers.http.problems import HEADERS, READ, with_problems
 
 bp = df.Blueprint()
 
 
-@bp.function_name("get_openapi")
-@bp.route(route="openapi.json", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+@bp.route(route="openapi.json", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
 @with_problems
 async def get_openapi(req: func.HttpRequest) -> func.HttpResponse:
     """The document for the requested base path; 304 if the client's ETag matches."""

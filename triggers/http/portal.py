@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fleet.model import names
 from fleet.settings import PUBLIC_CLOUD, Settings
 
 PORTALS = {
@@ -21,7 +22,5 @@ def portal_url(account: Mapping[str, Any], settings: Settings) -> str | None:
     A VM's page has the URL of its group, and its ARM ID from `/providers` on.
     """
     portal = PORTALS.get(settings.resource_manager_endpoint.lower())
-    group = (
-        f"/subscriptions/{account['subscription_id']}/resourceGroups/{account['resource_group']}"
-    )
+    group = names.resource_group_id(account["subscription_id"], account["resource_group"])
     return portal and f"{portal}/#@/resource{group}"

@@ -29,6 +29,8 @@ RETRY_AFTER_SECONDS = 5
 VM_LIMIT_RETRY_SECONDS = 300
 """`Retry-After` while other fleets use all VMs: longer than clients retry, so that they report it."""
 
+READ = ["GET", "HEAD"]
+"""Methods. The host routes HEAD only to functions that declare it, and drops the body itself."""
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 """Of each response: a browser must not take text from a VM or a request for HTML, and no cache may keep
 what only the holder of a key may read."""

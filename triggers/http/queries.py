@@ -94,12 +94,10 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
     history, machines = await asyncio.gather(
         _query(uri, "history", trial_history.load_history, *span), _machines(instance, order, uri)
     )
-    redacted = None
+    redacted, sizing = None, None
     if isinstance(uri, str) and isinstance(history, trial_history.TrialHistory):
         redacted = _without_password(history, uri)
-    sizing = None
-    if ended and redacted and isinstance(uri, str):
-        sizing = await _right_sizing(order, machines, uri, datetime.fromisoformat(ended))
+        sizing = await _right_sizing(order, machines, uri, as_of) if ended else None
     return progress.progress(
         order,
         redacted,

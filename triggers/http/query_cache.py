@@ -1,4 +1,4 @@
-"""Shares the results of identical database queries between HTTP requests.
+"""Shares results between HTTP requests: of identical database queries, and of health checks.
 
 Pages poll every two seconds, clients at any rate.
 """
@@ -6,13 +6,15 @@ Pages poll every two seconds, clients at any rate.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar
 
 from fleet.store.executors import Executor
 
+T = TypeVar("T")
+
 MAX_AGE = 1.0
-"""Seconds for which a result is reused; a fleet updates its records no more often."""
+"""Seconds for which the result of a query is reused; a fleet updates its records no more often."""
 
 _results: dict[Hashable, asyncio.Future[Any]] = {}
 
@@ -20,13 +22,18 @@ _results: dict[Hashable, asyncio.Future[Any]] = {}
 async def run(
     executor: Executor, key: Hashable, query: Callable[..., Any], uri: str, *arguments: Any
 ) -> Any:
-    """Run `query(uri, *arguments)` with `executor`. Returns or raises its result, which all callers with
-    this key share for MAX_AGE seconds. Raises DatabaseBusy.
+    """The shared result of `query(uri, *arguments)`, run with `executor`. Raises DatabaseBusy."""
+    return await share((uri, key), MAX_AGE, lambda: executor.run(query, uri, *arguments))
+
+
+async def share(key: Hashable, max_age: float, start: Callable[[], Awaitable[T]]) -> T:
+    """Returns or raises the result of `start`, which all callers with this key share while it runs and
+    for `max_age` seconds.
     """
     loop = asyncio.get_running_loop()
-    shared = (loop, uri, key)
+    shared = (loop, key)
     result = _results.get(shared)
     if result is None:
-        result = _results[shared] = asyncio.ensure_future(executor.run(query, uri, *arguments))
-        result.add_done_callback(lambda _: loop.call_later(MAX_AGE, _results.pop, shared, None))
+        result = _results[shared] = asyncio.ensure_future(start())
+        result.add_done_callback(lambda _: loop.call_later(max_age, _results.pop, shared, None))
     return await asyncio.shield(result)  # a cancelled caller must not cancel it for the others

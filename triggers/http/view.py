@@ -20,7 +20,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from fleet.api.routes import HTML
-from triggers.http.problems import HEADERS, with_problems
+from triggers.http.problems import HEADERS, READ, with_problems
 
 bp = df.Blueprint()
 
@@ -41,10 +41,7 @@ class Page:
     headers: Mapping[str, str]
 
 
-@bp.function_name("redirect_to_fleets")
-@bp.route(
-    route="{root:maxlength(0)?}", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS
-)
+@bp.route(route="{root:maxlength(0)?}", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
 @with_problems
 async def redirect_to_fleets(req: func.HttpRequest) -> func.HttpResponse:
     """The API's base URL leads to the list. The host matches an empty route only by an optional
@@ -54,23 +51,20 @@ async def redirect_to_fleets(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(status_code=302, headers={"Location": url, **HEADERS})
 
 
-@bp.function_name("view_fleets")
-@bp.route(route="view", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+@bp.route(route="view", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
 @with_problems
 async def view_fleets(req: func.HttpRequest) -> func.HttpResponse:
     return _answer(page("list/fleets.html"))
 
 
-@bp.function_name("view_fleet")
-@bp.route(route="view/{id}", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+@bp.route(route="view/{id}", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
 @with_problems
 async def view_fleet(req: func.HttpRequest) -> func.HttpResponse:
     """The page of a fleet. Static: its script reads the fleet's ID from the URL."""
     return _answer(page("fleet/fleet.html"))
 
 
-@bp.function_name("view_submit")
-@bp.route(route="submit", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+@bp.route(route="submit", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
 @with_problems
 async def view_submit(req: func.HttpRequest) -> func.HttpResponse:
     """The form that plans and submits a fleet. Outside `view/`, where `submit` may be a fleet's name."""

@@ -9,7 +9,7 @@ from typing import Any
 from fleet import telemetry
 from fleet.api import instance_status, progress
 from fleet.api.instance_status import ALIVE, order_in, started_order
-from fleet.api.responses.fleets import FleetWithoutLinks, MachineCounts
+from fleet.api.responses.fleets import FleetWithoutLinks
 from fleet.azure.credentials import open_connections
 from fleet.model import costs, names
 from fleet.secrets import SealBroken
@@ -64,7 +64,7 @@ async def _mark_if_ended(client: Any, uri: str, row: fleets.Row) -> None:
             until = datetime.fromisoformat(fleet["updated_at"])
             changes["cost"] = await _cost(instance, fleet, until)
         elif has_vms is False:
-            changes["machines"] = _without_vms(fleet["machines"])
+            changes["machines"] = instance_status.without_vms(fleet["machines"])
             changes["cost"] = await _cost(instance, fleet, now)
     await ACTIVITIES.run(fleets.update, uri, row.batch_id, changes)
 
@@ -87,11 +87,6 @@ async def _has_vms(
         found = True
     has_passed = deadline is not None and now >= datetime.fromisoformat(deadline)
     return None if found and has_passed else found
-
-
-def _without_vms(counts: MachineCounts) -> MachineCounts:
-    deleted = counts["deleted"] + counts["running"] + counts["creating"]
-    return {**counts, "deleted": deleted, "running": 0, "creating": 0}
 
 
 async def _cost(

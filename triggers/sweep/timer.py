@@ -19,9 +19,9 @@ from fleet import telemetry
 from fleet.azure import owned_resources
 from fleet.azure.client import Azure, RoleAssignment
 from fleet.azure.error_classifier import describe
-from fleet.azure.owned_resources import Kind, ResourceRef
 from fleet.azure.sweep import BatchStatus, batches_to_check, decide, take_inventory
 from fleet.model import failure_policy
+from fleet.model.activities import ResourceKind, ResourceRef
 from fleet.settings import Settings
 from triggers.sweep.accounts import accounts
 from triggers.sweep.batch_statuses import CONCURRENCY, add_statuses
@@ -58,7 +58,6 @@ class Run:
     """Batch statuses that were already queried."""
 
 
-@bp.function_name("sweep")
 @bp.timer_trigger(arg_name="timer", schedule=SCHEDULE, use_monitor=True)
 @bp.durable_client_input(client_name="client")
 async def sweep(timer: func.TimerRequest, client: Any) -> None:
@@ -101,7 +100,7 @@ async def _sweep_account(run: Run, connection: Azure, uris: Iterable[str]) -> No
 async def _choose(run: Run, connection: Azure, uris: Iterable[str]) -> list[ResourceRef]:
     # List role assignments before VMs: an assignment of a newer VM would look orphaned.
     assignments = await _assignments(connection, uris)
-    kinds: tuple[Kind, ...] = ("machine", "nic", "disk")
+    kinds: tuple[ResourceKind, ...] = ("machine", "nic", "disk")
     lists = await asyncio.gather(*(connection.list_kind(kind) for kind in kinds))
     seen = take_inventory(dict(zip(kinds, lists, strict=True)), assignments, connection.scope)
     if seen.unreadable:

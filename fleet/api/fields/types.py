@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from fleet.model.names import region_of
+
 # \x00-\x1f\x7f in patterns: control characters, which Azure and PostgreSQL reject.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*$", max_length=256)]
 Tenant = Annotated[str, StringConstraints(pattern=r"^[-.A-Za-z0-9]+$", max_length=256)]
@@ -147,7 +149,7 @@ BatchId = Annotated[
 Location = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9]( ?[A-Za-z0-9]){0,39}$"),
-    AfterValidator(lambda region: region.replace(" ", "").lower()),
+    AfterValidator(region_of),
 ]
 """A region as Azure displays it (`East US`) or names it (`eastus`); normalised to its name."""
 

@@ -348,8 +348,7 @@ RESPONSES: dict[str, Any] = {
         "detail": "/n_instances: This field is required.",
         "errors": [{"pointer": "/n_instances", "detail": "This field is required."}],
     },
-    "text/plain; charset=utf-8": "# powerlift-vm-7-0000 is still running; current console log "
-    "(last 32 KB)"
-    "\n...\n",
+    "text/plain; charset=utf-8": "# powerlift-vm-7-0000 is still running; current console log (last "
+    "32 KB)\n...\n",
 }
 """By response type."""

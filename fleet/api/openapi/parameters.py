@@ -45,33 +45,22 @@ def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any
     }  # fmt: skip
 
 
+def _id(description: str) -> dict[str, Any]:
+    return {
+        "name": "id", "in": "path", "required": True, "description": description,
+        "schema": {"type": "string", "minLength": 1}, "example": "fleet-7",
+    }  # fmt: skip
+
+
 PARAMETERS: dict[str, dict[str, Any]] = {
-    "id": {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "The fleet: `fleet-` and its batch ID or number, its name, `latest`, or an "
-        "unambiguous prefix of one of these.",
-        "schema": {"type": "string", "minLength": 1},
-        "example": "fleet-7",
-    },
-    "whole-id": {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "The fleet: `fleet-` and its batch ID or number, the number alone, or its "
-        "complete name.",
-        "schema": {"type": "string", "minLength": 1},
-        "example": "fleet-7",
-    },
-    "any-id": {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "The fleet's ID. The page is static; its script requests the fleet.",
-        "schema": {"type": "string", "minLength": 1},
-        "example": "fleet-7",
-    },
+    "id": _id(
+        "The fleet: `fleet-` and its batch ID or number, its name, `latest`, or an "
+        "unambiguous prefix of one of these."
+    ),
+    "whole-id": _id(
+        "The fleet: `fleet-` and its batch ID or number, the number alone, or its complete name."
+    ),
+    "any-id": _id("The fleet's ID. The page is static; its script requests the fleet."),
     "ordinal": {
         "name": "ordinal",
         "in": "path",

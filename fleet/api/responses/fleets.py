@@ -130,9 +130,8 @@ class FleetStatus(TypedDict):
     version: Annotated[
         str | None,
         Field(
-            description="The version of its orchestrators: the deployment's when the fleet "
-            "started; null before"
-            " it starts, and if that deployment had no version.",
+            description="The version of its orchestrators: the deployment's when the fleet started; "
+            "null before it starts, and if that deployment had no version.",
             examples=["1.0"],
         ),
     ]
@@ -191,9 +190,8 @@ class FleetWithoutLinks(FleetStatus):
         int | None,
         Field(
             ge=0,
-            description="Seconds since `updated_at` if a running fleet is overdue for an "
-            "update: the host"
-            " may be restarting; null otherwise.",
+            description="Seconds since `updated_at` if a running fleet is overdue for an update: the "
+            "host may be restarting; null otherwise.",
         ),
     ]
     outcome: Annotated[Outcome | None, Field(description=OUTCOME)]

@@ -6,10 +6,11 @@ from collections import Counter
 
 import pytest
 
-from fleet.azure.owned_resources import KINDS, Kind, ResourceRef, sample_evenly
+from fleet.azure.owned_resources import KINDS, sample_evenly
+from fleet.model.activities import ResourceKind, ResourceRef
 
 
-def some(kind: Kind, count: int) -> list[ResourceRef]:
+def some(kind: ResourceKind, count: int) -> list[ResourceRef]:
     return [{"kind": kind, "name": f"{kind}-{at}"} for at in range(count)]
 
 

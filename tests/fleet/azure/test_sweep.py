@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fleet.azure import arm_bodies, role_assignments
 from fleet.azure.client import RoleAssignment
-from fleet.azure.owned_resources import KINDS, Kind, ResourceRef
+from fleet.azure.owned_resources import KINDS
 from fleet.azure.ownership import Ownership
 from fleet.azure.sweep import (
     BatchStatus,
@@ -22,6 +22,7 @@ from fleet.azure.sweep import (
     take_inventory,
 )
 from fleet.model import names
+from fleet.model.activities import ResourceKind, ResourceRef
 from tests.fleets import NOW, order, placement
 
 SCOPE = "/subscriptions/s/resourceGroups/g"
@@ -72,7 +73,9 @@ def role_of(order: Any, scope: str = STORAGE, ordinal: int = 0) -> RoleAssignmen
 def inventory_of(
     *roles: RoleAssignment, vms: Any = (), nics: Any = (), disks: Any = ()
 ) -> Inventory:
-    lists = cast(dict[Kind, Any], {"machine": list(vms), "nic": list(nics), "disk": list(disks)})
+    lists = cast(
+        dict[ResourceKind, Any], {"machine": list(vms), "nic": list(nics), "disk": list(disks)}
+    )
     return take_inventory(lists, roles, SCOPE)
 
 

@@ -45,6 +45,7 @@ def order(**changes: Any) -> Order:
         "client_id": None,
         "client_principal_id": None,
         "client_principal_type": "User",
+        "ssh_public_key": None,
         "location": "eastus",
         "zones": [],
         "vm_size": "Standard_D2s_v5",

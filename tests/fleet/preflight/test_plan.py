@@ -46,6 +46,7 @@ def test_omitted_fields_are_resolved():
         },
         "client_principal_id": None,
         "client_principal_type": "User",
+        "ssh_public_key": "",
         "prices": {"eastus/standard_d2s_v5": {"per_hour": 0.1, "regular": 0.1}},
         "image": IMAGE,
     }

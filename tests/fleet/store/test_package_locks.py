@@ -44,7 +44,7 @@ def test_a_database_without_the_table_has_no_locks(database: Benchmark):
 @pytest.fixture
 def own_uri(uri: str) -> str:
     """An app's database with a claimed fleet."""
-    with package_locks.connected(uri) as database, database.cursor() as cursor:
+    with package_locks.transaction(uri) as cursor:
         cursor.execute(
             "INSERT INTO powerlift_fleet (owner, deadline, batch_id, number, submitted_by, fingerprint,"
             " experiment_id, n_instances, account) VALUES ('us', now(), 7, 7, 'me', 'f', 1, 1, 'a')"
@@ -81,7 +81,7 @@ def test_without_the_table_a_lock_is_refused(own_uri: str, database: Benchmark):
 def test_a_purge_deletes_the_locks_of_the_fleet_only(benchmark_database: Any):
     for sealed in ("purged", "kept"):
         stored(benchmark_database, sealed, TEXT)
-    with package_locks.connected(benchmark_database.uri) as database, database.cursor() as cursor:
+    with package_locks.transaction(benchmark_database.uri) as cursor:
         package_locks.purge(cursor, order(sealed="purged"))
     counts = [
         len(package_locks.find(benchmark_database.uri, order(sealed=one)))

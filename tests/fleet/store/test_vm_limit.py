@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from fleet.store import claims, fleets, schema
+from fleet.store import claims, database, fleets, schema
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.fleets import Filter
 from tests.fleet.conftest import Benchmark
@@ -175,7 +175,7 @@ def test_a_read_only_role_cannot_take_the_apps_locks(uri: str, reader: Any, lock
 def test_running_fleets_do_not_wait_for_a_submission(uri: str, monkeypatch: pytest.MonkeyPatch):
     """A submission that does wait ends with a reason."""
     start(uri, 1)
-    monkeypatch.setattr(claims, "REQUEST_TIMEOUT", 0.5)
+    monkeypatch.setattr(database, "REQUEST_TIMEOUT", 0.5)
     with psycopg2.connect(uri) as other:
         other.cursor().execute(claims._LOCK)
         fleets.update(uri, 1, {"phase": "run"})
