@@ -46,6 +46,8 @@ _RESULTS = """
 """
 USAGE = ("wall_seconds", "user_seconds", "system_seconds", "steal_seconds", "max_rss_bytes")
 """What a trial's processes used, as in runner.py, which requires Linux."""
+MOST_SECONDS, MOST_BYTES = 1e9, 2**50
+"""As in the app's list of trials: more is beyond any trial, and unknown. VMs write the table."""
 VM = (
     "vm_name", "vm_size", "location", "zone", "priority", "cpu_model", "cpus", "memory_bytes",
     "architecture", "kernel", "image", "image_version", "python", "lock_digest", "script_digest",
@@ -174,9 +176,7 @@ def _facts(known: Collection[tuple[str, str]]) -> dict[str, str]:
     """SQL of the columns USAGE and VM, null where this database lacks them, and of their tables."""
     used = dict.fromkeys(USAGE, "powerlift_fleet_trial")
     reported = dict.fromkeys(VM, "powerlift_fleet_runner")
-    columns = {
-        name: f"CASE WHEN ran.measured_at >= t.create_time THEN ran.{name} END" for name in used
-    } | {name: f"vm.{name}" for name in reported}
+    columns = {name: _amount(name) for name in used} | {name: f"vm.{name}" for name in reported}
     tables = {table for table, _ in known}
     joined = tables.issuperset({*used.values(), *reported.values()})
     has = {name for name, table in {**used, **reported}.items() if (table, name) in known}
@@ -184,6 +184,13 @@ def _facts(known: Collection[tuple[str, str]]) -> dict[str, str]:
         f"{sql if joined and name in has else 'NULL'} AS {name}" for name, sql in columns.items()
     ]
     return {"facts": ", ".join(shown), "tables": _JOIN if joined else ""}
+
+
+def _amount(name: str) -> str:
+    """SQL of one of USAGE: null unless it is possible, and of this trial's last run."""
+    most = MOST_BYTES if name.endswith("_bytes") else MOST_SECONDS
+    possible = f"ran.{name} BETWEEN 0 AND {most:.0f}"
+    return f"CASE WHEN ran.measured_at >= t.create_time AND {possible} THEN ran.{name} END"
 
 
 def texts(frame: DataFrame, column: str) -> Series:
