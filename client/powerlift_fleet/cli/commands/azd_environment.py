@@ -9,13 +9,13 @@ from itertools import takewhile
 from pathlib import Path
 
 from powerlift_fleet.api.errors import ConfigurationError
+from powerlift_fleet.api.wire import is_loopback
 
 _LINE = re.compile(r'^(\w+)=(?:"(.*)"|(.*))$', re.MULTILINE)
 _URL = re.compile(r"https?://(?P<host>[\w.-]+)(?::\d+)?(?:/[\w./-]*)?", re.ASCII)
 """Strict, so that nothing reads another host from it."""
 _HOSTS = "[defaultHostName, hostNames, properties.defaultHostName, properties.hostNames][]"
 """Versions of az differ in where a Flex Consumption app has them."""
-_LOOPBACK = ("127.0.0.1", "localhost")
 _TIMEOUT = 120
 _AGAIN = "Nothing was stored. Run this in the folder of azure.yaml after azd up, or pass --url."
 
@@ -65,7 +65,7 @@ def host_key(values: dict[str, str]) -> str:
 
 
 def _require_own_url(url: str, hosts: list[str]) -> None:
-    """The environment may come with a repository of somebody else, who wants the key.
+    """The environment may be part of somebody else's repository, made to obtain the key.
 
     Raises ConfigurationError.
     """
@@ -77,7 +77,7 @@ def _require_own_url(url: str, hosts: list[str]) -> None:
             f"{', '.join(hosts)}. Its key was not asked for, and nothing was stored. Correct the "
             "environment, or pass --url and --key-file."
         )
-    if not url.startswith("https:") and host not in _LOOPBACK:
+    if not url.startswith("https:") and not is_loopback(host):
         raise ConfigurationError(
             f"FLEET_URL of the azd environment is {url}: the app's key is not sent over plain http. "
             "Nothing was stored. Use https."
