@@ -166,8 +166,8 @@ def _warn_of_hidden(existing: Iterable[Any]) -> None:
         return
     tables, [role, *_] = ", ".join(sorted(hidden)), [*hidden.values()]
     warnings.warn(
-        f"What ran the trials is left out: the role {role} may not read {tables}. Let the tables' owner "
-        f"run: GRANT SELECT ON {tables} TO {role};",
+        f"VMs and usage of the trials are left out: the role {role} may not read {tables}. Ask the "
+        f"tables' owner to run: GRANT SELECT ON {tables} TO {role};",
         stacklevel=2,
     )
 
