@@ -266,10 +266,9 @@ def failures(status: FleetStatus) -> Iterator[FailureText]:
     """Each kind of failure: Azure's message, the action taken, and advice; what the fleet's reason says
     is not repeated.
     """
-    reason_code, told = (status.reason.code, status.reason.message) if status.reason else ("", "")
+    reason_code = status.reason.code if status.reason else ""
     for group in status.failures:
-        is_told = group.code == reason_code and group.message.removesuffix("...") in told
-        sentences = [] if is_told else [clean(group.message, MAX_MESSAGE)]
+        sentences = [] if status.explains(group) else [clean(group.message, MAX_MESSAGE)]
         if group.action:
             sentences.append(f"Action taken: {clean(group.action, 120)}.")
         if group.advice and group.code != reason_code:

@@ -175,6 +175,12 @@ class _FleetState(Response):
         """Whether the fleet failed because its `max_lifetime` passed with unfinished trials."""
         return self.reason is not None and self.reason.code == "DeadlineReached"
 
+    def explains(self, failure: FailureGroup) -> bool:
+        """Whether the reason has the message of a failure."""
+        why = self.reason
+        said = failure.message.removesuffix("...")
+        return why is not None and why.code == failure.code and said in why.message
+
     @property
     def vms_by_state(self) -> Mapping[str, int]:
         """All VMs, in the words of the app's page and of the command line; see docs/view.md."""
