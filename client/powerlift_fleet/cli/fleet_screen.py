@@ -42,29 +42,24 @@ class Fold(NamedTuple):
     least: int | None = None
 
 
+@dataclass(frozen=True)
 class Fitted:
-    """A page that takes folds, in order, until it fits the screen; then its footer.
+    """A page that takes folds, in order, until it fits the screen; then its footer."""
 
-    `footers`: below a page in full, and below a folded one; the first that fits the width is shown.
-    """
-
-    def __init__(
-        self,
-        parts: Mapping[str, Part],
-        folds: Sequence[Fold],
-        footers: tuple[Sequence[str], Sequence[str]],
-    ) -> None:
-        self._parts, self._folds, self._footers = parts, folds, footers
+    parts: Mapping[str, Part]
+    folds: Sequence[Fold]
+    footers: tuple[Sequence[str], Sequence[str]]
+    """Below a page in full, and below a folded one; the first that fits the width is shown."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         unlimited, height = options.update(height=None), options.max_height - 1
-        drawn = {name: _Drawn(part, console, unlimited) for name, part in self._parts.items()}
+        drawn = {name: _Drawn(part, console, unlimited) for name, part in self.parts.items()}
 
         def fits() -> bool:
             lines = sum(len(one.lines) for one in drawn.values())
             return lines + bool(_rest(drawn)) <= height
 
-        for fold in self._folds:
+        for fold in self.folds:
             while not fits() and drawn[fold.part].fold(fold.least):
                 pass
         for one in drawn.values():  # a coarse later fold may have made room for an earlier part
@@ -78,7 +73,7 @@ class Fitted:
             yield Segments([*line, Segment.line()])
         if rest:
             yield Text(rest, "dim", overflow="ellipsis", no_wrap=True)
-        footers = self._footers[0 if all(one.is_full for one in drawn.values()) else 1]
+        footers = self.footers[0 if all(one.is_full for one in drawn.values()) else 1]
         footer = next((one for one in footers if len(one) <= options.max_width), footers[-1])
         yield Text(footer, "dim", overflow="ellipsis", no_wrap=True, end="")
 
@@ -125,10 +120,8 @@ def fleet_screen(snapshot: Snapshot, out: Console) -> RenderableType:
     )
 
 
-def live_screen(snapshot: Snapshot | None, out: Console) -> RenderableType:
+def live_screen(snapshot: Snapshot, out: Console) -> RenderableType:
     """The fleet, fitted into the screen's height."""
-    if snapshot is None:
-        return Fitted({"title": _whole([Text("Connecting …", "dim")])}, (), (_WATCHED, _WATCHED))
     command = f"powerlift-fleet status {describe.handle(snapshot.status)}"
     folded = (f"Ctrl-C stops watching. In full: {command}", f"In full: {command}")
     return Fitted(_parts(snapshot, out), _FOLDS, (_WATCHED, folded))

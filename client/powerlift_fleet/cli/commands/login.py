@@ -14,7 +14,7 @@ from powerlift_fleet.api.settings.config_file import Config, config_file
 from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.commands import azd_environment
 from powerlift_fleet.cli.formatting import clean
-from powerlift_fleet.cli.session import Session, connected, say
+from powerlift_fleet.cli.session import Session, connected, say, warn
 
 
 @click.command()
@@ -46,8 +46,7 @@ def login(session: Session, azd_file: str | None) -> int:
     # FLEET_PROFILE may name the profile that this command is about to create.
     env = {name: value for name, value in os.environ.items() if name != "FLEET_PROFILE"}
     app = sources.read(sources.Options(url, key=key), env)
-    for warning in app.warnings:
-        say(f"Warning: {clean(warning)}")
+    warn(app.warnings)
     _check(app, session.retry_timeout)
     name = sources.profile_name(session.options)
     config.profiles[name] = {"url": app.url, "key": app.key}
@@ -102,8 +101,7 @@ def _url_and_key(session: Session, azd_file: str | None) -> tuple[str, str]:
         url = values["FLEET_URL"]
     if file := session.options.key_file:
         key, warnings = sources.secret_in(Path(file), "--key-file")
-        for warning in warnings:
-            say(f"Warning: {clean(warning)}")
+        warn(warnings)
         return url, key
     reason = ""
     if values:
