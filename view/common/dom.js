@@ -50,13 +50,13 @@ export function css(node, name, value) {
 const KEPT = new WeakMap();
 
 /** Give `parent` one child per item, in order; a child is kept as long as its item's key exists.
- *  `make(item)` creates a child, `update(child, item)` updates it. */
+ *  `keyOf(item, index)`; `make(item)` creates a child, `update(child, item)` updates it. */
 export function keyed(parent, items, keyOf, make, update) {
   const before = KEPT.get(parent) ?? new Map();
   const after = new Map();
   let at = parent.firstChild;
-  for (const item of items) {
-    const key = keyOf(item);
+  for (const [index, item] of items.entries()) {
+    const key = keyOf(item, index);
     const child = before.get(key) ?? make(item);
     after.set(key, child);
     update(child, item);
