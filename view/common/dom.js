@@ -67,6 +67,22 @@ export function keyed(parent, items, keyOf, make, update) {
   KEPT.set(parent, after);
 }
 
+/** Buttons of which one is pressed, for `[value, words]` each. `choose(value)` runs after a click. */
+export function choices(parent, options, pressed, choose) {
+  const press = (value) => {
+    for (const button of parent.children) attr(button, "aria-pressed", String(button.dataset.value === value));
+  };
+  for (const [value, words] of options) {
+    const button = el("button", { type: "button", "data-value": value }, words);
+    button.addEventListener("click", () => {
+      press(value);
+      choose(value);
+    });
+    parent.append(button);
+  }
+  press(pressed);
+}
+
 /** Announce text to screen readers. */
 export function announce(words) {
   text(byId("announcer"), words);
