@@ -76,8 +76,8 @@ def submit_by_queue(
 ) -> QueuedSubmission:
     """Put a request on the app's queue.
 
-    A request without `batch_id` gets one. If the app refuses the request, its log has the reason, by
-    this message's ID, and the queue `<queue>-poison` a copy.
+    A request without `batch_id` gets one. If the app refuses the request, its log has the reason
+    under this message's ID, and the queue `<queue>-poison` has a copy.
 
     Args:
         storage: The queue's URL, `https://account.queue.core.windows.net/powerlift-fleets`, with a SAS
@@ -115,7 +115,7 @@ def not_read(fleet: str, queue: str, seconds: float) -> NotFound:
     detail = (
         f"{fleet} was put on the queue {queue}; {seconds:.0f} s later the app does not know it. It has "
         f"not read the message yet, or it refused the request: then its log has the reason, and "
-        f"the queue {queue}-poison a copy. `powerlift-fleet plan` checks a request over HTTP."
+        f"the queue {queue}-poison has a copy. `powerlift-fleet plan` checks a request over HTTP."
     )
     return NotFound(404, "The app does not know the fleet", detail)
 

@@ -33,7 +33,7 @@ function facts({ n_instances: vms, placements, trials }) {
 
 function costs(cost) {
   show(byId("costs"), cost);
-  text(byId("costs-note"), cost ? `Expected: ${clip(cost.basis, TEXT)}. List prices of the VMs with their disks.` : "The cost is unknown: see the check cost.");
+  text(byId("costs-note"), cost ? `Expected: ${clip(cost.basis, TEXT)}. List prices of the VMs with their disks.` : "The cost is unknown: see the check “cost”.");
   if (!cost) return;
   const amount = (value) => (value === null ? "unknown" : money(value, cost.currency));
   const time = cost.expected_seconds === null ? "" : ` in ${duration(cost.expected_seconds)}`;

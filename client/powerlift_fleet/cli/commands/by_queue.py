@@ -48,7 +48,7 @@ def enqueue(
         click.echo(queued.id)
         say(
             f"Queued as message {clean(queued.message_id)}. If the app refuses the request, its log has "
-            f"the reason, by this ID, and the queue {clean(queue)}-poison a copy."
+            f"the reason under this ID, and the queue {clean(queue)}-poison has a copy."
         )
     if not wait:
         return exit_codes.OK
