@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from powerlift_fleet.api import html
 from powerlift_fleet.api.errors import ConfigurationError, FleetError
 from powerlift_fleet.benchmark import arguments, export
-from powerlift_fleet.benchmark.results import (
-    experiment_id,
-    in_store,
-    trial_results,
-    trial_status,
-)
+from powerlift_fleet.benchmark.results import experiment_id, in_store, trial_results, trial_status
 from powerlift_fleet.benchmark.trial_source import source_of
 
 if TYPE_CHECKING:

@@ -10,22 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from powerlift_fleet.api.responses import (
-    Check,
-    FleetListEntry,
-    Machine,
-    Plan,
-    Trial,
-)
+from powerlift_fleet.api.responses import Check, FleetListEntry, Machine, Plan, Trial
 from powerlift_fleet.cli import describe
-from powerlift_fleet.cli.formatting import (
-    clean,
-    clean_lines,
-    count,
-    money,
-    now,
-    span,
-)
+from powerlift_fleet.cli.formatting import clean, clean_lines, count, money, now, span
 
 NARROW = 72
 """Columns below which tables become lists."""
