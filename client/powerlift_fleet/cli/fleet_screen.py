@@ -12,7 +12,7 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from powerlift_fleet.api.responses import FleetStatus, Progress
+from powerlift_fleet.api.responses import Bar, FleetStatus, Progress
 from powerlift_fleet.cli import describe
 from powerlift_fleet.cli.formatting import bar_cells, clean, count, now
 from powerlift_fleet.cli.screens import COLOURS, INDENT, NARROW, heading, indented, pairs
@@ -202,10 +202,8 @@ def _facts(status: FleetStatus, progress: Progress | None, out: Console) -> Part
         rows.append(("ID", Text(clean(status.id, 40))))
     name = progress.experiment.name if progress else None
     experiment = f"{status.experiment_id}" + (f"  {clean(name, 80)}" if name else "")
-    rows += [("experiment", Text(experiment)), ("VMs", _gauge(describe.machines(status), out))]
-    trials = describe.trials(status, progress)
-    if trials:
-        rows.append(("trials", _gauge(trials, out)))
+    rows.append(("experiment", Text(experiment)))
+    rows += [(name, _bar(bar, out)) for name, bar in describe.bars(status, progress).items()]
     facts = describe.facts(status, progress, now())
     rows += [(label, Text(text)) for label, text in facts]
     ranks = {label: rank for rank, label in enumerate(_IMPORTANCE)}
@@ -226,13 +224,13 @@ def _facts(status: FleetStatus, progress: Progress | None, out: Console) -> Part
     return Part(len(rows), draw)
 
 
-def _gauge(gauge: describe.Gauge, out: Console) -> Text:
+def _bar(bar: Bar, out: Console) -> Text:
     width = 30 if out.width >= NARROW else max(6, min(14, out.width - 26))
     text = Text()
-    for kind, characters in bar_cells(gauge.parts, gauge.total, width, out.options.ascii_only):
+    for kind, characters in bar_cells(bar.parts, bar.total, width, out.options.ascii_only):
         text.append(characters, COLOURS[kind])
-    text.append(f"  {gauge.done:,} of {gauge.total:,}", "bold")
-    return text.append(f"\n{gauge.detail}") if gauge.detail else text
+    text.append(f"  {bar.done:,} of {bar.total:,}", "bold")
+    return text.append(f"\n{bar.detail}") if bar.detail else text
 
 
 class _Entry(NamedTuple):
