@@ -15,7 +15,6 @@ from powerlift_fleet.api.responses import (
     FleetListEntry,
     FleetStatus,
     Machine,
-    Placement,
     PlanCost,
     Progress,
     Trial,
@@ -265,10 +264,6 @@ def trial_errors(progress: Progress | None) -> Iterator[str]:
 def missing(status: FleetStatus) -> Iterator[str]:
     for code, number in status.missing.items():
         yield f"{count(number, 'VM')} missing: {clean(code, 80)}"
-
-
-def placement(where: Placement) -> str:
-    return clean(where, 120)
 
 
 def state_since(machine: Machine) -> datetime | None:

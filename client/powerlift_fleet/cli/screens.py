@@ -49,7 +49,7 @@ def _machine(one: Machine, today: datetime) -> list[Text]:
         Text(number), Text(state, COLOURS.get(state, "")),
         Text(_ago(describe.state_since(one), today)), Text(f"{ended:,}" if ended else ""),
         Text(f"{one.trials.error:,}" if one.trials.error else "", "red"),
-        Text(describe.placement(one.placement)), Text(describe.outcome(one)),
+        Text(clean(one.placement, 120)), Text(describe.outcome(one)),
     ]  # fmt: skip
 
 

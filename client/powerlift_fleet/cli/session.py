@@ -83,16 +83,16 @@ def console() -> Console:
     return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
-def show(screen: Callable[[Console], RenderableType]) -> None:
-    """Print a screen; to a pipe without trailing blanks."""
+def show(screen: Callable[[Console], RenderableType], err: bool = False) -> None:
+    """Print a screen; to a pipe, and to stderr with `err`, without trailing blanks."""
     out = console()
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not err:
         out.print(screen(out))
         return
     with out.capture() as captured:
         out.print(screen(out))
     for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+        click.echo(line.rstrip(), err=err)
 
 
 def say(text: str) -> None:

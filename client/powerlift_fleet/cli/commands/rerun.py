@@ -24,7 +24,7 @@ from powerlift_fleet.cli.describe import handle
 from powerlift_fleet.cli.formatting import clean, count
 from powerlift_fleet.cli.options import request_options
 from powerlift_fleet.cli.options.fleet_argument import FLEET, OPTIONAL_FLEET
-from powerlift_fleet.cli.session import Session, connected, console, say, screens
+from powerlift_fleet.cli.session import Session, connected, say, screens, show
 from powerlift_fleet.cli.watch import INTERVAL
 
 if TYPE_CHECKING:
@@ -126,10 +126,7 @@ def clone(
     if dry_run or not plan.ok:
         session.print_result(plan.raw, lambda out: screens().plan_screen(plan, out))
         return exit_codes.OK if plan.ok else exit_codes.FAILED
-    out = console()
-    with out.capture() as captured:
-        out.print(screens().plan_screen(plan, out))
-    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    show(lambda out: screens().plan_screen(plan, out), err=True)
     accepted = submit_request(session, request)
     return report(session, accepted, f"Accepted, like {clean(old.label, 120)}.", wait, interval)
 
