@@ -239,7 +239,7 @@ def _check_name_is_free(store: Store, name: str) -> None:
         raise ConfigurationError(
             f"Experiment {name!r} already exists, with ID {existing}. Choose another name, or run its "
             f"remaining trials with executor.submit({existing}): its VMs run the function and the "
-            "packages that were stored with it, whatever has changed since."
+            "packages that were stored with it, even if yours have changed since."
         )
 
 

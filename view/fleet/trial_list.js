@@ -1,4 +1,4 @@
-/** The experiment's trials, as pages of a table. A page is loaded when it is opened, and does not follow. */
+/** The experiment's trials, as pages of a table. A page is loaded when it is opened, and not updated. */
 
 import { json } from "../common/api.js";
 import { byId, choices, el, show, text } from "../common/dom.js";

@@ -153,6 +153,6 @@ def _parquet_metadata(path: Path) -> str:
     fastparquet = optional("fastparquet", "Parquet")
     try:
         metadata: Mapping[str, str] = fastparquet.ParquetFile(str(path)).key_value_metadata
-    except Exception as error:  # whatever its parser makes of another file
+    except Exception as error:  # its parser may raise anything
         raise ValueError(f"it is not a Parquet file ({type(error).__name__})") from None
     return metadata.get(KEY, "null")

@@ -35,7 +35,7 @@ _STATUS = """
     WHERE t.experiment_id = :experiment
     ORDER BY ta.name, t.method, t.meta, t.replicate_num, t.id
 """
-# A measure is there twice if its transaction was committed and the runner did not learn it.
+# A measure occurs twice if the runner lost the confirmation of its commit, and retried.
 _RESULTS = """
     SELECT t.id AS trial_id, ta.name AS task, ta.origin, t.method, t.meta, t.replicate_num,
            mo.name, mo.seq_num, mo.type, mo.val, {facts}
@@ -194,6 +194,6 @@ def _amount(name: str) -> str:
 
 
 def texts(frame: DataFrame, column: str) -> Series:
-    """A column with None for a missing value, whatever this pandas makes of None."""
+    """A column with None for a missing value, in every version of pandas."""
     found: Series = frame[column].astype(object).where(frame[column].notna(), None)
     return found
