@@ -213,8 +213,8 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
         self._queue = Secret(queue) if queue else None
         if client is None and (self._queue is None or url or sources.is_known()):
             client = FleetClient(url, key)
-        name = read_address(queue or "", queue_name).name
-        super().__init__(client, name if queue else None, quiet, interval)
+        queue_name = read_address(queue, queue_name).name if queue else None
+        super().__init__(client, queue_name, quiet, interval)
 
     def __repr__(self) -> str:
         app = self._client.url if self._client else f"queue {self._queue_name}"

@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from powerlift_fleet.api import html
 from powerlift_fleet.api.errors import ConfigurationError, FleetError
 from powerlift_fleet.benchmark import arguments, export
-from powerlift_fleet.benchmark.results import (
-    experiment_id,
-    in_store,
-    trial_results,
-    trial_status,
-)
+from powerlift_fleet.benchmark.results import experiment_id, in_store, trial_results, trial_status
 from powerlift_fleet.benchmark.trial_source import source_of
 
 if TYPE_CHECKING:
@@ -33,8 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_METHOD_LENGTH = LONGEST_NAME = 256
-"""The column's width in Powerlift's tables."""
+MAX_NAME_LENGTH = 256
+"""Of an experiment and of a method: the columns' width in Powerlift's tables."""
 
 EASY_SHARE, FIRST_SHARE = 0.25, 0.25
 """Powerlift's numbers: a quarter of the easiest quarter runs first."""
@@ -216,9 +211,9 @@ def _generated(found: Any) -> Iterable[Any]:
 def _method(generated: Any) -> tuple[str, dict[str, Any]]:
     is_pair = isinstance(generated, tuple) and len(generated) == 2
     method, meta = generated if is_pair else (generated, {})
-    if not isinstance(method, str) or not 0 < len(method) <= MAX_METHOD_LENGTH:
+    if not isinstance(method, str) or not 0 < len(method) <= MAX_NAME_LENGTH:
         raise ConfigurationError(
-            f"A method must be a str of 1 to {MAX_METHOD_LENGTH} characters, or (str, meta); "
+            f"A method must be a str of 1 to {MAX_NAME_LENGTH} characters, or (str, meta); "
             f"trial_gen_fn returned {method!r:.80}."
         )
     if not isinstance(meta, Mapping):
@@ -234,9 +229,9 @@ def _method(generated: Any) -> tuple[str, dict[str, Any]]:
 
 def _check_name_is_free(store: Store, name: str) -> None:
     """Powerlift would retry an invalid name for a minute, then report a database error."""
-    if not name.strip() or len(name) > LONGEST_NAME:
+    if not name.strip() or len(name) > MAX_NAME_LENGTH:
         raise ConfigurationError(
-            f"The name of an experiment has 1 to {LONGEST_NAME} characters, of which one is not blank; "
+            f"The name of an experiment must have 1 to {MAX_NAME_LENGTH} characters, not all blank; "
             f"this one has {len(name)}."
         )
     existing = experiment_id(store, name)
@@ -244,7 +239,7 @@ def _check_name_is_free(store: Store, name: str) -> None:
         raise ConfigurationError(
             f"Experiment {name!r} already exists, with ID {existing}. Choose another name, or run its "
             f"remaining trials with executor.submit({existing}): its VMs run the function and the "
-            "packages that were stored with it, whatever has changed since."
+            "packages that were stored with it, even if yours have changed since."
         )
 
 

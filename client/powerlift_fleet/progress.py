@@ -151,10 +151,8 @@ def _in_notebook() -> bool:
 
 def _terminal() -> Console | None:
     """Standard error, if it is a terminal that can show bars."""
-    try:
-        from rich.console import Console
-    except ImportError:  # of a package without the command line's dependencies
-        return None
+    from rich.console import Console
+
     console = Console(stderr=True)
     return console if console.is_terminal else None
 

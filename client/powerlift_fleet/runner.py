@@ -418,9 +418,7 @@ def _work_and_exit(work: Callable[[], None], report: IO[bytes]) -> NoReturn:
 def _await(child: int, usage: Usage, timeout: float, memory: float) -> int | str:
     """The child's wait status, or the reason to kill it. Raises Terminated."""
     end = time.monotonic() + timeout
-    longest = (
-        _MEMORY_POLL_SECONDS if math.isfinite(memory) else 3600
-    )  # sigtimedwait takes no infinity
+    longest = _MEMORY_POLL_SECONDS if math.isfinite(memory) else 3600  # sigtimedwait takes no inf
     while True:
         pid, status, ended = os.wait4(child, os.WNOHANG)
         if pid:

@@ -32,7 +32,6 @@ _SCOPE = "https://storage.azure.com/.default"
 READ_TIMEOUT = 120.0
 """Seconds within which the app reads a queue message."""
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _INVALID = (
     "Invalid storage queue. Pass the queue's URL (https://account.queue.core.windows.net/"
     "powerlift-fleets), with a SAS (?sv=...) or without, or the account's connection string."
@@ -77,8 +76,8 @@ def submit_by_queue(
 ) -> QueuedSubmission:
     """Put a request on the app's queue.
 
-    A request without `batch_id` gets one. If the app refuses the request, its log has the reason, by
-    this message's ID, and the queue `<queue>-poison` a copy.
+    A request without `batch_id` gets one. If the app refuses the request, its log has the reason
+    under this message's ID, and the queue `<queue>-poison` has a copy.
 
     Args:
         storage: The queue's URL, `https://account.queue.core.windows.net/powerlift-fleets`, with a SAS
@@ -116,7 +115,7 @@ def not_read(fleet: str, queue: str, seconds: float) -> NotFound:
     detail = (
         f"{fleet} was put on the queue {queue}; {seconds:.0f} s later the app does not know it. It has "
         f"not read the message yet, or it refused the request: then its log has the reason, and "
-        f"the queue {queue}-poison a copy. `powerlift-fleet plan` checks a request over HTTP."
+        f"the queue {queue}-poison has a copy. `powerlift-fleet plan` checks a request over HTTP."
     )
     return NotFound(404, "The app does not know the fleet", detail)
 
@@ -139,11 +138,11 @@ def read_address(storage: str, queue: str | None = None) -> QueueAddress:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise ConfigurationError(_INVALID) from None
-    if parts.scheme == "http" and host not in _LOOPBACK:
+    if parts.scheme == "http" and not wire.is_loopback(host):
         raise ConfigurationError("The storage queue's URL must start with https://.")
     path = parts.path.strip("/").split("/")
     # An emulator's URL begins with the account: http://127.0.0.1:10001/devstoreaccount1/powerlift-fleets
-    account = path[: host in _LOOPBACK]
+    account = path[: wire.is_loopback(host)]
     named = path[len(account) :]
     if len(named) > 1 or not host:
         raise ConfigurationError(_INVALID)
@@ -162,9 +161,8 @@ def _client(address: QueueAddress, credential: Any) -> Any:
                 from azure.identity import DefaultAzureCredential
 
                 credential = DefaultAzureCredential()
-            credential.get_token(
-                _SCOPE
-            )  # the queue client retries a failure for a minute and a half
+            # First: the queue client retries a failure for a minute and a half.
+            credential.get_token(_SCOPE)
     except ImportError as error:
         package = "azure-identity" if "identity" in str(error) else "azure-storage-queue"
         raise ConfigurationError(_needs(package)) from None
@@ -203,7 +201,7 @@ def _send(address: QueueAddress, credential: Any, text: str) -> str:
     except azure.HttpResponseError as error:
         if error.status_code == 403:
             raise _denied(address, 403) from None
-        raise _unreachable(f"it answered {error.status_code}") from None
+        raise _unreachable(f"status {error.status_code}") from None
     except azure.AzureError as error:
         raise _unreachable(type(error).__name__) from None
 

@@ -9,17 +9,7 @@ import httpx
 import powerlift_fleet as fleets
 import pytest
 
-from tests.client.both import (
-    BOTH_CLIENTS,
-    KEY,
-    REFUSED,
-    Make,
-    Script,
-    busy,
-    ok,
-    problem,
-    status,
-)
+from tests.client.both import BOTH_CLIENTS, KEY, REFUSED, Make, Script, busy, ok, problem, status
 
 pytestmark = BOTH_CLIENTS
 

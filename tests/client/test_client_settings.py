@@ -12,14 +12,7 @@ import pytest
 from powerlift_fleet import AsyncFleetClient, FleetClient
 from powerlift_fleet.api.settings import sources
 
-from tests.client.both import (
-    BOTH_CLIENTS,
-    KEY,
-    TAKEN,
-    Make,
-    Script,
-    ok,
-)
+from tests.client.both import BOTH_CLIENTS, KEY, TAKEN, Make, Script, ok
 from tests.client.cli.conftest import private
 
 

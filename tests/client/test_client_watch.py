@@ -7,16 +7,7 @@ import powerlift_fleet as fleets
 import pytest
 
 from tests.client import both
-from tests.client.both import (
-    BOTH_CLIENTS,
-    REFUSED,
-    Make,
-    Script,
-    busy,
-    ok,
-    problem,
-    status,
-)
+from tests.client.both import BOTH_CLIENTS, REFUSED, Make, Script, busy, ok, problem, status
 from tests.client.cli import served
 
 pytestmark = BOTH_CLIENTS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -94,12 +93,6 @@ def test_failed_trials_are_reported_at_the_end(capsys: pytest.CaptureFixture[str
     shown.show(status("done"))
     said = "1 of 8 trials failed: run.status(), or trial_status(store, NAME)"
     assert (said in before, said in capsys.readouterr().err) == (False, True)
-
-
-def test_without_rich_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "rich.console", None)
-    with progress.display(lambda: "fleet-7") as shown:
-        assert isinstance(shown, progress.Lines)
 
 
 def test_an_interrupt_prints_how_to_cancel(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from powerlift_fleet.benchmark import results
 from powerlift_fleet.benchmark.export import read_database
 from sqlalchemy import make_url
 
+from fleet.store import trial_list
+
 TABLES = ("powerlift_fleet_trial", "powerlift_fleet_runner")
 AUTHOR = '"au-thor"'
 NAME = "four states, two tasks of one name"
@@ -117,6 +119,28 @@ def test_trials_have_what_they_used_and_where_they_ran(store, benchmark_database
     assert list(status["cpu_model"].fillna("-")) == ["EPYC 7763", "EPYC 7763", "-", "EPYC 7763"]
     assert set(results["max_rss_bytes"]) == {1000}
     assert set(results["lock_digest"]) == {"abc"}
+
+
+@pytest.mark.parametrize("seconds", ["1e308", "Infinity", "1000000001", "-1", "NaN"])
+def test_usage_that_no_trial_can_have_is_unknown(store, benchmark_database, seconds):
+    number = benchmark_database.experiment("", trials=1)
+    [(name,)] = benchmark_database.sql("SELECT name FROM experiment WHERE id = %s", number)
+    benchmark_database.sql(
+        "INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id, wall_seconds,"
+        " user_seconds, max_rss_bytes, measured_at) SELECT id, experiment_id, 7, %s, 1e9, %s, now()"
+        " FROM trial WHERE experiment_id = %s",
+        *(seconds, 2**50 + 1, number),
+    )
+    [trial] = trial_status(store, name).to_dict("records")
+    unknown = [pandas.isna(trial[column]) for column in ("wall_seconds", "max_rss_bytes")]
+    assert (unknown, trial["user_seconds"]) == ([True, True], 1e9)
+
+
+def test_the_bounds_of_usage_are_the_apps():
+    assert (results.MOST_SECONDS, results.MOST_BYTES) == (
+        trial_list.MOST_SECONDS,
+        trial_list.MOST_BYTES,
+    )
 
 
 def test_the_columns_of_usage_are_those_that_the_runner_writes():

@@ -20,7 +20,6 @@ from local.stack import Stack
 from tests.harness import Api, entra_credential, entra_storage, eventually, experiment, queue_sas
 
 QUEUE = "powerlift-fleets"
-ADD = QueueSasPermissions(add=True)
 
 
 def test_submitting_by_queue_requires_no_storage_account_key(api: Api, stack: Stack) -> None:

@@ -23,7 +23,7 @@ TIMEOUT = 60_000
 
 @dataclass
 class Visit:
-    """A page; `said`: its console messages, `asked`: its requests as method and URL."""
+    """A page; `console`: its messages, `requested`: its requests as method and URL."""
 
     page: Page
     console: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Visit:
         self.until("document.getElementById('foot').textContent !== value", before)
 
     def until(self, expression: str, value: Any = None) -> None:
-        """Wait until JavaScript is true; it may speak of `value`."""
+        """Wait until JavaScript is true; it may use `value`."""
         self.page.wait_for_function(f"value => {expression}", arg=value, polling=50)
 
 

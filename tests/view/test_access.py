@@ -42,11 +42,14 @@ def test_a_fleet_its_details_and_its_confirmation_have_no_violation(
     assert faults + found(page) == []
 
 
-@pytest.mark.parametrize(
+IN_EACH_SCHEME = pytest.mark.parametrize(
     ("scheme", "size"),
     [pytest.param("light", PHONE, marks=pytest.mark.long), ("dark", WIDE)],
     ids=str,
 )
+
+
+@IN_EACH_SCHEME
 def test_the_list_and_the_key_form_have_no_violation(
     stage: Stage, visit: Open, scheme: str, size: tuple[int, int]
 ):
@@ -65,11 +68,7 @@ def test_the_list_and_the_key_form_have_no_violation(
     assert faults + found(page) == []
 
 
-@pytest.mark.parametrize(
-    ("scheme", "size"),
-    [pytest.param("light", PHONE, marks=pytest.mark.long), ("dark", WIDE)],
-    ids=str,
-)
+@IN_EACH_SCHEME
 def test_the_form_its_errors_and_the_plan_have_no_violation(
     stage: Stage, visit: Open, scheme: str, size: tuple[int, int]
 ):

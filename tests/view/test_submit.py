@@ -94,6 +94,15 @@ def test_the_plan_shows_its_rows_and_the_price(stage: Stage, form: Visit):
     assert (form.text("#verdict-words"), form.console) == ("Can run, with 1 warning", [])
 
 
+def test_another_plan_shows_its_own_price(stage: Stage, form: Visit):
+    plan(form)
+    cost = {**RESPONSES["Plan"]["cost"], "per_hour": 3.0, "expected": 2.0, "at_most": 9.0}
+    stage.plan = {**RESPONSES["Plan"], "cost": cost}
+    plan(form, n_instances="8")
+    values = form.page.locator("#costs dd").all_inner_texts()
+    assert values == ["$3.00", "$2.00", "$9.00"]
+
+
 def test_a_plan_with_a_fault_cannot_be_submitted(stage: Stage, form: Visit):
     fault = {"name": "trials", "status": "fault", "detail": "No trial is left", "advice": ""}
     stage.plan = {**RESPONSES["Plan"], "ok": False, "cost": None, "checks": [fault]}

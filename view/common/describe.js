@@ -2,7 +2,7 @@
 
 import { clip, clock, duration, parseTime, plural, quantity, roughly, whole } from "./format.js";
 
-export const PHASES = {
+const PHASES = {
   plan: { sign: "ring", name: "Checking the plan", tone: "live" },
   network: { sign: "ring", name: "Creating the network", tone: "live" },
   create: { sign: "quarter", name: "Creating VMs", tone: "live" },
@@ -50,7 +50,7 @@ export function phaseOf({ phase, outcome, trials }) {
 /** The VMs by state, with the missing ones: the words and sums of docs/view.md. */
 export const vmCounts = ({ machines, missing }) => ({ ...machines, missing: sum(missing) });
 
-const sum = (counts) => Object.values(counts ?? {}).reduce((total, n) => total + n, 0);
+export const sum = (counts) => Object.values(counts ?? {}).reduce((total, n) => total + n, 0);
 
 export const STAGES = {
   accepted: { sign: "quarter", name: "accepted" },
@@ -63,6 +63,9 @@ export const STAGES = {
   failed: { sign: "cross", name: "failed" },
   refused: { sign: "barred", name: "refused by Azure" },
 };
+
+/** Whether Azure has accepted a VM, and it has neither failed nor been deleted. */
+export const exists = ({ state }) => state === "creating" || state === "running";
 
 /** A VM's key in STAGES. */
 export function stage(machine) {

@@ -50,13 +50,13 @@ export function css(node, name, value) {
 const KEPT = new WeakMap();
 
 /** Give `parent` one child per item, in order; a child is kept as long as its item's key exists.
- *  `make(item)` creates a child, `update(child, item)` updates it. */
+ *  `keyOf(item, index)`; `make(item)` creates a child, `update(child, item)` updates it. */
 export function keyed(parent, items, keyOf, make, update) {
   const before = KEPT.get(parent) ?? new Map();
   const after = new Map();
   let at = parent.firstChild;
-  for (const item of items) {
-    const key = keyOf(item);
+  for (const [index, item] of items.entries()) {
+    const key = keyOf(item, index);
     const child = before.get(key) ?? make(item);
     after.set(key, child);
     update(child, item);
@@ -65,6 +65,22 @@ export function keyed(parent, items, keyOf, make, update) {
   }
   for (const [key, child] of before) if (after.get(key) !== child) child.remove();
   KEPT.set(parent, after);
+}
+
+/** Buttons of which one is pressed, for `[value, words]` each. `choose(value)` runs after a click. */
+export function choices(parent, options, pressed, choose) {
+  const press = (value) => {
+    for (const button of parent.children) attr(button, "aria-pressed", String(button.dataset.value === value));
+  };
+  for (const [value, words] of options) {
+    const button = el("button", { type: "button", "data-value": value }, words);
+    button.addEventListener("click", () => {
+      press(value);
+      choose(value);
+    });
+    parent.append(button);
+  }
+  press(pressed);
 }
 
 /** Announce text to screen readers. */

@@ -1,6 +1,6 @@
 /** Icons as SVG, since a font may lack them. Text beside each has the same meaning. */
 
-import { attr, svg } from "./dom.js";
+import { attr, el, svg } from "./dom.js";
 
 const RING = ["circle", { cx: 8, cy: 8, r: 5.5, class: "stroke" }];
 const path = (d, kind) => ["path", { d, class: kind }];
@@ -20,6 +20,12 @@ const SHAPES = {
   moon: [path("M13.2 9.8A5.6 5.6 0 0 1 6.2 2.8 5.6 5.6 0 1 0 13.2 9.8Z", "stroke")],
   warning: [path("M8 2.2 14.5 13.5H1.5ZM8 6.5v3.4M8 11.4v.6", "stroke")],
 };
+
+export function icon(name, className = "sign") {
+  const node = el("span", { class: className });
+  setIcon(node, name);
+  return node;
+}
 
 export function setIcon(node, name) {
   if (node.getAttribute("data-icon") === name) return;

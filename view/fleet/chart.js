@@ -44,7 +44,7 @@ function begin(box) {
   const node = svg("svg", { role: "img", height: HEIGHT },
     part("grid"), part("areas", svg("path", { class: "area complete" }), svg("path", { class: "area error" }),
       svg("path", { class: "line error" }), svg("path", { class: "line complete" })),
-    part("forecast", svg("path", { class: "expected" }), svg("text", { class: "expected-words" })),
+    part("forecast", svg("path", { class: "expected" }), svg("text")),
     svg("line", { class: "cross", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom, visibility: "hidden" }));
   box.prepend(node);
   node.addEventListener("pointermove", (event) => hover(node, event));
@@ -59,10 +59,9 @@ function axes(node, { x, y }, { from, to, top, width, now }) {
   const step = tickSeconds((to - from) / 1000, Math.max(2, Math.floor(width / LABEL)));
   const ticks = [];
   for (let at = Math.ceil(from / 1000 / step) * step * 1000; at <= to; at += step * 1000) ticks.push(at);
-  const whole_ = yTicks(top);
   const grid = node.querySelector(".grid");
   const items = [
-    ...whole_.map((n) => ({ key: `y${n}`, line: [MARGIN.left, y(n), width - MARGIN.right, y(n)], words: n < 10_000 ? whole(n) : compact(n), at: [MARGIN.left - 8, y(n) + 4], anchor: "end" })),
+    ...yTicks(top).map((n) => ({ key: `y${n}`, line: [MARGIN.left, y(n), width - MARGIN.right, y(n)], words: n < 10_000 ? whole(n) : compact(n), at: [MARGIN.left - 8, y(n) + 4], anchor: "end" })),
     ...ticks.map((t) => ({ key: `x${t}`, line: [x(t), HEIGHT - MARGIN.bottom, x(t), HEIGHT - MARGIN.bottom + 5], words: tickLabel(t, step, now), at: [x(t), HEIGHT - 4], anchor: anchor(x(t), width) })),
   ];
   const make = () => svg("g", {}, svg("line"), svg("text"));

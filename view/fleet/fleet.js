@@ -3,7 +3,7 @@
 import { Unauthorized, json } from "../common/api.js";
 import { startCancel, updateCancel } from "./cancel.js";
 import { startConsole, updateConsole } from "./vms/console.js";
-import { closeDetail, detailIsOpen, openDetail, startDetail, updateDetail } from "./vms/details.js";
+import { detailIsOpen, openDetail, startDetail, updateDetail } from "./vms/details.js";
 import { attr, byId, link, show, text } from "../common/dom.js";
 import { ZONE, parseTime, seconds } from "../common/format.js";
 import { startKeys } from "./vms/keyboard.js";
@@ -93,7 +93,7 @@ startTheme();
 text(byId("name"), decodeURIComponent(ASKED));
 attr(byId("all-fleets"), "href", `${BASE}/view`);
 startTimeline(openDetail, detailIsOpen);
-startKeys(detailIsOpen, closeDetail);
+startKeys();
 startDetail();
 startConsole(() => path);
 startTrialList(() => path);

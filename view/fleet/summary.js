@@ -2,8 +2,8 @@
 
 import { announce, attr, byId, el, keyed, show, text } from "../common/dom.js";
 import { clip, clock, duration, parseTime, plural, roughly, setTime, whole } from "../common/format.js";
-import { setIcon } from "../common/icons.js";
-import { STEPS, action, endOf, ended, handle, isTerminal, label, phaseOf, sentence, stopped, vmCounts } from "../common/describe.js";
+import { icon, setIcon } from "../common/icons.js";
+import { STEPS, action, endOf, ended, handle, isTerminal, label, phaseOf, sentence, stopped, sum, vmCounts } from "../common/describe.js";
 
 const CODE = 80, TEXT = 800; // characters
 
@@ -63,7 +63,7 @@ function facts(fleet, now) {
     items.push(["runs", "Running for", null, duration((now - began) / 1000)]);
     if (deadline !== null) items.push(["deadline", "Deadline", deadline, deadline > now ? `${clock(deadline, now)} (in ${roughly((deadline - now) / 1000)})` : `${clock(deadline, now)} (passed)`]);
   }
-  const make = () => el("span", {}, el("span", { class: "what" }), " ", el("time"));
+  const make = () => el("span", {}, el("span"), " ", el("time"));
   keyed(byId("facts"), items, ([key]) => key, make, (node, [, what, at, words]) => {
     text(node.firstChild, what);
     setTime(node.lastChild, at, words);
@@ -92,11 +92,7 @@ const COUNTS = [
 ];
 
 function counts(machines) {
-  const make = ([, words, sign]) => {
-    const mark = el("span", { class: "sign" });
-    if (sign) setIcon(mark, sign);
-    return el("div", {}, el("dt", {}, sign ? mark : "", words), el("dd"));
-  };
+  const make = ([, words, sign]) => el("div", {}, el("dt", {}, sign ? icon(sign) : "", words), el("dd"));
   keyed(byId("counts"), COUNTS, ([name]) => name, make, (node, [name]) => {
     attr(node, "data-kind", name);
     attr(node, "data-zero", machines[name] === 0);
@@ -113,9 +109,9 @@ function title(fleet) {
 /** The failures by code: Azure's message, the action taken, and advice. */
 export function updateFailures({ failures, missing, warnings, reason: why }) {
   show(byId("failures-card"), failures.length);
-  const lost = Object.values(missing ?? {}).reduce((sum, n) => sum + n, 0);
+  const lost = sum(missing);
   text(byId("missing"), lost ? `${plural(lost, "VM")} missing: ${codes(missing)}` : "");
-  const make = () => el("li", {}, el("p", { class: "head" }, el("b"), " ", el("span", { class: "code" })),
+  const make = () => el("li", {}, el("p", {}, el("b"), " ", el("span", { class: "code" })),
     el("p", { dir: "auto", class: "message" }), el("p", { class: "did", dir: "auto" }), el("p", { class: "todo", dir: "auto" }));
   keyed(byId("failures"), failures, (one) => one.code, make, (node, one) => {
     const [head, message, did, todo] = node.children;
@@ -129,14 +125,8 @@ export function updateFailures({ failures, missing, warnings, reason: why }) {
     for (const part of [message, did, todo]) show(part, part.textContent);
   });
   show(byId("warnings-card"), warnings.length);
-  const numbered = warnings.map((words, at) => ({ words, at }));
-  keyed(byId("warnings"), numbered, ({ at }) => at, makeWarning, (node, { words }) => text(node.lastChild, clip(words, TEXT)));
-}
-
-function makeWarning() {
-  const sign = el("span", { class: "sign" });
-  setIcon(sign, "warning");
-  return el("li", {}, sign, el("span", { dir: "auto" }));
+  const makeWarning = () => el("li", {}, icon("warning"), el("span", { dir: "auto" }));
+  keyed(byId("warnings"), warnings, (_, at) => at, makeWarning, (node, words) => text(node.lastChild, clip(words, TEXT)));
 }
 
 export function codes(counts) {

@@ -1,9 +1,9 @@
-/** The experiment's trials, as pages of a table. A page is loaded when it is opened, and does not follow. */
+/** The experiment's trials, as pages of a table. A page is loaded when it is opened, and not updated. */
 
 import { json } from "../common/api.js";
-import { attr, byId, el, show, text } from "../common/dom.js";
+import { byId, choices, el, show, text } from "../common/dom.js";
 import { DASH, clip, duration, quantity, seconds } from "../common/format.js";
-import { setIcon } from "../common/icons.js";
+import { icon } from "../common/icons.js";
 import { memory, processor } from "../common/describe.js";
 
 const LIMIT = 50;
@@ -26,19 +26,12 @@ export function startTrialList(path) {
   view.path = path;
   const list = byId("trial-list");
   list.addEventListener("toggle", () => list.open && load([null]));
-  for (const [state, words] of STATES) {
-    const button = el("button", { type: "button", "aria-pressed": String(state === view.state), "data-state": state }, words);
-    button.addEventListener("click", () => choose(state));
-    byId("trial-filters").append(button);
-  }
+  choices(byId("trial-filters"), STATES, view.state, (state) => {
+    view.state = state;
+    load([null]);
+  });
   byId("trials-before").addEventListener("click", () => turn(view.cursors.slice(0, -1)));
   byId("trials-after").addEventListener("click", () => turn([...view.cursors, view.next]));
-}
-
-function choose(state) {
-  view.state = state;
-  for (const button of byId("trial-filters").children) attr(button, "aria-pressed", String(button.dataset.state === state));
-  load([null]);
 }
 
 /** The button may be hidden on the new page: the focus goes to its rows. */
@@ -71,8 +64,6 @@ async function load(cursors) {
 }
 
 function row(trial) {
-  const sign = el("span", { class: "sign" });
-  setIcon(sign, SIGNS[trial.state]);
   const measures = Object.entries(trial.measures).map(([name, value]) => el("div", { dir: "auto" }, `${name} ${Number(value.toPrecision(DIGITS))}`));
   return el("tr", { "data-state": trial.state },
     el("th", { scope: "row", dir: "auto" }, trial.method),
@@ -80,7 +71,7 @@ function row(trial) {
     el("td", {}, vmOf(trial), below(processor(trial.vm?.system.cpu_model))),
     el("td", {}, took(trial.seconds), below(used(trial.usage))),
     el("td", {}, ...measures),
-    el("td", {}, sign, ` ${trial.state}`, ...errorOf(trial)));
+    el("td", {}, icon(SIGNS[trial.state]), ` ${trial.state}`, ...errorOf(trial)));
 }
 
 /** Its number, or the name of another fleet's VM. */

@@ -3,7 +3,7 @@
 import { drawChart } from "./chart.js";
 import { attr, byId, css, el, keyed, show, text } from "../common/dom.js";
 import { DASH, clip, parseTime, plural, quantity, whole } from "../common/format.js";
-import { setIcon } from "../common/icons.js";
+import { icon } from "../common/icons.js";
 import { ended, isTerminal, processor } from "../common/describe.js";
 
 const LINE = 300; // characters
@@ -48,11 +48,7 @@ function bar(trials) {
 }
 
 function legend(trials) {
-  const make = ([name, sign, words]) => {
-    const swatch = el("span", { class: "swatch" });
-    setIcon(swatch, sign);
-    return el("li", { "data-kind": name }, swatch, el("b"), ` ${words}`);
-  };
+  const make = ([name, sign, words]) => el("li", { "data-kind": name }, icon(sign, "swatch"), el("b"), ` ${words}`);
   keyed(byId("trials-legend"), trials ? PARTS : [], ([name]) => name, make, (node, [name]) => {
     text(node.children[1], whole(trials[name]));
   });
@@ -68,9 +64,8 @@ function processors(models) {
 
 function errors(groups) {
   show(byId("trial-errors-part"), groups.length);
-  const numbered = groups.map((group, at) => ({ ...group, at }));
   const make = () => el("li", {}, el("p", {}, el("b"), " ", el("span", { dir: "auto", class: "code" })));
-  keyed(byId("trial-errors"), numbered, ({ at }) => at, make, ({ firstChild: line }, { count, message }) => {
+  keyed(byId("trial-errors"), groups, (_, at) => at, make, ({ firstChild: line }, { count, message }) => {
     text(line.firstChild, `${whole(count)}×`);
     text(line.lastChild, clip(message, LINE) || "no error message");
   });

@@ -1,6 +1,6 @@
 /** The list of fleets: the newest page, which is polled, and older ones on request. */
 
-import { attr, byId, css, el, keyed, show, text } from "../common/dom.js";
+import { attr, byId, choices, css, el, keyed, show, text } from "../common/dom.js";
 import { DASH, ZONE, clip, clock, duration, money, parseTime, plural, seconds, setTime, whole } from "../common/format.js";
 import { setIcon } from "../common/icons.js";
 import { pagedFleets } from "./pages.js";
@@ -101,22 +101,15 @@ function bar(node, trials) {
 }
 
 function startFilters(turn) {
-  const buttons = FILTERS.map(([value, words]) => [value, el("button", { type: "button" }, words)]);
-  const press = () => buttons.forEach(([value, button]) => attr(button, "aria-pressed", String(value === status)));
-  for (const [value, button] of buttons) {
-    button.addEventListener("click", () => {
-      status = value;
-      const url = new URL(location.href);
-      if (value) url.searchParams.set("status", value);
-      else url.searchParams.delete("status");
-      history.replaceState(history.state, "", url);
-      list.filter(value);
-      press();
-      turn();
-    });
-  }
-  byId("filters").append(...buttons.map(([, button]) => button));
-  press();
+  choices(byId("filters"), FILTERS, status, (value) => {
+    status = value;
+    const url = new URL(location.href);
+    if (value) url.searchParams.set("status", value);
+    else url.searchParams.delete("status");
+    history.replaceState(history.state, "", url);
+    list.filter(value);
+    turn();
+  });
   list.filter(status);
 }
 

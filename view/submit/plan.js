@@ -2,16 +2,11 @@
 
 import { attr, byId, el, keyed, show, text } from "../common/dom.js";
 import { clip, duration, money, plural, whole } from "../common/format.js";
-import { setIcon } from "../common/icons.js";
+import { icon, setIcon } from "../common/icons.js";
 
 const TEXT = 1000; // characters
-const STATUSES = {
-  fault: { sign: "cross", words: "fault" },
-  warning: { sign: "warning", words: "warning" },
-  unknown: { sign: "ring", words: "unknown" },
-  ok: { sign: "check", words: "ok" },
-};
-const ORDER = Object.keys(STATUSES);
+/** Of each status of a check, the worst first. */
+const SIGNS = { fault: "cross", warning: "warning", unknown: "ring", ok: "check" };
 
 export function showPlan(plan) {
   const { sign, words, tone } = verdict(plan);
@@ -38,7 +33,7 @@ function facts({ n_instances: vms, placements, trials }) {
 
 function costs(cost) {
   show(byId("costs"), cost);
-  text(byId("costs-note"), cost ? `Expected: ${clip(cost.basis, TEXT)}. List prices of the VMs with their disks.` : "The cost is unknown: see the check cost.");
+  text(byId("costs-note"), cost ? `Expected: ${clip(cost.basis, TEXT)}. List prices of the VMs with their disks.` : "The cost is unknown: see the check “cost”.");
   if (!cost) return;
   const amount = (value) => (value === null ? "unknown" : money(value, cost.currency));
   const time = cost.expected_seconds === null ? "" : ` in ${duration(cost.expected_seconds)}`;
@@ -55,16 +50,13 @@ function costs(cost) {
 }
 
 function checks(all) {
-  const rank = ({ status }) => ORDER.indexOf(status);
-  const sorted = all.map((check, at) => ({ check, at })).sort((a, b) => rank(a.check) - rank(b.check) || a.at - b.at);
-  byId("checks").replaceChildren(...sorted.map(({ check }) => row(check)));
+  const rank = ({ status }) => Object.keys(SIGNS).indexOf(status);
+  byId("checks").replaceChildren(...all.toSorted((a, b) => rank(a) - rank(b)).map(row));
 }
 
 function row({ name, status, detail, advice }) {
-  const { sign, words } = STATUSES[status] ?? STATUSES.unknown;
-  const mark = el("span", { class: "sign" });
-  setIcon(mark, sign);
-  const node = el("li", { "data-status": status }, mark, el("span", { class: "status" }, words),
+  const known = status in SIGNS ? status : "unknown";
+  const node = el("li", { "data-status": status }, icon(SIGNS[known]), el("span", { class: "status" }, known),
     el("b", {}, clip(name, TEXT)), el("p", { dir: "auto" }, clip(detail, TEXT)));
   if (advice) node.append(el("p", { class: "todo", dir: "auto" }, clip(advice, TEXT)));
   return node;

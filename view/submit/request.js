@@ -1,5 +1,5 @@
-/** The request that the form makes. The app validates it: a text that is no number is sent as it is, and the
- *  app says what it expects. */
+/** The request that the form makes. The app validates it: a text that is not a number is sent unchanged, and
+ *  the app says what it expects. */
 
 const NUMBER = /^-?\d+(\.\d+)?$/;
 const DURATION = /^(\d+(?:\.\d+)?)\s*([smhdw])$/i; // as on the command line

@@ -6,7 +6,6 @@ import socket
 import ssl
 import warnings
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Any
 
 import httpx
@@ -54,7 +53,8 @@ class Connection:
         return {
             "headers": headers,
             "timeout": timeout,
-            "trust_env": not _is_loopback(self.url),  # a proxy cannot reach this machine's loopback
+            # A proxy cannot reach this machine's loopback.
+            "trust_env": not wire.is_loopback(httpx.URL(self.url).host),
             "follow_redirects": False,  # the key must not be sent to another host
         }
 
@@ -83,11 +83,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _is_loopback(url: str) -> bool:
-    host = httpx.URL(url).host
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

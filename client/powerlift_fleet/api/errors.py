@@ -170,7 +170,7 @@ class FleetFailed(FleetEnded):
             if reason
             else "."
         )
-        return "\n".join([f"{self.status.label} failed{why}", *_details(self.status, True)])
+        return "\n".join([f"{self.status.label} failed{why}", *_details(self.status)])
 
 
 class AllTrialsFailed(FleetEnded):
@@ -214,13 +214,11 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
-def _details(status: FleetStatus, is_reason_told: bool = False) -> Iterator[str]:
-    """The most frequent failures, without what was told as the reason, then the trials."""
-    told = status.reason if is_reason_told else None
+def _details(status: FleetStatus) -> Iterator[str]:
+    """The most frequent failures, without what the reason says, then the trials."""
     for failure in status.failures[:_LISTED_FAILURES]:
-        is_reason = told is not None and failure.code == told.code
-        is_told = told and is_reason and failure.message.removesuffix("...") in told.message
-        message = "." if is_told else f": {sentence(failure.message)}"
+        is_reason = status.reason is not None and failure.code == status.reason.code
+        message = "." if status.explains(failure) else f": {sentence(failure.message)}"
         action = f" Action taken: {failure.action}." if failure.action else ""
         advice = f" {failure.advice}" if failure.advice and not is_reason else ""
         yield f"  {failure.count} x {failure.code}{message}{action}{advice}"

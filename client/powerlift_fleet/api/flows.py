@@ -212,9 +212,17 @@ class Flows:
         return (yield from self.raise_unless_done(status))
 
     def raise_unless_done(self, status: FleetStatus) -> Flow[FleetStatus]:
-        """As the function, but reads the errors of the trials if every trial failed."""
+        """Return the status of a fleet that has not failed.
+
+        Raises FleetFailed, or FleetTimedOut if its `max_lifetime` passed; FleetCancelled,
+        AllTrialsFailed.
+        """
+        if status.phase == "failed":
+            raise (FleetTimedOut if status.is_timed_out else FleetFailed)(status)
+        if status.phase == "cancelled":
+            raise FleetCancelled(status)
         if status.outcome != "all_trials_failed":
-            return raise_unless_done(status)
+            return status
         try:
             errors = (yield from self.progress(status.id)).errors
         except FleetError:  # the outcome counts, not that it cannot be explained
@@ -256,21 +264,6 @@ class Flows:
         )
 
 
-def raise_unless_done(status: FleetStatus) -> FleetStatus:
-    """Return the status of a fleet that has not failed.
-
-    Raises FleetFailed, or FleetTimedOut if its `max_lifetime` passed; FleetCancelled, AllTrialsFailed.
-    """
-    error = {
-        "failed": FleetTimedOut if status.is_timed_out else FleetFailed,
-        "cancelled": FleetCancelled,
-        "all_trials_failed": AllTrialsFailed,
-    }.get(status.outcome or status.phase)
-    if error is not None:
-        raise error(status)
-    return status
-
-
 def new_batch_id() -> int:
     return secrets.randbits(GENERATED_BATCH_BITS)
 
@@ -287,7 +280,7 @@ def _is_longer(status: FleetStatus, fleet: str | int) -> bool:
 
 def _query(filters: Mapping[str, object]) -> dict[str, object]:
     """The query parameters of a list: those that are not None, with times in UTC."""
-    given = {name: value for name, value in filters.items() if value is not None}
+    given = wire.without_none(**filters)
     since = given.get("since")
     if isinstance(since, timedelta):
         since = datetime.now(timezone.utc) - since

@@ -64,7 +64,7 @@ class Retry:
 
     def _exponential(self) -> float:
         seconds = min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(self.attempts - 1, 10))
-        return seconds * random.uniform(0.5, 1.0)  # noqa: S311 (jitter is no secret)
+        return seconds * random.uniform(0.5, 1.0)  # noqa: S311 (jitter needs no secret)
 
 
 def _retry_after(response: HttpResponse) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from powerlift_fleet.api import html
@@ -45,14 +46,18 @@ class Rows(tuple[R, ...]):
 
 
 def pandas() -> Any:
-    """The package, which is optional. Raises ConfigurationError."""
+    """Raises ConfigurationError."""
+    return optional("pandas", "A data frame")
+
+
+def optional(package: str, user: str) -> Any:
+    """A package that this one does not install; `user` requires it. Raises ConfigurationError."""
     try:
-        import pandas
+        return import_module(package)
     except ImportError as error:
         raise ConfigurationError(
-            f"A data frame requires pandas, which cannot be imported: {error}. pip install pandas"
+            f"{user} requires {package}, which cannot be imported: {error}. pip install {package}"
         ) from None
-    return pandas
 
 
 def _members(response: Response, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -113,6 +114,15 @@ def api_url(url: str) -> str:
         )
     base = url.rstrip("/")
     return base if base.endswith("/api") else f"{base}/api"
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether the host of a URL is this machine."""
+    host = host or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def header_key(key: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from powerlift_fleet.api.errors import ConfigurationError
-from powerlift_fleet.api.rows import pandas
+from powerlift_fleet.api.rows import optional, pandas
 from powerlift_fleet.benchmark.provenance import KEY, side_file
 from powerlift_fleet.benchmark.redaction import redacted
 from powerlift_fleet.benchmark.results import results_of, status_of, texts
@@ -144,12 +144,7 @@ def _plain(value: Any) -> Any:
 
 
 def _write_parquet(path: Path, frame: DataFrame, provenance: Mapping[str, Any]) -> None:
-    try:
-        import fastparquet
-    except ImportError as error:
-        raise ConfigurationError(
-            f"Parquet requires fastparquet, which cannot be imported: {error}. pip install fastparquet"
-        ) from None
+    fastparquet = optional("fastparquet", "Parquet")
     whole = frame.copy()
     for column in whole.columns:  # fastparquet cannot infer the type of a column of None
         if whole[column].dtype == object and whole[column].isna().all():

@@ -33,7 +33,7 @@ def powerlift_version(pip_install: str | None, wheels: Sequence[str] | None) -> 
     A build from source has the version of the last release. It gets a local version, unless VMs get it
     too, so that the plan sees the difference.
     """
-    powerlift = _installed()
+    powerlift = installed_powerlift()
     if powerlift is None:
         return None
     if _source_of(powerlift) is None or _vms_get_it(pip_install or "", wheels or ()):
@@ -42,7 +42,7 @@ def powerlift_version(pip_install: str | None, wheels: Sequence[str] | None) -> 
 
 
 def _of_powerlift(pip_install: str, wheels: Sequence[str]) -> Iterator[str]:
-    powerlift = _installed()
+    powerlift = installed_powerlift()
     if powerlift is None or _vms_get_it(pip_install, wheels):
         return
     source = _source_of(powerlift)
@@ -54,7 +54,7 @@ def _of_powerlift(pip_install: str, wheels: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _installed() -> Distribution | None:
+def installed_powerlift() -> Distribution | None:
     try:
         return distribution("powerlift")
     except PackageNotFoundError:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from powerlift_fleet._version import __version__
 from powerlift_fleet.api.errors import ConfigurationError, FleetError
+from powerlift_fleet.api.rows import optional
+from powerlift_fleet.benchmark.notices import installed_powerlift
 from powerlift_fleet.benchmark.redaction import redacted
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def provenance(
     ids = dict.fromkeys([fleet, *others])
     entries = [_entry(client, one) for one in ids]
     versions = [entry.pop("app_version", None) for entry in entries]
+    powerlift = installed_powerlift()
     number = entries[0].get("request", {}).get("experiment_id")
     return {
         "format": FORMAT,
@@ -45,7 +47,7 @@ def provenance(
         "versions": {
             "powerlift_fleet": __version__,
             "app_at_export": versions[0],
-            "powerlift": _installed("powerlift"),
+            "powerlift": powerlift and powerlift.version,
         },
         "fleets": entries,
     }
@@ -72,13 +74,6 @@ def clean(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: clean(one) for name, one in value.items()}
     return [clean(one) for one in value] if isinstance(value, list) else value
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def side_file(path: Path) -> Path:
@@ -155,14 +150,9 @@ def _read(path: Path) -> Any:
 
 
 def _parquet_metadata(path: Path) -> str:
+    fastparquet = optional("fastparquet", "Parquet")
     try:
-        from fastparquet import ParquetFile
-    except ImportError as error:
-        raise ConfigurationError(
-            f"Parquet requires fastparquet, which cannot be imported: {error}. pip install fastparquet"
-        ) from None
-    try:
-        metadata: Mapping[str, str] = ParquetFile(str(path)).key_value_metadata
-    except Exception as error:  # whatever its parser makes of another file
+        metadata: Mapping[str, str] = fastparquet.ParquetFile(str(path)).key_value_metadata
+    except Exception as error:  # its parser may raise anything
         raise ValueError(f"it is not a Parquet file ({type(error).__name__})") from None
     return metadata.get(KEY, "null")

@@ -35,7 +35,7 @@ _STATUS = """
     WHERE t.experiment_id = :experiment
     ORDER BY ta.name, t.method, t.meta, t.replicate_num, t.id
 """
-# A measure is there twice if its transaction was committed and the runner did not learn it.
+# A measure occurs twice if the runner lost the confirmation of its commit, and retried.
 _RESULTS = """
     SELECT t.id AS trial_id, ta.name AS task, ta.origin, t.method, t.meta, t.replicate_num,
            mo.name, mo.seq_num, mo.type, mo.val, {facts}
@@ -46,6 +46,8 @@ _RESULTS = """
 """
 USAGE = ("wall_seconds", "user_seconds", "system_seconds", "steal_seconds", "max_rss_bytes")
 """What a trial's processes used, as in runner.py, which requires Linux."""
+MOST_SECONDS, MOST_BYTES = 1e9, 2**50
+"""As in the app's list of trials: more is beyond any trial, and unknown. VMs write the table."""
 VM = (
     "vm_name", "vm_size", "location", "zone", "priority", "cpu_model", "cpus", "memory_bytes",
     "architecture", "kernel", "image", "image_version", "python", "lock_digest", "script_digest",
@@ -164,8 +166,8 @@ def _warn_of_hidden(existing: Iterable[Any]) -> None:
         return
     tables, [role, *_] = ", ".join(sorted(hidden)), [*hidden.values()]
     warnings.warn(
-        f"What ran the trials is left out: the role {role} may not read {tables}. Let the tables' owner "
-        f"run: GRANT SELECT ON {tables} TO {role};",
+        f"VMs and usage of the trials are left out: the role {role} may not read {tables}. Ask the "
+        f"tables' owner to run: GRANT SELECT ON {tables} TO {role};",
         stacklevel=2,
     )
 
@@ -174,9 +176,7 @@ def _facts(known: Collection[tuple[str, str]]) -> dict[str, str]:
     """SQL of the columns USAGE and VM, null where this database lacks them, and of their tables."""
     used = dict.fromkeys(USAGE, "powerlift_fleet_trial")
     reported = dict.fromkeys(VM, "powerlift_fleet_runner")
-    columns = {
-        name: f"CASE WHEN ran.measured_at >= t.create_time THEN ran.{name} END" for name in used
-    } | {name: f"vm.{name}" for name in reported}
+    columns = {name: _amount(name) for name in used} | {name: f"vm.{name}" for name in reported}
     tables = {table for table, _ in known}
     joined = tables.issuperset({*used.values(), *reported.values()})
     has = {name for name, table in {**used, **reported}.items() if (table, name) in known}
@@ -186,7 +186,14 @@ def _facts(known: Collection[tuple[str, str]]) -> dict[str, str]:
     return {"facts": ", ".join(shown), "tables": _JOIN if joined else ""}
 
 
+def _amount(name: str) -> str:
+    """SQL of one of USAGE: null unless it is possible, and of this trial's last run."""
+    most = MOST_BYTES if name.endswith("_bytes") else MOST_SECONDS
+    possible = f"ran.{name} BETWEEN 0 AND {most:.0f}"
+    return f"CASE WHEN ran.measured_at >= t.create_time AND {possible} THEN ran.{name} END"
+
+
 def texts(frame: DataFrame, column: str) -> Series:
-    """A column with None for a missing value, whatever this pandas makes of None."""
+    """A column with None for a missing value, in every version of pandas."""
     found: Series = frame[column].astype(object).where(frame[column].notna(), None)
     return found

@@ -1,4 +1,4 @@
-"""The source of a trial function, and the check that it can run on a VM without anything around it."""
+"""The source of a trial function, and the check that it can run on a VM without the code around it."""
 
 from __future__ import annotations
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 from powerlift_fleet.api.responses import (
+    Bar,
     Cost,
     CpuModel,
     FleetListEntry,
     FleetStatus,
     Machine,
-    Placement,
     PlanCost,
     Progress,
     Trial,
@@ -36,18 +37,6 @@ _CPU_NOISE = re.compile(r"\((?:R|TM)\)| CPU @.*| \d+-Core Processor")
 SHOWN_MEASURES = 2
 MAX_MESSAGE = 600
 """Characters; Azure's messages can be pages long."""
-
-
-class Gauge(NamedTuple):
-    """A part of `total`, by kind; `detail` is text next to the numbers."""
-
-    parts: Mapping[str, int]
-    total: int
-    detail: str
-
-    @property
-    def done(self) -> int:
-        return min(self.total, sum(self.parts.values()))
 
 
 def handle(fleet: FleetStatus | FleetListEntry) -> str:
@@ -129,29 +118,19 @@ def measures(trial: Trial) -> str:
     return ", ".join([*shown[:SHOWN_MEASURES], *([f"{more} more"] if more > 0 else [])])
 
 
-def machines(status: FleetStatus) -> Gauge:
-    """The VMs that have started, of those wanted."""
-    vms = status.machines
-    parts = {"running": vms.running, "deleted": vms.deleted}
-    return Gauge(parts, vms.wanted, _counts(status.vms_by_state))
-
-
-def trials(status: FleetStatus, progress: Progress | None = None) -> Gauge | None:
-    """The trials that have ended, of all; None while they are unknown."""
-    known = status.trials or (progress.trials if progress else None)
-    if known is None:
-        return None
-    detail = _counts(known.by_state)
-    return Gauge({"complete": known.complete, "failed": known.error}, known.total, detail)
+def bars(status: FleetStatus, progress: Progress | None) -> dict[str, Bar]:
+    """VMs and trials, as far as they are known."""
+    trials = status.trials or (progress.trials if progress else None)
+    found = replace(status, trials=trials).bars
+    return {name: bar for name, bar in found.items() if bar.parts}
 
 
 def line(status: FleetStatus, progress: Progress | None = None) -> str:
     """The fleet in one line, for pipes and logs."""
     parts = [f"{phase(status):<11}"]
-    for name, gauge in (("VMs", machines(status)), ("trials", trials(status, progress))):
-        if gauge is not None:
-            detail = f" ({gauge.detail})" if gauge.detail else ""
-            parts.append(f"{name} {gauge.done}/{gauge.total}{detail}")
+    for name, bar in bars(status, progress).items():
+        detail = f" ({bar.detail})" if bar.detail else ""
+        parts.append(f"{name} {bar.done}/{bar.total}{detail}")
     return "  ".join(parts).rstrip()
 
 
@@ -266,10 +245,9 @@ def failures(status: FleetStatus) -> Iterator[FailureText]:
     """Each kind of failure: Azure's message, the action taken, and advice; what the fleet's reason says
     is not repeated.
     """
-    reason_code, told = (status.reason.code, status.reason.message) if status.reason else ("", "")
+    reason_code = status.reason.code if status.reason else ""
     for group in status.failures:
-        is_told = group.code == reason_code and group.message.removesuffix("...") in told
-        sentences = [] if is_told else [clean(group.message, MAX_MESSAGE)]
+        sentences = [] if status.explains(group) else [clean(group.message, MAX_MESSAGE)]
         if group.action:
             sentences.append(f"Action taken: {clean(group.action, 120)}.")
         if group.advice and group.code != reason_code:
@@ -288,10 +266,6 @@ def missing(status: FleetStatus) -> Iterator[str]:
         yield f"{count(number, 'VM')} missing: {clean(code, 80)}"
 
 
-def placement(where: Placement) -> str:
-    return clean(where, 120)
-
-
 def state_since(machine: Machine) -> datetime | None:
     return {
         "creating": machine.created_at,
@@ -307,7 +281,3 @@ def outcome(machine: Machine) -> str:
         action = f" ({clean(failure.action, 120)})" if failure.action else ""
         return f"{clean(failure.code, 80)}: {clean(failure.message, MAX_MESSAGE)}{action}"
     return clean(machine.outcome or "", MAX_MESSAGE)
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number:,} {kind}" for kind, number in counts.items() if number)

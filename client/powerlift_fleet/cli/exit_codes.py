@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from powerlift_fleet.api.errors import (
-    ApiError,
-    AppUnavailable,
     BatchTaken,
     ConfigurationError,
     FleetAmbiguous,
-    FleetCancelled,
     FleetCannotStart,
     FleetError,
-    FleetFailed,
     FleetPurged,
-    FleetUnreachable,
     NotFound,
     RequestRefused,
     RetryRefused,
@@ -43,24 +38,14 @@ MEANINGS = {
     INTERRUPTED: "Ctrl-C; the fleet keeps running",
 }
 
-_ERRORS: tuple[tuple[type[FleetError], int], ...] = (
-    (ConfigurationError, USAGE),
-    (RequestRefused, REFUSED),
-    (BatchTaken, REFUSED),
-    (RetryRefused, REFUSED),
-    (TooManyVms, REFUSED),
-    (NotFound, NOT_FOUND),
-    (FleetAmbiguous, NOT_FOUND),
-    (FleetPurged, NOT_FOUND),
-    (Unauthorized, UNAUTHORISED),
-    (FleetFailed, FAILED),
-    (FleetCannotStart, FAILED),
-    (FleetCancelled, CANCELLED),
-    (FleetUnreachable, UNAVAILABLE),
-    (AppUnavailable, UNAVAILABLE),
-    (ApiError, UNAVAILABLE),
-)
-"""The first match wins; ApiError is the base of others."""
+_ERRORS: dict[int, tuple[type[FleetError], ...]] = {
+    USAGE: (ConfigurationError,),
+    REFUSED: (RequestRefused, BatchTaken, RetryRefused, TooManyVms),
+    NOT_FOUND: (NotFound, FleetAmbiguous, FleetPurged),
+    UNAUTHORISED: (Unauthorized,),
+    FAILED: (FleetCannotStart,),
+}
+"""Of the client; all others are UNAVAILABLE."""
 _OUTCOMES = {
     "failed": FAILED,
     "cancelled": CANCELLED,
@@ -70,7 +55,7 @@ _OUTCOMES = {
 
 
 def of_error(error: FleetError) -> int:
-    return next((code for kind, code in _ERRORS if isinstance(error, kind)), UNAVAILABLE)
+    return next((code for code, kinds in _ERRORS.items() if isinstance(error, kinds)), UNAVAILABLE)
 
 
 def of_fleet(status: FleetStatus) -> int:

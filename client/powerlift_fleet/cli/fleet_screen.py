@@ -12,7 +12,7 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from powerlift_fleet.api.responses import FleetStatus, Progress
+from powerlift_fleet.api.responses import Bar, FleetStatus, Progress
 from powerlift_fleet.cli import describe
 from powerlift_fleet.cli.formatting import bar_cells, clean, count, now
 from powerlift_fleet.cli.screens import COLOURS, INDENT, NARROW, heading, indented, pairs
@@ -42,29 +42,24 @@ class Fold(NamedTuple):
     least: int | None = None
 
 
+@dataclass(frozen=True)
 class Fitted:
-    """A page that takes folds, in order, until it fits the screen; then its footer.
+    """A page that takes folds, in order, until it fits the screen; then its footer."""
 
-    `footers`: below a page in full, and below a folded one; the first that fits the width is shown.
-    """
-
-    def __init__(
-        self,
-        parts: Mapping[str, Part],
-        folds: Sequence[Fold],
-        footers: tuple[Sequence[str], Sequence[str]],
-    ) -> None:
-        self._parts, self._folds, self._footers = parts, folds, footers
+    parts: Mapping[str, Part]
+    folds: Sequence[Fold]
+    footers: tuple[Sequence[str], Sequence[str]]
+    """Below a page in full, and below a folded one; the first that fits the width is shown."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         unlimited, height = options.update(height=None), options.max_height - 1
-        drawn = {name: _Drawn(part, console, unlimited) for name, part in self._parts.items()}
+        drawn = {name: _Drawn(part, console, unlimited) for name, part in self.parts.items()}
 
         def fits() -> bool:
             lines = sum(len(one.lines) for one in drawn.values())
             return lines + bool(_rest(drawn)) <= height
 
-        for fold in self._folds:
+        for fold in self.folds:
             while not fits() and drawn[fold.part].fold(fold.least):
                 pass
         for one in drawn.values():  # a coarse later fold may have made room for an earlier part
@@ -78,7 +73,7 @@ class Fitted:
             yield Segments([*line, Segment.line()])
         if rest:
             yield Text(rest, "dim", overflow="ellipsis", no_wrap=True)
-        footers = self._footers[0 if all(one.is_full for one in drawn.values()) else 1]
+        footers = self.footers[0 if all(one.is_full for one in drawn.values()) else 1]
         footer = next((one for one in footers if len(one) <= options.max_width), footers[-1])
         yield Text(footer, "dim", overflow="ellipsis", no_wrap=True, end="")
 
@@ -125,10 +120,8 @@ def fleet_screen(snapshot: Snapshot, out: Console) -> RenderableType:
     )
 
 
-def live_screen(snapshot: Snapshot | None, out: Console) -> RenderableType:
+def live_screen(snapshot: Snapshot, out: Console) -> RenderableType:
     """The fleet, fitted into the screen's height."""
-    if snapshot is None:
-        return Fitted({"title": _whole([Text("Connecting …", "dim")])}, (), (_WATCHED, _WATCHED))
     command = f"powerlift-fleet status {describe.handle(snapshot.status)}"
     folded = (f"Ctrl-C stops watching. In full: {command}", f"In full: {command}")
     return Fitted(_parts(snapshot, out), _FOLDS, (_WATCHED, folded))
@@ -209,10 +202,8 @@ def _facts(status: FleetStatus, progress: Progress | None, out: Console) -> Part
         rows.append(("ID", Text(clean(status.id, 40))))
     name = progress.experiment.name if progress else None
     experiment = f"{status.experiment_id}" + (f"  {clean(name, 80)}" if name else "")
-    rows += [("experiment", Text(experiment)), ("VMs", _gauge(describe.machines(status), out))]
-    trials = describe.trials(status, progress)
-    if trials:
-        rows.append(("trials", _gauge(trials, out)))
+    rows.append(("experiment", Text(experiment)))
+    rows += [(name, _bar(bar, out)) for name, bar in describe.bars(status, progress).items()]
     facts = describe.facts(status, progress, now())
     rows += [(label, Text(text)) for label, text in facts]
     ranks = {label: rank for rank, label in enumerate(_IMPORTANCE)}
@@ -233,13 +224,13 @@ def _facts(status: FleetStatus, progress: Progress | None, out: Console) -> Part
     return Part(len(rows), draw)
 
 
-def _gauge(gauge: describe.Gauge, out: Console) -> Text:
+def _bar(bar: Bar, out: Console) -> Text:
     width = 30 if out.width >= NARROW else max(6, min(14, out.width - 26))
     text = Text()
-    for kind, characters in bar_cells(gauge.parts, gauge.total, width, out.options.ascii_only):
+    for kind, characters in bar_cells(bar.parts, bar.total, width, out.options.ascii_only):
         text.append(characters, COLOURS[kind])
-    text.append(f"  {gauge.done:,} of {gauge.total:,}", "bold")
-    return text.append(f"\n{gauge.detail}") if gauge.detail else text
+    text.append(f"  {bar.done:,} of {bar.total:,}", "bold")
+    return text.append(f"\n{bar.detail}") if bar.detail else text
 
 
 class _Entry(NamedTuple):

@@ -82,9 +82,8 @@ def money(amount: float, currency: str) -> str:
     return f"{sign}{amount:,.{digits}f}" + ("" if sign else f" {clean(currency, 8)}")
 
 
-_SIGNS = {"complete": "█", "running": "█", "deleted": "▓", "failed": "▒"}
-_PLAIN = {"complete": "#", "running": "#", "deleted": "+", "failed": "!"}
-_REST, _PLAIN_REST = "░", "."
+_SIGNS = {"complete": "█", "running": "█", "deleted": "▓", "failed": "▒", "": "░"}
+_PLAIN = {"complete": "#", "running": "#", "deleted": "+", "failed": "!", "": "."}
 
 
 def bar_cells(
@@ -94,11 +93,11 @@ def bar_cells(
 
     Kinds differ without colour too. `plain`: ASCII only. The bar is full only at `total`.
     """
-    signs, rest = (_PLAIN, _PLAIN_REST) if plain else (_SIGNS, _REST)
+    signs = _PLAIN if plain else _SIGNS
     pieces, at, done = [], 0, 0
     for kind, number in parts.items():
         done = min(total, done + number)
         end = width * done // total if total else 0
         pieces.append((kind, signs[kind] * (end - at)))
         at = end
-    return [*pieces, ("", rest * (width - at))]
+    return [*pieces, ("", signs[""] * (width - at))]

@@ -10,22 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from powerlift_fleet.api.responses import (
-    Check,
-    FleetListEntry,
-    Machine,
-    Plan,
-    Trial,
-)
+from powerlift_fleet.api.responses import Check, FleetListEntry, Machine, Plan, Trial
 from powerlift_fleet.cli import describe
-from powerlift_fleet.cli.formatting import (
-    clean,
-    clean_lines,
-    count,
-    money,
-    now,
-    span,
-)
+from powerlift_fleet.cli.formatting import clean, clean_lines, count, money, now, span
 
 NARROW = 72
 """Columns below which tables become lists."""
@@ -62,7 +49,7 @@ def _machine(one: Machine, today: datetime) -> list[Text]:
         Text(number), Text(state, COLOURS.get(state, "")),
         Text(_ago(describe.state_since(one), today)), Text(f"{ended:,}" if ended else ""),
         Text(f"{one.trials.error:,}" if one.trials.error else "", "red"),
-        Text(describe.placement(one.placement)), Text(describe.outcome(one)),
+        Text(clean(one.placement, 120)), Text(describe.outcome(one)),
     ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,8 +43,7 @@ class Session:
     def app(self) -> sources.Settings:
         """The app's URL and key. Prints warnings. Raises ConfigurationError."""
         app = sources.read(self.options)
-        for warning in app.warnings:
-            say(f"Warning: {clean(warning)}")
+        warn(app.warnings)
         return app
 
     def client(self, retry_timeout: float | None = None, timeout: float = 30.0) -> FleetClient:
@@ -84,21 +83,26 @@ def console() -> Console:
     return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
-def show(screen: Callable[[Console], RenderableType]) -> None:
-    """Print a screen; to a pipe without trailing blanks."""
+def show(screen: Callable[[Console], RenderableType], err: bool = False) -> None:
+    """Print a screen; to a pipe, and to stderr with `err`, without trailing blanks."""
     out = console()
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not err:
         out.print(screen(out))
         return
     with out.capture() as captured:
         out.print(screen(out))
     for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+        click.echo(line.rstrip(), err=err)
 
 
 def say(text: str) -> None:
     """Print a message to stderr."""
     click.echo(text, err=True)
+
+
+def warn(texts: Iterable[str]) -> None:
+    for text in texts:
+        say(f"Warning: {clean(text)}")
 
 
 def say_which(typed: str, fleet: FleetStatus) -> None:

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from powerlift_fleet.api.errors import AppUnavailable, FleetError, FleetUnreachable, NotFound
+from powerlift_fleet.api.errors import (
+    AppUnavailable,
+    FleetError,
+    FleetUnreachable,
+    NotFound,
+    sentence,
+)
 from powerlift_fleet.api.responses import FleetStatus
 from powerlift_fleet.cli import describe
 from powerlift_fleet.cli.formatting import clean, now
@@ -48,7 +54,7 @@ def follow(
     if not _has_screen(session):
         say_which(fleet, snapshot.status)
     fleet = snapshot.status.id  # what latest or a name means may change
-    display = _screen() if _has_screen(session) else nullcontext(_Lines(session).show)
+    display = _screen(snapshot) if _has_screen(session) else nullcontext(_Lines(session).show)
     try:
         with session.client(retry_timeout=0, timeout=ATTEMPT_TIMEOUT) as client, display as update:
             update(snapshot)
@@ -94,13 +100,13 @@ def _has_screen(session: Session) -> bool:
 
 
 @contextmanager
-def _screen() -> Iterator[Callable[[Snapshot], None]]:
+def _screen(first: Snapshot) -> Iterator[Callable[[Snapshot], None]]:
     """The alternate screen, redrawn every second."""
     from rich.live import Live
 
     from powerlift_fleet.cli.fleet_screen import live_screen
 
-    latest: list[Snapshot | None] = [None]
+    latest = [first]
     out = console()
     live = Live(
         get_renderable=lambda: live_screen(latest[0], out),
@@ -157,8 +163,7 @@ class _Lines:
         for code, _, sentences in describe.failures(snapshot.status):
             if code not in self._shown_codes and code != reason:
                 self._shown_codes.add(code)
-                text = " ".join(f"{one.rstrip('.')}." for one in sentences)
-                _print(f"{code}: {text}")
+                _print(f"{code}: {' '.join(map(sentence, sentences))}")
 
     def _is_new(self, shown: object) -> bool:
         last, self._last = self._last, shown

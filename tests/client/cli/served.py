@@ -34,15 +34,10 @@ def served(answers: Mapping[str, Any]) -> Iterator[str]:
             found = answers.get(route, answers.get(route.partition("?")[0]))
             if isinstance(found, list):
                 found = found.pop(0) if len(found) > 1 else found[0]
-            plain = isinstance(found, str)
-            body = found if plain else json.dumps(found or {"title": "None", "status": 404})
-            kind = (
-                "text/plain"
-                if plain
-                else "application/json"
-                if found
-                else "application/problem+json"
-            )
+            kind = "application/json" if found else "application/problem+json"
+            body = json.dumps(found or {"title": "None", "status": 404})
+            if isinstance(found, str):
+                kind, body = "text/plain", found
             self.send_response(200 if found else 404)
             self.send_header("Content-Type", kind)
             data = body.encode()
@@ -50,14 +45,7 @@ def served(answers: Mapping[str, Any]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        def do_GET(self) -> None:
-            self.answer()
-
-        def do_POST(self) -> None:
-            self.answer()
-
-        def do_DELETE(self) -> None:
-            self.answer()
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815
 
         def log_message(self, *args: object) -> None:
             return

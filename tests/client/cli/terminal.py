@@ -12,7 +12,6 @@ import subprocess
 import sys
 import termios
 import threading
-from types import TracebackType
 from typing import Any, Self
 
 import pyte
@@ -82,12 +81,7 @@ class Terminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.process.kill()
         self.process.wait()
         self._reader.join(10)

@@ -4,6 +4,7 @@
 import { NotFound } from "../../common/api.js";
 import { attr, byId, show, text } from "../../common/dom.js";
 import { DASH, seconds } from "../../common/format.js";
+import { exists } from "../../common/describe.js";
 import { rowOfVm } from "./timeline.js";
 import { logOf } from "./log_source.js";
 
@@ -63,7 +64,7 @@ function closeConsole() {
 
 /** Whether more output may come. */
 function mayGrow() {
-  return shown !== null && live && ["creating", "running"].includes(rowOfVm(shown.ordinal)?.machine.state);
+  return shown !== null && live && exists(rowOfVm(shown.ordinal)?.machine ?? {});
 }
 
 function buttons() {

@@ -5,7 +5,7 @@ import { clip, duration, parseTime, plural, seconds, setTime, whole } from "../.
 import { setIcon } from "../../common/icons.js";
 import { openConsole } from "./console.js";
 import { choose, rowOfVm } from "./timeline.js";
-import { STAGES, action, memory, processor, sentenceCase } from "../../common/describe.js";
+import { STAGES, action, exists, memory, processor, sentenceCase } from "../../common/describe.js";
 
 const MOMENTS = [
   ["created_at", "accepted by Azure"],
@@ -54,15 +54,13 @@ export function updateDetail(group = portal) {
   portal = group;
   const row = shown === null ? null : rowOfVm(shown);
   if (row === null) return;
-  const { machine } = row;
-  const failed = ["failed", "refused"].includes(row.stage);
+  const { machine, failed } = row;
   text(byId("detail-title"), `VM ${machine.ordinal}`);
   setIcon(byId("detail-sign"), STAGES[row.stage].sign);
   text(byId("detail-words"), sentenceCase(STAGES[row.stage].name).slice(0, -1));
   attr(byId("detail-stage"), "data-tone", failed ? "bad" : row.stage === "working" ? "live" : "quiet");
   text(byId("detail-name"), clip(machine.name, TEXT));
-  const exists = ["creating", "running"].includes(machine.state);
-  link(byId("detail-portal"), portal && exists ? `${portal}/providers/Microsoft.Compute/virtualMachines/${encodeURIComponent(machine.name)}` : null);
+  link(byId("detail-portal"), portal && exists(machine) ? `${portal}/providers/Microsoft.Compute/virtualMachines/${encodeURIComponent(machine.name)}` : null);
   show(byId("detail-ended"), machine.failure);
   attr(byId("detail-ended"), "data-failed", failed);
   text(byId("detail-why"), machine.failure ? `${clip(machine.failure.code, TEXT)}: ${clip(machine.failure.message, TEXT)}` : "");

@@ -1,12 +1,13 @@
 /** Keyboard control of the timeline. */
 
 import { byId } from "../../common/dom.js";
+import { closeDetail, detailIsOpen } from "./details.js";
 import { activeRow, choose } from "./timeline.js";
 
 const DIGIT_TIMEOUT = 900; // milliseconds between digits of a number
 
-/** `isOpen()`: whether the details are open; they then follow the active row. */
-export function startKeys(isOpen, close) {
+/** Open details follow the active row. */
+export function startKeys() {
   let typed = "", typedAt = 0;
   byId("vms").addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -17,19 +18,19 @@ export function startKeys(isOpen, close) {
       Home: 0, End: rows.length - 1,
     }[event.key];
     if (to !== undefined) {
-      choose(rows[Math.max(0, Math.min(rows.length - 1, to))].machine.ordinal, isOpen(), false);
+      choose(rows[Math.max(0, Math.min(rows.length - 1, to))].machine.ordinal, detailIsOpen(), false);
     } else if (event.key === "Enter" || event.key === " ") {
       choose(row.machine.ordinal, true, true);
     } else if (event.key === "ArrowLeft" && Number.isInteger(row.machine.replaces)) {
-      choose(row.machine.replaces, isOpen(), false);
+      choose(row.machine.replaces, detailIsOpen(), false);
     } else if (event.key === "ArrowRight" && row.replacement !== null) {
-      choose(row.replacement, isOpen(), false);
+      choose(row.replacement, detailIsOpen(), false);
     } else if (event.key === "Escape") {
-      close();
+      closeDetail();
     } else if (/^\d$/.test(event.key)) {
       typed = event.timeStamp - typedAt < DIGIT_TIMEOUT ? typed + event.key : event.key;
       typedAt = event.timeStamp;
-      choose(Number(typed), isOpen(), false);
+      choose(Number(typed), detailIsOpen(), false);
     } else {
       return;
     }

@@ -1,6 +1,6 @@
 /** How many VMs were in each stage over time, on the axis of the timeline. */
 
-import { attr, byId, show, svg, text } from "../../common/dom.js";
+import { attr, byId, el, show, svg, text } from "../../common/dom.js";
 import { whole } from "../../common/format.js";
 import { countsOverTime } from "./rows.js";
 
@@ -34,10 +34,7 @@ export function drawOverview(rows, domain, until) {
 function begin(box) {
   const node = svg("svg", { role: "img", viewBox: `0 0 ${SAMPLES} ${HEIGHT}`, preserveAspectRatio: "none", height: HEIGHT },
     ...STACK.map((kind) => svg("path", { "data-kind": kind })));
-  const label = document.createElement("p");
-  attr(label, "class", "top");
-  attr(label, "aria-hidden", "true");
-  box.append(label, node);
+  box.append(el("p", { class: "top", "aria-hidden": "true" }), node);
   return node;
 }
 

@@ -1,7 +1,7 @@
 /** The rows of the timeline: their order, replacements and segments. */
 
 import { parseTime } from "../../common/format.js";
-import { stage } from "../../common/describe.js";
+import { exists, stage } from "../../common/describe.js";
 
 /** The segments of a bar, in order, and the field with their start. */
 export const SEGMENTS = [
@@ -17,12 +17,12 @@ export const FILTERS = [
   ["all", "All", () => true],
   ["working", "Running trials", (row) => row.stage === "working"],
   ["starting", "Starting", (row) => ["accepted", "role_assigned", "running", "installing"].includes(row.stage)],
-  ["failed", "Failed", (row) => row.stage === "failed" || row.stage === "refused"],
+  ["failed", "Failed", (row) => row.failed],
   ["ended", "Ended", (row) => row.stage === "ended" || row.stage === "deleted"],
 ];
 
-/** One row per VM: `{machine, stage, segments, failedAt, replacement, depth}`. A replacement follows the VM
- *  that it replaces; `depth` is the number of VMs before it in that chain. */
+/** One row per VM: `{machine, stage, failed, segments, failedAt, replacement, depth}`. A replacement follows
+ *  the VM that it replaces; `depth` is the number of VMs before it in that chain. */
 export function rowsOf(machines, now) {
   const byOrdinal = new Map(machines.map((machine) => [machine.ordinal, machine]));
   const replacements = new Map();
@@ -46,7 +46,7 @@ function rowOf(machine, now, depth, replacement) {
   const what = stage(machine);
   const failed = what === "failed" || what === "refused";
   const segments = segmentsOf(machine, now);
-  return { machine, stage: what, segments, depth, replacement, failedAt: failed ? failure(machine, segments) : null };
+  return { machine, stage: what, failed, segments, depth, replacement, failedAt: failed ? failure(machine, segments) : null };
 }
 
 /** `{kind, from, to}` for each stage of a VM. */
@@ -62,8 +62,7 @@ export function segmentsOf(machine, now) {
   }
   if (begun.length === 0) return [];
   const last = begun.at(-1);
-  const alive = machine.state === "creating" || machine.state === "running";
-  const end = parseTime(machine.deleted_at) ?? (alive || (last.kind === "ended" && machine.state === "failed") ? now : last.from);
+  const end = parseTime(machine.deleted_at) ?? (exists(machine) || (last.kind === "ended" && machine.state === "failed") ? now : last.from);
   return begun
     .map(({ kind, from }, i) => ({ kind, from, to: Math.max(from, begun[i + 1]?.from ?? end) }))
     .filter(({ kind, from, to }) => to > from || kind !== "ended");

@@ -3,7 +3,7 @@
 import { attr, byId, css, el, keyed, show, text } from "../../common/dom.js";
 import { clip, parseTime, plural, tickLabel, tickSeconds, whole } from "../../common/format.js";
 import { drawOverview } from "./overview.js";
-import { setIcon } from "../../common/icons.js";
+import { icon, setIcon } from "../../common/icons.js";
 import { FILTERS, SEGMENTS, domain, filtered, rowsOf } from "./rows.js";
 import { STAGES, isTerminal } from "../../common/describe.js";
 
@@ -77,7 +77,7 @@ function filters(counts) {
   });
 }
 
-export const rowHeight = () => (view.all.length <= FEW ? HEIGHTS.few : HEIGHTS.many);
+const rowHeight = () => (view.all.length <= FEW ? HEIGHTS.few : HEIGHTS.many);
 
 function draw() {
   const box = byId("vms");
@@ -131,8 +131,7 @@ const share = (at) => (at - view.domain.from) / (view.domain.to - view.domain.fr
 const percent = (at) => `${(100 * share(at)).toFixed(3)}%`;
 
 /** The label of a failed VM: its error code and its replacement. */
-function mark(node, { machine, stage, segments, failedAt, replacement }) {
-  const failed = stage === "failed" || stage === "refused";
+function mark(node, { machine, stage, failed, segments, failedAt, replacement }) {
   text(node, failed ? `${clip(machine.failure?.code ?? STAGES[stage].name, CODE)}${replacement === null ? "" : ` → ${replacement}`}` : "");
   if (!failed) return;
   const at = share(Math.max(failedAt ?? view.domain.from, segments.at(-1)?.to ?? 0));
@@ -169,8 +168,7 @@ function axis() {
 function legend() {
   const items = [...SEGMENTS.map(([kind]) => [kind, STAGES[kind].name]), ["failed", "failed → replaced by"]];
   for (const [kind, words] of items) {
-    const swatch = el("span", { class: "swatch" });
-    if (kind === "failed") setIcon(swatch, "cross");
+    const swatch = kind === "failed" ? icon("cross", "swatch") : el("span", { class: "swatch" });
     byId("vms-legend").append(el("li", { "data-kind": kind }, swatch, words));
   }
 }

@@ -15,11 +15,16 @@ TERMINAL_PHASES = frozenset({"done", "cancelled", "failed"})
 
 
 class Bar(NamedTuple):
-    """`total` is 0 while it is unknown; `detail`: the counts by state."""
+    """Progress: what is done of `total`, by state; all is empty while it is unknown."""
 
-    done: int = 0
-    total: int = 0
-    detail: str = ""
+    parts: Mapping[str, int]
+    total: int
+    detail: str
+    """The counts of all states."""
+
+    @property
+    def done(self) -> int:
+        return min(self.total, sum(self.parts.values()))
 
     @property
     def text(self) -> str:
@@ -32,7 +37,7 @@ def _advised(failure: Failure | FailureGroup) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +89,12 @@ class TrialCounts(Response):
             "running": self.running,
             "ready": self.ready,
         }
+
+    @property
+    def bar(self) -> Bar:
+        """The trials that have ended, of all."""
+        ended = {"complete": self.complete, "failed": self.error}
+        return Bar(ended, self.total, _counts(self.by_state))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +186,12 @@ class _FleetState(Response):
         """Whether the fleet failed because its `max_lifetime` passed with unfinished trials."""
         return self.reason is not None and self.reason.code == "DeadlineReached"
 
+    def explains(self, failure: FailureGroup) -> bool:
+        """Whether the reason has the message of a failure."""
+        why = self.reason
+        said = failure.message.removesuffix("...")
+        return why is not None and why.code == failure.code and said in why.message
+
     @property
     def vms_by_state(self) -> Mapping[str, int]:
         """All VMs, in the words of the app's page and of the command line; see docs/view.md."""
@@ -192,10 +209,12 @@ class _FleetState(Response):
     @property
     def bars(self) -> Mapping[str, Bar]:
         """Progress: VMs that have started, of those wanted; trials that have ended, of all."""
-        vms, trials = self.machines, self.trials
-        started = Bar(vms.running + vms.deleted, vms.wanted, _counts(self.vms_by_state))
-        ended = Bar(trials.ended, trials.total, _counts(trials.by_state)) if trials else Bar()
-        return {"VMs": started, "trials": ended}
+        vms = self.machines
+        started = {"running": vms.running, "deleted": vms.deleted}
+        return {
+            "VMs": Bar(started, vms.wanted, _counts(self.vms_by_state)),
+            "trials": self.trials.bar if self.trials else Bar({}, 0, ""),
+        }
 
     @property
     def failures_by_code(self) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.api.settings.config_file import Config, config_file, reason
+from powerlift_fleet.api.wire import is_loopback
 
 _GROUP_AND_OTHERS = 0o077
 
@@ -90,7 +91,7 @@ def _missing(what: str, option: str, variable: str, name: str, env: Mapping[str,
 
 def _plain_text_warning(url: str, key: str) -> list[str]:
     parts = urlsplit(url)
-    if not key or parts.scheme != "http" or parts.hostname in ("127.0.0.1", "::1", "localhost"):
+    if not key or parts.scheme != "http" or is_loopback(parts.hostname):
         return []
     return ["The key is sent over plain http. Use https."]
 
@@ -128,8 +129,7 @@ def _permission_warning(file: Path) -> list[str]:
     if os.name != "posix" or str(file) == "-":
         return []
     mode = file.stat().st_mode
-    if (
-        not file.is_file() or not mode & _GROUP_AND_OTHERS
-    ):  # a pipe, as in `<(pass fleet)`, is private
+    # A pipe, as in `<(pass fleet)`, is private.
+    if not file.is_file() or not mode & _GROUP_AND_OTHERS:
         return []
     return [f"Other users can read the secret in {file}: chmod 600 {file}"]

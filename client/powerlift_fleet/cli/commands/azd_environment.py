@@ -9,13 +9,13 @@ from itertools import takewhile
 from pathlib import Path
 
 from powerlift_fleet.api.errors import ConfigurationError
+from powerlift_fleet.api.wire import is_loopback
 
 _LINE = re.compile(r'^(\w+)=(?:"(.*)"|(.*))$', re.MULTILINE)
 _URL = re.compile(r"https?://(?P<host>[\w.-]+)(?::\d+)?(?:/[\w./-]*)?", re.ASCII)
-"""Strict, so that nothing reads another host from it."""
+"""Strict, so that no other parser finds a different host in it."""
 _HOSTS = "[defaultHostName, hostNames, properties.defaultHostName, properties.hostNames][]"
 """Versions of az differ in where a Flex Consumption app has them."""
-_LOOPBACK = ("127.0.0.1", "localhost")
 _TIMEOUT = 120
 _AGAIN = "Nothing was stored. Run this in the folder of azure.yaml after azd up, or pass --url."
 
@@ -43,7 +43,7 @@ def outputs(file: str | None) -> dict[str, str]:
 
 
 def host_key(values: dict[str, str]) -> str:
-    """The app's default host key, which opens every function, from Azure.
+    """The app's default host key, which permits every function, from Azure.
 
     Raises ToolFailed, and ConfigurationError if FLEET_URL is not of this app.
     """
@@ -65,7 +65,7 @@ def host_key(values: dict[str, str]) -> str:
 
 
 def _require_own_url(url: str, hosts: list[str]) -> None:
-    """The environment may come with a repository of somebody else, who wants the key.
+    """The environment may be part of somebody else's repository, made to obtain the key.
 
     Raises ConfigurationError.
     """
@@ -74,10 +74,10 @@ def _require_own_url(url: str, hosts: list[str]) -> None:
     if host not in {one.lower() for one in hosts}:
         raise ConfigurationError(
             f"FLEET_URL of the azd environment is {url}, but the app that it names has only the hosts "
-            f"{', '.join(hosts)}. Its key was not asked for, and nothing was stored. Correct the "
+            f"{', '.join(hosts)}. Its key was not requested, and nothing was stored. Correct the "
             "environment, or pass --url and --key-file."
         )
-    if not url.startswith("https:") and host not in _LOOPBACK:
+    if not url.startswith("https:") and not is_loopback(host):
         raise ConfigurationError(
             f"FLEET_URL of the azd environment is {url}: the app's key is not sent over plain http. "
             "Nothing was stored. Use https."
@@ -85,7 +85,7 @@ def _require_own_url(url: str, hosts: list[str]) -> None:
 
 
 def _run(program: str, *arguments: str) -> str:
-    """A program's output. It asks nothing, since it has no input."""
+    """A program's output. Without stdin, it cannot prompt."""
     path = shutil.which(program)
     if path is None:
         raise ToolFailed(f"{program} is not on PATH")

@@ -10,7 +10,7 @@ import click
 from powerlift_fleet.api.settings import sources
 from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.formatting import clean
-from powerlift_fleet.cli.session import Session, say
+from powerlift_fleet.cli.session import Session, say, warn
 from powerlift_fleet.cli.watch import follow
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,8 +39,7 @@ def enqueue(
     from powerlift_fleet import storage_queue
 
     storage, warnings = sources.queue(file)
-    for warning in warnings:
-        say(f"Warning: {clean(warning)}")
+    warn(warnings)
     queued = storage_queue.submit_by_queue(storage, request)
     queue = storage_queue.read_address(storage).name
     if session.as_json:
@@ -49,7 +48,7 @@ def enqueue(
         click.echo(queued.id)
         say(
             f"Queued as message {clean(queued.message_id)}. If the app refuses the request, its log has "
-            f"the reason, by this ID, and the queue {clean(queue)}-poison a copy."
+            f"the reason under this ID, and the queue {clean(queue)}-poison has a copy."
         )
     if not wait:
         return exit_codes.OK

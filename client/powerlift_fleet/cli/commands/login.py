@@ -14,7 +14,7 @@ from powerlift_fleet.api.settings.config_file import Config, config_file
 from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.commands import azd_environment
 from powerlift_fleet.cli.formatting import clean
-from powerlift_fleet.cli.session import Session, connected, say
+from powerlift_fleet.cli.session import Session, connected, say, warn
 
 
 @click.command()
@@ -22,16 +22,17 @@ from powerlift_fleet.cli.session import Session, connected, say
     "--from-azd-env",
     "azd_file",
     metavar="FILE",
-    help="The azd environment's file (.azure/NAME/.env), in place of azd's own answer.",
+    help="The azd environment's file (.azure/NAME/.env), instead of the output of azd.",
 )
 @connected
 def login(session: Session, azd_file: str | None) -> int:
     """Store the app's URL and key for this command and the Python client.
 
-    Without --url, the app is that of the azd environment in this folder, and az returns its default key,
-    which opens every function; it only goes to a host of this app. With --url, the key comes from
-    --key-file, else it is asked for. Both are checked by a request, and stored in the configuration
-    file, which only you can read; with --profile, under that name. Comments in the file are lost.
+    Without --url, reads the URL from the azd environment in this folder, and the app's default key,
+    which permits every function, with az. The key is only sent to a host of this app. With --url, reads
+    the key from --key-file, else asks for it. Checks both with a request, and stores them in the
+    configuration file, which only you can read; with --profile, under that name. Comments in the file
+    are lost.
 
     \b
     Example:
@@ -46,8 +47,7 @@ def login(session: Session, azd_file: str | None) -> int:
     # FLEET_PROFILE may name the profile that this command is about to create.
     env = {name: value for name, value in os.environ.items() if name != "FLEET_PROFILE"}
     app = sources.read(sources.Options(url, key=key), env)
-    for warning in app.warnings:
-        say(f"Warning: {clean(warning)}")
+    warn(app.warnings)
     _check(app, session.retry_timeout)
     name = sources.profile_name(session.options)
     config.profiles[name] = {"url": app.url, "key": app.key}
@@ -95,15 +95,14 @@ def _of(name: str | None) -> str:
 
 
 def _url_and_key(session: Session, azd_file: str | None) -> tuple[str, str]:
-    """Raises ConfigurationError, also for a key that nobody can type, or that is another app's."""
+    """Raises ConfigurationError, also without a terminal to ask for the key, and for another app's."""
     url, values = session.options.url, dict[str, str]()
     if url is None:
         values = azd_environment.outputs(azd_file)
         url = values["FLEET_URL"]
     if file := session.options.key_file:
         key, warnings = sources.secret_in(Path(file), "--key-file")
-        for warning in warnings:
-            say(f"Warning: {clean(warning)}")
+        warn(warnings)
         return url, key
     reason = ""
     if values:
@@ -116,7 +115,7 @@ def _url_and_key(session: Session, azd_file: str | None) -> tuple[str, str]:
             f"No function key: {reason}Nothing was stored. Pass --key-file (- for stdin)."
         )
     if reason:
-        say(f"The key is not known: {clean(reason)}")
+        say(f"Cannot get the key: {clean(reason)}")
     return url, click.prompt("Function key", hide_input=True, err=True)
 
 

@@ -42,13 +42,13 @@ def _ordinal(text: str) -> int:
     "--follow",
     "-f",
     is_flag=True,
-    help="Print what comes later too, until the fleet has ended, or the VM was deleted.",
+    help="Print new lines too, until the fleet has ended or the VM was deleted.",
 )
 @click.option(
     "--tail",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Print the last N lines of each VM only, of the 32 KB that the app has.",
+    help="Print only the last N lines of each VM, of the 32 KB that the app keeps.",
 )
 @click.option("--raw", is_flag=True, help="Print the log unchanged, with colours.")
 @click.option("--interval", type=click.FloatRange(min=0.2), default=POLL_SECONDS, show_default=True,

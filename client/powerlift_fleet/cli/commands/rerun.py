@@ -19,18 +19,17 @@ from powerlift_fleet.api.json_reader import read
 from powerlift_fleet.api.responses import FleetsRequest, FleetStatus, Submission
 from powerlift_fleet.benchmark.provenance import fleet_in, read_provenance
 from powerlift_fleet.cli import exit_codes
-from powerlift_fleet.cli.commands.submit import submit_request
+from powerlift_fleet.cli.commands.submit import WAIT, report, submit_request
 from powerlift_fleet.cli.describe import handle
 from powerlift_fleet.cli.formatting import clean, count
 from powerlift_fleet.cli.options import request_options
 from powerlift_fleet.cli.options.fleet_argument import FLEET, OPTIONAL_FLEET
-from powerlift_fleet.cli.session import Session, connected, console, say, screens
-from powerlift_fleet.cli.watch import INTERVAL, follow
+from powerlift_fleet.cli.session import Session, connected, say, screens, show
+from powerlift_fleet.cli.watch import INTERVAL
 
 if TYPE_CHECKING:
     from powerlift_fleet.api.client import FleetClient
 
-WAIT = click.option("--wait", is_flag=True, help="Watch the new fleet until it has ended.")
 _MERGED = ("azure_json", "tags")
 """Fields whose members are changed one by one."""
 _OWN = ("name", "batch_id")
@@ -73,7 +72,7 @@ def retry(session: Session, fleet: str, wait: bool, interval: float) -> int:
             say("It is safe to repeat the command: a fleet is retried once.")
             raise
     old = handle(current) if current else clean(fleet)
-    return _report(session, accepted, _retried(old, accepted), wait, interval)
+    return report(session, accepted, _retried(old, accepted), wait, interval)
 
 
 def _retried(old: str, accepted: Submission) -> str:
@@ -127,12 +126,9 @@ def clone(
     if dry_run or not plan.ok:
         session.print_result(plan.raw, lambda out: screens().plan_screen(plan, out))
         return exit_codes.OK if plan.ok else exit_codes.FAILED
-    out = console()
-    with out.capture() as captured:
-        out.print(screens().plan_screen(plan, out))
-    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    show(lambda out: screens().plan_screen(plan, out), err=True)
     accepted = submit_request(session, request)
-    return _report(session, accepted, f"Accepted, like {clean(old.label, 120)}.", wait, interval)
+    return report(session, accepted, f"Accepted, like {clean(old.label, 120)}.", wait, interval)
 
 
 def _request_of(client: FleetClient, fleet: str | None, source: Path | None) -> FleetsRequest:
@@ -213,15 +209,3 @@ def _shown(name: str, value: Any) -> str:
         value = {**value, "client_secret": "***"}
     most = _SHORT if name == "requirements_lock" else None
     return clean(value if isinstance(value, str) else json.dumps(value), most)
-
-
-def _report(session: Session, accepted: Submission, text: str, wait: bool, interval: float) -> int:
-    fleet = clean(accepted.handle)
-    if session.as_json:
-        session.print_json({**accepted.raw, "created": accepted.created}, line=wait)
-    else:
-        click.echo(fleet)
-        say(text)
-        if not wait:
-            say(f"Watch it: powerlift-fleet status {fleet} --watch")
-    return exit_codes.of_fleet(follow(session, accepted.id, interval)) if wait else exit_codes.OK

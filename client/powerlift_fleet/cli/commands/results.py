@@ -15,7 +15,7 @@ from powerlift_fleet.api.errors import ConfigurationError
 from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.formatting import clean, clean_lines, count
 from powerlift_fleet.cli.options.fleet_argument import FLEET
-from powerlift_fleet.cli.session import Session, connected, say
+from powerlift_fleet.cli.session import Session, connected, say, warn
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -54,14 +54,13 @@ def results(session: Session, fleet: str, format_: str | None, output: Path | No
         found = client.request_of(fleet)
         with warnings.catch_warnings(record=True) as caught:
             name, frame = export.read_database(uri, int(found.request["experiment_id"]))
-        for warning in dict.fromkeys(str(one.message) for one in caught):
-            say(f"Warning: {clean(warning)}")
-        others = _fleets(frame)
+        warn(dict.fromkeys(str(one.message) for one in caught))
+        others = [str(one) for one in frame["fleet"].dropna().unique()]
         document = provenance(client, found.id, others, name)
     if others and found.id not in others:
         say(
-            f"Warning: no trial in this database ran on {found.id}, but on {', '.join(others)}. Check "
-            "that POWERLIFT_DB_URI is the database of this fleet."
+            f"Warning: the trials in this database ran on {', '.join(others)}, and none on {found.id}. "
+            "Check that POWERLIFT_DB_URI is the database of this fleet."
         )
     _warn_of_processors(frame)
     if output is None:
@@ -74,11 +73,6 @@ def results(session: Session, fleet: str, format_: str | None, output: Path | No
     trials = count(frame["trial_id"].nunique(), "trial")
     say(f"Wrote {count(len(frame), 'row')} of {trials} to {output}.")
     return exit_codes.OK
-
-
-def _fleets(frame: DataFrame) -> list[str]:
-    """The fleets that ran the trials."""
-    return [str(one) for one in frame["fleet"].dropna().unique()]
 
 
 def _warn_of_processors(frame: DataFrame) -> None:

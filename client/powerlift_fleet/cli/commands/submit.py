@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from powerlift_fleet.api.client import FleetClient
 
 
+WAIT = click.option("--wait", is_flag=True, help="Watch the new fleet until it has ended.")
+
+
 @click.command()
 @request_options.request_options
 @queue_options
 @click.option("--no-plan", is_flag=True, help="Do not check first whether the fleet can start.")
-@click.option("--wait", is_flag=True, help="Watch the fleet until it has ended.")
+@WAIT
 @INTERVAL
 @connected
 def submit(
@@ -63,12 +66,18 @@ def submit(
     if not no_plan:
         _check_plan(session, request)
     accepted = submit_request(session, request)
+    text = "Accepted." if accepted.created else "The fleet already existed; nothing was started."
+    return report(session, accepted, text, wait, interval)
+
+
+def report(session: Session, accepted: Submission, text: str, wait: bool, interval: float) -> int:
+    """Print the fleet's short ID and a message; with `wait`, follow the fleet."""
     fleet = clean(accepted.handle)
     if session.as_json:
         session.print_json({**accepted.raw, "created": accepted.created}, line=wait)
     else:
         click.echo(fleet)
-        say("Accepted." if accepted.created else "The fleet already existed; nothing was started.")
+        say(text)
         if not wait:
             say(f"Watch it: powerlift-fleet status {fleet} --watch")
     return exit_codes.of_fleet(follow(session, accepted.id, interval)) if wait else exit_codes.OK
