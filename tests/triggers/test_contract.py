@@ -132,6 +132,9 @@ def without_vms(body: dict[str, Any]) -> dict[str, Any]:
     wanted, least = body.get("n_instances"), body.get("min_instances")
     if type(wanted) in (int, float) and type(least) in (int, float) and wanted >= 1:
         body["min_instances"] = min(least, wanted)
+    batch_id = body.get("batch_id")
+    if isinstance(batch_id, str) and re.fullmatch("[0-9]+", batch_id):
+        body["batch_id"] = str(int(batch_id) % 2**64)
     if body.get("image_id") is not None:
         body = {name: value for name, value in body.items() if name not in IMAGE_PARTS}
     if str(body.get("notify_url")).startswith("https:") and host_of(body["notify_url"]) is None:
