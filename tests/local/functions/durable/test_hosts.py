@@ -44,6 +44,12 @@ def test_killing_one_of_two_hosts_loses_and_duplicates_nothing(pair: list[Host])
         host = pair[fan % 2]
         fans[host.start_new("retries", input={"attempts": 1, "calls": calls})] = names
     survivor.until(lambda: survivor.journal(journal), lambda seen: len(seen) >= FANS * CALLS / 3)
+    assert killed.service.process is not None
+    pid = killed.service.process.pid
+    survivor.until(
+        lambda: max(began for _, began, process in survivor.entries(journal) if process == pid),
+        lambda latest: time.time() - latest < SECONDS / 2,  # it still runs
+    )
 
     killed.service.kill()
 
