@@ -36,6 +36,24 @@ _IDENTITY_ID = re.compile(
 )
 
 
+def _schedule() -> re.Pattern[str]:
+    """NCRONTAB, with or without the field of seconds, or a time span."""
+    sixty, names_of_days = "[0-5]?[0-9]", "(sun|mon|tue|wed|thu|fri|sat)[a-z]*"
+    names_of_months = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+    values = (
+        sixty, sixty, "[01]?[0-9]|2[0-3]", "0?[1-9]|[12][0-9]|3[01]",
+        f"0?[1-9]|1[0-2]|{names_of_months}", f"[0-7]|{names_of_days}",
+    )  # fmt: skip
+    parts = [rf"(\*|({one})(-({one}))?)(/0*[1-9][0-9]*)?" for one in values]
+    second, *others = (f"{part}(,{part})*" for part in parts)
+    cron = rf"({second}\s+)?" + r"\s+".join(others)
+    return re.compile(rf"{cron}|([01]?[0-9]|2[0-3]):{sixty}(:{sixty})?", re.IGNORECASE)
+
+
+_SCHEDULE = _schedule()
+_SCHEDULES = ("FLEET_SWEEP_SCHEDULE", "FLEET_PURGE_SCHEDULE", "FLEET_WEBHOOK_SCHEDULE")
+
+
 def _once(read: Callable[[Any, Mapping[str, str]], Settings]) -> Callable[..., Settings]:
     """Parses an environment only if it differs from the last: every activity reads the settings, and the
     patterns of the policy take half a millisecond.
@@ -93,6 +111,7 @@ class Settings:
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings. Raises SettingsError with every missing or invalid setting."""
         faults = _unresolved(environment, ("FLEET_", "POWERLIFT_", "AZURE_"))
+        faults += _schedule_faults(environment)
 
         def positive(name: str, default: float) -> float:
             return positive_number(name, environment, faults) or default
@@ -140,6 +159,15 @@ class Settings:
         if faults:
             raise SettingsError(faults)
         return settings
+
+
+def _schedule_faults(environment: Mapping[str, str]) -> list[str]:
+    """The triggers read the schedules themselves: the host needs them before any setting is read."""
+    return [
+        f"{name} must be an NCRONTAB expression, such as 0 */5 * * * * (every five minutes)."
+        for name in _SCHEDULES
+        if (text := environment.get(name)) and not _SCHEDULE.fullmatch(text.strip())
+    ]
 
 
 def _webhook_keys(text: str, faults: list[str]) -> tuple[bytes, ...]:

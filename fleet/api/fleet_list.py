@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fleet import telemetry
 from fleet.api.instance_status import outcome
-from fleet.api.request import Fault, InvalidRequest
+from fleet.api.request import InvalidQuery
 from fleet.api.responses.common import Links, json_id, json_time
 from fleet.api.responses.fleets import FleetListEntry, Phase
 from fleet.model import names
@@ -26,13 +26,13 @@ SORTS = ("newest", "oldest")
 
 
 def read_query(query: Mapping[str, str]) -> Filter:
-    """Read the filter of a request; ignores other parameters. Raises InvalidRequest with every fault."""
-    faults: list[Fault] = []
+    """Read the filter of a request; ignores other parameters. Raises InvalidQuery with every fault."""
+    faults: list[str] = []
 
     def choice(name: str, choices: tuple[str, ...], default: str | None) -> str | None:
         value = query.get(name, default)
         if value is not None and value not in choices:
-            faults.append(Fault("", f"{name} must be one of {', '.join(choices)}."))
+            faults.append(f"{name} must be one of {', '.join(choices)}.")
         return value
 
     limit, since, after = 50, None, None
@@ -40,24 +40,24 @@ def read_query(query: Mapping[str, str]) -> Filter:
         text = query["limit"]
         limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
         if not 1 <= limit <= MAX_LIMIT:
-            faults.append(Fault("", f"limit must be a number from 1 to {MAX_LIMIT}."))
+            faults.append(f"limit must be a number from 1 to {MAX_LIMIT}.")
     try:
         since = _time(query["since"]) if "since" in query else None
     except ValueError:
-        faults.append(Fault("", "since must be an ISO 8601 time, such as 2026-03-01T12:00:00Z."))
+        faults.append("since must be an ISO 8601 time, such as 2026-03-01T12:00:00Z.")
     try:
         after = _decoded(query["cursor"]) if query.get("cursor") else None
     except ValueError:
-        faults.append(Fault("", "cursor must be the `next` of an earlier response."))
+        faults.append("cursor must be the `next` of an earlier response.")
     faults += [
-        Fault("", f"{name} must not contain control characters.")
+        f"{name} must not contain control characters."
         for name in ("experiment", "submitted_by")
         if re.search(r"[\x00-\x1f\x7f]", query.get(name, ""))
     ]
     status = choice("status", STATUSES, None)
     sort = choice("sort", SORTS, "newest")
     if faults:
-        raise InvalidRequest(faults)
+        raise InvalidQuery(faults)
     return Filter(
         status=status,
         experiment=query.get("experiment"),

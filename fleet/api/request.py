@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -57,6 +58,8 @@ MESSAGE_FAULTS, MESSAGE_POINTER = 20, 100
 _SPECIFIC = ("string_too_long", "too_long", "list_type")
 """Errors whose own message says more than EXPECTED."""
 
+LONGEST_NAME = 64
+"""Characters of an unknown field that are compared with the known ones."""
 LONGEST_URI = 2048
 WEEK = 7 * 24 * 3600.0
 
@@ -83,6 +86,13 @@ class InvalidRequest(ValueError):
         shown += [f"and {omitted} more"] if omitted else []
         super().__init__(" ".join("; ".join(shown).split()))
         self.faults = faults
+
+
+class InvalidQuery(InvalidRequest):
+    """Invalid query parameters, which the details name."""
+
+    def __init__(self, details: list[str]) -> None:
+        super().__init__([Fault("", detail) for detail in details])
 
 
 class AzureJson(BaseModel):
@@ -404,9 +414,16 @@ def _escape(part: int | str) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
 
 
+def _unknown_field(at: tuple[int | str, ...]) -> str:
+    parts: dict[int | str, type[BaseModel]] = {"azure_json": AzureJson, "fallbacks": Fallback}
+    known = parts.get(at[0], FleetRequest).model_fields
+    close = get_close_matches(str(at[-1])[:LONGEST_NAME].lower(), known, 1, 0.7)
+    return f"Unknown field. Did you mean {close[0]}?" if close else "Unknown field."
+
+
 def _sentence(at: tuple[int | str, ...], kind: str, message: str) -> str:
     if kind == "extra_forbidden":
-        return "Unknown field."
+        return _unknown_field(at)
     if kind == "missing":
         return "This field is required."
     field = next((part for part in reversed(at) if isinstance(part, str)), "")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from fleet.api.progress import ERROR_LINE
-from fleet.api.request import Fault, InvalidRequest
+from fleet.api.request import InvalidQuery
 from fleet.api.responses import trials as responses
 from fleet.api.responses.common import json_time
 from fleet.api.responses.trials import Trial, TrialState
@@ -19,24 +19,24 @@ SWITCH = ("true", "false")
 
 
 def read_query(query: Mapping[str, str]) -> TrialFilter:
-    """Read the filter of a request; ignores other parameters. Raises InvalidRequest with every fault."""
-    faults: list[Fault] = []
+    """Read the filter of a request; ignores other parameters. Raises InvalidQuery with every fault."""
+    faults: list[str] = []
 
     def number(name: str, default: int, least: int, most: int) -> int:
         text = query.get(name, str(default))
         value = int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else least - 1
         if not least <= value <= most:
-            faults.append(Fault("", f"{name} must be a number from {least} to {most}."))
+            faults.append(f"{name} must be a number from {least} to {most}.")
         return value
 
     for name, choices in (("state", tuple(STATES)), ("traceback", SWITCH)):
         if query.get(name, choices[0]) not in choices:
-            faults.append(Fault("", f"{name} must be one of {', '.join(choices)}."))
+            faults.append(f"{name} must be one of {', '.join(choices)}.")
     limit = number("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     # Powerlift's IDs are integers of 32 bits.
     after = number("cursor", 0, 0, 2**31 - 1)
     if faults:
-        raise InvalidRequest(faults)
+        raise InvalidQuery(faults)
     return TrialFilter(state=query.get("state"), limit=limit, after=after)
 
 

@@ -1,5 +1,5 @@
-"""Checks of the resource group, the trials, the custom data, the runner IDs, the batch ID and the
-database schema.
+"""Checks of the resource group, the trials, other fleets, the custom data, the runner IDs, the batch ID
+and the database schema.
 """
 
 from __future__ import annotations
@@ -43,6 +43,27 @@ def trials(inputs: PlanInputs) -> Iterator[CheckResult]:
         yield CheckResult("ok", detail)
 
 
+_SHOWN_FLEETS = 5
+
+
+def other_fleets(inputs: PlanInputs) -> Iterator[CheckResult]:
+    """An experiment may have several fleets. Often, the second one is an accident."""
+    found, experiment = inputs.other_fleets, inputs.order["experiment_id"]
+    if isinstance(found, Unavailable):
+        yield unreadable("The app's fleets", found)
+    elif not found:
+        yield CheckResult("ok", f"No other fleet runs experiment {experiment}")
+    else:
+        shown = [*found[:_SHOWN_FLEETS], *(["…"] if len(found) > _SHOWN_FLEETS else [])]
+        text = f"{len(found)} fleets already run experiment {experiment}: {', '.join(shown)}"
+        if len(found) == 1:
+            text = f"{found[0]} already runs experiment {experiment}"
+        yield CheckResult("warning", text, _OTHER_FLEETS)
+
+
+_OTHER_FLEETS = (
+    "The fleets share its trials. If you did not want that, cancel one and watch the other."
+)
 _SHORTEN = "Use a shorter uri, fewer cpu_models, or fewer certificates in FLEET_DB_ROOT_CERT."
 
 

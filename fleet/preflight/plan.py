@@ -42,6 +42,7 @@ class Plan(TypedDict):
 CHECKS: dict[str, Callable[[PlanInputs], Iterable[CheckResult]]] = {
     "resource_group": basics.resource_group,
     "trials": basics.trials,
+    "other_fleets": basics.other_fleets,
     "timeout": experiments.timeout,
     "powerlift": experiments.powerlift,
     "requirements_lock": experiments.requirements_lock,

@@ -15,6 +15,7 @@ from fleet.azure import ownership, virtual_machines
 from fleet.azure.arm_bodies import Body
 from fleet.azure.client import AssignmentUsage, Azure
 from fleet.model import names
+from fleet.model.database_uri import database_of
 from fleet.model.images import Image, definition_of, is_private
 from fleet.model.order_parts import VmOptions
 from fleet.model.placement import tiers
@@ -23,8 +24,9 @@ from fleet.preflight.image_inputs import OneVersion, one_version, read_image
 from fleet.preflight.prices import find_prices
 from fleet.preflight.reads import CHAIN_TIMEOUT, fetch
 from fleet.preflight.reads import Unavailable as Unavailable  # re-exported
+from fleet.secrets import Seal
 from fleet.settings import PUBLIC_CLOUD, Settings
-from fleet.store import schema, trials, vm_records
+from fleet.store import claims, schema, trials, vm_records
 from fleet.store.executors import Executor
 from fleet.store.trials import Experiment
 from fleet.vm.render import CustomDataTooLarge
@@ -68,6 +70,8 @@ class PlanInputs:
     group: Body | Unavailable
     trials: Trials | Unavailable | None
     """None: the experiment does not exist."""
+    other_fleets: list[str] | Unavailable
+    """The other fleets that run the experiment, as `claims.other_fleets` finds them."""
     experiment: Experiment | Unavailable | None
     """What the experiment's VMs install and run; None if it does not exist."""
     regions: dict[str, Region]
@@ -200,6 +204,7 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         ),
         asyncio.gather(
             fetch(threads.run(trials.count, uri, order["experiment_id"])),
+            fetch(_other_fleets(uri, order, threads)),
             fetch(threads.run(trials.experiment, uri, order["experiment_id"])),
             fetch(threads.run(trials.mean_seconds, uri, order["experiment_id"])),
             fetch(threads.run(vm_records.conflicting_batch, uri, order)),
@@ -207,7 +212,7 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         ),
     )
     assignments, vm_role, foreign_nics, client = azure
-    counted, experiment, mean_seconds, conflicting_batch, version = database
+    counted, other_fleets, experiment, mean_seconds, conflicting_batch, version = database
     vm: VmOptions = {**order["vm"], "image": image}
     located: Order = {**order, "location": _location(order, seen), "vm": vm}
     if isinstance(client, str):
@@ -218,6 +223,7 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         order=located,
         group=seen,
         trials=counted,
+        other_fleets=other_fleets,
         experiment=experiment,
         regions=regions,
         permissions=permissions,
@@ -290,6 +296,13 @@ async def _network(connection: Azure, network: str) -> Network | None:
 async def _foreign_nics(connection: Azure, order: Order) -> list[str]:
     found = (await connection.list_batch("nic", order["batch_id"])).values()
     return sorted(str(nic["name"]) for nic in found if ownership.is_foreign(nic, order))
+
+
+async def _other_fleets(uri: str, order: Order, threads: Executor) -> list[str]:
+    settings = Settings.read()
+    databases = Seal(settings.sealing_keys).fingerprints(database_of(uri))
+    task = (settings.database_uri, order["experiment_id"], order["batch_id"], databases)
+    return await threads.run(claims.other_fleets, *task)
 
 
 async def _client(connection: Azure, order: Order) -> str | None:

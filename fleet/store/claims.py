@@ -215,6 +215,20 @@ def is_named(uri: str, name: str, batch_id: int) -> bool:
         return bool(rows(cursor, _NAMED, {"name": name, "batch_id": batch_id}))
 
 
+def other_fleets(
+    uri: str, experiment_id: int, batch_id: int, databases: Sequence[str]
+) -> list[str]:
+    """The other fleets that run an experiment, the oldest first: `fleet-8 (its name)`.
+
+    `databases` as in Submission. Raises DatabaseUnreachable.
+    """
+    schema.prepare(uri)
+    values = {"experiment_id": experiment_id, "batch_id": batch_id, "databases": list(databases)}
+    with brief_transaction(uri) as cursor:
+        found = rows(cursor, _AT_WORK, values)
+    return [_label(number, name) for number, name, phase in found if phase != "teardown"]
+
+
 def _check_vm_limit(cursor: Any, submission: Submission) -> None:
     [(alive,)] = rows(cursor, _ALIVE, _columns(submission))
     if alive + submission.n_instances > submission.max_vms:
@@ -228,12 +242,15 @@ def _check_vm_limit(cursor: Any, submission: Submission) -> None:
 def _check_experiment(cursor: Any, submission: Submission) -> None:
     if not submission.is_exclusive:
         return
-    for number, name in rows(cursor, _AT_WORK, _columns(submission)):
-        other = f"fleet-{number} ({name})" if name else f"fleet-{number}"
+    for number, name, _ in rows(cursor, _AT_WORK, _columns(submission)):
         raise ExperimentBusy(
-            f"{other} works on experiment {submission.experiment_id}, whose failed trials would be "
-            "reset. Nothing was changed. Wait until it has ended, or cancel it."
+            f"{_label(number, name)} works on experiment {submission.experiment_id}, whose failed "
+            "trials would be reset. Nothing was changed. Wait until it has ended, or cancel it."
         )
+
+
+def _label(number: int, name: str | None) -> str:
+    return f"fleet-{number} ({name})" if name else f"fleet-{number}"
 
 
 def _added(cursor: Any, submission: Submission) -> Claim:
@@ -311,12 +328,12 @@ _NAMED = """
 # Claims without a fleet, and rows after their deadline, as in _ALIVE. Rows of earlier builds do not say
 # which database: they count as of this one.
 _AT_WORK = """
-    SELECT number, left(name, 64) FROM powerlift_fleet
+    SELECT number, left(name, 64), left(phase, 64) FROM powerlift_fleet
     WHERE experiment_id = %(experiment_id)s AND batch_id <> %(batch_id)s AND ended_at IS NULL
       AND (started_at IS NOT NULL OR submitted_at > now() - interval '1 hour')
       AND deadline > now() - interval '1 hour'
       AND coalesce(database_digest = ANY(%(databases)s), true)
-    ORDER BY submitted_at LIMIT 1
+    ORDER BY submitted_at LIMIT 1000
 """
 _RENEW = """
     UPDATE powerlift_fleet

@@ -38,21 +38,27 @@ class TrialHistory:
     before the fleet, which the others exclude."""
     error: Sequence[int]
     error_messages: Sequence[tuple[str, int]] = ()
-    """Errors since the fleet started, as the exception's name and the first line of its message, and
+    """Errors of the fleet's time, as the exception's name and the first line of its message, and
     their counts, most frequent first. Those that differ only in numbers are grouped."""
     cpu_models: Sequence[tuple[str, int, int]] = ()
     """The processors that ran the experiment's successful trials, with their VMs and trials."""
 
 
 def load_history(uri: str, experiment_id: int, began: str, ended: str | None) -> TrialHistory:
-    """Load the history from `began` to `ended` (ISO 8601), or to now. Raises DatabaseUnreachable."""
+    """Load the history from `began` to `ended` (ISO 8601), or to now. Raises DatabaseUnreachable.
+
+    Trials that have run since `ended`, in another fleet, are ready in it.
+    """
     with brief_transaction(uri) as cursor:
         [(as_of, seconds)] = rows(cursor, _SPAN, {"began": began, "ended": ended})
         step = max(1.0, float(seconds) / POINTS)
         named = rows(cursor, _EXPERIMENT, (experiment_id,))
-        task = {"experiment": experiment_id, "began": began, "step": step, "tail": ERROR_TAIL}
+        task = {
+            "experiment": experiment_id, "began": began, "ended": ended, "step": step,
+            "tail": ERROR_TAIL,
+        }  # fmt: skip
         found = rows(cursor, _ENDED, task)
-        [(ready, running)] = rows(cursor, _OPEN, (experiment_id,))
+        [(ready, running)] = rows(cursor, _OPEN, task)
         messages = rows(cursor, _ERRORS, task)
         known = may_read(cursor, "powerlift_fleet_runner", "powerlift_fleet_trial")
         cpu_models = rows(cursor, _CPU_MODELS, (experiment_id,)) if known else []
@@ -102,18 +108,22 @@ _EXPERIMENT = "SELECT left(name, 256) FROM experiment WHERE id = %s"
 # Trials write their times and errors themselves: infinity has no seconds, and a step of the year 200,000
 # is no integer.
 _END = "least(greatest(end_time, '0002-01-01'), '9998-12-31')::timestamptz"
+# Not those of the future, by the wrong clock of a VM.
+_LATER = f"({_END} > %(ended)s::timestamptz AND {_END} <= now()) IS TRUE"
 _ENDED = f"""
     SELECT CASE WHEN since < 0 THEN 0 ELSE least({POINTS + 1}, 1 + floor(since / %(step)s)) END::integer,
            failed, count(*)
     FROM (SELECT extract(epoch FROM {_END} - %(began)s::timestamptz) AS since,
                  errmsg IS NOT NULL AS failed
-          FROM trial WHERE experiment_id = %(experiment)s AND end_time IS NOT NULL) AS ended
+          FROM trial WHERE experiment_id = %(experiment)s AND end_time IS NOT NULL AND NOT {_LATER}
+         ) AS ended
     GROUP BY 1, 2
 """  # noqa: S608 - constants
-_OPEN = """
-    SELECT count(*) FILTER (WHERE start_time IS NULL), count(*) FILTER (WHERE start_time IS NOT NULL)
-    FROM trial WHERE experiment_id = %s AND end_time IS NULL
-"""
+_OPEN = f"""
+    SELECT count(*) FILTER (WHERE start_time IS NULL OR end_time IS NOT NULL),
+           count(*) FILTER (WHERE start_time IS NOT NULL AND end_time IS NULL)
+    FROM trial WHERE experiment_id = %(experiment)s AND (end_time IS NULL OR {_LATER})
+"""  # noqa: S608 - constants
 ERROR_TEXT = f"""
     CASE WHEN octet_length(errmsg) > {ERROR_SEARCHED}
          THEN format('Error text of %%s MB', octet_length(errmsg) / 1000000)
@@ -129,7 +139,7 @@ _ERRORS = f"""
     WITH failed AS MATERIALIZED (
         SELECT {ERROR_TEXT} AS said
         FROM trial WHERE experiment_id = %(experiment)s AND errmsg IS NOT NULL
-          AND {_END} >= %(began)s::timestamptz),
+          AND {_END} >= %(began)s::timestamptz AND NOT {_LATER}),
     parted AS MATERIALIZED (
         SELECT said, reverse(split_part(reverse(said), reverse(E'\\n  File "'), 1)) AS after_frame
         FROM failed),

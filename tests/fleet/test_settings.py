@@ -80,6 +80,29 @@ def test_the_setting_of_an_invalid_interval_is_named_and_the_value_hidden(value:
     assert repr(value) not in str(raised.value)
 
 
+SCHEDULES = ("FLEET_SWEEP_SCHEDULE", "FLEET_PURGE_SCHEDULE", "FLEET_WEBHOOK_SCHEDULE")
+
+
+@pytest.mark.parametrize("text", [
+    "0 */5 * * * *", "*/20 * * * * *", "30 * * * *", "0 0 0 1 1 *", "0 0 0 31 December 0,sunday",
+    " 0  0,30 9-17/2 1-7 jan-Jun Mon-FRI ", "00:05:00", "23:30",
+])  # fmt: skip
+def test_a_valid_schedule_is_accepted(text: str):
+    Settings.read({**REQUIRED, **dict.fromkeys(SCHEDULES, text)})
+
+
+@pytest.mark.parametrize("text", [
+    "s3cr3t", "* * * *", "* * * * * * *", "60 * * * * *", "* * 24 * * *", "* * * 0 * *", "* * * * 13 *",
+    "* * * * * 8", "* * * * * moon", "*/0 * * * * *", "* * * * *,", "1- * * * * *", "*** * * * *",
+    "24:00:00", "5m",
+])  # fmt: skip
+def test_the_setting_of_an_invalid_schedule_is_named_and_the_value_hidden(text: str):
+    with pytest.raises(SettingsError) as raised:
+        Settings.read({**REQUIRED, **dict.fromkeys(SCHEDULES, text)})
+    begin = [fault.partition(" must be an NCRONTAB")[0] for fault in raised.value.faults]
+    assert (begin, "s3cr3t" in str(raised.value)) == ([*SCHEDULES], False)
+
+
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_required_setting_that_is_empty_is_named(name: str):
     with pytest.raises(SettingsError, match=f"{name} is not set"):

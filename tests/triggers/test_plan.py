@@ -186,6 +186,7 @@ def test_every_check_is_reported(planner: Planner):
             "measures",
             "resource_group",
             "trials",
+            "other_fleets",
             "timeout",
             "powerlift",
             "trial_order",
@@ -329,6 +330,26 @@ def test_the_name_of_a_running_fleet_is_a_fault(planner: Planner, first_fleet: d
     finally:
         sql(planner.stack, claim, None, "2026-01-01", batch)
     assert (found, own) == ([[], ["ok"], ["fault"]], ["ok"])
+
+
+def test_another_fleet_of_the_experiment_is_a_warning(
+    planner: Planner, first_fleet: dict[str, Any]
+):
+    def found(**changes: Any) -> tuple[str, str]:
+        [check] = [
+            one for one in planner.plan(**changes)["checks"] if one["name"] == "other_fleets"
+        ]
+        return check["status"], check["detail"]
+
+    batch, number, asked = first_fleet["batch_id"], first_fleet["number"], planner.experiment
+    row = "UPDATE powerlift_fleet SET experiment_id = %s, phase = %s, ended_at = %s WHERE batch_id = %s"
+    sql(planner.stack, row, asked, "run", None, batch)
+    try:
+        by_another, by_itself = found(), found(batch_id=batch)
+    finally:
+        sql(planner.stack, row, 999, "failed", "2026-01-01", batch)
+    assert by_another == ("warning", f"fleet-{number} already runs experiment {asked}")
+    assert by_itself == found() == ("ok", f"No other fleet runs experiment {asked}")
 
 
 def test_a_plan_requires_a_key(planner: Planner):

@@ -106,6 +106,22 @@ def test_a_rejected_key_shows_the_form_again(stage: Stage, visit: Open):
 def test_an_unknown_fleet_is_reported(stage: Stage, visit: Open):
     page = visit(f"{stage.url}/api/view/fleet-9", KEY)
     page.wait("#away:has-text('There is no fleet fleet-9.')")
+    found = [page.text(part).strip() for part in ("#away-words", "#pulse", "#content")]
+    assert found == ["There is no fleet fleet-9.", "Not found", "fleet-9"]
+
+
+def test_an_ended_fleet_shows_its_trials_at_its_end(stage: Stage, visit: Open):
+    """Not those that were reset since then, by a retry."""
+    scene = Scene(failing=0, phase="done", trials=40)
+    status, retried = scene.status(), scene.progress()
+    trials = {"total": 40, "ready": 0, "running": 0, "complete": 39, "error": 1}
+    retried["trials"] = {**trials, "ready": 1, "error": 0}
+    scene.status = lambda: {**status, "trials": trials}  # type: ignore[method-assign]
+    scene.progress = lambda: retried  # type: ignore[method-assign]
+    stage.show(scene)
+    page = opened(stage, visit)
+    assert "All 40 trials are done, 1 of them failed." in page.text("#sentence")
+    assert "1 failed" in page.text("#trials-legend")
 
 
 @pytest.mark.parametrize("reference", ["latest", "nightly", "fleet-7"])
@@ -162,7 +178,7 @@ def test_an_unknown_fleet_is_not_asked_for_for_ever(stage: Stage, visit: Open):
         page.poll()
         flush(page)
     asked = [one for one in stage.requests if one == "GET /api/fleets/fleet-404"]
-    assert (len(asked), page.text("#pulse")) == (6, "Not available")
+    assert (len(asked), page.text("#pulse")) == (6, "Not found")
 
 
 @pytest.mark.parametrize("how", ["drop", "fail"])
@@ -323,13 +339,16 @@ def test_duplicate_placements_are_summed_and_a_smaller_size_is_named(stage: Stag
     (first, *_) = changed["vm_hours"]["by_placement"]
     halves = [{**first, "vm_hours": 1.5}, {**first, "vm_hours": 2.25}]
     hours = {"so_far": 3.75, "by_placement": halves}
+    cost = {**changed["cost"], "so_far": 0.0789}  # not exactly price times hours, which are rounded
     size = {"message": "Half the memory would have done."}
-    scene.progress = lambda: {**changed, "vm_hours": hours, "right_sizing": size}  # type: ignore[method-assign]
+    scene.progress = lambda: {**changed, "vm_hours": hours, "cost": cost, "right_sizing": size}  # type: ignore[method-assign]
     stage.show(scene)
     page = opened(stage, visit)
     assert page.text("#right-size") == size["message"]
     cells = page.page.locator("#placements tr:first-child td").all_inner_texts()
-    assert cells == ["3", "3.75", "$0.0211", "$0.0791"]
+    assert cells == ["3", "3.75", "$0.0211", "$0.0789"]
+    assert page.page.locator("#money dt").all_inner_texts()[:2] == ["VM-hours", "cost"]
+    assert page.page.locator("#money dd").all_inner_texts()[:2] == ["3.75", "$0.0789"]
 
 
 def test_the_card_says_what_spot_saves_and_what_the_fleet_may_cost(first: tuple[Stage, Visit]):

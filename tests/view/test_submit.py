@@ -143,6 +143,21 @@ def test_an_error_is_beside_its_field(stage: Stage, form: Visit):
     assert form.page.locator("[aria-invalid]").count() == 0
 
 
+def test_a_text_that_is_no_duration_is_refused_in_the_words_of_the_form(stage: Stage, form: Visit):
+    app = "Expected a number of seconds above 0, or null for no limit."
+    stage.errors = [{"pointer": f"/{name}", "detail": app} for name in ("timeout", "max_lifetime")]
+    fill(form, timeout="5x", max_lifetime="0")
+    form.page.click("#plan")
+    form.wait("#timeout[aria-invalid]")
+    use = "Use seconds (300), or a number with a unit: 90s, 30m, 12h, 7d or 2w."
+    assert form.text("#timeout-fault") == f"'5x' is not a duration. {use}"
+    assert form.text("#max_lifetime-fault") == f"'0' is not a duration. {use}"
+    stage.errors = [{"pointer": "/max_lifetime", "detail": "The deployment allows 7 days."}]
+    fill(form, max_lifetime="8d")
+    form.page.click("#plan")
+    form.wait("#max_lifetime-fault:text-is('The deployment allows 7 days.')")
+
+
 def test_the_form_works_by_keyboard(stage: Stage, form: Visit):
     keyboard = form.page.keyboard
     form.page.focus("#experiment_id")

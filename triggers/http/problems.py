@@ -10,7 +10,7 @@ from typing import Any, cast
 import azure.functions as func
 
 from fleet import telemetry
-from fleet.api.request import Fault, InvalidRequest
+from fleet.api.request import Fault, InvalidQuery, InvalidRequest
 from fleet.api.responses.app import Problem, RequestFault
 from fleet.api.routes import JSON, PROBLEM
 from fleet.api.strict_json import BodyTooLarge
@@ -39,6 +39,7 @@ Handler = Callable[..., Awaitable[func.HttpResponse]]
 
 TITLES: dict[type[Exception], tuple[int, str]] = {
     BodyTooLarge: (413, "Request body too large"),
+    InvalidQuery: (400, "Invalid query parameters"),
     InvalidRequest: (400, "Invalid fleet request"),
     AlreadyUsed: (409, "Already used"),
     FleetNotFound: (404, "Fleet not found"),

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from fleet.api import instance_status, locks, progress, trial_list
 from fleet.api.instance_status import ALIVE, order_in, started_order
-from fleet.api.request import Fault, InvalidRequest
+from fleet.api.request import InvalidQuery
 from fleet.api.responses.fleets import FleetWithoutLinks
 from fleet.api.responses.locks import PackageLocks
 from fleet.api.responses.machines import Machine
@@ -54,7 +54,7 @@ async def log_of(
 ) -> vm_logs.LogPart:
     """A VM's console log, or its lines after a position, read with the fleet's account.
 
-    Raises InvalidRequest, NoLog, DatabaseUnreachable, SettingsError.
+    Raises InvalidQuery, NoLog, DatabaseUnreachable, SettingsError.
     """
     order: Any = order_in(instance["input"])
     if not re.fullmatch("[0-9]{1,4}", ordinal):
@@ -62,8 +62,7 @@ async def log_of(
     try:
         position = None if after is None else vm_logs.Position.read(after)
     except ValueError:
-        detail = "after must be the Log-Next of an earlier response."
-        raise InvalidRequest([Fault("", detail)]) from None
+        raise InvalidQuery(["after must be the Log-Next of an earlier response."]) from None
     try:
         connection, uri = open_connections(order)
     except SealBroken as error:
@@ -113,7 +112,7 @@ async def progress_of(instance: Mapping[str, Any]) -> Progress:
 async def trials_of(instance: Mapping[str, Any], query: Mapping[str, str]) -> TrialPage:
     """The response of `GET /fleets/{id}/trials`.
 
-    Raises InvalidRequest, DatabaseUnreachable, SealBroken, SettingsError.
+    Raises InvalidQuery, DatabaseUnreachable, SealBroken, SettingsError.
     """
     order, wanted = order_in(instance["input"]), trial_list.read_query(query)
     uri = open_connections(cast(Order, order))[1]

@@ -55,14 +55,14 @@ export function poller(poll) {
       return 0;
     }
     failures += 1;
-    // A fleet that a queue message asks for, or a host that restarts, may need a minute to appear.
-    const isUnknown = error instanceof NotFound && answered === null && failures >= UNKNOWN_TRIES;
+    const wait = Math.min(LONGEST, VISIBLE * 2 ** Math.min(failures - 1, 5));
+    const isUnknown = error instanceof NotFound && answered === null;
     if (error instanceof NotShown || isUnknown) {
-      refused(error.message);
-      return null;
+      refused(error.message, isUnknown ? "Not found" : "Not available");
+      // A fleet that a queue message asks for, or a host that restarts, may need a minute to appear.
+      return isUnknown && failures < UNKNOWN_TRIES ? wait : null;
     }
     if (!(error instanceof Unavailable || error instanceof NotFound)) console.error(error);
-    const wait = Math.min(LONGEST, VISIBLE * 2 ** Math.min(failures - 1, 5));
     const words = error instanceof NotFound ? error.message : `The app is unavailable. ${error.message}`;
     away(words, wait);
     return wait;
@@ -76,12 +76,12 @@ export function poller(poll) {
     state("away", "Unavailable");
   }
 
-  /** A response that another poll would repeat. */
-  function refused(words) {
+  /** A response that another poll would probably repeat. */
+  function refused(words, name) {
+    if (byId("away-words").textContent !== words) announce(words);
     text(byId("away-words"), words);
     show(byId("away"), true);
-    announce(words);
-    state("away", "Not available");
+    state("away", name);
   }
 
   document.addEventListener("visibilitychange", () => {

@@ -16,17 +16,21 @@ export function updateMoney(fleet, progress) {
   text(byId("right-size"), size);
   show(byId("right-size"), size);
   const rows = placements(fleet.placements, hours?.by_placement ?? []);
+  // The API rounds prices and hours: the rows are scaled, so that they add up to the total.
+  const computed = rows.reduce((total, { bill }) => total + costOf(bill), 0);
+  const scale = cost && computed ? cost.so_far / computed : 1;
   show(byId("money-card"), rows.length || !isTerminal(fleet.phase));
   const make = () => el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, el("span", { class: "size" }), el("span", { class: "where" }), el("span", { class: "bad" })), ...[1, 2, 3, 4].map(() => el("td", { role: "cell", class: "n" })));
-  keyed(byId("placements"), rows, (row) => row.label, make, (node, row) => placement(node, row, cost?.currency ?? "USD"));
+  keyed(byId("placements"), rows, (row) => row.label, make, (node, row) => placement(node, row, scale, cost?.currency ?? "USD"));
 }
 
 function totals(fleet, hours, cost) {
   const done = fleet.trials ? ended(fleet.trials) : 0;
-  const items = [["hours", "VM-hours so far", hours ? quantity(hours.so_far) : DASH]];
+  const ongoing = !isTerminal(fleet.phase);
+  const soFar = ongoing || fleet.machines.running ? " so far" : "";
+  const items = [["hours", `VM-hours${soFar}`, hours ? quantity(hours.so_far) : DASH]];
   if (cost) {
-    const ongoing = !isTerminal(fleet.phase);
-    items.push(["cost", "cost so far", money(cost.so_far, cost.currency)]);
+    items.push(["cost", `cost${soFar}`, money(cost.so_far, cost.currency)]);
     if (ongoing) items.push(["rate", "per hour now", money(cost.per_hour, cost.currency)]);
     if (ongoing && cost.expected !== null) items.push(["expected", "expected total", money(cost.expected, cost.currency)]);
     if (cost.per_trial !== null) items.push(["trial", "per trial", money(cost.per_trial, cost.currency)]);
@@ -35,7 +39,10 @@ function totals(fleet, hours, cost) {
   } else if (hours && done) {
     items.push(["trial", "VM-minutes per trial", quantity((60 * hours.so_far) / done)]);
   }
-  keyed(byId("money"), items, ([key]) => key, ([, words]) => el("div", {}, el("dt", {}, words), el("dd")), (node, [, , value]) => text(node.lastChild, value));
+  keyed(byId("money"), items, ([key]) => key, () => el("div", {}, el("dt"), el("dd")), (node, [, words, value]) => {
+    text(node.firstChild, words);
+    text(node.lastChild, value);
+  });
 }
 
 /** The placements of the status and of the cost, merged. */
@@ -51,7 +58,9 @@ function placements(known, billed) {
   return [...rows.values()];
 }
 
-function placement(node, { label, accepted, failed, bill }, currency) {
+const costOf = (bill) => (bill?.price ?? 0) * (bill?.hours ?? 0);
+
+function placement(node, { label, accepted, failed, bill }, scale, currency) {
   const [name, ...cells] = node.children;
   const [where, ...rest] = label.split(" ");
   text(name.children[0], clip(rest.join(" ") || where, LABEL));
@@ -63,7 +72,7 @@ function placement(node, { label, accepted, failed, bill }, currency) {
     accepted === null ? DASH : whole(accepted),
     bill ? quantity(bill.hours) : DASH,
     price === null ? DASH : money(price, currency),
-    price === null ? DASH : money(price * bill.hours, currency),
+    price === null ? DASH : money(costOf(bill) * scale, currency),
   ];
   cells.forEach((cell, i) => text(cell, values[i]));
 }

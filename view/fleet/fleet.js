@@ -49,10 +49,12 @@ async function poll() {
   return over && whole;
 }
 
-/** With the newest counts of trials; with number and name also while the app's database is unavailable. */
+/** With the newest counts of trials, of an ended fleet those at its end; with number and name also while the app's database is unavailable. */
 function merged(fleet) {
   if (fleet.number !== null) [known.number, known.name] = [fleet.number, fleet.name];
-  return { ...fleet, number: known.number, name: known.name, trials: known.progress?.trials ?? fleet.trials };
+  const counts = [known.progress?.trials, fleet.trials];
+  const trials = isTerminal(fleet.phase) ? counts[1] ?? counts[0] : counts[0] ?? counts[1];
+  return { ...fleet, number: known.number, name: known.name, trials };
 }
 
 /** Keep the last numbers while the database is unavailable. */

@@ -28,6 +28,7 @@ export function updateSummary(fleet, progress, records, now) {
 
 function setPhase(fleet) {
   const { sign, name, tone } = phaseOf(fleet);
+  show(byId("phase"), true);
   attr(byId("phase"), "data-tone", tone);
   setIcon(byId("phase-sign"), sign);
   text(byId("phase-name"), name);

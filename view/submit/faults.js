@@ -2,7 +2,7 @@
 
 import { attr, byId, text } from "../common/dom.js";
 import { plural } from "../common/format.js";
-import { FIELDS } from "./request.js";
+import { FIELDS, durationFault } from "./request.js";
 
 const NAMES = [...Object.keys(FIELDS), "more"];
 
@@ -18,7 +18,7 @@ export function showFaults(faults) {
   for (const { pointer, detail } of faults) {
     const [, name, ...inner] = pointer.split("/");
     if (!name) rest.push(detail);
-    else if (name in FIELDS && !inner.length) byName[name].push(detail);
+    else if (name in FIELDS && !inner.length) byName[name].push(durationFault(name, byId(name).value.trim()) ?? detail);
     else byName.more.push(`${[name, ...inner].join("/")}: ${detail}`);
   }
   const marked = NAMES.filter((name) => setFault(name, byName[name]));

@@ -18,6 +18,12 @@ export const FIELDS = {
   timeout: seconds, max_lifetime: seconds, max_cost: number,
 };
 
+/** What is wrong with the text of a duration, in the form's words: the app's are those of JSON. Else null. */
+export function durationFault(name, words) {
+  if (FIELDS[name] !== seconds || !words || seconds(words) > 0) return null;
+  return `'${words}' is not a duration. Use seconds (300), or a number with a unit: 90s, 30m, 12h, 7d or 2w.`;
+}
+
 /** The text of "More fields" is not a JSON object. */
 export class NotAnObject extends Error {}
 

@@ -53,9 +53,9 @@ class RequestFault(TypedDict):
     """One validation error of a request."""
 
     pointer: Annotated[str, Field(examples=["/azure_json/client_secret"])]
-    """A JSON pointer (RFC 6901) into the body; empty for the body as a whole."""
+    """A JSON pointer (RFC 6901) into the body; empty for the body as a whole, or a query parameter."""
     detail: str
-    """What is wrong there, without the value."""
+    """What is wrong there, without the value; names a query parameter."""
 
 
 class Problem(TypedDict):

@@ -111,11 +111,12 @@ class Progress(TypedDict):
     id: FleetId
     """The fleet's ID."""
     as_of: Time
-    """The time of this report."""
+    """The time of this report; of an ended fleet, its end."""
     experiment: Experiment
     """The experiment that the fleet runs."""
     trials: Trials | None
-    """The experiment's trials now; null if the database could not be read."""
+    """The experiment's trials at `as_of`; null if the database could not be read. Those that ran after
+    the end of the fleet, in another one, are ready."""
     series: Series
     """Trials over time; empty if the database could not be read."""
     before: Before

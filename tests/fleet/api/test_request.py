@@ -86,6 +86,19 @@ def test_a_wrong_field_is_named_by_its_json_pointer(extra: dict[str, Any], point
     assert list(faults_of({**LEAST, **extra})) == [pointer]
 
 
+@pytest.mark.parametrize(("extra", "guess"), [
+    ({"vm_sise": "s3cr3t"}, " Did you mean vm_size?"),
+    ({"VM_SIZE": "s3cr3t"}, " Did you mean vm_size?"),
+    ({"azure_json": {"client_secert": "s3cr3t"}}, " Did you mean client_secret?"),
+    ({"fallbacks": [{"vmsize": "s3cr3t"}]}, " Did you mean vm_size?"),
+    ({"fallbacks": [{"max_cosT": "s3cr3t"}]}, ""),  # a field of the request only
+    ({"vms": "s3cr3t"}, ""),
+    ({"vm_size" * 100_000: "s3cr3t"}, ""),
+])  # fmt: skip
+def test_the_nearest_name_of_an_unknown_field_is_guessed(extra: dict[str, Any], guess: str):
+    assert [*faults_of({**LEAST, **extra}).values()] == [f"Unknown field.{guess}"]
+
+
 @pytest.mark.parametrize("document", [None, [], "text", 7])
 def test_a_document_that_is_not_an_object_is_rejected(document: Any):
     assert list(faults_of(document)) == [""]

@@ -168,6 +168,7 @@ def inputs(requested: Order | None = None, **changes: Any) -> PlanInputs:
     usual: dict[str, Any] = {
         "group": {"name": "powerlift", "location": "eastus"},
         "trials": {"total": 50, "ready": 49, "running": 1, "complete": 0, "error": 0},
+        "other_fleets": [],
         "experiment": experiment(),
         "regions": {"eastus": region()},
         "permissions": {scope: [OWNER] for scope in scopes(requested)},

@@ -19,6 +19,7 @@ from tests.fleet.preflight.azure_inputs import (
     one,
     order,
     region,
+    statuses,
 )
 
 
@@ -124,6 +125,15 @@ def test_the_number_of_vms_is_limited_by_open_trials(left: Any, expected: str, m
 def test_an_unreachable_database_is_a_fault():
     seen = inputs(trials=Unavailable(DatabaseUnreachable("The database does not answer.")))
     assert [fault["code"] for fault in evaluate(seen)["faults"]] == ["DatabaseUnreachable"]
+
+
+def test_many_other_fleets_are_cut_and_unknown_ones_stop_no_fleet():
+    many = one(inputs(other_fleets=[f"fleet-{n}" for n in range(7)]), "other_fleets")
+    assert many["detail"] == (
+        "7 fleets already run experiment 1: fleet-0, fleet-1, fleet-2, fleet-3, fleet-4, …"
+    )
+    away = inputs(other_fleets=Unavailable(DatabaseUnreachable("The database does not answer.")))
+    assert (statuses(away, "other_fleets"), evaluate(away)["faults"]) == (["unknown"], [])
 
 
 def test_custom_data_that_is_too_large_is_a_fault():

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from fleet.store import claims, trial_reset
+from fleet.store import claims, fleets, trial_reset
 from fleet.store.heartbeats import RECENT, count_at_work
 from fleet.store.trial_reset import ResetUnfinished, reset_failed
 from fleet.store.trials import count
@@ -246,6 +246,18 @@ def test_a_row_of_an_earlier_build_counts(uri: str):
     sql(uri, "UPDATE powerlift_fleet SET database_digest = NULL")
     with pytest.raises(claims.ExperimentBusy):
         claims.claim(uri, exclusive(48))
+
+
+def test_the_other_fleets_of_an_experiment_are_those_that_work_on_it(uri: str):
+    for batch_id, more in {
+        61: {}, 62: {"name": "nightly"}, 63: {}, 64: {}, 65: {"databases": ["there"]},
+        66: {"experiment_id": 2},
+    }.items():  # fmt: skip
+        start(uri, batch_id, **more)
+    fleets.update(uri, 63, {"phase": "teardown"})
+    end(uri, 64)
+    assert claims.other_fleets(uri, 1, 61, ["new", "here"]) == ["fleet-62 (nightly)"]
+    assert len(claims.other_fleets(uri, 1, 99, ["here"])) == 2
 
 
 def test_of_concurrent_exclusive_claims_one_succeeds(uri: str):

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from fleet.store import database
 from fleet.store.database import DatabaseUnreachable
+from fleet.store.idle_connections import IdleConnections
 from fleet.store.trial_history import ERROR_TAIL, POINTS, load_history
 from tests.error_messages import ERROR_MESSAGES
 from tests.fleets import NOW, later
@@ -56,9 +58,13 @@ def test_failed_trials_are_counted_separately(uri: str, ends: Any):
     assert (list(found.complete), list(found.error)) == ([0, 1], [0, 1])
 
 
-def test_trials_that_end_after_the_fleet_are_counted(uri: str, ends: Any):
-    found = load_history(uri, ends(0.5, 100), BEGAN, at(2))
-    assert (found.trials["complete"], list(found.complete)) == (2, [0, 1, 2])
+@pytest.mark.parametrize("failed", [0, 2])
+def test_trials_of_a_later_fleet_are_ready(uri: str, ends: Any, failed: int):
+    number = ends(100, 100.5, 0.5, failed=failed)
+    found, now = (load_history(uri, number, BEGAN, end) for end in (at(2), None))
+    assert found.trials == {"total": 5, "ready": 4, "running": 0, "complete": 1, "error": 0}
+    assert (list(found.complete), list(found.error)) == ([0, 1, 1], [0, 0, 0])
+    assert (found.error_messages, now.trials["error"]) == ([], failed)
 
 
 def test_the_counts_add_up(uri: str, ends: Any):
@@ -98,7 +104,10 @@ def test_an_infinite_end_time_hides_no_progress(
     assert [list(found.complete), list(found.error)] == [complete, [0, 1]]
 
 
-def test_the_zone_of_the_server_does_not_matter(uri: str, ends: Any, benchmark_database: Any):
+def test_the_zone_of_the_server_does_not_matter(
+    uri: str, ends: Any, benchmark_database: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(database, "_IDLE", IdleConnections())  # they keep their zone
     benchmark_database.sql("ALTER ROLE CURRENT_USER SET TimeZone = 'Asia/Tokyo'")
     try:
         assert list(load_history(uri, ends(0.5), BEGAN, at(1)).complete) == [0, 1]
