@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 
 from fleet.store import trial_measures
-from fleet.store.database import connected
 from fleet.store.trial_history import ERROR_TAIL, exception_line
 from fleet.store.trial_list import TrialFilter, TrialRow, load_trials
 from fleet.store.trial_measures import MAX_MEASURES
@@ -165,9 +166,12 @@ def test_measures_whose_times_do_not_ascend_are_found(
 
 
 def measures_read(database: Any, number: int, **wanted: Any) -> int:
-    """How many rows of measure_outcome the list of these trials reads."""
+    """How many rows of measure_outcome the list of these trials reads.
+
+    In a new session: PostgreSQL may count the reads of a session's earlier transactions, too.
+    """
     ids = [one.id for one in listed(database.uri, number, **wanted)]
-    with connected(database.uri) as connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(database.uri)) as session, session.cursor() as cursor:
         trial_measures.load_measures(cursor, ids)
         cursor.execute(
             "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)"
