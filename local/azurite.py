@@ -10,6 +10,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -107,6 +108,7 @@ class Azurite:
                 partial = home.with_name(f"{VERSION}.part")
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir()
+                print("Installing Azurite, once. This takes half a minute.", file=sys.stderr)
                 # None of its packages needs an install script.
                 self._run(npm_install(self._cache_dir, partial, f"azurite@{VERSION}"))
                 self._wait(lambda: self._has_succeeded("npm install"), deadline)

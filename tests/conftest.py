@@ -84,6 +84,7 @@ SLOWEST_FIRST = [
     "orchestrators/test_failures.py",
     "orchestrators/test_crashes.py",
     "examples/test_examples.py",
+    "test_readme.py",
     "local/demo/test_run.py",
     "triggers/test_sweep.py",
     "fleet/vm/test_startup_run.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from fleet.api.request import AzureJson, FleetRequest
 from local.stack import Stack
 from tests.harness import Api, eventually, experiment, queue_sas
+from tests.local.demo.test_run import demo, started
+from tests.trials import packages_at_hand
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -59,6 +62,40 @@ def test_the_sample_settings_hold_what_the_host_needs():
 
 def test_the_readme_is_short():
     assert len(README.splitlines()) <= 130
+
+
+@pytest.mark.slow
+def test_the_readme_works_from_top_to_bottom(tmp_path: Path):
+    """All commands but `make`, which other tests run, and `azd`."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    program, shown = tmp_path / "readme", ""
+    with (
+        packages_at_hand(tmp_path / "packages", "scikit-learn"),
+        demo(tmp_path, "start", "--time-scale", "0.02") as child,
+    ):
+        app = started(child)
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "FLEET_URL": app.url,
+            "FLEET_KEY": app.key,
+            "POWERLIFT_DB_URI": app.db_uri,
+        }
+        for language, block in blocks:
+            if block.startswith(("make ", "azd ")):
+                continue
+            program.write_text(block)
+            done = subprocess.run(
+                [*(["python"] if language else ["bash", "-e"]), str(program)],
+                env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240,
+            )  # fmt: skip
+            assert done.returncode == 0, done
+            shown += done.stdout + done.stderr
+    assert {"iris", "wine"} <= set(shown.split())
+    assert re.findall(r"done\W+VMs (\d/\d) .*trials (\d+/\d+)", shown) == [
+        ("2/2", "3/3"), ("4/4", "24/24"),
+    ]  # fmt: skip
+    assert ",accuracy," in (tmp_path / "results.csv").read_text()
 
 
 def test_a_fleet_is_submitted_and_cancelled_by_curl_as_printed(stack: Stack, api: Api):

@@ -6,7 +6,11 @@
 #
 # The app creates and migrates its own tables.
 set -eu
-[ -n "${FLEET_DATABASE_HOST:-}" ] || exit 0
+if [ -z "${FLEET_DATABASE_HOST:-}" ]; then
+  : "${FLEET_APP_GROUP:?Run azd provision first.}"
+  echo 'The database existed before: the roles of app and VMs in it are yours to create (docs/operating.md, Databases).'
+  exit 0
+fi
 hooks=$(dirname "$0")
 # shellcheck source=infra/hooks/steps.sh
 . "$hooks/steps.sh"

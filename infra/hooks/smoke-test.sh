@@ -4,6 +4,7 @@
 set -eu
 # shellcheck source=infra/hooks/steps.sh
 . "$(dirname "$0")/steps.sh"
+: "${FLEET_APP_GROUP:?Run azd provision first.}"
 
 # A file instead of an argument, which the process list would show.
 scratch=$(umask 077 && mktemp -d)

@@ -20,6 +20,7 @@ for _number in _SIGNALS:
     signal.signal(_number, _exit)
 
 import argparse  # noqa: E402
+import math  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -30,7 +31,7 @@ def main() -> int:
     """Run the command line. Returns the exit status: 0, 1 if it failed, 130 if interrupted."""
     arguments = _arguments()
     if arguments.command != "experiment":
-        print("Starting the stack. The first start takes half a minute longer.", flush=True)
+        print("Starting the stack.", flush=True)
     try:
         return _run(arguments)
     except KeyboardInterrupt:
@@ -42,7 +43,6 @@ def _run(arguments: argparse.Namespace) -> int:
     # Imported here, since pandas and scikit-learn take seconds.
     from dataclasses import fields
 
-    from local.azure.faults.plan import InvalidPlan
     from local.demo.processes import adopt_orphans
     from local.demo.run import DemoFailed, Options, run
     from local.demo.start import NotRunning, add_experiment, start
@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
             case _:
                 given = vars(arguments)
                 run(Options(**{option.name: given[option.name] for option in fields(Options)}))
-    except (DemoFailed, NotRunning, InvalidPlan, ServiceError) as error:
+    except (DemoFailed, NotRunning, ServiceError) as error:
         print(f"FAILED: {error}", file=sys.stderr, flush=True)
         return 1
     finally:
@@ -92,7 +92,7 @@ def _arguments() -> argparse.Namespace:
         "--time-scale", type=_positive, default=0.05, help="wall seconds per simulated second"
     )
     stack.add_argument("--seed", type=_natural, default=0, help="seed of Azure's latencies")
-    stack.add_argument("--faults", type=_file, metavar="FILE", help="fault plan (JSON)")
+    stack.add_argument("--faults", type=_fault_plan, metavar="FILE", help="fault plan (JSON)")
     work = argparse.ArgumentParser(add_help=False)
     work.add_argument("--trials", type=_count, default=24)
 
@@ -113,29 +113,40 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _file(text: str) -> Path | None:
-    """The path, or None if it is empty: `make` always passes the option."""
-    return Path(text) if text else None
+def _fault_plan(text: str) -> Path | None:
+    """The path of a valid plan, or None if it is empty: `make` always passes the option."""
+    if not text:
+        return None
+    from local.azure.faults.plan import InvalidPlan, load
+
+    try:
+        load(Path(text))
+    except InvalidPlan as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return Path(text)
 
 
 def _natural(text: str) -> int:
-    return _at_least(0, int(text))
+    return _whole(text, least=0)
 
 
 def _count(text: str) -> int:
-    return _at_least(1, int(text))
+    return _whole(text, least=1)
 
 
-def _at_least(least: int, value: int) -> int:
-    if value < least:
-        raise argparse.ArgumentTypeError(f"must be {least} or more")
-    return value
+def _whole(text: str, least: int) -> int:
+    if not (text.isdecimal() and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+    return int(text)
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not value > 0:
-        raise argparse.ArgumentTypeError("must be above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 

@@ -56,7 +56,7 @@ def add_tasks(store: Store) -> None:
         store.create_task_with_data(dataset, exist_ok=True)
 
 
-def create(store: Store, trials: int, name: str = NAME) -> int:
+def create(store: Store, trials: int = 24, name: str = NAME) -> int:
     """Add the data sets, the experiment and its trials to the store. Returns the experiment's id."""
     add_tasks(store)
     experiment_id = int(

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from powerlift_fleet import FleetClient, FleetError, FleetStatus, submit_by_queue
+from powerlift_fleet import FleetClient, FleetError, FleetStatus, progress, submit_by_queue
 from powerlift_fleet.cli import describe
-from powerlift_fleet.progress import Bars, Display, Lines, bars
 from rich.console import Console
 
 from local.demo import azure_resources, experiment, results
@@ -128,7 +127,7 @@ def _submit(client: FleetClient, stack: Stack, options: Options, experiment_id: 
 def _follow(client: FleetClient, stack: Stack, fleet_id: str, timeout: float) -> FleetStatus:
     """Display the fleet until it has ended. Returns its last status."""
     deadline = time.monotonic() + timeout
-    with _display() as shown:
+    with display() as shown:
         for status in client.watch(fleet_id, _POLL_SECONDS, appears_within=timeout):
             shown.show(status)
             if status.is_terminal:
@@ -142,12 +141,14 @@ def _follow(client: FleetClient, stack: Stack, fleet_id: str, timeout: float) ->
 
 
 @contextmanager
-def _display() -> Iterator[Display]:
+def display() -> Iterator[progress.Display]:
+    """Bars on a terminal, lines elsewhere."""
     if console.is_terminal:
-        with bars(console) as progress:
-            yield Bars(progress)
+        with progress.bars(console) as shown:
+            yield progress.Bars(shown)
     else:
-        yield Lines()
+        progress.LINE_SECONDS = 5.0  # a run takes a minute
+        yield progress.Lines()
 
 
 def _left_in_azure(stack: Stack, before: dict[str, set[str]]) -> dict[str, set[str]]:

@@ -42,6 +42,7 @@ Copy these into another terminal:
   {python} examples/benchmark.py
 
   # Command line: create an experiment of 8 trials, run it on a fleet of two VMs, and wait.
+  # The first start has created experiment 1 already.
   EXPERIMENT=$({python} -m local.demo experiment --trials 8)
   {bin}/powerlift-fleet submit --experiment $EXPERIMENT -n 2 --timeout 300 --wait
 
@@ -92,7 +93,7 @@ def start(
         try:
             _run(Stack(
                 state_dir, time_scale=time_scale, seed=seed, faults=faults, app_settings=_settings()
-            ), has_tasks=kept)  # fmt: skip
+            ), is_new=not kept)  # fmt: skip
         except (OSError, ServiceError) as error:
             hint = f"\n{state_dir} has the state of an earlier start. {kept_state.ANEW}"
             raise ServiceError(f"{error}{hint if kept else ''}") from None
@@ -102,10 +103,10 @@ def start(
                 print(f"Killed leftover process {process}.", file=sys.stderr, flush=True)
 
 
-def _run(stack: Stack, *, has_tasks: bool) -> None:
+def _run(stack: Stack, *, is_new: bool) -> None:
     with stack:
-        if not has_tasks:
-            experiment.add_tasks(experiment.open_store(stack.db_uri))
+        if is_new:
+            experiment.create(experiment.open_store(stack.db_uri))
         has_moved = kept_state.keep(stack)
         ready = stack.state_dir / _READY
         announce(ready, _connection_info(stack))

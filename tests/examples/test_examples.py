@@ -18,7 +18,6 @@ import pytest
 from nbclient import NotebookClient
 from powerlift_fleet.benchmark.provenance import read_provenance
 
-from local.demo.experiment import add_tasks, open_store
 from local.stack import REPOSITORY, Stack
 from tests.trials import packages_at_hand
 
@@ -72,15 +71,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def readme(site: Site) -> Done:
-    """The README's program, with the tasks that `make start` has."""
-    add_tasks(open_store(site.stack.db_uri))
-    program = site.state / "readme.py"
-    program.write_text(readme_program())
-    return site.run(program)
-
-
-@pytest.fixture(scope="module")
 def shown(site: Site) -> list[str]:
     """The notebook's outputs, as plain text."""
     notebook = read_notebook()
@@ -96,24 +86,6 @@ def script(site: Site) -> Done:
 @pytest.fixture(scope="module")
 def compared(site: Site) -> Done:
     return site.run(EXAMPLES / "compare.py")
-
-
-def readme_program() -> str:
-    """The README's Python, as printed."""
-    blocks = re.findall(
-        r"^```python\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.M | re.S
-    )
-    return str(blocks[0])
-
-
-@pytest.mark.slow
-def test_the_program_in_the_readme_prints_its_results(readme: Done) -> None:
-    assert (readme.returncode, {"iris", "wine"} - set(readme.stdout.split())) == (0, set()), readme
-
-
-@pytest.mark.slow
-def test_the_program_in_the_readme_prints_the_progress(readme: Done) -> None:
-    assert DONE.search(readme.stderr), readme
 
 
 @pytest.mark.long

@@ -97,6 +97,14 @@ def test_keys_are_created_in_the_form_that_the_app_reads(shell: Shell):
     assert "configreferences/appsettings/refresh" in shell.calls.read_text()
 
 
+@pytest.mark.parametrize("hook", ["secrets.sh", "database.sh", "smoke-test.sh"])
+def test_a_hook_without_a_deployment_names_the_missing_step(shell: Shell, hook: str):
+    absent = {"FLEET_VAULT_ID": "", "FLEET_APP_GROUP": ""}
+    done = shell.run(hook, **absent)
+    assert (done.returncode != 0, shell.calls.read_text()) == (True, "")
+    assert "Run azd provision first." in done.stderr
+
+
 def test_an_existing_secret_is_kept(shell: Shell):
     shell.names.write_text("sealing-key\nwebhook-secret\n")
     done = shell.run("secrets.sh")
@@ -217,7 +225,7 @@ def test_the_roles_are_created_with_a_token_that_is_no_argument(
 @pytest.mark.parametrize(
     ("environment", "code", "reported"),
     [
-        ({"FLEET_DATABASE_HOST": ""}, 0, ""),
+        ({"FLEET_DATABASE_HOST": ""}, 0, "are yours to create"),
         ({"PSQL": "15.1"}, 0, "psql 16 or newer is not installed. Nothing was changed"),
         (
             {"FAIL": "principals.sql"},

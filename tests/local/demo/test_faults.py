@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from local.stack import REPOSITORY
 from tests.local.demo.test_run import command
 
 PLAN = {
@@ -33,14 +35,48 @@ def test_a_run_survives_lost_and_slow_responses(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_an_invalid_plan_is_rejected_before_anything_starts(tmp_path: Path) -> None:
+def test_the_first_plan_of_the_page_shows_what_the_page_says(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "fault-injection.md").read_text()
     plan = tmp_path / "plan.json"
-    plan.write_text('{"unknown": []}')
+    plan.write_text(page.partition("```json\n")[2].partition("```")[0])
 
-    rejected = subprocess.run(
+    done = subprocess.run(
         command(tmp_path / "state", "--faults", str(plan)),
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 
-    assert (rejected.returncode, "unknown: Extra inputs" in rejected.stderr) == (1, True)
-    assert "Stack is up" not in rejected.stdout
+    output = done.stdout + done.stderr
+    assert (done.returncode, "Trials complete: 24/24" in output) == (0, True), output
+    shown = (
+        "quota: 3 of 4 VMs fit",
+        "1 VM missing: RegionalQuotaExceeded",
+        "OSProvisioningTimedOut",
+    )
+    assert [text for text in shown if text not in output] == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--faults", "absent.json", "The fault plan absent.json cannot be read"),
+        ("--faults", "plan.json", "unknown: Extra inputs"),
+        ("--vms", "x", "'x' is not a whole number of 1 or more"),
+        ("--time-scale", "x", "'x' is not a number above 0"),
+    ],
+)
+def test_an_invalid_option_is_rejected_before_anything_starts(
+    tmp_path: Path, option: str, value: str, reason: str
+) -> None:
+    (tmp_path / "plan.json").write_text('{"unknown": []}')
+
+    rejected = subprocess.run(
+        command(tmp_path / "state", option, value),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (rejected.returncode, reason in rejected.stderr) == (2, True), rejected
+    assert (rejected.stdout, (tmp_path / "state").exists()) == ("", False)

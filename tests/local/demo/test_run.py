@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +18,10 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from powerlift_fleet import progress
 
-from local.demo.run import problems
+from local.demo.run import display, problems
+from tests.client.both import fleet_status
 from tests.trials import packages_at_hand
 
 DONE = SimpleNamespace(phase="done", failures=())
@@ -182,6 +185,26 @@ def test_an_experiment_without_a_stack_is_rejected(tmp_path: Path) -> None:
     )
 
     assert (rejected.returncode, "make start" in rejected.stderr) == (1, True)
+
+
+def test_progress_within_a_phase_is_shown_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 60.0)  # also restores it
+    clock = count(0, 3)  # seconds between two statuses
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with display() as shown:
+        for complete in range(8):
+            trials = {
+                "total": 8,
+                "ready": 8 - complete,
+                "running": 0,
+                "complete": complete,
+                "error": 0,
+            }
+            shown.show(fleet_status("run", trials=trials))
+
+    assert len(capsys.readouterr().err.splitlines()) == 4
 
 
 def test_a_successful_run_has_no_problems() -> None:
