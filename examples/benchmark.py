@@ -39,8 +39,8 @@ def data_sets() -> Iterator[SupervisedDataset]:
 
 
 def trial_gen(task: Any) -> list[tuple[str, dict[str, Any]]]:
-    """The methods to try on a task of the store."""
-    if task.problem == "regression":
+    """The methods to try on a task of the store, which may have other tasks than this program's."""
+    if task.name not in ("iris", "wine"):
         return []
     return [("forest", {"n_estimators": 50}), ("logistic", {})]
 

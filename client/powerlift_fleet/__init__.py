@@ -1,55 +1,57 @@
 """Powerlift Fleet for benchmark code.
 
-The import loads the standard library only; other packages are loaded when a name is first used.
+The modules of the names are imported when a name is first used.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from powerlift_fleet._version import __version__
-from powerlift_fleet.api.errors import (
-    AllTrialsFailed,
-    ApiError,
-    AppUnavailable,
-    BatchTaken,
-    ConfigurationError,
-    FleetAmbiguous,
-    FleetCancelled,
-    FleetCannotStart,
-    FleetEnded,
-    FleetError,
-    FleetFailed,
-    FleetPurged,
-    FleetTimedOut,
-    FleetTimeout,
-    FleetUnreachable,
-    NotFound,
-    RequestRefused,
-    RetryRefused,
-    TooManyVms,
-    Unauthorized,
-)
-from powerlift_fleet.api.responses import (
-    Cancellation,
-    FleetListEntry,
-    FleetsRequest,
-    FleetStatus,
-    LogLine,
-    Machine,
-    PackageLock,
-    Plan,
-    PlanCost,
-    Progress,
-    QueuedSubmission,
-    Submission,
-    Trial,
-)
 
+TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from powerlift_fleet.api.async_client import AsyncFleetClient
     from powerlift_fleet.api.client import FleetClient
+    from powerlift_fleet.api.errors import (
+        AllTrialsFailed,
+        ApiError,
+        AppUnavailable,
+        BatchTaken,
+        ConfigurationError,
+        FleetAmbiguous,
+        FleetCancelled,
+        FleetCannotStart,
+        FleetEnded,
+        FleetError,
+        FleetFailed,
+        FleetPurged,
+        FleetTimedOut,
+        FleetTimeout,
+        FleetUnreachable,
+        NotFound,
+        RequestRefused,
+        RetryRefused,
+        TooManyVms,
+        Unauthorized,
+    )
+    from powerlift_fleet.api.responses import (
+        Cancellation,
+        FleetListEntry,
+        FleetsRequest,
+        FleetStatus,
+        LogLine,
+        Machine,
+        PackageLock,
+        Plan,
+        PlanCost,
+        Progress,
+        QueuedSubmission,
+        Submission,
+        Trial,
+    )
     from powerlift_fleet.benchmark.results import trial_results, trial_status
     from powerlift_fleet.compat import assign_contributor_permissions, run_azure_process
     from powerlift_fleet.executor import AzureVMFleet
@@ -104,7 +106,12 @@ __all__ = [
     "trial_status",
 ]
 
+_RESPONSES = (
+    "Cancellation", "FleetListEntry", "FleetStatus", "FleetsRequest", "LogLine", "Machine",
+    "PackageLock", "Plan", "PlanCost", "Progress", "QueuedSubmission", "Submission", "Trial",
+)  # fmt: skip
 _MODULES = {
+    **dict.fromkeys(_RESPONSES, "api.responses"),
     "AsyncFleetClient": "api.async_client",
     "AzureVMFleet": "executor",
     "FleetClient": "api.client",
@@ -117,13 +124,14 @@ _MODULES = {
     "trial_results": "benchmark.results",
     "trial_status": "benchmark.results",
 }
-"""The modules of names that are imported on first use."""
+"""The modules of the names; all others are in `api.errors`."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    module = import_module(f"{__name__}.{_MODULES.get(name, 'api.errors')}")
+    value = globals()[name] = getattr(module, name)
     return value
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +17,7 @@ from powerlift_fleet.api.wire import Secret, without_none
 from powerlift_fleet.benchmark import arguments, early_plan
 from powerlift_fleet.benchmark.container import ContainerArguments, as_vm_arguments
 from powerlift_fleet.benchmark.notices import powerlift_version, warn_of
+from powerlift_fleet.experiment import run_experiment
 from powerlift_fleet.storage_queue import read_address, submit_by_queue
 from powerlift_fleet.submitted_fleets import SubmittedFleets
 
@@ -209,6 +212,7 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
             image_sku=image_sku,
             image_version=image_version,
         )
+        _check_names(container)
         self._options |= as_vm_arguments(container, self._options)
         self._queue = Secret(queue) if queue else None
         if client is None and (self._queue is None or url or sources.is_known()):
@@ -242,23 +246,30 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
         self, trials: int, timeout: float | str | None = None, *, name: str | None = None
     ) -> None:
         """Plan a fleet for trials that do not exist yet. Raises FleetCannotStart, and as `submit`."""
-        request = self._request(early_plan.NO_EXPERIMENT, timeout)
-        request |= without_none(batch_id=self._batch_id, name=name or self._name)
+        request = self._request(early_plan.NO_EXPERIMENT, timeout) | self._given_identity(name)
         if self._client is not None:
-            early_plan.check_plan(self._client, request, trials)
+            early_plan.check_early_plan(self._client, request, trials)
 
     def submit(
-        self, experiment_id: int, timeout: float | str | None = None, *, name: str | None = None
+        self,
+        experiment_id: int,
+        timeout: float | str | None = None,
+        *,
+        name: str | None = None,
+        plan: bool = True,
     ) -> None:
         """Submit a fleet for an experiment; return when the app has accepted the request.
 
         `timeout`: seconds per trial, or "30m"; None: no limit. `name`: unique among fleets that have not
-        ended. Raises FleetError, with every fault of the request. After an error with an unknown
-        outcome, the same call submits the same fleet.
+        ended. `plan`: first check whether the fleet can start, except by queue. Raises FleetError:
+        FleetCannotStart with every fault of the plan, RequestRefused with every fault of the request.
+        After an error with an unknown outcome, the same call submits the same fleet.
         """
         request = self._request(experiment_id, timeout)
         warn_of(request, self._pip_install, self._wheel_filepaths)
         if experiment_id not in self._unconfirmed:
+            if plan and self._queue is None:
+                early_plan.check_plan(self._api, request | self._given_identity(name))
             self._unconfirmed[experiment_id] = self._next_identity()
         request |= self._unconfirmed[experiment_id] | without_none(name=name)
         if self._queue is not None:
@@ -286,9 +297,28 @@ class AzureVMFleet(SubmittedFleets, Executor):  # type: ignore[misc]
             **self._options,
         )
 
+    def _given_identity(self, name: str | None) -> dict[str, Any]:
+        """Batch ID and name of the next fleet, as far as the user has chosen them."""
+        return without_none(batch_id=self._batch_id, name=name or self._name)
+
     def _next_identity(self) -> dict[str, Any]:
         """Batch ID and name of the next fleet."""
         batch_id, name = self._batch_id, self._name
         self._batch_id = self._name = None
         batch_id = new_batch_id() if batch_id is None else batch_id
         return without_none(batch_id=batch_id, name=name)
+
+
+def _check_names(given: Iterable[str]) -> None:
+    """Raises TypeError for names that the executor does not have, with what may have been meant."""
+    known = {*inspect.signature(AzureVMFleet).parameters, *ContainerArguments.__annotations__}
+    known.remove("container")  # which takes all others
+    said = []
+    for name in sorted(set(given) - known):
+        said.append(f"AzureVMFleet has no argument {name}.")
+        if name in inspect.signature(run_experiment).parameters:
+            said.append("It is an argument of run_experiment.")
+        elif similar := difflib.get_close_matches(name, known, 1):
+            said.append(f"Did you mean {similar[0]}?")
+    if said:
+        raise TypeError(" ".join(said))

@@ -116,15 +116,17 @@ def run_experiment(
     _check_name_is_free(store, name)
     wheels = _wheels(getattr(executor, "_wheel_filepaths", None) or [])
     named = {} if fleet_name is None else {"name": fleet_name}
+    options: dict[str, Any] = dict(named)
     if check := getattr(executor, "check", None):
         check(len(planned), timeout, **named)
+        options["plan"] = False
     from powerlift.bench import Benchmark
 
     described = description or f"Experiment: {name}"
     sources = runner_script(memory), trial_fn
     experiment = _create(store, name, described, sources, executor, wheels, planned)
     try:
-        executor.submit(experiment, timeout=timeout, **named)
+        executor.submit(experiment, timeout=timeout, **options)
     except FleetError:
         _log.warning(
             "Experiment %d (%s) with %d trials is in the database, but no fleet was submitted. After "

@@ -75,8 +75,9 @@ class SubmittedFleets:
     def join(self) -> list[FleetStatus]:
         """Wait until every fleet has ended, and show the progress; return the last statuses.
 
-        Raises FleetFailed, FleetCancelled or AllTrialsFailed for the first such fleet, after all have
-        ended; FleetUnreachable. Interrupting it does not affect the fleets.
+        Without a fleet, returns immediately, as Powerlift's executors do. Raises FleetFailed,
+        FleetCancelled or AllTrialsFailed for the first such fleet, after all have ended;
+        FleetUnreachable. Interrupting it does not affect the fleets.
         """
         statuses, error = [], None
         for fleet in self._fleets:

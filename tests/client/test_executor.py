@@ -42,9 +42,16 @@ def test_a_rejected_request_raises_immediately(make: Make) -> None:
         make(max_price=1.0).submit(1)
 
 
+def test_an_experiment_that_does_not_exist_raises_immediately(make: Make) -> None:
+    executor = make()
+    with pytest.raises(fleets.FleetCannotStart, match="Experiment 1000000 "):
+        executor.submit(10**6)
+    assert executor.fleets == []
+
+
 def test_join_raises_the_failure(make: Make) -> None:
     executor = make()
-    executor.submit(10**6)
+    executor.submit(10**6, plan=False)
     with pytest.raises(fleets.FleetFailed) as caught:
         executor.join()
     assert caught.value.status.id == executor.fleets[0]
@@ -53,7 +60,7 @@ def test_join_raises_the_failure(make: Make) -> None:
 @pytest.mark.long
 def test_join_waits_for_every_fleet_before_it_raises(make: Make, stack: Stack) -> None:
     executor = make()
-    executor.submit(10**6)
+    executor.submit(10**6, plan=False)
     executor.submit(experiment(stack))
     executor.cancel()
     with pytest.raises(fleets.FleetFailed):
@@ -121,7 +128,7 @@ def test_off_a_terminal_join_prints_a_line_for_each_phase(
     make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     executor = make()
-    executor.submit(10**6)
+    executor.submit(10**6, plan=False)
     with pytest.raises(fleets.FleetFailed):
         executor.join()
     lines = capsys.readouterr().err.splitlines()

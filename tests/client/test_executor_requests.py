@@ -18,9 +18,9 @@ import pytest
 from powerlift_fleet import AzureVMFleet, FleetClient
 
 from fleet.api.request import AzureJson, FleetRequest, InvalidRequest, parse
-from tests.client.both import TAKEN, Script, ok, status
+from tests.client.both import TAKEN, Script, ok, problem, status
 from tests.client.cli import served
-from tests.client.executors import SECRETS, NoStore, scripted, unsent
+from tests.client.executors import CAN_START, SECRETS, NoStore, scripted, unsent
 
 ACCOUNT = {
     "azure_tenant_id": "tenant",
@@ -142,9 +142,18 @@ def test_what_a_vm_cannot_do_is_refused_with_advice(names: dict[str, Any], said:
         unsent(**names)
 
 
-def test_an_unknown_argument_is_named() -> None:
-    with pytest.raises(TypeError, match="no argument n_containers"):
-        unsent(n_containers=1)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("n_instance", r"no argument n_instance\. Did you mean n_instances\?$"),
+        ("num_core", r"no argument num_core\. Did you mean num_cores\?$"),
+        ("timeout", r"no argument timeout\. It is an argument of run_experiment\.$"),
+        ("xyz", r"no argument xyz\.$"),
+    ],
+)
+def test_an_unknown_argument_is_named_with_what_was_meant(name: str, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        unsent(**{name: 1})
 
 
 @pytest.mark.parametrize(
@@ -248,8 +257,7 @@ def test_join_requires_the_apps_url(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_retried_submit_keeps_the_batch_id() -> None:
     app = Script(httpx.Response(500), httpx.Response(500), TAKEN)
-    client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
-    executor = AzureVMFleet(NoStore(), client=client)
+    executor = scripted(app)
     with pytest.raises(fleets.AppUnavailable):
         executor.submit(1)
     executor.submit(1)
@@ -287,8 +295,7 @@ def test_attach_resolves_latest_once() -> None:
 
 def test_two_submits_are_two_fleets() -> None:
     app = Script(TAKEN)
-    client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
-    executor = AzureVMFleet(NoStore(), client=client)
+    executor = scripted(app)
     for _ in range(2):
         executor.submit(1)
     assert len({body["batch_id"] for body in app.bodies}) == 2
@@ -304,8 +311,37 @@ def test_join_says_why_every_trial_failed() -> None:
 
 @pytest.mark.parametrize(("name", "sent"), [(None, "nightly"), ("hourly", "hourly")])
 def test_the_plan_is_of_the_name_and_batch_id_that_submit_uses(name: str | None, sent: str) -> None:
-    app = Script(ok(**served.plan()), TAKEN)
-    executor = scripted(app, name="nightly", batch_id=7, vm_size="Standard_D2s_v5")
+    app = Script(CAN_START, problem(404, "None", "No fleet-7."), CAN_START, TAKEN)
+    client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
+    executor = AzureVMFleet(NoStore(), client=client, name="nightly", batch_id=7)
     executor.check(5, name=name)
     executor.submit(1, name=name)
-    assert [(body["name"], body["batch_id"]) for body in app.bodies] == [(sent, 7)] * 2
+    bodies = [json.loads(request.content) for request in app.requests if request.content]
+    assert [(body["name"], body["batch_id"]) for body in bodies] == [(sent, 7)] * 3
+
+
+FAULT = {
+    "name": "trials",
+    "status": "fault",
+    "detail": "Experiment 999 does not exist.",
+    "advice": "",
+}
+CANNOT_START = ok(**{**served.plan(), "ok": False, "checks": [FAULT]})
+
+
+def test_a_fleet_that_cannot_start_is_not_submitted() -> None:
+    app = Script(TAKEN)
+    executor = scripted(app, plan=CANNOT_START, name="nightly")
+    with pytest.raises(fleets.FleetCannotStart, match=r"trials: Experiment 999 does not exist\."):
+        executor.submit(999)
+    assert (app.requests, executor.fleets, executor.join()) == ([], [], [])
+    executor.submit(999, plan=False)
+    assert app.bodies[0]["name"] == "nightly"
+
+
+def test_the_batch_id_of_an_existing_fleet_is_not_planned() -> None:
+    """It may have run the trials."""
+    existing = Script(ok(**status("done")), TAKEN)
+    executor = scripted(existing, plan=CANNOT_START, batch_id=7)
+    executor.submit(1)
+    assert executor.fleets == ["fleet-7"]

@@ -21,6 +21,7 @@ PROVENANCE = {"format": 1, "fleet": "fleet-8", "fleets": [{"id": "fleet-8", "req
 SECRET = "postgresql://me:hid/d@en@db/powerlift"
 
 
+MEMORY = 2**33 + 1
 MADE_UP = "Ab1" * 12
 PEM = "-----BEGIN RSA PRIVATE KEY-----"
 
@@ -34,12 +35,13 @@ def exported(benchmark_database: Any) -> pandas.DataFrame:
         runner = fleet * 10_000 + 1
         benchmark_database.sql(
             "INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, vm_name, cpu_model, kernel,"
-            " trial_order, trial_seed) VALUES (%s, %s, %s, 'EPYC 7763', '6.8', 'paired', 41)",
-            *(number, runner, f"powerlift-vm-{fleet}-0001"),
+            " cpus, memory_bytes, trial_order, trial_seed)"
+            " VALUES (%s, %s, %s, 'EPYC 7763', '6.8', 2, %s, 'paired', 41)",
+            *(number, runner, f"powerlift-vm-{fleet}-0001", MEMORY if fleet == 8 else -1),
         )
         benchmark_database.sql(
             "INSERT INTO powerlift_fleet_trial (trial_id, experiment_id, runner_id, wall_seconds,"
-            " measured_at) VALUES (%s, %s, %s, 2.5, now())",
+            " max_rss_bytes, measured_at) VALUES (%s, %s, %s, 2.5, 1000, now())",
             *(trial, number, runner),
         )
         benchmark_database.sql(
@@ -85,6 +87,22 @@ def test_a_file_has_rows_and_provenance_and_no_secret(
     assert read_provenance(file) == PROVENANCE
     written = b"".join(one.read_bytes() for one in tmp_path.iterdir())
     assert (b"en@db" in written, b"hid/d" in written) == (False, False)
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.json", "r.parquet"])
+def test_whole_numbers_stay_whole_beside_missing_ones(
+    exported: pandas.DataFrame, tmp_path: Path, name: str
+):
+    """Of trials without measures, or that have not run. A VM may report what it has not."""
+    file = tmp_path / name
+    write_file(file, format_of(None, file), exported, PROVENANCE)
+    columns = ("seq_num", "cpus", "trial_seed", "max_rss_bytes", "memory_bytes")
+    rows = [[str(row[one]) for one in columns] for row in read_rows(file)]
+    missing = "" if name == "r.csv" else "None"
+    assert sorted(rows) == sorted(
+        [*[["0", "2", "41", "1000", str(MEMORY)]] * 3,
+         [missing, "2", "41", "1000", missing], [missing] * 5]
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])

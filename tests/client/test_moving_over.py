@@ -15,6 +15,7 @@ from powerlift_fleet.benchmark.container import SIZES, ContainerArguments
 
 from local.stack import REPOSITORY
 from tests.client.both import Script, status
+from tests.client.executors import CAN_START
 
 PAGE = (REPOSITORY / "docs" / "moving-over.md").read_text()
 CODE = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -33,11 +34,11 @@ class NoStore:
 
 @pytest.mark.parametrize("code", CODE)
 def test_its_examples_run(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = Script(TAKEN, DONE)
+    app = Script(CAN_START, TAKEN, DONE)
     client = FleetClient("https://fleet.example", "k", transport=httpx.MockTransport(app))
     monkeypatch.setattr("powerlift_fleet.executor.FleetClient", lambda *_: client)
     exec(code, {"store": NoStore(), "experiment_id": 1})
-    assert len(app.requests) == (2 if "submit(" in code else 0)
+    assert len(app.requests) == (3 if "submit(" in code else 0)
 
 
 def test_every_argument_of_powerlifts_container_executor_is_accepted() -> None:

@@ -86,6 +86,12 @@ def test_the_package_has_its_version(wheel: Path, python: Path) -> None:
     assert done.stdout.strip() == metadata(wheel)["Version"]
 
 
+def test_the_command_is_installed(wheel: Path, python: Path) -> None:
+    command = [str(python.with_name("powerlift-fleet")), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert metadata(wheel)["Version"] in done.stdout, done.stderr
+
+
 def test_importing_the_package_loads_only_the_standard_library(python: Path) -> None:
     code = f"import sys, powerlift_fleet; print([m for m in {HEAVY} if m in sys.modules])"
     done = run(python, code)

@@ -101,8 +101,8 @@ def test_trials_have_what_they_used_and_where_they_ran(store, benchmark_database
     """Not where the app's rows are those of a trial that had this ID before, or of an earlier run."""
     [(number,)] = benchmark_database.sql("SELECT id FROM experiment WHERE name = %s", NAME)
     benchmark_database.sql(
-        "INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, cpu_model, vm_size, lock_digest)"
-        " VALUES (%s, 7, 'EPYC 7763', 'Standard_D2as_v5', 'abc')",
+        "INSERT INTO powerlift_fleet_runner (experiment_id, runner_id, cpu_model, vm_size, lock_digest,"
+        " cpus, memory_bytes) VALUES (%s, 7, 'EPYC 7763', 'Standard_D2as_v5', 'abc', 2, -1)",
         number,
     )
     benchmark_database.sql(
@@ -118,6 +118,8 @@ def test_trials_have_what_they_used_and_where_they_ran(store, benchmark_database
     assert known == [None, 2.5, None, 2.5]
     assert list(status["cpu_model"].fillna("-")) == ["EPYC 7763", "EPYC 7763", "-", "EPYC 7763"]
     assert set(results["max_rss_bytes"]) == {1000}
+    assert list(status["cpus"].map(str)) == ["2", "2", "<NA>", "2"]
+    assert status["memory_bytes"].isna().all()
     assert set(results["lock_digest"]) == {"abc"}
 
 

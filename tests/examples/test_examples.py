@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -164,6 +165,17 @@ def test_the_notebook_shows_what_the_trials_measured(shown: list[str]) -> None:
 def test_the_notebook_shows_progress_in_one_output(shown: list[str]) -> None:
     assert len(shown) == 2
     assert DONE.search(shown[0])
+
+
+@pytest.mark.parametrize("program", ["benchmark.py", "compare.py"])
+def test_a_program_runs_its_own_data_sets_only(
+    monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """The store of `make start` has other tasks."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    trial_gen = runpy.run_path(str(EXAMPLES / program))["trial_gen"]
+    tasks = [SimpleNamespace(name=name) for name in ("iris", "wine", "breast_cancer", "diabetes")]
+    assert [task.name for task in tasks if trial_gen(task)] == ["iris", "wine"]
 
 
 def test_the_notebook_runs_the_trials_of_the_script() -> None:

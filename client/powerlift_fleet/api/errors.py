@@ -40,7 +40,9 @@ class OutcomeUnknown(FleetError):
 
 
 class FleetUnreachable(OutcomeUnknown):
-    """The app did not respond, after all retries."""
+    """The app did not respond, after all retries. `reason`: that of the last attempt."""
+
+    reason = ""
 
 
 class FleetTimeout(FleetError, TimeoutError):

@@ -257,11 +257,17 @@ class Flows:
         if isinstance(outcome, HttpResponse):
             return wire.error_from(outcome, call.method)
         attempts = "1 attempt" if retry.attempts == 1 else f"{retry.attempts} attempts"
-        return FleetUnreachable(
-            f"{self.url} does not respond: {outcome.reason}. Gave up after {attempts} in "
-            f"{retry.elapsed:.0f} s. Check FLEET_URL, and that the app is running; existing fleets keep "
-            "running."
-        )
+        return unreachable(self.url, outcome.reason, f"{attempts} in {retry.elapsed:.0f} s")
+
+
+def unreachable(url: str, reason: str, tried: str) -> FleetUnreachable:
+    """`tried`: what was done before giving up."""
+    error = FleetUnreachable(
+        f"{url} does not respond: {reason}. Gave up after {tried}. Check FLEET_URL, and that the app is "
+        "running; existing fleets keep running."
+    )
+    error.reason = reason
+    return error
 
 
 def new_batch_id() -> int:

@@ -40,12 +40,9 @@ def as_vm_arguments(container: Mapping[str, Any], options: Mapping[str, Any]) ->
     """What replaces a fleet's options.
 
     Without `num_cores` or `mem_size_gb`, AzureContainerInstance's default applies. Raises
-    ConfigurationError, and TypeError for a name that the executor does not have.
+    ConfigurationError.
     """
     vm = {name for name, default in _DEFAULTS.items() if options[name] != default}
-    unknown = sorted(set(container) - set(ContainerArguments.__annotations__))
-    if unknown:
-        raise TypeError(f"AzureVMFleet has no argument {', '.join(unknown)}.")
     if container.get("image") is not None:
         raise ConfigurationError(
             "A VM runs no container image. Omit image: VMs have Python and install shell_install, "

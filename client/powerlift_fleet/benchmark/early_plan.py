@@ -1,12 +1,18 @@
-"""The plan of a fleet before its experiment exists: a mistake must not use up the experiment's name."""
+"""The plan of a fleet before it is submitted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from powerlift_fleet.api.errors import FleetCannotStart
+from powerlift_fleet.api.errors import (
+    FleetAmbiguous,
+    FleetCannotStart,
+    FleetPurged,
+    NotFound,
+    Unauthorized,
+)
 from powerlift_fleet.api.responses import Check
 
 if TYPE_CHECKING:
@@ -18,10 +24,35 @@ NO_EXPERIMENT = 2**31 - 1
 """An ID that no experiment has."""
 
 
-def check_plan(client: FleetClient, request: Mapping[str, Any], trials: int) -> None:
+def check_plan(client: FleetClient, request: Mapping[str, Any]) -> Sequence[Check]:
+    """The checks of a request's plan. Raises FleetCannotStart with every fault.
+
+    None for the batch ID of an existing fleet: its own fleet may have run the trials.
+    """
+    batch_id = request.get("batch_id")
+    if batch_id is not None and _exists(client, f"fleet-{batch_id}"):
+        return ()
+    checks = client.plan(request).checks
+    if faults := [one for one in checks if one.status == "fault"]:
+        raise FleetCannotStart(faults)
+    return checks
+
+
+def _exists(client: FleetClient, fleet: str) -> bool:
+    """Whether a fleet has this full ID."""
+    try:
+        return client.status(fleet).id == fleet
+    except (NotFound, FleetAmbiguous, Unauthorized):  # a key may submit and not read
+        return False
+    except FleetPurged:
+        return True
+
+
+def check_early_plan(client: FleetClient, request: Mapping[str, Any], trials: int) -> None:
     """Plan a request for NO_EXPERIMENT as one for an experiment with so many trials.
 
-    Raises FleetCannotStart with every fault, RequestRefused, and what `FleetClient.plan` raises.
+    So a mistake does not use up the experiment's name. Raises FleetCannotStart with every fault,
+    RequestRefused, and what `FleetClient.plan` raises.
     """
     # A fleet has at most one VM for each trial.
     vms = min(request["n_instances"], trials)

@@ -54,6 +54,8 @@ VM = (
     "trial_order", "trial_seed",
 )  # fmt: skip
 """What the trial's VM reports about itself, and the order in which it takes trials."""
+WHOLE = ("seq_num", "max_rss_bytes", "cpus", "memory_bytes", "trial_seed")
+"""Columns of whole numbers that may be missing; a column of floats would show 2 as 2.0."""
 _VM_NAME = re.compile(r"powerlift-vm-([0-9]+)-[0-9]{4}", re.IGNORECASE)
 _KNOWN = """
     SELECT (SELECT relname FROM pg_class WHERE oid = attrelid) AS table, attname AS column,
@@ -146,6 +148,9 @@ def _read(session: Session, experiment: int, statement: str) -> DataFrame:
     found = session.execute(query, {"experiment": experiment})
     columns, rows = list(found.keys()), found.all()
     frame: DataFrame = pandas().DataFrame.from_records(rows, columns=columns)
+    for at, name in enumerate(columns):
+        if name in WHOLE:
+            frame[name] = pandas().array([row[at] for row in rows], dtype="Int64")
     named = texts(frame, "vm_name").map(lambda name: _VM_NAME.fullmatch(name or ""))
     frame["fleet"] = [match and f"fleet-{match[1]}" for match in named]
     return frame
@@ -177,6 +182,9 @@ def _facts(known: Collection[tuple[str, str]]) -> dict[str, str]:
     used = dict.fromkeys(USAGE, "powerlift_fleet_trial")
     reported = dict.fromkeys(VM, "powerlift_fleet_runner")
     columns = {name: _amount(name) for name in used} | {name: f"vm.{name}" for name in reported}
+    columns |= {
+        name: f"CASE WHEN vm.{name} >= 0 THEN vm.{name} END" for name in ("cpus", "memory_bytes")
+    }
     tables = {table for table, _ in known}
     joined = tables.issuperset({*used.values(), *reported.values()})
     has = {name for name, table in {**used, **reported}.items() if (table, name) in known}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,7 +50,8 @@ class Session:
 
     def client(self, retry_timeout: float | None = None, timeout: float = 30.0) -> FleetClient:
         """`retry_timeout` replaces the session's; `timeout`: seconds for one attempt."""
-        from powerlift_fleet.api.client import FleetClient  # httpx takes longer than all of --help
+        with _interrupts_deferred():  # httpx takes longer than all of --help
+            from powerlift_fleet.api.client import FleetClient
 
         if retry_timeout is None:
             retry_timeout = self.retry_timeout
@@ -66,6 +69,19 @@ class Session:
             self.print_json(document)
         else:
             show(screen)
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """An import may swallow Ctrl-C, or make another exception of it."""
+    received: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    yield
+    signal.signal(signal.SIGINT, handler)
+    if received:
+        raise KeyboardInterrupt
 
 
 def screens() -> Any:

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from powerlift_fleet.api.errors import (
+    ApiError,
     AppUnavailable,
     FleetError,
     FleetUnreachable,
     NotFound,
     sentence,
 )
+from powerlift_fleet.api.flows import unreachable
 from powerlift_fleet.api.responses import FleetStatus
 from powerlift_fleet.cli import describe
-from powerlift_fleet.cli.formatting import clean, now
+from powerlift_fleet.cli.formatting import clean, now, span
 from powerlift_fleet.cli.session import Session, console, say, say_which, show
 from powerlift_fleet.cli.snapshot import Snapshot, take_snapshot
 
@@ -80,9 +82,19 @@ def _next(client: FleetClient, fleet: str, last: Snapshot, retry_timeout: float)
         return take_snapshot(client, fleet)
     except (FleetUnreachable, AppUnavailable, NotFound) as error:
         since = time.monotonic() if last.unreachable_since is None else last.unreachable_since
-        if time.monotonic() - since >= max(RESTART_TIMEOUT, retry_timeout):
-            raise
-        return replace(last, unreachable_since=since, error=str(error))
+        silence = time.monotonic() - since
+        if silence < max(RESTART_TIMEOUT, retry_timeout):
+            return replace(last, unreachable_since=since, error=_why(error))
+        if isinstance(error, FleetUnreachable):
+            raise unreachable(client.url, error.reason, span(silence)) from None
+        raise
+
+
+def _why(error: FleetUnreachable | ApiError) -> str:
+    """Without what the client did: the watch continues."""
+    if isinstance(error, FleetUnreachable):
+        return error.reason
+    return f"{error.title} ({error.status})"
 
 
 def _say_stopped(fleet: str, cancelled: bool) -> None:
@@ -138,7 +150,7 @@ class _Lines:
     def show(self, snapshot: Snapshot) -> None:
         unreachable = snapshot.unreachable_since is not None
         if unreachable and not self._unreachable:
-            say(_stamped(f"The app does not respond; retrying. {clean(snapshot.error)}"))
+            say(_stamped(f"The app does not respond; retrying: {clean(snapshot.error)}"))
         elif self._unreachable and not unreachable:
             say(_stamped("The app responds again."))
         self._unreachable = unreachable

@@ -73,7 +73,7 @@ def test_the_example_of_a_command_works_as_printed(
     tmp_path: Path,
     name: str,
 ):
-    if name == "results":
+    if name in ("results", "clone"):
         fleet_command = Command({**fleet_command.env, "POWERLIFT_DB_URI": stack.db_uri})
     lines = [line for line in examples(name) if not re.search("--(watch|follow)", line)]
     for line in lines:

@@ -127,7 +127,9 @@ def test_an_environment_that_takes_precedence_causes_a_warning(machine: Machine,
     options = ("login", "--url", app, "--key-file", "-")
     done = machine.command(*options, stdin=KEY, FLEET_KEY="other")
     named = machine.command("--profile", "x", *options, stdin=KEY, FLEET_KEY="other")
-    assert "FLEET_KEY of the environment take precedence" in done.stderr
+    both = machine.command(*options, stdin=KEY, FLEET_KEY="other", FLEET_URL=app)
+    assert "FLEET_KEY of the environment takes precedence: unset FLEET_KEY\n" in done.stderr
+    assert "FLEET_URL and FLEET_KEY of the environment take precedence" in both.stderr
     assert (done.exit_code, "precedence" in named.stderr) == (0, False)
 
 

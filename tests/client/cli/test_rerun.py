@@ -257,6 +257,23 @@ def test_a_clone_whose_plan_has_faults_is_not_submitted(fleet_command: Command, 
     assert (done.exit_code, "This fleet cannot start." in done.stdout) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({}, "Set POWERLIFT_DB_URI and pass --uri-from-env"),
+        ({"POWERLIFT_DB_URI": "postgresql://h/d"}, "POWERLIFT_DB_URI is set: pass --uri-from-env"),
+    ],
+)
+def test_a_clone_names_what_its_database_needs(
+    friendly: Command, tmp_path: Path, env: dict[str, str], said: str
+):
+    file = export_of(tmp_path, secrets=["/uri"])
+    done = friendly("clone", "--from", file, "--dry-run", **env)
+    assert (done.exit_code, f"fleet-8 has its own database. {said}" in done.stderr) == (2, True)
+    given = friendly("clone", "--from", file, "--dry-run", "--uri-from-env", **env)
+    assert (given.exit_code == 0) == bool(env), given.output
+
+
 @pytest.mark.long
 def test_a_clone_needs_the_secrets_of_the_request(
     fleet_command: Command, api: Api, stack: Stack, tmp_path: Path

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from powerlift_fleet.api.errors import AppUnavailable, FleetError, FleetUnreachable
+from powerlift_fleet.api.flows import unreachable
 from powerlift_fleet.api.json_reader import read
 from powerlift_fleet.api.responses import FleetStatus, Progress
+from powerlift_fleet.api.settings.sources import Options
 from powerlift_fleet.cli.fleet_screen import live_screen
+from powerlift_fleet.cli.session import Session
 from powerlift_fleet.cli.snapshot import Snapshot
+from powerlift_fleet.cli.watch import RESTART_TIMEOUT, _Lines, _next
 from rich.console import Console
 
 from tests.client.cli import served
@@ -52,6 +58,47 @@ def test_a_json_watch_has_one_line_for_missing_updates(without_updates: Command)
     done = without_updates("status", "fleet-7", "--watch", "--interval", "0.3", "--json")
     reported = [json.loads(line)["stale_seconds"] for line in done.stdout.splitlines()]
     assert reported == [80, None]
+
+
+class Downed:
+    """A client whose app does not respond."""
+
+    url = "http://a/api"
+
+    def __init__(self, error: FleetError) -> None:
+        self.error = error
+
+    def status(self, fleet: str) -> FleetStatus:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (
+            unreachable("http://a/api", "Connection refused", "1 attempt in 0 s"),
+            "Connection refused",
+        ),
+        (AppUnavailable(503, "Service Unavailable", ""), "Service Unavailable (503)"),
+    ],
+)
+def test_a_watch_that_retries_does_not_say_that_it_gave_up(
+    error: FleetError, why: str, capsys: pytest.CaptureFixture[str]
+):
+    client, first = Downed(error), Snapshot(read(FleetStatus, FLEET))
+    outage = _next(client, "fleet-7", first, 0)
+    _Lines(Session(Options(), 0, False)).show(outage)
+    said = capsys.readouterr().err.partition("  ")[2]
+    assert said == f"The app does not respond; retrying: {why}\n"
+
+
+def test_a_watch_that_gives_up_says_after_how_long():
+    client = Downed(unreachable("http://a/api", "Connection refused", "1 attempt in 0 s"))
+    since = time.monotonic() - RESTART_TIMEOUT
+    last = Snapshot(read(FleetStatus, FLEET), unreachable_since=since)
+    said = r"^http://a/api does not respond: Connection refused\. Gave up after 10 min\. Check"
+    with pytest.raises(FleetUnreachable, match=said):
+        _next(client, "fleet-7", last, 0)
 
 
 CODES = [f"Code{number:02}" for number in range(12)]

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from powerlift_fleet.api.flows import new_batch_id
 from powerlift_fleet.api.settings import sources
 from powerlift_fleet.cli import exit_codes
 from powerlift_fleet.cli.formatting import clean
@@ -29,8 +30,14 @@ def queue_options(command: F) -> F:
     return by_queue(queue_file(command))
 
 
+def say_repeatable(request: Mapping[str, Any]) -> None:
+    """For a request whose outcome is unknown."""
+    batch = clean(request["batch_id"], 40)
+    say(f"The fleet may have started. It is safe to retry with --batch-id {batch}.")
+
+
 def enqueue(
-    session: Session, file: str | None, request: Mapping[str, Any], wait: bool, interval: float
+    session: Session, file: str | None, request: dict[str, Any], wait: bool, interval: float
 ) -> int:
     """Submit a request and print the fleet's ID.
 
@@ -40,7 +47,13 @@ def enqueue(
 
     storage, warnings = sources.queue(file)
     warn(warnings)
-    queued = storage_queue.submit_by_queue(storage, request)
+    if request.get("batch_id") is None:
+        request["batch_id"] = new_batch_id()
+    try:
+        queued = storage_queue.submit_by_queue(storage, request)
+    except KeyboardInterrupt:
+        say_repeatable(request)
+        raise
     queue = storage_queue.read_address(storage).name
     if session.as_json:
         session.print_json(queued.raw, line=wait)

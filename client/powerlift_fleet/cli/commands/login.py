@@ -134,6 +134,8 @@ def _check(app: sources.Settings, retry_timeout: float) -> None:
 def _warn_of_environment(name: str | None) -> None:
     """A profile takes precedence over the environment, the file's top level does not."""
     if found := [one for one in ("FLEET_URL", "FLEET_KEY") if os.environ.get(one) and not name]:
+        verb = "takes" if len(found) == 1 else "take"
         say(
-            f"Warning: {' and '.join(found)} of the environment take precedence: unset {' '.join(found)}"
+            f"Warning: {' and '.join(found)} of the environment {verb} precedence: unset "
+            f"{' '.join(found)}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from powerlift_fleet.api.json_reader import read
 from powerlift_fleet.api.responses import FleetsRequest, FleetStatus, Submission
 from powerlift_fleet.benchmark.provenance import fleet_in, read_provenance
 from powerlift_fleet.cli import exit_codes
-from powerlift_fleet.cli.commands.submit import WAIT, report, submit_request
+from powerlift_fleet.cli.commands.submit import WAIT, before_start, report, submit_request
 from powerlift_fleet.cli.describe import handle
 from powerlift_fleet.cli.formatting import clean, count
 from powerlift_fleet.cli.options import request_options
@@ -37,8 +38,8 @@ _OWN = ("name", "batch_id")
 _SHORT = 200
 """Characters of a lock, of thousands of lines. All else is shown in full: it decides what VMs run."""
 _SECRETS = {
-    "/uri": "its own database. Set POWERLIFT_DB_URI and pass --uri-from-env, or pass a --file with uri; "
-    "with null there, VMs use the app's database",
+    "/uri": "its own database. {set_uri} --uri-from-env, or pass a --file with uri; with null there, "
+    "VMs use the app's database",
     "/azure_json/client_secret": "an application's client_secret. Pass a --file with azure_json and its "
     "client_secret",
 }
@@ -63,7 +64,8 @@ def retry(session: Session, fleet: str, wait: bool, interval: float) -> int:
     with session.client() as client:
         current: FleetStatus | None = None
         try:
-            current = client.status(fleet)
+            with before_start():
+                current = client.status(fleet)
         except FleetPurged:  # its row may suffice
             say(f"{clean(fleet)} was purged; its request was kept.")
         try:
@@ -107,16 +109,16 @@ def clone(
 
     With --from, FLEET is the full ID of one of the fleets in the file, by default the exported one.
     Takes the options of submit. Shows the request and its plan on stderr, and starts nothing if the plan
-    has faults (exit code 1). Secrets are not copied: pass --uri-from-env, or a --file with them. Neither
-    are name and batch_id. A null in the --file removes a field.
+    has faults (exit code 1). Secrets are not copied: pass them in a --file, or --uri-from-env, which a
+    fleet from Python needs. Neither are name and batch_id. A null in the --file removes a field.
 
     \b
     Example:
-      powerlift-fleet clone fleet-7 --vms 4 --dry-run
-      powerlift-fleet clone fleet-7 --timeout 600 --tag team=ml
+      powerlift-fleet clone fleet-7 --vms 4 --uri-from-env --dry-run
+      powerlift-fleet clone fleet-7 --timeout 600 --uri-from-env
     """
     changes = request_options.document(**fields)
-    with session.client() as client:
+    with before_start(), session.client() as client:
         old = _request_of(client, fleet, source)
         request = changed(old.request, changes)
         _require_secrets(old, changes)
@@ -171,10 +173,13 @@ def changed(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 def _require_secrets(old: FleetsRequest, changes: Mapping[str, Any]) -> None:
     """Raises ConfigurationError for a secret that the changes neither set nor remove."""
     fleet = clean(old.label, 120)
+    is_set = os.environ.get("POWERLIFT_DB_URI")
+    set_uri = "POWERLIFT_DB_URI is set: pass" if is_set else "Set POWERLIFT_DB_URI and pass"
     for pointer, what in _SECRETS.items():
         if pointer in old.secrets and not _is_given(pointer, changes):
             raise ConfigurationError(
-                f"{fleet} has {what}. The app returns no secrets. Nothing was started."
+                f"{fleet} has {what.format(set_uri=set_uri)}. The app returns no secrets. Nothing was "
+                "started."
             )
     if "/notify_url" in old.secrets and not _is_given("/notify_url", changes):
         say(f"Warning: {fleet} had a notify_url, which is not copied; pass it in a --file.")

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from powerlift_fleet.api.errors import (
-    AppUnavailable,
-    FleetAmbiguous,
-    FleetCannotStart,
-    FleetPurged,
-    FleetUnreachable,
-    NotFound,
-    Unauthorized,
-    sentence,
-)
+from powerlift_fleet.api.errors import AppUnavailable, FleetUnreachable, sentence
 from powerlift_fleet.api.flows import new_batch_id
 from powerlift_fleet.api.responses import Submission
+from powerlift_fleet.benchmark import early_plan
 from powerlift_fleet.cli import exit_codes
-from powerlift_fleet.cli.commands.by_queue import enqueue, queue_options
+from powerlift_fleet.cli.commands.by_queue import enqueue, queue_options, say_repeatable
 from powerlift_fleet.cli.formatting import clean
 from powerlift_fleet.cli.options import request_options
 from powerlift_fleet.cli.session import Session, connected, say, screens
 from powerlift_fleet.cli.watch import INTERVAL, follow
-
-if TYPE_CHECKING:
-    from powerlift_fleet.api.client import FleetClient
-
 
 WAIT = click.option("--wait", is_flag=True, help="Watch the new fleet until it has ended.")
 
@@ -64,7 +54,8 @@ def submit(
     if by_queue or queue_file:
         return enqueue(session, queue_file, request, wait, interval)
     if not no_plan:
-        _check_plan(session, request)
+        with before_start():
+            _check_plan(session, request)
     accepted = submit_request(session, request)
     text = "Accepted." if accepted.created else "The fleet already existed; nothing was started."
     return report(session, accepted, text, wait, interval)
@@ -84,30 +75,22 @@ def report(session: Session, accepted: Submission, text: str, wait: bool, interv
 
 
 def _check_plan(session: Session, request: dict[str, Any]) -> None:
-    """Print the plan's warnings. Raises FleetCannotStart with its faults.
-
-    The same batch ID again is not planned: its own fleet may have run the trials.
-    """
+    """Print the plan's warnings. Raises FleetCannotStart with its faults."""
     with session.client() as client:
-        batch_id = request.get("batch_id")
-        if batch_id is not None and _exists(client, f"fleet-{batch_id}"):
-            return
-        found = client.plan(request)
-    if faults := [one for one in found.checks if one.status == "fault"]:
-        raise FleetCannotStart(faults)
-    for one in found.checks:
+        checks = early_plan.check_plan(client, request)
+    for one in checks:
         if one.status == "warning":
             say(clean(f"Warning: {one.name}: {sentence(one.detail)} {one.advice}"))
 
 
-def _exists(client: FleetClient, fleet: str) -> bool:
-    """Whether a fleet has this full ID."""
+@contextmanager
+def before_start() -> Iterator[None]:
+    """Says after Ctrl-C that nothing was started."""
     try:
-        return client.status(fleet).id == fleet
-    except (NotFound, FleetAmbiguous, Unauthorized):  # a key may submit and not read
-        return False
-    except FleetPurged:
-        return True
+        yield
+    except KeyboardInterrupt:
+        say("Interrupted. Nothing was started.")
+        raise
 
 
 def submit_request(session: Session, request: dict[str, Any]) -> Submission:
@@ -119,8 +102,7 @@ def submit_request(session: Session, request: dict[str, Any]) -> Submission:
         with session.client() as client:
             accepted = client.submit(request)
     except (KeyboardInterrupt, FleetUnreachable, AppUnavailable):
-        batch = clean(request["batch_id"], 40)
-        say(f"The fleet may have started. It is safe to retry with --batch-id {batch}.")
+        say_repeatable(request)
         raise
     # With a generated ID, "200: exists already" answers the client's own retry.
     return replace(accepted, created=generated or accepted.created)
