@@ -48,12 +48,14 @@ def take_snapshot(
     first = results[0]
     if first["ok"]:
         fleet.trials = first["trials"]
-        fleet.observation.apply_heartbeats(first.get("silent", []), first.get("done", []))
+        fleet.observation.apply_heartbeats(
+            fleet.vms, first.get("silent", []), first.get("done", [])
+        )
         fleet.observation.experiment_errors = first.get("experiment_errors", [])
         fleet.observation.at_work = first.get("at_work", [])
         fleet.observation.waiting_trials = first.get("waiting", 0)
     else:
-        fleet.observation.apply_heartbeats([], [])
+        fleet.observation.apply_heartbeats(fleet.vms, [], [])
     return first["ok"]
 
 

@@ -104,12 +104,17 @@ class Observation:
         self.absent = [ordinal for ordinal in absent if ordinal not in deleted]
         return vanished
 
-    def apply_heartbeats(self, silent: Iterable[int], done: Iterable[int]) -> None:
+    def apply_heartbeats(
+        self, vms: Container[int], silent: Iterable[int], done: Iterable[int]
+    ) -> None:
         """Update from a snapshot: both empty if the database did not respond, because a VM cannot send
         heartbeats then.
+
+        Ignores ordinals that are not the fleet's: VMs may write the table that they come from.
         """
-        self.silent = {str(ordinal): self.silent.get(str(ordinal), 0) + 1 for ordinal in silent}
-        self.done = list(done)
+        known = [str(ordinal) for ordinal in silent if ordinal in vms]
+        self.silent = {ordinal: self.silent.get(ordinal, 0) + 1 for ordinal in known}
+        self.done = [ordinal for ordinal in done if ordinal in vms]
 
     def silent_vms(self, vms: Mapping[int, Vm]) -> list[int]:
         """Ordinals of running VMs that SILENT_COUNTS snapshots in a row found silent."""

@@ -17,7 +17,7 @@ LEASE = 120.0
 FIRST_WAIT, LONGEST_WAIT = 30.0, 2 * 3600.0
 """Seconds from the first and from later failed tries to the next. Each wait is twice the one before."""
 MAX_TRIES = 14
-"""Over 13 hours."""
+"""Over 12 hours."""
 
 Event = Literal["fleet.failure", "fleet.ended"]
 

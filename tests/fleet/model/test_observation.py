@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.model.observation import Observation
+from fleet.model.observation import SILENT_COUNTS, Observation
 from tests.fleets import (
     NO_CAPACITY,
     NOW,
@@ -142,3 +142,16 @@ def test_what_a_list_shows_is_as_old_as_its_beginning():
     fleet.apply_list({"Succeeded": [0]}, {}, later(9), age=4)
     assert fleet.vms[0]["running_at"] == fleet.observation.listed_at == later(5).isoformat()
     assert fleet.observation.looked_at == later(9).isoformat()
+
+
+def test_a_vm_that_is_not_the_fleets_is_neither_silent_nor_done():
+    """VMs may write the table of VMs, and so does whatever runs on them."""
+    fleet, seen = fleet_of("running"), []
+    for _ in range(SILENT_COUNTS):
+        fleet.observation.apply_heartbeats(fleet.vms, [0, 7], [0, 9999])
+        seen = fleet.observation.silent_vms(fleet.vms)
+    assert (seen, fleet.observation.done, fleet.observation.silent) == (
+        [0],
+        [0],
+        {"0": SILENT_COUNTS},
+    )
