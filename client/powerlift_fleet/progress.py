@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-LINE_SECONDS = 60.0
-"""Minimum between two lines of the same phase."""
-
 
 class Display(Protocol):
     def show(self, status: FleetStatus) -> None: ...
@@ -90,10 +87,10 @@ class _Nothing:
 
 
 class Lines:
-    """A line for each phase, and at most one a minute within a phase."""
+    """A line for each phase, and at most one per `interval` (in seconds) within a phase."""
 
-    def __init__(self) -> None:
-        self._news = _News()
+    def __init__(self, interval: float = 60.0) -> None:
+        self._news, self._interval = _News(), interval
         self._phase, self._last, self._next = "", "", 0.0
 
     def show(self, status: FleetStatus) -> None:
@@ -101,7 +98,7 @@ class Lines:
             print(news, file=sys.stderr)
         now, text = time.monotonic(), line(status)
         if status.phase != self._phase or (now >= self._next and text != self._last):
-            self._phase, self._last, self._next = status.phase, text, now + LINE_SECONDS
+            self._phase, self._last, self._next = status.phase, text, now + self._interval
             print(text, file=sys.stderr)
 
 

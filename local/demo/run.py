@@ -147,8 +147,7 @@ def display() -> Iterator[progress.Display]:
         with progress.bars(console) as shown:
             yield progress.Bars(shown)
     else:
-        progress.LINE_SECONDS = 5.0  # a run takes a minute
-        yield progress.Lines()
+        yield progress.Lines(interval=5.0)  # a run takes a minute
 
 
 def _left_in_azure(stack: Stack, before: dict[str, set[str]]) -> dict[str, set[str]]:

@@ -49,11 +49,8 @@ def test_lines_show_each_phase_once(capsys: pytest.CaptureFixture[str]) -> None:
     ]  # fmt: skip
 
 
-def test_lines_show_changes_within_a_phase(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shown = progress.Lines()
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+def test_lines_show_changes_within_a_phase(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = progress.Lines(interval=0.0)
     for complete in (2, 2, 3):
         trials = {"total": 8, "ready": 3, "running": 2, "complete": complete, "error": 1}
         shown.show(status(trials=trials))

@@ -190,7 +190,6 @@ def test_an_experiment_without_a_stack_is_rejected(tmp_path: Path) -> None:
 def test_progress_within_a_phase_is_shown_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "LINE_SECONDS", 60.0)  # also restores it
     clock = count(0, 3)  # seconds between two statuses
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with display() as shown:
