@@ -78,8 +78,10 @@ def _interrupts_deferred() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda number, _: received.append(number))
-    yield
-    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
     if received:
         raise KeyboardInterrupt
 
