@@ -128,6 +128,10 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "api":
+        for part in ("errors", "responses"):
+            import_module(f"{__name__}.api.{part}")
+        return globals()[name]  # which the imports have set
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = import_module(f"{__name__}.{_MODULES.get(name, 'api.errors')}")

@@ -5,6 +5,7 @@ The published Powerlift 0.1.12 lacks the script that `Benchmark.run` sends to th
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import random
@@ -119,7 +120,8 @@ def run_experiment(
     options: dict[str, Any] = dict(named)
     if check := getattr(executor, "check", None):
         check(len(planned), timeout, **named)
-        options["plan"] = False
+        if "plan" in inspect.signature(executor.submit).parameters:  # a subclass may lack it
+            options["plan"] = False
     from powerlift.bench import Benchmark
 
     described = description or f"Experiment: {name}"

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from powerlift_fleet.api.errors import sentence
 from powerlift_fleet.api.responses import FleetStatus
@@ -87,19 +87,24 @@ class _Nothing:
 
 
 class Lines:
-    """A line for each phase, and at most one per `interval` (in seconds) within a phase."""
+    """A line for each phase, and at most one per `interval` (in seconds) within a phase, on stderr or
+    `stream`.
+    """
 
-    def __init__(self, interval: float = 60.0) -> None:
-        self._news, self._interval = _News(), interval
+    def __init__(self, interval: float = 60.0, stream: TextIO | None = None) -> None:
+        self._news, self._interval, self._stream = _News(), interval, stream
         self._phase, self._last, self._next = "", "", 0.0
 
     def show(self, status: FleetStatus) -> None:
         for news in self._news.of(status):
-            print(news, file=sys.stderr)
+            self._print(news)
         now, text = time.monotonic(), line(status)
         if status.phase != self._phase or (now >= self._next and text != self._last):
             self._phase, self._last, self._next = status.phase, text, now + self._interval
-            print(text, file=sys.stderr)
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._stream or sys.stderr, flush=True)
 
 
 class Bars:

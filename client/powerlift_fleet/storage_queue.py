@@ -142,7 +142,9 @@ def read_address(storage: str, queue: str | None = None) -> QueueAddress:
         raise ConfigurationError("The storage queue's URL must start with https://.")
     path = parts.path.strip("/").split("/")
     # An emulator's URL begins with the account: http://127.0.0.1:10001/devstoreaccount1/powerlift-fleets
-    account = path[: wire.is_loopback(host)]
+    # Not that of its other kind: http://devstoreaccount1.queue.localhost:10001/powerlift-fleets
+    is_emulator = wire.is_loopback(host) and not (host or "").endswith(".localhost")
+    account = path[:is_emulator]
     named = path[len(account) :]
     if len(named) > 1 or not host:
         raise ConfigurationError(_INVALID)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -147,7 +148,7 @@ def display() -> Iterator[progress.Display]:
         with progress.bars(console) as shown:
             yield progress.Bars(shown)
     else:
-        yield progress.Lines(interval=5.0)  # a run takes a minute
+        yield progress.Lines(interval=5.0, stream=sys.stdout)  # a run takes a minute
 
 
 def _left_in_azure(stack: Stack, before: dict[str, set[str]]) -> dict[str, set[str]]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from powerlift_fleet.benchmark.results import experiment_id
+
 from local import kept_state
 from local.demo import experiment
 from local.demo.processes import kill_leftover_processes
@@ -42,7 +44,6 @@ Copy these into another terminal:
   {python} examples/benchmark.py
 
   # Command line: create an experiment of 8 trials, run it on a fleet of two VMs, and wait.
-  # The first start has created experiment 1 already.
   EXPERIMENT=$({python} -m local.demo experiment --trials 8)
   {bin}/powerlift-fleet submit --experiment $EXPERIMENT -n 2 --timeout 300 --wait
 
@@ -93,7 +94,7 @@ def start(
         try:
             _run(Stack(
                 state_dir, time_scale=time_scale, seed=seed, faults=faults, app_settings=_settings()
-            ), is_new=not kept)  # fmt: skip
+            ))  # fmt: skip
         except (OSError, ServiceError) as error:
             hint = f"\n{state_dir} has the state of an earlier start. {kept_state.ANEW}"
             raise ServiceError(f"{error}{hint if kept else ''}") from None
@@ -103,10 +104,11 @@ def start(
                 print(f"Killed leftover process {process}.", file=sys.stderr, flush=True)
 
 
-def _run(stack: Stack, *, is_new: bool) -> None:
+def _run(stack: Stack) -> None:
     with stack:
-        if is_new:
-            experiment.create(experiment.open_store(stack.db_uri))
+        store = experiment.open_store(stack.db_uri)
+        if experiment_id(store, experiment.NAME) is None:
+            experiment.create(store)
         has_moved = kept_state.keep(stack)
         ready = stack.state_dir / _READY
         announce(ready, _connection_info(stack))

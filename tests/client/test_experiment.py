@@ -40,6 +40,19 @@ class Executor:
         self.submitted.append((experiment_id, timeout))
 
 
+@dataclass
+class Checking(Executor):
+    """Checks the request first, as AzureVMFleet does; its `submit` lacks `plan`."""
+
+    checked: list[int] = field(default_factory=list)
+
+    def check(self, trials: int, timeout: float | None) -> None:
+        self.checked.append(trials)
+
+    def submit(self, experiment_id: int, timeout: float | None = None) -> None:
+        super().submit(experiment_id, timeout)
+
+
 def trial_run(trial: Any) -> None:
     trial.log("score", 1.0)
 
@@ -72,6 +85,16 @@ def test_the_executor_gets_the_experiment_with_its_timeout(store: Store) -> None
     executor = Executor()
     made = run(store, executor, timeout=60)
     assert executor.submitted == [(made.experiment_id, 60)]
+
+
+def test_an_executor_may_lack_options_of_ours(store: Store) -> None:
+    """A subclass that overrides `submit` with the arguments of an earlier version."""
+    executor = Checking()
+    made = run(store, executor)
+    assert (executor.checked, executor.submitted) == (
+        [len(made.status())],
+        [(made.experiment_id, None)],
+    )
 
 
 def test_the_fleet_gets_its_name(store: Store) -> None:

@@ -92,6 +92,13 @@ def test_the_command_is_installed(wheel: Path, python: Path) -> None:
     assert metadata(wheel)["Version"] in done.stdout, done.stderr
 
 
+def test_importing_the_package_is_enough_for_its_errors(python: Path) -> None:
+    done = run(
+        python, "import powerlift_fleet; print(powerlift_fleet.api.errors.NotFound.__name__)"
+    )
+    assert done.stdout.strip() == "NotFound", done.stderr
+
+
 def test_importing_the_package_loads_only_the_standard_library(python: Path) -> None:
     code = f"import sys, powerlift_fleet; print([m for m in {HEAVY} if m in sys.modules])"
     done = run(python, code)

@@ -129,6 +129,7 @@ def test_without_a_token_the_error_advises_signing_in(
          "https://a.queue.core.windows.net", "sas"),
         ("http://127.0.0.1:1/account/q", None, "q", "http://127.0.0.1:1/account", "identity"),
         ("http://127.0.0.1:1/account", None, QUEUE, "http://127.0.0.1:1/account", "identity"),
+        ("http://a.queue.localhost:1/q", None, "q", "http://a.queue.localhost:1", "identity"),
         ("AccountName=a;AccountKey=s3cret", None, QUEUE, "", "key"),
     ],
 )  # fmt: skip

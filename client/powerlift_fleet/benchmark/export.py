@@ -22,7 +22,8 @@ FORMATS = ("csv", "json", "parquet")
 _MEASURE = ["name", "seq_num", "type", "num_val", "str_val", "json_val"]
 _TEXTS = ["meta", "name", "str_val", "json_val"]
 """Columns that may contain anything that the author wrote."""
-
+_WHOLE = ("seq_num", "max_rss_bytes", "cpus", "memory_bytes", "trial_seed")
+"""Columns of whole numbers that may be missing; a column of floats would show 2 as 2.0."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -35,6 +36,8 @@ def export_frame(session: Any, experiment: int) -> DataFrame:
     trials = status_of(session, experiment).drop(columns="errmsg")
     measures = results_of(session, experiment)[["trial_id", *_MEASURE]]
     frame: DataFrame = trials.merge(measures, on="trial_id", how="left")
+    for column in _WHOLE:
+        frame[column] = frame[column].astype("Int64")
     for column in _TEXTS:
         values = texts(frame, column)
         frame[column] = values.map({text: redacted(text) for text in values.unique() if text})

@@ -54,8 +54,6 @@ VM = (
     "trial_order", "trial_seed",
 )  # fmt: skip
 """What the trial's VM reports about itself, and the order in which it takes trials."""
-WHOLE = ("seq_num", "max_rss_bytes", "cpus", "memory_bytes", "trial_seed")
-"""Columns of whole numbers that may be missing; a column of floats would show 2 as 2.0."""
 _VM_NAME = re.compile(r"powerlift-vm-([0-9]+)-[0-9]{4}", re.IGNORECASE)
 _KNOWN = """
     SELECT (SELECT relname FROM pg_class WHERE oid = attrelid) AS table, attname AS column,
@@ -146,11 +144,7 @@ def _read(session: Session, experiment: int, statement: str) -> DataFrame:
     facts = _facts({(one.table, one.column) for one in existing if one.readable})
     query = text(statement.format(times=_TIMES, **facts))
     found = session.execute(query, {"experiment": experiment})
-    columns, rows = list(found.keys()), found.all()
-    frame: DataFrame = pandas().DataFrame.from_records(rows, columns=columns)
-    for at, name in enumerate(columns):
-        if name in WHOLE:
-            frame[name] = pandas().array([row[at] for row in rows], dtype="Int64")
+    frame: DataFrame = pandas().DataFrame.from_records(found.all(), columns=list(found.keys()))
     named = texts(frame, "vm_name").map(lambda name: _VM_NAME.fullmatch(name or ""))
     frame["fleet"] = [match and f"fleet-{match[1]}" for match in named]
     return frame

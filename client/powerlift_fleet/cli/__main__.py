@@ -10,12 +10,14 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Ctrl-C exits without a traceback, also during the imports."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:  # a shell ignores the signal in background jobs
+    default = signal.default_int_handler
+    is_default = signal.getsignal(signal.SIGINT) is default  # a shell ignores it in background jobs
+    if is_default:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     from powerlift_fleet.cli.main import main as run
 
-    signal.signal(signal.SIGINT, handler)
+    if is_default:
+        signal.signal(signal.SIGINT, default)
     run()
 
 

@@ -203,7 +203,7 @@ def test_progress_within_a_phase_is_shown_without_a_terminal(
             }
             shown.show(fleet_status("run", trials=trials))
 
-    assert len(capsys.readouterr().err.splitlines()) == 4
+    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 def test_a_successful_run_has_no_problems() -> None:
