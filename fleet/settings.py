@@ -37,7 +37,7 @@ _IDENTITY_ID = re.compile(
 
 
 def _schedule() -> re.Pattern[str]:
-    """NCRONTAB, with or without the field of seconds, or a time span."""
+    """NCRONTAB, with or without the field of seconds; a time span; or the name of another setting."""
     sixty, names_of_days = "[0-5]?[0-9]", "(sun|mon|tue|wed|thu|fri|sat)[a-z]*"
     names_of_months = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
     values = (
@@ -47,7 +47,8 @@ def _schedule() -> re.Pattern[str]:
     parts = [rf"(\*|({one})(-({one}))?)(/0*[1-9][0-9]*)?" for one in values]
     second, *others = (f"{part}(,{part})*" for part in parts)
     cron = rf"({second}\s+)?" + r"\s+".join(others)
-    return re.compile(rf"{cron}|([01]?[0-9]|2[0-3]):{sixty}(:{sixty})?", re.IGNORECASE)
+    span = rf"([0-9]+\.)?([01]?[0-9]|2[0-3]):{sixty}(:{sixty})?"
+    return re.compile(rf"{cron}|{span}|%[^%]+%", re.IGNORECASE)
 
 
 _SCHEDULE = _schedule()
@@ -111,7 +112,6 @@ class Settings:
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings. Raises SettingsError with every missing or invalid setting."""
         faults = _unresolved(environment, ("FLEET_", "POWERLIFT_", "AZURE_"))
-        faults += _schedule_faults(environment)
 
         def positive(name: str, default: float) -> float:
             return positive_number(name, environment, faults) or default
@@ -161,10 +161,11 @@ class Settings:
         return settings
 
 
-def _schedule_faults(environment: Mapping[str, str]) -> list[str]:
-    """The triggers read the schedules themselves: the host needs them before any setting is read."""
+def schedule_faults(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Not in `Settings.read`: the host reads schedules, and a wrong one stops only its own timer."""
     return [
-        f"{name} must be an NCRONTAB expression, such as 0 */5 * * * * (every five minutes)."
+        f"{name} must be an NCRONTAB expression, such as 0 */5 * * * * (every five minutes), or a time "
+        "span."
         for name in _SCHEDULES
         if (text := environment.get(name)) and not _SCHEDULE.fullmatch(text.strip())
     ]

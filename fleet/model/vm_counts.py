@@ -40,8 +40,8 @@ def why_no_more(fleet: FleetState) -> str:
         return fleet.demand.stopped["code"]
     if fleet.reason is not None:
         return fleet.reason["code"]
-    if fleet.phase == "cancelled":
-        return "Cancelled"
+    if fleet.phase == "cancelled" or fleet.ended_in is not None:
+        return "Cancelled"  # no other end has no reason
     cooldowns = fleet.placements.cooldowns
     if cooldowns:
         return max(cooldowns, key=lambda one: datetime.fromisoformat(one["since"]))["code"]

@@ -27,7 +27,7 @@ from fleet.preflight.reads import Unavailable as Unavailable  # re-exported
 from fleet.secrets import Seal
 from fleet.settings import PUBLIC_CLOUD, Settings
 from fleet.store import claims, schema, trials, vm_records
-from fleet.store.executors import Executor
+from fleet.store.executors import OWN, Executor
 from fleet.store.trials import Experiment
 from fleet.vm.render import CustomDataTooLarge
 
@@ -204,7 +204,7 @@ async def collect(connection: Azure, uri: str, order: Order, threads: Executor) 
         ),
         asyncio.gather(
             fetch(threads.run(trials.count, uri, order["experiment_id"])),
-            fetch(_other_fleets(uri, order, threads)),
+            fetch(_other_fleets(uri, order)),
             fetch(threads.run(trials.experiment, uri, order["experiment_id"])),
             fetch(threads.run(trials.mean_seconds, uri, order["experiment_id"])),
             fetch(threads.run(vm_records.conflicting_batch, uri, order)),
@@ -298,11 +298,11 @@ async def _foreign_nics(connection: Azure, order: Order) -> list[str]:
     return sorted(str(nic["name"]) for nic in found if ownership.is_foreign(nic, order))
 
 
-async def _other_fleets(uri: str, order: Order, threads: Executor) -> list[str]:
+async def _other_fleets(uri: str, order: Order) -> list[str]:
     settings = Settings.read()
     databases = Seal(settings.sealing_keys).fingerprints(database_of(uri))
     task = (settings.database_uri, order["experiment_id"], order["batch_id"], databases)
-    return await threads.run(claims.other_fleets, *task)
+    return await OWN.run(claims.other_fleets, *task)
 
 
 async def _client(connection: Azure, order: Order) -> str | None:

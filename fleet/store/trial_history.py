@@ -47,7 +47,7 @@ class TrialHistory:
 def load_history(uri: str, experiment_id: int, began: str, ended: str | None) -> TrialHistory:
     """Load the history from `began` to `ended` (ISO 8601), or to now. Raises DatabaseUnreachable.
 
-    Trials that have run since `ended`, in another fleet, are ready in it.
+    Trials that have started since `ended`, in another fleet, are ready in it.
     """
     with brief_transaction(uri) as cursor:
         [(as_of, seconds)] = rows(cursor, _SPAN, {"began": began, "ended": ended})
@@ -108,8 +108,8 @@ _EXPERIMENT = "SELECT left(name, 256) FROM experiment WHERE id = %s"
 # Trials write their times and errors themselves: infinity has no seconds, and a step of the year 200,000
 # is no integer.
 _END = "least(greatest(end_time, '0002-01-01'), '9998-12-31')::timestamptz"
-# Not those of the future, by the wrong clock of a VM.
-_LATER = f"({_END} > %(ended)s::timestamptz AND {_END} <= now()) IS TRUE"
+_LATER = """(%(ended)s::timestamptz
+    < least(greatest(start_time, '0002-01-01'), '9998-12-31')::timestamptz) IS TRUE"""
 _ENDED = f"""
     SELECT CASE WHEN since < 0 THEN 0 ELSE least({POINTS + 1}, 1 + floor(since / %(step)s)) END::integer,
            failed, count(*)
@@ -120,8 +120,8 @@ _ENDED = f"""
     GROUP BY 1, 2
 """  # noqa: S608 - constants
 _OPEN = f"""
-    SELECT count(*) FILTER (WHERE start_time IS NULL OR end_time IS NOT NULL),
-           count(*) FILTER (WHERE start_time IS NOT NULL AND end_time IS NULL)
+    SELECT count(*) FILTER (WHERE start_time IS NULL OR {_LATER}),
+           count(*) FILTER (WHERE start_time IS NOT NULL AND NOT {_LATER})
     FROM trial WHERE experiment_id = %(experiment)s AND (end_time IS NULL OR {_LATER})
 """  # noqa: S608 - constants
 ERROR_TEXT = f"""

@@ -97,6 +97,7 @@ def groups_read(stack: Stack) -> int:
     ("name", "settings", "words"),
     [
         ("settings", {"FLEET_RUN_POLL_SECONDS": SECRET}, "FLEET_RUN_POLL_SECONDS"),
+        ("settings", {"FLEET_SWEEP_SCHEDULE": SECRET}, "FLEET_SWEEP_SCHEDULE"),
         ("settings", {"POWERLIFT_DB_URI": ""}, "POWERLIFT_DB_URI is not set"),
         ("settings", {"FLEET_SEALING_KEY": REFERENCE}, "FLEET_SEALING_KEY is a Key Vault"),
         ("settings", {"APPINSIGHTS_SETTING": REFERENCE}, "APPINSIGHTS_SETTING is a Key Vault"),

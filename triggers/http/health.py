@@ -29,7 +29,7 @@ from fleet.azure.error_classifier import describe
 from fleet.model import failure_policy
 from fleet.model.failure import DescribedError
 from fleet.secrets import Seal
-from fleet.settings import Settings, SettingsError, unresolved_references
+from fleet.settings import Settings, SettingsError, schedule_faults, unresolved_references
 from fleet.store import schema
 from fleet.store.database import DatabaseUnreachable
 from fleet.store.executors import OWN
@@ -93,6 +93,8 @@ async def _settings(client: Any) -> str:
     if unresolved:
         raise SettingsError(unresolved)
     Settings.read()
+    if faults := schedule_faults():
+        raise SettingsError(faults)
     return "The settings are valid."
 
 

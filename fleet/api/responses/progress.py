@@ -115,8 +115,8 @@ class Progress(TypedDict):
     experiment: Experiment
     """The experiment that the fleet runs."""
     trials: Trials | None
-    """The experiment's trials at `as_of`; null if the database could not be read. Those that ran after
-    the end of the fleet, in another one, are ready."""
+    """The experiment's trials at `as_of`; null if the database could not be read. Those that started
+    after the end of the fleet, in another one, are ready."""
     series: Series
     """Trials over time; empty if the database could not be read."""
     before: Before

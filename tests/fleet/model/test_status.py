@@ -305,6 +305,14 @@ def test_a_vm_that_was_throttled_until_its_fleet_ended_is_explained(
     assert phase == "create" or missing_for in reported
 
 
+@pytest.mark.parametrize("phase", ["teardown", "cancelled"])
+def test_the_missing_vms_of_a_cancelled_fleet_were_cancelled(phase: str):
+    fleet = fleet_of("running")
+    fleet.order["n_instances"], fleet.demand.unrequested = 3, 2
+    fleet.phase, fleet.ended_in = phase, "create"
+    assert missing(fleet) == {"Cancelled": 2}
+
+
 def test_the_status_counts_by_placement_and_code():
     fleet = failing(new_fleet(2), NO_CAPACITY, NO_CAPACITY)
     assert custom_status(fleet)["placements"] == [

@@ -27,9 +27,11 @@ def at(seconds: float) -> str:
 
 @pytest.fixture
 def ends(benchmark_database: Any) -> Any:
-    """Makes an experiment of five trials, some of which ended at the given seconds after NOW."""
+    """Makes an experiment of five trials, some of which ended at the given seconds after NOW; all of
+    them started at `began`.
+    """
 
-    def make(*seconds: float, failed: int = 0) -> int:
+    def make(*seconds: float, failed: int = 0, began: float = 0.0) -> int:
         number: int = benchmark_database.experiment("", trials=5)
         open_ = benchmark_database.trials(number)
         for count, (trial, second) in enumerate(zip(open_, seconds, strict=False)):
@@ -38,7 +40,7 @@ def ends(benchmark_database: Any) -> Any:
                 " end_time = %s::timestamptz, errmsg = %s WHERE id = %s"
             )
             why = "it failed" if count < failed else None
-            benchmark_database.sql(statement, NOW, later(second), why, trial["id"])
+            benchmark_database.sql(statement, later(began), later(second), why, trial["id"])
         return number
 
     return make
@@ -59,12 +61,22 @@ def test_failed_trials_are_counted_separately(uri: str, ends: Any):
 
 
 @pytest.mark.parametrize("failed", [0, 2])
-def test_trials_of_a_later_fleet_are_ready(uri: str, ends: Any, failed: int):
-    number = ends(100, 100.5, 0.5, failed=failed)
+def test_trials_of_a_later_fleet_are_ready(
+    uri: str, ends: Any, benchmark_database: Any, failed: int
+):
+    number = ends(100, 100.5, failed=failed, began=3)
+    statement = "UPDATE trial SET runner_id = 7, start_time = %s::timestamptz WHERE id = %s"
+    benchmark_database.sql(statement, later(3), benchmark_database.trials(number)[4]["id"])
     found, now = (load_history(uri, number, BEGAN, end) for end in (at(2), None))
-    assert found.trials == {"total": 5, "ready": 4, "running": 0, "complete": 1, "error": 0}
-    assert (list(found.complete), list(found.error)) == ([0, 1, 1], [0, 0, 0])
-    assert (found.error_messages, now.trials["error"]) == ([], failed)
+    assert found.trials == {"total": 5, "ready": 5, "running": 0, "complete": 0, "error": 0}
+    assert (list(found.complete), list(found.error)) == ([0, 0, 0], [0, 0, 0])
+    assert (found.error_messages, now.trials["error"], now.trials["running"]) == ([], failed, 1)
+
+
+def test_trials_of_the_fleet_that_end_after_it_are_counted(uri: str, ends: Any):
+    """Its orchestration may end before its VMs do."""
+    found = load_history(uri, ends(0.5, 100), BEGAN, at(2))
+    assert (found.trials["complete"], list(found.complete)) == (2, [0, 1, 2])
 
 
 def test_the_counts_add_up(uri: str, ends: Any):
@@ -125,8 +137,9 @@ def fail(database: Any, number: int, *errors: str, second: float = 0.5) -> None:
     """Trials of the experiment end with these errors."""
     for trial, error in zip(database.trials(number), errors, strict=False):
         database.sql(
-            "UPDATE trial SET runner_id = -2, start_time = now(), end_time = %s::timestamptz,"
-            " errmsg = %s WHERE id = %s",
+            "UPDATE trial SET runner_id = -2, start_time = %s::timestamptz,"
+            " end_time = %s::timestamptz, errmsg = %s WHERE id = %s",
+            NOW,
             later(second),
             error,
             trial["id"],
