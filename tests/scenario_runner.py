@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-import urllib.error
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -269,7 +268,7 @@ class Runner:
         for _ in range(20):
             try:
                 return set(all_resource_ids(self.stack))
-            except (urllib.error.URLError, ConnectionError):
+            except requests.RequestException:
                 time.sleep(0.1)
         return set(all_resource_ids(self.stack))
 
