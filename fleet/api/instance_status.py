@@ -14,7 +14,7 @@ from fleet.model.custom_status import MAX_TIMER_SECONDS
 from fleet.model.failure import failure
 from fleet.model.order_parts import part_of
 from fleet.model.records import Failure, Order, Reason, Vm
-from fleet.model.state import TERMINAL
+from fleet.model.state import ENDING, TERMINAL
 from fleet.model.vm_list import restored
 
 ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
@@ -87,7 +87,7 @@ def starts_trials(fleet: FleetWithoutLinks, now: datetime) -> bool:
     """
     deadline = fleet["deadline"]
     return (
-        fleet["phase"] not in {*TERMINAL, "teardown"}
+        fleet["phase"] not in ENDING
         and not (deadline and datetime.fromisoformat(deadline) <= now)
         and all(group["code"] != MAX_COST_REACHED for group in fleet["failures"])
     )

@@ -29,6 +29,7 @@ from fleet.model.vm_list import restored, shortened
 from fleet.model.write_budget import WriteBudget
 
 TERMINAL = frozenset({"done", "cancelled", "failed"})
+ENDING = TERMINAL | {"teardown"}
 UNREPORTED_WAIT = 60.0
 """Seconds. Shorter waits are the normal pace of a large fleet."""
 

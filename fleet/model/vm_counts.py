@@ -9,10 +9,9 @@ from typing import Any
 
 from fleet.model.costs import MAX_COST_REACHED
 from fleet.model.records import State, VmCounts
-from fleet.model.state import TERMINAL, FleetState
+from fleet.model.state import ENDING, FleetState
 
 STARTING = frozenset({"plan", "network", "create", "boot"})
-ENDING = TERMINAL | {"teardown"}
 
 
 def missing(fleet: FleetState) -> dict[str, int]:

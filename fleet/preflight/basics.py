@@ -44,6 +44,7 @@ def trials(inputs: PlanInputs) -> Iterator[CheckResult]:
 
 
 _SHOWN_FLEETS = 5
+_SHARED = "The fleets share its trials. If you did not want that, cancel one and watch the other."
 
 
 def other_fleets(inputs: PlanInputs) -> Iterator[CheckResult]:
@@ -58,12 +59,9 @@ def other_fleets(inputs: PlanInputs) -> Iterator[CheckResult]:
         text = f"{len(found)} fleets already run experiment {experiment}: {', '.join(shown)}"
         if len(found) == 1:
             text = f"{found[0]} already runs experiment {experiment}"
-        yield CheckResult("warning", text, _OTHER_FLEETS)
+        yield CheckResult("warning", text, _SHARED)
 
 
-_OTHER_FLEETS = (
-    "The fleets share its trials. If you did not want that, cancel one and watch the other."
-)
 _SHORTEN = "Use a shorter uri, fewer cpu_models, or fewer certificates in FLEET_DB_ROOT_CERT."
 
 

@@ -327,17 +327,16 @@ _NAMED = """
 """
 # Claims without a fleet, and rows after their deadline, as in _ALIVE. Rows of earlier builds do not say
 # which database: they count as of this one.
-_AT_WORK = """
+_OF_EXPERIMENT = """
     SELECT number, left(name, 64) FROM powerlift_fleet
     WHERE experiment_id = %(experiment_id)s AND batch_id <> %(batch_id)s AND ended_at IS NULL
       AND (started_at IS NOT NULL OR submitted_at > now() - interval '1 hour')
       AND deadline > now() - interval '1 hour'
       AND coalesce(database_digest = ANY(%(databases)s), true)
-    ORDER BY submitted_at LIMIT 100
 """
-_RUNNING = _AT_WORK.replace(
-    "ORDER BY", "AND started_at IS NOT NULL AND phase <> 'teardown' ORDER BY"
-)
+_AT_WORK = f"{_OF_EXPERIMENT} ORDER BY submitted_at LIMIT 1"
+_RUNNING = f"""{_OF_EXPERIMENT} AND started_at IS NOT NULL AND phase <> 'teardown'
+    ORDER BY submitted_at LIMIT 100"""
 _RENEW = """
     UPDATE powerlift_fleet
     SET submitted_at = now(), deadline = now() + %(max_lifetime)s * interval '1 second'
